@@ -13,6 +13,7 @@ mod program {
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
+    pub mod messages;
     pub mod protocol;
     pub mod served;
     pub mod server;
@@ -25,7 +26,7 @@ mod program {
 
 // They name each other by `crate::`.
 use program::{
-    arguments, inherited, leases, lifetime, protocol, served, server, store, stored, streams, upgrade, worker,
+    arguments, inherited, leases, lifetime, messages, protocol, served, server, store, stored, streams, upgrade, worker,
 };
 
 use arbitrary::Arbitrary;

@@ -4,6 +4,9 @@
 //! `cargo bench --bench redis`. Figures of one run are comparable.
 
 #[allow(dead_code)]
+#[path = "../src/messages.rs"]
+mod messages;
+#[allow(dead_code)]
 #[path = "../tests/redis_store/server.rs"]
 mod server;
 #[allow(dead_code, unused_imports)] // of its tests

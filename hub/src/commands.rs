@@ -18,6 +18,7 @@ pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
 
 /// Prints the hubs of this user that have a process: name, process id, workers, open streams.
 pub fn list() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
     for name in place::names()? {
         let place = Place::new(name, None)?;
         let start = Start { program: None, timeout: LIST_TIMEOUT };
@@ -30,9 +31,9 @@ pub fn list() -> Result<(), Box<dyn Error>> {
         match line {
             Ok((pid, counted)) => {
                 let workers = counted.workers - 1; // this command
-                println!("{}\tpid {pid}\t{workers} workers\t{} streams", place.name(), counted.open);
+                writeln!(out, "{}\tpid {pid}\t{workers} workers\t{} streams", place.name(), counted.open)?;
             }
-            Err(error) => println!("{}\t{error}", place.name()),
+            Err(error) => writeln!(out, "{}\t{error}", place.name())?,
         }
     }
     Ok(())
@@ -63,15 +64,15 @@ pub fn publish(arguments: &Arguments, channel: &str, data: &str) -> Result<(), B
         fields: FieldList::of(fields),
     };
     let mut client = Client::connect(&arguments.start(true)?, &arguments.place()?, None)?;
-    println!("{}", client.publish(&publication)?);
-    Ok(())
+    print(&client.publish(&publication)?.to_string())
 }
 
 /// Prints the counters of a hub and its process, and the number of a channel's subscribers.
 pub fn stats(arguments: &Arguments, channel: &str) -> Result<(), Box<dyn Error>> {
     let mut client = Client::connect(&arguments.start(false)?, &arguments.place()?, None)?;
     let counted = client.count(channel.as_bytes())?;
-    println!("pid {}\nepoch {}", client.welcome().pid, client.welcome().epoch);
+    let mut out = io::stdout();
+    writeln!(out, "pid {}\nepoch {}", client.welcome().pid, client.welcome().epoch)?;
     let hub = counted.hub;
     for (name, number) in [
         ("workers", counted.workers - 1), // without this command
@@ -91,19 +92,18 @@ pub fn stats(arguments: &Arguments, channel: &str) -> Result<(), Box<dyn Error>>
         ("skipped", hub.skipped),
         ("compacted", hub.compacted),
     ] {
-        println!("{name} {number}");
+        writeln!(out, "{name} {number}")?;
     }
     if !channel.is_empty() {
-        println!("subscribers {}", counted.subscribers);
+        writeln!(out, "subscribers {}", counted.subscribers)?;
     }
-    print_store(&counted.store);
-    Ok(())
+    Ok(print_store(&mut out, &counted.store)?)
 }
 
 /// Prints the health of a store. Times are milliseconds.
-fn print_store(store: &StoreStatus) {
-    println!("store.kind {}", store.kind);
-    println!("store.up {}", u8::from(store.is_up));
+fn print_store(out: &mut impl Write, store: &StoreStatus) -> io::Result<()> {
+    writeln!(out, "store.kind {}", store.kind)?;
+    writeln!(out, "store.up {}", u8::from(store.is_up))?;
     for (name, number) in [
         ("since", store.since),
         ("pending", store.pending),
@@ -114,11 +114,12 @@ fn print_store(store: &StoreStatus) {
         ("reconnects", store.reconnects),
         ("epoch_changes", store.epoch_changes),
     ] {
-        println!("store.{name} {number}");
+        writeln!(out, "store.{name} {number}")?;
     }
     for (name, text) in [("place", &store.place), ("last_error", &store.last_error)] {
         if !text.is_empty() {
-            println!("store.{name} {}", text.escape_debug());
+            writeln!(out, "store.{name} {}", text.escape_debug())?;
         }
     }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
+//! - `messages`: what the process says on standard error
 //! - `worker`: the connection of one worker
 //! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
 //! - `store`: what keeps the hub's events beyond the life of this process
@@ -23,6 +24,7 @@ mod commands;
 mod inherited;
 mod leases;
 mod lifetime;
+mod messages;
 mod protocol;
 mod served;
 mod server;
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {
-            eprintln!("eventsource-hub: {message}\n{}", arguments::USAGE);
+            messages::complain(&format!("{message}\n{}", arguments::USAGE));
             return ExitCode::from(2);
         }
     };
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("eventsource-hub: {error}");
+            messages::complain(&error.to_string());
             ExitCode::FAILURE
         }
     }

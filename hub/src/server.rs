@@ -8,6 +8,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
+use crate::messages::say;
 use crate::protocol;
 use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
@@ -233,9 +234,7 @@ impl<'a> Server<'a> {
         if now >= self.lock_check {
             self.lock_check = now + LOCK_CHECK;
             if !self.seat.is_held() {
-                eprintln!(
-                    "eventsource-hub: the file of its lock was removed, so that another process may serve the hub"
-                );
+                say("the file of its lock was removed, so that another process may serve the hub");
                 (self.seat.removes_socket, self.is_ending) = (false, true);
             }
         }
@@ -801,7 +800,7 @@ impl<'a> Server<'a> {
     fn end_worker(&mut self, worker: Worker, end: End) {
         if end.is_cut_off() {
             self.cut_off += 1;
-            eprintln!("eventsource-hub: cut a worker off: {end}");
+            say(&format!("cut a worker off: {end}"));
         }
         for id in worker.streams.values() {
             self.streams.release(*id);

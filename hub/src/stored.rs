@@ -13,6 +13,7 @@ mod tests;
 
 pub use seen::Seen;
 
+use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
 use crate::store::{now_ms, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::hub::History;
@@ -349,7 +350,7 @@ impl StoredHub {
             progress.epoch = Some(epoch.clone());
         }
         if !reason.is_empty() {
-            eprintln!("eventsource-hub: clients are told of a gap: {reason}");
+            say(&format!("clients are told of a gap: {reason}"));
         }
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);

@@ -7,18 +7,18 @@ use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Hello, HubSettings, Name, Request, Role, VERSION};
 use eventsource_xs::ErrorCode;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{
     copy_executable, event, eventually, gone, kill, open, read_to_end, read_until, report_with, settings, terminate,
-    topics, Scene, PROGRAM,
+    topics, Scene, DEADLINE, PROGRAM,
 };
 
 #[test]
@@ -364,6 +364,90 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
     eventually("there is room again", || Client::connect(&start, &scene.place, None).is_ok());
     worker.stop().expect("an end");
     assert!(hub.wait().expect("it ends").success());
+}
+
+/// A hub in the foreground, which ends with the test, also one that does not answer.
+struct Foreground(Child);
+
+impl Foreground {
+    /// Runs a hub with that standard error, until it serves.
+    fn new(scene: &Scene, stderr: impl Into<Stdio>) -> Self {
+        let hub = Self(scene.command(&["run"]).stderr(stderr).spawn().expect("the program"));
+        eventually("the hub serves", || scene.pid() == Some(hub.0.id()));
+        hub
+    }
+
+    fn stop(mut self, mut worker: Client) {
+        worker.stop().expect("an end");
+        assert!(self.0.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends what cuts a worker off, about which the hub writes a line.
+fn be_cut_off(scene: &Scene) {
+    let mut worker = UnixStream::connect(scene.place.socket()).expect("a hub");
+    worker.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    worker.write_all(b"\xff\xff\xff\xff").expect("a connection");
+    assert_eq!(worker.read(&mut [0]).expect("an end"), 0);
+}
+
+#[test]
+fn a_hub_serves_on_when_nobody_reads_its_messages() {
+    let scene = Scene::new();
+    let mut hub = Foreground::new(&scene, Stdio::piped());
+    drop(hub.0.stderr.take());
+    be_cut_off(&scene);
+    let mut worker = scene.client();
+    worker.publish(&event("news", "hello")).expect("a hub");
+    hub.stop(worker);
+}
+
+#[test]
+fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_what_is_lost() {
+    let scene = Scene::new();
+    let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+    rustix::io::ioctl_fionbio(&writer, true).expect("a pipe");
+    let mut filled = 0;
+    while let Ok(count) = writer.write(&[b'.'; 4096]) {
+        filled += count;
+    }
+    rustix::io::ioctl_fionbio(&writer, false).expect("a pipe");
+
+    let hub = Foreground::new(&scene, writer);
+    be_cut_off(&scene);
+    be_cut_off(&scene);
+    let mut worker = scene.client();
+    worker.publish(&event("news", "hello")).expect("a hub that does not wait");
+
+    reader.read_exact(&mut vec![0; filled]).expect("what has filled the pipe");
+    be_cut_off(&scene);
+    hub.stop(worker);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("text");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "eventsource-hub: 2 messages before this one are lost");
+    assert!(lines[1].starts_with("eventsource-hub: cut a worker off: "), "{said}");
+    assert_eq!(lines.len(), 2, "{said}");
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_fails_with_a_sentence() {
+    let scene = Scene::new();
+    scene.client();
+    for words in [["stats"].as_slice(), &["publish", "news", "hello"]] {
+        let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
+        drop(reader);
+        let message = failure(scene.command(words).stdout(writer));
+        assert!(message.starts_with("eventsource-hub: Broken pipe"), "{message}");
+    }
 }
 
 /// Returns what a command says that fails.

@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
+use crate::messages::say;
 use crate::protocol;
 use crate::served::{seen_of, Served, Source};
 use crate::stored::{SavedStored, StoredHub};
@@ -54,7 +55,7 @@ impl<'a> Server<'a> {
     /// why.
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
-        eprintln!("eventsource-hub: no upgrade: {message}");
+        say(&format!("no upgrade: {message}"));
         if let Some(mut worker) = upgrading.asker.and_then(|token| self.workers.remove(&token)) {
             worker.answer(&Answer::Rejected(Failure::new(ErrorCode::Unsupported, None, &message)));
             let _ = worker.flush(&self.epoll, Instant::now());

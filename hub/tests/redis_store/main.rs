@@ -6,6 +6,9 @@ mod access;
 mod failover;
 mod faults;
 mod losses;
+#[allow(dead_code)]
+#[path = "../../src/messages.rs"]
+mod messages;
 mod node;
 mod proxy;
 mod random;

@@ -5,6 +5,7 @@ use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::place::{lock, set_aside};
 use super::{size_of, Bounds, Surroundings};
+use crate::messages::say;
 use crate::store::{Ask, Began, Draft, Entry, Report, Reporter, StoreEnd};
 use eventsource_xs::wire::FileSettings;
 use std::fs::File;
@@ -163,7 +164,7 @@ impl Keeper {
 
     /// Takes note that history was lost: the next beginning has a new epoch.
     fn lose(&mut self, reason: String) {
-        eprintln!("eventsource-hub: {reason}; clients are told of a gap");
+        say(&format!("{reason}; clients are told of a gap"));
         self.reporter.record_error(&reason);
         self.reporter.update(|status| status.epoch_changes += 1);
         self.lost = Some(reason.into());
@@ -305,7 +306,7 @@ impl Keeper {
         self.set_up(false);
         if let Err(fault) = open.database.close() {
             self.note(&fault);
-            eprintln!("eventsource-hub: {}", fault.message);
+            say(&fault.message);
         }
     }
 

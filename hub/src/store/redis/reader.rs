@@ -8,6 +8,7 @@ use super::producers::Producers;
 use super::retained::Retained;
 use super::shared::{Sent, Shared, Target};
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
+use crate::messages::say;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
@@ -223,7 +224,7 @@ impl Reader {
                  set noeviction or volatile-lru",
                 self.place.shown()
             );
-            eprintln!("eventsource-hub: {message}");
+            say(&message);
             self.shared.reporter.record_error(&message);
         }
     }
