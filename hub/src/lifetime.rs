@@ -3,12 +3,15 @@
 use eventsource_xs::saved;
 use std::time::{Duration, Instant};
 
+/// How long the end of the process is put off.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// The last worker has been away for too long: the streams end.
     EndStreams,
-    /// There was no worker and no stream for too long: the process ends.
+    /// There was no worker and no stream, and nothing was published, for too long: the process ends.
     Exit,
 }
 
@@ -19,7 +22,7 @@ pub struct Lifetime {
     pub grace: Duration,
     /// Since when there is no worker.
     without_worker: Option<Instant>,
-    /// Since when there is neither worker nor stream.
+    /// Since when nobody uses the process.
     idle: Option<Instant>,
     /// Whether the streams were ended since the last worker has left.
     has_ended_streams: bool,
@@ -30,14 +33,14 @@ impl Lifetime {
         Self { idle_exit, grace, without_worker: Some(now), idle: Some(now), has_ended_streams: false }
     }
 
-    /// Takes note of what there is. Returns what is due.
-    pub fn update(&mut self, workers: usize, streams: usize, now: Instant) -> Option<Due> {
+    /// Takes note of what there is: workers, streams, and whether anything else uses the process. Returns what is due.
+    pub fn update(&mut self, workers: usize, streams: usize, is_used: bool, now: Instant) -> Option<Due> {
         if workers > 0 {
             (self.without_worker, self.has_ended_streams) = (None, false);
         } else {
             self.without_worker.get_or_insert(now);
         }
-        if workers + streams > 0 {
+        if workers + streams > 0 || is_used {
             self.idle = None;
         } else {
             self.idle.get_or_insert(now);
@@ -51,6 +54,12 @@ impl Lifetime {
         } else {
             None
         }
+    }
+
+    /// Has the process end a moment later, if nobody uses it until then.
+    pub fn put_exit_off(&mut self, now: Instant) {
+        let moment = self.idle_exit.min(MOMENT);
+        self.idle = Some(now.checked_sub(self.idle_exit - moment).unwrap_or(now));
     }
 
     /// Returns how long until something may be due. A time beyond any clock counts as none.
@@ -88,7 +97,7 @@ mod tests {
             (45, 0, 0, None),
             (46, 0, 0, Some(Due::Exit)),
         ] {
-            assert_eq!(lifetime.update(workers, streams, at(seconds)), due, "{seconds}");
+            assert_eq!(lifetime.update(workers, streams, false, at(seconds)), due, "{seconds}");
         }
     }
 
@@ -97,9 +106,29 @@ mod tests {
         let start = Instant::now();
         let mut lifetime = Lifetime::new(SECOND, SECOND, start);
         for (workers, seconds) in [(1, 0), (0, 10), (1, 10), (0, 20)] {
-            assert_eq!(lifetime.update(workers, 1, start + SECOND * seconds), None);
+            assert_eq!(lifetime.update(workers, 1, false, start + SECOND * seconds), None);
         }
         assert_eq!(lifetime.next_due(start + SECOND * 20), Some(SECOND));
+    }
+
+    #[test]
+    fn what_is_no_worker_keeps_the_process_and_not_the_streams() {
+        let start = Instant::now();
+        let at = |seconds| start + SECOND * seconds;
+        let mut lifetime = Lifetime::new(SECOND * 10, SECOND * 3, start);
+        for (seconds, streams, is_used, due) in [
+            (2, 1, true, None),
+            (3, 1, true, Some(Due::EndStreams)),
+            (9, 0, true, None),
+            (10, 0, false, None),
+            (19, 0, false, None),
+            (20, 0, false, Some(Due::Exit)),
+        ] {
+            assert_eq!(lifetime.update(0, streams, is_used, at(seconds)), due, "{seconds}");
+        }
+        lifetime.put_exit_off(at(20));
+        assert_eq!((lifetime.update(0, 0, false, at(20)), lifetime.next_due(at(20))), (None, Some(MOMENT)));
+        assert_eq!(lifetime.update(0, 0, false, at(21)), Some(Due::Exit));
     }
 
     #[test]
@@ -107,7 +136,7 @@ mod tests {
         let start = Instant::now();
         let mut lifetime = Lifetime::new(Duration::MAX, Duration::MAX, start);
         for streams in [0, 1] {
-            assert_eq!(lifetime.update(0, streams, start + SECOND * 1_000_000), None);
+            assert_eq!(lifetime.update(0, streams, false, start + SECOND * 1_000_000), None);
             assert_eq!(lifetime.next_due(start), None);
         }
     }

@@ -13,7 +13,7 @@ use crate::protocol;
 use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
-use crate::worker::{End, Worker};
+use crate::worker::{End, Keeps, Worker};
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::saved;
@@ -104,6 +104,37 @@ struct Ahead {
 
 saved!(Ahead { stream, seq, since });
 
+/// How many connections keep what they use from ending.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    workers: usize,
+    commands: usize,
+}
+
+impl Kept {
+    fn number(&mut self, keeps: Keeps) -> Option<&mut usize> {
+        match keeps {
+            Keeps::Nothing => None,
+            Keeps::Process => Some(&mut self.commands),
+            Keeps::Streams => Some(&mut self.workers),
+        }
+    }
+
+    /// Counts a connection that has greeted or published.
+    fn keep(&mut self, worker: &mut Worker, keeps: Keeps) {
+        worker.keeps = keeps;
+        self.add(worker);
+    }
+
+    fn add(&mut self, worker: &Worker) {
+        self.number(worker.keeps).into_iter().for_each(|number| *number += 1);
+    }
+
+    fn leave(&mut self, worker: &Worker) {
+        self.number(worker.keeps).into_iter().for_each(|number| *number -= 1);
+    }
+}
+
 struct Server<'a> {
     arguments: &'a Arguments,
     /// The path that this program has been started from.
@@ -137,6 +168,9 @@ struct Server<'a> {
     /// Since when no connection is accepted.
     accept_pause: Option<Instant>,
     cut_off: u64,
+    kept: Kept,
+    /// Whether something was published since the timers ran: a command may come and go in one turn.
+    was_used: bool,
     is_ending: bool,
     upgrading: Option<Upgrading>,
 }
@@ -176,6 +210,8 @@ impl<'a> Server<'a> {
             lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
             cut_off: 0,
+            kept: Kept::default(),
+            was_used: false,
             is_ending: false,
             upgrading: None,
         })
@@ -242,10 +278,15 @@ impl<'a> Server<'a> {
             self.watch_store()?;
         }
         self.let_go_on(now);
+        // Whoever waits for the store may be about to use the process.
+        let is_used = std::mem::take(&mut self.was_used) || !self.greeting.is_empty() || self.kept.commands > 0;
         // An event that waits for the store is worth as much as a worker.
         let waits = self.stored().is_some_and(|stored| stored.has_waiting());
-        match self.lifetime.update(self.worker_count() + usize::from(waits), self.streams.len(), now) {
+        let workers = self.kept.workers + usize::from(waits);
+        match self.lifetime.update(workers, self.streams.len(), is_used, now) {
             Some(Due::EndStreams) => self.streams.end_all_with_retry(),
+            // A command that is connected may be about to publish.
+            Some(Due::Exit) if self.worker_count() > 0 => self.lifetime.put_exit_off(now),
             Some(Due::Exit) => self.is_ending = true,
             None => {}
         }
@@ -521,7 +562,11 @@ impl<'a> Server<'a> {
             self.check_name(&hello.name)?;
             match hello.role {
                 Role::Command => self.take_settings(None),
-                Role::Worker(settings) => self.take_settings(Some(*settings)),
+                Role::Worker(settings) => {
+                    self.take_settings(Some(*settings))?;
+                    self.kept.keep(worker, Keeps::Streams);
+                    Ok(())
+                }
                 Role::Direct(of) => self.add_direct(worker, of, now),
             }
         });
@@ -579,12 +624,13 @@ impl<'a> Server<'a> {
     /// Takes the settings of a worker, if it has given any. The first call creates the hub.
     fn take_settings(&mut self, given: Option<HubSettings>) -> Result<(), Failure> {
         let given = given.map(|settings| self.arguments.settings(settings));
-        if given.is_some() {
-            self.drop_unread_hub();
+        if let Some(given) = &given {
+            self.drop_default_hub(given);
         }
         if let (Some(served), Some(given)) = (&mut self.hub, &given) {
             check_settings(&served.settings, given)?;
             served.adopt(given);
+            served.has_settings = true;
         }
         if let Some(given) = &given {
             (self.lifetime.idle_exit, self.lifetime.grace) = (given.idle_exit, given.grace);
@@ -597,10 +643,11 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Drops the hub if no worker has given its settings: nobody has read what commands have published before, so that it
-    /// begins anew with the settings of the first worker.
-    fn drop_unread_hub(&mut self) {
-        if self.streams.len() > 0 || self.hub.as_ref().is_none_or(|served| served.has_settings) {
+    /// Drops a hub that commands have begun, if the first worker has settings that do not fit: it begins anew with these. The
+    /// streams of commands end, and come back.
+    fn drop_default_hub(&mut self, given: &HubSettings) {
+        let is_unfit = |served: &Served| !served.has_settings && check_settings(&served.settings, given).is_err();
+        if !self.hub.as_ref().is_some_and(is_unfit) {
             return;
         }
         if let Some(stored) = self.stored() {
@@ -704,6 +751,10 @@ impl<'a> Server<'a> {
     /// Publishes an event. Returns false if it waits for the hub's store; until then its bytes are not handled.
     fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
         let asker = Asker { worker: worker.token(), request: publish.request, bytes };
+        self.was_used = true;
+        if worker.keeps == Keeps::Nothing && worker.direct_of.is_none() {
+            self.kept.keep(worker, Keeps::Process);
+        }
         let Some(served) = &mut self.hub else { return true };
         match served.publish(publish, asker, now) {
             Ok(Published::Id(id)) if publish.request > 0 => {
@@ -802,6 +853,7 @@ impl<'a> Server<'a> {
             self.cut_off += 1;
             say(&format!("cut a worker off: {end}"));
         }
+        self.kept.leave(&worker);
         for id in worker.streams.values() {
             self.streams.release(*id);
         }

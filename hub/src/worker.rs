@@ -65,6 +65,20 @@ impl fmt::Display for End {
     }
 }
 
+/// What a connection keeps from ending because nobody uses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keeps {
+    /// Nothing: it has not greeted, or is a command that only asks.
+    #[default]
+    Nothing,
+    /// The process: it is a command that has published.
+    Process,
+    /// The streams, too: it is a worker.
+    Streams,
+}
+
+saved!(Keeps: Nothing, Process, Streams);
+
 /// The connection of one worker.
 #[derive(Debug)]
 pub struct Worker {
@@ -78,6 +92,7 @@ pub struct Worker {
     sent: usize,
     pub credits: Credits,
     pub is_greeted: bool,
+    pub keeps: Keeps,
     /// The worker that this connection is the direct one of; `None` for a worker's first connection, and for commands.
     pub direct_of: Option<u64>,
     /// The streams that the worker holds: their ids in the library by their numbers.
@@ -101,6 +116,7 @@ impl Worker {
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
+            keeps: Keeps::Nothing,
             direct_of: None,
             streams: HashMap::new(),
             connected: now,
@@ -229,6 +245,7 @@ pub struct SavedWorker {
     outbox: Box<[u8]>,
     credits: Credits,
     pub is_greeted: bool,
+    keeps: Keeps,
     direct_of: Option<u64>,
     streams: HashMap<u64, u64>,
     connected: Instant,
@@ -244,6 +261,7 @@ saved!(SavedWorker {
     outbox,
     credits,
     is_greeted,
+    keeps,
     direct_of,
     streams,
     connected,
@@ -269,6 +287,7 @@ impl Worker {
             outbox: self.outbox[self.sent..].into(),
             credits: self.credits,
             is_greeted: self.is_greeted,
+            keeps: self.keeps,
             direct_of: self.direct_of,
             streams: self.streams.clone(),
             connected: self.connected,
@@ -290,6 +309,7 @@ impl Worker {
             outbox: saved.outbox.into(),
             credits: saved.credits,
             is_greeted: saved.is_greeted,
+            keeps: saved.keeps,
             direct_of: saved.direct_of,
             streams: saved.streams,
             stuck_since: saved.stuck_since,

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{
-    copy_executable, event, eventually, gone, kill, open, read_to_end, read_until, report_with, settings, terminate,
-    topics, Scene, DEADLINE, PROGRAM,
+    copy_executable, event, eventually, gone, kill, open, read_event, read_to_end, read_until, report_with, settings,
+    terminate, topics, Scene, DEADLINE, PROGRAM,
 };
 
 #[test]
@@ -80,6 +80,28 @@ fn a_hub_without_worker_and_stream_ends_after_a_while() {
     gone(pid);
     assert!(!scene.place.socket().exists());
     assert_ne!(scene.client().welcome().pid, pid);
+}
+
+#[test]
+fn a_command_that_only_asks_keeps_neither_streams_nor_the_process() {
+    let scene = Scene::new();
+    let short = Duration::from_millis(300);
+    let mut worker = scene.client_with(HubSettings { idle_exit: short, grace: short, ..settings() });
+    let pid = worker.welcome().pid;
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    drop(worker);
+    client.set_nonblocking(true).expect("a socket");
+    let ask = || scene.command(&["stats"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let mut received = Vec::new();
+    eventually("the stream has ended, though the hub is asked again and again", || {
+        ask().expect("the program");
+        client.read_to_end(&mut received).is_ok()
+    });
+    assert!(String::from_utf8_lossy(&received).contains("retry: "));
+    drop(client);
+    eventually("the process has ended", || !ask().expect("the program").success());
+    gone(pid);
 }
 
 #[test]
@@ -212,6 +234,43 @@ fn a_worker_with_other_settings_is_told_which() {
 }
 
 #[test]
+fn a_worker_whose_settings_fit_goes_on_with_what_commands_have_begun() {
+    let scene = Scene::new();
+    let mut command = scene.client();
+    let id = command.publish(&event("news", "before any worker")).expect("an id");
+    let mut tail = open(&mut command, 1, "");
+    command.subscribe(1, topics("news", None)).expect("a stream");
+    let mut worker = scene.client_with(settings());
+    worker.publish(&event("news", "of a worker")).expect("an id");
+    read_event(&mut tail, "of a worker");
+    drop((tail, command));
+    eventually("the stream has ended", || worker.count(b"").expect("counts").open == 0);
+    let mut another = scene.client_with(settings());
+    assert_eq!(another.welcome().epoch, worker.welcome().epoch);
+    let mut client = open(&mut another, 1, "");
+    another.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    let text = read_event(&mut client, "of a worker");
+    assert!(!text.contains("event: gap"), "{text}");
+}
+
+#[test]
+fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
+    let scene = Scene::new();
+    let mut command = scene.client();
+    let mut tail = open(&mut command, 1, "");
+    command.subscribe(1, topics("news", None)).expect("a stream");
+    let mut other = settings();
+    other.hub.gap_event = "missed".into();
+    let worker = scene.client_with(other.clone());
+    assert_eq!(&*worker.welcome().settings.hub.gap_event, "missed");
+    assert_ne!(worker.welcome().epoch, command.welcome().epoch);
+    assert!(read_to_end(&mut tail).contains("retry: "));
+    // From here on the settings are those of a worker.
+    drop(worker);
+    assert!(Client::connect(&Scene::start(), &scene.place, Some(settings())).is_err());
+}
+
+#[test]
 fn the_newest_bounds_count_for_all_workers() {
     let scene = Scene::new();
     let mut first = scene.client_with(settings());
@@ -292,7 +351,7 @@ fn the_commands_print_what_they_found() {
     worker.subscribe(1, topics("news", None)).expect("a stream");
     read_until(&mut client, "\n\n");
     let stats = output(&["stats", "news"]);
-    for line in ["workers 1\n", "open 1\n", "published 1\n", "subscribers 1\n"] {
+    for line in ["workers 1\n", "open 1\n", "published 2\n", "subscribers 1\n"] {
         assert!(stats.contains(line), "{line}{stats}");
     }
 }

@@ -580,8 +580,9 @@ whatever the history. An event that expires is evicted a sixteenth of its time l
 
     idle_exit => 60
 
-For a hub with a L</name>: after how many seconds (from 0, fractions allowed) without worker and stream its process ends,
-and with it the history; 60 by default.
+For a hub with a L</name>: after how many seconds (from 0, fractions allowed) without worker and stream its process ends, if
+nothing was published meanwhile; 60 by default. Its history ends with it, unless it has a L</store>. A command that only asks,
+such as C<eventsource hub check>, keeps neither the process nor, beyond L</grace>, its streams.
 
 =head2 max_relays
 
@@ -626,7 +627,9 @@ go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow> or L</store> differs from those
-of the others is refused: its calls throw C<refused>.
+of the others is refused: its calls throw C<refused>. A hub that a command of L<eventsource> has begun has the default
+settings. The first worker goes on with it, if its settings fit; otherwise the hub begins anew with these, and what commands
+have published before is gone.
 
 Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
 and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect

@@ -163,6 +163,7 @@ impl<'a> Server<'a> {
         for worker in saved.workers {
             let speaks_other_version = worker.is_greeted && saved.protocol != protocol::version();
             let worker = Worker::restore(worker, &server.epoll)?;
+            server.kept.add(&worker);
             match speaks_other_version {
                 true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails
                 false => {
