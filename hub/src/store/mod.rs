@@ -37,7 +37,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An event that is to be stored.
@@ -113,11 +113,62 @@ pub struct Began {
     pub reason: Box<str>,
 }
 
+/// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
+/// publish more than this one delivers.
+const MOST_UNTAKEN: usize = 64 << 20;
+
+/// The entries that were reported and not taken.
+#[derive(Debug, Default)]
+struct Untaken {
+    state: Mutex<UntakenState>,
+    taken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct UntakenState {
+    bytes: usize,
+    /// Whether nobody will take them.
+    is_closed: bool,
+}
+
+impl Untaken {
+    fn lock(&self) -> MutexGuard<'_, UntakenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the wire thread has taken enough, then adds entries.
+    fn add(&self, entries: &[Entry]) {
+        let is_full = |state: &mut UntakenState| state.bytes >= MOST_UNTAKEN && !state.is_closed;
+        let mut state = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
+        state.bytes += bytes_of(entries);
+    }
+
+    fn take(&self, report: &Report) {
+        if let Report::Entries(entries) = report {
+            self.lock().bytes -= bytes_of(entries);
+            self.taken.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.taken.notify_all();
+    }
+}
+
+fn bytes_of(entries: &[Entry]) -> usize {
+    let bytes_of = |Entry { draft: Draft { channel, key, once, fields }, .. }: &Entry| {
+        size_of::<Entry>() + channel.len() + key.len() + once.len() + fields.as_bytes().len()
+    };
+    entries.iter().map(bytes_of).sum()
+}
+
 /// A store, as the wire thread has it.
 #[derive(Debug)]
 pub struct Store {
     asks: Sender<Ask>,
     reports: Receiver<Report>,
+    untaken: Arc<Untaken>,
     bell: Arc<Bell>,
     status: Arc<Mutex<StoreStatus>>,
 }
@@ -133,6 +184,7 @@ pub struct StoreEnd {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     reports: Sender<Report>,
+    untaken: Arc<Untaken>,
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
     ringer: Ringer,
     status: Arc<Mutex<StoreStatus>>,
@@ -187,8 +239,10 @@ impl Store {
         let (asks, asked) = channel();
         let (reported, reports) = channel();
         let status = Arc::<Mutex<StoreStatus>>::default();
-        let reporter = Reporter { reports: reported, ringer: Ringer(Arc::clone(&bell)), status: Arc::clone(&status) };
-        Ok((Self { asks, reports, bell, status }, StoreEnd { asks: asked, reporter }))
+        let (untaken, ringer) = (Arc::<Untaken>::default(), Ringer(Arc::clone(&bell)));
+        let reporter =
+            Reporter { reports: reported, untaken: Arc::clone(&untaken), ringer, status: Arc::clone(&status) };
+        Ok((Self { asks, reports, untaken, bell, status }, StoreEnd { asks: asked, reporter }))
     }
 
     /// Starts the store of these settings, which are not those of memory.
@@ -218,7 +272,10 @@ impl Store {
         let mut reports = Vec::new();
         loop {
             match self.reports.try_recv() {
-                Ok(report) => reports.push(report),
+                Ok(report) => {
+                    self.untaken.take(&report);
+                    reports.push(report);
+                }
                 Err(TryRecvError::Empty) => return (reports, false),
                 Err(TryRecvError::Disconnected) => return (reports, true),
             }
@@ -227,7 +284,9 @@ impl Store {
 
     /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
     pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
-        self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+        self.untaken.take(&report);
+        Some(report)
     }
 
     /// Returns what is known of the store's health.
@@ -236,9 +295,19 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Lets its threads go on, so that they can end.
+    fn drop(&mut self) {
+        self.untaken.close();
+    }
+}
+
 impl Reporter {
-    /// Reports to the wire thread.
+    /// Reports to the wire thread. Waits while this has many entries to take.
     pub fn report(&self, report: Report) {
+        if let Report::Entries(entries) = &report {
+            self.untaken.add(entries);
+        }
         let _ = self.reports.send(report); // fails only while the process ends
         self.ringer.0.ring();
     }
@@ -254,5 +323,64 @@ impl Reporter {
             status.last_error = message.into();
             status.last_error_at = now_ms();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    const ENTRIES: usize = 100;
+
+    /// Starts a thread that reports entries of a MiB. Returns how many it has reported so far.
+    fn report_entries(reporter: Reporter) -> (Arc<AtomicUsize>, thread::JoinHandle<()>) {
+        let reported = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&reported);
+        let run = move || {
+            for seq in 1..=ENTRIES as u64 {
+                let key = vec![b'k'; 1 << 20].into();
+                let draft = Draft {
+                    channel: "news".as_bytes().into(),
+                    key,
+                    once: "".as_bytes().into(),
+                    fields: FieldList::of([]),
+                };
+                reporter.report(Report::Entries(vec![Entry { seq, at: 0, ticket: None, draft }]));
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        (reported, thread::spawn(run))
+    }
+
+    fn wait_until_full(reported: &AtomicUsize) {
+        while reported.load(Ordering::SeqCst) < MOST_UNTAKEN >> 20 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(50)); // it could go on meanwhile
+        assert!(reported.load(Ordering::SeqCst) <= MOST_UNTAKEN >> 20, "{reported:?}");
+    }
+
+    #[test]
+    fn a_store_waits_while_its_hub_has_many_entries_to_take() {
+        let (store, end) = Store::new().expect("descriptors");
+        let (reported, thread) = report_entries(end.reporter);
+        wait_until_full(&reported);
+        let mut taken = 0;
+        while taken < ENTRIES {
+            taken += store.take_reports().0.len();
+        }
+        thread.join().expect("no panic");
+        assert_eq!((taken, store.untaken.lock().bytes), (ENTRIES, 0));
+    }
+
+    #[test]
+    fn a_store_without_hub_does_not_wait() {
+        let (store, end) = Store::new().expect("descriptors");
+        let (reported, thread) = report_entries(end.reporter);
+        wait_until_full(&reported);
+        drop(store);
+        thread.join().expect("no panic");
     }
 }
