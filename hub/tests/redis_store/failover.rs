@@ -148,10 +148,34 @@ fn an_event_counts_as_published_when_replicas_have_it() {
     assert_eq!(failure.code, ErrorCode::Unknown);
     a.until("it is delivered all the same", |node| node.texts().last().is_some_and(|text| text == "alone"));
     assert_eq!(a.log().entries.last().unwrap().ticket, None);
+    let status = a.store.status();
+    assert!(!status.is_up && status.last_error.contains("0 replicas have it, and 1 should"), "{status:?}");
     replica.run();
-    a.until("a replica again", |_| master.call(&["INFO", "replication"]).contains("state=online"));
+    a.until("up, though nobody publishes", |node| node.store.status().is_up);
     assert!(is_stored(&a.publish("together")));
     assert_eq!(a.logs.len(), 1);
+}
+
+#[test]
+fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
+    if !has("redis-server") {
+        return;
+    }
+    let master = Redis::start(&[]);
+    let sentinel = sentinel_of(master.port, "");
+    // They accept connections and never answer.
+    let silent = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [one, two] = silent.each_ref().map(|silent| silent.local_addr().expect("an address"));
+    let url = format!("redis-sentinel://127.0.0.1:{},{one},{two}/shop", sentinel.port);
+    let mut a = Node::ready(&RedisSettings { timeout: Duration::from_secs(1), ..settings(&url) });
+    a.until("up", |node| node.store.status().is_up);
+    sentinel.stop();
+    // For longer than Sentinels are not asked.
+    for number in 0..50 {
+        assert!(is_stored(&a.publish(&number.to_string())), "{number}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(a.store.status().is_up);
 }
 
 #[test]
@@ -187,7 +211,7 @@ fn fail_over(replicas: u32) -> usize {
     }
     let all = a.next_ticket - 1;
     a.until("all ends", |node| node.ends.len() as u64 == all);
-    a.until("up", |node| node.store.status().is_up);
+    a.until("up, if no replica is missing", |node| node.store.status().is_up == (replicas == 0));
     a.until("the last entry", |node| node.is_ready() && node.texts().last().is_some_and(|text| text == "after 49"));
     let expected = a.texts();
     assert!((0..50).all(|number| expected.contains(&format!("after {number}"))), "{expected:?}");

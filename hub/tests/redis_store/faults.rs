@@ -222,9 +222,30 @@ fn a_redis_that_is_full_says_so() {
     assert_eq!(failure.code, ErrorCode::Unavailable);
     assert!(failure.message.contains("OOM"), "{failure}");
     a.until("down", |node| !node.store.status().is_up);
+    // It stays so while nobody publishes, and until Redis has room.
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(400));
+        assert!(!a.store.status().is_up);
+    }
     redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
+    a.until("up, though nobody publishes", |node| node.store.status().is_up);
     assert_eq!(code(&a.publish("now")), None);
-    a.until("up", |node| node.store.status().is_up);
+    assert_eq!(a.texts(), ["now"]);
+}
+
+#[test]
+fn a_user_who_may_only_read_has_a_store_that_is_down() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "&*", "+@all"]);
+    let mut a = Node::ready(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
+    redis.call(&["ACL", "SETUSER", "hub", "-xadd"]);
+    assert_eq!(code(&a.publish("not allowed")), Some(ErrorCode::Unavailable));
+    a.until("down", |node| !node.store.status().is_up);
+    redis.call(&["ACL", "SETUSER", "hub", "+xadd"]);
+    a.until("up, though nobody publishes", |node| node.store.status().is_up);
+    assert_eq!(a.logs.len(), 1);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
         assert_eq!(node.logs.len(), 2);
         let status = node.store.status();
         assert_eq!((status.epoch_changes, status.failed), (1, 0), "{status:?}");
+        assert!(status.last_error.contains(&*node.log().began.reason), "{status:?}");
     }
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
     assert_eq!(redis.keys("*").len(), 2, "the old stream is deleted: {:?}", redis.keys("*"));
@@ -68,6 +69,21 @@ fn a_stream_that_is_created_again_begins_another_epoch() {
             let stream = stream(redis);
             redis.call(&["DEL", &stream]);
             redis.call(&["XADD", &stream, "5-5", "x", "y"]);
+        });
+    }
+}
+
+#[test]
+fn another_entry_with_the_id_of_the_last_one_begins_another_epoch() {
+    // What two masters have after each was written to: the same id, and not the same entry.
+    let replace = "local all = redis.call('XRANGE', KEYS[1], '-', '+') \
+                   local fields = all[#all][2] \
+                   fields[#fields] = 'another:1' \
+                   redis.call('DEL', KEYS[1]) \
+                   for _, entry in ipairs(all) do redis.call('XADD', KEYS[1], entry[1], unpack(entry[2])) end";
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| {
+            redis.call(&["EVAL", replace, "1", &stream(redis)]);
         });
     }
 }

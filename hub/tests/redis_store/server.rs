@@ -2,6 +2,7 @@
 
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{bind, getsockname, socket_with, AddressFamily, SocketFlags, SocketType};
+use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -165,6 +166,12 @@ impl Redis {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Stops the process: it answers no more, and its connections stay.
+    pub fn stop(&self) {
+        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(child.id() as i32)).expect("a process");
+        kill_process(pid, Signal::STOP).expect("the process exists");
     }
 
     /// Sends one command, and returns the answer as text: lists have a line for each element.

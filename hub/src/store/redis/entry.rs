@@ -57,6 +57,16 @@ pub struct Event {
     pub count: u64,
 }
 
+impl Stored {
+    /// Returns the event's producer and count, which no other event has.
+    pub fn mark(&self) -> Option<Mark> {
+        self.event.as_ref().map(|event| (event.producer.clone(), event.count))
+    }
+}
+
+/// The producer of an event, and its count.
+pub type Mark = (Box<[u8]>, u64);
+
 /// Returns the bytes of an answer.
 pub fn text(value: &Value) -> Option<&[u8]> {
     match value {

@@ -31,9 +31,9 @@
 //!
 //! # Loss
 //!
-//! The last id that was read must exist or be evicted: the reader looks at it after each reconnection and every second, and
+//! The last entry that was read must exist or be evicted: the reader looks at it after each reconnection and every second, and
 //! also at the pointer and the stream's last id, for a blocked XREAD stays silent when its stream is deleted and created again.
-//! If the id does not exist, a script sets another epoch, if no other hub has, and deletes the old stream. XADD never creates
+//! If the entry does not exist, or its id is that of another one, a script sets another epoch, if no other hub has, and deletes the old stream. XADD never creates
 //! a stream.
 //!
 //! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
@@ -62,7 +62,8 @@ use reader::Reader;
 use shared::Shared;
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 use writer::Writer;
@@ -71,6 +72,8 @@ use writer::Writer;
 const ANSWER: Duration = Duration::from_secs(2);
 /// The longest time that XREAD waits for entries.
 const BLOCK: Duration = Duration::from_millis(500);
+/// How often Sentinels are asked whether the master is still the same.
+const ASK_SENTINELS: Duration = Duration::from_secs(2);
 /// How often the reader looks for a loss.
 const CHECK: Duration = Duration::from_secs(1);
 /// The most entries that are read at once. No hub trims the stream to fewer.
@@ -87,11 +90,40 @@ pub fn start(settings: RedisSettings, hub: &str, end: StoreEnd) -> io::Result<()
     let producer = random_text()?;
     let shared = Arc::new(Shared::new(&settings, end.reporter));
     let place = Place::new(&settings);
+    if place.has_sentinels() {
+        let (shared, place) = (Arc::downgrade(&shared), place.clone());
+        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, place))?;
+    }
     let reader = Reader::new(Arc::clone(&shared), place.clone(), &settings, hub, &producer);
     let writer = Writer::new(Arc::clone(&shared), place, &settings, &producer, end.asks);
-    thread::Builder::new().name("redis-reader".into()).spawn(move || reader.run())?;
-    thread::Builder::new().name("redis-writer".into()).spawn(move || writer.run())?;
+    let also = Arc::clone(&shared);
+    thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
+    thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;
     Ok(())
+}
+
+/// Runs a thread of the store. If it has a defect, the others end too, so that the hub begins the store anew.
+fn guard(shared: &Shared, run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        shared.reporter.record_error("the store has ended: this is a defect of eventsource-hub");
+        shared.reporter.update(|status| status.is_up = false);
+        shared.update(|state| state.is_closing = true);
+    }
+}
+
+/// Asks the Sentinels now and then whether the master is still the same. They may take their time to answer, so this is a thread
+/// of its own: what they say matters only while the master does not answer, or is cut off from them.
+fn ask_sentinels(shared: &Weak<Shared>, mut place: Place) {
+    loop {
+        thread::sleep(ASK_SENTINELS);
+        if shared.upgrade().is_none_or(|shared| shared.lock().is_closing) {
+            return;
+        }
+        // The store does not wait for this thread to end.
+        if let (Ok(url), Some(shared)) = (place.find(), shared.upgrade()) {
+            shared.update(|state| state.master = Some(url));
+        }
+    }
 }
 
 /// Returns random bytes.
@@ -105,4 +137,21 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 fn random_text() -> io::Result<String> {
     let letters = b"0123456789abcdefghijklmnopqrstuv";
     Ok(random::<12>()?.iter().map(|byte| char::from(letters[usize::from(byte % 32)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::*;
+
+    #[test]
+    fn a_thread_with_a_defect_ends_the_store() {
+        let (store, end) = Store::new().expect("descriptors");
+        let shared = Shared::new(&RedisSettings::default(), end.reporter);
+        shared.reporter.update(|status| status.is_up = true);
+        guard(&shared, || panic!("on purpose"));
+        assert!(shared.lock().is_closing);
+        let status = store.status();
+        assert!(!status.is_up && status.last_error.contains("defect"), "{status:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{now_ms, Began, Entry, Report};
 use super::connect::{Fault, Link, Place, Refusal};
-use super::entry::{self, entries, read_entries, Id, Info, Stored};
+use super::entry::{self, entries, read_entries, Id, Info, Mark, Stored};
 use super::epoch::{Keys, Pointer};
 use super::producers::Producers;
 use super::retained::Retained;
@@ -22,8 +22,6 @@ const HISTORY_CHUNK: usize = 4000;
 const MOST_EPOCHS: usize = 1000;
 /// How long Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
-/// How often Sentinels are asked whether the master is still the same.
-const ASK_SENTINELS: Duration = Duration::from_secs(2);
 /// The pauses between attempts to connect: the first, the longest, and the one after an error that only people can correct.
 const PAUSES: (Duration, Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(3));
@@ -86,8 +84,27 @@ struct Position {
     stream: String,
     /// The last id that was read.
     last: Id,
+    /// What that entry was, if it was an event.
+    mark: Option<Mark>,
     /// The id with which the history is complete, until it is.
     history_end: Option<Id>,
+}
+
+impl Position {
+    /// Finds out whether this is the last entry that was read. Two masters, of which one was cut off, may assign the same id:
+    /// the entry of one of them is lost.
+    fn is_last(&self, stored: &Stored) -> Result<bool, Trouble> {
+        if stored.id != self.last {
+            return Ok(false);
+        }
+        match (&self.mark, stored.mark()) {
+            (Some(mark), Some(found)) if *mark != found => {
+                let reason = format!("the entry {} is another one than the one that was read before", self.last);
+                Err(Trouble::lost(&self.pointer.epoch, &reason))
+            }
+            _ => Ok(true),
+        }
+    }
 }
 
 pub struct Reader {
@@ -100,7 +117,6 @@ pub struct Reader {
     epochs: VecDeque<String>,
     producers: Producers,
     last_check: Instant,
-    last_ask: Instant,
     /// The last reason why the store cannot begin.
     reported: String,
     is_warned: bool,
@@ -137,7 +153,6 @@ impl Reader {
             epochs: VecDeque::new(),
             producers: Producers::default(),
             last_check: now,
-            last_ask: now,
             reported: String::new(),
             is_warned: false,
         }
@@ -192,8 +207,8 @@ impl Reader {
 
     fn connect(&mut self) -> Result<Link, Fault> {
         let url = self.place.find()?;
+        self.shared.update(|state| state.master = None);
         let mut link = self.place.connect(&url)?;
-        self.last_ask = Instant::now();
         let [server, memory, role] =
             link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE")])?;
         // A user who may not ask is not told.
@@ -241,17 +256,24 @@ impl Reader {
                     *was_ready |= self.publish_target(link);
                     self.round(link)
                 }
-                Err(Trouble::Lost { epoch, reason }) => self.replace(link, &epoch, &reason),
-                Err(Trouble::Missed(reason)) => match &self.position {
-                    Some(position) => self.begin(link, position.pointer.clone(), &reason),
-                    None => self.begin_first(link),
-                },
+                Err(Trouble::Lost { epoch, reason }) => {
+                    self.shared.record_loss(&reason);
+                    self.replace(link, &epoch, &reason)
+                }
+                Err(Trouble::Missed(reason)) => {
+                    self.shared.record_loss(&reason);
+                    match &self.position {
+                        Some(position) => self.begin(link, position.pointer.clone(), &reason),
+                        None => self.begin_first(link),
+                    }
+                }
                 Err(Trouble::Changed(pointer)) => {
                     let reason = if pointer.reason.is_empty() {
                         "another hub began anew".into()
                     } else {
                         pointer.reason.clone()
                     };
+                    self.shared.record_loss(&reason);
                     self.begin(link, pointer, &reason)
                 }
                 Err(trouble) => return trouble,
@@ -316,7 +338,7 @@ impl Reader {
             reason: reason.into(),
         }));
         let last = if first.is_empty() { info.last } else { pointer.start() };
-        self.position = Some(Position { pointer, stream, last, history_end: Some(info.last) });
+        self.position = Some(Position { pointer, stream, last, mark: None, history_end: Some(info.last) });
         let is_complete = first.len() < HISTORY_CHUNK;
         self.take(first)?;
         if is_complete {
@@ -389,7 +411,7 @@ impl Reader {
             let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
             let [answer] = link.calls([&command])?;
             let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
-            if list.first().is_none_or(|first| first.id != position.last) {
+            if !list.first().map_or(Ok(false), |first| position.is_last(first))? {
                 return Err(missed());
             }
             let is_complete = list.len() < chunk;
@@ -472,7 +494,7 @@ impl Reader {
         if info.last < last {
             return Err(Trouble::lost(epoch, &format!("the stream ends at {}, and {last} was read before", info.last)));
         }
-        let exists = list.first().is_some_and(|first| first.id == last);
+        let exists = list.first().map_or(Ok(false), |first| position.is_last(first))?;
         if !exists && info.last > last {
             let is_evicted = info.first.is_none_or(|first| first > last);
             let is_deleted = info.max_deleted.is_some_and(|deleted| deleted >= last);
@@ -505,21 +527,13 @@ impl Reader {
     /// Looks whether this is still the Redis that takes entries.
     fn look_around(&mut self, link: &Link) -> Result<(), Trouble> {
         self.shared.refresh();
-        if self.place.has_sentinels() && self.last_ask.elapsed() >= ASK_SENTINELS {
-            self.last_ask = Instant::now();
-            // Sentinels that do not answer do not matter as long as the master does.
-            if let Ok(url) = self.place.find() {
-                if url != link.url {
-                    return Err(Fault::Cut(format!("{} is no longer the master", link.address)).into());
-                }
-            }
+        let state = self.shared.lock();
+        if state.master.as_ref().is_some_and(|url| *url != link.url) {
+            return Err(Fault::Cut(format!("{} is no longer the master", link.address)).into());
         }
-        let unread = self
-            .shared
-            .lock()
-            .sent
-            .values()
-            .any(|sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE);
+        let is_unread = |sent: &Sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE;
+        let unread = state.sent.values().any(is_unread);
+        drop(state);
         if unread {
             return Err(Fault::Cut(format!("{} lacks entries that it has acknowledged", link.address)).into());
         }
@@ -533,6 +547,9 @@ impl Reader {
         let mut sizes = Vec::with_capacity(list.len());
         let mut own = Vec::new();
         let mut trouble = None;
+        if let Some(last) = list.last() {
+            position.mark = last.mark();
+        }
         for stored in list {
             let id = stored.id;
             let Some(seq) = id.seq(position.pointer.origin) else {

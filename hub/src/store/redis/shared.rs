@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the store counts as down after Redis has refused a draft, if nobody publishes again.
-const REFUSED: Duration = Duration::from_secs(10);
+/// How often the health is computed while the reader waits for replicas.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A draft that has not been sent, or is certainly not in the stream.
 #[derive(Debug)]
@@ -71,8 +71,10 @@ pub struct State {
     pub retained: Retained,
     pub last_round: Instant,
     pub is_writer_up: bool,
-    /// When Redis has refused a draft, if it has stored none since.
-    pub refused: Option<Instant>,
+    /// Whether Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
+    pub is_refusing: bool,
+    /// The URL of the master, as Sentinels have said since the reader connected.
+    pub master: Option<String>,
     pub waiting: usize,
     pub is_closing: bool,
     /// The last error of the connection, which failures quote.
@@ -106,7 +108,8 @@ impl Shared {
             retained: Retained::default(),
             last_round: Instant::now(),
             is_writer_up: false,
-            refused: None,
+            is_refusing: false,
+            master: None,
             waiting: 0,
             is_closing: false,
             trouble: "no connection yet".into(),
@@ -135,12 +138,16 @@ impl Shared {
     pub fn claim(&self, count: u64, mut before: impl FnMut()) -> Option<u64> {
         let mut state = self.lock();
         state.own_count = state.own_count.max(count);
+        if state.sent.get(&count).is_some_and(|sent| !sent.is_confirmed) {
+            drop(state);
+            before();
+            state = self.lock();
+        }
         loop {
             let sent = state.sent.get(&count)?;
             if sent.is_confirmed {
                 return state.sent.remove(&count).map(|sent| sent.ticket);
             }
-            before();
             if !sent.is_on_wire {
                 // The connection broke, so nobody can tell which replicas have it.
                 let sent = state.sent.remove(&count)?;
@@ -153,7 +160,9 @@ impl Shared {
             if rest.is_zero() {
                 return None; // the writer fails the draft
             }
-            state = self.wait(state, rest);
+            drop(self.wait(state, rest.min(LOOK)));
+            self.refresh();
+            state = self.lock();
         }
     }
 
@@ -184,14 +193,19 @@ impl Shared {
         message
     }
 
+    /// Takes note of a loss, for people.
+    pub fn record_loss(&self, reason: &str) {
+        self.reporter.record_error(&format!("clients are told of a gap: {reason}"));
+    }
+
     /// Computes the health. It is good only while entries can pass: the reader's rounds succeed, the writer is connected, and
-    /// no draft is on its way for long.
+    /// no draft is on its way for long or was refused.
     pub fn refresh(&self) {
         let state = self.lock();
         let oldest = state.sent.values().next().map(|sent| sent.since.elapsed());
         let is_up = state.target.is_some()
             && state.is_writer_up
-            && state.refused.is_none_or(|at| at.elapsed() > REFUSED)
+            && !state.is_refusing
             && state.last_round.elapsed() < STALE
             && oldest.is_none_or(|age| age < STALE.min(self.timeout));
         let pending = (state.waiting + state.sent.len() + state.returned.len()) as u64;

@@ -23,6 +23,8 @@ const SOON: Duration = Duration::from_millis(5);
 const UPKEEP: Duration = Duration::from_secs(1);
 /// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
 const SHORTEST_AGE: Duration = Duration::from_secs(5);
+/// How many milliseconds replicas may take to say that they are there.
+const REPLICA_MS: u32 = 100;
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
@@ -94,7 +96,7 @@ impl Writer {
         loop {
             self.gather();
             self.expire();
-            if self.is_closing && self.is_done() {
+            if self.is_closing && self.is_done() || self.shared.lock().is_closing {
                 break;
             }
             if let Err(fault) = self.work() {
@@ -418,8 +420,8 @@ impl Writer {
 
     fn note_ids(&self, stored: &[(u64, Id)], target: &Target) {
         let mut state = self.shared.lock();
-        if !stored.is_empty() {
-            state.refused = None;
+        if !stored.is_empty() && self.replicas == 0 {
+            state.is_refusing = false;
         }
         for (count, id) in stored {
             if *id > state.read_through && state.generation == target.generation {
@@ -461,7 +463,7 @@ impl Writer {
         }
         self.refused(count);
         let sent = self.shared.update(|state| {
-            state.refused = Some(Instant::now());
+            state.is_refusing = true;
             state.sent.remove(&count)
         });
         let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
@@ -495,6 +497,7 @@ impl Writer {
         }
         let is_reached = reached >= i64::from(self.replicas);
         let failed: Vec<Sent> = self.shared.update(|state| {
+            state.is_refusing = !is_reached;
             if is_reached {
                 for (count, _) in stored {
                     state.sent.get_mut(count).into_iter().for_each(|sent| sent.is_confirmed = true);
@@ -503,9 +506,10 @@ impl Writer {
             }
             stored.iter().filter_map(|(count, _)| state.sent.remove(count)).collect()
         });
-        for sent in failed {
+        if !is_reached {
             let message = format!("{reached} replicas have it, and {} should", self.replicas);
-            self.shared.fail_sent(&sent, &message);
+            self.shared.reporter.record_error(&format!("an event was perhaps lost: {message}"));
+            failed.iter().for_each(|sent| self.shared.fail_sent(sent, &message));
         }
         Ok(())
     }
@@ -522,6 +526,10 @@ impl Writer {
         self.last_upkeep = Instant::now();
         let Some(session) = &mut self.session else { return Ok(()) };
         session.link.set_patience(ANSWER)?;
+        if self.shared.lock().is_refusing {
+            let is_refusing = is_refusing(&mut session.link, &session.target.stream, self.replicas)?;
+            self.shared.update(|state| state.is_refusing = is_refusing);
+        }
         let [time] = session.link.calls([&cmd("TIME")])?;
         let first = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref());
         if let Some(first) = first {
@@ -538,6 +546,24 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Asks Redis whether it would refuse an entry: because it is full, or may not be written to, or lacks replicas. It refuses the
+/// entry of the question in any case, because its id comes too late; only the reason tells.
+fn is_refusing(link: &mut Link, stream: &str, replicas: u32) -> Result<bool, Fault> {
+    let mut append = cmd("XADD");
+    append.arg(stream).arg("NOMKSTREAM").arg("0-1").arg("question").arg("");
+    let mut wait = cmd("WAIT");
+    wait.arg(replicas).arg(REPLICA_MS);
+    let takes =
+        |answer: Result<Value, Refusal>| matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
+    if replicas == 0 {
+        let [answer] = link.calls([&append])?;
+        return Ok(!takes(answer));
+    }
+    let [answer, reached] = link.calls([&append, &wait])?;
+    let has_replicas = matches!(reached, Ok(Value::Int(reached)) if reached >= i64::from(replicas));
+    Ok(!takes(answer) || !has_replicas)
 }
 
 /// Returns the id before which the stream need not keep anything. The last entry stays: it shows that nothing is lost.
