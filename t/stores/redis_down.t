@@ -97,6 +97,26 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     $_->leave for @clients, $late;
 };
 
+subtest 'events that wait until Redis is back are not lost by an upgrade' => sub {
+    my $machine =
+        Testing::Machine->start({redis => $redis->url, when_down => 'queue', prefix => 'queue'}, publish_timeout => 1);
+    my $client = Testing::RoamingClient->open($machine, channels => 'news');
+    $machine->publish_at_last(news => 'before');
+    $redis->kill;
+    $machine->stats_ok(sub { !$_[0]{store}{up} }, 'the counters report that the store is down');
+    like $machine->publish(news => 'while it is away'), qr/\Aerror unknown\z/,  'an event waits for Redis';
+    like $machine->upgrade, qr/events wait for the hub's store, which is down/, 'an upgrade is refused, and says why';
+    $redis->restart;
+    ok $client->has('while it is away'), 'the event is delivered when Redis is back';
+    $machine->stats_ok(sub { $_[0]{store}{up} }, 'the store is up');
+    $machine->upgrade_ok;
+    $machine->publish_at_last(news => 'after', once => 'after');
+    ok $client->has('after'), 'the stream stays open';
+    is_deeply [$client->data], ['before', 'while it is away', 'after'], 'everything, once and in order';
+    $client->leave;
+    $machine->end_ok;
+};
+
 subtest 'Redis stops for a while, with its connections open' => sub {
     my @clients = clients();
     my @ids     = $machines[0]->publish(news => 'before the pause');

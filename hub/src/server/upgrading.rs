@@ -82,6 +82,11 @@ impl<'a> Server<'a> {
         if !stored.is_ready() {
             return Err("the hub's store has not begun".to_owned());
         }
+        if stored.has_waiting() && !stored.status().is_up {
+            return Err(
+                "events wait for the hub's store, which is down, and would be lost: try again when it is up".to_owned()
+            );
+        }
         let progress = stored.finish(STORE_LINGER);
         self.unwatch_store();
         self.answer_progress(progress);
