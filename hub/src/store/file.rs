@@ -8,7 +8,7 @@
 //!
 //! One thread, "store", does everything. It takes all asks that wait, commits them together, then reports the entries; so the
 //! more is published, the fewer commits there are. What has to be done now and then is done a second after something was
-//! written; an idle store sleeps.
+//! written; an idle store sleeps until its first entry is too old.
 //!
 //! # Faults
 //!

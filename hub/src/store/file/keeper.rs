@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long after a write the store syncs and tidies up, and how often it tries to open a file that it cannot open.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// The most drafts of a commit.
 const MOST_DRAFTS: usize = 4096;
@@ -67,6 +67,8 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
+    /// What the hub has found to be missing.
+    lost: Option<Box<str>>,
 }
 
 impl Keeper {
@@ -217,6 +219,9 @@ impl Keeper {
             next = if is_full { None } else { self.asks.try_recv().ok() };
         }
         self.store(open, batch.drafts)?;
+        if let Some(reason) = batch.lost {
+            return Err(Stop::Lost(format!("{}: {reason}", self.path.display())));
+        }
         if self.exceeds(&open.index, 9, 8) {
             self.trim(open)?;
         }
@@ -238,7 +243,7 @@ impl Keeper {
                 self.bounds = Bounds::new(events, bytes, age);
                 open.tick_at = Some(Instant::now());
             }
-            Ask::Lost(_) => {} // nobody else writes the file, and what it has lost it knows
+            Ask::Lost(reason) => batch.lost = Some(reason),
             Ask::Close => self.is_closing = true,
         }
     }
@@ -344,7 +349,8 @@ impl Keeper {
 
 impl Open {
     pub(super) fn will_tick(&mut self) {
-        self.tick_at.get_or_insert_with(|| Instant::now() + TICK);
+        let soon = Instant::now() + TICK;
+        self.tick_at = Some(self.tick_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Makes entries of drafts. The times of entries never go back, whatever the clock does.

@@ -374,6 +374,22 @@ fn too_many_and_too_old_entries_are_deleted() {
 }
 
 #[test]
+fn too_old_entries_are_deleted_though_nothing_is_written() {
+    let folder = Folder::new();
+    let machine = Machine::default();
+    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    store.retain(usize::MAX, usize::MAX, Duration::from_secs(3));
+    for _ in 0..3 {
+        store.append(draft("a", "x"));
+    }
+    // What follows a write is over.
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(store.status().events, 3);
+    machine.clock.fetch_add(10_000, Ordering::SeqCst);
+    store.wait_until("expired", |status| status.events == 0);
+}
+
+#[test]
 fn the_file_stays_within_twice_the_bounds() {
     let folder = Folder::new();
     let (mut store, _) = Running::begin(&folder.file(), FileSync::Never);

@@ -3,9 +3,13 @@
 use super::entries::First;
 use super::fault::{Fault, Kind};
 use super::index::Index;
-use super::keeper::{Keeper, Open, Stop};
+use super::keeper::{Keeper, Open, Stop, TICK};
 use super::Bounds;
 use eventsource_xs::wire::FileSync;
+use std::time::{Duration, Instant};
+
+/// After this time it is looked again whether entries are too old, whatever the clock said.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How many of the first entries are looked at together when there are too many.
 const TRIM_PART: usize = 4096;
@@ -29,6 +33,17 @@ impl Keeper {
             open.will_tick();
         }
         self.show(open);
+        self.expire_later(open)
+    }
+
+    /// Has the first entry be deleted when it is too old, also if nothing is written until then.
+    fn expire_later(&self, open: &mut Open) -> Result<(), Stop> {
+        let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
+        if let (Some(first), None) = (first.first(), open.tick_at) {
+            let until = first.at.saturating_add(self.bounds.age).saturating_sub((self.surroundings.now)());
+            let pause = Duration::from_millis(until).clamp(TICK, LONGEST_PAUSE);
+            open.tick_at = Some(Instant::now() + pause);
+        }
         Ok(())
     }
 
