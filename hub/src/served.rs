@@ -117,8 +117,8 @@ impl Served {
 pub fn seen_of(arguments: &Arguments, settings: &HubSettings) -> io::Result<Seen> {
     let place = arguments.place().map_err(|error| io::Error::other(error.to_string()))?;
     Ok(match settings.store {
-        StoreSettings::Redis(_) => Seen::open(place.socket()),
-        _ => Seen::default(),
+        StoreSettings::Memory => Seen::default(),
+        _ => Seen::open(place.socket()),
     })
 }
 

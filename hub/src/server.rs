@@ -360,8 +360,12 @@ impl<'a> Server<'a> {
             self.answered.push(worker.token());
         }
         if let Some(epoch) = progress.epoch {
-            let is_told = |worker: &Worker| worker.is_greeted && worker.direct_of.is_none();
-            for (token, worker) in self.workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
+            // Those who still wait for their welcome are told the epoch with it.
+            let Self { workers, greeting, .. } = self;
+            let is_told = |worker: &Worker| {
+                worker.is_greeted && worker.direct_of.is_none() && !greeting.contains(&worker.token())
+            };
+            for (token, worker) in workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
                 worker.answer(&Answer::Epoch { epoch: &epoch });
                 self.answered.push(*token);
             }

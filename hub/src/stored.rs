@@ -286,8 +286,12 @@ impl StoredHub {
                     Some(_) => Some(self.last_seq).filter(|_| began.epoch == self.epoch),
                     None => self.seen.read(&began.epoch),
                 };
-                // Entries are evicted by other rules than their order only where nobody else writes.
-                self.proof = last.filter(|last| self.is_shared() && *last > began.evicted_through);
+                // Where nobody else writes, entries are evicted by other rules than their order.
+                let evicted_through = if self.is_shared() { began.evicted_through } else { began.last_seq };
+                self.proof = last.filter(|last| *last > evicted_through);
+                if self.handle.is_none() && !self.is_shared() && self.comes_back(&began) {
+                    self.proof = Some(u64::MAX); // no history has it
+                }
                 if !self.goes_on_from(&began) {
                     self.beginning = Some((began, Vec::new()));
                 }
@@ -316,12 +320,21 @@ impl StoredHub {
         }
     }
 
+    /// Returns true if an earlier history has come back: another one was delivered before.
+    fn comes_back(&self, began: &Began) -> bool {
+        began.reason.is_empty() && began.last_seq > 0 && self.seen.has_other(&began.epoch)
+    }
+
     /// Called when the history has passed the entry that it must have. Without it, history was lost while this process did not
     /// look: all hubs must begin another epoch.
     fn check_proof(&mut self) {
         if let Some(seq) = self.proof.take() {
             self.is_void = true;
-            self.store.ask(Ask::Lost(format!("the store lacks the event {seq}, which was delivered before").into()));
+            let reason = match seq {
+                u64::MAX => "the store has an earlier history than the one that was delivered before".into(),
+                _ => format!("the store lacks the event {seq}, which was delivered before").into(),
+            };
+            self.store.ask(Ask::Lost(reason));
         }
     }
 

@@ -61,6 +61,53 @@ fn ids_go_on_and_clients_resume_after_the_process_was_killed_or_stopped() {
 }
 
 #[test]
+fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
+    for is_backup in [true, false] {
+        let scene = Scene::new();
+        let (path, wal) = (scene.folder.join("events.db"), scene.folder.join("events.db-wal"));
+        let mut worker = scene.client_with(file(&scene));
+        worker.publish(&event("news", "early")).expect("an id");
+        if is_backup {
+            stop(&scene, worker.welcome().pid);
+            fs::copy(&path, scene.folder.join("backup")).expect("room");
+            worker = scene.client_with(file(&scene));
+        }
+        let before = worker.welcome().epoch.clone();
+        let last = (0..20).map(|number| worker.publish(&event("news", &number.to_string())).expect("an id")).last();
+        if is_backup {
+            stop(&scene, worker.welcome().pid);
+            // The same file, written over.
+            fs::write(&path, fs::read(scene.folder.join("backup")).expect("a file")).expect("room");
+        } else {
+            kill(worker.welcome().pid);
+            let mut bytes = fs::read(&wal).expect("a file");
+            let middle = bytes.len() / 2;
+            bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x55);
+            fs::write(&wal, bytes).expect("room");
+        }
+        let mut worker = scene.client_with(file(&scene));
+        assert_ne!(worker.welcome().epoch, before);
+        let mut client = open(&mut worker, 1, "");
+        worker.subscribe(1, topics("news", last.as_deref())).expect("a stream");
+        worker.publish(&event("news", "after")).expect("an id");
+        let text = read_event(&mut client, "after");
+        assert!(text.contains("event: gap"), "{text}");
+        let store = worker.count(b"").expect("counts").store;
+        assert!(store.last_error.contains("which was delivered before"), "{store:?}");
+        if is_backup {
+            // Once more, when the file has another epoch.
+            let epoch = worker.welcome().epoch.clone();
+            stop(&scene, worker.welcome().pid);
+            fs::write(&path, fs::read(scene.folder.join("backup")).expect("a file")).expect("room");
+            let mut worker = scene.client_with(file(&scene));
+            assert!(worker.welcome().epoch != epoch && worker.welcome().epoch != before, "{epoch} {before}");
+            let store = worker.count(b"").expect("counts").store;
+            assert!(store.last_error.contains("an earlier history"), "{store:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_once_counts_after_the_process_was_killed() {
     let scene = Scene::new();
     let mut worker = scene.client_with(file(&scene));

@@ -1,7 +1,8 @@
 //! What a hub has delivered last, in a file beside its socket.
 //!
 //! A failover of Redis may lose entries that this machine has delivered. The hub process notices, unless it is killed at the
-//! same time. The process that follows reads here what must be in the history. The file survives the process, not the machine.
+//! same time. A file may be written over with its backup, or its WAL be damaged, while no process uses it. The process that
+//! follows reads here what must be in the history. What is here survives the process, not the machine.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -29,10 +30,20 @@ impl Seen {
 
     /// Returns the sequence number that was delivered last in an epoch.
     pub fn read(&self, epoch: &str) -> Option<u64> {
+        let (seq, known) = self.known()?;
+        (known == padded(epoch)).then_some(seq)
+    }
+
+    fn known(&self) -> Option<(u64, [u8; EPOCH_BYTES])> {
         let mut bytes = [0; SEQ_BYTES + EPOCH_BYTES];
         self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
-        let (seq, known) = bytes.split_at(SEQ_BYTES);
-        (known == padded(epoch)).then(|| u64::from_le_bytes(seq.try_into().unwrap_or_default()))
+        let (seq, epoch) = bytes.split_at(SEQ_BYTES);
+        Some((u64::from_le_bytes(seq.try_into().ok()?), epoch.try_into().ok()?))
+    }
+
+    /// Returns true if something was delivered last in another epoch.
+    pub fn has_other(&self, epoch: &str) -> bool {
+        self.known().is_some_and(|(_, known)| known != padded(epoch))
     }
 
     /// Writes what was delivered last. One write, which a kill does not cut.
@@ -62,10 +73,11 @@ mod tests {
         std::fs::create_dir(&folder).expect("a new folder");
         let socket = folder.join("shop.sock");
         let mut seen = Seen::open(&socket);
-        assert_eq!(seen.read("one"), None);
+        assert_eq!((seen.read("one"), seen.has_other("one")), (None, false));
         for (epoch, seq) in [("one", 7), ("one", 9), ("a much longer on", u64::MAX)] {
             seen.write(epoch, seq);
             assert_eq!((Seen::open(&socket).read(epoch), seen.read("other")), (Some(seq), None));
+            assert_eq!((seen.has_other(epoch), seen.has_other("other")), (false, true));
         }
         std::fs::remove_dir_all(&folder).expect("its own folder");
         assert_eq!(Seen::default().read("one"), None);

@@ -21,8 +21,9 @@
 //!
 //! An epoch must not assign a sequence number twice: a client that has seen the first one would silently miss the other. So
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
-//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). The entries
-//! that are there are kept: clients that come back are told of a gap, but the history and the latest entry of each key are
+//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). If the file was
+//! written over, or its WAL damaged, the hub finds that it has delivered more (`stored/seen`). The entries that are there are
+//! kept: clients that come back are told of a gap, but the history and the latest entry of each key are
 //! better than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
