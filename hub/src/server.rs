@@ -568,6 +568,9 @@ impl<'a> Server<'a> {
                 Role::Command => self.take_settings(None),
                 Role::Worker(settings) => {
                     self.take_settings(Some(*settings))?;
+                    if self.kept.workers == 0 {
+                        self.end_drain();
+                    }
                     self.kept.keep(worker, Keeps::Streams);
                     Ok(())
                 }
@@ -593,6 +596,13 @@ impl<'a> Server<'a> {
         };
         worker.answer(&Answer::Rejected(failure));
         Err(End::Rejected)
+    }
+
+    /// Called when a worker comes where none is: those that were drained have gone.
+    fn end_drain(&self) {
+        if let Some(hub) = self.handle() {
+            let _ = hub.end_drain(); // fails only while the process ends
+        }
     }
 
     fn check_name(&self, given: &Name) -> Result<(), Failure> {

@@ -252,6 +252,32 @@ fn worker_process() {
 }
 
 #[test]
+fn a_drain_lasts_until_the_last_worker_has_gone() {
+    let scene = Scene::new();
+    let mut workers = [(); 2].map(|()| scene.client_with(settings()));
+    let mut client = open(&mut workers[0], 1, "");
+    workers[0].subscribe(1, topics("news", None)).expect("a stream");
+    scene.client().drain(Duration::ZERO).expect("a connection");
+    assert!(read_to_end(&mut client).contains("retry: "));
+    let [first, mut second] = workers;
+    drop(first);
+    let mut third = scene.client_with(settings());
+    for worker in [&mut second, &mut third] {
+        let mut client = open(worker, 2, "");
+        worker.subscribe(2, topics("news", None)).expect("a stream");
+        assert!(read_to_end(&mut client).contains("retry: "));
+    }
+    drop((second, third));
+    let mut watching = scene.client();
+    eventually("the workers have gone", || watching.count(b"").expect("counts").workers == 1);
+    let mut again = scene.client_with(settings());
+    let mut client = open(&mut again, 1, "");
+    again.subscribe(1, topics("news", None)).expect("a stream");
+    again.publish(&event("news", "after the drain")).expect("an id");
+    read_event(&mut client, "after the drain");
+}
+
+#[test]
 fn a_stream_outlives_its_worker_that_is_killed_and_ends_after_the_grace() {
     let scene = Scene::new();
     let mut process = Command::new(std::env::current_exe().expect("this program"))

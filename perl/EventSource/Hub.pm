@@ -897,6 +897,9 @@ that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Ea
 if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds
 by default). Streams that come later are ended at once in the same way. Returns at once.
 
+A hub with a L</name> is drained for all workers, until the last of them has gone: the first that comes then has its streams
+accepted again. C<eventsource hub stop> ends a drain, too.
+
 Throws C<invalid> if the argument is not a number of seconds.
 
 =head2 epoch

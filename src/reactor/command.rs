@@ -160,6 +160,11 @@ pub enum Command {
         /// The time over which the ends are spread.
         within: Duration,
     },
+    /// Has a hub that is drained accept streams again. Those that it had then still end.
+    EndDrain {
+        /// The hub.
+        hub: HubId,
+    },
     /// Closes a hub that has no publisher any more. Its streams end after they have been sent everything, and each
     /// client is sent a reconnection time of its own.
     CloseHub {

@@ -97,6 +97,13 @@ impl Hubs {
         state.map(|state| state.is_draining = true).is_some()
     }
 
+    /// Accepts new subscribers again.
+    pub(super) fn end_draining(&mut self, id: HubId) {
+        if let Some(state) = self.0.get_mut(&id) {
+            state.is_draining = false;
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

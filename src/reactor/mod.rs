@@ -173,6 +173,7 @@ impl<I: Io> Reactor<I> {
             }
             Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
+            Command::EndDrain { hub } => self.hubs.end_draining(hub),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),
         }

@@ -452,6 +452,18 @@ impl HubHandle {
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
         Ok(())
     }
+
+    /// Has a hub of this process that is drained accept streams again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn end_drain(&self) -> Result<(), Error> {
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
+        registration.reactor.send(Command::EndDrain { hub: registration.hub }, 0, None);
+        Ok(())
+    }
 }
 
 /// A hub, with which a new program goes on.

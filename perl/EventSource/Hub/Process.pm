@@ -324,7 +324,7 @@ may be missing or be there twice.
     $hub->drain(30);
 
 End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and
-streams that come later at once. Returns when that has begun.
+streams that come later at once, until the last worker has gone. Returns when that has begun.
 
 =head2 epoch, gap_event, pid, position_event
 

@@ -32,6 +32,12 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
     assert_eq!(world.records[other].ended, Some(Reason::Server));
     assert!(take_received(&mut world, other).starts_with("retry: "));
     assert_eq!(counts(&mut world).streams, 0);
+    world.apply(Command::EndDrain { hub: HUB });
+    let again = subscriber(&mut world, settings());
+    publish(&mut world, 3..=3);
+    world.run_until_idle();
+    assert!(take_received(&mut world, again).ends_with("3."));
+    assert_eq!((world.records[again].ended, counts(&mut world).streams), (None, 1));
 }
 
 #[test]
