@@ -923,7 +923,8 @@ impl<'a> Server<'a> {
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self, socket: PathBuf) {
-        if self.seat.removes_socket {
+        // Without its lock the socket may be that of another process.
+        if self.seat.removes_socket && self.seat.is_held() {
             let _ = fs::remove_file(socket);
         }
         if let Some(stored) = self.stored() {

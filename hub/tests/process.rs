@@ -51,6 +51,21 @@ fn a_killed_hub_is_replaced_by_one_with_another_epoch() {
 }
 
 #[test]
+fn a_hub_that_has_lost_its_place_leaves_the_socket_of_its_successor() {
+    let scene = Scene::new();
+    let first = scene.client().welcome().pid;
+    for file in [scene.place.socket(), scene.place.lock()] {
+        fs::remove_file(file).expect("its owner may");
+    }
+    let mut successor = scene.client_with(settings());
+    assert_ne!(successor.welcome().pid, first);
+    terminate(first);
+    gone(first);
+    assert_eq!(scene.client().welcome().pid, successor.welcome().pid);
+    successor.publish(&event("news", "hello")).expect("an id");
+}
+
+#[test]
 fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let scene = Scene::new();
     let (mut reader, writer) = UnixStream::pair().expect("descriptors");
