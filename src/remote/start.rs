@@ -11,7 +11,7 @@
 
 use super::error::Error;
 use super::place::Place;
-use crate::sys::local::{own_user, peer_user, try_lock};
+use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};
 use std::io;
@@ -52,22 +52,24 @@ impl Start {
     pub(super) fn connect_until(&self, place: &Place, deadline: Instant) -> Result<UnixStream, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match UnixStream::connect(place.socket()) {
+            let is_busy = match connect_at_once(place.socket()) {
                 Ok(socket) => return check_peer(socket, place),
-                Err(error) if is_absent(&error) => {}
+                Err(error) if is_busy(&error) => true,
+                Err(error) if is_absent(&error) => false,
                 Err(error) => return Err(Error::at(place.socket(), "cannot connect to", &error)),
-            }
-            if let Some(program) = &self.program {
+            };
+            if let (Some(program), false) = (&self.program, is_busy) {
                 if start_if_free(program, place)? {
                     continue;
                 }
             }
             if Instant::now() >= deadline {
-                return Err(Error::Unavailable(format!(
-                    "no process serves the hub {}: nobody listens on {}",
-                    place.name(),
-                    place.socket().display()
-                )));
+                let (name, socket) = (place.name(), place.socket().display());
+                return Err(Error::Unavailable(if is_busy {
+                    format!("the process of the hub {name} accepts no connections")
+                } else {
+                    format!("no process serves the hub {name}: nobody listens on {socket}")
+                }));
             }
             sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -75,10 +77,15 @@ impl Start {
     }
 }
 
-/// Returns true if nobody listens, and true if so many connect that some have to wait.
+/// Returns true if nobody listens.
 fn is_absent(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
-    matches!(error.kind(), ConnectionRefused | NotFound | WouldBlock)
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), ConnectionRefused | NotFound)
+}
+
+/// Returns true if so many connect that some have to wait.
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// Checks that a socket is of this user, or of root: the service manager of the system listens for the services of all users.
@@ -96,9 +103,9 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         None => return Ok(false),
     };
     // Nobody else binds while this process has the lock, but the process that had it before may have bound.
-    match UnixStream::connect(place.socket()) {
-        Err(error) if is_absent(&error) && error.kind() != io::ErrorKind::WouldBlock => {}
-        _ => return Ok(true),
+    match connect_at_once(place.socket()) {
+        Err(error) if is_absent(&error) => {}
+        connected => return Ok(connected.is_ok()),
     }
     let listener = bind(place.socket())?;
     start(program, place, listener.into(), lock).map_err(|error| {
@@ -140,5 +147,36 @@ fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File) -> io::Re
         Ok(status) if !status.success() => Err(io::Error::new(io::ErrorKind::Other, status.to_string())),
         // An application may wait for all of its children itself; then the status is lost.
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Name;
+    use rustix::net::{bind, listen, socket, AddressFamily, SocketAddrUnix, SocketType};
+
+    fn connect(place: &Place) -> Result<UnixStream, Error> {
+        Start { program: Some("/nowhere/eventsource-hub".into()), timeout: Duration::from_millis(50) }.connect(place)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_listener_that_accepts_nothing_does_not_keep_the_call_for_longer_than_its_timeout() {
+        let path = std::env::temp_dir().join(format!("eventsource-busy-{}", std::process::id()));
+        let place = Place::new(Name::new("shop").expect("a name"), Some(&path)).expect("a place");
+        let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        bind(&listener, &SocketAddrUnix::new(place.socket()).expect("a path")).expect("a new path");
+        listen(&listener, 1).expect("a socket");
+        let mut waiting = Vec::new();
+        while let Ok(socket) = connect_at_once(place.socket()) {
+            waiting.push(socket);
+        }
+        let (done, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(connect(&place)));
+        let error =
+            outcome.recv_timeout(Duration::from_secs(30)).expect("the call returns").expect_err("no connection");
+        assert!(error.to_string().contains("accepts no connections"), "{error}");
+        fs::remove_file(&path).expect("its owner may");
     }
 }
