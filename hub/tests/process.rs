@@ -376,7 +376,7 @@ fn hubs_of_a_user_are_found_by_their_names() {
     let scene = Scene::new();
     fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o700)).expect("the owner may");
     let output = |words: &[&str]| {
-        let command = Command::new(PROGRAM).args(words).env("XDG_RUNTIME_DIR", &scene.folder).output();
+        let command = Command::new(PROGRAM).args(words).env("EVENTSOURCE_RUNTIME_DIR", &scene.folder).output();
         let output = command.expect("the program");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text")

@@ -7,8 +7,8 @@
 use super::client::{greet, Greeted};
 use super::error::Error;
 use super::place::Place;
-use super::start::check_peer;
-use crate::sys::local::{connect_at_once, send, wait_for_room, Wait};
+use super::start::{check_peer, connect_once};
+use crate::sys::local::{send, wait_for_room, Wait};
 use crate::wire::{Answer, Credits, FrameBuffer, Hello, Publish, Request, Role, WorkerId};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io::{self, Read};
@@ -59,8 +59,7 @@ impl NewDirect {
     ///
     /// [`Error::Unavailable`] if nobody listens, or if too many connections wait to be accepted.
     pub fn connect(place: &Place) -> Result<Self, Error> {
-        let socket = connect_at_once(place.socket());
-        let socket = socket.map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
+        let socket = connect_once(place).map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
         check_peer(socket, place).map(Self)
     }
 

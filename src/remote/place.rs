@@ -1,16 +1,19 @@
 //! Where the sockets of a user's hubs are.
 //!
-//! All processes of a user have to find the same folder, whatever their environment: a job of cron and a shell must meet. The
-//! folder is `$EVENTSOURCE_RUNTIME_DIR`, if that is set, and nothing else: so tests have hubs of their own. Otherwise it is the
-//! first of these that can be had:
+//! All processes of a user have to find the same hub, whatever their environment: a job of cron and a shell must meet. The
+//! folder is `$EVENTSOURCE_RUNTIME_DIR`, if that is set, and nothing else: so tests have hubs of their own. Otherwise a hub is
+//! started in the first of these that can be had:
 //!
 //! 1. `$XDG_RUNTIME_DIR/eventsource`, if that is a folder of this user
 //! 2. `/run/user/UID/eventsource`, if there is such a folder: the same one, for processes without that variable
 //! 3. `/run/eventsource/UID`
 //! 4. `/tmp/eventsource-UID`
 //!
-//! It belongs to the user and no one else may enter it, so no other user can offer a socket in it. `/tmp` is everyone's: a
-//! folder or a link that someone else has made there is refused, never used.
+//! Folders come and go: a login makes `/run/user/UID`, while a hub that a service has started before is in `/tmp`. So a hub is
+//! looked for in all of these folders (`Place::sockets`), and started only if no process has its lock in any of them.
+//!
+//! A folder belongs to the user and no one else may enter it, so no other user can offer a socket in it. `/tmp` is everyone's:
+//! a folder or a link that someone else has made there is refused, never used.
 
 use super::error::Error;
 use crate::sys::local::own_user;
@@ -32,26 +35,35 @@ pub struct Place {
     name: Name,
     socket: PathBuf,
     lock: PathBuf,
+    /// The sockets in the other folders of this user, whether or not these exist.
+    others: Vec<PathBuf>,
 }
 
 impl Place {
-    /// Returns the place of a hub: in the folder of this user, or at a path.
+    /// Returns the place of a hub: in the folders of this user, or at a path.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`] if there is no folder for this user alone, [`Error::Invalid`] if the path is too long.
     pub fn new(name: Name, socket: Option<&Path>) -> Result<Self, Error> {
-        let socket = match socket {
-            Some(path) => path.to_owned(),
-            None => folder()?.join(format!("{name}.sock")),
-        };
+        match socket {
+            Some(path) => Self::at(name, path.to_owned(), Vec::new()),
+            None => {
+                let (preferred, others) = choose()?;
+                let file = format!("{name}.sock");
+                Self::at(name, preferred.join(&file), others.iter().map(|folder| folder.join(&file)).collect())
+            }
+        }
+    }
+
+    /// Returns a place that is looked for at other paths, too.
+    pub(super) fn at(name: Name, socket: PathBuf, others: Vec<PathBuf>) -> Result<Self, Error> {
         if socket.as_os_str().len() > MAX_PATH_BYTES {
             let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
             return Err(Error::Invalid { field: "socket", message });
         }
-        let mut lock = socket.clone().into_os_string();
-        lock.push(".lock");
-        Ok(Self { name, socket, lock: lock.into() })
+        let lock = lock_of(&socket);
+        Ok(Self { name, socket, lock, others })
     }
 
     /// Returns the hub's name.
@@ -59,7 +71,7 @@ impl Place {
         &self.name
     }
 
-    /// Returns the path of the socket.
+    /// Returns the path of the socket on which a new process of the hub listens.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -68,45 +80,86 @@ impl Place {
     pub fn lock(&self) -> &Path {
         &self.lock
     }
+
+    /// Returns the paths at which a process of the hub may listen.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.socket()).chain(self.private_others())
+    }
+
+    /// Returns the files that a process of the hub keeps locked if it listens at another path than [`socket`](Self::socket).
+    pub(super) fn other_locks(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.private_others().map(lock_of)
+    }
+
+    fn private_others(&self) -> impl Iterator<Item = &Path> {
+        let is_private = |path: &&Path| path.parent().map_or(false, |folder| check_folder(folder, own_user()).is_ok());
+        self.others.iter().map(PathBuf::as_path).filter(is_private)
+    }
 }
 
-/// Returns the names of the sockets in the folder of this user. A hub that was killed has left its socket.
+fn lock_of(socket: &Path) -> PathBuf {
+    let mut lock = socket.to_owned().into_os_string();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// Returns the names of the sockets in the folders of this user. A hub that was killed has left its socket.
 ///
 /// # Errors
 ///
-/// As [`folder`].
+/// As [`folders`].
 pub fn names() -> Result<Vec<Name>, Error> {
-    let folder = folder()?;
-    let entries = fs::read_dir(&folder).map_err(|error| Error::at(&folder, "cannot read", &error))?;
     let name = |entry: fs::DirEntry| Name::new(entry.file_name().to_str()?.strip_suffix(".sock")?).ok();
-    let mut names: Vec<Name> = entries.filter_map(|entry| name(entry.ok()?)).collect();
+    let mut names = Vec::new();
+    for folder in folders()? {
+        let entries = fs::read_dir(&folder).map_err(|error| Error::at(&folder, "cannot read", &error))?;
+        names.extend(entries.filter_map(|entry| name(entry.ok()?)));
+    }
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
     Ok(names)
 }
 
-/// Returns the folder of this user's hubs. Creates it if need be.
+/// Returns the folders in which hubs of this user may be. Creates the preferred one, which is the first, if need be.
 ///
 /// # Errors
 ///
 /// [`Error::Unavailable`] if no folder is this user's alone.
-pub fn folder() -> Result<PathBuf, Error> {
+pub fn folders() -> Result<Vec<PathBuf>, Error> {
+    let (preferred, mut others) = choose()?;
+    others.retain(|folder| check_folder(folder, own_user()).is_ok());
+    others.insert(0, preferred);
+    Ok(others)
+}
+
+/// Returns the folder in which hubs are started, and the others in which they are looked for.
+fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
     let user = own_user();
     if let Some(given) = std::env::var_os(VARIABLE).filter(|given| !given.is_empty()) {
-        return given_folder(PathBuf::from(given), user);
+        return Ok((given_folder(PathBuf::from(given), user)?, Vec::new()));
     }
     let of_variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    let of_session = Some(PathBuf::from(format!("/run/user/{user}")));
-    let runtime = [of_variable, of_session].iter().flatten().find(|path| check_folder(path, user).is_ok()).cloned();
-    let system = PathBuf::from(format!("/run/eventsource/{user}"));
-    let candidates = [runtime.map(|runtime| runtime.join("eventsource")), Some(system)];
-    for path in candidates.iter().flatten() {
-        if make_folder(path, user).is_ok() {
-            return Ok(path.clone());
+    let mut sessions: Vec<PathBuf> = of_variable.into_iter().chain([format!("/run/user/{user}").into()]).collect();
+    sessions.dedup();
+    let is_session = |folder: &Path| folder.parent().map_or(false, |session| check_folder(session, user).is_ok());
+    let mut folders: Vec<PathBuf> = sessions.iter().map(|session| session.join("eventsource")).collect();
+    let of_sessions = folders.len();
+    folders.push(format!("/run/eventsource/{user}").into());
+    let last = PathBuf::from(format!("/tmp/eventsource-{user}"));
+    let can_be_had = |(at, folder): (usize, &PathBuf)| {
+        (at >= of_sessions || is_session(folder)) && make_folder(folder, user).is_ok()
+    };
+    match folders.iter().enumerate().position(can_be_had) {
+        Some(at) => {
+            let preferred = folders.remove(at);
+            folders.push(last);
+            Ok((preferred, folders))
+        }
+        None => {
+            make_folder(&last, user).map_err(|error| Error::at(&last, "no folder for sockets", &error))?;
+            Ok((last, folders))
         }
     }
-    let path = PathBuf::from(format!("/tmp/eventsource-{user}"));
-    make_folder(&path, user).map_err(|error| Error::at(&path, "no folder for sockets", &error))?;
-    Ok(path)
 }
 
 /// Returns the folder that the environment gives. It is never made: a test that has removed it has ended.

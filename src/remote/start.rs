@@ -4,6 +4,9 @@
 //! binds the socket and starts the program with it, and all others connect to the socket, perhaps before the program has
 //! begun. The lock is handed to the program with the socket, and is free when the program ends, however it ends.
 //!
+//! Two processes may prefer different folders ([`place`](super::place)). Each takes the lock in its own one first, and then
+//! looks whether that of another folder is taken: so at least one of them sees the other, and waits.
+//!
 //! The socket is the program's standard input and the lock its standard output, so that nothing but an `exec` is between them:
 //! a forked child of a process with threads may do little, and its number of open descriptors, signals and so on would be
 //! the worker's. `eventsource-hub start` begins a session of its own, starts `eventsource-hub run` and ends; then the process
@@ -52,7 +55,7 @@ impl Start {
     pub(super) fn connect_until(&self, place: &Place, deadline: Instant) -> Result<UnixStream, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let is_busy = match connect_at_once(place.socket()) {
+            let is_busy = match connect_once(place) {
                 Ok(socket) => return check_peer(socket, place),
                 Err(error) if is_busy(&error) => true,
                 Err(error) if is_absent(&error) => false,
@@ -75,6 +78,18 @@ impl Start {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Connects to the first path of a place at which somebody listens. Never waits: a stopped process accepts nothing.
+pub(super) fn connect_once(place: &Place) -> io::Result<UnixStream> {
+    let mut absent = io::ErrorKind::NotFound.into();
+    for path in place.sockets() {
+        match connect_at_once(path) {
+            Err(error) if is_absent(&error) => absent = error,
+            other => return other,
+        }
+    }
+    Err(absent)
 }
 
 /// Returns true if nobody listens.
@@ -103,7 +118,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         None => return Ok(false),
     };
     // Nobody else binds while this process has the lock, but the process that had it before may have bound.
-    match connect_at_once(place.socket()) {
+    match connect_once(place) {
         Err(error) if is_absent(&error) => {}
         connected => return Ok(connected.is_ok()),
     }
@@ -115,7 +130,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Takes the lock of a hub's process; nothing if another process has it.
+/// Takes the lock of a hub's process; nothing if another process has it, in any folder.
 ///
 /// # Errors
 ///
@@ -125,7 +140,12 @@ pub fn lock(place: &Place) -> Result<Option<File>, Error> {
     let lock = File::options().create(true).append(true).mode(0o600).open(path);
     let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
     let is_locked = try_lock(&lock).map_err(|error| Error::at(path, "cannot lock", &error))?;
-    Ok(Some(lock).filter(|_| is_locked))
+    Ok(Some(lock).filter(|_| is_locked && !place.other_locks().any(|other| is_taken(&other))))
+}
+
+/// Returns true if a process has a lock. The lock is held for a moment to find out.
+fn is_taken(lock: &Path) -> bool {
+    File::options().append(true).open(lock).map_or(false, |lock| matches!(try_lock(&lock), Ok(false)))
 }
 
 /// Binds a socket in the place of one that a killed process has left.
@@ -155,6 +175,35 @@ mod tests {
     use super::*;
     use crate::wire::Name;
     use rustix::net::{bind, listen, socket, AddressFamily, SocketAddrUnix, SocketType};
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Two folders of this user.
+    struct Folders([PathBuf; 2]);
+
+    impl Folders {
+        fn new(name: &str) -> Self {
+            let folder =
+                |number| std::env::temp_dir().join(format!("eventsource-{name}{number}-{}", std::process::id()));
+            let folders = Self([folder(1), folder(2)]);
+            folders.0.iter().for_each(|path| DirBuilder::new().mode(0o700).create(path).expect("a new folder"));
+            folders
+        }
+
+        /// A hub of those who prefer one of the folders.
+        fn place(&self, preferred: usize) -> Place {
+            let socket = |at: usize| self.0[at].join("shop.sock");
+            Place::at(Name::new("shop").expect("a name"), socket(preferred), vec![socket(1 - preferred)])
+                .expect("a place")
+        }
+    }
+
+    impl Drop for Folders {
+        fn drop(&mut self) {
+            self.0.iter().for_each(|path| fs::remove_dir_all(path).expect("its owner may"));
+        }
+    }
 
     fn connect(place: &Place) -> Result<UnixStream, Error> {
         Start { program: Some("/nowhere/eventsource-hub".into()), timeout: Duration::from_millis(50) }.connect(place)
@@ -162,14 +211,52 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
+    fn a_hub_in_another_folder_is_found_and_none_is_started() {
+        let folders = Folders::new("found");
+        let (place, other) = (folders.place(0), folders.place(1));
+        let lock = lock(&other).expect("a folder").expect("nobody has the lock");
+        let message = |place| connect(place).expect_err("nobody listens").to_string();
+        assert!(message(&place).contains("nobody listens"), "one is being started: {}", message(&place));
+        let listener = super::bind(other.socket()).expect("a socket");
+        connect(&place).expect("a connection");
+        drop((lock, listener));
+        assert!(message(&place).contains("cannot start"), "{}", message(&place));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn of_processes_that_prefer_different_folders_one_has_the_lock() {
+        let folders = Folders::new("race");
+        let (holders, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for place in [folders.place(0), folders.place(1)] {
+                let (holders, taken) = (&holders, &taken);
+                scope.spawn(move || {
+                    let deadline = Instant::now() + Duration::from_secs(30);
+                    while taken.load(Ordering::SeqCst) < 500 && Instant::now() < deadline {
+                        if let Some(_lock) = lock(&place).expect("a folder") {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            std::thread::yield_now();
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                            taken.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(taken.load(Ordering::SeqCst) >= 500);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
     fn a_listener_that_accepts_nothing_does_not_keep_the_call_for_longer_than_its_timeout() {
-        let path = std::env::temp_dir().join(format!("eventsource-busy-{}", std::process::id()));
-        let place = Place::new(Name::new("shop").expect("a name"), Some(&path)).expect("a place");
+        let folders = Folders::new("busy");
+        let place = folders.place(0);
         let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
         bind(&listener, &SocketAddrUnix::new(place.socket()).expect("a path")).expect("a new path");
         listen(&listener, 1).expect("a socket");
         let mut waiting = Vec::new();
-        while let Ok(socket) = connect_at_once(place.socket()) {
+        while let Ok(socket) = connect_once(&place) {
             waiting.push(socket);
         }
         let (done, outcome) = std::sync::mpsc::channel();
@@ -177,6 +264,5 @@ mod tests {
         let error =
             outcome.recv_timeout(Duration::from_secs(30)).expect("the call returns").expect_err("no connection");
         assert!(error.to_string().contains("accepts no connections"), "{error}");
-        fs::remove_file(&path).expect("its owner may");
     }
 }

@@ -257,14 +257,14 @@ void esx_lease_drop(void *lease);
 
 /* A connection to the process of a hub. The program is empty if it is not to be started; an undefined argument of a call has no
  * text. A result is valid until the next call. */
-enum { ESX_FOLDER_MAX = 4096 };
+enum { ESX_FOLDERS_MAX = 4096 };
 
 void *esx_process_connect(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
 esx_text esx_process_result(const void *process, size_t at);
-int esx_process_folder(char *folder, esx_report *report);
+int esx_process_folders(char *folders, esx_report *report);
 
 void esx_start(void);
 

@@ -1039,14 +1039,14 @@ _call(SV *self, ...)
     }
 
 SV *
-_folder()
+_folders()
   PREINIT:
-    char folder[ESX_FOLDER_MAX];
+    char folders[ESX_FOLDERS_MAX];
     esx_report report;
   CODE:
-    if (esx_process_folder(folder, &report) != ESX_OK)
+    if (esx_process_folders(folders, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
-    RETVAL = newSVpvn(folder, report.size);
+    RETVAL = newSVpvn(folders, report.size);
   OUTPUT:
     RETVAL
 

@@ -306,20 +306,26 @@ unsafe extern "C" fn esx_process_result(process: *const HubProcess, at: usize) -
     RawText::of(result)
 }
 
-/// Writes the path of the folder with the sockets of this user's hubs, and stores its length as the report's size.
+/// Writes the paths of the folders with the sockets of this user's hubs, each with a NUL after it, and stores their length as
+/// the report's size. A path that has no room is left out: it is too long for a socket.
 #[no_mangle]
-unsafe extern "C" fn esx_process_folder(out: *mut c_char, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_process_folders(out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: the report is on the stack of C.
     guard::run(unsafe { &mut *report }, |report| {
-        let folder = remote::place::folder()?;
-        let path = folder.as_os_str().as_bytes();
-        let len = path.len().min(FOLDER_MAX);
-        // SAFETY: C's buffer has room for FOLDER_MAX bytes.
-        unsafe { out.copy_from_nonoverlapping(path.as_ptr().cast(), len) };
-        report.set_size(len);
+        let mut paths = Vec::new();
+        for folder in remote::place::folders()? {
+            let path = folder.as_os_str().as_bytes();
+            if paths.len() + path.len() < FOLDERS_MAX {
+                paths.extend_from_slice(path);
+                paths.push(0);
+            }
+        }
+        // SAFETY: C's buffer has room for FOLDERS_MAX bytes.
+        unsafe { out.copy_from_nonoverlapping(paths.as_ptr().cast(), paths.len()) };
+        report.set_size(paths.len());
         Ok::<_, Error>(OK)
     })
 }
 
-/// `ESX_FOLDER_MAX`
-const FOLDER_MAX: usize = 4096;
+/// `ESX_FOLDERS_MAX`
+const FOLDERS_MAX: usize = 4096;

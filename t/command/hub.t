@@ -7,6 +7,8 @@ use utf8;
 use lib 't/lib';
 use Test::More;
 use Testing::CommandLine;
+use EventSource::Hub;
+use File::Temp            ();
 use JSON::PP          ();
 use Testing::Deadline qw(wait_until);
 
@@ -30,6 +32,25 @@ subtest 'start, list and stop' => sub {
     is $shell->run(qw(hub stop other))->{code}, 0, 'stop';
     unlike $shell->run(qw(hub list))->{out}, qr/other/, 'it is not listed any more';
     is $shell->run(qw(hub stop other))->{code}, 3, 'a hub without a process cannot be stopped';
+};
+
+subtest 'a hub that was started without a session is the one of a later session' => sub {
+    my $name = "session$$";
+    delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
+    my @first = (name => $name, timeout => $DEADLINE);
+    my $hub   = EventSource::Hub::Process->connect(@first);
+    {
+        local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
+        my $later = EventSource::Hub::Process->connect(@first);
+        is $later->pid, $hub->pid, 'a job finds it';
+        is scalar(grep { $_ eq $name } EventSource::Hub::Process->names), 1, 'and lists it once';
+        my $worker = EventSource::Hub->new(name => $name, idle_exit => 1);
+        $worker->publish(news => 'hello');
+        is $later->stats->{published}, 1, 'it has what a worker publishes';
+        ok !-e "$session/eventsource/$name.sock", 'no other one is started';
+    }
+    $hub->stop;
+    unlink map { "$_/$name.sock.lock" } split /\0/, EventSource::Hub::Process::_folders();
 };
 
 subtest 'run serves in the foreground until it is stopped' => sub {

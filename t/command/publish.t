@@ -55,7 +55,7 @@ subtest 'standard input is the data of one event, or of one event a line' => sub
 };
 
 subtest 'a line is published when it comes, not at the end of the input' => sub {
-    local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines prompt));
     $in->autoflush(1);
     for my $line (1 .. 3) {
@@ -155,7 +155,7 @@ subtest 'ten thousand lines are published in their order' => sub {
 };
 
 subtest 'the process of the hub is killed' => sub {
-    local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $errors = File::Temp->new;
     open my $saved, '>&', \*STDERR          or die "$!\n";
     open STDERR,    '>',  $errors->filename or die "$!\n";

@@ -123,7 +123,7 @@ subtest 'new events are printed as they come, until a signal' => sub {
 };
 
 subtest 'the command ends when nobody reads its output, although no event comes' => sub {
-    local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $pid = open my $out, '-|', $^X, '-Mblib', 'bin/eventsource', qw(tail --hub test --last 1 a);
     like scalar(readline $out), qr/\t4\n\z/, 'a line is read';
     ok close $out, 'it ends with 0, like before | head -1' or diag $?;

@@ -114,9 +114,14 @@ sub gap_event { return $_[0]{gap_event} }
 sub names {
     my $class = shift;
     $class->_check_system;
-    my $folder = _folder();
-    opendir my $entries, $folder or return;
-    return grep { _is_listening("$folder/$_.sock") } sort map { /\A(.+)[.]sock\z/ ? $1 : () } readdir $entries;
+    my %is_listening;
+    for my $folder (split /\0/, _folders()) {
+        opendir my $entries, $folder or next;
+        my @names = map { /\A(.+)[.]sock\z/ ? $1 : () } readdir $entries;
+        $is_listening{$_} = 1 for grep { _is_listening("$folder/$_.sock") } @names;
+    }
+    my @names = sort keys %is_listening;
+    return @names;
 }
 
 sub pid { return $_[0]{pid} + 0 }
@@ -348,7 +353,8 @@ The stream ends with the process, or when its reader is too slow (L<EventSource:
 
     my @names = EventSource::Hub::Process->names;
 
-Return the names of the hubs of this user that have a process, sorted: those whose sockets are in the folder of this user.
+Return the names of the hubs of this user that have a process, sorted: those whose sockets are in a folder of this user
+(L<EventSource::Hub/socket>).
 
 =head2 program
 

@@ -37,7 +37,7 @@ sub import {
 # Connects to a hub in the folder.
 sub connect {
     my ($self, $name, @settings) = @_;
-    local $ENV{XDG_RUNTIME_DIR} = $self->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
     return EventSource::Hub::Process->connect(name => $name, @settings);
 }
 
@@ -57,7 +57,7 @@ sub run {
     print {$in} $input;
     close $in;
     open my $from, '<', $in->filename or die "$in: $!\n";
-    local $ENV{XDG_RUNTIME_DIR} = $self->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
     my $pid = open3('<&' . fileno $from, '>&' . fileno $out, '>&' . fileno $err, $^X, $self->_command(@arguments));
     waitpid $pid, 0;
     return {code => $? >> 8, out => _text($out), err => _text($err), $? & 127 ? (signal => $? & 127) : ()};
@@ -65,7 +65,7 @@ sub run {
 
 sub start {
     my ($self, @arguments) = @_;
-    return Testing::Program->start([$self->_command(@arguments)], XDG_RUNTIME_DIR => $self->folder);
+    return Testing::Program->start([$self->_command(@arguments)], EVENTSOURCE_RUNTIME_DIR => $self->folder);
 }
 
 sub DESTROY { return $_[0]->_stop }
@@ -82,7 +82,7 @@ sub _stop {
     my $self = shift;
     return if $self->{owner} != $$ || !delete $LIVE{$self};
     local ($@, $!, $?);
-    local $ENV{XDG_RUNTIME_DIR} = $self->folder;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
     for my $name (EventSource::Hub::Process->names) {
         eval { EventSource::Hub::Process->connect(name => $name, spawn => 0, timeout => 5)->stop };
     }
