@@ -8,7 +8,7 @@ use lib 't/lib';
 use Test::More;
 use Testing::CommandLine;
 use EventSource::Hub;
-use File::Temp            ();
+use File::Temp        ();
 use JSON::PP          ();
 use Testing::Deadline qw(wait_until);
 
@@ -42,8 +42,8 @@ subtest 'a hub that was started without a session is the one of a later session'
     {
         local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
         my $later = EventSource::Hub::Process->connect(@first);
-        is $later->pid, $hub->pid, 'a job finds it';
-        is scalar(grep { $_ eq $name } EventSource::Hub::Process->names), 1, 'and lists it once';
+        is $later->pid,                                                   $hub->pid, 'a job finds it';
+        is scalar(grep { $_ eq $name } EventSource::Hub::Process->names), 1,         'and lists it once';
         my $worker = EventSource::Hub->new(name => $name, idle_exit => 1);
         $worker->publish(news => 'hello');
         is $later->stats->{published}, 1, 'it has what a worker publishes';

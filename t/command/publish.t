@@ -154,28 +154,65 @@ subtest 'ten thousand lines are published in their order' => sub {
     is((data_of('many'))[-1], 10_000, 'the last one is the last event');
 };
 
-subtest 'the process of the hub is killed' => sub {
+# Begins to publish, and kills the process of the hub when the command has connected. Returns the number of ids, the exit code
+# and the message.
+sub killed_between {
+    my ($before, $after, @arguments) = @_;
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    my $hub    = $shell->connect('test');
     my $errors = File::Temp->new;
     open my $saved, '>&', \*STDERR          or die "$!\n";
     open STDERR,    '>',  $errors->filename or die "$!\n";
-    my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines killed));
+    my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test), @arguments);
     open STDERR, '>&', $saved or die "$!\n";
     $in->autoflush(1);
-    print {$in} "first\n";
-    like scalar(readline $out), qr/\A$ID\n\z/, 'a line is published';
-    my $hub = $shell->connect('test');
-    kill KILL => $hub->pid;
-    ok wait_until(
+    print {$in} $before;
+    my @ids = length $before ? scalar readline $out : ();
+    wait_until(
         $DEADLINE,
         sub {
-            !eval { $hub->stats }
+            grep { $_ == $pid } @{$hub->stats->{workers}};
         }
-        ),
-        'the process is killed';
-    print {$in} "second\n";
+    ) or diag 'it does not connect';
+    kill KILL => $hub->pid;
+    my $is_killed = sub {
+        !eval { $hub->stats }
+    };
+    wait_until($DEADLINE, $is_killed) or diag 'the process is not killed';
+    local $SIG{PIPE} = 'IGNORE';
+    print {$in} $after;
+    close $in;
+    push @ids, readline $out;
     waitpid $pid, 0;
-    ok + ($? >> 8) == 3 || ($? >> 8) == 4, 'exit code 3 or 4' or diag $?;
+    open my $lines, '<', $errors->filename or die "$!\n";
+    my ($message) = grep { /^eventsource/ } readline $lines;
+    return (scalar(grep { /\A$ID\n\z/ } @ids), $? >> 8, $message // '');
+}
+
+subtest 'when the process of the hub is killed, no exit code says that nothing was done' => sub {
+    my $long = 'x' x 1000 . "\n";
+    for my $case (
+        ['a line'                              => "first\n", "second\n", qw(--lines killed)],
+        ['lines that are sent before all read' => "first\n", $long x 60, qw(--lines killed)],
+        [
+            'objects' => qq({"data":"first"}\n),
+            qq({"data":"second"}\n) x 3_000,
+            qw(--json-lines killed)
+        ],
+        ['arguments' => '', $long x 60, qw(killed - second third)],
+    ) {
+        my ($name, $before, $after, @arguments) = @$case;
+        my ($ids, $code, $message) = killed_between($before, $after, @arguments);
+        is $ids,  length $before ? 1 : 0, "$name: the ids that were answered are printed";
+        is $code, 4,                      'exit code 4';
+        like $message, qr/\Aeventsource publish: the hub has not answered: [0-9]+ events? w/, 'the reason';
+    }
+};
+
+subtest 'an argument that is too long does not hide the ids of others' => sub {
+    my $done = publish(\('x' x 20_000_000), qw(long one -));
+    is $done->{code}, 5, 'exit code 5' or diag $done->{err};
+    like $done->{out}, qr/\A$ID\n\z/, 'the id of the other one';
 };
 
 done_testing;

@@ -32,7 +32,7 @@ sub run {
         $self->_publish_lines;
     }
     else {
-        $self->_publish($_) for $self->_events(@arguments);
+        $self->_publish_all($self->_events(@arguments));
     }
     $self->_collect;
     return $self->{code};
@@ -135,14 +135,29 @@ sub _event_of_json {
     return $event;
 }
 
-# Begins to publish an event. This is the one place that publishes: several events travel before the first is answered.
+# Begins to publish events. One that is refused ends the command, after those before it are answered.
+sub _publish_all {
+    my ($self, @events) = @_;
+    for my $event (@events) {
+        next if eval { $self->_publish($event); 1 };
+        my $error = $@;
+        $self->_collect;
+        die $error;
+    }
+    return;
+}
+
+# Begins to publish an event. This is the one place that publishes: several events travel before the first is answered. So if
+# the connection breaks meanwhile, some are perhaps published, and those that were answered are.
 sub _publish {
     my ($self, $event) = @_;
-    my %event   = %$event;
-    my $channel = delete $event{channel};
-    my $line    = delete $event{line};
-    $self->{hub}->begin_publish($channel, \%event);
+    my %event    = %$event;
+    my $channel  = delete $event{channel};
+    my $line     = delete $event{line};
+    my $is_begun = eval { $self->{hub}->begin_publish($channel, \%event); 1 };
+    die $@ if !$is_begun && !_is_broken($@);
     push @{$self->{begun}}, {channel => $channel, line => $line};
+    $self->_collect if !$is_begun;
     return;
 }
 
@@ -155,7 +170,7 @@ sub _collect {
         my @answers = eval { $self->{hub}->answers };
         if (!@answers) {
             $COMMAND->print($printed);
-            die $@ if $COMMAND->exit_code($@) != 4 && $COMMAND->exit_code($@) != 3;
+            die $@ if $@ && !_is_broken($@);
             EventSource::Error->throw(
                 code    => 'unknown',
                 message => 'the hub has not answered: '
@@ -174,6 +189,12 @@ sub _collect {
     }
     $COMMAND->print($printed);
     return;
+}
+
+# True if the connection has broken, or the hub does not answer.
+sub _is_broken {
+    my $code = $COMMAND->exit_code(shift);
+    return $code == 3 || $code == 4;
 }
 
 sub _shown {
