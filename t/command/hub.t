@@ -10,6 +10,7 @@ use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();
 use JSON::PP          ();
+use Socket            qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Deadline qw(wait_until);
 
 my $DEADLINE = 20;    # seconds
@@ -105,6 +106,18 @@ subtest 'drain ends streams' => sub {
     is $shell->run(qw(hub drain test))->{code},            2, 'drain needs a time';
     is $shell->run(qw(hub drain test --within 0))->{code}, 0, 'drain';
     ok wait_until($DEADLINE, sub { $tail->log =~ /^retry: [0-9]+$/m }), 'the client is told when to come back';
+};
+
+subtest 'stop waits for a stream whose client does not read' => sub {
+    my $hub = $shell->connect('slow');
+    socketpair my $client, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "$!\n";
+    $hub->follow($end, 'news');
+    close $end;
+    $hub->publish(news => 'x' x 10_000) for 1 .. 60;
+    ok $hub->stats->{buffered} > 0, 'events are buffered for it';
+    my $done = $shell->run(qw(hub stop slow));
+    is_deeply [@$done{qw(code err)}], [0, ''], 'stop reports no failure';
+    ok wait_until($DEADLINE, sub { !kill 0 => $hub->pid }), 'the process ends';
 };
 
 subtest 'help and version' => sub {

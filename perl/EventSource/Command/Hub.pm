@@ -28,6 +28,9 @@ my %METHOD = (
 my $LIST_TIMEOUT  = 1;
 my $CHECK_TIMEOUT = 2;
 
+# How long `stop` waits for the process. Before it ends it waits for clients that do not read and for its store: 7 seconds.
+my $STOP_TIMEOUT = 10;
+
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
@@ -146,7 +149,10 @@ sub _store {
 
 sub _stop {
     my ($class, $option) = @_;
-    $COMMAND->connect({timeout => $LIST_TIMEOUT, %$option}, spawn => 0)->stop;
+    eval { $COMMAND->connect({timeout => $LIST_TIMEOUT, %$option}, spawn => 0) } or do {
+        die $@ if $COMMAND->exit_code($@) == 3;    # at once, if there is none
+    };
+    $COMMAND->connect({timeout => $STOP_TIMEOUT, %$option}, spawn => 0)->stop;
     return 0;
 }
 
