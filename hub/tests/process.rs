@@ -224,7 +224,7 @@ fn a_worker_of_another_version_is_told_so() {
     let text = String::from_utf8_lossy(&answer);
     let versions = format!("speaks version {VERSION} of the protocol, the worker version {}", VERSION ^ 0x40);
     assert!(text.contains(&versions), "{text}");
-    assert!(text.contains("eventsource-hub upgrade"), "{text}");
+    assert!(text.contains("eventsource hub upgrade"), "{text}");
     assert_eq!(scene.client().count(b"").expect("counts").cut_off, 0);
 }
 

@@ -101,7 +101,7 @@ fn a_newer_worker_is_told_to_upgrade_the_process_and_can() {
     let scene = Scene::new();
     let wire = wire(&scene, OLDER);
     let start = Start { program: Some(program(&scene, OLDER)), timeout: DEADLINE };
-    check_refusal(Client::connect(&start, &scene.place, Some(settings())), OLDER, VERSION, "eventsource-hub upgrade");
+    check_refusal(Client::connect(&start, &scene.place, Some(settings())), OLDER, VERSION, "eventsource hub upgrade");
     let mut old = worker(&wire);
     let pid = old.welcome().pid;
     let mut client = open(&mut old, 1, "");

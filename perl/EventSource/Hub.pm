@@ -622,7 +622,7 @@ history is lost, and the other one has another epoch, so that clients are told o
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
 it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
-(L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource-hub upgrade NAME> has it
+(L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
 go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process

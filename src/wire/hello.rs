@@ -195,7 +195,7 @@ impl Hello {
                 &format!(
                     "this hub's process speaks version {ours} of the protocol, the worker version {version}: {}",
                     if version > ours {
-                        "have the process go on as the program that was installed with the worker (eventsource-hub upgrade NAME)"
+                        "have the process go on as the program that was installed with the worker (eventsource hub upgrade NAME)"
                     } else {
                         "restart the worker, so that it loads the library that was installed with the hub's program"
                     }

@@ -260,6 +260,7 @@ void esx_lease_drop(void *lease);
 enum { ESX_FOLDERS_MAX = 4096 };
 
 void *esx_process_connect(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+int esx_process_upgrade(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);

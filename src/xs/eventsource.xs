@@ -1021,6 +1021,24 @@ _connect(SV *self, SV *settings)
     magic->mg_ptr = process;
 
 void
+_upgrade(SV *class, SV *settings)
+  PREINIT:
+    esx_text name, socket, program;
+    esx_report report;
+    HV *hash;
+    NV timeout;
+  CODE:
+    PERL_UNUSED_VAR(class);
+    settings = esx_keep_alive(aTHX_ settings);
+    hash = esx_settings(aTHX_ settings);
+    name = esx_setting_text(aTHX_ hash, "name");
+    socket = esx_setting_text(aTHX_ hash, "socket");
+    program = esx_setting_text(aTHX_ hash, "program");
+    timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    if (esx_process_upgrade(name, socket, program, timeout, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+
+void
 _call(SV *self, ...)
   PREINIT:
     const esx_text *texts;

@@ -18,6 +18,7 @@ use rustix::fd::BorrowedFd;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::slice;
 use std::time::Duration;
 
@@ -237,6 +238,15 @@ impl HubProcess {
     }
 }
 
+fn path(path: Option<&[u8]>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(path_of)
+}
+
+fn place(name: Option<&[u8]>, socket: Option<&[u8]>) -> Result<Place, remote::Error> {
+    let name = Name::new(&String::from_utf8_lossy(name.unwrap_or_default()))?;
+    Place::new(name, path(socket).as_deref())
+}
+
 /// Connects, and starts the process if need be: unless the path of its program is empty.
 #[no_mangle]
 unsafe extern "C" fn esx_process_connect(
@@ -250,15 +260,31 @@ unsafe extern "C" fn esx_process_connect(
     let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
     let mut process = std::ptr::null_mut();
     guard::run(report, |_| {
-        let path = |path: Option<&[u8]>| path.filter(|path| !path.is_empty()).map(path_of);
-        let name = Name::new(&String::from_utf8_lossy(name.unwrap_or_default())).map_err(remote::Error::from)?;
-        let place = Place::new(name, path(socket).as_deref())?;
+        let place = place(name, socket)?;
         let start = remote::Start { program: path(program), timeout: seconds(timeout) };
         let client = Client::connect(&start, &place, None)?;
         process = Box::into_raw(Box::new(HubProcess { client, streams: 0, results: Vec::new() }));
         Ok::<_, Error>(OK)
     });
     process
+}
+
+/// Has a process go on as another program.
+#[no_mangle]
+unsafe extern "C" fn esx_process_upgrade(
+    name: RawText,
+    socket: RawText,
+    program: RawText,
+    timeout: f64,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
+    let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
+    guard::run(report, |_| {
+        let start = remote::Start { program: None, timeout: seconds(timeout) };
+        remote::upgrade(&start, &place(name, socket)?, path(program).as_deref())?;
+        Ok::<_, Error>(OK)
+    })
 }
 
 /// A new ithread has no connection: both would read each other's answers.

@@ -120,6 +120,28 @@ subtest 'stop waits for a stream whose client does not read' => sub {
     ok wait_until($DEADLINE, sub { !kill 0 => $hub->pid }), 'the process ends';
 };
 
+# The addresses of a process, which its program draws when it begins.
+sub memory_of {
+    my $pid = shift;
+    open my $maps, '<', "/proc/$pid/maps" or die "$pid: $!\n";
+    return scalar readline $maps;
+}
+
+subtest 'upgrade goes on in the same process' => sub {
+    my $hub = $shell->connect('upgraded');
+    $hub->publish(news => 'before');
+    my $before = memory_of($hub->pid);
+    is_deeply $shell->run(qw(hub upgrade upgraded)), {code => 0, out => '', err => ''}, 'done without a word';
+    my $after = $shell->connect('upgraded', spawn => 0);
+    is $after->pid,                $hub->pid, 'it is the same process';
+    is $after->stats->{published}, 1,         'with what it had';
+    isnt memory_of($hub->pid),     $before,   'as a program that was started anew';
+    my $nobody = $shell->run(qw(hub upgrade nobody --timeout 0.2));
+    is $nobody->{code}, 3, 'no hub: 3';
+    like $nobody->{err}, qr/\Aeventsource hub: no process serves the hub nobody/, 'with the reason';
+    is $shell->run(qw(hub upgrade a/b))->{code}, 2, 'a name that is none: 2';
+};
+
 subtest 'help and version' => sub {
     like $shell->run('--version')->{out}, qr/\Aeventsource [0-9.]+\n\z/, '--version';
     like $shell->run('--help')->{out},    qr/Publish|publish.*tail/s,    '--help';

@@ -2,7 +2,7 @@ package EventSource::Command::Hub;
 use strict;
 use warnings;
 
-# `eventsource hub`: the processes of hubs. `run` and `upgrade` are commands of the program eventsource-hub.
+# `eventsource hub`: the processes of hubs. `run` is a command of the program eventsource-hub.
 
 our $VERSION = '0.100';
 
@@ -85,15 +85,6 @@ sub _drain {
     return 0;
 }
 
-# Replaces this process by the program of a hub's process.
-sub _exec {
-    my ($class, $command, $option, @names) = @_;
-    my $program = EventSource::Hub::Process->program;
-    my @given   = map { defined $option->{$_} ? ("--$_", $option->{$_}) : () } @names;
-    local $SIG{PIPE} = 'DEFAULT';    # the program inherits what is ignored
-    exec {$program} $program, $command, '--name', $option->{hub}, @given or die "cannot run $program: $!\n";
-}
-
 sub _list {
     my ($class, $option) = @_;
     for my $name (EventSource::Hub::Process->names) {
@@ -119,9 +110,14 @@ sub _line {
     return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
 }
 
+# Replaces this process by the program of a hub's process.
 sub _run {
     my ($class, $option) = @_;
-    return $class->_exec('run', $option, qw(socket idle-exit grace store store-from));
+    my $program = EventSource::Hub::Process->program;
+    my @given =
+        map { defined $option->{$_} ? ("--$_", $option->{$_}) : () } qw(socket idle-exit grace store store-from);
+    local $SIG{PIPE} = 'DEFAULT';    # the program inherits what is ignored
+    exec {$program} $program, 'run', '--name', $option->{hub}, @given or die "cannot run $program: $!\n";
 }
 
 sub _start {
@@ -158,7 +154,9 @@ sub _stop {
 
 sub _upgrade {
     my ($class, $option) = @_;
-    return $class->_exec('upgrade', $option, qw(socket timeout));
+    my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket timeout);
+    EventSource::Hub::Process->upgrade(name => $option->{hub}, %given);
+    return 0;
 }
 
 1;

@@ -62,22 +62,9 @@ sub channels {
 
 sub connect {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('connect takes settings', @given);
-    $class->_check_system;
-    $SETTINGS->known(\%given, [qw(name socket spawn timeout)]);
-    $SETTINGS->refuse(name => 'name must be given: that of the hub') if !defined $given{name};
-    $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
-    my $socket = $SETTINGS->string(socket => $given{socket});
-    $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
-        if defined $socket && $socket !~ m{\A/[^\0]+\z};
-    my $spawns  = !defined $given{spawn} || $given{spawn};
-    my $timeout = defined $given{timeout} ? $given{timeout} : 5;
-    my %native  = (
-        name    => $SETTINGS->string(name => $given{name}),
-        program => $spawns         ? $class->program : '',
-        socket  => defined $socket ? $socket         : '',
-        timeout => $timeout,
-    );
+    my %native = $class->_checked('connect', \@given, qw(name socket spawn timeout));
+    my $spawn  = delete $native{spawn};
+    $native{program} = !defined $spawn || $spawn ? $class->program : '';
     my $self = bless {process => $$}, $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
@@ -173,6 +160,13 @@ sub stop {
     return;
 }
 
+sub upgrade {
+    my ($class, @given) = @_;
+    my %native = $class->_checked('upgrade', \@given, qw(name socket timeout));
+    $class->_upgrade({%native, program => $class->program});
+    return;
+}
+
 # Private methods and functions
 
 sub _ask {
@@ -197,6 +191,25 @@ sub _check_system {
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_connect');
     return;
+}
+
+# The settings of a method that connects, checked.
+sub _checked {
+    my ($class, $method, $given, @known) = @_;
+    my %given = $SETTINGS->parse("$method takes settings", @$given);
+    $class->_check_system;
+    $SETTINGS->known(\%given, \@known);
+    $SETTINGS->refuse(name => 'name must be given: that of the hub') if !defined $given{name};
+    $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
+    my $socket = $SETTINGS->string(socket => $given{socket});
+    $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
+        if defined $socket && $socket !~ m{\A/[^\0]+\z};
+    return (
+        name    => $SETTINGS->string(name => $given{name}),
+        socket  => defined $socket ? $socket : '',
+        spawn   => $given{spawn},
+        timeout => defined $given{timeout} ? $given{timeout} : 5,
+    );
 }
 
 # A process that was killed has left its socket.
@@ -388,6 +401,17 @@ every hub.
     $hub->stop;
 
 End the process. Its streams end, and each client is sent a reconnection time. Returns when it has ended its connections.
+
+=head2 upgrade
+
+    EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
+
+Have the process of a hub go on as the program that is installed now, whichever version it has. No stream ends, and no event
+is lost. Returns when the new program has taken over, at the latest 45 seconds after C<timeout>. The settings are those of
+L</connect>. Never starts a process.
+
+Throws C<unavailable> if no process serves the hub, C<refused> if the process goes on as it is (the message says why),
+C<unknown> if that is not known, and C<unsupported> as L</connect> does.
 
 =head1 SEE ALSO
 
