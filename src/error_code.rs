@@ -22,7 +22,7 @@ pub enum ErrorCode {
     Unknown,
     /// Too much waits for a hub's process: the call had no effect.
     Full,
-    /// A hub's process refuses this one: it has other settings.
+    /// A hub's process refuses this one: it has other settings or another version.
     Refused,
 }
 

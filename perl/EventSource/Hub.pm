@@ -627,9 +627,9 @@ go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow> or L</store> differs from those
-of the others is refused: its calls throw C<refused>. A hub that a command of L<eventsource> has begun has the default
-settings. The first worker goes on with it, if its settings fit; otherwise the hub begins anew with these, and what commands
-have published before is gone.
+of the others is refused: its calls throw C<refused>. So are those of a process with another version of the protocol. A hub
+that a command of L<eventsource> has begun has the default settings. The first worker goes on with it, if its settings fit;
+otherwise the hub begins anew with these, and what commands have published before is gone.
 
 Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
 and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect
@@ -1006,8 +1006,8 @@ thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</
 
 =item C<refused>
 
-That process has other settings than this hub (L</name>); L<EventSource::Error/field> names one of them. The event was not
-published.
+That process has other settings than this hub (L</name>); L<EventSource::Error/field> names one of them. Or it has another
+version of the protocol: then there is no field, and the message says which side is to be renewed. The event was not published.
 
 =item C<unknown>
 

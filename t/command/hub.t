@@ -9,7 +9,9 @@ use Test::More;
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();
+use IO::Socket::UNIX  ();
 use JSON::PP          ();
+use POSIX             ();
 use Socket            qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Deadline qw(wait_until);
 
@@ -140,6 +142,43 @@ subtest 'upgrade goes on in the same process' => sub {
     is $nobody->{code}, 3, 'no hub: 3';
     like $nobody->{err}, qr/\Aeventsource hub: no process serves the hub nobody/, 'with the reason';
     is $shell->run(qw(hub upgrade a/b))->{code}, 2, 'a name that is none: 2';
+};
+
+# A proxy that changes the version of the protocol in each greeting, so that the hub answers as it does to another version.
+sub other_version {
+    my ($socket, $path) = @_;
+    my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die "$path: $!\n";
+    defined(my $pid = fork) or die "fork: $!\n";
+    return $pid if $pid;
+    while (my $client = $listener->accept) {
+        my $hub = IO::Socket::UNIX->new(Peer => $socket) or last;
+        sysread $client, my $hello, 65_536;
+        substr $hello, 13, 2, pack 'v', 1 + unpack 'v', substr $hello, 13, 2; # after the length, the kind and the magic
+        syswrite $hub, $hello;
+        sysread $hub, my $answer, 65_536;
+        syswrite $client, $answer;
+    }
+    return POSIX::_exit(0);
+}
+
+subtest 'another version of the protocol is refused' => sub {
+    my $hub    = $shell->connect('test');
+    my @place  = (name => 'test', socket => $shell->folder . '/other');
+    my $pid    = other_version($shell->folder . '/test.sock', $place[-1]);
+    my %called = (
+        connect => sub { EventSource::Hub::Process->connect(@place, spawn => 0) },
+        publish => sub { EventSource::Hub->new(@place, spawn => 0)->publish(news => 'x') },
+    );
+    for my $name (sort keys %called) {
+        ok !eval { $called{$name}->(); 1 }, "$name fails";
+        is_deeply [$@->code, $@->field], ['refused', undef], 'with the code refused';
+        like $@, qr/version [0-9]+ .*eventsource hub upgrade NAME/, 'and the remedy';
+    }
+    my $done = $shell->run(qw(publish --hub test --socket), $place[-1], 'news', 'x');
+    is $done->{code}, 5, 'exit code 5';
+    like $done->{err}, qr/\Aeventsource publish: this hub's process speaks version/, 'the reason';
+    kill KILL => $pid;
+    waitpid $pid, 0;
 };
 
 subtest 'help and version' => sub {

@@ -309,7 +309,8 @@ default. C<timeout> is the number of seconds (above 0, fractions allowed, 5 by d
 answer may take.
 
 Throws C<unavailable> if no process serves the hub within that time, C<unsupported> if the system is not Linux or the
-program is not installed, and C<invalid> or C<state> if the process refuses the connection.
+program is not installed, C<refused> if the process has another
+version of the protocol, and C<invalid> if it is that of another hub.
 
 =head2 answers
 
