@@ -24,7 +24,7 @@ Reads an event stream as a client, and says what is wrong with it and how to men
   --hub NAME           publishes that event to this hub, which has a process of its own
   --channel CHANNEL    with --hub: the channel, which the stream reads
   --socket PATH        with --hub: its socket, if it is not in the folder of this user
-  --workers PID,PID    with --hub: its workers, if they cannot be found
+  --workers PID,PID    with --hub: its workers, not those connected to it
   --method METHOD      of the request (default: GET, or POST with --data)
   --data TEXT          the body of the request; @FILE reads it from a file
   --header 'NAME: VALUE'  one more header; may be repeated
@@ -212,7 +212,7 @@ C<--channel> publishes nothing, and only checks the process.
 
 =item C<--workers PID,PID>
 
-The workers of that hub, if the doctor cannot find them.
+The workers of that hub, instead of the processes that are connected to it now.
 
 =item C<--method METHOD>, C<--data TEXT>, C<--data @FILE>
 

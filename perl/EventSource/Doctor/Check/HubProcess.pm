@@ -7,9 +7,12 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Doctor::Finding;
-use EventSource::Doctor::Probe;
+use EventSource::Hub::Process;
+use Scalar::Util qw(blessed);
 
 my $FINDING = 'EventSource::Doctor::Finding';
+
+my $TIMEOUT = 2;    # seconds
 
 # Public methods
 
@@ -23,12 +26,12 @@ sub findings {
         remedy => 'Start its workers, or check --hub and --socket; run the doctor as the user of the hub.'
     ) if defined $stats->{failure};
     my $hub     = $stats->{pid};
-    my @workers = $seen->{workers} ? @{$seen->{workers}} : $stats->{workers} ? @{$stats->{workers}} : _peers($hub);
+    my @workers = @{$seen->{workers} || $stats->{workers}};
     my $cgroup  = _cgroup($hub);
     my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
     return $FINDING->warning(
         'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
-        remedy => 'Name them with --workers PID,PID.',
+        remedy => 'Start them, or name them with --workers PID,PID.',
         %said
     ) if !@workers || !defined $cgroup;
     my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
@@ -65,51 +68,14 @@ sub _cgroup {
     return defined $systemd ? $systemd : $unified;
 }
 
-sub _output {
-    my @command = @_;
-    my $pid     = open my $from, '-|';
-    return '' if !defined $pid;
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT;
-        exec {$command[0]} @command or print "$command[0]: $!\n";
-        require POSIX;
-        POSIX::_exit(127);
-    }
-    my $text = do { local $/ = undef; readline $from };
-    close $from;
-    return defined $text ? $text : '';
-}
-
-# The processes at the other ends of the hub's connections, as `ss` of iproute2 lists them.
-sub _peers {
-    my $hub     = shift;
-    my @rows    = map { [split ' ', $_, 9] } split /\n/, _output(qw(ss -xpH));
-    my %is_peer = map { ($_->[7] => 1) } grep { @$_ > 8 && $_->[8] =~ /\bpid=$hub,/ } @rows;
-    my %pids;
-    for my $row (grep { @$_ > 8 && $is_peer{$_->[5]} } @rows) {
-        $pids{$1} = 1 while $row->[8] =~ /\bpid=([0-9]+),/g;
-    }
-    delete $pids{$hub};
-    my @pids = sort { $a <=> $b } keys %pids;
-    return @pids;
-}
-
-# What the hub's process says of itself: pid, perhaps workers (process ids), or failure.
+# What the hub's process says of itself: pid and workers (process ids), or failure.
 sub _stats {
-    my $seen    = shift;
-    my $program = EventSource::Doctor::Probe->program or return {failure => 'its program is not built here'};
-    my @command =
-        ($program, 'stats', '--name', $seen->{hub}, defined $seen->{socket} ? ('--socket', $seen->{socket}) : ());
-    my $text = _output(@command, '--json');
-    if ($text =~ /\A\s*\{/) {
-        my $stats = eval { require JSON::MaybeXS; JSON::MaybeXS::decode_json($text) };
-        return {pid => $stats->{pid}, ref $stats->{workers} eq 'ARRAY' ? (workers => $stats->{workers}) : ()}
-            if $stats && $stats->{pid};
-    }
-    $text = _output(@command);
-    return {pid => $1} if $text =~ /^pid ([0-9]+)$/m;
-    my ($first) = split /\n/, $text;
-    return {failure => defined $first ? $first : 'no answer'};
+    my $seen  = shift;
+    my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
+    my $stats = eval { EventSource::Hub::Process->connect(%place, spawn => 0, timeout => $TIMEOUT)->stats };
+    return $stats if $stats;
+    my $error = $@;
+    return {failure => blessed $error ? $error->message =~ s/\AEventSource::[A-Za-z:]+: //r : $error};
 }
 
 1;
