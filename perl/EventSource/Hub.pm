@@ -893,10 +893,11 @@ of them, or 1,000 if the class is asked.
 
     $hub->drain(30);
 
-End the streams of this process one after the other, spread over a number of seconds (from 0, fractions allowed), so
-that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position,
-if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds
-by default). Streams that come later are ended at once in the same way. Returns at once.
+End the streams of this process, or with a L</name> all streams of the hub's process, one after the other, spread over a
+number of seconds (from 0, fractions allowed), so that their clients do not all reconnect at once (WHATWG HTML, section
+9.2.3). Each client first receives its position, if that has advanced, and a C<retry> in one block: one to two times the
+C<retry> of its application (2,000 milliseconds by default). Streams that come later are ended at once in the same way.
+Returns at once.
 
 A hub with a L</name> is drained for all workers, until the last of them has gone: the first that comes then has its streams
 accepted again. C<eventsource hub stop> ends a drain, too.
@@ -1184,8 +1185,8 @@ stream has ended. On a server that blocks, a stream that goes through its writer
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams of this process are subscribed to a channel, by its name or by a pattern; 0 when the process is
-ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
+Return how many streams of this process, or with a L</name> of the hub's process, are subscribed to a channel, by its name or
+by a pattern; 0 when the process is ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
 
 =head2 to_app
 
