@@ -17,11 +17,12 @@ sub completed {
     };
 }
 
-# An array of strings, such as names, is no response: it does not begin with a status.
+# An array of strings, such as names, is no response, even if they are numbers: a response has an array of headers.
 sub is_response {
     my ($class, $value) = @_;
     return !!1 if ref $value eq 'CODE';
-    return ref $value eq 'ARRAY' && @$value > 1 && defined $value->[0] && $value->[0] =~ /\A[1-5][0-9][0-9]\z/;
+    return !!0 if ref $value ne 'ARRAY' || ref $value->[1] ne 'ARRAY';
+    return defined $value->[0] && $value->[0] =~ /\A[1-5][0-9][0-9]\z/;
 }
 
 sub of {
@@ -93,7 +94,7 @@ C<without_body> the body is empty, as a HEAD needs it.
     my $is_response = EventSource::Response->is_response($value);
 
 Return true if a value that code of the application has returned is a PSGI response: a code reference, or a reference to
-an array that begins with a status.
+an array that begins with a status and a reference to an array of headers.
 
 =head2 of
 

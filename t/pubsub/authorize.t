@@ -107,6 +107,7 @@ subtest 'wrong results and exceptions of authorize' => sub {
     for my $case (
         ['an empty array',        sub { [] },                    'authorize: it returned an array that is no response'],
         ['an array of users',     sub { ['anna', 'bert'] },      'authorize: it returned an array that is no response'],
+        ['an array of numbers',   sub { ['101', '102'] },        'authorize: it returned an array that is no response'],
         ['a status alone',        sub { [200] },                 'authorize: it returned an array that is no response'],
         ['a string as exception', sub { die "no database\n" },   'authorize: no database'],
         ['an array as exception', sub { die [200, [], ['in']] }, qr/authorize: ARRAY\(0x[0-9a-f]+\)/],

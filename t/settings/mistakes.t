@@ -803,6 +803,10 @@ subtest 'wrong channels name the line of to_app' => sub {
             'an array of names' => ['news', 'sport'],
             'channels', 'channels must return a list, not a reference to an array of names'
         ],
+        [
+            'an array of names that are numbers' => ['101', '102'],
+            'channels', 'channels must return a list, not a reference to an array of names'
+        ],
         ['an empty array' => [], 'channels', 'channels must return a list, not a reference to an array of names'],
         ['an object'      => (bless {}, 'My::Class'), 'channel', "a channel $STRING My::Class"],
         ['a hash'         => {},                      'channel', "a channel $STRING HASH"],
