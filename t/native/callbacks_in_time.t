@@ -46,6 +46,7 @@ my %METHOD = (
     stats       => sub { $hub->stats },
     subscribers => sub { $hub->subscribers('news') },
     epoch       => sub { $hub->epoch },
+    serve       => sub { my ($conn) = pair(); $hub->serve($conn, 'news') },
     subscribe   => sub { my ($conn) = pair(); $hub->subscribe($conn, 'news') },
     unsubscribe => sub { my ($conn) = pair(); $hub->unsubscribe($conn, 'news') },
     drain       => sub { EventSource::Hub->new->drain(0) },
