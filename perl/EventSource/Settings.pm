@@ -14,9 +14,10 @@ use overload   ();
 # Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
 
-# The call sites that have been warned of, at most so many: code that is compiled at run time has ever new ones.
+# The mistakes that have been warned of, each by its kind and call site. At most so many: code that is compiled at run time
+# has ever new call sites.
 my %has_warned;
-my $MAX_CALL_SITES = 1000;
+my $MAX_WARNINGS = 1000;
 
 sub new {
     my ($class, $module) = @_;
@@ -142,9 +143,9 @@ sub string {
 }
 
 sub warn_once {
-    my ($class, $text, @place) = @_;
+    my ($class, $kind, $text, @place) = @_;
     my ($file, $line) = @place ? @place : @{EventSource::Error->here}{qw(file line)};
-    return if keys %has_warned >= $MAX_CALL_SITES || $has_warned{"$file\0$line"}++;
+    return if keys %has_warned >= $MAX_WARNINGS || $has_warned{"$kind\0$file\0$line"}++;
     warn "$text at $file line $line.\n";
     return;
 }
@@ -158,7 +159,9 @@ sub warn_unknown {
             if defined $nearest || !$option{only_similar};
     }
     my $plural = @unknown > 1 ? 's' : '';
-    $self->warn_once("$self->{module}: $what$plural " . join(', ', @unknown), @{$option{place} || []}) if @unknown;
+    return if !@unknown;
+    my $kind = "$self->{module}: $what";
+    $self->warn_once($kind, "$kind$plural " . join(', ', @unknown), @{$option{place} || []});
     return;
 }
 
@@ -349,11 +352,11 @@ comes at the end of the message.
 
 =head2 warn_once
 
-    EventSource::Settings->warn_once($text);
-    EventSource::Settings->warn_once($text, $file, $line);
+    EventSource::Settings->warn_once($kind, $text);
+    EventSource::Settings->warn_once($kind, $text, $file, $line);
 
-Warn of a mistake at a line of the application, once for each line in a process, and of at most 1,000 lines. Without
-file and line it is the line at which L</refuse> would throw.
+Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The kind is a
+string that the text does not show. Without file and line it is the line at which L</refuse> would throw.
 
 =head2 warn_unknown
 

@@ -284,7 +284,10 @@ sub _usage {
 sub _warn_bare_fields {
     my ($name, undef, @place) = @_;
     EventSource::Settings->warn_once(
-        "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?", @place);
+        bare_fields =>
+            "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?",
+        @place
+    );
     return;
 }
 
@@ -292,8 +295,10 @@ sub _warn_bare_fields {
 sub _warn_encoded {
     my ($field, undef, @place) = @_;
     EventSource::Settings->warn_once(
-        "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
-        @place);
+        encoded =>
+            "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
+        @place
+    );
     return;
 }
 

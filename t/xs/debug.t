@@ -58,6 +58,22 @@ sub warnings_of {
 is_deeply [warnings_of($_->[2])], [suspect($_->[1])], "$_->[0]: one warning, at the caller's line" for @SUSPECT;
 is_deeply [warnings_of($_->[1])], [],                 "$_->[0]: no warning"                        for @RIGHT;
 
+subtest 'another mistake in the same call has a warning of its own' => sub {
+    for my $case (
+        [
+            'an unknown field' => 'ignores the unknown',
+            sub { EventSource::XS::_push_bytes(1, {evnet => 1, data => $ENCODED}) }
+        ],
+        ['names and values' => 'did you mean push', sub { EventSource::XS::_push_bytes(1, data => $ENCODED) }],
+    ) {
+        my ($what, $text, $code) = @$case;
+        my @warnings = sort { ($a =~ /\Q$text/) <=> ($b =~ /\Q$text/) } warnings_of($code);
+        is scalar @warnings, 2,               "$what: two warnings";
+        is $warnings[0],     suspect('data'), "$what: one of them is that of the encoding";
+        like $warnings[1], qr/\Q$text/, "$what: the other one is its own";
+    }
+};
+
 subtest 'streams of characters' => sub {
     require Test::EventSource;
     for my $case (
