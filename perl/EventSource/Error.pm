@@ -40,6 +40,18 @@ sub line { return $_[0]{line} }
 
 sub message { return $_[0]{message} }
 
+# A framework calls through several packages, which do not trust each other. And Carp trusts a class of the application that
+# inherits from a trusted one.
+sub outside {
+    my ($class, $packages) = @_;
+    my ($own,   @place)    = scalar caller;
+    for (my $depth = 0; my ($package, @frame) = caller $depth; $depth++) {
+        @place = @frame[0, 1];
+        last if $package ne $own && $package !~ $packages;
+    }
+    return {file => $place[0], line => $place[1], location => " at $place[0] line $place[1].\n"};
+}
+
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
 # and @ISA. An earlier place takes precedence.
 sub throw {
@@ -172,6 +184,13 @@ Return a copy of the exception with the file and the line of a place that L</her
     my $place = EventSource::Error->here;
 
 Return the place where L</throw> would throw now: the line that called the calling package.
+
+=head2 outside
+
+    my $place = EventSource::Error->outside(qr/\AMojolicious\b/);
+
+Return the place of the nearest caller whose package does not match, and is not the one that calls this, as L</here> does. That
+is the application, if a framework called the distribution.
 
 =head2 throw
 

@@ -7,6 +7,7 @@ use utf8;
 
 use B ();
 use EventSource::Hub;
+use EventSource::Hub::Lease;
 use EventSource::Parser;
 use EventSource::Server;
 use EventSource::XS qw(format_event);
@@ -14,6 +15,8 @@ use HTTP::ServerEvent;
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::App::URLMap;
+use Plack::Builder qw(builder enable);
+use Plack::Middleware::EventSource;
 use Test::EventSource;
 use Test::More;
 
@@ -44,6 +47,7 @@ my %MAKE = (
         Plack::App::EventSource->new(handler_cb => sub { }, @_);
     },
     'EventSource::Hub->new'    => sub { EventSource::Hub->new(@_) },
+    'Lease->new'               => sub { EventSource::Hub::Lease->new(@_) },
     '$hub->to_app'             => sub { $hub->to_app(@channels, @_) },
     'PubSub->new'              => sub { Plack::App::EventSource::PubSub->new(hub => $hub, @_) },
     'EventSource::Server->new' => sub { EventSource::Server->new(@_) },
@@ -93,7 +97,12 @@ my @MISTAKES = (
         [max_event => 'x'], 'max_event', 'max_event must be a whole number of bytes from 1 on',
         'EventSource::Parser->new'
     ],
-    [[done => 'x'], 'done', 'done must be a code reference', 'tap'],
+    [
+        [onchange => sub { }],                                              'onchange',
+        qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'
+    ],
+    [[name => 'x'], 'hub',  'hub must be an EventSource::Hub with a name', 'Lease->new'],
+    [[done => 'x'], 'done', 'done must be a code reference',               'tap'],
     [
         [supply => 'x'],                                                    'supply',
         'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'
@@ -794,6 +803,60 @@ subtest 'Plack::App::EventSource warns of unknown attributes, once for each line
     is scalar(my ($one) = warnings_of($callbacks)), 1, 'a connection on callbacks warns as well';
     like $one, qr/unknown attribute 'close_db' \(did you mean close_cb\?\) at \Q${\__FILE__}\E line/,
         'with the nearest name';
+};
+
+subtest 'Plack::Middleware::EventSource warns of unknown attributes, once for each line' => sub {
+    my $app  = sub { [200, [], ['x']] };
+    my $wrap = sub { Plack::Middleware::EventSource->wrap($app, notify_singal => undef) };
+    my $make = sub {
+        builder { enable 'EventSource', notify_singal => undef, xyzzy => 1; $app }
+    };
+    my $what = "Plack::Middleware::EventSource: unknown attribute";
+    my $hint = q('notify_singal' (did you mean notify_signal?));
+    for my $case ([wrap => $wrap, "$what $hint"], [builder => $make, "${what}s $hint, 'xyzzy'"]) {
+        my ($way, $code, $text) = @$case;
+        my $place = __FILE__ . ' line ' . line_of($code);
+        is_deeply [warnings_of(($code) x 2)], ["$text at $place.\n"], "$way: the nearest name, and the line";
+    }
+    is_deeply [warnings_of(sub { Plack::Middleware::EventSource->wrap($app, notify_signal => undef) })], [],
+        'a known attribute has none';
+    for my $code (
+        sub { Plack::Middleware::EventSource->wrap($app, notify_signal => 'TERM') },
+        sub {
+            builder { enable 'EventSource', notify_signal => 'TERM'; $app }
+        },
+    ) {
+        croaks_ok('a wrong signal', $code, 'signal', qr/\Anotify_signal takes the name of a signal/);
+    }
+};
+
+subtest 'the plugin of Mojolicious warns of settings, for it has none' => sub {
+    plan skip_all => 'Mojolicious is not installed' if !eval { require Mojolicious::Lite; 1 };
+    {
+
+        package My::Lite;
+        Mojolicious::Lite->import;
+    }
+    {
+
+        package My::Site;
+        our @ISA = ('Mojolicious');
+        sub startup { return $_[0]{code}->($_[0]) }
+    }
+    my $name = 'EventSource::Framework::Mojolicious';
+    my $lite = sub { My::Lite::plugin($name, keepalive => 30, hub => $hub) };
+    my $full = sub { $_[0]->plugin($name => {keepalive => 30, hub => $hub}) };
+    for my $case (['Mojolicious::Lite', $lite, $lite], ['a class', sub { My::Site->new(code => $full) }, $full]) {
+        my ($kind, $make, $code) = @$case;
+        is_deeply [warnings_of($make)],
+            [
+            "$name: the plugin has no settings, and ignores 'hub', 'keepalive'; the helpers events and event_source have at "
+                . __FILE__
+                . ' line '
+                . line_of($code) . ".\n"
+            ], "$kind: each is named, and the line of the application";
+    }
+    is_deeply [warnings_of(sub { My::Lite::plugin($name) })], [], 'without settings there is no warning';
 };
 
 # What shows only at a request names the line where the application was made.

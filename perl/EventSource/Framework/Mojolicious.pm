@@ -12,6 +12,7 @@ use EventSource::Framework;
 use EventSource::Framework::Mojolicious::PSGI;
 use EventSource::Framework::Mojolicious::Response;
 use EventSource::Framework::Mojolicious::Server;
+use EventSource::Settings;
 use Scalar::Util qw(weaken);
 
 # Helpers are called by way of the controller.
@@ -20,7 +21,8 @@ our @CARP_NOT = qw(EventSource::Framework Mojolicious::Controller);
 # Public methods
 
 sub register {
-    my ($self, $app) = @_;
+    my ($self, $app, $settings) = @_;
+    _warn_of_settings(sort keys %$settings) if $settings && %$settings;
     my @servers;
     $app->hook(
         before_server_start => sub {
@@ -59,6 +61,17 @@ sub _respond {
     my $response = $class->respond($c, $stream_app, @servers);
     EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
     return $c;
+}
+
+sub _warn_of_settings {
+    my $names = join ', ', map { "'$_'" } @_;
+    my $place = EventSource::Error->outside(qr/\AMojolicious(?:::|\z)/);
+    EventSource::Settings->warn_once(
+        settings => __PACKAGE__
+            . ": the plugin has no settings, and ignores $names; the helpers events and event_source have",
+        @$place{qw(file line)}
+    );
+    return;
 }
 
 1;
@@ -171,7 +184,8 @@ the application started, responds by itself. Returns and throws as L</events> do
 
     $plugin->register($app);
 
-Add the helpers to an application. L<Mojolicious/plugin> calls this.
+Add the helpers to an application. L<Mojolicious/plugin> calls this. The plugin has no settings, and warns of any: give them to
+the helpers.
 
 =head1 SEE ALSO
 

@@ -30,8 +30,10 @@ my %LEASES;
 sub CLONE { %LEASES = (); return }
 
 sub new {
-    my ($class, %given) = @_;
-    my ($hub,   $name)  = @given{qw(hub name)};
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('new takes settings', @given);
+    $SETTINGS->known(\%given, [qw(hub name on_change)]);
+    my ($hub, $name) = @given{qw(hub name)};
     $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub with a name')
         if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
     $name = $SETTINGS->string(name => $name);

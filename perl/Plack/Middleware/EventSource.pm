@@ -7,10 +7,25 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Middleware';
+use EventSource::Error;
+use EventSource::Settings;
 use EventSource::XS       ();
 use Plack::Util::Accessor qw(notify_signal);
+use Scalar::Util          qw(blessed);
 
-our @CARP_NOT = qw(Plack::Builder Plack::Component Plack::Middleware);
+# A mistake is reported at the line of the application, which is above these packages.
+my $PLACK = qr/\APlack::(?:Builder|Component|Middleware)\z/;
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+
+sub new {
+    my ($class, @given) = @_;
+    my $self    = $class->SUPER::new(@given);
+    my @unknown = grep { !/\A_/ && !$self->can($_) } keys %$self;
+    my $place   = EventSource::Error->outside($PLACK);
+    $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['notify_signal'], place => [@$place{qw(file line)}]);
+    return $self;
+}
 
 # Public methods
 
@@ -24,8 +39,10 @@ sub call {
 
 sub prepare_app {
     my $self = shift;
-    EventSource::XS->notify_signal($self->notify_signal) if defined $self->notify_signal;
-    return;
+    return if !defined $self->notify_signal;
+    local $@;
+    return if eval { EventSource::XS->notify_signal($self->notify_signal); 1 };
+    die blessed $@ && $@->isa('EventSource::Error') ? $@->at(EventSource::Error->outside($PLACK)) : $@;
 }
 
 1;
@@ -63,11 +80,11 @@ is passed on unchanged. L<EventSource::XS/WHEN CALLBACKS RUN> lists all such mom
 
 The name of a signal with which an idle worker is told to run callbacks, usually within a second
 (L<EventSource::XS/notify_signal>). None by default. A wrong name throws an L<EventSource::Error> where the application
-is made.
+is made. An unknown attribute gives a warning.
 
 =head1 METHODS
 
-=head2 call, prepare_app
+=head2 new, call, prepare_app
 
 See L<Plack::Middleware>.
 
