@@ -33,7 +33,7 @@ sub app {
     $SETTINGS->refuse(handler => 'event_source takes a handler, a code reference, or an object with to_app')
         if ref $handler ne 'CODE';
     my %attribute = $SETTINGS->parse('event_source takes attributes after the handler', @attributes);
-    return Plack::App::EventSource->new(%attribute, handler_cb => $handler)->to_app;
+    return _routed(Plack::App::EventSource->new(%attribute, handler_cb => $handler)->to_app);
 }
 
 sub head {
@@ -54,7 +54,19 @@ sub hub_app {
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->refuse(channels => 'events takes channels after the hub') if !@topics;
     $hub->check_topics(@topics);
-    return $hub->to_app(%option, channels => sub { return @topics });
+    return _routed($hub->to_app(%option, channels => sub { return @topics }));
+}
+
+# Private functions
+
+# The framework has routed the method of the request already: Plack::App::EventSource allows it.
+sub _routed {
+    my $app = shift;
+    return sub {
+        my $env = shift;
+        $env->{'eventsource.framework.is_routed'} = 1;
+        return $app->($env);
+    };
 }
 
 1;
@@ -109,9 +121,9 @@ L<Plack::Middleware::Session> and L<Plack::Middleware::Auth::Basic>, for example
 
 =back
 
-In all of them the streams are native if the server allows it (L<Plack::App::EventSource/native>), and an action that
-refuses a request responds as it always does. This module has what the plugins share. Use it to write a plugin for
-another framework.
+In all of them the streams are native if the server allows it (L<Plack::App::EventSource/native>), and an action that refuses a
+request responds as it always does. A route for POST streams as one for GET does (L</app>). This module has what the plugins
+share. Use it to write a plugin for another framework.
 
 F<examples/frameworks/> has the same application for each framework: a login by form, a session, and a stream that
 answers 403 to clients without one.
@@ -127,6 +139,11 @@ Return a PSGI application that streams to one client. It is given a handler and 
 L<Plack::App::EventSource>; or an object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made
 when the application started. Throws an L<EventSource::Error> with the code C<invalid> for anything else.
 
+The framework has routed the request, so its method is allowed: DELETE, GET, PATCH, POST, PUT and QUERY have a stream, and the
+handler reads the body as L<Plack::App::EventSource/methods> says. HEAD and OPTIONS are answered with 405. The attribute
+C<methods> allows others; with C<origins> give it too, for the OPTIONS of a browser that asks which methods are allowed. An
+object has the C<methods> that it was made with.
+
 =head2 head
 
     my $response = EventSource::Framework->head([200, \@headers], @framework_headers);
@@ -141,8 +158,8 @@ C<Content-Length>, C<Content-Type>, C<Date> and C<Transfer-Encoding>.
     my $app = EventSource::Framework->hub_app($hub, @channels, \%options);
 
 Return a PSGI application whose stream subscribes to these channels, names or patterns, of an L<EventSource::Hub>. The
-options are those of L<EventSource::Hub/to_app>, without C<channels>. Throws an L<EventSource::Error> with the code
-C<invalid> if there is no hub or no channel.
+options are those of L<EventSource::Hub/to_app>, without C<channels>. Methods are allowed as in L</app>. Throws an
+L<EventSource::Error> with the code C<invalid> if there is no hub or no channel.
 
 =head1 SEE ALSO
 

@@ -3,8 +3,10 @@
 use EventSource::Hub;
 use EventSource::XS;
 use Mojo::IOLoop;
+use Mojo::JSON qw(decode_json);
 use Mojolicious::Lite;
 use Plack::App::EventSource;
+use Plack::Request;
 
 plugin 'EventSource::Framework::Mojolicious';
 app->secrets(['secret']);
@@ -66,6 +68,24 @@ get '/stats' => sub {
     my $c = shift;
     $c->render(json => {pid => $$, open => EventSource::XS->stats->{open}});
 };
+
+# What the client has posted, as the handler finds it: the members of a JSON text, or the fields of a form.
+my $echo = sub {
+    my $c = shift;
+    $c->event_source(
+        sub {
+            my ($conn, $env) = @_;
+            my $request = Plack::Request->new($env);
+            my $posted =
+                ($request->content_type // '') =~ /json/ ? decode_json($request->content) : $request->parameters;
+            $conn->push("$_=$posted->{$_}") for sort keys %$posted;
+            $conn->close;
+        }
+    );
+};
+any '/echo' => $echo;
+post '/only-get' => sub { shift->event_source(\&ends, methods => ['GET']) };
+post '/events'   => sub { shift->events($hub, 'news', {start => 'oldest'}) };
 
 get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };
 get '/no-hub'         => sub { shift->events('news') };

@@ -1,5 +1,5 @@
 # Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each
-# event loop; what else the server does to connections; TLS; mistakes.
+# event loop; by POST; what else the server does to connections; TLS; mistakes.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use JSON::PP ();
 use Testing::Client;
 use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_module needs needs_module only_developers);
-use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
+use Testing::Frameworks qw(application data_of get kinds_ok log_in multiparts_ok post posts_ok publish streams_ok);
 use Testing::MojoServer;
 use Testing::Server;
 use Testing::Subscriber qw(wait_for_events);
@@ -101,6 +101,22 @@ subtest 'connections are released' => sub {
     ok wait_until($DEADLINE, sub { descriptors($server) - $before == 30 }), 'each costs one descriptor';
     $_->leave for @clients;
     ok wait_until($DEADLINE, sub { descriptors($server) <= $before }), 'which is closed when the client leaves';
+};
+
+subtest 'POST' => sub {
+    posts_ok($server);
+    multiparts_ok($server);
+    my $client = get(
+        $server, '/echo',
+        method  => 'POST',
+        headers => ['Content-Type' => 'application/json', 'Transfer-Encoding' => 'chunked'],
+        then    => qq(6\r\n{"a":1\r\n1\r\n}\r\n0\r\n\r\n)
+    );
+    ok $client->read_all, 'a chunked body is answered';
+    is_deeply [data_of($client)], ['a=1'], 'it is decoded';
+    my $limited = Testing::MojoServer->start('daemon', $UNUSUAL, env => {MOJO_MAX_MESSAGE_SIZE => 1000});
+    is post($limited, '/echo', body => 'x' x 2000, type => 'text/plain')->status, 413, 'a body beyond the limit is 413';
+    $limited->stop;
 };
 
 subtest 'mistakes' => sub {

@@ -1,11 +1,12 @@
-# Streams in an application of Mojolicious under PSGI: with a login, native, with resume and on_close; their heads; mistakes.
+# Streams in an application of Mojolicious under PSGI: with a login, native, with resume and on_close; by POST; their heads;
+# mistakes.
 
 use strict;
 use warnings;
 
 use lib 't/lib';
 use Testing::Developer  qw(needs needs_module only_developers);
-use Testing::Frameworks qw(data_of get streams_on);
+use Testing::Frameworks qw(data_of get multiparts_ok posts_ok streams_on);
 use Testing::Server;
 use Test::More;
 
@@ -13,6 +14,17 @@ only_developers();
 needs_module('Mojolicious');
 
 streams_on('mojolicious.pl', 'Starman', 'Twiggy');
+
+for my $name ('Starman', 'Twiggy', 'Feersum', 'uWSGI') {
+    subtest "POST, $name" => sub {
+        needs(Testing::Server->missing($name));
+        my @start  = Testing::Server->single_process($name);
+        my $server = Testing::Server->start($name, 't/data/mojolicious.psgi', @start);
+        posts_ok($server);
+        multiparts_ok($server);
+        $server->stop;
+    };
+}
 
 subtest 'heads and mistakes' => sub {
     needs(Testing::Server->missing('Starman'));

@@ -121,8 +121,9 @@ C<request> and C<response>. Read what it needs in the route before.
     events $hub, @channels, {start => 'oldest'};
 
 Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the
-client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. Throws an
-L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500 then.
+client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or
+another method streams as one for GET does (L<EventSource::Framework/app>). Throws an L<EventSource::Error> with the code
+C<invalid> for anything else; Dancer2 answers 500 then.
 
 =head2 event_source
 
@@ -133,6 +134,17 @@ L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answer
 Call a handler with a L<Plack::App::EventSource::Connection> and the PSGI environment. The attributes are those of
 L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> or a
 L<Plack::App::EventSource::PubSub>, responds by itself. Throws as L</events> does.
+
+    post '/answers' => sub {
+        event_source sub {
+            my ($conn, $env) = @_;
+            my $question = decode_json(Plack::Request->new($env)->content)->{question};
+            $conn->push("you asked: $question");
+            $conn->close;
+        };
+    };
+
+Feersum 1.410 gives a body only once, and Dancer2 has read it: read C<body_parameters> in the route there.
 
 =head1 SEE ALSO
 

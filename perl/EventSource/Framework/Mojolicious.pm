@@ -12,6 +12,7 @@ use EventSource::Framework;
 use EventSource::Framework::Mojolicious::PSGI;
 use EventSource::Framework::Mojolicious::Response;
 use EventSource::Framework::Mojolicious::Server;
+use EventSource::Response;
 use EventSource::Settings;
 use Scalar::Util qw(weaken);
 
@@ -58,7 +59,7 @@ sub _respond {
         message => 'EventSource::Framework::Mojolicious: a WebSocket cannot become a stream: use a route for GET'
     ) if $c->tx->is_websocket;
     my $class    = __PACKAGE__ . ($c->req->env->{'psgi.version'} ? '::PSGI' : '::Server');
-    my $response = $class->respond($c, $stream_app, @servers);
+    my $response = $class->respond($c, _with_body($c->req, $stream_app), @servers);
     EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
     return $c;
 }
@@ -72,6 +73,24 @@ sub _warn_of_settings {
         @$place{qw(file line)}
     );
     return;
+}
+
+# The application of a stream, whose handler can read the body of the request. Mojolicious has read it from the server, keeps
+# a multipart body in parts, and stops at its limit.
+sub _with_body {
+    my ($req, $stream_app) = @_;
+    return sub { return EventSource::Response->text(413, 'The request is too large') }
+        if $req->is_limit_exceeded && $req->method ne 'GET';
+    return $stream_app if !$req->is_finished;    # the server has no more of it either: 400
+    my ($body, $piece) = ('');
+    $body .= $piece while defined($piece = $req->content->get_body_chunk(length $body)) && length $piece;
+    return sub {
+        my $env = shift;
+        open my $input, '<', \$body or die "EventSource::Framework::Mojolicious: $!\n";
+        @$env{qw(psgi.input psgix.input.buffered)} = ($input, !!1);
+        $env->{CONTENT_LENGTH} = length $body if defined $env->{CONTENT_LENGTH};
+        return $stream_app->($env);
+    };
 }
 
 1;
@@ -163,10 +182,11 @@ action before.
     $c->events($hub, @channels);
     $c->events($hub, @channels, {start => 'oldest'});
 
-Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the
-client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. Returns the
-controller. Throws an L<EventSource::Error> with the code C<invalid> for anything else, and with the code
-C<unsupported> if the server has no connection to stream to, such as CGI, or if the request is a WebSocket.
+Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the client
+sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another
+method streams as one for GET does (L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with
+the code C<invalid> for anything else, and with the code C<unsupported> if the server has no connection to stream to, such as
+CGI, or if the request is a WebSocket.
 
 =head2 event_source
 
@@ -177,6 +197,16 @@ C<unsupported> if the server has no connection to stream to, such as CGI, or if 
 Call a handler with a L<Plack::App::EventSource::Connection> and a PSGI environment. The attributes are those of
 L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made when
 the application started, responds by itself. Returns and throws as L</events> does.
+
+    post '/answers' => sub {
+        my $c        = shift;
+        my $question = $c->req->json('/question');
+        $c->event_source(sub { my $conn = shift; $conn->push("you asked: $question"); $conn->close });
+    };
+
+The environment has the body of the request, too, in C<psgi.input>. Mojolicious has read it in full before. Preamble, epilogue
+and unusual spacing of a multipart body may be missing there; its parts are complete. A body that exceeds C<max_request_size> of
+the application is answered with 413.
 
 =head1 METHODS
 

@@ -360,10 +360,14 @@ sub _known_beginning {
     return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
 }
 
-# The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
+# The methods that are allowed. A wrong value of the attribute throws later, when a GET comes. A framework has chosen by the
+# method which action runs, so that method is allowed unless the attribute says otherwise.
 sub _methods {
-    my $methods = shift->methods;
-    return ref $methods eq 'ARRAY' ? @$methods : 'GET';
+    my ($self, $env) = @_;
+    my $methods = $self->methods;
+    return @$methods if ref $methods eq 'ARRAY';
+    my $method = $env && $env->{'eventsource.framework.is_routed'} ? $env->{REQUEST_METHOD} : 'GET';
+    return $IS_METHOD{$method} ? $method : 'GET';
 }
 
 sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
@@ -373,7 +377,7 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 sub _refusal {
     my ($self, $env, $access) = @_;
     my $method  = $env->{REQUEST_METHOD};
-    my @methods = $self->_methods;
+    my @methods = $self->_methods($env);
     return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
     return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
     my $refusal = $access && EventSource::Origins->refusal($access, $method);

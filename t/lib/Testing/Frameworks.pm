@@ -18,7 +18,7 @@ use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::Subscriber qw(events wait_for_events);
 
-our @EXPORT_OK = qw(application data_of get kinds_ok log_in publish streams_ok streams_on);
+our @EXPORT_OK = qw(application data_of get kinds_ok log_in multiparts_ok post posts_ok publish streams_ok streams_on);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -53,12 +53,13 @@ sub log_in {
     return $cookie;
 }
 
-# Posts a form and waits for the response. Options: form, and those of get.
+# Posts a form, or a body of another type, and waits for the response. Options: form; body and type; and those of get.
 sub post {
     my ($server, $path, %option) = @_;
-    my $form    = delete $option{form};
-    my @headers = ('Content-Type' => 'application/x-www-form-urlencoded', 'Content-Length' => length $form);
-    my $client  = get($server, $path, %option, method => 'POST', headers => \@headers, then => $form);
+    my ($form, $body, $type)     = delete @option{qw(form body type)};
+    ($body, $type) = ($form, 'application/x-www-form-urlencoded') if defined $form;
+    my @headers = ('Content-Type' => $type, 'Content-Length' => length $body);
+    my $client  = get($server, $path, method => 'POST', %option, headers => \@headers, then => $body);
     $client->read_all && $client->complete or croak "Frameworks: $path was not answered";
     $client->leave;
     return $client;
@@ -103,6 +104,61 @@ sub kinds_ok {
 }
 
 # Checks
+
+# Forms with parts, as FormData sends them, to t/data/mojolicious.psgi: that framework keeps the parts only.
+sub multiparts_ok {
+    my $server = shift;
+    my $type   = 'multipart/form-data; boundary=xyzzy';
+    my $part   = qq(--xyzzy\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n);
+    my $end    = "--xyzzy--\r\n";
+    my $long   = join '', map { chr 33 + $_ % 90 } 1 .. 300_000;
+    for my $case (
+        ['two fields'   => sprintf("$part$part$end",       name => 'anna', text => 'a & b'), 'name=anna', 'text=a & b'],
+        ['a long field' => sprintf("$part$end",            text => $long), "text=$long"],
+        ['a preamble'   => sprintf("ignored\r\n$part$end", text => 'x'),   'text=x'],
+    ) {
+        my ($what, $body, @lines) = @$case;
+        my $client = post($server, '/echo', body => $body, type => $type);
+        is $client->status, 200, "a form with $what has a stream";
+        ok eq_array([data_of($client)], \@lines), 'its handler reads the fields';
+    }
+
+    # The parser of Plack dies of these.
+    for my $body ($end, 'nothing') {
+        my @headers = ('Content-Type' => $type, 'Content-Length' => length $body);
+        my $client  = get($server, '/echo', method => 'POST', headers => \@headers, then => $body);
+        ok $client->read_all, 'a form without parts is answered';
+    }
+    return;
+}
+
+# Streams by POST and other methods, of t/data/dancer2.psgi and t/data/mojolicious.psgi.
+sub posts_ok {
+    my $server = shift;
+    my $long   = 'x' x 300_000;
+    for my $case (
+        ['JSON' => '{"name":"anna","text":"a & b"}', 'name=anna', 'text=a & b'],
+        ['long JSON' => qq({"text":"$long"}), "text=$long"],
+    ) {
+        my ($what, $body, @lines) = @$case;
+        for my $method ('POST', 'PUT') {
+            my $client = post($server, '/echo', method => $method, body => $body, type => 'application/json');
+            is $client->status, 200, "a $method of $what has a stream";
+            ok eq_array([data_of($client)], \@lines), 'its handler reads the body';
+        }
+    }
+    my $client = get($server, '/events', method => 'POST', headers => ['Content-Length' => 0]);
+    ok $client->read_until(qr/^id: /m), 'a POST to channels of a hub has a stream';
+    $client->leave;
+    $client = get($server, '/only-get', method => 'POST', headers => ['Content-Length' => 0]);
+    ok $client->read_all, 'a method that is not in the attribute methods is answered';
+    is $client->status,          405,   'the attribute methods refuses others';
+    is $client->header('Allow'), 'GET', 'Allow names those';
+    $client = get($server, '/echo', method => 'OPTIONS');
+    ok $client->read_all, 'OPTIONS is answered';
+    is $client->status, 405, 'with 405';
+    return;
+}
 
 # Publishes, and returns the event's id.
 sub publish {

@@ -8,8 +8,10 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Mojo::Server::PSGI';
+use EventSource::Adapter;
 use EventSource::Error;
 use EventSource::Framework;
+use EventSource::RequestBody;
 
 # In the PSGI environment: true while this class runs the request; the stream's delayed response.
 my $RUNNING = 'eventsource.mojolicious.running';
@@ -44,6 +46,9 @@ sub respond {
 sub run {
     my ($self, $env) = @_;
     $env->{$RUNNING} = 1;
+
+    # From an input that can be read only once Mojolicious does not get the body.
+    EventSource::RequestBody->buffer($env) if EventSource::Adapter->of_env($env)->reads_body_once;
     my $response = $self->SUPER::run($env);
     my $stream   = delete $env->{$STREAM};
     delete $env->{$RUNNING};
@@ -100,7 +105,7 @@ C<unsupported> if the server is not of this class, or if the action has returned
 
     my $response = $server->run($env);
 
-Run the application and return its PSGI response.
+Run the application and return its PSGI response. On Feersum, Mojolicious can read the body of the request only with this class.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -108,10 +108,9 @@ sub watch {
 
 sub _environment {
     my ($c, $is_multiprocess) = @_;
-    my ($tx, $req)            = ($c->tx, $c->req);
-    my ($url, $log)           = ($req->url, $c->app->log);
-    my $body = $req->body;
-    open my $input, '<', \$body;
+    my ($tx,  $req) = ($c->tx,    $c->req);
+    my ($url, $log) = ($req->url, $c->app->log);
+    open my $input, '<', \'';    # EventSource::Framework::Mojolicious gives the body
     return (
         _headers($req),
         REQUEST_METHOD         => $req->method,

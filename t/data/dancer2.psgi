@@ -1,0 +1,27 @@
+# An application of Dancer2 whose streams answer a POST, and with mistakes (t/frameworks/dancer2.t).
+
+package Unusual;
+use Dancer2;
+use EventSource::Framework::Dancer2;
+use EventSource::Hub;
+use Plack::Request;
+
+my $hub = EventSource::Hub->new;
+
+# Pushes the members of a JSON text that the client has posted.
+sub echo {
+    my ($conn, $env) = @_;
+    my $posted = from_json(Plack::Request->new($env)->content);
+    $conn->push("$_=$posted->{$_}") for sort keys %$posted;
+    $conn->close;
+    return;
+}
+
+any ['get', 'post', 'put', 'options'] => '/echo' => sub { event_source \&echo };
+post '/only-get' => sub { event_source \&echo, methods => ['GET'] };
+post '/events' => sub { events $hub, 'news', {start => 'oldest'} };
+get '/no-hub'     => sub { events 'news' };
+get '/no-channel' => sub { events $hub };
+get '/no-handler' => sub { event_source 'news' };
+
+Unusual->to_app;
