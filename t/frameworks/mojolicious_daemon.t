@@ -1,11 +1,12 @@
-# Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each
-# event loop; by POST; what else the server does to connections; TLS; mistakes.
+# Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each event
+# loop; by POST; what else the server does to connections; TLS; mistakes; prefork, whose workers share a hub with a name.
 
 use strict;
 use warnings;
 
 use lib 't/lib';
 use JSON::PP ();
+use Test::EventSource;
 use Testing::Client;
 use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_module needs needs_module only_developers);
@@ -174,6 +175,24 @@ subtest 'TLS' => sub {
     is $client->status, 500, 'native => 1 is answered with 500';
     like $tls->log, qr/the stream cannot be native: the connection is encrypted/, 'the log has the reason';
     $tls->stop;
+};
+
+subtest 'the workers of prefork share a hub with a name' => sub {
+    my $shared  = Test::EventSource->private_hub;
+    my $prefork = Testing::MojoServer->start('prefork', 't/data/mojolicious_workers.pl', args => [qw(--workers 2)]);
+    my $here    = get($prefork, '/events');
+    ok $here->read_until(qr/^id: /m), 'a stream begins';
+    my $worker = $here->header('X-Worker');
+    kill STOP => $worker;    # the next connection is another worker's
+    my $there = get($prefork, '/events');
+    ok $there->read_until(qr/^id: /m), 'a second stream begins';
+    isnt scalar($there->header('X-Worker')), $worker, 'in another worker';
+    my $publisher = post($prefork, '/news', form => 'text=one')->body;
+    kill CONT => $worker;
+    isnt $publisher, $worker, 'that one publishes an event';
+    ok $_->read_until(qr/^data: one of $publisher\n/m), 'a client receives it' for $here, $there;
+    $_->leave for $here, $there;
+    $prefork->stop;
 };
 
 done_testing;

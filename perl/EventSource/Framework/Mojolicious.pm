@@ -159,7 +159,9 @@ a worker after C<accepts> connections, 10,000 by default; set it to 0.
 
 =item *
 
-Each worker has a hub of its own (L<EventSource::Hub/per_process>). Set C<workers> to 1, or publish to all workers.
+Give the hub a L<name|EventSource::Hub/name> if there are several workers: C<< EventSource::Hub->new(name => 'shop') >> is one
+hub for all of them. Without a name each worker has a hub of its own, whose events reach the streams of that worker only: then
+set C<workers> to 1.
 
 =back
 

@@ -30,7 +30,7 @@ sub manager {
     return readline($file) + 0;
 }
 
-# Options: tls => 1; env, a hash.
+# Options: tls => 1; env, a hash; args, further arguments for daemon and prefork.
 sub start {
     my ($class, $kind, $file, %option) = @_;
     my $self = $class->new("Mojolicious, $kind");
@@ -38,7 +38,8 @@ sub start {
     copy($file, $self->{app}) or croak "MojoServer: $file: $!";
     $self->{certificate} = $self->_certificate if $option{tls};
     my %env = (EVENTSOURCE_XS_DEBUG => 1, MOJO_LISTEN => $self->_listen, %{$option{env} || {}});
-    return $self->run(\%env, $kind eq 'hypnotoad' ? (_hypnotoad(), '-f', $self->{app}) : ($^X, $self->{app}, $kind));
+    return $self->run(\%env,
+        $kind eq 'hypnotoad' ? (_hypnotoad(), '-f', $self->{app}) : ($^X, $self->{app}, $kind, @{$option{args} || []}));
 }
 
 # Private functions and methods
