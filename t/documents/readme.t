@@ -1,4 +1,5 @@
-# The README: its first example runs on a real server, its other examples run, and the files that it names exist.
+# The README: its first example runs on a real server, its other examples run, the files that it names exist, and its figures
+# of opened streams are those of their record.
 
 use strict;
 use warnings;
@@ -40,6 +41,22 @@ subtest 'the first example is a chat that resumes' => sub {
     $readers[1]->like_event('Again', 'the other reader receives an event after one has left');
     $readers[0]->reconnect;
     $readers[0]->like_event('Again', 'the reader that has left receives it when it reconnects');
+};
+
+subtest 'what a stream costs to open is what bench/record says' => sub {
+    only_developers();
+    open my $record, '<', 'bench/record/connect.txt' or die "bench/record/connect.txt: $!";
+    my %ratio = map { /^(\w+ \w+) +\S+ +\S+ +\S+ +([0-9.]+) / ? ($1 => sprintf '%.1f', $2) : () } <$record>;
+    my $text  = $readme =~ s/\s+/ /gr;
+    my ($native, $original) =
+        $text =~
+        /native stream with one event takes ([^;]+); a stream in plain Perl without this module takes ([^.]+[.][^;]+?)[.] /;
+    for my $case ([native => $native, 3], [original => $original, 2]) {
+        my ($kind, $figures, $count) = @$case;
+        my %shown = reverse(($figures // '') =~ /([0-9.]+) on (\w+)/g);
+        is scalar keys %shown, $count,             "$kind: the README has $count figures";
+        is $shown{$_},         $ratio{"$_ $kind"}, "$_ $kind" for sort keys %shown;
+    }
 };
 
 my $number = 0;
