@@ -227,4 +227,16 @@ for (@SERVERS) {
     };
 }
 
+subtest 'Starman with the middleware and without a signal' => sub {
+    needs(Testing::Server->missing('Starman'));
+    my %start  = (psgi => 't/data/callbacks.psgi', env => {CALLBACKS_MIDDLEWARE => 1}, workers => 1);
+    my $run    = Testing::ServerWithJournal->start('Starman', %start);
+    my $client = $run->get('/keep');
+    ok $client->read_until(qr/data: kept/), 'a stream begins';
+    $client->leave;
+    wait_until($DEADLINE, sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
+    like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request for something else';
+    $run->server->stop;
+};
+
 done_testing;
