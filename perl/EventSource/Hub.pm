@@ -129,7 +129,7 @@ sub relays { return $_[0]{relays} }
 
 sub serve {
     my ($self, $connection, @topics) = @_;
-    my $stream = _stream_of($connection, 'serve');
+    my $stream        = _stream_of($connection, 'serve');
     my $is_subscribed = $self->serve_stream($stream, $self->_with_default_id($connection, @topics));
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
