@@ -1117,7 +1117,7 @@ The seconds between the storing of the last event and its arrival in this proces
 
 =item events, bytes
 
-The size of the store.
+The size of the store. Redis is asked for the events every second, and for the bytes every 10 seconds.
 
 =item reconnects, epoch_changes
 

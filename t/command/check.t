@@ -106,6 +106,20 @@ subtest 'Redis' => sub {
         ['redis', 1, 0, 'redis://127.0.0.1:' . $proxy->port . '/0'], 'stats shows the store';
     ok !exists $text{'store.last_error'}, 'without an error';
 
+    $hub->publish(news => 'x' x 1000) for 1 .. 30;
+    my $is_weighed = wait_until(
+        $DEADLINE,
+        sub {
+            %text = $shell->run(qw(stats --hub away))->{out} =~ /^(store[.]\w+)\t(.*)$/mg;
+            $text{'store.bytes'} > 30_000 && $text{'store.events'} >= 31;
+        }
+    );
+    ok $is_weighed && $text{'store.bytes'} < 600_000 && $text{'store.events'} <= 32, 'its size is that of Redis'
+        or diag explain \%text;
+    like $text{'store.lag'}, qr/\A[0-9]+(?:[.][0-9]+)?\z/, 'the lag is a number';
+    cmp_ok $text{'store.lag'}, '<', $DEADLINE, 'of seconds, not of milliseconds';
+    is_deeply [@text{qw(store.failed store.reconnects store.epoch_changes)}], [0, 0, 0], 'no trouble is counted';
+
     $proxy->swallow('answers');
     ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 1 }), 'it is red when Redis is silent';
     $proxy->release;

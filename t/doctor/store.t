@@ -32,6 +32,31 @@ sub examined {
 
 sub finding { return examined(shift)->finding('hub_store') || {} }
 
+# Publishes events of a thousand bytes, and waits until the store has weighed them.
+sub fill {
+    my ($stored, $count) = @_;
+    $stored->hub->publish(news => 'x' x 1000) for 1 .. $count;
+    return ok wait_until(
+        $DEADLINE,
+        sub {
+            my ($events, $bytes) = @{$stored->store}{qw(events bytes)};
+
+            # A stream of Redis begins with an entry without an event. A file has a write-ahead log.
+            $events >= $count && $events <= $count + 1 && $bytes > 1000 * $count && $bytes < 20_000 * $count;
+        }
+        ),
+        "the store holds $count events, in more bytes than were published, but not in many times more";
+}
+
+# The words of the report for people.
+sub text {
+    my $stored = shift;
+    my @hub    = ('--hub', 'shop', '--socket', $stored->socket, '--workers', $$);
+    my $doctor = Testing::Doctor->start_plain('--seconds', 0.3, @hub, $server->url('/none'));
+    $doctor->exit_code;
+    return $doctor->log =~ s/\s+/ /gr;
+}
+
 subtest 'no store' => sub {
     my $stored = Testing::StoredHub->start(undef);
     $stored->hub->publish(news => 1);
@@ -43,10 +68,13 @@ subtest 'no store' => sub {
 subtest 'a file' => sub {
     my $folder = File::Temp->newdir(DIR => Cwd::getcwd());
     my $stored = Testing::StoredHub->start({file => "$folder/events.db"});
-    $stored->hub->publish(news => 1);
+    fill($stored, 30);
     my $found = finding($stored);
     is $found->{verdict}, 'ok', 'on a disk is fine' or diag $found->{sentence};
     is_deeply [@{$found->{measured}}{qw(kind up)}], ['file', 1], 'the health is measured';
+    my $size = qr/30 events in [0-9]{5,6} bytes/;
+    like text($stored), qr/The store of the hub shop \(file\) is up\. It has $size, 0 events wait to be stored\./,
+        'the report has the figures';
 };
 
 subtest 'a file that a reboot empties' => sub {
@@ -76,6 +104,34 @@ subtest 'Redis' => sub {
     my $doctor = examined($stored);
     is_wrong($doctor, 'hub_store', 'wrong', qr/does not deliver: its store \(redis \S+\) is down/, 'away');
     is $doctor->exit_code, 1, 'the exit code is 1';
+};
+
+subtest 'figures of Redis, and a history that was lost' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis  = Testing::Redis->start;
+    my $stored = Testing::StoredHub->start({redis => $redis->url});
+    fill($stored, 30);
+    my $store = $stored->store;
+    cmp_ok $store->{lag}, '>=', 0,  'the lag is a number of seconds';
+    cmp_ok $store->{lag}, '<',  10, 'and not of milliseconds';
+    my $size = qr/3[01] events in [0-9]{5,6} bytes/;
+    my $lag  = qr/the last one came [0-9.]+ seconds after it was stored/;
+    like text($stored),
+        qr/The store of the hub shop \(redis\) is up\. It has $size, 0 events wait to be stored, $lag\./,
+        'the report has the figures';
+
+    $redis->command('FLUSHALL');
+    ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'Redis has lost the history';
+    my $lost = qr/has lost its history 1 time, and all clients were told of a gap/;
+    is_wrong(examined($stored), 'hub_store', 'warning', $lost, 'a history that was lost');
+    like text($stored), qr/WARNING hub_store: .*$lost.* It has .* Remedy: Find out who emptied Redis/,
+        'the report says so, with the figures and a remedy';
+
+    $redis->restart('KILL');
+    ok wait_until($DEADLINE, sub { my $now = $stored->store; $now->{up} && defined $now->{last_error} }),
+        'there was an error, too';
+    like finding($stored)->{sentence}, qr/has lost its history .*; it reported [0-9.]+ seconds ago: Redis at /,
+        'it is part of the sentence, with its age';
 };
 
 subtest 'no process' => sub {

@@ -292,8 +292,9 @@ systemd kills the hub, its history and all streams. Linux.
 
 =item C<hub_store>
 
-With C<--hub>: the store of the hub (L<EventSource::Hub/store>) is up and takes events, Redis does not evict, and a file is on a
-local disk that survives a reboot. Linux.
+With C<--hub>: the store of the hub (L<EventSource::Hub/store>) is up and takes events, Redis does not evict, a file is on a
+local disk that survives a reboot, and no history was lost since the hub's process began. The sentence has the size of the
+store, how many events wait to be stored, how late the last one came from Redis, and the last error. Linux.
 
 =back
 

@@ -29,22 +29,49 @@ sub findings {
     my %said  = (measured => $store);
     my $name  = "The store of the hub $seen->{hub} ($store->{kind})";
     return $FINDING->wrong(
-        'hub_store', "The hub $seen->{hub} does not deliver: $found->{problem}.",
+        'hub_store', "The hub $seen->{hub} does not deliver: $found->{problem}. " . _figures($store),
         remedy => _remedy($store),
         %said
     ) if defined $found->{problem};
-    my $trouble = _trouble_of_place($store);
-    return $FINDING->warning('hub_store', "$name $trouble->[0].", remedy => $trouble->[1], %said) if $trouble;
-    return $FINDING->warning('hub_store', "$name reports: $store->{last_error}.", remedy => _remedy($store), %said)
-        if defined $store->{last_error} && (_evicts($store) || $store->{last_error_age} < $RECENT);
+    my @troubles = (_trouble_of_place($store), _trouble_of_history($store), _trouble_of_errors($store));
+    my %remedy;
+    return $FINDING->warning(
+        'hub_store',
+        "$name " . join('; it ', map { $_->[0] } @troubles) . '. ' . _figures($store),
+        remedy => join(' ', grep { !$remedy{$_}++ } map { $_->[1] } @troubles),
+        %said
+    ) if @troubles;
     return $FINDING->ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
         if $store->{kind} eq 'memory';
-    return $FINDING->ok('hub_store', "$name is up.", %said);
+    return $FINDING->ok('hub_store', "$name is up. " . _figures($store), %said);
 }
 
 # Private functions
 
+# Short words for seconds.
+sub _duration {
+    my $seconds = shift;
+    return sprintf('%d hours',   $seconds / 3600) if $seconds >= 7200;
+    return sprintf('%d minutes', $seconds / 60)   if $seconds >= 120;
+    return (0 + sprintf $seconds < 10 ? '%.3f' : '%d', $seconds) . ' seconds';
+}
+
 sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
+
+# What a reader of the report wants to know of a store, whatever the verdict is. A file has no lag: its hub reports an event
+# when it is written.
+sub _figures {
+    my $store   = shift;
+    my @figures = (
+        _number($store->{events},  'event',       'events') . ' in ' . _number($store->{bytes}, 'byte', 'bytes'),
+        _number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
+    );
+    push @figures, 'the last one came ' . _duration($store->{lag}) . ' after it was stored'
+        if $store->{kind} eq 'redis';
+    push @figures, _number($store->{failed},     'event',     'events') . ' could not be stored' if $store->{failed};
+    push @figures, _number($store->{reconnects}, 'reconnect', 'reconnects') if $store->{reconnects};
+    return 'It has ' . join(', ', @figures) . '.';
+}
 
 # The type of the file system of a path: that of the deepest mount that contains it.
 sub _file_system {
@@ -73,6 +100,11 @@ sub _health {
     };
 }
 
+sub _number {
+    my ($number, $one, $more) = @_;
+    return "$number " . ($number == 1 ? $one : $more);
+}
+
 sub _remedy {
     my $store = shift;
     return
@@ -87,7 +119,28 @@ sub _remedy {
         'Check that the folder of the file belongs to the user of the hub, and that the disk is neither full nor read-only.';
 }
 
-# What is wrong with where a file is, and a remedy.
+# Each of these returns nothing, or a trouble: a clause and a remedy.
+
+sub _trouble_of_errors {
+    my $store = shift;
+    return if !defined $store->{last_error};
+    return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
+    return ['reported ' . _duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
+}
+
+# The count is of the life of the hub's process.
+sub _trouble_of_history {
+    my $store = shift;
+    my $times = $store->{epoch_changes} or return;
+    return [
+        'has lost its history ' . _number($times, 'time', 'times') . ', and all clients were told of a gap',
+        $store->{kind} eq 'redis'
+        ? 'Find out who emptied Redis, or what it lost when it was restarted or failed over: it needs appendonly yes, no eviction'
+            . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
+        : 'Find out what happened to the file or its disk: nothing but the hub may write, move or restore it.'
+    ];
+}
+
 sub _trouble_of_place {
     my $store  = shift;
     my $remedy = 'Put the file on a local disk, in a folder such as /var/lib/NAME.';
