@@ -36,12 +36,12 @@ sub gaps {
     return scalar grep { _is_gap($_) } $_[0]->_blocks;
 }
 
-# Waits until an event with this data has been received. Connects again as often as need be.
+# Waits until an event with this data, or data that matches, has been received. Connects again as often as need be.
 sub has {
     my ($self, $data) = @_;
     return $self->_waits(
         sub {
-            grep { $_ eq $data } $self->data;
+            grep { ref $data ? /$data/ : $_ eq $data } $self->data;
         }
     );
 }

@@ -1,0 +1,134 @@
+# script/demo, as a user runs it: it builds and serves the page, its button kills the process of the hub, streams go on, with a
+# store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
+
+use strict;
+use warnings;
+
+use lib qw(t/lib examples/live/lib);
+use EventSource::XS;
+use Test::More;
+use File::Temp ();
+use JSON::PP   qw(decode_json encode_json);
+use Live::Processes;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs_command only_developers);
+use Testing::Port;
+use Testing::Process qw(is_running);
+use Testing::Program;
+use Testing::Redis;
+use Testing::RoamingClient;
+use Testing::Server;
+
+only_developers;
+plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
+needs_command($_) for qw(cargo make);
+Testing::Server->require_or_skip_all('Starman');
+plan skip_all => q{the program of a hub's process is not built here}
+    if !-x 'blib/arch/auto/EventSource/XS/eventsource-hub';
+
+my $DEADLINE = 30;    # seconds
+my $KILLED   = 2;     # seconds, for what was killed; a hub that was forgotten ends by itself after 5 or more
+
+# Starts it with a few clients in a folder of its own for temporary files. Returns the program; the URL is in its output.
+sub demo {
+    my ($folder, $port, %environment) = @_;
+    my %all = (PORT => $port->number, CROWD => 5, TMPDIR => "$folder", SERVER => '', STORE => '', %environment);
+    return Testing::Program->new('script/demo')->run(\%all, 'script/demo');
+}
+
+# Sends JSON to a path as the page does. Returns the answer; nothing if it is refused.
+sub post {
+    my ($port, $path, $object) = @_;
+    my $body   = encode_json($object);
+    my @all    = ('Content-Type' => 'application/json', 'Content-Length' => length $body);
+    my $client = Testing::Client->get($port->number, $path, method => 'POST', headers => \@all, then => $body);
+    $client->read_all($DEADLINE);
+    return $client->status == 200 ? decode_json($client->body) : {};
+}
+
+# Publishes a note by the page's form, and waits until a window has it.
+sub note_ok {
+    my ($port, $window, $text) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok post($port, '/notes', {from => 'Test', text => $text})->{id}, "'$text' is published";
+    return ok $window->has(qr/"text":"\Q$text\E"/), 'and received';
+}
+
+# The texts of all notes that a window has received.
+sub notes {
+    my $window = shift;
+    return map { decode_json($_->{data})->{text} } grep { ($_->{event} // '') eq 'notes' } $window->events;
+}
+
+# All processes that descend from one.
+sub descendants {
+    my @parents = @_;
+    my @all;
+    while (defined(my $parent = shift @parents)) {
+        my @children = Live::Processes::workers($parent);
+        push @all,     @children;
+        push @parents, @children;
+    }
+    return @all;
+}
+
+for my $case (['without a store', '', 1], ['STORE=file', 'file', 0], ['STORE=redis', 'redis', 0],) {
+    my ($name, $store, $gaps) = @$case;
+    subtest $name => sub {
+        Testing::Redis->require_or_skip_all if $store eq 'redis';
+        my $folder = File::Temp->newdir;
+        my $port   = Testing::Port->new;
+        my $demo   = demo($folder, $port, STORE => $store);
+        my $url    = 'http://127.0.0.1:' . $port->number;
+        ok wait_until($DEADLINE, sub { $demo->log =~ /^Starman runs at \Q$url\E - /m || $demo->has_ended }),
+            'it says where it runs'
+            or return;
+        my $page = Testing::Client->get($port->number, '/');
+        $page->read_all;
+        like $page->body, qr/<html/, 'the page is served';
+        my $window = Testing::RoamingClient->open($port->number, path => '/window');
+        ok $window->has(qr/"has_process":1/), 'a stream is open';
+        my ($here) = map { decode_json($_->{data}) } grep { ($_->{event} // '') eq 'here' } $window->events;
+        is $here->{store}, $store || undef, 'it says where the hub keeps its events';
+        note_ok($port, $window, "before $_") for 1, 2;
+
+        my $killed = post($port, '/act', {from => 'Test', what => 'hub'})->{pid};
+        ok $killed,                                             'the button kills the process of the hub';
+        ok wait_until($DEADLINE, sub { !is_running($killed) }), 'it has ended';
+        note_ok($port, $window, "after $_") for 1, 2;
+        is_deeply [grep { !/\Akill/ } notes($window)], ['before 1', 'before 2', 'after 1', 'after 2'],
+            'the window has all notes, once and in order';
+        is $window->gaps, $gaps, $gaps ? 'it was told of a gap' : 'it was told of no gap';
+
+        my ($socket) = glob "$folder/*/hub";
+        my @running = (descendants($demo->pid), Live::Processes::hub($socket));
+        cmp_ok @running, '>=', 7, 'there are a crowd, a server with four workers, and a hub';
+        kill INT => -$demo->pid;
+        ok wait_until($DEADLINE, sub { $demo->has_ended }), 'Ctrl-C ends it';
+        ok wait_until(
+            $KILLED,
+            sub {
+                !grep { is_running($_) } @running, Live::Processes::hub($socket);
+            }
+            ),
+            'no process is left';
+        is_deeply [glob "$folder/*"], [], 'and no file';
+        $window->leave;
+    };
+}
+
+subtest 'mistakes' => sub {
+    my $folder = File::Temp->newdir;
+    my $port   = Testing::Port->new;
+    for my $case ([STORE => 'disk', qr/STORE must be file or redis, not 'disk'/], [CROWD => 'all', qr/CROWD must be/]) {
+        my ($variable, $value, $said) = @$case;
+        my $demo = demo($folder, $port, $variable => $value);
+        ok wait_until($DEADLINE, sub { $demo->has_ended }), "$variable=$value: it ends";
+        is $demo->stop, 256, 'with the exit code 1';
+        like $demo->log, $said, 'it says why';
+    }
+    is_deeply [glob "$folder/*"], [], 'no file is left';
+};
+
+done_testing;
