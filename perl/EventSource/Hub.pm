@@ -780,9 +780,9 @@ A file of this machine (SQLite), which only one process may use:
 
 =item file
 
-The path of the file. It is created if it does not exist; its folder must exist and be writable, for SQLite has two more files
-beside it. A relative path counts from the working directory of the process that calls C<new>. It must be in UTF-8, and on a
-local disk: not on NFS, and not on a tmpfs if it is to survive a reboot.
+The path of the file. It is created if it does not exist; its folder must exist and be writable, for SQLite writes a log beside
+it, whose name has C<-wal> at its end. A relative path counts from the working directory of the process that calls C<new>. It
+must be in UTF-8, and on a local disk: not on NFS, and not on a tmpfs if it is to survive a reboot.
 
 =item sync
 
@@ -950,8 +950,9 @@ published, so C<wait> makes no difference there but for what is returned.
 A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
 published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
 most 1,048,576), each for the C<seconds> of L</history>. So a publisher that does not know whether its event was published
-(C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>, and
-a process of a hub that is started anew remembers none.
+(C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>. A
+process of a hub that is started anew remembers none without a L</store>; with one, it knows the keys of the events that
+the store has retained.
 
 =back
 
