@@ -42,15 +42,16 @@ sub new {
 
 sub port { return $_[0]{port} }
 
-# Ends it with a signal, and starts it once more on the same port.
+# Ends it with a signal, and starts it once more on the same port, with another environment if that is given.
 sub restart {
-    my ($self, $signal) = @_;
+    my ($self, $signal, %environment) = @_;
     $signal = 'TERM' if !defined $signal;
     kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
     wait_until($STOP_WITHIN, sub { $self->has_ended && !$self->pids });
     $self->stop;
     delete $self->{status};
-    return $self->run(@{$self->{started}});
+    my ($before, @command) = @{$self->{started}};
+    return $self->run({%$before, %environment}, @command);
 }
 
 # Starts it, and waits until it accepts connections.

@@ -105,23 +105,24 @@ sub require_or_skip_all {
     return;
 }
 
-# Ends the whole application with its hub, and starts it anew on the same port.
+# Ends the whole application with its hub, and starts it anew on the same port, with other settings of the hub if given.
 sub restart {
-    my $self = shift;
+    my ($self, %settings) = @_;
+    %{$self->{hub}} = (%{$self->{hub}}, %settings);
     $self->{server}->stop;
     system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
     wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the process of the hub does not end';
-    return $self->{server}->restart;
+    return $self->{server}->restart(TERM => HUB_SETTINGS => $JSON->encode($self->{hub}));
 }
 
 sub server { return $_[0]{server} }
 
-# Starts a machine with a store. More settings of the hub may follow.
+# Starts a machine with a store; undef for memory. More settings of the hub may follow.
 sub start {
     my ($class, $store, %settings) = @_;
     my %hub =
         (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
-    my $self = bless {folder => File::Temp->newdir}, $class;
+    my $self = bless {folder => File::Temp->newdir, hub => \%hub}, $class;
     $self->{server} = Testing::Server->start(
         'Starman', 't/data/machine.psgi',
         workers => $WORKERS,
