@@ -13,6 +13,7 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 use Testing::Client;
 use Testing::Port;
 use Testing::Server;
+use Testing::Redis;
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber qw(blocks);
 
@@ -48,10 +49,25 @@ sub unit {
     return ($path =~ m{([^/]+)\z}, slurp("$UNITS/$path") =~ s/($from)/$HERE{$1}/gr);
 }
 
+# Returns the drop-in of the manual for a hub with a store, for this machine, by its name.
+sub drop_in {
+    my $hub    = shift;
+    my $manual = slurp('perl/EventSource/Deployment.pod');
+    my ($text) = $manual =~ m{^=head2 Units of systemd\n.*?^(    \[Service\]\n(?:    [^\n]+\n)+)}ms
+        or die "no drop-in\n";
+    $text =~ s/^    //mg;
+    $text =~ s{/shop$}{/$hub}mg;
+    $text =~ s{/etc/eventsource-hub/shop[.]env}{/run/test/$hub.env};
+    return ("eventsource-hub\@$hub.service.d/store.conf" => $text);
+}
+
 my $systemd = Testing::Systemd->start(
-    system => {map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'},
-    user   => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
-    binds  => {blib => 'blib', data => 't/data'},
+    system => {
+        (map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'),
+        (map { drop_in($_) } qw(file redis)),
+    },
+    user  => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
+    binds => {blib => 'blib', data => 't/data'},
 );
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(
@@ -86,12 +102,14 @@ sub publish {
 }
 
 # Returns what `eventsource publish` prints.
-sub command {
+sub command { return eventsource(qw(publish --hub test --no-spawn), @_) }
+
+# Returns what `eventsource` prints, run by the user of the hub.
+sub eventsource {
     my @words = @_;
     my @perl  = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
     my @env   = qw(env XDG_RUNTIME_DIR=/run/user/test);
-    my (undef, $said) =
-        $systemd->user->run(@env, @perl, qw(/run/test/blib/script/eventsource publish --hub test --no-spawn), @words);
+    my (undef, $said) = $systemd->user->run(@env, @perl, '/run/test/blib/script/eventsource', @words);
     return $said =~ s/\n\z//r;
 }
 
@@ -192,6 +210,37 @@ subtest 'the service of the hub ends, and starts again' => sub {
     ok wait_until($DEADLINE, sub { publish('the application') =~ /\A\w+-[0-9]+\z/ }), 'the application has it again';
     systemctl_ok($systemd, stop => $APP, $HUB, $SOCKET);
     is $systemd->property($HUB, 'Result'), 'success', 'the service has ended with success';
+};
+
+# A hub with a store whose unit has the drop-in of the manual.
+sub goes_on_ok {
+    my ($kind, $url) = @_;
+    my ($hub, $socket) = map { "eventsource-hub\@$kind.$_" } 'service', 'socket';
+    my @hub     = ('--socket', "/run/eventsource-hub/$kind.sock");
+    my $publish = sub { return eventsource(qw(publish --no-spawn --hub), $kind, @hub, news => shift) };
+    $systemd->write("$kind.env", "EVENTSOURCE_STORE=$url\n");
+    systemctl_ok($systemd, start => $socket);
+    like my $first = $publish->('one'), qr/\A\w+-[0-9]+\z/, 'the first connection starts the hub' or return;
+    is eventsource(qw(hub check), $kind, @hub), "$kind\tok\t$kind", 'its store is healthy';
+    my ($epoch) = $first =~ /\A(\w+)-/;
+    my ($status, $said) = $systemd->run(qw(kill -KILL), $systemd->property($hub, 'MainPID'));
+    is "$status: $said", '0: ', 'the process is killed';
+    ok wait_until($DEADLINE, sub { $systemd->property($hub, 'NRestarts') == 1 }), 'systemd restarts it';
+    ok wait_until($DEADLINE, sub { $publish->('two') =~ /\A$epoch-[0-9]+\z/ }),   'the ids go on';
+    systemctl_ok($systemd, restart => $hub);
+    like $publish->('three'), qr/\A$epoch-[0-9]+\z/, 'also after a restart';
+    systemctl_ok($systemd, stop => $hub, $socket);
+    return;
+}
+
+subtest 'a hub with a file, under the drop-in of the manual' => sub {
+    goes_on_ok(file => 'file:/var/lib/eventsource-hub/file/events.db');
+};
+
+subtest 'a hub with Redis, under the drop-in of the manual' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start;
+    goes_on_ok(redis => $redis->url);
 };
 
 subtest 'the units of a user' => sub {

@@ -3,9 +3,9 @@ use strict;
 use warnings;
 
 # A real systemd with a journal, beside the one of the machine if there is one: process 1 of its own PID namespace, in a
-# cgroup of its own, with a /run, a /dev and a /tmp of its own; the rest of the machine is read-only for it. Its units are those
-# of the test and nothing else. It ends with the object or with the process of the test, and so does all that it has started.
-# The journal is shown when the test fails.
+# cgroup of its own, with a /run, a /dev, a /tmp and a /var/lib of its own; the rest of the machine is read-only for it. Its
+# units are those of the test and nothing else. It ends with the object or with the process of the test, and so does all that it
+# has started. The journal is shown when the test fails.
 #
 #   Testing::Systemd->require_or_skip_all;
 #   my $systemd = Testing::Systemd->start(
