@@ -16,6 +16,7 @@ Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
 my $DEADLINE = 30;    # seconds
+my $RECOVERS = 10;    # seconds after the return of Redis, in which hubs find it again, however long it was away
 
 my $redis    = Testing::Redis->start(appendonly => 'always');
 my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_timeout => 1) } 1, 2;
@@ -38,6 +39,13 @@ sub have_the_same {
             return keys %lists == 1;
         }
     );
+}
+
+# Redis has come back: nobody has to publish or to connect for the hubs to notice.
+sub recovers_ok {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $_->stats_ok(sub { $_[0]{store}{up} }, 'the store is up again within seconds', $RECOVERS) for @machines;
+    return;
 }
 
 # Publishes on both machines until each has failed, and returns the codes; what was published anyway is added to the ids.
@@ -73,6 +81,7 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     ok $late->has('before 10'), 'a client that comes meanwhile is served from memory';
     ok !$_->{client}->ended,    'the streams stay open' for @clients;
     $redis->restart;
+    recovers_ok();
     push @ids, map { $_->publish_at_last(news => 'after ' . $_->port, once => 'after ' . $_->port) } @machines;
     my $last = 'after ' . $machines[-1]->port;
 
@@ -124,6 +133,7 @@ subtest 'Redis stops for a while, with its connections open' => sub {
     my @codes = failures(\@ids);
     like $_, qr/\Aerror (?:unavailable|unknown)\z/, 'publishing fails in words' for @codes;
     $redis->resume;
+    recovers_ok();
     push @ids, $machines[1]->publish_at_last(news => 'after the pause', once => 'after the pause');
     ok $_->has('after the pause'), 'a client receives what is published afterwards' for @clients;
     have_the_same('after the pause', @clients);
@@ -146,6 +156,7 @@ subtest 'a hub process begins while Redis is down' => sub {
     $machines[0]->kill_hub;
     like $machines[0]->publish(news => 'nowhere'), qr/\Aerror (?:unavailable|unknown)\z/, 'publishing fails in words';
     $redis->restart;
+    recovers_ok();
     $machines[0]->publish_at_last(news => 'after both', once => 'after both');
     ok $client->has('after both'), 'the client receives what is published afterwards';
     is $client->gaps, 0, 'it was told of no gap';

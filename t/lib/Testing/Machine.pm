@@ -139,13 +139,13 @@ sub stats {
     return eval { $JSON->decode($text) } || croak "Machine: $text";
 }
 
-# Waits until a condition of the counters is true, and makes a test of it.
+# Waits until a condition of the counters is true, for so many seconds if that is given, and makes a test of it.
 sub stats_ok {
-    my ($self, $condition, $what) = @_;
+    my ($self, $condition, $what, $seconds) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $stats;
     my $is_so = wait_until(
-        $DEADLINE,
+        $seconds // $DEADLINE,
         sub {
             $stats = eval { $self->stats };
             $stats && $condition->($stats);
