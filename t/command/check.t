@@ -13,7 +13,9 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Redis;
 
-my $DEADLINE = 30;    # seconds
+my $DEADLINE     = 30;    # seconds
+my $RED_WITHIN   = 10;    # seconds after the first publish that has failed, in which a monitor has to know
+my $GREEN_WITHIN = 15;    # seconds after the end of the trouble
 
 my $folder = File::Temp->newdir;
 my $shell  = Testing::CommandLine->new;
@@ -132,6 +134,29 @@ subtest 'Redis' => sub {
     unlike check('away')->{err}, qr/geheim/, 'without the password';
     $proxy->release;
     ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 0 }), 'and green again';
+};
+
+# Nobody publishes while the check has to change: a monitor looks at hubs that are quiet, too.
+subtest 'Redis without the replica that has to have each event' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis   = Testing::Redis->start(appendonly => 'always');
+    my $replica = Testing::Redis->start(replica_of => $redis);
+    local $ENV{EVENTSOURCE_STORE} = $redis->url . '?replicas=1';
+    $shell->run(qw(hub start copied));
+    my $publish = sub { return $shell->run(qw(publish --hub copied news), shift) };
+    ok wait_until($DEADLINE, sub { $publish->('one')->{code} == 0 }), 'the replica has an event';
+    ok wait_until($DEADLINE, sub { check('copied')->{code} == 0 }),   'it is healthy';
+
+    $replica->kill;
+    my $done = $publish->('two');
+    isnt $done->{code}, 0, 'without the replica a publish fails';
+    like $done->{err}, qr/perhaps published/, 'as unknown';
+    ok wait_until($RED_WITHIN, sub { check('copied')->{code} == 1 }), 'the check becomes red';
+    is_red(check('copied'), qr/\S/, 'and stays red');
+
+    $replica->restart;
+    ok wait_until($GREEN_WITHIN, sub { check('copied')->{code} == 0 }), 'it is green when the replica is back';
+    is $publish->('three')->{code}, 0, 'and an event is published';
 };
 
 done_testing;
