@@ -39,4 +39,20 @@ impl ErrorCode {
         Self::Full,
         Self::Refused,
     ];
+
+    /// Returns the name of the kind, as Perl has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::State => "state",
+            Self::Unsupported => "unsupported",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+            Self::Full => "full",
+            Self::Refused => "refused",
+        }
+    }
 }

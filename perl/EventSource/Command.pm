@@ -55,7 +55,12 @@ sub exit_code {
     return $FAILED if !blessed $error || !$error->isa('EventSource::Error');
     return $USAGE
         if $error->code eq 'invalid' && ($error->field || '') =~ /\A(?:name|pattern|seconds|socket|start|timeout)\z/;
-    return $EXIT_CODE{$error->code} || $FAILED;
+    return $class->exit_code_of($error->code);
+}
+
+sub exit_code_of {
+    my ($class, $code) = @_;
+    return $EXIT_CODE{$code} || $FAILED;
 }
 
 sub json {
@@ -231,12 +236,14 @@ Connect to the hub of the options C<hub>, C<socket>, C<spawn> and C<timeout>, or
 C<EVENTSOURCE_HUB>; return an L<EventSource::Hub::Process>. The rest are defaults for it, and errors are those of its
 C<connect>.
 
-=head2 exit_code, message_of
+=head2 exit_code, exit_code_of, message_of
 
     my $exit_code = EventSource::Command->exit_code($exception);
+    my $exit_code = EventSource::Command->exit_code_of('unavailable');
     my $text      = EventSource::Command->message_of($exception);
 
-Return the exit code for an exception, and its message without a place in the program.
+Return the exit code for an exception or for its code (L<EventSource::Error/code>), and its message without a place in the
+program.
 
 =head2 field, line
 

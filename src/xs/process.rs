@@ -151,10 +151,12 @@ impl HubProcess {
                 Ok(id) => {
                     self.push(id);
                     self.push("");
+                    self.push("");
                 }
                 Err(failure) => {
                     self.push("");
                     self.push(&*failure.message);
+                    self.push(failure.code.name());
                 }
             }
         }

@@ -149,7 +149,7 @@ subtest 'Redis without the replica that has to have each event' => sub {
 
     $replica->kill;
     my $done = $publish->('two');
-    isnt $done->{code}, 0, 'without the replica a publish fails';
+    is $done->{code}, 4, 'without the replica a publish fails';
     like $done->{err}, qr/perhaps published/, 'as unknown';
     ok wait_until($RED_WITHIN, sub { check('copied')->{code} == 1 }), 'the check becomes red';
     is_red(check('copied'), qr/\S/, 'and stays red');
@@ -157,6 +157,10 @@ subtest 'Redis without the replica that has to have each event' => sub {
     $replica->restart;
     ok wait_until($GREEN_WITHIN, sub { check('copied')->{code} == 0 }), 'it is green when the replica is back';
     is $publish->('three')->{code}, 0, 'and an event is published';
+
+    $redis->kill;
+    ok wait_until($DEADLINE, sub { $publish->('four')->{code} == 3 }),
+        'without Redis nothing is published, says the exit code';
 };
 
 done_testing;

@@ -35,7 +35,7 @@ sub run {
         $self->_publish_all($self->_events(@arguments));
     }
     $self->_collect;
-    return $self->{code};
+    return $self->{code} == 3 && $self->{has_published} ? 4 : $self->{code};    # 3 says that nothing was done
 }
 
 # Takes the channel off the arguments.
@@ -182,9 +182,11 @@ sub _collect {
         }
         for my $answer (@answers) {
             my $event = shift @begun;
-            $self->_report(5, (defined $event->{line} ? "line $event->{line}: " : '') . $answer->{error})
-                if defined $answer->{error};
-            $printed .= $self->_shown($event, $answer->{id}) if defined $answer->{id};
+            my $code  = defined $answer->{error} ? $COMMAND->exit_code_of($answer->{code}) : 0;
+            $self->_report($code, (defined $event->{line} ? "line $event->{line}: " : '') . $answer->{error}) if $code;
+            next if !defined $answer->{id};
+            $self->{has_published} = 1;
+            $printed .= $self->_shown($event, $answer->{id});
         }
     }
     $COMMAND->print($printed);

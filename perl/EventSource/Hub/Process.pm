@@ -34,8 +34,8 @@ sub answers {
     my $self    = shift;
     my @answers = $self->_ask('answers');
     my @results;
-    while (my ($id, $error) = splice @answers, 0, 2) {
-        push @results, length $id ? {id => $id} : {error => _characters($error)};
+    while (my ($id, $error, $code) = splice @answers, 0, 3) {
+        push @results, length $id ? {id => $id} : {error => _characters($error), code => $code};
     }
     return @results;
 }
@@ -133,7 +133,7 @@ sub publish {
     my ($self, $channel, $event) = @_;
     $self->begin_publish($channel, $event);
     my ($answer) = reverse $self->answers;
-    EventSource::Error->throw(code => 'invalid', message => __PACKAGE__ . ": $answer->{error}")
+    EventSource::Error->throw(code => $answer->{code}, message => __PACKAGE__ . ": $answer->{error}")
         if !defined $answer->{id};
     return $answer->{id};
 }
@@ -317,9 +317,9 @@ version of the protocol, and C<invalid> if it is that of another hub.
     my @answers = $hub->answers;
 
 Send the events that were begun (L</begin_publish>), wait for their answers, and return these in the order of the events.
-Each is a reference to a hash: of C<id>, the event's id in the order of the hub, or of C<error>, why the hub has refused
-it. If the connection breaks, the call returns the answers that have come; the next one throws C<unknown>, because the
-other events were perhaps published.
+Each is a reference to a hash: of C<id>, the event's id in the order of the hub, or of C<error>, why the event has none, and
+C<code>, as L</publish> throws it. If the connection breaks, the call returns the answers that have come; the next one throws
+C<unknown>, because the other events were perhaps published.
 
 =head2 begin_publish
 
@@ -384,7 +384,8 @@ Return the path of the program of a hub's process. Throws C<unsupported> if it i
 Publish an event, and return its id in the order of the hub, even if it has one of the application. The event is its data, a
 string, or a reference to a hash of C<event>, C<id>, C<retry> (milliseconds), C<data> or C<json> (any structure), C<key>
 (L<EventSource::Hub/publish>) and C<once>, a key of at most 256 bytes that makes a repeated publish return the first
-one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event.
+one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event, C<unavailable> if its store
+does not take it, and C<unknown> if the store has perhaps taken it.
 
 =head2 stats
 
