@@ -23,7 +23,7 @@ pub fn list() -> Result<(), Box<dyn Error>> {
         let place = Place::new(name, None)?;
         let start = Start { program: None, timeout: LIST_TIMEOUT };
         // Only asks those that listen: a process that was killed has left its socket.
-        if std::os::unix::net::UnixStream::connect(place.socket()).is_err() {
+        if start.connect(&place).is_err() {
             continue;
         }
         let line = Client::connect(&start, &place, None)

@@ -33,8 +33,8 @@
 //!
 //! The last entry that was read must exist or be evicted: the reader looks at it after each reconnection and every second, and
 //! also at the pointer and the stream's last id, for a blocked XREAD stays silent when its stream is deleted and created again.
-//! If the entry does not exist, or its id is that of another one, a script sets another epoch, if no other hub has, and deletes the old stream. XADD never creates
-//! a stream.
+//! If the entry does not exist, or its id is that of another one, a script sets another epoch, if no other hub has, and deletes
+//! the old stream. XADD never creates a stream.
 //!
 //! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
 //! have perhaps delivered it, and in one epoch they would deliver it twice.
@@ -111,8 +111,8 @@ fn guard(shared: &Shared, run: impl FnOnce()) {
     }
 }
 
-/// Asks the Sentinels now and then whether the master is still the same. They may take their time to answer, so this is a thread
-/// of its own: what they say matters only while the master does not answer, or is cut off from them.
+/// Asks the Sentinels now and then whether the master is still the same. They may take their time to answer, so this is a
+/// thread of its own: what they say matters only while the master does not answer, or is cut off from them.
 fn ask_sentinels(shared: &Weak<Shared>, mut place: Place) {
     loop {
         thread::sleep(ASK_SENTINELS);
