@@ -257,11 +257,11 @@ impl Reader {
                     self.round(link)
                 }
                 Err(Trouble::Lost { epoch, reason }) => {
-                    self.shared.record_loss(&reason);
+                    self.shared.reporter.record_error(&reason);
                     self.replace(link, &epoch, &reason)
                 }
                 Err(Trouble::Missed(reason)) => {
-                    self.shared.record_loss(&reason);
+                    self.shared.reporter.record_error(&reason);
                     match &self.position {
                         Some(position) => self.begin(link, position.pointer.clone(), &reason),
                         None => self.begin_first(link),
@@ -273,7 +273,7 @@ impl Reader {
                     } else {
                         pointer.reason.clone()
                     };
-                    self.shared.record_loss(&reason);
+                    self.shared.reporter.record_error(&reason);
                     self.begin(link, pointer, &reason)
                 }
                 Err(trouble) => return trouble,
@@ -329,6 +329,7 @@ impl Reader {
             None => last_seq,
         };
         self.start_generation(&pointer);
+        self.shared.reporter.update(|status| status.events = info.length);
         self.shared.reporter.report(Report::Began(Began {
             epoch: pointer.epoch.as_str().into(),
             cipher_key: pointer.cipher_key,

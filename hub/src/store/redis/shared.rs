@@ -193,11 +193,6 @@ impl Shared {
         message
     }
 
-    /// Takes note of a loss, for people.
-    pub fn record_loss(&self, reason: &str) {
-        self.reporter.record_error(&format!("clients are told of a gap: {reason}"));
-    }
-
     /// Computes the health. It is good only while entries can pass: the reader's rounds succeed, the writer is connected, and
     /// no draft is on its way for long or was refused.
     pub fn refresh(&self) {

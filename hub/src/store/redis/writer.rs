@@ -285,6 +285,7 @@ impl Writer {
         };
         let awaited = Some(awaited.unwrap_or_default());
         self.session = Some(Session { link, target, awaited });
+        self.last_weighing = None; // the stream is perhaps another one
         Ok(true)
     }
 
