@@ -831,7 +831,7 @@ impl<'a> Server<'a> {
     }
 
     fn describe(&mut self, worker: &mut Worker, request: u64, now: Instant) {
-        let others = self.workers.values().filter_map(Worker::process);
+        let others = self.workers.values().filter(|other| other.is_greeted).filter_map(Worker::process);
         let mut workers: Vec<u32> = others.chain(worker.process()).collect();
         workers.sort_unstable();
         workers.dedup();

@@ -139,6 +139,7 @@ fn a_draft_fails_in_time_while_redis_is_away() {
     let settings = RedisSettings { timeout: Duration::from_secs(3), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
     assert_eq!(code(&a.publish("before")), None);
+    a.until("up", |node| node.store.status().is_up);
     redis.kill();
     a.until("down", |node| !node.store.status().is_up);
     let End::Failed(failure) = a.publish("away") else { panic!("stored") };
@@ -176,6 +177,7 @@ fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
     let mut redis = Redis::start(&PERSISTENT);
     let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
+    a.until("up", |node| node.store.status().is_up);
     redis.kill();
     a.until("down", |node| !node.store.status().is_up);
     let tickets: Vec<u64> = (0..120).map(|number| a.append(&number.to_string())).collect();

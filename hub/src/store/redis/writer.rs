@@ -167,7 +167,8 @@ impl Writer {
 
     fn append(&mut self, ticket: u64, draft: Draft) {
         // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
-        if self.session.is_none() {
+        // The reader may have noticed before the writer that Redis is away.
+        if self.session.is_none() || self.shared.lock().target.is_none() {
             let most = if self.queue > 0 { self.queue } else { MOST_WAITING };
             let on_their_way = self.shared.lock().sent.len();
             if self.waiting.len() + on_their_way >= most {
