@@ -51,7 +51,7 @@ sub restart {
     $self->stop;
     delete $self->{status};
     my ($before, @command) = @{$self->{started}};
-    return $self->run({%$before, %environment}, @command);
+    return $self->run({%{$before || {}}, %environment}, @command);
 }
 
 # Starts it, and waits until it accepts connections.
