@@ -160,7 +160,7 @@ pub enum Command {
         /// The time over which the ends are spread.
         within: Duration,
     },
-    /// Has a hub that is drained accept streams again. Those that it had then still end.
+    /// Ends the drain of a hub: it accepts streams again. Those that it had before still end.
     EndDrain {
         /// The hub.
         hub: HubId,

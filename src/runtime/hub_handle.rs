@@ -453,7 +453,7 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Has a hub of this process that is drained accept streams again.
+    /// Ends the drain of a hub of this process: it accepts streams again.
     ///
     /// # Errors
     ///

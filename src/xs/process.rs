@@ -271,7 +271,7 @@ unsafe extern "C" fn esx_process_connect(
     process
 }
 
-/// Has a process go on as another program.
+/// Upgrades a process: it goes on as another program.
 #[no_mangle]
 unsafe extern "C" fn esx_process_upgrade(
     name: RawText,

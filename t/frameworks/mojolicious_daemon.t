@@ -8,9 +8,10 @@ use lib 't/lib';
 use JSON::PP ();
 use Test::EventSource;
 use Testing::Client;
-use Testing::Deadline   qw(wait_until);
-use Testing::Developer  qw(has_module needs needs_module only_developers);
-use Testing::Frameworks qw(application data_of get kinds_ok log_in multiparts_ok post posts_ok publish streams_ok);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_module needs needs_module only_developers);
+use Testing::Frameworks
+    qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok);
 use Testing::MojoServer;
 use Testing::Server;
 use Testing::Subscriber qw(wait_for_events);
@@ -121,18 +122,7 @@ subtest 'POST' => sub {
 };
 
 subtest 'mistakes' => sub {
-    my %message = (
-        '/no-hub'     => 'EventSource::Framework: events takes an EventSource::Hub, then channels at ',
-        '/no-channel' => 'EventSource::Framework: events takes channels after the hub at ',
-        '/no-handler' =>
-            'EventSource::Framework: event_source takes a handler, a code reference, or an object with to_app at ',
-    );
-    for my $path (sort keys %message) {
-        my $client = get($server, $path);
-        $client->read_all;
-        is $client->status, 500, "$path is answered with 500";
-        like $server->log, qr/\Q$message{$path}\E\S*app[.]pl line/, 'and the log names the line of the application';
-    }
+    mistakes_ok($server, 'app.pl');
     my @upgrade = (
         Upgrade                 => 'websocket',
         'Sec-WebSocket-Version' => 13,

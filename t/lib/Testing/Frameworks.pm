@@ -18,7 +18,8 @@ use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::Subscriber qw(events wait_for_events);
 
-our @EXPORT_OK = qw(application data_of get kinds_ok log_in multiparts_ok post posts_ok publish streams_ok streams_on);
+our @EXPORT_OK =
+    qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok streams_on);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -104,6 +105,24 @@ sub kinds_ok {
 }
 
 # Checks
+
+# Mistakes in the application, whose file has this name: each is logged with its line.
+sub mistakes_ok {
+    my ($server, $file) = @_;
+    my %message = (
+        '/no-hub'     => 'EventSource::Framework: events takes an EventSource::Hub, then channels at ',
+        '/no-channel' => 'EventSource::Framework: events takes channels after the hub at ',
+        '/no-handler' =>
+            'EventSource::Framework: event_source takes a handler, a code reference, or an object with to_app at ',
+    );
+    for my $path (sort keys %message) {
+        my $client = get($server, $path);
+        ok $client->read_all && $client->complete, "$path is answered in full";
+        is $client->status, 500, 'with 500';
+        like $server->log, qr/\Q$message{$path}\E\S*\Q$file\E line/, 'the log names the line of the application';
+    }
+    return;
+}
 
 # Forms with parts, as FormData sends them, to t/data/mojolicious.psgi: that framework keeps the parts only.
 sub multiparts_ok {

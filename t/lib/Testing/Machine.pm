@@ -155,7 +155,7 @@ sub stats_ok {
 }
 
 # Has the process of the hub go on as another program, the same one, and makes a test of it.
-# Has the process of the hub go on as another program. Returns why it does not; an empty string if it does.
+# Upgrades the process of the hub. Returns why it does not go on as another program; an empty string if it does.
 sub upgrade {
     my $self    = shift;
     my @command = ($PROGRAM, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
