@@ -4,8 +4,9 @@
 
 mod store;
 
+use crate::run_options::RunOptions;
 use eventsource_xs::remote::{Place, Start};
-use eventsource_xs::wire::{HubSettings, Name, StoreSettings};
+use eventsource_xs::wire::{Name, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -158,7 +159,8 @@ impl Arguments {
         if self.command != Command::Run && (given.is_some() || file.is_some()) {
             return Err("--store and --store-from are for run".to_owned());
         }
-        if !matches!(self.command, Command::Run | Command::Start) {
+        let goes_on = self.state.is_some(); // with the store of the program before
+        if goes_on || !matches!(self.command, Command::Run | Command::Start) {
             return Ok(());
         }
         let (what, text) = match (given, file) {
@@ -192,14 +194,10 @@ impl Arguments {
         Ok(Start { program, timeout: self.timeout })
     }
 
-    /// Returns settings with those that the command line sets.
-    pub fn settings(&self, settings: HubSettings) -> HubSettings {
-        HubSettings {
-            idle_exit: self.idle_exit.unwrap_or(settings.idle_exit),
-            grace: self.grace.unwrap_or(settings.grace),
-            store: self.store.clone().unwrap_or(settings.store),
-            ..settings
-        }
+    /// Returns what `run` is started with.
+    pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
+        let Self { idle_exit, grace, ref store, .. } = *self;
+        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone() })
     }
 }
 
@@ -246,9 +244,16 @@ fn seconds(option: &str, value: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventsource_xs::wire::HubSettings;
 
     fn parse(line: &str) -> Result<Arguments, String> {
         Arguments::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    /// Returns the settings of a hub whose workers give none.
+    fn settings(line: &str) -> HubSettings {
+        let options = parse(&format!("run --socket /run/shop {line}")).expect("a command").run_options();
+        options.expect("a place").settings(HubSettings::default())
     }
 
     #[test]
@@ -256,8 +261,7 @@ mod tests {
         let parsed = parse("publish --name shop news --once k -- --data").expect("a command");
         assert_eq!(parsed.command, Command::Publish { channel: "news".into(), data: "--data".into() });
         assert_eq!((parsed.name.as_str(), &*parsed.once), ("shop", "k"));
-        let parsed = parse("run --idle-exit 0.5 --grace 2").expect("a command");
-        let settings = parsed.settings(HubSettings::default());
+        let settings = settings("--idle-exit 0.5 --grace 2");
         assert_eq!((settings.idle_exit, settings.grace), (Duration::from_millis(500), Duration::from_secs(2)));
     }
 
@@ -265,16 +269,15 @@ mod tests {
     fn the_store_of_the_command_line_replaces_that_of_workers() {
         let file = std::env::temp_dir().join(format!("eventsource-hub-store-{}", std::process::id()));
         std::fs::write(&file, " redis://:secret@h:1/0 \n# a comment\n").expect("a file");
-        let parsed = parse(&format!("run --timeout 2 --store-from {}", file.display()));
+        let store = settings(&format!("--timeout 2 --store-from {}", file.display())).store;
         std::fs::remove_file(&file).expect("no file");
-        match parsed.expect("a command").settings(HubSettings::default()).store {
+        match store {
             StoreSettings::Redis(redis) => {
                 assert_eq!((&*redis.url, redis.timeout), ("redis://:secret@h:1/0", Duration::from_millis(1600)));
             }
             store => panic!("{store:?}"),
         }
-        let parsed = parse("run --store memory").expect("a command");
-        assert_eq!(parsed.settings(HubSettings::default()).store, StoreSettings::Memory);
+        assert_eq!(settings("--store memory").store, StoreSettings::Memory);
         assert_eq!(parse("run").expect("a command").store, None);
     }
 

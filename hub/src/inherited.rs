@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
@@ -58,11 +58,11 @@ impl Seat {
         SavedSeat { listener, lock, removes_socket: self.removes_socket }
     }
 
-    pub fn restore(saved: &SavedSeat, place: &Place) -> io::Result<Self> {
+    pub fn restore(saved: &SavedSeat, lock: &Path) -> io::Result<Self> {
         Ok(Self {
             listener: take_kept(saved.listener)?.into(),
             lock: take_kept(saved.lock)?.into(),
-            lock_path: place.lock().to_owned(),
+            lock_path: lock.to_owned(),
             removes_socket: saved.removes_socket,
         })
     }

@@ -7,6 +7,7 @@
 //! - `lifetime`: when the process has nothing to do any more
 //! - `messages`: what the process says on standard error
 //! - `worker`: the connection of one worker
+//! - `run_options`: what the process was started with
 //! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
 //! - `store`: what keeps the hub's events beyond the life of this process
 //! - `protocol`: the version of the protocol that this process speaks
@@ -26,6 +27,7 @@ mod leases;
 mod lifetime;
 mod messages;
 mod protocol;
+mod run_options;
 mod served;
 mod server;
 mod store;

@@ -1,6 +1,6 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::arguments::Arguments;
+use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Asker, Seen, StoredHub};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
@@ -37,14 +37,16 @@ pub enum Published {
 
 impl Served {
     /// Begins with the settings of a worker, or with the defaults for a command.
-    pub fn new(arguments: &Arguments, given: Option<HubSettings>) -> io::Result<Self> {
+    pub fn new(options: &RunOptions, given: Option<HubSettings>) -> io::Result<Self> {
         let has_settings = given.is_some();
-        let settings = arguments.settings(given.unwrap_or_default());
+        let settings = options.settings(given.unwrap_or_default());
         let source = match &settings.store {
             StoreSettings::Memory => Source::Own(HubHandle::new(settings.hub.clone(), settings.max_topics)),
-            _ => {
-                Source::Stored(Box::new(StoredHub::begin(&settings, &arguments.name, seen_of(arguments, &settings)?)?))
-            }
+            _ => Source::Stored(Box::new(StoredHub::begin(
+                &settings,
+                options.place.name(),
+                Seen::open(options.place.socket()),
+            )?)),
         };
         Ok(Self { settings, has_settings, source })
     }
@@ -111,15 +113,6 @@ impl Served {
             }
         }
     }
-}
-
-/// Returns what a hub with these settings remembers beside its store.
-pub fn seen_of(arguments: &Arguments, settings: &HubSettings) -> io::Result<Seen> {
-    let place = arguments.place().map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(match settings.store {
-        StoreSettings::Memory => Seen::default(),
-        _ => Seen::open(place.socket()),
-    })
 }
 
 /// Encodes an event whose hub has given it an id.

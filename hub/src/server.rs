@@ -10,6 +10,7 @@ use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
 use crate::messages::say;
 use crate::protocol;
+use crate::run_options::RunOptions;
 use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
@@ -69,16 +70,19 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let place = arguments.place()?;
     raise_descriptor_limit();
     let mut server = match arguments.state {
-        Some(number) => Server::restore(arguments, &place, &take_kept(number)?.into())?,
-        None => Server::new(arguments, Seat::take(arguments, &place)?)?,
+        Some(number) => Server::restore(&take_kept(number)?.into())?,
+        None => {
+            let options = arguments.run_options()?;
+            let seat = Seat::take(arguments, &options.place)?;
+            Server::new(options, own_program()?, seat)?
+        }
     };
     while !server.is_ending {
         server.turn()?;
     }
-    server.shut_down(place.socket().to_owned());
+    server.shut_down();
     Ok(())
 }
 
@@ -135,9 +139,9 @@ impl Kept {
     }
 }
 
-struct Server<'a> {
-    arguments: &'a Arguments,
-    /// The path that this program has been started from.
+struct Server {
+    options: RunOptions,
+    /// The path that this program has been started from, whichever file is there now.
     program: PathBuf,
     epoll: Epoll,
     seat: Seat,
@@ -175,8 +179,8 @@ struct Server<'a> {
     upgrading: Option<Upgrading>,
 }
 
-impl<'a> Server<'a> {
-    fn new(arguments: &'a Arguments, seat: Seat) -> Result<Self, Box<dyn Error>> {
+impl Server {
+    fn new(options: RunOptions, program: PathBuf, seat: Seat) -> Result<Self, Box<dyn Error>> {
         let signals = calls::signals()?;
         let epoll = Epoll::new()?;
         seat.listener.set_nonblocking(true)?;
@@ -186,10 +190,10 @@ impl<'a> Server<'a> {
         epoll.add(reports[0].as_fd(), ENDS)?;
         epoll.add(reports[1].as_fd(), PROGRESS)?;
         runtime::linger(LINGER);
-        let settings = arguments.settings(HubSettings::default());
+        let settings = options.settings(HubSettings::default());
         Ok(Self {
-            arguments,
-            program: own_program()?,
+            options,
+            program,
             epoll,
             seat,
             signals,
@@ -254,7 +258,7 @@ impl<'a> Server<'a> {
         while let Some(asked) = calls::next_signal(self.signals.as_fd()) {
             match asked {
                 Asked::End => self.is_ending = true,
-                Asked::Upgrade => self.upgrading = Some(Upgrading { asker: None, program: self.program.clone() }),
+                Asked::Upgrade => self.upgrade_to_installed(),
             }
         }
     }
@@ -448,7 +452,7 @@ impl<'a> Server<'a> {
     /// Returns why a connection is not served.
     fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
         if !peer_user(socket.as_fd()).is_ok_and(|user| user == own_user()) {
-            let message = format!("this is the process of the hub {} of another user", self.arguments.name);
+            let message = format!("this is the process of the hub {} of another user", self.options.place.name());
             return Some(Failure::new(ErrorCode::Unavailable, None, &message));
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
@@ -606,7 +610,7 @@ impl<'a> Server<'a> {
     }
 
     fn check_name(&self, given: &Name) -> Result<(), Failure> {
-        let name = &self.arguments.name;
+        let name = self.options.place.name();
         if given != name {
             let message = format!("this is the process of the hub {name}, not of {given}");
             return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
@@ -637,7 +641,7 @@ impl<'a> Server<'a> {
 
     /// Takes the settings of a worker, if it has given any. The first call creates the hub.
     fn take_settings(&mut self, given: Option<HubSettings>) -> Result<(), Failure> {
-        let given = given.map(|settings| self.arguments.settings(settings));
+        let given = given.map(|settings| self.options.settings(settings));
         if let Some(given) = &given {
             self.drop_default_hub(given);
         }
@@ -651,7 +655,7 @@ impl<'a> Server<'a> {
         }
         if self.hub.is_none() {
             let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
-            self.hub = Some(Served::new(self.arguments, given).map_err(unavailable)?);
+            self.hub = Some(Served::new(&self.options, given).map_err(unavailable)?);
             self.watch_store().map_err(unavailable)?;
         }
         Ok(())
@@ -678,7 +682,7 @@ impl<'a> Server<'a> {
         let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
         let settings =
             HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
-        let name = Name::clone(&self.arguments.name);
+        let name = self.options.place.name().clone();
         Ok(Welcome { name, pid: std::process::id(), number, epoch, settings, credits: WINDOW_BYTES })
     }
 
@@ -922,10 +926,10 @@ impl<'a> Server<'a> {
     }
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
-    fn shut_down(mut self, socket: PathBuf) {
+    fn shut_down(mut self) {
         // Without its lock the socket may be that of another process.
         if self.seat.removes_socket && self.seat.is_held() {
-            let _ = fs::remove_file(socket);
+            let _ = fs::remove_file(self.options.place.socket());
         }
         if let Some(stored) = self.stored() {
             let progress = stored.finish(STORE_LINGER);

@@ -15,7 +15,7 @@ pub use seen::Seen;
 
 use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
-use crate::store::{now_ms, Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{self, now_ms, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::hub::History;
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
@@ -218,6 +218,13 @@ impl StoredHub {
         let Some(handle) = &self.handle else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
+        if self.restart_at.is_some() {
+            return Err(Failure::new(
+                ErrorCode::Unavailable,
+                None,
+                "the hub's store has ended, and begins anew in a moment",
+            ));
+        }
         if let Some(id) = given_id {
             handle.check_own_id(id).map_err(|error| failure_of(&error))?;
         }
@@ -446,7 +453,11 @@ impl StoredHub {
         }
         if self.restart_at.is_some_and(|at| now >= at) {
             self.restart_at = None;
-            return self.restart().is_ok();
+            let has_begun = self.restart().is_ok();
+            if !has_begun {
+                self.restart_at = Some(now + RESTART);
+            }
+            return has_begun;
         }
         false
     }
@@ -464,8 +475,26 @@ impl StoredHub {
         Ok(())
     }
 
-    /// Ends the store after what it was asked before, or after a time. Then [`restart`](Self::restart) goes on.
+    /// Checks that the store could begin anew. Fails with the reason.
+    pub fn check_place(&self) -> Result<(), String> {
+        match &self.settings.store {
+            StoreSettings::File(settings) => store::file::check(settings),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. Whoever waits is told that
+    /// the event was perhaps stored.
     pub fn finish(&mut self, within: Duration) -> Progress {
+        let (mut progress, _) = self.end(within);
+        self.fail_waiting("the store did not answer before it ended", &mut progress);
+        progress
+    }
+
+    /// Ends the store after what it was asked before. Returns true if that was within the time; then
+    /// [`restart`](Self::restart) goes on. Otherwise the store ends and begins anew when it answers again, and those who wait
+    /// are told then.
+    pub fn end(&mut self, within: Duration) -> (Progress, bool) {
         let mut progress = Progress::default();
         self.forget_evicted();
         self.store.ask(Ask::Close);
@@ -473,8 +502,11 @@ impl StoredHub {
         while let Some(report) = self.store.wait_for_report(until) {
             self.carry_out(report, Instant::now(), &mut progress);
         }
-        self.fail_waiting("the store did not answer before it ended", &mut progress);
-        progress
+        let has_ended = Instant::now() < until;
+        if has_ended {
+            self.fail_waiting("the store has ended", &mut progress);
+        }
+        (progress, has_ended)
     }
 }
 

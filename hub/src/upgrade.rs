@@ -3,21 +3,26 @@
 //! The process, its lock, its socket, the connections of workers and clients stay. Everything else travels as a state in a file
 //! in memory (`eventsource_xs::saved`). The order makes sure that nothing is lost if the other program cannot go on:
 //!
-//! 1. The program is run as `check-state VERSION`: it says that it reads states of this version.
-//! 2. The reactor stops at the end of a turn, and all is saved.
-//! 3. The program is run again, with the state as its input: it says that it has read all of it.
-//! 4. The descriptors are to outlive the `exec`, and the process is the other program.
+//! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
+//! 2. The program is run as `check-state VERSION`: it says that it reads states of this version.
+//! 3. The store ends, the reactor stops at the end of a turn, and all is saved.
+//! 4. The program is run again, with the state as its input: it says that it has read all of it.
+//! 5. The descriptors are to outlive the `exec`, and the process is the other program.
 //!
-//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was.
+//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything from
+//! the state and nothing from the command line, the environment or files, so nothing there can keep it from going on.
 
-use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, set_close_at_exec};
+use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
+use eventsource_xs::remote::Place;
 use eventsource_xs::saved::{Malformed, Restorer, Saver, VERSION};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,26 +76,86 @@ pub fn state_file(state: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Asks a program whether it reads states of this version; with a state, whether it reads that one. Fails with the reason.
-pub fn check(program: &Path, state: Option<&File>) -> Result<(), String> {
-    let failed = |error: io::Error| format!("cannot run {}: {error}", program.display());
-    let mut said = memory_file("check").map_err(failed)?;
-    let copy = |file: &File| file.try_clone().map(Stdio::from).map_err(failed);
-    let mut command = Command::new(program);
-    command.args(["check-state", &VERSION.to_string()]);
-    command.stdin(state.map_or_else(|| Ok(Stdio::null()), copy)?).stdout(copy(&said)?).stderr(copy(&said)?);
-    let timeout = if state.is_some() { CHECK_TIMEOUT } else { CLAIM_TIMEOUT };
-    let is_done = wait(&mut command.spawn().map_err(failed)?, timeout).map_err(failed)?;
-    if let Some(mut state) = state {
-        state.rewind().map_err(failed)?;
+/// The program as which the process is to go on.
+pub struct Program {
+    /// Where it was, for people and for the next upgrade.
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl Program {
+    /// Opens the program that is at a path now. Fails with the reason.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let file = open_program(path).map_err(|error| format!("cannot run {}: {error}", path.display()))?;
+        Ok(Self { path: path.to_owned(), file })
     }
-    let mut text = String::new();
-    said.rewind().map_err(failed)?;
-    let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // what is no text is no claim
-    match is_done && text == claim(VERSION) {
-        true => Ok(()),
-        false if text.is_empty() => Err(format!("{} is no program of a hub that can go on here", program.display())),
-        false => Err(format!("{} cannot go on here: {}", program.display(), text.trim_end())),
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the number of its descriptor, which the program finds open.
+    pub fn number(&self) -> i32 {
+        self.file.as_raw_fd()
+    }
+
+    /// Returns the path at which this process, and whatever it executes, finds the program that was opened.
+    fn opened(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.number()).into()
+    }
+
+    fn cannot_run(&self, error: &io::Error) -> String {
+        format!("cannot run {}: {error}", self.path.display())
+    }
+
+    /// Asks it whether it reads states of this version; with a state, whether it reads that one. Fails with the reason.
+    pub fn check(&self, state: Option<&File>) -> Result<(), String> {
+        let (program, failed) = (self.path.display(), |error: io::Error| self.cannot_run(&error));
+        let mut said = memory_file("check").map_err(failed)?;
+        let copy = |file: &File| file.try_clone().map(Stdio::from).map_err(failed);
+        let mut command = Command::new(self.opened());
+        command.arg0(&self.path).args(["check-state", &VERSION.to_string()]);
+        command.stdin(state.map_or_else(|| Ok(Stdio::null()), copy)?).stdout(copy(&said)?).stderr(copy(&said)?);
+        let timeout = if state.is_some() { CHECK_TIMEOUT } else { CLAIM_TIMEOUT };
+        let is_done = wait(&mut command.spawn().map_err(failed)?, timeout).map_err(failed)?;
+        if let Some(mut state) = state {
+            state.rewind().map_err(failed)?;
+        }
+        let mut text = String::new();
+        said.rewind().map_err(failed)?;
+        let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // what is no text is no claim
+        match is_done && text == claim(VERSION) {
+            true => Ok(()),
+            false if text.is_empty() => Err(format!("{program} is no program of a hub that can go on here")),
+            false => Err(format!("{program} cannot go on here: {}", text.trim_end())),
+        }
+    }
+
+    /// Goes on as this program, which takes the state and the descriptors. Returns only if that fails.
+    pub fn go_on(&self, state: &File, descriptors: &[i32], place: &Place) -> String {
+        let number = state.as_raw_fd().to_string();
+        let mut words: Vec<OsString> = vec![self.path.clone().into()];
+        words.extend(["run", "--state", &number].map(OsString::from));
+        // Name and socket are for people, who look for them in `ps`.
+        words.extend(["--name", place.name().as_str()].map(OsString::from));
+        words.extend(place.socket().to_str().into_iter().flat_map(|path| ["--socket", path]).map(OsString::from));
+        let all = || descriptors.iter().copied().chain([state.as_raw_fd()]);
+        let error = match all().try_for_each(keep_at_exec) {
+            Ok(()) => execute(&self.opened(), &words),
+            Err(error) => error,
+        };
+        for number in all() {
+            let _ = set_close_at_exec(number); // fails for none that is open
+        }
+        self.cannot_run(&error)
+    }
+}
+
+/// Has `ps` show the name of this program again: an upgrade has run it as a descriptor.
+pub fn show_name() {
+    let program = std::env::current_exe().unwrap_or_default();
+    if let Some(name) = program.file_name() {
+        let _ = std::fs::write("/proc/self/comm", name.as_bytes()); // it is only for people
     }
 }
 
@@ -108,28 +173,4 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<bool> {
             None => std::thread::sleep(CHECK_PAUSE),
         }
     }
-}
-
-/// Goes on as another program, which takes the state and the descriptors. Returns only if that fails.
-pub fn go_on(program: &Path, state: &File, descriptors: &[i32]) -> String {
-    let mut words = vec![OsString::from("--state"), state.as_raw_fd().to_string().into()];
-    // The words after the command are those of this process, without what a starter has added.
-    let mut given = std::env::args_os().skip(1);
-    words.splice(0..0, given.next());
-    while let Some(word) = given.next() {
-        match word.to_str() {
-            Some("--inherited") => {}
-            Some("--state") => drop(given.next()),
-            _ => words.push(word),
-        }
-    }
-    let all = || descriptors.iter().copied().chain([state.as_raw_fd()]);
-    let error = match all().try_for_each(keep_at_exec) {
-        Ok(()) => execute(program, &words),
-        Err(error) => error,
-    };
-    for number in all() {
-        let _ = set_close_at_exec(number); // fails for none that is open
-    }
-    format!("cannot run {}: {error}", program.display())
 }

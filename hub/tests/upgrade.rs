@@ -5,14 +5,16 @@ mod support;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::OnSlow;
 use eventsource_xs::remote::client::Report;
-use eventsource_xs::remote::{upgrade, Client, Error, Publication};
+use eventsource_xs::remote::{upgrade, Client, Error, Place, Publication, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request, Role};
+use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request, Role, Upgrade};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +33,10 @@ fn upgrade_to_itself(scene: &Scene) {
 /// Returns what tells an upgraded process from the one before: the time of its `exec` is not to be had, but its name is.
 fn program_of(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/exe")).expect("a process")
+}
+
+fn name() -> Name {
+    Name::new("shop").expect("a name")
 }
 
 /// Copies the program to another path in the folder of the test.
@@ -90,19 +96,123 @@ fn the_process_its_streams_and_its_connections_stay() {
 fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     let scene = Scene::new();
     let path = copy_of_program(&scene, "installed");
-    let start = eventsource_xs::remote::Start { program: Some(path.clone()), ..Scene::start() };
+    let start = Start { program: Some(path.clone()), ..Scene::start() };
     let mut worker = Client::connect(&start, &scene.place, Some(settings())).expect("a hub");
     let pid = worker.welcome().pid;
-    fs::remove_file(&path).expect("its owner may");
-    assert!(program_of(pid).to_str().expect("text").ends_with(" (deleted)"));
-    copy_of_program(&scene, "installed"); // as an installation does
-    kill_process(Pid::from_raw(pid as i32).expect("a process"), Signal::USR2).expect("the process exists");
-    eventually("the process is the new program", || program_of(pid) == path);
-    worker.publish(&event("news", "hello")).expect("an id");
+    for kept in ["kept", "kept too"] {
+        fs::rename(&path, scene.folder.join(kept)).expect("its owner may");
+        copy_of_program(&scene, "installed"); // as an installation does
+        signal(pid, Signal::USR2);
+        eventually("the process is the new program", || program_of(pid) == path);
+        worker.publish(&event("news", "hello")).expect("an id");
+        let shown = |what| fs::read_to_string(format!("/proc/{pid}/{what}")).expect("a process");
+        assert_eq!(shown("comm"), "installed\n");
+        let socket = scene.place.socket().display();
+        let (path, words) = (path.display(), shown("cmdline").replace('\0', " "));
+        assert!(words.starts_with(&format!("{path} run ")), "{words}");
+        assert!(words.ends_with(&format!(" --name shop --socket {socket} ")), "{words}");
+    }
     // Once more, and without a path in the request.
     upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
     upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
-    assert_eq!(worker.count(b"").expect("counts").hub.published, 1);
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 2);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).expect("a process"), signal).expect("the process exists");
+}
+
+#[test]
+fn the_program_that_was_checked_is_run_whatever_is_at_its_path_now() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let (pid, path) = (worker.welcome().pid, scene.folder.join("next"));
+    // When it has read the state, another program is installed in its place.
+    let copy = copy_of_program(&scene, "copy");
+    let replaces = format!(
+        "case \"$1$(readlink /proc/self/fd/0)\" in check-state*memfd*) ln -sf /bin/false {path}.new; mv -f {path}.new {path};; esac
+        exec {copy} \"$@\"",
+        path = path.display(),
+        copy = copy.display()
+    );
+    let path = script(&scene, "next", &replaces);
+    upgrade(&Scene::start(), &scene.place, Some(&path)).expect("an upgrade");
+    assert_eq!((program_of(pid), path.canonicalize().expect("a link").ends_with("false")), (copy, true));
+    worker.publish(&event("news", "hello")).expect("an id");
+    // And the next upgrade is to the program that is installed now.
+    let failed = upgrade(&Scene::start(), &scene.place, None).expect_err("no upgrade").to_string();
+    assert!(failed.contains("next is no program of a hub"), "{failed}");
+}
+
+#[test]
+fn all_who_ask_for_an_upgrade_at_once_are_answered() {
+    let scene = Scene::new();
+    let pid = scene.client_with(settings()).welcome().pid;
+    let copy = copy_of_program(&scene, "next");
+    let connect = || {
+        let socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+        socket.set_read_timeout(Some(support::DEADLINE)).expect("a timeout");
+        socket
+    };
+    let mut askers = [(); 3].map(|()| connect());
+    scene.client(); // they were accepted before this one
+    signal(pid, Signal::STOP);
+    for (mut asker, program) in askers.iter().zip([Some(&copy), Some(&copy), None]) {
+        let mut bytes = Vec::new();
+        let program = program.map(|program| program.as_os_str().as_bytes());
+        Upgrade { program }.encode(&mut bytes).expect("a short message");
+        asker.write_all(&bytes).expect("a connection");
+    }
+    signal(pid, Signal::USR2);
+    signal(pid, Signal::CONT);
+    let [upgraded, too, other] = askers.each_mut().map(|asker| {
+        let mut answer = vec![0; 1000];
+        let count = asker.read(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    });
+    assert!(upgraded == too && !other.is_empty(), "{upgraded:?}, {too:?}, {other:?}");
+    assert_eq!(scene.client().welcome().pid, pid);
+}
+
+#[test]
+fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder() {
+    let mut scene = Scene::new();
+    let (file, store) = (scene.folder.join("store"), scene.folder.join("events"));
+    fs::write(&file, format!("file:{}", store.display())).expect("a new file");
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o700)).expect("its owner may");
+    // Its place is not given, but found in the folder of its user.
+    scene.place = Place::new(name(), Some(&scene.folder.join("shop.sock"))).expect("a place");
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--name", "shop", "--idle-exit", "60", "--store-from"]).arg(&file);
+    let mut process = command.env("EVENTSOURCE_RUNTIME_DIR", &scene.folder).spawn().expect("the program");
+    let start = Start { program: None, ..Scene::start() };
+    let mut worker = Client::connect(&start, &scene.place, Some(settings())).expect("a hub");
+    let id = worker.publish(&event("news", "before")).expect("an id");
+    for is_gone in [false, true] {
+        match is_gone {
+            true => fs::remove_file(&file).expect("its owner may"),
+            false => fs::write(&file, "").expect("its owner may"),
+        }
+        fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("its owner may");
+        upgrade_to_itself(&scene);
+        let status = worker.count(b"").expect("counts").store;
+        assert_eq!((&*status.kind, &*status.place), ("file", store.to_str().expect("text")));
+        worker.publish(&event("news", "after")).expect("an id");
+    }
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    assert_eq!(event_ids(&read_event(&mut client, "after")).len(), 1);
+    // A store that could not begin anew is found out before.
+    let away = scene.folder.with_extension("away");
+    fs::rename(&scene.folder, &away).expect("its owner may");
+    let moved = Place::new(name(), Some(&away.join("shop.sock"))).expect("a place");
+    let failed = upgrade(&start, &moved, Some(Path::new(PROGRAM))).expect_err("no upgrade").to_string();
+    assert!(failed.contains("there is no folder"), "{failed}");
+    fs::rename(&away, &scene.folder).expect("its owner may");
+    // The store may have noticed.
+    eventually("events are stored", || worker.publish(&event("news", "at last")).is_ok());
+    worker.stop().expect("a hub");
+    assert!(process.wait().expect("a process").success());
 }
 
 /// Settings of a hub that evicts nothing during a test.
@@ -232,9 +342,7 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut bytes = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
-        .encode(&mut bytes)
-        .expect("a short message");
+    Hello { name: name(), role: Role::Command }.encode(&mut bytes).expect("a short message");
     let hello = bytes.len();
     for request in 1..=30 {
         let data = format!("number {request}");
@@ -275,9 +383,7 @@ fn a_descriptor_on_its_way_arrives() {
     let mut worker = scene.client_with(settings());
     let (socket, mut client) = tcp();
     let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
-        .encode(&mut hello)
-        .expect("a short message");
+    Hello { name: name(), role: Role::Command }.encode(&mut hello).expect("a short message");
     let mut bytes = Vec::new();
     let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
     Request::Open(opening).encode(&mut bytes).expect("a short message");
@@ -345,6 +451,7 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
     worker.subscribe(1, topics("news", None)).expect("a stream");
     let pid = worker.welcome().pid;
     let claim = "echo eventsource-hub reads states of version $2";
+    let bars = scene.folder.join("bars").display().to_string();
     let programs = [
         (PathBuf::from("/nowhere/eventsource-hub"), "cannot run /nowhere/eventsource-hub"),
         (PathBuf::from("/bin/true"), "is no program of a hub"),
@@ -355,8 +462,8 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
         (script(&scene, "hangs", "exec sleep 60"), "timed out"),
         // It reads the version, but not the state.
         (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is no program of a hub"),
-        // It has gone when the process is to go on as it: nothing but the `exec` fails.
-        (script(&scene, "vanishes", &format!("test \"$(wc -c)\" = 0 || rm \"$0\"; {claim}")), "No such file"),
+        // Nothing but the `exec` fails.
+        (script(&scene, "bars", &format!("test \"$(wc -c)\" = 0 || chmod 644 {bars}; {claim}")), "Permission denied"),
     ];
     for (program, message) in programs {
         let failed = upgrade(&Scene::start(), &scene.place, Some(&program)).expect_err("no upgrade");

@@ -18,10 +18,12 @@ pub mod start;
 
 /// System calls for the program of the hub's process, which has no `unsafe` code of its own.
 pub mod calls {
-    pub use crate::sys::daemon::{begin_session, close_at_exec, execute, memory_file, next_signal, signals, Asked};
+    pub use crate::sys::daemon::{
+        begin_session, close_at_exec, execute, memory_file, next_signal, open_program, signals, Asked,
+    };
     pub use crate::sys::descriptor::{adopt, duplicate, keep_at_exec, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
-    pub use crate::sys::local::{own_user, peer_process, peer_user, receive, send, try_lock, Wait};
+    pub use crate::sys::local::{can_write, own_user, peer_process, peer_user, receive, send, try_lock, Wait};
 }
 
 pub use client::{upgrade, Client, Publication};

@@ -89,21 +89,27 @@ pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?))
 }
 
-/// Has this process go on as another program. Returns only if that fails; then nothing has changed. (The standard library's
-/// `exec` changes what SIGPIPE does, also if it fails.)
-pub fn execute(program: &Path, arguments: &[OsString]) -> io::Error {
+/// Opens a program to be run as it is now, whatever is put in its place. An `exec` does not close it: the interpreter of a
+/// script reads it.
+///
+/// # Errors
+///
+/// If there is none, or if the limit of descriptors is reached.
+pub fn open_program(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{open, Mode, OFlags};
+    Ok(open(path, OFlags::PATH, Mode::empty())?)
+}
+
+/// Has this process go on as another program, whose first word is its name. Returns only if that fails; then nothing has
+/// changed. (The standard library's `exec` changes what SIGPIPE does, also if it fails.)
+pub fn execute(program: &Path, words: &[OsString]) -> io::Error {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
-    let program = match text(program.as_os_str()) {
-        Ok(program) => program,
-        Err(error) => return error,
+    let words = words.iter().map(|word| text(word)).collect();
+    let (program, words): (CString, Vec<CString>) = match (text(program.as_os_str()), words) {
+        (Ok(program), Ok(words)) => (program, words),
+        (Err(error), _) | (_, Err(error)) => return error,
     };
-    let arguments: io::Result<Vec<CString>> = arguments.iter().map(|argument| text(argument)).collect();
-    let arguments = match arguments {
-        Ok(arguments) => arguments,
-        Err(error) => return error,
-    };
-    let pointers = std::iter::once(&program).chain(&arguments).map(|text| text.as_ptr());
-    let pointers: Vec<_> = pointers.chain([std::ptr::null()]).collect();
+    let pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
     // SAFETY: the texts and the list outlive the call, and a null pointer ends the list.
     unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
     io::Error::last_os_error()

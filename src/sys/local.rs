@@ -145,6 +145,16 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Checks that this process may read and write a file, or a folder.
+///
+/// # Errors
+///
+/// If it may not, or if there is none.
+pub fn can_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{access, Access};
+    Ok(access(path, Access::READ_OK | Access::WRITE_OK)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,17 @@
 //! Going on as another program: what is saved of the server, and how the server of the new program begins.
 
 use super::{Ahead, Server, STORE_LINGER};
-use crate::arguments::Arguments;
-use crate::inherited::{SavedSeat, Seat};
+use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
 use crate::messages::say;
 use crate::protocol;
-use crate::served::{seen_of, Served, Source};
-use crate::stored::{SavedStored, StoredHub};
+use crate::run_options::RunOptions;
+use crate::served::{Served, Source};
+use crate::stored::{SavedStored, Seen, StoredHub};
 use crate::streams::{SavedStreams, Streams};
-use crate::upgrade;
+use crate::upgrade::{self, Program};
 use crate::worker::{End, SavedWorker, Worker};
-use eventsource_xs::remote::Place;
 use eventsource_xs::runtime;
 use eventsource_xs::runtime::upgrade::SavedHubHandle;
 use eventsource_xs::saved;
@@ -25,27 +24,38 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// An upgrade that was asked for.
 pub(super) struct Upgrading {
-    /// The connection that is to be answered; none if a signal has asked.
-    pub(super) asker: Option<u64>,
-    pub(super) program: PathBuf,
+    /// The connections that are to be answered; none if a signal has asked.
+    askers: Vec<u64>,
+    program: PathBuf,
 }
 
-impl<'a> Server<'a> {
+impl Server {
+    /// Takes note of a signal: the process is to go on as the program that is installed now.
+    pub(super) fn upgrade_to_installed(&mut self) {
+        let installed = || Upgrading { askers: Vec::new(), program: self.program.clone() };
+        self.upgrading.get_or_insert_with(installed);
+    }
+
     /// Takes note of an upgrade, which follows when all workers have had their turn.
     pub(super) fn ask_for_upgrade(&mut self, worker: &mut Worker, upgrade: Upgrade<'_>) -> Result<(), End> {
         let program = upgrade.program.map_or(self.program.clone(), |path| OsStr::from_bytes(path).into());
-        let failure = if self.is_ending || self.upgrading.is_some() {
-            Failure::new(ErrorCode::Unavailable, None, "the process ends, or goes on as another program already")
+        let failure = if self.is_ending {
+            Failure::new(ErrorCode::Unavailable, None, "the process ends")
         } else if program.is_relative() {
             Failure::new(ErrorCode::Invalid, Some("program"), "the path of the program must be absolute")
         } else {
-            self.upgrading = Some(Upgrading { asker: Some(worker.token()), program });
-            return Ok(());
+            let upgrading = self.upgrading.get_or_insert(Upgrading { askers: Vec::new(), program: program.clone() });
+            if upgrading.program == program {
+                upgrading.askers.push(worker.token());
+                return Ok(());
+            }
+            let message = format!("the process goes on as {} already", upgrading.program.display());
+            Failure::new(ErrorCode::Unavailable, None, &message)
         };
         worker.answer(&Answer::Rejected(failure));
         Err(End::Rejected)
@@ -56,17 +66,19 @@ impl<'a> Server<'a> {
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
         say(&format!("no upgrade: {message}"));
-        if let Some(mut worker) = upgrading.asker.and_then(|token| self.workers.remove(&token)) {
+        for token in &upgrading.askers {
+            let Some(mut worker) = self.workers.remove(token) else { continue };
             worker.answer(&Answer::Rejected(Failure::new(ErrorCode::Unsupported, None, &message)));
             let _ = worker.flush(&self.epoll, Instant::now());
             self.end_worker(worker, End::Rejected);
         }
     }
 
-    fn try_upgrade(&mut self, Upgrading { asker, program }: &Upgrading) -> Result<Infallible, String> {
-        upgrade::check(program, None)?;
-        self.finish_store()?;
-        let gone_on = self.go_on_as(*asker, program);
+    fn try_upgrade(&mut self, Upgrading { askers, program }: &Upgrading) -> Result<Infallible, String> {
+        let program = Program::open(program)?;
+        program.check(None)?;
+        self.end_store()?;
+        let gone_on = self.go_on_as(askers, &program);
         if let Some(stored) = self.stored() {
             let restarted = stored.restart();
             restarted
@@ -76,8 +88,8 @@ impl<'a> Server<'a> {
         gone_on
     }
 
-    /// Ends the store, with which the new program goes on.
-    fn finish_store(&mut self) -> Result<(), String> {
+    /// Ends the store, with which the new program goes on: its file is locked as long as one of its threads is there.
+    fn end_store(&mut self) -> Result<(), String> {
         let Some(stored) = self.stored() else { return Ok(()) };
         if !stored.is_ready() {
             return Err("the hub's store has not begun".to_owned());
@@ -87,30 +99,35 @@ impl<'a> Server<'a> {
                 "events wait for the hub's store, which is down, and would be lost: try again when it is up".to_owned()
             );
         }
-        let progress = stored.finish(STORE_LINGER);
-        self.unwatch_store();
+        stored.check_place()?;
+        let (progress, has_ended) = stored.end(STORE_LINGER);
         self.answer_progress(progress);
+        if !has_ended {
+            let within = STORE_LINGER.as_secs();
+            return Err(format!("the hub's store has not ended within {within} seconds: try again when it answers"));
+        }
+        self.unwatch_store();
         Ok(())
     }
 
-    fn go_on_as(&mut self, asker: Option<u64>, program: &Path) -> Result<Infallible, String> {
+    fn go_on_as(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
         let paused = runtime::upgrade::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
         let now = Instant::now();
-        let saved = self.saved(asker);
+        let saved = self.saved(askers, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
         let mut state = upgrade::begin_state(now);
         state.add_bytes(&paused.state);
         state.add(&saved);
         let failed = |error: std::io::Error| format!("cannot save the state: {error}");
         let state = upgrade::state_file(&state.into_bytes()).map_err(failed)?;
-        upgrade::check(program, Some(&state))?;
-        Err(upgrade::go_on(program, &state, &descriptors))
+        program.check(Some(&state))?;
+        Err(program.go_on(&state, &descriptors, &self.options.place))
     }
 
     /// Returns what another program needs to go on, beside what the reactor holds.
-    fn saved(&self, asker: Option<u64>) -> SavedServer {
+    fn saved(&self, askers: &[u64], program: &Program) -> SavedServer {
         let hub = self.hub.as_ref().and_then(|served| {
             Some(SavedServed {
                 handle: SavedHubHandle::of(served.handle()?)?,
@@ -124,7 +141,10 @@ impl<'a> Server<'a> {
         });
         SavedServer {
             protocol: protocol::version(),
-            asker,
+            askers: askers.into(),
+            options: self.options.clone(),
+            program: program.path().as_os_str().as_bytes().into(),
+            program_file: program.number(),
             seat: self.seat.saved(),
             hub,
             workers: self.workers.values().map(Worker::saved).collect(),
@@ -139,13 +159,16 @@ impl<'a> Server<'a> {
     }
 
     /// Goes on with the state of another program.
-    pub(super) fn restore(arguments: &'a Arguments, place: &Place, mut state: &File) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn restore(mut state: &File) -> Result<Self, Box<dyn Error>> {
+        upgrade::show_name();
         let mut bytes = Vec::new();
         state.read_to_end(&mut bytes)?;
         let (reactor, saved) = SavedServer::read(&bytes, Instant::now())?;
         drop(bytes);
         let restored = runtime::upgrade::restore(reactor)?;
-        let mut server = Self::new(arguments, Seat::restore(&saved.seat, place)?)?;
+        drop(take_kept(saved.program_file)?);
+        let seat = Seat::restore(&saved.seat, saved.options.place.lock())?;
+        let mut server = Self::new(saved.options, OsStr::from_bytes(&saved.program).into(), seat)?;
         if let Some(SavedServed { handle, settings, has_settings, stored }) = saved.hub {
             let handle = restored.hub(handle);
             let source = match stored {
@@ -153,8 +176,8 @@ impl<'a> Server<'a> {
                 Some(stored) => Source::Stored(Box::new(StoredHub::restore(
                     stored,
                     &settings,
-                    &arguments.name,
-                    seen_of(arguments, &settings)?,
+                    server.options.place.name(),
+                    Seen::open(server.options.place.socket()),
                     handle,
                 )?)),
             };
@@ -177,14 +200,16 @@ impl<'a> Server<'a> {
                 }
             }
         }
-        server.answer_after_upgrade(saved.asker);
+        server.answer_after_upgrade(&saved.askers);
         Ok(server)
     }
 
     /// Sends what workers wait for after an upgrade.
-    fn answer_after_upgrade(&mut self, asker: Option<u64>) {
-        if let Some(worker) = asker.and_then(|token| self.workers.get_mut(&token)) {
-            worker.answer(&Answer::Upgraded);
+    fn answer_after_upgrade(&mut self, askers: &[u64]) {
+        for token in askers {
+            if let Some(worker) = self.workers.get_mut(token) {
+                worker.answer(&Answer::Upgraded);
+            }
         }
         for (token, answer) in self.streams.owed_states() {
             if let Some(worker) = self.workers.get_mut(&token) {
@@ -202,7 +227,11 @@ impl<'a> Server<'a> {
 pub struct SavedServer {
     /// The version of the protocol that the workers speak.
     protocol: u16,
-    asker: Option<u64>,
+    askers: Vec<u64>,
+    options: RunOptions,
+    /// The path of the new program, and the descriptor with which it was run.
+    program: Box<[u8]>,
+    program_file: i32,
     seat: SavedSeat,
     hub: Option<SavedServed>,
     workers: Vec<SavedWorker>,
@@ -217,7 +246,10 @@ pub struct SavedServer {
 
 saved!(SavedServer {
     protocol,
-    asker,
+    askers,
+    options,
+    program,
+    program_file,
     seat,
     hub,
     workers,

@@ -40,6 +40,11 @@ use std::time::Duration;
 /// What is said when the thread has panicked.
 const DEFECT: &str = "the store has ended: this is a defect of eventsource-hub";
 
+/// Checks that a store could begin with the file. Fails with the reason.
+pub fn check(settings: &FileSettings) -> Result<(), String> {
+    Ok(place::check(settings.path.as_ref().as_ref()).map_err(|fault| fault.message)?)
+}
+
 /// Starts the thread of the store.
 pub fn start(settings: FileSettings, end: StoreEnd) -> io::Result<()> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

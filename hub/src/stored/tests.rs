@@ -414,6 +414,28 @@ fn nobody_waits_for_a_store_that_has_ended() {
 }
 
 #[test]
+fn a_store_that_does_not_end_in_time_goes_on_and_begins_anew_when_it_has_ended() {
+    let mut world = World::new();
+    let request = world.publish("");
+    let (progress, has_ended) = world.hub.end(Duration::from_millis(10));
+    assert!(!has_ended && progress.told.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
+    // What it was asked before is still carried out.
+    let (ticket, asked) = world.store.asked.pop_front().expect("an event");
+    world.store.append(Some(ticket), asked, 0);
+    world.store.report(usize::MAX);
+    world.take();
+    assert!(world.told[&request].is_ok());
+    let late = world.publish("");
+    drop(std::mem::replace(&mut world.store, Simulated::new(Store::new().expect("a pipe").1)));
+    world.take();
+    assert_eq!(world.told[&late], Err(ErrorCode::Unknown));
+    let asker = Asker { worker: 1, request: 99, bytes: 100 };
+    let refused = world.hub.publish(draft(99, ""), None, asker, world.now).err().expect("nobody would carry it out");
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    assert!(world.hub.run_timers(world.now + RESTART));
+}
+
+#[test]
 fn an_event_that_was_perhaps_stored_is_published_once_if_it_is_published_again_with_its_key() {
     let mut world = World::new();
     let first = world.publish("k");

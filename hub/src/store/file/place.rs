@@ -1,7 +1,7 @@
 //! Where the file of a store is: its path, its lock, and the name that a damaged one gets.
 
 use super::fault::{Fault, Kind};
-use eventsource_xs::remote::calls::try_lock;
+use eventsource_xs::remote::calls::{can_write, try_lock};
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,12 +18,8 @@ pub const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// The lock is on the file that the path leads to once it is locked: another process may have renamed the first one.
 pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
     let shown = path.display();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lasting = |message: String| Err(Fault::new(Kind::Lasting, message));
-    if !parent.is_dir() {
-        let parent = parent.display();
-        return lasting(format!("{shown}: there is no folder {parent}. Create it, and let the hub's user write to it"));
-    }
+    folder_of(path)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -32,9 +28,7 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
             Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 return Err(Fault::new(Kind::Passing, format!("{shown}: {error}")));
             }
-            Err(error) => {
-                return lasting(format!("{shown}: {error}. Let the hub's user write to the file and its folder"))
-            }
+            Err(error) => return Err(not_writable(path, &error)),
         };
         if !file.metadata().is_ok_and(|file| file.is_file()) {
             return lasting(format!("{shown} is no file"));
@@ -46,6 +40,30 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
             Err(error) => return lasting(format!("{shown}: its file system has no locks: {error}")),
         }
     }
+}
+
+/// Checks that the file could be opened, or made. Does not open it: SQLite's locks end when the process closes any descriptor
+/// of the file.
+pub fn check(path: &Path) -> Result<(), Fault> {
+    let folder = folder_of(path)?;
+    let mut there = [folder, path].into_iter().filter(|path| path.exists());
+    there.try_for_each(can_write).map_err(|error| not_writable(path, &error))
+}
+
+/// Returns the folder of the file.
+fn folder_of(path: &Path) -> Result<&Path, Fault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let (shown, folder) = (path.display(), folder.display());
+    let message = format!("{shown}: there is no folder {folder}. Create it, and let the hub's user write to it");
+    Err(Fault::new(Kind::Lasting, message))
+}
+
+fn not_writable(path: &Path, error: &io::Error) -> Fault {
+    let message = format!("{}: {error}. Let the hub's user write to the file and its folder", path.display());
+    Fault::new(Kind::Lasting, message)
 }
 
 /// Returns true if the path leads to the file.

@@ -1,0 +1,33 @@
+//! What the process of a hub was started with: where it is, and what the command line has decided.
+//!
+//! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have changed
+//! by then: a folder that was made since is preferred now, or the file with the store is gone.
+
+use eventsource_xs::remote::Place;
+use eventsource_xs::saved;
+use eventsource_xs::wire::{HubSettings, StoreSettings};
+use std::time::Duration;
+
+/// What the process of a hub was started with.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub place: Place,
+    pub idle_exit: Option<Duration>,
+    pub grace: Option<Duration>,
+    /// The store, instead of that of the workers' settings.
+    pub store: Option<StoreSettings>,
+}
+
+saved!(RunOptions { place, idle_exit, grace, store });
+
+impl RunOptions {
+    /// Returns settings with those that the command line sets.
+    pub fn settings(&self, settings: HubSettings) -> HubSettings {
+        HubSettings {
+            idle_exit: self.idle_exit.unwrap_or(settings.idle_exit),
+            grace: self.grace.unwrap_or(settings.grace),
+            store: self.store.clone().unwrap_or(settings.store),
+            ..settings
+        }
+    }
+}
