@@ -1,5 +1,6 @@
 //! `eventsource-hub`: the process of a hub, and commands for it.
 //!
+//! - `ahead`: how long streams wait whose clients are ahead of the hub
 //! - `arguments`: the command line
 //! - `commands`: commands that connect to a hub
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod arguments;
 mod commands;
 mod inherited;

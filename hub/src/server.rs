@@ -4,6 +4,7 @@ mod upgrading;
 
 pub use upgrading::SavedServer;
 
+use crate::ahead::Ahead;
 use crate::arguments::Arguments;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
@@ -17,7 +18,6 @@ use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Keeps, Worker};
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{self, HubHandle};
-use eventsource_xs::saved;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Role, Upgrade,
@@ -59,11 +59,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LOCK_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a stream waits at least if its client comes from another machine with an id that this process has not read yet.
-const AHEAD: Duration = Duration::from_secs(5);
-/// How long it waits at most, while the store is down. Nothing can be delivered then, so waiting costs nothing.
-const MOST_AHEAD: Duration = Duration::from_secs(60);
-/// How often it is looked whether the store is up again.
+/// How often it is looked whether the store is up.
 const AHEAD_CHECK: Duration = Duration::from_millis(250);
 /// How long an upgrade or the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
@@ -96,17 +92,6 @@ fn raise_descriptor_limit() {
 fn descriptor_limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
-
-/// A stream whose client comes from another machine with an id that this process has not read yet.
-#[derive(Clone, Debug)]
-struct Ahead {
-    stream: u64,
-    /// The sequence number that it waits for.
-    seq: u64,
-    since: Instant,
-}
-
-saved!(Ahead { stream, seq, since });
 
 /// How many connections keep what they use from ending.
 #[derive(Clone, Copy, Debug, Default)]
@@ -226,7 +211,7 @@ impl Server {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
-        let ahead = self.ahead.iter().map(|ahead| (ahead.since + AHEAD).max(now + AHEAD_CHECK)).min();
+        let ahead = (!self.ahead.is_empty()).then(|| now + AHEAD_CHECK);
         let store = until(self.stored().and_then(|stored| stored.next_due()).into_iter().chain(ahead).min());
         let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store]
             .into_iter()
@@ -332,21 +317,21 @@ impl Server {
         self.answer_progress(progress);
     }
 
-    /// Lets streams go on that the hub has caught up with, or that have waited for long enough: these are told of a gap.
+    /// Has streams wait no longer for the hub to catch up with them whose time is over: these are told of a gap.
     fn let_go_on(&mut self, now: Instant) {
         if self.ahead.is_empty() {
             return;
         }
-        let (last_seq, has_read_on) =
-            self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.has_read_on()));
-        let Self { ahead, streams, .. } = self;
-        ahead.retain(|Ahead { stream, seq, since }| {
-            let most = if has_read_on { AHEAD } else { MOST_AHEAD };
-            let waits = *seq > last_seq && now < *since + most;
-            if !waits {
-                streams.go_on(*stream);
+        let (last_seq, is_up) = self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.is_up()));
+        self.ahead.retain_mut(|ahead| {
+            if ahead.seq <= last_seq {
+                return false; // the reactor knows
             }
-            waits
+            let is_over = ahead.is_over(is_up, now);
+            if is_over {
+                runtime::stop_waiting(ahead.stream.into());
+            }
+            !is_over
         });
     }
 
@@ -708,8 +693,7 @@ impl Server {
                 let id = worker.streams.get(&stream).copied();
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
-                    self.ahead.push(Ahead { stream: id, seq, since: now });
-                    self.with_stream(worker, stream, Stream::hold);
+                    self.ahead.push(Ahead::new(id, seq, now));
                 }
                 let handle = self.hub.as_ref().and_then(Served::handle);
                 if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {

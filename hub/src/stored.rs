@@ -15,7 +15,7 @@ pub use seen::Seen;
 
 use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
-use crate::store::{self, now_ms, Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::hub::History;
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
@@ -29,8 +29,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the store is told what the hub has evicted.
 const FORGET: Duration = Duration::from_secs(1);
-/// So long after the store is up again everything that it has was read.
-const UP: Duration = Duration::from_secs(3);
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -258,10 +256,9 @@ impl StoredHub {
         Some(seq).filter(|seq| *seq > self.last_seq)
     }
 
-    /// Returns true if the store has been up for so long that this process has read everything.
-    pub fn has_read_on(&self) -> bool {
-        let status = self.store.status();
-        status.is_up && now_ms().saturating_sub(status.since) >= UP.as_millis() as u64
+    /// Returns true if the store takes entries and reports them.
+    pub fn is_up(&self) -> bool {
+        self.store.status().is_up
     }
 
     /// Returns the sequence number of the last entry that this process has read.
@@ -372,7 +369,8 @@ impl StoredHub {
         if !reason.is_empty() {
             say(&format!("clients are told of a gap: {reason}"));
         }
-        let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through };
+        let is_shared = self.is_shared();
+        let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
         // evicted.

@@ -33,12 +33,6 @@ pub struct Stream {
     pushed: u64,
     /// Whether the opener is to be told of progress.
     is_watched: bool,
-    /// Whether the opener's handler runs: subscriptions are held until it returns.
-    is_in_handler: bool,
-    /// Whether subscriptions are held because the hub is behind the client.
-    is_ahead: bool,
-    /// Whether the opener has released the stream while it was ahead of the hub.
-    is_released: bool,
 }
 
 impl Stream {
@@ -62,36 +56,17 @@ impl Stream {
         }
         match handle.report_end_or_reason() {
             Some(reason) => Err(reason),
-            None => Ok(Self::of(handle, opener, open.holds)),
+            None => Ok(Self::of(handle, opener)),
         }
     }
 
-    fn of(handle: StreamHandle, opener: Opener, is_in_handler: bool) -> Self {
-        Self { handle, opener, pushed: 0, is_watched: false, is_in_handler, is_ahead: false, is_released: false }
+    fn of(handle: StreamHandle, opener: Opener) -> Self {
+        Self { handle, opener, pushed: 0, is_watched: false }
     }
 
-    /// Called when the opener's handler has returned: subscriptions take effect, unless the client is ahead of the hub.
+    /// Called when the opener's handler has returned: subscriptions take effect.
     pub fn begin(&mut self) {
-        self.is_in_handler = false;
-        if !self.is_ahead {
-            self.handle.leave_handler();
-        }
-    }
-
-    /// Holds the next subscriptions: the hub has not read as far as the client has.
-    pub fn hold(&mut self) {
-        if !self.is_in_handler && !self.is_ahead {
-            self.handle.enter_handler();
-        }
-        self.is_ahead = true;
-    }
-
-    /// Called when the hub has read as far as the client, or does not wait any longer.
-    fn go_on(&mut self) {
-        self.is_ahead = false;
-        if !self.is_in_handler {
-            self.handle.leave_handler();
-        }
+        self.handle.leave_handler();
     }
 
     /// Gives a stream its socket. Without one, the stream ends.
@@ -221,28 +196,14 @@ impl Streams {
         }
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed. A stream that is ahead of the hub is
-    /// released when it goes on.
+    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
     pub fn release(&mut self, id: u64) {
-        if let Some(stream) = self.get_mut(id).filter(|stream| stream.is_ahead) {
-            (stream.is_in_handler, stream.is_released) = (false, true);
-            return;
-        }
         let id = StreamId::from(id);
         if let Some(slot @ Slot::Held(_)) = self.slot(id) {
             if let Slot::Held(stream) = std::mem::take(slot) {
                 *slot = Slot::Released(Released { serial: id.serial, opener: stream.opener });
                 stream.release();
             }
-        }
-    }
-
-    /// Called when the hub has read as far as the client of a stream, or does not wait any longer.
-    pub fn go_on(&mut self, id: u64) {
-        let Some(stream) = self.get_mut(id) else { return };
-        stream.go_on();
-        if stream.is_released {
-            self.release(id);
         }
     }
 
@@ -285,13 +246,10 @@ struct SavedStream {
     opener: Opener,
     pushed: u64,
     is_watched: bool,
-    is_in_handler: bool,
-    is_ahead: bool,
-    is_released: bool,
 }
 
 saved!(Opener { worker, number });
-saved!(SavedStream { handle, opener, pushed, is_watched, is_in_handler, is_ahead, is_released });
+saved!(SavedStream { handle, opener, pushed, is_watched });
 saved!(SavedStreams { held, released });
 
 impl Streams {
@@ -305,9 +263,6 @@ impl Streams {
                     opener: stream.opener,
                     pushed: stream.pushed,
                     is_watched: stream.is_watched,
-                    is_in_handler: stream.is_in_handler,
-                    is_ahead: stream.is_ahead,
-                    is_released: stream.is_released,
                 }),
                 Slot::Released(Released { serial, opener }) => {
                     saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
@@ -321,10 +276,9 @@ impl Streams {
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
         let mut streams = Self::default();
         for saved in saved.held {
-            let SavedStream { handle, opener, pushed, is_watched, is_in_handler, is_ahead, is_released } = saved;
+            let SavedStream { handle, opener, pushed, is_watched } = saved;
             if let Some(handle) = restored.stream(&handle) {
-                let stream = Stream::of(handle, opener, is_in_handler);
-                streams.insert(Stream { pushed, is_watched, is_ahead, is_released, ..stream });
+                streams.insert(Stream { handle, opener, pushed, is_watched });
             }
         }
         for (id, opener) in saved.released {

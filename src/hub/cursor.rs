@@ -54,6 +54,12 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| !parts.resume_points.is_empty())
     }
 
+    /// Returns the ids, of subscriptions that are still to be made effective, that were unknown when they came.
+    pub(super) fn unknown_ids(&self) -> impl Iterator<Item = &[u8]> {
+        let points = self.parts.iter().flat_map(|parts| &parts.resume_points);
+        points.filter_map(|point| point.unknown_id.as_deref())
+    }
+
     /// Returns true if the next events are sent by [`replay_into_buffer`](super::Hub::replay_into_buffer).
     pub fn replays_through_buffer(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())

@@ -12,7 +12,7 @@
 mod tests;
 
 use super::tombstones::{Evicted, Tombstones};
-use super::{Epoch, Hub, Settings};
+use super::{Cursor, Epoch, Hub, Settings};
 use crate::log::Log;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -31,6 +31,8 @@ pub struct History {
     pub evicted: Vec<(Box<[u8]>, u64)>,
     /// The same for all other channels.
     pub evicted_through: u64,
+    /// Whether other hubs use the store: a client may come from one of them with an id that this hub has not read yet.
+    pub is_shared: bool,
 }
 
 /// How far a channel has evicted its entries: a store may forget them.
@@ -51,6 +53,8 @@ pub(super) struct Stored {
     history_through: u64,
     /// The sequence numbers of all entries after what any log has evicted, sorted. The logs hold all of these.
     seqs: VecDeque<u64>,
+    /// Whether other hubs use the store.
+    is_shared: bool,
     /// How far channels have evicted and discarded entries, since that was last taken.
     evictions: HashMap<Arc<[u8]>, (u64, u64)>,
 }
@@ -58,10 +62,10 @@ pub(super) struct Stored {
 impl fmt::Debug for History {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the key.
-        let Self { epoch, cipher_key: _, last_seq, evicted, evicted_through } = self;
+        let Self { epoch, cipher_key: _, last_seq, evicted, evicted_through, is_shared } = self;
         let mut out = out.debug_struct("History");
         out.field("epoch", epoch).field("last_seq", last_seq);
-        out.field("evicted", evicted).field("evicted_through", evicted_through).finish()
+        out.field("evicted", evicted).field("evicted_through", evicted_through).field("is_shared", is_shared).finish()
     }
 }
 
@@ -113,7 +117,8 @@ impl Hub {
         for (name, through) in &history.evicted {
             tombstones.insert((**name).into(), Evicted { through: *through, clock: 0 });
         }
-        let stored = Some(Box::new(Stored { history_through: last_seq, ..Stored::default() }));
+        let stored =
+            Some(Box::new(Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() }));
         Self { last_seq, offered_through: last_seq, tombstones, evicted_through, stored, ..Self::new(epoch, settings) }
     }
 
@@ -123,6 +128,19 @@ impl Hub {
             seq > self.evicted_through && seq != stored.history_through && stored.seqs.binary_search(&seq).is_err()
         };
         seq <= self.last_seq && !self.stored.as_deref().map_or(false, is_hole)
+    }
+
+    /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
+    /// knows. Another hub of the same store has published further, and has given the client its id.
+    pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
+        self.stored.as_deref().filter(|stored| stored.is_shared)?;
+        let seqs = cursor.unknown_ids().filter_map(|id| self.epoch.seq(id));
+        seqs.max().filter(|seq| *seq > self.last_seq)
+    }
+
+    /// Returns the sequence number of the last event that was published, or of the last one of the history.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
     }
 
     /// Returns a sequence number that a client may be given to resume with the entry `seq`: there is no entry between.
@@ -149,4 +167,4 @@ impl Hub {
     }
 }
 
-saved!(Stored { history_through, seqs, evictions });
+saved!(Stored { history_through, seqs, is_shared, evictions });

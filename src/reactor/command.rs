@@ -118,6 +118,11 @@ pub enum Command {
         /// The stream.
         stream: StreamId,
     },
+    /// Makes a stream's held subscriptions effective, even if its client is ahead of the hub.
+    StopWaiting {
+        /// The stream.
+        stream: StreamId,
+    },
     /// Unsubscribes a stream. It is still sent what was published before.
     Unsubscribe {
         /// The stream.

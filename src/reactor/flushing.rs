@@ -34,6 +34,7 @@ impl<I: Io> Reactor<I> {
 
     /// Sends to the streams that keep up, then to those that lag.
     fn flush_queued(&mut self, now: Instant) {
+        self.begin_caught_up();
         self.begin_before_eviction(now);
         self.queue_subscribers();
         loop {

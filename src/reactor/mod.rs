@@ -85,6 +85,8 @@ pub struct Reactor<I: Io> {
     hubs: Hubs,
     /// Streams whose subscriptions are held, each with the time at which they take effect at the latest.
     held: VecDeque<(Instant, StreamId)>,
+    /// Streams whose clients are ahead of their hub, each with the sequence number up to which its client has read.
+    ahead: Vec<(u64, StreamId)>,
     /// The slots of the streams that the next flush sends to.
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
@@ -114,6 +116,7 @@ impl<I: Io> Reactor<I> {
             last_settings: None,
             hubs: Hubs::default(),
             held: VecDeque::new(),
+            ahead: Vec::new(),
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
             behind_calls: 0,
@@ -166,6 +169,7 @@ impl<I: Io> Reactor<I> {
             Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
             Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::BeginSubscription { stream } => self.begin(stream),
+            Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
             Command::ListChannels { hub, request_id, pattern, from } => {

@@ -21,10 +21,11 @@ pub struct ReactorState {
     records: Vec<Option<StreamRecord<i32>>>,
     hubs: Hubs,
     held: VecDeque<(Instant, StreamId)>,
+    ahead: Vec<(u64, StreamId)>,
     drains: Vec<(HubId, Spread)>,
 }
 
-saved!(ReactorState { records, hubs, held, drains });
+saved!(ReactorState { records, hubs, held, ahead, drains });
 
 impl Saved for StreamRecord<i32> {
     fn save(&self, to: &mut Saver) {
@@ -92,6 +93,7 @@ impl<I: Io> Reactor<I> {
         }
         to.add(&self.hubs);
         to.add(&self.held);
+        to.add(&self.ahead);
         to.add(&self.drains);
     }
 
@@ -103,9 +105,10 @@ impl<I: Io> Reactor<I> {
     /// Continues with the streams and hubs of another reactor. `adopt` makes a socket of the number of its descriptor; a
     /// stream whose socket it cannot make ends.
     pub fn restore(&mut self, state: ReactorState, mut adopt: impl FnMut(i32) -> Option<I::Socket>, now: Instant) {
-        let ReactorState { records, hubs, held, drains } = state;
+        let ReactorState { records, hubs, held, ahead, drains } = state;
         self.hubs = hubs;
         self.held = held;
+        self.ahead = ahead;
         self.drains = drains;
         self.records.resize_with(records.len(), || None);
         for (slot, record) in records.into_iter().enumerate() {

@@ -2,6 +2,10 @@
 //!
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
 //! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry.
+//!
+//! If the client of such a stream is ahead of its hub, which other hubs share a store with, they are held further: until the
+//! hub has published as far as the client has read, before anything of that is evicted, or until the reactor is told to
+//! [wait no longer](Command::StopWaiting). Neither a handler, nor a push, nor a full log ends that.
 
 use super::buffering::{buffer_notices, is_full};
 use super::hubs::Hubs;
@@ -104,10 +108,10 @@ impl<I: Io> Reactor<I> {
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });
         }
-        let is_held = subscription.cursor.is_held();
-        if is_held && !holds {
+        if !holds && hub.awaited_seq(&subscription.cursor).is_none() {
             notices.extend(hub.begin(&mut subscription.cursor));
         }
+        let is_held = subscription.cursor.is_held();
         if subscription.is_finished() {
             record.subscription = None;
         } else if subscription.cursor.has_too_many_parts() || (is_full && !notices.is_empty()) {
@@ -115,10 +119,10 @@ impl<I: Io> Reactor<I> {
             return self.end_at_once(id, Reason::Slow);
         }
         buffer_notices(&mut record.stream, notices, id, answers);
-        if is_held && holds {
-            self.hold(id, now);
-        } else {
-            self.queue_by_position(id);
+        match (is_held, holds) {
+            (true, true) => self.hold(id, now),
+            (true, false) => self.begin(id),
+            (false, _) => self.queue_by_position(id),
         }
     }
 
@@ -145,9 +149,25 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Makes a stream's held subscriptions effective.
+    /// Makes a stream's held subscriptions effective, or has them wait until the hub is no longer behind the client.
     pub(super) fn begin(&mut self, id: StreamId) {
         self.held.retain(|(_, held)| *held != id);
+        let awaited = match self.hub_and_cursor(id) {
+            Some((hub, cursor)) => hub.awaited_seq(cursor),
+            None => None,
+        };
+        match awaited {
+            None => self.begin_now(id),
+            Some(seq) => {
+                self.ahead.retain(|(_, ahead)| *ahead != id);
+                self.ahead.push((seq, id));
+            }
+        }
+    }
+
+    /// Makes a stream's held subscriptions effective, wherever its client is.
+    pub(super) fn begin_now(&mut self, id: StreamId) {
+        self.ahead.retain(|(_, ahead)| *ahead != id);
         if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
@@ -161,6 +181,22 @@ impl<I: Io> Reactor<I> {
     pub(super) fn begin_held(&mut self, now: Instant) {
         while let Some((_, id)) = self.held.front().copied().filter(|(until, _)| *until <= now) {
             self.begin(id);
+        }
+    }
+
+    /// Makes the subscriptions effective of clients whose hub has caught up with them. Called before eviction.
+    pub(super) fn begin_caught_up(&mut self) {
+        let mut at = 0;
+        while let Some((seq, id)) = self.ahead.get(at).copied() {
+            let is_behind = self.hub_and_cursor(id).map_or(false, |(hub, _)| hub.last_seq() < seq);
+            if is_behind {
+                at += 1;
+                continue;
+            }
+            self.ahead.swap_remove(at);
+            if !self.held.iter().any(|(_, held)| *held == id) {
+                self.begin(id);
+            }
         }
     }
 

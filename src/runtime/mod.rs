@@ -71,7 +71,9 @@ pub use hub_handle::{HubHandle, PublishMeta};
 pub use lease_handle::LeaseHandle;
 pub use leases::LeaseState;
 pub use losses::{has_losses, take_losses};
-pub use process::{end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
+pub use process::{
+    end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
+};
 pub use process::{progress_descriptor, take_progress};
 pub use remote_hub::{RemoteHub, RemotePublish};
 pub use stats::{Counts, Stats};

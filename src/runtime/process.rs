@@ -245,6 +245,13 @@ pub fn end_with_retry(stream: StreamId) {
     }
 }
 
+/// Makes a stream's held subscriptions effective, even if its client is ahead of the hub.
+pub fn stop_waiting(stream: StreamId) {
+    if let Some(reactor) = last_reactor() {
+        reactor.send(Command::StopWaiting { stream }, 0, None);
+    }
+}
+
 /// Takes the next end of a stream that an interpreter has asked for.
 pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
     last_reactor()?.ends.take(interpreter)

@@ -1,6 +1,7 @@
 # A machine whose connection to Redis is cut lags behind the others. A client that comes to it with a newer id of another
 # machine waits until the hub has read so far, also if the hub notices meanwhile that Redis does not answer, or is
-# upgraded: nothing is repeated, and there is no gap. With an id that never existed it is told of a gap.
+# upgraded: nothing is repeated, and there is no gap. With an id that never existed it is told of a gap. The same if the
+# history is full, where each batch of entries evicts others.
 
 use strict;
 use warnings;
@@ -11,9 +12,17 @@ use Testing::CuttableProxy;
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
+use Time::HiRes qw(time);
 
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
+
+my $HANDLER    = 7;      # seconds: longer than subscriptions wait for a handler
+my $FULL       = 120;    # events of the history
+my $TRAVELLERS = 4;
+my $BATCH      = 20;     # events before each that travellers wait for
+my $ROUNDS     = 3;
+my $DELAY      = 0.3;    # seconds
 
 my $redis    = Testing::Redis->start;
 my $proxy    = Testing::CuttableProxy->start($redis->port);
@@ -48,9 +57,12 @@ is $_->gaps, 0, 'without a gap' for $roams, $stays;
 
 $roams->move($machines[0]);
 go_ahead(@ahead[3 .. 5]);
+my $since = time;
 $machines[1]->stats_ok(sub { !$_[0]{store}{up} }, 'the machine sees that it is cut off');
 $machines[1]->upgrade_ok;
-is $roams->gaps, 0, 'a client that waits is told of no gap, not even at an upgrade';
+$machines[1]->publish(news => 'nowhere') while time < $since + $HANDLER;
+is $roams->has_gaps_now, 0,
+    'a client that waits is told of no gap: not at an upgrade, nor when a handler has had its time';
 $proxy->release;
 $machines[0]->publish(news => 'at last');
 ok $_->has('at last'), 'all clients receive what is published then' for $roams, $stays;
@@ -63,6 +75,30 @@ my $stranger = Testing::RoamingClient->open($machines[1], channels => 'news', id
 ok $stranger->has_gaps(1), 'a client with an id that never existed is told of a gap';
 
 $_->leave for $roams, $stays, $stranger;
+
+# The normal state: the history is full, so that each batch evicts, and one machine is always a moment behind.
+$_->restart(history => {events => $FULL})  for @machines;
+$machines[0]->publish(news => "filler $_") for 1 .. $FULL + 10;
+my @travellers = map { Testing::RoamingClient->open($machines[0], channels => 'news') } 1 .. $TRAVELLERS;
+$machines[1]->stats_ok(sub { $_[0]{store}{up} }, 'the other machine is there');
+$proxy->delay($DELAY);
+for my $number (1 .. $ROUNDS * $TRAVELLERS) {
+    my $traveller = $travellers[$number % $TRAVELLERS]->move($machines[0]);
+    $machines[0]->publish(news => "filler $_") for 1 .. $BATCH;
+    $machines[0]->publish(news => "number $number");
+    $traveller->has("number $number");
+    $traveller->head_for($machines[1]);
+}
+$machines[0]->publish(news => 'the end');
+for my $at (0 .. $#travellers) {
+    my $traveller = $travellers[$at];
+    ok $traveller->has('the end'), "client $at has come through";
+    is $traveller->gaps, 0, 'without a gap, though it came ahead of a machine with a full history';
+    is_deeply [grep { /number/ } $traveller->data], [map { "number $_" } 1 .. $ROUNDS * $TRAVELLERS],
+        'with every event, once and in order';
+}
+$proxy->delay(0);
+$_->leave  for @travellers;
 $_->end_ok for @machines;
 
 done_testing;

@@ -1,6 +1,7 @@
 //! Going on as another program: what is saved of the server, and how the server of the new program begins.
 
-use super::{Ahead, Server, STORE_LINGER};
+use super::{Server, STORE_LINGER};
+use crate::ahead::Ahead;
 use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;

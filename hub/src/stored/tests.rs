@@ -114,6 +114,11 @@ struct Reader {
 
 impl Reader {
     fn new(hub: &HubHandle) -> Self {
+        Self::after(hub, None)
+    }
+
+    /// Begins after an id; with the oldest event without one.
+    fn after(hub: &HubHandle, id: Option<&str>) -> Self {
         let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         let settings = stream::Settings {
@@ -138,7 +143,7 @@ impl Reader {
         .expect("a stream");
         let request = SubscribeRequest {
             topics: vec![Topic::Channel(b"news"[..].into())],
-            after: None,
+            after: id.map(|id| id.as_bytes().into()),
             start: Start::Oldest,
             first_block: FirstBlock::default(),
         };
@@ -147,7 +152,12 @@ impl Reader {
     }
 
     /// Reads until an event with this number has arrived; returns the numbers of all.
-    fn numbers_until(mut self, last: u64) -> Vec<u64> {
+    fn numbers_until(self, last: u64) -> Vec<u64> {
+        self.numbers_and_gaps_until(last).0
+    }
+
+    /// The same, with how often the client was told of a gap.
+    fn numbers_and_gaps_until(mut self, last: u64) -> (Vec<u64>, usize) {
         let mut bytes = [0; 4096];
         while !self.text.contains(&format!("data: {last}\n")) {
             match self.client.read(&mut bytes) {
@@ -155,7 +165,8 @@ impl Reader {
                 other => panic!("{other:?} after {}", self.text),
             }
         }
-        self.text.lines().filter_map(|line| line.strip_prefix("data: ")?.parse().ok()).collect()
+        let numbers = self.text.lines().filter_map(|line| line.strip_prefix("data: ")?.parse().ok()).collect();
+        (numbers, self.text.matches("event: gap\n").count())
     }
 }
 
@@ -175,10 +186,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_history(usize::MAX)
+    }
+
+    /// A world whose hub retains so many events at most.
+    fn with_history(most: usize) -> Self {
         let (store, end) = Store::new().expect("a pipe");
         let store_settings = StoreSettings::Redis(Box::default());
         let mut settings = HubSettings { store: store_settings, ..HubSettings::default() };
         settings.hub.history = settings.hub.total_history;
+        settings.hub.history.events = settings.hub.history.events.min(most);
         let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
         let mut world = Self {
             hub,
@@ -400,6 +417,83 @@ fn restart(world: &mut World) -> bool {
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
     world.take().is_ready
+}
+
+/// A client that has come from another machine, where it has received the log up to an entry.
+struct Roamer {
+    reader: Reader,
+    /// How many entries of the log it had received.
+    received: usize,
+    /// Whether all that it had not received was in the history of this hub, or was still to come.
+    is_complete: bool,
+}
+
+#[test]
+fn clients_of_other_machines_receive_the_rest_however_late_this_machine_is_and_however_full_its_history() {
+    let (seed, steps) = (given("EVENTSOURCE_XS_SEED", 1), given("EVENTSOURCE_XS_STEPS", 400));
+    for seed in seed..seed + 8 {
+        roam(seed, steps);
+    }
+}
+
+fn roam(seed: u64, steps: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let history = [1, 3, 10, 50][random.usize(0..4)];
+    let mut world = World::with_history(history);
+    let mut foreign = 1_000_000;
+    let mut roamers = Vec::new();
+    for _ in 0..steps {
+        match random.u32(0..100) {
+            0..=19 => {
+                world.publish("");
+                while let Some((ticket, draft)) = world.store.asked.pop_front() {
+                    world.store.append(Some(ticket), draft, random.u64(0..3));
+                }
+            }
+            // Other machines are ahead of this one.
+            20..=49 => {
+                foreign += 1;
+                world.store.append(None, draft(foreign, ""), random.u64(0..1 << 24));
+            }
+            50..=74 => {
+                world.store.report(random.usize(0..history * 2));
+                world.take();
+            }
+            75..=96 if !world.store.log.is_empty() => {
+                let reported = world.store.reported;
+                let at = random.usize(reported.saturating_sub(history + 3)..world.store.log.len());
+                let id = format!("epoch1-{}", world.store.log[at].seq);
+                let reader = Reader::after(world.hub.handle().expect("a hub"), Some(&id));
+                let is_complete = reported.saturating_sub(at + 1) <= history;
+                roamers.push(Roamer { reader, received: at + 1, is_complete });
+            }
+            97 => {
+                let reported = world.store.reported;
+                world.store.began("");
+                world.store.reported = 0;
+                world.store.report(reported);
+                world.store.end.reporter.report(Report::Ready);
+                world.take();
+            }
+            _ => {}
+        }
+    }
+    world.store.report(usize::MAX);
+    world.take();
+    foreign += 1;
+    world.store.append(None, draft(foreign, ""), 0);
+    world.store.report(usize::MAX);
+    world.take();
+    assert!(roamers.len() > 40);
+    for Roamer { reader, received, is_complete } in roamers {
+        let (numbers, gaps) = reader.numbers_and_gaps_until(foreign);
+        let rest: Vec<u64> = world.store.log[received..].iter().map(number_of).collect();
+        if is_complete {
+            assert_eq!((&numbers, gaps), (&rest, 0), "seed {seed}, history {history}, after {received}");
+        } else {
+            assert!(rest.ends_with(&numbers) && gaps == 1, "seed {seed}, history {history}, after {received}");
+        }
+    }
 }
 
 #[test]

@@ -6,11 +6,15 @@ use crate::hub::{Start, SubscribeRequest, Topic};
 
 /// Subscribes a stream to a channel, as a running handler does.
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
+    subscribe_after(world, stream, channel, None, true);
+}
+
+fn subscribe_after(world: &mut World, stream: usize, channel: &str, after: Option<&str>, holds: bool) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
-    let request =
-        Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
-    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: true });
+    let after = after.map(|id| id.as_bytes().into());
+    let request = Box::new(SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() });
+    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds });
 }
 
 #[test]
@@ -77,4 +81,69 @@ fn a_held_stream_that_ends_is_sent_what_it_subscribed_to() {
     world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.2.");
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
+}
+
+/// Opens a stream whose client is ahead of the hub with the id `e-7`, in each way in which that begins.
+fn ahead_of_the_hub(world: &mut World, in_handler: bool) -> usize {
+    let stream = world.open(settings(), "");
+    subscribe_after(world, stream, "c", Some("e-7"), in_handler);
+    if in_handler {
+        world.apply(Command::BeginSubscription { stream: world.records[stream].id });
+    }
+    world.run_until_idle();
+    stream
+}
+
+#[test]
+fn a_stream_that_is_ahead_of_a_shared_store_begins_where_its_client_is_however_full_the_log_is() {
+    for (history, in_handler) in [(0, false), (1, true), (3, false), (3, true), (100, true)] {
+        let mut world = with_shared_store(history);
+        publish(&mut world, 1..=4);
+        let stream = ahead_of_the_hub(&mut world, in_handler);
+        world.advance(Duration::from_secs(40));
+        publish(&mut world, 5..=6);
+        world.run_until_idle();
+        assert_eq!(take_received(&mut world, stream).replace(":\n", ""), "", "keepalives, history {history}");
+        // One batch passes the entry and evicts it.
+        publish(&mut world, 7..=20);
+        world.run_until_idle();
+        let expected = format!("event: position\ndata: \nid: e-7\n\n{}", numbers(8..=20));
+        assert_eq!(take_received(&mut world, stream), expected, "history {history}");
+    }
+}
+
+#[test]
+fn a_push_or_an_end_does_not_begin_a_stream_that_is_ahead() {
+    let mut world = with_shared_store(1);
+    let stream = ahead_of_the_hub(&mut world, true);
+    world.push(stream, b"pushed");
+    world.apply(Command::BeginSubscription { stream: world.records[stream].id });
+    publish(&mut world, 1..=2);
+    world.run_until_idle();
+    assert_eq!(take_received(&mut world, stream), "pushed");
+    world.end(stream, Reason::Application, Ending::Flush);
+    world.run_until_idle();
+    assert_eq!(take_received(&mut world, stream), "", "neither a gap nor an earlier position");
+    publish(&mut world, 3..=9);
+    world.run_until_idle();
+    assert_eq!(counts(&mut world).gaps, 0);
+}
+
+#[test]
+fn a_stream_that_is_ahead_is_told_of_a_gap_when_the_reactor_stops_waiting() {
+    let mut world = with_shared_store(10);
+    publish(&mut world, 1..=2);
+    let stream = ahead_of_the_hub(&mut world, false);
+    world.apply(Command::StopWaiting { stream: world.records[stream].id });
+    publish(&mut world, 3..=3);
+    world.run_until_idle();
+    let received = take_received(&mut world, stream);
+    assert!(received.contains("event: gap") && received.ends_with("id: e-2\n\n3."), "{received}");
+}
+
+#[test]
+fn an_id_ahead_of_a_hub_whose_store_is_its_own_is_unknown_at_once() {
+    let mut world = with_history(10);
+    let stream = ahead_of_the_hub(&mut world, true);
+    assert!(take_received(&mut world, stream).contains("event: gap"));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Shared;
-use crate::hub::{self, Epoch, OnSlow, Publication, Start, SubscribeRequest, Topic};
+use crate::hub::{self, Epoch, History, OnSlow, Publication, Start, SubscribeRequest, Topic};
 use crate::log::Bounds;
 
 pub(super) const HUB: HubId = 0;
@@ -13,6 +13,15 @@ pub(super) fn with_history(events: usize) -> World {
 }
 
 pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
+    with_hub(events, on_slow, None)
+}
+
+/// Creates a world with a hub that shares its store with others.
+pub(super) fn with_shared_store(events: usize) -> World {
+    with_hub(events, OnSlow::Disconnect, Some(History { epoch: "e".into(), is_shared: true, ..History::default() }))
+}
+
+fn with_hub(events: usize, on_slow: OnSlow, history_before: Option<History>) -> World {
     let mut world = World::new();
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let total_history = Bounds { events: 10 * events, ..history };
@@ -21,7 +30,7 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
         hub: HUB,
         epoch: Epoch::new("e", None),
         settings: Box::new(settings),
-        history: None,
+        history: history_before.map(Box::new),
     });
     world
 }

@@ -46,6 +46,13 @@ sub has {
     );
 }
 
+# Reads what is there, and returns how often the client was told of a gap.
+sub has_gaps_now {
+    my $self = shift;
+    $self->_read;
+    return $self->gaps;
+}
+
 # Waits until the client has been told of so many gaps.
 sub has_gaps {
     my ($self, $count) = @_;
