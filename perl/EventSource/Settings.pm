@@ -8,8 +8,9 @@ our $VERSION = '0.100';
 
 use Carp ();
 use EventSource::Error;
-use List::Util qw(min);
-use overload   ();
+use List::Util   qw(min);
+use Scalar::Util qw(reftype);
+use overload     ();
 
 # Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -20,40 +21,65 @@ my %has_warned;
 my $MAX_WARNINGS = 1000;
 
 sub new {
-    my ($class, $module) = @_;
-    return bless {module => $module}, $class;
+    my ($class, $module, %option) = @_;
+    return bless {%option, module => $module}, $class;
 }
 
 # Public methods
 
+# What perl takes as an array: a reference to one, blessed or not, or an object that is overloaded as one.
+sub array {
+    my ($self, $name, $value, $of) = @_;
+    local $@;
+    my @elements;
+    return \@elements if eval { @elements = @$value; 1 };
+    return $self->complain($name, "$name must be an array of $of");
+}
+
+# A reference to code, blessed or not, an object that is overloaded as one, or a glob: what perl can call.
 sub code {
     my ($self, $name, $value, %option) = @_;
-    $self->refuse($option{field} || $name, "$name must be a code reference")
-        if defined $value && ref $value ne 'CODE' && !(ref $value && overload::Method($value, '&{}'));
+    my $is_code =
+          !defined $value ? 1
+        : !ref $value     ? ref \$value eq 'GLOB'
+        :                   reftype($value) =~ /\A(?:CODE|GLOB)\z/ || overload::Method($value, '&{}');
+    $self->complain($option{field} || $name, "$name must be a code reference") if !$is_code;
     return $value;
+}
+
+sub complain {
+    my ($self, $field, $text) = @_;
+    return $self->refuse($field, $text) if !$self->{warns};
+    $self->warn_once("$self->{module}: $text", "$self->{module}: $text", @{$self->{place} || []});
+    return undef;
 }
 
 # The characters that HTTP allows in a header's name (RFC 9110, section 5.6.2).
 my $HEADER_NAME  = qr/\A[!#\$%&'*+.^_`|~0-9A-Za-z-]+\z/;
 my $HEADER_VALUE = qr/\A[^\r\n\0\x{100}-\x{10FFFF}]*\z/;
 
+# A line break would end the header, so that is never just a warning.
 sub headers {
     my ($self, $name, $value) = @_;
     return $value if !defined $value;
-    $self->refuse($name, "$name must be an array of names and values, in pairs")
-        if ref $value ne 'ARRAY' || @$value % 2;
-    for my $at (0 .. $#$value) {
-        my $element = $value->[$at];
+    my $elements = $self->array($name, $value, 'names and values, in pairs') or return $value;
+    $self->complain($name, "$name must be an array of names and values, in pairs") if @$elements % 2;
+    for my $at (0 .. $#$elements) {
+        my $element = $elements->[$at];
         next if defined $element && !ref $element && $element =~ ($at % 2 ? $HEADER_VALUE : $HEADER_NAME);
-        my $what = $at % 2 ? "the value of $value->[$at - 1] in $name" : "name $at of $name";
-        $self->refuse($name, "$what is undefined") if !defined $element;
+        my $before = $at % 2 && defined $elements->[$at - 1] ? $elements->[$at - 1] : '';
+        my $what   = $at % 2 ? "the value of $before in $name" : "name $at of $name";
+        if (!defined $element) {
+            $self->complain($name, "$what is undefined");
+            next;
+        }
         my $text = $self->string($what, $element, field => $name);
+        $self->refuse($name, "$what must be one line") if $text =~ /[\r\n\0]/;
         if ($at % 2) {
-            $self->refuse($name, "$what must be one line")                              if $text =~ /[\r\n\0]/;
-            $self->refuse($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
+            $self->complain($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
         }
         elsif ($text !~ $HEADER_NAME) {
-            $self->refuse($name, "$what must be the name of a header, such as 'X-Name', not " . _quoted($text));
+            $self->complain($name, "$what must be the name of a header, such as 'X-Name', not " . _quoted($text));
         }
     }
     return $value;
@@ -114,9 +140,10 @@ sub one_of {
 sub parse {
     my ($self, $call, @given) = @_;
     return %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
-    $self->refuse(undef, "$call, as names and values or in a hash")
-        if @given % 2 || grep { !defined $given[2 * $_] || ref $given[2 * $_] } 0 .. @given / 2 - 1;
-    return @given;
+    my @names = grep { !($_ % 2) } 0 .. $#given;
+    $self->complain(undef, "$call, as names and values or in a hash")
+        if @given % 2 || grep { !defined || ref } @given[@names];
+    return map { ((defined $given[$_] ? "$given[$_]" : '') => $given[$_ + 1]) } @names;
 }
 
 sub refuse {
@@ -136,7 +163,7 @@ sub seconds {
 sub string {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
-    $self->refuse($option{field} || $name,
+    $self->complain($option{field} || $name,
         "$name must be a string, not a reference to " . ref($value) . ($option{hint} || ''))
         if ref $value && !overload::Overloaded($value);
     return "$value";
@@ -255,22 +282,41 @@ exception where that is another: C<seconds of history> is part of the setting C<
 =head2 new
 
     my $SETTINGS = EventSource::Settings->new('My::Module');
+    my $LENIENT  = EventSource::Settings->new('My::Module', warns => 1);
+    my $LENIENT  = EventSource::Settings->new('My::Module', warns => 1, place => [$file, $line]);
 
-Create an object for a module. Each message begins with the module's name.
+Create an object for a module. Each message begins with the module's name. With C<warns>, what is wrong for L</array>, L</code>,
+L</headers>, L</parse> and L</string> gives a warning (L</warn_once>) instead of an exception, at C<place> if that is given. A
+drop-in does so with what its original accepts.
+
+=head2 array
+
+    my $elements = $SETTINGS->array(headers => $value, 'names and values');
+
+Return a reference to the elements of an array in a new array. Throw an exception unless perl takes the value as an array: a
+reference to one, blessed or not, or an object that is overloaded to be one. With C<warns>, return C<undef> then.
 
 =head2 code
 
     $SETTINGS->code(on_close => $value);
     $SETTINGS->code(on_close => $value, field => $field);
 
-Throw an exception unless the value is a reference to code, or an object that is overloaded to be one.
+Throw an exception unless perl can call the value: a reference to code, blessed or not, an object that is overloaded to be
+one, or a glob.
+
+=head2 complain
+
+    $SETTINGS->complain($field, 'interval must not exceed timeout');
+
+As L</refuse>; with C<warns>, give a warning and return C<undef>.
 
 =head2 headers
 
     $SETTINGS->headers(headers => $value);
 
 Throw an exception unless the value is a reference to an array of names and values of headers. Each name is a token (RFC
-9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading.
+9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading. With C<warns>, CR,
+LF and NUL throw an exception all the same.
 
 =head2 hint
 

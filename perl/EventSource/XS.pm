@@ -302,6 +302,17 @@ sub _warn_encoded {
     return;
 }
 
+# Called by src/xs: a drop-in sends a reference as perl shows it.
+sub _warn_reference {
+    my ($what, $function, @place) = @_;
+    my $remedy = $function eq 'push' ? 'did you mean json => ...?' : 'encode it first, as JSON for example';
+    EventSource::Settings->warn_once(
+        reference => "EventSource::XS: $function: $what, and is sent as text such as HASH(0x...); $remedy",
+        @place
+    );
+    return;
+}
+
 # Called by src/xs: a drop-in ignores fields that it does not know.
 sub _warn_unknown_fields {
     my ($names, $function, @place) = @_;

@@ -49,14 +49,15 @@ C<data> is a string or a reference to an array of strings; each is split into li
 C<split> does, this drops empty lines at the end of each string, and an empty string altogether.
 
 Throws an L<EventSource::Error> with the message C<Newline or null detected in event type '...'. Possible event
-injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field. Throws
-C<invalid> too if a value is a reference other than an object with overloading (or, for C<data>, an array).
+injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field. A
+reference other than an object with overloading (or, for C<data>, an array) is sent as perl shows it, as C<HASH(0x...)> for
+example, with a warning.
 
 =head1 DIFFERENCES
 
-C<< data => 0 >> is sent. The original treats it as no data.
+C<< data => 0 >> is sent, and other data that is false. The original treats it as no data.
 
-A reference to a hash, for example, throws an exception. The original sends it as C<HASH(0x...)>.
+The text of an object is read once. The original reads it several times.
 
 Exceptions are L<EventSource::Error> objects. Their strings are those of the original.
 

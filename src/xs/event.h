@@ -145,6 +145,23 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given, int function)
         esx_warn_unknown_fields(aTHX_ unknown, function);
 }
 
+/* Looks the fields of the original up in a hash with magic. A class that ties hashes may have no more than FETCH. Only one
+ * that lists its keys may have other fields. */
+static void
+esx_given_by_tied_hash(pTHX_ HV *hash, SV **given)
+{
+    static const int keys[] = {KEY_EVENT, KEY_ID, KEY_DATA, KEY_RETRY};
+    const MAGIC *tie = mg_find((SV *)hash, PERL_MAGIC_tied);
+    SV *object = tie ? SvTIED_obj((SV *)hash, (MAGIC *)tie) : NULL;
+    size_t at;
+    if (!object || !sv_isobject(object) || gv_fetchmethod_autoload(SvSTASH(SvRV(object)), "FIRSTKEY", FALSE))
+        esx_given_by_hash(aTHX_ hash, given, ESX_PUSH);
+    for (at = 0; at < sizeof keys / sizeof *keys; at++) {
+        SV **value = hv_fetch(hash, esx_keys[keys[at]], (I32)strlen(esx_keys[keys[at]]), 0);
+        given[keys[at]] = value ? *value : NULL;
+    }
+}
+
 /* Reads the options of an event: bytes, and json, whose text becomes the data. Sets the meaning of the strings, if it is
  * not the default. Returns false if it needs copies. */
 static bool
@@ -343,7 +360,10 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
         return esx_block_add_given(aTHX_ block, ESX_DATA, "data", message, ESX_PUSH);
     if (block->copies) {
         SV *given[KEYS] = {NULL};
-        esx_given_by_hash(aTHX_ hash, given, ESX_PUSH);
+        if (SvRMAGICAL(hash))
+            esx_given_by_tied_hash(aTHX_ hash, given);
+        else
+            esx_given_by_hash(aTHX_ hash, given, ESX_PUSH);
         return esx_message_add(aTHX_ block, given);
     }
     return !SvRMAGICAL(hash) && esx_message_of_hash(aTHX_ block, hash);

@@ -251,22 +251,27 @@ esx_is_overloaded(pTHX_ SV *sv)
     return stash && (gv_fetchmeth(stash, "((", 2, -1) || gv_fetchmeth(stash, "()", 2, -1)); /* the latter before 5.18 */
 }
 
-static void ESX_DIES
-esx_croak_reference(pTHX_ const char *field, const char *what, SV *sv, int function)
+static void ESX_WARNS
+esx_warn_reference(pTHX_ const char *what, const char *kind, int function)
 {
-    const char *kind = sv_reftype(SvRV(sv), TRUE);
-    if (function == ESX_AS_STRING)
-        esx_croakf(ESX_CODE_INVALID, field,
-            "HTTP::ServerEvent: %s must be a string, not a reference to %s; encode it first, as JSON for example", what, kind);
-    esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s; %s", what, kind,
-        strEQ(field, "data") ? "did you mean json => ...?" : "a structure goes into json => ...");
+    SV *text = sv_2mortal(Perl_newSVpvf(aTHX_ "%s is a reference to %s", what, kind));
+    esx_warn_once(aTHX_ "EventSource::XS::_warn_reference", text, esx_functions[function]);
 }
 
-static void
-esx_check_value(pTHX_ const char *field, const char *what, SV *sv, int function)
+/* Appends a defined value. A reference is no text. The drop-ins send it as perl shows it, as the originals do, and warn. */
+static bool
+esx_block_add_value(pTHX_ esx_block *block, int name, const char *field, const char *what, SV *sv, int function)
 {
-    if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
-        esx_croak_reference(aTHX_ field, what, sv, function);
+    const bool is_reference = SvROK(sv) && !esx_is_overloaded(aTHX_ sv);
+    const char *kind = is_reference ? sv_reftype(SvRV(sv), TRUE) : NULL;
+    if (is_reference && esx_is_strict(function))
+        esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s; %s", what, kind,
+            strEQ(field, "data") ? "did you mean json => ...?" : "a structure goes into json => ...");
+    if (!esx_block_add(aTHX_ block, name, sv))
+        return FALSE;
+    if (is_reference)
+        esx_warn_reference(aTHX_ what, kind, function);
+    return TRUE;
 }
 
 /* Appends each element of an array as data. */
@@ -287,8 +292,7 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int function)
             return FALSE;
         if (esx_is_strict(function) && !SvOK(sv))
             esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
-        esx_check_value(aTHX_ "data", "each element of data", sv, function);
-        if (SvOK(sv) && !esx_block_add(aTHX_ block, name, sv))
+        if (SvOK(sv) && !esx_block_add_value(aTHX_ block, name, "data", "each element of data", sv, function))
             return FALSE;
     }
     return TRUE;
@@ -310,8 +314,7 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
     array = name == ESX_DATA || name == ESX_DATA_TRIMMED ? esx_plain_array(sv) : NULL;
     if (array)
         return esx_block_add_array(aTHX_ block, name, array, function);
-    esx_check_value(aTHX_ field, field, sv, function);
-    return esx_block_add(aTHX_ block, name, sv);
+    return esx_block_add_value(aTHX_ block, name, field, field, sv, function);
 }
 
 /* Points each field at its scalar's bytes. No Perl code runs from here on. */

@@ -62,7 +62,11 @@ subtest 'new and to_app refuse wrong attributes' => sub {
     }
     my $component = Plack::App::EventSource->new;
     my ($file, $line) = (__FILE__, __LINE__ + 1);
-    ok !eval { $component->to_app; 1 }, 'to_app without a handler throws';
+    my $app = do {
+        local $SIG{__WARN__} = sub { };
+        $component->to_app;
+    };
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET without a handler throws';
     like $@, qr/there is no handler_cb: give new .* at \Q$file\E line $line\.\n\z/,
         'the error says so, at the line of to_app';
 };

@@ -156,9 +156,44 @@ sub shown {
     return join ', ', map { defined $_ ? ref $_ || $_ =~ s/[\r\n]/~/gr : 'undef' } @_;
 }
 
+my $APP       = 'Plack::App::EventSource->new';
+my $own_lines = 0;
+
+# A sub of a line that no other has: a warning comes once for each line.
+sub at_own_line {
+    my $code = shift;
+    my $line = ++$own_lines;
+    return eval qq(#line $line "own lines"\nsub { $code }) || die $@;    ## no critic (ProhibitStringyEval)
+}
+
+# Tests that something is accepted with one warning for the line of the call. t/plack/original.t and t/server_event/original.t
+# compare the results with the originals.
+sub warns_ok {
+    my ($what, $code, $text, @arguments) = @_;
+    subtest "$what: a warning" => sub {
+        my $start = B::svref_2object($code)->START;
+        my $place = $start->file . ' line ' . $start->line;
+        my @warnings;
+        local $SIG{__WARN__} = sub { push @warnings, @_ };
+        ok eval { $code->(@arguments) for 1 .. 2; 1 }, 'it lives' or diag $@;
+        is scalar @warnings, 1, 'there is one warning' or diag @warnings;
+        my ($message) = "@warnings" =~ /\A[\w:]+: (.*) at \Q$place\E\.\n\z/s;
+        ref $text ? like $message, $text, 'the message and the line' : is $message, $text, 'the message and the line';
+    };
+    return;
+}
+
+# The drop-in warns of what its original accepts, except of line breaks.
 for my $row (@MISTAKES) {
     my ($given, $field, $text, @constructors) = @$row;
-    croaks_ok("$_, " . shown(@$given), $MAKE{$_}, $field, $text, @$given) for @constructors;
+    my $is_accepted = !defined $field || $field =~ /\A(?:handler_cb|headers)\z/ && $text !~ /one line/;
+    for my $constructor (@constructors) {
+        my $what = "$constructor, " . shown(@$given);
+        if ($is_accepted && $constructor eq $APP) {
+            warns_ok($what, at_own_line("$APP(handler_cb => sub { }, \@_)"), $text, @$given);
+        }
+        else { croaks_ok($what, $MAKE{$constructor}, $field, $text, @$given) }
+    }
 }
 
 # Events. format_event and publish croak for an unknown field, the drop-ins warn.
@@ -175,7 +210,7 @@ my %TAKE = (
 
 my $STRING  = 'must be a string, not a reference to';
 my $MEANT   = 'did you mean json => ...?';
-my @FORMATS = qw(emit format_event publish push);
+my @FORMATS = qw(emit format_event publish);
 
 for my $row (
     [{data    => {a => 1}},              'data', "data $STRING HASH; $MEANT",         @FORMATS, 'show_channel'],
@@ -187,24 +222,35 @@ for my $row (
     [{comment => {}},        'comment', "comment $STRING HASH; a structure goes into json => ...", @FORMATS],
     [{event   => {}},        'event',   "event $STRING HASH; a structure goes into json => ...",   @FORMATS],
     [{retry   => {}},        'retry',   "retry $STRING HASH; a structure goes into json => ...",   @FORMATS],
-    [{data    => 1, json => 1}, 'json', 'data and json exclude each other', @FORMATS, 'show_channel'],
-    [{json => 1, bytes => 1}, 'bytes', 'json is made of characters, bytes does not go with it', @FORMATS],
-    [{data  => {}},  'data',  "data $STRING HASH; encode it first, as JSON for example", 'as_string'],
-    [{id    => \1},  'id',    "id $STRING SCALAR; encode it first, as JSON for example", 'as_string'],
-    [{evnet => 'x'}, 'evnet', q(unknown field 'evnet'; did you mean event?),             qw(emit format_event publish)],
-    [{ke    => 'x'}, 'ke',    q(unknown field 'ke'; did you mean key?),                  qw(emit publish)],
-    [{colour => 'x'}, 'colour', q(unknown field 'colour'),                               qw(emit format_event publish)],
+    [{data    => 1, json  => 1}, 'json',  'data and json exclude each other', @FORMATS, 'push', 'show_channel'],
+    [{json    => 1, bytes => 1}, 'bytes', 'json is made of characters, bytes does not go with it', @FORMATS, 'push'],
+    [{evnet   => 'x'}, 'evnet',  q(unknown field 'evnet'; did you mean event?), qw(emit format_event publish)],
+    [{ke      => 'x'}, 'ke',     q(unknown field 'ke'; did you mean key?),      qw(emit publish)],
+    [{colour  => 'x'}, 'colour', q(unknown field 'colour'),                     qw(emit format_event publish)],
 ) {
     my ($event, $field, $text, @functions) = @$row;
     my ($name) = %$event;
     croaks_ok("$_, $name", $TAKE{$_}, $field, $text, $event) for @functions;
 }
-croaks_ok(
-    "push of $_->[0]",
-    sub { EventSource::XS::_push_bytes(0, 'a', @_) },
-    'data', "data $STRING $_->[0]; $MEANT",
-    $_->[1]
-) for ['CODE', sub { }], ['SCALAR', \1], ['My::Class', bless {}, 'My::Class'];
+
+# The drop-ins send a reference as perl shows it.
+for my $row (
+    ['push({data => $_[0]})',      'push: data is a reference to HASH',                        {a => 1}],
+    ['push({data => $_[0]})',      'push: each element of data is a reference to HASH',        ['a', {}]],
+    ['push({id => $_[0]})',        'push: id is a reference to ARRAY',                         [1]],
+    ['push({comment => $_[0]})',   'push: comment is a reference to HASH',                     {}],
+    ['push("a", $_[0])',           'push: data is a reference to CODE',                        sub { }],
+    ['push("a", $_[0])',           'push: data is a reference to My::Class',                   bless {}, 'My::Class'],
+    ['as_string(data => $_[0])',   'as_string: data is a reference to HASH',                   {}],
+    ['as_string(data => [$_[0]])', 'as_string: each element of data is a reference to SCALAR', \1],
+    ['as_string(retry => $_[0])',  'as_string: retry is a reference to My::Class',             bless [], 'My::Class'],
+) {
+    my ($call, $text, $value) = @$row;
+    my $code = $call =~ /\Apush\((.*)\)/ ? "EventSource::XS::_push_bytes(0, $1)" : "HTTP::ServerEvent->$call";
+    my $hint = $call =~ /\Apush/         ? 'did you mean json => ...?' : 'encode it first, as JSON for example';
+    warns_ok("$call, " . ref $value,
+        at_own_line($code), "$text, and is sent as text such as HASH(0x...); $hint", $value);
+}
 croaks_ok(
     "publish to $_->[0]",
     sub { $hub->publish($_[0] => 'x') },
@@ -222,26 +268,10 @@ my $GET = {REQUEST_METHOD => 'GET'};
 my @BEGINNERS = (
 
     # Plack::App::EventSource
-    [sub { $app->new($handler) },                 undef, 'new takes attributes, as names and values or in a hash'],
-    [sub { $app->new([handler_cb => $handler]) }, undef, 'new takes attributes, as names and values or in a hash'],
-    [sub { $app->new(undef, 1) },                 undef, 'new takes attributes, as names and values or in a hash'],
-    [
-        sub { $app->new->to_app },
-        'handler_cb', 'there is no handler_cb: give new a code reference, which is called with each stream'
-    ],
-    [sub { $app->to_app }, undef, 'to_app is a method of an object: Plack::App::EventSource->new(...)->to_app'],
-    [
-        sub { $app->new(headers => ['X-A: 1', 'X-B: 2']) },
-        'headers', q(name 0 of headers must be the name of a header, such as 'X-Name', not 'X-A: 1')
-    ],
-    [
-        sub { $app->new(headers => ['X-A' => '☺']) },
-        'headers', 'the value of X-A in headers has a character above U+00FF; encode it first'
-    ],
-    [sub { $app->new(headers => [['X-A' => 1]]) }, 'headers', 'headers must be an array of names and values, in pairs'],
-    [sub { $app->new(keepalive => '15s') },        'keepalive', 'keepalive must be a number of seconds'],
-    [sub { $app->new(timeout   => [5]) },          'timeout',   'timeout must be a number of seconds'],
-    [sub { $app->new(linger    => 'x') },          'linger',    'linger must be a number of seconds'],
+    [sub { $app->new(headers => ['X-A', "a\nb"])->to_app }, 'headers', 'the value of X-A in headers must be one line'],
+    [sub { $app->new(keepalive => '15s') },                 'keepalive', 'keepalive must be a number of seconds'],
+    [sub { $app->new(timeout   => [5]) },                   'timeout',   'timeout must be a number of seconds'],
+    [sub { $app->new(linger    => 'x') },                   'linger',    'linger must be a number of seconds'],
     [sub { $app->new(retry => '3s') },         'retry', 'retry must be a whole number of milliseconds, or two of them'],
     [sub { $app->new(retry => [1000]) },       'retry', 'retry must be a whole number of milliseconds, or two of them'],
     [sub { $app->new(retry => [5000, 1000]) }, 'retry', 'retry must have the smaller number first'],
@@ -464,7 +494,6 @@ my @BEGINNERS = (
     [sub { EventSource::Server->new->out_supply->tap }, undef, 'tap takes code'],
 
     # A connection
-    [sub { $conn->push({data => [[1]]}) },        'data', "each element of data $STRING ARRAY; $MEANT"],
     [sub { $conn->push({data => 1, json => 1}) }, 'json', 'data and json exclude each other'],
     [
         sub {
@@ -473,11 +502,14 @@ my @BEGINNERS = (
         'json',
         qr/\Ajson: \S/
     ],
-    [sub { $conn->push({data => "\xFF", bytes => 1}) }, 'data',     'data must be valid UTF-8'],
-    [sub { $conn->push({id => "a\nb"}) },               'id',       'id must not contain a line break'],
-    [sub { $conn->on_close },                           'callback', 'on_close takes a code reference'],
-    [sub { Plack::App::EventSource::Connection->new },  'push_cb',  'new takes push_cb and close_cb, code references'],
-    [sub { Plack::App::EventSource::Connection->new(push_cb => 'x') }, 'push_cb', 'push_cb must be a code reference'],
+    [sub { $conn->push({data => "\xFF", bytes => 1}) }, 'data', 'data must be valid UTF-8'],
+    [sub { $conn->push({id   => "a\nb"}) },             'id',   'id must not contain a line break'],
+    [sub { $conn->on_close }, 'callback', 'on_close takes a code reference'],
+    [
+        sub { Plack::App::EventSource::Connection->new->push('x') },
+        'push_cb',
+        'there is no push_cb: give it to new, next to close_cb'
+    ],
     [
         sub {
             Plack::App::EventSource::Connection->new(push_cb => sub { })->close;
@@ -558,6 +590,28 @@ my @BEGINNERS = (
     [sub { Test::EventSource->new(app => $handler)->wait_for(1) }, 'condition', 'condition must be a code reference'],
 );
 croaks_ok("line ${\line_of($_->[0])}", @$_) for @BEGINNERS;
+
+# What the original accepts, if only until a request.
+my $PAIRS = 'as names and values or in a hash';
+for my $row (
+    [sub { $app->new($handler) },                 "new takes attributes, $PAIRS"],
+    [sub { $app->new([handler_cb => $handler]) }, "new takes attributes, $PAIRS"],
+    [sub { $app->new(undef, 1) },                 "new takes attributes, $PAIRS"],
+    [
+        sub { $app->new(headers => ['X-A: 1', 'X-B: 2']) },
+        q(name 0 of headers must be the name of a header, such as 'X-Name', not 'X-A: 1')
+    ],
+    [
+        sub { $app->new(headers => ['X-A' => '☺']) },
+        'the value of X-A in headers has a character above U+00FF; encode it first'
+    ],
+    [sub { $app->new->to_app }, 'there is no handler_cb: give new a code reference, which is called with each stream'],
+    [sub { $app->to_app },      'to_app is a method of an object: Plack::App::EventSource->new(...)->to_app'],
+    [sub { Plack::App::EventSource::Connection->new('push_cb') },      "new takes attributes, $PAIRS"],
+    [sub { Plack::App::EventSource::Connection->new(push_cb => 'x') }, 'push_cb must be a code reference'],
+) {
+    warns_ok("line ${\line_of($row->[0])}", @$row);
+}
 
 # Stores: the value of store, the field of the exception, its text.
 my $DEFAULT_PLACE = 'redis://127.0.0.1:6379/0';

@@ -165,7 +165,9 @@ subtest 'a tied hash that is released while it is read is sent whole' => sub {
 
 subtest 'an argument that was freed before the call counts as undefined' => sub {
     my @warnings;
-    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    local $SIG{__WARN__} = sub {
+        push @warnings, grep { !/is a reference to/ } @_;
+    };    # a freed scalar may be another by now
     my %h;
     my @names = 'a' .. 'z';
     my $free  = sub { undef %h; return Saboteur->new('c', \&spoil) };

@@ -35,6 +35,10 @@ sub stream_response {
     return $self->server->refusal($env) || $self->SUPER::stream_response($env);
 }
 
+# Private methods
+
+sub _is_drop_in { return !!0 }
+
 1;
 __END__
 

@@ -34,6 +34,7 @@ BEGIN {
 use Plack::Util::Accessor @ATTRIBUTES;
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $LENIENT  = EventSource::Settings->new(__PACKAGE__, warns => 1);
 
 # The classes whose methods each stream calls as functions: see EventSource::Stream.
 my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
@@ -56,14 +57,15 @@ my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
-# What is wrong in the arguments is reported here, at the line that makes the mistake.
+# What is wrong in the arguments is reported here, at the line that makes the mistake: attributes of the original by warnings,
+# because it accepts them.
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes attributes', @given);
+    my %given = $LENIENT->parse('new takes attributes', @given);
     my $self  = $class->SUPER::new(%given);
-    $self->_warn_of_unknown(keys %given);
-    _check(%given);
     $self->{_place} = EventSource::Error->here;
+    $self->_warn_of_unknown(keys %given);
+    $self->_check(%given);
     return $self;
 }
 
@@ -84,6 +86,7 @@ sub after_handler {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS::dispatch($LIBRARY);
+    $self = $self->new if !ref $self;
     my $own = $OWN_ACCESSORS{ref $self};
     my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
     if (!defined $origins) {
@@ -111,7 +114,7 @@ sub check_at_request {
 
 sub check_attributes {
     my $self = shift;
-    _check(map { ($_ => $self->$_) } @CHECKED);
+    $self->_check(map { ($_ => scalar $self->$_) } @CHECKED);
     return;
 }
 
@@ -147,13 +150,13 @@ sub preamble_line {
 # request.
 sub prepare_app {
     my $self = shift;
-    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
+    return $LENIENT->complain(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
     my $is_request = grep { ((caller $_)[3] || '') eq 'Plack::Component::to_app_auto' } 1 .. 4;
     $self->{_place} = EventSource::Error->here if !$is_request || !$self->{_place};
     $self->check_at_request(
         sub {
             $self->check_attributes;
-            $self->_check_handler;
+            _check_handler($self->_original_settings, $self->_handler) if !$is_request;
         }
     );
     return;
@@ -171,19 +174,21 @@ sub random_retry {
 # The headers are the same until an attribute changes. Each response has an array of its own.
 sub response_headers {
     my $self  = shift;
-    my @given = ($self->headers, $self->methods);
+    my @given = (scalar $self->headers, scalar $self->methods);
     my $known = $self->{_response_headers};
     return [@{$known->{headers}}] if $known && EventSource::XS::_are_same(\@given, $known->{given});
-    my $headers = $given[0] || [];
+    my @headers = @{$given[0] || []};
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
-    my $has_buffering = @$headers && grep { !($_ % 2) && lc $headers->[$_] eq 'x-accel-buffering' } 0 .. $#$headers;
+    my $has_buffering =
+        grep { !($_ % 2) && lc(defined $headers[$_] ? $headers[$_] : '') eq 'x-accel-buffering' } 0 .. $#headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
-    $self->{_response_headers} = {headers => [@own, @$headers], given => _copies(@given)};
-    return [@own, @$headers];
+    $self->{_response_headers} =
+        _is_comparable($given[0]) ? {headers => [@own, @headers], given => _copies(@given)} : undef;
+    return [@own, @headers];
 }
 
 sub run_handler {
@@ -195,7 +200,7 @@ sub run_handler {
     my ($on_gone, $characters, $handler) =
           $own && !@$own
         ? @$self{qw(on_gone characters handler_cb)}
-        : ($self->on_gone, $self->characters, $self->handler_cb);
+        : (scalar $self->on_gone, scalar $self->characters, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
     my $may_have   = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
     my $id         = $may_have ? EventSource::LastEventID->of($env) : undef;
@@ -225,7 +230,6 @@ sub stream_response {
     $self->check_at_request(
         sub {
             $known ||= $self->_checked_beginning;
-            $self->_check_handler;
             $self->_check_native($env) if $known->{settings}{native} eq '1';
         }
     ) if !$known || $known->{must_check};
@@ -248,10 +252,11 @@ sub stream_response {
 
 # Checks the values of attributes. One that is missing has its default.
 sub _check {
-    my %given = @_;
+    my ($self, %given) = @_;
     my ($methods, $origins, $preamble, $retry) = @given{qw(methods origins preamble retry)};
-    $SETTINGS->code(handler_cb => $given{handler_cb});
-    $SETTINGS->headers(headers => $given{headers});
+    my $original = $self->_original_settings;
+    $original->code(handler_cb => $given{handler_cb});
+    $original->headers(headers => $given{headers});
     $SETTINGS->one_of(on_gone => $given{on_gone}, undef, 'unwind');
     my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
@@ -266,11 +271,10 @@ sub _check {
 }
 
 sub _check_handler {
-    my $self = shift;
-    $SETTINGS->refuse(
-        handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream')
-        if !$self->handler_cb;
-    return;
+    my ($settings, $handler) = @_;
+    return $settings->code(handler_cb => $handler) if defined $handler;
+    return $settings->complain(
+        handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream');
 }
 
 sub _check_methods {
@@ -312,10 +316,13 @@ sub _checked_beginning {
         own_values => _copies(map { scalar $self->$_ } @own),
     );
     $self->check_attributes;
+    _check_handler($SETTINGS, $self->_handler);
+    my $headers = $self->headers;
+    $SETTINGS->array(headers => $headers, 'names and values, in pairs') if $headers;
     my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
     my $settings = $known{settings} = EventSource::Stream->settings(%given, has_handler => 1);
-    $known{must_check} = !$self->handler_cb || $settings->{native} eq '1';
-    $known{headers} = $self->response_headers if !_has_own($class, 'response_headers');
+    $known{must_check} = $settings->{native} eq '1';
+    $known{headers} = $self->response_headers if _is_comparable($headers)    && !_has_own($class, 'response_headers');
     $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
     return $self->{_beginning} = \%known;
 }
@@ -338,6 +345,18 @@ sub _has_own {
     my ($class, $method) = @_;
     return $class->can($method) != __PACKAGE__->can($method);
 }
+
+# As the original does, a stream calls what the object's hash has, though a class may have an accessor of its own.
+sub _handler {
+    my $self = shift;
+    return defined $self->{handler_cb} ? $self->{handler_cb} : scalar $self->handler_cb;
+}
+
+# True if a change of the headers shows: an object that is overloaded as an array may be another one each time.
+sub _is_comparable { return !$_[0] || ref $_[0] eq 'ARRAY' }
+
+# Subclasses of this distribution have no original, so they refuse what it accepts.
+sub _is_drop_in { return !!1 }
 
 sub _is_finished {
     my $id = EventSource::LastEventID->of($_[0]);
@@ -372,6 +391,18 @@ sub _methods {
 
 sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
 
+# How the attributes of the original are checked: with warnings, where the component was made or prepared.
+sub _original_settings {
+    my $self  = shift;
+    my $place = $self->{_place};
+    return $SETTINGS if !$self->_is_drop_in;
+    return EventSource::Settings->new(
+        __PACKAGE__,
+        warns => 1,
+        place => $place && [grep { defined } @$place{qw(file line)}]
+    );
+}
+
 # The response to a request that has no stream; undef if it is to have one. The body of the request is complete then.
 # HEAD is a 405, as in the original.
 sub _refusal {
@@ -389,7 +420,7 @@ sub _refusal {
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
 sub _warn_of_unknown {
     my ($self, @names) = @_;
-    my @unknown = grep { !/\A_/ && !$self->can($_) } @names or return;
+    my @unknown = grep { /\A[A-Za-z][\w-]*\z/ && !$self->can($_) } @names or return;
     $SETTINGS->warn_unknown('unknown attribute', \@unknown, \@ATTRIBUTES, only_similar => ref $self ne __PACKAGE__);
     return;
 }
@@ -481,10 +512,10 @@ C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for eac
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-A callback, which is required: without it L</to_app> throws an exception. It is called for each stream, with its
-L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
-printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error. A native
-stream in chunks is cut off then: it has no last chunk.
+A callback, which is required: without it L</to_app> warns, and a GET throws an exception. It is called for each stream,
+with its L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
+printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error. A native stream
+in chunks is cut off then: it has no last chunk.
 
 The handler runs when the server asks for the stream, after C<call>. Middleware may change the environment for the time
 of a call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>; it has changed it back by then. The original
@@ -695,7 +726,7 @@ for, and those whose name is not like a known one, or begins with an underscore.
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws C<invalid> if there is no L</handler_cb>, or an attribute has a wrong value that was
+Return the PSGI application. Warns if there is no L</handler_cb>. Throws C<invalid> if an attribute has a wrong value that was
 set since. A wrong value that is set later makes the next GET throw, at the line that called C<to_app>.
 
 =head2 call, prepare_app
@@ -815,7 +846,7 @@ its own.
 =item *
 
 A line break or NUL in C<event>, C<id> or C<retry> throws an exception, and nothing is sent. In the original it injects
-fields.
+fields. So does one in C<headers>, where it injects headers.
 
 =item *
 
@@ -829,13 +860,29 @@ C<X-Accel-Buffering: no> is sent, unless C<headers> has it. A 405 has C<Allow>.
 =item *
 
 C<data> of a pushed hash may be a reference to an array of strings, and so may a message. The original sends them as
-C<ARRAY(0x...)>. Any other reference throws an exception, unless it is an object with overloading. The original sends it as
-C<HASH(0x...)>, for example.
+C<ARRAY(0x...)>. Any other reference is sent as by the original, as C<HASH(0x...)> for example, with a warning unless it is an
+object with overloading.
 
 =item *
 
-A pushed hash may have C<json>, C<comment> and C<bytes>. An unknown field, or an unknown attribute of L</new>, gives a
-warning. The original ignores them.
+A pushed hash may have C<json>, C<comment> and C<bytes>. The original ignores them.
+
+=item *
+
+What is probably a mistake gives a warning, once for each line of the application: an unknown field, an unknown attribute,
+arguments of C<new> that are not names and values, a C<handler_cb> that is not code, odd C<headers>. The result is that of
+the original. Where the original dies at a request (it has no C<handler_cb>, C<headers> is not an array), an
+L<EventSource::Error> says why.
+
+=item *
+
+An object's text and a tied variable are read once. The original reads them several times. If the text of an object that is a
+message dies, the push throws that exception, and nothing is sent. In the original the stream ends.
+
+=item *
+
+After C<close> a push returns false, and a second C<close> does nothing. In the original both go to the server's writer.
+C<close> returns nothing. In the original it returns what the server's writer returns.
 
 =item *
 

@@ -23,11 +23,19 @@ my %FINISH   = (event => 'finish', data => 'finish');
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
+# The arguments of the original give warnings at most.
+my $LENIENT = EventSource::Settings->new(__PACKAGE__, warns => 1);
+
+my @ATTRIBUTES = qw(characters close_cb last_event_id push_cb stream);
+
 sub new {
     my ($class, @given) = @_;
-    my %attribute = @given % 2 ? $SETTINGS->parse('new takes attributes', @given) : @given;
-    _check(%attribute) if !$attribute{stream};
-    return bless {%attribute}, $class;
+    my %given   = $LENIENT->parse('new takes attributes', @given);
+    my %self    = map  { exists $given{$_} ? ($_ => delete $given{$_}) : () } @ATTRIBUTES;
+    my @unknown = grep { /\A[A-Za-z][\w-]*\z/ } keys %given;
+    $LENIENT->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']) if @unknown;
+    $LENIENT->code($_ => $self{$_}) for qw(close_cb push_cb);
+    return bless \%self, $class;
 }
 
 sub closed {
@@ -44,7 +52,7 @@ sub buffered {
 
 sub close {
     my $self = shift;
-    return $self->{close_cb}->()                                                           if $self->{close_cb};
+    return $self->{close_cb}->()                                                           if defined $self->{close_cb};
     $SETTINGS->refuse(close_cb => 'there is no close_cb: give it to new, next to push_cb') if !$self->{stream};
     $self->{stream}->close;
     return;
@@ -143,16 +151,6 @@ sub _is_open_handle {
     return defined $number && $number >= 0;
 }
 
-# Checks the attributes of a connection on callbacks.
-sub _check {
-    my %given   = @_;
-    my @unknown = grep { !/\A(?:characters|close_cb|last_event_id|push_cb)\z/ } keys %given;
-    $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']) if @unknown;
-    $SETTINGS->refuse(push_cb => 'new takes push_cb and close_cb, code references')  if !$given{push_cb};
-    $SETTINGS->code($_ => $given{$_}) for qw(close_cb push_cb);
-    return;
-}
-
 # The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
 # wants that.
 sub _not_taken {
@@ -163,8 +161,9 @@ sub _not_taken {
 
 sub _push_otherwise {
     my $self = shift;
-    return $self->{push_cb}->(@_) if $self->{push_cb};
-    my $stream    = $self->{stream};
+    return $self->{push_cb}->(@_) if defined $self->{push_cb};
+    my $stream = $self->{stream};
+    $SETTINGS->refuse(push_cb => 'there is no push_cb: give it to new, next to close_cb') if !$stream;
     my $is_lf     = $stream->can('is_lf')         && $stream->is_lf;
     my $is_in_hub = $stream->can('is_subscribed') && $stream->is_subscribed;
     my $bytes =
@@ -228,9 +227,9 @@ for events.
 
 Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their own arguments
 and return their results. Such a connection is always open, has no last event ID, and its L</on_close> throws an
-exception. The connections of real streams are created by L<Plack::App::EventSource>. Warns of an unknown attribute, once
-for each line of the application. Throws C<invalid> if C<push_cb> is missing, or if one of both is no code; L</close> does
-if C<close_cb> is missing.
+exception. The connections of real streams are created by L<Plack::App::EventSource>. Warns of an unknown attribute, and of a
+callback that is not code, once for each line of the application. L</push> throws C<invalid> if C<push_cb> is missing, L</close>
+if C<close_cb> is.
 
 =head2 buffered
 
@@ -397,13 +396,15 @@ L<Plack::App::EventSource/on_gone> it throws an L<EventSource::Gone> instead. On
 client (L<Plack::App::EventSource/on_full>). A signal may interrupt that: if the application's C<$SIG{ALRM}> dies, the
 push rethrows that exception, and the stream ends, because part of the event may have been sent.
 
+A reference other than an object with overloading (or, for data, an array) is sent as perl shows it, as C<HASH(0x...)> for
+example, with a warning.
+
 If it throws an L<EventSource::Error>, nothing was sent. It throws C<invalid> if C<event>, C<id> or C<retry> has a line
-break or NUL, if a value is a reference other than an object with overloading (or, for data, an array), if C<json> is
-given beside C<data> or C<bytes>, or cannot be encoded, and if C<bytes> is true and a string is not UTF-8. On a stream
-that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id> is one that the hub would
-refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than TAB, or a space or TAB at its
-beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is unknown: a client that
-reconnects with it receives a C<gap> event.
+break or NUL, if C<json> is given beside C<data> or C<bytes>, or cannot be encoded, and if C<bytes> is true and a string is
+not UTF-8. On a stream that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id> is one
+that the hub would refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than TAB, or a
+space or TAB at its beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is
+unknown: a client that reconnects with it receives a C<gap> event.
 
 =head2 spawn
 

@@ -1,0 +1,10 @@
+# Plack::App::EventSource and its connection accept what the original module accepts, with the same result.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Originals;
+use Testing::Originals::App;
+
+Testing::Originals->compare('Testing::Originals::App');
