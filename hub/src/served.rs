@@ -4,7 +4,7 @@ use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Asker, Seen, StoredHub};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use eventsource_xs::hub::{check_fields, check_id, Refusal, MAX_ONCE_BYTES};
+use eventsource_xs::hub::{check_fields, check_published_id, Refusal, MAX_ONCE_BYTES};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, Fields, HubSettings, Publish, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -95,7 +95,7 @@ impl Served {
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
         }
         let given = given_id(fields);
-        given.as_deref().map_or(Ok(()), check_id).map_err(refusal)?;
+        given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
         check_fields(fields.iter(), &self.settings.hub).map_err(refusal)?;
         match &mut self.source {
             Source::Own(handle) => {

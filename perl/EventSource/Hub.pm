@@ -72,9 +72,10 @@ sub new {
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {
-        gap_event   => $native{gap_event},
-        max_topics  => $native{max_topics},
-        per_process => $given{per_process} || defined $given{name},
+        gap_event      => $native{gap_event},
+        max_topics     => $native{max_topics},
+        per_process    => $given{per_process} || defined $given{name},
+        position_event => $native{position_event},
     }, $class;
     my $most = defined $given{max_relays} ? $given{max_relays} : $MAX_RELAYS;
     $self->{relays} = EventSource::Stream::Relay::Process->bound($most, @given{qw(name socket)})
@@ -123,6 +124,10 @@ sub pattern {
 }
 
 # Where each process has a hub of its own, an event reaches only its own streams.
+sub position { return $_[0]{stream_settings}{position} }
+
+sub position_event { return $_[0]{position_event} }
+
 sub reaches_one_process { return !$_[0]{per_process} }
 
 sub relays { return $_[0]{relays} }
@@ -185,6 +190,11 @@ sub to_app {
     $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
+}
+
+sub type_of {
+    my ($self, $channel, $event) = @_;
+    return ref $event eq 'HASH' ? $event->{event} : undef;
 }
 
 sub unsubscribe {
@@ -411,10 +421,11 @@ instead. An id must not be used twice in a channel, and it must not begin as the
 last 65,536 ids of the application, at most 4 MiB with the names of their channels. An id of the application is known
 only to streams that are subscribed to the channel of its event. For any other stream it is an unknown id.
 
-An id of the application has 1 to 1,024 bytes in UTF-8. It must be able to come back in an HTTP header, so it has no
-control characters (U+0000 to U+001F and U+007F; a TAB may stand within it) and no space or TAB at its beginning or end.
-Servers answer a header with a control character with 400, after which a browser never reconnects. They remove blanks at
-the ends, which makes it another id.
+An id of the application has 1 to 1,024 bytes in UTF-8. It must be able to come back in an HTTP header, so it has no control
+characters (U+0000 to U+001F and U+007F; a TAB may stand within it) and no space or TAB at its beginning or end. It is not
+that of finished streams (L<Plack::App::EventSource::Connection/finished_id>), with which no client comes back. Servers
+answer a header with a control character with 400, after which a browser never reconnects. They remove blanks at the ends,
+which makes it another id.
 
 A client that missed events which the L</history> no longer has receives a C<gap> event (L</gap_event>). Its data is the
 reason, in JSON:
@@ -974,7 +985,8 @@ the channel's name or the key is too long, or the name is empty,
 
 =item *
 
-C<id> is one that a client cannot send back (L</Order, resume, gaps>), or begins as the hub's own ids do,
+C<id> is one that a client cannot send back (L</Order, resume, gaps>), is that of finished streams, or begins as the hub's
+own ids do,
 
 =item *
 
@@ -1212,6 +1224,13 @@ first 8,192 bytes of the query.
 
 Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call, if
 the callback returns something that is neither a list of channels nor a response.
+
+=head2 type_of
+
+    my $type = $hub->type_of($channel, $event);
+
+Return the type with which an event of a channel is sent, which L</show_channel> may make of the channel; C<undef> if it has
+none.
 
 =head2 unsubscribe
 

@@ -146,7 +146,7 @@ pub use lagging::Lagging;
 pub use notice::Notice;
 pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
-pub use refusal::{check_fields, check_id, Refusal};
+pub use refusal::{check_fields, check_id, check_published_id, Refusal};
 pub use replay::BacklogExceeded;
 pub use request::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::{Gathered, Sent};

@@ -11,6 +11,10 @@ const MAX_ID_BYTES: usize = 1024;
 /// clients away permanently.
 const MAX_RETRY: u64 = 86_400_000;
 
+/// The last event ID of a stream that is finished for good (`$conn->finish`). A client that reconnects with it is answered
+/// 204, and stays away.
+const FINISHED_ID: &[u8] = b"eventsource-finished";
+
 /// The reason why a hub refuses an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -22,6 +26,8 @@ pub enum Refusal {
     ControlInId,
     /// The id begins or ends with a space or TAB.
     BlankAroundId,
+    /// The id is that of streams that are finished for good.
+    FinishedId,
     /// The event has the name of the hub's event for gaps.
     GapEventName,
     /// The event has the name of the hub's event for positions.
@@ -41,6 +47,9 @@ impl fmt::Display for Refusal {
             Self::BlankAroundId => {
                 "id must not begin or end with a space or TAB: no client could send it back; remove them"
             }
+            Self::FinishedId => {
+                "id must not be that of a finished stream: each client that reconnects with it is sent away for good"
+            }
             Self::GapEventName => {
                 "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
             }
@@ -58,7 +67,7 @@ impl Refusal {
     /// Returns the field that is at fault.
     pub fn field(self) -> FieldName {
         match self {
-            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId => FieldName::Id,
+            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId | Self::FinishedId => FieldName::Id,
             Self::GapEventName | Self::PositionEventName => FieldName::Event,
             Self::LongRetry => FieldName::Retry,
         }
@@ -87,6 +96,20 @@ pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
     }
     if is_blank(id.first()) || is_blank(id.last()) {
         return Err(Refusal::BlankAroundId);
+    }
+    Ok(())
+}
+
+/// Refuses an id that an event of a hub must not have: one with which no client could resume, and that of finished streams,
+/// with which one publisher could send all readers away for good.
+///
+/// # Errors
+///
+/// The [`Refusal`] that says why.
+pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
+    check_id(id)?;
+    if id == FINISHED_ID {
+        return Err(Refusal::FinishedId);
     }
     Ok(())
 }
@@ -160,6 +183,13 @@ mod tests {
         for (id, refusal) in cases {
             assert_eq!(check_id(id).err(), refusal, "{id:?}");
         }
+    }
+
+    #[test]
+    fn the_id_of_a_finished_stream_can_be_pushed_and_not_published() {
+        assert_eq!(check_id(FINISHED_ID), Ok(()));
+        assert_eq!(check_published_id(FINISHED_ID), Err(Refusal::FinishedId));
+        assert_eq!(check_published_id(b"eventsource-finished-7"), Ok(()));
     }
 
     #[test]

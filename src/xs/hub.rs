@@ -6,8 +6,8 @@ use super::store::{RawStore, StoreHealth};
 use super::stream::seconds;
 use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use crate::hub::{
-    check_fields, check_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings, Start,
-    SubscribeRequest, Topic,
+    check_fields, check_id, check_published_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings,
+    Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
@@ -266,7 +266,7 @@ unsafe extern "C" fn esx_hub_publish(
     let waits = unsafe { (*raw).waits } != 0;
     guard::run(report, |report| {
         let id = given_ids(fields).next();
-        id.as_deref().map_or(Ok(()), check_id)?;
+        id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
         let once = once.unwrap_or_default();
         let meta =

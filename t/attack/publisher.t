@@ -23,21 +23,30 @@ my @JSON = ('Content-Type' => 'application/json');
 my @FORM = ('Content-Type' => 'application/x-www-form-urlencoded');
 
 # Refused POSTs: headers, body, status, and the beginning of the reason.
-my $GAP     = "event must not be the name of the hub's event for gaps";
-my $DAY     = 'retry must be at most 86400000 milliseconds';
-my $WORD    = q(event must not be '%s': an EventSource has an event of that name of its own);
-my $CONTROL = 'event must not contain a control character';
-my $OBJECT  = 'The body is not an object in JSON';
-my $DEEP    = ('[' x 600) . (']' x 600);
-my @REFUSED = (
+my $GAP      = "event must not be the name of the hub's event for gaps";
+my $DAY      = 'retry must be at most 86400000 milliseconds';
+my $WORD     = q(event must not be '%s': an EventSource has an event of that name of its own);
+my $FINISH   = q(event must not be 'finish': clients close their stream at that event);
+my $FINISHED = 'id must not be that of a finished stream';
+my $CONTROL  = 'event must not contain a control character';
+my $OBJECT   = 'The body is not an object in JSON';
+my $DEEP     = ('[' x 600) . (']' x 600);
+my @REFUSED  = (
     ['a forged gap'                   => \@JSON, '{"event":"gap","data":"{\"reason\":\"unknown\"}"}', 400, $GAP],
     ['one that is escaped'            => \@JSON, '{"event":"g\u0061p","data":"x"}',                   400, $GAP],
     ['one in a form'                  => \@FORM, 'event=g%61p&data=x',                                400, $GAP],
     ['a retry of 22 digits'           => \@JSON, '{"retry":"9999999999999999999999"}',                400, $DAY],
     ['a retry that is a large number' => \@JSON, '{"retry":86400001}',                                400, $DAY],
     ['one in a form'                  => \@FORM, 'retry=86400001',                                    400, $DAY],
-    ['an event named error'           => \@JSON, '{"event":"error","data":"x"}',      400, sprintf $WORD, 'error'],
-    ['an event named open'            => \@FORM, 'event=open&data=x',                 400, sprintf $WORD, 'open'],
+    ['an event named error'           => \@JSON, '{"event":"error","data":"x"}', 400, sprintf $WORD, 'error'],
+    ['an event named open'            => \@FORM, 'event=open&data=x',            400, sprintf $WORD, 'open'],
+    ['an event named finish'          => \@JSON, '{"event":"finish","data":"x"}',            400, $FINISH],
+    ['the id of a finished stream'    => \@JSON, '{"id":"eventsource-finished","data":"x"}', 400, $FINISHED],
+    ['one in a form'                  => \@FORM, 'id=eventsource%2Dfinished&data=x',         400, $FINISHED],
+    [
+        'an event for positions' => \@JSON,
+        '{"event":"position","data":"x"}', 400, "event must not be the name of the hub's"
+    ],
     ['an event name with an escape'   => \@JSON, '{"event":"a\u001b[2J","data":"x"}', 400, $CONTROL],
     ['one with DEL'                   => \@FORM, 'event=%7F&data=x',                  400, $CONTROL],
     ['one with U+0085'                => \@FORM, 'event=%C2%85&data=x',               400, $CONTROL],
@@ -157,6 +166,26 @@ sub a_short_body {
     return;
 }
 
+# The id that ends streams for good, by a publisher. A reader whose connection breaks next comes back with the last id that it
+# has seen, and must not be sent away.
+sub a_reader_stays {
+    my $server = shift;
+    my $reader = Testing::Client->get($server->port, '/eventsource/stay');
+    $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
+    my $body   = JSON::PP::encode_json({id => Plack::App::EventSource::Connection->finished_id, data => 'go away'});
+    my $status = post($server, '/eventsource/stay', $body, @JSON)->status;
+    $reader->read_until(qr/^data: go away\n(?:.+\n)*\n/m) if $status == 200;
+    $reader->leave;
+    my $parser = EventSource::Parser->new;
+    $parser->feed($reader->body);
+    my $again = Testing::Client->get($server->port, '/eventsource/stay',
+        headers => ['Last-Event-ID' => $parser->last_event_id]);
+    $again->read_until(qr/\r\n\r\n/);
+    is $again->status, 200, 'a reader of an event with that id comes back and has a stream again';
+    $again->leave;
+    return;
+}
+
 # Many nodes, each with one event.
 sub nodes {
     my $server = shift;
@@ -182,6 +211,7 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
         my $reader = Testing::Client->get($server->port, '/eventsource/news');
         $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
         refusals($server);
+        a_reader_stays($server);
         lengths($server);
         for my $row (@TAKEN) {
             my ($what, $headers, $body) = @$row;
@@ -209,6 +239,49 @@ subtest 'show_channel refuses a node with the name of the gap event only where i
         };
         is $post->(gap => '{"data":"x"}'), $way eq 'event' ? 400 : 200, "show_channel $way: a node with the gap's name";
         is $post->(news => qq({"json":$NESTED})), 200, "show_channel $way: JSON of the greatest depth is accepted";
+    }
+};
+
+# Which types are reserved depends on the settings in force.
+subtest 'reserved types of events' => sub {
+    my $post = sub {
+        my ($hub_setting, $setting, $node, $event) = @_;
+        my $hub = EventSource::Hub->new(@$hub_setting);
+        my $app = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 }, @$setting)->to_app;
+        return answer($app, POST => "/$node", headers => \@JSON, content => JSON::PP::encode_json($event))->code;
+    };
+    for my $row (
+        ['a node that would be the type error', [show_channel => 'event'], [], 'error',            {data => 'x'},  400],
+        ['one that would be the type open',     [show_channel => 'event'], [], 'open',             {json => 1},    400],
+        ['one that would be the type finish',   [show_channel => 'event'], [], 'finish',           {data => 'x'},  400],
+        ['one with a prefix',                 [show_channel => 'event'], [prefix => 'fin'], 'ish', {data => 'x'},  400],
+        ['such a node with another type',     [show_channel => 'event'], [], 'error', {data => 'x', event => 'x'}, 200],
+        ['such a node whose name is in data', [show_channel => 'data'],  [], 'error', {data => 'x'},               200],
+        ['such a node of another hub',       [],                      [], 'error', {data => 'x'},                  200],
+        ['the type of gaps',                 [gap_event => 'lost'],   [], 'news',  {data => 'x', event => 'lost'}, 400],
+        ['the usual type, if it is another', [gap_event => 'lost'],   [], 'news',  {data => 'x', event => 'gap'},  200],
+        ['the type of positions',            [position_event => 'p'], [], 'news',  {data => 'x', event => 'p'},    400],
+        [
+            'positions of these streams only',
+            [position => 'id'],
+            [position => 'event'],
+            'news', {data => 'x', event => 'position'}, 400
+        ],
+        ['a stream without them', [position => 'id'], [], 'news', {data => 'x', event => 'position'}, 200],
+    ) {
+        my ($what, @given) = @$row;
+        my $status = pop @given;
+        is $post->(@given), $status, "$what: $status";
+    }
+};
+
+subtest 'the id of a finished stream is refused to a caller, too' => sub {
+    my $id = Plack::App::EventSource::Connection->finished_id;
+    for my $hub (EventSource::Hub->new, EventSource::Hub->new(show_channel => 'data')) {
+        my $line = __LINE__ + 1;
+        ok !eval { $hub->publish(news => {id => $id, data => 1}); 1 }, 'publish throws';
+        is $@->field, 'id',  'the error names the field';
+        is $@->line,  $line, 'and the line of the caller';
     }
 };
 

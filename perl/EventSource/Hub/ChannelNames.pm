@@ -46,6 +46,13 @@ sub publish {
     return $self->SUPER::publish($channel, {%event, %shown}, @options);
 }
 
+sub type_of {
+    my ($self, $channel, $event) = @_;
+    my %event = ref $event eq 'HASH'             ? %$event                     : (data => $event);
+    my %shown = $self->{show_channel} eq 'event' ? _as_type($channel, \%event) : ();
+    return {%event, %shown}->{event};
+}
+
 # Private functions
 
 # The type of an event that has none is the name of its channel. If the event's strings are bytes, the name is bytes

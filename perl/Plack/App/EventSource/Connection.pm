@@ -76,6 +76,8 @@ sub finish {
     return $taken;
 }
 
+sub finished_event { return $FINISH{event} }
+
 sub finished_id { return $FINISHED }
 
 sub is_native {
@@ -292,11 +294,18 @@ The arguments are fields of the event, as names and values or in a hash: C<event
 L</push> returns. Throws C<invalid> for other fields, and what C<push> throws. A page that is loaded again begins a new
 stream.
 
+=head2 finished_event
+
+    my $type = Plack::App::EventSource::Connection->finished_event;
+
+Return the default type of the event of L</finish>: C<finish>.
+
 =head2 finished_id
 
     my $id = Plack::App::EventSource::Connection->finished_id;
 
-Return the id of L</finish>: C<eventsource-finished>. An application gives no other event this id.
+Return the id of L</finish>: C<eventsource-finished>. An application gives no other event this id; a hub
+refuses it.
 
 =head2 is_native
 

@@ -15,6 +15,7 @@ use EventSource::Response;
 use EventSource::Settings;
 use EventSource::XS ();
 use JSON::MaybeXS   ();
+use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub::Post;
 use Plack::Util::Accessor qw(
     authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position prefix
@@ -130,6 +131,25 @@ sub _is_for_host {
     return scalar grep { _host_name($_) eq $host } _list($self->http_host);
 }
 
+# The reason why readers could mistake an event for one that no publisher sends, or undef. An EventSource dispatches events of
+# its own to the same listeners: open and error (WHATWG HTML, section 9.2.3). At finish clients close their stream for good.
+sub _misleading {
+    my ($self, $channel, $event) = @_;
+    my $hub  = $self->hub;
+    my $type = $hub->can('type_of') ? $hub->type_of($channel, $event) : $event->{event};
+    return undef if !defined $type;
+    return "event must not be '$type': an EventSource has an event of that name of its own"
+        if $type eq 'error' || $type eq 'open';
+    return "event must not be '$type': clients close their stream at that event"
+        if $type eq Plack::App::EventSource::Connection->finished_event;
+    return "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
+        if $hub->can('gap_event') && $type eq $hub->gap_event;
+    my $position = $self->position // ($hub->can('position') ? $hub->position : undef) // 'event';
+    return "event must not be the name of the hub's event for positions: choose another, or set position_event"
+        if $position eq 'event' && $hub->can('position_event') && $type eq $hub->position_event;
+    return undef;
+}
+
 # The node that a request names, in characters; or undef and a response.
 sub _node {
     my ($self, $env) = @_;
@@ -154,8 +174,8 @@ sub _publish {
     }
     my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $self->max_body // $MAX_BODY);
     return _text(@$refusal) if $refusal;
-    return _text(400, "event must not be the name of the hub's event for gaps: choose another, or set gap_event")
-        if defined $event->{event} && $self->hub->can('gap_event') && $event->{event} eq $self->hub->gap_event;
+    my $misleading = $self->_misleading($channel, $event);
+    return _text(400, $misleading) if defined $misleading;
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
     my $id = eval { $self->hub->publish($channel, $event) };
     return EventSource::Response->of(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
@@ -407,10 +427,12 @@ occurs twice, or has a wrong value (a line break in C<event>); C<json> is more t
 that the JSON module could only encode as text that is not JSON; C<id> is one that a client cannot send back
 (L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own ids do.
 
-A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps
-and positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), cannot be C<error> or C<open>, for
-which an EventSource dispatches events of its own, and cannot have control characters. C<retry> is at most 86,400,000
-milliseconds, a day.
+A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps and
+positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), unless these streams have no such events,
+cannot be C<error> or C<open>, for which an EventSource dispatches events of its own, cannot be C<finish>, at which clients
+close their stream, and cannot have control characters. The same holds for a node whose name becomes the type
+(L<EventSource::Hub/show_channel>). C<id> cannot be that of finished streams
+(L<Plack::App::EventSource::Connection/finished_id>). C<retry> is at most 86,400,000 milliseconds, a day.
 
 =item 411 Length Required
 

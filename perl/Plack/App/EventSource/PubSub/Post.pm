@@ -83,8 +83,9 @@ sub _event {
         local ($@, $SIG{__DIE__});
         $error = $@ if !eval { EventSource::XS::format_event($event); 1 };
     }
-    $reason = defined $error ? __PACKAGE__->reason_of($error) : _misleading($event->{event});
-    die $error if defined $error && !defined $reason;
+    $reason = __PACKAGE__->reason_of($error)                 if defined $error;
+    die $error                                               if defined $error && !defined $reason;
+    $reason //= 'event must not contain a control character' if ($event->{event} // '') =~ $CONTROL;
     return defined $reason ? (undef, $reason) : $event;
 }
 
@@ -134,17 +135,6 @@ sub _json_fields {
 
 # The media type of the body, without parameters, in lower case.
 sub _media_type { return lc(($_[0]{CONTENT_TYPE} // '') =~ s/\A\s*([^;\s]*).*\z/$1/sr) }
-
-# The reason why readers could mistake a type of event, or undef. An EventSource dispatches events of its own to
-# the same listeners: open and error (WHATWG HTML, section 9.2.3).
-sub _misleading {
-    my $type = shift;
-    return undef if !defined $type;
-    return "event must not be '$type': an EventSource has an event of that name of its own"
-        if $type =~ /\A(?:error|open)\z/;
-    return 'event must not contain a control character' if $type =~ $CONTROL;
-    return undef;
-}
 
 sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
 
