@@ -933,7 +933,8 @@ Create a pattern. It stands for all channels whose names match it, including cha
 any characters but C</>, C<**> matches any characters. A pattern may be given wherever a channel can be subscribed to. A
 string is always the name of one channel, never a pattern.
 
-Throws C<invalid> unless the argument is a string that is not empty, of at most 1,024 bytes in UTF-8.
+Throws C<invalid> unless the argument is a string that is not empty, of at most 1,024 bytes in UTF-8. The part between two
+C<**> may have at most 16 slashes if it has a C<*>, too.
 
 =head2 publish
 

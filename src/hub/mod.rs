@@ -97,7 +97,7 @@
 //!
 //! Stores: `history` goes on with events that a store has kept, and says what it may forget.
 //!
-//! `settings` and `counts` are what the application sets and reads.
+//! `settings` and `counts` are what the application sets and reads. `steps` counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
@@ -129,6 +129,7 @@ mod resume;
 mod retention;
 mod sending;
 mod settings;
+mod steps;
 mod subscribers;
 mod subscription;
 #[cfg(test)]

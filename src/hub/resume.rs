@@ -54,7 +54,7 @@ impl Hub {
 
     /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
     fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
-        let custom = self.custom_ids.seq(id, |channel| self.includes(topics, channel)).map(Position::at);
+        let custom = self.custom_seq(id, topics).map(Position::at);
         let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
         let Position { seq, reported } =
             custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
@@ -70,13 +70,17 @@ impl Hub {
         }
     }
 
-    /// Returns true if topics include the channel of that name, which may have been removed.
-    fn includes(&self, topics: &[TopicId], name: &[u8]) -> bool {
-        let by_name = self.channel_by_name.get(name).map(|at| TopicId::Channel(*at as u32));
-        topics.iter().any(|topic| match topic {
-            TopicId::Channel(_) => Some(*topic) == by_name,
-            TopicId::Pattern(at) => self.patterns[*at as usize].glob.matches(name),
-        })
+    /// Returns the sequence number of the first event with an id of the application in any of these topics.
+    fn custom_seq(&self, id: &[u8], topics: &[TopicId]) -> Option<u64> {
+        let channels = topics.iter().filter_map(|topic| match topic {
+            TopicId::Channel(at) => Some(&self.channels[*at as usize].name),
+            TopicId::Pattern(_) => None,
+        });
+        let patterns = topics.iter().filter_map(|topic| match topic {
+            TopicId::Channel(_) => None,
+            TopicId::Pattern(at) => Some(&self.patterns[*at as usize].glob),
+        });
+        self.custom_ids.seq(id, channels, &patterns.collect::<Vec<_>>())
     }
 
     /// Returns a sequence number after which topics have `count` events; 0 if they have fewer.

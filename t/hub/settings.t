@@ -158,6 +158,11 @@ my @REFUSED = (
         'a pattern that is too long' => sub { EventSource::Hub->pattern('☺' x 342) },
         'a pattern must have at most 1024 bytes'
     ],
+    [
+        'a pattern of many segments with stars between two **' =>
+            sub { EventSource::Hub->pattern('**a' . '/*' x 17 . '**') },
+        'a pattern must have at most 16 slashes between two '
+    ],
 
     ['drain without an argument'    => sub { $hub->drain },         'drain takes a number of seconds'],
     ['drain with a word'            => sub { $hub->drain('soon') }, 'drain takes a number of seconds'],

@@ -12,7 +12,8 @@ our @CARP_NOT = qw(EventSource::Hub);
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
 
-my $MAX_LENGTH = 1024;    # bytes in UTF-8
+my $MAX_LENGTH  = 1024;    # bytes in UTF-8
+my $MAX_SLASHES = 16;      # between two **, beside a *: the core compares such a part at each segment of a name
 
 sub new {
     my ($class, $pattern) = @_;
@@ -21,6 +22,9 @@ sub new {
     utf8::encode(my $bytes = $pattern);
     $SETTINGS->refuse(pattern => "a pattern must have at most $MAX_LENGTH bytes in UTF-8")
         if length $bytes > $MAX_LENGTH;
+    my (undef, @parts) = split /[*]{2,}/, $pattern, -1;
+    $SETTINGS->refuse(pattern => "a pattern must have at most $MAX_SLASHES slashes between two ** if a * is among them")
+        if grep { /[*]/ && tr{/}{} > $MAX_SLASHES } @parts[0 .. $#parts - 1];
     return bless \"$pattern", $class;
 }
 
@@ -52,7 +56,7 @@ comes from a request is never a pattern.
     my $pattern = EventSource::Hub::Pattern->new('news/*');
 
 Create a pattern. Throws an L<EventSource::Error> with the code C<invalid> unless the argument is a string that is not
-empty, of at most 1,024 bytes in UTF-8.
+empty, of at most 1,024 bytes in UTF-8. The part between two C<**> may have at most 16 slashes if it has a C<*>, too.
 
 =head1 SEE ALSO
 
