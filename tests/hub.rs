@@ -9,7 +9,7 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Sha
 use eventsource_xs::hub::{ChannelEvictions, History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
+use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle, Subscribed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -52,6 +52,7 @@ fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], afte
     let after = after.map(|id| id.as_bytes().into());
     hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() })
         .expect("a reactor")
+        != Subscribed::Ended
 }
 
 /// Reads a client's events until one with this data.

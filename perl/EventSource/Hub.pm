@@ -42,6 +42,11 @@ my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
 my $MAX_TOPICS     = 1000;     # channels and patterns of a stream
 my $MAX_NAME_BYTES = 1024;     # bytes in UTF-8
 
+# What _subscribe returns for a stream that waits for the hub's process.
+my $WAITS = 2;
+
+my $AWAY = 2;                  # seconds from which on a process of a hub that does not answer is worth a warning
+
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW     = qw(disconnect gap latest);
 my @START       = qw(latest oldest);
@@ -74,6 +79,7 @@ sub new {
     my $self   = bless {
         gap_event      => $native{gap_event},
         max_topics     => $native{max_topics},
+        name           => $native{name},
         per_process    => $given{per_process} || defined $given{name},
         position_event => $native{position_event},
     }, $class;
@@ -175,9 +181,10 @@ sub subscribe_stream {
     my %first_block   = $self->_first_block($stream, %option);
     my $native        = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
+    $self->_note_whether_away($is_subscribed == $WAITS);
     EventSource::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
         if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
-    return $is_subscribed;
+    return !!$is_subscribed;
 }
 
 sub to_app {
@@ -258,6 +265,26 @@ sub _native_settings {
         position_event         => $position_event,
         refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
     );
+}
+
+# Returns true if an id is one of this hub. While its process is away, all that look like ids of hubs are.
+sub _is_own_id {
+    my ($self, $id) = @_;
+    my $epoch = $self->_known_epoch;
+    return length $epoch ? index($id, "$epoch-") == 0 : $id =~ /\A[0-9a-v]{8,12}-[0-9a-v]+\z/;
+}
+
+# Streams wait for the hub's process. Says so once, unless it answers soon: it may just begin.
+sub _note_whether_away {
+    my ($self, $is_away) = @_;
+    return delete @$self{qw(away_since has_told)} if !$is_away;
+    $self->{away_since} = time                    if !$self->{away_since};
+    return                                        if $self->{has_told} || time - $self->{away_since} < $AWAY;
+    $self->{has_told} = 1;
+    warn
+        "EventSource::Hub: the process of the hub '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
+        . " then their clients are told to come back.\n";
+    return;
 }
 
 # What the native hub needs to reach a process of its own. All texts are empty if it has none.
@@ -374,7 +401,7 @@ sub _with_default_id {
     my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     my $id        = $connection->last_event_id;
     my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
-    my $is_custom = $is_other && defined $id && length $id && index($id, $self->epoch . '-') != 0;
+    my $is_custom = $is_other && defined $id && length $id && !$self->_is_own_id($id);
     return (@topics, {after => $id, $is_custom ? (keeps_id => 1) : (), %option});
 }
 
@@ -653,6 +680,23 @@ All objects with the same name, socket and settings share the connection of a pr
 
 On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. It is subscribed all the same: its client
 receives what is published from then on.
+
+=head3 When the process is away
+
+Nobody serves the hub, its L</store> is away when its process starts, or that process is stopped by a signal. Then streams hold
+neither a worker nor an event loop. The first request of a stream waits for the process for 50 ms, so that an error is
+thrown to its caller; the next ones do not wait until the process has answered. Their streams are open, and in the worker:
+they are sent their head and what is pushed, and are subscribed as soon as the process answers. If that takes longer than
+L</publish_timeout>, they end with a C<retry>, between one and two times the setting, and their clients come back. For a
+second after a process could not be reached, a stream of L</to_app> ends so at once; C<subscribe> and C<serve> throw
+C<unavailable>. On a server that blocks, a stream that goes through the server's writer (L</Which streams>) always does. The
+worker warns once: C<the process of the hub 'shop' does not answer>.
+
+The status of such a response is 200, not 503 with C<Retry-After>: an C<EventSource> that is answered 503 fails for good
+(WHATWG HTML, section 9.2.3) and does not read C<Retry-After>. It comes back after a stream that ends.
+
+L</publish> waits for its id, and so do the other methods that return something: an event loop stands as long as they
+wait. Under an event loop publish with C<< wait => 0 >>, which never waits.
 
 =head2 on_slow
 
@@ -970,8 +1014,9 @@ the store has retained.
 
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
-With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks before that process has
-answered for it, or if that process refuses it. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
+With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks, or cannot be made, before that
+process has answered for it, or if that process refuses it. For a second after that process could not be reached,
+C<unavailable> is thrown. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
 they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or
 L<EventSource::XS/dispatch> is called next, or at the end of the process. A process that ends waits up to
 L</publish_timeout> for these answers; one that is ended by C<POSIX::_exit> or a signal does not.
@@ -1013,7 +1058,8 @@ It throws C<unavailable> if the system cannot run the thread. A hub with a L</na
 
 =item C<unavailable>
 
-Its process cannot be reached or started within L</publish_timeout>, or its L</store> takes no events: Redis cannot be
+Its process cannot be reached or started within L</publish_timeout> (with C<< wait => 0 >>: it could not, within the last
+second), or its L</store> takes no events: Redis cannot be
 reached, the disk is full. The event was not published.
 
 =item C<full>

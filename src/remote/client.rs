@@ -101,11 +101,26 @@ impl Client {
     ///
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<HubSettings>) -> Result<Self, Error> {
+        Self::connect_and_note(start, place, settings, &mut |_| {})
+    }
+
+    /// As [`connect`](Self::connect). `note` is called with each socket before another thread can fork, so that a child knows
+    /// which ones it has inherited.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub(crate) fn connect_and_note(
+        start: &Start,
+        place: &Place,
+        settings: Option<HubSettings>,
+        note: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<Self, Error> {
         let deadline = Instant::now() + start.timeout;
         let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
         let hello = Hello { name: place.name().clone(), role };
         loop {
-            let socket = start.connect_until(place, deadline)?;
+            let socket = start.connect_until(place, deadline, note)?;
             match greet(socket, &hello, start.timeout)? {
                 Some((socket, welcome, inbox)) => return Ok(Self::new(socket, welcome, inbox, start.timeout)),
                 // The process was ending when this one connected.

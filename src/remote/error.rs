@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 /// Why a call to a hub's process failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Error {
     /// There is no connection to the hub's process. Nothing was done.
     Unavailable(String),

@@ -15,13 +15,15 @@
 use super::error::Error;
 use super::place::Place;
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,39 @@ const ROOT: u32 = 0;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// Held while a thread has a descriptor that a forked child must not inherit unseen: the lock of a hub's process would be held
+/// for as long as the child lives.
+static NO_FORK: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether this thread holds it. The standard library may start a program by a fork.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While this guard exists, no other thread forks.
+struct NoFork(#[allow(dead_code)] MutexGuard<'static, ()>);
+
+impl NoFork {
+    fn new() -> Self {
+        let guard = NO_FORK.lock().unwrap_or_else(PoisonError::into_inner);
+        HOLDS.with(|holds| holds.set(true));
+        Self(guard)
+    }
+}
+
+impl Drop for NoFork {
+    fn drop(&mut self) {
+        HOLDS.with(|holds| holds.set(false));
+    }
+}
+
+/// Waits until no other thread has a descriptor that a forked child must not inherit. Called before a fork; the guard is
+/// dropped after it, in both processes.
+pub(crate) fn before_fork() -> Option<MutexGuard<'static, ()>> {
+    let is_own = HOLDS.try_with(Cell::get).unwrap_or(false);
+    (!is_own).then(|| NO_FORK.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 impl Start {
     /// Connects to a hub. Starts its process if none runs.
     ///
@@ -48,14 +83,19 @@ impl Start {
     ///
     /// [`Error::Unavailable`] if no process serves the hub within the time, or if it belongs to another user.
     pub fn connect(&self, place: &Place) -> Result<UnixStream, Error> {
-        self.connect_until(place, Instant::now() + self.timeout)
+        self.connect_until(place, Instant::now() + self.timeout, &mut |_| {})
     }
 
-    /// As [`connect`](Self::connect), with a deadline.
-    pub(super) fn connect_until(&self, place: &Place, deadline: Instant) -> Result<UnixStream, Error> {
+    /// As [`connect`](Self::connect), with a deadline. `note` is called with the socket before another thread can fork.
+    pub(super) fn connect_until(
+        &self,
+        place: &Place,
+        deadline: Instant,
+        note: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<UnixStream, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let is_busy = match connect_once(place) {
+            let is_busy = match connect_and_note(place, note) {
                 Ok(socket) => return check_peer(socket, place),
                 Err(error) if is_busy(&error) => true,
                 Err(error) if is_absent(&error) => false,
@@ -78,6 +118,13 @@ impl Start {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+fn connect_and_note(place: &Place, note: &mut dyn FnMut(BorrowedFd<'_>)) -> io::Result<UnixStream> {
+    let _no_fork = NoFork::new();
+    let connected = connect_once(place);
+    connected.iter().for_each(|socket| note(socket.as_fd()));
+    connected
 }
 
 /// Connects to the first path of a place at which somebody listens. Never waits: a stopped process accepts nothing.
@@ -113,6 +160,7 @@ pub(super) fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream
 
 /// Starts the program, unless another process does or has done so. Returns true if it was started.
 fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
+    let no_fork = NoFork::new();
     let lock = match lock(place)? {
         Some(lock) => lock,
         None => return Ok(false),
@@ -123,7 +171,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         connected => return Ok(connected.is_ok()),
     }
     let listener = bind(place.socket())?;
-    start(program, place, listener.into(), lock).map_err(|error| {
+    start(program, place, listener.into(), lock, no_fork).map_err(|error| {
         let _ = fs::remove_file(place.socket());
         Error::at(program, "cannot start", &error)
     })?;
@@ -158,12 +206,14 @@ pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     UnixListener::bind(path).map_err(|error| Error::at(path, "cannot listen on", &error))
 }
 
-fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File) -> io::Result<()> {
+fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: NoFork) -> io::Result<()> {
     let mut command = Command::new(program);
     command.args(["start", "--name", place.name().as_str(), "--socket"]).arg(place.socket());
     command.stdin(Stdio::from(File::from(listener))).stdout(Stdio::from(lock)).stderr(Stdio::null());
     command.current_dir("/");
-    match command.spawn()?.wait() {
+    let child = command.spawn();
+    drop((command, no_fork)); // with the socket and the lock
+    match child?.wait() {
         Ok(status) if !status.success() => Err(io::Error::new(io::ErrorKind::Other, status.to_string())),
         // An application may wait for all of its children itself; then the status is lost.
         _ => Ok(()),

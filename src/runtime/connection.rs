@@ -5,18 +5,21 @@ use super::leases::Leases;
 use super::reactor_handle::ReactorHandle;
 use super::sync::lock;
 use crate::remote::link::MAX_QUEUED_BYTES;
-use crate::remote::{Error, Link};
+use crate::remote::Error;
 use crate::sys::{descriptor, socket};
-use crate::wire::{Counted, Failure, WorkerId};
-use rustix::fd::AsRawFd;
+use crate::wire::{Counted, Failure, Welcome, WorkerId};
+use rustix::fd::{AsRawFd, BorrowedFd};
 use std::collections::HashMap;
-use std::os::raw::c_int;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The number of all requests whose outcome nobody waits for, and that are counted until the hub's process answers them.
 pub(super) const UNAWAITED: u64 = u64::MAX;
+
+/// How long a stream's request waits for a hub's process that is not known to be away, so that errors are the caller's. A
+/// process that runs answers in less than a millisecond.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -35,17 +38,32 @@ pub(super) enum Outcome {
     Lost,
 }
 
-/// A connection, as threads and the event loop share it.
-#[derive(Debug)]
-pub(super) struct Connection {
-    /// The number that the event loop knows the connection by.
-    pub(super) number: u32,
+/// What the hub's process has said about itself.
+#[derive(Clone, Debug)]
+pub(super) struct HubSide {
     /// The epoch, with which the hub's ids begin.
-    epoch: Mutex<Box<str>>,
+    pub(super) epoch: Box<str>,
     /// The process of the hub.
     pub(super) pid: u32,
     /// The number of the connection there, and the process.
     pub(super) worker: WorkerId,
+}
+
+/// A connection, as threads and the event loop share it. It begins before it is made: what is asked of it until then waits in
+/// the event loop.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The number that the event loop knows the connection by.
+    pub(super) number: u32,
+    pub(super) began: Instant,
+    /// Nothing until the connection is made.
+    hub_side: Mutex<Option<HubSide>>,
+    /// Why the connection was not made, and since when that is known.
+    failure: Mutex<Option<(Error, Instant)>>,
+    /// True until the event loop has it, unless it is lost.
+    is_coming: AtomicBool,
+    /// Whether the hub's process does not answer, as far as is known: nobody waits for it to take a stream.
+    is_away: AtomicBool,
     is_lost: AtomicBool,
     /// True if the hub's process has carried out all requests that the event loop has taken. Only the event loop writes it.
     is_quiet: AtomicBool,
@@ -58,19 +76,23 @@ pub(super) struct Connection {
     last_request: AtomicU64,
     /// The requests that are waited for.
     outcomes: Mutex<HashMap<u64, Option<Outcome>>>,
-    /// The number of the socket's descriptor, and the socket's cookie.
-    socket: (c_int, u64),
+    /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take a lock.
+    socket_number: AtomicI32,
+    socket_cookie: AtomicU64,
     pub(super) leases: Leases,
     pub(super) direct: DirectConnection,
 }
 
 impl Connection {
-    pub(super) fn new(number: u32, link: &Link) -> Self {
+    /// Begins a connection that is still to be made.
+    pub(super) fn new(number: u32, is_away: bool) -> Self {
         Self {
             number,
-            epoch: Mutex::new(link.welcome().epoch.clone()),
-            pid: link.welcome().pid,
-            worker: link.welcome().worker(),
+            began: Instant::now(),
+            hub_side: Mutex::default(),
+            failure: Mutex::default(),
+            is_coming: AtomicBool::new(true),
+            is_away: AtomicBool::new(is_away),
             is_lost: AtomicBool::new(false),
             is_quiet: AtomicBool::new(true),
             coming_bytes: AtomicUsize::new(0),
@@ -78,20 +100,79 @@ impl Connection {
             unanswered: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
-            socket: (link.socket().as_raw_fd(), socket::cookie(link.socket())),
+            socket_number: AtomicI32::new(-1),
+            socket_cookie: AtomicU64::new(0),
             leases: Leases::default(),
             direct: DirectConnection::default(),
         }
     }
 
-    /// Returns the epoch, with which the hub's ids begin.
-    pub(super) fn epoch(&self) -> Box<str> {
-        lock(&self.epoch).clone()
+    /// Takes note of a socket that is to become the connection. No fork happens meanwhile.
+    pub(super) fn note_socket(&self, socket: BorrowedFd<'_>) {
+        self.socket_cookie.store(socket::cookie(socket), Ordering::Release);
+        self.socket_number.store(socket.as_raw_fd(), Ordering::Release);
+    }
+
+    /// Takes note of what the hub's process has said about itself.
+    pub(super) fn note_welcome(&self, welcome: &Welcome) {
+        let hub_side = HubSide { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
+        *lock(&self.hub_side) = Some(hub_side);
+    }
+
+    /// Says that the event loop has the connection now.
+    pub(super) fn set_connected(&self) {
+        self.is_away.store(false, Ordering::Release);
+        self.is_coming.store(false, Ordering::Release);
+    }
+
+    /// Returns true if the connection is still to be made.
+    pub(super) fn is_coming(&self) -> bool {
+        self.is_coming.load(Ordering::Acquire)
+    }
+
+    /// Returns what the hub's process has said about itself; nothing if the connection was never made.
+    pub(super) fn hub_side(&self) -> Option<HubSide> {
+        lock(&self.hub_side).clone()
+    }
+
+    /// Returns the number of the connection in the hub's process, and that process.
+    pub(super) fn worker(&self) -> Option<WorkerId> {
+        lock(&self.hub_side).as_ref().map(|hub_side| hub_side.worker)
+    }
+
+    /// Says that the connection could not be made.
+    pub(super) fn fail(&self, error: Error) {
+        *lock(&self.failure) = Some((error, Instant::now()));
+    }
+
+    /// Returns why the connection could not be made, and since when that is known.
+    pub(super) fn failure(&self) -> Option<(Error, Instant)> {
+        lock(&self.failure).clone()
+    }
+
+    /// Says whether the hub's process answers.
+    pub(super) fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Release);
+    }
+
+    fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Acquire)
+    }
+
+    /// Returns how long a call waits for the hub's process that need not.
+    pub(super) fn patience(&self) -> Duration {
+        if self.is_away() {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        }
     }
 
     /// Takes note that the hub has begun another epoch.
     pub(super) fn set_epoch(&self, epoch: &str) {
-        *lock(&self.epoch) = epoch.into();
+        if let Some(hub_side) = &mut *lock(&self.hub_side) {
+            hub_side.epoch = epoch.into();
+        }
     }
 
     /// Returns the number of a new request, whose outcome is kept until it is [waited](Self::wait) for.
@@ -149,7 +230,8 @@ impl Connection {
     /// requests is kept also if the next one goes another way.
     pub(super) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
         // In this order: what the event loop has taken from the queue has changed the second one.
-        reactor.has_taken_all() && self.is_quiet.load(Ordering::Acquire) && !self.is_lost()
+        let has_none = reactor.has_taken_all() && self.is_quiet.load(Ordering::Acquire);
+        has_none && !self.is_away() && !self.is_coming() && !self.is_lost()
     }
 
     /// Takes the number of unawaited requests without an answer.
@@ -192,6 +274,7 @@ impl Connection {
     /// Has later calls connect anew.
     pub(super) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
+        self.is_coming.store(false, Ordering::Release);
         self.leases.lose();
         self.direct.close();
     }
@@ -203,8 +286,9 @@ impl Connection {
     /// In a forked child, closes its copies of the sockets, so that the hub's process sees when the parent ends.
     pub(super) fn close_copy(&self) {
         self.direct.close_copy();
-        let (number, cookie) = self.socket;
-        if !self.is_lost() {
+        let number = self.socket_number.load(Ordering::Acquire);
+        let cookie = self.socket_cookie.load(Ordering::Acquire);
+        if !self.is_lost() && number >= 0 && cookie != 0 {
             drop(descriptor::inherit(number, cookie));
         }
     }

@@ -132,6 +132,7 @@ impl EventLoop {
             self.ready = all;
             self.take_commands(now);
             self.reactor.run_due(now);
+            self.with_links(|links, context| links.run_due(now, context));
             self.reactor.flush(now);
             self.with_links(Links::flush);
             self.apply_answers();
@@ -230,13 +231,13 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, end_signal, .. } = self;
+        let Self { reactor, handle, queue, ready, rest, end_signal, links, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
             reactor.shrink();
         }
-        let due = reactor.next_due().into_iter().chain(end_signal.due()).min();
+        let due = reactor.next_due().into_iter().chain(end_signal.due()).chain(links.next_due()).min();
         let timeout = match due {
             _ if !may_rest => Some(Duration::ZERO),
             Some(due) if is_nap => Some(due.saturating_duration_since(now).min(NAP)),

@@ -12,7 +12,7 @@ use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
-use super::remote_hub::{send, RemoteHub, RemotePublish};
+use super::remote_hub::{send, RemoteHub, RemotePublish, Subscribed};
 use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
@@ -373,18 +373,19 @@ impl HubHandle {
         Ok((Arc::clone(&registration.reactor), registration.hub))
     }
 
-    /// Subscribes a stream to topics. Returns false if the stream has ended.
+    /// Subscribes a stream to topics.
     ///
     /// # Errors
     ///
     /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Error> {
         if let Some(remote) = &self.0.remote {
             return remote.subscribe(self.0.key, stream, request);
         }
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics.load(Ordering::Relaxed))
+        let max_topics = self.0.max_topics.load(Ordering::Relaxed);
+        stream.subscribe(&registration.reactor, registration.hub, request, max_topics).map(Into::into)
     }
 
     /// Unsubscribes a stream from topics; without topics, from all.
@@ -407,6 +408,18 @@ impl HubHandle {
             return remote.epoch(self.0.key);
         }
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
+    }
+
+    /// Returns the epoch as [`epoch`](Self::epoch) does, or nothing if the hub's process is away.
+    ///
+    /// # Errors
+    ///
+    /// As [`epoch`](Self::epoch).
+    pub fn known_epoch(&self) -> Result<Option<Box<str>>, Error> {
+        match &self.0.remote {
+            Some(remote) => Ok(remote.known_epoch(self.0.key)),
+            None => self.epoch().map(Some),
+        }
     }
 
     /// Returns the hub's counters and the number of a channel's subscribers.

@@ -14,8 +14,9 @@ use crate::remote::Link;
 use crate::stream::{Reason, Settings};
 use crate::wire::{self, FrameBuffer, Open, Request};
 use rustix::fd::OwnedFd;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,14 @@ mod tests;
 /// What is to be done with a connection.
 #[derive(Debug)]
 pub(super) enum LinkCommand {
+    /// Begins a connection that is still to be made: its requests wait.
+    Begin(Arc<Connection>),
     /// Goes on with a connection that was just made.
     Connect(Box<Link>, Arc<Connection>),
+    /// Gives up a connection that could not be made.
+    Fail(Arc<Connection>),
+    /// Has requests wait until the hub's process answers, unless it has answered this one.
+    Await { connection: Arc<Connection>, request: u64 },
     /// Sends a request.
     Send {
         connection: Arc<Connection>,
@@ -39,6 +46,8 @@ pub(super) enum LinkCommand {
         stream: StreamId,
         subscription: SubscribeRequest,
         holds: bool,
+        /// How long the stream may wait for the hub's process.
+        until: Instant,
     },
     /// Ends a stream that a lost connection has given back, and that is not handed over anew.
     Abandon(StreamId),
@@ -50,14 +59,34 @@ impl LinkCommand {
     /// Called instead of carrying the command out: the event loop has ended.
     pub(super) fn fail(&self) {
         match self {
-            Self::Connect(_, connection) | Self::Close(connection) => connection.lose(),
+            Self::Begin(connection)
+            | Self::Connect(_, connection)
+            | Self::Fail(connection)
+            | Self::Close(connection) => connection.lose(),
             Self::Send { request: UNAWAITED, .. } => losses::record(1, "the native thread has ended"),
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
                 connection.complete(*request, Outcome::Unsent);
             }
-            Self::Abandon(_) => {}
+            Self::Abandon(_) | Self::Await { .. } => {}
         }
     }
+}
+
+/// The requests for a hub's process that does not answer, by their order: its connection is still to be made, or the process is
+/// stopped. A stream that is to be handed over waits with them, and is the reactor's meanwhile.
+#[derive(Debug)]
+struct Waiting {
+    connection: Arc<Connection>,
+    commands: BTreeMap<u64, LinkCommand>,
+}
+
+/// A stream whose subscriptions wait.
+#[derive(Debug)]
+struct Held {
+    link: u32,
+    /// The places of its subscriptions among the commands that wait.
+    places: Vec<u64>,
+    until: Instant,
 }
 
 /// One connection.
@@ -68,6 +97,8 @@ struct Connected {
     /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
+    /// The streams of the subscriptions that are not answered, by request.
+    subscribing: HashMap<u64, u64>,
     order: Order,
     /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
     released: u64,
@@ -127,6 +158,12 @@ pub(super) struct Links {
     links: HashMap<u32, Connected>,
     remotes: HashMap<u64, Remote>,
     parked: HashMap<u64, Parked>,
+    /// What waits, by the numbers of the connections.
+    waiting: HashMap<u32, Waiting>,
+    /// The streams that wait, and when they are told to come back.
+    held: HashMap<u64, Held>,
+    due: BTreeSet<(Instant, u64)>,
+    last_place: u64,
 }
 
 impl Connected {
@@ -184,7 +221,7 @@ impl Parked {
 impl Links {
     /// Returns true if there is nothing that a command could be about.
     pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.remotes.is_empty() && self.parked.is_empty()
+        self.links.is_empty() && self.remotes.is_empty() && self.parked.is_empty() && self.waiting.is_empty()
     }
 
     /// Returns true if there is something that a hub's process is still to be sent.
@@ -192,10 +229,55 @@ impl Links {
         self.links.values().any(|linked| linked.link.queued_bytes() > 0)
     }
 
-    /// Carries a command out.
+    /// Carries a command out, perhaps later.
     pub(super) fn apply(&mut self, command: LinkCommand, context: &mut Context<'_>) {
+        if let Some(command) = self.hold(command) {
+            self.carry_out(command, context);
+        }
+    }
+
+    /// Has a command wait if its hub's process does not answer. Returns it otherwise.
+    fn hold(&mut self, command: LinkCommand) -> Option<LinkCommand> {
+        let (connection, held) = match &command {
+            LinkCommand::Send { connection, .. } => (connection, None),
+            LinkCommand::Subscribe { connection, stream, until, .. } => {
+                (connection, Some((u64::from(*stream), *until)))
+            }
+            LinkCommand::Close(connection) if connection.is_coming() => (connection, None),
+            _ => return Some(command),
+        };
+        let link = connection.number;
+        let is_handed_over = held.map_or(false, |(stream, _)| self.remotes.contains_key(&stream));
+        let waiting = match self.waiting.get_mut(&link) {
+            Some(waiting) if !is_handed_over => waiting,
+            _ => return Some(command),
+        };
+        self.last_place += 1;
+        waiting.commands.insert(self.last_place, command);
+        if let Some((stream, until)) = held {
+            let held = self.held.entry(stream).or_insert(Held { link, places: Vec::new(), until });
+            held.places.push(self.last_place);
+            self.due.insert((held.until, stream));
+        }
+        None
+    }
+
+    fn carry_out(&mut self, command: LinkCommand, context: &mut Context<'_>) {
         match command {
+            LinkCommand::Begin(connection) => self.wait_for(connection),
             LinkCommand::Connect(link, connection) => self.connect(*link, connection, context),
+            LinkCommand::Fail(connection) => {
+                connection.lose();
+                self.give_up(connection.number, context);
+                context.handle.notify_all();
+            }
+            LinkCommand::Await { connection, request } => {
+                let linked = self.links.get(&connection.number);
+                if linked.map_or(connection.is_coming(), |linked| linked.order.awaited.contains_key(&request)) {
+                    connection.set_away(true);
+                    self.wait_for(connection);
+                }
+            }
             LinkCommand::Send { connection, request, frame } => match self.links.get_mut(&connection.number) {
                 Some(linked) => {
                     let bytes = frame.len();
@@ -205,7 +287,7 @@ impl Links {
                 None if request == UNAWAITED => lose_events(1, context),
                 None => unsent(&connection, request, context),
             },
-            LinkCommand::Subscribe { connection, request, stream, subscription, holds } => {
+            LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
                 self.subscribe(&connection, request, stream, subscription, holds, context);
             }
             LinkCommand::Abandon(stream) => {
@@ -222,22 +304,145 @@ impl Links {
         }
     }
 
+    /// Has the requests of a connection wait.
+    fn wait_for(&mut self, connection: Arc<Connection>) {
+        let number = connection.number;
+        self.waiting.entry(number).or_insert(Waiting { connection, commands: BTreeMap::new() });
+    }
+
+    /// Carries out what has waited: the hub's process has answered.
+    fn go_on(&mut self, number: u32, context: &mut Context<'_>) {
+        let Waiting { connection, commands } = match self.waiting.remove(&number) {
+            Some(waiting) => waiting,
+            None => return,
+        };
+        for command in commands.into_values() {
+            if let LinkCommand::Subscribe { stream, .. } = &command {
+                self.forget_held(u64::from(*stream));
+            }
+            self.carry_out(command, context);
+        }
+        connection.set_connected();
+        context.handle.notify_all();
+    }
+
+    /// Gives up what has waited: there is no connection. Threads that wait are told, other streams end with a retry.
+    fn give_up(&mut self, number: u32, context: &mut Context<'_>) {
+        let Waiting { connection, commands } = match self.waiting.remove(&number) {
+            Some(waiting) => waiting,
+            None => return,
+        };
+        for command in commands.into_values() {
+            match command {
+                LinkCommand::Send { request: UNAWAITED, .. } => lose_events(1, context),
+                LinkCommand::Send { request, .. } => drop(connection.complete(request, Outcome::Unsent)),
+                LinkCommand::Subscribe { request, stream, .. } => {
+                    self.forget_held(u64::from(stream));
+                    if !connection.complete(request, Outcome::Unsent) {
+                        self.send_back(stream, context);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn forget_held(&mut self, stream: u64) -> Option<Held> {
+        let held = self.held.remove(&stream)?;
+        self.due.remove(&(held.until, stream));
+        Some(held)
+    }
+
+    /// Ends a stream that could not be handed over. Its client is sent a reconnection time.
+    fn send_back(&mut self, stream: StreamId, context: &mut Context<'_>) {
+        if self.parked.remove(&u64::from(stream)).is_some() {
+            return self.end(stream.into(), Reason::Error, context);
+        }
+        if let Some(state) = context.streams.get(stream) {
+            state.close();
+        }
+        context.reactor.apply(Command::Refuse { stream }, None, Instant::now());
+    }
+
+    /// Returns when [`run_due`](Self::run_due) has something to do.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.iter().next().map(|(until, _)| *until)
+    }
+
+    /// Ends the streams that have waited for long enough.
+    pub(super) fn run_due(&mut self, now: Instant, context: &mut Context<'_>) {
+        while let Some((_, stream)) = self.due.iter().next().copied().filter(|(until, _)| *until <= now) {
+            if let Some(Held { link, places, .. }) = self.forget_held(stream) {
+                for place in places {
+                    self.drop_waiting(link, place);
+                }
+                self.send_back(stream.into(), context);
+                context.handle.notify_all();
+            }
+        }
+    }
+
+    /// Drops a subscription that waits.
+    fn drop_waiting(&mut self, link: u32, place: u64) {
+        let waiting = self.waiting.get_mut(&link);
+        if let Some(LinkCommand::Subscribe { connection, request, .. }) =
+            waiting.and_then(|waiting| waiting.commands.remove(&place))
+        {
+            connection.complete(request, Outcome::Done);
+        }
+    }
+
+    /// Changes the subscriptions of a stream that waits as a command for the stream says. Returns true if the command is not
+    /// for the reactor.
+    fn change_held(&mut self, stream: u64, command: &Command) -> bool {
+        let (link, places) = match self.held.get(&stream) {
+            Some(held) => (held.link, held.places.clone()),
+            None => return false,
+        };
+        for place in places {
+            let waiting = self.waiting.get_mut(&link).and_then(|waiting| waiting.commands.get_mut(&place));
+            let (subscription, holds) = match waiting {
+                Some(LinkCommand::Subscribe { subscription, holds, .. }) => (subscription, holds),
+                _ => continue,
+            };
+            match command {
+                Command::BeginSubscription { .. } => *holds = false,
+                Command::Push { has_id, .. } => subscription.first_block.keeps_id |= has_id,
+                Command::Unsubscribe { topics: Some(topics), .. } => {
+                    subscription.topics.retain(|topic| !topics.contains(topic));
+                }
+                Command::Unsubscribe { topics: None, .. } => subscription.topics.clear(),
+                _ => {}
+            }
+            if subscription.topics.is_empty() {
+                self.drop_waiting(link, place);
+            }
+        }
+        if matches!(command, Command::Unsubscribe { topics: None, .. }) {
+            self.forget_held(stream);
+        }
+        matches!(command, Command::BeginSubscription { .. } | Command::Unsubscribe { .. })
+    }
+
     fn connect(&mut self, link: Link, connection: Arc<Connection>, context: &mut Context<'_>) {
         let number = connection.number;
         if context.reactor.io().epoll.add(link.socket(), number.into()).is_err() {
             connection.lose();
+            self.give_up(number, context);
             return context.handle.notify_all();
         }
         let linked = Connected {
             link,
             connection,
             unsent: VecDeque::new(),
+            subscribing: HashMap::new(),
             order: Order::default(),
             released: 0,
             is_writable_asked: false,
             is_closing: false,
         };
         self.links.insert(number, linked);
+        self.go_on(number, context);
         self.read(number, context); // what has come with the welcome
     }
 
@@ -252,7 +457,10 @@ impl Links {
         context: &mut Context<'_>,
     ) {
         if !self.links.contains_key(&connection.number) {
-            return unsent(connection, request, context);
+            if !connection.complete(request, Outcome::Unsent) {
+                self.send_back(stream, context);
+            }
+            return context.handle.notify_all();
         }
         let number = u64::from(stream);
         let mut frame = Vec::new();
@@ -270,6 +478,7 @@ impl Links {
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
+            linked.subscribing.insert(request, number);
             linked.queue(request, frame, None);
         }
     }
@@ -350,6 +559,9 @@ impl Links {
             | Command::Unsubscribe { stream, .. } => u64::from(*stream),
             _ => return false,
         };
+        if !self.held.is_empty() && self.change_held(stream, command) {
+            return true;
+        }
         if let Some(parked) = self.parked.get_mut(&stream) {
             return match command {
                 Command::Push { event, .. } => {
@@ -441,18 +653,25 @@ impl Links {
             Some(linked) => linked,
             None => return,
         };
-        let Connected { link, connection, order, .. } = linked;
+        let Connected { link, connection, order, subscribing, .. } = linked;
         let remotes = &mut self.remotes;
-        let (mut ended, mut refused) = (Vec::new(), Vec::new());
+        let (mut ended, mut refused, mut has_answered) = (Vec::new(), Vec::new(), false);
+        let mut unsubscribed = Vec::new();
         let mut complete = |request: u64, outcome: Outcome| {
             order.note_answer(request, connection); // the thread that waits may ask again at once
             match (request, outcome) {
                 (UNAWAITED, Outcome::Refused(failure)) => refused.push(failure),
                 (UNAWAITED, _) => {}
-                (_, outcome) => drop(connection.complete(request, outcome)),
+                (_, outcome) => {
+                    let is_refused = matches!(outcome, Outcome::Refused(_));
+                    let stream = subscribing.remove(&request).filter(|_| is_refused);
+                    if !connection.complete(request, outcome) {
+                        unsubscribed.extend(stream);
+                    }
+                }
             }
         };
-        let read = link.read(|answer| match answer {
+        let mut take = |answer: wire::Answer<'_>| match answer {
             wire::Answer::Published { request: UNAWAITED, .. } => complete(UNAWAITED, Outcome::Done),
             wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
             wire::Answer::Done { request } => complete(request, Outcome::Done),
@@ -477,10 +696,19 @@ impl Links {
             wire::Answer::Epoch { epoch } => connection.set_epoch(epoch),
             // Only commands ask for these.
             wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
+        };
+        let read = link.read(|answer| {
+            has_answered = true;
+            take(answer);
         });
         for failure in refused {
             context.handle.count_lost(1, 0);
             losses::record(1, &failure.to_string());
+        }
+        // Nobody waits to be told of the refusal.
+        for stream in unsubscribed {
+            let (reason, ending) = (Reason::Error, Ending::Flush);
+            self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
         }
         for (stream, reason) in ended {
             if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
@@ -492,6 +720,8 @@ impl Links {
         }
         if read.is_err() {
             self.lose(number, context);
+        } else if has_answered {
+            self.go_on(number, context);
         }
         self.close_if_unused(number, context);
         context.handle.notify_all();
@@ -508,6 +738,7 @@ impl Links {
 
     /// Ends a connection, its streams and its requests.
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
+        self.give_up(number, context);
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
             let Connected { link, connection, unsent, order: Order { awaited: mut sent, .. }, released, .. } = linked;
@@ -591,6 +822,7 @@ impl Links {
                 && linked.link.queued_bytes() == 0
                 && linked.connection.is_settled()
         });
+        let is_unused = is_unused && !self.waiting.contains_key(&number);
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
             self.lose(number, context);
         }
@@ -630,6 +862,7 @@ impl Links {
 impl Drop for Links {
     fn drop(&mut self) {
         self.links.values().for_each(|linked| linked.connection.lose());
+        self.waiting.values().for_each(|waiting| waiting.connection.lose());
     }
 }
 

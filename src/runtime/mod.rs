@@ -75,6 +75,6 @@ pub use process::{
     end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
 };
 pub use process::{progress_descriptor, take_progress};
-pub use remote_hub::{RemoteHub, RemotePublish};
+pub use remote_hub::{RemoteHub, RemotePublish, Subscribed};
 pub use stats::{Counts, Stats};
 pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

@@ -14,6 +14,7 @@ use super::stats::Stats;
 use super::stream_state::StreamState;
 use super::sync::lock;
 use crate::reactor::{Command, StreamId};
+use crate::remote;
 use crate::stream::Reason;
 use crate::sys::thread;
 use rustix::fd::OwnedFd;
@@ -50,7 +51,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
 
 /// The locks that a fork holds.
-type ForkGuards = (MutexGuard<'static, Process>, TurnGuard);
+type ForkGuards = (Option<MutexGuard<'static, ()>>, MutexGuard<'static, Process>, TurnGuard);
 
 thread_local! {
     /// The guards, in the thread that forks, from before the fork until after it.
@@ -58,6 +59,8 @@ thread_local! {
 }
 
 extern "C" fn before_fork() {
+    // First: the thread that holds this one may itself fork, to start the process of a hub.
+    let connecting = remote::start::before_fork();
     let process = lock_process();
     if let Some((reactor, state)) = &process.handler_stream {
         let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
@@ -65,13 +68,13 @@ extern "C" fn before_fork() {
     }
     let no_fork = begin_fork();
     // Fails only while the thread ends, which does not fork.
-    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_fork)));
+    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((connecting, process, no_fork)));
 }
 
 extern "C" fn after_fork() {
     let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
     match guards.ok().flatten() {
-        Some((_process, no_fork)) => end_fork(Some(no_fork)),
+        Some((_connecting, _process, no_fork)) => end_fork(Some(no_fork)),
         None => end_fork(None),
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct HubRegistration {
     pub(super) once: OnceKeys,
 }
 
-/// The connection of this process to a hub in a process of its own.
+/// The connection of this process to a hub in a process of its own, which is perhaps still to be made.
 #[derive(Clone)]
 pub(super) struct RemoteRegistration {
     pub(super) reactor: Arc<ReactorHandle>,
@@ -61,20 +61,25 @@ impl Remotes {
         if let Some(registration) = self.get(hub_key) {
             return Some(registration.clone());
         }
-        let fits =
-            |other: &RemoteHub, registration: &RemoteRegistration| other.shares_with(hub) && !registration.is_lost();
+        let fits = |other: &RemoteHub, registration: &RemoteRegistration| {
+            let is_coming = registration.connection.is_coming();
+            other.shares_with(hub)
+                && !registration.is_lost()
+                && (!is_coming || other.start.program == hub.start.program)
+        };
         let found = self.used.iter().find(|(_, other, registration)| fits(other, registration));
         let registration = found.map(|(.., registration)| registration.clone())?;
         self.insert(hub_key, hub.clone(), registration.clone());
         Some(registration)
     }
 
-    /// Returns the number that a hub had in a reactor with a connection that was lost: it keeps that number, so that a stream
-    /// which this process still holds belongs to it.
-    pub(super) fn last_number(&self, hub: &RemoteHub, reactor: &Arc<ReactorHandle>) -> Option<HubId> {
+    /// Returns the last connection that a hub had in a reactor. After a loss the hub keeps its number, so that a stream which
+    /// this process still holds belongs to it.
+    pub(super) fn last(&self, hub: &RemoteHub, reactor: &Arc<ReactorHandle>) -> Option<&RemoteRegistration> {
         let is_same = |registration: &RemoteRegistration| Arc::ptr_eq(&registration.reactor, reactor);
-        let found = self.used.iter().find(|(_, other, registration)| other.shares_with(hub) && is_same(registration));
-        found.map(|(.., registration)| registration.hub)
+        let of_hub =
+            self.used.iter().filter(|(_, other, registration)| other.shares_with(hub) && is_same(registration));
+        of_hub.map(|(.., registration)| registration).max_by_key(|registration| registration.connection.number)
     }
 
     /// Adds a connection, in the place of one that was lost.

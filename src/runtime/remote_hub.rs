@@ -1,7 +1,8 @@
 //! A hub in a process of its own, as the application holds it, in any thread.
 //!
-//! Each process has a connection of its own, which its event loop serves. The first call that needs one connects, and starts
-//! the hub's process if need be; so does the first call after the connection was lost.
+//! Each process has a connection of its own, which its event loop serves. The first call that needs one begins it; so does the
+//! first call after the connection was lost. A thread of its own connects, and starts the hub's process if need be. Calls that
+//! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
 use super::connection::{Connection, Outcome, UNAWAITED};
 use super::direct::DirectOutcome;
@@ -15,7 +16,9 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, StreamId};
 use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
 use crate::stream::after;
+use crate::sys::thread;
 use crate::wire::{Counted, FieldList, HubSettings, Publish, Request};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,8 +55,35 @@ pub struct RemotePublish<'a> {
 /// How long after the end of the direct connection the first one is expected to end, too.
 const END_OF_BOTH: Duration = Duration::from_millis(50);
 
-/// How long an attempt to connect may take at least: a call that is late tries once.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// How long it is remembered that a hub's process could not be reached: calls that do not wait fail at once.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// What became of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// The stream has ended.
+    Ended,
+    /// The stream is subscribed.
+    Now,
+    /// The hub's process does not answer. The stream is open, and is subscribed as soon as it does. If that takes longer than a
+    /// call may take, the client is sent a reconnection time, and the stream ends.
+    Waits,
+}
+
+impl From<bool> for Subscribed {
+    fn from(is_subscribed: bool) -> Self {
+        if is_subscribed {
+            Self::Now
+        } else {
+            Self::Ended
+        }
+    }
+}
+
+/// Returns the time that is that long ago.
+fn before(time: Duration) -> Option<Instant> {
+    Instant::now().checked_sub(time)
+}
 
 impl RemoteHub {
     /// Returns true if another object of a hub can use the same connection.
@@ -63,39 +93,87 @@ impl RemoteHub {
             && self.settings == other.settings
     }
 
-    /// Returns the connection of this process. Connects until the deadline if there is none.
-    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
-        {
-            let mut process = lock_process();
-            process.check_shutdown()?;
-            if let Some(registration) = process.remotes.get_or_share(key, self) {
-                return Ok(registration);
-            }
-        }
-        // Without the lock, which a fork takes: connecting may start a process.
-        let timeout = deadline.saturating_duration_since(Instant::now()).max(SHORTEST_TIMEOUT);
-        let start = Start { timeout, ..self.start.clone() };
-        let client = Client::connect(&start, &self.place, Some(self.settings.clone()));
-        let client = client.map_err(|error| match error {
-            // Nothing was asked for yet.
-            RemoteError::Unknown | RemoteError::Timeout => self.absent(),
-            error => error.into(),
-        })?;
-        let link = Link::new(client).map_err(|_| self.absent())?;
+    /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`], [`Error::ShuttingDown`], or why the last attempt has failed, if that was after `since`.
+    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
         let mut process = lock_process();
-        let reactor = process.reactor_or_start()?;
+        process.check_shutdown()?;
         if let Some(registration) = process.remotes.get_or_share(key, self) {
-            return Ok(registration); // another thread was faster
+            return Ok(registration);
         }
+        let reactor = process.reactor_or_start()?;
+        let last = process.remotes.last(self, &reactor);
+        let failure = last.and_then(|last| last.connection.failure());
+        let is_away = failure.is_some();
+        if let Some((error, _)) = failure.filter(|(_, at)| since.map_or(false, |since| *at >= since)) {
+            return Err(error.into());
+        }
+        let hub = last.map_or_else(|| reactor.new_hub(), |last| last.hub);
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
         // Numbers begin with 1: 0 is the waker's.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        let connection = Arc::new(Connection::new(number, &link));
-        send(&reactor, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
-        let hub = process.remotes.last_number(self, &reactor).unwrap_or_else(|| reactor.new_hub());
+        let connection = Arc::new(Connection::new(number, is_away));
+        send(&reactor, LinkCommand::Begin(Arc::clone(&connection)));
         let registration = RemoteRegistration { reactor, hub, connection };
         process.remotes.insert(key, self.clone(), registration.clone());
+        let (remote, RemoteRegistration { reactor, connection, .. }) = (self.clone(), registration.clone());
+        let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection));
+        if let Err(error) = thread {
+            let RemoteRegistration { reactor, connection, .. } = &registration;
+            connection.fail(RemoteError::Unavailable(format!("cannot start a thread: {error}")));
+            send(reactor, LinkCommand::Fail(Arc::clone(connection)));
+        }
         Ok(registration)
+    }
+
+    /// Makes a connection, in a thread of its own. Starts the hub's process if need be.
+    fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>) {
+        let connect = || {
+            let settings = Some(self.settings.clone());
+            let made = Client::connect_and_note(&self.start, &self.place, settings, &mut |socket| {
+                connection.note_socket(socket);
+            });
+            Link::new(made?).map_err(|_| RemoteError::Unknown)
+        };
+        let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(RemoteError::Unknown));
+        let command = match made {
+            Ok(link) => {
+                connection.note_welcome(link.welcome());
+                LinkCommand::Connect(Box::new(link), connection)
+            }
+            Err(error) => {
+                connection.fail(match error {
+                    // Nothing was asked for yet.
+                    RemoteError::Unknown | RemoteError::Timeout => self.absent(),
+                    error => error,
+                });
+                LinkCommand::Fail(connection)
+            }
+        };
+        send(reactor, command);
+    }
+
+    /// Returns the connection of this process. Waits until it is made, or until the deadline.
+    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+        let began = Instant::now();
+        loop {
+            let registration = self.registration(key, None)?;
+            let RemoteRegistration { reactor, connection, .. } = &registration;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_decided = reactor.wait(left, || !connection.is_coming() || reactor.is_dead());
+            if is_decided && !connection.is_lost() && !reactor.is_dead() {
+                return Ok(registration);
+            }
+            let failure = connection.failure();
+            // An attempt that began before this call had less time than the call has.
+            let is_own = failure.is_some() && connection.began >= began;
+            if is_own || Instant::now() >= deadline {
+                return Err(failure.map_or_else(|| self.absent(), |(error, _)| error).into());
+            }
+        }
     }
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
@@ -132,8 +210,8 @@ impl RemoteHub {
         }
     }
 
-    fn absent(&self) -> Error {
-        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name())).into()
+    fn absent(&self) -> RemoteError {
+        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name()))
     }
 
     pub(super) fn lost(&self) -> Error {
@@ -174,7 +252,11 @@ impl RemoteHub {
         if !connection.is_quiet(&reactor) {
             return Ok(None);
         }
-        let published = connection.direct.publish(&self.place, connection.worker, publish, deadline);
+        let worker = match connection.worker() {
+            Some(worker) => worker,
+            None => return Ok(None),
+        };
+        let published = connection.direct.publish(&self.place, worker, publish, deadline);
         if matches!(published, DirectOutcome::Unsent | DirectOutcome::Published(Err(RemoteError::Unknown))) {
             // A process that ends closes both connections, but not at once: the first one is not to be used once more.
             let left = deadline.saturating_duration_since(Instant::now());
@@ -192,8 +274,7 @@ impl RemoteHub {
         key: u64,
         encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
     ) -> Result<(), Error> {
-        let RemoteRegistration { reactor, connection, .. } =
-            self.connected(key, after(Instant::now(), self.start.timeout))?;
+        let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED))?;
         if !connection.has_room() {
             return Err(RemoteError::Full.into());
         }
@@ -211,12 +292,15 @@ impl RemoteHub {
     /// As [`publish`](Self::publish).
     pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Counted, u32), Error> {
         match self.ask(key, |request, frame| Ok(Request::Count { request, channel }.encode(frame)?))? {
-            (Outcome::Counted(counted), connection) => Ok((*counted, connection.pid)),
+            (Outcome::Counted(counted), connection) => {
+                Ok((*counted, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
+            }
             _ => Err(RemoteError::Unknown.into()),
         }
     }
 
-    /// Hands a stream over, unless that was done, and subscribes it. Returns false if it has ended.
+    /// Hands a stream over, unless that was done, and subscribes it. If the hub's process does not answer soon, the stream
+    /// waits in the event loop, and the call does not: see [`Subscribed::Waits`].
     ///
     /// # Errors
     ///
@@ -226,15 +310,16 @@ impl RemoteHub {
         key: u64,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
-    ) -> Result<bool, Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
+    ) -> Result<Subscribed, Error> {
+        let began = Instant::now();
+        let until = after(began, self.start.timeout);
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
         let mut parked = None;
         let abandon = |parked: &Option<Arc<ReactorHandle>>, stream: StreamId| {
             parked.iter().for_each(|reactor| send(reactor, LinkCommand::Abandon(stream)));
         };
         loop {
-            let RemoteRegistration { reactor, hub, connection } = match self.connected(key, deadline) {
+            let RemoteRegistration { reactor, hub, connection } = match self.registration(key, before(REMEMBERED)) {
                 Ok(registration) => registration,
                 Err(error) => {
                     abandon(&parked, stream.reactor_id());
@@ -246,19 +331,24 @@ impl RemoteHub {
                 Ok(Some(prepared)) => prepared,
                 other => {
                     abandon(&parked, stream.reactor_id());
-                    return other.map(|_| false);
+                    return other.map(|_| Subscribed::Ended);
                 }
             };
             let request = connection.begin();
             let (id, shared) = (stream.reactor_id(), Arc::clone(&connection));
-            let command = LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds };
+            let command =
+                LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
             send(&reactor, command);
-            let left = deadline.saturating_duration_since(Instant::now());
-            match connection.wait(&reactor, request, left)? {
-                Outcome::Unsent => parked = Some(reactor),
-                _ => return Ok(true),
+            match connection.wait(&reactor, request, connection.patience().saturating_sub(began.elapsed())) {
+                Ok(Outcome::Unsent) => parked = Some(reactor),
+                Ok(_) => return Ok(Subscribed::Now),
+                Err(RemoteError::Timeout) => {
+                    send(&reactor, LinkCommand::Await { connection, request });
+                    return Ok(Subscribed::Waits);
+                }
+                Err(error) => return Err(error.into()),
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= until {
                 abandon(&parked, id);
                 return Err(self.lost());
             }
@@ -271,7 +361,15 @@ impl RemoteHub {
     ///
     /// As [`publish`](Self::publish).
     pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
-        Ok(self.connected(key, after(Instant::now(), self.start.timeout))?.connection.epoch())
+        let RemoteRegistration { connection, .. } = self.connected(key, after(Instant::now(), self.start.timeout))?;
+        connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent().into())
+    }
+
+    /// Returns the epoch, unless the hub's process is away. Waits as a subscription does.
+    pub(super) fn known_epoch(&self, key: u64) -> Option<Box<str>> {
+        let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED)).ok()?;
+        reactor.wait(connection.patience(), || !connection.is_coming() || reactor.is_dead());
+        connection.hub_side().map(|hub_side| hub_side.epoch)
     }
 
     /// Drains the hub.

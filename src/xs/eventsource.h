@@ -113,6 +113,7 @@ int esx_has_id_line(const char *event, size_t len);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 void esx_stream_close(void *stream, uint32_t reason);
+void esx_stream_end_with_retry(void *stream);
 void esx_stream_fail(void *stream);
 void esx_stream_release(void *stream);
 void esx_stream_enter_handler(void *stream);
@@ -242,7 +243,7 @@ int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
-int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
+int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_store_health *store,
     esx_report *report);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);

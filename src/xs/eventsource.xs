@@ -627,6 +627,12 @@ _close(SV *self, SV *why)
             "EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
+# Ends the stream with the reason server, after its client is sent a reconnection time.
+void
+end_with_retry(SV *self)
+  CODE:
+    esx_stream_end_with_retry(esx_stream_of(aTHX_ self));
+
 void
 _fail(SV *self)
   CODE:
@@ -833,7 +839,7 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     esx_run_callbacks(aTHX);
     XSRETURN(1);
 
-bool
+int
 _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *first_block)
   PREINIT:
     esx_request request;
@@ -841,7 +847,6 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     AV *array;
     HV *hash;
     SV *retry;
-    int is_subscribed;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
@@ -868,10 +873,9 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
         request.after = esx_text_of(aTHX_ after);
     if (request.after.len > ESX_NAME_MAX)
         request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
-    is_subscribed = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
-    if (is_subscribed < 0)
+    RETVAL = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    if (RETVAL < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    RETVAL = is_subscribed > 0;
   OUTPUT:
     RETVAL
 
@@ -890,13 +894,16 @@ _unsubscribe(SV *self, SV *stream, SV *names)
         topics = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ array), &len);
     esx_hub_unsubscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
 
+# _known_epoch is empty if the hub's process is away, and does not wait for it.
 SV *
 epoch(SV *self)
+  ALIAS:
+    _known_epoch = 1
   PREINIT:
     char epoch[ESX_ID_MAX];
     esx_report report;
   CODE:
-    if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
+    if (esx_hub_epoch(esx_hub_of(aTHX_ self), !ix, epoch, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     esx_run_callbacks(aTHX);
     RETVAL = newSVpvn(epoch, report.size);

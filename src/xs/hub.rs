@@ -11,7 +11,9 @@ use crate::hub::{
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
-use crate::runtime::{self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
+use crate::runtime::{
+    self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle, Subscribed,
+};
 use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
@@ -318,7 +320,8 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
     raw.iter().map(topic).collect()
 }
 
-/// Returns 1 if the stream is subscribed, 0 if it has ended, and -1 with a report of the error.
+/// Returns 1 if the stream is subscribed, 2 if it waits for the hub's process, 0 if it has ended, and -1 with a report of the
+/// error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
     hub: *mut HubHandle,
@@ -330,7 +333,7 @@ unsafe extern "C" fn esx_hub_subscribe(
     let (hub, stream, raw, report) = unsafe { (&*hub, &mut *stream, &*raw, &mut *report) };
     // SAFETY: the texts and the array of topics are in scalars' buffers, which live until the XSUB returns.
     let (topics, after) = unsafe { (topics(raw.topics, raw.len), raw.after.bytes()) };
-    let mut is_subscribed = false;
+    let mut subscribed = Subscribed::Ended;
     let status = guard::run(report, |_| {
         let start = match raw.start {
             0 => Start::Latest,
@@ -348,13 +351,14 @@ unsafe extern "C" fn esx_hub_subscribe(
             names_channels: false,
         };
         let after = after.map(Into::into);
-        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
+        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
         Ok::<_, runtime::Error>(OK)
     });
-    if status == OK {
-        is_subscribed.into()
-    } else {
-        -1
+    match subscribed {
+        _ if status != OK => -1,
+        Subscribed::Ended => 0,
+        Subscribed::Now => 1,
+        Subscribed::Waits => 2,
     }
 }
 
@@ -371,13 +375,14 @@ unsafe extern "C" fn esx_hub_unsubscribe(
     guard::run_or((), || hub.unsubscribe(stream, Some(topics.into()).filter(|_| is_all == 0)));
 }
 
-/// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size.
+/// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a
+/// hub's process that is away, it writes nothing then.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |report| {
-        let epoch = hub.epoch()?;
+        let epoch = if waits == 0 { hub.known_epoch()?.unwrap_or_default() } else { hub.epoch()? };
         let len = epoch.len().min(ID_MAX);
         // SAFETY: C's buffer has room for ID_MAX bytes.
         unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };

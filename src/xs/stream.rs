@@ -299,6 +299,13 @@ unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
 }
 
 #[no_mangle]
+unsafe extern "C" fn esx_stream_end_with_retry(handle: *mut StreamHandle) {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or((), || handle.end_with_retry());
+}
+
+#[no_mangle]
 unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };

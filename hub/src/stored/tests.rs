@@ -6,7 +6,7 @@ use super::*;
 use crate::store::StoreEnd;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
-use eventsource_xs::runtime::{OpenOptions, StreamHandle};
+use eventsource_xs::runtime::{OpenOptions, StreamHandle, Subscribed};
 use eventsource_xs::stream;
 use eventsource_xs::wire::FieldList;
 use std::collections::{HashMap as Map, HashSet, VecDeque};
@@ -147,7 +147,7 @@ impl Reader {
             start: Start::Oldest,
             first_block: FirstBlock::default(),
         };
-        assert!(hub.subscribe(&mut stream, request).expect("a hub"));
+        assert_eq!(hub.subscribe(&mut stream, request).expect("a hub"), Subscribed::Now);
         Self { _stream: stream, client, text: String::new() }
     }
 

@@ -63,7 +63,10 @@ sub run_handler {
     my $process = $$;
     my $handled = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
     my $error   = $@;
-    $self->end_with_error($stream, $env, 'the hub failed', $error, $process) if !$handled;
+    if (!$handled) {
+        $stream->end_with_retry if $$ == $process && $stream->is_open;
+        $self->end_with_error($stream, $env, 'the hub failed', $error, $process);
+    }
     $stream->leave_handler;
     $self->after_handler($stream, $env);
     return;

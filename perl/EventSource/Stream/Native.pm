@@ -377,6 +377,12 @@ native stream of this process, C<$leash>, has ended, with the reason that the co
 Return a reference to the number of the perl interpreter that the reactor reports ends to. A new thread has a number of its
 own.
 
+=head2 end_with_retry
+
+    $stream->end_with_retry;
+
+Send the client a reconnection time, and end the stream with the reason C<server>.
+
 =head2 is_attached
 
     my $is_attached = $stream->is_attached;

@@ -139,11 +139,12 @@ sub serve {
     return !!1;
 }
 
-# A refused stream too has bytes to copy: the retry.
+# A refused stream too has bytes to copy: the retry. One that waits for the hub's process would hold this worker.
 sub serve_stream {
     my ($class, $stream, $bound) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
     $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
+    return $relay->_end_with_worker if $bound && $relay->_waits_for_hub;
     return !!1 if $bound && $relay->_can_pass_on && EventSource::Stream::Relay::Process->start($relay, $bound);
     return $relay->serve;
 }
@@ -161,6 +162,12 @@ sub _can_pass_on {
         && $self->{native}
         && $self->{native}->is_handed_over
         && $self->{stream}->is_open;
+}
+
+# The hub's process has not taken the relay yet.
+sub _waits_for_hub {
+    my $self = shift;
+    return $self->{owner} == $$ && $self->{native} && $self->{native}->is_open && !$self->{native}->is_handed_over;
 }
 
 # Under an event loop, waits until the client reads again.
@@ -223,8 +230,8 @@ sub _shut_down {
     return;
 }
 
-# The server waits for this response to end its worker. The client is sent what the hub has written, and a retry; then it
-# reconnects, to another worker.
+# The server waits for this response to end its worker, or the hub's process is away. The client is sent what the hub has
+# written, and a retry; then it reconnects.
 sub _end_with_worker {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});

@@ -90,15 +90,29 @@ impl Scene {
         Self { handle }
     }
 
+    /// Begins a connection that is still to be made.
+    fn begin(&self, number: u32) -> Arc<Connection> {
+        let connection = Arc::new(Connection::new(number, false));
+        send(&self.handle, LinkCommand::Begin(Arc::clone(&connection)));
+        connection
+    }
+
     fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
+        let connection = self.begin(number);
+        let hub = self.connect_begun(&connection, credits);
+        (connection, hub)
+    }
+
+    fn connect_begun(&self, connection: &Arc<Connection>, credits: u64) -> HubSide {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let name = Name::new("test").expect("a name");
         let welcome =
             Welcome { name, pid: 1, epoch: "epoch".into(), settings: HubSettings::default(), credits, number: 1 };
         let link = Link::over(ours, welcome);
-        let connection = Arc::new(Connection::new(number, &link));
-        send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
-        (connection, HubSide { socket: theirs, inbox: FrameBuffer::default(), sockets: VecDeque::new() })
+        connection.note_socket(link.socket());
+        connection.note_welcome(link.welcome());
+        send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
+        HubSide { socket: theirs, inbox: FrameBuffer::default(), sockets: VecDeque::new() }
     }
 
     /// Queues an event of that many bytes. Returns the number of the request.
@@ -165,12 +179,16 @@ impl Scene {
     }
 
     fn subscribe(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
+        self.subscribe_until(connection, stream, Instant::now() + TIMEOUT)
+    }
+
+    fn subscribe_until(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant) -> u64 {
         let request = connection.begin();
         let first_block = FirstBlock::default();
         let topics = vec![Topic::Channel(b"news"[..].into())];
         let subscription = SubscribeRequest { topics, after: None, start: Start::Latest, first_block };
-        let connection = Arc::clone(connection);
-        send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds: false });
+        let (connection, holds) = (Arc::clone(connection), false);
+        send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
         request
     }
 
@@ -514,4 +532,90 @@ fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
     drop(hub);
     scene.eventually("it is lost", || connection.is_lost());
     assert!(!connection.is_quiet(&scene.handle));
+}
+
+/// Reads everything that a client gets until its stream ends.
+fn rest(mut client: UnixStream) -> String {
+    client.set_read_timeout(Some(TIMEOUT)).expect("a socket");
+    let mut text = String::new();
+    client.read_to_string(&mut text).expect("an end");
+    text
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
+    let scene = Scene::new();
+    let connection = scene.begin(1);
+    let (stream, state, mut client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    let published = scene.publish(&connection, 10);
+    scene.push(stream, &state, b"meanwhile");
+    let pushed = SETTINGS.framing.frame(b"meanwhile");
+    let mut got = vec![0; pushed.len()];
+    client.read_exact(&mut got).expect("what was pushed");
+    assert_eq!((got, state.is_handed_over()), (pushed.to_vec(), false));
+    let mut hub = scene.connect_begun(&connection, WINDOW_BYTES);
+    let (mut socket, unsent) = hub.take_over(stream);
+    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert!(unsent.is_empty() && state.is_handed_over());
+    socket.write_all(b"alive").expect("a connection");
+    client.read_exact(&mut [0; 5]).expect("the bytes of the hub");
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
+    let scene = Scene::new();
+    let connection = scene.begin(1);
+    let (stream, state, client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    connection.forget(request);
+    let awaited = scene.publish(&connection, 10);
+    scene.publish_as(&connection, UNAWAITED, 10);
+    send(&scene.handle, LinkCommand::Fail(Arc::clone(&connection)));
+    assert!(rest(client).contains("retry: "));
+    scene.eventually("it ends", || state.reason() == Some(Reason::Server));
+    assert!(matches!(scene.wait(&connection, awaited), Ok(Outcome::Unsent)));
+    assert_eq!(scene.handle.stats().lost, 1);
+    assert!(connection.is_settled());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (first, first_state, _first_client) = scene.open();
+    let request = scene.subscribe(&connection, first);
+    send(&scene.handle, LinkCommand::Await { connection: Arc::clone(&connection), request });
+    let (late, late_state, late_client) = scene.open();
+    connection.forget(scene.subscribe_until(&connection, late, Instant::now()));
+    assert!(rest(late_client).contains("retry: "));
+    let (next, next_state, _next_client) = scene.open();
+    let subscribed = scene.subscribe(&connection, next);
+    hub.take_over(first);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    hub.take_over(next);
+    assert!(matches!(scene.wait(&connection, subscribed), Ok(Outcome::Done)));
+    let handed_over = [&first_state, &late_state, &next_state].map(|state| state.is_handed_over());
+    assert_eq!(handed_over, [true, false, true]);
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, _state, _client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    connection.forget(request);
+    hub.next(|_| {});
+    hub.next(|_| {});
+    hub.answer(&Answer::Refused { request, failure: Failure::new(ErrorCode::Invalid, Some("channels"), "no") });
+    hub.next(|got| {
+        let is_end = matches!(got, Request::End { stream: got, reason: Reason::Error, .. } if got == u64::from(stream));
+        assert!(is_end, "{got:?}");
+    });
 }

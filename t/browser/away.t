@@ -1,0 +1,27 @@
+# A real browser's EventSource comes back again and again while the hub's process is away. After a 503 with Retry-After it never
+# would.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::EventSource ();
+use Testing::Browser;
+use Testing::Server;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+
+Testing::Browser->require_or_skip_all;
+Testing::Server->require_or_skip_all('Twiggy');
+Test::EventSource::PrivateHubs->begin;
+my $browser = Testing::Browser->start;
+my $server  = Testing::Server->start('Twiggy', 't/browser/away.psgi');
+$browser->open($server->url('/'));
+$browser->wait_for('sources[0].readyState === EventSource.CLOSED', 'after a 503 the browser closes its EventSource');
+my $requests = 'fetch("/requests").then(response => response.json())';
+$browser->wait_for("$requests.then(count => count['/stream'] > 2)",
+    'after streams that end with a retry it comes back');
+is $browser->evaluate($requests)->{'/status'}, 1, 'after the 503 it has not come back';
+
+done_testing;

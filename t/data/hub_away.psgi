@@ -1,0 +1,28 @@
+# An application whose hub may be away: /hub is a stream, /plain an ordinary response of the worker's process id. /publish
+# publishes without waiting, and says how long that took and what it threw.
+#
+# The environment: HUB_SETTINGS, the hub's settings in JSON.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP    ();
+use Time::HiRes qw(time);
+
+my $hub    = EventSource::Hub->new(%{JSON::PP::decode_json($ENV{HUB_SETTINGS})}, retry => 100);
+my $stream = $hub->to_app(channels => sub { 'news' });
+
+sub text { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $_[0]], [$_[0]]] }
+
+my %ROUTE = (
+    '/hub'     => $stream,
+    '/plain'   => sub { text($$) },
+    '/publish' => sub {
+        my $began = time;
+        my $error = eval { $hub->publish(news => {data => 'x'}, {wait => 0}); 1 } ? '' : $@->code;
+        return text(JSON::PP::encode_json({seconds => time - $began, error => $error}));
+    },
+);
+
+sub { my $env = shift; return ($ROUTE{$env->{PATH_INFO}} || $ROUTE{'/plain'})->($env) };
