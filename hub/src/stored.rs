@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often the store is told what the hub has evicted.
 const FORGET: Duration = Duration::from_secs(1);
@@ -398,7 +398,7 @@ impl StoredHub {
         let Some(handle) = &self.handle else { return };
         self.last_seq = seq;
         self.forget_at.get_or_insert(now + FORGET);
-        let at = instant_of(at, now);
+        let at = self.store.instant_of(at, now);
         let known = match draft.once.is_empty() {
             true => None,
             false => handle.once_id(&draft.once).ok().flatten(),
@@ -517,11 +517,4 @@ fn start(settings: &HubSettings, name: &Name) -> io::Result<Store> {
 fn retain(settings: &HubSettings) -> Ask {
     let total = settings.hub.total_history;
     Ask::Retain { events: total.events, bytes: total.bytes, age: total.age.min(settings.hub.history.age) }
-}
-
-/// Returns the time of this process that a time of the day was.
-fn instant_of(at: u64, now: Instant) -> Instant {
-    let then = UNIX_EPOCH + Duration::from_millis(at);
-    let age = SystemTime::now().duration_since(then).unwrap_or_default();
-    now.checked_sub(age).unwrap_or(now)
 }

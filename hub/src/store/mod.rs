@@ -25,6 +25,16 @@
 //!
 //! A `Began` with the same epoch and a reason means that this process alone has missed entries, which were evicted while it
 //! was away. Its memory is void and its clients need a gap, but ids of the epoch stay valid for the history that follows.
+//!
+//! # Clocks
+//!
+//! The clock of the store decides how old an entry is: that of Redis, which also assigns the ids, or that of the machine with
+//! the file. The clock of the hub's machine cannot: what is too old on one machine must be so on all. A store says what its clock
+//! shows ([`Reporter::set_clock`]) before it reports entries, and now and then. [`Store::instant_of`] turns the time of an entry
+//! into one of this process's monotonic clock. From there on only that one counts, so no jump of any clock changes the age of
+//! what the hub has in memory. If the store's clock jumps forward, what is stored is older from then on, and clients that come
+//! to a hub that begins are told of that as of any eviction. If it jumps back, the times of entries stand still until it has
+//! caught up, and what is stored is kept for longer.
 
 pub mod file;
 pub mod redis;
@@ -58,7 +68,7 @@ pub struct Draft {
 pub struct Entry {
     /// The sequence number: greater than that of every entry before, not always by one.
     pub seq: u64,
-    /// When it was stored: milliseconds since 1970.
+    /// When it was stored: milliseconds since 1970 by the store's clock. It does not go back.
     pub at: u64,
     /// The ticket, if this process has asked for it since it began and it has not failed.
     pub ticket: Option<u64>,
@@ -111,6 +121,21 @@ pub struct Began {
     pub evicted_through: u64,
     /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
     pub reason: Box<str>,
+}
+
+/// What the clock of a store has shown, and when that was.
+#[derive(Clone, Copy, Debug)]
+struct ClockReading {
+    shown: u64,
+    read_at: Instant,
+}
+
+impl ClockReading {
+    /// Returns how long ago a time of that clock is; zero if it is still to come.
+    fn age(&self, at: u64, now: Instant) -> Duration {
+        let shown = Duration::from_millis(self.shown) + now.saturating_duration_since(self.read_at);
+        shown.saturating_sub(Duration::from_millis(at))
+    }
 }
 
 /// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
@@ -171,6 +196,7 @@ pub struct Store {
     untaken: Arc<Untaken>,
     bell: Arc<Bell>,
     status: Arc<Mutex<StoreStatus>>,
+    clock: Arc<Mutex<Option<ClockReading>>>,
 }
 
 /// The other end of a [`Store`], for its threads.
@@ -188,6 +214,7 @@ pub struct Reporter {
     /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
     ringer: Ringer,
     status: Arc<Mutex<StoreStatus>>,
+    clock: Arc<Mutex<Option<ClockReading>>>,
 }
 
 /// Rings when it is dropped, too.
@@ -239,10 +266,16 @@ impl Store {
         let (asks, asked) = channel();
         let (reported, reports) = channel();
         let status = Arc::<Mutex<StoreStatus>>::default();
+        let clock = Arc::<Mutex<Option<ClockReading>>>::default();
         let (untaken, ringer) = (Arc::<Untaken>::default(), Ringer(Arc::clone(&bell)));
-        let reporter =
-            Reporter { reports: reported, untaken: Arc::clone(&untaken), ringer, status: Arc::clone(&status) };
-        Ok((Self { asks, reports, untaken, bell, status }, StoreEnd { asks: asked, reporter }))
+        let reporter = Reporter {
+            reports: reported,
+            untaken: Arc::clone(&untaken),
+            ringer,
+            status: Arc::clone(&status),
+            clock: Arc::clone(&clock),
+        };
+        Ok((Self { asks, reports, untaken, bell, status, clock }, StoreEnd { asks: asked, reporter }))
     }
 
     /// Starts the store of these settings, which are not those of memory.
@@ -289,6 +322,13 @@ impl Store {
         Some(report)
     }
 
+    /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
+    pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
+        let reading = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = reading.map_or(Duration::ZERO, |reading| reading.age(at, now));
+        now.checked_sub(age).unwrap_or(now)
+    }
+
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -310,6 +350,18 @@ impl Reporter {
         }
         let _ = self.reports.send(report); // fails only while the process ends
         self.ringer.0.ring();
+    }
+
+    /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
+    pub fn set_clock(&self, shown: u64) {
+        let reading = ClockReading { shown, read_at: Instant::now() };
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+    }
+
+    /// Returns how old something is by the store's clock, in milliseconds.
+    pub fn age(&self, at: u64) -> u64 {
+        let reading = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.map_or(0, |reading| u64::try_from(reading.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Changes what is known of the store's health.

@@ -117,9 +117,10 @@ sub restart {
 
 sub server { return $_[0]{server} }
 
-# Starts a machine with a store; undef for memory. More settings of the hub may follow.
+# Starts a machine with a store; undef for memory. More settings of the hub may follow, and env, more of the environment.
 sub start {
     my ($class, $store, %settings) = @_;
+    my %env = %{delete $settings{env} || {}};
     my %hub =
         (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
     my $self = bless {folder => File::Temp->newdir, hub => \%hub}, $class;
@@ -127,7 +128,7 @@ sub start {
         'Starman', 't/data/machine.psgi',
         workers => $WORKERS,
         args    => ['--max-requests', 1_000_000],
-        env     => {HUB_SETTINGS => $JSON->encode(\%hub), EVENTSOURCE_RUNTIME_DIR => "$self->{folder}"},
+        env     => {HUB_SETTINGS => $JSON->encode(\%hub), EVENTSOURCE_RUNTIME_DIR => "$self->{folder}", %env},
     );
     return $self;
 }

@@ -141,6 +141,7 @@ impl Keeper {
             self.lose(reason.to_string());
         }
         let reason = lost.unwrap_or_default();
+        self.reporter.set_clock((self.surroundings.now)());
         let began = Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason };
         self.reporter.report(Report::Began(began));
         database.read(|entries| {
@@ -254,7 +255,9 @@ impl Keeper {
             return Ok(());
         }
         self.reporter.update(|status| status.pending = drafts.len() as u64);
-        let entries = open.entries((self.surroundings.now)(), drafts);
+        let now = (self.surroundings.now)();
+        self.reporter.set_clock(now);
+        let entries = open.entries(now, drafts);
         let result = open.commit(&entries);
         self.reporter.update(|status| status.pending = 0);
         match result {

@@ -329,6 +329,23 @@ fn times_never_go_back() {
 }
 
 #[test]
+fn the_age_of_an_entry_is_by_the_clock_of_the_machine_when_it_is_read() {
+    let folder = Folder::new();
+    let machine = Machine::default();
+    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    machine.clock.store(100_000, Ordering::SeqCst);
+    let at = store.append(draft("a", "x")).at;
+    store.close();
+    for (time, age) in [(100_000, 0), (130_000, 30), (7, 0), (4_000_000, 3900)] {
+        machine.clock.store(time, Ordering::SeqCst);
+        let (store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+        let now = Instant::now();
+        assert_eq!((now - store.store.instant_of(at, now)).as_secs(), age, "at {time}");
+        store.close();
+    }
+}
+
+#[test]
 fn forgetting_keeps_the_latest_entry_of_each_key() {
     let folder = Folder::new();
     let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);

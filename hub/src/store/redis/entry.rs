@@ -67,6 +67,14 @@ impl Stored {
 /// The producer of an event, and its count.
 pub type Mark = (Box<[u8]>, u64);
 
+/// Returns the milliseconds since 1970 of an answer to TIME.
+pub fn time(answer: &Value) -> Option<u64> {
+    let Value::Array(parts) = answer else { return None };
+    let number = |part: &Value| std::str::from_utf8(text(part)?).ok()?.parse::<u64>().ok();
+    let [seconds, micros] = &parts[..] else { return None };
+    Some(number(seconds)? * 1000 + number(micros)? / 1000)
+}
+
 /// Returns the bytes of an answer.
 pub fn text(value: &Value) -> Option<&[u8]> {
     match value {

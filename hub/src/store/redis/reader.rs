@@ -209,8 +209,9 @@ impl Reader {
         let url = self.place.find()?;
         self.shared.update(|state| state.master = None);
         let mut link = self.place.connect(&url)?;
-        let [server, memory, role] =
-            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE")])?;
+        let [server, memory, role, time] =
+            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE"), &cmd("TIME")])?;
+        self.set_clock(&time);
         // A user who may not ask is not told.
         let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
             let text = String::from_utf8_lossy(entry::text(answer.as_ref().ok()?)?).into_owned();
@@ -229,6 +230,12 @@ impl Reader {
             return Err(Fault::Refused(Refusal { code: "READONLY".into(), message }));
         }
         Ok(link)
+    }
+
+    /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
+    fn set_clock(&self, answer: &Result<Value, Refusal>) {
+        let shown = answer.as_ref().ok().and_then(entry::time);
+        self.shared.reporter.set_clock(shown.unwrap_or_else(now_ms));
     }
 
     fn warn_of_eviction(&mut self, policy: &str) {
@@ -469,12 +476,14 @@ impl Reader {
         let Some(position) = &self.position else { return self.begin_first(link) };
         let (epoch, last) = (position.pointer.epoch.as_str(), position.last);
         self.last_check = Instant::now();
-        let [pointer, info, list] = link.calls([
+        let [time, pointer, info, list] = link.calls([
+            &cmd("TIME"),
             &self.keys.read_command(),
             cmd("XINFO").arg("STREAM").arg(&position.stream),
             cmd("XRANGE").arg(&position.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
         ])?;
         let refused = |refusal| Trouble::of(refusal, epoch);
+        self.set_clock(&time);
         match Pointer::parse(&pointer.map_err(refused)?)? {
             None => {
                 return Err(Trouble::lost(
@@ -572,7 +581,7 @@ impl Reader {
             out.push(Entry { seq, at: id.ms, ticket, draft: event.draft });
         }
         let lag = match out.last() {
-            Some(entry) if position.history_end.is_none() => Some(now_ms().saturating_sub(entry.at)),
+            Some(entry) if position.history_end.is_none() => Some(self.shared.reporter.age(entry.at)),
             _ => None,
         };
         flush(&self.shared, &mut out);

@@ -571,13 +571,8 @@ fn is_refusing(link: &mut Link, stream: &str, replicas: u32) -> Result<bool, Fau
 /// Returns the id before which the stream need not keep anything. The last entry stays: it shows that nothing is lost.
 fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>) -> Option<Id> {
     let by_bytes = state.retained.cut(retention.bytes);
-    let seconds = match time {
-        Some(Value::Array(parts)) => parts.first().and_then(entry::text),
-        _ => None,
-    };
-    let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let age = retention.age.max(SHORTEST_AGE);
-    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.read_through))
