@@ -148,8 +148,13 @@ fn handed_over(client: &mut Client) {
             .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
             .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
-        let subscription =
-            SubscribeRequest { topics, after: None, start: From::Latest, first_block: FirstBlock::default() };
+        let subscription = SubscribeRequest {
+            topics,
+            after: None,
+            start: From::Latest,
+            first_block: FirstBlock::default(),
+            access: Default::default(),
+        };
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };
         client.send(&request, None).expect("a connection");
     }

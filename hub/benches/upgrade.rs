@@ -84,7 +84,8 @@ fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
             .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
         let first_block = FirstBlock::default();
-        let subscription = SubscribeRequest { topics, after: None, start: From::Latest, first_block };
+        let subscription =
+            SubscribeRequest { topics, after: None, start: From::Latest, first_block, access: Default::default() };
         worker.send(&Request::Subscribe { request: 0, stream: number, subscription }, None).expect("a connection");
         client
     };

@@ -16,6 +16,7 @@ use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Keeps, Worker};
+use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
@@ -721,6 +722,7 @@ impl Server {
                 }
             }
             Request::Count { request, channel } => self.count(worker, request, channel),
+            Request::EndStreams { request, end } => self.end_streams(worker, request, end),
             Request::Drain { within } => {
                 if let Some(hub) = self.handle() {
                     let _ = hub.drain(within); // fails only while the process ends, which drains, too
@@ -806,6 +808,14 @@ impl Server {
                     store: served.store_status(),
                 })));
             }
+            Err(error) => refuse(worker, request, failure_of(&error)),
+        }
+    }
+
+    fn end_streams(&mut self, worker: &mut Worker, request: u64, end: EndRequest) {
+        let Some(hub) = self.handle() else { return };
+        match hub.end_streams(end) {
+            Ok(count) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
             Err(error) => refuse(worker, request, failure_of(&error)),
         }
     }

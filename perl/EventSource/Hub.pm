@@ -42,6 +42,10 @@ my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
 my $MAX_TOPICS     = 1000;     # channels and patterns of a stream
 my $MAX_NAME_BYTES = 1024;     # bytes in UTF-8
 
+my $MAX_LABELS      = 64;      # of a stream, and of a call of end
+my $MAX_END_TOPICS  = 1000;    # of a call of end
+my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
+
 # What _subscribe returns for a stream that waits for the hub's process.
 my $WAITS = 2;
 
@@ -61,8 +65,9 @@ my @HUB_SETTINGS = qw(
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-my @APP_OPTIONS      = qw(channels methods origins);
-my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @APP_OPTIONS      = qw(channels label methods origins);
+my @STREAM_SETTINGS =
+    qw(fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -96,6 +101,18 @@ sub new {
 
 # Public methods
 
+sub check_labels {
+    my ($class, @labels) = @_;
+    _labels(@labels);
+    return;
+}
+
+sub check_max_age {
+    my ($class, $max_age) = @_;
+    $SETTINGS->seconds(max_age => $max_age);
+    return;
+}
+
 sub check_position {
     my ($class, $position) = @_;
     $SETTINGS->one_of(position => $position, @POSITION);
@@ -120,6 +137,20 @@ sub drain {
     $self->_drain($seconds);
     EventSource::XS::_call_callbacks();
     return;
+}
+
+sub end {
+    my ($self, @given) = @_;
+    my %given = $SETTINGS->parse('end takes options', @given);
+    $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
+    my $labels = _labels(_list($given{label}));
+    my $topics = _topics_to_end(_list($given{topics}));
+    $SETTINGS->refuse(label => q{end takes the streams to end: label => 'user/7', or topics => ['orders']})
+        if !@$labels && !@$topics;
+    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    my $count = $self->_end($labels, $topics, $given{finish} ? 1 : 0);
+    EventSource::XS::_call_callbacks();
+    return $count;
 }
 
 sub gap_event { return $_[0]{gap_event} }
@@ -169,16 +200,17 @@ sub subscribe {
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, [qw(after keeps_id position retry start)], 'option %s');
+    $SETTINGS->known(\%option, [qw(after asked_at keeps_id label max_age position retry start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     my $topics  = _topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
     my ($start, $count) = _start_of(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
+    my %access = $self->_access(%option);
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
-    my %first_block   = $self->_first_block($stream, %option);
+    my %first_block   = ($self->_first_block($stream, %option), %access);
     my $native        = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
     $self->_note_whether_away($is_subscribed == $WAITS);
@@ -216,6 +248,15 @@ sub unsubscribe {
 
 # Private methods and functions
 
+# What the application knows of the reader, as the native hub takes it.
+sub _access {
+    my ($self, %option) = @_;
+    my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};
+    $self->check_max_age($max_age);
+    my $asked_at = defined $option{asked_at} ? $option{asked_at} : $self->clock;
+    return (labels => _labels(_list($option{label})), max_age => $max_age || undef, asked_at => $asked_at);
+}
+
 # The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
 sub _first_block {
     my ($self, $stream, %option) = @_;
@@ -240,6 +281,24 @@ sub _gap_data_for {
     $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
         if !defined $data;
     return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
+}
+
+# Checks labels. Stringifies each object once.
+sub _labels {
+    my @labels = map { $SETTINGS->string('a label', $_, field => 'label') } grep { defined } @_;
+    $SETTINGS->refuse(label => "there may be at most $MAX_LABELS labels") if @labels > $MAX_LABELS;
+    for my $label (@labels) {
+        utf8::encode(my $bytes = $label);
+        $SETTINGS->refuse(label => "a label must be a string of 1 to $MAX_LABEL_BYTES bytes in UTF-8, such as 'user/7'")
+            if !length $bytes || length $bytes > $MAX_LABEL_BYTES;
+    }
+    return \@labels;
+}
+
+# One value, or the values in an array.
+sub _list {
+    my $value = shift;
+    return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
 }
 
 # The settings of the native hub.
@@ -379,6 +438,12 @@ sub _topics {
     my ($most, @topics) = @_;
     $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
         if @topics > $most;
+    return [map { _topic($_) } @topics];
+}
+
+sub _topics_to_end {
+    my @topics = @_;
+    $SETTINGS->refuse(topics => "end takes at most $MAX_END_TOPICS topics") if @topics > $MAX_END_TOPICS;
     return [map { _topic($_) } @topics];
 }
 
@@ -572,6 +637,30 @@ a native one costs some kilobytes. L</max_relays> bounds their number. A stream 
 reached, if uWSGI itself encrypts, frames or changes responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the
 application runs the loop of Twiggy itself, if Feersum is a version that can encrypt, and on all other servers.
 
+=head2 Who reads
+
+An application decides at the request for a stream who may read. The stream may then outlive the session, the worker and
+the release of the application. So a right that is withdrawn has to end streams: L</end>. It finds them by the topics
+that they are subscribed to, or by labels that the application gives them:
+
+    my $app = $hub->to_app(
+        channels => \&channels_of,
+        label    => sub { my $env = shift; return "user/$env->{REMOTE_USER}" },
+    );
+
+    # at a logout
+    $hub->end(label => "user/$user", finish => 1);
+
+A label is a string of 1 to 256 bytes in UTF-8, such as C<user/7> or C<session/4f1c>. A stream has at most 64 of them,
+which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
+C<end>, let the application be asked again from time to time: L</max_age>.
+
+B<The order.> Withdraw the right first, where the application looks for it; then call C<end>. When it has returned, no
+stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,
+one that is being handed over to the process of a hub with a L</name>, and one that subscribes later, but whose
+application was asked (the callback C<channels>) before C<end> was carried out: for 60 seconds, and as long as less than
+1,000 calls and 1 MiB of labels and topics came meanwhile. Whoever is asked for later is a new reader.
+
 =head1 ATTRIBUTES
 
 L</new> takes all of them. C<undef> stands for the default.
@@ -623,6 +712,17 @@ whatever the history. An event that expires is evicted a sixteenth of its time l
 For a hub with a L</name>: after how many seconds (from 0, fractions allowed) without worker and stream its process ends, if
 nothing was published meanwhile; 60 by default. Its history ends with it, unless it has a L</store>. A command that only asks,
 such as C<eventsource hub check>, keeps neither the process nor, beyond L</grace>, its streams.
+
+=head2 max_age
+
+    max_age => 3600
+
+How many seconds (from 0, fractions allowed) a stream stays open at most; 0, the default, means as long as its client
+and its application want. The application (L</to_app>) or a stream (L</subscribe>) may have another one. A stream ends
+after three quarters of that time at the earliest and at the end of it at the latest, at random, so that streams which
+began together do not come back together. Its client is sent a C<retry>, comes back with its id, misses nothing, and the
+application is asked again (L</Who reads>). The hub keeps the time: neither the end of the worker nor an upgrade changes
+it.
 
 =head2 max_relays
 
@@ -926,6 +1026,20 @@ Create a hub. Its streams end when the object is destroyed, unless it has a L</n
 Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
 program for L</name> is not installed, and C<unavailable> if there is no folder for its L</socket>.
 
+=head2 check_labels, check_max_age
+
+    EventSource::Hub->check_labels(@labels);
+    EventSource::Hub->check_max_age($seconds);
+
+Throw C<invalid> if a label (L</Who reads>) or a value of L</max_age> is wrong. For the modules of this distribution.
+
+=head2 clock
+
+    my $time = EventSource::Hub->clock;
+
+Return the time of the system's monotonic clock in nanoseconds, as the option C<asked_at> of L</subscribe_stream> takes
+it; 0 where perl's integers are too small for it.
+
 =head2 check_position
 
     EventSource::Hub->check_position($position);
@@ -960,6 +1074,47 @@ A hub with a L</name> is drained for all workers, until the last of them has gon
 accepted again. C<eventsource hub stop> ends a drain, too.
 
 Throws C<invalid> if the argument is not a number of seconds.
+
+=head2 end
+
+    my $count = $hub->end(label => 'user/7');
+    my $count = $hub->end(label => ['user/7', 'user/8'], finish => 1);
+    my $count = $hub->end(topics => ['orders/7', EventSource::Hub->pattern('invoices/*')]);
+
+End streams: those that have one of the labels, and those that read a channel of one of the topics. Give at least one of
+these options, each a single value or an array:
+
+=over
+
+=item label
+
+At most 64 labels.
+
+=item topics
+
+At most 1,000 channels, by their names, and patterns (L</pattern>). A stream is meant if it could be sent an event of a
+channel that a topic names: a channel means the streams that are subscribed to it or to a pattern that matches it; a
+pattern means those that are subscribed to a channel that it matches, or to a pattern that matches one of the same
+names. The whole stream ends, also if it has other topics beside.
+
+=item finish
+
+If it is true, the clients are not to come back: each is sent the event of
+L<Plack::App::EventSource::Connection/finish>, and whoever reconnects all the same is answered with the status 204. By
+default each client is sent a C<retry> (one to two times the C<retry> of its application) and comes back with its id;
+then the application is asked again, and those who may still read miss nothing.
+
+=back
+
+What was published before is sent to the streams that keep up. A stream that lags is sent the rest of an event that was
+sent in part, and what is in its own buffer, but nothing more of the history; one that takes nothing ends after its
+C<timeout>. C<on_close> has the reason C<application>.
+
+With a L</name> this means the streams of all workers, also of those that have ended; without one, those of this
+process. Returns how many streams were ended. Streams that were ending already do not count.
+
+Throws C<invalid> if neither a label nor a topic is given, or if one is wrong; and what every method of a hub with a
+L</name> throws.
 
 =head2 epoch
 
@@ -1204,7 +1359,9 @@ or received only the latest events (C<latest>).
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
 is subscribed to already. The stream resumes after the event with the id C<after>, by default the id that the client
 sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
-first subscription replaces the L</position> of the hub. Returns false if the stream has ended.
+first subscription replaces the L</position> of the hub. The option C<label>, a string or an array of strings, gives the
+stream labels (L</Who reads>); C<max_age> replaces L</max_age>. Returns false if the stream has ended. A stream that is
+given more than 64 labels by several calls ends with the reason C<error>.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
 the application does not hold the connection. An event that is pushed to the connection is sent before events that are
@@ -1238,9 +1395,10 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
     my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
 
 Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>,
-C<retry>, a number of milliseconds to send in the first block, and C<keeps_id>: if it is true, no position replaces the
-id that the client has (L</position>). Without C<after> the stream begins where C<start> says. Returns false if the
-stream has ended. On a server that blocks, a stream that goes through its writer is sent nothing before it is served
+C<retry>, a number of milliseconds to send in the first block, C<keeps_id>: if it is true, no position replaces the id
+that the client has (L</position>), and C<asked_at>, when the application was asked for the stream (L</clock>), by
+default now. Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server
+that blocks, a stream that goes through its writer is sent nothing before it is served
 (L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
@@ -1259,18 +1417,20 @@ Return a PSGI application. It subscribes each stream to the channels and pattern
 for the request. If the callback returns a PSGI response instead, an array or a code reference, the application sends
 that. If it returns nothing, the application answers with 404. See L<EventSource::Hub::App>.
 
-C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
-channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
-responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
-C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>,
-C<start>, C<timeout>.
+C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read
+the channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
+responses (L<Plack::App::EventSource/origins>). C<label> is a callback that returns the labels of a stream for its
+request, a list of strings; C<undef> and nothing stand for none (L</Who reads>). The other options replace attributes of
+the hub for these streams: C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>, C<native>,
+C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
 first 8,192 bytes of the query.
 
-Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call, if
-the callback returns something that is neither a list of channels nor a response.
+Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call,
+if C<channels> returns something that is neither a list of channels nor a response, or C<label> something that is no
+list of labels.
 
 =head2 type_of
 

@@ -81,6 +81,77 @@ impl Glob {
         }
         true
     }
+
+    /// Returns true if both patterns match the same name.
+    ///
+    /// It takes at most as many steps as the product of both lengths. Patterns that differ before their first stars take few.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let same = self.literal.min(other.literal);
+        if self.text[..same] != other.text[..same] {
+            return false;
+        }
+        let (one, other) = (Token::all(&self.text[same..]), Token::all(&other.text[same..]));
+        // The beginnings of both, by lengths, that match the same name. Both lengths only grow.
+        let width = other.len() + 1;
+        let mut meet = vec![false; (one.len() + 1) * width];
+        meet[0] = true;
+        for at in (0..one.len() + 1).flat_map(|i| (0..width).map(move |j| (i, j))) {
+            let (i, j) = at;
+            if !meet[i * width + j] {
+                continue;
+            }
+            let (first, second) = (one.get(i).copied(), other.get(j).copied());
+            let is_byte = |token| matches!(token, Some(Token::Byte(_)));
+            // A star that matches nothing more, or a byte that the other one matches.
+            let takes_first = first.map_or(false, |token| !is_byte(Some(token)) || token.is_taken_by(second));
+            let takes_second = second.map_or(false, |token| !is_byte(Some(token)) || token.is_taken_by(first));
+            if is_byte(first) && first == second {
+                meet[(i + 1) * width + j + 1] = true;
+            }
+            if takes_first {
+                meet[(i + 1) * width + j] = true;
+            }
+            if takes_second {
+                meet[i * width + j + 1] = true;
+            }
+        }
+        meet[meet.len() - 1]
+    }
+}
+
+/// A part of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Byte(u8),
+    /// One star.
+    Segment,
+    /// Two stars.
+    Anything,
+}
+
+impl Token {
+    fn all(mut text: &[u8]) -> Vec<Self> {
+        let mut tokens = Vec::new();
+        while let [first, rest @ ..] = text {
+            let (token, rest) = match (first, rest) {
+                (b'*', [b'*', rest @ ..]) => (Self::Anything, rest),
+                (b'*', rest) => (Self::Segment, rest),
+                (byte, rest) => (Self::Byte(*byte), rest),
+            };
+            tokens.push(token);
+            text = rest;
+        }
+        tokens
+    }
+
+    /// Returns true if this is a byte that a star matches.
+    fn is_taken_by(self, star: Option<Self>) -> bool {
+        match (self, star) {
+            (Self::Byte(byte), Some(Self::Segment)) => byte != b'/',
+            (Self::Byte(_), Some(Self::Anything)) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Block {
@@ -257,6 +328,54 @@ mod tests {
                 let steps = steps::of(|| glob.matches(name.as_bytes()));
                 let most = if pattern.starts_with("**a*/") { 40 } else { 4 };
                 assert!(steps <= most * (pattern.len() + name.len()), "{steps} steps: {pattern} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_meet_if_a_name_matches_both() {
+        for (one, other, expected) in [
+            ("a/*", "a/*", true),
+            ("a/*", "*/b", true),
+            ("a/*", "b/*", false),
+            ("a/*", "a/b/*", false),
+            ("a/*", "a/*/*", false),
+            ("a/**", "a/b/*", true),
+            ("**", "a/b/*", true),
+            ("*", "a/*", false),
+            ("*x", "y*", true),
+            ("*x", "*y", false),
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a*", "a", true),
+            ("a**b", "*", true),
+            ("a**/b", "*", false),
+            ("", "**", true),
+            ("", "a*", false),
+        ] {
+            let [one, other] = [one, other].map(|text| Glob::new(text.as_bytes()));
+            assert_eq!((one.meets(&other), other.meets(&one)), (expected, expected), "{one:?} {other:?}");
+        }
+    }
+
+    /// Every name of up to four characters of a small alphabet, against every pair of patterns of that length.
+    #[test]
+    fn patterns_meet_as_names_show() {
+        let texts = |alphabet: &[u8], most| {
+            let mut all = vec![Vec::new()];
+            for length in 0..most {
+                let longest: Vec<Vec<u8>> = all.iter().filter(|text| text.len() == length).cloned().collect();
+                let longer = |text: &Vec<u8>, byte: &u8| [&text[..], &[*byte]].concat();
+                all.extend(longest.iter().flat_map(|text| alphabet.iter().map(move |byte| longer(text, byte))));
+            }
+            all
+        };
+        let names = texts(b"a/", 6);
+        let patterns: Vec<Glob> = texts(b"a/*", 3).iter().map(|text| Glob::new(text)).collect();
+        for one in &patterns {
+            for other in &patterns {
+                let is_shown = names.iter().any(|name| one.matches(name) && other.matches(name));
+                assert_eq!(one.meets(other), is_shown, "{one:?} {other:?}");
             }
         }
     }

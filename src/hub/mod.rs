@@ -95,6 +95,8 @@
 //! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
 //! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.
 //!
+//! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
+//!
 //! Stores: `history` goes on with events that a store has kept, and says what it may forget.
 //!
 //! `settings` and `counts` are what the application sets and reads. `steps` counts what searches do, for tests.
@@ -107,6 +109,7 @@ mod counts;
 mod cursor;
 mod cursor_parts;
 mod custom_ids;
+mod ends;
 mod epoch;
 mod event_id;
 mod glob;
@@ -140,6 +143,7 @@ mod unsubscribing;
 
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
+pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES};
 pub use epoch::Epoch;
 pub use event_id::Gap;
 pub use history::{ChannelEvictions, History};
@@ -149,13 +153,14 @@ pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_published_id, Refusal};
 pub use replay::BacklogExceeded;
-pub use request::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::{Gathered, Sent};
 pub use settings::{GapData, OnSlow, Settings};
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
+use ends::Marks;
 use history::Stored;
 use recent_channels::RecentChannels;
 use slab::Slab;
@@ -196,6 +201,8 @@ pub struct Hub {
     counts: Counts,
     /// The memory for a store, if the hub has one.
     stored: Option<Box<Stored>>,
+    /// By what streams can be ended.
+    marks: Marks,
 }
 
 impl Hub {
@@ -222,6 +229,7 @@ impl Hub {
             grown: Vec::new(),
             counts: Counts::default(),
             stored: None,
+            marks: Marks::default(),
         }
     }
 }
@@ -261,6 +269,7 @@ impl Saved for Hub {
             grown,
             counts,
             stored,
+            marks,
         } = self;
         to.add(epoch);
         to.add(settings);
@@ -281,6 +290,7 @@ impl Saved for Hub {
         to.add(grown);
         to.add(counts);
         to.add(stored);
+        to.add(marks);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
@@ -304,6 +314,7 @@ impl Saved for Hub {
             grown: from.take()?,
             counts: from.take()?,
             stored: from.take()?,
+            marks: from.take()?,
         })
     }
 }

@@ -59,6 +59,6 @@ impl Hub {
     /// Returns true if the hub holds only what returning clients may need: ids and tombstones.
     pub(crate) fn is_at_rest(&self) -> bool {
         let lists = (self.to_notify.len(), self.grown.len(), self.first_seqs.len());
-        self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0)
+        self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0) && self.marks.is_empty()
     }
 }

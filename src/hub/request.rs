@@ -1,5 +1,8 @@
 //! A request to subscribe: the topics, and where the stream begins.
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use std::time::Duration;
+
 /// A subscription that a stream asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeRequest {
@@ -11,6 +14,19 @@ pub struct SubscribeRequest {
     pub start: Start,
     /// The first block of the stream. It counts with the first request of a stream.
     pub first_block: FirstBlock,
+    /// What its application knows of the reader.
+    pub access: Access,
+}
+
+/// What the application knows of the reader of a stream when it lets it subscribe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// By what the stream can be [ended](super::EndRequest): at most [`MAX_LABELS`](super::MAX_LABELS).
+    pub labels: Vec<Box<[u8]>>,
+    /// When the stream ends at the latest.
+    pub max_age: Option<Duration>,
+    /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
+    pub asked_at: u64,
 }
 
 /// What a stream is sent first, and how it is sent positions later.
@@ -60,3 +76,19 @@ pub enum Start {
 
 saved!(FirstBlock { position, retry, keeps_id, names_channels });
 saved!(PositionStyle: Event, Id, None);
+
+impl Saved for Topic {
+    fn save(&self, to: &mut Saver) {
+        let (is_pattern, name) = match self {
+            Self::Channel(name) => (false, name),
+            Self::Pattern(name) => (true, name),
+        };
+        to.add(&is_pattern);
+        to.add(name);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (is_pattern, name) = from.take()?;
+        Ok(if is_pattern { Self::Pattern(name) } else { Self::Channel(name) })
+    }
+}

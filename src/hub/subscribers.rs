@@ -49,6 +49,11 @@ impl SubscriberList {
         self.count
     }
 
+    /// Returns the streams in the list, perhaps some that have ended.
+    pub(super) fn iter(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.streams.iter().copied()
+    }
+
     /// Returns the number of streams in the list, those that have ended included.
     #[cfg(test)]
     pub(super) fn listed(&self) -> usize {
@@ -99,7 +104,18 @@ impl Hub {
     /// A stream with several such topics counts once. Lists then have to be compared, so `is_open` says which streams
     /// of these lists have not ended.
     pub fn subscribers_of(&self, name: &[u8], is_open: impl Fn(StreamId) -> bool) -> usize {
-        let mut lists: Vec<&SubscriberList> = match self.channel_by_name.get(name) {
+        let mut lists = self.subscriber_lists(name);
+        lists.retain(|subscribers| subscribers.len() > 0);
+        if let [one] = lists[..] {
+            return one.len();
+        }
+        let streams = lists.iter().flat_map(|subscribers| &subscribers.streams).filter(|stream| is_open(**stream));
+        streams.map(|stream| u64::from(*stream)).collect::<HashSet<_>>().len()
+    }
+
+    /// Returns the subscribers of a channel, by its name and by each pattern.
+    pub(super) fn subscriber_lists(&self, name: &[u8]) -> Vec<&SubscriberList> {
+        match self.channel_by_name.get(name) {
             Some(at) => {
                 let Channel { subscribers, patterns, .. } = &self.channels[*at];
                 let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].subscribers);
@@ -109,13 +125,7 @@ impl Hub {
                 let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
                 matching.map(|(_, pattern)| &pattern.subscribers).collect()
             }
-        };
-        lists.retain(|subscribers| subscribers.len() > 0);
-        if let [one] = lists[..] {
-            return one.len();
         }
-        let streams = lists.iter().flat_map(|subscribers| &subscribers.streams).filter(|stream| is_open(**stream));
-        streams.map(|stream| u64::from(*stream)).collect::<HashSet<_>>().len()
     }
 }
 

@@ -102,6 +102,7 @@ impl Case {
             after: after.map(|id| id.as_bytes().into()),
             start,
             first_block: Default::default(),
+            access: Default::default(),
         };
         let mut notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
         notices.extend(self.hub.begin(&mut self.cursor));
@@ -117,6 +118,7 @@ impl Case {
                 after: after.map(|id| id.as_bytes().into()),
                 start: *start,
                 first_block: Default::default(),
+                access: Default::default(),
             };
             let notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert_eq!((in_words(notices), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
@@ -429,6 +431,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
         after: Some(b"x"[..].into()),
         start: Start::Oldest,
         first_block: Default::default(),
+        access: Default::default(),
     };
     let notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(notices), case.hub.counts().streams), (String::new(), 0));
@@ -509,6 +512,7 @@ fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
         after: None,
         start: Start::Oldest,
         first_block: Default::default(),
+        access: Default::default(),
     };
     case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
     case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
@@ -527,7 +531,13 @@ fn hold(case: &mut Case, requests: &[(&str, Option<&str>, Start)]) -> String {
     let mut notices = Vec::new();
     for (names, after, start) in requests {
         let after = after.map(|id| id.as_bytes().into());
-        let request = SubscribeRequest { topics: topics(names), after, start: *start, first_block: Default::default() };
+        let request = SubscribeRequest {
+            topics: topics(names),
+            after,
+            start: *start,
+            first_block: Default::default(),
+            access: Default::default(),
+        };
         notices.extend(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now));
     }
     in_words(notices)
@@ -613,8 +623,13 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request =
-        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request = SubscribeRequest {
+        topics: topics("b"),
+        after: None,
+        start: Start::Latest,
+        first_block: Default::default(),
+        access: Default::default(),
+    };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -627,8 +642,13 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request =
-        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request = SubscribeRequest {
+        topics: topics("b"),
+        after: None,
+        start: Start::Latest,
+        first_block: Default::default(),
+        access: Default::default(),
+    };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -650,8 +670,13 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
     case.publish("a");
     case.unsubscribe(Some("a"));
     case.publish("a");
-    let request =
-        SubscribeRequest { topics: topics("a"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request = SubscribeRequest {
+        topics: topics("a"),
+        after: None,
+        start: Start::Latest,
+        first_block: Default::default(),
+        access: Default::default(),
+    };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");
@@ -716,7 +741,8 @@ fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock)
     case.publish_as("a", "", Some("mine"));
     case.publish("a a a a");
     let after = after.map(|id| id.as_bytes().into());
-    let request = SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block };
+    let request =
+        SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block, access: Default::default() };
     let mut notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     notices.extend(case.hub.begin(&mut case.cursor));
     bytes_of(notices)
@@ -774,7 +800,13 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     let mut case = Case::new(settings());
     case.publish("a b/1");
     let first_block = FirstBlock { names_channels: true, ..FirstBlock::default() };
-    let request = SubscribeRequest { topics: topics("a b/*"), after: None, start: Start::Oldest, first_block };
+    let request = SubscribeRequest {
+        topics: topics("a b/*"),
+        after: None,
+        start: Start::Oldest,
+        first_block,
+        access: Default::default(),
+    };
     case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     case.hub.begin(&mut case.cursor);
     case.publish("b/1");

@@ -157,6 +157,17 @@ pub enum Command {
         /// Identifies the request in the answer.
         request_id: u64,
     },
+    /// Ends the streams of a hub that a request means. [`Answer::StreamsEnded`] follows.
+    EndStreams {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// Which streams, and how.
+        request: Box<hub::EndRequest>,
+        /// The time of the system's monotonic clock, in nanoseconds.
+        at: u64,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {
@@ -283,6 +294,13 @@ pub enum Answer {
         request_id: u64,
         /// What channels have evicted since the last request.
         evictions: Vec<hub::ChannelEvictions>,
+    },
+    /// The answer to [`Command::EndStreams`].
+    StreamsEnded {
+        /// The id of the request.
+        request_id: u64,
+        /// How many streams were ended.
+        count: usize,
     },
     /// A stream has fewer topics than its handle has counted: it has left some, or had some of the requested ones already.
     TopicsRemoved {

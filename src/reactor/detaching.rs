@@ -25,6 +25,7 @@ impl<I: Io> Reactor<I> {
         }
         let record = self.records.get_mut(id.slot as usize)?.take()?;
         self.open_streams -= 1;
+        self.hubs.unmark(id);
         if let Some(socket) = &record.socket {
             self.io.unregister(socket);
         }

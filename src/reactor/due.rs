@@ -27,6 +27,7 @@ impl<I: Io> Reactor<I> {
         if !self.is_busy() {
             self.hubs.expire(now); // otherwise `flush` expires, after it has sent what was published
         }
+        self.end_aged(now);
         self.continue_draining(now);
         self.continue_shutdown(now);
     }

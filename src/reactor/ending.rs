@@ -128,6 +128,7 @@ impl<I: Io> Reactor<I> {
             if let Some(subscription) = record.subscription {
                 subscription.remove(&mut self.hubs);
             }
+            self.hubs.unmark(id);
             if let Some(socket) = record.socket {
                 self.io.close(socket);
             }

@@ -18,6 +18,7 @@
 //! - `detaching`: giving a stream to another process
 //! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
+//! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
@@ -55,6 +56,7 @@ mod state;
 mod stream_record;
 mod subscriptions;
 mod timers;
+mod withdrawing;
 
 #[cfg(test)]
 mod tests;
@@ -176,6 +178,9 @@ impl<I: Io> Reactor<I> {
                 self.list_channels(hub, request_id, pattern.as_deref(), from);
             }
             Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
+            Command::EndStreams { hub, request_id, request, at } => {
+                self.end_streams(hub, request_id, &request, at, now);
+            }
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => self.hubs.end_draining(hub),
             Command::CloseHub { hub } => self.close_hub(hub),

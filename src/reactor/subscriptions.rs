@@ -91,6 +91,13 @@ impl<I: Io> Reactor<I> {
             return;
         }
         self.leave_previous_hub(hub, id);
+        if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.is_overtaken(request)) {
+            self.withdraw(id, finishes);
+            return;
+        }
+        if !self.hubs.get_mut(hub).map_or(true, |hub| hub.mark(id, request, now)) {
+            return self.end_with_retry(id, Reason::Error);
+        }
         let (record, hubs, answers) = match self.record_and_hubs(id) {
             Some(found) => found,
             None => return,
@@ -338,6 +345,14 @@ impl<I: Io> Reactor<I> {
     pub(super) fn record_custom_id(&mut self, id: StreamId) {
         if let Some((hub, cursor)) = self.hub_and_cursor(id) {
             hub.record_custom_id(cursor);
+        }
+    }
+
+    /// Drops a stream's subscription, and with it everything that the stream is still to be sent of the logs.
+    pub(super) fn drop_subscription(&mut self, id: StreamId) {
+        self.held.retain(|(_, held)| *held != id);
+        if let Some((record, hubs, _)) = self.record_and_hubs(id) {
+            record.subscription.take().into_iter().for_each(|subscription| subscription.remove(hubs));
         }
     }
 

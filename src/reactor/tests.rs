@@ -14,6 +14,7 @@ mod sending;
 mod shutdown;
 mod socket_errors;
 mod subscriptions;
+mod withdrawing;
 mod world;
 
 use super::sending::MAX_BLOCKS;

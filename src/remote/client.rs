@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::{ChannelPage, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, SubscribeRequest};
 use crate::stream::{after, Reason};
 use crate::sys::local::{send, Wait};
 use crate::wire::{
@@ -89,6 +89,7 @@ enum Awaited {
     Published(String),
     Done,
     Counted(Box<Counted>),
+    StreamsEnded(u64),
     Channels(ChannelPage),
     Described(Box<Described>),
     Refused(Failure),
@@ -235,6 +236,20 @@ impl Client {
         self.send(&Request::Describe { request }, None)?;
         match self.answer_to(request)? {
             Awaited::Described(described) => Ok(*described),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Ends streams, and returns how many of this machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn end_streams(&mut self, end: EndRequest) -> Result<u64, Error> {
+        let request = self.next_request();
+        self.send(&Request::EndStreams { request, end }, None)?;
+        match self.answer_to(request)? {
+            Awaited::StreamsEnded(count) => Ok(count),
             _ => Err(Error::Unknown),
         }
     }
@@ -419,6 +434,7 @@ impl Client {
         Ok(match Answer::decode(frame)? {
             Answer::Published { request, id } => Some((request, Awaited::Published(id.to_owned()))),
             Answer::Done { request } => Some((request, Awaited::Done)),
+            Answer::StreamsEnded { request, count } => Some((request, Awaited::StreamsEnded(count))),
             Answer::Counted(counted) => Some((counted.request, Awaited::Counted(counted))),
             Answer::Channels { request, page } => Some((request, Awaited::Channels(page))),
             Answer::Described(described) => Some((described.request, Awaited::Described(described))),

@@ -30,6 +30,8 @@ pub(super) enum Outcome {
     Done,
     /// The counters.
     Counted(Box<Counted>),
+    /// So many streams were ended.
+    StreamsEnded(u64),
     /// The request was refused.
     Refused(Failure),
     /// The request was not sent, because the connection had ended.

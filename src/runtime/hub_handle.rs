@@ -18,11 +18,12 @@ use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, Epoch, History, OnceKeys, Publication, Settings, SubscribeRequest, Topic,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, Settings,
+    SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
-use crate::sys::random;
+use crate::sys::{clock, random};
 use crate::wire::Counted;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -448,6 +449,21 @@ impl HubHandle {
         let pattern = pattern.map(Into::into);
         let command = |request_id| Command::ListChannels { hub, request_id, pattern, from };
         reactor.ask(&reactor.pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+    }
+
+    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
+        if let Some(remote) = &self.0.remote {
+            return remote.end_streams(self.0.key, &request);
+        }
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let (request, at) = (Box::new(request), clock::monotonic());
+        let command = |request_id| Command::EndStreams { hub, request_id, request, at };
+        reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.

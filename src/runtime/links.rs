@@ -676,6 +676,7 @@ impl Links {
             wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
             wire::Answer::Done { request } => complete(request, Outcome::Done),
             wire::Answer::Counted(counted) => complete(counted.request, Outcome::Counted(counted)),
+            wire::Answer::StreamsEnded { request, count } => complete(request, Outcome::StreamsEnded(count)),
             wire::Answer::Refused { request, failure } => complete(request, Outcome::Refused(failure)),
             wire::Answer::State { stream, pushed, buffered, is_stalled } => {
                 let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);

@@ -127,6 +127,8 @@ pub(super) struct ReactorHandle {
     pub(super) hub_counts: Requests<(hub::Counts, usize)>,
     /// Parts of the list of a hub's channels.
     pub(super) pages: Requests<hub::ChannelPage>,
+    /// The numbers of streams that were ended by requests.
+    pub(super) ended_streams: Requests<usize>,
     /// What a hub's channels have evicted.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     next_request_id: AtomicU64,
@@ -162,6 +164,7 @@ impl ReactorHandle {
             hubs: AtomicU32::new(0),
             hub_counts: Requests::default(),
             pages: Requests::default(),
+            ended_streams: Requests::default(),
             evictions: Requests::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),

@@ -12,7 +12,7 @@ use super::process::lock_process;
 use super::reactor_handle::{Attachment, ReactorHandle};
 use super::registration::RemoteRegistration;
 use super::stream_handle::StreamHandle;
-use crate::hub::SubscribeRequest;
+use crate::hub::{EndRequest, SubscribeRequest};
 use crate::reactor::{Command, StreamId};
 use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
 use crate::stream::after;
@@ -295,6 +295,20 @@ impl RemoteHub {
             (Outcome::Counted(counted), connection) => {
                 Ok((*counted, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
             }
+            _ => Err(RemoteError::Unknown.into()),
+        }
+    }
+
+    /// Ends streams, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, Error> {
+        let encode =
+            |request, frame: &mut Vec<u8>| Ok(Request::EndStreams { request, end: end.clone() }.encode(frame)?);
+        match self.ask(key, encode)? {
+            (Outcome::StreamsEnded(count), _) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
             _ => Err(RemoteError::Unknown.into()),
         }
     }

@@ -108,6 +108,7 @@ impl StreamTable {
             Answer::Counted { request_id, counts, subscribers } => {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));
             }
+            Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
             Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),

@@ -4,6 +4,7 @@
 //! - [`socket`]: sends to, drains and ends a client's connection, without blocking
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
+//! - [`clock`]: the monotonic clock
 //! - [`random`]: random bytes
 //! - [`local`]: Unix sockets between processes of one user, with descriptors; locks of files
 //! - [`daemon`]: what a process that stands on its own needs
@@ -12,6 +13,7 @@
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
 
+pub mod clock;
 pub mod daemon;
 pub mod descriptor;
 pub mod epoll;

@@ -79,6 +79,13 @@ pub enum Answer<'a> {
         /// Whether this worker holds it; otherwise it waits for it.
         is_held: bool,
     },
+    /// Streams were ended.
+    StreamsEnded {
+        /// The request.
+        request: u64,
+        /// How many of this process.
+        count: u64,
+    },
     /// The hub's ids begin with another epoch from here on: its store has lost history.
     Epoch {
         /// The epoch.
@@ -176,6 +183,7 @@ const CHANNELS: u8 = 20;
 const DESCRIBED: u8 = 21;
 const ELECTED: u8 = 14;
 const EPOCH: u8 = 22;
+const STREAMS_ENDED: u8 = 23;
 const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
@@ -193,6 +201,7 @@ impl<'a> Answer<'a> {
             Self::Channels { .. } => CHANNELS,
             Self::Described(_) => DESCRIBED,
             Self::Elected { .. } => ELECTED,
+            Self::StreamsEnded { .. } => STREAMS_ENDED,
             Self::Epoch { .. } => EPOCH,
             Self::Upgraded => UPGRADED,
         }
@@ -237,6 +246,10 @@ impl<'a> Answer<'a> {
                 write_page(writer, page);
             }
             Self::Described(described) => described.write(writer),
+            Self::StreamsEnded { request, count } => {
+                writer.u64(*request);
+                writer.u64(*count);
+            }
             Self::Epoch { epoch } => writer.bytes(epoch.as_bytes()),
             Self::Elected { lease, is_held } => {
                 writer.u64(*lease);
@@ -277,6 +290,7 @@ impl<'a> Answer<'a> {
             CHANNELS => Self::Channels { request: reader.u64()?, page: read_page(reader)? },
             DESCRIBED => Self::Described(Box::new(Described::read(reader)?)),
             ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
+            STREAMS_ENDED => Self::StreamsEnded { request: reader.u64()?, count: reader.u64()? },
             EPOCH => Self::Epoch { epoch: reader.str()? },
             UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),

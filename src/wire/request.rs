@@ -4,7 +4,9 @@ use super::codec::{Malformed, Reader, Writer};
 use super::fields::Fields;
 use super::frame::{write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
-use crate::hub::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    Access, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+};
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
 
@@ -114,6 +116,13 @@ pub enum Request<'a> {
         /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
         name: &'a [u8],
     },
+    /// Ends streams. The answer is [`StreamsEnded`](super::Answer::StreamsEnded) or [`Refused`](super::Answer::Refused).
+    EndStreams {
+        /// The request.
+        request: u64,
+        /// Which streams, and how.
+        end: EndRequest,
+    },
     /// Gives a lease back, or no longer waits for it.
     Resign {
         /// The lease.
@@ -169,6 +178,7 @@ const ELECT: u8 = 14;
 const RESIGN: u8 = 15;
 const OPEN_WITHOUT_SOCKET: u8 = 16;
 const ATTACH: u8 = 17;
+const END_STREAMS: u8 = 18;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
@@ -189,6 +199,7 @@ impl<'a> Request<'a> {
             Self::Channels { .. } => CHANNELS,
             Self::Describe { .. } => DESCRIBE,
             Self::Elect { .. } => ELECT,
+            Self::EndStreams { .. } => END_STREAMS,
             Self::Resign { .. } => RESIGN,
         }
     }
@@ -212,13 +223,14 @@ impl<'a> Request<'a> {
                 writer.bool(*has_id);
             }
             Self::Subscribe { request, stream, subscription } => {
-                let SubscribeRequest { topics, after, start, first_block } = subscription;
+                let SubscribeRequest { topics, after, start, first_block, access } = subscription;
                 writer.u64(*request);
                 writer.u64(*stream);
                 write_topics(writer, topics);
                 writer.option(after.as_deref(), Writer::bytes);
                 write_start(writer, *start);
                 write_first_block(writer, *first_block);
+                write_access(writer, access);
             }
             Self::Unsubscribe { stream, topics } => {
                 writer.u64(*stream);
@@ -245,6 +257,10 @@ impl<'a> Request<'a> {
             Self::Elect { lease, name } => {
                 writer.u64(*lease);
                 writer.bytes(name);
+            }
+            Self::EndStreams { request, end } => {
+                writer.u64(*request);
+                write_end(writer, end);
             }
             Self::Resign { lease } => writer.u64(*lease),
         }
@@ -277,6 +293,7 @@ impl<'a> Request<'a> {
                     after: reader.option(Reader::bytes)?.map(Into::into),
                     start: read_start(reader)?,
                     first_block: read_first_block(reader)?,
+                    access: read_access(reader)?,
                 },
             },
             UNSUBSCRIBE => {
@@ -291,6 +308,7 @@ impl<'a> Request<'a> {
             CHANNELS => Self::Channels { request: reader.u64()?, pattern: reader.bytes()?, from: reader.u64()? },
             DESCRIBE => Self::Describe { request: reader.u64()? },
             ELECT => Self::Elect { lease: reader.u64()?, name: reader.bytes()? },
+            END_STREAMS => Self::EndStreams { request: reader.u64()?, end: read_end(reader)? },
             RESIGN => Self::Resign { lease: reader.u64()? },
             _ => return Err(Malformed),
         })
@@ -358,6 +376,58 @@ fn read_topics(reader: &mut Reader<'_>) -> Result<Vec<Topic>, Malformed> {
         Ok(if is_pattern { Topic::Pattern(name) } else { Topic::Channel(name) })
     };
     (0..count).map(topic).collect()
+}
+
+fn write_labels(writer: &mut Writer<'_>, labels: &[Box<[u8]>]) {
+    writer.u32(labels.len().try_into().unwrap_or(u32::MAX));
+    labels.iter().for_each(|label| writer.bytes(label));
+}
+
+fn read_labels(reader: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
+    let count = reader.u32()? as usize;
+    if count > MAX_LABELS {
+        return Err(Malformed);
+    }
+    let label = |_| {
+        Ok(reader.bytes()?).and_then(|label| (label.len() <= MAX_LABEL_BYTES).then(|| label.into()).ok_or(Malformed))
+    };
+    (0..count).map(label).collect()
+}
+
+fn write_access(writer: &mut Writer<'_>, Access { labels, max_age, asked_at }: &Access) {
+    write_labels(writer, labels);
+    writer.option(*max_age, Writer::duration);
+    writer.u64(*asked_at);
+}
+
+fn read_access(reader: &mut Reader<'_>) -> Result<Access, Malformed> {
+    Ok(Access { labels: read_labels(reader)?, max_age: reader.option(Reader::duration)?, asked_at: reader.u64()? })
+}
+
+fn write_end(writer: &mut Writer<'_>, EndRequest { labels, topics, finishes }: &EndRequest) {
+    write_labels(writer, labels);
+    write_topics(writer, topics);
+    writer.bool(*finishes);
+}
+
+fn read_end(reader: &mut Reader<'_>) -> Result<EndRequest, Malformed> {
+    Ok(EndRequest { labels: read_labels(reader)?, topics: read_topics(reader)?, finishes: reader.bool()? })
+}
+
+/// Returns a request to end streams as bytes, for a store that several hubs share.
+pub fn encode_end(end: &EndRequest) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_end(&mut Writer(&mut bytes), end);
+    bytes
+}
+
+/// Takes a request to end streams from bytes. What follows it is of a later version.
+///
+/// # Errors
+///
+/// [`Malformed`] if the bytes are no such request.
+pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
+    read_end(&mut Reader(bytes))
 }
 
 fn write_start(writer: &mut Writer<'_>, start: Start) {

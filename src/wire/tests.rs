@@ -4,8 +4,8 @@
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{
-    self, ChannelCounts, ChannelPage, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest,
-    Topic,
+    self, Access, ChannelCounts, ChannelPage, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle, Start,
+    SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
@@ -147,9 +147,28 @@ fn subscription() -> impl Strategy<Value = SubscribeRequest> {
     let first_block = (style, option::of(any::<u64>()), any::<bool>(), any::<bool>()).prop_map(
         |(position, retry, keeps_id, names_channels)| FirstBlock { position, retry, keeps_id, names_channels },
     );
-    (topics(), option::of(bytes()), start, first_block).prop_map(|(topics, after, start, first_block)| {
-        SubscribeRequest { topics, after: after.map(Into::into), start, first_block }
+    (topics(), option::of(bytes()), start, first_block, access()).prop_map(
+        |(topics, after, start, first_block, access)| {
+            let after = after.map(Into::into);
+            SubscribeRequest { topics, after, start, first_block, access }
+        },
+    )
+}
+
+fn labels() -> impl Strategy<Value = Vec<Box<[u8]>>> {
+    vec(vec(any::<u8>(), 0..MAX_LABEL_BYTES).prop_map(Into::into), 0..4)
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    (labels(), option::of(duration()), any::<u64>()).prop_map(|(labels, max_age, asked_at)| Access {
+        labels,
+        max_age,
+        asked_at,
     })
+}
+
+fn end() -> impl Strategy<Value = EndRequest> {
+    (labels(), topics(), any::<bool>()).prop_map(|(labels, topics, finishes)| EndRequest { labels, topics, finishes })
 }
 
 fn reason() -> impl Strategy<Value = Reason> {
@@ -187,6 +206,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         number().prop_map(|request| Request::Describe { request }),
         (number(), bytes()).prop_map(|(lease, name)| Request::Elect { lease, name }),
         number().prop_map(|lease| Request::Resign { lease }),
+        (number(), end()).prop_map(|(request, end)| Request::EndStreams { request, end }),
     ]
 }
 
@@ -257,6 +277,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         }),
         (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
         any::<String>().prop_map(|epoch| Answer::Epoch { epoch: keep_text(epoch) }),
+        (number(), number()).prop_map(|(request, count)| Answer::StreamsEnded { request, count }),
         Just(Answer::Upgraded),
     ]
 }

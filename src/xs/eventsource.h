@@ -212,6 +212,10 @@ typedef struct {
     size_t last;
     uint64_t retry;
     uint8_t start, position, has_retry, keeps_id;
+    const esx_topic *labels;
+    size_t labels_len;
+    double max_age; /* below 0 if there is none */
+    uint64_t asked_at;
 } esx_request;
 
 typedef struct {
@@ -243,6 +247,9 @@ int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
+int esx_hub_end(void *hub, const esx_topic *labels, size_t labels_len, const esx_topic *topics, size_t topics_len, int finishes,
+    esx_report *report);
+uint64_t esx_monotonic(void);
 int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_store_health *store,
     esx_report *report);

@@ -844,9 +844,9 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
   PREINIT:
     esx_request request;
     esx_report report;
-    AV *array;
+    AV *array, *labels;
     HV *hash;
-    SV *retry;
+    SV *retry, *max_age;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
@@ -864,6 +864,14 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     request.retry = request.has_retry ? (uint64_t)SvUV(retry) : 0;
     request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
     request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
+    max_age = esx_setting(aTHX_ hash, "max_age");
+    request.max_age = SvOK(max_age) ? SvNV(max_age) : -1;
+    request.asked_at = (uint64_t)esx_setting_uv(aTHX_ hash, "asked_at");
+    labels = esx_plain_array(esx_setting(aTHX_ hash, "labels"));
+    request.labels = NULL;
+    request.labels_len = 0;
+    if (labels)
+        request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
     request.start = (uint8_t)SvUV(start);
     request.last = SvUV(last);
     request.topics = esx_topics_of(aTHX_ array, &request.len);
@@ -893,6 +901,44 @@ _unsubscribe(SV *self, SV *stream, SV *names)
     if (array)
         topics = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ array), &len);
     esx_hub_unsubscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
+
+# Ends streams. EventSource::Hub has checked the arrays.
+UV
+_end(SV *self, SV *labels, SV *topics, bool finishes)
+  PREINIT:
+    const esx_topic *ended_labels, *ended_topics;
+    AV *label_array, *topic_array;
+    size_t labels_len, topics_len;
+    esx_report report;
+    int status;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    label_array = esx_plain_array(esx_read(aTHX_ labels));
+    topic_array = esx_plain_array(esx_read(aTHX_ topics));
+    if (!label_array || !topic_array)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _end takes arrays of names");
+    label_array = esx_snapshot_topics(aTHX_ label_array);
+    topic_array = esx_snapshot_topics(aTHX_ topic_array);
+    ended_labels = esx_topics_of(aTHX_ label_array, &labels_len);
+    ended_topics = esx_topics_of(aTHX_ topic_array, &topics_len);
+    status = esx_hub_end(esx_hub_of(aTHX_ self), ended_labels, labels_len, ended_topics, topics_len, finishes, &report);
+    if (status == ESX_ENDING)
+        report.size = 0;
+    else if (status != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    RETVAL = report.size;
+  OUTPUT:
+    RETVAL
+
+# The time, as a subscription and the end of streams compare it; 0 if it does not fit.
+UV
+clock(SV *class)
+  CODE:
+    PERL_UNUSED_VAR(class);
+    RETVAL = UVSIZE < 8 ? 0 : (UV)esx_monotonic();
+  OUTPUT:
+    RETVAL
 
 # _known_epoch is empty if the hub's process is away, and does not wait for it.
 SV *

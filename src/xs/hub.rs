@@ -6,14 +6,15 @@ use super::store::{RawStore, StoreHealth};
 use super::stream::seconds;
 use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use crate::hub::{
-    check_fields, check_id, check_published_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings,
-    Start, SubscribeRequest, Topic,
+    check_fields, check_id, check_published_id, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle,
+    Refusal, Settings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
 use crate::runtime::{
     self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle, Subscribed,
 };
+use crate::sys::clock;
 use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
@@ -116,6 +117,11 @@ struct RawRequest {
     position: u8,
     has_retry: u8,
     keeps_id: u8,
+    labels: *const RawTopic,
+    labels_len: usize,
+    /// In seconds; below 0 if there is none.
+    max_age: f64,
+    asked_at: u64,
 }
 
 #[no_mangle]
@@ -320,6 +326,46 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
     raw.iter().map(topic).collect()
 }
 
+/// # Safety
+///
+/// As [`topics`].
+unsafe fn names(names: *const RawTopic, len: usize) -> Vec<Box<[u8]>> {
+    // SAFETY: as for the caller.
+    let topics = unsafe { topics(names, len) };
+    topics.into_iter().map(|(Topic::Channel(name) | Topic::Pattern(name))| name).collect()
+}
+
+/// Ends streams, and stores their number as the report's size. Returns `ENDING` if the process ends.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_end(
+    hub: *mut HubHandle,
+    raw_labels: *const RawTopic,
+    labels_len: usize,
+    raw_topics: *const RawTopic,
+    topics_len: usize,
+    finishes: c_int,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, report) = unsafe { (&*hub, &mut *report) };
+    // SAFETY: as in `esx_hub_subscribe`.
+    let (labels, topics) = unsafe { (names(raw_labels, labels_len), topics(raw_topics, topics_len)) };
+    guard::run(report, |report| match hub.end_streams(EndRequest { labels, topics, finishes: finishes != 0 }) {
+        Ok(count) => {
+            report.set_size(count);
+            Ok(OK)
+        }
+        Err(runtime::Error::ShuttingDown) => Ok(ENDING),
+        Err(error) => Err(error),
+    })
+}
+
+/// Returns the time of the system's monotonic clock, in nanoseconds.
+#[no_mangle]
+extern "C" fn esx_monotonic() -> u64 {
+    guard::run_or(1, clock::monotonic)
+}
+
 /// Returns 1 if the stream is subscribed, 2 if it waits for the hub's process, 0 if it has ended, and -1 with a report of the
 /// error.
 #[no_mangle]
@@ -332,7 +378,8 @@ unsafe extern "C" fn esx_hub_subscribe(
     // SAFETY: C found both handles in the magic of live objects, which one interpreter uses at a time and C keeps alive.
     let (hub, stream, raw, report) = unsafe { (&*hub, &mut *stream, &*raw, &mut *report) };
     // SAFETY: the texts and the array of topics are in scalars' buffers, which live until the XSUB returns.
-    let (topics, after) = unsafe { (topics(raw.topics, raw.len), raw.after.bytes()) };
+    let (topics, after, labels) =
+        unsafe { (topics(raw.topics, raw.len), raw.after.bytes(), names(raw.labels, raw.labels_len)) };
     let mut subscribed = Subscribed::Ended;
     let status = guard::run(report, |_| {
         let start = match raw.start {
@@ -351,7 +398,9 @@ unsafe extern "C" fn esx_hub_subscribe(
             names_channels: false,
         };
         let after = after.map(Into::into);
-        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
+        let max_age = Some(raw.max_age).filter(|age| *age >= 0.0).map(seconds);
+        let access = Access { labels, max_age, asked_at: raw.asked_at };
+        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access })?;
         Ok::<_, runtime::Error>(OK)
     });
     match subscribed {

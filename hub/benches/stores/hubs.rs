@@ -170,6 +170,7 @@ pub fn hand_over(worker: &mut Client, stream: u64, socket: &TcpStream, channel: 
         after: after.map(|id| id.as_bytes().into()),
         start: From::Latest,
         first_block: FirstBlock::default(),
+        access: Default::default(),
     };
     worker.send(&Request::Subscribe { request: 0, stream, subscription }, None).expect("a connection");
 }

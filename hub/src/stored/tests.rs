@@ -154,6 +154,7 @@ impl Reader {
             after: id.map(|id| id.as_bytes().into()),
             start: Start::Oldest,
             first_block: FirstBlock::default(),
+            access: Default::default(),
         };
         assert_eq!(hub.subscribe(&mut stream, request).expect("a hub"), Subscribed::Now);
         Self { _stream: stream, client, text: String::new() }

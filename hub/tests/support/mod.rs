@@ -155,6 +155,7 @@ pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
         after: after.map(|id| id.as_bytes().into()),
         start: From::Latest,
         first_block: FirstBlock::default(),
+        access: Default::default(),
     }
 }
 

@@ -11,19 +11,22 @@ use EventSource::Hub;
 use EventSource::LastEventID;
 use EventSource::Response;
 use EventSource::Settings;
-use Plack::Util::Accessor qw(channels hub position start);
+use Plack::Util::Accessor qw(channels hub label max_age position start);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
 
-my $CHANNELS = 'eventsource.hub.channels';    # in the PSGI environment
+# In the PSGI environment.
+my $CHANNELS = 'eventsource.hub.channels';
+my $ACCESS   = 'eventsource.hub.access';
 
 # Public methods
 
 sub check {
     my ($class, %setting) = @_;
+    EventSource::Hub->check_max_age($setting{max_age});
     EventSource::Hub->check_position($setting{position});
     EventSource::Hub->check_start($setting{start});
     $class->new(%setting);
@@ -34,7 +37,9 @@ sub check {
 sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
+    EventSource::Hub->check_max_age($self->max_age);
     EventSource::Hub->check_position($self->position);
+    $SETTINGS->code(label => $self->label);
     return $self->SUPER::check_attributes;
 }
 
@@ -55,7 +60,9 @@ sub run_handler {
     my ($self, $stream, $env) = @_;
     my $channels = delete $env->{$CHANNELS};
     my $option   = {
+        %{delete $env->{$ACCESS} || {}},
         after    => EventSource::LastEventID->of($env),
+        max_age  => $self->max_age,
         position => $self->position,
         retry    => $self->random_retry,
         start    => $self->start,
@@ -74,11 +81,15 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
+    my $asked_at = $self->hub->clock;         # a right that is withdrawn from here on is noticed
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && EventSource::Response->is_response($channels[0]);
     return EventSource::Response->text(404, 'There is no such stream') if !@channels;
-    $self->_check_channels(@channels);    # before the response begins, so that an error can still be answered
+    $self->_check_channels(@channels);        # before the response begins, so that an error can still be answered
+    my @labels = $self->label ? $self->label->($env) : ();
+    $self->_check_labels(@labels);
     $env->{$CHANNELS} = \@channels;
+    $env->{$ACCESS}   = {asked_at => $asked_at, label => \@labels};
     return $self->SUPER::stream_response($env);
 }
 
@@ -91,6 +102,18 @@ sub _check_channels {
             $SETTINGS->refuse(channels => 'channels must return a list, not a reference to an array of names')
                 if ref $channels[0] eq 'ARRAY';
             $self->hub->check_topics(@channels);
+        }
+    );
+    return;
+}
+
+sub _check_labels {
+    my ($self, @labels) = @_;
+    $self->check_at_request(
+        sub {
+            $SETTINGS->refuse(label => 'label must return a list, not a reference to an array of labels')
+                if ref $labels[0] eq 'ARRAY';
+            $self->hub->check_labels(@labels);
         }
     );
     return;
@@ -165,6 +188,20 @@ no channel, such as a reference to an array of names; its line is the one that c
     hub => $hub
 
 The L<EventSource::Hub>, which is required.
+
+=head2 label
+
+    label => sub { my $env = shift; ... return @labels }
+
+A callback that returns the labels of a stream (L<EventSource::Hub/Who reads>). It is called after L</channels>, unless
+that has returned a response or nothing. C<undef> and an empty list stand for no label. An exception of it, or a wrong
+label, is an exception of the request.
+
+=head2 max_age
+
+    max_age => 3600
+
+How many seconds the streams stay open at most; see L<EventSource::Hub/max_age>. By default that of the hub.
 
 =head2 position
 

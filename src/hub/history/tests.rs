@@ -179,6 +179,7 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
         after: None,
         start: Start::Oldest,
         first_block: Default::default(),
+        access: Default::default(),
     };
     let stream = crate::stream::StreamId { slot: 0, serial: 1 };
     case.hub.subscribe(stream, &mut case.cursor, &request, case.now);

@@ -13,7 +13,8 @@ fn subscribe_after(world: &mut World, stream: usize, channel: &str, after: Optio
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
     let after = after.map(|id| id.as_bytes().into());
-    let request = Box::new(SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() });
+    let (start, first_block, access) = (Start::Latest, Default::default(), Default::default());
+    let request = Box::new(SubscribeRequest { topics, after, start, first_block, access });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds });
 }
 

@@ -5,8 +5,8 @@ use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
-    Counts, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication, Settings as HubSettings, Start,
-    SubscribeRequest, Topic,
+    Access, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication,
+    Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -78,6 +78,11 @@ fn topics(rng: &mut Rng) -> Vec<Topic> {
     (0..rng.usize(1..4)).map(|_| topic(rng)).collect()
 }
 
+/// Returns the labels of a client's streams.
+fn labels(source: usize) -> Vec<Box<[u8]>> {
+    vec![format!("source/{source}").into_bytes().into()]
+}
+
 fn event(seq: u64, id: &str, bytes: usize) -> Shared {
     let text = format!("data: {seq} {}\nid: {id}\n\n", "x".repeat(bytes));
     Shared::write(text.len(), |out| {
@@ -133,8 +138,13 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request =
-            Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
+        let request = Box::new(SubscribeRequest {
+            topics,
+            after: None,
+            start: Start::Latest,
+            first_block: Default::default(),
+            access: Default::default(),
+        });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -173,7 +183,8 @@ impl Run {
             (85..=87, Some(_)) if self.is_changing => self.subscribe_more(source),
             (88..=90, Some(stream)) if self.is_changing => self.unsubscribe(source, stream),
             (91..=95, Some(stream)) => self.push(stream),
-            (96, Some(stream)) => self.end(source, stream),
+            (96, Some(stream)) if self.rng.bool() => self.end(source, stream),
+            (96, Some(stream)) => self.withdraw(source, stream),
             (97, Some(stream)) => self.subscribe_to_other_hub(stream),
             (98, Some(stream)) => self.world.apply(Command::Refuse { stream: self.world.records[stream].id }),
             _ => self.let_all_read(),
@@ -403,7 +414,9 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start, first_block }, again > 0);
+            let access = Access { labels: labels(source), ..Access::default() };
+            let request = SubscribeRequest { topics, after: after.clone(), start, first_block, access };
+            self.subscribe(source, request, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}
                 0 => self.publish(),
@@ -539,6 +552,7 @@ impl Run {
             after,
             start: self.start(),
             first_block: Default::default(),
+            access: Default::default(),
         };
         self.subscribe(source, request, false);
     }
@@ -554,6 +568,7 @@ impl Run {
                 after: None,
                 start: Start::Oldest,
                 first_block: Default::default(),
+                access: Default::default(),
             };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
@@ -589,6 +604,21 @@ impl Run {
         let connection = self.sources[source].connection.as_mut().expect("a connected source");
         connection.is_cut |= ending == Ending::Discard;
         self.world.end(stream, Reason::Application, ending);
+    }
+
+    /// Ends the streams of a client, whose label they have.
+    fn withdraw(&mut self, source: usize, stream: usize) {
+        self.flush(HUB);
+        let is_ending = self.is_ending(stream);
+        let connection = self.sources[source].connection.as_mut().expect("a connected source");
+        connection.is_cut = true; // it is sent nothing more of the logs
+        let request = Box::new(EndRequest { labels: labels(source), ..EndRequest::default() });
+        self.world.ended_streams = 0;
+        self.world.apply(Command::EndStreams { hub: HUB, request_id: 1, request, at: 1 });
+        self.world.record_answers();
+        assert!(self.is_ending(stream), "a stream that is to end does");
+        assert!(is_ending || self.world.ended_streams > 0, "a stream that is ended counts");
+        self.update_held();
     }
 
     /// Scripts what the client's socket takes from here on.

@@ -97,6 +97,7 @@ fn a_drain_does_not_end_a_stream_that_has_moved_to_another_hub() {
         after: None,
         start: Start::Latest,
         first_block: Default::default(),
+        access: Default::default(),
     };
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     world.advance(Duration::from_secs(11));

@@ -185,6 +185,7 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
         after: None,
         start: Start::Oldest,
         first_block: Default::default(),
+        access: Default::default(),
     };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
@@ -277,6 +278,7 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
                 after: None,
                 start: Start::Latest,
                 first_block: Default::default(),
+                access: Default::default(),
             });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
@@ -302,6 +304,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
         after: Some((*b"e-1").into()),
         start: Start::Latest,
         first_block: Default::default(),
+        access: Default::default(),
     });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
@@ -346,6 +349,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                     after: after.map(Into::into),
                     start: Start::Oldest,
                     first_block: Default::default(),
+                    access: Default::default(),
                 });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();

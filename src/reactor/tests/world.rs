@@ -146,6 +146,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// What the last [`Answer::Evictions`] said.
     pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
+    /// How many streams requests have ended.
+    pub(crate) ended_streams: usize,
     /// The last [`Answer::Counted`].
     pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) records: Vec<Record>,
@@ -179,6 +181,7 @@ impl World {
             now,
             records: Vec::new(),
             evictions: Vec::new(),
+            ended_streams: 0,
             counts: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
@@ -329,10 +332,11 @@ impl World {
     }
 
     /// Takes the answers, and checks the records.
-    fn record_answers(&mut self) {
+    pub(crate) fn record_answers(&mut self) {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
+                Answer::StreamsEnded { count, .. } => self.ended_streams += count,
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,
                 Answer::Sent { stream, bytes, events, log_bytes } => {
                     self.open_record(stream).added_bytes += log_bytes;

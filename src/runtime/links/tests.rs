@@ -186,7 +186,8 @@ impl Scene {
         let request = connection.begin();
         let first_block = FirstBlock::default();
         let topics = vec![Topic::Channel(b"news"[..].into())];
-        let subscription = SubscribeRequest { topics, after: None, start: Start::Latest, first_block };
+        let (after, start, access) = (None, Start::Latest, Default::default());
+        let subscription = SubscribeRequest { topics, after, start, first_block, access };
         let (connection, holds) = (Arc::clone(connection), false);
         send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
         request

@@ -1,0 +1,202 @@
+//! Tests of the end of streams by labels, topics and ages.
+
+use super::hub_world::*;
+use super::*;
+use crate::hub::{Access, EndRequest, Start, SubscribeRequest, Topic, MAX_LABELS};
+
+fn topic(text: &str) -> Topic {
+    if text.contains('*') {
+        Topic::Pattern(text.as_bytes().into())
+    } else {
+        Topic::Channel(text.as_bytes().into())
+    }
+}
+
+/// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
+fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
+    let stream = world.open(settings(), "");
+    world.records[stream].is_subscribed = true;
+    let topics = topics.iter().map(|text| topic(text)).collect();
+    let request =
+        SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default(), access };
+    let stream_id = world.records[stream].id;
+    world.apply(Command::Subscribe { hub: HUB, stream: stream_id, request: Box::new(request), holds });
+    stream
+}
+
+fn labels(all: &[&str]) -> Vec<Box<[u8]>> {
+    all.iter().map(|label| label.as_bytes().into()).collect()
+}
+
+fn labelled(all: &[&str]) -> Access {
+    Access { labels: labels(all), ..Access::default() }
+}
+
+/// Ends streams at a time, and returns how many.
+fn end(world: &mut World, given_labels: &[&str], topics: &[&str], finishes: bool, at: u64) -> usize {
+    let topics = topics.iter().map(|text| topic(text)).collect();
+    let request = Box::new(EndRequest { labels: labels(given_labels), topics, finishes });
+    world.ended_streams = 0;
+    world.apply(Command::EndStreams { hub: HUB, request_id: 1, request, at });
+    world.record_answers();
+    world.ended_streams
+}
+
+#[test]
+fn streams_end_by_labels_and_others_read_on() {
+    let mut world = with_history(10);
+    let both = reader(&mut world, &["c"], labelled(&["a", "b"]), false);
+    let one = reader(&mut world, &["c"], labelled(&["b"]), false);
+    let none = reader(&mut world, &["c"], Access::default(), false);
+    publish(&mut world, 1..=1);
+    assert_eq!(end(&mut world, &["a", "x"], &[], false, 1), 1);
+    publish(&mut world, 2..=2);
+    assert_eq!(end(&mut world, &["a", "b"], &[], false, 2), 1, "a stream that is ending does not count again");
+    publish(&mut world, 3..=3);
+    world.run_until_idle();
+    let ended = [both, one, none].map(|stream| world.records[stream].ended);
+    assert_eq!(ended, [Some(Reason::Application), Some(Reason::Application), None]);
+    for (stream, events, rest) in [(both, "1.", "retry"), (one, "1.2.", "retry"), (none, "1.2.3.", "")] {
+        let text = take_received(&mut world, stream);
+        let expected = format!("event: position\ndata: \nid: e-0\n\n{events}");
+        assert!(text.starts_with(&expected) && text[expected.len()..].contains(rest), "{text}");
+        assert!(!text[expected.len()..].contains('.'), "{text}");
+    }
+}
+
+/// The topics of a stream, those of a request, and whether the stream ends.
+#[test]
+fn a_topic_means_whoever_reads_a_channel_that_it_names() {
+    for (topics, asked, expected) in [
+        (&["a"][..], &["a"][..], 1),
+        (&["a"], &["b"], 0),
+        (&["a", "b"], &["b"], 1),
+        (&["o/*"], &["o/1"], 1),
+        (&["o/*"], &["p/1"], 0),
+        (&["**"], &["never/published"], 1),
+        (&["o/1"], &["o/*"], 1),
+        (&["p"], &["o/*"], 0),
+        (&["*/1"], &["o/*"], 1),
+        (&["*/1/*"], &["o/*"], 0),
+        (&["o/*"], &["o/*"], 1),
+    ] {
+        let mut world = with_history(10);
+        reader(&mut world, topics, Access::default(), false);
+        assert_eq!(end(&mut world, &[], asked, false, 1), expected, "{topics:?} {asked:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_held_ends_with_its_first_block() {
+    let mut world = with_history(10);
+    let stream = reader(&mut world, &["c"], labelled(&["a"]), true);
+    publish(&mut world, 1..=1);
+    assert_eq!(end(&mut world, &["a"], &[], true, 1), 1);
+    world.apply(Command::BeginSubscription { stream: world.records[stream].id });
+    publish(&mut world, 2..=2);
+    world.run_until_idle();
+    assert_eq!(world.records[stream].ended, Some(Reason::Application));
+    let finish = "event: finish\ndata: finish\nid: eventsource-finished\n\n";
+    assert_eq!(take_received(&mut world, stream), format!("event: position\ndata: \nid: e-0\n\n{finish}"));
+}
+
+#[test]
+fn a_slow_stream_is_sent_nothing_more_of_the_logs_and_ends_in_time() {
+    let mut world = with_history(10);
+    let slow = reader(&mut world, &["c"], labelled(&["a"]), false);
+    world.run_until_idle();
+    world.client(slow).default_send = Some(Err(libc::EAGAIN));
+    publish(&mut world, 1..=3);
+    world.run_until_idle();
+    assert_eq!(end(&mut world, &["a"], &[], false, 1), 1);
+    assert_eq!(counts(&mut world).streams, 0);
+    world.client(slow).default_send = None;
+    world.writable(slow);
+    world.run_until_idle();
+    let text = take_received(&mut world, slow);
+    assert!(text.starts_with("event: position\ndata: \nid: e-0\n\nevent: position\nretry: "), "{text}");
+    assert!(!text.contains("1."), "{text}");
+    let stuck = reader(&mut world, &["c"], labelled(&["a"]), false);
+    world.run_until_idle();
+    world.client(stuck).default_send = Some(Err(libc::EAGAIN));
+    assert_eq!(end(&mut world, &["a"], &[], false, 2), 1);
+    world.advance(settings().timeout * 2);
+    assert!(world.records[stuck].is_closed, "a client that takes nothing is not waited for");
+}
+
+#[test]
+fn a_stream_that_unsubscribed_or_is_ending_is_sent_nothing_more() {
+    let mut world = with_history(10);
+    let [left, ending] = [(); 2].map(|()| reader(&mut world, &["c"], labelled(&["a"]), false));
+    world.run_until_idle();
+    for stream in [left, ending] {
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+    }
+    publish(&mut world, 1..=1);
+    world.run_until_idle();
+    world.apply(Command::Unsubscribe { stream: world.records[left].id, topics: None });
+    world.end(ending, Reason::Application, Ending::Flush);
+    assert_eq!(end(&mut world, &["a"], &[], false, 1), 1, "one is ending already");
+    for stream in [left, ending] {
+        world.client(stream).default_send = None;
+        world.writable(stream);
+    }
+    world.run_until_idle();
+    for stream in [left, ending] {
+        let text = take_received(&mut world, stream);
+        assert!(!text.contains("1.") && world.records[stream].ended.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn a_subscription_that_was_asked_for_before_an_end_ends_too() {
+    let asked = |asked_at, names: &[&str]| Access { asked_at, ..labelled(names) };
+    let mut world = with_history(10);
+    assert_eq!(end(&mut world, &["a"], &["o/*"], false, 1000), 0);
+    world.upgrade();
+    for (topics, access, expected) in [
+        (&["c"][..], asked(999, &["a"]), true),
+        (&["c"], asked(1001, &["a"]), false),
+        (&["c"], asked(0, &["a"]), false),
+        (&["c"], asked(999, &["b"]), false),
+        (&["o/1"], asked(999, &[]), true),
+        (&["o/1"], asked(1001, &[]), false),
+        (&["c", "**"], asked(999, &[]), true),
+    ] {
+        let stream = reader(&mut world, topics, access, false);
+        publish_to(&mut world, topics[0].replace('*', "x").as_str(), 1..=1);
+        world.run_until_idle();
+        assert_eq!(world.records[stream].ended.is_some(), expected, "{topics:?}");
+        assert!(!expected || !take_received(&mut world, stream).contains("1."));
+    }
+}
+
+#[test]
+fn a_stream_ends_between_three_quarters_of_its_age_and_its_age_also_after_an_upgrade() {
+    for upgrades in [false, true] {
+        let mut world = with_history(10);
+        let access = Access { max_age: Some(Duration::from_secs(100)), ..Access::default() };
+        let aging: Vec<usize> = (0..20).map(|_| reader(&mut world, &["c"], access.clone(), false)).collect();
+        let other = reader(&mut world, &["c"], Access::default(), false);
+        world.advance(Duration::from_secs(74));
+        if upgrades {
+            world.upgrade();
+        }
+        let ended = |world: &World| aging.iter().filter(|stream| world.records[**stream].ended.is_some()).count();
+        assert_eq!(ended(&world), 0);
+        world.advance(Duration::from_secs(13));
+        assert!((1..20).contains(&ended(&world)), "they end one after the other");
+        world.advance(Duration::from_secs(14));
+        assert_eq!((ended(&world), world.records[other].ended), (20, None));
+    }
+}
+
+#[test]
+fn a_stream_with_too_many_labels_ends() {
+    let mut world = with_history(10);
+    let names: Vec<String> = (0..=MAX_LABELS).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let [enough, too_many] = [&names[1..], &names[..]].map(|names| reader(&mut world, &["c"], labelled(names), false));
+    world.run_until_idle();
+    assert_eq!([enough, too_many].map(|stream| world.records[stream].ended), [None, Some(Reason::Error)]);
+}

@@ -1,0 +1,56 @@
+//! Ending streams whose readers may not read on, or are to be asked about again.
+//!
+//! A withdrawn stream is sent what was sent to its own buffer, but nothing more of the logs, whatever was published before: its
+//! client may have lost the right to read it. A client that comes back resumes where it was, if the application still lets it.
+
+use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
+use crate::hub::{EndRequest, FINISH_BLOCK};
+use crate::stream::Reason;
+use std::time::Instant;
+
+impl<I: Io> Reactor<I> {
+    /// The most streams that one turn ends because of their ages.
+    const AGED_PER_TURN: usize = 64;
+
+    /// Ends the streams that a request means, and answers with their number. What was published before is sent first to those
+    /// that keep up.
+    pub(super) fn end_streams(&mut self, hub: HubId, request_id: u64, request: &EndRequest, at: u64, now: Instant) {
+        self.flush_hub(hub, now);
+        let streams = self.hubs.get_mut(hub).map_or_else(Vec::new, |hub| hub.streams_to_end(request, at));
+        let count = streams.into_iter().filter(|id| self.withdraw(*id, request.finishes)).count();
+        self.answers.push(Answer::StreamsEnded { request_id, count });
+    }
+
+    /// Ends the streams that are old enough.
+    pub(super) fn end_aged(&mut self, now: Instant) {
+        for id in self.hubs.take_aged(now, Self::AGED_PER_TURN) {
+            self.withdraw(id, false);
+        }
+    }
+
+    /// Ends a stream, and sends its client a reconnection time, or an event after which it does not come back. Returns false if
+    /// the stream is ending already: then it is sent nothing more of the logs.
+    pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
+        let (is_ending, is_handed_over) = match self.record(id).filter(|record| !record.has_ended) {
+            Some(record) => (record.stream.ending().is_some(), record.is_handed_over),
+            None => return false,
+        };
+        if !is_ending && !is_handed_over {
+            if finishes {
+                self.begin(id); // the first block of a stream comes first
+                if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
+                    self.buffer_non_event(id, settings.frame(FINISH_BLOCK));
+                }
+            } else {
+                self.send_retry(id);
+            }
+        }
+        self.drop_subscription(id);
+        match (is_ending, is_handed_over) {
+            (true, _) => self.queue(id.slot),
+            (false, true) => self.end(id, Reason::Application, Ending::HandOver),
+            (false, false) => self.end(id, Reason::Application, Ending::Flush),
+        }
+        !is_ending
+    }
+}

@@ -1,0 +1,216 @@
+# EventSource::Hub->end and max_age: whoever may not read any more reads nothing that is published then. In one process, and
+# with a hub in a process of its own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Test::EventSource;
+
+my $FINISHED = 'eventsource-finished';
+
+# An application whose streams have the labels and topics of their queries. `*` stands in a pattern.
+sub app {
+    my ($hub, %option) = @_;
+    my $asked = $option{asked} || sub { };
+    return $hub->to_app(
+        channels => sub {
+            my %query = map { split /=/, $_, 2 } split /&/, $_[0]{QUERY_STRING};
+            $asked->(\%query);
+            return map { /\*/ ? $hub->pattern($_) : $_ } split /,/, $query{topics};
+        },
+        label => sub { return $_[0]{QUERY_STRING} =~ /label=([^&]+)/ ? split(/,/, $1) : undef },
+        %{$option{app} || {}},
+    );
+}
+
+sub stream {
+    my ($es, $topics, $labels, %option) = @_;
+    my $stream = $es->get("/?topics=$topics" . ($labels ? "&label=$labels" : ''), %option);
+    $es->wait_for(sub { $stream->is_open && $stream->raw =~ /^id: /m });
+    return $stream;
+}
+
+my $round = 0;
+
+# The names of those streams that receive an event of a channel now. The others have ended.
+sub readers {
+    my ($es, $hub, $channel, %streams) = @_;
+    my $data = 'to readers ' . ++$round;
+    $hub->publish($channel => $data);
+    my %reads;
+    $es->wait_for(
+        sub {
+            for my $name (keys %streams) {
+                my $is_open = $streams{$name}->is_open;
+                $reads{$name} = index($streams{$name}->raw, $data) >= 0 ? 1 : $is_open ? undef : 0;
+            }
+            return !grep { !defined } values %reads;
+        }
+    ) or diag explain \%reads;
+    return join ' ', sort grep { $reads{$_} } keys %reads;
+}
+
+sub ends_with_retry_ok {
+    my ($stream, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $stream->ends_ok(undef, "$what: the stream ends");
+    like $stream->raw, qr/^retry: [0-9]+\n(?:data: ?\n)?(?:id: .*\n)?\n\z/m, "$what: its client is sent a retry";
+    return;
+}
+
+my %BOUNDS = (history => {bytes => 1 << 24}, total_history => {bytes => 1 << 24}, retry => 1);
+my $named  = Test::EventSource->private_hub(name => 'test', %BOUNDS);
+for my $kind ('in one process', 'in a process of its own') {
+    my $hub = $kind eq 'in one process' ? EventSource::Hub->new(%BOUNDS) : $named;
+    my $es  = Test::EventSource->new(app => app($hub));
+
+    subtest "$kind: labels" => sub {
+        my %stream = (
+            seven => stream($es, 'a', 'user/7'),
+            both  => stream($es, 'a', 'user/7,session/1'),
+            eight => stream($es, 'a', 'user/8'),
+            none  => stream($es, 'a'),
+        );
+        is readers($es, $hub, 'a', %stream), 'both eight none seven', 'all read';
+        is $hub->end(label => 'session/1'),  1,                       'a label of one stream';
+        ends_with_retry_ok($stream{both}, 'a stream with two labels');
+        is readers($es, $hub, 'a', %stream),                      'eight none seven', 'the others read on';
+        is $hub->end(label => ['user/7', 'user/9', 'session/1']), 1, 'labels, of which two have no stream';
+        is $hub->end(label => 'user/7'),                          0, 'once more ends none';
+        is readers($es, $hub, 'a', %stream), 'eight none',           'the streams without these labels read on';
+        my ($last) = reverse grep { /\S/ } split /^/, $stream{seven}->raw;
+        my $id     = $hub->publish(a => 'meanwhile');
+        $stream{seven}->events(99, 0.01);
+        $stream{seven}->reconnect;
+        my ($missed) = reverse $stream{seven}->events(2, 5);
+        is $missed->{id}, $id,                          'a client that may come back has missed nothing' or diag $last;
+        is $hub->end(label => ['user/7', 'user/8']), 2, 'several';
+        is $hub->end(topics => 'a'),                 1, 'the rest';
+        is $hub->stats->{streams},                   0, 'the hub counts none';
+    };
+
+    subtest "$kind: topics" => sub {
+        my %stream = (
+            map { ($_->[0] => stream($es, $_->[1])) } ['name', 'o/1'],
+            ['two',  'news,o/2'],
+            ['star', 'o/*'],
+            ['all',  '**'],
+            ['deep', 'o/*/x'],
+            ['news', 'news']
+        );
+        is $hub->end(topics => ['o/1']), 3, 'a channel means those that read it by name or by pattern';
+        delete @stream{qw(name star all)};
+        my $deep = delete $stream{deep};
+        is readers($es, $hub, 'news', %stream),         'news two', 'others read on';
+        is $hub->end(topics => [$hub->pattern('o/*')]), 1, 'a pattern means those with a channel that it matches';
+        ends_with_retry_ok($stream{two}, 'a stream with another channel beside it');
+        is $hub->end(topics => [$hub->pattern('o/1/*'), 'none']), 1, 'and those with a pattern that meets it';
+        $deep->ends_ok(undef, 'it ends');
+        is readers($es, $hub, 'news', %stream),           'news', 'another one reads on';
+        is $hub->end(topics => 'o/1', label => 'user/1'), 0,      'nobody is left';
+        my $literal = stream($es, 'news');
+        is $hub->end(topics => '*'),    0, 'a name with a star is no pattern';
+        is $hub->end(topics => 'news'), 2, 'one topic as a string';
+    };
+
+    subtest "$kind: finish" => sub {
+        my $stream = stream($es, 'a', 'user/7');
+        $hub->publish(a => 'good bye');
+        is $hub->end(label => 'user/7', finish => 1), 1, 'one stream';
+        $stream->like_event('good bye', 'what was published before is sent');
+        $stream->like_event({event => 'finish', data => 'finish', id => $FINISHED}, 'then the end for good');
+        $stream->ends_ok(undef, 'it ends');
+        is $stream->reconnect->status, 204, 'its client is told to stay away';
+    };
+
+    subtest "$kind: a request whose application was asked before" => sub {
+        my $ends = 1;
+        my $late = Test::EventSource->new(
+            app => app($hub, asked => sub { $hub->end(label => 'user/7') if $ends-- == 1; return }));
+        my $stream = $late->get('/?topics=a&label=user/7');
+        ends_with_retry_ok($stream, 'the right was withdrawn before it subscribed');
+        $hub->publish(a => 'secret');
+        unlike $stream->raw, qr/secret/, 'it is sent nothing';
+        $stream->reconnect;
+        $hub->publish(a => 'open');
+        $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
+        is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+    };
+
+    subtest "$kind: a client that does not read" => sub {
+        my $slow  = stream($es, 'a', 'user/7');
+        my $large = 'x' x 500_000;
+        $hub->publish(a => "$_ $large") for 1 .. 10;
+        is $hub->end(label => 'user/7'), 1, 'its stream ends';
+        $hub->publish(a => 'secret');
+        ends_with_retry_ok($slow, 'when it reads');
+        unlike $slow->raw, qr/secret/,          'it has nothing that was published then';
+        unlike $slow->raw, qr/^data: 10 x+\n/m, 'nor what was not sent before';
+        is $hub->stats->{streams}, 0, 'the hub has no stream';
+    };
+
+    subtest "$kind: max_age" => sub {
+        my $aging  = Test::EventSource->new(app => app($hub, app => {max_age => 0.2}));
+        my $stream = stream($aging, 'a');
+        my $other  = stream($es,    'a');
+        ends_with_retry_ok($stream, 'a stream that is old enough');
+        ok $other->is_open, 'one without max_age is open';
+        my $id = $hub->publish(a => 'meanwhile');
+        $stream->reconnect;
+        $stream->like_event({id => $id}, 'its client has missed nothing');
+        is $hub->end(topics => 'a'), 2, 'both end';
+    };
+}
+
+subtest 'mistakes' => sub {
+    my $hub = EventSource::Hub->new;
+    for my $row (
+        [label   => [], qr/takes the streams to end: label/],
+        [label   => [label  => undef],       qr/takes the streams to end: label/],
+        [label   => [label  => []],          qr/takes the streams to end: label/],
+        [label   => [label  => ''],          qr/must be a string of 1 to 256 bytes/],
+        [label   => [label  => 'x' x 257],   qr/must be a string of 1 to 256 bytes/],
+        [label   => [label  => {}],          qr/must be a string, not a reference to HASH/],
+        [label   => [label  => [1 .. 65]],   qr/at most 64 labels/],
+        [topics  => [topics => [1 .. 1001]], qr/at most 1000 topics/],
+        [channel => [topics => ['']],        qr/must not be empty/],
+        [labels  => [labels => 'a'],         qr/unknown option 'labels' of end; did you mean label\?/],
+    ) {
+        my ($field, $given, $message) = @$row;
+        my $line = __LINE__ + 1;
+        ok !eval { $hub->end(@$given); 1 }, "a mistake is refused: $message";
+        is $@->field, $field, 'the field';
+        like $@, $message,                      'the message';
+        like $@, qr/ at \Q$0\E line $line\.$/m, 'the line';
+    }
+    for my $row (
+        [
+            label => sub {
+                $hub->to_app(channels => sub { 'a' }, label => 'user/7');
+            },
+            qr/label must be a code reference/
+        ],
+        [
+            max_age => sub {
+                $hub->to_app(channels => sub { 'a' }, max_age => -1);
+            },
+            qr/max_age must be a number of seconds/
+        ],
+        [max_age => sub { EventSource::Hub->new(max_age => 'x') }, qr/max_age must be a number of seconds/],
+        [label => sub { EventSource::Hub->new(label => 'x') }, qr/label is an option of to_app, not a setting of new/],
+    ) {
+        my ($field, $code, $message) = @$row;
+        ok !eval { $code->(); 1 }, "$field: refused";
+        is $@->field, $field, 'the field';
+        like $@, $message, 'the message';
+    }
+    my $es = Test::EventSource->new(app => app($hub));
+    is $es->get('/?topics=a&label=' . 'x' x 300)->status, 500, 'a label that is too long fails its request';
+};
+
+done_testing;
