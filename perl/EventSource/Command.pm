@@ -26,6 +26,13 @@ my @COMMANDS = (
 my %EXIT_CODE = (invalid => 5, full => 5, refused => 5, state => 5, timeout => 4, unavailable => 3, unknown => 4);
 my ($FAILED, $USAGE) = (1, 2);
 
+# A character of UTF-8 that is not a control character.
+my $PLAIN = qr/
+    [\x20-\x7E\t\n] | \xC2[\xA0-\xBF] | [\xC3-\xDF][\x80-\xBF]
+    | \xE0[\xA0-\xBF][\x80-\xBF] | [\xE1-\xEF][\x80-\xBF]{2}
+    | \xF0[\x90-\xBF][\x80-\xBF]{2} | [\xF1-\xF4][\x80-\xBF]{3}
+/x;
+
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 
 # Public methods
@@ -33,7 +40,7 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 sub complain {
     my ($class, $name, $text) = @_;
     $text =~ s/\s*\n\s*/ /g;
-    my $line = join(' ', 'eventsource', length $name ? $name : ()) . ": $text\n";
+    my $line = join(' ', 'eventsource', length $name ? $name : ()) . ': ' . $class->visible($text) . "\n";
     utf8::encode($line);
     CORE::print {*STDERR} $line;
     return;
@@ -65,7 +72,9 @@ sub exit_code_of {
 
 sub json {
     my ($class, $value) = @_;
-    return $JSON->encode($value);
+    my $bytes = $JSON->encode($value);
+    $bytes =~ s/(\x7F|\xC2[\x80-\x9F])/sprintf '\\u%04x', ord substr $1, -1/ge;    # JSON escapes C0 only
+    return $bytes;
 }
 
 # One line for a person, without the name of the package and the line of the program.
@@ -91,9 +100,11 @@ sub options {
     return;
 }
 
-# Prints bytes. Dies with an object of EventSource::Command::Closed if nobody reads them any more, as after `| head`.
+# Prints bytes of UTF-8. A program that reads them gets them as they are; a terminal gets no control character of a remote
+# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Dies with an object of EventSource::Command::Closed if nobody reads them any more, as after `| head`.
 sub print {
     my ($class, $bytes) = @_;
+    $bytes =~ s/($PLAIN+)|\xC2?([\x80-\x9F])|(.)/$1 \/\/ sprintf '\\x%02X', ord($2 \/\/ $3)/gse if -t STDOUT;
     return if CORE::print {*STDOUT} $bytes and STDOUT->flush;
     die bless {}, 'EventSource::Command::Closed' if $!{EPIPE};
     die "cannot write to the standard output: $!\n";
@@ -128,8 +139,7 @@ sub field {
     my ($class, $text) = @_;
     my %escape = ("\\" => "\\\\", "\t" => "\\t", "\n" => "\\n", "\r" => "\\r");
     $text =~ s/([\\\t\n\r])/$escape{$1}/g;
-    $text =~ s/([\0-\x1F\x7F])/sprintf '\\x%02X', ord $1/ge;
-    return $text;
+    return $class->visible($text);
 }
 
 # A line of fields of characters, as bytes.
@@ -150,6 +160,13 @@ sub text {
 sub usage {
     my ($class, $text) = @_;
     die bless {text => $text}, 'EventSource::Command::Usage';
+}
+
+# A text without control characters, C0, DEL and C1: a terminal would obey them. This is the only place that knows which.
+sub visible {
+    my ($class, $text) = @_;
+    $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ge;
+    return $text;
 }
 
 # Private methods
@@ -226,7 +243,7 @@ Run a command, and return its exit code (L<eventsource/EXIT CODES>). Uses the st
 
     EventSource::Command->complain($command, $text);
 
-Print a line to standard error.
+Print a line to standard error, its control characters made L</visible>.
 
 =head2 connect
 
@@ -270,7 +287,8 @@ after it has printed the help.
     EventSource::Command->print($bytes);
     EventSource::Command->print_help($command);
 
-Print to standard output. The first ends the command with exit code 0 if nobody reads there any more.
+Print to standard output. If that is a terminal, control characters other than tabs and line feeds are made L</visible>. The
+first ends the command with exit code 0 if nobody reads there any more.
 
 =head2 text
 
@@ -283,6 +301,13 @@ Decode UTF-8, and end the command with the exit code 2 if the bytes are somethin
     EventSource::Command->usage('which hub? --hub NAME');
 
 End the command with that message and the exit code 2.
+
+=head2 visible
+
+    my $text = EventSource::Command->visible($text);
+
+Replace each control character of a text (C0, DEL and C1, so U+0000 to U+001F and U+007F to U+009F) by C<\xNN>. Every text that a
+remote side may have written goes through this method before it is printed for a person.
 
 =head1 SEE ALSO
 

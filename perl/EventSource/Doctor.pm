@@ -303,15 +303,25 @@ sub _open_stream {
         return if $stream->failure;
         my $has_answer = sub { $stream->has_head || !$stream->is_open };
         EventSource::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
-        my $to = $stream->header('Location');
-        return if ($stream->status || 0) !~ /\A30[12378]\z/ || !defined $to;
+        my $url = $stream->redirect or return;
         $stream->leave;
-        my $url = URI->new_abs($to, $self->{url})->canonical;
-        push @{$self->{hops}}, {status => $stream->status, from => "$self->{url}", to => "$url"};
-        return if $url->scheme !~ /\Ahttps?\z/;
+        my $is_http = ($url->scheme || '') =~ /\Ahttps?\z/ && length($url->host || '');
+        my $hop     = {status => $stream->status, from => "$self->{url}", to => "$url"};
+        push @{$self->{hops}}, $hop;
+        return                 if !$is_http;
+        $self->_withhold($hop) if !EventSource::Doctor::Connection->is_same_origin($self->{url}, $url);
         $self->{url} = $url;
     }
     $self->{is_endless} = 1;
+    return;
+}
+
+# What the user has given for one origin is for no other, and for none behind it.
+sub _withhold {
+    my ($self, $hop) = @_;
+    $hop->{withheld} = 1 if defined $self->{cookie} || defined $self->{data} || @{$self->{headers}};
+    delete @$self{qw(cookie data)};
+    $self->{headers} = [];
     return;
 }
 

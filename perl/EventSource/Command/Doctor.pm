@@ -6,11 +6,14 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Command;
 use EventSource::Doctor;
 use EventSource::Doctor::Report;
 use Getopt::Long ();
 use POSIX        ();
 use URI;
+
+my $COMMAND = 'EventSource::Command';
 
 my %EXIT = (fine => 0, wrong => 1, usage => 2, unreachable => 3);
 
@@ -43,11 +46,12 @@ sub run {
     my ($class,  @arguments) = @_;
     my ($option, $trouble)   = _options(@arguments);
     if ($option->{help}) {
-        print $USAGE;
+        $COMMAND->print($USAGE);
         return $EXIT{fine};
     }
     if (defined $trouble) {
-        print STDERR "eventsource doctor: $trouble\n\n$USAGE";
+        $COMMAND->complain('doctor', $trouble);
+        print STDERR "\n$USAGE";
         return $EXIT{usage};
     }
     my $is_json = delete $option->{json};
@@ -56,8 +60,8 @@ sub run {
     my @found   = $doctor->examine;
     my $report  = EventSource::Doctor::Report->new($doctor, @found);
     my $failure = $doctor->failure;
-    print $is_json  ? $report->json      : $failure                ? _unreachable($failure) : $report->text;
-    return $failure ? $EXIT{unreachable} : $report->count('wrong') ? $EXIT{wrong}           : $EXIT{fine};
+    $COMMAND->print($is_json ? $report->json : $failure ? _unreachable($failure) : $report->text);
+    return $failure ? $EXIT{unreachable} : $report->count('wrong') ? $EXIT{wrong} : $EXIT{fine};
 }
 
 # Private functions
@@ -145,7 +149,7 @@ sub _read_hub {
 
 sub _unreachable {
     my $failure  = shift;
-    my $sentence = ucfirst $failure->{sentence};
+    my $sentence = ucfirst $COMMAND->visible($failure->{sentence});
     $sentence .= '.' if $sentence !~ /[.]\z/;
     my $remedy =
         $failure->{where} eq 'connect'
@@ -223,6 +227,8 @@ client and no resume.
 =item C<--header 'NAME: VALUE'>, C<--cookie COOKIE>
 
 More headers of each request. They replace the doctor's own.
+Headers, cookie and data are for the origin of the URL: if it redirects to another origin, the doctor sends them no further, and
+says so.
 
 =item C<--origin ORIGIN>
 

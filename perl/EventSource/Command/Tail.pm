@@ -46,7 +46,7 @@ sub run {
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
     if (@arguments && $arguments[0] =~ m{\Ahttps?://}) {
         require EventSource::Command::Tail::URL;
-        EventSource::Command::Tail::URL->new(%$self)->follow(@arguments);
+        EventSource::Command::Tail::URL->new(%$self, is_over => sub { $self->_is_over })->follow(@arguments);
     }
     else {
         $self->_follow_hub(@arguments);

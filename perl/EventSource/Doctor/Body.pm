@@ -11,6 +11,7 @@ use Encode ();
 
 my $MAX_LINE   = 1_048_576;    # bytes of a line that are kept
 my $MAX_BLOCKS = 10_000;       # blocks that are kept
+my $MAX_LINES  = 100_000;      # lines that are read
 
 my $TOGETHER = 0.05;           # seconds; what comes within them has arrived at once
 
@@ -19,7 +20,7 @@ my %IS_FIELD = map { ($_ => 1) } qw(data event id retry);
 sub new {
     my $class = shift;
     my %facts = (line_ends => {}, comments => [], blocks => [], unknown => {}, bad_retry => []);
-    return bless {%facts, rest => '', block => undef, bytes => 0}, $class;
+    return bless {%facts, rest => '', block => undef, bytes => 0, lines => 0}, $class;
 }
 
 # Public methods
@@ -31,19 +32,14 @@ sub events {
 
 sub feed {
     my ($self, $at, $bytes) = @_;
-    return                                                if !length $bytes;
+    return                                                if !length $bytes || $self->is_full;
     $self->{has_bom} = $bytes =~ /\A\xEF\xBB\xBF/ ? 1 : 0 if !$self->{bytes};
     $self->{bytes} += length $bytes;
     $self->{first_at} = $at if !defined $self->{first_at};
+    my $has_end = $bytes =~ /[\r\n]/ || $self->{rest} =~ /\r\z/;
     $self->{rest} .= $bytes;
     $self->{rest} =~ s/\A\xEF\xBB\xBF// if $self->{bytes} == length $bytes;
-
-    # A CR at the end of what has arrived may be the half of a CRLF.
-    while ($self->{rest} =~ s/\A([^\r\n]*)(\r\n|\n|\r(?!\z))//) {
-        my ($line, $end) = ($1, $2);
-        $self->{line_ends}{$end eq "\r\n" ? 'CRLF' : $end eq "\n" ? 'LF' : 'CR'}++;
-        $self->_line($at, $line);
-    }
+    $self->_take_lines($at)             if $has_end;
     $self->{rest} = substr $self->{rest}, 0, $MAX_LINE if length $self->{rest} > $MAX_LINE;
     return;
 }
@@ -54,6 +50,9 @@ sub ids {
     my %seen;
     return grep { !$seen{$_}++ } map { $_->{id} } grep { length($_->{id} // '') } @{$self->{blocks}};
 }
+
+# True if the stream has sent so many lines that no more are read.
+sub is_full { return $_[0]{lines} >= $MAX_LINES }
 
 # What only shows that the stream lives, by time of arrival: comments, and blocks that dispatch nothing.
 sub keepalives {
@@ -101,7 +100,7 @@ sub _field {
         return;
     }
     if ($name eq 'data') {
-        $block->{data} = defined $block->{data} ? "$block->{data}\n$value" : $value;
+        $block->{data} .= defined $block->{data} ? "\n$value" : $value;
         return;
     }
     push @{$self->{bad_retry}}, $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
@@ -130,6 +129,20 @@ sub _line {
     $value =~ s/\A //;
     $self->{block} ||= {lines => 0};
     return $self->_field($self->{block}, $name, $value);
+}
+
+# A CR at the end of what has arrived may be the half of a CRLF.
+sub _take_lines {
+    my ($self, $at) = @_;
+    my @parts = split /(\r\n|\n|\r(?!\z))/, $self->{rest}, -1;
+    $self->{rest} = pop @parts;
+    while (@parts && !$self->is_full) {
+        my ($line, $end) = splice @parts, 0, 2;
+        $self->{lines}++;
+        $self->{line_ends}{$end eq "\r\n" ? 'CRLF' : $end eq "\n" ? 'LF' : 'CR'}++;
+        $self->_line($at, $line);
+    }
+    return;
 }
 
 # UTF-8 that was encoded once more: a lead byte as a character of Latin-1 (U+00C3), then one that follows it.
@@ -195,6 +208,10 @@ Read the next bytes, which have arrived at that time. At most 10,000 blocks are 
 =head2 ids
 
 Return the ids that the stream has sent, each once, in order.
+
+=head2 is_full
+
+Return true if the stream has had 100,000 lines. L</feed> reads no more then.
 
 =head2 is_in_block
 

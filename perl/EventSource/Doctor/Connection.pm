@@ -10,13 +10,19 @@ our $VERSION = '0.100';
 use EventSource::Doctor::Body;
 use IO::Select ();
 use IO::Socket::INET;
+use List::Util  qw(min);
 use Time::HiRes qw(sleep time);
+use URI;
 
-my $CONNECT_WITHIN = 10;        # seconds
-my $MAX_HEAD       = 65_536;    # bytes
-my $MAX_TURNS      = 64;        # reads of one connection in a row
-my $READ           = 65_536;    # bytes
-my $LONGEST_WAIT   = 0.5;       # seconds between two looks at the condition
+my $CONNECT_WITHIN = 10;            # seconds, also for the request
+my $MAX_BYTES      = 16_777_216;    # of a response, as it came and without its compression
+my $MAX_CHUNK_LINE = 4096;          # bytes
+my $MAX_HEAD       = 65_536;        # bytes
+my $MAX_PIECES     = 100_000;       # reads of a response whose times are kept
+my $MAX_QUOTE      = 200;           # bytes of what is not HTTP
+my $MAX_TURNS      = 64;            # reads of one connection in a row
+my $READ           = 65_536;        # bytes
+my $LONGEST_WAIT   = 0.5;           # seconds between two looks at the condition
 
 sub new {
     my ($class, %option) = @_;
@@ -53,6 +59,15 @@ sub header {
 
 sub is_open { return !!$_[0]{socket} }
 
+# True if a response was read no further, because it has sent too much.
+sub is_excessive { return !!$_[0]{is_excessive} }
+
+# True if what one URL may know, such as a cookie, may be sent to the other.
+sub is_same_origin {
+    my ($class, $url, $other) = @_;
+    return $url->scheme eq $other->scheme && lc $url->host eq lc $other->host && $url->port == $other->port;
+}
+
 sub leave {
     my $self   = shift;
     my $socket = delete $self->{socket} or return;
@@ -70,17 +85,20 @@ sub request {
     my @head = ("$self->{method} " . ($url->path_query || '/') . ' HTTP/1.1', 'Host: ' . $self->_host);
     push @head, map { "$_->[0]: $_->[1]" } @{$self->{headers_sent}};
     push @head, 'Content-Length: ' . length $body if length $body || $self->{method} =~ /\A(?:POST|PUT|PATCH)\z/;
-    my $bytes = join("\r\n", @head, '', '') . $body;
     local $SIG{PIPE} = 'IGNORE';
-
-    while (length $bytes) {
-        my $sent = syswrite $self->{socket}, $bytes;
-        return $self->_fail('send', "the request could not be sent: $!") if !defined $sent;
-        substr $bytes, 0, $sent, '';
-    }
-    $self->{sent_at} = time - $self->{began};
     $self->{socket}->blocking(0);
+    my $trouble = _send($self->{socket}, join("\r\n", @head, '', '') . $body);
+    return $self->_fail('send', "the request could not be sent: $trouble") if defined $trouble;
+    $self->{sent_at} = time - $self->{began};
     return $self;
+}
+
+# Where the response sends its client; undef if it does not.
+sub redirect {
+    my $self = shift;
+    my $to   = $self->header('Location');
+    return undef if ($self->{status} || 0) !~ /\A30[12378]\z/ || !defined $to;
+    return URI->new_abs($to, $self->{url})->canonical;
 }
 
 # Seconds since the request began.
@@ -186,30 +204,78 @@ sub _start_tls {
     return !!1;
 }
 
+# Sends all bytes to a socket that does not block. Returns what has prevented it.
+sub _send {
+    my ($socket, $bytes) = @_;
+    my $deadline = time + $CONNECT_WITHIN;
+    while (length $bytes) {
+        my $sent = syswrite $socket, $bytes;
+        if (defined $sent) {
+            substr $bytes, 0, $sent, '';
+            next;
+        }
+        return "$!" if !$!{EAGAIN} && !$!{EWOULDBLOCK} && !$!{EINTR};
+        my $left = $deadline - time;
+        return "the server does not read it within $CONNECT_WITHIN s" if $left <= 0;
+        IO::Select->new($socket)->can_write(min($left, $LONGEST_WAIT));
+    }
+    return undef;
+}
+
 # Moves what has arrived into the head and the body.
 sub _take {
     my $self = shift;
     return if !defined $self->{status} && !$self->_take_head;
-    my ($bytes, $is_all) = $self->{is_chunked} ? $self->_take_chunks : $self->_take_plain;
-    if (length $bytes) {
-        $self->{body_at} = $self->{last_at} if !defined $self->{body_at};
-        push @{$self->{pieces}}, [$self->{last_at}, length $bytes];
-        $self->{body}->feed($self->{last_at}, $self->_decompress($bytes));
-    }
-    return $is_all ? $self->_end('complete') : undef;
+    my ($bytes, $end) = $self->{is_chunked} ? $self->_take_chunks : $self->_take_plain;
+    $self->_take_body($bytes) if length $bytes;
+    return $end && $self->{socket} ? $self->_end($end) : undef;
 }
 
+# Hands the text of a body on, in pieces: a few compressed bytes may be very many.
+sub _take_body {
+    my ($self, $bytes)    = @_;
+    my ($body, $on_bytes) = @$self{qw(body on_bytes)};
+    $self->{body_at} = $self->{last_at} if !defined $self->{body_at};
+    push @{$self->{pieces}}, [$self->{last_at}, length $bytes] if !$on_bytes;
+    while ($self->{socket} && length(my $text = $self->_next_text(\$bytes))) {
+        if ($on_bytes) {
+            $on_bytes->($self, $text);
+            next;
+        }
+        $body->feed($self->{last_at}, $text);
+        next
+            if $self->{read} <= $MAX_BYTES
+            && $body->{bytes} <= $MAX_BYTES
+            && !$body->is_full
+            && @{$self->{pieces}} < $MAX_PIECES;
+        $self->{is_excessive} = 1;
+        $self->leave;
+    }
+    return;
+}
+
+# Returns the bytes of chunks as far as they have come, and how the body has ended.
 sub _take_chunks {
     my $self  = shift;
     my $bytes = '';
-    while ($self->{raw} =~ /\A([0-9a-fA-F]+)[^\r\n]*\r\n/) {
-        my ($start, $size) = ($+[0], hex $1);
-        return ($bytes, !!1) if !$size;
-        last                 if length $self->{raw} < $start + $size + 2;
-        $bytes .= substr $self->{raw}, $start, $size;
-        substr $self->{raw}, 0, $start + $size + 2, '';
+    while (1) {
+        if ($self->{chunk_left}) {
+            my $part = substr $self->{raw}, 0, $self->{chunk_left}, '';
+            $self->{chunk_left} -= length $part;
+            $bytes .= $part;
+            return ($bytes, undef) if $self->{chunk_left};
+            $self->{is_after_chunk} = 1;
+        }
+        return ($bytes, undef) if $self->{is_after_chunk} && length $self->{raw} < 2;
+        return ($bytes, 'cut') if $self->{is_after_chunk} && substr($self->{raw}, 0, 2, '') ne "\r\n";
+        $self->{is_after_chunk} = 0;
+        my $ends = index $self->{raw}, "\r\n";
+        return ($bytes, $ends > $MAX_CHUNK_LINE || length $self->{raw} > $MAX_CHUNK_LINE ? 'cut' : undef)
+            if $ends < 0 || $ends > $MAX_CHUNK_LINE;
+        return ($bytes, 'cut') if substr($self->{raw}, 0, $ends + 2, '') !~ /\A0*([0-9a-fA-F]{1,8})\s*(?:;|\s*\z)/;
+        $self->{chunk_left} = hex $1 or return ($bytes, 'complete');
     }
-    return ($bytes, !!0);
+    return;
 }
 
 sub _take_head {
@@ -218,12 +284,12 @@ sub _take_head {
     while ($self->{raw} =~ s/\A(.*?\r?\n)\r?\n//s) {
         my ($first, @lines) = split /\r?\n/, $1;
         next if $first =~ m{\AHTTP/1\.[01] 1[0-9][0-9]};
-        return $self->_fail('head', "this is no response of HTTP: $first") && 0
+        return $self->_fail('head', "this is not a response of HTTP: " . substr $first, 0, $MAX_QUOTE) && 0
             if $first !~ m{\AHTTP/([0-9.]+) ([0-9]{3})(?: (.*))?\z};
         @$self{qw(version status reason head_at)} = ($1, $2, $3, $self->{last_at});
         $self->{headers}    = [map { /\A([^:]+?)[ \t]*:[ \t]*(.*?)[ \t]*\z/ ? [$1, $2] : () } @lines];
         $self->{is_chunked} = lc($self->header('Transfer-Encoding') || '') =~ /\bchunked\z/;
-        $self->{length}     = $self->header('Content-Length') if !$self->{is_chunked};
+        ($self->{length}) = ($self->header('Content-Length') || '') =~ /\A([0-9]{1,15})\z/ if !$self->{is_chunked};
         my $has_no_body = $self->{method} eq 'HEAD' || $self->{status} == 204 || $self->{status} == 304;
         return !$self->_end('complete') && 0 if $has_no_body || defined $self->{length} && !$self->{length};
         return 1;
@@ -234,24 +300,24 @@ sub _take_head {
 
 sub _take_plain {
     my $self = shift;
-    return (substr($self->{raw}, 0, length $self->{raw}, ''), !!0) if !defined $self->{length};
+    return (substr($self->{raw}, 0, length $self->{raw}, ''), undef) if !defined $self->{length};
     my $bytes = substr $self->{raw}, 0, $self->{length} - ($self->{taken} || 0), '';
     $self->{taken} += length $bytes;
-    return ($bytes, $self->{taken} == $self->{length});
+    return ($bytes, $self->{taken} == $self->{length} ? 'complete' : undef);
 }
 
-# The text of a compressed body, as far as it can be read now; the bytes themselves if they are not compressed.
-sub _decompress {
+# Takes the next piece of a body's text off its bytes: without its compression, if there is one that can be read.
+sub _next_text {
     my ($self, $bytes) = @_;
     my $encoding = lc($self->header('Content-Encoding') || 'identity');
-    return $bytes if $encoding eq 'identity';
+    return substr $$bytes, 0, $READ, '' if $encoding eq 'identity';
     if (!$self->{inflate}) {
         return '' if $encoding !~ /\A(?:x-)?(?:gzip|deflate)\z/ || !eval { require Compress::Raw::Zlib; 1 };
-        $self->{inflate} = Compress::Raw::Zlib::Inflate->new(-WindowBits => Compress::Raw::Zlib::WANT_GZIP_OR_ZLIB())
-            or return '';
+        my %how = (WindowBits => Compress::Raw::Zlib::WANT_GZIP_OR_ZLIB(), LimitOutput => 1, Bufsize => $READ);
+        $self->{inflate} = Compress::Raw::Zlib::Inflate->new({%how}) or return '';
     }
     my $text = '';
-    $self->{inflate}->inflate($bytes, $text);
+    $self->{inflate}->inflate($$bytes, $text);
     return $text;
 }
 
@@ -282,7 +348,11 @@ EventSource::Doctor::Connection - One request of the doctor, with the times of i
 =head1 DESCRIPTION
 
 A client for HTTP/1.1 that keeps the time of each byte, knows whether a response was complete, and reads several responses
-at once. L<EventSource::Doctor> uses it; it is no client for applications.
+at once. It sends each request once, and follows no redirect by itself. L<EventSource::Doctor> and C<eventsource tail> use it;
+it is not a client for applications.
+
+A response is read no further (L</is_excessive>) if it has more than 16 MiB, with or without its compression, more than
+100,000 lines, or comes in more than 100,000 pieces.
 
 =head1 METHODS
 
@@ -292,7 +362,9 @@ at once. L<EventSource::Doctor> uses it; it is no client for applications.
 
 Return a connection that is not open yet. C<url> is an object of L<URI> with the scheme C<http> or C<https>. Options:
 C<method> (by default C<GET>), C<headers_sent> (an array of pairs C<[name, value]>, by default empty), C<content> (the
-bytes of the request's body, by default none), C<insecure> (true: certificates are not checked).
+bytes of the request's body, by default none), C<insecure> (true: certificates are not checked), C<on_bytes> (a code
+reference: it is called with the connection and the next bytes of the body, without their compression; nothing is kept then, and
+no bound ends the response).
 
 =head2 alpn
 
@@ -323,9 +395,24 @@ Return the values of a header, joined by a comma; C<undef> if there is none.
 
 Return true while the connection is open.
 
+=head2 is_excessive
+
+Return true if the response was left because it exceeds a bound.
+
+=head2 is_same_origin
+
+    my $is_same = EventSource::Doctor::Connection->is_same_origin($uri, $other);
+
+Return true if two URLs have the same scheme, host and port. What belongs to one of them, such as a cookie, must not be sent to the
+other otherwise.
+
 =head2 leave
 
 Close the connection.
+
+=head2 redirect
+
+Return where the response redirects to, an object of L<URI> of any scheme; C<undef> if it does not.
 
 =head2 request
 

@@ -8,6 +8,9 @@ our $VERSION = '0.100';
 
 use EventSource::Doctor::Remedy;
 
+# The longest text, in characters: a server may send long names and values.
+my $MAX_TEXT = 1000;
+
 # Public methods
 
 sub check { return $_[0]{check} }
@@ -34,6 +37,9 @@ sub _new {
     my ($class, $verdict, $check, $sentence, %option) = @_;
     my $by = delete $option{proxies};
     $option{configuration} = EventSource::Doctor::Remedy->lines(@$by) if $by;
+    for my $text (grep { defined && length > $MAX_TEXT } $sentence, $option{remedy}) {
+        $text = substr($text, 0, $MAX_TEXT) . '...';
+    }
     return bless {%option, verdict => $verdict, check => $check, sentence => $sentence}, $class;
 }
 

@@ -6,6 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Command;
 use JSON::MaybeXS ();
 use Text::Wrap    ();
 
@@ -74,7 +75,6 @@ sub _number {
     return "$number " . ($number == 1 ? $one : $more);
 }
 
-# Control characters of a server do not reach the terminal.
 sub _paragraph {
     my $finding = shift;
     my $verdict = $finding->verdict;
@@ -98,8 +98,7 @@ sub _wrapped {
     local $Text::Wrap::columns  = $WIDTH;
     local $Text::Wrap::huge     = 'overflow';
     local $Text::Wrap::unexpand = 0;
-    $text =~ s/[\x00-\x1F\x7F-\x9F]/?/g;
-    return Text::Wrap::wrap($first, $INDENT, $text) . "\n";
+    return Text::Wrap::wrap($first, $INDENT, EventSource::Command->visible($text)) . "\n";
 }
 
 1;

@@ -46,7 +46,7 @@ sub launch {
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "$class: $!";
     defined(my $pid = fork) or croak "$class: fork: $!";
     if (!$pid) {
-        close $ours;
+        close $_ for $ours, map { $_->{control} } grep { defined } values %RUNNING;   # others end when theirs is closed
         $SIG{PIPE} = 'IGNORE';
         eval { $serve->($theirs); 1 } or print STDERR "$class: $@";
         POSIX::_exit(0);

@@ -7,89 +7,136 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Command;
+use EventSource::Doctor::Connection;
 use EventSource::Error;
-use HTTP::Tiny  ();
-use Time::HiRes qw(alarm sleep time);
+use List::Util qw(max min);
+use URI;
 
-my $COMMAND = 'EventSource::Command';
+my $COMMAND    = 'EventSource::Command';
+my $CONNECTION = 'EventSource::Doctor::Connection';
 
-# The pause before the next attempt if the stream has set none, in seconds.
-my $PAUSE = 1;
+my $MAX_REDIRECTS = 10;
+
+# The pause before the next attempt if the stream has set none, in seconds; the shortest, whatever it has set; and the longest
+# that attempts without an event lead to. A pause is up to a quarter longer, at random: other clients were cut at the same time.
+my ($PAUSE, $SHORTEST, $LONGEST) = (1, 0.25, 30);
+my $JITTER = 0.25;
 
 # For how long a server may send nothing, not even a keepalive, in seconds.
 my $QUIET = 300;
 
 sub new {
     my ($class, %self) = @_;
-    return bless \%self, $class;
+    return bless {%self, fruitless => 0}, $class;
 }
 
 # Public methods
 
 sub follow {
-    my ($self,   $url,    @others) = @_;
-    my ($option, $parser, $output) = @$self{qw(option parser output)};
+    my ($self, $url, @others) = @_;
+    my ($option, $parser) = @$self{qw(option parser)};
     $COMMAND->usage("a URL is followed alone, without '$others[0]'") if @others;
     my ($of_hub) = grep { defined $option->{$_} } qw(hub socket spawn channel last from-start);
     $COMMAND->usage("--$of_hub is for hubs, not for a URL") if defined $of_hub;
-    my $after   = $option->{after};
-    my $is_over = 0;
+    $self->{after} = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
+    $self->{url}   = URI->new($url)->canonical;
+    $COMMAND->usage('the URL has no host') if !length($self->{url}->host || '');
 
-    # HTTP::Tiny waits in read; only an exception ends that, which it makes a response.
-    my $end = sub { $is_over = 1; die "over\n" };
-    local @SIG{qw(INT TERM ALRM)} = ($end) x 3;
-    alarm $option->{timeout} if $option->{timeout};
-    my $http = HTTP::Tiny->new(agent => "eventsource/$VERSION", timeout => $QUIET, keep_alive => 0);
-
-    while (!$is_over) {
-        my $id = $parser->last_event_id;
-        $id = $COMMAND->text('--after', $after) if !length $id && defined $after;
-        utf8::encode($id);
-        my %headers = (Accept => 'text/event-stream', 'Cache-Control' => 'no-store');
-        $headers{'Last-Event-ID'} = $id if length $id;
-        my ($closed, $has_opened);
-        my $on_bytes = sub {
-            my ($bytes, $response) = @_;
-            eval { _check($response) if !$has_opened++; $self->_take($bytes); 1 } or do { $closed = $@; die "over\n" };
-            if ($output->is_complete) { $is_over = 1; die "over\n" }
-        };
-        my $response = eval { $http->get($url, {headers => \%headers, data_callback => $on_bytes}) } || {status => 599};
-        $self->{has_opened} ||= $has_opened;
-        die $closed               if defined $closed;
-        last                      if $is_over || $response->{status} == 204;
-        $self->_refuse($response) if !$response->{success} && ($response->{status} != 599 || !$self->{has_opened});
+    while ($self->_read_stream) {
         $parser->finish;
         $COMMAND->complain('tail', 'the stream has ended; connecting again');
-        my $retry = $parser->retry;
-        eval { sleep(defined $retry ? $retry / 1000 : $PAUSE) };
+        $CONNECTION->wait_for($self->_pause, $self->{is_over});
     }
-    alarm 0;
     return;
 }
 
-# Private methods and functions
+# Private methods
 
+# Opens the stream and reads it to its end. Returns false if that was the last one.
+sub _read_stream {
+    my $self     = shift;
+    my $is_over  = $self->{is_over};
+    my $response = $self->_open;
+    return !!0 if $is_over->();
+    if (defined $response->status) {
+        return !!0 if $response->status == 204;
+        _check($response);
+        $self->{has_opened} = 1;
+    }
+    elsif (!$self->{has_opened}) {
+        my $failure = $response->failure;
+        EventSource::Error->throw(
+            code    => 'unavailable',
+            message => $failure ? $failure->{sentence} : 'the server has closed the connection without an answer'
+        );
+    }
+    my $is_quiet = sub { $response->seconds - ($response->{last_at} || 0) > $QUIET };
+    my $has_end  = sub { $is_over->() || !$response->is_open || $is_quiet->() };
+    1 until $CONNECTION->wait_for($QUIET, $has_end, $response);
+    $response->leave;
+    return !$is_over->();
+}
+
+# Sends the request and waits for the head of the response, through redirects.
+sub _open {
+    my $self = shift;
+    my $id   = $self->{parser}->last_event_id;
+    $id = $self->{after} if !length $id;
+    utf8::encode($id);
+    my @headers =
+        ([Accept => 'text/event-stream'], ['Cache-Control' => 'no-store'], ['User-Agent' => "eventsource/$VERSION"]);
+    push @headers, ['Last-Event-ID' => $id] if length $id;
+    $self->{fruitless}++;
+    my $url = $self->{url};
+    my $response;
+
+    for (0 .. $MAX_REDIRECTS) {
+        my $take = sub { $self->_take(@_) };
+        $response = $CONNECTION->new(url => $url, headers_sent => \@headers, on_bytes => $take)->request;
+        my $has_answer = sub { $self->{is_over}->() || $response->has_head || !$response->is_open };
+        $CONNECTION->wait_for($QUIET, $has_answer, $response);
+        my $to = $response->redirect;
+        last if !$to || ($to->scheme || '') !~ /\Ahttps?\z/ || !length($to->host || '');
+        $response->leave;
+        $url = $to;
+    }
+    return $response;
+}
+
+# Throws an exception if a response is not an event stream.
 sub _check {
     my $response = shift;
-    my $type     = $response->{headers}{'content-type'} || 'none';
-    die "not an event stream: its type is $type\n" if $type !~ m{\Atext/event-stream\s*(?:;|\z)}i;
+    my $status   = $response->status;
+    my $type     = $response->header('Content-Type');
+    my $reason   = length($response->{reason} // '') ? " $response->{reason}" : '';
+    my $trouble =
+          $status != 200                                 ? "HTTP status $status$reason"
+        : !defined $type                                 ? 'not an event stream: it has no type'
+        : $type !~ m{\A\s*text/event-stream\s*(?:;|\z)}i ? "not an event stream: its type is $type"
+        :                                                  return;
+    EventSource::Error->throw(code => 'invalid', message => $trouble);
     return;
 }
 
-sub _refuse {
-    my ($self, $response) = @_;
-    my $is_status = $response->{status} != 599;
-    my $text =
-        $is_status ? "HTTP status $response->{status} $response->{reason}" : $response->{content} || 'no connection';
-    $text =~ s/\n.*//s;
-    EventSource::Error->throw(code => $is_status ? 'invalid' : 'unavailable', message => $text);
-    return;
+# How long to wait before the next attempt: the longer, the more attempts in a row have brought no event.
+sub _pause {
+    my $self  = shift;
+    my $retry = $self->{parser}->retry;
+    my $least = max($SHORTEST, defined $retry ? $retry / 1000 : $PAUSE);
+    my $pause = max($least,    min($LONGEST, $least * 2**min($self->{fruitless}, 10)));
+    return $pause * (1 + rand $JITTER);
 }
 
+# Prints the events of the next bytes. A position is an event of the hub itself, with nothing in it.
 sub _take {
-    my ($self, $bytes) = @_;
+    my ($self, $response, $bytes) = @_;
+    return if $response->status != 200;
+    _check($response);
     $self->{output}->raw($bytes);
-    $self->{output}->event($_) for $self->{parser}->feed($bytes);
+    for my $event ($self->{parser}->feed($bytes)) {
+        $self->{fruitless} = 0;
+        $self->{output}->event($event) if $event->{event} ne 'position' || length $event->{data};
+    }
     $self->{output}->flush;
     return;
 }

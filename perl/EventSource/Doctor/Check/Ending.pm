@@ -39,6 +39,12 @@ sub findings {
 sub _end {
     my ($seen, $stream) = @_;
     my $end = $stream->{end};
+    return $FINDING->warning(
+        'end',
+        sprintf('The stream has sent so much within %.1f s that the doctor has read no further.',
+            $stream->{left_at} || 0),
+        remedy => 'Look at what the stream sends: the doctor reads 16 MiB or 100,000 lines of a stream at the most.'
+    ) if $stream->is_excessive;
     return $FINDING->ok('end',
         sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
         if !defined $end || !defined $stream->{ended_at};

@@ -68,6 +68,8 @@ sub findings {
 sub _redirect {
     my $hop = shift;
     my $how = "$hop->{from} redirects to $hop->{to} with the status $hop->{status}.";
+    $how .= ' That is another origin: cookie, headers and data of the command line were not sent there.'
+        if $hop->{withheld};
     return $FINDING->wrong(
         'redirect',
         "$how The connection is not encrypted from there on.",

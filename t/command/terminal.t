@@ -1,0 +1,89 @@
+# What a remote side writes does not reach the terminal as it is: control characters would move its cursor, set its title, or
+# have it type.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use File::Temp ();
+use JSON::PP   ();
+use Test::More;
+use Testing::CommandLine;
+use Testing::Developer qw(needs_command);
+use Testing::HostileServer;
+
+needs_command('script');
+
+# C0, DEL, C1 in UTF-8, and C1 as single bytes.
+my $EVIL = "\e]0;title\a\x08\x7F\xC2\x9B31m\xC2\x9D0;x\x9B31m\xE0\x82\x9B";
+
+my $shell = Testing::CommandLine->new;
+
+# Runs a command with a terminal as its output, and returns what the terminal got.
+sub on_terminal {
+    my @arguments = @_;
+    my $got       = File::Temp->new;
+    my $command   = join ' ', map { quotemeta } $^X, '-Mblib', 'bin/eventsource', @arguments;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    local $ENV{COMMAND}                 = $command;
+    system qq{script -q -e -c "\$COMMAND" /dev/null </dev/null >"$got" 2>&1};
+    open my $in, '<:raw', $got->filename or die "$got: $!\n";
+    local $/ = undef;
+    return readline $in;
+}
+
+# Checks that a terminal got a text, and no control characters but those of line ends and tabs.
+sub is_clean {
+    my ($bytes, $pattern, $name) = @_;
+    like $bytes, $pattern, "$name: it is printed";
+    my $text = $bytes =~ s/\r?\n/\n/gr;
+    utf8::decode($text);
+    return unlike $text, qr/[\x00-\x08\x0B-\x1F\x7F-\x9F]/, "$name: no control character";
+}
+
+my %response = (
+    stream => "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nid: $EVIL\nevent: $EVIL\ndata: word$EVIL\n\n",
+    reason => "HTTP/1.1 404 word$EVIL\r\nContent-Length: 0\r\n\r\n",
+    type   => "HTTP/1.1 200 OK\r\nContent-Type: word$EVIL\r\nContent-Length: 0\r\n\r\n",
+    none   => "word$EVIL\r\n\r\n",
+    field  => "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nword$EVIL: 1\n\n",
+    allow  => "HTTP/1.1 405 No\r\nAllow: word$EVIL\r\nContent-Length: 0\r\n\r\n",
+    away   => "HTTP/1.1 302 Found\r\nLocation: word:$EVIL\r\nContent-Length: 0\r\n\r\n",
+);
+my $server = Testing::HostileServer->start(
+    sub {
+        my ($client, $head) = @_;
+        print {$client} $response{($head =~ m{\A\S+ /(\w+)})[0]};
+    }
+);
+
+for my $form ([], ['--data'], ['--json'], ['--raw', '--timeout', 1]) {
+    my @count = grep({ $_ eq '--raw' } @$form) ? () : ('--count', 1);
+    is_clean(on_terminal('tail', @$form, @count, $server->url('/stream')), qr/word/, "tail @$form");
+}
+is_clean(on_terminal('tail', $server->url("/$_")), qr/word/, "tail: $_") for qw(reason type none);
+for my $name (qw(reason type none field allow away)) {
+    for my $form ([], ['--json']) {
+        is_clean(on_terminal('doctor', '--seconds', 0.5, @$form, $server->url("/$name")), qr/./,
+            "doctor @$form: $name");
+    }
+}
+
+subtest 'the events of a hub' => sub {
+    my $text = "word\e]0;x\a\xC2\x9B31m";
+    $shell->run('publish', '--hub', 'test', $text, $text);
+    is_clean(on_terminal(qw(channels --hub test)),                     qr/word/, 'channels');
+    is_clean(on_terminal(qw(channels --hub test --json)),              qr/word/, 'channels --json');
+    is_clean(on_terminal(qw(tail --hub test --last 1 --count 1), @$_), qr/word/, "tail @$_")
+        for [], ['--data'], ['--json'];
+    is_clean(on_terminal(qw(tail --hub test --last 1 --raw --timeout 1)), qr/word/, 'tail --raw');
+};
+
+subtest 'programs get what was sent' => sub {
+    like $shell->run('tail', '--raw', '--timeout', 1, $server->url('/stream'))->{out}, qr/\Q$EVIL\E/, '--raw';
+    my $json = $shell->run(qw(tail --hub test --last 1 --count 1 --json))->{out};
+    unlike $json, qr/\xC2[\x80-\x9F]/, '--json has no control characters';
+    is JSON::PP::decode_json($json)->{data}, "word\e]0;x\a\x{9B}31m", 'and the text as it is';
+};
+
+done_testing;
