@@ -37,6 +37,9 @@ for my $file (grep { m{^perl/.*\.pod$} } distribution_files()) {
     };
 }
 
+# Programs have their manuals in them.
+Test::Pod::pod_file_ok($_) for grep { m{^bin/} } distribution_files();
+
 for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
     my $module = $file =~ s{^perl/|\.pm$}{}gr =~ s{/}{::}gr;
     subtest $module => sub {
