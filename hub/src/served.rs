@@ -45,7 +45,7 @@ impl Served {
             _ => Source::Stored(Box::new(StoredHub::begin(
                 &settings,
                 options.place.name(),
-                Seen::open(options.place.socket()),
+                Seen::open(&options.place.seen()),
             )?)),
         };
         Ok(Self { settings, has_settings, source })

@@ -65,7 +65,7 @@ impl Place {
             let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
             return Err(Error::Invalid { field: "socket", message });
         }
-        let lock = lock_of(&socket);
+        let lock = beside(&socket, "lock");
         Ok(Self { name, socket, lock, others })
     }
 
@@ -84,6 +84,11 @@ impl Place {
         &self.lock
     }
 
+    /// Returns the path of the file in which the hub's process keeps what it has delivered last.
+    pub fn seen(&self) -> PathBuf {
+        beside(&self.socket, "seen")
+    }
+
     /// Returns the paths at which a process of the hub may listen.
     pub(super) fn sockets(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.socket()).chain(self.private_others())
@@ -91,7 +96,7 @@ impl Place {
 
     /// Returns the files that a process of the hub keeps locked if it listens at another path than [`socket`](Self::socket).
     pub(super) fn other_locks(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        self.private_others().map(lock_of)
+        self.private_others().map(|socket| beside(socket, "lock"))
     }
 
     fn private_others(&self) -> impl Iterator<Item = &Path> {
@@ -115,10 +120,12 @@ impl Saved for Place {
     }
 }
 
-fn lock_of(socket: &Path) -> PathBuf {
-    let mut lock = socket.to_owned().into_os_string();
-    lock.push(".lock");
-    lock.into()
+/// Returns the path of a file beside a socket. It begins with the whole name of the socket, whatever dots that has.
+fn beside(socket: &Path, what: &str) -> PathBuf {
+    let mut path = socket.to_owned().into_os_string();
+    path.push(".");
+    path.push(what);
+    path.into()
 }
 
 /// Returns the names of the sockets in the folders of this user. A hub that was killed has left its socket.
@@ -256,10 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_beside_its_lock() {
+    fn the_files_of_a_hub_are_beside_its_socket_and_have_its_whole_name() {
         let name = || Name::new("shop").expect("a name");
         let place = Place::new(name(), Some(Path::new("/run/shop"))).expect("a place");
         assert_eq!((place.socket(), place.lock()), (Path::new("/run/shop"), Path::new("/run/shop.lock")));
+        let place = Place::new(name(), Some(Path::new("/run/hub.blue"))).expect("a place");
+        assert_eq!(place.seen(), Path::new("/run/hub.blue.seen"));
         let long = "/x".repeat(60);
         assert!(matches!(Place::new(name(), Some(Path::new(&long))), Err(Error::Invalid { field: "socket", .. })));
     }

@@ -178,7 +178,7 @@ impl Server {
                     stored,
                     &settings,
                     server.options.place.name(),
-                    Seen::open(server.options.place.socket()),
+                    Seen::open(&server.options.place.seen()),
                     handle,
                 )?)),
             };

@@ -21,11 +21,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Opens the file of a hub with that socket. A hub works without it.
-    pub fn open(socket: &Path) -> Self {
+    /// Opens the file of a hub. A hub works without it.
+    pub fn open(path: &Path) -> Self {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        Self { file: options.open(socket.with_extension("seen")).ok(), written: 0 }
+        Self { file: options.open(path).ok(), written: 0 }
     }
 
     /// Returns the sequence number that was delivered last in an epoch.
@@ -71,12 +71,12 @@ mod tests {
     fn what_was_written_is_read_in_its_epoch_only() {
         let folder = std::env::temp_dir().join(format!("eventsource-seen-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
-        let socket = folder.join("shop.sock");
-        let mut seen = Seen::open(&socket);
+        let path = folder.join("shop.sock.seen");
+        let mut seen = Seen::open(&path);
         assert_eq!((seen.read("one"), seen.has_other("one")), (None, false));
         for (epoch, seq) in [("one", 7), ("one", 9), ("a much longer on", u64::MAX)] {
             seen.write(epoch, seq);
-            assert_eq!((Seen::open(&socket).read(epoch), seen.read("other")), (Some(seq), None));
+            assert_eq!((Seen::open(&path).read(epoch), seen.read("other")), (Some(seq), None));
             assert_eq!((seen.has_other(epoch), seen.has_other("other")), (false, true));
         }
         std::fs::remove_dir_all(&folder).expect("its own folder");
