@@ -185,7 +185,7 @@ fn hub() -> &'static Hub {
             server::run(&arguments).expect("a server");
             panic!("the server has ended");
         });
-        let start = remote::Start { program: None, timeout: DEADLINE };
+        let start = remote::Start { program: None, needs_settings: false, timeout: DEADLINE };
         let since = Instant::now();
         let witness = loop {
             match Client::connect(&start, &place, None) {

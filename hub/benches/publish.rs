@@ -30,9 +30,9 @@ fn main() {
     std::fs::create_dir(&folder).expect("a new folder");
     let place = Place::new(Name::new("bench").expect("a name"), Some(&folder.join("s"))).expect("a place");
     let program = Some(Path::new(env!("CARGO_BIN_EXE_eventsource-hub")).to_owned());
-    let start = Start { program, timeout: Duration::from_secs(60) };
+    let start = Start { program, needs_settings: false, timeout: Duration::from_secs(60) };
     let begun = Instant::now();
-    let mut client = Client::connect(&start, &place, Some(HubSettings::default())).expect("a hub");
+    let mut client = Client::connect(&start, &place, Some(HubSettings::default().into())).expect("a hub");
     println!("start of a process: {:?}", begun.elapsed());
     let text = "x".repeat(100);
     let publication = Publication {
@@ -83,7 +83,7 @@ fn unanswered(client: &mut Client, publication: &Publication<'_>) {
 /// Publishes without answers until standard input ends. Says when it has connected.
 fn be_publisher(socket: &Path) {
     let place = Place::new(Name::new("bench").expect("a name"), Some(socket)).expect("a place");
-    let start = Start { program: None, timeout: Duration::from_secs(60) };
+    let start = Start { program: None, needs_settings: false, timeout: Duration::from_secs(60) };
     let mut client = Client::connect(&start, &place, None).expect("a hub");
     let text = "x".repeat(100);
     let publication = Publication {

@@ -31,11 +31,12 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("eventsource-bench-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a new folder");
     let place = Place::new(Name::new("bench").expect("a name"), Some(&folder.join("s"))).expect("a place");
-    let start = Start { program: Some(Path::new(PROGRAM).to_owned()), timeout: Duration::from_secs(60) };
+    let start =
+        Start { program: Some(Path::new(PROGRAM).to_owned()), needs_settings: false, timeout: Duration::from_secs(60) };
     let history = Bounds { events: 1 << 20, bytes: HISTORY_BYTES, age: Duration::MAX };
     let mut settings = HubSettings::default();
     (settings.hub.history, settings.hub.total_history) = (history, history);
-    let mut worker = Client::connect(&start, &place, Some(settings)).expect("a hub");
+    let mut worker = Client::connect(&start, &place, Some(settings.into())).expect("a hub");
     println!("{streams} streams");
     let mut clients = open(&mut worker, streams);
     measure("no history", &mut worker, &start, &place);

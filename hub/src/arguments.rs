@@ -25,7 +25,8 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
   --name NAME          the hub (default: default)
   --socket PATH        its socket, in another place than the folder of this user
   --timeout SECONDS    how long a command waits for the hub (default: 5)
-  --no-start           publish: fail if the hub has no process, instead of starting one
+  --no-start           publish: fail if the hub has no process, instead of starting it with the settings that are kept
+  --spawn              publish: start it with the defaults if no settings are kept
   --program PATH       upgrade: go on as this program (default: the one that this command is)
   --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
   --grace SECONDS      run: end the streams so long after the last worker (default: 30)
@@ -76,6 +77,8 @@ pub struct Arguments {
     pub once: String,
     pub timeout: Duration,
     pub may_start: bool,
+    /// Whether a process is started though no settings of the hub are kept.
+    pub spawns: bool,
     /// Whether the socket is the standard input and the lock the standard output.
     pub is_inherited: bool,
     /// The program of an upgrade.
@@ -103,6 +106,7 @@ impl Arguments {
             once: String::new(),
             timeout: Duration::from_secs(5),
             may_start: true,
+            spawns: false,
             is_inherited: false,
             program: None,
             state: None,
@@ -127,6 +131,7 @@ impl Arguments {
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
+                "--spawn" => parsed.spawns = true,
                 "--no-start" => parsed.may_start = false,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
@@ -191,7 +196,7 @@ impl Arguments {
     /// Returns how a command connects to the hub.
     pub fn start(&self, may_start: bool) -> Result<Start, Box<dyn Error>> {
         let program = if may_start && self.may_start { Some(std::env::current_exe()?) } else { None };
-        Ok(Start { program, timeout: self.timeout })
+        Ok(Start { program, needs_settings: !self.spawns, timeout: self.timeout })
     }
 
     /// Returns what `run` is started with.
@@ -244,16 +249,16 @@ fn seconds(option: &str, value: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::wire::HubSettings;
+    use eventsource_xs::wire::NamedSettings;
 
     fn parse(line: &str) -> Result<Arguments, String> {
         Arguments::parse(line.split_whitespace().map(OsString::from))
     }
 
     /// Returns the settings of a hub whose workers give none.
-    fn settings(line: &str) -> HubSettings {
+    fn settings(line: &str) -> NamedSettings {
         let options = parse(&format!("run --socket /run/shop {line}")).expect("a command").run_options();
-        options.expect("a place").settings(HubSettings::default())
+        options.expect("a place").settings()
     }
 
     #[test]
@@ -262,22 +267,23 @@ mod tests {
         assert_eq!(parsed.command, Command::Publish { channel: "news".into(), data: "--data".into() });
         assert_eq!((parsed.name.as_str(), &*parsed.once), ("shop", "k"));
         let settings = settings("--idle-exit 0.5 --grace 2");
-        assert_eq!((settings.idle_exit, settings.grace), (Duration::from_millis(500), Duration::from_secs(2)));
+        let (idle_exit, grace) = (Duration::from_millis(500), Duration::from_secs(2));
+        assert_eq!((settings.idle_exit, settings.grace), (Some(idle_exit), Some(grace)));
     }
 
     #[test]
-    fn the_store_of_the_command_line_replaces_that_of_workers() {
+    fn the_store_of_the_command_line_is_read_from_an_option_or_a_file() {
         let file = std::env::temp_dir().join(format!("eventsource-hub-store-{}", std::process::id()));
         std::fs::write(&file, " redis://:secret@h:1/0 \n# a comment\n").expect("a file");
         let store = settings(&format!("--timeout 2 --store-from {}", file.display())).store;
         std::fs::remove_file(&file).expect("no file");
         match store {
-            StoreSettings::Redis(redis) => {
+            Some(StoreSettings::Redis(redis)) => {
                 assert_eq!((&*redis.url, redis.timeout), ("redis://:secret@h:1/0", Duration::from_millis(1600)));
             }
             store => panic!("{store:?}"),
         }
-        assert_eq!(settings("--store memory").store, StoreSettings::Memory);
+        assert_eq!(settings("--store memory").store, Some(StoreSettings::Memory));
         assert_eq!(parse("run").expect("a command").store, None);
     }
 

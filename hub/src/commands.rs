@@ -21,7 +21,7 @@ pub fn list() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     for name in place::names()? {
         let place = Place::new(name, None)?;
-        let start = Start { program: None, timeout: LIST_TIMEOUT };
+        let start = Start { program: None, needs_settings: false, timeout: LIST_TIMEOUT };
         // Only asks those that listen: a process that was killed has left its socket.
         if start.connect(&place).is_err() {
             continue;

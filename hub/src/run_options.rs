@@ -5,7 +5,7 @@
 
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved;
-use eventsource_xs::wire::{HubSettings, StoreSettings};
+use eventsource_xs::wire::{NamedSettings, StoreSettings};
 use std::time::Duration;
 
 /// What the process of a hub was started with.
@@ -21,13 +21,9 @@ pub struct RunOptions {
 saved!(RunOptions { place, idle_exit, grace, store });
 
 impl RunOptions {
-    /// Returns settings with those that the command line sets.
-    pub fn settings(&self, settings: HubSettings) -> HubSettings {
-        HubSettings {
-            idle_exit: self.idle_exit.unwrap_or(settings.idle_exit),
-            grace: self.grace.unwrap_or(settings.grace),
-            store: self.store.clone().unwrap_or(settings.store),
-            ..settings
-        }
+    /// Returns the settings that the command line names. They go before all others.
+    pub fn settings(&self) -> NamedSettings {
+        let (idle_exit, grace, store) = (self.idle_exit, self.grace, self.store.clone());
+        NamedSettings { idle_exit, grace, store, ..NamedSettings::default() }
     }
 }

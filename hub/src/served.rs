@@ -1,12 +1,15 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
+use crate::messages::say;
 use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Asker, Seen, StoredHub};
-use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use eventsource_xs::hub::{check_fields, check_published_id, Refusal, MAX_ONCE_BYTES};
+use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
+use eventsource_xs::hub::{self, check_fields, check_published_id, Refusal, RetainedEvent, MAX_ONCE_BYTES};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
-use eventsource_xs::wire::{Failure, Fields, HubSettings, Publish, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{
+    Failure, FieldList, Fields, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus,
+};
 use eventsource_xs::ErrorCode;
 use std::io;
 use std::time::Instant;
@@ -14,8 +17,8 @@ use std::time::Instant;
 /// The hub, from its first worker on.
 pub struct Served {
     pub settings: HubSettings,
-    /// Whether a worker has given the settings.
-    pub has_settings: bool,
+    /// The settings that workers or the command line have named. The others are as they are because nobody has.
+    pub claimed: NamedSettings,
     pub source: Source,
 }
 
@@ -36,10 +39,8 @@ pub enum Published {
 }
 
 impl Served {
-    /// Begins with the settings of a worker, or with the defaults for a command.
-    pub fn new(options: &RunOptions, given: Option<HubSettings>) -> io::Result<Self> {
-        let has_settings = given.is_some();
-        let settings = options.settings(given.unwrap_or_default());
+    /// Begins with these settings.
+    pub fn new(options: &RunOptions, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
         let source = match &settings.store {
             StoreSettings::Memory => Source::Own(HubHandle::new(settings.hub.clone(), settings.max_topics)),
             _ => Source::Stored(Box::new(StoredHub::begin(
@@ -48,7 +49,7 @@ impl Served {
                 Seen::open(&options.place.seen()),
             )?)),
         };
-        Ok(Self { settings, has_settings, source })
+        Ok(Self { settings, claimed, source })
     }
 
     /// Returns the hub; nothing while its store has not begun.
@@ -57,6 +58,11 @@ impl Served {
             Source::Own(handle) => Some(handle),
             Source::Stored(stored) => stored.handle(),
         }
+    }
+
+    /// Returns true if its events are in this process only.
+    pub fn has_own_events(&self) -> bool {
+        matches!(self.source, Source::Own(_))
     }
 
     pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
@@ -83,6 +89,28 @@ impl Served {
             match &mut self.source {
                 Source::Own(handle) => handle.set_bounds(history, total_history, given.max_topics),
                 Source::Stored(stored) => stored.adopt(&self.settings),
+            }
+        }
+    }
+
+    /// Publishes the events of a hub in whose place this one is, in their order. They get other ids.
+    pub fn take_events(&mut self, events: Vec<RetainedEvent>, now: Instant) {
+        for RetainedEvent { channel, key, once, event, has_custom_id, .. } in events {
+            let fields = FieldList::of_block(event.bytes(Framing::Plain), has_custom_id);
+            let given = given_id(fields.fields());
+            let published = match &mut self.source {
+                Source::Own(handle) => {
+                    let meta = PublishMeta { channel: &channel, key: &key, id: given.as_deref() };
+                    let encode = |made: &str| encode(fields.fields(), made);
+                    handle.publish_once(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
+                }
+                Source::Stored(stored) => {
+                    let draft = Draft { channel, key, once, fields };
+                    stored.publish(draft, given.as_deref(), Asker::NOBODY, now).map(drop)
+                }
+            };
+            if let Err(failure) = published {
+                say(&format!("an event of before is lost: {failure}"));
             }
         }
     }
@@ -127,18 +155,30 @@ pub fn given_id(fields: Fields<'_>) -> Option<Vec<u8>> {
     Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
 }
 
-/// Checks that a worker's settings fit the hub: clients and logs depend on these.
-pub fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failure> {
-    let differs = [
-        ("gap_event", served.hub.gap_event != given.hub.gap_event),
-        ("gap_data", served.hub.gap_data != given.hub.gap_data),
-        ("position_event", served.hub.position_event != given.hub.position_event),
-        ("position_event", served.hub.refuses_position_event != given.hub.refuses_position_event),
-        ("opaque_ids", served.hub.opaque_ids != given.hub.opaque_ids),
-        ("on_slow", served.hub.on_slow != given.hub.on_slow),
-        ("store", given.store != StoreSettings::Memory && !is_same_store(&served.store, &given.store)),
+/// Returns true if a hub cannot go on with other settings: clients and logs depend on these.
+pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
+    let of_hub = |settings: &HubSettings| {
+        let hub::Settings { history, total_history, .. } = served.hub;
+        hub::Settings { history, total_history, ..settings.hub.clone() }
+    };
+    of_hub(served) != of_hub(wanted) || !is_same_store(&served.store, &wanted.store)
+}
+
+/// Checks that of these settings nobody has named another value.
+pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<(), Failure> {
+    fn differs<T>(claimed: &Option<T>, given: &Option<T>, is_same: impl FnOnce(&T, &T) -> bool) -> bool {
+        claimed.as_ref().zip(given.as_ref()).is_some_and(|(claimed, given)| !is_same(claimed, given))
+    }
+    let differing = [
+        ("gap_event", differs(&claimed.gap_event, &given.gap_event, PartialEq::eq)),
+        ("gap_data", differs(&claimed.gap_data, &given.gap_data, PartialEq::eq)),
+        ("position_event", differs(&claimed.position_event, &given.position_event, PartialEq::eq)),
+        ("position", differs(&claimed.refuses_position_event, &given.refuses_position_event, PartialEq::eq)),
+        ("opaque_ids", differs(&claimed.opaque_ids, &given.opaque_ids, PartialEq::eq)),
+        ("on_slow", differs(&claimed.on_slow, &given.on_slow, PartialEq::eq)),
+        ("store", differs(&claimed.store, &given.store, is_same_store)),
     ];
-    match differs.iter().find(|(_, differs)| *differs) {
+    match differing.iter().find(|(_, differs)| *differs) {
         None => Ok(()),
         Some((field, _)) => {
             let message = format!(

@@ -12,17 +12,18 @@ use crate::lifetime::{Due, Lifetime};
 use crate::messages::say;
 use crate::protocol;
 use crate::run_options::RunOptions;
-use crate::served::{check_settings, failure_of, Published, Served, Source};
+use crate::served::{check_claims, failure_of, must_begin_anew, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Keeps, Worker};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
+use eventsource_xs::remote::kept;
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Role, Upgrade,
-    Welcome, WorkerId, WINDOW_BYTES,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, NamedSettings, Open, Publish, Request, Role,
+    Upgrade, Welcome, WorkerId, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -73,7 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => {
             let options = arguments.run_options()?;
             let seat = Seat::take(arguments, &options.place)?;
-            Server::new(options, own_program()?, seat)?
+            let known = known_settings(&options);
+            Server::new(options, own_program()?, seat, known)?
         }
     };
     while !server.is_ending {
@@ -81,6 +83,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     server.shut_down();
     Ok(())
+}
+
+/// Returns the settings with which a process begins: those of its command line, and those that are kept.
+fn known_settings(options: &RunOptions) -> NamedSettings {
+    let kept = kept::read(&options.place).unwrap_or_else(|message| {
+        say(&message);
+        None
+    });
+    options.settings().or(kept.unwrap_or_default())
 }
 
 /// Allows this process all descriptors that it may have: it holds the streams of all workers.
@@ -127,6 +138,8 @@ impl Kept {
 
 struct Server {
     options: RunOptions,
+    /// The settings that were named for this hub, here or in earlier processes. They are kept for the next one.
+    known: NamedSettings,
     /// The path that this program has been started from, whichever file is there now.
     program: PathBuf,
     epoll: Epoll,
@@ -135,6 +148,8 @@ struct Server {
     /// What is readable while the reactor has ends and progress to report.
     _reports: [OwnedFd; 2],
     hub: Option<Served>,
+    /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.
+    predecessor: Option<Served>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
     /// Streams whose clients are ahead of the hub.
@@ -162,11 +177,13 @@ struct Server {
     /// Whether something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
     is_ending: bool,
+    /// Whether a command has ended the hub: its settings are forgotten.
+    is_stopped: bool,
     upgrading: Option<Upgrading>,
 }
 
 impl Server {
-    fn new(options: RunOptions, program: PathBuf, seat: Seat) -> Result<Self, Box<dyn Error>> {
+    fn new(options: RunOptions, program: PathBuf, seat: Seat, known: NamedSettings) -> Result<Self, Box<dyn Error>> {
         let signals = calls::signals()?;
         let epoll = Epoll::new()?;
         seat.listener.set_nonblocking(true)?;
@@ -176,15 +193,17 @@ impl Server {
         epoll.add(reports[0].as_fd(), ENDS)?;
         epoll.add(reports[1].as_fd(), PROGRESS)?;
         runtime::linger(LINGER);
-        let settings = options.settings(HubSettings::default());
-        Ok(Self {
+        let settings = known.clone().over(HubSettings::default());
+        let server = Self {
             options,
+            known,
             program,
             epoll,
             seat,
             signals,
             _reports: reports,
             hub: None,
+            predecessor: None,
             greeting: Vec::new(),
             ahead: Vec::new(),
             workers: HashMap::new(),
@@ -203,8 +222,21 @@ impl Server {
             kept: Kept::default(),
             was_used: false,
             is_ending: false,
+            is_stopped: false,
             upgrading: None,
-        })
+        };
+        server.keep_settings();
+        Ok(server)
+    }
+
+    /// Keeps the settings for the next process.
+    fn keep_settings(&self) {
+        if let Err(error) = kept::write(&self.options.place, &self.known) {
+            say(&format!(
+                "the settings of the hub cannot be kept in {}: {error}",
+                self.options.place.settings().display()
+            ));
+        }
     }
 
     /// Waits for readiness and timers, and does what is due.
@@ -315,7 +347,7 @@ impl Server {
     fn take_store_reports(&mut self, now: Instant) {
         let Some(stored) = self.stored() else { return };
         let progress = stored.take_reports(now);
-        self.answer_progress(progress);
+        self.answer_progress(progress, now);
     }
 
     /// Has streams wait no longer for the hub to catch up with them whose time is over: these are told of a gap.
@@ -337,7 +369,7 @@ impl Server {
     }
 
     /// Tells workers what has become of their events, and of the hub that they wait for.
-    fn answer_progress(&mut self, progress: Progress) {
+    fn answer_progress(&mut self, progress: Progress, now: Instant) {
         for told in progress.told {
             let Asker { worker, request, bytes } = told.asker;
             let Some(worker) = self.workers.get_mut(&worker) else { continue };
@@ -350,15 +382,7 @@ impl Server {
             self.answered.push(worker.token());
         }
         if let Some(epoch) = progress.epoch {
-            // Those who still wait for their welcome are told the epoch with it.
-            let Self { workers, greeting, .. } = self;
-            let is_told = |worker: &Worker| {
-                worker.is_greeted && worker.direct_of.is_none() && !greeting.contains(&worker.token())
-            };
-            for (token, worker) in workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
-                worker.answer(&Answer::Epoch { epoch: &epoch });
-                self.answered.push(*token);
-            }
+            self.tell_epoch(&epoch);
         }
         if let Some((failure, retries)) = progress.cannot_begin {
             for token in std::mem::take(&mut self.greeting) {
@@ -370,9 +394,11 @@ impl Server {
             }
             if !retries && self.stored().is_some_and(|stored| !stored.is_ready()) {
                 self.drop_hub(); // the next worker tries again
+                self.hub = self.predecessor.take();
             }
         }
         if progress.is_ready {
+            self.succeed(now);
             for token in std::mem::take(&mut self.greeting) {
                 let Some(mut worker) = self.workers.remove(&token) else { continue };
                 match self.welcome(token) {
@@ -555,9 +581,9 @@ impl Server {
         let taken = Hello::decode_version(frame, protocol::version()).and_then(|hello| {
             self.check_name(&hello.name)?;
             match hello.role {
-                Role::Command => self.take_settings(None),
+                Role::Command => self.take_settings(NamedSettings::default(), now),
                 Role::Worker(settings) => {
-                    self.take_settings(Some(*settings))?;
+                    self.take_settings(*settings, now)?;
                     if self.kept.workers == 0 {
                         self.end_drain();
                     }
@@ -625,40 +651,90 @@ impl Server {
         Ok(())
     }
 
-    /// Takes the settings of a worker, if it has given any. The first call creates the hub.
-    fn take_settings(&mut self, given: Option<HubSettings>) -> Result<(), Failure> {
-        let given = given.map(|settings| self.options.settings(settings));
-        if let Some(given) = &given {
-            self.drop_default_hub(given);
+    /// Takes the settings that a worker names; a command names none. The first call creates the hub.
+    fn take_settings(&mut self, given: NamedSettings, now: Instant) -> Result<(), Failure> {
+        let given = self.options.settings().or(given);
+        let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
+        if let Some(served) = &self.hub {
+            check_claims(&served.claimed, &given)?;
         }
-        if let (Some(served), Some(given)) = (&mut self.hub, &given) {
-            check_settings(&served.settings, given)?;
-            served.adopt(given);
-            served.has_settings = true;
+        let known = given.clone().or(self.known.clone());
+        let of_hub = self.hub.as_ref().map(|served| served.settings.clone());
+        let wanted = given.clone().over(of_hub.unwrap_or_else(|| known.clone().over(HubSettings::default())));
+        if wanted.hub.gap_event == wanted.hub.position_event {
+            let message = "position_event is the name of the hub's event for gaps: choose another";
+            return Err(Failure::new(ErrorCode::Refused, Some("position_event"), message));
         }
-        if let Some(given) = &given {
-            (self.lifetime.idle_exit, self.lifetime.grace) = (given.idle_exit, given.grace);
+        match &mut self.hub {
+            Some(served) if !must_begin_anew(&served.settings, &wanted) => {
+                served.adopt(&wanted);
+                served.claimed = given.clone().or(std::mem::take(&mut served.claimed));
+            }
+            _ => self.begin(wanted.clone(), &given, now).map_err(unavailable)?,
         }
-        if self.hub.is_none() {
-            let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
-            self.hub = Some(Served::new(&self.options, given).map_err(unavailable)?);
-            self.watch_store().map_err(unavailable)?;
+        let (idle_exit, grace) = (&mut self.lifetime.idle_exit, &mut self.lifetime.grace);
+        (*idle_exit, *grace) = (given.idle_exit.unwrap_or(*idle_exit), given.grace.unwrap_or(*grace));
+        if known != self.known {
+            self.known = known;
+            self.keep_settings();
         }
         Ok(())
     }
 
-    /// Drops a hub that commands have begun, if the first worker has settings that do not fit: it begins anew with these. The
-    /// streams of commands end, and come back.
-    fn drop_default_hub(&mut self, given: &HubSettings) {
-        let is_unfit = |served: &Served| !served.has_settings && check_settings(&served.settings, given).is_err();
-        if !self.hub.as_ref().is_some_and(is_unfit) {
-            return;
-        }
+    /// Begins the hub: the first one, or another one in the place of one whose settings nobody has named. Its events are
+    /// published to the other one, unless a store has them, and its streams end and come back.
+    fn begin(&mut self, settings: HubSettings, given: &NamedSettings, now: Instant) -> io::Result<()> {
         if let Some(stored) = self.stored() {
             let progress = stored.finish(STORE_LINGER);
-            self.answer_progress(progress);
+            self.answer_progress(progress, now);
+            self.unwatch_store();
         }
-        self.drop_hub();
+        let before = self.hub.take();
+        let claimed = before.as_ref().map(|before| before.claimed.clone()).unwrap_or_default();
+        match Served::new(&self.options, settings, given.clone().or(claimed)) {
+            Ok(next) => {
+                self.hub = Some(next);
+                self.predecessor = before.filter(|before| before.has_own_events()).or(self.predecessor.take());
+            }
+            Err(error) => {
+                self.hub = before;
+                if let Some(stored) = self.stored() {
+                    stored.restart()?;
+                }
+                self.watch_store()?;
+                return Err(error);
+            }
+        }
+        self.watch_store()?;
+        if self.handle().is_some() {
+            self.succeed(now);
+        }
+        Ok(())
+    }
+
+    /// Publishes the events of the hub before to the hub that has begun in its place, and tells workers the epoch.
+    fn succeed(&mut self, now: Instant) {
+        let before = self.predecessor.take();
+        let events = before.as_ref().and_then(Served::handle).map_or(Ok(Vec::new()), HubHandle::retained_events);
+        match (events, &mut self.hub) {
+            (Ok(events), Some(served)) => served.take_events(events, now),
+            (Err(error), _) => say(&format!("the events of before are lost: {error}")),
+            (Ok(_), None) => {}
+        }
+        if let Some(Ok(epoch)) = self.handle().map(HubHandle::epoch) {
+            self.tell_epoch(&epoch);
+        }
+    }
+
+    /// Tells workers the epoch that has begun. Those who still wait for their welcome are told it with that.
+    fn tell_epoch(&mut self, epoch: &str) {
+        let Self { workers, greeting, answered, .. } = self;
+        let is_told =
+            |worker: &Worker| worker.is_greeted && worker.direct_of.is_none() && !greeting.contains(&worker.token());
+        for (token, worker) in workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
+            worker.answer(&Answer::Epoch { epoch });
+            answered.push(*token);
+        }
     }
 
     fn welcome(&self, number: u64) -> Result<Welcome, Failure> {
@@ -728,7 +804,7 @@ impl Server {
                     let _ = hub.drain(within); // fails only while the process ends, which drains, too
                 }
             }
-            Request::Stop => self.is_ending = true,
+            Request::Stop => (self.is_ending, self.is_stopped) = (true, true),
             Request::Channels { request, pattern, from } => self.list_channels(worker, request, pattern, from),
             Request::Describe { request } => self.describe(worker, request, now),
             Request::Elect { lease, name } => self.elect(worker, lease, name)?,
@@ -921,13 +997,18 @@ impl Server {
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
     fn shut_down(mut self) {
-        // Without its lock the socket may be that of another process.
-        if self.seat.removes_socket && self.seat.is_held() {
-            let _ = fs::remove_file(self.options.place.socket());
+        // Without its lock the files may be those of another process.
+        if self.seat.is_held() {
+            if self.seat.removes_socket {
+                let _ = fs::remove_file(self.options.place.socket());
+            }
+            if self.is_stopped {
+                kept::forget(&self.options.place);
+            }
         }
         if let Some(stored) = self.stored() {
             let progress = stored.finish(STORE_LINGER);
-            self.answer_progress(progress);
+            self.answer_progress(progress, Instant::now());
         }
         runtime::shutdown();
         self.report_ends();

@@ -43,6 +43,11 @@ pub struct Asker {
     pub bytes: usize,
 }
 
+impl Asker {
+    /// Stands for events of before, whose publishers were answered.
+    pub const NOBODY: Self = Self { worker: 0, request: 0, bytes: 0 };
+}
+
 /// What an asker is told.
 #[derive(Debug)]
 pub struct Told {

@@ -358,7 +358,7 @@ fn a_worker_with_settings_that_are_too_long_is_told_so() {
         hub: eventsource_xs::hub::Settings { gap_event: "x".repeat(MAX_GREETING_BYTES).into(), ..settings().hub },
         ..settings()
     };
-    let error = Client::connect(&Scene::start(), &scene.place, Some(settings)).expect_err("too long");
+    let error = Client::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("too long");
     assert!(error.to_string().contains("gap_event and position_event are too long"), "{error}");
 }
 

@@ -147,8 +147,8 @@ impl Worker {
     }
 
     fn hub(wire: &Wire, settings: HubSettings) -> HubHandle {
-        let start = Start { program: None, timeout: CALL };
-        HubHandle::remote(RemoteHub { place: wire.place.clone(), start, settings })
+        let start = Start { program: None, needs_settings: false, timeout: CALL };
+        HubHandle::remote(RemoteHub { place: wire.place.clone(), start, settings: settings.into() })
     }
 }
 

@@ -2,10 +2,11 @@
 
 mod support;
 
+use eventsource_xs::hub::{Start as From, SubscribeRequest};
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Hello, HubSettings, Name, Request, Role, VERSION};
+use eventsource_xs::wire::{Hello, HubSettings, Name, NamedSettings, Request, Role, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -25,7 +26,9 @@ use support::{
 fn twenty_starters_at_once_get_one_hub() {
     let scene = Scene::new();
     let commands: Vec<_> = (0..20)
-        .map(|_| scene.command(&["publish", "news", "hello"]).stdout(Stdio::piped()).spawn().expect("the program"))
+        .map(|_| {
+            scene.command(&["publish", "--spawn", "news", "hello"]).stdout(Stdio::piped()).spawn().expect("the program")
+        })
         .collect();
     let mut epochs: Vec<String> = commands
         .into_iter()
@@ -71,7 +74,7 @@ fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let (mut reader, writer) = UnixStream::pair().expect("descriptors");
     let inherited = OwnedFd::from(writer.try_clone().expect("a descriptor"));
     // The shell passes the socket on to the starter, as a server passes what it has opened to its workers.
-    let script = format!("exec 9>&1 >/dev/null; exec {PROGRAM} publish --name shop --socket \"$0\" news hello");
+    let script = format!("exec 9>&1 >/dev/null; exec {PROGRAM} publish --spawn --name shop --socket \"$0\" news hello");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scene.place.socket()).stdout(inherited);
     assert!(shell.status().expect("a shell").success());
@@ -149,8 +152,9 @@ fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
 #[test]
 fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
     let scene = Scene::new();
-    let script =
-        format!("trap '' TERM INT HUP CHLD; exec {PROGRAM} publish --name shop --socket \"$0\" news hello >/dev/null");
+    let script = format!(
+        "trap '' TERM INT HUP CHLD; exec {PROGRAM} publish --spawn --name shop --socket \"$0\" news hello >/dev/null"
+    );
     let status = Command::new("sh").args(["-c", &script]).arg(scene.place.socket()).status();
     assert!(status.expect("a shell").success());
     let pid = scene.pid().expect("a hub");
@@ -161,7 +165,7 @@ fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
 #[test]
 fn a_hub_that_may_not_be_started_is_unavailable() {
     let scene = Scene::new();
-    let start = Start { program: None, timeout: Duration::from_millis(10) };
+    let start = Start { program: None, needs_settings: false, timeout: Duration::from_millis(10) };
     let error = Client::connect(&start, &scene.place, None).expect_err("no hub");
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert!(error.to_string().starts_with("no process serves the hub shop"), "{error}");
@@ -235,7 +239,7 @@ fn a_worker_with_other_settings_is_told_which() {
     let worker = scene.client_with(settings());
     let mut other = settings();
     other.hub.gap_event = "missed".into();
-    match Client::connect(&Scene::start(), &scene.place, Some(other)) {
+    match Client::connect(&Scene::start(), &scene.place, Some(other.into())) {
         Err(Error::Refused(failure)) => {
             assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("gap_event")));
         }
@@ -276,13 +280,65 @@ fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
     command.subscribe(1, topics("news", None)).expect("a stream");
     let mut other = settings();
     other.hub.gap_event = "missed".into();
-    let worker = scene.client_with(other.clone());
+    let id = command.publish(&event("news", "of a command")).expect("an id");
+    let mut worker = scene.client_with(other.clone());
     assert_eq!(&*worker.welcome().settings.hub.gap_event, "missed");
     assert_ne!(worker.welcome().epoch, command.welcome().epoch);
     assert!(read_to_end(&mut tail).contains("retry: "));
+    let mut resumed = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    read_until(&mut resumed, "event: missed\n");
+    let mut oldest = open(&mut worker, 2, "");
+    worker.subscribe(2, SubscribeRequest { start: From::Oldest, ..topics("news", None) }).expect("a stream");
+    read_event(&mut oldest, "of a command");
     // From here on the settings are those of a worker.
     drop(worker);
-    assert!(Client::connect(&Scene::start(), &scene.place, Some(settings())).is_err());
+    assert!(Client::connect(&Scene::start(), &scene.place, Some(settings().into())).is_err());
+    let unnamed = scene.client_with(NamedSettings::default());
+    assert_eq!(&*unnamed.welcome().settings.hub.gap_event, "missed");
+}
+
+#[test]
+fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named() {
+    let scene = Scene::new();
+    let start = Start { needs_settings: true, timeout: Duration::from_millis(200), ..Scene::start() };
+    let command = || Client::connect(&start, &scene.place, None);
+    let error = command().expect_err("nobody has named settings");
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert!(error.to_string().contains("this user has no settings for it"), "{error}");
+
+    let named = |gap_event: &str| NamedSettings { gap_event: Some(gap_event.into()), ..NamedSettings::default() };
+    let grace = Some(Duration::from_secs(77));
+    let both = scene.client_with(NamedSettings { grace, ..named("missed") });
+    let kept = scene.place.settings();
+    assert_eq!(fs::metadata(&kept).expect("a file").permissions().mode() & 0o777, 0o600);
+    kill(both.welcome().pid);
+    let patient = Start { timeout: DEADLINE, ..start.clone() };
+    let next = Client::connect(&patient, &scene.place, None).expect("a hub");
+    assert_ne!(next.welcome().pid, both.welcome().pid);
+    let settings_of =
+        |client: &Client| (client.welcome().settings.hub.gap_event.clone(), client.welcome().settings.grace);
+    assert_eq!(settings_of(&next), ("missed".into(), Duration::from_secs(77)));
+
+    // Nobody has named the event in this process: a new release may, and is kept.
+    let newer = scene.client_with(named("hole"));
+    assert_eq!(settings_of(&newer), ("hole".into(), Duration::from_secs(77)));
+    kill(newer.welcome().pid);
+    let next = Client::connect(&patient, &scene.place, None).expect("a hub");
+    assert_eq!(settings_of(&next), ("hole".into(), Duration::from_secs(77)));
+
+    // A hub that was stopped is forgotten.
+    let pid = next.welcome().pid;
+    { next }.stop().expect("an answer");
+    gone(pid);
+    command().expect_err("no settings");
+
+    // A file that is not whole is as if absent.
+    let pid = scene.client_with(named("missed")).welcome().pid;
+    kill(pid);
+    fs::write(&kept, "nothing").expect("a file");
+    command().expect_err("no settings");
+    assert_eq!(&*scene.client().welcome().settings.hub.gap_event, "gap");
 }
 
 #[test]
@@ -358,7 +414,7 @@ fn the_commands_print_what_they_found() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text")
     };
-    let first = output(&["publish", "--once", "k", "--event", "note", "news", "hello"]);
+    let first = output(&["publish", "--spawn", "--once", "k", "--event", "note", "news", "hello"]);
     assert_eq!(output(&["publish", "--once", "k", "news", "hello"]), first);
     let mut worker = scene.client_with(settings());
     worker.publish(&event("news", "hello")).expect("an id");
@@ -382,7 +438,7 @@ fn hubs_of_a_user_are_found_by_their_names() {
         String::from_utf8(output.stdout).expect("text")
     };
     assert_eq!(output(&["list"]), "");
-    output(&["publish", "--name", "shop", "news", "hello"]);
+    output(&["publish", "--spawn", "--name", "shop", "news", "hello"]);
     let stats = output(&["stats", "--name", "shop"]);
     let pid = stats.lines().find_map(|line| line.strip_prefix("pid ")).expect("a process id");
     assert_eq!(output(&["list"]), format!("shop\tpid {pid}\t0 workers\t0 streams\n"));
@@ -516,7 +572,7 @@ fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_what_is_lost() {
 fn a_command_whose_output_nobody_reads_fails_with_a_sentence() {
     let scene = Scene::new();
     scene.client();
-    for words in [["stats"].as_slice(), &["publish", "news", "hello"]] {
+    for words in [["stats"].as_slice(), &["publish", "--spawn", "news", "hello"]] {
         let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
         drop(reader);
         let message = failure(scene.command(words).stdout(writer));
@@ -535,7 +591,7 @@ fn failure(command: &mut Command) -> String {
 fn a_folder_that_is_missing_says_which() {
     let scene = Scene::new();
     let socket = scene.folder.join("missing/s");
-    for words in [["run"].as_slice(), &["publish", "news", "hello"], &["stats"]] {
+    for words in [["run"].as_slice(), &["publish", "--spawn", "news", "hello"], &["stats"]] {
         let mut command = Command::new(PROGRAM);
         command.args(&words[..1]).args(["--timeout", "0.01", "--socket"]).arg(&socket).args(&words[1..]);
         let message = failure(&mut command);
@@ -565,7 +621,7 @@ fn a_folder_without_room_or_that_cannot_be_written_says_so() {
         ("nr_inodes=2", "cannot listen on FOLDER/s: No space left on device"),
         ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
     ] {
-        for words in ["run --name shop", "publish --name shop news hello"] {
+        for words in ["run --name shop", "publish --spawn --name shop news hello"] {
             let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
             let mut command = Command::new("unshare");
             command.args(["-m", "sh", "-c", &script]).arg(&scene.folder);

@@ -2,9 +2,11 @@
 
 mod support;
 
+use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::hub::{Start as From, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, Client, Error, Publication};
-use eventsource_xs::wire::{FileSettings, FileSync, HubSettings, StoreSettings};
+use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, NamedSettings, StoreSettings};
 use eventsource_xs::ErrorCode;
 use std::fs;
 use std::path::Path;
@@ -186,11 +188,14 @@ fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
     worker.publish(&event("news", "one")).expect("an id");
     let other = FileSettings { path: "/other".into(), sync: FileSync::Never };
     let other = HubSettings { store: StoreSettings::File(other), ..settings() };
-    match Client::connect(&Scene::start(), &scene.place, Some(other)) {
+    match Client::connect(&Scene::start(), &scene.place, Some(other.into())) {
         Err(Error::Refused(failure)) => assert_eq!(failure.field.as_deref(), Some("store")),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(scene.client_with(settings()).welcome().settings.store, StoreSettings::File(_)));
+    let unnamed = scene.client_with(NamedSettings::default());
+    assert!(matches!(unnamed.welcome().settings.store, StoreSettings::File(_)));
+    let memory = Client::connect(&Scene::start(), &scene.place, Some(settings().into()));
+    assert_eq!(memory.expect_err("another store").field(), Some("store"));
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn two_hubs_do_not_share_a_file() {
     let (scene, other) = (Scene::new(), Scene::new());
     let mut worker = scene.client_with(file(&scene));
     worker.publish(&event("news", "one")).expect("an id");
-    match Client::connect(&Scene::start(), &other.place, Some(file(&scene))) {
+    match Client::connect(&Scene::start(), &other.place, Some(file(&scene).into())) {
         Err(Error::Refused(failure)) => {
             assert!(failure.message.contains("events.db"), "{}", failure.message);
             assert_eq!(failure.code, ErrorCode::Unavailable);
@@ -206,7 +211,8 @@ fn two_hubs_do_not_share_a_file() {
         other => panic!("{other:?}"),
     }
     kill(worker.welcome().pid);
-    let mut worker = Client::connect(&Scene::start(), &other.place, Some(file(&scene))).expect("the file is free");
+    let mut worker =
+        Client::connect(&Scene::start(), &other.place, Some(file(&scene).into())).expect("the file is free");
     assert_eq!(seq_of(&worker.publish(&event("news", "two")).expect("an id")), 2);
 }
 
@@ -217,12 +223,12 @@ fn a_file_that_cannot_be_used_is_a_clear_error_and_the_next_worker_tries_again()
     let path: Box<str> = folder.join("events.db").to_str().expect("text").into();
     let store = StoreSettings::File(FileSettings { path: path.clone(), sync: FileSync::Event });
     let given = HubSettings { store, ..settings() };
-    match Client::connect(&Scene::start(), &scene.place, Some(given.clone())) {
+    match Client::connect(&Scene::start(), &scene.place, Some(given.clone().into())) {
         Err(Error::Refused(failure)) => assert!(failure.message.contains(&*path), "{}", failure.message),
         other => panic!("{other:?}"),
     }
     fs::create_dir(&folder).expect("a folder");
-    let mut worker = Client::connect(&Scene::start(), &scene.place, Some(given)).expect("the folder exists");
+    let mut worker = Client::connect(&Scene::start(), &scene.place, Some(given.into())).expect("the folder exists");
     worker.publish(&event("news", "one")).expect("an id");
 }
 
@@ -233,8 +239,72 @@ fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
     command.publish(&event("news", "unread")).expect("an id");
     let mut worker = scene.client_with(file(&scene));
     let first = worker.publish(&event("news", "one")).expect("an id");
-    assert_eq!(seq_of(&first), 1);
+    assert_eq!(seq_of(&first), 2);
     assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
+}
+
+/// Reads a stream of `news` with these events, the last of which ends the reading.
+fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: From, last: &str) -> String {
+    let mut reader = open(client, stream, "");
+    let request = SubscribeRequest { start: from, ..topics("news", after) };
+    client.subscribe(stream, request).expect("a stream");
+    read_event(&mut reader, last)
+}
+
+#[test]
+fn what_an_object_without_settings_has_published_moves_to_the_store_of_the_first_worker() {
+    let scene = Scene::new();
+    let mut job = scene.client_with(NamedSettings::default());
+    let mut tail = open(&mut job, 1, "");
+    job.subscribe(1, topics("news", None)).expect("a stream");
+    let mut ids: Vec<String> = Vec::new();
+    for data in ["first", "two\nlines", "last of the job"] {
+        let fields =
+            [Field::Event(EventName::new(Text::from("order")).expect("a name")), Field::Data(Text::from(data))];
+        let once = data.as_bytes();
+        let publication = Publication { channel: b"news", key: b"k", once, fields: FieldList::of(fields) };
+        ids.push(job.publish(&publication).expect("an id"));
+    }
+    read_event(&mut tail, "last of the job");
+    let mut worker = scene.client_with(file(&scene));
+    assert_ne!(worker.welcome().epoch, job.welcome().epoch);
+    assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
+    // The job goes on: it has an id of the new epoch, and its repetition is none.
+    let fields = FieldList::of([Field::Data(Text::from("again"))]);
+    let again = Publication { channel: b"news", key: b"k", once: b"last of the job", fields };
+    let id = job.publish(&again).expect("an id");
+    assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
+    worker.publish(&event("news", "of a worker")).expect("an id");
+    let check = |worker: &mut Client, streams: u64| {
+        let oldest = read_news(worker, streams, None, From::Oldest, "of a worker");
+        let data: Vec<&str> = oldest.lines().filter(|line| line.len() > 6 && line.starts_with("data: ")).collect();
+        let expected = ["data: first", "data: two", "data: lines", "data: last of the job", "data: of a worker"];
+        assert_eq!(data, expected, "{oldest}");
+        assert_eq!(oldest.matches("event: order\n").count(), 3, "{oldest}");
+        let mut resumed = open(worker, streams + 1, "");
+        worker.subscribe(streams + 1, topics("news", Some(&ids[0]))).expect("a stream");
+        read_until(&mut resumed, "event: gap\n");
+    };
+    check(&mut worker, 1);
+    // They are in the file, and the next process uses it, whoever starts it.
+    kill(worker.welcome().pid);
+    check(&mut scene.client(), 1);
+}
+
+#[test]
+fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
+    let scene = Scene::new();
+    let mut job = scene.client_with(NamedSettings::default());
+    job.publish(&event("news", "of the job")).expect("an id");
+    let folder = scene.folder.join("missing");
+    let path: Box<str> = folder.join("events.db").to_str().expect("text").into();
+    let store = Some(StoreSettings::File(FileSettings { path, sync: FileSync::Event }));
+    let given = NamedSettings { store, ..NamedSettings::default() };
+    Client::connect(&Scene::start(), &scene.place, Some(given.clone())).expect_err("no folder");
+    let text = read_news(&mut job, 1, None, From::Oldest, "of the job");
+    assert!(!text.contains("gap"), "{text}");
+    fs::create_dir(&folder).expect("a folder");
+    read_news(&mut scene.client_with(given), 1, None, From::Oldest, "of the job");
 }
 
 #[test]

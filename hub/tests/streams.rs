@@ -240,7 +240,8 @@ fn worker_process() {
         eventsource_xs::wire::Name::new("shop").expect("a name"),
         Some(&std::path::Path::new(&folder).join("s")),
     );
-    let mut worker = Client::connect(&Scene::start(), &place.expect("a place"), Some(settings())).expect("a hub");
+    let mut worker =
+        Client::connect(&Scene::start(), &place.expect("a place"), Some(settings().into())).expect("a hub");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("port {}", listener.local_addr().expect("an address").port());
     let (socket, _) = listener.accept().expect("a client");

@@ -97,7 +97,7 @@ fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     let scene = Scene::new();
     let path = copy_of_program(&scene, "installed");
     let start = Start { program: Some(path.clone()), ..Scene::start() };
-    let mut worker = Client::connect(&start, &scene.place, Some(settings())).expect("a hub");
+    let mut worker = Client::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
     let pid = worker.welcome().pid;
     for kept in ["kept", "kept too"] {
         fs::rename(&path, scene.folder.join(kept)).expect("its owner may");
@@ -186,7 +186,7 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
     command.args(["run", "--name", "shop", "--idle-exit", "60", "--store-from"]).arg(&file);
     let mut process = command.env("EVENTSOURCE_RUNTIME_DIR", &scene.folder).spawn().expect("the program");
     let start = Start { program: None, ..Scene::start() };
-    let mut worker = Client::connect(&start, &scene.place, Some(settings())).expect("a hub");
+    let mut worker = Client::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
     let id = worker.publish(&event("news", "before")).expect("an id");
     for is_gone in [false, true] {
         match is_gone {
@@ -541,7 +541,7 @@ fn what_a_hub_remembers_stays() {
     assert_eq!(data(&read_event(&mut all, "c2")).last().map(String::as_str), Some("c2"));
     // Workers with other settings are still refused.
     settings.hub.opaque_ids = false;
-    let refused = Client::connect(&Scene::start(), &scene.place, Some(settings)).expect_err("other settings");
+    let refused = Client::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
     assert!(refused.to_string().starts_with("opaque_ids differs"), "{refused}");
 }
 

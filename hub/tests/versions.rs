@@ -45,7 +45,7 @@ fn wire(scene: &Scene, version: u16) -> Wire {
 }
 
 fn worker(wire: &Wire) -> Client {
-    Client::connect(&Scene::start(), &wire.place, Some(settings())).expect("a hub of this version")
+    Client::connect(&Scene::start(), &wire.place, Some(settings().into())).expect("a hub of this version")
 }
 
 /// What a worker is told whose version the process does not speak: both versions, and the remedy.
@@ -71,7 +71,7 @@ fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
     eventually("a worker's reactor is disconnected", || link.read(|_| {}) == Err(Lost));
     let lost = old.publish(&event("news", "never")).expect_err("no connection");
     assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
-    for settings in [Some(settings()), None] {
+    for settings in [Some(settings().into()), None] {
         let again = Client::connect(&Scene::start(), &scene.place, settings);
         check_refusal(again, NEWER, VERSION, "restart the worker");
     }
@@ -100,8 +100,13 @@ fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
 fn a_newer_worker_is_told_to_upgrade_the_process_and_can() {
     let scene = Scene::new();
     let wire = wire(&scene, OLDER);
-    let start = Start { program: Some(program(&scene, OLDER)), timeout: DEADLINE };
-    check_refusal(Client::connect(&start, &scene.place, Some(settings())), OLDER, VERSION, "eventsource hub upgrade");
+    let start = Start { program: Some(program(&scene, OLDER)), needs_settings: false, timeout: DEADLINE };
+    check_refusal(
+        Client::connect(&start, &scene.place, Some(settings().into())),
+        OLDER,
+        VERSION,
+        "eventsource hub upgrade",
+    );
     let mut old = worker(&wire);
     let pid = old.welcome().pid;
     let mut client = open(&mut old, 1, "");

@@ -62,6 +62,11 @@ my @HUB_SETTINGS = qw(
     publish_timeout show_channel socket spawn store total_history
 );
 
+# Which settings an object names: a bit each, in the order of src/xs/hub.rs. The process of a hub keeps these.
+my @NAMED = qw(
+    history total_history on_slow gap_event gap_data position_event position opaque_ids max_topics idle_exit grace store
+);
+
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
@@ -301,6 +306,13 @@ sub _list {
     return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
 }
 
+sub _named {
+    my %given = @_;
+    my $named = 0;
+    $named |= 1 << $_ for grep { defined $given{$NAMED[$_]} } 0 .. $#NAMED;
+    return $named;
+}
+
 # The settings of the native hub.
 sub _native_settings {
     my %given = @_;
@@ -317,6 +329,7 @@ sub _native_settings {
         _retention(%given),
         gap_data   => _gap_data($given{gap_data}, $gap_event),
         gap_event  => $gap_event,
+        named      => _named(%given),
         max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
         _of_process(%given),
         on_slow                => $on_slow,
@@ -765,11 +778,39 @@ it, so C<systemctl restart> of a service ends it, too, unless it is a service by
 (L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
 go on as the new program, without an end of a stream.
 
-Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
-count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow> or L</store> differs from those
-of the others is refused: its calls throw C<refused>. So are those of a process with another version of the protocol. A hub
-that a command of L<eventsource> has begun has the default settings. The first worker goes on with it, if its settings fit;
-otherwise the hub begins anew with these, and what commands have published before is gone.
+An object takes the settings that it does not name as they are: those of the running process, then those that were named
+before, then the defaults. So a job needs a name only, and may come before the workers:
+
+=over
+
+=item *
+
+Of L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> the newest named value counts.
+
+=item *
+
+C<gap_event>, C<gap_data>, C<position_event>, L</position>, C<opaque_ids>, C<on_slow> and L</store> are decided by the first
+object that names them while the process lives. If the hub runs with another value, which nobody has named, it begins anew
+with the named one: its events are published to it in their order, and its streams end. Their clients come back and are told of
+a gap. An object that names another value than that is refused: its calls throw C<refused>. So are those of a process
+with another version of the protocol.
+
+=item *
+
+The process keeps what was named in a file beside its socket, F<NAME.sock.settings>, which only the user may read. The next
+process begins with it, whoever starts it. C<eventsource hub stop NAME> deletes the file; a reboot does, too, as it empties
+F</run> and F</tmp>.
+
+=item *
+
+What the process was started with (C<--store>, C<--grace>, C<--idle-exit>, C<EVENTSOURCE_STORE>) goes before all this.
+
+=item *
+
+Commands of L<eventsource> and L<EventSource::Hub::Process> name no settings. They start the process only if there is such a
+file: if an object of this user has used the hub before.
+
+=back
 
 Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
 and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect

@@ -557,9 +557,8 @@ B<The store of an application is not touched> (L<EventSource::Hub/store>): these
 variable C<EVENTSOURCE_STORE> says so. If private_hub is given a C<store>, such as a file in a temporary folder, all hubs of the
 test have the stores that their applications name.
 
-The hub is the application's if both have the same name. Then both need the same settings of the kinds that a hub does not
-change (C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow>); of the others the newest count, so give
-private_hub the application's C<history>, too, if that matters.
+The hub is the application's if both have the same name. It has the settings that the application names, so private_hub needs
+none; L<EventSource::Hub/name> says what becomes of those that both name.
 
 When the test ends, also if it dies or is killed, a small process stops these hubs, waits for their end and removes the
 folder. A hub whose stopper was killed, too, ends after its C<idle_exit>.

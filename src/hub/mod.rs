@@ -129,6 +129,7 @@ mod refusal;
 mod replay;
 mod request;
 mod resume;
+mod retained;
 mod retention;
 mod sending;
 mod settings;
@@ -154,6 +155,7 @@ pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_published_id, Refusal};
 pub use replay::BacklogExceeded;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
 pub use settings::{GapData, OnSlow, Settings};
 

@@ -82,6 +82,11 @@ impl Log {
         self.entries.push_back(entry);
     }
 
+    /// Returns all entries, those that the history has evicted first.
+    pub fn all(&self) -> impl Iterator<Item = &LogEntry> {
+        self.compacted.as_deref().into_iter().flat_map(|compacted| compacted.after(0)).chain(&self.entries)
+    }
+
     /// Returns the entries of the history after a sequence number.
     pub fn after(&self, seq: u64) -> Iter<'_, LogEntry> {
         // Most streams keep up, so mostly nothing is after `seq`.

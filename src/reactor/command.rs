@@ -157,6 +157,13 @@ pub enum Command {
         /// Identifies the request in the answer.
         request_id: u64,
     },
+    /// Asks for all retained events of a hub. [`Answer::Retained`] follows.
+    ListRetained {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+    },
     /// Ends the streams of a hub that a request means. [`Answer::StreamsEnded`] follows.
     EndStreams {
         /// The hub.
@@ -294,6 +301,13 @@ pub enum Answer {
         request_id: u64,
         /// What channels have evicted since the last request.
         evictions: Vec<hub::ChannelEvictions>,
+    },
+    /// The answer to [`Command::ListRetained`].
+    Retained {
+        /// The request.
+        request_id: u64,
+        /// The events in their order.
+        events: Vec<hub::RetainedEvent>,
     },
     /// The answer to [`Command::EndStreams`].
     StreamsEnded {

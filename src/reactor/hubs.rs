@@ -159,6 +159,13 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Evictions { request_id, evictions });
     }
 
+    /// Answers with the hub's retained events.
+    pub(super) fn list_retained(&mut self, id: HubId, request_id: u64, now: Instant) {
+        self.flush_hub(id, now);
+        let events = self.hubs.get(id).map(Hub::retained_events).unwrap_or_default();
+        self.answers.push(Answer::Retained { request_id, events });
+    }
+
     /// Returns the streams that have a subscription to a hub.
     pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
         let records = self.records.iter().enumerate();

@@ -7,7 +7,7 @@ use crate::hub::{ChannelPage, EndRequest, SubscribeRequest};
 use crate::stream::{after, Reason};
 use crate::sys::local::{send, Wait};
 use crate::wire::{
-    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
+    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, NamedSettings, Open, Publish, Request,
     Role, TooLong, Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
@@ -101,7 +101,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
-    pub fn connect(start: &Start, place: &Place, settings: Option<HubSettings>) -> Result<Self, Error> {
+    pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
         Self::connect_and_note(start, place, settings, &mut |_| {})
     }
 
@@ -114,7 +114,7 @@ impl Client {
     pub(crate) fn connect_and_note(
         start: &Start,
         place: &Place,
-        settings: Option<HubSettings>,
+        settings: Option<NamedSettings>,
         note: &mut dyn FnMut(BorrowedFd<'_>),
     ) -> Result<Self, Error> {
         let deadline = Instant::now() + start.timeout;

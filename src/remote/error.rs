@@ -35,7 +35,7 @@ impl Error {
 
     /// Returns the argument that is at fault, if it is one that the library knows.
     pub fn field(&self) -> Option<&'static str> {
-        const KNOWN: [&str; 17] = [
+        const KNOWN: [&str; 18] = [
             "channel",
             "channels",
             "comment",
@@ -49,6 +49,7 @@ impl Error {
             "on_slow",
             "once",
             "opaque_ids",
+            "position",
             "position_event",
             "retry",
             "socket",

@@ -1,6 +1,8 @@
 //! A hub in a process of its own, as other processes see it (Linux).
 //!
 //! - [`place`]: where the sockets of a user's hubs are
+//! - [`kept`]: the settings of a hub, in a file beside its socket
+//! - `foreign`: hubs of other users
 //! - [`start`]: connects to a hub, and starts its process if none runs
 //! - [`client`]: a connection to a hub that waits for its answers, for commands and jobs
 //! - [`link`]: a connection that never waits, for event loops
@@ -12,6 +14,8 @@
 pub mod client;
 pub mod direct;
 pub mod error;
+mod foreign;
+pub mod kept;
 pub mod link;
 pub mod place;
 pub mod start;

@@ -29,6 +29,9 @@ use std::path::{Path, PathBuf};
 /// The variable of the environment that gives the folder.
 const VARIABLE: &str = "EVENTSOURCE_RUNTIME_DIR";
 
+/// The beginning of a folder's name in `/tmp`, before the user.
+const IN_TMP: &str = "eventsource-";
+
 /// The most bytes of a socket's path.
 const MAX_PATH_BYTES: usize = 107;
 
@@ -79,6 +82,11 @@ impl Place {
         &self.socket
     }
 
+    /// Returns true if the place is in a folder of this user, rather than at a path that was given.
+    pub(super) fn is_of_user(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// Returns the path of the file that the hub's process keeps locked.
     pub fn lock(&self) -> &Path {
         &self.lock
@@ -87,6 +95,16 @@ impl Place {
     /// Returns the path of the file in which the hub's process keeps what it has delivered last.
     pub fn seen(&self) -> PathBuf {
         beside(&self.socket, "seen")
+    }
+
+    /// Returns the path of the file in which the hub's process keeps the settings that somebody has named.
+    pub fn settings(&self) -> PathBuf {
+        beside(&self.socket, "settings")
+    }
+
+    /// Returns the same in the other folders of this user.
+    pub(super) fn other_settings(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.private_others().map(|socket| beside(socket, "settings"))
     }
 
     /// Returns the paths at which a process of the hub may listen.
@@ -157,6 +175,28 @@ pub fn folders() -> Result<Vec<PathBuf>, Error> {
     Ok(others)
 }
 
+/// Returns the folders in which hubs of other users may be, as far as this user may look for them; none if the environment
+/// gives a folder.
+pub(super) fn others_folders() -> Vec<PathBuf> {
+    if std::env::var_os(VARIABLE).map_or(false, |given| !given.is_empty()) {
+        return Vec::new();
+    }
+    let entries = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>()
+    };
+    let is_of_tmp = |path: &PathBuf| path.file_name().map_or(false, |name| name.to_string_lossy().starts_with(IN_TMP));
+    let mut folders: Vec<PathBuf> = entries("/run/user").iter().map(|session| session.join("eventsource")).collect();
+    folders.extend(entries("/run/eventsource"));
+    folders.extend(entries("/tmp").into_iter().filter(is_of_tmp));
+    folders
+}
+
+/// Returns true if a folder is that user's alone.
+pub(super) fn is_private_folder(path: &Path, user: u32) -> bool {
+    check_folder(path, user).is_ok()
+}
+
 /// Returns the folder in which hubs are started, and the others in which they are looked for.
 fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
     let user = own_user();
@@ -170,7 +210,7 @@ fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
     let mut folders: Vec<PathBuf> = sessions.iter().map(|session| session.join("eventsource")).collect();
     let of_sessions = folders.len();
     folders.push(format!("/run/eventsource/{user}").into());
-    let last = PathBuf::from(format!("/tmp/eventsource-{user}"));
+    let last = Path::new("/tmp").join(format!("{IN_TMP}{user}"));
     let can_be_had = |(at, folder): (usize, &PathBuf)| {
         (at >= of_sessions || is_session(folder)) && make_folder(folder, user).is_ok()
     };

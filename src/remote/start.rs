@@ -14,6 +14,7 @@
 
 use super::error::Error;
 use super::place::Place;
+use super::{foreign, kept};
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::cell::Cell;
@@ -32,6 +33,8 @@ use std::time::{Duration, Instant};
 pub struct Start {
     /// The program that is started if no process serves the hub. `None` waits for another one to start it.
     pub program: Option<PathBuf>,
+    /// Whether the program is started only if settings of the hub are [kept](super::kept): for those who have none.
+    pub needs_settings: bool,
     /// How long the connection may take.
     pub timeout: Duration,
 }
@@ -102,16 +105,15 @@ impl Start {
                 Err(error) => return Err(Error::at(place.socket(), "cannot connect to", &error)),
             };
             if let (Some(program), false) = (&self.program, is_busy) {
-                if start_if_free(program, place)? {
+                if (!self.needs_settings || kept::exist(place)) && start_if_free(program, place)? {
                     continue;
                 }
             }
             if Instant::now() >= deadline {
-                let (name, socket) = (place.name(), place.socket().display());
                 return Err(Error::Unavailable(if is_busy {
-                    format!("the process of the hub {name} accepts no connections")
+                    format!("the process of the hub {} accepts no connections", place.name())
                 } else {
-                    format!("no process serves the hub {name}: nobody listens on {socket}")
+                    self.absence(place)
                 }));
             }
             sleep(pause);
@@ -125,6 +127,28 @@ fn connect_and_note(place: &Place, note: &mut dyn FnMut(BorrowedFd<'_>)) -> io::
     let connected = connect_once(place);
     connected.iter().for_each(|socket| note(socket.as_fd()));
     connected
+}
+
+impl Start {
+    /// Says why there is no process, and what to do.
+    fn absence(&self, place: &Place) -> String {
+        let (name, socket) = (place.name(), place.socket().display());
+        let users = if place.is_of_user() { foreign::users_with(name) } else { Vec::new() };
+        if let Some(user) = users.first() {
+            let all = users.join(", ");
+            return format!(
+                "no process serves the hub {name} for this user, but one does for {all}: \
+                 ask as that user (sudo -u {user} eventsource ...)"
+            );
+        }
+        if self.program.is_some() && self.needs_settings {
+            return format!(
+                "no process serves the hub {name}, and this user has no settings for it: ask as the user of its workers, or \
+                 start a worker; --spawn (spawn => 1) starts a process with the defaults"
+            );
+        }
+        format!("no process serves the hub {name}: nobody listens on {socket}")
+    }
 }
 
 /// Connects to the first path of a place at which somebody listens. Never waits: a stopped process accepts nothing.
@@ -170,6 +194,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         Err(error) if is_absent(&error) => {}
         connected => return Ok(connected.is_ok()),
     }
+    kept::take_over(place);
     let listener = bind(place.socket())?;
     start(program, place, listener.into(), lock, no_fork).map_err(|error| {
         let _ = fs::remove_file(place.socket());
@@ -256,7 +281,8 @@ mod tests {
     }
 
     fn connect(place: &Place) -> Result<UnixStream, Error> {
-        Start { program: Some("/nowhere/eventsource-hub".into()), timeout: Duration::from_millis(50) }.connect(place)
+        let program = Some("/nowhere/eventsource-hub".into());
+        Start { program, needs_settings: false, timeout: Duration::from_millis(50) }.connect(place)
     }
 
     #[test]

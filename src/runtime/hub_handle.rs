@@ -18,13 +18,14 @@ use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, Settings,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, RetainedEvent, Settings,
     SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
 use crate::sys::{clock, random};
-use crate::wire::Counted;
+use crate::wire::{Counted, HubSettings};
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -117,7 +118,8 @@ impl HubHandle {
 
     /// Creates a hub in a process of its own. The first call that needs it connects, and starts that process if need be.
     pub fn remote(hub: RemoteHub) -> Self {
-        Self::make(hub.settings.hub.clone(), hub.settings.max_topics, Some(hub), false)
+        let HubSettings { hub: settings, max_topics, .. } = hub.settings.clone().over(HubSettings::default());
+        Self::make(settings, max_topics, Some(hub), false)
     }
 
     fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>, is_stored: bool) -> Self {
@@ -365,6 +367,25 @@ impl HubHandle {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::TakeEvictions { hub, request_id };
         reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+    }
+
+    /// Returns the retained events of a hub in this process, in their order: another hub that takes its place is published
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_evictions`](Self::take_evictions).
+    pub fn retained_events(&self) -> Result<Vec<RetainedEvent>, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let command = |request_id| Command::ListRetained { hub, request_id };
+        let mut events = reactor.ask(&reactor.retained, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
+        let mut process = lock_process();
+        let HubRegistration { epoch, once, .. } = self.registration_or_create(&mut process)?;
+        let keys: HashMap<&str, &[u8]> = once.iter().map(|(key, id)| (id, key)).collect();
+        for event in &mut events {
+            event.once = keys.get(&*epoch.event_id(event.seq)).copied().unwrap_or_default().into();
+        }
+        Ok(events)
     }
 
     /// Returns the reactor of a hub in this process, and the hub's number there.

@@ -131,6 +131,7 @@ pub(super) struct ReactorHandle {
     pub(super) ended_streams: Requests<usize>,
     /// What a hub's channels have evicted.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
+    pub(super) retained: Requests<Vec<hub::RetainedEvent>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -166,6 +167,7 @@ impl ReactorHandle {
             pages: Requests::default(),
             ended_streams: Requests::default(),
             evictions: Requests::default(),
+            retained: Requests::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })

@@ -17,7 +17,7 @@ use crate::reactor::{Command, StreamId};
 use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
 use crate::stream::after;
 use crate::sys::thread;
-use crate::wire::{Counted, FieldList, HubSettings, Publish, Request};
+use crate::wire::{Counted, FieldList, NamedSettings, Publish, Request};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub struct RemoteHub {
     pub place: Place,
     /// How it is started, and how long a call may take.
     pub start: Start,
-    /// The settings of the hub.
-    pub settings: HubSettings,
+    /// The settings of the hub that the application names.
+    pub settings: NamedSettings,
 }
 
 /// What became of a request, and the connection that it was made with.

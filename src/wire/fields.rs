@@ -28,6 +28,34 @@ impl FieldList {
         list
     }
 
+    /// Returns the fields of an encoded event whose lines end in LF; without its id, unless that is kept.
+    pub fn of_block(block: &[u8], keeps_id: bool) -> Self {
+        let block = String::from_utf8_lossy(block);
+        let lines = block.strip_suffix('\n').and_then(|lines| lines.strip_suffix('\n')).unwrap_or(&block);
+        let mut list = Self::default();
+        let mut lines = lines.split('\n').map(|line| line.split_once(": ")).peekable();
+        while let Some(line) = lines.next() {
+            let (name, first) = line.unwrap_or(("blank", ""));
+            let mut text = first.to_owned();
+            let may_have_lines = matches!(name, "data" | "");
+            while let Some(Some((_, next))) = lines.next_if(|next| may_have_lines && is_of(*next, name)) {
+                text.push('\n');
+                text.push_str(next);
+            }
+            let text = Text::from(&*text);
+            match name {
+                "event" => EventName::new(text).into_iter().for_each(|name| list.push(Field::Event(name))),
+                "id" if keeps_id => EventId::new(text).into_iter().for_each(|id| list.push(Field::Id(id))),
+                "id" => {}
+                "retry" => Retry::new(text).into_iter().for_each(|retry| list.push(Field::Retry(retry))),
+                "data" => list.push(Field::Data(text)),
+                "" => list.push(Field::Comment(text)),
+                _ => list.push(Field::Blank),
+            }
+        }
+        list
+    }
+
     fn push(&mut self, field: Field<'_>) {
         let (kind, text) = match field {
             Field::Event(name) => (EVENT, name.text()),
@@ -61,6 +89,10 @@ impl FieldList {
         check_fields(bytes)?;
         Ok(Self(bytes.into()))
     }
+}
+
+fn is_of(line: Option<(&str, &str)>, field: &str) -> bool {
+    line.map_or(false, |(name, _)| name == field)
 }
 
 /// Checks that bytes are fields.

@@ -3,7 +3,7 @@
 use super::answer::Failure;
 use super::codec::{Malformed, Reader, Writer};
 use super::frame::{write_frame_of, Frame, TooLong};
-use super::settings::HubSettings;
+use super::settings::{HubSettings, NamedSettings};
 use crate::ErrorCode;
 use std::fmt;
 
@@ -135,8 +135,8 @@ pub struct Hello {
 pub enum Role {
     /// A command, which takes the hub as it is.
     Command,
-    /// A worker, with the hub's settings.
-    Worker(Box<HubSettings>),
+    /// A worker, with the hub's settings that it names.
+    Worker(Box<NamedSettings>),
     /// A second connection of a worker, beside the one that has this number: it only publishes, one event after the other, and
     /// ends with the first one. Each worker has at most one.
     Direct(WorkerId),
@@ -209,7 +209,7 @@ impl Hello {
         let name = Name::read(&mut reader)?;
         let role = match reader.u8()? {
             COMMAND => Role::Command,
-            WORKER => Role::Worker(Box::new(HubSettings::read(&mut reader)?)),
+            WORKER => Role::Worker(Box::new(NamedSettings::read(&mut reader)?)),
             DIRECT => Role::Direct(WorkerId { process: reader.u32()?, number: reader.u64()? }),
             _ => return Err(Malformed),
         };

@@ -70,5 +70,5 @@ pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use request::{decode_end, encode_end, Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
-pub use settings::HubSettings;
+pub use settings::{HubSettings, NamedSettings};
 pub use store::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};

@@ -78,6 +78,131 @@ impl HubSettings {
     }
 }
 
+/// The settings of a hub that somebody has named. The others are taken as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // those of `HubSettings`
+pub struct NamedSettings {
+    pub history: Option<Bounds>,
+    pub total_history: Option<Bounds>,
+    pub on_slow: Option<OnSlow>,
+    pub gap_event: Option<Box<str>>,
+    pub gap_data: Option<Box<GapData>>,
+    pub position_event: Option<Box<str>>,
+    pub refuses_position_event: Option<bool>,
+    pub opaque_ids: Option<bool>,
+    pub max_topics: Option<usize>,
+    pub idle_exit: Option<Duration>,
+    pub grace: Option<Duration>,
+    pub store: Option<StoreSettings>,
+}
+
+/// Names all settings.
+impl From<HubSettings> for NamedSettings {
+    fn from(HubSettings { hub, max_topics, idle_exit, grace, store }: HubSettings) -> Self {
+        Self {
+            history: Some(hub.history),
+            total_history: Some(hub.total_history),
+            on_slow: Some(hub.on_slow),
+            gap_event: Some(hub.gap_event),
+            gap_data: hub.gap_data,
+            position_event: Some(hub.position_event),
+            refuses_position_event: Some(hub.refuses_position_event),
+            opaque_ids: Some(hub.opaque_ids),
+            max_topics: Some(max_topics),
+            idle_exit: Some(idle_exit),
+            grace: Some(grace),
+            store: Some(store),
+        }
+    }
+}
+
+impl NamedSettings {
+    /// Returns these settings, and those of `other` that are not among them.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            history: self.history.or(other.history),
+            total_history: self.total_history.or(other.total_history),
+            on_slow: self.on_slow.or(other.on_slow),
+            gap_event: self.gap_event.or(other.gap_event),
+            gap_data: self.gap_data.or(other.gap_data),
+            position_event: self.position_event.or(other.position_event),
+            refuses_position_event: self.refuses_position_event.or(other.refuses_position_event),
+            opaque_ids: self.opaque_ids.or(other.opaque_ids),
+            max_topics: self.max_topics.or(other.max_topics),
+            idle_exit: self.idle_exit.or(other.idle_exit),
+            grace: self.grace.or(other.grace),
+            store: self.store.or(other.store),
+        }
+    }
+
+    /// Returns all settings: these, and the others of `base`.
+    pub fn over(self, base: HubSettings) -> HubSettings {
+        let HubSettings { hub, max_topics, idle_exit, grace, store } = base;
+        HubSettings {
+            hub: hub::Settings {
+                history: self.history.unwrap_or(hub.history),
+                total_history: self.total_history.unwrap_or(hub.total_history),
+                on_slow: self.on_slow.unwrap_or(hub.on_slow),
+                gap_event: self.gap_event.unwrap_or(hub.gap_event),
+                gap_data: self.gap_data.or(hub.gap_data),
+                position_event: self.position_event.unwrap_or(hub.position_event),
+                refuses_position_event: self.refuses_position_event.unwrap_or(hub.refuses_position_event),
+                opaque_ids: self.opaque_ids.unwrap_or(hub.opaque_ids),
+            },
+            max_topics: self.max_topics.unwrap_or(max_topics),
+            idle_exit: self.idle_exit.unwrap_or(idle_exit),
+            grace: self.grace.unwrap_or(grace),
+            store: self.store.unwrap_or(store),
+        }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        let Self {
+            history,
+            total_history,
+            on_slow,
+            gap_event,
+            gap_data,
+            position_event,
+            refuses_position_event,
+            opaque_ids,
+            max_topics,
+            idle_exit,
+            grace,
+            store,
+        } = self;
+        writer.option(*history, write_bounds);
+        writer.option(*total_history, write_bounds);
+        writer.option(*on_slow, |writer, on_slow| writer.u8(on_slow as u8));
+        writer.option(gap_event.as_deref().map(str::as_bytes), Writer::bytes);
+        writer.option(gap_data.as_deref(), write_gap_data);
+        writer.option(position_event.as_deref().map(str::as_bytes), Writer::bytes);
+        writer.option(*refuses_position_event, Writer::bool);
+        writer.option(*opaque_ids, Writer::bool);
+        writer.option(*max_topics, Writer::size);
+        writer.option(*idle_exit, Writer::duration);
+        writer.option(*grace, Writer::duration);
+        writer.option(store.as_ref(), |writer, store| store.write(writer));
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            history: reader.option(read_bounds)?,
+            total_history: reader.option(read_bounds)?,
+            on_slow: reader.option(read_on_slow)?,
+            gap_event: reader.option(Reader::str)?.map(Into::into),
+            gap_data: reader.option(read_gap_data)?.map(Box::new),
+            position_event: reader.option(Reader::str)?.map(Into::into),
+            refuses_position_event: reader.option(Reader::bool)?,
+            opaque_ids: reader.option(Reader::bool)?,
+            max_topics: reader.option(Reader::size)?,
+            idle_exit: reader.option(Reader::duration)?,
+            grace: reader.option(Reader::duration)?,
+            store: reader.option(StoreSettings::read)?,
+        })
+    }
+}
+
 fn write_gap_data(writer: &mut Writer<'_>, GapData { evicted, unknown, slow }: &GapData) {
     for data in [evicted, unknown, slow] {
         writer.bytes(data.as_bytes());
@@ -128,3 +253,17 @@ pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, M
 }
 
 saved!(HubSettings { hub, max_topics, idle_exit, grace, store });
+saved!(NamedSettings {
+    history,
+    total_history,
+    on_slow,
+    gap_event,
+    gap_data,
+    position_event,
+    refuses_position_event,
+    opaque_ids,
+    max_topics,
+    idle_exit,
+    grace,
+    store
+});

@@ -89,6 +89,18 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
         .prop_map(|(hub, max_topics, idle_exit, grace, store)| HubSettings { hub, max_topics, idle_exit, grace, store })
 }
 
+/// All settings, and none. Each has a flag of its own in the message.
+fn named_settings() -> impl Strategy<Value = NamedSettings> {
+    let some = (hub_settings(), any::<[bool; 3]>()).prop_map(|(settings, [history, names, store])| {
+        let mut named = NamedSettings::from(settings);
+        named.history = named.history.filter(|_| history);
+        named.gap_event = named.gap_event.filter(|_| names);
+        named.store = named.store.filter(|_| store);
+        named
+    });
+    prop_oneof![some, Just(NamedSettings::default())]
+}
+
 fn store_settings() -> impl Strategy<Value = StoreSettings> {
     let sync = prop_oneof![Just(FileSync::Never), Just(FileSync::Second), Just(FileSync::Event)];
     let file = (any::<String>(), sync).prop_map(|(path, sync)| FileSettings { path: path.into(), sync });
@@ -111,7 +123,7 @@ fn name() -> impl Strategy<Value = Name> {
 fn hello() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![
         Just(Role::Command),
-        hub_settings().prop_map(|settings| Role::Worker(Box::new(settings))),
+        named_settings().prop_map(|settings| Role::Worker(Box::new(settings))),
         (any::<u32>(), any::<u64>()).prop_map(|(process, number)| Role::Direct(WorkerId { process, number })),
     ];
     (name(), role).prop_map(|(name, role)| Hello { name, role })
@@ -470,4 +482,22 @@ fn an_upgrade_and_its_answer_have_the_same_layout_in_all_versions() {
         decoded.push(Upgrade::decode(frame).map(|upgrade| upgrade.program.map(<[u8]>::to_vec)));
     });
     assert_eq!(decoded, [Some(Some(b"/x".to_vec())), Some(None), None]);
+}
+
+#[test]
+fn the_fields_of_an_encoded_event_are_found_again() {
+    let id = || Field::Id(EventId::new(Text::from("a-1")).expect("an id"));
+    let fields = || {
+        let name = EventName::new(Text::from("order: new")).expect("a name");
+        let retry = Retry::new(Text::from("10")).expect("a time");
+        let (comment, data) = (Text::from(": two\nlines"), Text::from("\ndata: a: b\n\n"));
+        vec![Field::Comment(comment), Field::Event(name), Field::Retry(retry), Field::Data(data)]
+    };
+    for keeps_id in [true, false] {
+        let block = encode_to_vec(&[fields(), vec![id()]].concat(), LineEnd::Lf);
+        let expected = FieldList::of(fields().into_iter().chain(keeps_id.then(id)));
+        assert_eq!(FieldList::of_block(&block, keeps_id), expected);
+    }
+    let empty = encode_to_vec(&[Field::Data(Text::from(""))], LineEnd::Lf);
+    assert_eq!(FieldList::of_block(&empty, false), FieldList::of([Field::Data(Text::from(""))]));
 }

@@ -178,7 +178,7 @@ typedef struct {
 
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
  * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
- * and program are empty if there is none. */
+ * and program are empty if there is none. `named` has a bit for each setting that the application gives. */
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
     size_t events, bytes, events_in_total, bytes_in_total, max_topics;
@@ -187,6 +187,7 @@ typedef struct {
     esx_text name, socket, program;
     double idle_exit, grace, publish_timeout;
     esx_store_settings store;
+    size_t named;
 } esx_hub_settings;
 
 /* An event to publish. The keys may be empty. */
@@ -263,11 +264,13 @@ int esx_lease_state(void *lease);
 void *esx_lease_clone(const void *lease);
 void esx_lease_drop(void *lease);
 
-/* A connection to the process of a hub. The program is empty if it is not to be started; an undefined argument of a call has no
+/* A connection to the process of a hub. The program is empty if it is not to be started; it is started only with settings that
+ * are kept if those are needed. An undefined argument of a call has no
  * text. A result is valid until the next call. */
 enum { ESX_FOLDERS_MAX = 4096 };
 
-void *esx_process_connect(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+void *esx_process_connect(esx_text name, esx_text socket, esx_text program, uint8_t needs_settings, double timeout,
+    esx_report *report);
 int esx_process_upgrade(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);

@@ -795,6 +795,7 @@ _attach(SV *self, SV *settings)
     raw.grace = esx_setting_nv(aTHX_ hash, "grace");
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
     esx_store_of(aTHX_ hash, &raw.store);
+    raw.named = esx_setting_uv(aTHX_ hash, "named");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
@@ -1054,6 +1055,7 @@ _connect(SV *self, SV *settings)
     MAGIC *magic;
     HV *hash;
     NV timeout;
+    bool needs_settings;
     void *process;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
@@ -1061,6 +1063,7 @@ _connect(SV *self, SV *settings)
     hash = esx_settings(aTHX_ settings);
     name = esx_setting_text(aTHX_ hash, "name");
     socket = esx_setting_text(aTHX_ hash, "socket");
+    needs_settings = esx_setting_is(aTHX_ hash, "needs_settings");
     program = esx_setting_text(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
@@ -1068,7 +1071,7 @@ _connect(SV *self, SV *settings)
     if (esx_handle_magic(aTHX_ self, &esx_process_table))
         esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub::Process: this is a connection already");
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_process_table);
-    process = esx_process_connect(name, socket, program, timeout, &report);
+    process = esx_process_connect(name, socket, program, needs_settings, timeout, &report);
     if (!process)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
     magic->mg_ptr = process;

@@ -15,7 +15,7 @@ use crate::runtime::{
     self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle, Subscribed,
 };
 use crate::sys::clock;
-use crate::wire::{Counted, FieldList, HubSettings, Name};
+use crate::wire::{Counted, FieldList, HubSettings, Name, NamedSettings};
 use crate::ErrorCode;
 use std::ffi::OsStr;
 use std::fmt;
@@ -73,6 +73,7 @@ struct RawSettings {
     grace: f64,
     publish_timeout: f64,
     store: RawStore,
+    named: usize,
 }
 
 /// `esx_publication`
@@ -157,17 +158,39 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
         } else {
             let place = Name::new(&name).map_err(remote::Error::from);
             let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
-            let start = remote::Start { program: path(raw.program), timeout: seconds(raw.publish_timeout) };
+            let timeout = seconds(raw.publish_timeout);
+            let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
             // SAFETY: as for `text`.
             let store = unsafe { raw.store.settings(seconds(raw.publish_timeout)) };
             let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace, store };
+            let settings = named(settings, raw.named);
             HubHandle::remote(RemoteHub { place, start, settings })
         };
         hub = Box::into_raw(Box::new(made));
         Ok::<_, runtime::Error>(OK)
     });
     hub
+}
+
+/// Returns the settings that are named: the bits of `@NAMED` in `perl/EventSource/Hub.pm`.
+fn named(settings: HubSettings, bits: usize) -> NamedSettings {
+    let all = NamedSettings::from(settings);
+    let is_named = |bit: u32| bits >> bit & 1 != 0;
+    NamedSettings {
+        history: all.history.filter(|_| is_named(0)),
+        total_history: all.total_history.filter(|_| is_named(1)),
+        on_slow: all.on_slow.filter(|_| is_named(2)),
+        gap_event: all.gap_event.filter(|_| is_named(3)),
+        gap_data: all.gap_data.filter(|_| is_named(4)),
+        position_event: all.position_event.filter(|_| is_named(5)),
+        refuses_position_event: all.refuses_position_event.filter(|_| is_named(6)),
+        opaque_ids: all.opaque_ids.filter(|_| is_named(7)),
+        max_topics: all.max_topics.filter(|_| is_named(8)),
+        idle_exit: all.idle_exit.filter(|_| is_named(9)),
+        grace: all.grace.filter(|_| is_named(10)),
+        store: all.store.filter(|_| is_named(11)),
+    }
 }
 
 pub(super) fn path_of(bytes: &[u8]) -> PathBuf {

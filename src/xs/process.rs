@@ -250,12 +250,14 @@ fn place(name: Option<&[u8]>, socket: Option<&[u8]>) -> Result<Place, remote::Er
     Place::new(name, path(socket).as_deref())
 }
 
-/// Connects, and starts the process if need be: unless the path of its program is empty.
+/// Connects, and starts the process if need be: unless the path of its program is empty, or no settings are kept for a hub that
+/// needs them.
 #[no_mangle]
 unsafe extern "C" fn esx_process_connect(
     name: RawText,
     socket: RawText,
     program: RawText,
+    needs_settings: u8,
     timeout: f64,
     report: *mut Report,
 ) -> *mut HubProcess {
@@ -264,7 +266,8 @@ unsafe extern "C" fn esx_process_connect(
     let mut process = std::ptr::null_mut();
     guard::run(report, |_| {
         let place = place(name, socket)?;
-        let start = remote::Start { program: path(program), timeout: seconds(timeout) };
+        let (program, needs_settings) = (path(program), needs_settings != 0);
+        let start = remote::Start { program, needs_settings, timeout: seconds(timeout) };
         let client = Client::connect(&start, &place, None)?;
         process = Box::into_raw(Box::new(HubProcess { client, streams: 0, results: Vec::new() }));
         Ok::<_, Error>(OK)
@@ -284,7 +287,7 @@ unsafe extern "C" fn esx_process_upgrade(
     // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
     let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
     guard::run(report, |_| {
-        let start = remote::Start { program: None, timeout: seconds(timeout) };
+        let start = remote::Start { program: None, needs_settings: false, timeout: seconds(timeout) };
         remote::upgrade(&start, &place(name, socket)?, path(program).as_deref())?;
         Ok::<_, Error>(OK)
     })

@@ -40,7 +40,7 @@ subtest 'start, list and stop' => sub {
 subtest 'a hub that was started without a session is the one of a later session' => sub {
     my $name = "session$$";
     delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
-    my @first = (name => $name, timeout => $DEADLINE);
+    my @first = (name => $name, timeout => $DEADLINE, spawn => 1);
     my $hub   = EventSource::Hub::Process->connect(@first);
     {
         local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;

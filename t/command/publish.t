@@ -18,6 +18,8 @@ my $ID       = qr/[0-9a-v]{8}-[0-9]+/;
 my $shell = Testing::CommandLine->new;
 my $json  = JSON::PP->new->utf8;
 
+$shell->run(qw(hub start test));
+
 sub publish { return $shell->run(ref $_[0] ? shift : (), 'publish', '--hub', 'test', @_) }
 
 # The events of a channel, as tail prints them.

@@ -47,6 +47,7 @@ sub ends {
     return is $tail->stop, 0, 'with 0';
 }
 
+$shell->run(qw(hub start test));
 publish('a', 1 .. 3);
 publish('b/x', "tab\tand\nline\\", 'ü');
 $shell->run(qw(publish --hub test --event order a 4));

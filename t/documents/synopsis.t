@@ -53,7 +53,7 @@ sub run {
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 
 # The examples of commands find an event there.
-EventSource::Hub::Process->connect(name => 'shop')->publish(news => 'an event') if $has_program;
+EventSource::Hub::Process->connect(name => 'shop', spawn => 1)->publish(news => 'an event') if $has_program;
 
 my @modules;
 find({no_chdir => 1, wanted => sub { push @modules, $_ if /\.pm\z/ }}, 'perl');

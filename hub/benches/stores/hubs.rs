@@ -67,8 +67,8 @@ impl Hub {
     /// Returns another connection.
     pub fn publisher(&self) -> Client {
         let program = Some(Path::new(env!("CARGO_BIN_EXE_eventsource-hub")).to_owned());
-        let start = Start { program, timeout: DEADLINE };
-        Client::connect(&start, &self.place, Some(self.settings.clone())).expect("a hub")
+        let start = Start { program, needs_settings: false, timeout: DEADLINE };
+        Client::connect(&start, &self.place, Some(self.settings.clone().into())).expect("a hub")
     }
 
     /// Returns the connection of the worker that has started it.

@@ -17,7 +17,7 @@ use eventsource_xs::runtime;
 use eventsource_xs::runtime::upgrade::SavedHubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::saved::{Malformed, Restorer};
-use eventsource_xs::wire::{Answer, Failure, HubSettings, Upgrade};
+use eventsource_xs::wire::{Answer, Failure, HubSettings, NamedSettings, Upgrade};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
 use std::error::Error;
@@ -102,7 +102,7 @@ impl Server {
         }
         stored.check_place()?;
         let (progress, has_ended) = stored.end(STORE_LINGER);
-        self.answer_progress(progress);
+        self.answer_progress(progress, Instant::now());
         if !has_ended {
             let within = STORE_LINGER.as_secs();
             return Err(format!("the hub's store has not ended within {within} seconds: try again when it answers"));
@@ -133,7 +133,7 @@ impl Server {
             Some(SavedServed {
                 handle: SavedHubHandle::of(served.handle()?)?,
                 settings: served.settings.clone(),
-                has_settings: served.has_settings,
+                claimed: served.claimed.clone(),
                 stored: match &served.source {
                     Source::Own(_) => None,
                     Source::Stored(stored) => Some(stored.saved()),
@@ -144,6 +144,7 @@ impl Server {
             protocol: protocol::version(),
             askers: askers.into(),
             options: self.options.clone(),
+            known: self.known.clone(),
             program: program.path().as_os_str().as_bytes().into(),
             program_file: program.number(),
             seat: self.seat.saved(),
@@ -169,8 +170,9 @@ impl Server {
         let restored = runtime::upgrade::restore(reactor)?;
         drop(take_kept(saved.program_file)?);
         let seat = Seat::restore(&saved.seat, saved.options.place.lock())?;
-        let mut server = Self::new(saved.options, OsStr::from_bytes(&saved.program).into(), seat)?;
-        if let Some(SavedServed { handle, settings, has_settings, stored }) = saved.hub {
+        let program = OsStr::from_bytes(&saved.program).into();
+        let mut server = Self::new(saved.options, program, seat, saved.known)?;
+        if let Some(SavedServed { handle, settings, claimed, stored }) = saved.hub {
             let handle = restored.hub(handle);
             let source = match stored {
                 None => Source::Own(handle),
@@ -182,7 +184,7 @@ impl Server {
                     handle,
                 )?)),
             };
-            server.hub = Some(Served { settings, has_settings, source });
+            server.hub = Some(Served { settings, claimed, source });
             server.watch_store()?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
@@ -230,6 +232,7 @@ pub struct SavedServer {
     protocol: u16,
     askers: Vec<u64>,
     options: RunOptions,
+    known: NamedSettings,
     /// The path of the new program, and the descriptor with which it was run.
     program: Box<[u8]>,
     program_file: i32,
@@ -249,6 +252,7 @@ saved!(SavedServer {
     protocol,
     askers,
     options,
+    known,
     program,
     program_file,
     seat,
@@ -268,11 +272,11 @@ saved!(SavedServer {
 struct SavedServed {
     handle: SavedHubHandle,
     settings: HubSettings,
-    has_settings: bool,
+    claimed: NamedSettings,
     stored: Option<SavedStored>,
 }
 
-saved!(SavedServed { handle, settings, has_settings, stored });
+saved!(SavedServed { handle, settings, claimed, stored });
 
 impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.

@@ -9,7 +9,7 @@ use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
+use eventsource_xs::wire::{FieldList, HubSettings, Name, NamedSettings, Open};
 use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 use std::fs;
 use std::io::Read;
@@ -53,7 +53,7 @@ impl Scene {
 
     /// How clients connect: they start the program.
     pub fn start() -> Start {
-        Start { program: Some(Path::new(PROGRAM).to_owned()), timeout: DEADLINE }
+        Start { program: Some(Path::new(PROGRAM).to_owned()), needs_settings: false, timeout: DEADLINE }
     }
 
     /// Connects, and takes the hub as it is.
@@ -61,8 +61,8 @@ impl Scene {
         Client::connect(&Self::start(), &self.place, None).expect("a hub")
     }
 
-    pub fn client_with(&self, settings: HubSettings) -> Client {
-        Client::connect(&Self::start(), &self.place, Some(settings)).expect("a hub")
+    pub fn client_with(&self, settings: impl Into<NamedSettings>) -> Client {
+        Client::connect(&Self::start(), &self.place, Some(settings.into())).expect("a hub")
     }
 
     /// Prepares a command for this scene's hub.
@@ -75,7 +75,7 @@ impl Scene {
     /// The process that serves the hub, if one does.
     pub fn pid(&self) -> Option<u32> {
         UnixStream::connect(self.place.socket()).ok()?;
-        let start = Start { program: None, timeout: DEADLINE };
+        let start = Start { program: None, needs_settings: false, timeout: DEADLINE };
         Client::connect(&start, &self.place, None).ok().map(|client| client.welcome().pid)
     }
 }

@@ -64,7 +64,8 @@ sub connect {
     my ($class, @given) = @_;
     my %native = $class->_checked('connect', \@given, qw(name socket spawn timeout));
     my $spawn  = delete $native{spawn};
-    $native{program} = !defined $spawn || $spawn ? $class->program : '';
+    $native{program}        = !defined $spawn || $spawn ? $class->program : '';
+    $native{needs_settings} = !defined $spawn;
     my $self = bless {process => $$}, $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
@@ -301,16 +302,18 @@ before the answer, or no answer came in time; and C<state> in a forked child or 
 
 =head2 connect
 
-    my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, spawn => 1, socket => '/run/shop/hub.sock');
+    my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
 Connect to the process of a hub. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
-if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs; true by
-default. C<timeout> is the number of seconds (above 0, fractions allowed, 5 by default) that the connection and each
-answer may take.
+if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs. By default
+it is started with the settings that objects of this user have named before (L<EventSource::Hub/name>), and not at all if
+none has used the hub; with a true value also then, with the defaults; with a false one never. C<timeout> is the number of
+seconds (above 0, fractions allowed, 5 by default) that the connection and each answer may take.
 
-Throws C<unavailable> if no process serves the hub within that time, C<unsupported> if the system is not Linux or the
-program is not installed, C<refused> if the process has another
-version of the protocol, and C<invalid> if it is that of another hub.
+Throws C<unavailable> if no process serves the hub within that time; the message says what to do, and names other users that
+have a process of a hub of that name, if this user may see them, as root may. Throws C<unsupported> if the system is not
+Linux or the program is not installed, C<refused> if the process has another version of the protocol, and C<invalid> if it is
+that of another hub.
 
 =head2 answers
 

@@ -366,7 +366,7 @@ impl World {
                 Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
                 Answer::Evictions { evictions, .. } => self.evictions = evictions,
-                Answer::Channels { .. } => {}
+                Answer::Channels { .. } | Answer::Retained { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::ShutdownComplete => self.shutdowns += 1,
             }

@@ -34,11 +34,11 @@ sub import {
 
 # Public methods
 
-# Connects to a hub in the folder.
+# Connects to a hub in the folder, and starts it if need be.
 sub connect {
     my ($self, $name, @settings) = @_;
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
-    return EventSource::Hub::Process->connect(name => $name, @settings);
+    return EventSource::Hub::Process->connect(name => $name, spawn => 1, @settings);
 }
 
 sub folder { return $_[0]{folder}->dirname }

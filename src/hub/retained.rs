@@ -1,0 +1,42 @@
+//! All retained events of a hub, for another hub that takes its place.
+
+use super::Hub;
+use crate::event::Shared;
+
+/// A retained event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedEvent {
+    /// Its position in the hub's order.
+    pub seq: u64,
+    /// The channel's name.
+    pub channel: Box<[u8]>,
+    /// The key for compaction. Empty if the event has none.
+    pub key: Box<[u8]>,
+    /// The key with which it was published once. Empty if the event has none.
+    pub once: Box<[u8]>,
+    /// The encoded event.
+    pub event: Shared,
+    /// Whether the application gave the event its id.
+    pub has_custom_id: bool,
+}
+
+impl Hub {
+    /// Returns the retained events in their order. The hub does not know their keys `once`.
+    pub fn retained_events(&self) -> Vec<RetainedEvent> {
+        let logs = self.channels.iter().map(|(_, channel)| channel);
+        let mut events: Vec<RetainedEvent> = logs
+            .flat_map(|channel| {
+                channel.log.all().map(move |entry| RetainedEvent {
+                    seq: entry.seq,
+                    channel: (*channel.name).into(),
+                    key: entry.key.clone(),
+                    once: Box::default(),
+                    event: entry.event.clone(),
+                    has_custom_id: entry.has_custom_id,
+                })
+            })
+            .collect();
+        events.sort_unstable_by_key(|event| event.seq);
+        events
+    }
+}

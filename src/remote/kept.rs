@@ -1,0 +1,174 @@
+//! The settings of a hub that somebody has named, in a file beside its socket.
+//!
+//! The process of a hub ends when nobody needs it, and whoever needs it next may have no settings: a command, or a job. So the
+//! process keeps what workers and command lines have named, and the next one begins with that. That the file exists says that
+//! this user has such a hub: a command starts no other one.
+//!
+//! The file holds the first message of a worker with these settings, so it has the version of the protocol, and is read by the
+//! same code. It may hold the password of a store: only the user may read it, as the folder. Only who has the lock of the hub
+//! writes it. Another file takes its place at once, so whoever reads it finds one of the two.
+
+use super::place::Place;
+use crate::sys::local::own_user;
+use crate::wire::{FrameBuffer, Hello, NamedSettings, Role, MAX_GREETING_BYTES};
+use rustix::fs::OFlags;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Returns the settings that are kept beside the socket of a place; nothing if there are none.
+///
+/// # Errors
+///
+/// A sentence, if there is a file that is not used.
+pub fn read(place: &Place) -> Result<Option<NamedSettings>, String> {
+    read_file(place, &place.settings())
+}
+
+/// Keeps settings in the place of others. Call this with the lock of the hub.
+///
+/// # Errors
+///
+/// [`io::Error`]: the next process of the hub then begins with other settings.
+pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
+    let role = Role::Worker(Box::new(settings.clone()));
+    let mut bytes = Vec::new();
+    let encoded = Hello { name: place.name().clone(), role }.encode(&mut bytes);
+    encoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+    let path = place.settings();
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let _ = fs::remove_file(&new); // of a process that was killed
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&bytes)?;
+    fs::rename(&new, &path)
+}
+
+/// Forgets the settings of a hub. Call this with the lock of the hub.
+pub fn forget(place: &Place) {
+    let own = std::iter::once(place.settings());
+    own.chain(place.other_settings()).for_each(|path| drop(fs::remove_file(path)));
+}
+
+/// Returns true if settings of a hub are kept, in any folder of this user.
+pub(super) fn exist(place: &Place) -> bool {
+    newest(place).is_some()
+}
+
+/// Copies the settings that were kept last, if that was in another folder. Call this with the lock of the hub.
+pub(super) fn take_over(place: &Place) {
+    if let Some((path, settings)) = newest(place).filter(|(path, _)| *path != place.settings()) {
+        if write(place, &settings).is_ok() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn newest(place: &Place) -> Option<(PathBuf, NamedSettings)> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let paths = std::iter::once(place.settings()).chain(place.other_settings());
+    let kept = paths.filter_map(|path| read_file(place, &path).ok().flatten().map(|settings| (path, settings)));
+    kept.max_by_key(|(path, _)| changed(path))
+}
+
+fn read_file(place: &Place, path: &Path) -> Result<Option<NamedSettings>, String> {
+    let failed = |why: &str| Err(format!("the settings in {} are not used: {why}", path.display()));
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let is_private = file
+        .metadata()
+        .map_or(false, |found| found.is_file() && found.uid() == own_user() && found.mode() & 0o077 == 0);
+    if !is_private {
+        return failed("only this user may own the file, read it and write it");
+    }
+    let mut bytes = Vec::new();
+    if let Err(error) = file.take(2 * MAX_GREETING_BYTES as u64).read_to_end(&mut bytes) {
+        return failed(&error.to_string());
+    }
+    let mut frames = FrameBuffer::default();
+    frames.feed(&bytes);
+    match frames.next_frame() {
+        Ok(Some(frame)) => match Hello::decode(frame) {
+            Ok(Hello { name, role: Role::Worker(settings) }) if name == *place.name() => Ok(Some(*settings)),
+            Ok(_) => failed("they are of another hub"),
+            Err(_) => failed("they are of another version"),
+        },
+        _ => failed("the file is damaged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Name;
+    use std::os::unix::fs::{symlink, PermissionsExt};
+    use std::time::Duration;
+
+    fn place(folder: &Path, name: &str) -> Place {
+        Place::new(Name::new(name).expect("a name"), Some(&folder.join("shop.sock"))).expect("a place")
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn settings_are_kept_and_a_file_that_is_not_this_users_own_is_as_if_absent() {
+        let folder = std::env::temp_dir().join(format!("eventsource-kept-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a new folder");
+        let shop = place(&folder, "shop");
+        assert_eq!(read(&shop), Ok(None));
+        let settings = NamedSettings { grace: Some(Duration::from_secs(7)), ..NamedSettings::default() };
+        write(&shop, &NamedSettings::default()).expect("its owner may");
+        write(&shop, &settings).expect("its owner may");
+        assert_eq!(read(&shop), Ok(Some(settings.clone())));
+        assert!(read(&place(&folder, "other")).is_err(), "another hub");
+
+        let file = shop.settings();
+        let bytes = fs::read(&file).expect("a file");
+        let refused = |what: &str| assert!(read(&shop).is_err() && !exist(&shop), "{what}");
+        fs::write(&file, &bytes[..bytes.len() - 1]).expect("its owner may");
+        refused("a part of a file");
+        let mut other = bytes.clone();
+        other[13] ^= 1;
+        fs::write(&file, other).expect("its owner may");
+        refused("another version");
+        fs::write(&file, &bytes).expect("its owner may");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its owner may");
+        refused("others may read it");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its owner may");
+        assert_eq!(read(&shop), Ok(Some(settings)));
+        fs::rename(&file, folder.join("kept")).expect("its owner may");
+        symlink(folder.join("kept"), &file).expect("a link");
+        refused("a link");
+        forget(&shop);
+        assert_eq!(read(&shop), Ok(None));
+        fs::remove_dir_all(&folder).expect("its owner may");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn settings_of_another_folder_are_found_and_taken_over() {
+        let folders = ["one", "two"]
+            .map(|name| std::env::temp_dir().join(format!("eventsource-kept-{name}-{}", std::process::id())));
+        for folder in &folders {
+            fs::create_dir(folder).expect("a new folder");
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("its owner may");
+        }
+        let [one, two] = [[0, 1], [1, 0]].map(|[own, other]| {
+            let sockets: [PathBuf; 2] = [own, other].map(|at: usize| folders[at].join("shop.sock"));
+            let [socket, other] = sockets;
+            Place::at(Name::new("shop").expect("a name"), socket, vec![other]).expect("a place")
+        });
+        let settings = NamedSettings { grace: Some(Duration::from_secs(7)), ..NamedSettings::default() };
+        write(&one, &settings).expect("its owner may");
+        assert!(exist(&two) && read(&two) == Ok(None));
+        take_over(&two);
+        assert_eq!((read(&two), read(&one)), (Ok(Some(settings)), Ok(None)));
+        folders.iter().for_each(|folder| fs::remove_dir_all(folder).expect("its owner may"));
+    }
+}

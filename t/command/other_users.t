@@ -1,0 +1,81 @@
+# A hub of another user is found by nobody else: a command says so, and as whom to run it. Needs root, who sees the folders of
+# all.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use File::Copy        qw(copy);
+use File::Temp        ();
+use POSIX             ();
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running);
+
+my $DEADLINE = 20;    # seconds
+
+plan skip_all => 'only root sees the folders of all users' if $> != 0;
+my ($user, undef, $uid, $gid) = getpwnam 'nobody' or plan skip_all => 'there is no user nobody';
+delete @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
+
+my $name    = "theirs$$";
+my $folder  = File::Temp->newdir;
+my $program = "$folder/eventsource-hub";
+chmod 0755, $folder->dirname;
+copy(EventSource::Hub::Process->program, $program) or die "$program: $!\n";
+chmod 0755, $program;
+
+my $shell = Testing::CommandLine->new;
+my @own   = split /\0/, EventSource::Hub::Process::_folders();
+
+sub run_command {
+    my @arguments = @_;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR};
+    my $err = File::Temp->new;
+    open my $old, '>&', \*STDERR       or die "stderr: $!\n";
+    open STDERR,  '>',  $err->filename or die "stderr: $!\n";
+    open my $out, '-|', $^X, '-Mblib', 'bin/eventsource', @arguments or die "perl: $!\n";
+    my $text = do { local $/; readline $out };
+    close $out;
+    my $code = $? >> 8;
+    open STDERR, '>&', $old           or die "stderr: $!\n";
+    open my $in, '<',  $err->filename or die "$err: $!\n";
+    return {code => $code, out => defined $text ? $text : '', err => join '', grep { !/^Using / } readline $in};
+}
+
+my $pid = fork;
+die "fork: $!\n" if !defined $pid;
+if (!$pid) {
+    POSIX::setgid($gid);
+    $) = "$gid $gid";
+    POSIX::setuid($uid);
+    chdir '/';
+    exec {$program} $program, 'run', '--name', $name or POSIX::_exit(1);
+}
+
+my $sees = sub { return run_command(qw(publish --timeout 0.1 --hub), $name, 'news', 'x') };
+my $done;
+ok wait_until($DEADLINE, sub { $done = $sees->(); $done->{err} =~ /does for/ }), 'the hub of the other user is seen'
+    or diag $done->{err};
+is $done->{code}, 3,  'exit code 3';
+is $done->{out},  '', 'no id';
+like $done->{err}, qr/\Aeventsource publish: no process serves the hub $name for this user, but one does for $user: /,
+    'it says whose it is';
+like $done->{err}, qr/\(sudo -u $user eventsource/, 'and as whom to ask';
+
+for my $command (['stats'], ['tail', '--count', 1], ['channels']) {
+    my ($verb, @rest) = @$command;
+    my $other = run_command($verb, @rest, '--timeout', '0.1', '--hub', $name);
+    like $other->{err}, qr/but one does for $user/, "$verb says so, too";
+}
+ok !(grep { -e "$_/$name.sock" } @own), 'no process of this user was started';
+
+kill TERM => $pid;
+waitpid $pid, 0;
+my $gone = $sees->();
+like $gone->{err}, qr/this user has no settings for it/, 'without their process there is none';
+my @theirs = map { "$_/$name.sock" } "/run/user/$uid/eventsource", "/run/eventsource/$uid", "/tmp/eventsource-$uid";
+unlink map { ($_, "$_.lock", "$_.settings") } @theirs;
+
+done_testing;

@@ -1,0 +1,118 @@
+# Who begins a hub, and with which settings: an object takes the settings that it does not name as they are, so a job may come
+# before the workers, and the process keeps what was named for the next one.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use EventSource::Hub;
+use File::Temp        ();
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running);
+use Testing::Subscriber;
+
+my $DEADLINE = 20;                          # seconds
+my $shell    = Testing::CommandLine->new;
+$ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+
+sub hub { return EventSource::Hub->new(name => shift, grace => 60, idle_exit => 60, @_) }
+
+sub error_of {
+    my $code = shift;
+    return eval { $code->(); 1 } ? 'no exception' : join ' ', grep { defined } $@->code, $@->field;
+}
+
+# Publishes in a process of its own, with an object that names nothing.
+sub run_job {
+    my ($name, $data) = @_;
+    my $code = 'print EventSource::Hub->new(name => shift)->publish(news => shift)';
+    open my $out, '-|', $^X, '-Mblib', '-MEventSource::Hub', '-e', $code, $name, $data or die "perl: $!\n";
+    my $id = readline $out;
+    return close $out ? $id : die "the job has failed: $?\n";
+}
+
+sub kill_process_of {
+    my $hub = shift;
+    my $pid = $hub->stats->{process}{pid};
+    kill KILL => $pid;
+    ok wait_until($DEADLINE, sub { !is_running($pid) }), 'the process is killed';
+    return;
+}
+
+for my $case (
+    [gap_event      => 'hole',                             'missed'],
+    [gap_data       => 'one',                              'two'],
+    [position_event => 'here',                             'there'],
+    [position       => 'id',                               'event'],
+    [opaque_ids     => 1,                                  0],
+    [on_slow        => 'gap',                              'latest'],
+    [store          => {file => $shell->folder . '/a.db'}, 'memory'],
+) {
+    my ($setting, $value, $other) = @$case;
+    subtest "$setting: a job that does not name it comes first" => sub {
+        my $id     = run_job($setting, 'of the job');
+        my $worker = hub($setting, $setting => $value);
+        my $client = Testing::Subscriber->open($worker, 'news', {start => 'oldest', position => 'id'});
+        is_deeply [$client->data(1)], ['of the job'], 'its event is in the hub of a worker that names it';
+        isnt $worker->epoch, (split /-/, $id)[0], 'whose epoch is another one';
+        like run_job($setting, 'again'), qr/-/, 'another job is served';
+        is error_of(sub { hub($setting, $setting => $value)->publish(news => 'same') }), 'no exception',
+            'so is another worker';
+        is error_of(sub { hub($setting, $setting => $other)->publish(news => 'x') }), "refused $setting",
+            'one that names another value is refused';
+    };
+}
+
+subtest 'bounds that an object does not name stay' => sub {
+    my $worker = hub(bounds => history => {events => 2});
+    $worker->publish(news => $_) for 1 .. 5;
+    run_job(bounds => 6);
+    is $worker->stats->{history}{events}, 2, 'those of the worker';
+    kill_process_of($worker);
+    run_job(bounds => $_) for 1 .. 5;
+    my $stats = $shell->connect('bounds')->stats;
+    is $stats->{history}{events}, 2, 'and those of the next process';
+};
+
+subtest 'a command starts the hub with the settings that were named, or not at all' => sub {
+    my $publish = sub { return $shell->run(qw(publish --hub kept --timeout), @_) };
+    my $done    = $publish->(qw(0.2 news x));
+    is $done->{code}, 3,  'no object has named any: exit code 3';
+    is $done->{out},  '', 'and no id';
+    like $done->{err}, qr/this user has no settings for it.*--spawn/, 'the message says what to do';
+    ok !-e $shell->folder . '/kept.sock', 'no process was started';
+
+    my $worker = hub('kept', store => {file => $shell->folder . '/kept.db'}, gap_event => 'hole');
+    my $id     = $worker->publish(news => 'one');
+    kill_process_of($worker);
+    like $publish->(qw(20 news two))->{out}, qr/\A\Q${\ $worker->epoch}\E-/, 'the command uses the store of the worker';
+    my $client = Testing::Subscriber->open($worker, 'news', {after => $id});
+    is_deeply [$client->data(1)], ['two'], 'whose clients receive the event';
+
+    is $shell->run(qw(hub stop kept))->{code},        0,        'a hub is stopped';
+    is $publish->(qw(0.2 news x))->{code},            3,        'and its settings are forgotten';
+    is $publish->(qw(20 --spawn news x))->{code},     0,        '--spawn starts it with the defaults';
+    is $shell->connect('kept')->stats->{store}{kind}, 'memory', 'without a store';
+};
+
+subtest 'a hub that was used without a session is begun with its settings in a session' => sub {
+    my $name = "who$$";
+    delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
+    my $worker = hub($name, gap_event => 'hole');
+    $worker->publish(news => 'one');
+    my $before = [split /\0/, EventSource::Hub::Process::_folders()];
+    kill_process_of($worker);
+    local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
+    my $job = EventSource::Hub::Process->connect(name => $name, timeout => $DEADLINE);
+    is $job->gap_event, 'hole', 'a job in a session finds them';
+    my ($kept) = glob "$session/eventsource/$name.sock.settings";
+    ok defined $kept, 'they are beside its socket now';
+    $job->stop;
+    ok wait_until($DEADLINE, sub { !is_running($job->pid) }), 'it is stopped';
+    unlink map { ("$_/$name.sock", "$_/$name.sock.lock") } @$before;
+    is_deeply [grep { -e } map { "$_/$name.sock.settings" } @$before], [], 'and they are forgotten everywhere';
+};
+
+done_testing;
