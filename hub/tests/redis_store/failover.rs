@@ -178,6 +178,51 @@ fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
     assert!(a.store.status().is_up);
 }
 
+/// Has a Sentinel name another master, as one that was restarted with another configuration.
+fn watch(sentinel: &Redis, port: u16) {
+    let _ = sentinel.try_call(&["SENTINEL", "REMOVE", "shop"]);
+    assert_eq!(sentinel.call(&["SENTINEL", "MONITOR", "shop", "127.0.0.1", &port.to_string(), "2"]), "OK");
+}
+
+/// Publishes for longer than Sentinels are not asked, and returns how often the store has connected anew.
+fn reconnects_while_publishing(node: &mut Node) -> u64 {
+    node.until("up", |node| node.store.status().is_up);
+    let before = node.store.status().reconnects;
+    for number in 0..30 {
+        assert!(is_stored(&node.publish(&number.to_string())), "{number}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    node.store.status().reconnects - before
+}
+
+#[test]
+fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_connection() {
+    if !has("redis-server") {
+        return;
+    }
+    let master = Redis::start(&[]);
+    let other = Redis::start(&[]);
+    let nobody = Port::reserve();
+    let sentinels = [nobody.number, master.port, master.port].map(|port| sentinel_of(port, ""));
+    let ports = sentinels.each_ref().map(|sentinel| format!("127.0.0.1:{}", sentinel.port));
+    let settings = settings(&format!("redis-sentinel://{}/shop", ports.join(",")));
+    let mut a = Node::ready(&settings);
+    assert_eq!(reconnects_while_publishing(&mut a), 0, "the first Sentinel names a dead master");
+    watch(&sentinels[0], other.port);
+    assert_eq!(reconnects_while_publishing(&mut a), 0, "the first Sentinel names another master");
+    let mut b = Node::ready(&settings);
+    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    drop(b);
+    watch(&sentinels[1], nobody.number);
+    assert_eq!(reconnects_while_publishing(&mut a), 0, "no two Sentinels agree");
+    b = Node::ready(&settings);
+    assert_eq!(reconnects_while_publishing(&mut b), 0, "no two Sentinels agree, at the beginning");
+    watch(&sentinels[1], other.port);
+    a.until("the master of most Sentinels", |node| node.logs.len() == 2 && node.is_ready());
+    assert_eq!(reconnects_while_publishing(&mut a), 0, "most Sentinels name this master");
+    assert!(!other.keys("es:{shop}:*").is_empty());
+}
+
 #[test]
 fn a_replica_is_no_place_to_begin() {
     if !has("redis-server") {

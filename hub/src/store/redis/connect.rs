@@ -7,9 +7,13 @@ use redis::{
     cmd, Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -83,8 +87,6 @@ pub struct Place {
     cert: String,
     key: String,
     timeout: Duration,
-    /// The index of the Sentinel that answered last.
-    sentinel: usize,
 }
 
 /// What a URL of Sentinels says.
@@ -102,7 +104,7 @@ impl Place {
         let RedisSettings { url, sentinel_login, ca, cert, key, timeout, .. } = settings;
         let timeout = CONNECT.min(*timeout).max(Duration::from_millis(100));
         let [url, sentinel_login, ca, cert, key] = [url, sentinel_login, ca, cert, key].map(|text| text.to_string());
-        Self { url, sentinel_login, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout, sentinel: 0 }
+        Self { url, sentinel_login, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout }
     }
 
     /// Returns the address for people: neither user nor password.
@@ -115,15 +117,57 @@ impl Place {
         self.url.starts_with("redis-sentinel://") || self.url.starts_with("rediss-sentinel://")
     }
 
-    /// Returns the URL of the Redis that is the master now.
-    pub fn find(&mut self) -> Result<String, Fault> {
-        let Some(sentinels) = self.sentinels()? else { return Ok(self.url.clone()) };
-        let (url, index) = self.ask(&sentinels)?;
-        self.sentinel = index;
-        Ok(url)
+    /// Returns the Redis that may be the master now: all that Sentinels name, that of most Sentinels first.
+    ///
+    /// All Sentinels are asked at the same time: one that is silent costs its time only if the others do not agree.
+    pub fn masters(&self) -> Result<Masters, Fault> {
+        let (answer, answers) = mpsc::channel();
+        let hosts: Vec<String> = self.sentinels()?.map_or_else(Vec::new, |sentinels| sentinels.addresses().collect());
+        let voters = hosts.len().max(1);
+        if !self.has_sentinels() {
+            let _ = answer.send(Ok(self.url.clone()));
+        }
+        for host in hosts {
+            let (place, answer) = (self.clone(), answer.clone());
+            let ask = move || drop(answer.send(place.ask(&host)));
+            let started = thread::Builder::new().name("redis-ask".into()).spawn(ask);
+            started.map_err(|error| Fault::Cut(error.to_string()))?;
+        }
+        let deadline = Some(Instant::now() + 2 * self.timeout);
+        let fault = Fault::Cut("the Sentinels do not answer".into());
+        Ok(Masters { answers, deadline, voters, votes: BTreeMap::new(), tried: Vec::new(), fault })
     }
 
-    /// Connects to a Redis that was [found](Self::find).
+    /// Connects to a Redis, if it takes entries. One that may not be asked for its role is taken for a master.
+    pub fn master(&self, url: &str) -> Result<Link, Fault> {
+        let mut link = self.connect(url)?;
+        match link.call(&cmd("ROLE")) {
+            Ok(Value::Array(parts)) if parts.first().and_then(super::entry::text) == Some(b"slave") => {
+                let message = format!("{} is a replica", link.address);
+                Err(Fault::Refused(Refusal { code: "READONLY".into(), message }))
+            }
+            Ok(_) | Err(Fault::Refused(_)) => Ok(link),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Returns another master than the current one, if the store should leave that. A master that works is not left because
+    /// a few Sentinels are wrong, nor for a Redis that is none.
+    pub fn other_master(&self, current: &str) -> Option<String> {
+        for (url, is_of_most) in self.masters().ok()? {
+            if url != current {
+                let is_right = is_of_most || self.master(current).is_err();
+                if is_right && self.master(&url).is_ok() {
+                    return Some(url);
+                }
+            } else if is_of_most {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Connects to a Redis.
     pub fn connect(&self, url: &str) -> Result<Link, Fault> {
         let info = self.info(url)?;
         let address = info.addr().to_string();
@@ -180,24 +224,18 @@ impl Place {
         Ok(Some(Sentinels { hosts: hosts.split(',').collect(), master, node, sentinel }))
     }
 
-    /// Asks the Sentinels for the master, one after the other. Begins with the one that answered last: one that is silent
-    /// should cost its time once. Returns that one's index, too.
-    fn ask(&self, sentinels: &Sentinels<'_>) -> Result<(String, usize), Fault> {
-        let mut fault = Fault::Invalid("the URL names no Sentinel".into());
-        for offset in 0..sentinels.hosts.len() {
-            let index = (self.sentinel + offset) % sentinels.hosts.len();
-            let host = sentinels.hosts[index];
-            let host = if host.rfind(':') > host.rfind(']') { host.to_owned() } else { format!("{host}:26379") };
-            match self.ask_one(&host, sentinels) {
-                Ok(url) => return Ok((url, index)),
-                Err(Fault::Cut(why)) => fault = Fault::Cut(format!("Sentinel {host}: {why}")),
-                Err(error) => fault = Fault::Cut(format!("Sentinel {host} {error}")),
-            }
-        }
-        Err(fault)
+    /// Asks a Sentinel for the URL of the master.
+    fn ask(&self, host: &str) -> Result<String, Fault> {
+        let Some(sentinels) = self.sentinels()? else { return Ok(self.url.clone()) };
+        self.ask_for(&sentinels, host).map_err(|fault| {
+            Fault::Cut(match fault {
+                Fault::Cut(why) => format!("Sentinel {host}: {why}"),
+                fault => format!("Sentinel {host} {fault}"),
+            })
+        })
     }
 
-    fn ask_one(&self, host: &str, sentinels: &Sentinels<'_>) -> Result<String, Fault> {
+    fn ask_for(&self, sentinels: &Sentinels<'_>, host: &str) -> Result<String, Fault> {
         let info = self.info(&sentinels.sentinel.replacen("HOST/", host, 1))?;
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
         let (info, open) = (info.clone().set_redis_settings(redis), info);
@@ -230,6 +268,54 @@ impl Place {
         let mut link = Link { connection, url: String::new(), address: String::new(), patience: Duration::ZERO };
         link.set_patience(self.timeout)?;
         link.call(command)
+    }
+}
+
+impl Sentinels<'_> {
+    /// Returns the address of each Sentinel.
+    fn addresses(&self) -> impl Iterator<Item = String> + '_ {
+        let has_port = |host: &str| host.rfind(':') > host.rfind(']');
+        self.hosts.iter().map(move |host| if has_port(host) { (*host).into() } else { format!("{host}:26379") })
+    }
+}
+
+/// What Sentinels answer: the URLs of masters, each with whether most Sentinels name it.
+pub struct Masters {
+    answers: mpsc::Receiver<Result<String, Fault>>,
+    /// Until when answers may come; none when no more do.
+    deadline: Option<Instant>,
+    voters: usize,
+    votes: BTreeMap<String, usize>,
+    tried: Vec<String>,
+    /// Why a Sentinel names no master.
+    pub fault: Fault,
+}
+
+impl Masters {
+    /// Returns the master that most Sentinels name of those that were not returned yet; of equal ones always the same, so
+    /// that Sentinels that disagree do not send a hub to and fro.
+    fn best(&self) -> Option<(&String, usize)> {
+        let others = self.votes.iter().filter(|(url, _)| !self.tried.contains(url));
+        others.map(|(url, votes)| (url, *votes)).max_by_key(|(url, votes)| (*votes, Reverse(*url)))
+    }
+}
+
+impl Iterator for Masters {
+    type Item = (String, bool);
+
+    fn next(&mut self) -> Option<(String, bool)> {
+        loop {
+            let best = self.best().map(|(url, votes)| (url.clone(), 2 * votes > self.voters));
+            let Some(deadline) = self.deadline.filter(|_| !matches!(best, Some((_, true)))) else {
+                self.tried.extend(best.iter().map(|(url, _)| url.clone()));
+                return best;
+            };
+            match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Ok(url)) => *self.votes.entry(url).or_default() += 1,
+                Ok(Err(fault)) => self.fault = fault,
+                Err(_) => self.deadline = None,
+            }
+        }
     }
 }
 

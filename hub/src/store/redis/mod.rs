@@ -92,7 +92,7 @@ pub fn start(settings: RedisSettings, hub: &str, end: StoreEnd) -> io::Result<()
     let place = Place::new(&settings);
     if place.has_sentinels() {
         let (shared, place) = (Arc::downgrade(&shared), place.clone());
-        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, place))?;
+        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &place))?;
     }
     let reader = Reader::new(Arc::clone(&shared), place.clone(), &settings, hub, &producer);
     let writer = Writer::new(Arc::clone(&shared), place, &settings, &producer, end.asks);
@@ -111,17 +111,17 @@ fn guard(shared: &Shared, run: impl FnOnce()) {
     }
 }
 
-/// Asks the Sentinels now and then whether the master is still the same. They may take their time to answer, so this is a
+/// Asks the Sentinels now and then whether another Redis is the master. They may take their time to answer, so this is a
 /// thread of its own: what they say matters only while the master does not answer, or is cut off from them.
-fn ask_sentinels(shared: &Weak<Shared>, mut place: Place) {
+fn ask_sentinels(shared: &Weak<Shared>, place: &Place) {
     loop {
         thread::sleep(ASK_SENTINELS);
-        if shared.upgrade().is_none_or(|shared| shared.lock().is_closing) {
-            return;
-        }
+        let Some(target) = shared.upgrade().map(|shared| shared.lock().target.clone()) else { return };
+        let other = target.and_then(|target| place.other_master(&target.url));
         // The store does not wait for this thread to end.
-        if let (Ok(url), Some(shared)) = (place.find(), shared.upgrade()) {
-            shared.update(|state| state.master = Some(url));
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.lock().is_closing) else { return };
+        if other.is_some() {
+            shared.update(|state| state.master = other);
         }
     }
 }

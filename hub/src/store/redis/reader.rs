@@ -206,11 +206,21 @@ impl Reader {
     }
 
     fn connect(&mut self) -> Result<Link, Fault> {
-        let url = self.place.find()?;
+        let mut masters = self.place.masters()?;
+        let (mut found, mut fault) = (None, None);
+        for (url, _) in &mut masters {
+            match self.place.master(&url) {
+                Ok(link) => {
+                    found = Some(link);
+                    break;
+                }
+                Err(why) => fault = fault.or(Some(why)),
+            }
+        }
+        let Some(mut link) = found else { return Err(fault.unwrap_or(masters.fault)) };
         self.shared.update(|state| state.master = None);
-        let mut link = self.place.connect(&url)?;
-        let [server, memory, role, time] =
-            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE"), &cmd("TIME")])?;
+        let [server, memory, time] =
+            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
         self.set_clock(&time);
         // A user who may not ask is not told.
         let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
@@ -222,12 +232,6 @@ impl Reader {
         }
         if let Some(policy) = line(&memory, "maxmemory_policy:") {
             self.warn_of_eviction(&policy);
-        }
-        let is_replica =
-            matches!(role, Ok(Value::Array(parts)) if parts.first().and_then(entry::text) == Some(b"slave"));
-        if is_replica {
-            let message = format!("{} is a replica", link.address);
-            return Err(Fault::Refused(Refusal { code: "READONLY".into(), message }));
         }
         Ok(link)
     }

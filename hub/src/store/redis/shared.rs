@@ -73,7 +73,7 @@ pub struct State {
     pub is_writer_up: bool,
     /// Whether Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
     pub is_refusing: bool,
-    /// The URL of the master, as Sentinels have said since the reader connected.
+    /// The URL of another master, for which the reader should leave its own.
     pub master: Option<String>,
     pub waiting: usize,
     pub is_closing: bool,
