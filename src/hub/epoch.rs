@@ -11,21 +11,30 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Epoch {
     text: Box<str>,
-    /// The cipher of opaque ids. It is boxed because a key schedule is large.
-    cipher: Option<Box<Aes128>>,
+    /// The ciphers of opaque ids. They are boxed because a key schedule is large.
+    ciphers: Option<Box<Ciphers>>,
     /// The key of the cipher, with which a new program goes on.
     key: Option<[u8; 16]>,
+}
+
+/// What makes opaque ids.
+#[derive(Clone)]
+struct Ciphers {
+    position: Aes128,
+    check: Aes128,
 }
 
 /// The digits of an opaque id, of five bits each.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 /// The number of digits for one block of the cipher.
-const LENGTH: usize = 26;
+const BLOCK_LENGTH: usize = 26;
+/// The number of digits that show whether an id was invented: one of 2^40 invented ids has the right ones.
+const CHECK_LENGTH: usize = 8;
 
 impl Epoch {
     /// Creates an epoch. Its ids show sequence numbers, or are enciphered with a secret key.
     pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
-        Self { text: text.into(), cipher: key.map(|key| Box::new(Aes128::new(&key.into()))), key }
+        Self { text: text.into(), ciphers: key.map(|key| Box::new(Ciphers::new(&key))), key }
     }
 
     /// Returns the text that ids begin with.
@@ -49,16 +58,16 @@ impl Epoch {
     }
 
     pub(super) fn id(&self, position: Position) -> String {
-        match &self.cipher {
-            Some(cipher) => format!("{}-{}", self.text, encipher(cipher, position)),
+        match &self.ciphers {
+            Some(ciphers) => format!("{}-{}", self.text, ciphers.encipher(position)),
             None => position.id(&self.text),
         }
     }
 
     /// Returns the position of an id; none if it is not an id of this epoch.
     pub(super) fn position(&self, id: &[u8]) -> Option<Position> {
-        match &self.cipher {
-            Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
+        match &self.ciphers {
+            Some(ciphers) => ciphers.decipher(id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
             None => Position::parse(id, &self.text),
         }
     }
@@ -78,35 +87,64 @@ impl Saved for Epoch {
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Epoch").field("text", &self.text).field("is_opaque", &self.cipher.is_some()).finish()
+        out.debug_struct("Epoch").field("text", &self.text).field("is_opaque", &self.ciphers.is_some()).finish()
     }
 }
 
-/// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one.
-fn encipher(cipher: &Aes128, position: Position) -> String {
-    let mut block = [0; 16];
-    block[..8].copy_from_slice(&position.seq.to_be_bytes());
-    block[8..].copy_from_slice(&position.reported.unwrap_or(u64::MAX).to_be_bytes());
-    let mut block = block.into();
-    cipher.encrypt_block(&mut block);
-    let number = u128::from_be_bytes(block.into());
-    (0..LENGTH).rev().map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect()
+impl Ciphers {
+    fn new(key: &[u8; 16]) -> Self {
+        let position = Aes128::new(key.into());
+        // A block that is no position, since no event has this number.
+        let mut of_check = [u8::MAX; 16].into();
+        position.encrypt_block(&mut of_check);
+        Self { position, check: Aes128::new(&of_check) }
+    }
+
+    /// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one. Numbers of a
+    /// store may be so large that a block of random bytes is one of them: the check tells it from the hub's own.
+    fn encipher(&self, position: Position) -> String {
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(&position.seq.to_be_bytes());
+        block[8..].copy_from_slice(&position.reported.unwrap_or(u64::MAX).to_be_bytes());
+        let mut block = block.into();
+        self.position.encrypt_block(&mut block);
+        let number = u128::from_be_bytes(block.into());
+        digits(number, BLOCK_LENGTH) + &digits(self.check_of(number), CHECK_LENGTH)
+    }
+
+    fn decipher(&self, text: &[u8]) -> Option<Position> {
+        if text.len() != BLOCK_LENGTH + CHECK_LENGTH || text[0] > b'7' {
+            return None;
+        }
+        let (block, check) = text.split_at(BLOCK_LENGTH);
+        let number = number(block)?;
+        if digits(self.check_of(number), CHECK_LENGTH).as_bytes() != check {
+            return None;
+        }
+        let mut block = number.to_be_bytes().into();
+        self.position.decrypt_block(&mut block);
+        let block: [u8; 16] = block.into();
+        let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
+        Some(Position { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
+    }
+
+    fn check_of(&self, number: u128) -> u128 {
+        let mut block = number.to_be_bytes().into();
+        self.check.encrypt_block(&mut block);
+        u128::from_be_bytes(block.into())
+    }
 }
 
-fn decipher(cipher: &Aes128, digits: &[u8]) -> Option<Position> {
-    if digits.len() != LENGTH || digits[0] > b'7' {
-        return None;
-    }
-    let mut number = 0;
-    for digit in digits {
+/// Returns the last digits of a number.
+fn digits(number: u128, count: usize) -> String {
+    (0..count).rev().map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect()
+}
+
+fn number(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, digit| {
         let value = DIGITS.iter().position(|known| known == digit)?;
-        number = number << 5 | value as u128;
-    }
-    let mut block = number.to_be_bytes().into();
-    cipher.decrypt_block(&mut block);
-    let block: [u8; 16] = block.into();
-    let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
-    Some(Position { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
+        Some(number << 5 | value as u128)
+    })
 }
 
 #[cfg(test)]
@@ -123,25 +161,30 @@ mod tests {
             for reported in [None, Some(0), Some(1), Some(1 << 50)] {
                 let position = Position { seq, reported };
                 let id = epoch.id(position);
-                assert_eq!(id.len(), 9 + LENGTH, "{id}");
+                assert_eq!(id.len(), 9 + BLOCK_LENGTH + CHECK_LENGTH, "{id}");
                 assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
-                assert_ne!(other.position(id.as_bytes()), Some(position), "{id}");
+                assert_eq!(other.position(id.as_bytes()), None, "{id}");
             }
         }
     }
 
     #[test]
-    fn an_invented_opaque_id_gives_no_position_that_is_published() {
+    fn an_invented_opaque_id_gives_no_position() {
         let epoch = Epoch::new("e", Some(KEY));
         for id in ["e-0", "e-1", "e-", "e-7-8", "e-0000000000000000000000000", "e-z0000000000000000000000000", "f-0"] {
             assert_eq!(epoch.position(id.as_bytes()), None, "{id}");
         }
-        // An id of the right form deciphers to some number, which is far beyond any that was published.
-        let near = (0..1000).filter(|number| {
-            let id = format!("e-{number:026}");
-            epoch.position(id.as_bytes()).map_or(false, |position| position.seq < 1 << 40)
-        });
-        assert_eq!(near.count(), 0);
+        let real = epoch.event_id(7);
+        for number in 0..1000 {
+            let of_right_form = format!("e-{:0width$}", number, width = real.len() - 2);
+            let short = format!("e-{:026}", number);
+            let mut changed = real.clone().into_bytes();
+            let at = 2 + number % (real.len() - 2);
+            changed[at] = DIGITS[number % 32];
+            for id in [of_right_form.as_bytes(), short.as_bytes(), &changed] {
+                assert!(id == real.as_bytes() || epoch.position(id).is_none(), "{}", String::from_utf8_lossy(id));
+            }
+        }
     }
 
     #[test]
