@@ -205,7 +205,8 @@ impl HubProcess {
 
     /// Hands a stream over and subscribes it. The hub's process holds it from then on, for as long as this connection.
     fn follow(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
-        let number: c_int = given.number();
+        let number: c_int =
+            given.text().and_then(|text| text.parse().ok()).filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let (start, last) = (given.bytes(), given.number());
         let start = match start {
             b"oldest" => Start::Oldest,
@@ -239,6 +240,11 @@ impl HubProcess {
         self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
         Ok(())
     }
+}
+
+/// A closed handle has no number.
+fn no_socket() -> remote::Error {
+    remote::Error::Invalid { field: "socket", message: "the socket is not open".into() }
 }
 
 fn path(path: Option<&[u8]>) -> Option<PathBuf> {

@@ -110,6 +110,29 @@ subtest 'drain ends streams' => sub {
     ok wait_until($DEADLINE, sub { $tail->log =~ /^retry: [0-9]+$/m }), 'the client is told when to come back';
 };
 
+subtest 'follow hands over nothing but an open stream socket' => sub {
+    my $hub = $shell->connect('test');
+    socketpair my $closed, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "$!\n";
+    close $closed;
+    open my $file,   '<', $0  or die "$0: $!\n";
+    open my $memory, '<', \'' or die "$!\n";
+    my $before = $hub->stats->{open};
+    for (
+        ['a closed socket',    $closed],
+        ['no socket',          undef],
+        ['a file',             $file],
+        ['a string in memory', $memory],
+        ['a number',           0]
+    ) {
+        my ($case, $socket) = @$_;
+        ok !eval { $hub->follow($socket, 'news'); 1 }, "$case throws";
+        is $@ && $@->code,  'invalid', "$case: the code";
+        is $@ && $@->field, 'socket',  "$case: the field";
+        like $@, qr/it must be open at \Q$0\E line/, "$case: the line of the caller";
+    }
+    is $hub->stats->{open}, $before, 'the hub has no stream more';
+};
+
 subtest 'stop waits for a stream whose client does not read' => sub {
     my $hub = $shell->connect('slow');
     socketpair my $client, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "$!\n";

@@ -15,6 +15,7 @@ use EventSource::XS ();
 use File::Spec      ();
 use JSON::MaybeXS   ();
 use Scalar::Util    qw(blessed);
+use Socket          qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
@@ -93,7 +94,7 @@ sub follow {
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
     my @named =
         map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @topics;
-    $self->_ask('follow', fileno $socket, $last ? 'last' : $start, $last, $after, @named);
+    $self->_ask('follow', _number_of($socket), $last ? 'last' : $start, $last, $after, @named);
     return;
 }
 
@@ -250,6 +251,16 @@ sub _store {
 }
 
 # The arguments of the native call.
+# The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
+sub _number_of {
+    my $socket = shift;
+    my $number = eval { fileno $socket };
+    my $type   = defined $number && $number >= 0 ? getsockopt $socket, SOL_SOCKET, SO_TYPE : undef;
+    $SETTINGS->refuse(socket => 'follow takes one end of a pair of stream sockets, and it must be open')
+        if !defined $type || unpack('i', $type) != SOCK_STREAM;
+    return $number;
+}
+
 sub _publication {
     my ($channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
@@ -365,6 +376,8 @@ block with an id and without data. C<after> is the id after which the stream res
 begins: C<latest> (by default), C<oldest>, or a number of events, such as -10.
 
 The stream ends with the process, or when its reader is too slow (L<EventSource::Hub/on_slow>).
+
+Throws C<invalid> with the field C<socket> if that is not an open stream socket.
 
 =head2 names
 
