@@ -772,12 +772,16 @@ impl Server {
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
                     self.ahead.push(Ahead::new(id, seq, now));
                 }
-                let handle = self.hub.as_ref().and_then(Served::handle);
-                if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {
-                    if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
-                        refuse(worker, request, failure_of(&error));
-                        return Ok(());
+                let handle = self.hub.as_ref().and_then(Served::handle).filter(|handle| !handle.has_ended());
+                match (handle, id.and_then(|id| self.streams.get_mut(id))) {
+                    (Some(hub), Some(stream)) => {
+                        if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
+                            refuse(worker, request, failure_of(&error));
+                            return Ok(());
+                        }
                     }
+                    (None, Some(stream)) => stream.handle.end_with_retry(), // the store begins anew
+                    (_, None) => {}
                 }
                 done(worker, request); // also if the stream has ended; that is reported
             }

@@ -367,7 +367,7 @@ impl StoredHub {
     /// Begins the hub in memory where the store does.
     fn begin_anew(&mut self, began: Began, progress: &mut Progress) -> Result<(), Failure> {
         let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason } = began;
-        if self.handle.is_some() && epoch != self.epoch {
+        if !self.epoch.is_empty() && epoch != self.epoch {
             self.epoch_changes += 1;
             progress.epoch = Some(epoch.clone());
         }
@@ -450,6 +450,9 @@ impl StoredHub {
 
     /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
+        if self.handle.as_ref().is_some_and(HubHandle::has_ended) {
+            self.begin_after_a_defect();
+        }
         if self.forget_at.is_some_and(|at| now >= at) {
             self.forget_at = None;
             self.forget_evicted();
@@ -463,6 +466,14 @@ impl StoredHub {
             return has_begun;
         }
         false
+    }
+
+    /// Called when the reactor has died, with its streams. Their clients come back with ids that the hub knows again when its
+    /// store has begun anew.
+    fn begin_after_a_defect(&mut self) {
+        say("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
+        (self.handle, self.is_ready) = (None, false);
+        self.store.ask(Ask::Close);
     }
 
     fn forget_evicted(&self) {

@@ -129,6 +129,11 @@ impl HubHandle {
         Self(Arc::new(Inner { key, settings, retention, max_topics, remote, is_stored }))
     }
 
+    /// Returns true if the hub goes on with stored events and has ended with its reactor, which has died. It does not come back.
+    pub fn has_ended(&self) -> bool {
+        self.0.is_stored && lock_process().registrations.index_of(self.0.key).is_none()
+    }
+
     /// Returns true if the hub has a process of its own: publish with [`publish_fields`](Self::publish_fields).
     pub fn is_remote(&self) -> bool {
         self.0.remote.is_some()

@@ -51,6 +51,12 @@ const MOST_FREE_PAGES: i64 = 512;
 /// How many of them at a time.
 const SHRUNK_PAGES: i64 = 4096;
 
+/// The greatest number that a history may have: it can go on from there for ever.
+const MOST_NUMBER: u64 = 1 << 53;
+
+/// The most letters and digits of an epoch.
+const MOST_EPOCH: usize = 16;
+
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -92,6 +98,22 @@ pub struct History {
     pub evicted_through: u64,
     /// Why the epoch is new, if entries may be missing.
     pub lost: Option<Box<str>>,
+}
+
+impl History {
+    /// Returns what cannot be true of a history. Only entries have checksums, so the rest is checked against itself. With a
+    /// wrong number, events would get ids that count as evicted, or that were given before.
+    fn trouble(&self) -> Option<String> {
+        let Self { epoch, last_seq, last_at, evicted, evicted_through, .. } = self;
+        let evicted = evicted.iter().map(|(_, through)| *through).fold(*evicted_through, u64::max);
+        if !epoch.is_empty() && (epoch.len() > MOST_EPOCH || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            return Some("its epoch is damaged".to_owned());
+        }
+        if *last_seq > MOST_NUMBER || *last_at > MOST_NUMBER {
+            return Some("the number or the time of its last event is damaged".to_owned());
+        }
+        (evicted > *last_seq).then(|| format!("it has evicted the event {evicted}, and its last one is {last_seq}"))
+    }
 }
 
 impl Database {
@@ -212,7 +234,7 @@ impl Database {
         let last =
             self.connection.query_row(last, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)));
         let (last_seq, last_at) = last.optional().map_err(|error| self.fault(&error))?.unwrap_or_default();
-        Ok(History {
+        let history = History {
             epoch: self.meta::<String>("epoch")?.unwrap_or_default().into(),
             cipher_key: self.meta::<[u8; 16]>("cipher_key")?.unwrap_or_default(),
             last_seq: last_seq.max(number("last_seq")?),
@@ -220,7 +242,11 @@ impl Database {
             evicted: self.evicted().map_err(|error| self.fault(&error))?,
             evicted_through: number("evicted_through")?,
             lost: None,
-        })
+        };
+        match history.trouble() {
+            None => Ok(history),
+            Some(trouble) => Err(Fault::new(Kind::Damaged, format!("{}: {trouble}", self.path.display()))),
+        }
     }
 
     fn evicted(&self) -> rusqlite::Result<Vec<(Box<[u8]>, u64)>> {
@@ -268,11 +294,6 @@ impl Database {
     /// Returns the file, which stays locked as long as it is held.
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
-    }
-
-    /// Returns false if the path leads to another file than the one that is open, or to none.
-    pub fn is_in_place(&self) -> bool {
-        is_same(&self.file, &self.path)
     }
 
     /// Returns false if a program that opens the file would find another WAL, or none.

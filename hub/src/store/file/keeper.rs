@@ -3,7 +3,7 @@
 use super::database::{Database, History, Opening};
 use super::fault::{Fault, Kind};
 use super::index::Index;
-use super::place::{lock, set_aside};
+use super::place::{lock, real, set_aside};
 use super::{size_of, Bounds, Surroundings};
 use crate::messages::say;
 use crate::store::{Ask, Began, Draft, Entry, Report, Reporter, StoreEnd};
@@ -25,7 +25,10 @@ const MOST_DRAFT_BYTES: usize = 2 << 20;
 
 /// The store's thread.
 pub(super) struct Keeper {
+    /// The path that was set. A symbolic link there is followed at each beginning.
     pub(super) path: PathBuf,
+    /// The path of the file that was opened last.
+    real: PathBuf,
     pub(super) settings: FileSettings,
     pub(super) surroundings: Surroundings,
     asks: Receiver<Ask>,
@@ -75,6 +78,7 @@ impl Keeper {
     pub(super) fn new(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -> Self {
         Self {
             path: PathBuf::from(&*settings.path),
+            real: PathBuf::from(&*settings.path),
             settings,
             surroundings,
             asks: end.asks,
@@ -120,14 +124,21 @@ impl Keeper {
 
     /// Opens the file and reports its history. A damaged file is set aside.
     fn begin(&mut self) -> Result<Open, Fault> {
-        let file = lock(&self.path)?;
+        let file = self.lock()?;
         match self.begin_with(Arc::clone(&file)) {
             Err(fault) if fault.kind == Kind::Damaged => {
                 self.set_aside(file, &fault)?;
-                self.begin_with(lock(&self.path)?)
+                let file = self.lock()?;
+                self.begin_with(file)
             }
             result => result,
         }
+    }
+
+    fn lock(&mut self) -> Result<Arc<File>, Fault> {
+        let file = lock(&self.path)?;
+        self.real = real(&self.path)?;
+        Ok(file)
     }
 
     fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
@@ -161,8 +172,8 @@ impl Keeper {
     }
 
     fn opening(&self) -> Opening<'_> {
-        let Self { path, settings, surroundings, lost, .. } = self;
-        Opening { path, sync: settings.sync, boot: &surroundings.boot, lost: lost.as_deref() }
+        let Self { real, settings, surroundings, lost, .. } = self;
+        Opening { path: real, sync: settings.sync, boot: &surroundings.boot, lost: lost.as_deref() }
     }
 
     /// Takes note that history was lost: the next beginning has a new epoch.
@@ -175,8 +186,8 @@ impl Keeper {
 
     /// Renames a damaged file, which is still locked.
     fn set_aside(&mut self, _locked: Arc<File>, fault: &Fault) -> Result<(), Fault> {
-        let shown = self.path.display();
-        let name = set_aside(&self.path, (self.surroundings.now)()).map_err(|error| {
+        let shown = self.real.display();
+        let name = set_aside(&self.real, (self.surroundings.now)()).map_err(|error| {
             Fault::new(Kind::Lasting, format!("{shown} is damaged, and cannot be renamed: {error}"))
         })?;
         self.lose(format!("{shown} was damaged and is now {} ({})", name.display(), fault.message));

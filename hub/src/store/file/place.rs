@@ -42,6 +42,11 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
     }
 }
 
+/// Returns the path of the file itself, if a symbolic link leads to it: SQLite has the WAL beside the file.
+pub fn real(path: &Path) -> Result<PathBuf, Fault> {
+    std::fs::canonicalize(path).map_err(|error| not_writable(path, &error))
+}
+
 /// Checks that the file could be opened, or made. Does not open it: SQLite's locks end when the process closes any descriptor
 /// of the file.
 pub fn check(path: &Path) -> Result<(), Fault> {

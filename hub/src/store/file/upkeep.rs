@@ -4,6 +4,7 @@ use super::entries::First;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::keeper::{Keeper, Open, Stop, TICK};
+use super::place::is_same;
 use super::Bounds;
 use eventsource_xs::wire::FileSync;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ impl Keeper {
     /// Does what is due a second after something was written.
     pub(super) fn tick(&mut self, open: &mut Open) -> Result<(), Stop> {
         open.tick_at = None;
-        if !open.database.is_in_place() {
+        if !is_same(&open.database.file(), &self.path) {
             return Err(Stop::Lost(format!("{} was removed or replaced", self.path.display())));
         }
         if !open.database.has_wal() {

@@ -199,6 +199,71 @@ fn a_damaged_file_is_set_aside_and_a_new_epoch_begins() {
     }
 }
 
+/// What is not as the store would write it, in tables whose rows have no checksums.
+#[test]
+fn numbers_that_cannot_be_begin_a_new_epoch() {
+    for statement in [
+        "INSERT OR REPLACE INTO evicted VALUES (CAST('a' AS BLOB), 900)",
+        "INSERT OR REPLACE INTO evicted VALUES (CAST('other' AS BLOB), -1)",
+        "INSERT OR REPLACE INTO meta VALUES ('evicted_through', 301)",
+        "INSERT OR REPLACE INTO meta VALUES ('evicted_through', -5)",
+        "INSERT OR REPLACE INTO meta VALUES ('evicted_through', 'many')",
+        "INSERT OR REPLACE INTO meta VALUES ('last_seq', 9223372036854775807)",
+        "INSERT OR REPLACE INTO meta VALUES ('last_seq', -1)",
+        "INSERT OR REPLACE INTO meta VALUES ('last_at', -1)",
+        "INSERT OR REPLACE INTO meta VALUES ('epoch', 'two lines' || char(10))",
+        "INSERT OR REPLACE INTO meta VALUES ('epoch', 'farlongerthansixteen')",
+        "INSERT OR REPLACE INTO meta VALUES ('cipher_key', x'00')",
+        "UPDATE entries SET seq = 301 WHERE seq = 17",
+    ] {
+        let folder = Folder::new();
+        let first = filled(&folder);
+        let database = rusqlite::Connection::open(folder.file()).expect("a database");
+        database.execute_batch(statement).expect("a store");
+        drop(database);
+        let (mut store, again) = Running::begin(&folder.file(), FileSync::Second);
+        assert_ne!(again.began.epoch, first.epoch, "{statement}");
+        assert!(again.began.reason.contains("was damaged"), "{statement}: {}", again.began.reason);
+        let seq = store.append(draft("a", "x")).seq;
+        let evicted =
+            again.began.evicted.iter().map(|(_, through)| *through).fold(again.began.evicted_through, u64::max);
+        assert!(seq > evicted, "{statement}: it would count as evicted");
+    }
+}
+
+#[test]
+fn a_store_behind_a_symbolic_link_begins_and_goes_on() {
+    let folder = Folder::new();
+    let link = folder.0.join("link");
+    std::fs::create_dir(folder.0.join("disk")).expect("a folder");
+    let target = folder.0.join("disk/events");
+    std::os::unix::fs::symlink("disk/events", &link).expect("a link");
+    let (mut store, first) = Running::begin(&link, FileSync::Second);
+    store.append(draft("a", "x"));
+    store.close();
+    let (mut store, again) = Running::begin(&link, FileSync::Second);
+    assert_eq!((again.began.epoch, again.entries.len()), (first.began.epoch.clone(), 1));
+    assert!(Running::start(&target, FileSync::Second, &Machine::default())
+        .cannot_begin()
+        .0
+        .contains("another hub uses"));
+    store.append(draft("a", "y"));
+    store.close();
+    // A damaged file is set aside, not the link to it.
+    overwrite(&target, 0, &[0xA5; 100]);
+    let (mut store, third) = Running::begin(&link, FileSync::Second);
+    assert!(third.began.epoch != first.began.epoch && third.entries.is_empty());
+    assert!(std::fs::symlink_metadata(&link).expect("a link").is_symlink());
+    let count = std::fs::read_dir(folder.0.join("disk")).expect("a folder").count();
+    assert_eq!(count, 4, "the file and its WAL, and what was damaged");
+    // A link that leads to another file from now on is another file.
+    std::fs::remove_file(&link).expect("a link");
+    std::os::unix::fs::symlink("disk/another", &link).expect("a link");
+    store.append(draft("a", "z"));
+    let fourth = store.beginning();
+    assert!(fourth.began.epoch != third.began.epoch && fourth.entries.is_empty(), "{:?}", fourth.began);
+}
+
 #[test]
 fn a_file_that_is_cut_off_is_set_aside() {
     let folder = Folder::new();

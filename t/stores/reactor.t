@@ -1,0 +1,64 @@
+# The thread of a hub's process that writes to clients ends. The hub begins anew with its store: clients come back, miss nothing
+# and are told of no gap, and the process publishes as before. A defect is the only cause there is, so its system call fails here.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use File::Temp ();
+use Test::More;
+use Testing::Developer qw(needs);
+use Testing::FailingCalls;
+use Testing::Machine;
+use Testing::Redis;
+use Testing::RoamingClient;
+
+Testing::Machine->require_or_skip_all;
+needs(Testing::FailingCalls->missing);
+
+my $WAITS  = 'epoll_wait,epoll_pwait,?epoll_pwait2';
+my $folder = File::Temp->newdir;
+
+# The id of the reactor's thread in a hub's process.
+sub reactor {
+    my $pid = shift;
+    for my $task (glob "/proc/$pid/task/*") {
+        open my $in, '<', "$task/comm" or next;
+        return substr $task, 1 + rindex($task, q{/}) if readline($in) =~ /\Aeventsource-xs/;
+    }
+    die "no reactor\n";
+}
+
+sub goes_on_ok {
+    my $store   = shift;
+    my $machine = Testing::Machine->start($store);
+    my @clients = map { Testing::RoamingClient->open($machine, channels => 'news') } 1 .. 3;
+    my ($pid)   = $machine->hubs;
+    my @ids     = $machine->publish(news => 'before', once => 'before');
+    ok $_->has('before'), 'a client receives an event' for @clients;
+    for my $round (1, 2) {
+        my $dead  = reactor($pid);
+        my $fault = Testing::FailingCalls->begin($dead, $WAITS, 'error=EBADF:when=1');
+        push @ids, $machine->publish_at_last(news => "meanwhile $round", once => "meanwhile $round");
+        push @ids, $machine->publish_at_last(news => "after $round",     once => "after $round");
+        ok $_->has("after $round"), 'a client receives what is published then' for @clients;
+        is $fault->end,     1,     'the reactor could not wait';
+        isnt reactor($pid), $dead, 'there is another one';
+    }
+    is_deeply [map { $_->{id} } $_->events], \@ids,     'everything, once and in order' for @clients;
+    is_deeply [map { $_->gaps } @clients],   [0, 0, 0], 'without a gap';
+    is $machine->publish(news => 'again', once => 'before'), $ids[0], 'keys are remembered';
+    is_deeply [$machine->hubs], [$pid], 'by the same process';
+    $_->leave for @clients;
+    $machine->end_ok;
+    return;
+}
+
+subtest 'a store in a file' => sub { goes_on_ok({file => "$folder/events.db"}) };
+subtest 'a store in Redis'  => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start;
+    goes_on_ok({redis => $redis->url});
+};
+
+done_testing;
