@@ -66,6 +66,24 @@ subtest 'a listed origin' => sub {
     }
 };
 
+subtest 'the plain page of a host whose proxy terminates TLS is another origin' => sub {
+    my $app = source(origins => [$SHOP], methods => ['POST']);
+    for my $case (
+        [200, 'http://app.example'],
+        [200, 'https://app.example'],
+        [403, 'http://app.example',  'X-Forwarded-Proto' => 'https'],
+        [200, 'https://app.example', 'X-Forwarded-Proto' => 'https'],
+        [200, 'http://app.example',  'X-Forwarded-Proto' => 'http'],
+        [403, 'http://app.example',  'X-Forwarded-SSL'   => 'on'],
+        [403, 'http://app.example',  Forwarded           => 'for=192.0.2.1;proto=https;by=192.0.2.2'],
+    ) {
+        my ($status, $origin, @headers) = @$case;
+        my $response =
+            answer($app, POST => '/', headers => [Host => 'app.example', Origin => $origin, @headers]);
+        is $response->code, $status, "$origin, @headers: $status";
+    }
+};
+
 subtest 'another origin' => sub {
     my $app = source(origins => [$SHOP], methods => [qw(GET POST QUERY)]);
     for my $origin ($EVIL, 'null', "$SHOP.evil.example", "$SHOP:8443") {
