@@ -38,7 +38,10 @@ package News::Controller::Root {
         my ($self, $c)        = @_;
         my ($user, $password) = map { $c->req->body_parameters->{$_} // '' } qw(user password);
         my $is_right = $password eq ($password{$user} // "\0");
-        $c->req->env->{'psgix.session'}{user} = $user if $is_right;
+        if ($is_right) {
+            $c->req->env->{'psgix.session'}{user}              = $user;
+            $c->req->env->{'psgix.session.options'}{change_id} = 1;       # nobody knows the id from before the login
+        }
         $c->res->status($is_right ? 200           : 403);
         $c->res->body($is_right   ? "hello $user" : 'wrong password');
         return;

@@ -15,6 +15,7 @@ post '/login' => sub {
     my ($user, $password) = map { body_parameters->get($_) // '' } qw(user password);
     send_error 'wrong password', 403 if $password ne ($password{$user} // "\0");
     session user => $user;
+    app->change_session_id;    # nobody knows the id from before the login
     return "hello $user";
 };
 

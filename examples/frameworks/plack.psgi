@@ -23,7 +23,8 @@ sub login {
     my $request = Plack::Request->new(shift);
     my ($user, $password) = map { $request->body_parameters->{$_} // '' } qw(user password);
     return respond(403, 'wrong password') if !is_right($user, $password);
-    $request->session->{user} = $user;
+    $request->session->{user}              = $user;
+    $request->session_options->{change_id} = 1;       # nobody knows the id from before the login
     return respond(200, "hello $user");
 }
 

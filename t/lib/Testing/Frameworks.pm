@@ -46,8 +46,8 @@ sub get {
 
 # Logs in and returns the cookie of the session.
 sub log_in {
-    my ($server, $user) = @_;
-    my $client = post($server, '/login', form => "user=$user&password=secret");
+    my ($server, $user, %option) = @_;
+    my $client = post($server, '/login', form => "user=$user&password=secret", %option);
     is $client->status, 200, "$user logs in";
     my ($cookie) = map { /\A([^;]+)/ } $client->header('Set-Cookie');
     ok defined $cookie, 'and is given a session';
@@ -75,6 +75,7 @@ sub streams_ok {
         subtest "HTTP/$version, with a login"       => sub { is_served($server, %http) };
         subtest "HTTP/$version, clients that leave" => sub { is_noticed($server, %http) };
     }
+    subtest 'a login begins a session with another id' => sub { is_new_session($server) };
     return;
 }
 
@@ -219,6 +220,20 @@ sub is_served {
     is_deeply [data_of($client)], ['two', 'three'], 'a client that reconnects receives what it has missed, once';
     $client->leave;
     return;
+}
+
+# Whoever has put an id of his own into the browser before the login does not read with it afterwards. A session of Mojolicious has
+# no id: it is in the cookie.
+sub is_new_session {
+    my $server = shift;
+    my $before = log_in($server, 'anna');
+    return pass 'the session has no id' if $before =~ /\Amojolicious=/;
+    my $after = log_in($server, 'anna', cookie => $before);
+    isnt $after, $before, 'the session has another id';
+    my $client = get($server, '/events', cookie => $before);
+    $client->read_head;
+    is $client->status, 403, 'the one from before is worth nothing';
+    return $client->leave;
 }
 
 # On a server that blocks, callbacks run at the next request for a stream.
