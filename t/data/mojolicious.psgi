@@ -41,6 +41,24 @@ get '/late' => sub {
     Mojo::IOLoop->timer(0 => sub { $c->event_source(\&ends) });
 };
 
+# Responds when it is asked to, perhaps after the client has left.
+my %waiting;
+get '/waits' => sub {
+    my $c = shift->render_later;
+    $waiting{$c->param('name')} = [$c, $c->param('keeps') ? $c->tx : ()];
+};
+get '/waiting' => sub {
+    my $c       = shift;
+    my $waiting = $waiting{$c->param('name')} or return $c->render(text => 'no');
+    my $tx      = $waiting->[0]->tx;
+    return $c->render(text => $tx && !$tx->is_finished ? 'yes' : 'left');
+};
+get '/respond' => sub {
+    my $c       = shift;
+    my $waiting = delete $waiting{$c->param('name')};
+    return $c->render(text => eval { $waiting->[0]->event_source(\&ends); 1 } ? 'fine' : $@);
+};
+
 # A stream until its client leaves, and the reason of each end.
 get '/held' => sub {
     my $c    = shift;

@@ -121,17 +121,30 @@ subtest 'POST' => sub {
     $limited->stop;
 };
 
-subtest 'mistakes' => sub {
-    mistakes_ok($server, 'app.pl');
+subtest 'what a client does is not an error of the application' => sub {
+    my $before  = length $server->log;
     my @upgrade = (
         Upgrade                 => 'websocket',
         'Sec-WebSocket-Version' => 13,
         'Sec-WebSocket-Key'     => 'dGhlIHNhbXBsZSBub25jZQ=='
     );
-    my $socket = Testing::Client->get($server->port, '/websocket', headers => [Connection => 'Upgrade', @upgrade]);
-    ok $socket->read_head, 'a WebSocket is answered';
-    isnt $socket->status, 200, 'not with a stream';
-    like $server->log, qr/a WebSocket cannot become a stream/, 'the log has the reason';
+    for my $path ('/websocket', '/ends') {
+        my $socket = Testing::Client->get($server->port, $path, headers => [Connection => 'Upgrade', @upgrade]);
+        ok $socket->read_head, "$path: a WebSocket is answered";
+        is $socket->status, 400, 'with 400';
+    }
+    for my $query ('name=leaves', 'name=kept&keeps=1') {
+        my $client = get($server, "/waits?$query");
+        ok wait_until($DEADLINE, sub { ask($server, "/waiting?$query") eq 'yes' }), "$query: an action waits";
+        $client->leave;
+        ok wait_until($DEADLINE, sub { ask($server, "/waiting?$query") eq 'left' }), 'its client leaves';
+        is ask($server, "/respond?$query"), 'fine', 'then the action responds, and nothing happens';
+    }
+    unlike substr($server->log, $before), qr/\[error\](?! EventSource::XS: )/, 'the log has no error';
+};
+
+subtest 'mistakes' => sub {
+    mistakes_ok($server, 'app.pl');
     my $client = get($server, '/ends', method => 'POST', headers => ['Content-Length' => 0]);
     $client->read_all;
     is $client->status, 404, 'a POST to a route for GET is 404, as in Mojolicious';

@@ -54,10 +54,11 @@ sub register {
 
 sub _respond {
     my ($c, $stream_app, @servers) = @_;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::Framework::Mojolicious: a WebSocket cannot become a stream: use a route for GET'
-    ) if $c->tx->is_websocket;
+    my $tx = $c->tx;
+    return $c if !$tx || $tx->is_finished;    # the client has left while the action waited
+
+    # Mojolicious takes a handshake to a route for GET, too: any client may send one.
+    return $c->render(status => 400, text => 'A WebSocket cannot become a stream') && $c if $tx->is_websocket;
     my $class    = __PACKAGE__ . ($c->req->env->{'psgi.version'} ? '::PSGI' : '::Server');
     my $response = $class->respond($c, _with_body($c->req, $stream_app), @servers);
     EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
@@ -188,7 +189,8 @@ Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The
 sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another
 method streams as one for GET does (L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with
 the code C<invalid> for anything else, and with the code C<unsupported> if the server has no connection to stream to, such as
-CGI, or if the request is a WebSocket.
+CGI. A client causes no exception: if it has left while the action waited, nothing happens, and a WebSocket, which Mojolicious
+routes to C<get> as well, is answered with 400.
 
 =head2 event_source
 
