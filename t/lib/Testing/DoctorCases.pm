@@ -7,6 +7,8 @@ use warnings;
 #
 #   mistakes_ok('nginx', {name => ..., lines => [...], check => 'timeout', verdict => 'wrong', sentence => qr/.../});
 #
+# A case with the verdict ok is not a mistake: nothing is wrong, and nothing has to be mended.
+#
 # A case may also have: path, by default /hub; arguments, of the doctor; except, checks that are not ok even then
 
 use Exporter qw(import);
@@ -45,7 +47,12 @@ sub mistakes_ok {
 # Checks what a run has found. Starts one with the remedy.
 sub _judge {
     my ($name, $server, $run) = @_;
-    my $case    = $run->{case};
+    my $case = $run->{case};
+    if ($case->{verdict} eq 'ok') {
+        is_fine($run->{doctor}, $case->{name});
+        like $run->{doctor}->finding($case->{check})->{sentence}, $case->{sentence}, "$case->{name}: the sentence";
+        return ();
+    }
     my $finding = is_wrong($run->{doctor}, @$case{qw(check verdict sentence name)});
     my $lines   = $finding->{configuration}{$name};
     ok $lines, "$case->{name}: the remedy has lines for $name";

@@ -2,17 +2,19 @@ package EventSource::Doctor::Check::Compression;
 use strict;
 use warnings;
 
-# Whether something compresses the stream.
+# Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked for no
+# compression. A compressor that flushes each event is no trouble.
 
 our $VERSION = '0.100';
 
 use EventSource::Doctor::Finding;
+use List::Util qw(max);
 
 my $FINDING = 'EventSource::Doctor::Finding';
 
-my $REMEDY =
-      'Compress no text/event-stream, neither in the proxy nor in middleware of the application: a compressor withholds'
-    . ' bytes, and costs memory for each stream.';
+my $AT_ONCE = 1;    # seconds; what takes longer was withheld
+
+my $REMEDY = 'Do not compress text/event-stream here, neither in the proxy nor in middleware of the application.';
 
 # Public methods
 
@@ -20,34 +22,61 @@ sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming;
     my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
-    my %said = (measured => {asked => $asked, unasked => $unasked});
-    my %mend = (remedy   => $REMEDY, proxies => ['compression'], %said);
+    my $delay = defined $asked ? _delay($seen) : undef;
+    my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
+    my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
     return $FINDING->wrong('compression',
         "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
         if defined $unasked;
     return $FINDING->ok('compression', 'The response is not compressed.', %said) if !defined $asked;
-    my $stream = $seen->{stream};
-    my $second = $seen->{second};
-    my $body   = $second ? $second->body : undef;
-    my $gets_less =
-           $second
-        && scalar(()  = $body->events,         $body->keepalives) > 2
-        && !scalar(() = $stream->body->events, $stream->body->keepalives);
     return $FINDING->wrong(
         'compression',
         "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
         %mend
-    ) if $gets_less;
-    my $vary =
-        ($stream->header('Vary') || '') =~ /Accept-Encoding|\*/i ? '' : ' It has no Vary: Accept-Encoding either.';
-    return $FINDING->warning('compression', "The response is compressed ($asked).$vary", %mend);
+    ) if defined $delay && $delay >= $AT_ONCE;
+    return $FINDING->ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
+        if defined $delay;
+    return $FINDING->warning(
+        'compression',
+        "The response is compressed ($asked), and nothing came that shows whether the compressor withholds bytes.",
+        remedy  => "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY",
+        proxies => ['compression'],
+        %said
+    );
 }
 
 # Private functions
 
+# The longest time in seconds that a block came later than to the second client; undef if there is nothing to compare. What did not
+# come at all is late since the second client has it. The probe tells without a second client.
+sub _delay {
+    my $seen   = shift;
+    my $stream = $seen->{stream};
+    my $ends   = $stream->{began} + ($stream->{left_at} // $stream->{ended_at} // $stream->seconds);
+    my @probe  = $seen->{is_probed}
+        ? $seen->{probe_seconds} // max($AT_ONCE, $ends - $stream->{began} - $stream->{head_at})
+        : ();
+    my ($mine, $others) = map { $_ ? _times($_) : {} } $stream, $seen->{second};
+    my @late = map { ($mine->{$_} // $ends) - $others->{$_} } keys %$others;
+    return @late || @probe ? 0 + sprintf '%.3f', max(0, @late, @probe) : undef;
+}
+
 sub _encoding {
     my $encoding = $_[0]->has_head ? $_[0]->header('Content-Encoding') : undef;
     return defined $encoding && lc $encoding ne 'identity' ? $encoding : undef;
+}
+
+# When each block has come first. Comments have no names: the first one of a stream counts.
+sub _times {
+    my $connection = shift;
+    my %at;
+    for my $block (@{$connection->body->{blocks}}) {
+        my $key = join "\0", map { $block->{$_} // '' } qw(id event data);
+        $at{$key} //= $connection->{began} + $block->{at};
+    }
+    my ($comment) = @{$connection->body->{comments}};
+    $at{':'} = $connection->{began} + $comment if defined $comment;
+    return \%at;
 }
 
 1;
