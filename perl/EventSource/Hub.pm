@@ -1447,7 +1447,8 @@ that blocks, a stream that goes through its writer is sent nothing before it is 
     my $count = $hub->subscribers($channel);
 
 Return how many streams of this process, or with a L</name> of the hub's process, are subscribed to a channel, by its name or
-by a pattern; 0 when the process is ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
+by a pattern; 0 when the process is ending. Throws C<invalid> if the name is not one of a channel (L</publish>). The callback
+C<channels> of L</to_app> may bound the streams of a user with it (L<EventSource::Cookbook/NOTIFICATIONS BEHIND A LOGIN>).
 
 =head2 to_app
 

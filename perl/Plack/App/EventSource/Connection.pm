@@ -456,8 +456,9 @@ Its streams and the connections of its other clients: in the child they are clos
 
 =item *
 
-Its hubs: publishing and subscribing in the child throws the error C<state>. A child that has something for other clients
-sends it to a worker, for example by a request or over a pipe, or to a queue that all processes share.
+Its hubs without a name: publishing and subscribing in the child throws the error C<state>. To a hub with a name
+(L<EventSource::Hub/name>) the child publishes as every process does, so it reaches other clients, and a client that comes back
+resumes from the history. Mind that the child ends when its own client leaves.
 
 =item *
 
