@@ -709,6 +709,9 @@ For a hub with a L</name>: how many seconds (from 0, fractions allowed) its stre
 gone; 30 by default. Then each client is sent a C<retry> and its stream ends. The newest worker's value counts, for
 L</idle_exit> too.
 
+A worker counts from its first call on, and without a call from a second after its start: so workers that follow others on a
+quiet site keep the streams. L<EventSource::Deployment/What survives which restart> says which workers do that.
+
 =head2 history
 
     history => {events => 1000, bytes => 1_048_576, seconds => 3600}

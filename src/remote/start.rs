@@ -163,6 +163,11 @@ pub(super) fn connect_once(place: &Place) -> io::Result<UnixStream> {
     Err(absent)
 }
 
+/// Returns true if somebody listens. Never waits.
+pub(crate) fn is_served(place: &Place) -> bool {
+    connect_and_note(place, &mut |_| {}).is_ok()
+}
+
 /// Returns true if nobody listens.
 fn is_absent(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, NotFound};

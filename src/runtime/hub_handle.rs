@@ -125,6 +125,9 @@ impl HubHandle {
     fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>, is_stored: bool) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        if let Some(remote) = &remote {
+            lock_process().presence.add(key, remote);
+        }
         let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
         Self(Arc::new(Inner { key, settings, retention, max_topics, remote, is_stored }))
     }
@@ -571,6 +574,7 @@ impl Drop for Inner {
     // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
         let mut process = lock_process();
+        process.presence.remove(self.key);
         if let Some(registration) = process.remotes.remove(self.key) {
             registration.connection.direct.close();
             send(&registration.reactor, LinkCommand::Close(registration.connection));

@@ -28,6 +28,7 @@
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
 //! - `remote_hub`: a hub in a process of its own
+//! - `presence`: connections of workers that call nothing
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `hub_handle`: a hub as the application holds it
 //! - [`upgrade`]: a new program goes on with the streams and hubs of this process
@@ -50,6 +51,7 @@ mod lease_handle;
 mod leases;
 mod links;
 mod losses;
+mod presence;
 mod process;
 mod progress;
 mod reactor_handle;
@@ -71,6 +73,7 @@ pub use hub_handle::{HubHandle, PublishMeta};
 pub use lease_handle::LeaseHandle;
 pub use leases::LeaseState;
 pub use losses::{has_losses, take_losses};
+pub use presence::serve;
 pub use process::{
     end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
 };

@@ -8,6 +8,7 @@ use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
 use super::losses;
+use super::presence::Presence;
 use super::reactor_handle::ReactorHandle;
 use super::registration::{Registrations, Remotes};
 use super::stats::Stats;
@@ -38,6 +39,7 @@ pub(super) struct Process {
     is_shutting_down: bool,
     pub(super) registrations: Registrations,
     pub(super) remotes: Remotes,
+    pub(super) presence: Presence,
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
@@ -46,6 +48,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     is_shutting_down: false,
     registrations: Registrations::new(),
     remotes: Remotes::new(),
+    presence: Presence::new(),
 });
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
@@ -86,17 +89,26 @@ extern "C" fn after_fork_in_child() {
     after_fork();
     // Closes the copies of connections to hubs at once: otherwise the hub would not see the end of the parent, which may hold
     // a lease, before the end of a child that makes no call.
-    drop(lock_process());
+    let mut process = lock(&PROCESS);
+    let had_reactor = process.started.is_some();
+    process.forget_parent();
+    process.presence.enter_child(had_reactor);
 }
 
-/// Has the C library call the functions above around each fork, and [`at_exit`]. Does so once.
-fn register_handlers() -> io::Result<()> {
+/// Has the C library call the functions above around each fork. Does so once.
+pub(super) fn register_fork_handlers() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     let mut registered = Ok(());
-    HANDLERS.call_once(|| {
-        registered =
-            thread::at_fork(before_fork, after_fork, after_fork_in_child).and_then(|()| thread::at_exit(at_exit));
-    });
+    HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
+    registered
+}
+
+/// Has the C library call [`at_exit`]. Does so once, and not before a reactor starts: the function has to run before those of a
+/// server that embeds perl, which were registered when that server began.
+fn register_exit_handler() -> io::Result<()> {
+    static HANDLER: Once = Once::new();
+    let mut registered = Ok(());
+    HANDLER.call_once(|| registered = thread::at_exit(at_exit));
     registered
 }
 
@@ -145,7 +157,8 @@ impl Process {
         change_handle: impl FnOnce(&mut ReactorHandle),
         change_loop: impl FnOnce(&mut EventLoop),
     ) -> io::Result<Arc<ReactorHandle>> {
-        register_handlers()?;
+        register_fork_handlers()?;
+        register_exit_handler()?;
         let mut handle = ReactorHandle::new()?;
         if let Some((_, dead)) = &self.started {
             handle.replace(dead);

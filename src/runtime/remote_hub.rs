@@ -14,6 +14,7 @@ use super::registration::RemoteRegistration;
 use super::stream_handle::StreamHandle;
 use crate::hub::{EndRequest, SubscribeRequest};
 use crate::reactor::{Command, StreamId};
+use crate::remote::start::is_served;
 use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
 use crate::stream::after;
 use crate::sys::thread;
@@ -127,6 +128,14 @@ impl RemoteHub {
             send(reactor, LinkCommand::Fail(Arc::clone(connection)));
         }
         Ok(registration)
+    }
+
+    /// Begins a connection if somebody listens.
+    pub(super) fn connect_if_served(&self, key: u64) {
+        let is_connected = lock_process().remotes.get(key).is_some();
+        if !is_connected && is_served(&self.place) {
+            let _ = self.registration(key, None); // the first call reports the error
+        }
     }
 
     /// Makes a connection, in a thread of its own. Starts the hub's process if need be.

@@ -138,6 +138,7 @@ uint32_t esx_new_interpreter(void);
 void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
+void esx_serve(int has_request);
 int esx_notify_descriptor(uint32_t interpreter);
 int esx_has_callbacks(void);
 void esx_count_callbacks(ptrdiff_t added);

@@ -280,6 +280,12 @@ _finish()
   CODE:
     esx_finish();
 
+# This process has made an application of this distribution, or has a request to answer. It connects to the processes of its hubs.
+void
+_serve(bool has_request)
+  CODE:
+    esx_serve(has_request);
+
 void
 _linger(NV seconds)
   CODE:

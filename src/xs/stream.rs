@@ -476,6 +476,12 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
     result.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(EIO))
 }
 
+/// Says that this process serves an application, and whether it has a request to answer.
+#[no_mangle]
+extern "C" fn esx_serve(has_request: c_int) {
+    guard::run_or((), || runtime::serve(has_request != 0));
+}
+
 #[no_mangle]
 extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
     guard::run_or(-1, || or_errno(runtime::notify_descriptor(interpreter)))

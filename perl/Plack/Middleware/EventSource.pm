@@ -31,6 +31,7 @@ sub new {
 
 sub call {
     my ($self, $env) = @_;
+    EventSource::XS::_serve(1) if EventSource::XS->can('_serve');
     EventSource::XS->dispatch;
     my $response = $self->app->($env);
     EventSource::XS->dispatch;
@@ -39,7 +40,8 @@ sub call {
 
 sub prepare_app {
     my $self = shift;
-    return if !defined $self->notify_signal;
+    EventSource::XS::_serve(0) if EventSource::XS->can('_serve');
+    return                     if !defined $self->notify_signal;
     local $@;
     return if eval { EventSource::XS->notify_signal($self->notify_signal); 1 };
     die blessed $@ && $@->isa('EventSource::Error') ? $@->at(EventSource::Error->outside($PLACK)) : $@;
@@ -71,6 +73,9 @@ Plack::Middleware::EventSource - Run the callbacks of streams at every request
 On a server that blocks, the callbacks of L<Plack::App::EventSource::Connection/on_close> wait until the worker runs
 something that may run them. With this middleware every request does so, before and after the application. The response
 is passed on unchanged. L<EventSource::XS/WHEN CALLBACKS RUN> lists all such moments.
+
+The first request of a process also connects it to the processes of its hubs (L<EventSource::Hub/name>), if they run. Most
+workers do that by themselves: L<EventSource::Deployment/What survives which restart>.
 
 =head1 ATTRIBUTES
 

@@ -27,6 +27,10 @@ my %SERVER = (
         needs   => ['Starman'],
         command => sub { _plackup(@_[0, 1], '--workers', $_[2] || 3, _tls($_[3], qw(--ssl-cert --ssl-key))) },
     },
+    'Starman, without preloading' => {
+        needs   => ['Starman'],
+        command => sub { ($^X, '-S', 'starman', '--listen', $_[0]->_listens, '--workers', $_[2] || 3, $_[1]) },
+    },
     'Starlet' => {needs => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
     'Twiggy'  => {needs => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
     'Feersum' => {needs => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},

@@ -1,0 +1,91 @@
+//! Connections that nobody has asked for. The process of a hub ends its streams when no process has been connected for a while,
+//! and after its workers were replaced a site may call nothing for hours.
+//!
+//! A process that has made an application serves it: it connects after a while, unless it has forked. One that forks is the
+//! master of a server, and its children serve; so the children of a process that serves, and that has no reactor yet, do the
+//! same. What a worker forks is a job, a relay or a program: by then the worker has a reactor.
+
+use super::forks::{fork_count, generation};
+use super::process::{lock_process, register_fork_handlers};
+use super::remote_hub::RemoteHub;
+use crate::sys::thread;
+use std::time::Duration;
+
+/// How long a process waits that may yet fork, or be a short-lived child.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// What a process knows of the applications and the hubs that it serves.
+pub(super) struct Presence {
+    serves: bool,
+    /// The hubs with processes of their own, by the keys of their objects. Objects survive forks.
+    hubs: Vec<(u64, RemoteHub)>,
+    /// The generation that waits or has waited.
+    begun: Option<u32>,
+    /// The generation that has waited for long enough, or had a request.
+    connected: Option<u32>,
+}
+
+impl Presence {
+    pub(super) const fn new() -> Self {
+        Self { serves: false, hubs: Vec::new(), begun: None, connected: None }
+    }
+
+    /// Adds a hub.
+    pub(super) fn add(&mut self, key: u64, hub: &RemoteHub) {
+        self.hubs.push((key, hub.clone()));
+        self.begin();
+    }
+
+    /// Removes a hub whose last object was dropped.
+    pub(super) fn remove(&mut self, key: u64) {
+        self.hubs.retain(|(other, _)| *other != key);
+    }
+
+    /// Called in a forked child, with whether its parent had a reactor.
+    pub(super) fn enter_child(&mut self, had_reactor: bool) {
+        self.serves &= !had_reactor;
+        self.begin();
+    }
+
+    /// Begins to wait, unless this process has done so, or has nothing to serve.
+    fn begin(&mut self) {
+        if self.serves && !self.hubs.is_empty() && self.begun != Some(generation()) {
+            self.begun = Some(generation());
+            let began = (generation(), fork_count());
+            // Without a thread the first call connects.
+            let _ = thread::spawn("eventsource-hub", move || {
+                std::thread::sleep(WAIT);
+                if (generation(), fork_count()) == began {
+                    connect();
+                }
+            });
+        }
+    }
+}
+
+/// Has this process connect to the processes of its hubs, if they run: after a while, or now if it has a request to answer.
+pub fn serve(has_request: bool) {
+    let mut process = lock_process();
+    if process.presence.connected == Some(generation()) || register_fork_handlers().is_err() {
+        return;
+    }
+    process.presence.serves = true;
+    if has_request {
+        drop(process);
+        connect();
+    } else {
+        process.presence.begin();
+    }
+}
+
+fn connect() {
+    let hubs = {
+        let presence = &mut lock_process().presence;
+        presence.connected = Some(generation());
+        presence.hubs.clone()
+    };
+    // Without the lock, which a fork takes.
+    for (key, hub) in hubs {
+        hub.connect_if_served(key);
+    }
+}

@@ -1,0 +1,72 @@
+# A site on which nobody calls the hub: the workers that follow others connect to the hub's process by themselves, so that its
+# streams stay open.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::Hub::Process;
+use Test::More;
+use Testing::Deadline qw(wait_until);
+use Testing::Outlive;
+use Testing::Process qw(is_running);
+use Testing::Server;
+
+my $DEADLINE = 20;    # seconds
+my $GRACE    = 5;     # seconds
+
+# How the workers of each server are replaced.
+my @SERVERS = (
+    ['Starman'                     => 'HUP', args => [qw(--max-requests 1000000)]],
+    ['Starman, without preloading' => 'HUP', args => [qw(--max-requests 1000000)]],
+    ['Starlet'                     => 'HUP', args => [qw(--max-reqs-per-child 1000000)]],
+    ['uWSGI'                       => 'HUP'],
+    ['uWSGI'                       => 'HUP', args => ['--lazy-apps']],
+    ['Feersum'                     => 'TERM'],
+    (map { [$_ => 'TERM', single => 1] } 'HTTP::Server::PSGI', 'Twiggy', 'Feersum'),
+);
+
+Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
+
+# The processes that are connected to the hub's process. To ask it keeps no stream.
+sub connected {
+    my $self = shift;
+    return @{EventSource::Hub::Process->connect(name => 'test', socket => $self->{socket})->stats->{workers}};
+}
+
+sub check {
+    my ($name, $signal, %option) = @_;
+    my $self   = Testing::Outlive->start($name, %option, endless => $option{args}, by_hand => 1, grace => $GRACE);
+    my $stream = $self->open('/hub');
+    my %old    = map { $_ => 1 } connected($self);
+    ok $old{$stream->{worker}}, 'the worker of a stream is connected';
+    if ($signal eq 'HUP') { kill HUP => $self->{server}->pid }
+    else                  { $self->{server}->restart($signal) }
+    my @new;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            @new = connected($self);
+            return @new && !grep { $old{$_} } @new;
+        }
+        ),
+        'workers that nobody has asked for anything are connected'
+        or diag "@new";
+    is scalar(grep { $_ == $self->{server}->pid } @new), 0, 'the master is not' if !$option{single} && $signal eq 'HUP';
+    $self->start_publisher;
+    ok $self->let_publish, 'events are published';
+    $self->check_streams($signal);
+    $self->end;
+    return;
+}
+
+for my $server (@SERVERS) {
+    my ($name, $signal, %option) = @$server;
+    my $missing = Testing::Server->missing($name);
+    subtest join(' ', $name, $signal, @{$option{args} || []}) => sub {
+        plan skip_all => $missing if $missing;
+        check($name, $signal, %option);
+    };
+}
+
+done_testing;
