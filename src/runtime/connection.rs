@@ -157,7 +157,8 @@ impl Connection {
         self.is_away.store(is_away, Ordering::Release);
     }
 
-    fn is_away(&self) -> bool {
+    /// Returns true if the hub's process did not answer lately.
+    pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
     }
 

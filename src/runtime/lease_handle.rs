@@ -14,6 +14,9 @@ use crate::wire::Request;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long a call waits for a hub's process that is not known to be away. It may have to be started.
+const LONGEST: Duration = Duration::from_millis(250);
+
 /// A lease as the application holds it. Dropping it gives the lease back.
 #[derive(Debug)]
 pub struct LeaseHandle {
@@ -59,16 +62,17 @@ impl Drop for LeaseHandle {
 }
 
 impl RemoteHub {
-    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes.
+    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub's process that is away is
+    /// not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
     ///
     /// # Errors
     ///
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
     pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
+        let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));
         loop {
             let left = || deadline.saturating_duration_since(Instant::now());
-            let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
+            let RemoteRegistration { reactor, connection, .. } = self.connected_soon(key, deadline)?;
             let number = connection.begin();
             let mut frame = Vec::new();
             if let Err(error) = (Request::Elect { lease: number, name }).encode(&mut frame) {
@@ -82,10 +86,16 @@ impl RemoteHub {
             let handle = LeaseHandle { lease, generation: generation(), owner: Some(owner) };
             connection.add_coming(frame.len());
             send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request: number, frame });
-            match connection.wait(&reactor, number, left())? {
-                Outcome::Unsent if left() > Duration::ZERO => {}
-                Outcome::Unsent => return Err(self.lost()),
-                _ => return Ok(handle),
+            match connection.wait(&reactor, number, left()) {
+                Ok(Outcome::Unsent) if left() > Duration::ZERO => {}
+                Ok(Outcome::Unsent) => return Err(self.lost()),
+                Ok(_) => return Ok(handle),
+                Err(error) => {
+                    if matches!(error, RemoteError::Timeout) {
+                        send(&reactor, LinkCommand::Await { connection, request: number });
+                    }
+                    return Err(error.into());
+                }
             }
         }
     }

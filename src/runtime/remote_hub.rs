@@ -185,6 +185,28 @@ impl RemoteHub {
         }
     }
 
+    /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub's process that is
+    /// known to be away.
+    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+        let registration = self.registration(key, before(REMEMBERED))?;
+        let RemoteRegistration { reactor, connection, .. } = &registration;
+        let left = match connection.is_away() {
+            true => Duration::ZERO,
+            false => deadline.saturating_duration_since(Instant::now()),
+        };
+        reactor.wait(left, || !connection.is_coming() || reactor.is_dead());
+        if connection.is_coming() {
+            // The event loop knows whether that is so still.
+            send(reactor, LinkCommand::Await { connection: Arc::clone(connection), request: 0 });
+            return Err(self.absent().into());
+        }
+        match connection.failure() {
+            Some((error, _)) => Err(error.into()),
+            None if connection.is_away() || connection.is_lost() => Err(self.absent().into()),
+            None => Ok(registration),
+        }
+    }
+
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
     fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Asked, Error> {
         self.ask_until(after(Instant::now(), self.start.timeout), key, encode)
