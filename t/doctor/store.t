@@ -66,7 +66,9 @@ subtest 'no store' => sub {
 };
 
 subtest 'a file' => sub {
-    my $folder = File::Temp->newdir(DIR => Cwd::getcwd());
+    my ($disk) = grep { -w && !m{\A/tmp(?:/|\z)} } Cwd::getcwd(), '/var/tmp';
+    plan skip_all => 'there is no folder here that outlives a reboot' if !defined $disk;
+    my $folder = File::Temp->newdir(DIR => $disk);
     my $stored = Testing::StoredHub->start({file => "$folder/events.db"});
     fill($stored, 30);
     my $found = finding($stored);
