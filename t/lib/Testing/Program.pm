@@ -82,6 +82,9 @@ sub run {
     defined(my $pid = fork) or croak "Program: fork: $!";
     if (!$pid) {
         setpgid(0, 0);
+
+        # A shell ignores signals for its background jobs, and whatever they start ignores them, too.
+        $SIG{$_} = 'DEFAULT' for grep { ($SIG{$_} // '') eq 'IGNORE' } keys %SIG;
         open STDIN,  '<',  File::Spec->devnull;
         open STDOUT, '>>', $self->{log}->filename;
         open STDERR, '>&', \*STDOUT;
