@@ -163,14 +163,15 @@ sub watch { return !!0 }
 # The server of a process is looked for once.
 sub after_takeover {
     my ($class, $env) = @_;
+    local $@;
     if ($process != $$) {
         $process = $$;
         ($serving, $server) = $class->of_caller;
         $end_keep_alive = $serving && $serving->can('end_keep_alive');
         weaken $server if ref $server;
+        eval { $serving->hear_signals($server) } if $server;
     }
     return if !$server;
-    local $@;
     eval { $end_keep_alive->($serving, $server, $env) };
     return;
 }
@@ -231,6 +232,7 @@ sub when_sent {
 # Workers
 
 sub add_timer           { return }
+sub hear_signals        { return }
 sub is_ending           { return !!0 }
 sub is_multiprocess     { return !!$_[1]{'psgi.multiprocess'} }
 sub recycling_option    { return undef }
@@ -385,8 +387,8 @@ handle is flushed.
 
     EventSource::Adapter->after_takeover($env);
 
-Call L</end_keep_alive> of the server that serves this request, which blocks and has lost its client to a native stream.
-It must be among the callers.
+Call L</end_keep_alive> of the server that serves this request, which blocks and has lost its client to a native stream;
+for the first one in a process L</hear_signals>, too. The server must be among the callers.
 
 =head2 of
 
@@ -664,6 +666,14 @@ default at once: what the server has queued is the process's to send.
 Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
 outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
 has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
+
+=head2 hear_signals
+
+    $adapter->hear_signals($server);
+
+Make a worker that has native streams now see a signal that ends it soon, though no further client comes, if the server
+could miss it. C<$server> is the object that L</serving_sub> was called on. Exceptions are caught. Nothing happens by
+default.
 
 =head2 is_ending
 

@@ -78,6 +78,17 @@ for (@ENDS) {
     };
 }
 
+# The worker of this application is sent TERM after it has looked for one, and before it waits for the next client.
+subtest 'Starlet: TERM just before accept' => sub {
+    needs(Testing::Server->missing('Starlet'));
+    my $run    = Testing::ServerWithJournal->start('Starlet', workers => 1, psgi => 't/data/late_signal.psgi');
+    my $client = $run->get('/keep');
+    ok $client->read_until(qr/data: kept by \d+\r\n\r\n/), 'a stream begins';
+    ok $client->read_until(qr/retry: \d+\r\n\r\n/),        'it ends with its worker, though no other client comes';
+    $client->leave;
+    $run->server->stop;
+};
+
 subtest 'a killed worker ends its own streams only' => sub {
     my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);

@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::Adapter';
+use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 
 sub name            { return 'Starlet' }
 sub writer_packages { return 'Starlet::Server' }
@@ -16,6 +17,15 @@ sub send_timeouts { return "failed to send all data\n" }
 
 sub recycling_option { return '--max-reqs-per-child' }
 sub serving_sub      { return 'Starlet::Server::accept_loop' }
+
+# A worker looks whether it was sent TERM, and then waits in accept. A TERM between the two is only noted, and the worker would
+# keep its streams until the next client comes. So accept waits for a second at most, after which the worker looks again.
+sub hear_signals {
+    my ($class, $server) = @_;
+    my $second = pack 'l!l!', 1, 0;    # struct timeval
+    setsockopt $_->{sock}, SOL_SOCKET, SO_RCVTIMEO, $second for grep { defined } @{$server->{listens}};
+    return;
+}
 
 # The master sends its workers TERM, at HUP too. They only note it while they serve a client.
 sub is_ending {
