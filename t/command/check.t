@@ -11,7 +11,9 @@ use JSON::PP   ();
 use Testing::CuttableProxy;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
+use Testing::Client;
 use Testing::Redis;
+use Testing::Server;
 
 my $DEADLINE     = 30;    # seconds
 my $RED_WITHIN   = 10;    # seconds after the first publish that has failed, in which a monitor has to know
@@ -33,11 +35,62 @@ sub is_red {
 }
 
 subtest 'no process' => sub {
-    is_red(check(qw(none --timeout 0.2)), qr/no process serves the hub none/, 'no process');
-    my $object = $json->decode(check(qw(none --json --timeout 0.2))->{out});
+    my @none = qw(none --timeout 0.2);
+    is_deeply check(@none), {code => 0, out => "none\tok\tno process yet\n", err => ''},
+        'the first worker would start one';
+    my $ready = $json->decode(check(@none, '--json')->{out});
+    ok $ready->{healthy} && !$ready->{running}, 'as an object';
+    is_red(check(@none, '--running'), qr/no process serves the hub none/, 'it has to run');
+    my $object = $json->decode(check(@none, qw(--running --json))->{out});
     ok !$object->{healthy}, 'as an object';
     like $object->{problem}, qr/no process/, 'with the sentence';
     is $shell->run(qw(hub list))->{out}, '', 'it starts none';
+};
+
+subtest 'no process, and none could start' => sub {
+    my @none = qw(none --timeout 0.2);
+    is_red(
+        check(@none, '--socket', "$folder/missing/hub.sock"),
+        qr/.* cannot be written/,
+        'the folder of its socket is missing'
+    );
+    my $file = "$folder/ready.db";
+    for my $case (
+        ["file:$folder/missing/events.db", qr/.*its store .* cannot be written/],
+        ['disk',                           qr/.*is not the URL of a store/],
+        ['redis://:geheim@127.0.0.1:1/0',  qr/its store does not answer: 127\.0\.0\.1:1/],
+    ) {
+        local $ENV{EVENTSOURCE_STORE} = $case->[0];
+        is_red(check(@none), $case->[1], $case->[0]);
+    }
+    local $ENV{EVENTSOURCE_STORE} = "file:$file?sync=event";
+    is check(@none)->{code}, 0, 'a file that could be made';
+    ok !-e $file, 'is not made';
+};
+
+subtest 'no process, and a Redis' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start(password => 'geheim');
+    my $proxy = Testing::CuttableProxy->start($redis->port);
+    local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port);
+    my @none = qw(none --timeout 1);
+    is check(@none)->{code}, 0, 'that answers: the hub would work';
+    $proxy->swallow('answers');
+    is_red(check(@none), qr/its store does not answer/, 'that is silent');
+};
+
+# What an orchestrator does: it sends traffic when the probe is green, and the first stream starts the process.
+subtest 'the probe is green before the first stream and after it' => sub {
+    my %env    = (EVENTSOURCE_RUNTIME_DIR => $shell->folder);
+    my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/hub_process.psgi', env => \%env);
+    is check('test')->{out}, "test\tok\tno process yet\n", 'before';
+    my $client = Testing::Client->get($server->port, '/hub');
+    ok $client->read_until(qr/^id: .+\n\n/m), 'a stream';
+    is_deeply check(qw(test --running)), {code => 0, out => "test\tok\tmemory\n", err => ''},
+        'after it the process is asked';
+    $client->leave;
+    $server->stop;
+    $shell->run(qw(hub stop test));
 };
 
 subtest 'a hub without a store' => sub {

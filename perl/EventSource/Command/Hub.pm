@@ -34,7 +34,7 @@ my $STOP_TIMEOUT = 10;
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
-    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f store=s store-from=s);
+    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f running store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
@@ -44,6 +44,7 @@ sub run {
         $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
+    $COMMAND->usage('--running is for hub check') if $option->{running} && $name ne 'check';
     $COMMAND->usage('--store and --store-from are for hub run and hub start')
         if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
@@ -69,11 +70,15 @@ sub _check {
         die $error if !blessed $error || !$error->isa('EventSource::Error') || $error->code eq 'invalid';
         $problem = $COMMAND->message_of($error);
     }
-    my %found = (name => $option->{hub}, healthy => !defined $problem, problem => $problem, store => $stats->{store});
-    $found{healthy} = $found{healthy} ? JSON::MaybeXS::true() : JSON::MaybeXS::false();
+    my $is_running = !!$stats;
+    my ($socket) = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
+    $problem = _readiness($socket, $option) if defined $socket;
+    my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
+    $found{healthy} = defined $problem ? JSON::MaybeXS::false() : JSON::MaybeXS::true();
+    $found{running} = $is_running      ? JSON::MaybeXS::true()  : JSON::MaybeXS::false();
     $COMMAND->print($COMMAND->json(\%found) . "\n")       if $option->{json};
     $COMMAND->complain('hub', "$option->{hub}: $problem") if defined $problem && !$option->{json};
-    $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $stats->{store}{kind}))
+    $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'))
         if !defined $problem && !$option->{json};
     return defined $problem ? 1 : 0;
 }
@@ -83,6 +88,12 @@ sub _drain {
     $COMMAND->usage('over which time? --within SECONDS') if !defined $option->{within} || $option->{within} < 0;
     $COMMAND->connect($option, spawn => 0)->drain($option->{within});
     return 0;
+}
+
+sub _line {
+    my %hub     = @_;
+    my $workers = @{$hub{workers}};
+    return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
 }
 
 sub _list {
@@ -104,10 +115,16 @@ sub _list {
     return 0;
 }
 
-sub _line {
-    my %hub     = @_;
-    my $workers = @{$hub{workers}};
-    return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
+# The problem of a hub that has no process: the first worker starts one, if it can.
+sub _readiness {
+    my ($socket, $option) = @_;
+    require EventSource::Hub::Readiness;
+    my $timeout = $option->{timeout} || $CHECK_TIMEOUT;
+    return EventSource::Hub::Readiness->problem(
+        socket  => $socket,
+        store   => $ENV{EVENTSOURCE_STORE},
+        timeout => $timeout
+    );
 }
 
 # Replaces this process by the program of a hub's process.
