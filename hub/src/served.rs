@@ -36,6 +36,8 @@ pub enum Published {
     Id(String),
     /// The store will say.
     Waits,
+    /// The store keeps it until it is up again, and will say then.
+    Queued,
 }
 
 impl Served {

@@ -370,6 +370,11 @@ impl Server {
 
     /// Tells workers what has become of their events, and of the hub that they wait for.
     fn answer_progress(&mut self, progress: Progress, now: Instant) {
+        for (worker, bytes) in progress.queued {
+            let Some(worker) = self.workers.get_mut(&worker) else { continue };
+            grant(worker, bytes);
+            self.answered.push(worker.token());
+        }
         for told in progress.told {
             let Asker { worker, request, bytes } = told.asker;
             let Some(worker) = self.workers.get_mut(&worker) else { continue };
@@ -563,18 +568,20 @@ impl Server {
                 None => self.greet(worker, frame, now),
             };
         }
-        if !worker.credits.spend(bytes) {
-            return Err(End::Flood);
-        }
         match Request::decode(frame).map_err(|_| End::Malformed)? {
-            Request::Publish(publish) if !self.publish(worker, &publish, bytes, now) => return Ok(()),
-            Request::Publish(_) => {}
+            Request::Publish(publish) => {
+                if !worker.credits.spend(bytes) {
+                    return Err(End::Flood);
+                }
+                if self.publish(worker, &publish, bytes, now) {
+                    grant(worker, bytes);
+                }
+                Ok(())
+            }
             // A direct connection only publishes.
-            _ if worker.direct_of.is_some() => return Err(End::Malformed),
-            request => self.request(worker, request, now)?,
+            _ if worker.direct_of.is_some() => Err(End::Malformed),
+            request => self.request(worker, request, now),
         }
-        grant(worker, bytes);
-        Ok(())
     }
 
     fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
@@ -832,7 +839,7 @@ impl Server {
         }
     }
 
-    /// Publishes an event. Returns false if it waits for the hub's store; until then its bytes are not handled.
+    /// Publishes an event. Returns false if it waits for the hub's store to take it; until then its bytes are not handled.
     fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
         let asker = Asker { worker: worker.token(), request: publish.request, bytes };
         self.was_used = true;
@@ -844,7 +851,7 @@ impl Server {
             Ok(Published::Id(id)) if publish.request > 0 => {
                 worker.answer(&Answer::Published { request: publish.request, id: &id });
             }
-            Ok(Published::Id(_)) => {}
+            Ok(Published::Id(_) | Published::Queued) => {}
             Ok(Published::Waits) => return false,
             Err(failure) => refuse(worker, publish.request, failure),
         }

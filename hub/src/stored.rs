@@ -39,7 +39,7 @@ pub struct Asker {
     pub worker: u64,
     /// The number of the request; 0 if no answer is wanted.
     pub request: u64,
-    /// What the request has cost of the worker's credits.
+    /// What the request has cost of the worker's credits; 0 if these are granted again.
     pub bytes: usize,
 }
 
@@ -59,6 +59,8 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Progress {
     pub told: Vec<Told>,
+    /// The workers whose events the store has taken into its own queue, and what these have cost of their credits.
+    pub queued: Vec<(u64, usize)>,
     /// The hub can be used now.
     pub is_ready: bool,
     /// The epoch that has begun in the place of another one.
@@ -72,6 +74,8 @@ pub struct Progress {
 struct Waiting {
     once: Box<[u8]>,
     askers: Vec<Asker>,
+    /// Whether the store keeps it until it is up again.
+    is_queued: bool,
 }
 
 /// The hub, its store, and what waits for it.
@@ -236,6 +240,10 @@ impl StoredHub {
                 return Ok(Published::Id(id));
             }
             if let Some(waiting) = self.once.get(&draft.once).and_then(|ticket| self.waiting.get_mut(ticket)) {
+                if waiting.is_queued {
+                    waiting.askers.push(Asker { bytes: 0, ..asker });
+                    return Ok(Published::Queued);
+                }
                 waiting.askers.push(asker);
                 return Ok(Published::Waits);
             }
@@ -245,7 +253,7 @@ impl StoredHub {
         if !draft.once.is_empty() {
             self.once.insert(draft.once.clone(), ticket);
         }
-        self.waiting.insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker] });
+        self.waiting.insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker], is_queued: false });
         self.store.ask(Ask::Append { ticket, draft });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
@@ -324,9 +332,18 @@ impl StoredHub {
                 self.is_ready = true;
                 progress.is_ready = true;
             }
+            Report::Queued(tickets) => tickets.into_iter().for_each(|ticket| self.note_queued(ticket, progress)),
             Report::Failed { ticket, failure } => self.tell(ticket, &Err(failure), progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
         }
+    }
+
+    /// Takes note that the store has an event in its own queue: it is no request of its worker any more.
+    fn note_queued(&mut self, ticket: u64, progress: &mut Progress) {
+        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
+        waiting.is_queued = true;
+        let granted = |asker: &mut Asker| (asker.worker, std::mem::take(&mut asker.bytes));
+        progress.queued.extend(waiting.askers.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0));
     }
 
     /// Returns true if an earlier history has come back: another one was delivered before.

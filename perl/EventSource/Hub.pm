@@ -1022,8 +1022,8 @@ published later.
 
 =item queue
 
-How many events are held with C<< when_down => 'queue' >>: a whole number from 1 to 1,000,000, 10,000 by default. More are
-refused with C<full>.
+How many events are held with C<< when_down => 'queue' >>: a whole number from 1 to 1,000,000, 10,000 by default, and at most
+256 MiB of them. More are refused with C<full>. While they wait, workers subscribe, push and read statistics as ever.
 
 =item prefix
 
@@ -1263,7 +1263,7 @@ reached, the disk is full. The event was not published.
 
 =item C<full>
 
-More than 8 MiB of requests of this process wait for that process, which does not take them. With C<< wait => 0 >> it is
+More than 8 MiB of requests of this process wait for that process, which does not take them, or of events for its L</store>. With C<< wait => 0 >> it is
 thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</store> is full. The event was not published.
 
 =item C<refused>

@@ -382,9 +382,10 @@ impl Client {
         self.last_request
     }
 
-    /// Collects a request. Waits for credits first.
+    /// Collects a request. A publish waits for credits first.
     fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        if !self.credits.may_send() {
+        let is_publish = matches!(request, Request::Publish(_));
+        if is_publish && !self.credits.may_send() {
             self.flush()?;
             while !self.credits.may_send() {
                 self.read_answer()?;
@@ -392,7 +393,9 @@ impl Client {
         }
         let before = self.outbox.len();
         request.encode(&mut self.outbox)?;
-        let _ = self.credits.spend(self.outbox.len() - before);
+        if is_publish {
+            let _ = self.credits.spend(self.outbox.len() - before);
+        }
         Ok(())
     }
 

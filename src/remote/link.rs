@@ -1,6 +1,6 @@
 //! A connection to a hub that never waits, for an event loop: what a worker's reactor needs.
 //!
-//! Requests are queued, and sent when the kernel and the [credits](Credits) allow it. The queue is bounded, so that a caller
+//! Requests are queued, and sent in their order when the kernel and the [credits](Credits) of publishes allow it. The queue is bounded, so that a caller
 //! knows when to slow its producers down. The event loop watches the [socket](Link::socket): it calls [`Link::read`] when the
 //! socket is readable, and [`Link::flush`] when it takes bytes again, for as long as [`Link::wants_to_write`].
 
@@ -77,7 +77,7 @@ pub struct Link {
     pieces: VecDeque<Piece>,
     /// How many bytes of the first piece were sent.
     sent: usize,
-    /// Requests without credits, each by itself.
+    /// A publish without credits and what was queued after it, each request by itself.
     waiting: VecDeque<Piece>,
     queued_bytes: usize,
     /// The bytes of all requests that were queued.
@@ -154,14 +154,20 @@ impl Link {
         self.spend_credits();
     }
 
-    /// Has requests sent for which there are credits.
+    /// Returns true if a publish that is queued now does not wait for credits.
+    pub fn may_publish(&self) -> bool {
+        self.waiting.is_empty() && self.credits.may_send()
+    }
+
+    /// Has requests sent, up to the first publish without credits.
     fn spend_credits(&mut self) {
-        while self.credits.may_send() {
-            let Piece { bytes, socket } = match self.waiting.pop_front() {
-                Some(piece) => piece,
-                None => return,
-            };
-            let _ = self.credits.spend(bytes.len());
+        while let Some(Piece { bytes, socket }) = self.waiting.pop_front() {
+            if Request::is_publish(&bytes) {
+                if !self.credits.may_send() {
+                    return self.waiting.push_front(Piece { bytes, socket });
+                }
+                let _ = self.credits.spend(bytes.len());
+            }
             match self.pieces.back_mut() {
                 // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
                 Some(last) if socket.is_none() && last.bytes.len() < PIECE_BYTES => {

@@ -73,6 +73,8 @@ pub(super) struct Connection {
     coming_bytes: AtomicUsize,
     /// The bytes of requests that the event loop has and the kernel has not.
     queued_bytes: AtomicUsize,
+    /// Those among them of publishes that wait for credits, and that other requests overtake.
+    held_bytes: AtomicUsize,
     /// The requests with the number [`UNAWAITED`] that were not answered. Only the event loop writes it.
     unanswered: AtomicU64,
     last_request: AtomicU64,
@@ -99,6 +101,7 @@ impl Connection {
             is_quiet: AtomicBool::new(true),
             coming_bytes: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
             unanswered: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
@@ -190,9 +193,10 @@ impl Connection {
         self.last_request.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Returns true if the queue of requests has room.
-    pub(super) fn has_room(&self) -> bool {
-        let queued = self.queued_bytes.load(Ordering::Acquire);
+    /// Returns true if the queue of requests has room for one more, or for one more publish.
+    pub(super) fn has_room(&self, is_publish: bool) -> bool {
+        let held = if is_publish { 0 } else { self.held_bytes.load(Ordering::Acquire) };
+        let queued = self.queued_bytes.load(Ordering::Acquire).saturating_sub(held);
         queued.saturating_add(self.coming_bytes.load(Ordering::Acquire)) < MAX_QUEUED_BYTES
     }
 
@@ -202,13 +206,14 @@ impl Connection {
     }
 
     /// Called by the event loop when it has taken a request, with the length of its queue then.
-    pub(super) fn subtract_coming(&self, bytes: usize, queued_bytes: usize) {
-        self.set_queued(queued_bytes);
+    pub(super) fn subtract_coming(&self, bytes: usize, (queued_bytes, held_bytes): (usize, usize)) {
+        self.set_queued((queued_bytes, held_bytes));
         self.coming_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Sets how many bytes the event loop has queued. Returns true if the queue has room again.
-    pub(super) fn set_queued(&self, bytes: usize) -> bool {
+    /// Sets how many bytes the event loop has queued, and how many of them it holds. Returns true if the queue has room again.
+    pub(super) fn set_queued(&self, (bytes, held_bytes): (usize, usize)) -> bool {
+        self.held_bytes.store(held_bytes, Ordering::Release);
         let before = self.queued_bytes.swap(bytes, Ordering::AcqRel);
         before >= MAX_QUEUED_BYTES && bytes < MAX_QUEUED_BYTES
     }

@@ -12,7 +12,7 @@ use crate::reactor::{Answer, Command, Detached, Ending, Reactor, Ready, StreamId
 use crate::remote::link::{Lost, MAX_QUEUED_BYTES};
 use crate::remote::Link;
 use crate::stream::{Reason, Settings};
-use crate::wire::{self, FrameBuffer, Open, Request};
+use crate::wire::{self, FrameBuffer, Open, Request, StoreSettings};
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -99,6 +99,7 @@ struct Connected {
     unsent: VecDeque<(u64, u64)>,
     /// The streams of the subscriptions that are not answered, by request.
     subscribing: HashMap<u64, u64>,
+    uncredited: Uncredited,
     order: Order,
     /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
     released: u64,
@@ -106,6 +107,14 @@ struct Connected {
     is_writable_asked: bool,
     /// Whether nobody uses it but its streams.
     is_closing: bool,
+}
+
+/// Publishes to a hub with a store that wait for credits, with their numbers. Other requests overtake them: a store decides when
+/// an event is published, so nothing is promised about their order.
+#[derive(Debug, Default)]
+struct Uncredited {
+    publishes: VecDeque<(u64, Vec<u8>)>,
+    bytes: usize,
 }
 
 /// The order of the requests of a connection, and what is known of them.
@@ -118,6 +127,8 @@ struct Order {
     last: u64,
     last_unawaited: u64,
     last_carried_out: u64,
+    /// Whether there are publishes that are still to get a place.
+    has_uncredited: bool,
 }
 
 /// A stream that was handed over.
@@ -169,13 +180,43 @@ pub(super) struct Links {
 impl Connected {
     /// Queues a request. Keeps it in mind if a thread waits for it.
     fn queue(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
+        if request == UNAWAITED {
+            self.connection.count_unanswered();
+        }
+        let has_store = self.link.welcome().settings.store != StoreSettings::Memory;
+        if has_store && Request::is_publish(&frame) {
+            self.uncredited.bytes += frame.len();
+            self.uncredited.publishes.push_back((request, frame));
+            self.queue_uncredited();
+        } else {
+            self.queue_now(request, frame, socket);
+        }
+    }
+
+    /// Queues the publishes for which there are credits.
+    fn queue_uncredited(&mut self) {
+        while self.link.may_publish() {
+            let (request, frame) = match self.uncredited.publishes.pop_front() {
+                Some(next) => next,
+                None => break,
+            };
+            self.uncredited.bytes -= frame.len();
+            self.queue_now(request, frame, None);
+        }
+        self.order.set_uncredited(!self.uncredited.publishes.is_empty(), &self.connection);
+    }
+
+    fn queue_now(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
         self.link.queue_frame(frame, socket);
         self.order.add(request, &self.connection);
-        match request {
-            0 => {}
-            UNAWAITED => self.connection.count_unanswered(),
-            _ => self.unsent.push_back((request, self.link.accepted_bytes())),
+        if request != 0 && request != UNAWAITED {
+            self.unsent.push_back((request, self.link.accepted_bytes()));
         }
+    }
+
+    /// Returns how many bytes are queued, and how many of them wait for credits.
+    fn queued_bytes(&self) -> (usize, usize) {
+        (self.link.queued_bytes() + self.uncredited.bytes, self.uncredited.bytes)
     }
 
     /// Forgets the requests that the kernel has taken. Returns true if the queue has room again.
@@ -184,7 +225,7 @@ impl Connected {
         while self.unsent.front().map_or(false, |(_, end)| *end <= sent) {
             self.unsent.pop_front();
         }
-        self.connection.set_queued(self.link.queued_bytes())
+        self.connection.set_queued(self.queued_bytes())
     }
 }
 
@@ -207,7 +248,16 @@ impl Order {
             _ => self.awaited.remove(&request),
         };
         self.last_carried_out = self.last_carried_out.max(place.unwrap_or(0));
-        connection.set_quiet(self.last_carried_out == self.last);
+        self.report(connection);
+    }
+
+    fn set_uncredited(&mut self, has_uncredited: bool, connection: &Connection) {
+        self.has_uncredited = has_uncredited;
+        self.report(connection);
+    }
+
+    fn report(&self, connection: &Connection) {
+        connection.set_quiet(self.last_carried_out == self.last && !self.has_uncredited);
     }
 }
 
@@ -226,7 +276,7 @@ impl Links {
 
     /// Returns true if there is something that a hub's process is still to be sent.
     pub(super) fn have_queued(&self) -> bool {
-        self.links.values().any(|linked| linked.link.queued_bytes() > 0)
+        self.links.values().any(|linked| linked.queued_bytes().0 > 0)
     }
 
     /// Carries a command out, perhaps later.
@@ -282,7 +332,7 @@ impl Links {
                 Some(linked) => {
                     let bytes = frame.len();
                     linked.queue(request, frame, None);
-                    connection.subtract_coming(bytes, linked.link.queued_bytes());
+                    connection.subtract_coming(bytes, linked.queued_bytes());
                 }
                 None if request == UNAWAITED => lose_events(1, context),
                 None => unsent(&connection, request, context),
@@ -436,6 +486,7 @@ impl Links {
             connection,
             unsent: VecDeque::new(),
             subscribing: HashMap::new(),
+            uncredited: Uncredited::default(),
             order: Order::default(),
             released: 0,
             is_writable_asked: false,
@@ -702,6 +753,7 @@ impl Links {
             has_answered = true;
             take(answer);
         });
+        linked.queue_uncredited(); // there may be credits for them now
         for failure in refused {
             context.handle.count_lost(1, 0);
             losses::record(1, &failure.to_string());
@@ -742,7 +794,8 @@ impl Links {
         self.give_up(number, context);
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            let Connected { link, connection, unsent, order: Order { awaited: mut sent, .. }, released, .. } = linked;
+            let Connected { link, connection, unsent, uncredited, order, released, .. } = linked;
+            let Order { awaited: mut sent, .. } = order;
             lose_events(connection.take_unanswered(), context);
             // Nothing of these was carried out: their callers connect anew.
             let mut awaited = Vec::new();
@@ -754,6 +807,9 @@ impl Links {
             }
             for (request, _) in sent {
                 connection.complete(request, Outcome::Lost);
+            }
+            for (request, _) in uncredited.publishes {
+                connection.complete(request, Outcome::Unsent);
             }
             self.park(number, link, &awaited, context);
             count_released(released, Reason::Error, context);
@@ -818,10 +874,7 @@ impl Links {
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
         let is_unused = self.links.get(&number).map_or(false, |linked| {
-            linked.is_closing
-                && linked.released == 0
-                && linked.link.queued_bytes() == 0
-                && linked.connection.is_settled()
+            linked.is_closing && linked.released == 0 && linked.queued_bytes().0 == 0 && linked.connection.is_settled()
         });
         let is_unused = is_unused && !self.waiting.contains_key(&number);
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {

@@ -209,19 +209,20 @@ impl RemoteHub {
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
     fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Asked, Error> {
-        self.ask_until(after(Instant::now(), self.start.timeout), key, encode)
+        self.ask_until(after(Instant::now(), self.start.timeout), key, false, encode)
     }
 
     fn ask_until(
         &self,
         deadline: Instant,
         key: u64,
+        is_publish: bool,
         encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
     ) -> Result<Asked, Error> {
         loop {
             let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
             let left = || deadline.saturating_duration_since(Instant::now());
-            let may_queue = || connection.has_room() || connection.is_lost() || reactor.is_dead();
+            let may_queue = || connection.has_room(is_publish) || connection.is_lost() || reactor.is_dead();
             if !reactor.wait(left(), may_queue) {
                 return Err(RemoteError::Full.into());
             }
@@ -265,7 +266,7 @@ impl RemoteHub {
         if let Some(id) = self.publish_directly(hub_key, publish(0), deadline)? {
             return Ok(Some(id));
         }
-        match self.ask_until(deadline, hub_key, encode)? {
+        match self.ask_until(deadline, hub_key, true, encode)? {
             (Outcome::Published(id), _) => Ok(Some(id)),
             _ => Err(RemoteError::Unknown.into()),
         }
@@ -306,7 +307,7 @@ impl RemoteHub {
         encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
     ) -> Result<(), Error> {
         let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED))?;
-        if !connection.has_room() {
+        if !connection.has_room(true) {
             return Err(RemoteError::Full.into());
         }
         let mut frame = Vec::new();

@@ -1,11 +1,14 @@
-//! How much a worker may send before the hub process has handled it: what bounds the requests that wait for a hub's store.
+//! How much a worker may publish before the hub process has handled it: what bounds the events that wait for a hub's store.
+//!
+//! Only publishes spend credits. All other requests are carried out when they are read, so nothing is to be bounded, and a store
+//! that is slow keeps none of them waiting.
 
-/// How many bytes a worker may have sent that the hub process has not handled.
+/// How many bytes of publishes a worker may have sent that the hub process has not handled.
 pub const WINDOW_BYTES: u64 = 4 << 20;
 
 /// The credits of one connection, counted by each side.
 ///
-/// A frame may be sent while there are credits left, even if it costs more than these: an event of any size can be sent, and
+/// A publish may be sent while there are credits left, even if it costs more than these: an event of any size can be sent, and
 /// the hub process never has more than the window and one frame to handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credits {
@@ -20,7 +23,7 @@ impl Credits {
         Self { left: i64::try_from(bytes).unwrap_or(i64::MAX), handled: 0 }
     }
 
-    /// Returns true if a frame may be sent.
+    /// Returns true if a publish may be sent.
     pub fn may_send(&self) -> bool {
         self.left > 0
     }

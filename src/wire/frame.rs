@@ -39,6 +39,11 @@ pub struct Frame<'a> {
     pub message: &'a [u8],
 }
 
+/// Returns the kind of the message of an encoded frame.
+pub(super) fn kind_of(frame: &[u8]) -> Option<u8> {
+    frame.get(LENGTH_BYTES).copied()
+}
+
 impl Frame<'_> {
     /// Returns the bytes that the frame had on the wire: what [`Credits`](super::Credits) count.
     pub fn wire_bytes(&self) -> usize {

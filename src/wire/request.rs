@@ -2,7 +2,7 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use super::fields::Fields;
-use super::frame::{write_frame, Frame, TooLong};
+use super::frame::{kind_of, write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
 use crate::hub::{
     Access, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
@@ -202,6 +202,11 @@ impl<'a> Request<'a> {
             Self::EndStreams { .. } => END_STREAMS,
             Self::Resign { .. } => RESIGN,
         }
+    }
+
+    /// Returns true if an encoded request is a publish, which spends [credits](super::Credits).
+    pub fn is_publish(frame: &[u8]) -> bool {
+        kind_of(frame) == Some(PUBLISH)
     }
 
     /// Appends the message as a frame.

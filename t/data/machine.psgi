@@ -5,6 +5,8 @@
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, and answers with its id, or with
 #                                      error and the code of the exception
 #   /job?...                           the same in a forked process
+#   /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data; then
+#                                      answers as /stats does
 #   /stats                             the counters of the hub, as JSON
 
 use strict;
@@ -55,6 +57,14 @@ sub publish_in_job {
     return $answer;
 }
 
+sub burst {
+    my %burst = @_;
+    for my $number (1 .. $burst{count}) {
+        $hub->publish($burst{channel}, {data => "$number:" . 'x' x $burst{bytes}}, {wait => 0});
+    }
+    return $JSON->encode($hub->stats);
+}
+
 sub answer {
     my $text = shift;
     return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
@@ -63,6 +73,7 @@ sub answer {
 builder {
     mount '/hub'     => $hub->to_app(channels => \&topics);
     mount '/publish' => sub { return answer(publish(query($_[0]))) };
+    mount '/burst'   => sub { return answer(burst(query($_[0]))) };
     mount '/job'     => sub { return answer(publish_in_job(query($_[0]))) };
     mount '/stats'   => sub { return answer($JSON->encode($hub->stats)) };
 };

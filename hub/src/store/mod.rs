@@ -63,6 +63,14 @@ pub struct Draft {
     pub fields: FieldList,
 }
 
+impl Draft {
+    /// Returns how many bytes its texts have.
+    pub fn bytes(&self) -> usize {
+        let Self { channel, key, once, fields } = self;
+        channel.len() + key.len() + once.len() + fields.as_bytes().len()
+    }
+}
+
 /// An event that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -100,6 +108,8 @@ pub enum Report {
     Entries(Vec<Entry>),
     /// The history is complete.
     Ready,
+    /// The store keeps these drafts in a queue of its own, which it bounds, until it is up again.
+    Queued(Vec<u64>),
     /// A draft was not stored, or perhaps was (`Unknown`).
     Failed { ticket: u64, failure: Failure },
     /// The store cannot begin. It goes on trying if it `retries`.
@@ -182,10 +192,7 @@ impl Untaken {
 }
 
 fn bytes_of(entries: &[Entry]) -> usize {
-    let bytes_of = |Entry { draft: Draft { channel, key, once, fields }, .. }: &Entry| {
-        size_of::<Entry>() + channel.len() + key.len() + once.len() + fields.as_bytes().len()
-    };
-    entries.iter().map(bytes_of).sum()
+    entries.iter().map(|entry| size_of::<Entry>() + entry.draft.bytes()).sum()
 }
 
 /// A store, as the wire thread has it.

@@ -192,6 +192,8 @@ struct World {
     open: Map<u64, String>,
     /// The ids that askers were told, by request, and the epochs of that time.
     told: Map<u64, Result<Rc<str>, ErrorCode>>,
+    /// The credits that requests have spent, and that are not granted again.
+    spent: usize,
 }
 
 impl World {
@@ -215,6 +217,7 @@ impl World {
             next: 0,
             open: Map::new(),
             told: Map::new(),
+            spent: 0,
         };
         world.store.begin("");
         assert!(world.take().is_ready);
@@ -228,8 +231,10 @@ impl World {
     }
 
     fn note(&mut self, progress: &Progress) {
+        self.spent -= progress.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
         for told in &progress.told {
             let request = told.asker.request;
+            self.spent -= told.asker.bytes;
             assert!(self.open.remove(&request).is_some(), "request {request} was told twice, or never asked");
             let result = told.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
             assert!(self.told.insert(request, result).is_none());
@@ -244,7 +249,8 @@ impl World {
         let asker = Asker { worker: 1, request: self.next, bytes: 100 };
         self.open.insert(self.next, once.into());
         match self.hub.publish(draft(self.next, once), None, asker, self.now).expect("it is accepted") {
-            Published::Waits => {}
+            Published::Waits => self.spent += asker.bytes,
+            Published::Queued => {}
             Published::Id(id) => {
                 self.open.remove(&self.next);
                 self.told.insert(self.next, Ok(id.into()));
@@ -267,7 +273,7 @@ impl World {
         self.store.append(Some(ticket), draft, 0);
         self.store.report(usize::MAX);
         self.take();
-        assert!(self.open.is_empty(), "{:?}", self.open);
+        assert_eq!((&self.open, self.spent), (&Map::new(), 0));
         let mut seen = HashSet::new();
         let is_first = |entry: &&Entry| entry.draft.once.is_empty() || seen.insert(entry.draft.once.clone());
         let expected: Vec<u64> = self.store.log.iter().filter(is_first).map(number_of).collect();
@@ -337,6 +343,12 @@ fn run(seed: u64, steps: u64) {
             }
             75..=89 => {
                 world.store.report(random.usize(0..10));
+                world.take();
+            }
+            // The store keeps what it has been asked, until it is up again.
+            98 => {
+                let tickets = world.store.asked.iter().map(|(ticket, _)| *ticket).collect();
+                world.store.end.reporter.report(Report::Queued(tickets));
                 world.take();
             }
             // One fails for sure, or is perhaps stored.

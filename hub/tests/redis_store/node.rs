@@ -4,7 +4,7 @@ use crate::server::eventually;
 use crate::store::{Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How a draft ended.
@@ -27,6 +27,8 @@ pub struct Node {
     pub store: Store,
     pub logs: Vec<Log>,
     pub ends: HashMap<u64, End>,
+    /// The tickets of the drafts that the store has taken into its queue.
+    pub queued: BTreeSet<u64>,
     pub refusals: Vec<(Failure, bool)>,
     pub next_ticket: u64,
 }
@@ -46,7 +48,14 @@ impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
         let store = Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads");
-        let node = Self { store, logs: Vec::new(), ends: HashMap::new(), refusals: Vec::new(), next_ticket: 1 };
+        let node = Self {
+            store,
+            logs: Vec::new(),
+            ends: HashMap::new(),
+            queued: BTreeSet::new(),
+            refusals: Vec::new(),
+            next_ticket: 1,
+        };
         node.store.ask(Ask::Retain { events: 100_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
         node
     }
@@ -92,6 +101,7 @@ impl Node {
     pub fn pump(&mut self) {
         for report in self.store.take_reports().0 {
             match report {
+                Report::Queued(tickets) => self.queued.extend(tickets),
                 Report::Began(began) => {
                     if self.logs.iter().rev().skip(1).any(|log| log.began.epoch == began.epoch) {
                         let last = self.logs.last().map(|log| log.began.epoch.clone());

@@ -98,16 +98,19 @@ impl Scene {
     }
 
     fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
+        self.connect_to(HubSettings::default(), number, credits)
+    }
+
+    fn connect_to(&self, settings: HubSettings, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
         let connection = self.begin(number);
-        let hub = self.connect_begun(&connection, credits);
+        let hub = self.connect_begun(&connection, settings, credits);
         (connection, hub)
     }
 
-    fn connect_begun(&self, connection: &Arc<Connection>, credits: u64) -> HubSide {
+    fn connect_begun(&self, connection: &Arc<Connection>, settings: HubSettings, credits: u64) -> HubSide {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let name = Name::new("test").expect("a name");
-        let welcome =
-            Welcome { name, pid: 1, epoch: "epoch".into(), settings: HubSettings::default(), credits, number: 1 };
+        let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings, credits, number: 1 };
         let link = Link::over(ours, welcome);
         connection.note_socket(link.socket());
         connection.note_welcome(link.welcome());
@@ -227,7 +230,7 @@ fn a_broken_connection_leaves_unknown_what_was_sent_and_unsent_what_was_not() {
     hub.next(|_| {});
     let in_part = scene.publish(&connection, 2 << 20); // more than the socket takes
     let unsent = scene.publish(&connection, 10);
-    scene.eventually("they are queued", || connection.has_room() && !connection.is_settled());
+    scene.eventually("they are queued", || connection.has_room(true) && !connection.is_settled());
     drop(hub);
     let outcome = scene.wait(&connection, sent);
     assert!(matches!(outcome, Err(remote::Error::Unknown)), "{outcome:?}");
@@ -264,7 +267,7 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, 1 << 30);
     let mut count = 0;
-    while connection.has_room() {
+    while connection.has_room(true) {
         scene.publish_as(&connection, UNAWAITED, 1 << 20);
         count += 1;
     }
@@ -273,7 +276,7 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
         hub.next(|_| {});
         hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
     }
-    scene.eventually("there is room", || connection.has_room());
+    scene.eventually("there is room", || connection.has_room(true));
     scene.eventually("all are answered", || connection.is_settled());
 }
 
@@ -347,6 +350,7 @@ fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
 fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
     let (connection, hub) = scene.connect(1, 1);
     let first = scene.publish(&connection, 10); // spends the credits
+    scene.publish(&connection, 10); // waits, with all that follows
     let (stream, state, client) = scene.open();
     let request = scene.subscribe(&connection, stream);
     scene.eventually("the stream was handed over", || state.is_handed_over());
@@ -464,6 +468,7 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
         let scene = Scene::new();
         let (connection, hub) = scene.connect(1, 1);
         scene.publish(&connection, 10); // spends the credits
+        scene.publish(&connection, 10); // waits, with all that follows
         let (stream, state) = scene.open_without_socket();
         let request = scene.subscribe(&connection, stream);
         scene.push(stream, &state, b"before");
@@ -556,7 +561,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     let mut got = vec![0; pushed.len()];
     client.read_exact(&mut got).expect("what was pushed");
     assert_eq!((got, state.is_handed_over()), (pushed.to_vec(), false));
-    let mut hub = scene.connect_begun(&connection, WINDOW_BYTES);
+    let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
     let (mut socket, unsent) = hub.take_over(stream);
     hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
@@ -619,4 +624,32 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
         let is_end = matches!(got, Request::End { stream: got, reason: Reason::Error, .. } if got == u64::from(stream));
         assert!(is_end, "{got:?}");
     });
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn what_is_published_to_a_store_that_is_slow_keeps_no_other_request_waiting() {
+    let scene = Scene::new();
+    let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
+    let (connection, mut hub) = scene.connect_to(settings, 1, 10);
+    let first = scene.publish(&connection, 10); // spends the credits
+    let second = scene.publish(&connection, 10);
+    while connection.has_room(true) {
+        scene.publish_as(&connection, UNAWAITED, 1 << 20);
+    }
+    assert!(connection.has_room(false) && !connection.is_settled());
+    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == first), "{got:?}"));
+    let (stream, state, _client) = scene.open();
+    let subscription = scene.subscribe(&connection, stream);
+    scene.push(stream, &state, b"pushed");
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Done)));
+    hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
+    // Nothing of what waits may be overtaken by an event on the direct connection.
+    assert!(!connection.is_quiet(&scene.handle));
+    hub.answer(&Answer::Credits { bytes: 100 });
+    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == second), "{got:?}"));
+    let third = scene.publish(&connection, 10);
+    drop(hub);
+    assert!(matches!(scene.wait(&connection, third), Ok(Outcome::Unsent)));
 }

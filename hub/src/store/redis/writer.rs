@@ -1,6 +1,6 @@
 //! The thread that stores drafts.
 
-use super::super::{Ask, Draft};
+use super::super::{Ask, Draft, Report};
 use super::connect::{Fault, Link, Place, Refusal};
 use super::entry::{self, write_append, Id, Info};
 use super::reader::Backoff;
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The most drafts that wait while Redis is away, if there is no setting for that.
 const MOST_WAITING: usize = 100_000;
+/// The most bytes of drafts in the queue that waits for Redis.
+const MOST_QUEUE_BYTES: usize = 256 << 20;
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
 /// How often the writer looks after the stream's bounds and its own connection.
@@ -53,6 +55,9 @@ pub struct Writer {
     queue: usize,
     replicas: u32,
     waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// Whether the drafts that wait are in the queue for a Redis that is away.
+    is_queueing: bool,
     retention: Retention,
     session: Option<Session>,
     count: u64,
@@ -81,6 +86,8 @@ impl Writer {
             queue: settings.queue as usize,
             replicas: settings.replicas,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            is_queueing: false,
             retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             session: None,
             count: 0,
@@ -102,6 +109,7 @@ impl Writer {
             if let Err(fault) = self.work() {
                 self.disconnect(&fault);
             }
+            self.look_whether_to_queue();
             let waiting = self.waiting.len();
             let is_up = self.is_ready();
             self.shared.update(|state| {
@@ -133,7 +141,7 @@ impl Writer {
             }
         }
         // A draft has its time from here on, so those that cannot be sent soon stay where they are.
-        let most = if self.session.is_some() { 2 * CHUNK } else { 2 * MOST_WAITING };
+        let most = if self.session.is_some() { 2 * CHUNK } else { (2 * MOST_WAITING).max(self.queue + 1) };
         while !self.is_closing && self.waiting.len() < most {
             match self.asks.try_recv() {
                 Ok(ask) => self.accept(ask),
@@ -167,18 +175,39 @@ impl Writer {
 
     fn append(&mut self, ticket: u64, draft: Draft) {
         // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
-        // The reader may have noticed before the writer that Redis is away.
-        if self.session.is_none() || self.shared.lock().target.is_none() {
+        if self.is_away() {
             let most = if self.queue > 0 { self.queue } else { MOST_WAITING };
             let on_their_way = self.shared.lock().sent.len();
-            if self.waiting.len() + on_their_way >= most {
-                let trouble = self.shared.lock().trouble.clone();
-                let message = format!("the event was not published: {most} events wait already ({trouble})");
+            if self.waiting.len() + on_their_way >= most || self.waiting_bytes >= MOST_QUEUE_BYTES {
+                let (count, trouble) = (self.waiting.len() + on_their_way, self.shared.lock().trouble.clone());
+                let message = format!("the event was not published: {count} events wait already ({trouble})");
                 return self.shared.fail(ticket, ErrorCode::Full, &message);
             }
         }
         let deadline = (self.queue == 0).then(|| Instant::now() + self.timeout);
+        self.waiting_bytes += draft.bytes();
         self.waiting.push_back(Waiting { ticket, draft, deadline });
+        if self.is_queueing {
+            self.shared.reporter.report(Report::Queued(vec![ticket]));
+        }
+    }
+
+    /// Returns true if Redis is away. The reader may have noticed before the writer.
+    fn is_away(&self) -> bool {
+        self.session.is_none() || self.shared.lock().target.is_none()
+    }
+
+    /// When Redis has gone and drafts may wait for it, they are the queue's from here on, and no requests of workers any more.
+    fn look_whether_to_queue(&mut self) {
+        let is_queueing = self.queue > 0 && self.is_away();
+        if is_queueing && !std::mem::replace(&mut self.is_queueing, is_queueing) {
+            let state = self.shared.lock();
+            let sent = state.sent.values().chain(&state.returned).map(|sent| sent.ticket);
+            let tickets: Vec<u64> = self.waiting.iter().map(|waiting| waiting.ticket).chain(sent).collect();
+            drop(state);
+            self.shared.reporter.report(Report::Queued(tickets));
+        }
+        self.is_queueing = is_queueing;
     }
 
     /// Has everything end within the timeout.
@@ -198,7 +227,8 @@ impl Writer {
             if first.deadline.is_none_or(|deadline| deadline > now) {
                 break;
             }
-            let Some(Waiting { ticket, .. }) = self.waiting.pop_front() else { break };
+            let Some(Waiting { ticket, draft, .. }) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= draft.bytes();
             self.shared.fail_unavailable(ticket, &self.trouble());
         }
         if self.queue > 0 && !self.is_ready() {
@@ -402,6 +432,7 @@ impl Writer {
         }
         while counts.len() < CHUNK && bytes.len() < CHUNK_BYTES && !state.has_unsent {
             let Some(Waiting { ticket, draft, deadline }) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= draft.bytes();
             self.count += 1;
             write_append(&mut bytes, &target.stream, most, &self.producer, self.count, &draft);
             counts.push(self.count);
