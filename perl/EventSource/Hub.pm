@@ -941,7 +941,8 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
     socket => '/run/shop/hub.sock'
 
 For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name
-the same one. By default it is F<NAME.sock> in the first of these folders that belongs to this user alone:
+the same one. Other files of the hub are beside it, so no other user may write to its folder. Only a socket of this user to which
+nobody listens makes room for another; anything else at the path is C<invalid>. By default it is F<NAME.sock> in the first of these folders that belongs to this user alone:
 F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>, F</run/eventsource/UID>, F</tmp/eventsource-UID>. A hub
 that runs already is found in any of them. The variable C<EVENTSOURCE_RUNTIME_DIR> of the environment names another folder
 instead, by its absolute path, for tests (see L<Test::EventSource/private_hub>). A service with

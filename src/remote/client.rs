@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::place::Place;
-use super::start::Start;
+use super::start::{ends_at_once, Pauses, Start};
 use crate::hub::{ChannelPage, EndRequest, SubscribeRequest};
 use crate::stream::{after, Reason};
 use crate::sys::local::{send, Wait};
@@ -120,13 +120,14 @@ impl Client {
         let deadline = Instant::now() + start.timeout;
         let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
         let hello = Hello { name: place.name().clone(), role };
+        let mut pauses = Pauses::new();
         loop {
             let socket = start.connect_until(place, deadline, note)?;
             match greet(socket, &hello, start.timeout)? {
                 Some((socket, welcome, inbox)) => return Ok(Self::new(socket, welcome, inbox, start.timeout)),
                 // The process was ending when this one connected.
-                None if Instant::now() < deadline => {}
-                None => return Err(Error::Unavailable(format!("the process of the hub {} ends", place.name()))),
+                None if Instant::now() < deadline => pauses.wait(),
+                None => return Err(Error::Unavailable(ends_at_once(place))),
             }
         }
     }

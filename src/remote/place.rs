@@ -32,6 +32,9 @@ const VARIABLE: &str = "EVENTSOURCE_RUNTIME_DIR";
 /// The beginning of a folder's name in `/tmp`, before the user.
 const IN_TMP: &str = "eventsource-";
 
+/// The user that may do everything.
+const ROOT: u32 = 0;
+
 /// The most bytes of a socket's path.
 const MAX_PATH_BYTES: usize = 107;
 
@@ -110,6 +113,32 @@ impl Place {
     /// Returns the paths at which a process of the hub may listen.
     pub(super) fn sockets(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.socket()).chain(self.private_others())
+    }
+
+    /// Checks that no other user can make files beside the socket: the lock and the others are opened where they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the folder is another user's, or others may write to it, or if it is a link.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let found = fs::symlink_metadata(folder).map_err(|error| Error::at(folder, "cannot use the folder", &error))?;
+        let why = if !found.is_dir() {
+            "is no folder"
+        } else if ![own_user(), ROOT].contains(&found.uid()) {
+            "belongs to another user"
+        } else if found.mode() & 0o022 != 0 {
+            "can be written by other users (chmod go-w)"
+        } else {
+            return Ok(());
+        };
+        let message = format!("socket must be in a folder of this user alone: {} {why}", folder.display());
+        Err(Error::Invalid { field: "socket", message })
+    }
+
+    /// Returns the files of the hub that may be there, beside the socket.
+    pub fn files(&self) -> [PathBuf; 3] {
+        [self.lock.clone(), self.seen(), self.settings()]
     }
 
     /// Returns the files that a process of the hub keeps locked if it listens at another path than [`socket`](Self::socket).

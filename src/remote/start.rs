@@ -20,7 +20,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,7 +96,8 @@ impl Start {
         deadline: Instant,
         note: &mut dyn FnMut(BorrowedFd<'_>),
     ) -> Result<UnixStream, Error> {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
+        let mut has_started = false;
         loop {
             let is_busy = match connect_and_note(place, note) {
                 Ok(socket) => return check_peer(socket, place),
@@ -106,18 +107,22 @@ impl Start {
             };
             if let (Some(program), false) = (&self.program, is_busy) {
                 if (!self.needs_settings || kept::exist(place)) && start_if_free(program, place)? {
-                    continue;
+                    // The socket listens now. If nobody does after that, the program has ended at once.
+                    if !std::mem::replace(&mut has_started, true) {
+                        continue;
+                    }
                 }
             }
             if Instant::now() >= deadline {
                 return Err(Error::Unavailable(if is_busy {
                     format!("the process of the hub {} accepts no connections", place.name())
+                } else if has_started {
+                    ends_at_once(place)
                 } else {
                     self.absence(place)
                 }));
             }
-            sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.wait();
         }
     }
 }
@@ -127,6 +132,26 @@ fn connect_and_note(place: &Place, note: &mut dyn FnMut(BorrowedFd<'_>)) -> io::
     let connected = connect_once(place);
     connected.iter().for_each(|socket| note(socket.as_fd()));
     connected
+}
+
+/// Says that a process that was started has ended.
+pub(super) fn ends_at_once(place: &Place) -> String {
+    let name = place.name();
+    format!("the process of the hub {name} ends as soon as it was started: `eventsource hub run {name}` says why")
+}
+
+/// The pauses between attempts: each is twice as long.
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(super) fn wait(&mut self) {
+        sleep(self.0);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
 }
 
 impl Start {
@@ -202,7 +227,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
     kept::take_over(place);
     let listener = bind(place.socket())?;
     start(program, place, listener.into(), lock, no_fork).map_err(|error| {
-        let _ = fs::remove_file(place.socket());
+        let _ = remove_socket(place.socket());
         Error::at(program, "cannot start", &error)
     })?;
     Ok(true)
@@ -212,8 +237,9 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if its file cannot be made.
+/// [`Error::Unavailable`] if its file cannot be made, [`Error::Invalid`] if another user could make the files of the hub.
 pub fn lock(place: &Place) -> Result<Option<File>, Error> {
+    place.check()?;
     let path = place.lock();
     let lock = File::options().create(true).append(true).mode(0o600).open(path);
     let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
@@ -230,10 +256,31 @@ fn is_taken(lock: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`].
+/// [`Error::Unavailable`], [`Error::Invalid`] if something else is there.
 pub fn bind(path: &Path) -> Result<UnixListener, Error> {
-    let _ = fs::remove_file(path);
+    if matches!(connect_at_once(path), Err(error) if is_absent(&error)) {
+        remove_socket(path)?;
+    }
     UnixListener::bind(path).map_err(|error| Error::at(path, "cannot listen on", &error))
+}
+
+/// Removes a socket of this user, and nothing else.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if something else is there, [`Error::Unavailable`] if it cannot be removed.
+pub fn remove_socket(path: &Path) -> Result<(), Error> {
+    let refused = |why: &str| {
+        let message = format!("socket must be a path at which there is nothing else: {} {why}", path.display());
+        Err(Error::Invalid { field: "socket", message })
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(found) if !found.file_type().is_socket() => return refused("is no socket"),
+        Ok(found) if found.uid() != own_user() && own_user() != ROOT => return refused("belongs to another user"),
+        _ => {}
+    }
+    fs::remove_file(path).map_err(|error| Error::at(path, "cannot remove", &error))
 }
 
 fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: NoFork) -> io::Result<()> {
@@ -256,7 +303,7 @@ mod tests {
     use crate::wire::Name;
     use rustix::net::{bind, listen, socket, AddressFamily, SocketAddrUnix, SocketType};
     use std::fs::DirBuilder;
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{symlink, DirBuilderExt, PermissionsExt};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Two folders of this user.
@@ -302,6 +349,72 @@ mod tests {
         connect(&place).expect("a connection");
         drop((lock, listener));
         assert!(message(&place).contains("cannot start"), "{}", message(&place));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn only_a_dead_socket_makes_room_for_another() {
+        let folders = Folders::new("dead");
+        let place = folders.place(0);
+        let listener = super::bind(place.socket()).expect("a socket");
+        super::bind(place.socket()).expect_err("somebody listens");
+        connect_once(&place).expect("the first one still listens");
+        drop(listener);
+        super::bind(place.socket()).expect("a socket in the place of a dead one");
+        fs::remove_file(place.socket()).expect("its owner may");
+        let target = folders.0[1].join("target");
+        fs::write(&target, "precious").expect("a file");
+        let make: [&dyn Fn(&Path); 3] = [
+            &|path| fs::write(path, "precious").expect("a file"),
+            &|path| symlink(&target, path).expect("a link"),
+            &|path| fs::create_dir(path).expect("a folder"),
+        ];
+        for make in make {
+            make(place.socket());
+            for program in ["/nowhere/eventsource-hub", "/bin/true"] {
+                let start = Start { program: Some(program.into()), needs_settings: false, timeout: Duration::ZERO };
+                let error = start.connect(&place).expect_err("no socket").to_string();
+                assert!(error.contains("is no socket"), "{error}");
+            }
+            let found = fs::symlink_metadata(place.socket()).expect("it is still there");
+            if found.is_dir() {
+                fs::remove_dir(place.socket()).expect("its owner may");
+            } else {
+                assert_eq!(fs::read(place.socket()).expect("the file"), b"precious");
+                fs::remove_file(place.socket()).expect("its owner may");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_folder_in_which_other_users_may_make_files_is_refused() {
+        let folders = Folders::new("open");
+        let place = Place::new(Name::new("shop").expect("a name"), Some(&folders.0[0].join("s"))).expect("a place");
+        for (mode, is_refused) in [(0o755, false), (0o700, false), (0o1777, true), (0o770, true)] {
+            fs::set_permissions(&folders.0[0], fs::Permissions::from_mode(mode)).expect("its owner may");
+            let locked = lock(&place);
+            assert_eq!(locked.is_err(), is_refused, "{mode:o}: {locked:?}");
+            assert_eq!(place.lock().exists(), !is_refused, "{mode:o}");
+            let _ = fs::remove_file(place.lock());
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_program_that_ends_at_once_is_started_a_few_times_until_the_deadline() {
+        let folders = Folders::new("ends");
+        let (place, starts, program) = (folders.place(0), folders.0[1].join("starts"), folders.0[1].join("program"));
+        fs::write(&program, format!("#!/bin/sh\necho >>{}\n", starts.display())).expect("a script");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("its owner may");
+        let start = Start { program: Some(program), needs_settings: false, timeout: Duration::from_millis(300) };
+        let (done, outcome) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(start.connect(&place)));
+        let ended = outcome.recv_timeout(Duration::from_secs(20));
+        let count = fs::read(&starts).expect("a file").len();
+        let error = ended.unwrap_or_else(|_| panic!("the call waits on after {count} starts")).expect_err("no process");
+        assert!(error.to_string().contains("ends as soon as it was started"), "{error}");
+        assert!((2..30).contains(&count), "{count} starts");
     }
 
     #[test]
