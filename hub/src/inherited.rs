@@ -6,13 +6,14 @@ use eventsource_xs::remote::{start, Place};
 use eventsource_xs::saved;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
-use std::fs::{File, Metadata};
+use std::fs::{File, FileTimes, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
@@ -23,7 +24,7 @@ pub struct Seat {
     pub listener: UnixListener,
     /// Locked as long as the process lives.
     lock: File,
-    lock_path: PathBuf,
+    place: Place,
     /// Whether the socket's file is removed at the end. systemd's stays: it starts the process again.
     pub removes_socket: bool,
 }
@@ -58,11 +59,11 @@ impl Seat {
         SavedSeat { listener, lock, removes_socket: self.removes_socket }
     }
 
-    pub fn restore(saved: &SavedSeat, lock: &Path) -> io::Result<Self> {
+    pub fn restore(saved: &SavedSeat, place: &Place) -> io::Result<Self> {
         Ok(Self {
             listener: take_kept(saved.listener)?.into(),
             lock: take_kept(saved.lock)?.into(),
-            lock_path: lock.to_owned(),
+            place: place.clone(),
             removes_socket: saved.removes_socket,
         })
     }
@@ -74,8 +75,8 @@ impl Seat {
             check_listens(&listener)?;
             silence(0)?;
             silence(1)?;
-            let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
-            return Ok(Self { listener, lock, lock_path, removes_socket: true });
+            let (listener, lock, place) = (listener.into(), lock.into(), place.clone());
+            return Ok(Self { listener, lock, place, removes_socket: true });
         }
         let Some(lock) = start::lock(place)? else {
             return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
@@ -86,18 +87,32 @@ impl Seat {
             Some(socket) => socket,
             None => start::bind(place.socket())?,
         };
-        Ok(Self { listener, lock, lock_path: place.lock().to_owned(), removes_socket })
+        Ok(Self { listener, lock, place: place.clone(), removes_socket })
+    }
+
+    /// As [`is_held`](Self::is_held), from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what
+    /// nobody has touched in `/tmp` for ten days.
+    pub fn hold(&self) -> bool {
+        self.place.files().iter().for_each(|path| touch(path));
+        self.is_held()
     }
 
     /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
     /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
     pub fn is_held(&self) -> bool {
         let number = |data: Metadata| (data.dev(), data.ino());
-        match (self.lock.metadata(), std::fs::metadata(&self.lock_path)) {
+        match (self.lock.metadata(), std::fs::metadata(self.place.lock())) {
             (Ok(own), Ok(there)) => number(own) == number(there),
             _ => false,
         }
     }
+}
+
+/// Marks a file as used.
+fn touch(path: &Path) {
+    let now = FileTimes::new().set_accessed(SystemTime::now());
+    // Not all files of a hub are there.
+    let _ = File::options().append(true).open(path).and_then(|file| file.set_times(now));
 }
 
 /// Takes a descriptor that the program before this one has kept.
@@ -132,6 +147,7 @@ fn check_listens(socket: &OwnedFd) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {
@@ -143,9 +159,21 @@ mod tests {
         let place = arguments.place().expect("a place");
         let seat = Seat::take(&arguments, &place).expect("a free place");
         assert!(Seat::take(&arguments, &place).is_err());
-        assert!(seat.is_held());
+        let long_ago = SystemTime::now() - Duration::from_secs(30 * 86_400);
+        std::fs::write(place.seen(), "seen").expect("a file");
+        for path in [place.lock(), &place.seen()] {
+            let file = File::options().append(true).open(path).expect("a file");
+            file.set_times(FileTimes::new().set_accessed(long_ago).set_modified(long_ago)).expect("its owner may");
+        }
+        assert!(seat.hold());
+        for path in [place.lock(), &place.seen()] {
+            let accessed = std::fs::metadata(path).and_then(|found| found.accessed()).expect("a file");
+            assert!(accessed > long_ago + Duration::from_secs(86_400), "{} was not touched", path.display());
+        }
         std::fs::remove_file(place.lock()).expect("its owner may");
         assert!(!seat.is_held());
+        assert!(Seat::take(&arguments, &place).is_err(), "it listens, though it has no lock");
+        std::fs::remove_file(place.socket()).expect("its owner may");
         let next = Seat::take(&arguments, &place).expect("a free place");
         assert!(next.is_held() && !seat.is_held());
         std::fs::remove_dir_all(&folder).expect("its owner may");

@@ -18,7 +18,7 @@ use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Keeps, Worker};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
-use eventsource_xs::remote::kept;
+use eventsource_xs::remote::{kept, start};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
@@ -30,7 +30,6 @@ use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, S
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::collections::HashMap;
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -291,7 +290,7 @@ impl Server {
         }
         if now >= self.lock_check {
             self.lock_check = now + LOCK_CHECK;
-            if !self.seat.is_held() {
+            if !self.seat.hold() {
                 say("the file of its lock was removed, so that another process may serve the hub");
                 (self.seat.removes_socket, self.is_ending) = (false, true);
             }
@@ -1011,7 +1010,7 @@ impl Server {
         // Without its lock the files may be those of another process.
         if self.seat.is_held() {
             if self.seat.removes_socket {
-                let _ = fs::remove_file(self.options.place.socket());
+                let _ = start::remove_socket(self.options.place.socket());
             }
             if self.is_stopped {
                 kept::forget(&self.options.place);

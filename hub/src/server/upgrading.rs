@@ -169,7 +169,7 @@ impl Server {
         drop(bytes);
         let restored = runtime::upgrade::restore(reactor)?;
         drop(take_kept(saved.program_file)?);
-        let seat = Seat::restore(&saved.seat, saved.options.place.lock())?;
+        let seat = Seat::restore(&saved.seat, &saved.options.place)?;
         let program = OsStr::from_bytes(&saved.program).into();
         let mut server = Self::new(saved.options, program, seat, saved.known)?;
         if let Some(SavedServed { handle, settings, claimed, stored }) = saved.hub {
