@@ -77,6 +77,7 @@ pub fn stats(arguments: &Arguments, channel: &str) -> Result<(), Box<dyn Error>>
     for (name, number) in [
         ("workers", counted.workers - 1), // without this command
         ("open", counted.open),
+        ("refused", counted.refused),
         ("buffered", counted.buffered),
         ("cut_off", counted.cut_off),
         ("streams", hub.streams),

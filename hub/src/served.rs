@@ -86,6 +86,7 @@ impl Served {
     pub fn adopt(&mut self, given: &HubSettings) {
         let (history, total_history) = (given.hub.history, given.hub.total_history);
         let own = &mut self.settings;
+        own.max_streams = given.max_streams;
         if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
             (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
             match &mut self.source {

@@ -172,6 +172,8 @@ struct Server {
     /// Since when no connection is accepted.
     accept_pause: Option<Instant>,
     cut_off: u64,
+    /// Whether the log has a message that streams are refused.
+    has_said_of_refusal: bool,
     kept: Kept,
     /// Whether something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
@@ -218,6 +220,7 @@ impl Server {
             lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
             cut_off: 0,
+            has_said_of_refusal: false,
             kept: Kept::default(),
             was_used: false,
             is_ending: false,
@@ -869,13 +872,32 @@ impl Server {
             return Err(End::Malformed);
         }
         let opener = Opener { worker: worker.token(), number: open.stream };
+        let max_streams = self.hub.as_ref().map_or(usize::MAX, |served| served.settings.max_streams);
         // A stream without its socket counts as if it had one.
-        let most = descriptor_limit().saturating_sub(self.own_descriptors() + self.workers.len());
-        match socket.and_then(|socket| Stream::open(open, socket, opener, most)) {
+        let descriptors = descriptor_limit().saturating_sub(self.own_descriptors() + self.workers.len());
+        let opened = socket.and_then(|socket| {
+            let most = if socket.is_some() { max_streams } else { max_streams.min(descriptors) };
+            Stream::open(open, socket, opener, most)
+        });
+        match opened {
             Ok(stream) => drop(worker.streams.insert(open.stream, self.streams.insert(stream))),
-            Err(reason) => worker.answer(&Answer::Ended { stream: open.stream, reason }),
+            Err(reason) => {
+                worker.answer(&Answer::Ended { stream: open.stream, reason });
+                self.say_of_refusal();
+            }
         }
         Ok(())
+    }
+
+    /// Says once that streams are refused. The statistics count them.
+    fn say_of_refusal(&mut self) {
+        let stats = runtime::stats();
+        if stats.refused > 0 && !std::mem::replace(&mut self.has_said_of_refusal, true) {
+            let open = stats.open;
+            say(&format!(
+                "a stream is refused: {open} are open (max_streams), or few descriptors are left (LimitNOFILE)"
+            ));
+        }
     }
 
     fn count(&mut self, worker: &mut Worker, request: u64, channel: &[u8]) {
@@ -889,6 +911,7 @@ impl Server {
                     subscribers: subscribers as u64,
                     workers: self.worker_count() as u64 + 1, // the one that is served is not among them
                     open: stats.open,
+                    refused: stats.refused,
                     buffered: stats.buffered,
                     cut_off: self.cut_off,
                     store: served.store_status(),

@@ -36,12 +36,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream that a worker hands over. Without its socket it is refused if there are `most` streams. Fails with the
-    /// reason of its end.
+    /// Opens a stream that a worker hands over. It is refused if there are `most` streams. Fails with the reason of its end.
     pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
-            max_streams: if socket.is_some() { usize::MAX } else { most },
+            max_streams: most,
             socket,
             head: open.unsent,
             settings: Settings { keepalive, ..open.settings },

@@ -6,7 +6,7 @@ use eventsource_xs::event::Framing;
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::Client;
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{HubSettings, Open, Request};
+use eventsource_xs::wire::{HubSettings, NamedSettings, Open, Request};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -230,6 +230,27 @@ fn more_topics_than_a_stream_may_have_are_refused() {
     worker.subscribe(1, topics("news", None)).expect("a stream");
     let error = worker.subscribe(1, topics("sport", None)).expect_err("too many");
     assert!(error.to_string().contains("at most 1 channels and patterns"), "{error}");
+}
+
+#[test]
+fn a_stream_beyond_max_streams_is_sent_a_retry_and_counted_until_a_worker_allows_more() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(HubSettings { max_streams: 2, ..settings() });
+    let mut clients: Vec<_> = (1..=2).map(|stream| open(&mut worker, stream, HEAD)).collect();
+    clients.iter_mut().for_each(|client| drop(read_until(client, HEAD)));
+    // Another worker, whose settings are those of the hub, is bound by them, too.
+    let mut unnamed = scene.client_with(NamedSettings::default());
+    let mut refused = open(&mut unnamed, 1, HEAD);
+    let text = read_to_end(&mut refused);
+    assert!(text.starts_with(HEAD) && text.contains("retry: "), "{text}");
+    let counted = worker.count(b"").expect("counts");
+    assert_eq!((counted.open, counted.refused), (2, 1));
+    let mut newer = scene.client_with(HubSettings { max_streams: 3, ..settings() });
+    let mut third = open(&mut newer, 1, HEAD);
+    newer.subscribe(1, topics("news", None)).expect("a stream");
+    newer.publish(&event("news", "hello")).expect("an id");
+    read_event(&mut third, "hello");
+    assert_eq!(newer.count(b"").expect("counts").refused, 1);
 }
 
 /// The process of a worker, which the test below kills: accepts a connection, hands it over, and waits.

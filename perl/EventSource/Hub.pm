@@ -65,6 +65,7 @@ my @HUB_SETTINGS = qw(
 # Which settings an object names: a bit each, in the order of src/xs/hub.rs. The process of a hub keeps these.
 my @NAMED = qw(
     history total_history on_slow gap_event gap_data position_event position opaque_ids max_topics idle_exit grace store
+    max_streams
 );
 
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
@@ -329,6 +330,7 @@ sub _native_settings {
         _retention(%given),
         gap_data   => _gap_data($given{gap_data}, $gap_event),
         gap_event  => $gap_event,
+        max_streams => $given{max_streams} || 0,
         named      => _named(%given),
         max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
         _of_process(%given),
@@ -748,6 +750,16 @@ For a hub with a L</name>: how many streams on the server's writer may have a pr
 streams>), whichever workers have accepted them: a whole number from 0 to 10,000; 100 by default. Further ones are served by
 their worker and end with it, and the worker warns of it once. With 0 all are.
 
+=head2 max_streams
+
+    max_streams => 10_000
+
+The maximum number of native streams, a whole number from 1: those of one process (L<Plack::App::EventSource/max_streams>),
+and for a hub with a L</name> those that its process holds, whichever workers have accepted them. By default the process of a
+hub holds as many as its descriptors allow. It raises its limit to the hard one, of which an eighth, at most 128, stays free.
+A client that comes when there are that many receives the status 200, a C<retry> and the end. L</stats> counts such streams
+(C<refused> of C<process>), and the process says once that there are any.
+
 =head2 max_topics
 
     max_topics => 1000
@@ -788,7 +800,7 @@ before, then the defaults. So a job needs a name only, and may come before the w
 
 =item *
 
-Of L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> the newest named value counts.
+Of L</history>, L</total_history>, L</max_topics>, L</max_streams>, L</grace> and L</idle_exit> the newest named value counts.
 
 =item *
 
@@ -1349,9 +1361,9 @@ The streams that began with an id of the client; the C<gap> events that were sen
 
 =item process
 
-Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that are
-connected, C<open> its open streams, C<buffered> the bytes that are buffered for them, C<cut_off> the connections that it has
-ended because they broke the rules of the protocol.
+Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that
+are connected, C<open> its open streams, C<refused> those beyond L</max_streams> or its descriptors, C<buffered> the bytes
+that are buffered for them, C<cut_off> the connections that it has ended because they broke the rules of the protocol.
 
 =item store
 

@@ -220,6 +220,9 @@ sub _own_hub {
     my $self   = shift;
     my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @HUB_OPTIONS;
 
+    # A hub with a name bounds the streams of all workers.
+    $option{max_streams} = $self->{option}{max_streams} if defined $option{name};
+
     # Each process runs the supply, so a hub for each is meant.
     $option{per_process} = 1 if !defined $option{per_process} && $self->{source};
     return EventSource::Hub->new(%option);

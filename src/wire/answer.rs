@@ -121,6 +121,8 @@ pub struct Counted {
     pub workers: u64,
     /// How many streams are open.
     pub open: u64,
+    /// How many streams were refused, because the process had too many streams or too few descriptors.
+    pub refused: u64,
     /// How many bytes are buffered for these streams.
     pub buffered: u64,
     /// How many workers were cut off because they broke the rules of the protocol.
@@ -302,7 +304,7 @@ impl Counted {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.u64(self.request);
         write_counts(writer, &self.hub);
-        for number in [self.subscribers, self.workers, self.open, self.buffered, self.cut_off] {
+        for number in [self.subscribers, self.workers, self.open, self.refused, self.buffered, self.cut_off] {
             writer.u64(number);
         }
         self.store.write(writer);
@@ -315,6 +317,7 @@ impl Counted {
             subscribers: reader.u64()?,
             workers: reader.u64()?,
             open: reader.u64()?,
+            refused: reader.u64()?,
             buffered: reader.u64()?,
             cut_off: reader.u64()?,
             store: StoreStatus::read(reader)?,

@@ -15,6 +15,8 @@ pub struct HubSettings {
     pub hub: hub::Settings,
     /// How many channels and patterns a stream may be subscribed to.
     pub max_topics: usize,
+    /// How many streams the process may hold.
+    pub max_streams: usize,
     /// How long the process runs without worker and stream.
     pub idle_exit: Duration,
     /// How long streams stay open when the last worker has disconnected.
@@ -30,7 +32,7 @@ impl Default for HubSettings {
         let total_history = Bounds { events: 100_000, bytes: 64 << 20, age: Duration::MAX };
         let hub = hub::Settings::new(history, total_history);
         let (idle_exit, grace) = (Duration::from_secs(60), Duration::from_secs(30));
-        Self { hub, max_topics: 1000, idle_exit, grace, store: StoreSettings::default() }
+        Self { hub, max_topics: 1000, max_streams: usize::MAX, idle_exit, grace, store: StoreSettings::default() }
     }
 }
 
@@ -56,6 +58,7 @@ impl HubSettings {
         writer.bool(*refuses_position_event);
         writer.bool(*opaque_ids);
         writer.size(self.max_topics);
+        writer.size(self.max_streams);
         writer.duration(self.idle_exit);
         writer.duration(self.grace);
         self.store.write(writer);
@@ -72,9 +75,9 @@ impl HubSettings {
             refuses_position_event: reader.bool()?,
             opaque_ids: reader.bool()?,
         };
-        let max_topics = reader.size()?;
+        let (max_topics, max_streams) = (reader.size()?, reader.size()?);
         let (idle_exit, grace) = (reader.duration()?, reader.duration()?);
-        Ok(Self { hub, max_topics, idle_exit, grace, store: StoreSettings::read(reader)? })
+        Ok(Self { hub, max_topics, max_streams, idle_exit, grace, store: StoreSettings::read(reader)? })
     }
 }
 
@@ -91,6 +94,7 @@ pub struct NamedSettings {
     pub refuses_position_event: Option<bool>,
     pub opaque_ids: Option<bool>,
     pub max_topics: Option<usize>,
+    pub max_streams: Option<usize>,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,
     pub store: Option<StoreSettings>,
@@ -98,7 +102,7 @@ pub struct NamedSettings {
 
 /// Names all settings.
 impl From<HubSettings> for NamedSettings {
-    fn from(HubSettings { hub, max_topics, idle_exit, grace, store }: HubSettings) -> Self {
+    fn from(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store }: HubSettings) -> Self {
         Self {
             history: Some(hub.history),
             total_history: Some(hub.total_history),
@@ -109,6 +113,7 @@ impl From<HubSettings> for NamedSettings {
             refuses_position_event: Some(hub.refuses_position_event),
             opaque_ids: Some(hub.opaque_ids),
             max_topics: Some(max_topics),
+            max_streams: Some(max_streams),
             idle_exit: Some(idle_exit),
             grace: Some(grace),
             store: Some(store),
@@ -129,6 +134,7 @@ impl NamedSettings {
             refuses_position_event: self.refuses_position_event.or(other.refuses_position_event),
             opaque_ids: self.opaque_ids.or(other.opaque_ids),
             max_topics: self.max_topics.or(other.max_topics),
+            max_streams: self.max_streams.or(other.max_streams),
             idle_exit: self.idle_exit.or(other.idle_exit),
             grace: self.grace.or(other.grace),
             store: self.store.or(other.store),
@@ -137,7 +143,7 @@ impl NamedSettings {
 
     /// Returns all settings: these, and the others of `base`.
     pub fn over(self, base: HubSettings) -> HubSettings {
-        let HubSettings { hub, max_topics, idle_exit, grace, store } = base;
+        let HubSettings { hub, max_topics, max_streams, idle_exit, grace, store } = base;
         HubSettings {
             hub: hub::Settings {
                 history: self.history.unwrap_or(hub.history),
@@ -150,6 +156,7 @@ impl NamedSettings {
                 opaque_ids: self.opaque_ids.unwrap_or(hub.opaque_ids),
             },
             max_topics: self.max_topics.unwrap_or(max_topics),
+            max_streams: self.max_streams.unwrap_or(max_streams),
             idle_exit: self.idle_exit.unwrap_or(idle_exit),
             grace: self.grace.unwrap_or(grace),
             store: self.store.unwrap_or(store),
@@ -167,6 +174,7 @@ impl NamedSettings {
             refuses_position_event,
             opaque_ids,
             max_topics,
+            max_streams,
             idle_exit,
             grace,
             store,
@@ -180,6 +188,7 @@ impl NamedSettings {
         writer.option(*refuses_position_event, Writer::bool);
         writer.option(*opaque_ids, Writer::bool);
         writer.option(*max_topics, Writer::size);
+        writer.option(*max_streams, Writer::size);
         writer.option(*idle_exit, Writer::duration);
         writer.option(*grace, Writer::duration);
         writer.option(store.as_ref(), |writer, store| store.write(writer));
@@ -196,6 +205,7 @@ impl NamedSettings {
             refuses_position_event: reader.option(Reader::bool)?,
             opaque_ids: reader.option(Reader::bool)?,
             max_topics: reader.option(Reader::size)?,
+            max_streams: reader.option(Reader::size)?,
             idle_exit: reader.option(Reader::duration)?,
             grace: reader.option(Reader::duration)?,
             store: reader.option(StoreSettings::read)?,
@@ -252,7 +262,7 @@ pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, M
     })
 }
 
-saved!(HubSettings { hub, max_topics, idle_exit, grace, store });
+saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store });
 saved!(NamedSettings {
     history,
     total_history,
@@ -263,6 +273,7 @@ saved!(NamedSettings {
     refuses_position_event,
     opaque_ids,
     max_topics,
+    max_streams,
     idle_exit,
     grace,
     store

@@ -85,8 +85,16 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
             opaque_ids: flags[1],
         },
     );
-    (hub, any::<usize>(), duration(), duration(), store_settings())
-        .prop_map(|(hub, max_topics, idle_exit, grace, store)| HubSettings { hub, max_topics, idle_exit, grace, store })
+    (hub, any::<[usize; 2]>(), duration(), duration(), store_settings()).prop_map(
+        |(hub, [max_topics, max_streams], idle_exit, grace, store)| HubSettings {
+            hub,
+            max_topics,
+            max_streams,
+            idle_exit,
+            grace,
+            store,
+        },
+    )
 }
 
 /// All settings, and none. Each has a flag of its own in the message.
@@ -229,11 +237,11 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn counted() -> impl Strategy<Value = Counted> {
     let number = any::<u64>;
-    let numbers = (any::<[u64; Counts::LEN]>(), any::<[u64; 5]>());
+    let numbers = (any::<[u64; Counts::LEN]>(), any::<[u64; 6]>());
     (number(), numbers, store_status()).prop_map(|(request, (of_hub, of_process), store)| {
         let hub = Counts::of_numbers(of_hub);
-        let [subscribers, workers, open, buffered, cut_off] = of_process;
-        Counted { request, hub, subscribers, workers, open, buffered, cut_off, store }
+        let [subscribers, workers, open, refused, buffered, cut_off] = of_process;
+        Counted { request, hub, subscribers, workers, open, refused, buffered, cut_off, store }
     })
 }
 

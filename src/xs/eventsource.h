@@ -182,7 +182,7 @@ typedef struct {
  * and program are empty if there is none. `named` has a bit for each setting that the application gives. */
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
-    size_t events, bytes, events_in_total, bytes_in_total, max_topics;
+    size_t events, bytes, events_in_total, bytes_in_total, max_topics, max_streams;
     double seconds;
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
@@ -226,7 +226,7 @@ typedef struct {
 
 /* The counts of a hub's own process; the pid is 0 if it has none. */
 typedef struct {
-    uint64_t pid, workers, open, buffered, cut_off;
+    uint64_t pid, workers, open, refused, buffered, cut_off;
 } esx_process_counts;
 
 /* The health of the store of a hub's own process; all zero if there is none. Times are in seconds. Longer texts are cut. */

@@ -791,6 +791,7 @@ _attach(SV *self, SV *settings)
     raw.bytes_in_total = esx_setting_uv(aTHX_ hash, "bytes_in_total");
     raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
+    raw.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
     raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");

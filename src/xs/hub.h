@@ -314,6 +314,7 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *
         (void)hv_stores(own, "pid", newSVuv((UV)process->pid));
         (void)hv_stores(own, "workers", newSVuv((UV)process->workers));
         (void)hv_stores(own, "open", newSVuv((UV)process->open));
+        (void)hv_stores(own, "refused", newSVuv((UV)process->refused));
         (void)hv_stores(own, "buffered", newSVuv((UV)process->buffered));
         (void)hv_stores(own, "cut_off", newSVuv((UV)process->cut_off));
         (void)hv_stores(hash, "process", newRV_noinc((SV *)own));

@@ -62,6 +62,7 @@ struct RawSettings {
     events_in_total: usize,
     bytes_in_total: usize,
     max_topics: usize,
+    max_streams: usize,
     seconds: f64,
     on_slow: u8,
     opaque_ids: u8,
@@ -95,6 +96,7 @@ struct ProcessCounts {
     pid: u64,
     workers: u64,
     open: u64,
+    refused: u64,
     buffered: u64,
     cut_off: u64,
 }
@@ -163,7 +165,14 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
             // SAFETY: as for `text`.
             let store = unsafe { raw.store.settings(seconds(raw.publish_timeout)) };
-            let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace, store };
+            let settings = HubSettings {
+                hub: settings,
+                max_topics: raw.max_topics,
+                max_streams: raw.max_streams,
+                idle_exit,
+                grace,
+                store,
+            };
             let settings = named(settings, raw.named);
             HubHandle::remote(RemoteHub { place, start, settings })
         };
@@ -190,6 +199,7 @@ fn named(settings: HubSettings, bits: usize) -> NamedSettings {
         idle_exit: all.idle_exit.filter(|_| is_named(9)),
         grace: all.grace.filter(|_| is_named(10)),
         store: all.store.filter(|_| is_named(11)),
+        max_streams: all.max_streams.filter(|_| is_named(12)),
     }
 }
 
@@ -464,8 +474,8 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, waits: c_int, out: *mut 
 }
 
 fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts, StoreHealth) {
-    let Counted { hub, subscribers, workers, open, buffered, cut_off, ref store, .. } = *counted;
-    let process = ProcessCounts { pid: pid.into(), workers, open, buffered, cut_off };
+    let Counted { hub, subscribers, workers, open, refused, buffered, cut_off, ref store, .. } = *counted;
+    let process = ProcessCounts { pid: pid.into(), workers, open, refused, buffered, cut_off };
     (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process, StoreHealth::of(store))
 }
 

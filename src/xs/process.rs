@@ -165,11 +165,11 @@ impl HubProcess {
 
     fn count(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
         let counted = self.client.count(given.bytes())?;
-        let Counted { hub, subscribers, workers, open, buffered, cut_off, store: status, .. } = counted;
+        let Counted { hub, subscribers, workers, open, refused, buffered, cut_off, store: status, .. } = counted;
         let Counts { streams, channels, patterns, published, delivered, events, bytes, .. } = hub;
         let Counts { resumed, gaps, disconnected, skipped, compacted, .. } = hub;
         let of_hub = [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps];
-        let others = [disconnected, skipped, compacted, subscribers, workers, open, buffered, cut_off];
+        let others = [disconnected, skipped, compacted, subscribers, workers, open, refused, buffered, cut_off];
         for number in of_hub.iter().chain(&others) {
             self.push(number.to_string());
         }

@@ -26,7 +26,7 @@ my $PROGRAM = 'eventsource-hub';
 my $MAX_BYTES  = 1024;                                    # of the name of a channel and of a key, in UTF-8
 my @FIELDS     = qw(data event id json key once retry);
 my @COUNTS     = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
-my @OF_PROCESS = qw(subscribers connections open buffered cut_off);
+my @OF_PROCESS = qw(subscribers connections open refused buffered cut_off);
 my @OF_CHANNEL = qw(subscribers events bytes);
 
 # Public methods
@@ -408,11 +408,11 @@ does not take it, and C<unknown> if the store has perhaps taken it.
     my $stats = $hub->stats;
     my $stats = $hub->stats($channel);
 
-Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and besides: C<pid>, C<version> and C<age>
-(seconds) of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without
-this one, sorted, C<open>, the open streams, C<buffered>, the bytes that are buffered for them, C<cut_off>, how many
-workers were cut off because they broke the rules of the protocol, and, with a channel, C<subscribers>. C<store> is there for
-every hub.
+Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and besides: C<pid>, C<version> and C<age> (seconds)
+of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without this one,
+sorted, C<open>, the open streams, C<refused>, those that were refused (L<EventSource::Hub/max_streams>), C<buffered>, the
+bytes that are buffered for them, C<cut_off>, how many workers were cut off because they broke the rules of the protocol,
+and, with a channel, C<subscribers>. C<store> is there for every hub.
 
 =head2 stop
 

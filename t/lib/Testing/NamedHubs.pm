@@ -10,7 +10,6 @@ use warnings;
 # A test says with is_on where its expectations differ. These have no twin in t/hub/named:
 #
 #   forks.t       each child has a hub of its own there; handed_over.t and process.t test forks with a name
-#   limits.t      max_streams counts the streams that this process holds
 #   memory.t      the memory that is measured is that of this process
 #   million.t, polyfill.t, servers.t: what they test does not depend on where the hub is; process.t has a server
 

@@ -1,0 +1,7 @@
+# t/hub/limits.t, with hubs in processes of their own: max_streams bounds the streams of such a process.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/limits.t';
