@@ -3,6 +3,9 @@
 //! A client may come from another machine with an id that this process has not read yet. The reactor holds its subscription
 //! until the hub has published as far, or until it is told that the wait is over: after [`LEAST`] if the store is up, otherwise
 //! when the store was up for [`UP`], and after [`MOST`] in any case. The client is told of a gap then.
+//!
+//! If the store was up, and nobody can have invented the id, the wait has shown that the store has lost the event: a master of
+//! Redis has died before its replica had it, together with the hubs that have read it.
 
 use eventsource_xs::saved;
 use std::time::{Duration, Instant};
@@ -20,17 +23,24 @@ pub struct Ahead {
     pub stream: u64,
     /// The sequence number that it waits for.
     pub seq: u64,
+    /// Whether only a hub of this epoch can have given that number.
+    is_proven: bool,
     /// Until when it waits if the store stays up.
     until: Instant,
     /// Until when it waits at most.
     at_most: Instant,
 }
 
-saved!(Ahead { stream, seq, until, at_most });
+saved!(Ahead { stream, seq, is_proven, until, at_most });
 
 impl Ahead {
-    pub fn new(stream: u64, seq: u64, now: Instant) -> Self {
-        Self { stream, seq, until: now + LEAST, at_most: now + MOST }
+    pub fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
+        Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST }
+    }
+
+    /// Returns true if a wait that is over proves that the store has lost the event: everything that it has was read.
+    pub fn proves_loss(&self) -> bool {
+        self.is_proven && self.until < self.at_most
     }
 
     /// Returns true if the wait is over. Call it often: a store counts as up if it was up at each call.
@@ -48,15 +58,25 @@ mod tests {
 
     #[test]
     fn a_stream_waits_until_the_store_was_up_for_a_while_at_least_5_and_at_most_60_seconds() {
-        // When the store is down, in seconds, and when the wait is over.
-        for (down, over) in [(0..0, 5), (0..1, 5), (1..4, 6), (4..5, 7), (0..30, 32), (3..58, 60), (0..100, 60)] {
+        // When the store is down, in seconds, when the wait is over, and whether everything was read then.
+        for (down, over, is_read) in [
+            (0..0, 5, true),
+            (0..1, 5, true),
+            (1..4, 6, true),
+            (4..5, 7, true),
+            (0..30, 32, true),
+            (3..58, 60, false),
+            (0..100, 60, false),
+        ] {
             let start = Instant::now();
-            let mut ahead = Ahead::new(1, 7, start);
+            let mut ahead = Ahead::new(1, 7, true, start);
             let is_over = |second: &u64| {
                 let now = start + Duration::from_secs(*second);
                 ahead.is_over(!down.contains(second), now)
             };
             assert_eq!((0..).find(is_over), Some(over), "down {down:?}");
+            assert_eq!(ahead.proves_loss(), is_read, "down {down:?}");
+            assert!(!Ahead { is_proven: false, ..ahead }.proves_loss());
         }
     }
 }

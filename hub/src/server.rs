@@ -358,16 +358,22 @@ impl Server {
             return;
         }
         let (last_seq, is_up) = self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.is_up()));
+        let mut lost = None;
         self.ahead.retain_mut(|ahead| {
             if ahead.seq <= last_seq {
                 return false; // the reactor knows
             }
             let is_over = ahead.is_over(is_up, now);
-            if is_over {
+            if is_over && ahead.proves_loss() {
+                lost = lost.max(Some(ahead.seq)); // the client is told by the hub of the next epoch
+            } else if is_over {
                 runtime::stop_waiting(ahead.stream.into());
             }
             !is_over
         });
+        if let (Some(seq), Some(stored)) = (lost, self.stored()) {
+            stored.lacks(seq);
+        }
     }
 
     /// Tells workers what has become of their events, and of the hub that they wait for.
@@ -389,6 +395,7 @@ impl Server {
             self.answered.push(worker.token());
         }
         if let Some(epoch) = progress.epoch {
+            self.ahead.clear(); // their streams have ended with the hub of the other epoch
             self.tell_epoch(&epoch);
         }
         if let Some((failure, retries)) = progress.cannot_begin {
@@ -779,7 +786,8 @@ impl Server {
                 let id = worker.streams.get(&stream).copied();
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
-                    self.ahead.push(Ahead::new(id, seq, now));
+                    let is_proven = self.stored().is_some_and(|stored| stored.is_proven(subscription.after.as_deref()));
+                    self.ahead.push(Ahead::new(id, seq, is_proven, now));
                 }
                 let handle = self.hub.as_ref().and_then(Served::handle).filter(|handle| !handle.has_ended());
                 match (handle, id.and_then(|id| self.streams.get_mut(id))) {

@@ -269,6 +269,20 @@ impl StoredHub {
         Some(seq).filter(|seq| *seq > self.last_seq)
     }
 
+    /// Returns true if only a hub of this epoch can have made that id.
+    pub fn is_proven(&self, id: Option<&[u8]>) -> bool {
+        let proven = |handle: &HubHandle| handle.proven_seq(id?).ok()?;
+        self.handle.as_ref().and_then(proven).is_some()
+    }
+
+    /// Called when a client has proven that an event was delivered which the store does not have.
+    pub fn lacks(&mut self, seq: u64) {
+        if !self.is_void && seq > self.last_seq {
+            self.proof = Some(seq);
+            self.check_proof();
+        }
+    }
+
     /// Returns true if the store takes entries and reports them.
     pub fn is_up(&self) -> bool {
         self.store.status().is_up

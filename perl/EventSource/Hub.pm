@@ -1025,6 +1025,7 @@ URL.
 =item replicas
 
 How many replicas of Redis have an event before L</publish> returns (C<WAIT>): a whole number from 0 to 100, 0 by default.
+L<EventSource::Deployment/Redis> says what that guards against.
 
 =item when_down
 

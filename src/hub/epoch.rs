@@ -57,6 +57,13 @@ impl Epoch {
         self.position(id).map(|position| position.seq)
     }
 
+    /// Returns the sequence number that an id names, if only a hub with the key of this epoch can have made the id: a part of what
+    /// an opaque id enciphers is fixed, and it has a check value. An invented one would have to meet both.
+    pub fn proven_seq(&self, id: &[u8]) -> Option<u64> {
+        self.ciphers.as_ref()?;
+        self.position(id).filter(|position| position.reported.is_none()).map(|position| position.seq)
+    }
+
     pub(super) fn id(&self, position: Position) -> String {
         match &self.ciphers {
             Some(ciphers) => format!("{}-{}", self.text, ciphers.encipher(position)),
@@ -184,6 +191,19 @@ mod tests {
             for id in [of_right_form.as_bytes(), short.as_bytes(), &changed] {
                 assert!(id == real.as_bytes() || epoch.position(id).is_none(), "{}", String::from_utf8_lossy(id));
             }
+        }
+    }
+
+    #[test]
+    fn only_an_opaque_id_of_this_epoch_proves_that_it_was_given() {
+        let (plain, opaque) = (Epoch::new("e", None), Epoch::new("e", Some(KEY)));
+        assert_eq!(plain.proven_seq(b"e-7"), None);
+        let seq = 7 << 40;
+        assert_eq!(opaque.proven_seq(opaque.event_id(seq).as_bytes()), Some(seq));
+        let reported = opaque.id(Position { seq, reported: Some(3) });
+        assert_eq!(opaque.proven_seq(reported.as_bytes()), None);
+        for number in 0..10_000 {
+            assert_eq!(opaque.proven_seq(format!("e-{number:034}").as_bytes()), None);
         }
     }
 

@@ -365,6 +365,16 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut process)?.epoch.seq(id))
     }
 
+    /// Returns the sequence number that an id names, if that is an opaque id of this hub's epoch, which nobody can invent.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_stored`](Self::publish_stored).
+    pub fn proven_seq(&self, id: &[u8]) -> Result<Option<u64>, Error> {
+        let mut process = lock_process();
+        Ok(self.registration_or_create(&mut process)?.epoch.proven_seq(id))
+    }
+
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that goes on with stored
     /// events collects it, once for each channel.
     ///
