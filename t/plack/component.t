@@ -60,12 +60,10 @@ subtest 'new and to_app refuse wrong attributes' => sub {
         is $@, "Plack::App::EventSource: $why at $file line $line.\n",
             "the error of $name names the reason and the line of new";
     }
+    local $SIG{__WARN__} = sub { };
     my $component = Plack::App::EventSource->new;
     my ($file, $line) = (__FILE__, __LINE__ + 1);
-    my $app = do {
-        local $SIG{__WARN__} = sub { };
-        $component->to_app;
-    };
+    my $app = $component->to_app;
     ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET without a handler throws';
     like $@, qr/there is no handler_cb: give new .* at \Q$file\E line $line\.\n\z/,
         'the error says so, at the line of to_app';
