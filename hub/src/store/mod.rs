@@ -29,12 +29,12 @@
 //! # Clocks
 //!
 //! The clock of the store decides how old an entry is: that of Redis, which also assigns the ids, or that of the machine with
-//! the file. The clock of the hub's machine cannot: what is too old on one machine must be so on all. A store says what its clock
-//! shows ([`Reporter::set_clock`]) before it reports entries, and now and then. [`Store::instant_of`] turns the time of an entry
-//! into one of this process's monotonic clock. From there on only that one counts, so no jump of any clock changes the age of
-//! what the hub has in memory. If the store's clock jumps forward, what is stored is older from then on, and clients that come
-//! to a hub that begins are told of that as of any eviction. If it jumps back, the times of entries stand still until it has
-//! caught up, and what is stored is kept for longer.
+//! the file. The clock of the hub's machine cannot: what is too old on one machine must be so on all. A store says what its
+//! clock shows ([`Reporter::set_clock`]) before it reports entries, and now and then. [`Store::instant_of`] turns the time of
+//! an entry into one of this process's monotonic clock. From there on only that one counts, so no jump of any clock changes the
+//! age of what the hub has in memory. If the store's clock jumps forward, what is stored is older from then on, and clients
+//! that come to a hub that begins are told of that as of any eviction. If it jumps back, the times of entries stand still until
+//! it has caught up, and what is stored is kept for longer.
 
 pub mod file;
 pub mod redis;

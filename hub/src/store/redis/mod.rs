@@ -39,11 +39,11 @@
 //! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
 //! have perhaps delivered it, and in one epoch they would deliver it twice.
 //!
-//! Nobody finds the loss of an entry that was read by no hub which is left: the master died before a replica had it, together with
-//! the hubs that had read it. A client may prove it. One that has an opaque id of this epoch, beyond everything that the
-//! stream has, was given it by such a hub (`hub/src/ahead.rs`), so another epoch begins. A plain id proves nothing, for a hostile
-//! client could begin epochs for all with invented ones: only this client is told of a gap. So is one whose entry is missing
-//! between others that were added since: its number may be a position that another hub has given.
+//! Nobody finds the loss of an entry that was read by no hub which is left: the master died before a replica had it, together
+//! with the hubs that had read it. A client may prove it. One that has an opaque id of this epoch, beyond everything that the
+//! stream has, was given it by such a hub (`hub/src/ahead.rs`), so another epoch begins. A plain id proves nothing, for a
+//! hostile client could begin epochs for all with invented ones: only this client is told of a gap. So is one whose entry is
+//! missing between others that were added since: its number may be a position that another hub has given.
 //!
 //! An entry whose answer never came, and that a failover has lost, is sent again in the same epoch. A hub that has read it
 //! meanwhile notices that it is gone and begins another epoch: its clients are told of a gap. To begin one for each such entry
