@@ -372,7 +372,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
         return;
     }
     let scene = Scene::new();
-    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o777)).expect("the owner may");
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("the owner may");
     let program = scene.folder.join("eventsource-hub");
     copy_executable(Path::new(PROGRAM), &program);
     let (program, socket) = (program.to_str().expect("text"), scene.place.socket().to_str().expect("text"));
@@ -393,6 +393,8 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     // Our command, their hub.
     let _ = fs::remove_file(socket);
     let _ = fs::remove_file(scene.place.lock());
+    let chown = Command::new("chown").arg("65534:65534").arg(&scene.folder).status();
+    assert!(chown.expect("chown").success());
     let mut theirs = setpriv(&[program, "run", "--name", "shop", "--socket", socket]).spawn().expect("setpriv");
     eventually("they listen", || UnixStream::connect(socket).is_ok());
     let error = Client::connect(&Scene::start(), &scene.place, None).expect_err("their hub");
@@ -595,7 +597,8 @@ fn a_folder_that_is_missing_says_which() {
         let mut command = Command::new(PROGRAM);
         command.args(&words[..1]).args(["--timeout", "0.01", "--socket"]).arg(&socket).args(&words[1..]);
         let message = failure(&mut command);
-        assert!(message.contains(socket.to_str().expect("text")), "{message}");
+        let folder = scene.folder.join("missing");
+        assert!(message.contains(folder.to_str().expect("text")), "{message}");
         let is_clear = message.contains("No such file or directory") || message.contains("nobody listens on");
         assert!(is_clear, "{message}");
     }
@@ -622,7 +625,7 @@ fn a_folder_without_room_or_that_cannot_be_written_says_so() {
         ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
     ] {
         for words in ["run --name shop", "publish --spawn --name shop news hello"] {
-            let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
+            let script = format!("mount -t tmpfs -o {options},mode=700 none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
             let mut command = Command::new("unshare");
             command.args(["-m", "sh", "-c", &script]).arg(&scene.folder);
             let said = failure(&mut command);
