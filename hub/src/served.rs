@@ -5,7 +5,7 @@ use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Asker, Seen, StoredHub};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
-use eventsource_xs::hub::{self, check_fields, check_published_id, Refusal, RetainedEvent, MAX_ONCE_BYTES};
+use eventsource_xs::hub::{self, check_fields, check_published_id, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{
     Failure, FieldList, Fields, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus,
@@ -93,6 +93,14 @@ impl Served {
                 Source::Own(handle) => handle.set_bounds(history, total_history, given.max_topics),
                 Source::Stored(stored) => stored.adopt(&self.settings),
             }
+        }
+    }
+
+    /// Ends streams. Returns how many of this machine; nothing if the store will say when others know of it.
+    pub fn end_streams(&mut self, end: EndRequest, asker: Asker) -> Result<Option<usize>, Failure> {
+        match &mut self.source {
+            Source::Own(handle) => handle.end_streams(end).map(Some).map_err(|error| failure_of(&error)),
+            Source::Stored(stored) => stored.end_streams(end, asker),
         }
     }
 

@@ -386,10 +386,11 @@ impl Server {
         for told in progress.told {
             let Asker { worker, request, bytes } = told.asker;
             let Some(worker) = self.workers.get_mut(&worker) else { continue };
-            match told.result {
-                Ok(id) if request > 0 => worker.answer(&Answer::Published { request, id: &id }),
-                Ok(_) => {}
-                Err(failure) => refuse(worker, request, failure),
+            match (told.result, told.ended) {
+                (Ok(_), Some(count)) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
+                (Ok(id), None) if request > 0 => worker.answer(&Answer::Published { request, id: &id }),
+                (Ok(_), None) => {}
+                (Err(failure), _) => refuse(worker, request, failure),
             }
             grant(worker, bytes);
             self.answered.push(worker.token());
@@ -930,10 +931,12 @@ impl Server {
     }
 
     fn end_streams(&mut self, worker: &mut Worker, request: u64, end: EndRequest) {
-        let Some(hub) = self.handle() else { return };
-        match hub.end_streams(end) {
-            Ok(count) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
-            Err(error) => refuse(worker, request, failure_of(&error)),
+        let asker = Asker { worker: worker.token(), request, bytes: 0 };
+        let Some(served) = &mut self.hub else { return };
+        match served.end_streams(end, asker) {
+            Ok(Some(count)) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
+            Ok(None) => {} // it waits for the hub's store
+            Err(failure) => refuse(worker, request, failure),
         }
     }
 

@@ -16,7 +16,7 @@ pub use seen::Seen;
 use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
-use eventsource_xs::hub::History;
+use eventsource_xs::hub::{EndRequest, History};
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, HubSettings, Name, StoreSettings, StoreStatus};
@@ -53,6 +53,8 @@ impl Asker {
 pub struct Told {
     pub asker: Asker,
     pub result: Result<Rc<str>, Failure>,
+    /// How many streams of this machine were ended, if that was asked for.
+    pub ended: Option<usize>,
 }
 
 /// What reports have changed for those who wait for the hub itself.
@@ -76,6 +78,8 @@ struct Waiting {
     askers: Vec<Asker>,
     /// Whether the store keeps it until it is up again.
     is_queued: bool,
+    /// How many streams of this machine were ended, if this is a request to end streams.
+    ended: Option<usize>,
 }
 
 /// The hub, its store, and what waits for it.
@@ -253,10 +257,32 @@ impl StoredHub {
         if !draft.once.is_empty() {
             self.once.insert(draft.once.clone(), ticket);
         }
-        self.waiting.insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker], is_queued: false });
+        self.waiting
+            .insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker], is_queued: false, ended: None });
         self.store.ask(Ask::Append { ticket, draft });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
+    }
+
+    /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
+    /// here; nothing if the asker waits until the store has the request.
+    pub fn end_streams(&mut self, end: EndRequest, asker: Asker) -> Result<Option<usize>, Failure> {
+        let Some(handle) = &self.handle else {
+            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
+        };
+        let draft = Draft::of_end(&end);
+        let count = handle.end_streams(end).map_err(|error| failure_of(&error))?;
+        if !self.is_shared() {
+            return Ok(Some(count));
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.insert(
+            ticket,
+            Waiting { once: Box::default(), askers: vec![asker], is_queued: false, ended: Some(count) },
+        );
+        self.store.ask(Ask::Append { ticket, draft });
+        Ok(None)
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
@@ -329,7 +355,7 @@ impl StoredHub {
             }
             Report::Entries(entries) => match &mut self.beginning {
                 Some((_, history)) => history.extend(entries),
-                None => entries.into_iter().for_each(|entry| self.publish_entry(entry, now, progress)),
+                None => entries.into_iter().for_each(|entry| self.publish_entry(entry, true, now, progress)),
             },
             Report::Ready => {
                 if let Some((began, history)) = self.beginning.take() {
@@ -337,7 +363,7 @@ impl StoredHub {
                         progress.cannot_begin = Some((failure, false));
                         return;
                     }
-                    history.into_iter().for_each(|entry| self.publish_entry(entry, now, progress));
+                    history.into_iter().for_each(|entry| self.publish_entry(entry, false, now, progress));
                 }
                 self.check_proof();
                 if self.is_void {
@@ -416,7 +442,7 @@ impl StoredHub {
     }
 
     /// Publishes an entry to the hub in memory, and tells those who have waited for it.
-    fn publish_entry(&mut self, entry: Entry, now: Instant, progress: &mut Progress) {
+    fn publish_entry(&mut self, entry: Entry, is_new: bool, now: Instant, progress: &mut Progress) {
         let Entry { seq, at, ticket, draft } = entry;
         match self.proof {
             Some(proof) if proof == seq => self.proof = None,
@@ -433,6 +459,14 @@ impl StoredHub {
         }
         let Some(handle) = &self.handle else { return };
         self.last_seq = seq;
+        if draft.channel.is_empty() {
+            // Where it was asked for it is carried out. In a history there are no streams yet that it means.
+            if let Some(end) = draft.end().filter(|_| ticket.is_none() && is_new) {
+                let _ = handle.end_streams(end); // fails only while the process ends
+            }
+            ticket.into_iter().for_each(|ticket| self.tell(ticket, &Ok("".into()), progress));
+            return;
+        }
         self.forget_at.get_or_insert(now + FORGET);
         let at = self.store.instant_of(at, now);
         let known = match draft.once.is_empty() {
@@ -463,7 +497,8 @@ impl StoredHub {
         if self.once.get(&waiting.once) == Some(&ticket) {
             self.once.remove(&waiting.once);
         }
-        progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone() }));
+        let ended = waiting.ended;
+        progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone(), ended }));
     }
 
     /// Tells all who wait that their events were perhaps not stored.

@@ -147,19 +147,26 @@ sub drain {
 
 sub end {
     my ($self, @given) = @_;
+    my ($labels, $topics, $finish) = $self->parse_end(@given);
+    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    my $count = $self->_end($labels, $topics, $finish);
+    EventSource::XS::_call_callbacks();
+    return $count;
+}
+
+sub gap_event { return $_[0]{gap_event} }
+
+# The options of end: references to the labels and the topics, and whether the clients are not to come back.
+sub parse_end {
+    my ($class, @given) = @_;
     my %given = $SETTINGS->parse('end takes options', @given);
     $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
     my $labels = _labels(_list($given{label}));
     my $topics = _topics_to_end(_list($given{topics}));
     $SETTINGS->refuse(label => q{end takes the streams to end: label => 'user/7', or topics => ['orders']})
         if !@$labels && !@$topics;
-    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
-    my $count = $self->_end($labels, $topics, $given{finish} ? 1 : 0);
-    EventSource::XS::_call_callbacks();
-    return $count;
+    return ($labels, $topics, $given{finish} ? 1 : 0);
 }
-
-sub gap_event { return $_[0]{gap_event} }
 
 sub pattern {
     my ($class, $pattern) = @_;
@@ -1168,11 +1175,16 @@ What was published before is sent to the streams that keep up. A stream that lag
 sent in part, and what is in its own buffer, but nothing more of the history; one that takes nothing ends after its
 C<timeout>. C<on_close> has the reason C<application>.
 
-With a L</name> this means the streams of all workers, also of those that have ended; without one, those of this
-process. Returns how many streams were ended. Streams that were ending already do not count.
+With a L</name> this means the streams of all workers, also of those that have ended; without one, those of this process.
+With a L</store> in Redis it means those of all machines: this machine ends its streams at once, the others end theirs when
+they read the request from Redis, in its order among the events. A stream that has begun there just before, for a client
+that came back, ends once more. A hub that is away then has no streams, or reads the request when it is back; if Redis has
+evicted it meanwhile, the hub begins anew, and all of its streams end with a C<retry>. Returns how many streams were ended
+on this machine. Streams that were ending already do not count.
 
 Throws C<invalid> if neither a label nor a topic is given, or if one is wrong; and what every method of a hub with a
-L</name> throws.
+L</name> throws. If Redis is away it throws what L</publish> throws then: the streams of this machine have ended, but
+others perhaps do not know of it. A call can be repeated.
 
 =head2 epoch
 
@@ -1181,6 +1193,12 @@ L</name> throws.
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
 With a L</store> it is that of the store, and goes on when the process of the hub is started anew; in Redis it has twelve
 characters.
+
+=head2 parse_end
+
+    my ($labels, $topics, $finish) = EventSource::Hub->parse_end(@options);
+
+Check the options of L</end>. For the modules of this distribution.
 
 =head2 pattern
 

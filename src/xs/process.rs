@@ -8,7 +8,7 @@ use super::hub::{path_of, RawText};
 use super::store;
 use super::stream::seconds;
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
-use crate::hub::{Counts, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 use crate::remote::{self, Client, Place, Publication};
 use crate::runtime;
 use crate::stream::Settings;
@@ -106,6 +106,7 @@ impl HubProcess {
             b"describe" => self.describe()?,
             b"follow" => self.follow(arguments)?,
             b"drain" => self.client.drain(seconds(arguments.number()))?,
+            b"end" => self.end(arguments)?,
             b"stop" => self.client.stop()?,
             _ => {
                 let message = "there is no such call".to_owned();
@@ -200,6 +201,22 @@ impl HubProcess {
         for worker in described.workers {
             self.push(worker.to_string());
         }
+        Ok(())
+    }
+
+    /// Ends streams: whether for good, then labels, channels and patterns.
+    fn end(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let mut end = EndRequest { finishes: given.bytes() == b"1", ..EndRequest::default() };
+        while let Some(kind) = given.next() {
+            let name = given.bytes().into();
+            match kind {
+                b"label" => end.labels.push(name),
+                b"pattern" => end.topics.push(Topic::Pattern(name)),
+                _ => end.topics.push(Topic::Channel(name)),
+            }
+        }
+        let count = self.client.end_streams(end)?;
+        self.push(count.to_string());
         Ok(())
     }
 

@@ -101,6 +101,21 @@ subtest 'channels' => sub {
     is $head->{code}, 3, 'no hub: 3';
 };
 
+subtest 'end' => sub {
+    my $tail = $shell->start(qw(tail --hub test --raw news));
+    my $hub  = $shell->connect('test');
+    ok wait_until($DEADLINE, sub { $hub->stats->{open} == 1 }), 'a stream';
+    is_deeply [@{$shell->run(qw(end --hub test --label user/7))}{qw(code out)}], [0, "0\n"], 'no stream has the label';
+    is_deeply [@{$shell->run(qw(end --hub test --topic ne* --finish))}{qw(code out)}], [0, "1\n"], 'one has the topic';
+    ok wait_until($DEADLINE, sub { $tail->log =~ /^id: eventsource-finished$/m }),
+        'its client is told not to come back';
+    $tail->stop;
+    my $done = $shell->run(qw(end --hub test));
+    is $done->{code}, 2, 'which streams?';
+    like $done->{err}, qr/--label LABEL or --topic TOPIC/, 'says what is missing';
+    is $shell->run(qw(end --hub nobody --label a --timeout 0.2))->{code}, 3, 'no hub: 3';
+};
+
 subtest 'drain ends streams' => sub {
     my $tail = $shell->start(qw(tail --hub test --raw news));
     my $hub  = $shell->connect('test');
@@ -207,11 +222,11 @@ subtest 'another version of the protocol is refused' => sub {
 subtest 'help and version' => sub {
     like $shell->run('--version')->{out}, qr/\Aeventsource [0-9.]+\n\z/, '--version';
     like $shell->run('--help')->{out},    qr/Publish|publish.*tail/s,    '--help';
-    for my $command (qw(publish tail stats channels hub)) {
+    for my $command (qw(publish tail stats channels end hub)) {
         my $done = $shell->run($command, '--help');
         is $done->{code}, 0, "$command --help";
         like $done->{out}, qr/eventsource \Q$command\E/, 'has its examples';
-        my @others = grep { $_ ne $command } qw(publish tail stats channels hub);
+        my @others = grep { $_ ne $command } qw(publish tail stats channels end hub);
         unlike $done->{out}, qr/^\s*eventsource (?:@{[join '|', @others]}) --hub shop/m, 'and not those of others';
     }
     for my $case ([['fly'], qr/unknown command fly/], [[], qr/which command/], [['hub'], qr/run, start/]) {

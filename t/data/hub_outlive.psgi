@@ -1,6 +1,6 @@
 # A hub in a process of its own, for workers that end in all ways.
 #
-#   /hub           a stream of the channel news
+#   /hub           a stream of the channel news; with ?label=user/7 it has that label
 #   /held          a stream whose handler pushes, subscribes and holds the connection
 #   /filtered      as /hub, behind a filter of the body: on the server's writer
 #   /served        behind such a filter: a handler that pushes, serves, pushes and holds the connection
@@ -67,6 +67,8 @@ sub of_worker {
     };
 }
 
+sub label { return $_[0]{QUERY_STRING} =~ /\Alabel=(.+)/ ? $1 : () }
+
 sub die_so {
     my $env = shift;
     my ($pid, $how) = split /,/, $env->{QUERY_STRING};
@@ -113,8 +115,8 @@ builder {
             return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
         };
     };
-    mount '/hub'      => $hub->to_app(channels => sub { return 'news' });
-    mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }));
+    mount '/hub'      => $hub->to_app(channels => sub { return 'news' }, label => \&label);
+    mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }, label => \&label));
     mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
     mount '/served'   => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
     mount '/dies' => filter(

@@ -1,7 +1,8 @@
 # The application of one of several machines (t/lib/Testing/Machine.pm): streams of a hub in a process of its own with a store,
 # and paths that publish and report. The environment has the settings of the hub as JSON.
 #
-#   /hub?channels=a,b&patterns=c.*     a stream
+#   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
+#   /end?label=l&finish=1              ends streams, and answers with their number on this machine
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, and answers with its id, or with
 #                                      error and the code of the exception
 #   /job?...                           the same in a forked process
@@ -31,6 +32,11 @@ sub topics {
     my %query = query(shift);
     return (split(/,/, $query{channels} // ''), map { EventSource::Hub->pattern($_) } split /,/,
         $query{patterns} // '');
+}
+
+sub labels {
+    my %query = query(shift);
+    return split /,/, $query{labels} // '';
 }
 
 sub publish {
@@ -71,7 +77,10 @@ sub answer {
 }
 
 builder {
-    mount '/hub'     => $hub->to_app(channels => \&topics);
+    mount '/hub' => $hub->to_app(channels => \&topics, label => \&labels);
+    mount '/end' => sub {
+        return answer(eval { $hub->end(query($_[0])) } // "error $@");
+    };
     mount '/publish' => sub { return answer(publish(query($_[0]))) };
     mount '/burst'   => sub { return answer(burst(query($_[0]))) };
     mount '/job'     => sub { return answer(publish_in_job(query($_[0]))) };

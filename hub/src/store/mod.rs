@@ -39,8 +39,8 @@
 pub mod file;
 pub mod redis;
 
-use eventsource_xs::hub::ChannelEvictions;
-use eventsource_xs::wire::{Failure, FieldList, Name, StoreSettings, StoreStatus};
+use eventsource_xs::hub::{ChannelEvictions, EndRequest};
+use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Name, StoreSettings, StoreStatus};
 use rustix::io::{read, write};
 use rustix::pipe::{pipe_with, PipeFlags};
 use std::io;
@@ -69,9 +69,24 @@ impl Draft {
         let Self { channel, key, once, fields } = self;
         channel.len() + key.len() + once.len() + fields.as_bytes().len()
     }
+
+    /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.
+    pub fn of_end(end: &EndRequest) -> Self {
+        let nothing = || Box::<[u8]>::default();
+        Self { channel: nothing(), key: encode_end(end).into(), once: nothing(), fields: FieldList::of([]) }
+    }
+
+    /// Returns the request to end streams, if this is one; none also if it is of a later version.
+    pub fn end(&self) -> Option<EndRequest> {
+        if self.channel.is_empty() {
+            decode_end(&self.key).ok()
+        } else {
+            None
+        }
+    }
 }
 
-/// An event that is stored.
+/// An event that is stored, or a [request](Draft::of_end) to end streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The sequence number: greater than that of every entry before, not always by one.

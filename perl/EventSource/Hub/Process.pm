@@ -80,6 +80,16 @@ sub drain {
     return;
 }
 
+sub end {
+    my ($self, @given) = @_;
+    require EventSource::Hub;
+    my ($labels, $topics, $finish) = EventSource::Hub->parse_end(@given);
+    my @named =
+        map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @$topics;
+    my ($count) = $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named);
+    return $count;
+}
+
 sub epoch { return $_[0]{epoch} }
 
 sub follow {
@@ -358,6 +368,12 @@ may be missing or be there twice.
 
 End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and
 streams that come later at once, until the last worker has gone. Returns when that has begun.
+
+=head2 end
+
+    my $count = $hub->end(label => 'user/7', finish => 1);
+
+End streams by their labels or topics, as L<EventSource::Hub/end> does, and return how many were ended on this machine.
 
 =head2 epoch, gap_event, pid, position_event
 

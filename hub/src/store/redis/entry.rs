@@ -90,13 +90,19 @@ pub fn text(value: &Value) -> Option<&[u8]> {
 pub fn write_append(out: &mut Vec<u8>, stream: &str, most: usize, producer: &str, count: u64, draft: &Draft) {
     let mut command = cmd("XADD");
     command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
-    command.arg("c").arg(&draft.channel[..]);
-    for (name, value) in [("k", &draft.key), ("o", &draft.once)] {
-        if !value.is_empty() {
-            command.arg(name).arg(&value[..]);
+    if draft.channel.is_empty() {
+        // Hubs that know no such request find no event here.
+        command.arg("e").arg(&draft.key[..]);
+    } else {
+        command.arg("c").arg(&draft.channel[..]);
+        for (name, value) in [("k", &draft.key), ("o", &draft.once)] {
+            if !value.is_empty() {
+                command.arg(name).arg(&value[..]);
+            }
         }
+        command.arg("f").arg(draft.fields.as_bytes());
     }
-    command.arg("f").arg(draft.fields.as_bytes()).arg("p").arg(format!("{producer}:{count}"));
+    command.arg("p").arg(format!("{producer}:{count}"));
     command.write_packed_command(out);
 }
 
@@ -143,7 +149,7 @@ fn stored(value: Value) -> Option<Stored> {
 }
 
 fn event(fields: Vec<Value>) -> Option<Event> {
-    let (mut channel, mut key, mut once, mut list, mut source) = (None, None, None, None, None);
+    let (mut channel, mut key, mut once, mut list, mut source, mut end) = (None, None, None, None, None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(Value::BulkString(bytes))) = (fields.next(), fields.next()) {
         match text(&name)? {
@@ -152,11 +158,18 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             b"o" => once = Some(bytes.into()),
             b"f" => list = Some(FieldList::from_bytes(&bytes).ok()?),
             b"p" => source = producer(&bytes),
+            b"e" => end = Some(bytes.into()),
             _ => {} // of a later version
         }
     }
-    let draft =
-        Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? };
+    let draft = match (channel, end) {
+        (None, Some(end)) => {
+            Draft { channel: Box::default(), key: end, once: Box::default(), fields: FieldList::of([]) }
+        }
+        (channel, _) => {
+            Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? }
+        }
+    };
     let (producer, count) = source?;
     Some(Event { draft, producer, count })
 }
@@ -194,6 +207,7 @@ impl Info {
 mod tests {
     use super::*;
     use eventsource_xs::event::{Field, Text};
+    use eventsource_xs::hub::EndRequest;
 
     #[test]
     fn a_sequence_number_exists_only_for_ids_that_fit() {
@@ -236,6 +250,12 @@ mod tests {
             let Event { draft: read, producer, count } = added(&draft);
             assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
         }
+    }
+
+    #[test]
+    fn a_request_to_end_streams_is_read_as_it_was_added() {
+        let end = EndRequest { labels: vec![b"user/7"[..].into()], finishes: true, ..EndRequest::default() };
+        assert_eq!(added(&Draft::of_end(&end)).draft.end(), Some(end));
     }
 
     #[test]

@@ -1,0 +1,70 @@
+# Two machines with one Redis: streams end on both, whichever was asked, after what was published before and before what is
+# published after. A machine whose Redis is away ends its own streams at once.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Machine;
+use Testing::Redis;
+use Testing::RoamingClient;
+
+Testing::Machine->require_or_skip_all;
+Testing::Redis->require_or_skip_all;
+
+my $DEADLINE = 20;                      # seconds
+my $redis    = Testing::Redis->start;
+my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_timeout => 1) } 1, 2;
+
+# Opens a stream that does not come back by itself.
+sub stream {
+    my ($machine, %topics) = @_;
+    my $client = Testing::Client->get($machine->port, Testing::Machine->path_of(%topics));
+    $client->read_until(qr/^id: /m, $DEADLINE) or die 'no position';
+    return $client;
+}
+
+subtest 'a label means the streams of all machines' => sub {
+    my @meant  = map { stream($_, channels => 'news', labels => 'user/7') } @machines;
+    my @others = map { stream($_, channels => 'news', labels => 'user/8') } @machines;
+    $machines[0]->publish(news => 'before');
+    is $machines[0]->ask('/end', label => 'user/7'), 1, 'the number is that of the machine';
+    $machines[0]->publish(news => 'after');
+    for my $client (@meant) {
+        ok $client->read_all($DEADLINE), 'a stream ends';
+        like $client->text, qr/^data: before\n/m, 'it was sent what was published before';
+        like $client->text, qr/^retry: [0-9]+\n(?:data: \n)?(?:id: .*\n)?\n\z/m, 'and at last a retry';
+    }
+    ok $_->read_until(qr/^data: after\n/m, $DEADLINE), 'a stream with another label reads on' for @others;
+    is $machines[1]->ask('/end', label => 'user/8', finish => 1), 1, 'the other machine is asked';
+    for my $client (@others) {
+        ok $client->read_all($DEADLINE), 'a stream ends';
+        like $client->text, qr/^id: eventsource-finished\n\n\z/m, 'for good';
+    }
+};
+
+subtest 'who comes later, and a hub that begins anew, read what was ended before' => sub {
+    my $roaming = Testing::RoamingClient->open($machines[1], channels => 'news', labels => 'user/7');
+    $machines[0]->ask('/end', label => 'user/7');
+    my @ids = map { $machines[0]->publish(news => $_) } 1, 2;
+    ok $roaming->has(2), 'a client that comes back reads on';
+    is $roaming->gaps, 0, 'without a gap';
+    $machines[1]->kill_hub;
+    push @ids, $machines[0]->publish(news => 3);
+    ok $roaming->has(3), 'also when its hub was killed: the history has the request';
+    is_deeply [map { $_->{id} } $roaming->events], \@ids, 'it has each event once';
+    is $roaming->gaps, 0, 'without a gap';
+    $roaming->leave;
+};
+
+subtest 'Redis is away' => sub {
+    my $client = stream($machines[0], channels => 'news', labels => 'user/7');
+    $redis->kill;
+    like $machines[0]->ask('/end', label => 'user/7'), qr/\Aerror /, 'the caller is told that others do not know of it';
+    ok $client->read_all($DEADLINE), 'the streams of the machine end all the same';
+};
+
+$_->end_ok for @machines;
+
+done_testing;
