@@ -656,7 +656,8 @@ HTTP::Server::PSGI, uWSGI, Twiggy and Feersum, and under L<Plack::Handler::FCGI>
 free, and the stream outlives it as a native one does. That process is a forked copy of the worker that does nothing but copy
 to the server's writer; it shares the memory that neither changes. It ends with its stream. So a stream costs a process where
 a native one costs some kilobytes. L</max_relays> bounds their number. A stream stays with its worker if that bound is
-reached, if uWSGI itself encrypts, frames or changes responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the
+reached, if the server has threads (C<psgi.multithread>: uWSGI with C<threads>), because a process must not be forked there, if
+uWSGI itself encrypts, frames or changes responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the
 application runs the loop of Twiggy itself, if Feersum is a version that can encrypt, and on all other servers.
 
 =head2 Who reads

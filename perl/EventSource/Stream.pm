@@ -8,6 +8,7 @@ our $VERSION = '0.100';
 
 use EventSource::Adapter;
 use EventSource::Settings;
+use EventSource::Stream::Child;
 use EventSource::Stream::Fallback;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
@@ -68,6 +69,7 @@ sub open {
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
     my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
     $is_multiprocess ||= $adapter->is_multiprocess($env);
+    EventSource::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
     my ($stream, $obstacle, @writer);
     ($stream, $obstacle, @writer) =
         EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)

@@ -5,6 +5,7 @@
 #   /filtered      as /hub, behind a filter of the body: on the server's writer
 #   /served        behind such a filter: a handler that pushes, serves, pushes and holds the connection
 #   /dies          behind such a filter: a handler that serves and dies
+#   /spawn         a stream whose handler pushes what spawn returns or throws
 #   /impatient     as /filtered, with a timeout of a second
 #   /push?PID,DATA the worker with that id pushes to the streams of /served that it holds
 #   /close?PID     it closes them
@@ -54,6 +55,15 @@ sub serve {
     $hub->serve($conn, 'news');
     $conn->push({event => 'own', data => $conn->is_open ? 'open' : 'ended'});
     push @served, $conn;
+    return;
+}
+
+sub spawn {
+    my $conn  = shift;
+    my $child = eval {
+        $conn->spawn(sub { });
+    };
+    $conn->push(defined $child ? "child $child" : "$@");
     return;
 }
 
@@ -122,6 +132,7 @@ builder {
     mount '/dies' => filter(
         Plack::App::EventSource->new(handler_cb => sub { $hub->serve($_[0], 'news'); die "on purpose\n" })->to_app);
     mount '/impatient' => filter($hub->to_app(channels => sub { return 'news' }, timeout => 1));
+    mount '/spawn'     => Plack::App::EventSource->new(handler_cb => \&spawn)->to_app;
     mount '/push' => of_worker(
         sub {
             my $data = shift;

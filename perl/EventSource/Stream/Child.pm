@@ -17,9 +17,11 @@ use EventSource::Settings;
 use EventSource::Stream::Native;
 use EventSource::XS ();
 use IO::Handle;
+use IO::Select;
 use POSIX        ();
 use Scalar::Util qw(blessed);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 # An error reports the line of the application.
 our @CARP_NOT = qw(Plack::App::EventSource::Connection);
@@ -53,6 +55,15 @@ my $is_child = 0;
 
 # True once the child has begun to end.
 my $is_leaving = 0;
+
+# Seconds within which a child begins. A test has less.
+our $DEADLINE = 10;    ## no critic (ProhibitPackageVars)
+
+# Seconds between two looks whether the process between has ended.
+my $LOOK_INTERVAL = 0.001;
+
+# True once a request has said that its server has several threads.
+my $has_threads = 0;
 
 my $has_warned = 0;
 
@@ -91,39 +102,48 @@ sub first_at_exit {
     return;
 }
 
-# Forks twice. Returns when the process between has been reaped. No handler of a signal runs before: in a child it would be
-# the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not know.
+# Forks twice. Returns when the process between has been reaped and the grandchild has begun. No handler of a signal runs
+# before: in a child it would be the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not
+# know.
 sub fork_twice {
-    my ($class, $code)   = @_;
-    my ($all,   $before) = map { POSIX::SigSet->new } 1 .. 2;
+    my ($class, $code) = @_;
+    pipe my $id,     my $ids     or return;
+    pipe my $report, my $reports or return;
+    my ($all, $before) = map { POSIX::SigSet->new } 1 .. 2;
     $all->fillset;
     my $status = $?;    # a local one would hide the status of an exit in the child
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $all, $before);
     my $between = fork;
+
     if (defined $between && !$between) {
         my $child = fork;
-        eval { $code->(); 1 } || warn $@ if defined $child && !$child;
+        close $_ for $id, $report, $child ? () : $ids;
+        syswrite $ids, "$child\n" if $child;
+        eval { $code->($reports); 1 } || warn $@ if defined $child && !$child;
         POSIX::_exit(defined $child ? 0 : 1);
     }
-    my $error = $!;
-    waitpid $between, 0 if defined $between;    # fails if the process ignores SIGCHLD
-    ($!, $?) = ($error, $status);               ## no critic (RequireLocalizedPunctuationVars) for the caller
+    my $error = $! + 0;
+    close $_ for $ids, $reports;
+    (my $child, $error) = _begun($between, $id, $report) if defined $between;
+    ($!, $?) = ($error, $status);    ## no critic (RequireLocalizedPunctuationVars) for the caller
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
-    return $between;
+    return $child ? ($child, $report) : ();
 }
 
 sub is_child { return $is_child }
 
-# The line that a child writes when it has begun; undef if it has ended.
-sub line_of {
-    my ($class, $report) = @_;
-    my $text = '';
-    while ($text !~ /\n/) {
-        my $count = sysread $report, $text, 1, length $text;
-        next if !defined $count && $!{EINTR};
-        last if !$count;
-    }
-    return $text =~ /\A([0-9]+)\n/ ? $1 : undef;
+# Perl has locks of its own, which a thread may hold during a fork by another thread. The child would wait for them for ever.
+sub obstacle {
+    return $has_threads
+        ? 'the server has several threads, so no process can be forked: give it processes instead of threads'
+        : undef;
+}
+
+# A server has threads or has none, so one request of its process says it for all.
+sub see_request {
+    my ($class, $env) = @_;
+    $has_threads ||= $env->{'psgi.multithread'};
+    return;
 }
 
 sub start {
@@ -133,23 +153,57 @@ sub start {
         if $class->count >= $option{max_children};
     return !!0 if !_is_sent($stream);
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
-    pipe my $report, my $reports or return $class->_refuse("pipe: $!");
-
-    my $pid = $class->fork_twice(
+    my ($child, $report) = $class->fork_twice(
         sub {
-            close $_ for $ours, $report;
+            my $reports = shift;
+            close $ours;
             $class->_run($connection, $code, $theirs, $reports, %option);
         }
     );
-    return $class->_refuse("no child: $!") if !defined $pid;
-    close $_ for $theirs, $reports;
-    my $child = $class->line_of($report);
-    return $stream->is_open ? $class->_refuse('no child: it could not begin') : !!0 if !$child;
+    close $theirs;
+    return $stream->is_open ? $class->_refuse("no child: $!") : !!0 if !$child;
     $class->_release($stream, $ours, $report);
     return $child;
 }
 
 # Private functions and methods
+
+# Reaps the process between. Returns the id of the grandchild if that has begun; otherwise undef and an error. What takes
+# too long is killed.
+sub _begun {
+    my ($between, $id, $report) = @_;
+    my $until = clock_gettime(CLOCK_MONOTONIC) + $DEADLINE;
+    my ($child, $error) = _number_from($id, $until);
+    _reap($between, $until);
+    return (undef, $error) if !$child;
+    my ($begun, $problem) = _number_from($report, $until);
+    return $child if $begun;
+    kill KILL => $child if $problem == POSIX::ETIMEDOUT();    # otherwise it has ended
+    return (undef, $problem);
+}
+
+# Reads one line, and nothing beyond it. Returns its number; otherwise undef and an error.
+sub _number_from {
+    my ($handle, $until) = @_;
+    my $select = IO::Select->new($handle);
+    my $line   = '';
+    until ($line =~ /\n/) {
+        my $left = $until - clock_gettime(CLOCK_MONOTONIC);
+        return (undef, POSIX::ETIMEDOUT()) if $left <= 0 || !$select->can_read($left);
+        return (undef, POSIX::ECHILD()) if !sysread $handle, $line, 1, length $line;
+    }
+    return $line =~ /\A([0-9]+)\n/;
+}
+
+# Waits for a process until a time, and kills it then. If this process ignores SIGCHLD, there is none left that has ended.
+sub _reap {
+    my ($pid, $until) = @_;
+    while (!waitpid $pid, POSIX::WNOHANG()) {
+        kill KILL => $pid if clock_gettime(CLOCK_MONOTONIC) >= $until;
+        Time::HiRes::sleep($LOOK_INTERVAL);
+    }
+    return;
+}
 
 # The stream goes to the child without what its client has not been sent.
 sub _is_sent {
@@ -285,10 +339,12 @@ In a forked child, have an exit call code with the status before any other C<END
 
 =head2 fork_twice
 
-    my $pid = EventSource::Stream::Child->fork_twice($code);
+    my ($pid, $report) = EventSource::Stream::Child->fork_twice($code);
 
-Run code in a grandchild, which ends with it. Returns the id of the process between, which has been reaped; C<undef> if there
-was no process. All signals are blocked while the code runs, unless it unblocks them.
+Run code in a grandchild, which ends with it. The code is given the writing end of a pipe, and writes the id of its process as a
+line when it has begun. Returns that id and the reading end, without this line. Returns nothing if there is no such process, or
+if it has not begun after 10 seconds: then it has been killed, and C<$!> says why. The process between has been reaped. All
+signals are blocked while the code runs, unless it unblocks them.
 
 =head2 is_child
 
@@ -296,11 +352,17 @@ was no process. All signals are blocked while the code runs, unless it unblocks 
 
 Return true in a child.
 
-=head2 line_of
+=head2 obstacle
 
-    my $pid = EventSource::Stream::Child->line_of($report);
+    my $obstacle = EventSource::Stream::Child->obstacle;
 
-Return the process id that a grandchild has written to a pipe, as a line, when it has begun; C<undef> if it has ended.
+Return why this process must not fork, with the remedy; C<undef> if it may. Callers of L</fork_twice> ask this first.
+
+=head2 see_request
+
+    EventSource::Stream::Child->see_request($env);
+
+Note what a request says of the process: with C<psgi.multithread> nothing is forked from then on.
 
 =head2 start
 

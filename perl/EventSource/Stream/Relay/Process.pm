@@ -55,22 +55,21 @@ sub start {
     my $client = $bound->{most} ? $adapter[0]->relay_descriptor($stream, $adapter[1]) : undef;
     return !!0 if !defined $client || !EventSource::XS::_is_connection($client);
     local ($@, $!);
+    my $obstacle = EventSource::Stream::Child->obstacle;
+    return _refuse($obstacle) if defined $obstacle;
     my $slot = _slot($bound)
         or return _refuse("there are $bound->{most} processes of relays already (max_relays)");
-    pipe my $report, my $reports or return _refuse("no pipe: $!");
     open my $null, '+<', '/dev/null' or return _refuse("no /dev/null: $!");
     my @numbers = _numbers() or return _refuse("no $FOLDER: $!");
     my @copies  = _copies($client, @numbers);
 
-    # From here on the worker needs no descriptor that it has not got.
+    # From here on the worker needs no descriptor that it has not got, but the pipe with which fork_twice begins.
     my $self = bless {ours => $relay->ours, stream => $stream, number => $client, null => $null}, $class;
     @$self{qw(adapter numbers)} = (\@adapter, \@numbers);
     return _without_signals(
         sub {
-            my $pid = EventSource::Stream::Child->fork_twice(sub { $self->_run($slot, $reports) });
-            return _refuse("no process: $!") if !defined $pid;
-            close $reports;
-            EventSource::Stream::Child->line_of($report) or return _refuse('no process: it could not begin');
+            EventSource::Stream::Child->fork_twice(sub { $self->_run($slot, shift) })
+                or return _refuse("no process: $!");
             $self->_silence(@copies);
             $relay->pass_on;
             return !!1;
@@ -364,8 +363,8 @@ says which hub.
 
     my $has_started = EventSource::Stream::Relay::Process->start($relay, $bound);
 
-Have a process continue the relay. Returns false if the server is not known for that, if there are enough processes, or if the
-system has none. It says why once, on standard error. Nothing has changed then.
+Have a process continue the relay. Returns false if the server is not known for that, if it has several threads, if there are
+enough processes, or if the system has none. It says why once, on standard error. Nothing has changed then.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -113,9 +113,11 @@ sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
 sub spawn {
     my ($self, $code, @option) = @_;
     $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
-    my %option = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my %option  = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my $threads = EventSource::Stream::Child->obstacle;
     my $obstacle =
-          EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
+          defined $threads                     ? $threads
+        : EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
         : !$self->is_native                    ? 'the stream is not native'
         : $self->{stream}->is_subscribed       ? 'the stream is subscribed to a hub, which would go on to write to it'
         : !$self->{stream}->is_attached
@@ -483,8 +485,12 @@ then stays the handler's:
     $conn->spawn($code) or $conn->push({event => 'busy', retry => 10_000, data => 'come back'});
 
 For all but the client the worker warns once. Throws an L<EventSource::Error>: C<invalid> for a wrong argument; C<state> if
-the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned child, or if the head
-of the response is not sent yet. Feersum sends the head after the handler: there call C<spawn> from a timer.
+the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned child, if the server has
+several threads (C<psgi.multithread>: uWSGI with C<threads>), or if the head of the response is not sent yet. Feersum sends
+the head after the handler: there call C<spawn> from a timer.
+
+Where a server has threads, one of them may hold a lock of perl's own while another one forks, and the child would wait for it
+for ever. Give uWSGI C<workers> instead. A child that has not begun after 10 seconds is killed, and C<spawn> returns false.
 
 =head2 stream
 
