@@ -1,7 +1,7 @@
 //! What the process of a hub was started with: where it is, and what the command line has decided.
 //!
-//! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have changed
-//! by then: a folder that was made since is preferred now, or the file with the store is gone.
+//! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have
+//! changed by then: a folder that was made since is preferred now, or the file with the store is gone.
 
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved;

@@ -563,8 +563,8 @@ impl StoredHub {
         }
     }
 
-    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. Whoever waits is told that
-    /// the event was perhaps stored.
+    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. Whoever waits is told
+    /// that the event was perhaps stored.
     pub fn finish(&mut self, within: Duration) -> Progress {
         let (mut progress, _) = self.end(within);
         self.fail_waiting("the store did not answer before it ended", &mut progress);

@@ -9,8 +9,8 @@
 //! 4. The program is run again, with the state as its input: it says that it has read all of it.
 //! 5. The descriptors are to outlive the `exec`, and the process is the other program.
 //!
-//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything from
-//! the state and nothing from the command line, the environment or files, so nothing there can keep it from going on.
+//! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything
+//! from the state and nothing from the command line, the environment or files, so nothing there can keep it from going on.
 
 use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::remote::Place;

@@ -625,7 +625,8 @@ fn a_folder_without_room_or_that_cannot_be_written_says_so() {
         ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
     ] {
         for words in ["run --name shop", "publish --spawn --name shop news hello"] {
-            let script = format!("mount -t tmpfs -o {options},mode=700 none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
+            let script =
+                format!("mount -t tmpfs -o {options},mode=700 none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
             let mut command = Command::new("unshare");
             command.args(["-m", "sh", "-c", &script]).arg(&scene.folder);
             let said = failure(&mut command);

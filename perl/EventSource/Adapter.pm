@@ -168,7 +168,7 @@ sub after_takeover {
         $process = $$;
         ($serving, $server) = $class->of_caller;
         $end_keep_alive = $serving && $serving->can('end_keep_alive');
-        weaken $server if ref $server;
+        weaken $server                           if ref $server;
         eval { $serving->hear_signals($server) } if $server;
     }
     return if !$server;

@@ -102,7 +102,8 @@ sub options {
 }
 
 # Prints bytes of UTF-8. A program that reads them gets them as they are; a terminal gets no control character of a remote
-# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Dies with an object of EventSource::Command::Closed if nobody reads them any more, as after `| head`.
+# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Dies with an
+# object of EventSource::Command::Closed if nobody reads them any more, as after `| head`.
 sub print {
     my ($class, $bytes) = @_;
     $bytes =~ s/($PLAIN+)|\xC2?([\x80-\x9F])|(.)/$1 \/\/ sprintf '\\x%02X', ord($2 \/\/ $3)/gse if -t STDOUT;
@@ -307,8 +308,8 @@ End the command with that message and the exit code 2.
 
     my $text = EventSource::Command->visible($text);
 
-Replace each control character of a text (C0, DEL and C1, so U+0000 to U+001F and U+007F to U+009F) by C<\xNN>. Every text that a
-remote side may have written goes through this method before it is printed for a person.
+Replace each control character of a text (C0, DEL and C1, so U+0000 to U+001F and U+007F to U+009F) by C<\xNN>. Every text
+that a remote side may have written goes through this method before it is printed for a person.
 
 =head1 SEE ALSO
 

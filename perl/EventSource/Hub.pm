@@ -335,11 +335,11 @@ sub _native_settings {
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_data   => _gap_data($given{gap_data}, $gap_event),
-        gap_event  => $gap_event,
+        gap_data    => _gap_data($given{gap_data}, $gap_event),
+        gap_event   => $gap_event,
         max_streams => $given{max_streams} || 0,
-        named      => _named(%given),
-        max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        named       => _named(%given),
+        max_topics  => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
         _of_process(%given),
         on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
@@ -960,13 +960,13 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 
     socket => '/run/shop/hub.sock'
 
-For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name
-the same one. Other files of the hub are beside it, so no other user may write to its folder. Only a socket of this user to which
-nobody listens makes room for another; anything else at the path is C<invalid>. By default it is F<NAME.sock> in the first of these folders that belongs to this user alone:
-F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>, F</run/eventsource/UID>, F</tmp/eventsource-UID>. A hub
-that runs already is found in any of them. The variable C<EVENTSOURCE_RUNTIME_DIR> of the environment names another folder
-instead, by its absolute path, for tests (see L<Test::EventSource/private_hub>). A service with
-C<PrivateTmp> needs a path outside of F</tmp>.
+For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name the
+same one. Other files of the hub are beside it, so no other user may write to its folder. Only a socket of this user to which
+nobody listens makes room for another; anything else at the path is C<invalid>. By default it is F<NAME.sock> in the first of
+these folders that belongs to this user alone: F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>,
+F</run/eventsource/UID>, F</tmp/eventsource-UID>. A hub that runs already is found in any of them. The variable
+C<EVENTSOURCE_RUNTIME_DIR> of the environment names another folder instead, by its absolute path, for tests (see
+L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a path outside of F</tmp>.
 
 =head2 spawn
 
@@ -1296,8 +1296,9 @@ reached, the disk is full. The event was not published.
 
 =item C<full>
 
-More than 8 MiB of requests of this process wait for that process, which does not take them, or of events for its L</store>. With C<< wait => 0 >> it is
-thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</store> is full. The event was not published.
+More than 8 MiB of requests of this process wait for that process, which does not take them, or of events for its L</store>.
+With C<< wait => 0 >> it is thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</store> is full.
+The event was not published.
 
 =item C<refused>
 

@@ -74,8 +74,8 @@ sub respond_to_options {
 
 # Private functions
 
-# True if the client speaks TLS, with the server or with a proxy in front of it. A page cannot send these headers to another origin
-# unasked, and a client that invents them is refused more.
+# True if the client speaks TLS, with the server or with a proxy in front of it. A page cannot send these headers to another
+# origin unasked, and a client that invents them is refused more.
 sub _is_https {
     my $env = shift;
     return
@@ -85,8 +85,8 @@ sub _is_https {
         || ($env->{HTTP_FORWARDED} // '') =~ /\A[^,]*\bproto="?https\b/i;
 }
 
-# True if the origin is that of the request. An https origin is one even if the server sees http: a proxy may terminate TLS. If the
-# proxy says that it does, an http origin is another one, as anyone on the way may write its pages.
+# True if the origin is that of the request. An https origin is one even if the server sees http: a proxy may terminate TLS.
+# If the proxy says that it does, an http origin is another one, as anyone on the way may write its pages.
 sub _is_same_origin {
     my ($origin, $env)       = @_;
     my ($scheme, $authority) = lc($origin) =~ m{\A(https?)://([^/]+)\z};

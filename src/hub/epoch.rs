@@ -57,8 +57,8 @@ impl Epoch {
         self.position(id).map(|position| position.seq)
     }
 
-    /// Returns the sequence number that an id names, if only a hub with the key of this epoch can have made the id: a part of what
-    /// an opaque id enciphers is fixed, and it has a check value. An invented one would have to meet both.
+    /// Returns the sequence number that an id names, if only a hub with the key of this epoch can have made the id: a part of
+    /// what an opaque id enciphers is fixed, and it has a check value. An invented one would have to meet both.
     pub fn proven_seq(&self, id: &[u8]) -> Option<u64> {
         self.ciphers.as_ref()?;
         self.position(id).filter(|position| position.reported.is_none()).map(|position| position.seq)

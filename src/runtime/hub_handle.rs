@@ -132,7 +132,8 @@ impl HubHandle {
         Self(Arc::new(Inner { key, settings, retention, max_topics, remote, is_stored }))
     }
 
-    /// Returns true if the hub goes on with stored events and has ended with its reactor, which has died. It does not come back.
+    /// Returns true if the hub goes on with stored events and has ended with its reactor, which has died. It does not come
+    /// back.
     pub fn has_ended(&self) -> bool {
         self.0.is_stored && lock_process().registrations.index_of(self.0.key).is_none()
     }

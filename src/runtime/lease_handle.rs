@@ -62,8 +62,8 @@ impl Drop for LeaseHandle {
 }
 
 impl RemoteHub {
-    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub's process that is away is
-    /// not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
+    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub's process that is
+    /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
     ///
     /// # Errors
     ///

@@ -109,8 +109,8 @@ struct Connected {
     is_closing: bool,
 }
 
-/// Publishes to a hub with a store that wait for credits, with their numbers. Other requests overtake them: a store decides when
-/// an event is published, so nothing is promised about their order.
+/// Publishes to a hub with a store that wait for credits, with their numbers. Other requests overtake them: a store decides
+/// when an event is published, so nothing is promised about their order.
 #[derive(Debug, Default)]
 struct Uncredited {
     publishes: VecDeque<(u64, Vec<u8>)>,

@@ -185,8 +185,8 @@ impl RemoteHub {
         }
     }
 
-    /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub's process that is
-    /// known to be away.
+    /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub's process
+    /// that is known to be away.
     pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
         let registration = self.registration(key, before(REMEMBERED))?;
         let RemoteRegistration { reactor, connection, .. } = &registration;

@@ -1,7 +1,7 @@
 //! How much a worker may publish before the hub process has handled it: what bounds the events that wait for a hub's store.
 //!
-//! Only publishes spend credits. All other requests are carried out when they are read, so nothing is to be bounded, and a store
-//! that is slow keeps none of them waiting.
+//! Only publishes spend credits. All other requests are carried out when they are read, so nothing is to be bounded, and a
+//! store that is slow keeps none of them waiting.
 
 /// How many bytes of publishes a worker may have sent that the hub process has not handled.
 pub const WINDOW_BYTES: u64 = 4 << 20;

@@ -6,7 +6,8 @@
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, and answers with its id, or with
 #                                      error and the code of the exception
 #   /job?...                           the same in a forked process
-#   /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data; then
+# /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data;
+# then
 #                                      answers as /stats does
 #   /stats                             the counters of the hub, as JSON
 

@@ -78,8 +78,7 @@ subtest 'the plain page of a host whose proxy terminates TLS is another origin' 
         [403, 'http://app.example',  Forwarded           => 'for=192.0.2.1;proto=https;by=192.0.2.2'],
     ) {
         my ($status, $origin, @headers) = @$case;
-        my $response =
-            answer($app, POST => '/', headers => [Host => 'app.example', Origin => $origin, @headers]);
+        my $response = answer($app, POST => '/', headers => [Host => 'app.example', Origin => $origin, @headers]);
         is $response->code, $status, "$origin, @headers: $status";
     }
 };

@@ -131,7 +131,7 @@ subtest 'events that wait until Redis is back keep nothing else waiting, and as 
     my %store   = (redis => $redis->url, when_down => 'queue', queue => $fit, prefix => 'burst');
     my $machine = Testing::Machine->start(\%store, publish_timeout => 2);
     my $client  = Testing::RoamingClient->open($machine, channels => 'news');
-    my $first = $machine->publish_at_last(news => 'first');
+    my $first   = $machine->publish_at_last(news => 'first');
     $machine->publish_at_last(news => 'before');
     ok $client->has('before'), 'a client receives events';
     $redis->kill;
@@ -144,7 +144,8 @@ subtest 'events that wait until Redis is back keep nothing else waiting, and as 
         'as many events wait as the queue holds');
     $redis->restart;
     $client->has(qr/\A$fit:/);
-    is_deeply [map { /\A([^:]+)/ } $client->data], ['first', 'before', 1 .. $fit], 'they are delivered when Redis is back';
+    is_deeply [map { /\A([^:]+)/ } $client->data], ['first', 'before', 1 .. $fit],
+        'they are delivered when Redis is back';
     $_->leave for $client, @late;
     $machine->end_ok;
 };

@@ -1,7 +1,7 @@
 # A master of Redis and the machine that has published to it die together, and an event is lost that was acknowledged and not
-# replicated. The other machine has never seen it. A client that has comes there with its id: with opaque ids, which nobody can
-# invent, that proves the loss, and all clients are told of a gap. With plain ids only this client is, because anybody could write
-# such an id.
+# replicated. The other machine has never seen it. A client that has comes there with its id: with opaque ids, which nobody
+# can invent, that proves the loss, and all clients are told of a gap. With plain ids only this client is, because anybody
+# could write such an id.
 
 use strict;
 use warnings;

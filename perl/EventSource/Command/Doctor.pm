@@ -266,8 +266,8 @@ The longest silence is short enough for proxies. The stream is open until the do
 
 =item C<compression>
 
-The response is not compressed unasked. If it is compressed for a client that asks for it, as browsers do, what it sends comes no
-more than a second later than to a second client without compression.
+The response is not compressed unasked. If it is compressed for a client that asks for it, as browsers do, what it sends comes
+no more than a second later than to a second client without compression.
 
 =item C<cached>, C<cache_control>, C<x_accel_buffering>
 

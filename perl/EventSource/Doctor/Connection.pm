@@ -403,8 +403,8 @@ Return true if the response was left because it exceeds a bound.
 
     my $is_same = EventSource::Doctor::Connection->is_same_origin($uri, $other);
 
-Return true if two URLs have the same scheme, host and port. What belongs to one of them, such as a cookie, must not be sent to the
-other otherwise.
+Return true if two URLs have the same scheme, host and port. What belongs to one of them, such as a cookie, must not be sent
+to the other otherwise.
 
 =head2 leave
 

@@ -154,8 +154,9 @@ copy of the object asks for nothing, and may be freed.
     my $lease = EventSource::Hub::Lease->new(hub => $hub, name => $name, on_change => $code);
 
 Ask for a lease, and wait for the answer, at most a quarter of a second, and not for a process that is known to be away
-(L<EventSource::Hub/When the process is away>). C<name> is a string of 1 to 1,200 bytes in UTF-8. Names are shared by all applications that use the hub; those of this distribution begin with
-C<EventSource::>. A worker may ask for at most 256 leases. All arguments are required.
+(L<EventSource::Hub/When the process is away>). C<name> is a string of 1 to 1,200 bytes in UTF-8. Names are shared by all
+applications that use the hub; those of this distribution begin with C<EventSource::>. A worker may ask for at most 256
+leases. All arguments are required.
 
 C<on_change> is called with the lease when L</is_held> has changed, also the first time that it is true. It is one of the
 callbacks that are described in L<EventSource::XS/WHEN CALLBACKS RUN>: an event loop runs it at once, a worker of a server

@@ -222,8 +222,8 @@ sub is_served {
     return;
 }
 
-# Whoever has put an id of his own into the browser before the login does not read with it afterwards. A session of Mojolicious has
-# no id: it is in the cookie.
+# Whoever has put an id of his own into the browser before the login does not read with it afterwards. A session of
+# Mojolicious has no id: it is in the cookie.
 sub is_new_session {
     my $server = shift;
     my $before = log_in($server, 'anna');

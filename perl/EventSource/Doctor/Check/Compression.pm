@@ -2,8 +2,8 @@ package EventSource::Doctor::Check::Compression;
 use strict;
 use warnings;
 
-# Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked for no
-# compression. A compressor that flushes each event is no trouble.
+# Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked
+# for no compression. A compressor that flushes each event is no trouble.
 
 our $VERSION = '0.100';
 
@@ -47,13 +47,14 @@ sub findings {
 
 # Private functions
 
-# The longest time in seconds that a block came later than to the second client; undef if there is nothing to compare. What did not
-# come at all is late since the second client has it. The probe tells without a second client.
+# The longest time in seconds that a block came later than to the second client; undef if there is nothing to compare. What
+# did not come at all is late since the second client has it. The probe tells without a second client.
 sub _delay {
     my $seen   = shift;
     my $stream = $seen->{stream};
     my $ends   = $stream->{began} + ($stream->{left_at} // $stream->{ended_at} // $stream->seconds);
-    my @probe  = $seen->{is_probed}
+    my @probe =
+          $seen->{is_probed}
         ? $seen->{probe_seconds} // max($AT_ONCE, $ends - $stream->{began} - $stream->{head_at})
         : ();
     my ($mine, $others) = map { $_ ? _times($_) : {} } $stream, $seen->{second};

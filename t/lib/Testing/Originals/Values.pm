@@ -63,7 +63,7 @@ my %VALUES = (
 
 # Returns the names of all values, or the value of a name.
 sub value {
-    my $name = shift;
+    my $name  = shift;
     my @names = sort keys %VALUES;
     return @names if !defined $name;
     return $VALUES{$name}->();
