@@ -104,8 +104,7 @@ sub register {
 
 sub run_in_idle_workers {
     my ($class, @timer) = @_;
-    $_->add_timer(@timer) for @ADAPTERS;
-    return;
+    return !!grep { $_->add_timer(@timer) } @ADAPTERS;
 }
 
 sub server_writer {
@@ -231,7 +230,8 @@ sub when_sent {
 
 # Workers
 
-sub add_timer           { return }
+sub add_timer           { return !!0 }
+sub bears_signals       { return !!0 }
 sub hear_signals        { return }
 sub is_ending           { return !!0 }
 sub is_multiprocess     { return !!$_[1]{'psgi.multiprocess'} }
@@ -665,7 +665,15 @@ default at once: what the server has queued is the process's to send.
 
 Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
 outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
-has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
+has set aside for this (L<EventSource::XS/notify_signal>). Returns true if this process runs in such a server: then no signal is
+sent. Nothing happens by default.
+
+=head2 bears_signals
+
+    my $bears = $adapter->bears_signals($env);
+
+Return true if a worker that a signal interrupts, while it waits for a client or reads a request, repeats what it was about. No
+signal is sent to the others (L<EventSource::XS/notify_signal>). False by default.
 
 =head2 hear_signals
 

@@ -657,7 +657,7 @@ supply only if it runs there.
 
 On a server that blocks, only code and objects with C<tap> can be a supply, as without a name: an iterator or a filehandle
 would occupy the elected worker. A worker learns at its next request that it is elected, or, with
-L<Plack::Middleware::EventSource/notify_signal>, usually within a second.
+L<Plack::Middleware::EventSource/notify_signal> on Starlet, uWSGI and HTTP::Server::PSGI, usually within a second.
 
 =head1 METHODS FOR TAPS
 

@@ -70,6 +70,7 @@ sub open {
     my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
     $is_multiprocess ||= $adapter->is_multiprocess($env);
     EventSource::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
+    EventSource::XS->see_request($env);
     my ($stream, $obstacle, @writer);
     ($stream, $obstacle, @writer) =
         EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)

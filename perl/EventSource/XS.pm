@@ -68,9 +68,11 @@ our $is_pushing     = 0;
 our $is_dispatching = 0;
 ## use critic
 
-# The signal of notify_signal and its handler. No program gives another meaning to these signals by itself.
+# The signal of notify_signal and its handler. No program gives another meaning to these signals by itself. And the process that
+# has asked whether its server bears the signal.
 my ($signal, $on_signal);
-my %MAY_NOTIFY = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX), map { "NUM$_" } 34 .. 64;
+my $has_asked_server = 0;
+my %MAY_NOTIFY       = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX), map { "NUM$_" } 34 .. 64;
 
 # The counters where there are no native streams, and the reasons for the end of a stream.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
@@ -159,10 +161,26 @@ sub notify_signal {
     return if !defined $name;
     $on_signal ||= \&_run_callbacks;
     $SIG{$name} = $on_signal;    ## no critic (RequireLocalizedPunctuationVars) for good
-    my $number = _signal_number($name);
-    EventSource::Stream::Native->notify_by_signal($number);
-    EventSource::Adapter->run_in_idle_workers($number, $on_signal);
-    $signal = $name;
+    my $number    = _signal_number($name);
+    my $has_timer = EventSource::Adapter->run_in_idle_workers($number, $on_signal);
+    EventSource::Stream::Native->notify_by_signal($has_timer ? 0 : $number);
+    ($signal, $has_asked_server) = ($name, 0);
+    return;
+}
+
+# A server is known at its first request. One that may take an interrupted read for an error is sent no signal.
+sub see_request {
+    my ($class, $env) = @_;
+    return if !defined $signal || $has_asked_server == $$;
+    $has_asked_server = $$;
+    return if $env->{'psgi.nonblocking'};
+    my ($adapter) = EventSource::Adapter->of_caller;
+    $adapter ||= EventSource::Adapter->of_env($env);
+    return if $adapter->bears_signals($env);
+    EventSource::Stream::Native->notify_by_signal(0);
+    warn 'EventSource::XS: notify_signal sends no signal on this server ('
+        . $adapter->name
+        . "), which may take an interrupted read for an error; callbacks of an idle worker run at its next request\n";
     return;
 }
 
@@ -520,21 +538,33 @@ sends a signal to the thread of this interpreter while ends of streams are queue
 second. Its handler, one of perl's safe handlers, runs L</dispatch>. A worker that is busy with requests mostly gets no
 signal, because a request has run the callbacks before. A worker that waits for a request continues to wait afterwards.
 
+A signal interrupts what the worker waits for. Starlet and HTTP::Server::PSGI repeat it. Starman takes an interrupted read for
+an error, loses the request, and ends a worker that was interrupted thirty times while it waits for a client. So from the
+first request on no signal is sent on Starman, on HTTP::Server::PSGI with TLS, and on any server without an event loop that is
+not known to bear it (L<EventSource::Adapter/bears_signals>): the worker warns once, and its callbacks wait for its next
+request.
+
 Call it once, in the application (L<Plack::Middleware::EventSource/notify_signal> does), before or after a server forks its
 workers: each process sends signals to itself only. A signal whose handler was removed or replaced is not sent, so it never
 ends a process. A callback then interrupts whatever perl runs, between two statements, but no C<push> and no other callback.
-System calls may be interrupted (C<EINTR>), and a C<sleep> is cut short.
+System calls of the application may be interrupted (C<EINTR>): repeat them. A C<sleep> is cut short.
 
 The names are C<URG>, C<USR1>, C<USR2>, C<WINCH>, C<IO> and the real-time signals (C<RTMIN>, C<NUM35> to C<NUM63>,
 C<RTMAX>). Take C<URG>, the default: no server uses it, and a process without a handler ignores it. Do not take C<USR1> on
 Starlet and C<WINCH> where a terminal belongs to the process. Under AnyEvent, EV, Mojo::IOLoop and IO::Async none is needed.
 
-An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There a timer of the master does it, once a
-second, for which C<notify_signal> registers uWSGI's own signal of the same number (C<URG> is 23 on most systems). It needs
-C<--master>; without one, callbacks wait for the next request. The timer stays until the server ends.
+An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There no signal is sent: a timer of the master
+does it, once a second, for which C<notify_signal> registers uWSGI's own signal of the same number (C<URG> is 23 on most
+systems). It needs C<--master>; without one, callbacks wait for the next request. The timer stays until the server ends.
 
 Returns nothing. Throws an L<EventSource::Error>: C<invalid> for another signal, such as C<KILL> or C<TERM>; C<state> if the
 signal has a handler already; C<unsupported> without native streams or with C<PERL_SIGNALS=unsafe>.
+
+=head2 see_request
+
+    EventSource::XS->see_request($env);
+
+Find out by a request whether its server bears the signal of L</notify_signal>. The modules of this distribution call it.
 
 =head2 stats
 

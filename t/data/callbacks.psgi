@@ -185,6 +185,13 @@ sub give_away {
     return plain("$pid");
 }
 
+sub length_of_body {
+    my $env    = shift;
+    my $length = 0;
+    while (my $count = $env->{'psgi.input'}->read(my $bytes, 1_000)) { $length += $count }
+    return plain($length);
+}
+
 # Waits in the worker.
 sub waits {
     my ($conn, $env) = @_;
@@ -212,6 +219,7 @@ my $app = builder {
         source(sub { my $conn = shift; $conn->push('one'); $conn->finish(event => 'the-end', data => 'x') });
     mount '/publish'  => sub { $hub->publish(news => 'x'); return plain('published') };
     mount '/give'     => \&give_away;
+    mount '/length'   => \&length_of_body;
     mount '/plain'    => sub { return plain("plain $$") };
     mount '/signals'  => sub { kill ALRM => $$; return plain('sent') };
     mount '/children' => sub { return plain(EventSource::Stream::Child->count) };

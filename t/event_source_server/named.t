@@ -211,9 +211,10 @@ on(
 );
 
 on(
-    'Starman',
+    'Starlet',
     1,
     workers => $WORKERS,
+    args    => ['--max-reqs-per-child', 1_000_000],
     env     => {NOTIFY => 1},
     test    => sub {
         my $readers = streams_of_all_workers();

@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use EventSource::Hub;
 use EventSource::XS;
+use IO::Socket::INET;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource::Connection;
@@ -187,11 +188,31 @@ subtest 'notify_signal' => sub {
 
 only_developers();
 
+# A request that comes in pieces, while the streams of its worker end and the reactor may send signals. The pauses are longer
+# than the time until the first signal.
+sub slow_request_ok {
+    my $run   = shift;
+    my @kept  = map { $run->get('/keep') } 1 .. 5;
+    my @pids  = map { $_->read_until(qr/data: kept by (\d+)/) ? $_->body =~ /kept by (\d+)/ : () } @kept;
+    my $stays = pop @kept;
+    is scalar @pids, 5, 'streams begin';
+    local $SIG{PIPE} = 'IGNORE';
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $run->server->port) or die "connect: $@";
+    for my $piece ("POST /length HTTP/1.0\r\nHost: a\r\n", "Content-Length: 6\r\n\r\n", 'abc', 'def') {
+        syswrite $socket, $piece;
+        (shift @kept)->leave;
+        Time::HiRes::sleep(0.25);
+    }
+    like do { local $/; readline $socket }
+        // '', qr/\r\n\r\n6\z/, 'a slow request is answered';
+    is $run->ask('/plain'), "plain $pids[-1]", 'the worker lives';
+    $stays->leave;
+    return;
+}
+
 # Each has one worker. uWSGI waits outside of perl, so a signal of perl is noticed at its next request.
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'URG'],
-    ['Starman' => 'URG',  workers => 1],
-    ['Starman' => 'USR2', workers => 1, args => [qw(--preload-app)]],
     ['Starlet' => 'URG',  workers => 1, args => [qw(--max-reqs-per-child 1000)]],
     ['uWSGI'   => 'URG',  workers => 1],
     ['uWSGI'   => 'USR2', workers => 1, args => [qw(--lazy-apps)]],
@@ -213,6 +234,8 @@ for (@SERVERS) {
         is $run->ask('/signals'), 'sent', 'the application gets a signal of its own';
         ok wait_until($DEADLINE, sub { $run->journal({tag => 'ALRM'}) =~ /^in/m }), 'its handler runs'
             if $name ne 'uWSGI';
+        slow_request_ok($run);
+        unlike $run->server->log, qr/sends no signal/, 'no warning';
         $run->server->stop;
     };
 
@@ -226,6 +249,39 @@ for (@SERVERS) {
         $run->server->stop;
     };
 }
+
+for my $args ([], ['--preload-app']) {
+    subtest "Starman @$args takes an interrupted read for an error: it is sent no signal" => sub {
+        needs(Testing::Server->missing('Starman'));
+        my %env   = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'USR2');
+        my %start = (psgi => 't/data/callbacks.psgi', env => \%env, workers => 1, args => $args);
+        my $run   = Testing::ServerWithJournal->start('Starman', %start);
+        slow_request_ok($run);
+        my $client = $run->get('/keep');
+        ok $client->read_until(qr/data: kept/), 'a stream begins';
+        $client->leave;
+        wait_until($DEADLINE, sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
+        like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request';
+        is scalar(() = $run->server->log =~ /notify_signal sends no signal on this server \(Starman\)/g), 1,
+            'one warning';
+        $run->server->stop;
+    };
+}
+
+subtest 'HTTP::Server::PSGI with TLS, where a signal would end a handshake, is sent none' => sub {
+    needs(Testing::Server->missing_tls);
+    my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'URG');
+    my $run = Testing::ServerWithJournal->start(
+        'HTTP::Server::PSGI',
+        psgi => 't/data/callbacks.psgi',
+        env  => \%env,
+        tls  => 1
+    );
+    my $server = $run->server;
+    for (1, 2) { like $run->ask('/plain', certificate => $server->certificate), qr/\Aplain/, 'a request is answered' }
+    is scalar(() = $server->log =~ /sends no signal on this server \(HTTP::Server::PSGI\)/g), 1, 'one warning';
+    $server->stop;
+};
 
 subtest 'Starman with the middleware and without a signal' => sub {
     needs(Testing::Server->missing('Starman'));

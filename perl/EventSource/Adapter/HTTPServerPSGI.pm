@@ -15,6 +15,9 @@ sub serving_sub     { return 'HTTP::Server::PSGI::accept_loop' }
 # A write gives up when the server's own timeout is over.
 sub send_timeouts { return "failed to send all data\n" }
 
+# It repeats what a signal has interrupted, but IO::Socket::SSL gives a handshake up.
+sub bears_signals { return $_[1]{'psgi.url_scheme'} ne 'https' }
+
 sub relay_descriptor { return $_[1]->descriptor }
 
 1;

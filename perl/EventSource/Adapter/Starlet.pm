@@ -27,6 +27,8 @@ sub hear_signals {
     return;
 }
 
+sub bears_signals { return !!1 }
+
 # The master sends its workers TERM, at HUP too. They only note it while they serve a client.
 sub is_ending {
     my ($class, $server) = @_;

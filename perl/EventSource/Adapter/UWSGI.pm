@@ -29,10 +29,14 @@ sub sends_head_late { return !!1 }
 # master nothing happens.
 sub add_timer {
     my ($class, $number, $code) = @_;
-    return if !defined &uwsgi::add_timer || $HAS_TIMER{$number}++;
-    eval { uwsgi::register_signal($number, 'workers', $code) && uwsgi::add_timer($number, 1) };
-    return;
+    return !!0 if !defined &uwsgi::add_timer;
+    eval { uwsgi::register_signal($number, 'workers', $code) && uwsgi::add_timer($number, 1) }
+        if !$HAS_TIMER{$number}++;
+    return !!1;
 }
+
+# None is sent: the timer does it.
+sub bears_signals { return !!1 }
 
 # All workers share the memory of responses. A child that continues to use a response crashes once the worker has finished
 # it. The child can use the socket itself, because uWSGI does not frame the response.

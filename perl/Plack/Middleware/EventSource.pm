@@ -32,6 +32,7 @@ sub new {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS::_serve(1) if EventSource::XS->can('_serve');
+    EventSource::XS->see_request($env);
     EventSource::XS->dispatch;
     my $response = $self->app->($env);
     EventSource::XS->dispatch;
@@ -63,7 +64,7 @@ Plack::Middleware::EventSource - Run the callbacks of streams at every request
 
     my $hub = EventSource::Hub->new;
     builder {
-        enable 'EventSource', notify_signal => 'URG';
+        enable 'EventSource';
         mount '/events' => $hub->to_app(channels => sub { 'news' });
         mount '/'       => sub { [200, ['Content-Type' => 'text/plain'], ['hello']] };
     };
@@ -84,8 +85,9 @@ workers do that by themselves: L<EventSource::Deployment/What survives which res
     enable 'EventSource', notify_signal => 'URG';
 
 The name of a signal with which an idle worker is told to run callbacks, usually within a second
-(L<EventSource::XS/notify_signal>). None by default. A wrong name throws an L<EventSource::Error> where the application
-is made. An unknown attribute gives a warning.
+(L<EventSource::XS/notify_signal>). None by default. It is for Starlet, uWSGI and HTTP::Server::PSGI. Starman takes what a
+signal interrupts for an error, so there none is sent, and each worker warns once. A wrong name throws an
+L<EventSource::Error> where the application is made. An unknown attribute gives a warning.
 
 =head1 METHODS
 
