@@ -676,7 +676,8 @@ that they are subscribed to, or by labels that the application gives them:
 
 A label is a string of 1 to 256 bytes in UTF-8, such as C<user/7> or C<session/4f1c>. A stream has at most 64 of them,
 which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
-C<end>, let the application be asked again from time to time: L</max_age>.
+C<end>, let the application be asked again from time to time: L</max_age>. L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>
+is a whole application.
 
 B<The order.> Withdraw the right first, where the application looks for it; then call C<end>. When it has returned, no
 stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,
@@ -1166,9 +1167,10 @@ names. The whole stream ends, also if it has other topics beside.
 =item finish
 
 If it is true, the clients are not to come back: each is sent the event of
-L<Plack::App::EventSource::Connection/finish>, and whoever reconnects all the same is answered with the status 204. By
-default each client is sent a C<retry> (one to two times the C<retry> of its application) and comes back with its id;
-then the application is asked again, and those who may still read miss nothing.
+L<Plack::App::EventSource::Connection/finish>, and whoever reconnects all the same is answered with the response that
+C<channels> returns, if it does, and otherwise with the status 204. By default each client is sent a C<retry> (one to two
+times the C<retry> of its application) and comes back with its id; then the application is asked again, and those who may
+still read miss nothing.
 
 =back
 
@@ -1179,9 +1181,11 @@ C<timeout>. C<on_close> has the reason C<application>.
 With a L</name> this means the streams of all workers, also of those that have ended; without one, those of this process.
 With a L</store> in Redis it means those of all machines: this machine ends its streams at once, the others end theirs when
 they read the request from Redis, in its order among the events. A stream that has begun there just before, for a client
-that came back, ends once more. A hub that is away then has no streams, or reads the request when it is back; if Redis has
-evicted it meanwhile, the hub begins anew, and all of its streams end with a C<retry>. Returns how many streams were ended
-on this machine. Streams that were ending already do not count.
+that came back, ends once more; with C<finish> it ends for good, for example that of a user who has logged in again
+meanwhile. Labels of sessions avoid that, because the next session has another one (L<EventSource::Cookbook/LOGOUT AND
+CHANGED RIGHTS>). A hub that is away then has no streams, or reads the request when it is back; if Redis has evicted it
+meanwhile, the hub begins anew, and all of its streams end with a C<retry>. Returns how many streams were ended on this
+machine. Streams that were ending already do not count.
 
 Throws C<invalid> if neither a label nor a topic is given, or if one is wrong; and what every method of a hub with a
 L</name> throws. If Redis is away it throws what L</publish> throws then: the streams of this machine have ended, but

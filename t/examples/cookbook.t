@@ -1,5 +1,5 @@
-# Each recipe of EventSource::Cookbook runs on Starman with one worker, and on Twiggy where nothing blocks. A client receives
-# what the recipe promises.
+# Each recipe of EventSource::Cookbook runs on Starman with one worker, or with several if its hub has a name, and on Twiggy
+# where nothing blocks. A client receives what the recipe promises.
 
 use strict;
 use warnings;
@@ -31,6 +31,20 @@ sub start {
     my ($name, %env) = @_;
     my @single = Testing::Server->single_process($where);
     return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
+}
+
+# A recipe on several workers, which share a hub with a name.
+sub start_workers {
+    my ($recipe, $hub, $socket, %env) = @_;
+    plan skip_all => "the program of a hub's process is not built here"
+        if !eval { EventSource::Hub->new(name => $hub, socket => $socket) };
+    my @arguments = qw(--max-requests 1000000);
+    return Testing::Server->start(
+        $where, "examples/cookbook/$recipe.psgi",
+        workers => 4,
+        args    => \@arguments,
+        env     => \%env
+    );
 }
 
 # A subtest on each of some servers.
@@ -150,16 +164,8 @@ recipe jobs => sub {
 recipe shop => sub {
     my $folder = File::Temp->newdir;
     my %env    = (SHOP_SOCKET => "$folder/hub");
-    plan skip_all => "the program of a hub's process is not built here"
-        if !eval { EventSource::Hub->new(name => 'shop', socket => $env{SHOP_SOCKET}) };
-    my @arguments = qw(--max-requests 1000000);
-    my $server    = Testing::Server->start(
-        'Starman', 'examples/cookbook/shop.psgi',
-        workers => 4,
-        args    => \@arguments,
-        env     => \%env
-    );
-    my $es = client_of($server);
+    my $server = start_workers('shop', shop => $env{SHOP_SOCKET}, %env);
+    my $es     = client_of($server);
     like $es->get('/')->header('Content-Type'), qr{\Atext/html}, 'there is a page';
     my $restock = sub {
         my $script = Testing::Program->start(['examples/cookbook/restock', @_], %env);
@@ -197,6 +203,67 @@ recipe notifications => sub {
     is $es->get('/events', headers => $as->('staff'))->status, 403, 'the response of the callback is sent';
     },
     'Starman', 'Twiggy';
+
+recipe logout => sub {
+    my $folder = File::Temp->newdir;
+    my %env    = (ACCOUNTS => "$folder/accounts", ACCOUNTS_SOCKET => "$folder/hub");
+    $env{uc "${_}_PASSWORD"} = "$_ pass" for qw(ada carl staff);
+    my $server = start_workers('logout', accounts => $env{ACCOUNTS_SOCKET}, %env);
+    my $es     = client_of($server);
+    my $login  = sub {
+        my $answer = $es->post('/login', form => [user => $_[0], password => "$_[0] pass"]);
+        return [Cookie => $answer->header('Set-Cookie') =~ s/;.*//r];
+    };
+    my ($phone, $desk, $carls, $staff) = map { $login->($_) } qw(ada ada carl staff);
+    my $post    = sub { $es->post($_[0], headers => $_[1], form => $_[2] || [])->code };
+    my $rights  = sub { $post->('/rights',  $staff, [user    => $_[0], channel => $_[1], may => $_[2]]) };
+    my $publish = sub { $post->('/publish', $staff, [channel => $_[0], text    => $_[1]]) };
+    is $rights->(split(' '), 1), 204, "staff gives the right $_"
+        for 'ada orders', 'ada prices', 'carl orders', 'carl prices';
+    is $post->('/rights', $phone, [user => 'ada', channel => 'secrets', may => 1]), 403, 'a user does not';
+    is $es->get('/events')->status, 403, 'without a session there is no stream';
+
+    my @phone       = map { $es->get('/events', headers => $phone) } 1, 2;
+    my $desk_stream = $es->get('/events', headers => $desk);
+    my $carl        = $es->get('/events', headers => $carls);
+    $publish->(prices => 'one');
+    next_is($_, 'prices', 'one', 'all receive what they may read') for @phone, $desk_stream, $carl;
+
+    is $rights->('ada', 'prices', 0), 204, 'a right of ada is withdrawn';
+    $_->ends_ok(undef, 'each stream of ada ends') for @phone, $desk_stream;
+    $publish->(prices => 'two');
+    $publish->(orders => 'three');
+    $_->reconnect for @phone, $desk_stream;
+    next_is($_, 'orders', 'three', 'it comes back without that channel, and has missed nothing else')
+        for @phone, $desk_stream;
+    next_is($carl, $_->[0], $_->[1], "the stream of carl stays: $_->[1]") for ['prices', 'two'], ['orders', 'three'];
+
+    is $post->('/logout', $phone), 204, 'a session is logged out';
+    for my $stream (@phone) {
+        my $id = $stream->last_event_id;
+        next_is($stream, 'finish', 'finish', 'each stream of the session is finished');
+        $stream->ends_ok;
+        my $finished = $stream->last_event_id;
+        is $stream->reconnect->status, 403, 'it does not come back';
+        is $es->get('/events', headers => $phone, last_event_id => $id)->status,       403, 'nor with an earlier id';
+        is $es->get('/events', headers => $desk,  last_event_id => $finished)->status, 204, 'nor with another session';
+    }
+    $publish->(orders => 'four');
+    next_is($_, 'orders', 'four', 'the other session and the other user are unharmed') for $desk_stream, $carl;
+
+    my $again = $es->get('/events', headers => $login->('ada'));
+    is $post->('/logout_everywhere', $desk), 204, 'a user is logged out everywhere';
+    next_is($_, 'finish', 'finish', 'the streams of all sessions are finished') for $again, $desk_stream;
+    is $es->get('/events', headers => $desk)->status, 403, 'the session is gone';
+    $publish->($_ => 'five')                             for 'prices', 'orders';
+    next_is($carl, $_, 'five', "carl still receives $_") for 'prices', 'orders';
+    my $new = $es->get('/events', headers => $login->('ada'));
+    $publish->(orders => 'six');
+    next_is($new, 'orders', 'six', 'ada can log in again');
+    $server->stop;
+    Live::Processes::end_hub($env{ACCOUNTS_SOCKET});
+    },
+    'Starman';
 
 recipe log_tail => sub {
     my $log = File::Temp->new;
