@@ -58,6 +58,9 @@ const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// How long it is remembered that a hub's process could not be reached: calls that do not wait fail at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// How much longer a call waits for the attempt to connect that it has begun: both end at the same time, and the attempt
+/// knows the reason.
+const REASON: Duration = Duration::from_millis(100);
 
 /// What became of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,15 +174,16 @@ impl RemoteHub {
         loop {
             let registration = self.registration(key, None)?;
             let RemoteRegistration { reactor, connection, .. } = &registration;
-            let left = deadline.saturating_duration_since(Instant::now());
+            // An attempt that began before this call had less time than the call has.
+            let is_own = connection.began >= began;
+            let reason = if is_own { REASON } else { Duration::ZERO };
+            let left = deadline.saturating_duration_since(Instant::now()) + reason;
             let is_decided = reactor.wait(left, || !connection.is_coming() || reactor.is_dead());
             if is_decided && !connection.is_lost() && !reactor.is_dead() {
                 return Ok(registration);
             }
             let failure = connection.failure();
-            // An attempt that began before this call had less time than the call has.
-            let is_own = failure.is_some() && connection.began >= began;
-            if is_own || Instant::now() >= deadline {
+            if is_own && failure.is_some() || Instant::now() >= deadline {
                 return Err(failure.map_or_else(|| self.absent(), |(error, _)| error).into());
             }
         }
