@@ -71,7 +71,7 @@ for my $name (qw(reason type none field allow away)) {
 
 subtest 'the events of a hub' => sub {
     my $text = "word\e]0;x\a\xC2\x9B31m";
-    $shell->run('publish', '--hub', 'test', $text, $text);
+    $shell->run('publish', '--spawn', '--hub', 'test', $text, $text);
     is_clean(on_terminal(qw(channels --hub test)),                     qr/word/, 'channels');
     is_clean(on_terminal(qw(channels --hub test --json)),              qr/word/, 'channels --json');
     is_clean(on_terminal(qw(tail --hub test --last 1 --count 1), @$_), qr/word/, "tail @$_")
