@@ -49,7 +49,8 @@ my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
 # What _subscribe returns for a stream that waits for the hub's process.
 my $WAITS = 2;
 
-my $AWAY = 2;                  # seconds from which on a process of a hub that does not answer is worth a warning
+my $AWAY     = 2;              # seconds from which on a process of a hub that does not answer is worth a warning
+my $PATIENCE = 0.5;            # seconds that the first stream holds its worker for it
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW     = qw(disconnect gap latest);
@@ -193,7 +194,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::Stream::Relay->serve_stream($stream, $self->{relays}) if $stream->needs_serving;
+    EventSource::Stream::Relay->serve_stream($stream, $self->{relays}, $self->_patience) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -358,14 +359,20 @@ sub _is_own_id {
 # Streams wait for the hub's process. Says so once, unless it answers soon: it may just begin.
 sub _note_whether_away {
     my ($self, $is_away) = @_;
-    return delete @$self{qw(away_since has_told)} if !$is_away;
-    $self->{away_since} = time                    if !$self->{away_since};
-    return                                        if $self->{has_told} || time - $self->{away_since} < $AWAY;
+    return delete @$self{qw(away_since has_told was_patient)} if !$is_away;
+    $self->{away_since} = time                                if !$self->{away_since};
+    return if $self->{has_told} || time - $self->{away_since} < $AWAY;
     $self->{has_told} = 1;
     warn
         "EventSource::Hub: the process of the hub '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
         . " then their clients are told to come back.\n";
     return;
+}
+
+# How long a stream that holds its worker waits for the hub's process: the first one does, because that may just begin.
+sub _patience {
+    my $self = shift;
+    return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
 # What the native hub needs to reach a process of its own. All texts are empty if it has none.
@@ -854,8 +861,8 @@ thrown to its caller; the next ones do not wait until the process has answered. 
 they are sent their head and what is pushed, and are subscribed as soon as the process answers. If that takes longer than
 L</publish_timeout>, they end with a C<retry>, between one and two times the setting, and their clients come back. For a
 second after a process could not be reached, a stream of L</to_app> ends so at once; C<subscribe> and C<serve> throw
-C<unavailable>. On a server that blocks, a stream that goes through the server's writer (L</Which streams>) always does. The
-worker warns once: C<the process of the hub 'shop' does not answer>.
+C<unavailable>. On a server that blocks, a stream that goes through the server's writer (L</Which streams>) always ends so,
+the first one after half a second. The worker warns once: C<the process of the hub 'shop' does not answer>.
 
 The status of such a response is 200, not 503 with C<Retry-After>: an C<EventSource> that is answered 503 fails for good
 (WHATWG HTML, section 9.2.3) and does not read C<Retry-After>. It comes back after a stream that ends.

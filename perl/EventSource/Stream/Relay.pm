@@ -16,12 +16,16 @@ use EventSource::XS ();
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes  ();
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::App);
 
 # Bytes to read at once, and seconds between two checks of a serving handler whether the client is there.
 my $BYTES          = 65_536;
 my $CHECK_INTERVAL = 1;
+
+# Seconds between two looks whether the hub's process has taken a stream.
+my $POLL = 0.01;
 
 # Milliseconds to wait until the reactor reports why a stream has ended.
 my $END_TIMEOUT = 1_000;
@@ -139,12 +143,17 @@ sub serve {
     return !!1;
 }
 
-# A refused stream too has bytes to copy: the retry. One that waits for the hub's process would hold this worker.
+# A refused stream too has bytes to copy: the retry. One that waits for the hub's process holds this worker, so it does for
+# the seconds of its patience only.
 sub serve_stream {
-    my ($class, $stream, $bound) = @_;
+    my ($class, $stream, $bound, $patience) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
     $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
-    return $relay->_end_with_worker if $bound && $relay->_waits_for_hub;
+    if ($bound) {
+        my $until = Time::HiRes::time() + ($patience || 0);
+        Time::HiRes::sleep($POLL) while $relay->_waits_for_hub && Time::HiRes::time() < $until;
+        return $relay->_end_with_worker if $relay->_waits_for_hub;
+    }
     return !!1 if $bound && $relay->_can_pass_on && EventSource::Stream::Relay::Process->start($relay, $bound);
     return $relay->serve;
 }
@@ -377,10 +386,11 @@ stream for the same reason. Returns true. Rethrows an exception of a write (L<Ev
 
 =head2 serve_stream
 
-    EventSource::Stream::Relay->serve_stream($stream, $bound);
+    EventSource::Stream::Relay->serve_stream($stream, $bound, $patience);
 
 Serve the relay of a stream. Returns false if it has no relay. With a bound (L<EventSource::Stream::Relay::Process/bound>), a
-process takes the relay over if the stream lives in the process of a hub and the server is known for that.
+process takes the relay over if the stream lives in the process of a hub and the server is known for that. If that process does
+not take the stream within the seconds of C<$patience>, the stream ends with a C<retry>.
 
 =head1 COPYRIGHT AND LICENSE
 
