@@ -359,11 +359,14 @@ impl StoredHub {
             },
             Report::Ready => {
                 if let Some((began, history)) = self.beginning.take() {
+                    let evicted_through = began.evicted_through;
                     if let Err(failure) = self.begin_anew(began, progress) {
                         progress.cannot_begin = Some((failure, false));
                         return;
                     }
                     history.into_iter().for_each(|entry| self.publish_entry(entry, false, now, progress));
+                    // Who has read what a store without history has evicted is not ahead of it.
+                    self.last_seq = self.last_seq.max(evicted_through);
                 }
                 self.check_proof();
                 if self.is_void {

@@ -628,6 +628,22 @@ fn a_process_that_follows_a_killed_one_knows_what_must_be_in_the_history() {
 }
 
 #[test]
+fn a_client_that_has_read_what_was_evicted_is_not_ahead() {
+    let mut world = World::new();
+    world.hub.handle = None; // of a process that has begun anew
+    let (epoch, reason) = ("epoch1".into(), "".into());
+    let began = Began { epoch, last_seq: 7, evicted_through: 7, reason, ..Began::default() };
+    world.store.end.reporter.report(Report::Began(began));
+    world.store.end.reporter.report(Report::Ready);
+    assert!(world.take().is_ready);
+    assert_eq!(world.hub.seq_ahead(Some(b"epoch1-7")), None);
+    assert_eq!(world.hub.seq_ahead(Some(b"epoch1-8")), Some(8));
+    world.hub.lacks(7);
+    world.store.listen();
+    assert!(!world.store.has_lost);
+}
+
+#[test]
 fn several_that_ask_with_one_key_wait_for_one_entry() {
     let mut world = World::new();
     let requests = [world.publish("k"), world.publish("k"), world.publish("k")];
