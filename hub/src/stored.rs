@@ -16,10 +16,11 @@ pub use seen::Seen;
 use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
-use eventsource_xs::hub::{EndRequest, History};
+use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::hub::{EndRequest, Gap, History};
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Failure, HubSettings, Name, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -478,7 +479,8 @@ impl StoredHub {
         };
         let published = known.map_or_else(
             || {
-                let fields = draft.fields.fields();
+                let gap = draft.is_unread().then(|| self.gap());
+                let fields = gap.as_ref().unwrap_or(&draft.fields).fields();
                 let given = given_id(fields);
                 let meta = PublishMeta { channel: &draft.channel, key: &draft.key, id: given.as_deref() };
                 let id = handle.publish_stored(seq, at, meta, |made| encode(fields, made))?;
@@ -493,6 +495,15 @@ impl StoredHub {
             let result = published.map(Into::into).map_err(|error: eventsource_xs::runtime::Error| failure_of(&error));
             self.tell(ticket, &result, progress);
         }
+    }
+
+    /// Returns what clients are sent in place of an event that this version cannot read. It is an entry of its channel, so
+    /// that it comes in order and once, also to those who resume, and ends no stream.
+    fn gap(&self) -> FieldList {
+        let settings = &self.settings.hub;
+        let data = settings.data_of_gap(Gap::Evicted);
+        let name = EventName::new(Text::from(&*settings.gap_event)).map(Field::Event);
+        FieldList::of(name.into_iter().chain([Field::Data(Text::from(&*data))]))
     }
 
     fn tell(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {

@@ -555,7 +555,9 @@ reason, in JSON:
 
 =item C<{"reason":"evicted"}>
 
-The history no longer has all events after the client's id. The stream continues with the retained ones.
+The history no longer has all events after the client's id. The stream continues with the retained ones. With a L</store> in
+Redis it also takes the place of an event that only a later version can read
+(L<EventSource::Deployment/Machines with different versions>).
 
 =item C<{"reason":"unknown"}>
 

@@ -73,15 +73,9 @@ impl Hub {
     pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Position, gap: Gap) -> Notice {
         self.counts.gaps += 1;
         cursor.last_id = LastId::at(here.seq);
-        let standard = format!("{{\"reason\":\"{}\"}}", gap.name());
-        let data = match (&self.settings.gap_data, gap) {
-            (None, _) => &*standard,
-            (Some(data), Gap::Evicted) => &data.evicted,
-            (Some(data), Gap::Unknown) => &data.unknown,
-            (Some(data), Gap::Slow) => &data.slow,
-        };
+        let data = self.settings.data_of_gap(gap);
         let id = self.epoch.id(here);
-        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(data), Some(&id)).unwrap_or_default())
+        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(&data), Some(&id)).unwrap_or_default())
     }
 
     /// Records that the application has pushed an id to the stream itself. No position replaces it.

@@ -1,6 +1,8 @@
 //! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
+use super::Gap;
 use crate::log::Bounds;
+use std::borrow::Cow;
 
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,17 @@ impl Settings {
             refuses_position_event: true,
             opaque_ids: false,
         }
+    }
+
+    /// Returns the data of a `gap` event.
+    pub fn data_of_gap(&self, gap: Gap) -> Cow<'_, str> {
+        let Some(data) = &self.gap_data else { return format!("{{\"reason\":\"{}\"}}", gap.name()).into() };
+        let given = match gap {
+            Gap::Evicted => &data.evicted,
+            Gap::Unknown => &data.unknown,
+            Gap::Slow => &data.slow,
+        };
+        Cow::Borrowed(given)
     }
 }
 

@@ -168,6 +168,23 @@ subtest 'the counters report the store' => sub {
     }
 };
 
+subtest 'a gap takes the place of an event of a later version, in its order, live and in the history' => sub {
+    my $first = $machines[0]->publish(later => 'first');
+    my $live  = client(0, channels => 'later', id => $first);
+    my $key   = (grep { /\}:/ } @{$redis->command('KEYS', '*{shop}*')})[0];
+    $redis->command('XADD', $key, '*', 'c', 'later', 'f', "\x7f\0\0\0\0", 'p', "later:$_") for 1, 2;
+    $machines[1]->publish(later => 'after');
+    my $resumed = client(2, channels => 'later', id => $first);
+    for my $client ($live, $resumed) {
+        ok $client->has('after'), 'a client receives what follows';
+        is_deeply [$client->data, $client->gaps], ['after', 2], 'after a gap for each event that the hub cannot read';
+        like $client->{client}->text, qr/^event: gap\ndata: \{"reason":"evicted"\}\nid: /m, 'as its other gaps are';
+        $client->leave;
+    }
+    like $machines[0]->stats->{store}{last_error}, qr/cannot read the entry \S+, which is of a later version/,
+        'the status of the store says so';
+};
+
 subtest 'a hub process is killed: its clients come back and miss nothing' => sub {
     my @clients = map { client($_, channels => 'news') } 0, 0, 1;
     my @ids     = map { $machines[$_ % 3]->publish(news => "before $_") } 1 .. 5;

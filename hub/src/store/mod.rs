@@ -51,7 +51,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An event that is to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
     /// The channel's name.
     pub channel: Box<[u8]>,
@@ -59,7 +59,7 @@ pub struct Draft {
     pub key: Box<[u8]>,
     /// The key that makes a repeated publish none. Empty if the event has none. Stores only keep it.
     pub once: Box<[u8]>,
-    /// The event's fields.
+    /// The event's fields. None if this version cannot read them: each event has some.
     pub fields: FieldList,
 }
 
@@ -74,6 +74,15 @@ impl Draft {
     pub fn of_end(end: &EndRequest) -> Self {
         let nothing = || Box::<[u8]>::default();
         Self { channel: nothing(), key: encode_end(end).into(), once: nothing(), fields: FieldList::of([]) }
+    }
+
+    /// Returns true if this version cannot read it: it is of a later one.
+    pub fn is_unread(&self) -> bool {
+        if self.channel.is_empty() {
+            self.end().is_none()
+        } else {
+            self.fields.as_bytes().is_empty()
+        }
     }
 
     /// Returns the request to end streams, if this is one; none also if it is of a later version.

@@ -326,6 +326,27 @@ fn entries_of_people_are_passed_over() {
 }
 
 #[test]
+fn entries_of_a_later_version_are_reported_without_what_cannot_be_read() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let field = "\u{7f}\u{0}\u{0}\u{0}\u{0}";
+    redis.call(&["XADD", &stream(&redis), "*", "c", "news", "o", "later", "f", field, "p", "later:1"]);
+    redis.call(&["XADD", &stream(&redis), "*", "z", "a request", "p", "later:2"]);
+    assert!(stored(&a.publish("after")));
+    let b = Node::ready(&settings(&redis.url()));
+    for node in [a, b] {
+        assert_eq!(node.texts(), ["later", "", "after"]);
+        let [later, request, _] = &node.log().entries[..] else { unreachable!() };
+        assert_eq!((&*later.draft.channel, later.draft.fields.as_bytes()), (&b"news"[..], &b""[..]));
+        assert_eq!((&*request.draft.channel, request.draft.end()), (&b""[..], None));
+        assert!(node.store.status().last_error.contains("of a later version"));
+    }
+}
+
+#[test]
 fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
     if !has("redis-server") {
         return;

@@ -148,6 +148,8 @@ fn stored(value: Value) -> Option<Stored> {
     Some(Stored { id: Id::of(&id)?, event })
 }
 
+/// Returns the event of an entry that a hub has added, also of a later version: without fields if they cannot be read, and
+/// without channel and key if this is another request than one to end streams. The hub tells people and clients.
 fn event(fields: Vec<Value>) -> Option<Event> {
     let (mut channel, mut key, mut once, mut list, mut source, mut end) = (None, None, None, None, None, None);
     let mut fields = fields.into_iter();
@@ -156,19 +158,20 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             b"c" => channel = Some(bytes.into()),
             b"k" => key = Some(bytes.into()),
             b"o" => once = Some(bytes.into()),
-            b"f" => list = Some(FieldList::from_bytes(&bytes).ok()?),
+            b"f" => list = FieldList::from_bytes(&bytes).ok(),
             b"p" => source = producer(&bytes),
             b"e" => end = Some(bytes.into()),
             _ => {} // of a later version
         }
     }
-    let draft = match (channel, end) {
-        (None, Some(end)) => {
-            Draft { channel: Box::default(), key: end, once: Box::default(), fields: FieldList::of([]) }
-        }
-        (channel, _) => {
-            Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? }
-        }
+    let draft = match channel {
+        None => Draft { channel: Box::default(), key: end.unwrap_or_default(), ..Draft::default() },
+        Some(channel) => Draft {
+            channel,
+            key: key.unwrap_or_default(),
+            once: once.unwrap_or_default(),
+            fields: list.unwrap_or_default(),
+        },
     };
     let (producer, count) = source?;
     Some(Event { draft, producer, count })

@@ -120,6 +120,8 @@ pub struct Reader {
     /// The last reason why the store cannot begin.
     reported: String,
     is_warned: bool,
+    /// Whether people were told of entries that this version cannot read.
+    is_warned_of_unread: bool,
 }
 
 /// Pauses between attempts: each is twice as long, and random, so that many hubs do not come at once.
@@ -155,6 +157,7 @@ impl Reader {
             last_check: now,
             reported: String::new(),
             is_warned: false,
+            is_warned_of_unread: false,
         }
     }
 
@@ -561,6 +564,7 @@ impl Reader {
         let mut sizes = Vec::with_capacity(list.len());
         let mut own = Vec::new();
         let mut trouble = None;
+        let mut unread = None;
         if let Some(last) = list.last() {
             position.mark = last.mark();
         }
@@ -573,6 +577,7 @@ impl Reader {
             position.last = id;
             let Some(event) = stored.event else { continue };
             sizes.push((id, entry::size(&event.draft)));
+            unread = unread.or_else(|| event.draft.is_unread().then_some(id));
             if event.producer == self.producer {
                 own.push(id);
             }
@@ -601,7 +606,18 @@ impl Reader {
         if let Some(lag) = lag {
             self.shared.reporter.update(|status| status.lag = lag);
         }
+        unread.into_iter().for_each(|id| self.warn_of_unread(id));
         trouble.map_or(Ok(()), Err)
+    }
+
+    /// The log is told once, the status each time.
+    fn warn_of_unread(&mut self, id: Id) {
+        let message =
+            format!("this machine cannot read the entry {id}, which is of a later version: upgrade this machine too");
+        if !std::mem::replace(&mut self.is_warned_of_unread, true) {
+            say(&message);
+        }
+        self.shared.reporter.record_error(&message);
     }
 }
 
