@@ -29,6 +29,7 @@ use Time::HiRes qw(time);
 
 my $DEADLINE    = 30;                                                # seconds
 my $TURN        = 0.01;                                              # seconds between two actions
+my $PAUSE       = 1;                                                 # seconds that a hub's process is stopped at most
 my $AGAIN       = 0.1;                                               # seconds until a number is published again
 my $MAX_ASKED   = 40;                                                # publishers at once
 my $COVERED     = 6_000 << 24;                                       # sequence numbers of 6 seconds
@@ -157,6 +158,22 @@ sub _kill_worker {
     return;
 }
 
+# Stops the process of a hub for a moment: it is away, or behind that of another machine.
+sub _pause_hub {
+    my ($self, $machine, $part) = @_;
+    my ($pid) = $self->{paused} ? () : $self->_hubs($machine);
+    $self->_kill('pause_hub', $pid, 'STOP');
+    $self->{paused} = {pid => $pid, until => time + $part * $PAUSE} if $pid;
+    return;
+}
+
+sub _continue_hub {
+    my $self   = shift;
+    my $paused = delete $self->{paused} or return;
+    kill CONT => $paused->{pid};
+    return;
+}
+
 sub _reload { my ($self, $server) = @_; return $self->_kill('reload', $server->pid, 'HUP') }
 
 sub _upgrade { my ($self, $machine) = @_; return $self->_command($machine, 'upgrade') }
@@ -269,6 +286,7 @@ sub _watch {
 sub _turn {
     my ($self, $seconds) = @_;
     my ($now,  @again)   = (time, @{$self->{again}});
+    $self->_continue_hub if $self->{paused} && $self->{paused}{until} <= $now;
     $self->{again} = [grep { $_->[0] > $now } @again];
     $self->_ask_to_publish($_->[1], 'publish') for grep { $_->[0] <= $now } @again;
     for my $client (@{$self->{clients}}) {
@@ -422,6 +440,7 @@ sub _finish {
     my $deadline = time + 2 * $DEADLINE;
     my ($id, @behind);
     $self->{is_ending} = 1;
+    $self->_continue_hub;
     until (time > $deadline) {
         my $published = $self->_publish_last($deadline) // last;
         $id     = $published;

@@ -23,9 +23,17 @@ my $PAUSE    = 400;    # milliseconds at most; Sentinel takes Redis for dead aft
 my $AWAY     = 1.5;    # seconds at most until Redis is started again
 
 # How often an action is chosen, of 10,000. Otherwise a client disconnects or a number is published.
-my %OFTEN =
-    (kill_worker => 80, kill_hub => 20, reload => 10, upgrade => 20, kill_redis => 12, pause => 30, fail_over => 6);
-my @FIRST = qw(kill_worker kill_hub pause kill_redis upgrade kill_hub reload fail_over kill_hub);
+my %OFTEN = (
+    kill_worker => 80,
+    kill_hub    => 20,
+    reload      => 10,
+    upgrade     => 20,
+    kill_redis  => 12,
+    pause       => 30,
+    pause_hub   => 30,
+    fail_over   => 6
+);
+my @FIRST = qw(kill_worker kill_hub pause kill_redis pause_hub upgrade kill_hub reload fail_over kill_hub);
 my @WAYS  = qw(publish publish+ publish publish+ job job+ command);
 
 # Public methods
@@ -60,13 +68,14 @@ sub _act {
         map { int rand $_ } scalar @{$self->{clients}}, scalar @WAYS, $WORKERS, 2, $MACHINES * $SERVERS, 1_000;
     my $machine = $self->{machines}[$at % $MACHINES];
     my $server  = $self->{servers}[$at];
-    return $self->_fail_over                     if $action eq 'fail_over';
-    return $self->_kill_hub($machine)            if $action eq 'kill_hub';
-    return $self->_kill_redis($part / 1_000)     if $action eq 'kill_redis';
-    return $self->_kill_worker($server, $victim) if $action eq 'kill_worker';
-    return $self->_pause($part / 1_000)          if $action eq 'pause';
-    return $self->_reload($server)               if $action eq 'reload';
-    return $self->_upgrade($machine)             if $action eq 'upgrade';
+    return $self->_fail_over                          if $action eq 'fail_over';
+    return $self->_kill_hub($machine)                 if $action eq 'kill_hub';
+    return $self->_kill_redis($part / 1_000)          if $action eq 'kill_redis';
+    return $self->_kill_worker($server, $victim)      if $action eq 'kill_worker';
+    return $self->_pause($part / 1_000)               if $action eq 'pause';
+    return $self->_pause_hub($machine, $part / 1_000) if $action eq 'pause_hub';
+    return $self->_reload($server)                    if $action eq 'reload';
+    return $self->_upgrade($machine)                  if $action eq 'upgrade';
     return $leaves ? $self->_leave($self->{clients}[$client], $server) : $self->_publish($WAYS[$way], $at);
 }
 
