@@ -403,6 +403,19 @@ impl Links {
         Some(held)
     }
 
+    /// Forgets that a subscription of a stream waits. Without subscriptions the stream waits no longer, and the reactor keeps
+    /// it; one that it gave away already ends when its time is over.
+    fn forget_place(&mut self, stream: u64, place: u64) {
+        let held = self.held.get_mut(&stream);
+        let has_none = held.map_or(false, |held| {
+            held.places.retain(|other| *other != place);
+            held.places.is_empty()
+        });
+        if has_none && !self.parked.contains_key(&stream) {
+            self.forget_held(stream);
+        }
+    }
+
     /// Ends a stream that could not be handed over. Its client is sent a reconnection time.
     fn send_back(&mut self, stream: StreamId, context: &mut Context<'_>) {
         if self.parked.remove(&u64::from(stream)).is_some() {
@@ -466,10 +479,8 @@ impl Links {
             }
             if subscription.topics.is_empty() {
                 self.drop_waiting(link, place);
+                self.forget_place(stream, place);
             }
-        }
-        if matches!(command, Command::Unsubscribe { topics: None, .. }) {
-            self.forget_held(stream);
         }
         matches!(command, Command::BeginSubscription { .. } | Command::Unsubscribe { .. })
     }
@@ -517,7 +528,10 @@ impl Links {
         let mut frame = Vec::new();
         if (Request::Subscribe { request, stream: number, subscription }).encode(&mut frame).is_err() {
             let failure = wire::Failure::new(crate::ErrorCode::Invalid, Some("channels"), "the names are too long");
-            connection.complete(request, Outcome::Refused(failure));
+            let is_awaited = connection.complete(request, Outcome::Refused(failure));
+            if !is_awaited && !self.forward(&Command::Refuse { stream }, context) {
+                self.send_back(stream, context);
+            }
             return context.handle.notify_all();
         }
         let is_there = match self.remotes.get(&number) {

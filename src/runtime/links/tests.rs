@@ -611,6 +611,53 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
 
 #[test]
 #[cfg_attr(miri, ignore)] // system calls
+fn a_stream_that_is_unsubscribed_while_it_waits_stays_open() {
+    let scene = Scene::new();
+    let connection = scene.begin(1);
+    let until = Instant::now() + Duration::from_millis(300);
+    let topics = [Some([Topic::Channel(b"news"[..].into())].into()), None];
+    let streams = topics.map(|topics| {
+        let (stream, state, client) = scene.open();
+        connection.forget(scene.subscribe_until(&connection, stream, until));
+        scene.handle.send(Command::Unsubscribe { stream, topics }, 0, None);
+        (stream, state, client)
+    });
+    let (last, _last_state, last_client) = scene.open();
+    connection.forget(scene.subscribe_until(&connection, last, until));
+    assert!(rest(last_client).contains("retry: "), "the time of all of them is over");
+    for (stream, state, mut client) in streams {
+        scene.push(stream, &state, b"data: still here\n\n");
+        client.set_read_timeout(Some(TIMEOUT)).expect("a socket");
+        let mut bytes = [0; 200];
+        let count = client.read(&mut bytes).expect("the client is connected");
+        assert!(String::from_utf8_lossy(&bytes[..count]).contains("still here"));
+        assert_eq!(state.reason(), None);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
+    let scene = Scene::new();
+    let connection = scene.begin(1);
+    let (stream, state, client) = scene.open();
+    let request = connection.next_request();
+    let name = vec![b'x'; 1 << 25];
+    let (first_block, after, start) = (FirstBlock::default(), None, Start::Latest);
+    let topics = vec![Topic::Channel(name.into())];
+    let subscription = SubscribeRequest { topics, after, start, first_block, access: Default::default() };
+    let (shared, until) = (Arc::clone(&connection), Instant::now() + TIMEOUT);
+    send(
+        &scene.handle,
+        LinkCommand::Subscribe { connection: shared, request, stream, subscription, holds: false, until },
+    );
+    let _hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
+    assert!(rest(client).contains("retry: "));
+    assert!(!state.is_handed_over());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
 fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
