@@ -41,7 +41,7 @@ impl RemoteRegistration {
 /// settings. Objects for which these are equal share a connection.
 pub(super) struct Remotes {
     used: Vec<(u64, RemoteHub, RemoteRegistration)>,
-    /// The connections that no object uses any more, and that have requests to send: how long the end of the process waits.
+    /// The connections that no object uses any more, but perhaps streams: how long the end of the process waits for each.
     closing: Vec<(Arc<Connection>, Duration)>,
 }
 
@@ -96,7 +96,7 @@ impl Remotes {
         if self.used.iter().any(|(.., other)| is_same(other)) {
             return None;
         }
-        self.closing.retain(|(connection, _)| !connection.is_settled());
+        self.closing.retain(|(connection, _)| !connection.is_lost());
         self.closing.push((Arc::clone(&registration.connection), hub.start.timeout));
         Some(registration)
     }

@@ -202,6 +202,28 @@ subtest 'a forked child has a connection of its own' => sub {
     $here->client->leave;
 };
 
+# How many sockets a forked child holds.
+sub sockets_of_child {
+    my $pid = fork;
+    if (!$pid) {
+        POSIX::_exit(sockets());
+    }
+    waitpid $pid, 0;
+    return $? >> 8;
+}
+
+subtest 'a forked child keeps no connection of a hub whose object is gone' => sub {
+    my $before = sockets_of_child();
+    my %other  = (%PROCESS, socket => "$folder/other.sock");
+    my $here   = Testing::Subscriber->open(EventSource::Hub->new(%other), 'news');
+    ok $here->client->read_until(qr/^id: /m, $DEADLINE), 'its stream goes on';
+
+    # The end of another connection is no reason to forget this one.
+    EventSource::Hub->new(%other, socket => "$folder/third.sock")->stats;
+    is sockets_of_child(), $before + 1, 'the child has the socket of the client, and no other one more';
+    $here->client->leave;
+};
+
 subtest 'a stream outlives the object of its hub' => sub {
     my $second = EventSource::Hub->new(%PROCESS);
     my $here   = Testing::Subscriber->open($second, 'news');
