@@ -17,7 +17,7 @@ use crate::messages::say;
 use crate::served::{encode, failure_of, given_id, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{EndRequest, Gap, History};
+use eventsource_xs::hub::{EndRequest, Gap, History, REMEMBERED};
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreSettings, StoreStatus};
@@ -464,9 +464,11 @@ impl StoredHub {
         let Some(handle) = &self.handle else { return };
         self.last_seq = seq;
         if draft.channel.is_empty() {
-            // Where it was asked for it is carried out. In a history there are no streams yet that it means.
-            if let Some(end) = draft.end().filter(|_| ticket.is_none() && is_new) {
-                let _ = handle.end_streams(end); // fails only while the process ends
+            // Where it was asked for it is carried out. One of a history ends subscriptions that were asked for before it.
+            let age = if is_new { Duration::ZERO } else { now - self.store.instant_of(at, now) };
+            let is_known = if is_new { ticket.is_some() } else { age > REMEMBERED };
+            if let Some(end) = draft.end().filter(|_| !is_known) {
+                let _ = handle.end_streams_of(end, age); // fails only while the process ends
             }
             ticket.into_iter().for_each(|ticket| self.tell(ticket, &Ok("".into()), progress));
             return;

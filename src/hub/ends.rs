@@ -35,7 +35,7 @@ pub const MAX_LABELS: usize = 64;
 /// The most requests that are remembered, and the most bytes of their labels and topics.
 const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
 /// How long they are.
-const REMEMBERED: Duration = Duration::from_secs(60);
+pub const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// A request to end streams: those with one of the labels, and those that read what one of the topics names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

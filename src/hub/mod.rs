@@ -144,7 +144,7 @@ mod unsubscribing;
 
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
-pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES};
+pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
 pub use epoch::Epoch;
 pub use event_id::Gap;
 pub use history::{ChannelEvictions, History};

@@ -500,8 +500,19 @@ impl HubHandle {
         if let Some(remote) = &self.0.remote {
             return remote.end_streams(self.0.key, &request);
         }
+        self.end_streams_of(request, Duration::ZERO)
+    }
+
+    /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
+    /// asked for after that goes on, if it is still to come.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_stored`](Self::publish_stored).
+    pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<usize, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
-        let (request, at) = (Box::new(request), clock::monotonic());
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let (request, at) = (Box::new(request), clock::monotonic().saturating_sub(age));
         let command = |request_id| Command::EndStreams { hub, request_id, request, at };
         reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }

@@ -5,10 +5,11 @@
 use super::*;
 use crate::store::StoreEnd;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, FirstBlock, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle, Subscribed};
 use eventsource_xs::stream;
 use eventsource_xs::wire::FieldList;
+use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -127,6 +128,10 @@ impl Reader {
 
     /// Begins after an id; with the oldest event without one.
     fn after(hub: &HubHandle, id: Option<&str>) -> Self {
+        Self::with(hub, id, Access::default())
+    }
+
+    fn with(hub: &HubHandle, id: Option<&str>, access: Access) -> Self {
         let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         let settings = stream::Settings {
@@ -154,7 +159,7 @@ impl Reader {
             after: id.map(|id| id.as_bytes().into()),
             start: Start::Oldest,
             first_block: FirstBlock::default(),
-            access: Default::default(),
+            access,
         };
         assert_eq!(hub.subscribe(&mut stream, request).expect("a hub"), Subscribed::Now);
         Self { _stream: stream, client, text: String::new() }
@@ -641,6 +646,32 @@ fn a_client_that_has_read_what_was_evicted_is_not_ahead() {
     world.hub.lacks(7);
     world.store.listen();
     assert!(!world.store.has_lost);
+}
+
+#[test]
+fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_it() {
+    let mut world = World::new();
+    let (store, end) = Store::new().expect("a pipe");
+    world.hub = StoredHub::of(store, &world.hub.settings, &world.hub.name);
+    world.store = Simulated::new(end);
+    let clock = world.store.clock;
+    world.store.clock = clock - 100_000;
+    world.store.append(None, draft(1, ""), 0);
+    for (label, age) in [("old", 70_000), ("new", 30_000)] {
+        world.store.clock = clock - age;
+        let labels = vec![label.as_bytes().into()];
+        world.store.append(None, Draft::of_end(&EndRequest { labels, ..EndRequest::default() }), 0);
+    }
+    world.store.clock = clock;
+    world.store.begin("");
+    assert!(world.take().is_ready);
+    let hub = world.hub.handle().expect("a hub");
+    for (label, seconds, is_open) in [("new", 40, false), ("new", 20, true), ("other", 40, true), ("old", 80, true)] {
+        let asked_at = u64::try_from(clock_gettime(ClockId::Monotonic).tv_sec - seconds).unwrap_or(1) * 1_000_000_000;
+        let access = Access { labels: vec![label.as_bytes().into()], asked_at, ..Access::default() };
+        let reader = Reader::with(hub, None, access);
+        assert_eq!(reader.numbers_and_gaps_until(1).is_some(), is_open, "{label}, asked {seconds} seconds ago");
+    }
 }
 
 #[test]
