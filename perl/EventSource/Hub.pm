@@ -958,6 +958,10 @@ default. L</publish> refuses events of that type, unless L</position> of the hub
 For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process, while that is started,
 too; 5 by default.
 
+perl runs no signal handler while a call waits: a C<TERM> or C<ALRM> that the program handles has its effect when the call
+returns, so at most this time later. A process that answers does so within microseconds; one that hangs delays a worker that
+is to end.
+
 =head2 show_channel
 
     show_channel => 'event'
