@@ -69,8 +69,10 @@ sub examine {
 sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}->failure }
 
 sub findings {
-    my $self = shift;
-    return map { $_->findings($self) } @CHECKS;
+    my $self      = shift;
+    my @findings  = map { $_->findings($self) } @CHECKS;
+    my %explained = map { ($_ => 1) } map { $_->explains } @findings;
+    return grep { $_->verdict eq 'ok' || !$explained{$_->check} } @findings;
 }
 
 # True if the server has accepted the request and has not answered it.
@@ -401,7 +403,8 @@ Return C<undef> if the server has answered; otherwise a reference to a hash with
 
 =head2 findings
 
-Return what the checks say of what was seen so far.
+Return what the checks say of what was seen so far, without what follows from another finding
+(L<EventSource::Doctor::Finding/explains>).
 
 =head2 is_silent
 

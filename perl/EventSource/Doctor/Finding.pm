@@ -17,6 +17,8 @@ sub check { return $_[0]{check} }
 
 sub configuration { return $_[0]{configuration} || {} }
 
+sub explains { return @{$_[0]{explains} || []} }
+
 sub measured { return $_[0]{measured} || {} }
 
 sub ok { my ($class, @rest) = @_; return $class->_new('ok', @rest) }
@@ -70,7 +72,7 @@ EventSource::Doctor::Finding - What one check of a stream has found
     my $finding = EventSource::Doctor::Finding->wrong($check, $sentence, %options);
 
 Return a finding with that verdict. Options: C<remedy> (a sentence), C<proxies> (the arguments of
-L<EventSource::Doctor::Remedy/lines>, in an array), C<measured> (a hash).
+L<EventSource::Doctor::Remedy/lines>, in an array), C<measured> (a hash), C<explains> (an array).
 
 =head2 check
 
@@ -79,6 +81,10 @@ Return the name of what was checked, such as C<buffering>.
 =head2 configuration
 
 Return a hash: the lines of configuration, an array, by the name of the proxy.
+
+=head2 explains
+
+Return the names of the checks whose findings follow from this one.
 
 =head2 measured
 

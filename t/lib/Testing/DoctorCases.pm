@@ -9,7 +9,8 @@ use warnings;
 #
 # A case with the verdict ok is not a mistake: nothing is wrong, and nothing has to be mended.
 #
-# A case may also have: path, by default /hub; arguments, of the doctor; except, checks that are not ok even then
+# A case may also have: path, by default /hub; arguments, of the doctor; except, checks that are not ok even then; is_alone, if
+# nothing else may be reported; then, another mistake (check, verdict, sentence) that shows when this one is mended.
 
 use Exporter qw(import);
 use Test::More;
@@ -38,7 +39,7 @@ sub mistakes_ok {
     my @runs = map { _run($name, $server, $_) } @cases;
     is_fine($good->{doctor}, "$name without a mistake");
     my @mended = map { _judge($name, $server, $_) } @runs;
-    is_fine($_->{doctor}, "$_->{case}{name}, mended", @{$_->{case}{except} || []}) for @mended;
+    _judge_mended($_->{doctor}, $_->{case}) for @mended;
     return;
 }
 
@@ -55,9 +56,18 @@ sub _judge {
     }
     my $finding = is_wrong($run->{doctor}, @$case{qw(check verdict sentence name)});
     my $lines   = $finding->{configuration}{$name};
+    my @bad     = map { $_->{check} } grep { $_->{verdict} ne 'ok' } @{$run->{doctor}->report->{findings}};
+    is_deeply \@bad, [$case->{check}], "$case->{name}: nothing else is reported" if $case->{is_alone};
     ok $lines, "$case->{name}: the remedy has lines for $name";
     my %mended = (%$case, lines => [Testing::ConfiguredProxy->mended($case->{lines}, $lines || [])]);
     return _run($name, $server, \%mended);
+}
+
+sub _judge_mended {
+    my ($doctor, $case) = @_;
+    my $name = "$case->{name}, mended";
+    return is_wrong($doctor, @{$case->{then}}, $name) if $case->{then};
+    return is_fine($doctor, $name, @{$case->{except} || []});
 }
 
 sub _publish {

@@ -12,13 +12,17 @@ use List::Util qw(max);
 my $FINDING = 'EventSource::Doctor::Finding';
 
 my $AT_ONCE = 1;    # seconds; what takes longer was withheld
-my $BESIDE  = 3;    # seconds; a second client that is answered later has waited for the first
+my $BESIDE  = 3;    # seconds after the first; a second client that is answered later has waited for it
 
 my %UNBUFFERED = (
     remedy =>
         'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.',
     proxies => ['buffering'],
 );
+
+# What the doctor measures wrongly while bytes are withheld.
+my @AFFECTED = qw(end keepalive resume timeout unfinished);
+my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
 
 # Public methods
 
@@ -33,7 +37,8 @@ sub findings {
 
 # Private functions
 
-# Three judgements, the surest first: the probe; keepalives, which the server sends at intervals, in one piece; nothing.
+# Four judgements, the surest first: the probe; keepalives, which the server sends at intervals, in one piece; a silence in the
+# middle of an event, which servers send as a whole; nothing.
 sub _buffering {
     my ($seen, $stream) = @_;
     my $body   = $stream->body;
@@ -45,9 +50,19 @@ sub _buffering {
         'buffering',
         "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
             . ' way withholds bytes and passes them on in bursts.',
-        %UNBUFFERED,
+        %WITHHELD,
         measured => {burst => $burst}
     ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
+    my $silence = $body->is_in_block ? _silence($stream) : 0;
+    return $FINDING->wrong(
+        'buffering',
+        sprintf(
+            'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
+        ),
+        %WITHHELD,
+        measured => {seconds => 0 + sprintf '%.3f', $silence}
+    ) if $silence >= $AT_ONCE;
+
     if (!defined $stream->{body_at}) {
         return if defined $stream->{end};    # the check of the end explains it
         return $FINDING->warning(
@@ -81,6 +96,10 @@ sub _head {
     my $sentence =
         sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
         . ' open. The application, or something on the way, waits for the first bytes of the body.', $seconds;
+    if (defined $stream->{ended_at} && $stream->{ended_at} - $stream->{head_at} < $AT_ONCE) {
+        $sentence .= ' The response ended at the same moment: what withholds the bytes may have a timeout, too.';
+        $said{explains} = \@AFFECTED;
+    }
     my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
     return $FINDING->wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
 }
@@ -126,14 +145,15 @@ sub _probed {
         remedy =>
             "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
             . ' stream.',
-        proxies => ['buffering']
+        proxies  => ['buffering'],
+        explains => $WITHHELD{explains}
     ) if !defined $seconds;
     my %said = (measured => {seconds => $seconds});
     return $FINDING->ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
         if $seconds < $AT_ONCE;
     return $FINDING->wrong('buffering',
         sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
-        %UNBUFFERED, %said);
+        %WITHHELD, %said);
 }
 
 # A stream whose application waits for others shows with a second client only.
@@ -142,8 +162,9 @@ sub _second {
     my $second = $seen->{second} or return;
     return if $seen->{seconds} < $AT_ONCE;
     my $late = $second->{head_at};
+    my $most = $BESIDE + ($seen->{stream}{head_at} || 0);
     return $FINDING->ok('second_client', sprintf('A second client was answered after %.2f s, beside the first.', $late))
-        if defined $late && $late < $BESIDE;
+        if defined $late && $late < $most;
     my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
     return $FINDING->wrong(
         'second_client',
@@ -153,6 +174,14 @@ sub _second {
             . ' EventSource::Troubleshooting. Let no proxy cache streams, or lock a cache for them.',
         proxies => ['cache']
     );
+}
+
+# The silence before the end, unless the response has ended as a whole: then the application has written no more.
+sub _silence {
+    my $stream = shift;
+    return 0 if ($stream->{end} || '') eq 'complete';
+    my ($end) = grep { defined } @$stream{qw(ended_at left_at)}, $stream->seconds;
+    return $end - $stream->{pieces}[-1][0];
 }
 
 sub _unprobed {

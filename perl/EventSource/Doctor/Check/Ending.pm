@@ -182,7 +182,8 @@ sub _timed_out {
                 . ' shorter than %.1f s.',
             $needed, $idle
         ),
-        proxies => [timeout => $needed],
+        proxies  => [timeout => $needed],
+        explains => ['keepalive'],
         %said
     );
 }
