@@ -29,13 +29,15 @@ pub struct Ahead {
     until: Instant,
     /// Until when it waits at most.
     at_most: Instant,
+    /// When somebody looked last whether the store was up.
+    looked_at: Instant,
 }
 
-saved!(Ahead { stream, seq, is_proven, until, at_most });
+saved!(Ahead { stream, seq, is_proven, until, at_most, looked_at });
 
 impl Ahead {
     pub fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
-        Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST }
+        Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
     }
 
     /// Returns true if a wait that is over proves that the store has lost the event: everything that it has was read.
@@ -43,9 +45,12 @@ impl Ahead {
         self.is_proven && self.until < self.at_most
     }
 
-    /// Returns true if the wait is over. Call it often: a store counts as up if it was up at each call.
+    /// Returns true if the wait is over. Call it often: a store counts as up if it was up at each call, and as down while
+    /// nobody called, for example because the machine stood still.
     pub fn is_over(&mut self, is_up: bool, now: Instant) -> bool {
-        if !is_up {
+        let stood_still = now.saturating_duration_since(self.looked_at) >= UP;
+        self.looked_at = now;
+        if !is_up || stood_still {
             self.until = self.until.max(now + UP).min(self.at_most);
         }
         now >= self.until
@@ -77,6 +82,18 @@ mod tests {
             assert_eq!((0..).find(is_over), Some(over), "down {down:?}");
             assert_eq!(ahead.proves_loss(), is_read, "down {down:?}");
             assert!(!Ahead { is_proven: false, ..ahead }.proves_loss());
+        }
+    }
+
+    #[test]
+    fn a_process_that_stood_still_has_read_nothing_meanwhile() {
+        for (resumes, is_read) in [(6, true), (58, false)] {
+            let start = Instant::now();
+            let mut ahead = Ahead::new(1, 7, true, start);
+            let mut is_over = |second| ahead.is_over(true, start + Duration::from_secs(second));
+            assert!(!is_over(1));
+            assert_eq!((resumes..).find(|second| is_over(*second)), Some((resumes + 3).min(60)));
+            assert_eq!(ahead.proves_loss(), is_read);
         }
     }
 }
