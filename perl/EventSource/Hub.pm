@@ -1198,7 +1198,8 @@ that came back, ends once more; with C<finish> it ends for good, for example tha
 meanwhile. Labels of sessions avoid that, because the next session has another one (L<EventSource::Cookbook/LOGOUT AND
 CHANGED RIGHTS>). A hub that is away then has no streams, or reads the request when it is back; if Redis has evicted it
 meanwhile, the hub begins anew, and all of its streams end with a C<retry>. Returns how many streams were ended on this
-machine. Streams that were ending already do not count.
+machine. Streams that were ending already do not count. In Redis a call takes the place of an event in the
+history, as long as it is not evicted.
 
 Throws C<invalid> if neither a label nor a topic is given, or if one is wrong; and what every method of a hub with a
 L</name> throws. If Redis is away it throws what L</publish> throws then: the streams of this machine have ended, but
