@@ -108,6 +108,32 @@ recipe tokens => sub {
     'Starman',
     'Twiggy';
 
+recipe answers => sub {
+    my $folder = File::Temp->newdir;
+    my %file   = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
+    my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
+    my %env    = (MODEL_URL => $model->url('/v1/chat/completions'), HUB_SOCKET => "$folder/hub.sock");
+    my $server = start_workers('answers', 'answers', $env{HUB_SOCKET}, %env);
+    my $es     = client_of($server);
+
+    my $id     = $es->post('/ask', form => [question => 'grün ist ☺'])->content;
+    my $stream = $es->get("/answer/$id");
+    next_is($stream, 'token', 'grün ', 'the client receives the first token before the model has the second');
+    $stream->close;
+    open my $go, '>', $file{MODEL_GO} or die $!;
+    my $again = $es->get("/answer/$id");
+    next_is($again, 'token', $_, "a page that is loaded again receives $_") for 'grün ', 'ist ', '☺';
+    next_is($again, 'end', 'complete', 'and the end');
+    $stream->reconnect;
+    next_is($stream, 'token', $_, "a client that comes back receives $_") for 'ist ', '☺';
+    next_is($stream, 'end', 'complete', 'and the end, though nobody has read meanwhile');
+    is $es->get('/answer/other')->status, 404, 'there is no other answer';
+    $_->close for $stream, $again;
+    $server->stop;
+    Live::Processes::end_hub($env{HUB_SOCKET});
+    },
+    'Starman';
+
 recipe progress => sub {
     my $server  = start('progress');
     my $es      = client_of($server);
