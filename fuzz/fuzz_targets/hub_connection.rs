@@ -9,12 +9,14 @@
 /// The modules of the program, beside its `main`.
 #[path = "../../hub/src"]
 mod program {
+    pub mod ahead;
     pub mod arguments;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
     pub mod messages;
     pub mod protocol;
+    pub mod run_options;
     pub mod served;
     pub mod server;
     pub mod store;
@@ -26,7 +28,8 @@ mod program {
 
 // They name each other by `crate::`.
 use program::{
-    arguments, inherited, leases, lifetime, messages, protocol, served, server, store, stored, streams, upgrade, worker,
+    ahead, arguments, inherited, leases, lifetime, messages, protocol, run_options, served, server, store, stored, streams,
+    upgrade, worker,
 };
 
 use arbitrary::Arbitrary;
