@@ -18,7 +18,7 @@ my $store = JSON::PP->new->allow_nonref->decode($ENV{HUB_STORE});
 my $hub   = EventSource::Hub->new(
     name          => 'chaos',
     socket        => $ENV{HUB_SOCKET},
-    history       => {events => 400},    # full after some seconds
+    history       => {events => 400},                           # full after some seconds
     idle_exit     => 2,
     native        => 1,
     total_history => {events => 1_000_000, bytes => 1 << 28},

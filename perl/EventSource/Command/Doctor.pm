@@ -256,8 +256,8 @@ The response has the status 200 and the type C<text/event-stream>, without redir
 
 =item C<head>, C<buffering>, C<second_client>
 
-The head comes within a second. The event of C<--trigger> or C<--hub> arrives within a second; without one, keepalives
-do not arrive in bursts, and no silence is in the middle of an event. A second client is answered while the first stream is open.
+The head comes within a second. The event of C<--trigger> or C<--hub> arrives within a second; without one, keepalives do not
+arrive in bursts, and no silence is in the middle of an event. A second client is answered while the first stream is open.
 What follows from withheld bytes, such as a cut of a silence that the application did not make, is not reported beside them.
 
 =item C<keepalive>, C<end>, C<timeout>
