@@ -129,7 +129,8 @@ subtest 'events that wait until Redis is back are not lost by an upgrade' => sub
 subtest 'events that wait until Redis is back keep nothing else waiting, and as many fit as the queue holds' => sub {
     my ($fit, $many) = (400, 480);    # less than the 8 MiB that a process may queue, more than its credits
     my %store   = (redis => $redis->url, when_down => 'queue', queue => $fit, prefix => 'burst');
-    my $machine = Testing::Machine->start(\%store, publish_timeout => 2);
+    my %hub     = (publish_timeout => 2, history => {bytes => 1 << 24});                            # all of them fit
+    my $machine = Testing::Machine->start(\%store, %hub);
     my $client  = Testing::RoamingClient->open($machine, channels => 'news');
     my $first   = $machine->publish_at_last(news => 'first');
     $machine->publish_at_last(news => 'before');
