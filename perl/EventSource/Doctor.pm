@@ -318,7 +318,7 @@ sub _open_stream {
     return;
 }
 
-# What the user has given for one origin is for no other, and for none behind it.
+# Headers and cookies of the user go to one origin only, to no other one and to none behind it.
 sub _withhold {
     my ($self, $hop) = @_;
     $hop->{withheld} = 1 if defined $self->{cookie} || defined $self->{data} || @{$self->{headers}};

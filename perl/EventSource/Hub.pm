@@ -46,7 +46,7 @@ my $MAX_LABELS      = 64;      # of a stream, and of a call of end
 my $MAX_END_TOPICS  = 1000;    # of a call of end
 my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
 
-# What _subscribe returns for a stream that waits for the hub's process.
+# The result of _subscribe for a stream that waits for the hub's process.
 my $WAITS = 2;
 
 my $AWAY     = 2;              # seconds from which on a process of a hub that does not answer is worth a warning
@@ -262,7 +262,7 @@ sub unsubscribe {
 
 # Private methods and functions
 
-# What the application knows of the reader, as the native hub takes it.
+# The labels, age and time of a reader, as the native hub takes them.
 sub _access {
     my ($self, %option) = @_;
     my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};

@@ -58,6 +58,7 @@ const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// How long it is remembered that a hub's process could not be reached: calls that do not wait fail at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
 /// How much longer a call waits for the attempt to connect that it has begun: both end at the same time, and the attempt
 /// knows the reason.
 const REASON: Duration = Duration::from_millis(100);

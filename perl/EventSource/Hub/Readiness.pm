@@ -2,7 +2,7 @@ package EventSource::Hub::Readiness;
 use strict;
 use warnings;
 
-# Whether a hub without a process would work: the first worker starts one, if this user can. It starts nothing.
+# Finds out whether a hub without a process would work: the first worker starts one, if this user can. It starts nothing.
 
 our $VERSION = '0.100';
 

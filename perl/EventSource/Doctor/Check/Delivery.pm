@@ -20,7 +20,7 @@ my %UNBUFFERED = (
     proxies => ['buffering'],
 );
 
-# What the doctor measures wrongly while bytes are withheld.
+# The findings that are wrong while bytes are withheld.
 my @AFFECTED = qw(end keepalive resume timeout unfinished);
 my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
 
