@@ -42,7 +42,10 @@ impl Settings {
 
     /// Returns the data of a `gap` event.
     pub fn data_of_gap(&self, gap: Gap) -> Cow<'_, str> {
-        let Some(data) = &self.gap_data else { return format!("{{\"reason\":\"{}\"}}", gap.name()).into() };
+        let data = match &self.gap_data {
+            Some(data) => data,
+            None => return format!("{{\"reason\":\"{}\"}}", gap.name()).into(),
+        };
         let given = match gap {
             Gap::Evicted => &data.evicted,
             Gap::Unknown => &data.unknown,
@@ -55,11 +58,11 @@ impl Settings {
 /// The data of the `gap` event for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapData {
-    /// For [`Gap::Evicted`](super::Gap::Evicted).
+    /// For [`Gap::Evicted`].
     pub evicted: Box<str>,
-    /// For [`Gap::Unknown`](super::Gap::Unknown).
+    /// For [`Gap::Unknown`].
     pub unknown: Box<str>,
-    /// For [`Gap::Slow`](super::Gap::Slow).
+    /// For [`Gap::Slow`].
     pub slow: Box<str>,
 }
 

@@ -5,7 +5,7 @@
 //!
 //! If the client of such a stream is ahead of its hub, which other hubs share a store with, they are held further: until the
 //! hub has published as far as the client has read, before anything of that is evicted, or until the reactor is told to
-//! [wait no longer](Command::StopWaiting). Neither a handler, nor a push, nor a full log ends that.
+//! wait no longer (`Command::StopWaiting`). Neither a handler, nor a push, nor a full log ends that.
 
 use super::buffering::{buffer_notices, is_full};
 use super::hubs::Hubs;

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 pub struct Start {
     /// The program that is started if no process serves the hub. `None` waits for another one to start it.
     pub program: Option<PathBuf>,
-    /// Whether the program is started only if settings of the hub are [kept](super::kept): for those who have none.
+    /// Whether the program is started only if settings of the hub are kept (`remote::kept`): for those who have none.
     pub needs_settings: bool,
     /// How long the connection may take.
     pub timeout: Duration,
