@@ -19,8 +19,8 @@ my ($crate) = slurp('Cargo.toml') =~ /^version = "([^"]+)"/m;
 is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has the version, with a third part of its own';
 
 SKIP: {
-    skip 'the tarball has no hub process', 1 if !-e 'hub/Cargo.toml';
-    my ($program) = slurp('hub/Cargo.toml') =~ /^version = "([^"]+)"/m;
+    skip 'the tarball has no hub process', 1 if !-e 'hub_process/Cargo.toml';
+    my ($program) = slurp('hub_process/Cargo.toml') =~ /^version = "([^"]+)"/m;
     is $program, $crate, 'the program of a hub process has the version of the crate';
 }
 

@@ -7,7 +7,7 @@
 #![allow(dead_code)] // what only `main` and the commands use
 
 /// The modules of the program, beside its `main`.
-#[path = "../../hub/src"]
+#[path = "../../hub_process/src"]
 mod program {
     pub mod ahead;
     pub mod arguments;

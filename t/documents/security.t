@@ -9,13 +9,13 @@ open my $lines, '<:encoding(UTF-8)', 'SECURITY.md' or die "SECURITY.md: $!";
 my $security = do { local $/ = undef; <$lines> };
 
 # Paths of the repository between backticks: in one of these folders, or a file at the top.
-my @FOLDERS = qw(bench examples fuzz hub loom perl script src t tests xt);
+my @FOLDERS = qw(bench examples fuzz hub_process loom perl script src t tests xt);
 my $folders = join '|', @FOLDERS;
 my @named   = $security =~ m{`((?:$folders)/[\w./-]+|Makefile\.PL|[A-Z]+\.md)`}g;
 
 # A release tarball has no fuzz targets, hub process, loom models and xt; a checkout has.
 sub is_left_out {
-    my ($folder) = $_[0] =~ m{\A(fuzz|hub|loom|xt)/};
+    my ($folder) = $_[0] =~ m{\A(fuzz|hub_process|loom|xt)/};
     return defined $folder && !-d $folder;
 }
 

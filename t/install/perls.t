@@ -20,7 +20,7 @@ my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 
 # Without the program of the hub, which is the same for every perl.
 my $tree = Testing::SourceTree->new;
-remove_tree($tree->folder . '/hub');
+remove_tree($tree->folder . '/hub_process');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 
 # A perl at another path. Each library that is built with its headers contains a mark.

@@ -43,7 +43,7 @@ my %ELSEWHERE = (
     'nothing: the folder target' => [{CARGO_TARGET_DIR => undef}, $tree->folder . '/target/release'],
 );
 
-remove_tree($tree->folder . '/hub');
+remove_tree($tree->folder . '/hub_process');
 $tree->must($^X, 'Makefile.PL');
 for my $what (sort keys %ELSEWHERE) {
     my ($environment, $folder) = @{$ELSEWHERE{$what}};

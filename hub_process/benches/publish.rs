@@ -1,6 +1,6 @@
 //! How fast a hub's process publishes: with an answer to each event, and without answers, from one process and from four.
 //!
-//! `cargo bench --manifest-path hub/Cargo.toml`
+//! `cargo bench --manifest-path hub_process/Cargo.toml`
 
 use eventsource_xs::event::{Field, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};

@@ -1,6 +1,6 @@
 //! How long an upgrade of a hub's process takes: from the request to the answer of the new program, and to the first publish.
 //!
-//! `cargo bench --manifest-path hub/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the limit of
+//! `cargo bench --manifest-path hub_process/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the limit of
 //! descriptors allows.
 
 use eventsource_xs::event::{Field, Text};
