@@ -5,7 +5,7 @@
 mod store;
 
 use crate::run_options::RunOptions;
-use eventsource_xs::remote::{Place, Start};
+use eventsource_xs::remote::Place;
 use eventsource_xs::wire::{Name, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
@@ -15,25 +15,21 @@ use std::time::Duration;
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
                                [--store STORE | --store-from FILE]
-       eventsource-hub publish [--name NAME] [--event TYPE] [--key KEY] [--once KEY] CHANNEL DATA
-       eventsource-hub stats   [--name NAME] [CHANNEL]
-       eventsource-hub stop    [--name NAME]
-       eventsource-hub upgrade [--program PATH] [NAME]
-       eventsource-hub list
+       eventsource-hub upgrade [--program PATH] [--socket PATH] [--timeout SECONDS] [NAME]
        eventsource-hub --help | --version
 
   --name NAME          the hub (default: default)
   --socket PATH        its socket, in another place than the folder of this user
-  --timeout SECONDS    how long a command waits for the hub (default: 5)
-  --no-start           publish: fail if the hub has no process, instead of starting it with the settings that are kept
-  --spawn              publish: start it with the defaults if no settings are kept
-  --program PATH       upgrade: go on as this program (default: the one that this command is)
+  --timeout SECONDS    upgrade: how long it waits for the hub (default: 5); run: a publish waits 4/5 of it for Redis
+  --program PATH       upgrade: the program that the process executes (default: the one that this command is)
   --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
   --grace SECONDS      run: end the streams so long after the last worker (default: 30)
   --store STORE        run: where events are kept, instead of where workers say: memory, file:PATH?sync=event, or
                        the URL of Redis, with settings behind ? (ps shows it: a password is better in a file)
   --store-from FILE    run: the same, from the first line of a file
-                       Without both, run takes the environment variable EVENTSOURCE_STORE.";
+                       Without both, run takes the environment variable EVENTSOURCE_STORE.
+
+The command eventsource publishes to hubs, follows them and stops them.";
 
 /// The environment variable with the store.
 const STORE: &str = "EVENTSOURCE_STORE";
@@ -49,21 +45,10 @@ pub enum Command {
     Run,
     /// Starts `run` with the inherited socket and lock, in a session of its own, and ends.
     Start,
-    List,
-    Stop,
-    /// Has the process of a hub go on as another program.
+    /// Has the process of a hub execute another program.
     Upgrade,
     /// Checks that this program reads the state of another one, on the standard input.
-    CheckState {
-        version: u32,
-    },
-    Publish {
-        channel: String,
-        data: String,
-    },
-    Stats {
-        channel: String,
-    },
+    CheckState { version: u32 },
 }
 
 /// The command and its options.
@@ -72,13 +57,7 @@ pub struct Arguments {
     pub command: Command,
     pub name: Name,
     pub socket: Option<PathBuf>,
-    pub event: Option<String>,
-    pub key: String,
-    pub once: String,
     pub timeout: Duration,
-    pub may_start: bool,
-    /// Whether a process is started though no settings of the hub are kept.
-    pub spawns: bool,
     /// Whether the socket is the standard input and the lock the standard output.
     pub is_inherited: bool,
     /// The program of an upgrade.
@@ -101,12 +80,7 @@ impl Arguments {
             command: Command::Run,
             name: Name::new("default").map_err(|error| error.to_string())?,
             socket: None,
-            event: None,
-            key: String::new(),
-            once: String::new(),
             timeout: Duration::from_secs(5),
-            may_start: true,
-            spawns: false,
             is_inherited: false,
             program: None,
             state: None,
@@ -123,16 +97,11 @@ impl Arguments {
             match &*word {
                 "--name" => parsed.name = Name::new(&value()?).map_err(|error| error.to_string())?,
                 "--socket" => parsed.socket = Some(value()?.into()),
-                "--event" => parsed.event = Some(value()?),
-                "--key" => parsed.key = value()?,
-                "--once" => parsed.once = value()?,
                 "--timeout" => parsed.timeout = seconds(&word, &value()?)?,
                 "--idle-exit" => parsed.idle_exit = Some(seconds(&word, &value()?)?),
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
-                "--spawn" => parsed.spawns = true,
-                "--no-start" => parsed.may_start = false,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
                 "--program" => parsed.program = Some(value()?.into()),
@@ -153,7 +122,7 @@ impl Arguments {
         if command == "upgrade" && words.len() == 1 {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
-        parsed.command = command_of(&command, words)?;
+        parsed.command = command_of(&command, &words)?;
         parsed.read_store(store, store_from)?;
         Ok(parsed)
     }
@@ -193,12 +162,6 @@ impl Arguments {
         Ok(Place::new(self.name.clone(), self.socket.as_deref())?)
     }
 
-    /// Returns how a command connects to the hub.
-    pub fn start(&self, may_start: bool) -> Result<Start, Box<dyn Error>> {
-        let program = if may_start && self.may_start { Some(std::env::current_exe()?) } else { None };
-        Ok(Start { program, needs_settings: !self.spawns, timeout: self.timeout })
-    }
-
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
         let Self { idle_exit, grace, ref store, .. } = *self;
@@ -206,28 +169,18 @@ impl Arguments {
     }
 }
 
-fn command_of(command: &str, words: Vec<String>) -> Result<Command, String> {
-    let count = words.len();
-    let mut words = words.into_iter();
-    let mut next = || words.next().unwrap_or_default();
-    match (command, count) {
+fn command_of(command: &str, words: &[String]) -> Result<Command, String> {
+    match (command, words.len()) {
         ("--help" | "-h" | "help", _) => Ok(Command::Help),
         ("--version", 0) => Ok(Command::Version),
         ("run", 0) => Ok(Command::Run),
         ("start", 0) => Ok(Command::Start),
-        ("list", 0) => Ok(Command::List),
-        ("stop", 0) => Ok(Command::Stop),
         ("upgrade", 0) => Ok(Command::Upgrade),
         ("check-state", 1) => {
-            let version = next().parse().map_err(|_| "check-state needs a version".to_owned())?;
+            let version = words[0].parse().map_err(|_| "check-state needs a version".to_owned())?;
             Ok(Command::CheckState { version })
         }
-        ("stats", 0 | 1) => Ok(Command::Stats { channel: next() }),
-        ("publish", 2) => Ok(Command::Publish { channel: next(), data: next() }),
-        ("publish", _) => Err("publish needs a channel and the data".to_owned()),
-        ("run" | "start" | "list" | "stop" | "stats" | "upgrade" | "check-state", _) => {
-            Err(format!("too many words after {command}"))
-        }
+        ("run" | "start" | "upgrade" | "check-state", _) => Err(format!("too many words after {command}")),
         _ => Err(format!("unknown command {command}")),
     }
 }
@@ -263,9 +216,10 @@ mod tests {
 
     #[test]
     fn options_may_stand_before_and_after_words() {
-        let parsed = parse("publish --name shop news --once k -- --data").expect("a command");
-        assert_eq!(parsed.command, Command::Publish { channel: "news".into(), data: "--data".into() });
-        assert_eq!((parsed.name.as_str(), &*parsed.once), ("shop", "k"));
+        for line in ["upgrade shop --program /x", "upgrade --program /x shop", "upgrade --program /x -- shop"] {
+            let parsed = parse(line).expect(line);
+            assert_eq!((parsed.name.as_str(), parsed.program), ("shop", Some("/x".into())), "{line}");
+        }
         let settings = settings("--idle-exit 0.5 --grace 2");
         let (idle_exit, grace) = (Duration::from_millis(500), Duration::from_secs(2));
         assert_eq!((settings.idle_exit, settings.grace), (Some(idle_exit), Some(grace)));
@@ -289,14 +243,10 @@ mod tests {
 
     #[test]
     fn help_and_the_version_are_commands() {
-        for line in ["--help", "-h", "help", "help run", "run --help", "publish a b --help"] {
+        for line in ["--help", "-h", "help", "help run", "run --help", "upgrade shop --help"] {
             assert_eq!(parse(line).expect(line).command, Command::Help, "{line}");
         }
         assert_eq!(parse("--version").expect("a command").command, Command::Version);
-        assert_eq!(
-            parse("publish --name shop -h -- --help").expect("a command").command,
-            Command::Publish { channel: "-h".into(), data: "--help".into() }
-        );
     }
 
     #[test]
@@ -304,18 +254,16 @@ mod tests {
         for (line, message) in [
             ("", "which command?"),
             ("jump", "unknown command jump"),
-            ("publish a", "publish needs a channel and the data"),
-            ("list all", "too many words after list"),
+            ("run all", "too many words after run"),
             ("run --name", "--name needs a value"),
             ("run --fast", "unknown option --fast"),
             ("run --grace -1", "--grace must be a number of seconds, not -1"),
             ("run --store disk", "--store: a store is memory, file:PATH or the URL of Redis"),
             ("run --store memory --store-from x", "--store and --store-from exclude each other"),
-            ("stats --store memory", "--store and --store-from are for run"),
+            ("upgrade --store memory", "--store and --store-from are for run"),
         ] {
             assert_eq!(parse(line).expect_err(line), message);
         }
-        assert_eq!(parse("upgrade shop --program /x").expect("a command").name.as_str(), "shop");
         assert!(parse("run --name a/b").expect_err("no name").starts_with("name must be"));
     }
 }

@@ -1,8 +1,8 @@
-//! `eventsource-hub`: the process of a hub, and commands for it.
+//! `eventsource-hub`: the hub process. The commands for hubs are those of `eventsource`, in Perl.
 //!
 //! - `ahead`: how long streams wait whose clients are ahead of the hub
 //! - `arguments`: the command line
-//! - `commands`: commands that connect to a hub
+//! - `commands`: the commands other than `run`
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
@@ -56,12 +56,8 @@ fn main() -> ExitCode {
         }
         Command::Run => server::run(&arguments),
         Command::Start => inherited::detach(&arguments),
-        Command::List => commands::list(),
-        Command::Stop => commands::stop(&arguments),
         Command::Upgrade => commands::upgrade(&arguments),
-        Command::CheckState { version } => upgrade::check_state(*version),
-        Command::Publish { channel, data } => commands::publish(&arguments, channel, data),
-        Command::Stats { channel } => commands::stats(&arguments, channel),
+        Command::CheckState { version } => commands::check_state(*version),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

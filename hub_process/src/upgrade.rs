@@ -15,7 +15,6 @@
 use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved::{Malformed, Restorer, Saver, VERSION};
-use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -33,23 +32,9 @@ const CHECK_PAUSE: Duration = Duration::from_millis(1);
 /// The most bytes that are kept of what a program says about itself.
 const MAX_SAID_BYTES: u64 = 1000;
 
-/// What a program says that reads states of a version.
-fn claim(version: u32) -> String {
-    format!("eventsource-hub reads states of version {version}\n")
-}
-
-/// The command `check-state`: reads the state that the standard input is, if it is one, and says that it has.
-pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
-    if version != VERSION {
-        return Err(format!("this program reads states of version {VERSION}, not {version}").into());
-    }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
-    if !bytes.is_empty() {
-        crate::server::SavedServer::read(&bytes, Instant::now())?;
-    }
-    print!("{}", claim(version));
-    Ok(())
+/// What a program says that reads states of a version, as a line.
+pub fn claim(version: u32) -> String {
+    format!("eventsource-hub reads states of version {version}")
 }
 
 /// Begins a state: a program of another version reads no further.
@@ -123,8 +108,8 @@ impl Program {
         }
         let mut text = String::new();
         said.rewind().map_err(failed)?;
-        let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // what is no text is no claim
-        match is_done && text == claim(VERSION) {
+        let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // non-UTF-8 output does not confirm compatibility
+        match is_done && text.trim_end() == claim(VERSION) {
             true => Ok(()),
             false if text.is_empty() => Err(format!("{program} is no program of a hub that can go on here")),
             false => Err(format!("{program} cannot go on here: {}", text.trim_end())),

@@ -4,7 +4,7 @@ mod support;
 
 use eventsource_xs::hub::{Start as From, SubscribeRequest};
 use eventsource_xs::remote::client::Report;
-use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
+use eventsource_xs::remote::{start, upgrade, Client, Error, Place, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Hello, HubSettings, Name, NamedSettings, Request, Role, VERSION};
 use eventsource_xs::ErrorCode;
@@ -22,25 +22,39 @@ use support::{
     terminate, topics, Scene, DEADLINE, PROGRAM,
 };
 
+/// The socket of the hub that [`starter`] starts.
+const SOCKET: &str = "EVENTSOURCE_TEST_SOCKET";
+
+/// Not a test, but a process of tests below: connects, and so starts the hub, and publishes.
+#[test]
+#[ignore = "a process of other tests"]
+fn starter() {
+    let Some(socket) = std::env::var_os(SOCKET) else { return };
+    let place = Place::new(Name::new("shop").expect("a name"), Some(Path::new(&socket))).expect("a place");
+    let mut client = Client::connect(&Scene::start(), &place, None).unwrap_or_else(|error| panic!("{error}"));
+    client.publish(&event("news", "hello")).expect("an id");
+}
+
+/// A command of the shell, for which `$0` is the socket: becomes a process that runs [`starter`].
+fn starter_command() -> String {
+    let tests = std::env::current_exe().expect("a program");
+    format!("{SOCKET}=\"$0\" exec {} --exact starter --ignored --nocapture", tests.display())
+}
+
+/// Prepares a process that runs [`starter`] after other commands of the shell.
+fn starter_after(commands: &str, scene: &Scene) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{commands}; {}", starter_command())]).arg(scene.place.socket()).stdout(Stdio::null());
+    shell
+}
+
 #[test]
 fn twenty_starters_at_once_get_one_hub() {
     let scene = Scene::new();
-    let commands: Vec<_> = (0..20)
-        .map(|_| {
-            scene.command(&["publish", "--spawn", "news", "hello"]).stdout(Stdio::piped()).spawn().expect("the program")
-        })
-        .collect();
-    let mut epochs: Vec<String> = commands
-        .into_iter()
-        .map(|command| {
-            let output = command.wait_with_output().expect("it ends");
-            assert!(output.status.success());
-            let id = String::from_utf8(output.stdout).expect("an id");
-            id.split('-').next().expect("an epoch").to_owned()
-        })
-        .collect();
-    epochs.dedup();
-    assert_eq!(epochs.len(), 1, "{epochs:?}");
+    let starters: Vec<_> = (0..20).map(|_| starter_after(":", &scene).spawn().expect("a shell")).collect();
+    for mut starter in starters {
+        assert!(starter.wait().expect("it ends").success());
+    }
     assert_eq!(scene.client().count(b"news").expect("counts").hub.published, 20);
 }
 
@@ -74,10 +88,8 @@ fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let (mut reader, writer) = UnixStream::pair().expect("descriptors");
     let inherited = OwnedFd::from(writer.try_clone().expect("a descriptor"));
     // The shell passes the socket on to the starter, as a server passes what it has opened to its workers.
-    let script = format!("exec 9>&1 >/dev/null; exec {PROGRAM} publish --spawn --name shop --socket \"$0\" news hello");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).arg(scene.place.socket()).stdout(inherited);
-    assert!(shell.status().expect("a shell").success());
+    let mut shell = starter_after("exec 9>&1 >/dev/null", &scene);
+    assert!(shell.stdout(inherited).status().expect("a shell").success());
     drop((shell, writer));
     let mut rest = Vec::new();
     reader.read_to_end(&mut rest).expect("the end: the hub does not hold the socket");
@@ -110,15 +122,16 @@ fn a_command_that_only_asks_keeps_neither_streams_nor_the_process() {
     worker.subscribe(1, topics("news", None)).expect("a stream");
     drop(worker);
     client.set_nonblocking(true).expect("a socket");
-    let ask = || scene.command(&["stats"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let start = Start { program: None, needs_settings: false, timeout: short };
+    let ask = || Client::connect(&start, &scene.place, None).and_then(|mut command| command.count(b""));
     let mut received = Vec::new();
     eventually("the stream has ended, though the hub is asked again and again", || {
-        ask().expect("the program");
+        ask().expect("counts");
         client.read_to_end(&mut received).is_ok()
     });
     assert!(String::from_utf8_lossy(&received).contains("retry: "));
     drop(client);
-    eventually("the process has ended", || !ask().expect("the program").success());
+    eventually("the process has ended", || ask().is_err());
     gone(pid);
 }
 
@@ -129,12 +142,11 @@ fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
     let pid = worker.welcome().pid;
     let mut client = open(&mut worker, 1, "head\n");
     worker.subscribe(1, topics("news", None)).expect("a stream");
-    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    scene.client().stop().expect("an answer");
     gone(pid);
     let text = read_to_end(&mut client);
     assert!(text.starts_with("head\n") && text.contains("retry: "), "{text}");
     assert!(!scene.place.socket().exists());
-    assert!(!scene.command(&["stop"]).stderr(Stdio::null()).status().expect("the program").success());
 }
 
 #[test]
@@ -152,11 +164,7 @@ fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
 #[test]
 fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
     let scene = Scene::new();
-    let script = format!(
-        "trap '' TERM INT HUP CHLD; exec {PROGRAM} publish --spawn --name shop --socket \"$0\" news hello >/dev/null"
-    );
-    let status = Command::new("sh").args(["-c", &script]).arg(scene.place.socket()).status();
-    assert!(status.expect("a shell").success());
+    assert!(starter_after("trap '' TERM INT HUP CHLD", &scene).status().expect("a shell").success());
     let pid = scene.pid().expect("a hub");
     terminate(pid);
     gone(pid);
@@ -380,14 +388,10 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     // Their command, our hub. The kernel lets them connect, so that the hub itself has to refuse.
     let pid = scene.client().welcome().pid;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).expect("the owner may");
-    let publish =
-        setpriv(&[program, "publish", "--name", "shop", "--socket", socket, "--no-start", "news", "x"]).output();
-    let output = publish.expect("setpriv");
+    let output = setpriv(&[program, "upgrade", "shop", "--socket", socket]).output().expect("setpriv");
     assert!(!output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("the hub shop of another user"), "{output:?}");
-    let output = setpriv(&[program, "upgrade", "shop", "--socket", socket]).output().expect("setpriv");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the hub shop of another user"), "{output:?}");
-    assert_eq!(scene.client().count(b"news").expect("counts").hub.published, 0);
+    assert_eq!(scene.client().welcome().pid, pid);
     kill(pid);
 
     // Our command, their hub.
@@ -406,47 +410,6 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     assert!(String::from_utf8_lossy(&answer).contains("the hub shop of another user"), "{answer:?}");
     kill(theirs.id());
     theirs.wait().expect("it has ended");
-}
-
-#[test]
-fn the_commands_print_what_they_found() {
-    let scene = Scene::new();
-    let output = |words: &[&str]| {
-        let output = scene.command(words).output().expect("the program");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let first = output(&["publish", "--spawn", "--once", "k", "--event", "note", "news", "hello"]);
-    assert_eq!(output(&["publish", "--once", "k", "news", "hello"]), first);
-    let mut worker = scene.client_with(settings());
-    worker.publish(&event("news", "hello")).expect("an id");
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
-    read_until(&mut client, "\n\n");
-    let stats = output(&["stats", "news"]);
-    for line in ["workers 1\n", "open 1\n", "published 2\n", "subscribers 1\n"] {
-        assert!(stats.contains(line), "{line}{stats}");
-    }
-}
-
-#[test]
-fn hubs_of_a_user_are_found_by_their_names() {
-    let scene = Scene::new();
-    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o700)).expect("the owner may");
-    let output = |words: &[&str]| {
-        let command = Command::new(PROGRAM).args(words).env("EVENTSOURCE_RUNTIME_DIR", &scene.folder).output();
-        let output = command.expect("the program");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    assert_eq!(output(&["list"]), "");
-    output(&["publish", "--spawn", "--name", "shop", "news", "hello"]);
-    let stats = output(&["stats", "--name", "shop"]);
-    let pid = stats.lines().find_map(|line| line.strip_prefix("pid ")).expect("a process id");
-    assert_eq!(output(&["list"]), format!("shop\tpid {pid}\t0 workers\t0 streams\n"));
-    output(&["stop", "--name", "shop"]);
-    gone(pid.parse().expect("a number"));
-    assert_eq!(output(&["list"]), "");
 }
 
 #[test]
@@ -572,14 +535,10 @@ fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_what_is_lost() {
 
 #[test]
 fn a_command_whose_output_nobody_reads_fails_with_a_sentence() {
-    let scene = Scene::new();
-    scene.client();
-    for words in [["stats"].as_slice(), &["publish", "--spawn", "news", "hello"]] {
-        let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
-        drop(reader);
-        let message = failure(scene.command(words).stdout(writer));
-        assert!(message.starts_with("eventsource-hub: Broken pipe"), "{message}");
-    }
+    let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
+    drop(reader);
+    let message = failure(Command::new(PROGRAM).arg("--version").stdout(writer));
+    assert!(message.starts_with("eventsource-hub: Broken pipe"), "{message}");
 }
 
 /// Returns what a command says that fails.
@@ -593,10 +552,9 @@ fn failure(command: &mut Command) -> String {
 fn a_folder_that_is_missing_says_which() {
     let scene = Scene::new();
     let socket = scene.folder.join("missing/s");
-    for words in [["run"].as_slice(), &["publish", "--spawn", "news", "hello"], &["stats"]] {
+    for word in ["run", "upgrade"] {
         let mut command = Command::new(PROGRAM);
-        command.args(&words[..1]).args(["--timeout", "0.01", "--socket"]).arg(&socket).args(&words[1..]);
-        let message = failure(&mut command);
+        let message = failure(command.args([word, "--timeout", "0.01", "--socket"]).arg(&socket));
         let folder = scene.folder.join("missing");
         assert!(message.contains(folder.to_str().expect("text")), "{message}");
         let is_clear = message.contains("No such file or directory") || message.contains("nobody listens on");
@@ -624,9 +582,10 @@ fn a_folder_without_room_or_that_cannot_be_written_says_so() {
         ("nr_inodes=2", "cannot listen on FOLDER/s: No space left on device"),
         ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
     ] {
-        for words in ["run --name shop", "publish --spawn --name shop news hello"] {
-            let script =
-                format!("mount -t tmpfs -o {options},mode=700 none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
+        let run = format!("exec {PROGRAM} run --socket \"$0\"");
+        for command in [run, starter_command()] {
+            let mount = format!("mount -t tmpfs -o {options},mode=700 none \"$0\"");
+            let script = format!("{mount} && exec sh -c '{command}' \"$0/s\"");
             let mut command = Command::new("unshare");
             command.args(["-m", "sh", "-c", &script]).arg(&scene.folder);
             let said = failure(&mut command);
@@ -652,7 +611,7 @@ fn a_folder_in_tmp_that_someone_else_has_made_is_refused() {
     copy_executable(Path::new(PROGRAM), &program);
     let folder = format!("/tmp/eventsource-{STRANGER}");
     fs::create_dir(&folder).expect("a new folder");
-    let output = Command::new(&program).arg("list").env_remove("XDG_RUNTIME_DIR").uid(STRANGER).output();
+    let output = Command::new(&program).arg("upgrade").env_remove("XDG_RUNTIME_DIR").uid(STRANGER).output();
     fs::remove_dir(&folder).expect("its owner may");
     let said = String::from_utf8(output.expect("the program").stderr).expect("text");
     assert!(said.contains(&format!("no folder for sockets {folder}: it belongs to another user")), "{said}");

@@ -20,7 +20,7 @@ fn file(scene: &Scene) -> HubSettings {
 }
 
 fn stop(scene: &Scene, pid: u32) {
-    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    scene.client().stop().expect("an answer");
     gone(pid);
 }
 

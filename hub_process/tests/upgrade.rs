@@ -87,7 +87,7 @@ fn the_process_its_streams_and_its_connections_stay() {
     worker.subscribe(2, topics("news", Some(&first))).expect("a stream");
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
     // The process still ends as it does without an upgrade: the lock and the socket are its own.
-    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    scene.client().stop().expect("an answer");
     gone(before.pid);
     assert!(read_to_end(&mut client).contains("retry: ") && !scene.place.socket().exists());
 }

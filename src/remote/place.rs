@@ -175,23 +175,6 @@ fn beside(socket: &Path, what: &str) -> PathBuf {
     path.into()
 }
 
-/// Returns the names of the sockets in the folders of this user. A hub that was killed has left its socket.
-///
-/// # Errors
-///
-/// As [`folders`].
-pub fn names() -> Result<Vec<Name>, Error> {
-    let name = |entry: fs::DirEntry| Name::new(entry.file_name().to_str()?.strip_suffix(".sock")?).ok();
-    let mut names = Vec::new();
-    for folder in folders()? {
-        let entries = fs::read_dir(&folder).map_err(|error| Error::at(&folder, "cannot read", &error))?;
-        names.extend(entries.filter_map(|entry| name(entry.ok()?)));
-    }
-    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-    names.dedup();
-    Ok(names)
-}
-
 /// Returns the folders in which hubs of this user may be. Creates the preferred one, which is the first, if need be.
 ///
 /// # Errors

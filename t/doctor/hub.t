@@ -7,7 +7,7 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use EventSource::Doctor::Probe;
+use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
@@ -17,7 +17,7 @@ use Testing::Server;
 
 only_developers();
 Testing::Server->require_or_skip_all('Starman');
-plan skip_all => "the program of a hub's process is not built here" if !EventSource::Doctor::Probe->program;
+plan skip_all => "the program of a hub's process is not built here" if !eval { EventSource::Hub::Process->program };
 
 my $DEADLINE = 20;                         # seconds
 my $CGROUPS  = '/sys/fs/cgroup/systemd';

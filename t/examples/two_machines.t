@@ -5,13 +5,15 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use File::Temp ();
+use EventSource::Hub::Process ();
+use File::Temp                ();
 use Test::More;
 use Testing::Client;
 use Testing::Daemon;
 use Testing::Deadline qw(wait_until);
 use Testing::Machine;
 use Testing::Nginx;
+use Testing::Process qw(stop_hub_process);
 use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Server;
@@ -21,9 +23,8 @@ Testing::Machine->require_or_skip_all;
 Testing::Nginx->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
-my $DEADLINE = 30;                                                # seconds
+my $DEADLINE = 30;                                   # seconds
 my $FOLDER   = 'examples/deployment/two_machines';
-my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my $CLIENTS  = 8;
 
 my $redis = Testing::Redis->start(password => 'secret');
@@ -75,9 +76,10 @@ sub ids {
 # How many streams the hub of a machine has.
 sub streams {
     my $home = shift;
-    my ($count) = `$PROGRAM stats --name shop --socket $home/shop.sock 2>&1` =~ /^open:? ([0-9]+)$/m;
-    return $count;
+    return EventSource::Hub::Process->connect(place_in($home), spawn => 0)->stats->{open};
 }
+
+sub place_in { return (name => 'shop', socket => "$_[0]/shop.sock") }
 
 my @clients = map { Testing::RoamingClient->open($nginx->port, path => '/events') } 1 .. $CLIENTS;
 my @streams = map { streams($_) } @homes;
@@ -103,8 +105,7 @@ for my $server (@servers) {
 
 # The first machine ends for good: its server, and its hub's process.
 $servers[0]->stop;
-system $PROGRAM, 'stop', '--name', 'shop', '--socket', "$homes[0]/shop.sock";
-is $?, 0, 'a machine ends';
+is stop_hub_process(place_in($homes[0])), undef, 'a machine ends';
 push @ids, publish($servers[1]->port, 'meanwhile');
 push @ids, publish($nginx->port,      'after');
 for my $client (@clients) {
@@ -116,8 +117,7 @@ is streams($homes[1]), $CLIENTS, 'all streams are on the other machine';
 
 $_->leave for @clients;
 $_->stop for $nginx, @servers;
-system $PROGRAM, 'stop', '--name', 'shop', '--socket', "$homes[1]/shop.sock";
-is $?, 0, 'the other hub ends';
+is stop_hub_process(place_in($homes[1])), undef, 'the other hub ends';
 ok wait_until($DEADLINE, sub { !glob "{$homes[0],$homes[1]}/*.sock" }), 'no socket is left';
 
 done_testing;

@@ -82,8 +82,7 @@ subtest 'the file is removed while the hub is down: clients are told of a gap' =
     ok $client->has('last of the file'), 'a client receives an event';
     $client->leave;
     $machine->server->stop;
-    system qw(blib/arch/auto/EventSource/XS/eventsource-hub stop --name shop --socket), "$machine->{folder}/shop.sock"
-        if $machine->hubs;
+    $machine->stop_hub if $machine->hubs;
     Testing::Deadline::wait_until(30, sub { !$machine->hubs });
     unlink glob "$file*" or die "$file: $!\n";
     $machine->restart;

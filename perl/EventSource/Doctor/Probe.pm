@@ -2,19 +2,19 @@ package EventSource::Doctor::Probe;
 use strict;
 use warnings;
 
-# Causes one event on the examined stream: by a command of the user, or by publishing to a hub that has a process of its
-# own. The program of that process publishes, because it takes the settings of the hub as they are.
+# Causes one event on the examined stream: by a command of the user, or by publishing to a named hub. EventSource::Hub::Process
+# publishes, because it takes the settings of the hub as they are.
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
-use File::Temp      ();
-use POSIX           qw(WNOHANG);
-use Time::HiRes     qw(sleep time);
+use EventSource::Command      ();
+use EventSource::Hub::Process ();
+use File::Temp                ();
+use POSIX                     qw(WNOHANG);
+use Time::HiRes               qw(sleep time);
 
 my $WITHIN   = 30;                           # seconds that a command may take
 my $LOOK     = 0.01;                         # seconds
-my $PROGRAM  = 'eventsource-hub';
 my $TYPE     = 'eventsource-doctor';
 my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
 
@@ -27,12 +27,10 @@ sub new {
 
 # Public methods
 
-# Starts the command, and returns the token that the event may contain.
+# Starts a process that causes the event, and returns the token that the event may contain.
 sub begin {
-    my $self    = shift;
-    my $token   = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
-    my @command = defined $self->{trigger} ? ('/bin/sh', '-c', $self->{trigger}) : $self->_publish($token);
-    return $token if !@command;
+    my $self  = shift;
+    my $token = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
     $self->{output} = File::Temp->new;
     local $ENV{$VARIABLE} = $token;
     defined($self->{pid} = fork) or return $self->_fail("fork: $!", $token);
@@ -40,7 +38,9 @@ sub begin {
         open STDIN,  '<',  '/dev/null';
         open STDOUT, '>',  $self->{output}->filename;
         open STDERR, '>&', \*STDOUT;
-        exec {$command[0]} @command or print STDERR "$command[0]: $!\n";
+        STDERR->autoflush;
+        POSIX::_exit($self->_publish($token)) if !defined $self->{trigger};
+        exec '/bin/sh', '-c', $self->{trigger} or print STDERR "/bin/sh: $!\n";
         POSIX::_exit(127);
     }
     $self->{deadline} = time + $WITHIN;
@@ -71,15 +71,6 @@ sub has_ended {
 
 sub is_possible { return !!(defined $_[0]{trigger} || defined $_[0]{hub} && defined $_[0]{channel}) }
 
-# The program of a hub's process, beside the native library; undef if it was not built.
-sub program {
-    for my $library (map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
-        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
-        return $program if $library =~ m{/EventSource/XS/XS[.]} && -x $program;
-    }
-    return undef;
-}
-
 sub send_and_wait {
     my $self  = shift;
     my $token = $self->begin;
@@ -102,18 +93,14 @@ sub _printed {
     return defined $text ? $text =~ s/\s+\z//r : '';
 }
 
+# Publishes the event, in the process for it. Returns the exit code.
 sub _publish {
     my ($self, $token) = @_;
-    my $program = $self->program;
-    if (!defined $program) {
-        $self->_fail("the program $PROGRAM is not built here; use --trigger");
-        return;
-    }
-    my @socket = defined $self->{socket} ? ('--socket', $self->{socket}) : ();
-    return (
-        $program, 'publish', '--no-start', '--name',         $self->{hub},
-        @socket,  '--event', $TYPE,        $self->{channel}, $token
-    );
+    my %place = (name => $self->{hub}, defined $self->{socket} ? (socket => $self->{socket}) : ());
+    my $hub   = eval { EventSource::Hub::Process->connect(%place, spawn => 0) };
+    return 0 if $hub && eval { $hub->publish($self->{channel}, {event => $TYPE, data => $token}) };
+    print STDERR EventSource::Command->message_of($@), "\n";
+    return 1;
 }
 
 1;
@@ -162,10 +149,6 @@ Return true if the command does not run. It may run for 30 seconds.
 =head2 is_possible
 
 Return true if there is a command, or a hub and a channel.
-
-=head2 program
-
-Return the path of the program C<eventsource-hub>; C<undef> if it was not built.
 
 =head2 send_and_wait
 

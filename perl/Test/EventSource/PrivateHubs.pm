@@ -75,13 +75,13 @@ sub end {
 
 # Runs in the keeper. Does not return.
 sub keep {
-    my ($class, $root, $program) = @_;
+    my ($class, $root) = @_;
     $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);                 ## no critic (RequireLocalizedPunctuationVars)
     sysread STDIN, my $word, 1;
 
     # Under another name no application finds the folder and starts a hub in it anew.
     my $hubs = rename("$root/hubs", "$root/ended") ? "$root/ended" : "$root/hubs";
-    _end_hub($_, $program) for glob "$hubs/*.sock.lock";
+    _end_hub($_) for glob "$hubs/*.sock.lock";
     File::Path::remove_tree($root);
     POSIX::_exit(0);
     return;
@@ -100,18 +100,20 @@ sub _become_keeper {
     open STDOUT, '>',  File::Spec->devnull or die "keeper: $!\n";
     open STDERR, '>&', \*STDOUT            or die "keeper: $!\n";
     my @perl = ($^X, (map { "-I$_" } grep { !ref } @INC), '-M' . __PACKAGE__);
-    exec {$perl[0]} @perl, '-e', __PACKAGE__ . '->keep(@ARGV)', $root, _program() or die "$perl[0]: $!\n";
+    exec {$perl[0]} @perl, '-e', __PACKAGE__ . '->keep(@ARGV)', $root or die "$perl[0]: $!\n";
     return;
 }
 
-# Asks a hub to end, and waits until its process has ended: then its lock is free.
+# Ends a hub process, and waits until it has ended: then its lock is free. A process that was starting the hub may hold the lock,
+# too, so the signal is for the program alone.
 sub _end_hub {
-    my ($path, $program) = @_;
-    my ($socket, $name) = $path =~ m{\A((?:.*/)?([^/]+)[.]sock)[.]lock\z} or return;
+    my $path = shift;
     open my $lock, '<', $path or return;
-    return if flock $lock, LOCK_EX | LOCK_NB;
-    system {$program} $program, 'stop', '--name', $name, '--socket', $socket if length $program;
-    return if _is_locked_within($lock, $STOP_WITHIN);
+    for (1 .. $STOP_WITHIN) {
+        return if flock $lock, LOCK_EX | LOCK_NB;
+        kill TERM => grep { (readlink("/proc/$_/exe") // '') =~ m{/\Q$PROGRAM\E(?: \(deleted\))?\z} } _holders($path);
+        return if _is_locked_within($lock, 1);
+    }
     kill KILL => _holders($path);
     _is_locked_within($lock, $STOP_WITHIN);
     return;
@@ -136,13 +138,6 @@ sub _is_locked_within {
         sleep $POLL_EVERY;
     }
     return !!1;
-}
-
-# The program of a hub, beside the native library; an empty string if it is not installed.
-sub _program {
-    my @libraries = grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects;
-    my ($program) = grep { -x } map { File::Spec->rel2abs(s{[^/]+\z}{$PROGRAM}r) } @libraries;
-    return defined $program ? $program : '';
 }
 
 sub _temporary_folder {

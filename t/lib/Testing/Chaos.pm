@@ -18,12 +18,13 @@ use warnings;
 # _may_repeat is true: then a number may come once more after the gap. Where that history may hold published numbers, _may_lose
 # is true: then the last seconds of an epoch that was given up do not count.
 
-use Errno             qw(EAGAIN EINTR);
-use File::Temp        ();
-use IO::Select        ();
-use IO::Socket::INET  ();
-use JSON::PP          ();
-use Testing::Deadline qw(wait_until);
+use Errno                     qw(EAGAIN EINTR);
+use EventSource::Hub::Process ();
+use File::Temp                ();
+use IO::Select                ();
+use IO::Socket::INET          ();
+use JSON::PP                  ();
+use Testing::Deadline         qw(wait_until);
 use Testing::Server;
 use Time::HiRes qw(time);
 
@@ -36,6 +37,7 @@ my $COVERED     = 6_000 << 24;                                       # sequence 
 my $LAST_WITHIN = 10;                                                # seconds until another last number
 my $DESCRIPTORS = 40;                                                # of a hub's process, beside workers and streams
 my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my @PUBLISH     = ($^X, qw(-Iblib/lib -Iblib/arch bin/eventsource publish --no-spawn));
 my $PSGI        = 't/data/hub_chaos.psgi';
 
 # Public methods
@@ -176,7 +178,7 @@ sub _continue_hub {
 
 sub _reload { my ($self, $server) = @_; return $self->_kill('reload', $server->pid, 'HUP') }
 
-sub _upgrade { my ($self, $machine) = @_; return $self->_command($machine, 'upgrade') }
+sub _upgrade { my ($self, $machine) = @_; return $self->_command($machine, $PROGRAM, qw(upgrade --name chaos)) }
 
 sub _kill {
     my ($self, $action, $pid, $signal) = @_;
@@ -197,13 +199,12 @@ sub _hubs {
     return @pids;
 }
 
-# Starts a command of a machine's hub.
+# Starts a command for a machine's hub.
 sub _command {
-    my ($self, $machine, $command, @words) = @_;
-    my $pid = open my $out, '-|', $PROGRAM, $command, '--name', 'chaos', '--socket', $machine->{socket}, @words
-        or return;
+    my ($self, $machine, @command) = @_;
+    my $pid = open my $out, '-|', @command, '--socket', $machine->{socket} or return;
     $out->blocking(0);
-    $self->{done}{"command $command"}++;
+    $self->{done}{'commands'}++;
     return $self->_watch({socket => $out, pid => $pid, text => '', sent => 1});
 }
 
@@ -226,7 +227,7 @@ sub _ask_to_publish {
     my $machine = $self->{machines}[$entry->{at} % @{$self->{machines}}];
     my $request =
           $way eq 'command'
-        ? $self->_command($machine, publish => '--no-start', 'numbers', $number)
+        ? $self->_command($machine, @PUBLISH, qw(--hub chaos numbers), $number)
         : $self->_connect($server, "GET /$way?$number" . ($entry->{is_once} ? '+once' : '') . " HTTP/1.0\r\n\r\n");
     if ($request) { $request->{number} = $number }
     else          { $self->_answered($number, 'failed') }
@@ -527,9 +528,14 @@ sub _check_rest {
 
 sub _check_hub {
     my ($self, $machine) = @_;
-    my $stats = sub { return scalar `$PROGRAM stats --name chaos --socket $machine->{socket} 2>&1` };
-    my $text;
-    wait_until($DEADLINE, sub { ($text = $stats->()) =~ /^open:? 0$/m }) or $self->_fails("streams are left: $text");
+    my @place = (name => 'chaos', socket => $machine->{socket}, spawn => 0);
+    my $open;
+    wait_until(
+        $DEADLINE,
+        sub {
+            ($open = eval { EventSource::Hub::Process->connect(@place)->stats->{open} } // $@) eq '0';
+        }
+    ) or $self->_fails("streams are left: $open");
     my @hubs        = $self->_hubs($machine);
     my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
     my $workers     = ()              = map { $_->pids } @{$machine->{servers}};

@@ -17,6 +17,7 @@ use Test::More         ();
 use Testing::Client    ();
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
+use Testing::Process   qw(stop_hub_process);
 use Testing::Server    ();
 
 my $DEADLINE = 30;                                                # seconds
@@ -42,7 +43,7 @@ sub end_ok {
     my $self = shift;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $self->{server}->stop;
-    system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
+    $self->stop_hub if $self->hubs;
     my $ended = wait_until($DEADLINE, sub { !$self->hubs });
     my @files = grep { !/[.](?:lock|seen)\z/ } glob "$self->{folder}/*";
     return Test::More::is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
@@ -110,7 +111,7 @@ sub restart {
     my ($self, %settings) = @_;
     %{$self->{hub}} = (%{$self->{hub}}, %settings);
     $self->{server}->stop;
-    system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
+    $self->stop_hub if $self->hubs;
     wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the process of the hub does not end';
     return $self->{server}->restart(TERM => HUB_SETTINGS => $JSON->encode($self->{hub}));
 }
@@ -132,6 +133,9 @@ sub start {
     );
     return $self;
 }
+
+# Stops the process of the hub.
+sub stop_hub { return stop_hub_process(name => $NAME, socket => $_[0]->_socket) }
 
 # Returns the counters of the hub.
 sub stats {

@@ -15,7 +15,7 @@ use Carp               qw(croak);
 use Testing::Client    ();
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
-use Testing::Process   qw(is_running);
+use Testing::Process   qw(is_running stop_hub_process);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp ();
@@ -332,8 +332,7 @@ sub end {
     my $left = sub { $hub->subscribers('news') };
     ok wait_until($DEADLINE, sub { !$left->() }), 'the streams end when their clients leave' or diag $left->();
     $self->{server}->stop;
-    system $PROGRAM, 'stop', '--name', 'test', '--socket', $self->{socket};
-    is $?, 0, "the hub's process ends" or return;
+    is stop_hub_process(name => 'test', socket => $self->{socket}), undef, "the hub's process ends" or return;
     if ($self->{hub}) { is $self->{hub}->stop, 0, 'with status 0' }
     return;
 }

@@ -2,20 +2,29 @@ package Testing::Process;
 use strict;
 use warnings;
 
-# What /proc says about processes that a test has not started itself.
+# Processes that a test has not started itself: what /proc says about them, and the end of a hub process.
 #
 #   ok wait_until(10, sub { !is_running($pid) }), 'the process has ended';
 #   is_deeply [zombies_of($worker)], [], 'it has no zombies';
+#   is stop_hub_process(name => 'shop', socket => $path), undef, 'the process has begun to end';
 
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(is_running zombies_of);
+our @EXPORT_OK = qw(is_running stop_hub_process zombies_of);
 
 # False also for a zombie: init reaps orphans when it likes. One whose threads live still holds its sockets, so it runs.
 sub is_running {
     my $pid = shift;
     my ($state) = _state_and_parent($pid);
     return defined $state && ($state !~ /[XZ]/ || _threads_of($pid) > 1);
+}
+
+# Returns undef, or the error.
+sub stop_hub_process {
+    my @place = @_;
+    require EventSource::Hub::Process;
+    eval { EventSource::Hub::Process->connect(@place, spawn => 0, timeout => 10)->stop; 1 } and return undef;
+    return $@;
 }
 
 # Returns the ids of the children that a process has not reaped.
