@@ -632,7 +632,7 @@ A stream on the server's writer may follow a hub with a name. A forked process t
 
 =head2 end_relayed_response
 
-    $adapter->end_relayed_response($server);
+    $adapter->end_relayed_response($server, $socket);
 
 In the process: end the response, after its writer was closed. By default nothing is left to do.
 

@@ -1,6 +1,6 @@
 # A hub in a process of its own with the workers of a FastCGI server behind nginx. A process of its own takes each stream
 # over: the worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream
-# holds its worker and ends with it.
+# holds its worker until the client leaves, and ends with it. nginx may keep its connections.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ Testing::Nginx->require_or_skip_all;
 for my $is_unix (1, 0) {
     subtest 'streams that outlive their workers, over ' . ($is_unix ? 'a Unix socket' : 'TCP') => sub {
         my $self  = Testing::Outlive->start('FCGI', by_hand => 1, workers => 1, start => {unix => $is_unix});
-        my $nginx = Testing::Nginx->start($self->{server}, 'FastCGI');
+        my $nginx = Testing::Nginx->start($self->{server}, $is_unix ? 'FastCGI, kept' : 'FastCGI');
         $self->open('/hub', at => $nginx->at) for 1 .. 3;
         is $self->relays,                3,       'each stream has a process';
         is _get($nginx, '/plain')->body, 'plain', 'the worker is free';
@@ -29,10 +29,9 @@ for my $is_unix (1, 0) {
         ok $self->let_publish, 'there is a publisher';
         for my $signal (qw(SEGV KILL TERM)) {
             my $stream = $self->open('/hub', at => $nginx->at);
-            kill $signal => $stream->{worker};
-            ok wait_until($DEADLINE, sub { !is_running($stream->{worker}) }), "$signal: the worker ends";
-            ok $self->let_publish,                                            "$signal: events are published";
-            ok _get($nginx, '/plain')->complete,                              "$signal: another one answers";
+            ok _ends($stream->{worker}, $signal), "$signal: the worker ends";
+            ok $self->let_publish,                "$signal: events are published";
+            ok _get($nginx, '/plain')->complete,  "$signal: another one answers";
         }
         $self->check_streams('workers that end');
         my $left = pop @{$self->{clients}};
@@ -44,6 +43,7 @@ for my $is_unix (1, 0) {
         ok $served->{client}->read_all($DEADLINE), 'it ends';
         ok $served->{client}->complete,            'its response is complete';
         pop @{$self->{clients}};
+        is _posts_after_ends($self, $nginx), 10, 'a request that follows an end at once is answered';
         $self->end;
         ok wait_until($DEADLINE, sub { !$self->relays }), 'nothing is left';
     };
@@ -51,23 +51,50 @@ for my $is_unix (1, 0) {
 
 subtest 'without such processes' => sub {
     my $self =
-        Testing::Outlive->start('FCGI', by_hand => 1, workers => 2, start => {unix => 1}, env => {HUB_RELAYS => 0});
+        Testing::Outlive->start('FCGI', by_hand => 1, workers => 1, start => {unix => 1}, env => {HUB_RELAYS => 0});
     my $nginx  = Testing::Nginx->start($self->{server}, 'FastCGI');
     my $stream = $self->open('/hub', at => $nginx->at);
-    my $id     = _get($nginx, '/publish?event')->body;
+    my $id     = $self->hub->publish(news => 'event');
     ok $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE), 'the stream has the event';
     is $self->relays, 0, 'there is no process';
-    kill KILL => $stream->{worker};
-    ok $stream->{client}->read_all($DEADLINE),                          'the stream ends with its worker';
-    ok wait_until($DEADLINE, sub { !$self->hub->subscribers('news') }), 'the hub keeps nothing of it';
+    $stream->{client}->leave;
+    is _get($nginx, '/plain')->body, 'plain', 'the worker is free when the client has left';
+
+    for my $signal (qw(KILL TERM)) {
+        my $held = $self->open('/hub', at => $nginx->at);
+        ok _ends($held->{worker}, $signal),      "$signal: the worker ends";
+        ok $held->{client}->read_all($DEADLINE), "$signal: the stream ends with it";
+        is scalar($held->{client}->text =~ /^retry: /m), $signal eq 'TERM' ? 1 : '',
+            "$signal: there is a retry or none";
+    }
+    ok wait_until($DEADLINE, sub { !$self->hub->subscribers('news') }), 'the hub keeps nothing of them';
     $self->end;
 };
 
+# A signal that arrives just before a worker waits for a request is noted and forgotten.
+sub _ends {
+    my ($pid, $signal) = @_;
+    return wait_until($DEADLINE, sub { kill $signal => $pid; return !is_running($pid) });
+}
+
 sub _get {
-    my ($nginx, $path) = @_;
-    my $client = Testing::Client->get($nginx->at, $path);
+    my ($nginx, $path, @option) = @_;
+    my $client = Testing::Client->get($nginx->at, $path, @option);
     $client->read_all($DEADLINE);
     return $client;
+}
+
+# How many of ten requests that follow the end of a stream at once are answered. nginx repeats no POST.
+sub _posts_after_ends {
+    my ($self, $nginx) = @_;
+    my $answered = 0;
+    for (1 .. 10) {
+        $self->open('/hub', at => $nginx->at);
+        $self->hub->end(topics => 'news');
+        (pop @{$self->{clients}})->{client}->read_all($DEADLINE);
+        $answered++ if _get($nginx, '/plain', method => 'POST', headers => ['Content-Length', 0])->body eq 'plain';
+    }
+    return $answered;
 }
 
 done_testing;

@@ -13,12 +13,13 @@ use Testing::Developer qw(has_command needs);
 use Plack::App::EventSource;
 
 # The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
-# HTTP/1.0 with the server and would buffer the response; to FastCGI; in uWSGI's own protocol.
+# HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's own protocol.
 my %LOCATION = (
-    documented => \&_documented,
-    bare       => sub { return "location / { proxy_pass http://$_[0]; }" },
-    FastCGI    => sub {
-        return "location / { include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_NAME ''; fastcgi_pass $_[0]; }";
+    documented      => \&_documented,
+    bare            => sub { return "location / { proxy_pass http://$_[0]; }" },
+    FastCGI         => sub { return _fastcgi("fastcgi_pass $_[0];") },
+    'FastCGI, kept' => sub {
+        return _fastcgi('fastcgi_pass kept; fastcgi_keep_conn on;'), "upstream kept { server $_[0]; keepalive 8; }";
     },
     uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
 );
@@ -37,7 +38,8 @@ sub start {
     my $location = $LOCATION{$how} or croak "Nginx: there is no way '$how'";
     my $self     = $class->new('nginx');
     my $at       = $server->at;
-    $self->_configure($location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at"), @more);
+    my ($text, $upstream) = $location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at");
+    $self->_configure($upstream // '', $text, @more);
     return $self->run({}, 'nginx', '-e', 'stderr', '-p', $self->folder, '-c', $self->_file);
 }
 
@@ -45,7 +47,7 @@ sub start {
 
 # All that it writes is in the folder. It is one process, for root's workers are another user's, whose the folder is not.
 sub _configure {
-    my ($self, $location, @more) = @_;
+    my ($self, $upstream, $location, @more) = @_;
     my ($folder, $port) = ($self->folder, $self->port);
     my $places = join "\n    ", map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
     open my $file, '>', $self->_file or croak $self->_file . ": $!";
@@ -57,6 +59,7 @@ events {}
 http {
     access_log off;
     $places
+    $upstream
     server {
         listen 127.0.0.1:$port;
         @more
@@ -79,6 +82,8 @@ sub _documented {
     $location =~ s{http://127[.]0[.]0[.]1:5000}{http://$server} or croak "$module: there is no server on port 5000";
     return $location;
 }
+
+sub _fastcgi { return "location / { include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_NAME ''; $_[0] }" }
 
 sub _file { return $_[0]->folder . '/nginx.conf' }
 

@@ -226,7 +226,7 @@ sub _end_response {
         $self->{linger},
         sub {
             $how eq 'lost' ? $stream->end_with_retry : $stream->end('application');
-            $adapter->end_relayed_response($server);
+            $adapter->end_relayed_response($server, $self->{client});
             $self->{client}->stop_SSL(SSL_fast_shutdown => 1) if $self->{client}->isa('IO::Socket::SSL');
         }
     );
