@@ -12,7 +12,7 @@ mod support;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, OnSlow, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::remote::Start;
+use eventsource_xs::remote::{Address, Start};
 use eventsource_xs::runtime::{HubHandle, OpenOptions, Pushed, RemoteHub, RemotePublish, StreamHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{FieldList, HubSettings};
@@ -148,7 +148,9 @@ impl Worker {
 
     fn hub(wire: &Wire, settings: HubSettings) -> HubHandle {
         let start = Start { program: None, needs_settings: false, timeout: CALL };
-        HubHandle::remote(RemoteHub { place: wire.place.clone(), start, settings: settings.into() })
+        let socket = wire.place.socket().to_owned();
+        let address = Address::new(wire.place.name().clone(), Some(socket)).expect("a short path");
+        HubHandle::remote(RemoteHub { address, start, settings: settings.into() })
     }
 }
 

@@ -977,10 +977,10 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name the
 same one. Other files of the hub are beside it, so no other user may write to its folder. Only a socket of this user to which
 nobody listens makes room for another; anything else at the path is C<invalid>. By default it is F<NAME.sock> in the first of
-these folders that belongs to this user alone: F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>,
-F</run/eventsource/UID>, F</tmp/eventsource-UID>. A hub that runs already is found in any of them. The variable
-C<EVENTSOURCE_RUNTIME_DIR> of the environment names another folder instead, by its absolute path, for tests (see
-L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a path outside of F</tmp>.
+these folders that belongs to this user alone: F</run/user/UID/eventsource>, F</run/eventsource/UID>,
+F</tmp/eventsource-UID>. A hub that runs already is found in any of them. The user is that of the process when it first uses the
+hub. Of the environment only the variable C<EVENTSOURCE_RUNTIME_DIR> counts: it names another folder instead, by its absolute
+path, for tests (see L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a path outside of F</tmp>.
 
 =head2 spawn
 
@@ -1104,7 +1104,7 @@ setting.
 Create a hub. Its streams end when the object is destroyed, unless it has a L</name>: then only its connection ends.
 
 Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
-program for L</name> is not installed, and C<unavailable> if there is no folder for its L</socket>.
+program for L</name> is not installed. That there is no folder for the L</socket>, the first method that needs it says.
 
 =head2 check_labels, check_max_age
 

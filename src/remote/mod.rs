@@ -34,5 +34,5 @@ pub use client::{upgrade, Client, Publication};
 pub use direct::Direct;
 pub use error::Error;
 pub use link::Link;
-pub use place::Place;
+pub use place::{Address, Place};
 pub use start::Start;

@@ -1,13 +1,13 @@
 //! Where the sockets of a user's hubs are.
 //!
-//! All processes of a user have to find the same hub, whatever their environment: a job of cron and a shell must meet. The
-//! folder is `$EVENTSOURCE_RUNTIME_DIR`, if that is set, and nothing else: so tests have hubs of their own. Otherwise a hub is
-//! started in the first of these that can be had:
+//! All processes of a user have to find the same hub, whatever their environment: a job of cron and a shell must meet. So
+//! `XDG_RUNTIME_DIR` is not asked: where it is another folder than `/run/user/UID`, only some processes have it. The folder is
+//! `$EVENTSOURCE_RUNTIME_DIR`, if that is set, and nothing else: so tests have hubs of their own. Otherwise a hub is started in
+//! the first of these that can be had:
 //!
-//! 1. `$XDG_RUNTIME_DIR/eventsource`, if that is a folder of this user
-//! 2. `/run/user/UID/eventsource`, if there is such a folder: the same one, for processes without that variable
-//! 3. `/run/eventsource/UID`
-//! 4. `/tmp/eventsource-UID`
+//! 1. `/run/user/UID/eventsource`, if there is a session
+//! 2. `/run/eventsource/UID`
+//! 3. `/tmp/eventsource-UID`
 //!
 //! Folders come and go: a login makes `/run/user/UID`, while a hub that a service has started before is in `/tmp`. So a hub is
 //! looked for in all of these folders (`Place::sockets`), and started only if no process has its lock in any of them.
@@ -38,6 +38,40 @@ const ROOT: u32 = 0;
 /// The most bytes of a socket's path.
 const MAX_PATH_BYTES: usize = 107;
 
+/// What an application calls a hub. Its place is found when a process connects, for a process may change its user or its
+/// environment after the application was loaded, and its folder must be of the user that it has then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    name: Name,
+    socket: Option<PathBuf>,
+}
+
+impl Address {
+    /// Returns the address of a hub by its name, or also by the path of its socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the path is too long.
+    pub fn new(name: Name, socket: Option<PathBuf>) -> Result<Self, Error> {
+        socket.iter().try_for_each(|socket| check_length(socket))?;
+        Ok(Self { name, socket })
+    }
+
+    /// Returns the hub's name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Finds the place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Place::new`].
+    pub fn place(&self) -> Result<Place, Error> {
+        Place::new(self.name.clone(), self.socket.as_deref())
+    }
+}
+
 /// Where a hub's process is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -67,10 +101,7 @@ impl Place {
 
     /// Returns a place that is looked for at other paths, too.
     pub(super) fn at(name: Name, socket: PathBuf, others: Vec<PathBuf>) -> Result<Self, Error> {
-        if socket.as_os_str().len() > MAX_PATH_BYTES {
-            let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
-            return Err(Error::Invalid { field: "socket", message });
-        }
+        check_length(&socket)?;
         let lock = beside(&socket, "lock");
         Ok(Self { name, socket, lock, others })
     }
@@ -167,6 +198,14 @@ impl Saved for Place {
     }
 }
 
+fn check_length(socket: &Path) -> Result<(), Error> {
+    if socket.as_os_str().len() > MAX_PATH_BYTES {
+        let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
+        return Err(Error::Invalid { field: "socket", message });
+    }
+    Ok(())
+}
+
 /// Returns the path of a file beside a socket. It begins with the whole name of the socket, whatever dots that has.
 fn beside(socket: &Path, what: &str) -> PathBuf {
     let mut path = socket.to_owned().into_os_string();
@@ -215,26 +254,19 @@ fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
     if let Some(given) = std::env::var_os(VARIABLE).filter(|given| !given.is_empty()) {
         return Ok((given_folder(PathBuf::from(given), user)?, Vec::new()));
     }
-    let of_variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    let mut sessions: Vec<PathBuf> = of_variable.into_iter().chain([format!("/run/user/{user}").into()]).collect();
-    sessions.dedup();
-    let is_session = |folder: &Path| folder.parent().map_or(false, |session| check_folder(session, user).is_ok());
-    let mut folders: Vec<PathBuf> = sessions.iter().map(|session| session.join("eventsource")).collect();
-    let of_sessions = folders.len();
-    folders.push(format!("/run/eventsource/{user}").into());
+    let session = Path::new("/run/user").join(user.to_string());
     let last = Path::new("/tmp").join(format!("{IN_TMP}{user}"));
+    let mut folders = vec![session.join("eventsource"), format!("/run/eventsource/{user}").into(), last];
+    let has_session = check_folder(&session, user).is_ok();
+    let mut failure = None;
     let can_be_had = |(at, folder): (usize, &PathBuf)| {
-        (at >= of_sessions || is_session(folder)) && make_folder(folder, user).is_ok()
+        (at > 0 || has_session) && make_folder(folder, user).map_err(|error| failure = Some(error)).is_ok()
     };
     match folders.iter().enumerate().position(can_be_had) {
-        Some(at) => {
-            let preferred = folders.remove(at);
-            folders.push(last);
-            Ok((preferred, folders))
-        }
+        Some(at) => Ok((folders.remove(at), folders)),
         None => {
-            make_folder(&last, user).map_err(|error| Error::at(&last, "no folder for sockets", &error))?;
-            Ok((last, folders))
+            let error = failure.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+            Err(Error::at(&folders[2], "no folder for sockets", &error))
         }
     }
 }

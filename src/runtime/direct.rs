@@ -7,7 +7,7 @@
 use super::descriptor_reserve;
 use super::forks::lock_turn;
 use crate::remote::direct::{NewDirect, Unpublished};
-use crate::remote::{Direct, Error, Place};
+use crate::remote::{Address, Direct, Error};
 use crate::sys::{descriptor, socket};
 use crate::wire::{Publish, WorkerId};
 use rustix::fd::AsRawFd;
@@ -59,7 +59,7 @@ impl DirectConnection {
     /// Publishes an event. If it was not published here, it can be on the first connection.
     pub(super) fn publish(
         &self,
-        place: &Place,
+        address: &Address,
         worker: WorkerId,
         publish: Publish<'_>,
         deadline: Instant,
@@ -69,7 +69,7 @@ impl DirectConnection {
             None => return DirectOutcome::NotTried,
         };
         if state.connection.is_none() {
-            match self.connect(&mut state, place, worker, deadline) {
+            match self.connect(&mut state, address, worker, deadline) {
                 Ok(()) | Err(Error::Refused(_) | Error::Timeout) => {}
                 Err(_) => return DirectOutcome::Unsent, // the process ends
             }
@@ -86,7 +86,7 @@ impl DirectConnection {
             Err(Unpublished::Refused(error) | Unpublished::Unanswered(error)) => DirectOutcome::Published(Err(error)),
             Err(Unpublished::Unsent) if Instant::now() < deadline => DirectOutcome::Unsent,
             Err(Unpublished::Unsent) => {
-                let message = format!("the process of the hub {} takes no events", place.name());
+                let message = format!("the process of the hub {} takes no events", address.name());
                 DirectOutcome::Published(Err(Error::Unavailable(message)))
             }
         }
@@ -123,7 +123,7 @@ impl DirectConnection {
     }
 
     /// Makes the connection, unless that is not due.
-    fn connect(&self, state: &mut State, place: &Place, worker: WorkerId, deadline: Instant) -> Result<(), Error> {
+    fn connect(&self, state: &mut State, address: &Address, worker: WorkerId, deadline: Instant) -> Result<(), Error> {
         let now = Instant::now();
         if state.paused_until.map_or(false, |until| now < until) {
             return Ok(());
@@ -133,10 +133,11 @@ impl DirectConnection {
         if !descriptor_reserve::has_spare() {
             return Ok(());
         }
+        let place = address.place()?;
         let made = {
             // A child knows of each socket that it inherits.
             let _no_fork = lock_turn();
-            let made = NewDirect::connect(place);
+            let made = NewDirect::connect(&place);
             if let Ok(made) = &made {
                 self.cookie.store(socket::cookie(made.socket()), Ordering::Release);
                 self.number.store(made.socket().as_raw_fd(), Ordering::Release);
@@ -144,7 +145,7 @@ impl DirectConnection {
             made
         };
         let most = GREETING.min(deadline.saturating_duration_since(now) / 2);
-        let greeted = made.and_then(|made| made.greet(place, worker, most));
+        let greeted = made.and_then(|made| made.greet(&place, worker, most));
         match greeted {
             Ok(connection) => *state = State { connection: Some(connection), paused_until: None },
             Err(error) => {

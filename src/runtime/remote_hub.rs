@@ -15,7 +15,7 @@ use super::stream_handle::StreamHandle;
 use crate::hub::{EndRequest, SubscribeRequest};
 use crate::reactor::{Command, StreamId};
 use crate::remote::start::is_served;
-use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
+use crate::remote::{Address, Client, Error as RemoteError, Link, Start};
 use crate::stream::after;
 use crate::sys::thread;
 use crate::wire::{Counted, FieldList, NamedSettings, Publish, Request};
@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 /// Where a hub's process is, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct RemoteHub {
-    /// Where it is.
-    pub place: Place,
+    /// Which hub it is. Its process is looked for anew for each connection.
+    pub address: Address,
     /// How it is started, and how long a call may take.
     pub start: Start,
     /// The settings of the hub that the application names.
@@ -93,9 +93,7 @@ fn before(time: Duration) -> Option<Instant> {
 impl RemoteHub {
     /// Returns true if another object of a hub can use the same connection.
     pub(super) fn shares_with(&self, other: &Self) -> bool {
-        self.place.socket() == other.place.socket()
-            && self.place.name() == other.place.name()
-            && self.settings == other.settings
+        self.address == other.address && self.settings == other.settings
     }
 
     /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none.
@@ -137,7 +135,7 @@ impl RemoteHub {
     /// Begins a connection if somebody listens.
     pub(super) fn connect_if_served(&self, key: u64) {
         let is_connected = lock_process().remotes.get(key).is_some();
-        if !is_connected && is_served(&self.place) {
+        if !is_connected && self.address.place().map_or(false, |place| is_served(&place)) {
             let _ = self.registration(key, None); // the first call reports the error
         }
     }
@@ -146,7 +144,8 @@ impl RemoteHub {
     fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>) {
         let connect = || {
             let settings = Some(self.settings.clone());
-            let made = Client::connect_and_note(&self.start, &self.place, settings, &mut |socket| {
+            let place = self.address.place()?;
+            let made = Client::connect_and_note(&self.start, &place, settings, &mut |socket| {
                 connection.note_socket(socket);
             });
             Link::new(made?).map_err(|_| RemoteError::Unknown)
@@ -248,11 +247,11 @@ impl RemoteHub {
     }
 
     fn absent(&self) -> RemoteError {
-        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name()))
+        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.address.name()))
     }
 
     pub(super) fn lost(&self) -> Error {
-        RemoteError::Unavailable(format!("lost the process of the hub {}", self.place.name())).into()
+        RemoteError::Unavailable(format!("lost the process of the hub {}", self.address.name())).into()
     }
 
     /// Publishes an event. Returns its id in the hub's order if the call waits.
@@ -293,7 +292,7 @@ impl RemoteHub {
             Some(worker) => worker,
             None => return Ok(None),
         };
-        let published = connection.direct.publish(&self.place, worker, publish, deadline);
+        let published = connection.direct.publish(&self.address, worker, publish, deadline);
         if matches!(published, DirectOutcome::Unsent | DirectOutcome::Published(Err(RemoteError::Unknown))) {
             // A process that ends closes both connections, but not at once: the first one is not to be used once more.
             let left = deadline.saturating_duration_since(Instant::now());

@@ -10,7 +10,7 @@ use crate::hub::{
     Refusal, Settings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
-use crate::remote::{self, Place};
+use crate::remote::{self, Address};
 use crate::runtime::{
     self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle, Subscribed,
 };
@@ -158,8 +158,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
         let made = if name.is_empty() {
             HubHandle::new(settings, raw.max_topics)
         } else {
-            let place = Name::new(&name).map_err(remote::Error::from);
-            let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
+            let name = Name::new(&name).map_err(remote::Error::from)?;
+            let address = Address::new(name, path(raw.socket))?;
             let timeout = seconds(raw.publish_timeout);
             let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
@@ -174,7 +174,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
                 store,
             };
             let settings = named(settings, raw.named);
-            HubHandle::remote(RemoteHub { place, start, settings })
+            HubHandle::remote(RemoteHub { address, start, settings })
         };
         hub = Box::into_raw(Box::new(made));
         Ok::<_, runtime::Error>(OK)

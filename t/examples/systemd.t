@@ -108,8 +108,7 @@ sub command { return eventsource(qw(publish --hub test --no-spawn), @_) }
 sub eventsource {
     my @words = @_;
     my @perl  = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
-    my @env   = qw(env XDG_RUNTIME_DIR=/run/user/test);
-    my (undef, $said) = $systemd->user->run(@env, @perl, '/run/test/blib/script/eventsource', @words);
+    my (undef, $said) = $systemd->user->run(@perl, '/run/test/blib/script/eventsource', @words);
     return $said =~ s/\n\z//r;
 }
 

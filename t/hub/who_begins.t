@@ -9,6 +9,7 @@ use Test::More;
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();
+use POSIX             ();
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Subscriber;
@@ -97,22 +98,53 @@ subtest 'a command starts the hub with the settings that were named, or not at a
     is $shell->connect('kept')->stats->{store}{kind}, 'memory', 'without a store';
 };
 
-subtest 'a hub that was used without a session is begun with its settings in a session' => sub {
+subtest 'an object that was made by root belongs to the user of its process' => sub {
+    plan skip_all => 'only root changes its user' if $> != 0;
+    my ($user, undef, $uid, $gid) = getpwnam 'nobody' or plan skip_all => 'there is no user nobody';
+    delete local $ENV{EVENTSOURCE_RUNTIME_DIR};
+    my $name = "drops$$";
+    my $hub  = hub($name);
+    my $from = open my $said, '-|';
+    die "fork: $!\n" if !defined $from;
+    if (!$from) {
+        POSIX::setgid($gid);
+        $) = "$gid $gid";
+        POSIX::setuid($uid);
+        my ($pid, $error) = eval { $hub->publish(news => 'one'); $hub->stats->{process}{pid} };
+        my $owner = defined $pid ? (stat "/proc/$pid")[4] : $@;
+        syswrite STDOUT, "$owner\n" . ($pid || '');
+        kill TERM => $pid if $pid;
+        POSIX::_exit(0);
+    }
+    my ($owner, $pid) = map { s/\n\z//r } readline $said;
+    close $said or die "the child has failed: $?\n";
+    is $owner, $uid, "the process of the hub is that of $user";
+    ok wait_until($DEADLINE, sub { !is_running($pid) }), 'it has ended' if $pid;
+    is_deeply [grep { -e } map { "$_/$name.sock.lock" } split /\0/, EventSource::Hub::Process::_folders()], [],
+        'root has made none';
+    unlink "/tmp/eventsource-$uid/$name.sock.lock", "/tmp/eventsource-$uid/$name.sock.settings";
+};
+
+subtest 'a job finds the hub of a worker whatever its environment' => sub {
     my $name = "who$$";
-    delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
-    my $worker = hub($name, gap_event => 'hole');
-    $worker->publish(news => 'one');
-    my $before = [split /\0/, EventSource::Hub::Process::_folders()];
-    kill_process_of($worker);
-    local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
-    my $job = EventSource::Hub::Process->connect(name => $name, timeout => $DEADLINE);
-    is $job->gap_event, 'hole', 'a job in a session finds them';
-    my ($kept) = glob "$session/eventsource/$name.sock.settings";
-    ok defined $kept, 'they are beside its socket now';
-    $job->stop;
-    ok wait_until($DEADLINE, sub { !is_running($job->pid) }), 'it is stopped';
-    unlink map { ("$_/$name.sock", "$_/$name.sock.lock") } @$before;
-    is_deeply [grep { -e } map { "$_/$name.sock.settings" } @$before], [], 'and they are forgotten everywhere';
+    delete local $ENV{EVENTSOURCE_RUNTIME_DIR};
+    my $session = File::Temp->newdir;
+    my $epoch   = do { local $ENV{XDG_RUNTIME_DIR} = $session; hub($name)->epoch };
+    for my $case (
+        ['no session'      => XDG_RUNTIME_DIR => undef],
+        ['another session' => XDG_RUNTIME_DIR => File::Temp->newdir],
+        ['another home'    => HOME            => $session],
+        ['another TMPDIR'  => TMPDIR          => $session],
+    ) {
+        my ($what, $variable, $value) = @$case;
+        local $ENV{$variable} = $value;
+        delete local $ENV{$variable} if !defined $value;
+        like run_job($name, $what), qr/\A\Q$epoch\E-/, $what;
+    }
+    my $command = qx{env -i $^X -Mblib bin/eventsource publish --no-spawn --hub $name news x 2>/dev/null};
+    like $command, qr/\A\Q$epoch\E-/, 'no environment at all';
+    EventSource::Hub::Process->connect(name => $name)->stop;
+    unlink map { "$_/$name.sock.lock" } split /\0/, EventSource::Hub::Process::_folders();
 };
 
 done_testing;

@@ -118,8 +118,9 @@ sub stop {
 
 sub systemctl {
     my ($self, @words) = @_;
-    return $self->run(qw(env XDG_RUNTIME_DIR=/run/user/test systemctl --user --no-pager), @words) if $self->{uid};
-    return $self->run(qw(systemctl --no-pager),                                           @words);
+    return $self->run('env', "XDG_RUNTIME_DIR=/run/user/$self->{uid}", qw(systemctl --user --no-pager), @words)
+        if $self->{uid};
+    return $self->run(qw(systemctl --no-pager), @words);
 }
 
 # Returns the same systemd, with the manager of the user.
@@ -228,13 +229,14 @@ sub _write_units {
     }
     return if !$option{user};
     _write("$place/user/default.target", $alone);
+    my $uid = getpwnam $USER;
     _write(
         "$place/system/$MANAGER", join "\n", '[Service]',
         'Type=notify',
         "User=$USER",
         'ExecStart=' . _systemd() . ' --user',
-        'Environment=XDG_RUNTIME_DIR=/run/user/test SYSTEMD_UNIT_PATH=/run/test/user HOME=/run/test/home',
-        'RuntimeDirectory=user/test',
+        "Environment=XDG_RUNTIME_DIR=/run/user/$uid SYSTEMD_UNIT_PATH=/run/test/user HOME=/run/test/home",
+        "RuntimeDirectory=user/$uid",
         'RuntimeDirectoryMode=0700',
         'Delegate=yes',
         'LimitNOFILE=65536',

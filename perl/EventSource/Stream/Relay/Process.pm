@@ -42,8 +42,7 @@ my $has_warned = 0;
 # The bound of a hub: how many such processes it may have at the same time, whichever worker has started them.
 sub bound {
     my ($class, $most, @hub) = @_;
-    my $key = md5_hex(join "\0", $>, map { defined ? $_ : '' } @hub, $ENV{EVENTSOURCE_RUNTIME_DIR});
-    return {most => $most, key => $key};
+    return {most => $most, hub => [map { defined ? $_ : '' } @hub]};
 }
 
 # Returns true if a process has taken the relay over. Its stream must have been handed over to the process of its hub.
@@ -112,9 +111,10 @@ sub _silence {
 sub _slot {
     my $bound = shift;
     socket my $slot, AF_UNIX, SOCK_DGRAM, 0 or return;
+    my $key   = md5_hex(join "\0", $>, @{$bound->{hub}}, $ENV{EVENTSOURCE_RUNTIME_DIR} || '');    # a user may change
     my $first = int rand $bound->{most};
     for my $number (0 .. $bound->{most} - 1) {
-        my $name = "\0eventsource-relay-$bound->{key}-" . ($first + $number) % $bound->{most};
+        my $name = "\0eventsource-relay-$key-" . ($first + $number) % $bound->{most};
         return $slot if bind $slot, pack_sockaddr_un($name);
     }
     return;
