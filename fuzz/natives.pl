@@ -6,7 +6,7 @@ use warnings;
 
 use Errno ();
 use EventSource::Hub;
-use EventSource::Stream::Native;
+use EventSource::XS::Stream::Native;
 use IO::Select ();
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(refaddr);
@@ -59,7 +59,7 @@ sub object_named {
         $object{$key} = Plack::App::EventSource::Connection->new(stream => $object{object_named('s', $name)});
     }
     else {
-        $object{$key} = open_stream(sub { EventSource::Stream::Native->open($_[0], '', %SETTINGS, is_loop => 0) });
+        $object{$key} = open_stream(sub { EventSource::XS::Stream::Native->open($_[0], '', %SETTINGS, is_loop => 0) });
     }
     return $key;
 }
@@ -86,12 +86,12 @@ my @CALLS = (
         my $key    = object_named('s', name());
         my $marked = marked($object{$key});
         $main::armed = 1;
-        EventSource::Stream::Native::write($object{$key}, $marked);
+        EventSource::XS::Stream::Native::write($object{$key}, $marked);
     },
     sub {
         my $key = object_named('s', name());
         $main::armed = 1;
-        EventSource::Stream::Native::write($object{$key}, $_[0]);
+        EventSource::XS::Stream::Native::write($object{$key}, $_[0]);
     },
     sub {
         my $key     = object_named('h', name());
@@ -133,13 +133,13 @@ my @CALLS = (
         my $reason = bless {text => 'application'}, 'Marked';
         my $given  = main::byte() & 1;
         $main::armed = 1;
-        EventSource::Stream::Native::_close($object{$key}, $given ? $_[0] : $reason);
+        EventSource::XS::Stream::Native::_close($object{$key}, $given ? $_[0] : $reason);
     },
     sub {
         my $key  = object_named('s', name());
         my $time = reluctant(1);
         $main::armed = 1;
-        EventSource::Stream::Native::_wait_for_end($object{$key}, $$time);
+        EventSource::XS::Stream::Native::_wait_for_end($object{$key}, $$time);
     },
     sub {
         my $head     = bless {text => 'head'}, 'Marked';
@@ -148,7 +148,7 @@ my @CALLS = (
             sub {
                 my $descriptor = shift;
                 $main::armed = 1;
-                my $stream = eval { EventSource::Stream::Native->_open($descriptor, $head, 0, $settings) };
+                my $stream = eval { EventSource::XS::Stream::Native->_open($descriptor, $head, 0, $settings) };
                 $main::armed = 0;
                 if (defined $descriptor && !$stream) { open my $left, '+<&=', $descriptor or die "fdopen: $!\n" }
                 return $stream || die $@;
@@ -175,7 +175,7 @@ sub topics {
     main::expose(\@texts);
     return map {
         my $how = main::byte() % 4;
-        $how == 0 ? $texts[$_] : $how == 1 ? name() : bless \$texts[$_], 'EventSource::Hub::Pattern'
+        $how == 0 ? $texts[$_] : $how == 1 ? name() : bless \$texts[$_], 'EventSource::XS::Hub::Pattern'
     } 0 .. $#texts;
 }
 

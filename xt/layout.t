@@ -7,7 +7,7 @@
 # - tests: a module's `tests`, the naive twins and models, and what follows #[cfg(test)]
 # - error numbers of libc in src/reactor/socket_errors.rs, which are constants
 # - natives: XSUBs and their aliases may be called from any package although their names begin with _
-# - POD after __END__ may name PSGI servers, and so may all of perl/EventSource/Adapter/ and perl/Test/
+# - POD after __END__ may name PSGI servers, and so may all of perl/EventSource/XS/Adapter/ and perl/EventSource/XS/Test/
 
 use strict;
 use warnings;
@@ -203,7 +203,7 @@ no_reports(
 no_reports(
     'only adapters and Test::EventSource name PSGI servers, also in comments',
     found_in(
-        [grep { !m{\Aperl/(?:EventSource/Adapter|Test)/} } @perl],
+        [grep { !m{\Aperl/(?:EventSource/XS/(?:Adapter|Test)|Test)/} } @perl],
         \&lines_before_end,
         sub { $_[0] =~ /($SERVER)/ ? $1 : () }
     )

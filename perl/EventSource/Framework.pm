@@ -6,16 +6,16 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Settings;
+use EventSource::XS::Settings;
 use Plack::App::EventSource;
 use Scalar::Util qw(blessed);
 
 # An error reports the line of the application. These packages create streams for it.
 our @CARP_NOT = qw(
-    EventSource::Hub EventSource::Hub::App Plack::App::EventSource Plack::Component
+    EventSource::Hub EventSource::XS::Hub::App Plack::App::EventSource Plack::Component
 );
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 # Headers of a framework's response that describe another body or the connection; the server adds its own date.
 my %IS_OF_BODY = map { ($_ => 1) } qw(connection content-length content-type date transfer-encoding);

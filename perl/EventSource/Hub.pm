@@ -8,20 +8,20 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::Hub::ChannelNames;
-use EventSource::Hub::Pattern;
 use EventSource::Hub::Process;
-use EventSource::Hub::Store;
-use EventSource::Settings;
-use EventSource::Stream;
-use EventSource::Stream::Relay;
 use EventSource::XS ();
-use Scalar::Util    qw(blessed);
+use EventSource::XS::Hub::ChannelNames;
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Store;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream;
+use EventSource::XS::Stream::Relay;
+use Scalar::Util qw(blessed);
 
 # An error reports the line of the application. These packages call the hub for it.
-our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
+our @CARP_NOT = qw(EventSource::XS::Hub::App Plack::App::EventSource Plack::Component);
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 # For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
 # native hub takes one age: the smaller seconds.
@@ -96,12 +96,12 @@ sub new {
         position_event => $native{position_event},
     }, $class;
     my $most = defined $given{max_relays} ? $given{max_relays} : $MAX_RELAYS;
-    $self->{relays} = EventSource::Stream::Relay::Process->bound($most, @given{qw(name socket)})
+    $self->{relays} = EventSource::XS::Stream::Relay::Process->bound($most, @given{qw(name socket)})
         if defined $given{name};
-    EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
+    EventSource::XS::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
-    require EventSource::Hub::App;
-    EventSource::Hub::App->check(%{$self->{stream_settings}});
+    require EventSource::XS::Hub::App;
+    EventSource::XS::Hub::App->check(%{$self->{stream_settings}});
     $self->_attach(\%native);
     return $self;
 }
@@ -149,7 +149,7 @@ sub drain {
 sub end {
     my ($self, @given) = @_;
     my ($labels, $topics, $finish) = $self->parse_end(@given);
-    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
     my $count = $self->_end($labels, $topics, $finish);
     EventSource::XS::_call_callbacks();
     return $count;
@@ -171,7 +171,7 @@ sub parse_end {
 
 sub pattern {
     my ($class, $pattern) = @_;
-    return EventSource::Hub::Pattern->new($pattern);
+    return EventSource::XS::Hub::Pattern->new($pattern);
 }
 
 # Where each process has a hub of its own, an event reaches only its own streams.
@@ -194,7 +194,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::Stream::Relay->serve_stream($stream, $self->{relays}, $self->_patience) if $stream->needs_serving;
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->_patience) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -223,12 +223,12 @@ sub subscribe_stream {
     $after = undef if defined $after && !length $after;
     my %access = $self->_access(%option);
     return !!0                        if !$stream->is_open;
-    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
     my %first_block   = ($self->_first_block($stream, %option), %access);
-    my $native        = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
+    my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
     $self->_note_whether_away($is_subscribed == $WAITS);
-    EventSource::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
+    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
         if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
     return !!$is_subscribed;
 }
@@ -241,8 +241,8 @@ sub to_app {
         $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
     }
     $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
-    require EventSource::Hub::App;
-    return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
+    require EventSource::XS::Hub::App;
+    return EventSource::XS::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
 
 sub type_of {
@@ -253,7 +253,7 @@ sub type_of {
 sub unsubscribe {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'unsubscribe');
-    my $native = $stream->is_native ? $stream                      : EventSource::Stream::Relay->native_of($stream);
+    my $native = $stream->is_native ? $stream                      : EventSource::XS::Stream::Relay->native_of($stream);
     my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
     EventSource::XS::_call_callbacks();
@@ -377,9 +377,10 @@ sub _patience {
 
 # What the native hub needs to reach a process of its own. All texts are empty if it has none.
 sub _of_process {
-    my %given  = @_;
-    my $store  = defined $given{name} ? $given{store} : undef;
-    my %native = (%PROCESS_SECONDS, name => '', program => '', socket => '', EventSource::Hub::Store->native($store));
+    my %given = @_;
+    my $store = defined $given{name} ? $given{store} : undef;
+    my %native =
+        (%PROCESS_SECONDS, name => '', program => '', socket => '', EventSource::XS::Hub::Store->native($store));
     if (!defined $given{name}) {
         for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
             $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");
@@ -452,7 +453,7 @@ sub _stream_of {
 # A pattern, or the name of a channel as a string.
 sub _topic {
     my $topic = shift;
-    return $topic if blessed $topic && $topic->isa('EventSource::Hub::Pattern');
+    return $topic if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
     $SETTINGS->refuse(channel => 'a channel must be a string or a pattern, not undef') if !defined $topic;
     my $name = $SETTINGS->string('a channel', $topic, field => 'channel');
     $SETTINGS->refuse(channel => "a channel's name must not be empty") if !length $name;
@@ -968,7 +969,7 @@ is to end.
 
 Include the name of the channel in each event. With C<event>, the name is the type of events that have no type. With
 C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the event's data or its C<json>.
-Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
+Off by default. Not for a subclass. See L<EventSource::XS::Hub::ChannelNames>.
 
 =head2 socket
 
@@ -1350,8 +1351,8 @@ this is intended: if the hub has neither a L</name> nor L</per_process>. On a se
 
     my $bound = $hub->relays;
 
-Return the bound of the processes of the hub's relays (L<EventSource::Stream::Relay::Process/bound>); C<undef> if the hub has no
-L</name>.
+Return the bound of the processes of the hub's relays (L<EventSource::XS::Stream::Relay::Process/bound>); C<undef> if the hub
+has no L</name>.
 
 =head2 serve
 
@@ -1490,12 +1491,12 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
     my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
 
-Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>,
+Subscribe a stream (L<EventSource::XS::Stream>) for which there is no connection. The options are those of L</subscribe>,
 C<retry>, a number of milliseconds to send in the first block, C<keeps_id>: if it is true, no position replaces the id
 that the client has (L</position>), and C<asked_at>, when the application was asked for the stream (L</clock>), by
 default now. Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server
 that blocks, a stream that goes through its writer is sent nothing before it is served
-(L<EventSource::Stream::Writer/needs_serving>).
+(L<EventSource::XS::Stream::Writer/needs_serving>).
 
 =head2 subscribers
 
@@ -1512,7 +1513,7 @@ C<channels> of L</to_app> may bound the streams of a user with it (L<EventSource
 
 Return a PSGI application. It subscribes each stream to the channels and patterns that the callback C<channels> returns
 for the request. If the callback returns a PSGI response instead, an array or a code reference, the application sends
-that. If it returns nothing, the application answers with 404. See L<EventSource::Hub::App>.
+that. If it returns nothing, the application answers with 404. See L<EventSource::XS::Hub::App>.
 
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read
 the channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
@@ -1549,7 +1550,7 @@ Throws C<invalid> if the connection or a channel is wrong.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub::App>, L<EventSource::Server>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>,
+L<EventSource::XS::Hub::App>, L<EventSource::Server>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>,
 L<EventSource::Error>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE

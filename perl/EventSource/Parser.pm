@@ -6,10 +6,10 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Settings;
 use EventSource::XS ();
+use EventSource::XS::Settings;
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 sub new {
     my ($class, @options) = @_;

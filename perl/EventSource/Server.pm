@@ -10,24 +10,24 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub;
 use EventSource::Hub::Lease;
-use EventSource::LastEventID;
-use EventSource::Loop;
-use EventSource::Report;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
-use EventSource::Server::Source;
-use EventSource::Server::Streams;
 use EventSource::Server::Supply;
-use EventSource::Settings;
-use EventSource::Stream::Relay;
+use EventSource::XS::LastEventID;
+use EventSource::XS::Loop;
+use EventSource::XS::Report;
+use EventSource::XS::Server::Source;
+use EventSource::XS::Server::Streams;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream::Relay;
 use Scalar::Util qw(blessed weaken);
 
 use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
 
 # An error is reported at the application's line, not at a line of these modules.
-our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource Plack::Component);
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Stream Plack::App::EventSource Plack::Component);
 
-my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS = qw(
     gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket spawn
@@ -48,7 +48,7 @@ sub new {
     my $self = bless {taps => {}, streams => {}, process => $$, place => EventSource::Error->here}, $class;
     $self->_take_options(@options);
     my %option = %{$self->{option}};
-    $self->{source} = EventSource::Server::Source->new($option{supply}) if defined $option{supply};
+    $self->{source} = EventSource::XS::Server::Source->new($option{supply}) if defined $option{supply};
     $self->{hub}    = $option{hub} || $self->_own_hub;
     $self->{app}    = $self->_streams;
     $self->{app}->prepare_app;
@@ -134,7 +134,7 @@ sub add_tap {
     return $tap->end('done') if $self->{is_stopped};
     $tap->{number} = ++$self->{made};
     $self->{taps}{$tap->{number}} = $tap;
-    my $loop = EventSource::Loop->current(may_choose => 1);
+    my $loop = EventSource::XS::Loop->current(may_choose => 1);
     $self->_keep_taps_alive($loop) if $loop && $self->{option}{keepalive};
     $self->_start_supply($loop);
     return;
@@ -177,7 +177,7 @@ sub _check_supply {
     my ($self, $env) = @_;
     $self->_reset_after_fork;
     return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Loop->current(may_choose => 1);
+    return if $env->{'psgi.nonblocking'} && EventSource::XS::Loop->current(may_choose => 1);
     my $kind   = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code: '
         . 'supply => sub { my $emitter = shift; $emitter->emit($_) for ... }';
@@ -255,7 +255,7 @@ sub _reset_after_fork {
 sub _lease_changed {
     my $self  = shift;
     my $lease = $self->{lease} or return;
-    if    ($lease->is_held) { $self->_run_supply(scalar EventSource::Loop->current(may_choose => 1)) }
+    if    ($lease->is_held) { $self->_run_supply(scalar EventSource::XS::Loop->current(may_choose => 1)) }
     elsif ($self->{run}) {
         $self->{run}->close;
         delete $self->{$self->{source}->is_repeatable ? 'run' : 'lease'};
@@ -274,7 +274,7 @@ sub _publish_of_supply {
     }
     die $error
         if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
-    EventSource::Report->exception($self->{errors}, 'EventSource::Server: an event of the supply', $error);
+    EventSource::XS::Report->exception($self->{errors}, 'EventSource::Server: an event of the supply', $error);
     return undef;
 }
 
@@ -318,7 +318,7 @@ sub _streams {
     my $self   = shift;
     my %option = %{$self->{option}};
     weaken $self;
-    return EventSource::Server::Streams->new(
+    return EventSource::XS::Server::Streams->new(
         (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
         keepalive  => $option{keepalive} ? $option{keepalive_interval} : 0,
         server     => $self,
@@ -337,21 +337,21 @@ sub _subscribe_client {
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {
-        after    => EventSource::LastEventID->of($env),
+        after    => EventSource::XS::LastEventID->of($env),
         position => $self->{option}{position},
         retry    => $self->{app}->random_retry,
         start    => $self->{option}{start},
     };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
-    EventSource::Stream::Relay->serve_stream($stream, $self->{hub}->relays)
+    $self->_start_supply(scalar EventSource::XS::Loop->current(may_choose => 1), $env);
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{hub}->relays)
         if $stream->needs_serving && $stream->is_open;
     return;
 }
 
 sub _supply_failed {
     my ($self, $run, $reason) = @_;
-    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
+    EventSource::XS::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
     delete $self->{run} if $self->{source}->is_repeatable;
     delete $self->{lease};
     $self->_end_taps(quit => $reason);

@@ -8,8 +8,8 @@ our $VERSION = '0.100';
 
 use Config;
 use EventSource::Error ();
-use EventSource::Loop;
-use EventSource::Settings;
+use EventSource::XS::Loop;
+use EventSource::XS::Settings;
 use Exporter      qw(import);
 use JSON::MaybeXS ();
 use XSLoader;
@@ -18,7 +18,7 @@ our @EXPORT_OK = qw(format_event);
 
 # An error reports the line of the application. These packages pass its events on.
 our @CARP_NOT = qw(
-    EventSource::Hub EventSource::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
+    EventSource::Hub EventSource::XS::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
     EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
     Plack::App::EventSource::PubSub
 );
@@ -47,7 +47,7 @@ my %MEANT = (
 # The invocants in the usage of methods of src/xs, by the last part of their class.
 my %INVOCANT = (Connection => '$conn', Hub => '$hub', Native => '$stream', Parser => '$parser');
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
@@ -90,12 +90,12 @@ sub CLONE {
 # Called for each request, so it asks at once whether there is anything to do at all.
 sub dispatch {
     my $is_due = @LATER || $HAS_NATIVE && _has_callbacks();
-    if (!$is_due && !$INC{'EventSource/Stream/Relay.pm'} && !$INC{'EventSource/Hub/Lease.pm'}) {
+    if (!$is_due && !$INC{'EventSource/XS/Stream/Relay.pm'} && !$INC{'EventSource/Hub/Lease.pm'}) {
         $is_asked = 0;
         return 0;
     }
-    EventSource::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/Stream/Native.pm'};
-    EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
+    EventSource::XS::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/XS/Stream/Native.pm'};
+    EventSource::XS::Stream::Relay->collect  if $INC{'EventSource/XS/Stream/Relay.pm'};
     __PACKAGE__->tell_losses;
     EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;
@@ -138,8 +138,8 @@ sub notify_fd {
         code    => 'unsupported',
         message => 'EventSource::XS: there are no native streams on this system'
     ) if !$class->can('_notify_descriptor');
-    require EventSource::Stream::Native;
-    my $number = EventSource::Stream::Native->notify_number;
+    require EventSource::XS::Stream::Native;
+    my $number = EventSource::XS::Stream::Native->notify_number;
     EventSource::Error->throw(
         code    => 'unavailable',
         message => "EventSource::XS: there is no descriptor for notify_fd: $!"
@@ -151,10 +151,10 @@ sub notify_signal {
     my ($class, $name) = @_;
     $name = 'URG' if @_ == 1;
     _check_signal($name);
-    require EventSource::Adapter;
-    require EventSource::Stream::Native;
+    require EventSource::XS::Adapter;
+    require EventSource::XS::Stream::Native;
     if (defined $signal && !(defined $name && $name eq $signal)) {
-        EventSource::Stream::Native->notify_by_signal(0);
+        EventSource::XS::Stream::Native->notify_by_signal(0);
         $SIG{$signal} = 'DEFAULT' if _is_handler($SIG{$signal});
         $signal = undef;
     }
@@ -162,8 +162,8 @@ sub notify_signal {
     $on_signal ||= \&_run_callbacks;
     $SIG{$name} = $on_signal;    ## no critic (RequireLocalizedPunctuationVars) for good
     my $number    = _signal_number($name);
-    my $has_timer = EventSource::Adapter->run_in_idle_workers($number, $on_signal);
-    EventSource::Stream::Native->notify_by_signal($has_timer ? 0 : $number);
+    my $has_timer = EventSource::XS::Adapter->run_in_idle_workers($number, $on_signal);
+    EventSource::XS::Stream::Native->notify_by_signal($has_timer ? 0 : $number);
     ($signal, $has_asked_server) = ($name, 0);
     return;
 }
@@ -174,10 +174,10 @@ sub see_request {
     return if !defined $signal || $has_asked_server == $$;
     $has_asked_server = $$;
     return if $env->{'psgi.nonblocking'};
-    my ($adapter) = EventSource::Adapter->of_caller;
-    $adapter ||= EventSource::Adapter->of_env($env);
+    my ($adapter) = EventSource::XS::Adapter->of_caller;
+    $adapter ||= EventSource::XS::Adapter->of_env($env);
     return if $adapter->bears_signals($env);
-    EventSource::Stream::Native->notify_by_signal(0);
+    EventSource::XS::Stream::Native->notify_by_signal(0);
     warn 'EventSource::XS: notify_signal sends no signal on this server ('
         . $adapter->name
         . "), which may take an interrupted read for an error; callbacks of an idle worker run at its next request\n";
@@ -186,8 +186,8 @@ sub see_request {
 
 sub stats {
     my $class  = shift;
-    my $stats  = $class->can('_stats')                ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
-    my $others = $INC{'EventSource/Stream/Writer.pm'} ? EventSource::Stream::Writer->counted : {};
+    my $stats  = $class->can('_stats')                   ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
+    my $others = $INC{'EventSource/XS/Stream/Writer.pm'} ? EventSource::XS::Stream::Writer->counted : {};
     $stats->{open} = $stats->{native} + ($others->{open} || 0);
     $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);
     $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
@@ -285,7 +285,8 @@ sub _signal_number {
 sub _unknown_field {
     my ($name, $function) = @_;
     return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is no name" if $name !~ $NAME;
-    return "EventSource::XS: unknown field '$name'" . EventSource::Settings->hint($name, $FIELDS{$function}, \%MEANT);
+    return "EventSource::XS: unknown field '$name'"
+        . EventSource::XS::Settings->hint($name, $FIELDS{$function}, \%MEANT);
 }
 
 # Called by src/xs: the usage of a function, with the parameters that it has there.
@@ -301,7 +302,7 @@ sub _usage {
 # Called by src/xs: a push of names and values that are not in a hash.
 sub _warn_bare_fields {
     my ($name, undef, @place) = @_;
-    EventSource::Settings->warn_once(
+    EventSource::XS::Settings->warn_once(
         bare_fields =>
             "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?",
         @place
@@ -312,7 +313,7 @@ sub _warn_bare_fields {
 # Called by src/xs when debugging: a field has bytes of UTF-8 where characters are expected.
 sub _warn_encoded {
     my ($field, undef, @place) = @_;
-    EventSource::Settings->warn_once(
+    EventSource::XS::Settings->warn_once(
         encoded =>
             "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
         @place
@@ -324,7 +325,7 @@ sub _warn_encoded {
 sub _warn_reference {
     my ($what, $function, @place) = @_;
     my $remedy = $function eq 'push' ? 'did you mean json => ...?' : 'encode it first, as JSON for example';
-    EventSource::Settings->warn_once(
+    EventSource::XS::Settings->warn_once(
         reference => "EventSource::XS: $function: $what, and is sent as text such as HASH(0x...); $remedy",
         @place
     );
@@ -346,7 +347,7 @@ sub _queue {
     push @LATER, [@_];
     _count(1);
 
-    my $loop = !$is_asked && EventSource::Loop->current or return;
+    my $loop = !$is_asked && EventSource::XS::Loop->current or return;
     $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet
     return;
 }
@@ -541,7 +542,7 @@ signal, because a request has run the callbacks before. A worker that waits for 
 A signal interrupts what the worker waits for. Starlet and HTTP::Server::PSGI repeat it. Starman takes an interrupted read for
 an error, loses the request, and ends a worker that was interrupted thirty times while it waits for a client. So from the
 first request on no signal is sent on Starman, on HTTP::Server::PSGI with TLS, and on any server without an event loop that is
-not known to bear it (L<EventSource::Adapter/bears_signals>): the worker warns once, and its callbacks wait for its next
+not known to bear it (L<EventSource::XS::Adapter/bears_signals>): the worker warns once, and its callbacks wait for its next
 request.
 
 Call it once, in the application (L<Plack::Middleware::EventSource/notify_signal> does), before or after a server forks its

@@ -7,18 +7,18 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::Settings;
+use EventSource::XS::Settings;
+use EventSource::XS::Test::InProcess;
+use EventSource::XS::Test::Loop;
+use EventSource::XS::Test::PrivateHubs;
+use EventSource::XS::Test::Remote;
+use EventSource::XS::Test::Server;
 use Exporter qw(import);
 use HTTP::Request;
 use HTTP::Request::Common ();
 use JSON::MaybeXS         ();
 use Plack::Util           ();
 use Scalar::Util          qw(blessed);
-use Test::EventSource::InProcess;
-use Test::EventSource::Loop;
-use Test::EventSource::PrivateHubs;
-use Test::EventSource::Remote;
-use Test::EventSource::Server;
 use Test::EventSource::Stream;
 
 our @EXPORT_OK = qw(ends_ok like_event no_event);
@@ -26,7 +26,7 @@ our @EXPORT_OK = qw(ends_ok like_event no_event);
 # An error of a private hub's settings reports the line of the test.
 our @CARP_NOT = qw(EventSource::Hub);
 
-my $SETTINGS = EventSource::Settings->new('Test::EventSource');
+my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 my $TIMEOUT   = 5;    # seconds
 my $IDLE_EXIT = 5;    # seconds, of private hubs
@@ -62,7 +62,7 @@ sub get {
 
 sub has_server {
     my ($class, $name) = @_;
-    return Test::EventSource::Server->is_installed($name);
+    return EventSource::XS::Test::Server->is_installed($name);
 }
 
 sub log { return $_[0]{server}->log }
@@ -78,8 +78,8 @@ sub private_hub {
     my ($class, @settings) = @_;
     my %setting = (name => 'test', idle_exit => $IDLE_EXIT, $SETTINGS->parse('private_hub takes settings', @settings));
     $SETTINGS->refuse(socket => 'socket of a private hub is chosen here') if defined $setting{socket};
-    Test::EventSource::PrivateHubs->begin;
-    Test::EventSource::PrivateHubs->with_stores if defined $setting{store};
+    EventSource::XS::Test::PrivateHubs->begin;
+    EventSource::XS::Test::PrivateHubs->with_stores if defined $setting{store};
     require EventSource::Hub;
     return EventSource::Hub->new(%setting);
 }
@@ -142,7 +142,7 @@ sub wait_for {
     $SETTINGS->refuse(condition => 'wait_for takes a code reference')
         if !defined $SETTINGS->code(condition => $condition);
     $SETTINGS->seconds(seconds => $seconds);
-    return Test::EventSource::Loop::wait_for($condition, defined $seconds ? $seconds : $self->{timeout});
+    return EventSource::XS::Test::Loop::wait_for($condition, defined $seconds ? $seconds : $self->{timeout});
 }
 
 # Private functions and methods
@@ -183,7 +183,7 @@ sub _json {
 
 sub _must_be_real {
     my ($self, $method) = @_;
-    return if $self->{server}->isa('Test::EventSource::Server');
+    return if $self->{server}->isa('EventSource::XS::Test::Server');
     return EventSource::Error->throw(
         code    => 'state',
         message => "Test::EventSource: $method is for a server that was started here",
@@ -228,14 +228,14 @@ sub _server {
     $SETTINGS->refuse(server_args => 'server_args must be an array of arguments')
         if defined $option{server_args} && ref $option{server_args} ne 'ARRAY';
     $SETTINGS->refuse($foreign[0] => "$foreign[0] is for a server that is started here") if @foreign;
-    return Test::EventSource::Remote->new(url => $url)                                   if defined $url;
+    return EventSource::XS::Test::Remote->new(url => $url)                               if defined $url;
     if    (blessed $app && $app->can('to_app')) { $app = $app->to_app }
     elsif (ref $app ne 'CODE' && !(blessed $app && overload::Method($app, '&{}'))) {
         $SETTINGS->refuse(app => 'app must be an application or the path of one') if ref $app;
         $SETTINGS->refuse(app => "$app: $!")                                      if !-r $app;
     }
-    return Test::EventSource::Server->new(%option, app => $app) if defined $option{server};
-    return Test::EventSource::InProcess->new(
+    return EventSource::XS::Test::Server->new(%option, app => $app) if defined $option{server};
+    return EventSource::XS::Test::InProcess->new(
         app => ref $app ? $app : Plack::Util::load_psgi($app),
         env => $option{env}
     );

@@ -3,7 +3,7 @@
 //! A pattern is divided into blocks at `**`, a block into segments at `/`, and a segment into pieces at `*`. Stars are greedy
 //! for the least: after a star the first match of what follows is as good as any later one, so nothing is tried twice. Only a
 //! block between two `**` that has stars and slashes begins anew at each segment of the name, since strings cannot be searched
-//! for something with wildcards in linear time; `EventSource::Hub::Pattern` bounds the slashes of such a block.
+//! for something with wildcards in linear time; `EventSource::XS::Hub::Pattern` bounds the slashes of such a block.
 
 use super::steps;
 use crate::saved::{Malformed, Restorer, Saved, Saver};

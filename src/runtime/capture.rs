@@ -119,7 +119,7 @@ impl Capture {
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
         StreamHandle::open(stream).map_err(|(error, client)| {
             self.client = client;
-            Obstacle { what: "EventSource::Stream::Native", cause: Some(error.to_string()) }
+            Obstacle { what: "EventSource::XS::Stream::Native", cause: Some(error.to_string()) }
         })
     }
 

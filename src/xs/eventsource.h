@@ -169,8 +169,8 @@ typedef struct {
     size_t len;
 } esx_text;
 
-/* Where a hub in a process of its own keeps its events, as EventSource::Hub::Store describes it. Texts are empty if there is
- * none. */
+/* Where a hub in a process of its own keeps its events, as EventSource::XS::Hub::Store describes it. Texts are empty if there
+ * is none. */
 typedef struct {
     uint8_t kind, sync;
     size_t queue, replicas;

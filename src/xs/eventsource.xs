@@ -430,7 +430,7 @@ push(SV *self, ...)
     PL_stack_base[ax] = self;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
 
-MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Writer
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Writer
 
 void
 write(SV *self, SV *bytes)
@@ -444,11 +444,11 @@ write(SV *self, SV *bytes)
     if (written == ESX_WRITTEN)
         XSRETURN_YES;
     if (written == ESX_NOT_TRIED)
-        XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::_write_otherwise", ax, 2));
+        XSRETURN(esx_call_again(aTHX_ "EventSource::XS::Stream::Writer::_write_otherwise", ax, 2));
     ST(1) = error;
-    XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::writer_died", ax, 2));
+    XSRETURN(esx_call_again(aTHX_ "EventSource::XS::Stream::Writer::writer_died", ax, 2));
 
-MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Takeover
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Takeover
 
 void
 _capture(SV *class, SV *number)
@@ -506,9 +506,9 @@ _restore(SV *self)
   CODE:
     esx_capture_restore(esx_capture_of(aTHX_ self));
 
-MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
 
-# The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
+# The takeover in one call, as EventSource::XS::Stream::Takeover::begin makes it step by step, if nothing about the request is
 # special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
 # refused. The takeover is undef if it could not begin.
 void
@@ -556,7 +556,7 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     }
     else {
         ST(0) = &PL_sv_undef;
-        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::Stream::Takeover", GV_ADD));
+        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
         ST(2) = writer;
         if (results > 3)
             ST(3) = sv_2mortal(newSVpv(report.message, 0));
@@ -630,7 +630,7 @@ _close(SV *self, SV *why)
     reason = esx_reason_of(aTHX_ why);
     if (reason < 0)
         esx_croakf(ESX_CODE_INVALID, "reason",
-            "EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
+            "EventSource::XS::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
 # Ends the stream with the reason server, after its client is sent a reconnection time.

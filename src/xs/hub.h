@@ -43,7 +43,7 @@ esx_setting_text(pTHX_ HV *settings, const char *name)
     return esx_text_of(aTHX_ esx_string(aTHX_ value));
 }
 
-/* Reads the settings of a hub's store, which EventSource::Hub::Store has checked. */
+/* Reads the settings of a hub's store, which EventSource::XS::Hub::Store has checked. */
 static void
 esx_store_of(pTHX_ HV *settings, esx_store_settings *store)
 {

@@ -9,7 +9,7 @@
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
 //! - `once`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
-//! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
+//! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
 //! - `store`: the settings and the health of the store of a hub's process (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)

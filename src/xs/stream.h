@@ -9,7 +9,7 @@ esx_stream_of(pTHX_ SV *self)
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
+            "EventSource::XS::Stream::Native: this is no stream; open one with EventSource::XS::Stream->open");
     return magic->mg_ptr;
 }
 
@@ -18,7 +18,7 @@ esx_capture_of(pTHX_ SV *self)
 {
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_capture_table);
     if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Stream::Takeover: this is no takeover of this thread");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS::Stream::Takeover: this is no takeover of this thread");
     return magic->mg_ptr;
 }
 
@@ -39,7 +39,7 @@ esx_octets(pTHX_ SV *bytes)
 }
 
 /* Reads the settings of a stream, and keeps what was read in a member of their hash: one look-up instead of nine for the next
- * stream. Only a hash that never changes may be given (native_settings in EventSource::Stream::Native). */
+ * stream. Only a hash that never changes may be given (native_settings in EventSource::XS::Stream::Native). */
 static void
 esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
 {
@@ -103,11 +103,11 @@ esx_bytes(pTHX_ SV *bytes)
     bytes = esx_read(aTHX_ esx_keep_alive(aTHX_ bytes));
     if (!SvOK(bytes))
         esx_croakf(ESX_CODE_INVALID, "bytes",
-            "EventSource::Stream::Native: write takes a string of bytes, not undef");
+            "EventSource::XS::Stream::Native: write takes a string of bytes, not undef");
     bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
         esx_croakf(ESX_CODE_INVALID, "bytes",
-            "EventSource::Stream::Native: write takes bytes, this string holds a character above U+00FF");
+            "EventSource::XS::Stream::Native: write takes bytes, this string holds a character above U+00FF");
     return bytes;
 }
 
@@ -205,7 +205,7 @@ esx_is_text(SV *sv, const char *text)
     return esx_is_plain(sv) && SvCUR(sv) == strlen(text) && memEQ(SvPVX_const(sv), text, SvCUR(sv));
 }
 
-/* The most bytes of headers that a response may have, as in EventSource::Stream::Takeover. */
+/* The most bytes of headers that a response may have, as in EventSource::XS::Stream::Takeover. */
 enum { ESX_HEAD_MAX = 32768 };
 
 /* Returns true for a response with plain headers that are not too large. */
@@ -237,7 +237,7 @@ esx_has_class(pTHX_ HV *sets, const char *name, HV *class)
     return hash && text && hv_exists(hash, text, HvNAMEUTF8(class) ? -HvNAMELEN_get(class) : HvNAMELEN_get(class));
 }
 
-/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::Adapter::obstacle: one to
+/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::XS::Adapter::obstacle: one to
  * HEAD, or one with a handle of a class that has not passed them, or that is tied. Sets two members of the environment. */
 static int
 esx_plain_descriptor(pTHX_ HV *request, HV *known, SV **protocol, SV **is_loop)
@@ -373,9 +373,9 @@ esx_count(pTHX_ HV *counts, const char *name, UV more)
 /* The results of esx_writer_write. */
 enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
 
-/* Hands an event to the server's writer, as EventSource::Stream::Writer::_send does, if nothing about the stream is special:
- * otherwise this does nothing, and _send has to be called. An id is recorded, so that no position of a hub replaces it.
- * An exception of the writer is put into *error. */
+/* Hands an event to the server's writer, as EventSource::XS::Stream::Writer::_send does, if nothing about the stream is
+ * special: otherwise this does nothing, and _send has to be called. An id is recorded, so that no position of a hub replaces
+ * it. An exception of the writer is put into *error. */
 static int
 esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
 {
@@ -387,7 +387,7 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
     dSP;
 
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)) || PL_diehook
-        || SvSTASH(SvRV(self)) != gv_stashpvs("EventSource::Stream::Writer", 0))
+        || SvSTASH(SvRV(self)) != gv_stashpvs("EventSource::XS::Stream::Writer", 0))
         return ESX_NOT_TRIED;
     stream = (HV *)SvRV(self);
     for (at = 0; at < C_ARRAY_LENGTH(special); at++) {
@@ -424,7 +424,7 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
     }
     LEAVE;
     if (written == ESX_WRITTEN) {
-        HV *counts = get_hv("EventSource::Stream::Writer::COUNTED", GV_ADD);
+        HV *counts = get_hv("EventSource::XS::Stream::Writer::COUNTED", GV_ADD);
         esx_count(aTHX_ counts, "events", 1);
         esx_count(aTHX_ counts, "bytes", SvCUR(bytes));
     }
@@ -457,7 +457,7 @@ esx_writer_stream(pTHX_ SV *self, int *strings)
     SV *stream = hash ? esx_member(aTHX_ hash, "stream") : NULL;
     if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
         || hv_exists((HV *)SvRV(stream), "relay_stream", 12) || hv_exists((HV *)SvRV(stream), "is_lf", 5)
-        || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
+        || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::XS::Stream::Writer", 0))
         return NULL;
     return stream;
 }

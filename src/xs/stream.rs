@@ -1,4 +1,4 @@
-//! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
+//! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
 use crate::event::has_id_line;

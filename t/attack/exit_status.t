@@ -73,9 +73,9 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
 # The beginning of each program: hold() returns a held connection on a writer that prints its calls.
 my $PRELUDE = <<'PRELUDE';
     use strict; use warnings;
-    use EventSource::Stream::Writer;
-    use Plack::App::EventSource::Connection;
+    use EventSource::XS::Stream::Writer;
     use IO::Handle;
+    use Plack::App::EventSource::Connection;
     $| = 1;
     sub Kept::DESTROY  { print "destroyed\n" }
     sub Printer::write { 1 }
@@ -84,7 +84,7 @@ my $PRELUDE = <<'PRELUDE';
     our %readers;
     sub hold {
         my %env = (@_);
-        my $stream = EventSource::Stream::Writer->new(bless([], 'Printer'), \%env);
+        my $stream = EventSource::XS::Stream::Writer->new(bless([], 'Printer'), \%env);
         my $conn   = Plack::App::EventSource::Connection->new(stream => $stream);
         $readers{$conn} = $conn;
         $conn->on_close(sub { my ($conn, $why) = @_; print "closed: $why\n"; delete $readers{$conn} });

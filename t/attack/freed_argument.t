@@ -175,7 +175,7 @@ subtest 'push: the handler of a signal frees the connection while push waits for
 };
 
 # A pattern is a reference to its text. An application may bless one of its own.
-sub pattern { my $text = shift; return bless ref $text ? $text : \$text, 'EventSource::Hub::Pattern' }
+sub pattern { my $text = shift; return bless ref $text ? $text : \$text, 'EventSource::XS::Hub::Pattern' }
 
 my %CHANGE = (
     freed => sub {
@@ -215,7 +215,7 @@ subtest 'subscribe: what is no pattern but has its class is refused' => sub {
     my $hub = EventSource::Hub->new(per_process => 1);
     for my $forged ([], {}, sub { }) {
         my $kind = ref $forged;
-        ok !eval { $hub->subscribe(connection($stream), bless $forged, 'EventSource::Hub::Pattern'); 1 }, $kind;
+        ok !eval { $hub->subscribe(connection($stream), bless $forged, 'EventSource::XS::Hub::Pattern'); 1 }, $kind;
         like $@, qr/\AEventSource::Hub: a pattern must be a string, not a reference to \w+ at \Q$0\E line \d+\.\n\z/,
             'at the line of the caller';
     }

@@ -9,14 +9,14 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Client;
 use EventSource::Hub;
-use EventSource::LastEventID;
-use Testing::Subscriber qw(blocks events);
-use Testing::HubServer;
+use EventSource::XS::LastEventID;
 use Plack::Request;
-use Testing::Server;
 use Test::EventSource;
+use Testing::Client;
+use Testing::HubServer;
+use Testing::Server;
+use Testing::Subscriber qw(blocks events);
 
 my $LOOKED_AT = 8_192;                                             # bytes of a query
 my $LONGEST   = 1_024;                                             # bytes of an id
@@ -30,7 +30,7 @@ sub found_by_plack {
     return $id;
 }
 
-sub found { return EventSource::LastEventID->of({QUERY_STRING => $_[0]}) }
+sub found { return EventSource::XS::LastEventID->of({QUERY_STRING => $_[0]}) }
 
 subtest 'a query is read as Plack::Request reads it' => sub {
     for my $query (
@@ -88,7 +88,7 @@ subtest 'the id that is looked for has at most 1,025 bytes' => sub {
         ['1,000,000 separators'          => {QUERY_STRING       => '&' x 1e6},                     undef],
     ) {
         my ($what, $env, $length) = @$row;
-        my $id = EventSource::LastEventID->of($env);
+        my $id = EventSource::XS::LastEventID->of($env);
         is defined $id ? length $id : undef, $length, $what;
     }
 };

@@ -7,14 +7,14 @@ use warnings;
 use lib 't/lib';
 use EventSource::XS;
 use Test::EventSource ();
+use Test::More;
 use Testing::Browser;
 use Testing::Server;
-use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Twiggy');
-Test::EventSource::PrivateHubs->begin;
+EventSource::XS::Test::PrivateHubs->begin;
 my $browser = Testing::Browser->start;
 my $server  = Testing::Server->start('Twiggy', 't/browser/away.psgi');
 $browser->open($server->url('/'));

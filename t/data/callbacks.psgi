@@ -6,9 +6,9 @@ use warnings;
 
 use EventSource::Hub;
 use EventSource::XS;
+use POSIX ();
 use Plack::App::EventSource;
 use Plack::Builder;
-use POSIX ();
 use Testing::Journal;
 use Time::HiRes ();
 
@@ -222,7 +222,7 @@ my $app = builder {
     mount '/length'   => \&length_of_body;
     mount '/plain'    => sub { return plain("plain $$") };
     mount '/signals'  => sub { kill ALRM => $$; return plain('sent') };
-    mount '/children' => sub { return plain(EventSource::Stream::Child->count) };
+    mount '/children' => sub { return plain(EventSource::XS::Stream::Child->count) };
 };
 my $signal = $ENV{CALLBACKS_SIGNAL};
 $app = builder { enable 'EventSource', $signal ? (notify_signal => $signal) : (); $app } if $ENV{CALLBACKS_MIDDLEWARE};

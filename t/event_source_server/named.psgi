@@ -11,8 +11,8 @@
 use strict;
 use warnings;
 
-use EventSource::Loop;
 use EventSource::Server;
+use EventSource::XS::Loop;
 use Plack::Builder;
 use Plack::Util ();
 
@@ -25,7 +25,7 @@ sub supply {
     open my $journal, '>>', $ENV{JOURNAL} or die "$ENV{JOURNAL}: $!\n";
     syswrite $journal, "$$\n";
     $emitter->emit(begun => $$);
-    my $loop   = EventSource::Loop->current(may_choose => 1) or return;
+    my $loop   = EventSource::XS::Loop->current(may_choose => 1) or return;
     my $number = 0;
     my $tick   = sub { $number++; $emitter->emit(tick => "$$-$number") };
     return $loop->every(0.02, $tick);

@@ -5,9 +5,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
+use Testing::Deadline qw(wait_until);
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use Testing::Fork qw(in_child);
@@ -76,7 +76,7 @@ subtest 'a process that exits ends the streams of its hub' => sub {
     my ($number, $client) = Testing::StreamPair->connect;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
-        my $stream = EventSource::Stream::Native->open(
+        my $stream = EventSource::XS::Stream::Native->open(
             $number, "HTTP/1.1 200 OK\r\n\r\n",
             is_loop      => 1,
             keepalive    => 0,

@@ -5,9 +5,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
+use Testing::Deadline qw(wait_until);
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use EventSource::XS     qw(format_event);
@@ -122,7 +122,7 @@ sub without_socket {
     my ($number, $client) = Testing::StreamPair->connect;
     my $head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
     POSIX::write($number, $head, length $head);
-    my $stream = EventSource::Stream::Native->open_without_socket(\%setting, '', 0);
+    my $stream = EventSource::XS::Stream::Native->open_without_socket(\%setting, '', 0);
     return ($stream, Plack::App::EventSource::Connection->new(stream => $stream), $number, $client);
 }
 

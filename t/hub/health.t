@@ -1,10 +1,10 @@
-# What EventSource::Hub::Health makes of the counts of a hub. Each case is what the hub says, one answer after the other; the
-# last one is repeated.
+# What EventSource::XS::Hub::Health makes of the counts of a hub. Each case is what the hub says, one answer after the other;
+# the last one is repeated.
 
 use strict;
 use warnings;
 
-use EventSource::Hub::Health;
+use EventSource::XS::Hub::Health;
 use Test::More;
 
 {
@@ -61,7 +61,7 @@ for my $case (
     my ($name, $problem, @stats) = @$case;
     subtest $name => sub {
         my $hub    = My::Hub->new(@stats);
-        my $health = EventSource::Hub::Health->new($hub, lag => 10, pending => 0.4);
+        my $health = EventSource::XS::Hub::Health->new($hub, lag => 10, pending => 0.4);
         is !!$health->examine, !defined $problem, 'it is ' . (defined $problem ? 'red' : 'green');
         ref $problem ? like $health->problem, $problem, 'with the problem' : is $health->problem, undef, 'without one';
         is ref $health->stats, 'HASH', 'the counts are there';
@@ -70,7 +70,7 @@ for my $case (
 }
 
 for my $wrong ([lagg => 1], [lag => -1], [pending => 'long']) {
-    ok !eval { EventSource::Hub::Health->new(My::Hub->new, @$wrong); 1 }, "@$wrong: refused";
+    ok !eval { EventSource::XS::Hub::Health->new(My::Hub->new, @$wrong); 1 }, "@$wrong: refused";
     is $@->field, $wrong->[0], 'by its name';
 }
 

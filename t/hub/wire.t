@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 
 use EventSource::Hub;
-use EventSource::Stream;
+use EventSource::XS::Stream;
 use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;

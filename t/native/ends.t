@@ -5,10 +5,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(only_developers);
 use EventSource::XS;
 use IO::Socket::INET;
 use Test::More;
+use Testing::Developer qw(only_developers);
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 only_developers();
@@ -26,7 +26,7 @@ my $PRELUDE = <<'PRELUDE';
         my $stats = EventSource::XS->stats;
         print "lost=$stats->{lost} server=$stats->{closed}{server} native=$stats->{native} told=@told";
     }
-    require EventSource::Stream::Native;
+    require EventSource::XS::Stream::Native;
     require IO::Socket::INET;
     require POSIX;
     my %SETTINGS = (is_loop => 1, keepalive => 0, linger => 2, max_buffered => 1e8, on_full => 'disconnect',
@@ -34,7 +34,7 @@ my $PRELUDE = <<'PRELUDE';
     sub stream {
         my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp') or die "$!\n";
         my $number = EventSource::XS::_duplicate(fileno $socket);
-        my $stream = EventSource::Stream::Native->open($number, "head\n", %SETTINGS, @_);
+        my $stream = EventSource::XS::Stream::Native->open($number, "head\n", %SETTINGS, @_);
         $stream->on_close(sub { push @told, $_[1] });
         return $stream;
     }

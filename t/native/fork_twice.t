@@ -12,8 +12,8 @@ BEGIN {
 }
 
 use lib 't/lib';
-use EventSource::Stream::Child;
 use EventSource::XS;
+use EventSource::XS::Stream::Child;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use POSIX ();
@@ -26,8 +26,8 @@ my $DEADLINE = 10;    # seconds
 sub forked {
     my $code = shift;
     pipe my $reading, my $writing or die "pipe: $!";
-    local $EventSource::Stream::Child::DEADLINE = 0.2;
-    my ($pid, $report) = EventSource::Stream::Child->fork_twice($code);
+    local $EventSource::XS::Stream::Child::DEADLINE = 0.2;
+    my ($pid, $report) = EventSource::XS::Stream::Child->fork_twice($code);
     my $error = $! + 0;
     close $writing;
     my $set = '';
@@ -67,13 +67,17 @@ subtest 'a worker that ignores SIGCHLD' => sub {
 };
 
 subtest 'a server with threads' => sub {
-    is(EventSource::Stream::Child->obstacle, undef, 'no request has been seen');
-    EventSource::Stream::Child->see_request($_) for { 'psgi.multithread' => !!0 }
+    is(EventSource::XS::Stream::Child->obstacle, undef, 'no request has been seen');
+    EventSource::XS::Stream::Child->see_request($_) for { 'psgi.multithread' => !!0 }
     , {};
-    is(EventSource::Stream::Child->obstacle, undef, 'a server without threads');
-    EventSource::Stream::Child->see_request($_) for { 'psgi.multithread' => !!1 }
+    is(EventSource::XS::Stream::Child->obstacle, undef, 'a server without threads');
+    EventSource::XS::Stream::Child->see_request($_) for { 'psgi.multithread' => !!1 }
     , {};
-    like(EventSource::Stream::Child->obstacle, qr/several threads.*processes instead/, 'the obstacle and the remedy');
+    like(
+        EventSource::XS::Stream::Child->obstacle,
+        qr/several threads.*processes instead/,
+        'the obstacle and the remedy'
+    );
 };
 
 done_testing;

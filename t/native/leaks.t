@@ -4,11 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
+use Testing::Deadline qw(wait_until);
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
-use EventSource::Stream::Native;
+use EventSource::XS::Stream::Native;
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
@@ -45,7 +45,7 @@ sub live_and_end {
     for my $number (1 .. $count) {
         socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
         my $socket = EventSource::XS::_duplicate(fileno $server);
-        my $stream = EventSource::Stream::Native->open($socket, "head\n", %SETTINGS);
+        my $stream = EventSource::XS::Stream::Native->open($socket, "head\n", %SETTINGS);
         my $conn   = Plack::App::EventSource::Connection->new(stream => $stream);
         my %held   = (number => $number);
         $conn->on_close(sub { $told += !!$held{number} });
@@ -69,10 +69,10 @@ SKIP: {
     }
     live_and_end(3);
     Test::LeakTrace::no_leaks_ok(sub { live_and_end(30) }, 'streams that have ended leave no scalar');
-    eval { EventSource::Stream::Native->open(1_000_000, '', %SETTINGS) };    # the first exception fills caches of Carp
+    eval { EventSource::XS::Stream::Native->open(1_000_000, '', %SETTINGS) }; # the first exception fills caches of Carp
     Test::LeakTrace::no_leaks_ok(
         sub {
-            my $stream = eval { EventSource::Stream::Native->open(1_000_000, '', %SETTINGS) };
+            my $stream = eval { EventSource::XS::Stream::Native->open(1_000_000, '', %SETTINGS) };
             die "opened\n" if $stream;
         },
         'a stream that cannot be opened leaves no scalar'

@@ -64,8 +64,8 @@ on_each_server(\&refuses_beyond_max_streams);
 
 subtest 'default_max_streams leaves some descriptors free' => sub {
     my @default = (
-        $^X,  '-Mblib', '-MEventSource::Stream::Native',
-        '-e', 'print EventSource::Stream::Native::default_max_streams()'
+        $^X,  '-Mblib', '-MEventSource::XS::Stream::Native',
+        '-e', 'print EventSource::XS::Stream::Native::default_max_streams()'
     );
     for ([24, 18], [256, 192], [1_023, 768], [1_024, 768], [1_025, 769], [4_096, 3_840]) {
         my ($limit, $expected) = @$_;

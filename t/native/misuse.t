@@ -4,8 +4,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use EventSource::Stream;
 use EventSource::XS;
+use EventSource::XS::Stream;
 use POSIX ();
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
@@ -36,22 +36,22 @@ my %METHOD = (
 my ($stream, $client) = Testing::StreamPair->open;
 my $copy   = $$stream;
 my %FORGED = (
-    'a hash'           => bless({},                   'EventSource::Stream::Native'),
-    'a number'         => bless(\(my $number = 4711), 'EventSource::Stream::Native'),
-    'a copied object'  => bless(\$copy,               'EventSource::Stream::Native'),
-    'a code reference' => bless(sub { },              'EventSource::Stream::Native'),
-    'the class itself' => 'EventSource::Stream::Native',
+    'a hash'           => bless({},                   'EventSource::XS::Stream::Native'),
+    'a number'         => bless(\(my $number = 4711), 'EventSource::XS::Stream::Native'),
+    'a copied object'  => bless(\$copy,               'EventSource::XS::Stream::Native'),
+    'a code reference' => bless(sub { },              'EventSource::XS::Stream::Native'),
+    'the class itself' => 'EventSource::XS::Stream::Native',
 );
 
 for my $forged (sort keys %FORGED) {
     subtest "every method croaks for $forged" => sub {
         for my $method (sort keys %METHOD) {
             like exception(sub { $METHOD{$method}->($FORGED{$forged}) }),
-                qr/\AEventSource::Stream::Native: this is no stream; .* at \Q$0\E line \d+\.\n\z/, $method;
+                qr/\AEventSource::XS::Stream::Native: this is no stream; .* at \Q$0\E line \d+\.\n\z/, $method;
         }
     };
 }
-my $method = EventSource::Stream::Native->can('write');
+my $method = EventSource::XS::Stream::Native->can('write');
 for my $self (undef, 7, 'x', [], \1) {
     like exception(sub { $method->($self, 'x') }), qr/this is no stream/,
         'write of ' . (defined $self ? $self : 'undef');
@@ -67,7 +67,7 @@ subtest 'write croaks for anything but a string of bytes' => sub {
     for my $what (sort keys %given) {
         my ($bytes, $trouble) = @{$given{$what}};
         like exception(sub { $stream->write($bytes) }),
-            qr/\AEventSource::Stream::Native: $trouble at \Q$0\E line \d+\.\n\z/, $what;
+            qr/\AEventSource::XS::Stream::Native: $trouble at \Q$0\E line \d+\.\n\z/, $what;
     }
     ok $stream->is_open, 'the stream stays open';
 };
@@ -91,7 +91,7 @@ subtest 'write dies of an exception of its argument' => sub {
 subtest 'close croaks for an unknown reason' => sub {
     for my $why ('boredom', '', 'Client') {
         like exception(sub { $stream->close($why) }),
-            qr/\AEventSource::Stream::Native: '\Q$why\E' is no reason to close a stream at \Q$0\E line \d+\.\n\z/,
+            qr/\AEventSource::XS::Stream::Native: '\Q$why\E' is no reason to close a stream at \Q$0\E line \d+\.\n\z/,
             "'$why'";
     }
     ok $stream->is_open, 'the stream stays open';
@@ -101,8 +101,8 @@ subtest 'open croaks for an invalid descriptor' => sub {
     my ($number) = Testing::StreamPair->connect;
     POSIX::close($number);
     my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_full => 'block', opening => '', linger => 0);
-    like exception(sub { EventSource::Stream::Native->open($number, '', @settings) }),
-        qr/\AEventSource::Stream::Native: /,
+    like exception(sub { EventSource::XS::Stream::Native->open($number, '', @settings) }),
+        qr/\AEventSource::XS::Stream::Native: /,
         'open croaks for a closed descriptor';
 };
 

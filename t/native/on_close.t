@@ -4,10 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline qw(wait_until);
-use EventSource::Stream;
 use EventSource::XS;
+use EventSource::XS::Stream;
 use Test::More;
+use Testing::Deadline qw(wait_until);
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;

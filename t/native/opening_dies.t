@@ -5,12 +5,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use EventSource::XS;
+use EventSource::XS::Stream::Native;
+use Test::More;
 use Testing::AttackedServer qw(on_each_server);
 use Testing::Deadline       qw(wait_until);
 use Testing::Developer      qw(only_developers);
-use EventSource::XS;
-use EventSource::Stream::Native;
-use Test::More;
 
 only_developers();
 plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
@@ -20,10 +20,10 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my @SETTINGS = (is_loop => 1, timeout => 60, on_full => 'block', opening => '', linger => 0, max_buffered => 1);
 
 subtest 'try_open returns what the system refuses' => sub {
-    my ($stream, $why) = EventSource::Stream::Native->try_open(my $number = 1_000_000, '', @SETTINGS);
+    my ($stream, $why) = EventSource::XS::Stream::Native->try_open(my $number = 1_000_000, '', @SETTINGS);
     is $stream, undef, 'try_open returns no stream';
-    like $why,   qr/\AEventSource::Stream::Native: .*[^\n]\z/, 'try_open returns the reason';
-    unlike $why, qr/ at .* line /,                             'the reason has no line number';
+    like $why,   qr/\AEventSource::XS::Stream::Native: .*[^\n]\z/, 'try_open returns the reason';
+    unlike $why, qr/ at .* line /,                                 'the reason has no line number';
 };
 
 subtest 'try_open dies of any other exception' => sub {
@@ -32,7 +32,7 @@ subtest 'try_open dies of any other exception' => sub {
         use overload '0+' => sub { die "by a foreign exception\n" }, '""' => sub { 1 }, fallback => 0;
     }
     my $dies = !eval {
-        EventSource::Stream::Native->try_open(my $number = -1, '', @SETTINGS, max_buffered => bless [], 'Dying');
+        EventSource::XS::Stream::Native->try_open(my $number = -1, '', @SETTINGS, max_buffered => bless [], 'Dying');
         1;
     };
     ok $dies, 'try_open dies';

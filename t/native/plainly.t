@@ -4,8 +4,8 @@
 use strict;
 use warnings;
 
-use EventSource::Stream;
 use EventSource::XS ();
+use EventSource::XS::Stream;
 use IO::Handle;
 use Plack::Util;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
@@ -94,7 +94,7 @@ package Starman::Server {
 # Responds as the case says, and returns all that can be seen.
 sub seen {
     my ($case, $plainly) = @_;
-    local $EventSource::Stream::TAKES_PLAINLY = $plainly;
+    local $EventSource::XS::Stream::TAKES_PLAINLY = $plainly;
     socketpair my $server, my $client, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     my $number = fileno $server;
     my $keep   = $server;
@@ -128,7 +128,7 @@ sub seen {
     my $response = [200, [@HEADERS, @{$case->{headers} || []}]];
     my @settings = (fallback => 'quiet', linger => 0, keepalive => 0, @{$case->{settings} || []});
     my ($stream, $obstacle) =
-        eval { EventSource::Stream->open(\%env, $respond, $response, $case->{opening} || '', @settings); };
+        eval { EventSource::XS::Stream->open(\%env, $respond, $response, $case->{opening} || '', @settings); };
     my $died = $@;
     my $text = defined $number && -e "/proc/self/fd/$number" ? readlink "/proc/self/fd/$number" : 'none';
     $stream->write("data: x\n\n") if $stream;
@@ -163,11 +163,11 @@ for my $name (sort keys %CASE) {
 # The comparison means nothing if one of the two is never used.
 {
     my ($begun, $finished) = (0, 0);
-    my $begin   = EventSource::Stream::Takeover->can('begin');
-    my $plainly = EventSource::Stream::Takeover->can('begin_plainly');
+    my $begin   = EventSource::XS::Stream::Takeover->can('begin');
+    my $plainly = EventSource::XS::Stream::Takeover->can('begin_plainly');
     no warnings 'redefine';
-    local *EventSource::Stream::Takeover::begin = sub { $begun++; goto &$begin };
-    local *EventSource::Stream::Takeover::begin_plainly =
+    local *EventSource::XS::Stream::Takeover::begin = sub { $begun++; goto &$begin };
+    local *EventSource::XS::Stream::Takeover::begin_plainly =
         sub { my @got = $plainly->(@_); $finished++ if $got[0]; return @got };
     seen({}, 0);
     is "$begun $finished", '1 0', 'without the native call there are steps';

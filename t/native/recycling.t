@@ -4,11 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use EventSource::XS::Stream::WorkerRecycling;
+use Test::More;
 use Testing::Developer qw(needs only_developers);
-use EventSource::Stream::WorkerRecycling;
 use Testing::Server;
 use Testing::ServerWithJournal;
-use Test::More;
 
 only_developers();
 
@@ -47,14 +47,14 @@ for (@SERVERS) {
 }
 
 is warned('HTTP::Server::PSGI'), '', 'HTTP::Server::PSGI, which recycles no worker, does not warn';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'limit is empty without a server';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [],
+is_deeply [EventSource::XS::Stream::WorkerRecycling->limit({})], [], 'limit is empty without a server';
+is_deeply [EventSource::XS::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [],
     'limit is empty for psgi.errors of another kind';
 
 # A server whose internals have changed, or another module of the same name.
 sub Starman::Server::dispatch_request {
     my $self = shift;
-    return EventSource::Stream::WorkerRecycling->limit({});
+    return EventSource::XS::Stream::WorkerRecycling->limit({});
 }
 is_deeply [Starman::Server::dispatch_request()],                  [], 'limit is empty without a server object';
 is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'limit is empty if the server is a class name';

@@ -4,10 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline qw(wait_until);
-use EventSource::Stream;
 use EventSource::XS;
+use EventSource::XS::Stream;
 use Test::More;
+use Testing::Deadline qw(wait_until);
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::Util;
@@ -176,10 +176,10 @@ my @MOMENTS = (
     ['after the opening',  200, ''],
 );
 
-# Calls a function of EventSource::Stream::Takeover, and code before or after it.
+# Calls a function of EventSource::XS::Stream::Takeover, and code before or after it.
 sub around {
     my ($name, %code) = @_;
-    my $function = EventSource::Stream::Takeover->can($name) || EventSource::Stream::Native->can($name);
+    my $function = EventSource::XS::Stream::Takeover->can($name) || EventSource::XS::Stream::Native->can($name);
     return sub {
         $code{before}->('before the capture') if $code{before};
         my @got = $function->(@_);
@@ -193,15 +193,15 @@ my %WAY = (
     'in steps' => sub {
         my ($reaches, $code) = @_;
         no warnings 'redefine';
-        local $EventSource::Stream::TAKES_PLAINLY      = !!0;
-        local *EventSource::Stream::Takeover::_capture = around(_capture => before => $reaches);
-        local *EventSource::Stream::Takeover::_open    = around(_open    => after  => $reaches);
+        local $EventSource::XS::Stream::TAKES_PLAINLY      = !!0;
+        local *EventSource::XS::Stream::Takeover::_capture = around(_capture => before => $reaches);
+        local *EventSource::XS::Stream::Takeover::_open    = around(_open    => after  => $reaches);
         $code->();
     },
     'in one call' => sub {
         my ($reaches, $code) = @_;
         no warnings 'redefine';
-        local *EventSource::Stream::Native::_begin_plainly =
+        local *EventSource::XS::Stream::Native::_begin_plainly =
             around(_begin_plainly => before => $reaches, after => $reaches);
         $code->();
     },
@@ -216,7 +216,7 @@ for my $way (sort keys %WAY) {
             my $env     = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
             my $reaches = sub { kill ALRM => $$ if $_[0] eq $moment };
             local $SIG{ALRM} = sub { die "alarm\n" };
-            my $open     = sub { EventSource::Stream->open($env, responder($io, $reaches), [200, []], '') };
+            my $open     = sub { EventSource::XS::Stream->open($env, responder($io, $reaches), [200, []], '') };
             my $returned = eval { $WAY{$way}->($reaches, $open); 1 };
             is $returned, undef,     'opening the stream dies';
             is $@,        "alarm\n", 'opening the stream dies of the exception of the handler';

@@ -5,16 +5,16 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command only_developers);
-use EventSource::Stream::Native;
 use EventSource::XS;
+use EventSource::XS::Stream::Native;
 use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
 use POSIX  ();
 use Socket qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
 use Test::More;
-use Time::HiRes qw(time);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command only_developers);
+use Time::HiRes        qw(time);
 
 # An interrupted test leaves no namespace behind.
 use sigtrap qw(die untrapped HUP INT TERM);
@@ -42,7 +42,7 @@ sub unix {
 sub stream {
     my ($server, %setting) = @_;
     my $number = fcntl $server, F_DUPFD, 3 or die "dup: $!";
-    my $stream = EventSource::Stream::Native->open(
+    my $stream = EventSource::XS::Stream::Native->open(
         $number, "head\n\n",
         keepalive    => 0,
         timeout      => $TIMEOUT,

@@ -1,10 +1,10 @@
-# EventSource::Report: the text of an exception, and where it is printed.
+# EventSource::XS::Report: the text of an exception, and where it is printed.
 
 use strict;
 use warnings;
 use utf8;
 
-use EventSource::Report;
+use EventSource::XS::Report;
 use Test::More;
 
 {
@@ -30,22 +30,22 @@ my @TEXTS = (
 
 for my $row (@TEXTS) {
     my ($what, $exception, $text) = @$row;
-    is(EventSource::Report->text_of($exception), $text, "the text of $what");
+    is(EventSource::XS::Report->text_of($exception), $text, "the text of $what");
 }
 
 open my $errors, '>', \my $printed or die $!;
-EventSource::Report->exception($errors, 'My::App: the import failed', "no disk\n");
+EventSource::XS::Report->exception($errors, 'My::App: the import failed', "no disk\n");
 is $printed, "My::App: the import failed: no disk\n", 'exception prints one line to the handle';
 
 open my $errors_of_callback, '>', \my $reported or die $!;
 my %env = ('psgi.errors' => $errors_of_callback);
-is_deeply(EventSource::Report->call_back(\%env, 'x', sub { "@_" }, 1, 2),
+is_deeply(EventSource::XS::Report->call_back(\%env, 'x', sub { "@_" }, 1, 2),
     \'1 2', 'call_back returns a reference to the result');
-is_deeply(EventSource::Report->call_back(\%env, 'x', sub { undef }), \undef, 'the result may be undef');
+is_deeply(EventSource::XS::Report->call_back(\%env, 'x', sub { undef }), \undef, 'the result may be undef');
 is $reported, undef, 'nothing is reported then';
 {
     local $@ = 'before';
-    is(scalar EventSource::Report->call_back(\%env, 'My::App: authorize', sub { die "no disk\n" }),
+    is(scalar EventSource::XS::Report->call_back(\%env, 'My::App: authorize', sub { die "no disk\n" }),
         undef, 'call_back returns nothing if the callback dies');
     is $@, 'before', 'call_back keeps $@';
 }
@@ -54,12 +54,12 @@ is $reported, "My::App: authorize: no disk\n", 'the exception is reported';
 my @warnings;
 {
     local $SIG{__WARN__} = sub { push @warnings, @_ };
-    EventSource::Report->exception(undef, 'My::App: the import failed', "no disk\n");
+    EventSource::XS::Report->exception(undef, 'My::App: the import failed', "no disk\n");
 }
 is_deeply \@warnings, ["My::App: the import failed: no disk\n"], 'exception warns if there is no handle';
 
 $@ = 'kept';
-EventSource::Report->text_of(bless [], 'Mute');
+EventSource::XS::Report->text_of(bless [], 'Mute');
 is $@, 'kept', 'text_of keeps $@';
 
 done_testing;

@@ -1,16 +1,16 @@
-# EventSource::Settings: which settings each check accepts, and the exception for all others.
+# EventSource::XS::Settings: which settings each check accepts, and the exception for all others.
 
 use strict;
 use warnings;
 
-use EventSource::Settings;
+use EventSource::XS::Settings;
 use Test::More;
 
 # A module that takes settings, as one of ours would, and an object with overloading.
 {
 
     package My::Module;
-    my $SETTINGS = EventSource::Settings->new('My::Module');
+    my $SETTINGS = EventSource::XS::Settings->new('My::Module');
     sub check { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
 }
 {

@@ -1,15 +1,15 @@
-# EventSource::Adapter finds the adapter of a server by the environment, the writer or the calling method.
+# EventSource::XS::Adapter finds the adapter of a server by the environment, the writer or the calling method.
 
 use strict;
 use warnings;
 
-use EventSource::Adapter;
-use EventSource::Stream;
+use EventSource::XS::Adapter;
+use EventSource::XS::Stream;
 use Plack::Util ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
 
-my $GENERIC = 'EventSource::Adapter';
+my $GENERIC = 'EventSource::XS::Adapter';
 my $TIMEOUT = "failed to send all data\n";
 
 # Returns a writer like those of servers, compiled in a package.
@@ -28,7 +28,7 @@ subtest 'of_env' => sub {
     );
     for my $case (sort keys %cases) {
         my ($env, $expected) = @{$cases{$case}};
-        is(EventSource::Adapter->of_env($env), $expected, $case);
+        is(EventSource::XS::Adapter->of_env($env), $expected, $case);
     }
 };
 
@@ -48,7 +48,7 @@ subtest 'of_writer' => sub {
     );
     for my $case (sort keys %cases) {
         my ($writer, $expected) = @{$cases{$case}};
-        is(EventSource::Adapter->of_writer($writer), defined $expected ? "${GENERIC}::$expected" : undef, $case);
+        is(EventSource::XS::Adapter->of_writer($writer), defined $expected ? "${GENERIC}::$expected" : undef, $case);
     }
 };
 
@@ -61,46 +61,43 @@ subtest 'of_writer' => sub {
 subtest 'the writer of a framework' => sub {
     my $inner = bless {}, 'Twiggy::Writer';
     my $outer = bless {_writer => $inner}, 'Catalyst::Response::Writer';
-    is(EventSource::Adapter->server_writer($inner), $inner,               "a server's writer is returned as it is");
-    is(EventSource::Adapter->server_writer($outer), $inner,               "the server's writer inside is found");
-    is(EventSource::Adapter->of_writer($outer),     "${GENERIC}::Twiggy", 'the adapter is that of the server');
+    is(EventSource::XS::Adapter->server_writer($inner), $inner,               "a server's writer is returned as it is");
+    is(EventSource::XS::Adapter->server_writer($outer), $inner,               "the server's writer inside is found");
+    is(EventSource::XS::Adapter->of_writer($outer),     "${GENERIC}::Twiggy", 'the adapter is that of the server');
     no warnings 'redefine';
     local *Catalyst::Response::Writer::write = sub { return };
-    is(EventSource::Adapter->of_writer($outer), undef, 'a replaced write makes the writer unknown');
+    is(EventSource::XS::Adapter->of_writer($outer), undef, 'a replaced write makes the writer unknown');
 };
 
 subtest 'of' => sub {
     my $writer = bless {}, 'Twiggy::Writer';
+    is(EventSource::XS::Adapter->of({'psgix.output.guard' => 1}, $writer),
+        "${GENERIC}::Feersum", 'the environment comes first');
     is(
-        EventSource::Adapter->of({'psgix.output.guard' => 1}, $writer),
-        "${GENERIC}::Feersum",
-        'the environment comes first'
-    );
-    is(
-        EventSource::Adapter->of({}, $writer),
+        EventSource::XS::Adapter->of({}, $writer),
         "${GENERIC}::Twiggy",
         'the writer decides if the environment is of any server'
     );
-    is(EventSource::Adapter->of({}, undef), $GENERIC, 'an unknown server has the generic adapter');
+    is(EventSource::XS::Adapter->of({}, undef), $GENERIC, 'an unknown server has the generic adapter');
 };
 
 subtest 'of_sub' => sub {
-    is(EventSource::Adapter->of_sub('Starman::Server::dispatch_request'), "${GENERIC}::Starman", 'Starman');
-    is(EventSource::Adapter->of_sub('Starlet::Server::accept_loop'),      "${GENERIC}::Starlet", 'Starlet');
-    is(EventSource::Adapter->of_sub('HTTP::Server::PSGI::accept_loop'),
+    is(EventSource::XS::Adapter->of_sub('Starman::Server::dispatch_request'), "${GENERIC}::Starman", 'Starman');
+    is(EventSource::XS::Adapter->of_sub('Starlet::Server::accept_loop'),      "${GENERIC}::Starlet", 'Starlet');
+    is(EventSource::XS::Adapter->of_sub('HTTP::Server::PSGI::accept_loop'),
         "${GENERIC}::HTTPServerPSGI", 'HTTP::Server::PSGI');
-    is(EventSource::Adapter->of_sub('Twiggy::Server::run'),       "${GENERIC}::Twiggy", 'Twiggy');
-    is(EventSource::Adapter->of_sub('Plack::Handler::FCGI::run'), "${GENERIC}::FCGI",   'FCGI');
-    is(EventSource::Adapter->of_sub('main::accept_loop'),         undef,                'an unknown sub');
+    is(EventSource::XS::Adapter->of_sub('Twiggy::Server::run'),       "${GENERIC}::Twiggy", 'Twiggy');
+    is(EventSource::XS::Adapter->of_sub('Plack::Handler::FCGI::run'), "${GENERIC}::FCGI",   'FCGI');
+    is(EventSource::XS::Adapter->of_sub('main::accept_loop'),         undef,                'an unknown sub');
 };
 
 subtest 'exceptions of servers' => sub {
-    ok(EventSource::Adapter->is_send_timeout($TIMEOUT),          'a timeout of a server is recognised');
-    ok(!EventSource::Adapter->is_send_timeout("$TIMEOUT at x"),  'a longer message is not a timeout');
-    ok(!EventSource::Adapter->is_send_timeout(bless {}, 'Died'), 'an object is not a timeout');
-    ok(EventSource::Adapter->is_read_failure('timeout during read(4096) on x'),
+    ok(EventSource::XS::Adapter->is_send_timeout($TIMEOUT),          'a timeout of a server is recognised');
+    ok(!EventSource::XS::Adapter->is_send_timeout("$TIMEOUT at x"),  'a longer message is not a timeout');
+    ok(!EventSource::XS::Adapter->is_send_timeout(bless {}, 'Died'), 'an object is not a timeout');
+    ok(EventSource::XS::Adapter->is_read_failure('timeout during read(4096) on x'),
         'a body that does not arrive is a read failure');
-    ok(!EventSource::Adapter->is_read_failure("alarm\n"), 'another message is not a read failure');
+    ok(!EventSource::XS::Adapter->is_read_failure("alarm\n"), 'another message is not a read failure');
 };
 
 subtest 'an obstacle does not change the environment' => sub {
@@ -115,7 +112,7 @@ subtest 'an obstacle does not change the environment' => sub {
     for my $case (sort keys %cases) {
         my $env  = {REQUEST_METHOD => 'GET', %{$cases{$case}}};
         my %copy = %$env;
-        EventSource::Stream->obstacle($env);
+        EventSource::XS::Stream->obstacle($env);
         is_deeply $env, \%copy, $case;
         ok defined fileno $ours, "$case: the socket is open";
     }
@@ -124,12 +121,12 @@ subtest 'an obstacle does not change the environment' => sub {
 subtest 'prepare_env' => sub {
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     my $env = {'psgix.io' => $ours};
-    is(EventSource::Adapter->of_env($env)->prepare_env($env), undef, 'an unknown server needs no change');
+    is(EventSource::XS::Adapter->of_env($env)->prepare_env($env), undef, 'an unknown server needs no change');
     is_deeply $env, {'psgix.io' => $ours}, 'its environment stays as it is';
     close $ours;
     $env = {'psgix.io' => $ours, 'psgix.output.guard' => 1};
     like(
-        EventSource::Adapter->of_env($env)->prepare_env($env),
+        EventSource::XS::Adapter->of_env($env)->prepare_env($env),
         qr/\Asomething has fetched psgix\.io/,
         'Feersum with a psgix.io that was fetched and closed cannot be repaired'
     );
@@ -138,18 +135,18 @@ subtest 'prepare_env' => sub {
 {
 
     package My::Adapter;    ## no critic (Modules::ProhibitMultiplePackages)
-    our @ISA = ('EventSource::Adapter');
+    our @ISA = ('EventSource::XS::Adapter');
     sub writer_classes { return 'My::Writer' }
 }
 
 subtest 'register' => sub {
     my $writer = bless {}, 'My::Writer';
-    is(EventSource::Adapter->of_writer($writer), undef, 'a class is unknown before');
-    EventSource::Adapter->register('My::Adapter') for 1 .. 2;
-    is(EventSource::Adapter->of_writer($writer), 'My::Adapter', 'a registered adapter is found');
-    for my $bad (undef, 'EventSource::Adapter', 'No::Such', []) {
+    is(EventSource::XS::Adapter->of_writer($writer), undef, 'a class is unknown before');
+    EventSource::XS::Adapter->register('My::Adapter') for 1 .. 2;
+    is(EventSource::XS::Adapter->of_writer($writer), 'My::Adapter', 'a registered adapter is found');
+    for my $bad (undef, 'EventSource::XS::Adapter', 'No::Such', []) {
         my $name = defined $bad ? $bad : 'undef';
-        my $dies = !eval { EventSource::Adapter->register($bad); 1 };
+        my $dies = !eval { EventSource::XS::Adapter->register($bad); 1 };
         ok $dies && ref $@ eq 'EventSource::Error' && $@->code eq 'invalid', "$name is refused";
     }
 };

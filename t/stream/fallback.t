@@ -4,26 +4,26 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use EventSource::Adapter;
-use EventSource::Stream::Obstacle;
+use EventSource::XS::Adapter;
+use EventSource::XS::Stream::Obstacle;
+use Test::More;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs only_developers);
 use Testing::Server;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds
 
 subtest 'each reason has a remedy' => sub {
-    my @threads = ('EventSource::Adapter::UWSGI' => {'psgi.multithread' => 1});
+    my @threads = ('EventSource::XS::Adapter::UWSGI' => {'psgi.multithread' => 1});
     open my $file, '<', __FILE__ or die $!;
     my $tls = bless [], 'My::SSL';
     for my $case (
         [threads   => @threads, qr/\Agive it processes instead/],
-        [server    => 'EventSource::Adapter' => {}, qr/: .*Starman.*uWSGI\z/],
-        [encrypted => 'EventSource::Adapter' => {'psgix.io' => $tls},  qr/\Alet a proxy terminate TLS\z/],
-        [handle    => 'EventSource::Adapter' => {'psgix.io' => []},    qr/\Aleave psgix[.]io/],
-        [socket    => 'EventSource::Adapter' => {'psgix.io' => $file}, qr/\Alet the server listen/],
+        [server    => 'EventSource::XS::Adapter' => {}, qr/: .*Starman.*uWSGI\z/],
+        [encrypted => 'EventSource::XS::Adapter' => {'psgix.io' => $tls},  qr/\Alet a proxy terminate TLS\z/],
+        [handle    => 'EventSource::XS::Adapter' => {'psgix.io' => []},    qr/\Aleave psgix[.]io/],
+        [socket    => 'EventSource::XS::Adapter' => {'psgix.io' => $file}, qr/\Alet the server listen/],
     ) {
         my ($code, $adapter, $env, $remedy) = @$case;
         my $obstacle = $adapter->obstacle($env);
@@ -35,7 +35,7 @@ subtest 'each reason has a remedy' => sub {
         ['another reason'                   => 'another reason', qr/\Asee NATIVE STREAMS/]
     ) {
         my ($text, $code, $remedy) = @$case;
-        my $obstacle = EventSource::Stream::Obstacle->of($text);
+        my $obstacle = EventSource::XS::Stream::Obstacle->of($text);
         is "$obstacle",     $text, "$text: an obstacle made of a string has its text";
         is $obstacle->code, $code, "$text: the code";
         like $obstacle->remedy, $remedy, "$text: the remedy";

@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use EventSource::Stream::Writer ();
-use Testing::RecordingWriter;
+use EventSource::XS::Stream::Writer ();
 use Test::More;
+use Testing::RecordingWriter;
 
 my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, @_ };
@@ -14,7 +14,7 @@ local $SIG{__WARN__} = sub { push @warnings, @_ };
 for my $env ({'psgi.nonblocking' => 1}, {'psgi.nonblocking' => 1, 'psgix.output.guard' => 1, 'psgix.io' => undef}) {
     my $name   = join ', ', sort keys %$env;
     my $writer = Testing::RecordingWriter->new;
-    my $stream = EventSource::Stream::Writer->new($writer, $env);
+    my $stream = EventSource::XS::Stream::Writer->new($writer, $env);
     ok !$stream->is_blocking, "$name: the stream does not block";
     $stream->drop;
     ok !$writer->times_closed, "$name: a dropped stream stays open under an event loop";
@@ -24,7 +24,7 @@ for my $env ({'psgi.nonblocking' => 1}, {'psgi.nonblocking' => 1, 'psgix.output.
     is $writer->times_closed, 1, "$name: close closes the writer";
 }
 my $writer = Testing::RecordingWriter->new;
-my $stream = EventSource::Stream::Writer->new($writer, {});
+my $stream = EventSource::XS::Stream::Writer->new($writer, {});
 ok $stream->is_blocking, 'a stream on a server that blocks is blocking';
 $stream->drop;
 is $writer->times_closed, 1,  'a dropped stream is closed on a server that blocks';

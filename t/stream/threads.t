@@ -9,15 +9,15 @@ BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
 use lib 't/lib';
-use EventSource::Stream::Writer ();
-use Testing::RecordingWriter;
+use EventSource::XS::Stream::Writer ();
 use Plack::App::EventSource;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Testing::RecordingWriter;
 
 socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
 
 # A close in any thread shows on the socket, which is not cloned.
-my $writer = EventSource::Stream::Writer::Socket->new($ours);
+my $writer = EventSource::XS::Stream::Writer::Socket->new($ours);
 my $app    = Plack::App::EventSource->new(
     handler_cb => sub {
         my $conn = shift;
@@ -32,7 +32,7 @@ is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n",
 my $kept = threads->create(
     sub {
         my $own    = Testing::RecordingWriter->new;
-        my $stream = EventSource::Stream::Writer->new($own, {});
+        my $stream = EventSource::XS::Stream::Writer->new($own, {});
         $stream->drop;
         return $own->times_closed;
     }

@@ -4,17 +4,17 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use EventSource::Stream::Writer;
 use EventSource::XS;
-use Testing::RecordingWriter;
+use EventSource::XS::Stream::Writer;
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
+use Testing::RecordingWriter;
 
 sub stream {
     my ($takes, %env) = @_;
     my $writer = Testing::RecordingWriter->new(takes => $takes);
-    return (EventSource::Stream::Writer->new($writer, \%env), $writer);
+    return (EventSource::XS::Stream::Writer->new($writer, \%env), $writer);
 }
 
 subtest 'a writer that dies without a socket ends the stream with the reason client' => sub {

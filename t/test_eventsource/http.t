@@ -3,10 +3,10 @@
 use strict;
 use warnings;
 
+use EventSource::XS::Test::Response;
 use IO::Socket::INET;
 use POSIX ();
 use Test::EventSource;
-use Test::EventSource::Response;
 use Test::More;
 use Time::HiRes qw(ITIMER_REAL setitimer sleep);
 
@@ -36,13 +36,13 @@ subtest 'a response that is split anywhere is parsed alike' => sub {
         my ($name, $bytes) = @$case;
         my @wrong;
         for my $at (0 .. length $bytes) {
-            my $response = Test::EventSource::Response->new;
+            my $response = EventSource::XS::Test::Response->new;
             my $body     = join '', map { $response->take($_) } substr($bytes, 0, $at), substr $bytes, $at;
             $response->finish;
             push @wrong, $at if $body ne $EVENTS || !$response->is_complete || $response->head->code != 200;
         }
         is "@wrong", '', $name;
-        my $response = Test::EventSource::Response->new;
+        my $response = EventSource::XS::Test::Response->new;
         is join('', map { $response->take($_) } split //, $bytes), $EVENTS, "$name, one byte at a time";
     }
 };
@@ -56,7 +56,7 @@ subtest 'a response that ends too early is not complete' => sub {
         ['before the last line',  substr $CASES[2][1], 0, -2],
     ) {
         my ($name, $bytes) = @$case;
-        my $response = Test::EventSource::Response->new;
+        my $response = EventSource::XS::Test::Response->new;
         $response->take($bytes);
         ok !$response->is_ended, "$name: the response has not ended before the connection";
         $response->finish;
@@ -72,13 +72,13 @@ subtest 'bytes that are not an HTTP response, and responses without a body' => s
         ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 'a chunk does not end'],
     ) {
         my ($bytes, $why) = @$case;
-        my $response = Test::EventSource::Response->new;
+        my $response = EventSource::XS::Test::Response->new;
         $response->take($bytes);
         like $response->problem, qr/\A\Q$why\E/, $why;
         ok $response->is_ended && !$response->is_complete, 'a problem ends the response as incomplete';
     }
     for my $case (['HEAD', 200], ['GET', 204], ['GET', 304]) {
-        my $response = Test::EventSource::Response->new(method => $case->[0]);
+        my $response = EventSource::XS::Test::Response->new(method => $case->[0]);
         $response->take("HTTP/1.1 $case->[1] X\r\nContent-Length: 5\r\n\r\n");
         ok $response->is_complete, "@$case has no body";
     }

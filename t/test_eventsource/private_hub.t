@@ -151,7 +151,7 @@ subtest 'mistakes' => sub {
 };
 
 subtest 'end' => sub {
-    Test::EventSource::PrivateHubs->end;
+    EventSource::XS::Test::PrivateHubs->end;
     ok !-e $folder, 'the folder is removed';
     is_deeply [hubs_in($folder)], [], 'there is no process';
     is $ENV{EVENTSOURCE_RUNTIME_DIR}, undef, 'the variable is removed';

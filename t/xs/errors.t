@@ -194,8 +194,8 @@ push @CASES,
     ],
     [
         'close: an unknown reason',
-        sub { EventSource::Stream::Native::_close({}, 'boredom') },
-        'invalid', 'reason', q(EventSource::Stream::Native: 'boredom' is no reason to close a stream)
+        sub { EventSource::XS::Stream::Native::_close({}, 'boredom') },
+        'invalid', 'reason', q(EventSource::XS::Stream::Native: 'boredom' is no reason to close a stream)
     ],
     ) if $LINUX;
 

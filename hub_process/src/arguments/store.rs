@@ -1,6 +1,6 @@
 //! The store of a hub on the command line: `memory`, `file:PATH?sync=event`, or the URL of Redis, with settings behind `?`.
 //!
-//! The rules are those of `EventSource::Hub::Store` in Perl. No message shows any of a URL, because it may hold a password.
+//! The rules are those of `EventSource::XS::Hub::Store` in Perl. No message shows any of a URL, because it may hold a password.
 
 use eventsource_xs::wire::{FileSettings, FileSync, RedisSettings, StoreSettings};
 use std::time::Duration;

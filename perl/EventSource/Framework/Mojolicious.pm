@@ -9,11 +9,11 @@ our $VERSION = '0.100';
 use parent 'Mojolicious::Plugin';
 use EventSource::Error;
 use EventSource::Framework;
-use EventSource::Framework::Mojolicious::PSGI;
-use EventSource::Framework::Mojolicious::Response;
-use EventSource::Framework::Mojolicious::Server;
-use EventSource::Response;
-use EventSource::Settings;
+use EventSource::XS::Framework::Mojolicious::PSGI;
+use EventSource::XS::Framework::Mojolicious::Response;
+use EventSource::XS::Framework::Mojolicious::Server;
+use EventSource::XS::Response;
+use EventSource::XS::Settings;
 use Scalar::Util qw(weaken);
 
 # Helpers are called by way of the controller.
@@ -28,7 +28,7 @@ sub register {
     $app->hook(
         before_server_start => sub {
             my $server = shift;
-            return EventSource::Framework::Mojolicious::PSGI->adopt($server) if !$server->can('ioloop');
+            return EventSource::XS::Framework::Mojolicious::PSGI->adopt($server) if !$server->can('ioloop');
             @servers = grep { $_ } @servers;
             push @servers, $server;
             weaken $_ for @servers;
@@ -59,16 +59,17 @@ sub _respond {
 
     # Mojolicious takes a handshake to a route for GET, too: any client may send one.
     return $c->render(status => 400, text => 'A WebSocket cannot become a stream') && $c if $tx->is_websocket;
-    my $class    = __PACKAGE__ . ($c->req->env->{'psgi.version'} ? '::PSGI' : '::Server');
+    my $is_psgi  = $c->req->env->{'psgi.version'};
+    my $class    = 'EventSource::XS::Framework::Mojolicious::' . ($is_psgi ? 'PSGI' : 'Server');
     my $response = $class->respond($c, _with_body($c->req, $stream_app), @servers);
-    EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
+    EventSource::XS::Framework::Mojolicious::Response->render($c, $response) if $response;
     return $c;
 }
 
 sub _warn_of_settings {
     my $names = join ', ', map { "'$_'" } @_;
     my $place = EventSource::Error->outside(qr/\AMojolicious(?:::|\z)/);
-    EventSource::Settings->warn_once(
+    EventSource::XS::Settings->warn_once(
         settings => __PACKAGE__
             . ": the plugin has no settings, and ignores $names; the helpers events and event_source have",
         @$place{qw(file line)}
@@ -80,7 +81,7 @@ sub _warn_of_settings {
 # a multipart body in parts, and stops at its limit.
 sub _with_body {
     my ($req, $stream_app) = @_;
-    return sub { return EventSource::Response->text(413, 'The request is too large') }
+    return sub { return EventSource::XS::Response->text(413, 'The request is too large') }
         if $req->is_limit_exceeded && $req->method ne 'GET';
     return $stream_app if !$req->is_finished;    # the server has no more of it either: 400
     my ($body, $piece) = ('');

@@ -7,16 +7,16 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::Loop;
-use EventSource::Settings;
-use EventSource::Stream::Native;
 use EventSource::XS ();
-use Scalar::Util    qw(blessed refaddr weaken);
-use Time::HiRes     qw(CLOCK_MONOTONIC clock_gettime);
+use EventSource::XS::Loop;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream::Native;
+use Scalar::Util qw(blessed refaddr weaken);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 our @CARP_NOT = qw(EventSource::Server);
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $MAX_NAME_BYTES = 1200;    # in UTF-8
 my $RETRY          = 1;       # seconds between two attempts while the hub's process cannot be asked
@@ -45,7 +45,7 @@ sub new {
     my $self = bless {hub => $hub, name => $name, on_change => $given{on_change}, process => $$, is_held => !!0},
         $class;
     weaken($LEASES{refaddr $self} = $self);
-    EventSource::Stream::Native->watch;
+    EventSource::XS::Stream::Native->watch;
     $self->_look;
     return $self;
 }
@@ -77,7 +77,7 @@ sub _ask {
     delete @$self{qw(native next timer)};
     my $native = bless \(my $place = ''), __PACKAGE__ . '::Native';
     local ($@, $SIG{__DIE__});
-    if (eval { $self->{hub}->_elect($native, $self->{name}, ${EventSource::Stream::Native->interpreter}); 1 }) {
+    if (eval { $self->{hub}->_elect($native, $self->{name}, ${EventSource::XS::Stream::Native->interpreter}); 1 }) {
         $self->{native} = $native;
         delete $self->{error};
         return;
@@ -86,7 +86,7 @@ sub _ask {
     warn "EventSource::Hub::Lease: $error\n" if !defined $self->{error} || $self->{error} ne $error;
     $self->{error} = $error;
     $self->{next}  = $now + $RETRY;
-    my $loop = EventSource::Loop->current or return;    # without one, dispatch asks again
+    my $loop = EventSource::XS::Loop->current or return;    # without one, dispatch asks again
     weaken $self;
     $self->{timer} = $loop->after($RETRY, sub { EventSource::XS->dispatch if $self });
     return;

@@ -9,15 +9,15 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::Hub::Pattern;
-use EventSource::Settings;
 use EventSource::XS ();
-use File::Spec      ();
-use JSON::MaybeXS   ();
-use Scalar::Util    qw(blessed);
-use Socket          qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Settings;
+use File::Spec    ();
+use JSON::MaybeXS ();
+use Scalar::Util  qw(blessed);
+use Socket        qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
 # The program of a hub's process, beside the native library.
@@ -85,7 +85,8 @@ sub end {
     require EventSource::Hub;
     my ($labels, $topics, $finish) = EventSource::Hub->parse_end(@given);
     my @named =
-        map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @$topics;
+        map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
+        @$topics;
     my ($count) = $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named);
     return $count;
 }
@@ -103,7 +104,8 @@ sub follow {
         if !$last && $start ne 'latest' && $start ne 'oldest';
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
     my @named =
-        map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @topics;
+        map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
+        @topics;
     $self->_ask('follow', _number_of($socket), $last ? 'last' : $start, $last, $after, @named);
     return;
 }

@@ -39,7 +39,7 @@ sub quit {
     return;
 }
 
-# Methods for EventSource::Server and EventSource::Server::Source
+# Methods for EventSource::Server and EventSource::XS::Server::Source
 
 sub close {
     my $self     = shift;

@@ -6,21 +6,21 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Settings;
 use EventSource::XS ();
-use overload        ();
-use Scalar::Util    qw(blessed reftype);
+use EventSource::XS::Settings;
+use overload     ();
+use Scalar::Util qw(blessed reftype);
 
 # An error is reported at the line that passed the event to the server.
 our @CARP_NOT = qw(EventSource::Server EventSource::Server::Emitter);
 
-my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my $FORMS = "a string, a hash, [type => 'data'] or an EventSource::Server::Event";
 
 sub new {
     my ($class, @fields) = @_;
-    my %fields = EventSource::Settings->new($class)->parse('new takes fields', @fields);
+    my %fields = EventSource::XS::Settings->new($class)->parse('new takes fields', @fields);
     return bless _with_standard_names(\%fields), $class;
 }
 

@@ -6,13 +6,13 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Report;
-use EventSource::Settings;
+use EventSource::XS::Report;
+use EventSource::XS::Settings;
 use Scalar::Util qw(refaddr weaken);
 
-our @CARP_NOT = qw(EventSource::Server::Source);
+our @CARP_NOT = qw(EventSource::XS::Server::Source);
 
-my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 sub new {
     my ($class, $server) = @_;
@@ -99,7 +99,7 @@ sub _call {
     my ($self, $name, @arguments) = @_;
     local $@;
     eval { $self->{$name}->(@arguments); 1 }
-        or EventSource::Report->exception(undef, 'EventSource::Server: a tap died', $@);
+        or EventSource::XS::Report->exception(undef, 'EventSource::Server: a tap died', $@);
     return;
 }
 

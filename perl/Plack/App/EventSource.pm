@@ -9,16 +9,16 @@ our $VERSION = '0.100';
 
 use parent 'Plack::Component';
 use EventSource::Error;
-use EventSource::LastEventID;
-use EventSource::Origins;
-use EventSource::Report;
-use EventSource::RequestBody;
-use EventSource::Response;
-use EventSource::Settings;
-use EventSource::Stream;
-use EventSource::Stream::Obstacle;
-use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
+use EventSource::XS::LastEventID;
+use EventSource::XS::Origins;
+use EventSource::XS::Report;
+use EventSource::XS::RequestBody;
+use EventSource::XS::Response;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream;
+use EventSource::XS::Stream::Obstacle;
+use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed);
 
@@ -33,14 +33,14 @@ BEGIN {
 
 use Plack::Util::Accessor @ATTRIBUTES;
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
-my $LENIENT  = EventSource::Settings->new(__PACKAGE__, warns => 1);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+my $LENIENT  = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
-# The classes whose methods each stream calls as functions: see EventSource::Stream.
+# The classes whose methods each stream calls as functions: see EventSource::XS::Stream.
 my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
-    qw(Plack::App::EventSource::Connection EventSource::XS EventSource::Stream::WorkerRecycling EventSource::Stream);
+    qw(Plack::App::EventSource::Connection EventSource::XS EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream);
 
-# The attributes that EventSource::Stream takes.
+# The attributes that EventSource::XS::Stream takes.
 my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
@@ -77,7 +77,7 @@ sub after_handler {
     return if !$stream->is_blocking;
     if    (!$stream->is_open) { $stream->wait_for_end_briefly }
     elsif ($stream->is_native && !$stream->is_handed_over) {
-        EventSource::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
+        EventSource::XS::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
     }
     EventSource::XS::dispatch($LIBRARY);
     return;
@@ -93,10 +93,10 @@ sub call {
         my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $methods;
         return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
     }
-    my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
-        or return EventSource::Response->text(500, 'Internal server error');
+    my $access = EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env)
+        or return EventSource::XS::Response->text(500, 'Internal server error');
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
-    return EventSource::Response->completed($response, cors => $access->{headers});
+    return EventSource::XS::Response->completed($response, cors => $access->{headers});
 }
 
 # At a request only the server is above, so an exception of the code reports the line that created the component.
@@ -125,7 +125,7 @@ sub end_with_error {
     my ($self, $stream, $env, $what, $exception, $process) = @_;
     die $exception if $$ != $process;
     $stream->can('end') ? $stream->end('error') : $stream->close('error');
-    EventSource::Report->exception($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
+    EventSource::XS::Report->exception($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
     return;
 }
 
@@ -204,7 +204,7 @@ sub run_handler {
         : (scalar $self->on_gone, scalar $self->characters, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
     my $may_have   = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
-    my $id         = $may_have ? EventSource::LastEventID->of($env) : undef;
+    my $id         = $may_have ? EventSource::XS::LastEventID->of($env) : undef;
     my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
     $connection->{characters}    = 1        if $characters;
     $connection->{last_event_id} = $id      if defined $id;
@@ -239,7 +239,7 @@ sub stream_response {
     return sub {
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
         $opening = $self->opening if !defined $opening;
-        my ($stream, $obstacle) = EventSource::Stream::open($STREAM, $env, $_[0], $response, $opening, $settings);
+        my ($stream, $obstacle) = EventSource::XS::Stream::open($STREAM, $env, $_[0], $response, $opening, $settings);
         if (defined $obstacle && $settings->{native} eq '1') {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
@@ -263,9 +263,9 @@ sub _check {
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
     $SETTINGS->refuse(retry => 'retry must have the smaller number first') if $retry[0] > $retry[1];
-    EventSource::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
-    _check_methods($methods)                         if defined $methods;
-    EventSource::Origins->check($SETTINGS, $origins) if defined $origins;
+    EventSource::XS::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    _check_methods($methods)                             if defined $methods;
+    EventSource::XS::Origins->check($SETTINGS, $origins) if defined $origins;
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
     return;
@@ -296,7 +296,7 @@ sub _check_methods {
 
 sub _check_native {
     my ($self, $env) = @_;
-    my $obstacle = EventSource::Stream->obstacle($env);
+    my $obstacle = EventSource::XS::Stream->obstacle($env);
     EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'native',
@@ -321,7 +321,7 @@ sub _checked_beginning {
     my $headers = $self->headers;
     $SETTINGS->array(headers => $headers, 'names and values, in pairs') if $headers;
     my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
-    my $settings = $known{settings} = EventSource::Stream->settings(%given, has_handler => 1);
+    my $settings = $known{settings} = EventSource::XS::Stream->settings(%given, has_handler => 1);
     $known{must_check} = $settings->{native} eq '1';
     $known{headers} = $self->response_headers if _is_comparable($headers)    && !_has_own($class, 'response_headers');
     $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
@@ -360,7 +360,7 @@ sub _is_comparable { return !$_[0] || ref $_[0] eq 'ARRAY' }
 sub _is_drop_in { return !!1 }
 
 sub _is_finished {
-    my $id = EventSource::LastEventID->of($_[0]);
+    my $id = EventSource::XS::LastEventID->of($_[0]);
     return defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
 }
 
@@ -397,7 +397,7 @@ sub _original_settings {
     my $self  = shift;
     my $place = $self->{_place};
     return $SETTINGS if !$self->_is_drop_in;
-    return EventSource::Settings->new(
+    return EventSource::XS::Settings->new(
         __PACKAGE__,
         warns => 1,
         place => $place && [grep { defined } @$place{qw(file line)}]
@@ -410,12 +410,12 @@ sub _refusal {
     my ($self, $env, $access) = @_;
     my $method  = $env->{REQUEST_METHOD};
     my @methods = $self->_methods($env);
-    return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
-    return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
-    my $refusal = $access && EventSource::Origins->refusal($access, $method);
+    return EventSource::XS::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
+    return _not_allowed(@methods, $access ? 'OPTIONS' : ())                if !grep { $_ eq $method } @methods;
+    my $refusal = $access && EventSource::XS::Origins->refusal($access, $method);
     return $refusal if $refusal;
-    my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
-    return $unread ? EventSource::Response->text(@$unread) : undef;
+    my $unread = $method eq 'GET' ? undef : EventSource::XS::RequestBody->buffer($env);
+    return $unread ? EventSource::XS::Response->text(@$unread) : undef;
 }
 
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
@@ -427,7 +427,7 @@ sub _warn_of_unknown {
 }
 
 sub _with_remedy {
-    my $obstacle = EventSource::Stream::Obstacle->of(shift);
+    my $obstacle = EventSource::XS::Stream::Obstacle->of(shift);
     return "$obstacle; " . $obstacle->remedy . q(, or set native => 'auto' for the server's writer);
 }
 
@@ -507,7 +507,7 @@ callers of the original module have always passed both.
 
 What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
 C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process
-(L<EventSource::Stream::Fallback>). With C<quiet> it has not. C<< native => 0 >> is quiet too.
+(L<EventSource::XS::Stream::Fallback>). With C<quiet> it has not. C<< native => 0 >> is quiet too.
 
 =head2 handler_cb
 
@@ -601,7 +601,7 @@ EventSource of a browser can only send GET.
 
 The handler reads the body from C<psgi.input>, C<CONTENT_LENGTH> bytes of it, or with L<Plack::Request>. The body is
 complete when the handler runs: if the server has not read it, the application does so before it responds
-(L<EventSource::RequestBody>). Streams by all methods are native where a GET is (L</native>). The body of a GET has no
+(L<EventSource::XS::RequestBody>). Streams by all methods are native where a GET is (L</native>). The body of a GET has no
 meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
 
 If the client disconnects or sends nothing for too long before the body is complete, the response is 400, and the handler
@@ -665,7 +665,7 @@ It is buffered, and the oldest events are dropped to make room, but never an eve
     origins => sub { my ($origin, $env) = @_; ... }
 
 The other origins whose pages may read the responses: one or several, all (C<*>, without credentials), or those for
-which a callback returns true. L<EventSource::Origins/THE ATTRIBUTE> has the details. If it is set,
+which a callback returns true. L<EventSource::XS::Origins/THE ATTRIBUTE> has the details. If it is set,
 
 =over
 
@@ -743,7 +743,7 @@ cannot be native; the exception reports the line that called L</to_app>.
 
 End the request of a handler that has returned: on a server that blocks, run the queued callbacks
 (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
-(L<EventSource::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
+(L<EventSource::XS::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
 
 =head2 check_at_request
 
@@ -785,7 +785,7 @@ Return the headers of the response, as a reference to an array of names and valu
 
     $component->run_handler($stream, $env);
 
-Run the handler for a stream (L<EventSource::Stream>) whose head has been sent, and report an exception of the handler.
+Run the handler for a stream (L<EventSource::XS::Stream>) whose head has been sent, and report an exception of the handler.
 
 =head2 stream_response
 
@@ -829,7 +829,7 @@ The server's access log, C<psgix.cleanup> and graceful stop do not wait for the 
 
 A worker that the server recycles ends its streams, after it has sent their clients a reconnection time. So raise
 C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI). A worker warns once if that
-number is low (L<EventSource::Stream::WorkerRecycling>).
+number is low (L<EventSource::XS::Stream::WorkerRecycling>).
 
 =back
 

@@ -8,15 +8,15 @@ our $VERSION = '0.100';
 
 use parent 'Plack::Middleware';
 use EventSource::Error;
-use EventSource::Settings;
-use EventSource::XS       ();
+use EventSource::XS ();
+use EventSource::XS::Settings;
 use Plack::Util::Accessor qw(notify_signal);
 use Scalar::Util          qw(blessed);
 
 # A mistake is reported at the line of the application, which is above these packages.
 my $PLACK = qr/\APlack::(?:Builder|Component|Middleware)\z/;
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 sub new {
     my ($class, @given) = @_;

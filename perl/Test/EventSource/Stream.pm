@@ -10,14 +10,14 @@ use Carp  qw(shortmess);
 use Errno ();
 use EventSource::Error;
 use EventSource::Parser;
+use EventSource::XS::Test::Expected;
+use EventSource::XS::Test::Loop;
+use EventSource::XS::Test::Remote;
+use EventSource::XS::Test::Response;
 use HTTP::Headers;
 use POSIX  qw(SIG_BLOCK SIG_SETMASK sigprocmask);
 use Socket qw(MSG_DONTWAIT);
 use Test::Builder;
-use Test::EventSource::Expected;
-use Test::EventSource::Loop;
-use Test::EventSource::Remote;
-use Test::EventSource::Response;
 use Time::HiRes qw(time);
 
 our @CARP_NOT = qw(Test::EventSource);
@@ -53,8 +53,8 @@ sub attach {
     my ($self, $socket) = @_;
     $self->{socket}   = $socket;
     $self->{owner}    = "$$ $thread";
-    $self->{response} = Test::EventSource::Response->new(method => $self->{method});
-    Test::EventSource::Remote->not_inherited($socket);
+    $self->{response} = EventSource::XS::Test::Response->new(method => $self->{method});
+    EventSource::XS::Test::Remote->not_inherited($socket);
     return;
 }
 
@@ -62,7 +62,7 @@ sub close {
     my $self = shift;
     $self->_hang_up;
     $self->{response}->finish;
-    Test::EventSource::Loop::turn(0);
+    EventSource::XS::Test::Loop::turn(0);
     return;
 }
 
@@ -81,7 +81,7 @@ sub cut {
     my ($self, $reason, $had_answer) = @_;
     $self->{reason} = "its handler $reason";
     $self->fill;
-    $self->{response} = Test::EventSource::Response->new if !$had_answer;
+    $self->{response} = EventSource::XS::Test::Response->new if !$had_answer;
     $self->{response}->break_off;
     $self->close;
     return if $self->{is_cut_expected} || !$had_answer;
@@ -146,7 +146,7 @@ sub is_complete { return $_[0]{response}->is_complete }
 
 sub is_open {
     my $self = shift;
-    Test::EventSource::Loop::turn(0);
+    EventSource::XS::Test::Loop::turn(0);
     $self->fill;
     return !$self->{response}->is_ended;
 }
@@ -158,7 +158,7 @@ sub last_event_id {
 
 sub like_event {
     my ($self, $expected, $name) = @_;
-    my $wanted = Test::EventSource::Expected->new($expected);
+    my $wanted = EventSource::XS::Test::Expected->new($expected);
     my $test   = Test::Builder->new;
     my $event  = $self->next_event;
     my @wrong  = $event ? $wanted->differences($event) : $self->_no_event_reason;
@@ -187,7 +187,7 @@ sub no_event {
     my $event = $self->next_event($seconds);
     $test->ok(!$event, defined $name ? $name : 'no event is received');
     return !!1 if !$event;
-    $test->diag('Received ' . Test::EventSource::Expected::shown_event($event));
+    $test->diag('Received ' . EventSource::XS::Test::Expected::shown_event($event));
     $self->_explain;
     return !!0;
 }
@@ -216,7 +216,7 @@ sub status {
 # Sends the request and waits for the head. The last event ID and the reconnection time are kept.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                           = Test::EventSource::Response->new;
+    $self->{response}                           = EventSource::XS::Test::Response->new;
     $self->{parser}                             = EventSource::Parser->new(max_event => $MAX_EVENT);
     $self->{name}                               = "$self->{method} $self->{path}";
     @$self{qw(raw line events comments reason)} = ('', '', [], [], undef);
@@ -255,7 +255,7 @@ sub _explain {
     my $left = length($self->raw) - $SHOWN_BYTES;
     $test->diag("  ($left bytes before these)") if $left > 0;
     my $raw = $left > 0 ? substr $self->raw, -$SHOWN_BYTES : $self->raw;
-    $test->diag("  $_") for map { Test::EventSource::Expected::escaped($_) } split /(?<=\n)/, $raw;
+    $test->diag("  $_") for map { EventSource::XS::Test::Expected::escaped($_) } split /(?<=\n)/, $raw;
     my $news = $self->{server}->news;
     $test->diag("The server printed:\n$news") if length $news;
     return;
@@ -349,7 +349,7 @@ sub _wait_while {
         return !!1 if !$condition->();
         my $left = $deadline - time;
         return !!0 if $left <= 0 || $self->{response}->is_ended;
-        Test::EventSource::Loop::turn($left, $self->{socket} || ());
+        EventSource::XS::Test::Loop::turn($left, $self->{socket} || ());
     }
     return;
 }

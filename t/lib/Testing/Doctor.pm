@@ -24,7 +24,8 @@ my $WITHIN = 60;    # seconds
 my $RUNS   = 3;
 
 # How the command is started.
-my @COMMAND = ($^X, '-MEventSource::Command::Doctor', '-e', 'exit EventSource::Command::Doctor->run(@ARGV)', '--');
+my @COMMAND =
+    ($^X, '-MEventSource::XS::Command::Doctor', '-e', 'exit EventSource::XS::Command::Doctor->run(@ARGV)', '--');
 
 # Public functions and methods
 

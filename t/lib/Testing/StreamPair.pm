@@ -9,10 +9,10 @@ use warnings;
 #   $client->read_until(qr/hello/);
 
 use Carp qw(croak);
-use Testing::Client;
-use EventSource::Stream::Native;
 use EventSource::XS;
+use EventSource::XS::Stream::Native;
 use IO::Socket::INET;
+use Testing::Client;
 
 my $HEAD     = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 my %SETTINGS = (
@@ -43,11 +43,11 @@ sub connect {
     return ($number, $client);
 }
 
-# Returns a stream and its client. The settings are those of EventSource::Stream::Native->open.
+# Returns a stream and its client. The settings are those of EventSource::XS::Stream::Native->open.
 sub open {
     my ($class,  %setting) = @_;
     my ($number, $client)  = $class->connect;
-    return (EventSource::Stream::Native->open($number, $HEAD, %SETTINGS, %setting), $client);
+    return (EventSource::XS::Stream::Native->open($number, $HEAD, %SETTINGS, %setting), $client);
 }
 
 1;

@@ -2,17 +2,17 @@ package Plack::App::EventSource::Connection;
 use strict;
 use warnings;
 
-# One client's open response, as the application sees it. It stands on a stream, such as EventSource::Stream::Native, or
+# One client's open response, as the application sees it. It stands on a stream, such as EventSource::XS::Stream::Native, or
 # on two callbacks of the application.
 
 our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::Gone;
-use EventSource::Settings;
-use EventSource::Stream::Child;
 use EventSource::XS ();
-use Scalar::Util    qw(blessed);
+use EventSource::XS::Settings;
+use EventSource::XS::Stream::Child;
+use Scalar::Util qw(blessed);
 
 # The environment of the request whose handler runs.
 our $request;    ## no critic (ProhibitPackageVars)
@@ -21,10 +21,10 @@ our $request;    ## no critic (ProhibitPackageVars)
 my $FINISHED = 'eventsource-finished';
 my %FINISH   = (event => 'finish', data => 'finish');
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 # The arguments of the original give warnings at most.
-my $LENIENT = EventSource::Settings->new(__PACKAGE__, warns => 1);
+my $LENIENT = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 my @ATTRIBUTES = qw(characters close_cb last_event_id push_cb stream);
 
@@ -113,19 +113,19 @@ sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
 sub spawn {
     my ($self, $code, @option) = @_;
     $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
-    my %option  = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
-    my $threads = EventSource::Stream::Child->obstacle;
+    my %option  = EventSource::XS::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my $threads = EventSource::XS::Stream::Child->obstacle;
     my $obstacle =
-          defined $threads                     ? $threads
-        : EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
-        : !$self->is_native                    ? 'the stream is not native'
-        : $self->{stream}->is_subscribed       ? 'the stream is subscribed to a hub, which would go on to write to it'
+          defined $threads                         ? $threads
+        : EventSource::XS::Stream::Child->is_child ? 'this process is a spawned child already'
+        : !$self->is_native                        ? 'the stream is not native'
+        : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would go on to write to it'
         : !$self->{stream}->is_attached
         ? 'the server has not sent the head yet: call it from a timer, after the handler'
         : undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
     return !!0 if !$self->{stream}->is_open;
-    return EventSource::Stream::Child->start($self, $code, %option,
+    return EventSource::XS::Stream::Child->start($self, $code, %option,
         errors => $request && $request->{'psgi.errors'} || \*STDERR);
 }
 
@@ -329,7 +329,7 @@ its connection (its cable is pulled, for example), the stream stays open until L
 Return the C<Last-Event-ID> that the client sent, as characters: after a reconnect, the id of the last event that it
 received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the query instead: C<last_event_id>,
 C<lastEventId> or C<evs_last_event_id>. C<undef> if it sent none. The client may send any string, of which at most 1,025
-bytes are returned (L<EventSource::LastEventID>).
+bytes are returned (L<EventSource::XS::LastEventID>).
 
 =head2 of_stream
 
@@ -496,7 +496,7 @@ for ever. Give uWSGI C<workers> instead. A child that has not begun after 10 sec
 
     my $stream = $conn->stream;
 
-Return the stream (L<EventSource::Stream>), or C<undef> for a connection on two callbacks. For the modules of this
+Return the stream (L<EventSource::XS::Stream>), or C<undef> for a connection on two callbacks. For the modules of this
 distribution.
 
 =head2 wait

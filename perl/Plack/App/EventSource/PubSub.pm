@@ -7,16 +7,16 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
-use EventSource::Adapter;
-use EventSource::Hub::App;
-use EventSource::Origins;
-use EventSource::Report;
-use EventSource::Response;
-use EventSource::Settings;
 use EventSource::XS ();
-use JSON::MaybeXS   ();
+use EventSource::XS::Adapter;
+use EventSource::XS::Hub::App;
+use EventSource::XS::Origins;
+use EventSource::XS::Post;
+use EventSource::XS::Report;
+use EventSource::XS::Response;
+use EventSource::XS::Settings;
+use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
-use Plack::App::EventSource::PubSub::Post;
 use Plack::Util::Accessor qw(
     authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position prefix
     preamble retry start timeout
@@ -27,7 +27,7 @@ use Scalar::Util qw(blessed);
 # An error reports the line of the application. The hub checks the settings of streams for this class.
 our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
-my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
@@ -65,10 +65,10 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     return _text(404, 'Not found') if !$self->_is_for_host($env);
-    my $access   = EventSource::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
+    my $access   = EventSource::XS::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
     my $response = $self->_respond($env, $access);
     my $is_head  = $env->{REQUEST_METHOD} eq 'HEAD';
-    return EventSource::Response->completed($response, cors => $access->{headers}, without_body => $is_head);
+    return EventSource::XS::Response->completed($response, cors => $access->{headers}, without_body => $is_head);
 }
 
 sub prepare_app {
@@ -103,7 +103,7 @@ sub _check_values {
     $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
         if exists $given{hub} && !(blessed $hub && $hub->can('publish') && $hub->can('to_app'));
     $SETTINGS->code(authorize => $given{authorize});
-    EventSource::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    EventSource::XS::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
     $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
     $SETTINGS->refuse(nodes => 'each of nodes must be a string')
@@ -111,7 +111,7 @@ sub _check_values {
     $SETTINGS->whole_number(max_body => $given{max_body}, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($given{http_host});
-    EventSource::Origins->check($SETTINGS, $given{origins});
+    EventSource::XS::Origins->check($SETTINGS, $given{origins});
     $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
         if !_is_prefix($given{prefix});
     return;
@@ -167,19 +167,19 @@ sub _node {
 
 sub _publish {
     my ($self, $env, $channel) = @_;
-    my $is_multiprocess = EventSource::Adapter->of_env($env)->is_multiprocess($env);
+    my $is_multiprocess = EventSource::XS::Adapter->of_env($env)->is_multiprocess($env);
     if ($is_multiprocess && $self->hub->can('reaches_one_process') && $self->hub->reaches_one_process) {
         _report($env, 'publish', $REACHES_ONE_PROCESS);
         return _text(500, 'Not published: it would reach only some subscribers. The log of the server says what to do');
     }
-    my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $self->max_body // $MAX_BODY);
+    my ($event, $refusal) = EventSource::XS::Post->event_of($env, $self->max_body // $MAX_BODY);
     return _text(@$refusal) if $refusal;
     my $misleading = $self->_misleading($channel, $event);
     return _text(400, $misleading) if defined $misleading;
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
     my $id = eval { $self->hub->publish($channel, $event) };
-    return EventSource::Response->of(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
-    my $reason = Plack::App::EventSource::PubSub::Post->reason_of($@);
+    return EventSource::XS::Response->of(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
+    my $reason = EventSource::XS::Post->reason_of($@);
     return _text(400, $reason) if defined $reason;
     _report($env, 'publish', $@);
     return _failed();
@@ -194,7 +194,7 @@ sub _refusal_unless_authorized {
     return $action eq 'publish' ? $forbidden : undef if !$authorize;
     my $answer = _call_back($env, 'authorize', $authorize, $env, $action, $node) or return _failed();
     return $forbidden if !$$answer;
-    return $$answer   if EventSource::Response->is_response($$answer);
+    return $$answer   if EventSource::XS::Response->is_response($$answer);
     return undef      if ref $$answer ne 'ARRAY';
     _report($env, 'authorize', 'it returned an array that is no response');
     return _failed();
@@ -220,10 +220,10 @@ sub _refusal_unless_declared {
 sub _respond {
     my ($self, $env, $access) = @_;
     my $method = $env->{REQUEST_METHOD};
-    return EventSource::Origins->respond_to_options($access, @METHODS) if $method eq 'OPTIONS';
+    return EventSource::XS::Origins->respond_to_options($access, @METHODS) if $method eq 'OPTIONS';
     return _text(405, 'Method not allowed', Allow => join ', ', sort @METHODS, 'OPTIONS')
         if !grep { $_ eq $method } @METHODS;
-    my $refusal = EventSource::Origins->refusal($access, $method);
+    my $refusal = EventSource::XS::Origins->refusal($access, $method);
     return $refusal if $refusal;
 
     (my $node, $refusal) = $self->_node($env);
@@ -251,7 +251,7 @@ sub _stream_app {
 # A reference to the result of a callback of the application; undef if the callback died, which is reported.
 sub _call_back {
     my ($env, $name, @call) = @_;
-    return EventSource::Report->call_back($env, __PACKAGE__ . ": $name", @call);
+    return EventSource::XS::Report->call_back($env, __PACKAGE__ . ": $name", @call);
 }
 
 sub _cannot_stream {
@@ -283,11 +283,11 @@ sub _list {
 
 sub _report {
     my ($env, $name, $exception) = @_;
-    EventSource::Report->exception($env->{'psgi.errors'}, __PACKAGE__ . ": $name", $exception);
+    EventSource::XS::Report->exception($env->{'psgi.errors'}, __PACKAGE__ . ": $name", $exception);
     return;
 }
 
-sub _text { return EventSource::Response->text(@_) }
+sub _text { return EventSource::XS::Response->text(@_) }
 
 1;
 __END__
@@ -524,7 +524,7 @@ response is 500.
     origins => '*'
     origins => sub { my ($origin, $env) = @_; ... }
 
-The other origins whose pages may read the responses, and publish; none by default. L<EventSource::Origins/THE ATTRIBUTE>
+The other origins whose pages may read the responses, and publish; none by default. L<EventSource::XS::Origins/THE ATTRIBUTE>
 has the details. A page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read,
 without credentials, but not publish. A callback that returns true lists the origin.
 
@@ -610,7 +610,7 @@ C<X-Hub-Signature>, which an C<authorize> can verify.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<EventSource::Hub::App>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub::Post>,
+L<EventSource::Hub>, L<EventSource::XS::Hub::App>, L<Plack::App::EventSource>, L<EventSource::XS::Post>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE

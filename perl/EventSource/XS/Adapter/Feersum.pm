@@ -1,0 +1,298 @@
+package EventSource::XS::Adapter::Feersum;
+use strict;
+use warnings;
+
+# Feersum: an EV server that queues the head and frames the body itself.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::XS::Adapter';
+use EventSource::XS ();
+use EventSource::XS::Stream::Native;
+use EventSource::XS::Stream::Obstacle;
+use EventSource::XS::Stream::Writer;
+use EventSource::XS::Stream::Writer::Socket;
+use POSIX        ();
+use Scalar::Util qw(refaddr weaken);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
+my $WRITER   = 'Feersum::Connection::Writer';
+
+# Seconds between two checks whether Feersum has given up a response before its head was sent.
+my $CHECK_INTERVAL = 1;
+
+# The responses whose head is still to be sent: the writer, the stream, and when to give up, by the stream's address. One
+# timer checks all of them.
+my %HEADLESS;
+my ($timer, $interval);
+
+# Whether this process is a worker of several, and the process that this is known of.
+my ($is_forked, $known_in) = (!!0, 0);
+
+# The stream whose server has nothing left to send, and its writer, while code is called that when_sent was given.
+our @sent;    ## no critic (ProhibitPackageVars) it is local
+
+# A worker of --pre-fork runs its event loop in such a sub.
+my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
+
+sub name           { return 'Feersum' }
+sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
+sub writer_classes { return $WRITER }
+
+# Its handle on the body drops what has been read.
+sub reads_body_once { return !!1 }
+
+# psgix.io must not be fetched. Behind a filter of the body there is no socket to look at.
+sub client_socket {
+    my ($class, $env, $writer) = @_;
+    return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
+}
+
+# Feersum never says that it has several processes. What its worker runs in does.
+sub is_multiprocess {
+    my ($class, $env) = @_;
+    if ($known_in != $$) {
+        my $depth = 0;
+        $is_forked = !!0;
+        while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub =~ $WORKER_SUB }
+        $known_in = $$;
+    }
+    return $is_forked || $class->SUPER::is_multiprocess($env);
+}
+
+# Feersum reads one request at a time, and the descriptor is not known before the response. See take_over.
+sub has_left { return !!0 }
+
+# In a process of a relay no event loop runs, and the writer's connection is the worker's. Feersum frames the body as
+# takes_chunks says.
+sub enter_relay_process {
+    my ($class, $server, $stream) = @_;
+    my $socket = EventSource::XS::Stream::Writer::Socket->new($stream->socket);
+    my $chunk  = $stream->takes_chunks ? sub { sprintf "%x\r\n%s\r\n", length $_[0], $_[0] } : sub { $_[0] };
+    no warnings qw(prototype redefine);
+    *Feersum::Connection::Writer::write = sub {
+        my ($writer, $bytes) = @_;
+        $bytes = ${$bytes} if ref $bytes;
+        return $socket->write($chunk->($bytes)) if defined $bytes && length $bytes;
+        return;
+    };
+    *Feersum::Connection::Writer::close = sub { return $stream->takes_chunks && $socket->write("0\r\n\r\n") };
+    return;
+}
+
+# A Feersum that can encrypt does not say for which connections.
+sub relay_descriptor {
+    my ($class, $stream) = @_;
+    return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
+}
+
+# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on.
+sub when_sent {
+    my ($class, $stream, $code) = @_;
+    my $known = _writer_of($stream) or return;
+    weaken $stream;
+    $known->poll_cb(
+        sub {
+            my $writer = shift;
+            $writer->poll_cb(undef);
+            return if !$stream;
+            local @sent = ($stream, $writer);
+            $code->();
+            _close_writer($writer) if $stream && $stream->passed_on;
+        }
+    );
+    return;
+}
+
+# A scheme may come from the client, through a middleware that believes X-Forwarded-Proto. It says nothing about a
+# Feersum that cannot encrypt.
+sub obstacle {
+    my ($class, $env) = @_;
+    return $OBSTACLE->new(encrypted => 'the connection is encrypted')
+        if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
+    return _closed()
+        if exists $env->{'psgix.io'} && !_is_unfetched($env) && !defined _fetched_number($env);
+    return undef;
+}
+
+# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that Feersum
+# continues to use and will close. If it was not fetched, it is deleted, so that no code can fetch it. If it was fetched,
+# the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
+# loop expects this connection.
+sub prepare_env {
+    my ($class, $env) = @_;
+    return undef if !exists $env->{'psgix.io'};
+    if (_is_unfetched($env)) {
+        delete $env->{'psgix.io'};    # in void context, which runs no magic
+        return undef;
+    }
+    my $number = _fetched_number($env);
+    return _closed() if !defined $number;
+    my $copy = EventSource::XS::_duplicate($number);
+    return "psgix.io was fetched, and its descriptor cannot be duplicated: $!" if !defined $copy;
+    CORE::close $env->{'psgix.io'};
+    POSIX::dup2($copy, $number);
+    POSIX::close($copy);
+    delete $env->{'psgix.io'};
+    return undef;
+}
+
+# The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
+sub take_over {
+    my ($class, $env, $respond, $response, $setting, $opening) = @_;
+    my $given  = $respond->($response);
+    my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
+    return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
+
+    # Feersum decides as takes_chunks does, and its status line says the same.
+    my ($stream, $obstacle) =
+        EventSource::XS::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));
+    return (undef, $obstacle, $given) if !$stream;
+    my $address = refaddr $stream;
+    $HEADLESS{$address} = [$writer, $stream, EV::now() + $setting->{timeout}];
+    _check_every($setting->{timeout}) if !$timer || $setting->{timeout} < $interval;
+    $writer->poll_cb(
+        sub {
+            delete $HEADLESS{$address};
+            _attach_socket($_[0], $stream);
+            delete $env->{'psgix.io'};    # holds the connection, which would delay Feersum's graceful stop
+        }
+    );
+    return $stream;
+}
+
+# Private functions
+
+# The head has been sent. Feersum ends the response to /dev/null; if that cannot be arranged, the stream must not
+# write there.
+sub _attach_socket {
+    my ($writer, $stream) = @_;
+    my $number = $writer->fileno;
+    $stream->_fail if !defined $number || !$stream->_take_over($number);
+    _close_writer($writer);
+    return;
+}
+
+sub _check_every {
+    my $timeout = shift;
+    $interval = $timeout < $CHECK_INTERVAL ? $timeout : $CHECK_INTERVAL;
+    $timer    = EV::timer($interval, $interval, \&_end_without_head);
+    return;
+}
+
+sub _close_writer {
+    my $writer = shift;
+    local $@;
+    eval { $writer->poll_cb(undef); $writer->close };
+    return;
+}
+
+sub _closed {
+    return $OBSTACLE->new(
+        handle => 'something has fetched psgix.io and closed it',
+        'let no middleware fetch psgix.io, or copy the environment'
+    );
+}
+
+# The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.
+sub _ended {
+    my ($env, $writer, $setting) = @_;
+    _close_writer($writer);
+    return EventSource::XS::Stream::Writer->ended('client', $env, %$setting);
+}
+
+# Ends the responses whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
+# Feersum's writer is released then. If the client disconnects, Feersum closes the connection without calling anybody.
+sub _end_without_head {
+    for my $address (keys %HEADLESS) {
+        my ($writer, $stream, $until) = @{$HEADLESS{$address} || next};
+        my $is_closed = $writer->fileno < 0;
+        next if !$is_closed && EV::now() < $until;
+        delete $HEADLESS{$address};
+        _hang_up($stream) if $is_closed;
+        _close_writer($writer);
+    }
+    undef $timer if !%HEADLESS;
+    return;
+}
+
+# The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.
+sub _fetched_number {
+    my $env    = shift;
+    my $number = eval { fileno $env->{'psgix.io'} };
+    return defined $number && $number >= 0 ? $number : undef;
+}
+
+# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has disconnected. A
+# stream that the application has ended already would otherwise wait for its socket until its timeout.
+sub _hang_up {
+    my $stream = shift;
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $stream->_fail;
+    my $socket = EventSource::XS::_duplicate(fileno $ours);
+    return                if defined $socket && $stream->_attach($socket);
+    POSIX::close($socket) if defined $socket;
+    return $stream->_fail;
+}
+
+# Behind a filter of the body Feersum's writer is found by what the filter calls.
+sub _writer_of {
+    my $stream = shift;
+    my $found;
+    {
+        no warnings qw(prototype redefine);
+        local *Feersum::Connection::Writer::write = sub { $found = $_[0]; return };
+        $stream->write_to_server('');
+    }
+    return $found;
+}
+
+# The flag says that the value still has its magic, without running it.
+sub _is_unfetched {
+    my $env = shift;
+    return EventSource::XS::_has_get_magic(\$env->{'psgix.io'});
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Adapter::Feersum - The adapter of Feersum
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Adapter::Feersum;
+
+    print EventSource::XS::Adapter::Feersum->name, "\n";    # Feersum
+
+=head1 DESCRIPTION
+
+Feersum is recognized by C<psgix.output.guard> in the environment, and its writer is a Feersum::Connection::Writer.
+
+Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
+written, but not longer than its C<timeout>. If the client disconnects before, the stream ends within a second or two.
+When the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
+place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
+
+C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
+the very descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed
+under Feersum, or another descriptor that has its number by then. So L<EventSource::XS::Adapter/prepare_env> takes
+C<psgix.io> out of the environment. It does not fetch it, and repairs the descriptor if other code has fetched it. Two
+cases remain: the environment may be a copy without C<psgix.io>, which does not show that a handle exists elsewhere; and
+a handle that was closed already cannot be repaired. Responses that are not streams are not touched.
+
+Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
+
+See L<EventSource::XS::Adapter> for the methods.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

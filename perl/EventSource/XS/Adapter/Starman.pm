@@ -1,0 +1,72 @@
+package EventSource::XS::Adapter::Starman;
+use strict;
+use warnings;
+
+# Starman: preforked workers, keep-alive, chunks for HTTP/1.1.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::XS::Adapter';
+use Scalar::Util qw(refaddr);
+
+sub name            { return 'Starman' }
+sub writer_packages { return 'Starman::Server' }
+
+sub recycling_option { return '--max-requests' }
+sub serving_sub      { return 'Starman::Server::dispatch_request' }
+
+sub end_keep_alive {
+    my ($class, $server, $env) = @_;
+    $server->{client}{keepalive} = 0 if refaddr $server->{server}{client} == refaddr $env->{'psgix.io'};
+    return;
+}
+
+# At HUP, a signal handler of Net::Server::PreFork only notes it while the worker serves a client.
+sub is_ending {
+    my ($class, $server) = @_;
+    return $server->{server}{SigHUPed};
+}
+
+sub requests_per_worker {
+    my ($class, $server) = @_;
+    return $server->{server}{max_requests};
+}
+
+sub relay_descriptor { return $_[1]->descriptor }
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Adapter::Starman - The adapter of Starman
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Adapter::Starman;
+
+    print EventSource::XS::Adapter::Starman->name, "\n";    # Starman
+
+=head1 DESCRIPTION
+
+The writer is an inline object of the package Starman::Server. The head is out when the responder returns. It repeats
+the version of the client's request line, whatever that is. Under TLS C<psgix.io> is an object of Net::Server, which
+says so in its C<NS_proto>.
+
+A worker ends after C<--max-requests>, 1000 unless given.
+
+After a takeover the worker is told that the client does not keep the connection. Otherwise it would wait for another
+request on F</dev/null>, and find that this is no connection, which takes longer than all the rest of its own work after
+the response.
+
+See L<EventSource::XS::Adapter> for the methods.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,326 @@
+package EventSource::XS::Command;
+use strict;
+use warnings;
+
+# The command line `eventsource`: finds the command, runs it, and turns what went wrong into one line and an exit code. What
+# commands share is here; each command has a module of its own below. They only read arguments, call the library and print.
+
+our $VERSION = '0.100';
+
+use Getopt::Long  qw(GetOptionsFromArray);
+use IO::Handle    ();
+use JSON::MaybeXS ();
+use List::Util    qw(first);
+use Scalar::Util  qw(blessed);
+
+# In the order of the help.
+my @COMMANDS = (
+    [publish  => 'publish events to a channel'],
+    [tail     => 'print events as they come, of a hub or of a URL'],
+    [stats    => 'print the counts of a hub'],
+    [channels => 'list the channels of a hub'],
+    [end      => 'end the streams of a user, or of topics'],
+    [hub      => 'start, list, check, drain, upgrade and stop the processes of hubs'],
+    [doctor   => 'find out what keeps a stream from working'],
+);
+
+my %EXIT_CODE = (invalid => 5, full => 5, refused => 5, state => 5, timeout => 4, unavailable => 3, unknown => 4);
+my ($FAILED, $USAGE) = (1, 2);
+
+# A character of UTF-8 that is not a control character.
+my $PLAIN = qr/
+    [\x20-\x7E\t\n] | \xC2[\xA0-\xBF] | [\xC3-\xDF][\x80-\xBF]
+    | \xE0[\xA0-\xBF][\x80-\xBF] | [\xE1-\xEF][\x80-\xBF]{2}
+    | \xF0[\x90-\xBF][\x80-\xBF]{2} | [\xF1-\xF4][\x80-\xBF]{3}
+/x;
+
+my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
+
+# Public methods
+
+sub complain {
+    my ($class, $name, $text) = @_;
+    $text =~ s/\s*\n\s*/ /g;
+    my $line = join(' ', 'eventsource', length $name ? $name : ()) . ': ' . $class->visible($text) . "\n";
+    utf8::encode($line);
+    CORE::print {*STDERR} $line;
+    return;
+}
+
+# Connects as the options of a command say. A command that is given none has the hub of the environment.
+sub connect {
+    my ($class, $option, %default) = @_;
+    require EventSource::Hub::Process;
+    my $name = first { defined } $option->{hub}, $ENV{EVENTSOURCE_HUB};
+    $class->usage('which hub? --hub NAME') if !defined $name;
+    my %given = (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket spawn timeout));
+    return EventSource::Hub::Process->connect(%default, %given);
+}
+
+sub exit_code {
+    my ($class, $error) = @_;
+    return $USAGE  if blessed $error && $error->isa('EventSource::XS::Command::Usage');
+    return $FAILED if !blessed $error || !$error->isa('EventSource::Error');
+    return $USAGE
+        if $error->code eq 'invalid' && ($error->field || '') =~ /\A(?:name|pattern|seconds|socket|start|timeout)\z/;
+    return $class->exit_code_of($error->code);
+}
+
+sub exit_code_of {
+    my ($class, $code) = @_;
+    return $EXIT_CODE{$code} || $FAILED;
+}
+
+sub json {
+    my ($class, $value) = @_;
+    my $bytes = $JSON->encode($value);
+    $bytes =~ s/(\x7F|\xC2[\x80-\x9F])/sprintf '\\u%04x', ord substr $1, -1/ge;    # JSON escapes C0 only
+    return $bytes;
+}
+
+# One line for a person, without the name of the package and the line of the program.
+sub message_of {
+    my ($class, $error) = @_;
+    my $text = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
+    $text =~ s/\AEventSource::[A-Za-z:]+: //;
+    $text =~ s/ at \S+ line [0-9]+[.]?\n?\z//;
+    return $text;
+}
+
+# The options of a command, with those that all have. Prints the help if it is asked for, and returns nothing then.
+sub options {
+    my ($class, $name, $arguments, @specification) = @_;
+    my %option;
+    my @problems;
+    local $SIG{__WARN__} = sub { push @problems, $_[0] };
+    Getopt::Long::Configure(qw(default bundling no_ignore_case permute));
+    GetOptionsFromArray($arguments, \%option, 'help|h|?', @specification);
+    $class->usage(join ' ', map { s/\s+\z//r } @problems) if @problems;
+    return \%option                                       if !$option{help};
+    $class->print_help($name);
+    return;
+}
+
+# Prints bytes of UTF-8. A program that reads them gets them as they are; a terminal gets no control character of a remote
+# side, but for tabs and line feeds, and nothing that is not UTF-8, because some terminals take it for one of C1. Dies with an
+# object of EventSource::XS::Command::Closed if nobody reads them any more, as after `| head`.
+sub print {
+    my ($class, $bytes) = @_;
+    if (-t STDOUT) {    ## no critic (ProhibitInteractiveTest) a terminal matters, whoever sits before it
+        $bytes =~ s/($PLAIN+)|\xC2?([\x80-\x9F])|(.)/$1 \/\/ sprintf '\\x%02X', ord($2 \/\/ $3)/gse;
+    }
+    return if CORE::print {*STDOUT} $bytes and STDOUT->flush;
+    die bless {}, 'EventSource::XS::Command::Closed' if $!{EPIPE};
+    die "cannot write to the standard output: $!\n";
+}
+
+# The part of the manual of bin/eventsource that is about a command.
+sub print_help {
+    my ($class, $name) = @_;
+    require Pod::Usage;
+    my @part = defined $name ? (-sections => ["COMMANDS/$name"], -verbose => 99) : (-verbose => 1);
+    Pod::Usage::pod2usage(-input => $class->_manual, -output => \*STDOUT, -exitval => 'NOEXIT', @part);
+    return;
+}
+
+sub run {
+    my ($class, @arguments) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    binmode $_ for *STDIN, *STDOUT;
+    my $name  = shift @arguments;
+    my $code  = eval { $class->_dispatch($name, @arguments) };
+    my $error = $@;
+    return $code if defined $code;
+    return 0 if blessed $error && $error->isa('EventSource::XS::Command::Closed');
+    my $is_command = defined $name && grep { $_->[0] eq $name } @COMMANDS;
+    my $hint = $class->exit_code($error) == $USAGE ? '; eventsource ' . ($is_command ? "$name " : '') . '--help' : '';
+    $class->complain($is_command ? $name : '', $class->message_of($error) . $hint);
+    return $class->exit_code($error);
+}
+
+# A text for one field of a line: separators are escaped, so that each line has the same fields.
+sub field {
+    my ($class, $text) = @_;
+    my %escape = ("\\" => "\\\\", "\t" => "\\t", "\n" => "\\n", "\r" => "\\r");
+    $text =~ s/([\\\t\n\r])/$escape{$1}/g;
+    return $class->visible($text);
+}
+
+# A line of fields of characters, as bytes.
+sub line {
+    my ($class, @fields) = @_;
+    my $line = join("\t", map { $class->field($_) } @fields) . "\n";
+    utf8::encode($line);
+    return $line;
+}
+
+# Characters, from an argument or a line of input in UTF-8.
+sub text {
+    my ($class, $what, $bytes) = @_;
+    return $bytes if utf8::decode($bytes) || $bytes !~ /[^\0-\x7F]/;
+    return $class->usage("$what is not UTF-8");
+}
+
+sub usage {
+    my ($class, $text) = @_;
+    die bless {text => $text}, 'EventSource::XS::Command::Usage';
+}
+
+# A text without control characters, C0, DEL and C1: a terminal would obey them. This is the only place that knows which.
+sub visible {
+    my ($class, $text) = @_;
+    $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ge;
+    return $text;
+}
+
+# Private methods
+
+sub _dispatch {
+    my ($class, $name, @arguments) = @_;
+    $class->usage('which command?')  if !defined $name;
+    return $class->_help(@arguments) if $name =~ /\A(?:help|-h|-\?|--help)\z/;
+    if ($name eq '--version') {
+        $class->print("eventsource $VERSION\n");
+        return 0;
+    }
+    my $command = first { $_->[0] eq $name } @COMMANDS or $class->usage("unknown command $name");
+    my $module  = $class . '::' . ucfirst $name;
+    my $file    = ($module =~ s{::}{/}gr) . '.pm';
+    if (!eval { require $file }) {
+        die $@ if $@ !~ /\ACan't locate \Q$file\E /;
+        die "the command $name is not installed\n";
+    }
+    return $module->run(@arguments);
+}
+
+sub _help {
+    my ($class, $name) = @_;
+    $class->usage("unknown command $name") if defined $name && !grep { $_->[0] eq $name } @COMMANDS;
+    $class->print_help($name);
+    return 0;
+}
+
+# The program has the manual. Somebody else who calls this module finds the program beside the perl or in the path.
+sub _manual {
+    require File::Spec;
+    my @places = ($0, map { File::Spec->catfile($_, 'eventsource') } File::Spec->path);
+    my $manual = first { m{(?:\A|/)eventsource\z} && -f } @places;
+    return defined $manual ? $manual : die "the manual is in the program eventsource, which is not in the path\n";
+}
+
+package EventSource::XS::Command::Usage;
+
+use overload '""' => sub { $_[0]{text} }, fallback => 1;
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command - The command line eventsource
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command;
+
+    my $exit_code = EventSource::XS::Command->run('stats', '--hub', 'shop', '--json');
+
+=head1 DESCRIPTION
+
+This module finds the command, a module below C<EventSource::XS::Command>, and turns what went wrong into one line on
+standard error and an exit code. L<eventsource> has the manual of all commands.
+
+A command is a class with the method C<run>, which takes the arguments after its name and returns the exit code. It uses the
+methods below.
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command->run(@arguments);
+
+Run a command, and return its exit code (L<eventsource/EXIT CODES>). Uses the standard streams as bytes.
+
+=head2 complain
+
+    EventSource::XS::Command->complain($command, $text);
+
+Print a line to standard error, its control characters made L</visible>.
+
+=head2 connect
+
+    my $hub = EventSource::XS::Command->connect($options, spawn => 0);
+
+Connect to the hub of the options C<hub>, C<socket>, C<spawn> and C<timeout>, or of the environment variable
+C<EVENTSOURCE_HUB>; return an L<EventSource::Hub::Process>. The rest are defaults for it, and errors are those of its
+C<connect>.
+
+=head2 exit_code, exit_code_of, message_of
+
+    my $exit_code = EventSource::XS::Command->exit_code($exception);
+    my $exit_code = EventSource::XS::Command->exit_code_of('unavailable');
+    my $text      = EventSource::XS::Command->message_of($exception);
+
+Return the exit code for an exception or for its code (L<EventSource::Error/code>), and its message without a place in the
+program.
+
+=head2 field, line
+
+    my $text  = EventSource::XS::Command->field($text);
+    my $bytes = EventSource::XS::Command->line(@texts);
+
+Escape backslashes and control characters in a text; join such texts by tabs to a line in UTF-8.
+
+=head2 json
+
+    my $bytes = EventSource::XS::Command->json($structure);
+
+Encode a structure, with sorted keys, in one line without a line feed.
+
+=head2 options
+
+    my $options = EventSource::XS::Command->options($command, \@arguments, @specification) or return 0;
+
+Take the options, as L<Getopt::Long> describes them, off the arguments and return a reference to a hash. Returns nothing
+after it has printed the help.
+
+=head2 print, print_help
+
+    EventSource::XS::Command->print($bytes);
+    EventSource::XS::Command->print_help($command);
+
+Print to standard output. If that is a terminal, control characters other than tabs and line feeds are made L</visible>. The
+first ends the command with exit code 0 if nobody reads there any more.
+
+=head2 text
+
+    my $characters = EventSource::XS::Command->text('the data', $bytes);
+
+Decode UTF-8, and end the command with the exit code 2 if the bytes are something else.
+
+=head2 usage
+
+    EventSource::XS::Command->usage('which hub? --hub NAME');
+
+End the command with that message and the exit code 2.
+
+=head2 visible
+
+    my $text = EventSource::XS::Command->visible($text);
+
+Replace each control character of a text (C0, DEL and C1, so U+0000 to U+001F and U+007F to U+009F) by C<\xNN>. Every text
+that a remote side may have written goes through this method before it is printed for a person.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

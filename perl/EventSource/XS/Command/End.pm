@@ -1,0 +1,66 @@
+package EventSource::XS::Command::End;
+use strict;
+use warnings;
+
+# `eventsource end`: ends streams of a hub by their labels or topics, and prints how many.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Command;
+
+my $COMMAND = 'EventSource::XS::Command';
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('end', \@arguments, qw(hub=s socket=s timeout=f label=s@ topic=s@ finish))
+        or return 0;
+    $COMMAND->usage("what is '$arguments[0]'? --label LABEL or --topic TOPIC says which streams") if @arguments;
+    my ($labels, $topics) = map { $option->{$_} || [] } qw(label topic);
+    $COMMAND->usage('which streams? --label LABEL or --topic TOPIC') if !@$labels && !@$topics;
+    my @labels = map { $COMMAND->text('--label', $_) } @$labels;
+    my @topics = map { $COMMAND->text('--topic', $_) } @$topics;
+    my $hub    = $COMMAND->connect($option, spawn => 0);
+    require EventSource::XS::Hub::Pattern;
+    my $count = $hub->end(
+        label  => \@labels,
+        topics => [map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics],
+        finish => $option->{finish},
+    );
+    $COMMAND->print("$count\n");
+    return 0;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::End - The command eventsource end
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::End;
+
+    my $exit_code = EventSource::XS::Command::End->run('--hub', 'shop', '--label', 'user/7');
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command::End->run(@arguments);
+
+End streams of a hub and print their number, as L<eventsource/end> describes it.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process/end>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

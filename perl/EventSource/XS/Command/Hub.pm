@@ -1,0 +1,212 @@
+package EventSource::XS::Command::Hub;
+use strict;
+use warnings;
+
+# `eventsource hub`: the processes of hubs. `run` is a command of the program eventsource-hub.
+
+our $VERSION = '0.100';
+
+use EventSource::Hub::Process;
+use EventSource::XS::Command;
+use File::Spec   ();
+use Scalar::Util qw(blessed);
+
+my $COMMAND = 'EventSource::XS::Command';
+
+# The methods for the commands.
+my %METHOD = (
+    check   => '_check',
+    drain   => '_drain',
+    list    => '_list',
+    run     => '_run',
+    start   => '_start',
+    stop    => '_stop',
+    upgrade => '_upgrade',
+);
+
+# How long `list` and `check` wait for each process, in seconds.
+my $LIST_TIMEOUT  = 1;
+my $CHECK_TIMEOUT = 2;
+
+# How long `stop` waits for the process. Before it ends it waits for clients that do not read and for its store: 7 seconds.
+my $STOP_TIMEOUT = 10;
+
+sub run {
+    my ($class, @arguments) = @_;
+    my @common = qw(hub=s socket=s timeout=f);
+    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f running store=s store-from=s);
+    my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
+    my $name   = shift @arguments;
+    $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
+    my $method = $METHOD{$name} or $COMMAND->usage("unknown command hub $name");
+    if ($name ne 'list') {
+        $option->{hub} = shift @arguments      if @arguments;
+        $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
+        $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
+    }
+    $COMMAND->usage('--running is for hub check') if $option->{running} && $name ne 'check';
+    $COMMAND->usage('--store and --store-from are for hub run and hub start')
+        if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
+    $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
+    return $class->$method($option);
+}
+
+# Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line.
+sub _check {
+    my ($class, $option) = @_;
+    require EventSource::XS::Hub::Health;
+    my %limit = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(lag pending);
+    $COMMAND->usage("--$_ takes seconds, from 0") for grep { $limit{$_} < 0 } sort keys %limit;
+    my $stats;
+    my $problem = eval {
+        my $hub    = $COMMAND->connect({timeout => $CHECK_TIMEOUT, %$option}, spawn => 0);
+        my $health = EventSource::XS::Hub::Health->new($hub, %limit);
+        $health->examine;
+        $stats = $health->stats;
+        $health->problem;
+    };
+    my $error = $@;
+    if (!$stats) {
+        die $error if !blessed $error || !$error->isa('EventSource::Error') || $error->code eq 'invalid';
+        $problem = $COMMAND->message_of($error);
+    }
+    my $is_running = !!$stats;
+    my ($socket) = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
+    $problem = _readiness($socket, $option) if defined $socket;
+    my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
+    $found{healthy} = defined $problem ? JSON::MaybeXS::false() : JSON::MaybeXS::true();
+    $found{running} = $is_running      ? JSON::MaybeXS::true()  : JSON::MaybeXS::false();
+    $COMMAND->print($COMMAND->json(\%found) . "\n")       if $option->{json};
+    $COMMAND->complain('hub', "$option->{hub}: $problem") if defined $problem && !$option->{json};
+    $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'))
+        if !defined $problem && !$option->{json};
+    return defined $problem ? 1 : 0;
+}
+
+sub _drain {
+    my ($class, $option) = @_;
+    $COMMAND->usage('over which time? --within SECONDS') if !defined $option->{within} || $option->{within} < 0;
+    $COMMAND->connect($option, spawn => 0)->drain($option->{within});
+    return 0;
+}
+
+sub _line {
+    my %hub     = @_;
+    my $workers = @{$hub{workers}};
+    return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
+}
+
+sub _list {
+    my ($class, $option) = @_;
+    for my $name (EventSource::Hub::Process->names) {
+        my %place = (hub => $name, spawn => 0, timeout => $LIST_TIMEOUT);
+        my $stats = eval { $COMMAND->connect({%place, %$option, hub => $name})->stats };
+        if (!$stats) {
+            $COMMAND->complain('hub', "$name: " . $COMMAND->message_of($@));
+            next;
+        }
+        my %hub = (
+            (map { $_ => $stats->{$_} } qw(age channels pid version workers)),
+            name    => $name,
+            streams => $stats->{open}
+        );
+        $COMMAND->print($option->{json} ? $COMMAND->json(\%hub) . "\n" : _line(%hub));
+    }
+    return 0;
+}
+
+# The problem of a hub that has no process: the first worker starts one, if it can.
+sub _readiness {
+    my ($socket, $option) = @_;
+    require EventSource::XS::Hub::Readiness;
+    my $timeout = $option->{timeout} || $CHECK_TIMEOUT;
+    return EventSource::XS::Hub::Readiness->problem(
+        socket  => $socket,
+        store   => $ENV{EVENTSOURCE_STORE},
+        timeout => $timeout
+    );
+}
+
+# Replaces this process by the program of a hub's process.
+sub _run {
+    my ($class, $option) = @_;
+    my $program = EventSource::Hub::Process->program;
+    my @given =
+        map { defined $option->{$_} ? ("--$_", $option->{$_}) : () } qw(socket idle-exit grace store store-from);
+    local $SIG{PIPE} = 'DEFAULT';    # the program inherits what is ignored
+    exec {$program} $program, 'run', '--name', $option->{hub}, @given or die "cannot run $program: $!\n";
+}
+
+sub _start {
+    my ($class, $option) = @_;
+    my $store = _store($option);
+    local $ENV{EVENTSOURCE_STORE} = $store if defined $store;    # the new process inherits it, and ps does not show it
+    $COMMAND->print($COMMAND->connect($option, spawn => 1)->pid . "\n");
+    return 0;
+}
+
+# The store of a process that is started. It has another working directory.
+sub _store {
+    my $option = shift;
+    my ($store, $file) = @$option{qw(store store-from)};
+    $COMMAND->usage('--store and --store-from exclude each other') if defined $store && defined $file;
+    if (defined $file) {
+        open my $lines, '<', $file or die "$file: $!\n";
+        $store = readline $lines;
+        $COMMAND->usage("$file: its first line is empty") if !defined $store || $store !~ /\S/;
+        $store =~ s/\A\s+|\s+\z//g;
+    }
+    $store =~ s{\Afile:([^/].*)}{'file:' . File::Spec->rel2abs($1)}se if defined $store;
+    return $store;
+}
+
+sub _stop {
+    my ($class, $option) = @_;
+    eval { $COMMAND->connect({timeout => $LIST_TIMEOUT, %$option}, spawn => 0) } or do {
+        die $@ if $COMMAND->exit_code($@) == 3;    # at once, if there is none
+    };
+    $COMMAND->connect({timeout => $STOP_TIMEOUT, %$option}, spawn => 0)->stop;
+    return 0;
+}
+
+sub _upgrade {
+    my ($class, $option) = @_;
+    my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket timeout);
+    EventSource::Hub::Process->upgrade(name => $option->{hub}, %given);
+    return 0;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::Hub - The command eventsource hub
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::Hub;
+
+    my $exit_code = EventSource::XS::Command::Hub->run('start', 'shop');
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command::Hub->run(@arguments);
+
+Start, list, check, drain, upgrade or stop processes of hubs, as L<eventsource/hub> describes it.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,249 @@
+package EventSource::XS::Command::Publish;
+use strict;
+use warnings;
+
+# `eventsource publish`: publishes events from arguments or standard input, and prints their ids.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Command;
+use JSON::MaybeXS ();
+
+my $COMMAND = 'EventSource::XS::Command';
+my $JSON    = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1);
+
+my @OPTIONS = qw(
+    hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retry=i json lines json-lines no-wait quiet|q objects
+);
+
+# What a line of --json-lines may have.
+my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retry);
+
+# How much of the input is read at once. Its events are published together.
+my $READ_BYTES = 65_536;
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('publish', \@arguments, @OPTIONS) or return 0;
+    my $self   = bless {option => $option, code => 0, begun => []}, $class;
+    $self->_check_arguments(\@arguments);
+    $self->{hub} = $COMMAND->connect($option);
+    if ($option->{'json-lines'} || $option->{lines}) {
+        $self->_publish_lines;
+    }
+    else {
+        $self->_publish_all($self->_events(@arguments));
+    }
+    $self->_collect;
+    return $self->{code} == 3 && $self->{has_published} ? 4 : $self->{code};    # 3 says that nothing was done
+}
+
+# Takes the channel off the arguments.
+sub _check_arguments {
+    my ($self, $arguments) = @_;
+    my $option   = $self->{option};
+    my $is_lines = $option->{'json-lines'} || $option->{lines};
+    $COMMAND->usage('--lines or --json-lines, not both') if $option->{'json-lines'} && $option->{lines};
+    $COMMAND->usage('which channel?')                    if !@$arguments            && !$option->{'json-lines'};
+    $self->{channel} = $COMMAND->text('the channel', shift @$arguments) if @$arguments;
+    $COMMAND->usage("with --lines and --json-lines the data comes from the standard input, not from '$arguments->[0]'")
+        if $is_lines && "@$arguments" !~ /\A-?\z/;
+    $COMMAND->usage('no data: give it as an argument, or - for the standard input') if !$is_lines && !@$arguments;
+
+    for my $name (grep { defined $option->{$_} } qw(id once)) {
+        $COMMAND->usage("--$name is for one event") if $is_lines || @$arguments > 1;
+    }
+    if ($option->{'json-lines'}) {
+        my ($given) = grep { defined $option->{$_} } qw(event json key retry);
+        $COMMAND->usage("--$given has no meaning with --json-lines: each line has its own fields") if $given;
+    }
+    $option->{$_} = $COMMAND->text("--$_", $option->{$_}) for grep { defined $option->{$_} } qw(event id key once);
+    return;
+}
+
+# Events of one channel, with the data of the arguments.
+sub _events {
+    my ($self, @data) = @_;
+    return map { $self->_event($_ eq '-' ? _whole_input() : $_, 'the data') } @data;
+}
+
+sub _event {
+    my ($self, $bytes, $what) = @_;
+    my $option = $self->{option};
+    my $data   = $COMMAND->text($what, $bytes);
+    $COMMAND->usage("$what is not JSON: " . _why($@)) if $option->{json} && !eval { $JSON->decode($bytes); 1 };
+    my %event = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retry);
+    return {%event, channel => $self->{channel}, data => $data};
+}
+
+# The reason that a JSON decoder gives, without its place in this program.
+sub _why {
+    my $error = shift;
+    $error =~ s/ at \S+ line [0-9]+[.]?\n.*\z//s;
+    return $error;
+}
+
+sub _whole_input {
+    local $/;
+    my $bytes = readline STDIN;
+    return defined $bytes ? $bytes : '';
+}
+
+# A line that is wrong is reported, and the next one is taken. What has been read is published before the input is waited for.
+sub _publish_lines {
+    my $self = shift;
+    my ($rest, $number) = ('', 0);
+    while (1) {
+        my $count = sysread STDIN, $rest, $READ_BYTES, length $rest;
+        next                                       if !defined $count && $!{EINTR};
+        die "cannot read the standard input: $!\n" if !defined $count;
+        $rest .= "\n"                              if !$count && length $rest;
+        my $whole = rindex($rest, "\n") + 1;
+        for my $line (split /\n/, substr $rest, 0, $whole, '') {
+            $self->_publish_line($line =~ s/\r\z//r, ++$number);
+        }
+        $self->_collect;
+        last if !$count;
+    }
+    return;
+}
+
+sub _publish_line {
+    my ($self, $line, $number) = @_;
+    return if $self->{option}{'json-lines'} && $line =~ /\A\s*\z/;
+    my $event =
+        eval { $self->{option}{'json-lines'} ? $self->_event_of_json($line) : $self->_event($line, 'the line') };
+    if ($event && eval { $self->_publish({%$event, line => $number}); 1 }) {
+        return;
+    }
+    my $code = $COMMAND->exit_code($@);
+    die $@ if $code != 2 && $code != 5;
+    $self->_report($code, "line $number: " . $COMMAND->message_of($@));
+    return;
+}
+
+sub _event_of_json {
+    my ($self, $line) = @_;
+    my $event = eval { $JSON->decode($line) };
+    $COMMAND->usage('not JSON: ' . _why($@))                                        if !defined $event && $@;
+    $COMMAND->usage('not a JSON object, such as {"channel":"news","data":"hello"}') if ref $event ne 'HASH';
+    my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
+    $COMMAND->usage("unknown field '$unknown' (known: " . join(', ', sort keys %IS_FIELD) . ')') if defined $unknown;
+    delete $event->{$_} for grep { $_ ne 'json' && !defined $event->{$_} } keys %$event;
+    $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
+    $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
+    return $event;
+}
+
+# Begins to publish events. One that is refused ends the command, after those before it are answered.
+sub _publish_all {
+    my ($self, @events) = @_;
+    for my $event (@events) {
+        next if eval { $self->_publish($event); 1 };
+        my $error = $@;
+        $self->_collect;
+        die $error;
+    }
+    return;
+}
+
+# Begins to publish an event. This is the one place that publishes: several events travel before the first is answered. So if
+# the connection breaks meanwhile, some are perhaps published, and those that were answered are.
+sub _publish {
+    my ($self, $event) = @_;
+    my %event    = %$event;
+    my $channel  = delete $event{channel};
+    my $line     = delete $event{line};
+    my $is_begun = eval { $self->{hub}->begin_publish($channel, \%event); 1 };
+    die $@ if !$is_begun && !_is_broken($@);
+    push @{$self->{begun}}, {channel => $channel, line => $line};
+    $self->_collect if !$is_begun;
+    return;
+}
+
+# Waits for the answers to all events that were begun, and prints the ids.
+sub _collect {
+    my $self    = shift;
+    my @begun   = splice @{$self->{begun}};
+    my $printed = '';
+    while (@begun) {
+        my @answers = eval { $self->{hub}->answers };
+        if (!@answers) {
+            $COMMAND->print($printed);
+            die $@ if $@ && !_is_broken($@);
+            EventSource::Error->throw(
+                code    => 'unknown',
+                message => 'the hub has not answered: '
+                    . @begun
+                    . ' event'
+                    . (@begun > 1 ? 's were' : ' was')
+                    . ' perhaps published'
+            );
+        }
+        for my $answer (@answers) {
+            my $event = shift @begun;
+            my $code  = defined $answer->{error} ? $COMMAND->exit_code_of($answer->{code}) : 0;
+            $self->_report($code, (defined $event->{line} ? "line $event->{line}: " : '') . $answer->{error}) if $code;
+            next if !defined $answer->{id};
+            $self->{has_published} = 1;
+            $printed .= $self->_shown($event, $answer->{id});
+        }
+    }
+    $COMMAND->print($printed);
+    return;
+}
+
+# True if the connection has broken, or the hub does not answer.
+sub _is_broken {
+    my $code = $COMMAND->exit_code(shift);
+    return $code == 3 || $code == 4;
+}
+
+sub _shown {
+    my ($self, $event, $id) = @_;
+    my $option = $self->{option};
+    return '' if $option->{quiet} || $option->{'no-wait'};
+    return $option->{objects} ? $COMMAND->json({channel => $event->{channel}, id => $id}) . "\n" : "$id\n";
+}
+
+sub _report {
+    my ($self, $code, $text) = @_;
+    $COMMAND->complain('publish', $text);
+    $self->{code} = $code if $code > $self->{code};
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::Publish - The command eventsource publish
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::Publish;
+
+    my $exit_code = EventSource::XS::Command::Publish->run('--hub', 'shop', 'news', 'hello');
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command::Publish->run(@arguments);
+
+Publish events, as L<eventsource/publish> describes it.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

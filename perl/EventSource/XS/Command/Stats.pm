@@ -1,0 +1,80 @@
+package EventSource::XS::Command::Stats;
+use strict;
+use warnings;
+
+# `eventsource stats`: prints the counts of a hub and of its process.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Command;
+use Time::HiRes qw(sleep);
+
+my $COMMAND = 'EventSource::XS::Command';
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('stats', \@arguments, qw(hub=s socket=s timeout=f channel=s json watch=f))
+        or return 0;
+    $COMMAND->usage("what is '$arguments[0]'?")       if @arguments;
+    $COMMAND->usage('--watch takes seconds, above 0') if defined $option->{watch} && $option->{watch} <= 0;
+    my $channel = defined $option->{channel} ? $COMMAND->text('--channel', $option->{channel}) : undef;
+    my $is_over = 0;
+    local @SIG{qw(INT TERM)} = (sub { $is_over = 1 }) x 2;
+    my $hub = $COMMAND->connect($option, spawn => 0);
+
+    while (1) {
+        my $stats = $hub->stats($channel);
+        $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : _text($stats));
+        last if !$option->{watch} || $is_over;
+        sleep $option->{watch};
+        last                  if $is_over;
+        $COMMAND->print("\n") if !$option->{json};
+    }
+    return 0;
+}
+
+sub _text {
+    my $stats = shift;
+    my %flat  = %$stats;
+    for my $group (grep { ref $flat{$_} eq 'HASH' } keys %flat) {
+        my $values = delete $flat{$group};
+        $flat{"$group.$_"} = $values->{$_} for keys %$values;
+    }
+    $flat{workers} = join ' ', @{$flat{workers}};
+    return join '', map { $COMMAND->line($_, $flat{$_}) } grep { defined $flat{$_} } sort keys %flat;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::Stats - The command eventsource stats
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::Stats;
+
+    my $exit_code = EventSource::XS::Command::Stats->run('--hub', 'shop', '--json');
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command::Stats->run(@arguments);
+
+Print the counts of a hub, as L<eventsource/stats> describes it.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process/stats>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,213 @@
+package EventSource::XS::Command::Tail;
+use strict;
+use warnings;
+
+# `eventsource tail`: prints events as they come. The process of a hub writes them to one end of a pair of sockets, which is
+# handed to it as a stream; a URL is read over HTTP. Both ways a lost stream is resumed after its last id.
+
+our $VERSION = '0.100';
+
+use EventSource::Parser;
+use EventSource::XS::Command;
+use EventSource::XS::Command::Tail::Output;
+use EventSource::XS::Hub::Pattern;
+use IO::Poll    qw(POLLERR POLLHUP POLLIN);
+use List::Util  qw(min);
+use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes qw(sleep time);
+
+my $COMMAND = 'EventSource::XS::Command';
+
+my @OPTIONS = qw(
+    hub=s socket=s spawn! channel=s@ event=s@ match=s last=i from-start after=s count=i timeout=f json raw data
+);
+
+# The longest event, in bytes: the longest message to a hub's process.
+my $MAX_EVENT = 16 << 20;
+
+my $READ_BYTES = 65_536;
+
+# The pauses between two attempts to connect again, in seconds.
+my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.05, 1);
+
+# A signal may come just before poll() begins to wait, so it never waits for long.
+my $LONGEST_WAIT = 1;
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('tail', \@arguments, @OPTIONS) or return 0;
+    my $output = EventSource::XS::Command::Tail::Output->new($option);
+    my $self   = bless {
+        option => $option,
+        output => $output,
+        parser => EventSource::Parser->new(max_event => $MAX_EVENT),
+        until  => defined $option->{timeout} ? time + $option->{timeout} : undef,
+    }, $class;
+    local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
+    if (@arguments && $arguments[0] =~ m{\Ahttps?://}) {
+        require EventSource::XS::Command::Tail::URL;
+        EventSource::XS::Command::Tail::URL->new(%$self, is_over => sub { $self->_is_over })->follow(@arguments);
+    }
+    else {
+        $self->_follow_hub(@arguments);
+    }
+    return $output->is_short ? 1 : 0;
+}
+
+sub _follow_hub {
+    my ($self, @names) = @_;
+    $self->{topics} = [$self->_topics(@names)];
+    my $option = $self->{option};
+    my $given  = grep { $option->{$_} } qw(last from-start after);
+    $COMMAND->usage('one of --last, --from-start, --after') if $given > 1;
+    my $start  = $option->{last} ? -$option->{last} : $option->{'from-start'} ? 'oldest' : 'latest';
+    my $after  = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
+    my $stream = $self->_connect($start, $after);
+    my $pause  = $FIRST_PAUSE;
+
+    while (!$self->_is_over) {
+        if ($self->_read_stream($stream)) {
+            $pause = $FIRST_PAUSE;
+        }
+        else {
+            $pause = min($pause * 2, $LONGEST_PAUSE);
+        }
+        $self->{parser}->finish;
+        $stream = $self->_connect_again($pause) if !$self->_is_over;
+    }
+    return;
+}
+
+# The channels and patterns to follow; all channels by default.
+sub _topics {
+    my ($self, @names) = @_;
+    my @named  = map { $COMMAND->text('a channel', $_) } @{$self->{option}{channel} || []};
+    my @topics = map { $COMMAND->text('a channel', $_) } @names;
+    @topics = '**' if !@named && !@topics;
+    return @named, map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics;
+}
+
+# Hands the hub's process a stream, and returns its other end.
+sub _connect {
+    my ($self, $start, $after, %how) = @_;
+    my $hub = $COMMAND->connect($self->{option}, %how);
+    my ($stream, $handed);
+    socketpair $stream, $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "no pair of sockets: $!\n";
+    $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
+    $self->{hub} = $hub;                      # the stream lives as long as this connection
+    @$self{qw(rest channel)} = ('', undef);
+    return $stream;
+}
+
+# The next process of the hub has only events that were published after the last one was lost.
+sub _connect_again {
+    my ($self, $pause) = @_;
+    my $has_said;
+    while (!$self->_is_over) {
+        sleep $pause;
+        local $self->{option} = {%{$self->{option}}, spawn => 0, timeout => $LONGEST_PAUSE};
+        my $stream = eval { $self->_connect('oldest', $self->{parser}->last_event_id) };
+        if ($stream) {
+            $COMMAND->complain('tail', 'connected again') if $has_said;
+            return $stream;
+        }
+        die $@ if $COMMAND->exit_code($@) != 3 && $COMMAND->exit_code($@) != 4;
+        $COMMAND->complain('tail', 'the process of the hub has ended; waiting for the next one') if !$has_said++;
+        $pause = min($pause * 2, $LONGEST_PAUSE);
+    }
+    return;
+}
+
+sub _is_over {
+    my $self = shift;
+    return $self->{is_over} || $self->{output}->is_complete || defined $self->{until} && time >= $self->{until};
+}
+
+# Reads until the stream ends. Returns true if there was anything to read. The output is watched too: a reader such as head
+# may have gone while no event comes.
+sub _read_stream {
+    my ($self, $stream) = @_;
+    my $poll = IO::Poll->new;
+    $poll->mask($stream     => POLLIN);
+    $poll->mask(*STDOUT{IO} => POLLERR);
+    my $has_read;
+    while (!$self->_is_over) {
+        my $wait = defined $self->{until} ? min($LONGEST_WAIT, $self->{until} - time) : $LONGEST_WAIT;
+        $poll->poll($wait > 0 ? $wait : 0);
+        die bless {}, 'EventSource::XS::Command::Closed' if $poll->events(*STDOUT{IO}) & POLLERR;
+        next if !($poll->events($stream) & (POLLIN | POLLERR | POLLHUP));
+        my $count = sysread $stream, (my $bytes), $READ_BYTES;
+        next             if !defined $count && $!{EINTR};
+        return $has_read if !$count;
+        $has_read = 1;
+        $self->_feed($bytes);
+    }
+    return $has_read;
+}
+
+# Before each event there is a comment with its channel. The hub's own events have none.
+sub _feed {
+    my ($self, $bytes) = @_;
+    $self->{output}->raw($bytes);
+    $self->{rest} .= $bytes;
+    while ($self->{rest} =~ s/\A(.*?)^:channel ([^\n]*)\n//ms) {
+        my ($before, $name) = ($1, $2);
+        $self->_take($self->{parser}->feed($before));
+        $name =~ s/%([0-9A-F]{2})/chr hex $1/ge;
+        utf8::decode($name);
+        $self->{channel} = $name;
+    }
+    my $whole = rindex($self->{rest}, "\n") + 1;
+    $self->_take($self->{parser}->feed(substr $self->{rest}, 0, $whole, ''));
+    $self->{output}->flush;
+    return;
+}
+
+sub _take {
+    my ($self, @events) = @_;
+    for my $event (@events) {
+        my $channel = delete $self->{channel};
+        if (defined $channel) {
+            $self->{output}->event({%$event, channel => $channel});
+        }
+        elsif ($event->{event} eq $self->{hub}->gap_event) {
+            $COMMAND->complain('tail', "gap: events are missing before $event->{id} ($event->{data})");
+        }
+    }
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::Tail - The command eventsource tail
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::Tail;
+
+    my $exit_code = EventSource::XS::Command::Tail->run('--hub', 'shop', '--last', 1, '--count', 1, 'news');
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = EventSource::XS::Command::Tail->run(@arguments);
+
+Print events as they come, as L<eventsource/tail> describes it.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub::Process/follow>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

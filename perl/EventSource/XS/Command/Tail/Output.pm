@@ -1,0 +1,134 @@
+package EventSource::XS::Command::Tail::Output;
+use strict;
+use warnings;
+
+# What `eventsource tail` prints of the events that it gets: which of them, in which form, and how many.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Command;
+use POSIX       qw(floor strftime);
+use Time::HiRes qw(time);
+
+my $COMMAND = 'EventSource::XS::Command';
+
+sub new {
+    my ($class, $option) = @_;
+    my @formats = grep { $option->{$_} } qw(json raw data);
+    $COMMAND->usage('one of --json, --raw, --data') if @formats > 1;
+    my ($filter) = grep { defined $option->{$_} } qw(event match count);
+    $COMMAND->usage("--raw prints all bytes of the stream: without --$filter") if $option->{raw} && defined $filter;
+    $COMMAND->usage('--count takes a number from 1 on') if defined $option->{count} && $option->{count} < 1;
+    $COMMAND->usage('--last takes a number from 1 on')  if defined $option->{last}  && $option->{last} < 1;
+    my $match = defined $option->{match} ? $COMMAND->text('--match', $option->{match}) : undef;
+    my $regex = defined $match           ? eval { qr/$match/ }                         : undef;
+    $COMMAND->usage('--match is no regular expression: ' . $COMMAND->message_of($@)) if defined $match && !$regex;
+    my @names = map { $COMMAND->text('--event', $_) } @{$option->{event} || []};
+    return bless {
+        format => @formats ? $formats[0] : 'text',
+        left   => $option->{count},
+        lines  => '',
+        names  => @names ? {map { $_ => 1 } @names} : undef,
+        regex  => $regex,
+    }, $class;
+}
+
+# Public methods
+
+sub event {
+    my ($self, $event) = @_;
+    return if $self->{format} eq 'raw' || $self->is_complete;
+    return if $self->{names} && !$self->{names}{$event->{event}};
+    return if $self->{regex} && $event->{data} !~ $self->{regex};
+    $self->{lines} .= $self->_line($event);
+    $self->{left}-- if defined $self->{left};
+    return;
+}
+
+sub flush {
+    my $self = shift;
+    $COMMAND->print(delete $self->{lines}) if length $self->{lines};
+    $self->{lines} = '';
+    return;
+}
+
+sub is_complete { return defined $_[0]{left} && $_[0]{left} <= 0 }
+
+sub is_short { return defined $_[0]{left} && $_[0]{left} > 0 }
+
+sub raw {
+    my ($self, $bytes) = @_;
+    $COMMAND->print($bytes) if $self->{format} eq 'raw';
+    return;
+}
+
+# Private methods and functions
+
+sub _line {
+    my ($self, $event) = @_;
+    if ($self->{format} eq 'data') {
+        my $data = "$event->{data}\n";
+        utf8::encode($data);
+        return $data;
+    }
+    my %event = (%$event, time => _now());
+    return $COMMAND->json(\%event) . "\n" if $self->{format} eq 'json';
+    return $COMMAND->line(map { defined ? $_ : '' } @event{qw(time channel event id data)});
+}
+
+# The time in UTC, as ISO 8601 has it.
+sub _now {
+    my $now = time;
+    return strftime('%Y-%m-%dT%H:%M:%S', gmtime floor $now) . sprintf '.%03dZ', floor(1000 * ($now - floor $now));
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Command::Tail::Output - What eventsource tail prints
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Command::Tail::Output;
+
+    my $output = EventSource::XS::Command::Tail::Output->new({json => 1, count => 1});
+    $output->event({event => 'greeting', id => 'o6grvhtu-17', data => 'hello', channel => 'news'});
+    $output->flush;
+
+=head1 METHODS
+
+=head2 new
+
+    my $output = EventSource::XS::Command::Tail::Output->new(\%options);
+
+Take the options of L<eventsource/tail> that say what is printed. Ends the command with the exit code 2 if they are wrong.
+
+=head2 event, flush, raw
+
+    $output->event(\%event);
+    $output->raw($bytes);
+    $output->flush;
+
+Print an event with the next C<flush>, if the options select it; print bytes of the stream, if the options ask for these.
+
+=head2 is_complete, is_short
+
+    my $is_complete = $output->is_complete;
+
+Return whether as many events were printed as the options ask for, and whether they ask for more.
+
+=head1 SEE ALSO
+
+L<eventsource>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,431 @@
+package EventSource::XS::Doctor;
+use strict;
+use warnings;
+
+# Examines an event stream as a client: makes the requests, keeps what they show, and has each check judge it.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Check::Caching;
+use EventSource::XS::Doctor::Check::Compression;
+use EventSource::XS::Doctor::Check::Delivery;
+use EventSource::XS::Doctor::Check::Ending;
+use EventSource::XS::Doctor::Check::Format;
+use EventSource::XS::Doctor::Check::HubProcess;
+use EventSource::XS::Doctor::Check::HubStore;
+use EventSource::XS::Doctor::Check::Origin;
+use EventSource::XS::Doctor::Check::Protocol;
+use EventSource::XS::Doctor::Check::Response;
+use EventSource::XS::Doctor::Check::Resume;
+use EventSource::XS::Doctor::Connection;
+use EventSource::XS::Doctor::Probe;
+use URI;
+
+# In the order of a report: each explains better than those after it.
+my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
+    qw(Response Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore);
+
+my $MAX_REDIRECTS = 10;
+my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most
+my $MOMENT        = 0.5;                            # seconds after which the head of a quiet stream counts as all
+my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
+
+# What a browser sends with EventSource. The decoder knows these encodings.
+my @HEADERS = (
+    [Accept            => 'text/event-stream'],
+    ['Accept-Encoding' => 'gzip, deflate'],
+    ['Cache-Control'   => 'no-cache'],
+    ['User-Agent'      => "eventsource-doctor/$VERSION"],
+);
+
+sub new {
+    my ($class, %option) = @_;
+    my $self = bless {method => 'GET', headers => [], seconds => 20, hops => [], %option}, $class;
+    $self->{url}      = URI->new($self->{url})->canonical;
+    $self->{patience} = $self->{seconds} < $PATIENCE ? $self->{seconds} : $PATIENCE;
+    $self->{probe}    = EventSource::XS::Doctor::Probe->new(map { ($_ => $self->{$_}) } qw(trigger hub socket channel));
+    return $self;
+}
+
+# Public methods
+
+# Returns the findings of all checks.
+sub examine {
+    my $self = shift;
+    $self->_open_stream;
+    if ($self->is_streaming) {
+        $self->_observe;
+        $self->_look_at_cache;
+        $self->_look_at_resume;
+    }
+    elsif ($self->is_silent) {
+        $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
+        $self->{stream}->leave;
+    }
+    $self->_look_at_server if !$self->failure;
+    return $self->findings;
+}
+
+sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}->failure }
+
+sub findings {
+    my $self      = shift;
+    my @findings  = map { $_->findings($self) } @CHECKS;
+    my %explained = map { ($_ => 1) } map { $_->explains } @findings;
+    return grep { $_->verdict eq 'ok' || !$explained{$_->check} } @findings;
+}
+
+# True if the server has accepted the request and has not answered it.
+sub is_silent {
+    my $stream = shift->{stream};
+    return !!($stream && !$stream->has_head && !$stream->failure && $stream->is_open);
+}
+
+sub is_streaming { return !!($_[0]{stream} && ($_[0]{stream}->status || 0) == 200) }
+
+sub measurements {
+    my $self    = shift;
+    my $stream  = $self->{stream} or return {};
+    my $body    = $stream->body;
+    my ($event) = $body->events;
+    my $seconds = sub {
+        return map { ($_ => defined $stream->{$_} ? 0 + sprintf '%.3f', $stream->{$_} : undef) } @_;
+    };
+    my @keepalives = map { 0 + sprintf '%.3f', $_ } $body->keepalives;
+    my %at         = $seconds->(qw(connected_at tls_at sent_at first_at head_at body_at ended_at));
+    return {
+        %at,
+        address        => $stream->{peer},
+        status         => $stream->status,
+        http           => $stream->{version},
+        alpn           => $self->{alpn},
+        headers        => [map { [@$_] } @{$stream->{headers}}],
+        first_event_at => $event ? 0 + sprintf '%.3f',
+        $event->{at} : undef,
+        end           => $stream->{end},
+        bytes         => $stream->{read},
+        events        => scalar(() = $body->events),
+        ids           => scalar(() = $body->ids),
+        keepalives_at => \@keepalives,
+        retry         => defined $body->{retry} ? 0 + $body->{retry} : undef,
+        redirects     => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
+        probe_seconds => $self->{probe_seconds},
+    };
+}
+
+# Private methods
+
+# Sends another request for the stream, waits, and leaves. Options: until, a condition on the connection; id, headers,
+# method, query. Returns the connection.
+sub _ask {
+    my ($self, %option) = @_;
+    my $connection = $self->_request(%option);
+    my $until      = $option{until}    || sub { 0 };
+    my $patience   = $option{patience} || $self->{patience};
+    my $is_done    = sub { !$connection->is_open || $until->($connection) };
+    EventSource::XS::Doctor::Connection->wait_for($patience, $is_done, $connection);
+    $connection->leave;
+    return $connection;
+}
+
+# Asks for events after an id, by the header or by a query as polyfills do, until a condition on the blocks is met.
+sub _ask_after {
+    my ($self, $id, $how, $is_enough) = @_;
+    return $self->_ask(
+        $how  => $id,
+        until => sub { $is_enough->($_[0]->body) }
+    );
+}
+
+# If two requests get the same events, and another URL does not, then the second response is a copy.
+sub _look_at_cache {
+    my $self = shift;
+    return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
+    my @twice = map { $self->_ask } 1, 2;
+    return if grep { !_is_whole($_) } @twice;
+    return if _text($twice[0]) ne _text($twice[1]);
+    my $other = $self->_ask(query => 'eventsource_doctor=' . int rand 1e9);
+    $self->{repetition} = _text($other) eq _text($twice[0]) ? 'all' : 'copy';
+    return;
+}
+
+# Asks for what follows an id that the stream has sent: with a probe the event that is published meanwhile, otherwise the
+# later events of the stream.
+sub _look_at_resume {
+    my $self = shift;
+    return if $self->{method} ne 'GET' || ($self->{repetition} || '') eq 'copy';
+    my @ids        = $self->{stream}->body->ids or return;
+    my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
+    my %resume     = (last => $ids[-1], from => $ids[-1], expected => []);
+    if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
+        my $token = $self->{probe}->send_and_wait;
+        $resume{token} = $token if !$self->{probe}{failure};
+    }
+    elsif (@dispatched > 1) {
+        $resume{from}     = $dispatched[0]{id};
+        $resume{expected} = [grep { $_ ne $resume{from} } map { $_->{id} } @dispatched];
+    }
+    my %is_old     = map { ($_ => 1) } @ids;
+    my $has_missed = sub {
+        my $body = shift;
+        my %got  = map { ($_->{id} => 1) } grep { length($_->{id} // '') } $body->events;
+        return scalar grep { _has_token($_, $resume{token}, \%is_old) } $body->events if $resume{token};
+        return @{$resume{expected}} ? !grep { !$got{$_} } @{$resume{expected}} : scalar keys %got;
+    };
+    $resume{by_header}  = $self->_ask_after($resume{from}, 'id', $has_missed);
+    $resume{is_resumed} = $has_missed->($resume{by_header}->body) ? 1 : 0;
+    my %before = map { ($_ => 1) } $resume{from};
+    $resume{repeated}  = [grep { $before{$_} } map { $_->{id} // '' } $resume{by_header}->body->events];
+    $resume{is_wanted} = $resume{token} || @{$resume{expected}} ? 1 : 0;
+    my $is_told = sub {
+        scalar grep { ($_->{event} || '') eq 'gap' } $_[0]->events;
+    };
+    $resume{is_told} = $is_told->($resume{by_header}->body) ? 1 : 0;
+
+    if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || @{$resume{repeated}}) {
+        my $by_query = $self->_ask_after($resume{from}, 'query_id', $has_missed);
+        my @again    = grep { $before{$_->{id} // ''} } $by_query->body->events;
+        $resume{is_stripped} = $has_missed->($by_query->body) && !@again ? 1 : 0;
+    }
+    else {
+        my $unknown = $self->_ask_after($UNKNOWN_ID, 'id', $is_told);
+        $resume{unknown} = $is_told->($unknown->body) ? 'gap' : $unknown->body->events ? 'events' : 'nothing';
+        if ($resume{unknown} ne 'gap' && !$resume{is_wanted}) {
+            my $by_query = $self->_ask_after($UNKNOWN_ID, 'query_id', $is_told);
+            $resume{is_stripped} = $is_told->($by_query->body) ? 1 : 0;
+        }
+    }
+    $self->{resume} = \%resume;
+    return;
+}
+
+# What does not need the stream: HTTP/2, and the preflight of other origins.
+sub _look_at_server {
+    my $self = shift;
+    $self->{alpn} = $self->_connection->alpn;
+    return if !defined $self->{origin};
+    my $wanted = join ', ', 'last-event-id', map { lc $_->[0] } @{$self->{headers}};
+    $self->{preflight} = $self->_ask(
+        method  => 'OPTIONS',
+        headers => [
+            [Origin                           => $self->{origin}],
+            ['Access-Control-Request-Method'  => $self->{method}],
+            ['Access-Control-Request-Headers' => $wanted],
+        ],
+        until => sub { $_[0]->has_head },
+    );
+    return;
+}
+
+sub _connection {
+    my ($self, %option) = @_;
+    my $url = $self->{url};
+    if (defined $option{query_id}) {
+        ($url = $url->clone)->query_form($url->query_form, lastEventId => $option{query_id});
+    }
+    elsif (defined $option{query}) {
+        ($url = $url->clone)->query(join '&', grep { defined && length } $url->query, $option{query});
+    }
+    return EventSource::XS::Doctor::Connection->new(
+        url          => $url,
+        method       => $option{method} || $self->{method},
+        insecure     => $self->{insecure},
+        headers_sent => $self->_headers(%option),
+        defined $self->{data} && !$option{method} ? (content => $self->{data}) : (),
+    );
+}
+
+# The headers of a request. Those of the user replace the browser's.
+sub _headers {
+    my ($self, %option) = @_;
+    my @own = @{$option{headers} || []};
+    push @own, ['Accept-Encoding' => 'identity']  if $option{is_plain};
+    push @own, ['Last-Event-ID'   => $option{id}] if defined $option{id};
+    if (($option{method} || '') ne 'OPTIONS') {
+        push @own, @{$self->{headers}};
+        push @own, [Cookie => $self->{cookie}] if defined $self->{cookie};
+        push @own, [Origin => $self->{origin}] if defined $self->{origin};
+        push @own, ['Content-Type' => 'application/json']
+            if defined $self->{data} && !grep { lc $_->[0] eq 'content-type' } @own;
+    }
+    my %has = map { (lc $_->[0] => 1) } @own;
+    return [@own, grep { !$has{lc $_->[0]} } @HEADERS];
+}
+
+# Reads the stream for the time that the user has set, with a second client beside it, and the probe.
+sub _observe {
+    my $self    = shift;
+    my $stream  = $self->{stream};
+    my $ends    = $stream->seconds + $self->{seconds};
+    my $second  = $self->{second} = $self->{method} eq 'GET' ? $self->_request(is_plain => 1) : undef;
+    my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
+    if ($self->{probe}->is_possible) {
+        my $has_begun = sub { $is_over->() || defined $stream->{body_at} };
+        EventSource::XS::Doctor::Connection->wait_for($MOMENT, $has_begun, $stream, $second || ());
+        $self->_observe_probe($stream, $second);
+    }
+    my $left = $ends - $stream->seconds;
+    EventSource::XS::Doctor::Connection->wait_for($left > 0 ? $left : 0, $is_over, $stream, $second || ());
+    $_->leave for grep { $_ } $stream, $second;
+    return;
+}
+
+# Sends the probe and measures when its event arrives, from the end of the command that publishes it.
+sub _observe_probe {
+    my ($self, $stream, $second) = @_;
+    my $probe  = $self->{probe};
+    my %is_old = map { ($_ => 1) } $stream->body->ids;
+    my $before = scalar(() = $stream->body->events);
+    my $token  = $probe->begin;
+    my $sent_at;
+    my $arrived = sub {
+        $sent_at = $stream->seconds if !defined $sent_at && $probe->has_ended;
+        my @events = $stream->body->events;
+        my ($event) = grep { _has_token($_, $token) } @events;
+        ($event) = @events[$before .. $#events] if !$event && defined $probe->{trigger};
+        return $event;
+    };
+    my $is_over = sub { $arrived->() || $probe->{failure} || !$stream->is_open };
+    EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $is_over, $stream, $second || ());
+    my $event     = $arrived->();
+    my $has_ended = sub { $probe->has_ended };
+    EventSource::XS::Doctor::Connection->wait_for($PATIENCE, $has_ended, $stream, $second || ());
+    $probe->finish;
+    return if $probe->{failure};
+    my $taken = $event ? $event->{at} - (defined $sent_at ? $sent_at : $event->{at}) : undef;
+    $self->{probe_seconds} = defined $taken ? 0 + sprintf '%.3f', $taken > 0 ? $taken : 0 : undef;
+    $self->{is_probed}     = 1;
+    return;
+}
+
+sub _open_stream {
+    my $self = shift;
+    for (0 .. $MAX_REDIRECTS) {
+        my $stream = $self->{stream} = $self->_request;
+        return if $stream->failure;
+        my $has_answer = sub { $stream->has_head || !$stream->is_open };
+        EventSource::XS::Doctor::Connection->wait_for($self->{seconds}, $has_answer, $stream);
+        my $url = $stream->redirect or return;
+        $stream->leave;
+        my $is_http = ($url->scheme || '') =~ /\Ahttps?\z/ && length($url->host || '');
+        my $hop     = {status => $stream->status, from => "$self->{url}", to => "$url"};
+        push @{$self->{hops}}, $hop;
+        return                 if !$is_http;
+        $self->_withhold($hop) if !EventSource::XS::Doctor::Connection->is_same_origin($self->{url}, $url);
+        $self->{url} = $url;
+    }
+    $self->{is_endless} = 1;
+    return;
+}
+
+# Headers and cookies of the user go to one origin only, to no other one and to none behind it.
+sub _withhold {
+    my ($self, $hop) = @_;
+    $hop->{withheld} = 1 if defined $self->{cookie} || defined $self->{data} || @{$self->{headers}};
+    delete @$self{qw(cookie data)};
+    $self->{headers} = [];
+    return;
+}
+
+sub _request {
+    my ($self, %option) = @_;
+    return $self->_connection(%option)->request;
+}
+
+# Private functions
+
+# True if an event is the probe's. A command that sends no token may cause any event with a new id.
+sub _has_token {
+    my ($event, $token, $is_old) = @_;
+    my $text = join "\n", map { defined $event->{$_} ? $event->{$_} : '' } qw(event data id);
+    return 1 if index($text, $token) >= 0;
+    return $is_old && length($event->{id} // '') && !$is_old->{$event->{id}} && ($event->{event} || '') ne 'gap';
+}
+
+# True if a response has ended by itself, as far as its framing tells.
+sub _is_whole {
+    my $end = $_[0]{end};
+    return defined $end && ($end eq 'complete' || $end eq 'closed');
+}
+
+# The events of a response as one string.
+sub _text {
+    my $connection = shift;
+    return join "\0", map {
+        my $event = $_;
+        map { $event->{$_} // '' } qw(id event data)
+    } $connection->body->events;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor - Examine an event stream as a client
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+
+    my $doctor   = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    my @findings = $doctor->examine;
+    print $doctor->failure ? $doctor->failure->{sentence} : map { $_->sentence . "\n" } @findings;
+
+=head1 DESCRIPTION
+
+Opens a stream of any server as a browser would, reads it for some seconds, then resumes it, and judges what it has seen.
+L<EventSource::XS::Command::Doctor> is the command, and lists the checks. Each check is a class below
+C<EventSource::XS::Doctor::Check> with the method C<findings>, which takes this object and returns objects of
+L<EventSource::XS::Doctor::Finding>.
+
+=head1 METHODS
+
+=head2 new
+
+    my $doctor = EventSource::XS::Doctor->new(url => $url, %options);
+
+Return an examination that has not begun. C<url> is a string that begins with C<http://> or C<https://>. The options are
+those of the command, with the same defaults (L<EventSource::XS::Command::Doctor/OPTIONS>): C<seconds> (a number above 0, 20),
+C<method> (C<GET>), C<data> (bytes), C<headers> (an array of pairs C<[name, value]>), C<cookie>, C<origin>, C<insecure>,
+C<trigger>, C<hub>, C<socket>, C<channel>, C<workers> (an array of process ids).
+
+=head2 examine
+
+Make all requests. Takes up to twice C<seconds>, and some seconds more. Return the L</findings>.
+
+=head2 failure
+
+Return C<undef> if the server has answered; otherwise a reference to a hash with C<where> and C<sentence>
+(L<EventSource::XS::Doctor::Connection/failure>).
+
+=head2 findings
+
+Return what the checks say of what was seen so far, without what follows from another finding
+(L<EventSource::XS::Doctor::Finding/explains>).
+
+=head2 is_silent
+
+Return true if the server has accepted the request and not answered it.
+
+=head2 is_streaming
+
+Return true if the response has the status 200.
+
+=head2 measurements
+
+Return a reference to a hash of what was measured, for C<--json> (L<EventSource::XS::Command::Doctor/JSON>).
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

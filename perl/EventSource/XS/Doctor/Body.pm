@@ -1,0 +1,235 @@
+package EventSource::XS::Doctor::Body;
+use strict;
+use warnings;
+
+# The body of an event stream as it is written: its blocks with the time of their arrival, its comments, its line ends. A
+# parser such as EventSource::Parser gives only what a browser would dispatch, and hides what is wrong.
+
+our $VERSION = '0.100';
+
+use Encode ();
+
+my $MAX_LINE   = 1_048_576;    # bytes of a line that are kept
+my $MAX_BLOCKS = 10_000;       # blocks that are kept
+my $MAX_LINES  = 100_000;      # lines that are read
+
+my $TOGETHER = 0.05;           # seconds; what comes within them has arrived at once
+
+my %IS_FIELD = map { ($_ => 1) } qw(data event id retry);
+
+sub new {
+    my $class = shift;
+    my %facts = (line_ends => {}, comments => [], blocks => [], unknown => {}, bad_retry => []);
+    return bless {%facts, rest => '', block => undef, bytes => 0, lines => 0}, $class;
+}
+
+# Public methods
+
+# The blocks that tell something. One with empty data is a position.
+sub events {
+    return grep { length($_->{data} // '') } @{$_[0]{blocks}};
+}
+
+sub feed {
+    my ($self, $at, $bytes) = @_;
+    return                                                if !length $bytes || $self->is_full;
+    $self->{has_bom} = $bytes =~ /\A\xEF\xBB\xBF/ ? 1 : 0 if !$self->{bytes};
+    $self->{bytes} += length $bytes;
+    $self->{first_at} = $at if !defined $self->{first_at};
+    my $has_end = $bytes =~ /[\r\n]/ || $self->{rest} =~ /\r\z/;
+    $self->{rest} .= $bytes;
+    $self->{rest} =~ s/\A\xEF\xBB\xBF// if $self->{bytes} == length $bytes;
+    $self->_take_lines($at)             if $has_end;
+    $self->{rest} = substr $self->{rest}, 0, $MAX_LINE if length $self->{rest} > $MAX_LINE;
+    return;
+}
+
+# The ids of events and positions, in order, each once.
+sub ids {
+    my $self = shift;
+    my %seen;
+    return grep { !$seen{$_}++ } map { $_->{id} } grep { length($_->{id} // '') } @{$self->{blocks}};
+}
+
+# True if the stream has sent so many lines that no more are read.
+sub is_full { return $_[0]{lines} >= $MAX_LINES }
+
+# What only shows that the stream lives, by time of arrival: comments, and blocks that dispatch nothing.
+sub keepalives {
+    my $self  = shift;
+    my @times = (@{$self->{comments}}, map { $_->{at} } grep { !length($_->{data} // '') } @{$self->{blocks}});
+    @times = sort { $a <=> $b } @times;
+    return @times;
+}
+
+# The numbers of keepalives that have arrived at once, for each time that there were several. The first bytes of a stream may
+# have a preamble and a position, so they count from three on.
+sub bursts {
+    my $self = shift;
+    my ($first, @clusters);
+    my $before;
+    for my $at ($self->keepalives) {
+        if   (defined $before && $at - $before < $TOGETHER) { $clusters[-1]++ }
+        else                                                { push @clusters, 1 }
+        $first  = $at if !defined $first;
+        $before = $at;
+    }
+    shift @clusters if @clusters && $clusters[0] < 3 && $first - $self->{first_at} < $TOGETHER;
+    return grep { $_ > 1 } @clusters;
+}
+
+# True if the stream has begun a block and not ended it.
+sub is_in_block { return !!($_[0]{block} || length $_[0]{rest}) }
+
+# Private methods
+
+# A comment of several lines is one; a server that repeats its comment has sent another.
+sub _comment {
+    my ($self, $at, $line) = @_;
+    my $before = $self->{comment};
+    push @{$self->{comments}}, $at if !$before || $before->{at} != $at || $before->{line} eq $line;
+    $self->{comment} = {at => $at, line => $line};
+    return;
+}
+
+sub _field {
+    my ($self, $block, $name, $value) = @_;
+    $block->{lines}++;
+    if (!$IS_FIELD{$name}) {
+        $self->{unknown}{$name}++ if keys %{$self->{unknown}} < 10;
+        return;
+    }
+    if ($name eq 'data') {
+        $block->{data} .= defined $block->{data} ? "\n$value" : $value;
+        return;
+    }
+    push @{$self->{bad_retry}}, $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
+    $self->{has_nul_id} = 1      if $name eq 'id'    && $value =~ /\0/;
+    $self->{retry}      = $value if $name eq 'retry' && $value =~ /\A[0-9]{1,15}\z/;
+    $block->{$name}     = $value;
+    return;
+}
+
+sub _line {
+    my ($self, $at, $line) = @_;
+    if (!length $line) {
+        delete $self->{comment};
+        my $block = delete $self->{block};
+        return if !$block || !$block->{lines};
+        $block->{at} = $at;
+        push @{$self->{blocks}}, $block if @{$self->{blocks}} < $MAX_BLOCKS;
+        $self->{nameless}++ if defined $block->{event} && !defined $block->{data};
+        return;
+    }
+    $self->_look_at_text($line);
+    return $self->_comment($at, $line) if $line =~ /\A:/;
+    delete $self->{comment};
+    my ($name, $value) = split /:/, $line, 2;
+    $value = '' if !defined $value;
+    $value =~ s/\A //;
+    $self->{block} ||= {lines => 0};
+    return $self->_field($self->{block}, $name, $value);
+}
+
+# A CR at the end of what has arrived may be the half of a CRLF.
+sub _take_lines {
+    my ($self, $at) = @_;
+    my @parts = split /(\r\n|\n|\r(?!\z))/, $self->{rest}, -1;
+    $self->{rest} = pop @parts;
+    while (@parts && !$self->is_full) {
+        my ($line, $end) = splice @parts, 0, 2;
+        $self->{lines}++;
+        $self->{line_ends}{$end eq "\r\n" ? 'CRLF' : $end eq "\n" ? 'LF' : 'CR'}++;
+        $self->_line($at, $line);
+    }
+    return;
+}
+
+# UTF-8 that was encoded once more: a lead byte as a character of Latin-1 (U+00C3), then one that follows it.
+sub _look_at_text {
+    my ($self, $line) = @_;
+    return if $line !~ /[\x80-\xFF]/;
+    my $copy = $line;
+    my $text = eval { Encode::decode('UTF-8', $copy, Encode::FB_CROAK()) };
+    if (!defined $text) {
+        $self->{invalid} = $line =~ /([^\x00-\x7F].{0,20})/s ? $1 : $line if !defined $self->{invalid};
+        return;
+    }
+    $self->{doubled} = substr $text, $-[0] < 10 ? 0 : $-[0] - 10, 30
+        if !defined $self->{doubled}
+        && $text =~
+        /[\x{C2}\x{C3}][\x{80}-\x{BF}]|\x{E2}(?:\x{20AC}|\x{80})[\x{80}-\x{BF}\x{2018}-\x{201E}\x{2122}\x{153}]/;
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Body - An event stream as it is written, with times
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor::Body;
+
+    my $body = EventSource::XS::Doctor::Body->new;
+    $body->feed(0.5, "id: 1\ndata: hello\n\n");
+    print join(' ', $body->ids), "\n";
+
+=head1 DESCRIPTION
+
+Reads an event stream line by line, and keeps what L<EventSource::Parser> hides: comments, line ends, unknown fields,
+bytes that are not UTF-8, and when each block has arrived. L<EventSource::XS::Doctor> uses it.
+
+=head1 METHODS
+
+=head2 new
+
+Return the body of a response that has not begun.
+
+=head2 bursts
+
+Return a number for each time that several keepalives have arrived within 0.05 seconds: how many.
+
+=head2 events
+
+Return the blocks with data that is not empty: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>,
+C<id> and C<retry>, in bytes.
+
+=head2 feed
+
+    $body->feed($seconds, $bytes);
+
+Read the next bytes, which have arrived at that time. At most 10,000 blocks are kept, and 1 MiB of an unfinished line.
+
+=head2 ids
+
+Return the ids that the stream has sent, each once, in order.
+
+=head2 is_full
+
+Return true if the stream has had 100,000 lines. L</feed> reads no more then.
+
+=head2 is_in_block
+
+Return true if a block has begun that has not ended.
+
+=head2 keepalives
+
+Return the times in seconds at which comments and blocks without data, or with empty data, have
+arrived.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Doctor>, L<EventSource::Parser>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

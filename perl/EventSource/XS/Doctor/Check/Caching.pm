@@ -1,0 +1,130 @@
+package EventSource::XS::Doctor::Check::Caching;
+use strict;
+use warnings;
+
+# Whether a cache may keep the response, or has answered itself.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $NO_CACHE = 'Send Cache-Control: no-cache, no-store, and let no proxy cache or change text/event-stream.';
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->is_streaming;
+    return (_cached($seen), _control($seen->{stream}), _accel($seen->{stream}));
+}
+
+# Private functions
+
+# nginx takes the header out of what it passes on.
+sub _accel {
+    my $stream = shift;
+    my $value  = $stream->header('X-Accel-Buffering');
+    return $FINDING->ok('x_accel_buffering', 'X-Accel-Buffering is no, so nginx does not buffer the stream.')
+        if defined $value && lc $value eq 'no';
+    return $FINDING->wrong(
+        'x_accel_buffering',
+        "X-Accel-Buffering is $value, so nginx buffers the stream.",
+        remedy => 'Send X-Accel-Buffering: no.'
+    ) if defined $value;
+    return if ($stream->header('Server') || '') =~ /nginx/i;
+    return $FINDING->ok('x_accel_buffering',
+        'The response has no X-Accel-Buffering: an nginx in front would buffer it without proxy_buffering off.');
+}
+
+sub _cached {
+    my $seen   = shift;
+    my $stream = $seen->{stream};
+    my %mend   = (remedy => $NO_CACHE, proxies => ['cache']);
+    my ($name) = grep { _is_hit($_, $stream->header($_)) }
+        qw(Age X-Cache X-Cache-Status X-Proxy-Cache CF-Cache-Status Cache-Status X-Varnish);
+    return $FINDING->wrong('cached',
+        "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
+        if $name;
+    my $repetition = $seen->{repetition} or return;
+    return $FINDING->wrong(
+        'cached',
+        'Two requests got the same events and the same end, and a third with another query got'
+            . ' others: a cache has answered.',
+        %mend
+    ) if $repetition eq 'copy';
+    return $FINDING->warning(
+        'cached',
+        'Each request gets the same events, and then the end.',
+        remedy =>
+            'Begin after the Last-Event-ID of the client, so that a client that reconnects receives no event twice.'
+    );
+}
+
+sub _control {
+    my $stream  = shift;
+    my $control = $stream->header('Cache-Control');
+    my %mend    = (remedy => $NO_CACHE, measured => {cache_control => $control});
+    return $FINDING->warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.',
+        %mend)
+        if !defined $control;
+    my $has_no = $control =~ /\bno-(?:cache|store)\b|\bprivate\b/i;
+    my ($age) = $control =~ /\bmax-age\s*=\s*"?([0-9]+)/i;
+    return $FINDING->wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", %mend)
+        if !$has_no && ($age || $control =~ /\bpublic\b/i);
+    if (!$has_no && !defined $age) {
+        my $vary =
+            ($stream->header('Vary') || '') =~ /Last-Event-ID|\*/i ? '' : ' and it does not vary by Last-Event-ID';
+        return $FINDING->warning('cache_control',
+            "Cache-Control is $control, which does not forbid caches to keep the response$vary.", %mend);
+    }
+    my $changes = $control =~ /\bno-transform\b/i ? '' : ' With no-transform a proxy would not compress it either.';
+    return $FINDING->ok('cache_control', "Cache-Control is $control.$changes", measured => {cache_control => $control});
+}
+
+sub _is_hit {
+    my ($name, $value) = @_;
+    return !!0 if !defined $value;
+    return $value =~ /\A[1-9]/         if $name eq 'Age';
+    return $value =~ /\A[0-9]+ [0-9]+/ if $name eq 'X-Varnish';
+    return $value =~ /\bhit\b/i;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Caching - Whether a cache may keep the response
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Caching;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Caching->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Caching->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<cached>,
+C<cache_control> and C<x_accel_buffering>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

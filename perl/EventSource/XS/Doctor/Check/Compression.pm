@@ -1,0 +1,119 @@
+package EventSource::XS::Doctor::Check::Compression;
+use strict;
+use warnings;
+
+# Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked
+# for no compression. A compressor that flushes each event is no trouble.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+use List::Util qw(max);
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $AT_ONCE = 1;    # seconds; what takes longer was withheld
+
+my $REMEDY = 'Do not compress text/event-stream here, neither in the proxy nor in middleware of the application.';
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->is_streaming;
+    my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
+    my $delay = defined $asked ? _delay($seen) : undef;
+    my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
+    my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
+    return $FINDING->wrong('compression',
+        "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
+        if defined $unasked;
+    return $FINDING->ok('compression', 'The response is not compressed.', %said) if !defined $asked;
+    return $FINDING->wrong(
+        'compression',
+        "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
+        %mend
+    ) if defined $delay && $delay >= $AT_ONCE;
+    return $FINDING->ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
+        if defined $delay;
+    return $FINDING->warning(
+        'compression',
+        "The response is compressed ($asked), and nothing came that shows whether the compressor withholds bytes.",
+        remedy  => "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY",
+        proxies => ['compression'],
+        %said
+    );
+}
+
+# Private functions
+
+# The longest time in seconds that a block came later than to the second client; undef if there is nothing to compare. What
+# did not come at all is late since the second client has it. The probe tells without a second client.
+sub _delay {
+    my $seen   = shift;
+    my $stream = $seen->{stream};
+    my $ends   = $stream->{began} + ($stream->{left_at} // $stream->{ended_at} // $stream->seconds);
+    my @probe =
+          $seen->{is_probed}
+        ? $seen->{probe_seconds} // max($AT_ONCE, $ends - $stream->{began} - $stream->{head_at})
+        : ();
+    my ($mine, $others) = map { $_ ? _times($_) : {} } $stream, $seen->{second};
+    my @late = map { ($mine->{$_} // $ends) - $others->{$_} } keys %$others;
+    return @late || @probe ? 0 + sprintf '%.3f', max(0, @late, @probe) : undef;
+}
+
+sub _encoding {
+    my $encoding = $_[0]->has_head ? $_[0]->header('Content-Encoding') : undef;
+    return defined $encoding && lc $encoding ne 'identity' ? $encoding : undef;
+}
+
+# When each block has come first. Comments have no names: the first one of a stream counts.
+sub _times {
+    my $connection = shift;
+    my %at;
+    for my $block (@{$connection->body->{blocks}}) {
+        my $key = join "\0", map { $block->{$_} // '' } qw(id event data);
+        $at{$key} //= $connection->{began} + $block->{at};
+    }
+    my ($comment) = @{$connection->body->{comments}};
+    $at{':'} = $connection->{began} + $comment if defined $comment;
+    return \%at;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Compression - Whether something compresses the stream
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Compression;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Compression->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Compression->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>:
+C<compression>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,232 @@
+package EventSource::XS::Doctor::Check::Delivery;
+use strict;
+use warnings;
+
+# Whether bytes arrive when they are sent, or something between withholds them.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+use List::Util qw(max);
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $AT_ONCE = 1;    # seconds; what takes longer was withheld
+my $BESIDE  = 3;    # seconds after the first; a second client that is answered later has waited for it
+
+my %UNBUFFERED = (
+    remedy =>
+        'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.',
+    proxies => ['buffering'],
+);
+
+# The findings that are wrong while bytes are withheld.
+my @AFFECTED = qw(end keepalive resume timeout unfinished);
+my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    my $stream = $seen->{stream} or return;
+    return _no_head($seen, $stream) if $seen->is_silent || $seen->{beside};
+    return _no_answer($stream)      if !$stream->has_head && !$stream->failure;
+    return                          if !$seen->is_streaming;
+    return (_head($stream), _buffering($seen, $stream), _second($seen));
+}
+
+# Private functions
+
+# Four judgements, the surest first: the probe; keepalives, which the server sends at intervals, in one piece; a silence in the
+# middle of an event, which servers send as a whole; nothing.
+sub _buffering {
+    my ($seen, $stream) = @_;
+    my $body   = $stream->body;
+    my @bursts = $body->bursts;
+    my $burst  = max(0, @bursts);
+    return _probed($seen)   if $seen->{is_probed};
+    return _unprobed($seen) if $seen->{probe}{failure};
+    return $FINDING->wrong(
+        'buffering',
+        "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
+            . ' way withholds bytes and passes them on in bursts.',
+        %WITHHELD,
+        measured => {burst => $burst}
+    ) if $burst > 2 || @bursts > 1;    # one of two may be a delay of this machine
+    my $silence = $body->is_in_block ? _silence($stream) : 0;
+    return $FINDING->wrong(
+        'buffering',
+        sprintf(
+            'Nothing came for %.1f s in the middle of an event: something on the way withholds the rest.', $silence
+        ),
+        %WITHHELD,
+        measured => {seconds => 0 + sprintf '%.3f', $silence}
+    ) if $silence >= $AT_ONCE;
+
+    if (!defined $stream->{body_at}) {
+        return if defined $stream->{end};    # the check of the end explains it
+        return $FINDING->warning(
+            'buffering',
+            sprintf(
+                'The head came after %.2f s, but no byte of the body within %d s. Either the stream is quiet and has no'
+                    . ' keepalive, or something on the way withholds its bytes.',
+                $stream->{head_at}, $seen->{seconds}
+            ),
+            remedy =>
+                'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
+                . ' position at the beginning, and keepalives. '
+                . $UNBUFFERED{remedy},
+            proxies => ['buffering']
+        );
+    }
+    my $late = $stream->{body_at} - $stream->{head_at};
+    return $FINDING->ok(
+        'buffering',
+        sprintf('The first byte of the body came %.2f s after the head, and nothing came in bursts.', $late),
+        measured => {seconds => 0 + sprintf '%.3f', $late}
+    );
+}
+
+sub _head {
+    my $stream  = shift;
+    my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
+    my %said    = (measured => {seconds => 0 + sprintf '%.3f', $seconds});
+    return $FINDING->ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
+        if $seconds < $AT_ONCE;
+    my $sentence =
+        sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
+        . ' open. The application, or something on the way, waits for the first bytes of the body.', $seconds;
+    if (defined $stream->{ended_at} && $stream->{ended_at} - $stream->{head_at} < $AT_ONCE) {
+        $sentence .= ' The response ended at the same moment: what withholds the bytes may have a timeout, too.';
+        $said{explains} = \@AFFECTED;
+    }
+    my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
+    return $FINDING->wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
+}
+
+sub _no_answer {
+    my $stream = shift;
+    return $FINDING->wrong(
+        'head',
+        sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
+        remedy => 'Look into the logs of the proxy and the application: the worker may have died, or the port may speak'
+            . ' another protocol, such as TLS.'
+    );
+}
+
+sub _no_head {
+    my ($seen, $stream) = @_;
+    my $beside   = $seen->{beside} && $seen->{beside}->has_head;
+    my $sentence = sprintf 'No byte came within %d s, not even the head.', $seen->{seconds};
+    return $FINDING->wrong(
+        'buffering',
+        "$sentence Another request was answered at once, so the server is not busy: something on the way"
+            . ' withholds the response, or the application sends no head before its first event.',
+        %UNBUFFERED
+    ) if $beside;
+    return $FINDING->wrong(
+        'head',
+        "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
+            . ' streams.',
+        remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
+            . ' EventSource::Troubleshooting. '
+            . $UNBUFFERED{remedy},
+        proxies => ['buffering']
+    );
+}
+
+sub _probed {
+    my $seen    = shift;
+    my $seconds = $seen->{probe_seconds};
+    return $FINDING->wrong(
+        'buffering',
+        "The probe has not arrived within $seen->{seconds} s: something on the way withholds it, or it was"
+            . ' published to another hub or channel than this stream reads.',
+        remedy =>
+            "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
+            . ' stream.',
+        proxies  => ['buffering'],
+        explains => $WITHHELD{explains}
+    ) if !defined $seconds;
+    my %said = (measured => {seconds => $seconds});
+    return $FINDING->ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
+        if $seconds < $AT_ONCE;
+    return $FINDING->wrong('buffering',
+        sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
+        %WITHHELD, %said);
+}
+
+# A stream whose application waits for others shows with a second client only.
+sub _second {
+    my $seen   = shift;
+    my $second = $seen->{second} or return;
+    return if $seen->{seconds} < $AT_ONCE;
+    my $late = $second->{head_at};
+    my $most = $BESIDE + ($seen->{stream}{head_at} || 0);
+    return $FINDING->ok('second_client', sprintf('A second client was answered after %.2f s, beside the first.', $late))
+        if defined $late && $late < $most;
+    my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
+    return $FINDING->wrong(
+        'second_client',
+        "A second client $what while the first stream was open: the first occupies the only worker, or a"
+            . ' cache makes the second wait for the first.',
+        remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
+            . ' EventSource::Troubleshooting. Let no proxy cache streams, or lock a cache for them.',
+        proxies => ['cache']
+    );
+}
+
+# The silence before the end, unless the response has ended as a whole: then the application has written no more.
+sub _silence {
+    my $stream = shift;
+    return 0 if ($stream->{end} || '') eq 'complete';
+    my ($end) = grep { defined } @$stream{qw(ended_at left_at)}, $stream->seconds;
+    return $end - $stream->{pieces}[-1][0];
+}
+
+sub _unprobed {
+    my $seen = shift;
+    return $FINDING->warning(
+        'buffering',
+        "The probe could not be sent: $seen->{probe}{failure}.",
+        remedy => 'Try the command of --trigger by itself, or check --hub, --channel and --socket.'
+    );
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Delivery - Whether bytes arrive when they are sent
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Delivery;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Delivery->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Delivery->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<head>,
+C<buffering> and C<second_client>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

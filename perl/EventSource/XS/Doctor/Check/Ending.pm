@@ -1,0 +1,227 @@
+package EventSource::XS::Doctor::Check::Ending;
+use strict;
+use warnings;
+
+# Whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+use List::Util qw(max);
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $LONG       = 30;     # seconds of silence that some proxies do not allow
+my $SHOULD     = 60;     # seconds; the usual timeout of a proxy
+my $SHORT      = 0.2;    # seconds that count as silence
+my $LONG_WATCH = 15;     # seconds without a keepalive that are worth a warning
+
+# Usual timeouts of what stands between, in seconds.
+my @USUAL = (
+    [30,  'HAProxy in many examples (timeout server), and some load balancers'],
+    [50,  'HAProxy in the examples of its manual (timeout client, timeout server)'],
+    [55,  'the router of Heroku'],
+    [60,  'nginx (proxy_read_timeout), Apache (ProxyTimeout) and the load balancers of AWS'],
+    [100, 'Cloudflare'],
+);
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->is_streaming || !defined $seen->{stream}{head_at};
+    my $stream = $seen->{stream};
+    return (_keepalive($seen, $stream), _end($seen, $stream));
+}
+
+# Private functions
+
+sub _end {
+    my ($seen, $stream) = @_;
+    my $end = $stream->{end};
+    return $FINDING->warning(
+        'end',
+        sprintf('The stream has sent so much within %.1f s that the doctor has read no further.',
+            $stream->{left_at} || 0),
+        remedy => 'Look at what the stream sends: the doctor reads 16 MiB or 100,000 lines of a stream at the most.'
+    ) if $stream->is_excessive;
+    return $FINDING->ok('end',
+        sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
+        if !defined $end || !defined $stream->{ended_at};
+    my $age  = $stream->{ended_at} - $stream->{head_at};
+    my $idle = $stream->{ended_at} - _last_at($stream);
+    my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
+    return _ended($seen, $stream, $age, %said) if $end eq 'complete';
+    return _timed_out($stream, $idle, %said)   if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
+    return $FINDING->warning(
+        'end',
+        sprintf(
+            'The connection was closed after %.1f s, and the response has no framing that tells whether it was'
+                . ' complete.',
+            $age
+        ),
+        remedy => _remedy_of_end(),
+        %said
+    ) if $end eq 'closed';
+    return $FINDING->wrong(
+        'end',
+        sprintf(
+            'The stream was cut after %.1f s, in the middle of the response, though bytes came until then: the'
+                . ' worker was ended, or a proxy limits how long a response may take.',
+            $age
+        ),
+        remedy => 'Look whether the application ends its workers (a limit of requests), and whether the proxy, a load'
+            . ' balancer or a function platform limits the length of a response in time.',
+        %said
+    );
+}
+
+sub _ended {
+    my ($seen, $stream, $age, %said) = @_;
+    my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
+    return $FINDING->ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
+    my $idle = $said{measured}{silent};
+
+    # Caddy ends a response at its read_timeout as if it were whole.
+    return $FINDING->warning(
+        'end',
+        sprintf(
+            "$sentence, %.1f s of them in silence at the end: the application has ended it, or a proxy with such a timeout."
+                . ' A browser connects again, and again.',
+            $idle
+        ),
+        remedy  => _remedy_of_end() . ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.',
+        proxies => [timeout => max($SHOULD, 4 * int(1 + max(0, _silences($stream))))],
+        %said
+    ) if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
+    return $FINDING->warning(
+        'end', "$sentence: the application has ended it. A browser connects again, and again.",
+        remedy => _remedy_of_end(),
+        %said
+    );
+}
+
+sub _keepalive {
+    my ($seen, $stream) = @_;
+    my $body    = $stream->body;
+    my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
+    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                     # not a preamble
+    my $watched = ($stream->{ended_at} || $stream->{left_at} || $stream->seconds) - $stream->{head_at};
+    my $silence = max(0, _silences($stream));
+    my %said    = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
+    my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
+
+    if ($silence >= $LONG_WATCH && $silence > 0.9 * $watched) {
+        return $FINDING->warning(
+            'keepalive',
+            sprintf(
+                'Nothing came for %.0f s%s. A proxy with a shorter timeout cuts the stream; usual ones are'
+                    . ' 30 to 60 s.',
+                $silence, $ends
+            ),
+            remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive. Watch longer with'
+                . ' --seconds to see a slower one.',
+            %said
+        );
+    }
+    return $FINDING->warning(
+        'keepalive', sprintf('The longest silence was %.0f s, which some proxies do not allow.', $silence),
+        remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.',
+        %said
+    ) if $silence > $LONG;
+    return $FINDING->ok('keepalive',
+        sprintf('The longest silence in %.0f s was %.1f s; keepalives: %d.', $watched, $silence, scalar @times), %said)
+        if @times;
+    return $FINDING->ok(
+        'keepalive',
+        sprintf(
+            'No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',
+            $watched, $silence
+        ),
+        %said
+    );
+}
+
+sub _last_at {
+    my $stream = shift;
+    return @{$stream->{pieces}} ? $stream->{pieces}[-1][0] : $stream->{head_at};
+}
+
+sub _remedy_of_end {
+    return
+        'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
+        . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
+}
+
+# The silences between the bytes of a stream, without the one before its end.
+sub _silences {
+    my $stream = shift;
+    my ($before, @silences) = $stream->{head_at};
+    for my $piece (@{$stream->{pieces}}) {
+        push @silences, $piece->[0] - $before;
+        $before = $piece->[0];
+    }
+    push @silences, $stream->{left_at} - $before if defined $stream->{left_at} && !defined $stream->{ended_at};
+    return @silences;
+}
+
+sub _timed_out {
+    my ($stream, $idle, %said) = @_;
+    my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
+    my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
+    my $needed  = max($SHOULD, 4 * int(1 + max(0, _silences($stream))));
+    return $FINDING->wrong(
+        'timeout',
+        sprintf(
+            'The stream was cut after %.1f s of silence: a proxy has a timeout that is shorter than the'
+                . ' silences of the stream.%s',
+            $idle, $named
+        ),
+        remedy => sprintf(
+            'Raise the timeout of the proxy to %d s, beyond the keepalive of the stream, or set a keepalive that is'
+                . ' shorter than %.1f s.',
+            $needed, $idle
+        ),
+        proxies  => [timeout => $needed],
+        explains => ['keepalive'],
+        %said
+    );
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Ending - Keepalives, cuts and ends
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Ending;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Ending->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Ending->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>:
+C<keepalive>, and C<end> or C<timeout>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,166 @@
+package EventSource::XS::Doctor::Check::Format;
+use strict;
+use warnings;
+
+# Whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->is_streaming || !$seen->{stream}->body->{bytes};
+    my $stream   = $seen->{stream};
+    my $body     = $stream->body;
+    my @findings = (_text($body), _lines($body), _fields($body), _blocks($stream, $body));
+    return @findings if @findings;
+    return $FINDING->ok('format', 'Line ends, fields and encoding of the stream are right.');
+}
+
+# Private functions
+
+sub _blocks {
+    my ($stream, $body) = @_;
+    my @findings;
+    if ($body->is_in_block) {
+        push @findings,
+            $FINDING->wrong(
+            'unfinished',
+            'The last event of the stream has no blank line at its end, so a client never dispatches it.',
+            remedy => 'End each event with a blank line, and write it as a whole.'
+            );
+    }
+    elsif (@{$body->{comments}} && !@{$body->{blocks}}) {
+        push @findings, $FINDING->ok('format', 'The stream had comments only; its format could not be judged.');
+    }
+    if ($body->{nameless}) {
+        push @findings,
+            $FINDING->warning(
+            'no_data',
+            "$body->{nameless} events have a type and no data, so a browser does not dispatch them.",
+            remedy => 'Give each event data, such as {}.'
+            );
+    }
+    return @findings;
+}
+
+sub _fields {
+    my $body = shift;
+    my @findings;
+    if (my @names = sort keys %{$body->{unknown}}) {
+        my ($spaced) = grep { /\A\s|\s\z/ } @names;
+        my ($cased)  = grep { lc =~ /\A(?:data|event|id|retry)\z/ } @names;
+        my $html     = grep { /</ } @names;
+        my $why =
+              defined $spaced ? "The field '$spaced' has a space in its name"
+            : defined $cased  ? "The field '$cased' is not written in lower case"
+            : $html           ? 'The body looks like a page'
+            :                   "The stream has the unknown field '" . substr($names[0], 0, 40) . "'";
+        my $verdict = defined $spaced || defined $cased || $html ? 'wrong' : 'warning';
+        push @findings,
+            $FINDING->$verdict(
+            'fields',
+            "$why, so clients ignore the line.",
+            remedy =>
+                'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
+            );
+    }
+    push @findings,
+        $FINDING->wrong(
+        'bad_retry',
+        "The reconnection time '$body->{bad_retry}[0]' is no whole number, so clients ignore it.",
+        remedy => 'Write retry in milliseconds, with digits only.'
+        ) if @{$body->{bad_retry}};
+    push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Use other ids.')
+        if $body->{has_nul_id};
+    return @findings;
+}
+
+sub _lines {
+    my $body = shift;
+    my @ends = sort keys %{$body->{line_ends}};
+    my @findings;
+    push @findings,
+        $FINDING->warning(
+        'line_ends',
+        "The lines end in different ways (@ends); some clients take only the first that they see.",
+        remedy => 'End all lines of a stream with LF, or all with CRLF.'
+        ) if @ends > 1;
+    push @findings,
+        $FINDING->warning(
+        'line_ends',
+        'The lines end with a lone CR, which many clients do not know.',
+        remedy => 'End lines with LF or CRLF.'
+        ) if @ends == 1 && $ends[0] eq 'CR';
+    push @findings,
+        $FINDING->warning(
+        'bom',
+        'The stream begins with a byte order mark. Browsers skip it; other clients take it for a part of the first field.',
+        remedy => 'Send no byte order mark.'
+        ) if $body->{has_bom};
+    return @findings;
+}
+
+sub _text {
+    my $body = shift;
+    my @findings;
+    push @findings,
+        $FINDING->wrong(
+        'utf8',
+        'The stream has bytes that are not UTF-8: '
+            . join(' ', map { sprintf '%02x', ord } split //, substr $body->{invalid}, 0, 8)
+            . '. Clients show a replacement character.',
+        remedy => 'Encode all text as UTF-8.'
+        ) if defined $body->{invalid};
+    push @findings,
+        $FINDING->wrong(
+        'encoded_twice',
+        "The text looks as if it was encoded in UTF-8 twice: $body->{doubled}",
+        remedy => 'Encode text once: see "MOJIBAKE" in EventSource::Troubleshooting.'
+        ) if defined $body->{doubled};
+    return @findings;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Format - Line ends, fields and encoding
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Format;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Format->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Format->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<format>
+if all is right; otherwise C<utf8>, C<encoded_twice>, C<line_ends>, C<bom>, C<fields>, C<bad_retry>, C<nul>,
+C<unfinished>, C<no_data>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

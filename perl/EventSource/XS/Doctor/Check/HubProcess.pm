@@ -1,0 +1,117 @@
+package EventSource::XS::Doctor::Check::HubProcess;
+use strict;
+use warnings;
+
+# Whether a restart of the service by systemd would kill the hub's process together with its workers.
+
+our $VERSION = '0.100';
+
+use EventSource::Hub::Process;
+use EventSource::XS::Doctor::Finding;
+use Scalar::Util qw(blessed);
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $TIMEOUT = 2;    # seconds
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !defined $seen->{hub};
+    my $stats = $seen->{hub_stats} ||= _stats($seen);
+    return $FINDING->warning(
+        'hub_process',
+        "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
+        remedy => 'Start its workers, or check --hub and --socket; run the doctor as the user of the hub.'
+    ) if defined $stats->{failure};
+    my $hub     = $stats->{pid};
+    my @workers = @{$seen->{workers} || $stats->{workers}};
+    my $cgroup  = _cgroup($hub);
+    my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
+    return $FINDING->warning(
+        'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
+        remedy => 'Start them, or name them with --workers PID,PID.',
+        %said
+    ) if !@workers || !defined $cgroup;
+    my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
+    return $FINDING->ok('hub_process',
+        "The hub $seen->{hub} (process $hub) is in another cgroup than its workers, so it outlives their service.",
+        %said)
+        if !defined $same;
+    my ($unit) = $cgroup =~ m{([^/]+\.service)};
+    return $FINDING->ok(
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
+            . " $cgroup, which is no service of systemd.",
+        %said
+    ) if !defined $unit;
+    return $FINDING->wrong(
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are both in $unit: a restart of $unit by systemd"
+            . ' kills the hub, its history and all streams.',
+        remedy => 'Run the hub in a service of its own, with the shipped units eventsource-hub@.socket and'
+            . " eventsource-hub\@.service: systemctl enable --now eventsource-hub\@$seen->{hub}.socket",
+        %said
+    );
+}
+
+# Private functions
+
+# The cgroup as systemd sees it: of version 2, or of the hierarchy name=systemd.
+sub _cgroup {
+    my $pid = shift;
+    open my $file, '<', "/proc/$pid/cgroup" or return undef;
+    my @lines     = readline $file;
+    my ($systemd) = map { /\A[0-9]+:name=systemd:(.*)/ ? $1 : () } @lines;
+    my ($unified) = map { /\A0::(.*)/                  ? $1 : () } @lines;
+    return defined $systemd ? $systemd : $unified;
+}
+
+# What the hub's process says of itself: pid and workers (process ids), or failure.
+sub _stats {
+    my $seen  = shift;
+    my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
+    my $stats = eval { EventSource::Hub::Process->connect(%place, spawn => 0, timeout => $TIMEOUT)->stats };
+    return $stats if $stats;
+    my $error = $@;
+    return {failure => blessed $error ? $error->message =~ s/\AEventSource::[A-Za-z:]+: //r : $error};
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::HubProcess - Whether the hub's process outlives its workers
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::HubProcess;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::HubProcess->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::HubProcess->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>:
+C<hub_process>, with the option C<hub>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,193 @@
+package EventSource::XS::Doctor::Check::HubStore;
+use strict;
+use warnings;
+
+# Whether the store of a hub is healthy, and keeps what it is meant to keep.
+
+our $VERSION = '0.100';
+
+use EventSource::Hub::Process;
+use EventSource::XS::Doctor::Finding;
+use EventSource::XS::Hub::Health;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $TIMEOUT = 2;       # seconds
+my $RECENT  = 3600;    # seconds for which an error counts
+
+# File systems that do not survive a reboot, and those on which SQLite cannot lock.
+my $IN_MEMORY = qr/\A(?:tmpfs|ramfs|devtmpfs)\z/;
+my $REMOTE    = qr/\A(?:nfs4?|cifs|smb3|smbfs|9p|fuse[.]sshfs|afs|ceph)\z/;
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !defined $seen->{hub};
+    my $found = $seen->{hub_health} ||= _health($seen) or return;       # hub_process says that there is no process
+    my $store = $found->{store};
+    my %said  = (measured => $store);
+    my $name  = "The store of the hub $seen->{hub} ($store->{kind})";
+    return $FINDING->wrong(
+        'hub_store', "The hub $seen->{hub} does not deliver: $found->{problem}. " . _figures($store),
+        remedy => _remedy($store),
+        %said
+    ) if defined $found->{problem};
+    my @troubles = (_trouble_of_place($store), _trouble_of_history($store), _trouble_of_errors($store));
+    my %remedy;
+    return $FINDING->warning(
+        'hub_store',
+        "$name " . join('; it ', map { $_->[0] } @troubles) . '. ' . _figures($store),
+        remedy => join(' ', grep { !$remedy{$_}++ } map { $_->[1] } @troubles),
+        %said
+    ) if @troubles;
+    return $FINDING->ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.", %said)
+        if $store->{kind} eq 'memory';
+    return $FINDING->ok('hub_store', "$name is up. " . _figures($store), %said);
+}
+
+# Private functions
+
+# Short words for seconds.
+sub _duration {
+    my $seconds = shift;
+    return sprintf('%d hours',   $seconds / 3600) if $seconds >= 7200;
+    return sprintf('%d minutes', $seconds / 60)   if $seconds >= 120;
+    return (0 + sprintf $seconds < 10 ? '%.3f' : '%d', $seconds) . ' seconds';
+}
+
+sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
+
+# What a reader of the report wants to know of a store, whatever the verdict is. A file has no lag: its hub reports an event
+# when it is written.
+sub _figures {
+    my $store   = shift;
+    my @figures = (
+        _number($store->{events},  'event',       'events') . ' in ' . _number($store->{bytes}, 'byte', 'bytes'),
+        _number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
+    );
+    push @figures, 'the last one came ' . _duration($store->{lag}) . ' after it was stored'
+        if $store->{kind} eq 'redis';
+    push @figures, _number($store->{failed},     'event',     'events') . ' could not be stored' if $store->{failed};
+    push @figures, _number($store->{reconnects}, 'reconnect', 'reconnects') if $store->{reconnects};
+    return 'It has ' . join(', ', @figures) . '.';
+}
+
+# The type of the file system of a path: that of the deepest mount that contains it.
+sub _file_system {
+    my $path = shift;
+    open my $mounts, '<', '/proc/self/mountinfo' or return '';
+    my ($deepest, $type) = (-1, '');
+    while (my $line = readline $mounts) {
+        my ($mount, $its) = $line =~ /\A(?:\S+ ){4}(\S+) .*? - (\S+) / or next;
+        $mount =~ s/\\([0-7]{3})/chr oct $1/ge;
+        $mount =~ s{/\z}{};
+        next if index("$path/", "$mount/") != 0 || length $mount < $deepest;
+        ($deepest, $type) = (length $mount, $its);
+    }
+    return $type;
+}
+
+# What the hub says of its store, and the problem if there is one; nothing if nobody answers.
+sub _health {
+    my $seen = shift;
+    return eval {
+        my %place  = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
+        my $hub    = EventSource::Hub::Process->connect(%place, spawn => 0, timeout => $TIMEOUT);
+        my $health = EventSource::XS::Hub::Health->new($hub);
+        $health->examine;
+        {problem => $health->problem, store => $health->stats->{store}};
+    };
+}
+
+sub _number {
+    my ($number, $one, $more) = @_;
+    return "$number " . ($number == 1 ? $one : $more);
+}
+
+sub _remedy {
+    my $store = shift;
+    return
+        'Set maxmemory-policy noeviction, and maxmemory to more than the history takes, or give the hub a Redis of its own:'
+        . ' an evicted history is a gap for all clients.'
+        if _evicts($store);
+    return
+        'Check that Redis runs at that address, that user, password and certificates are right, and that its version is 6.2'
+        . ' or newer.'
+        if $store->{kind} eq 'redis';
+    return
+        'Check that the folder of the file belongs to the user of the hub, and that the disk is neither full nor read-only.';
+}
+
+# Each of these returns nothing, or a trouble: a clause and a remedy.
+
+sub _trouble_of_errors {
+    my $store = shift;
+    return if !defined $store->{last_error};
+    return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
+    return ['reported ' . _duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
+}
+
+# The count is of the life of the hub's process.
+sub _trouble_of_history {
+    my $store = shift;
+    my $times = $store->{epoch_changes} or return;
+    return [
+        'has lost its history ' . _number($times, 'time', 'times') . ', and all clients were told of a gap',
+        $store->{kind} eq 'redis'
+        ? 'Find out who emptied Redis, or what it lost when it was restarted or failed over: it needs appendonly yes, no eviction'
+            . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
+        : 'Find out what happened to the file or its disk: nothing but the hub may write, move or restore it.'
+    ];
+}
+
+sub _trouble_of_place {
+    my $store  = shift;
+    my $remedy = 'Put the file on a local disk, in a folder such as /var/lib/NAME.';
+    return if $store->{kind} ne 'file';
+    utf8::encode(my $path = $store->{place});
+    my $type = _file_system($path);
+    return ["is in memory: $store->{place} is on a $type, which a reboot empties", $remedy] if $type =~ $IN_MEMORY;
+    return ["is on a file system of the network ($type), where SQLite cannot lock safely", $remedy] if $type =~ $REMOTE;
+    return ["is in /tmp, which the system empties: $store->{place}", $remedy] if $path =~ m{\A/tmp/};
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::HubStore - Whether the store of the hub is healthy
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::HubStore;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::HubStore->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::HubStore->findings($doctor);
+
+Judge the store of the hub that an L<EventSource::XS::Doctor> was told of, and return objects of
+L<EventSource::XS::Doctor::Finding>: C<hub_store>, with the option C<hub>. Return nothing if the hub has no process that
+answers.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>, L<EventSource::XS::Hub::Health>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

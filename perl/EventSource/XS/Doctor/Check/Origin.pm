@@ -1,0 +1,119 @@
+package EventSource::XS::Doctor::Check::Origin;
+use strict;
+use warnings;
+
+# Whether pages of another origin may read the stream (CORS).
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !defined $seen->{origin} || !$seen->{stream} || !$seen->{stream}->has_head;
+    return (_origin($seen, $seen->{stream}), _preflight($seen));
+}
+
+# Private functions
+
+# What is wrong with the headers for an origin; undef if nothing.
+sub _forbids {
+    my ($seen, $response) = @_;
+    my $allowed = $response->header('Access-Control-Allow-Origin');
+    return 'has no Access-Control-Allow-Origin'        if !defined $allowed;
+    return "has Access-Control-Allow-Origin: $allowed" if $allowed ne '*' && $allowed ne $seen->{origin};
+    return                                             if !defined $seen->{cookie};
+    return 'has Access-Control-Allow-Origin: *, which is not enough for a page that sends cookies' if $allowed eq '*';
+    return 'has no Access-Control-Allow-Credentials: true, which a page that sends cookies needs'
+        if ($response->header('Access-Control-Allow-Credentials') || '') ne 'true';
+    return;
+}
+
+sub _origin {
+    my ($seen, $stream) = @_;
+    my $allowed = $stream->header('Access-Control-Allow-Origin');
+    my %mend    = (
+        remedy =>
+            "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the"
+            . ' proxy.',
+        proxies  => [origin => $seen->{origin}],
+        measured => {allowed => $allowed},
+    );
+    my $trouble = _forbids($seen, $stream);
+    return $FINDING->wrong('origin', "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend)
+        if defined $trouble;
+    return $FINDING->warning(
+        'origin',
+        "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
+            . ' pages of other origins.',
+        remedy => 'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
+    ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
+    return $FINDING->ok('origin', "Pages of $seen->{origin} may read the stream.", measured => {allowed => $allowed});
+}
+
+# EventSource of a browser sends no preflight. Libraries that use fetch do, for Last-Event-ID and headers of their own.
+sub _preflight {
+    my $seen     = shift;
+    my $response = $seen->{preflight} or return;
+    my %mend     = (
+        remedy =>
+            'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
+            . ' Access-Control-Allow-Methods.',
+        measured => {status => $response->status},
+    );
+    my $is_needed = @{$seen->{headers}} || $seen->{method} ne 'GET';
+    my $verdict   = $is_needed ? 'wrong' : 'warning';
+    my $who =
+        $is_needed ? 'this request needs it in a browser' : 'client libraries that use fetch send it when they resume';
+    my $status  = $response->status;
+    my $trouble = !defined $status ? 'was not answered' : $status !~ /\A2/ ? "got the status $status" : undef;
+    $trouble = _forbids($seen, $response) if !defined $trouble;
+    my $headers = lc($response->header('Access-Control-Allow-Headers') || '');
+    my @missing = grep { $headers !~ /(?:\A|[\s,])\Q$_\E(?:[\s,]|\z)|\A\s*\*\s*\z/ } 'last-event-id',
+        map { lc $_->[0] } @{$seen->{headers}};
+    $trouble = "does not allow @missing" if !defined $trouble && @missing;
+    return $FINDING->$verdict('preflight', "The preflight (OPTIONS) $trouble; $who.", %mend) if defined $trouble;
+    return $FINDING->ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.', measured => $mend{measured});
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Origin - Whether pages of another origin may read the stream
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Origin;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Origin->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Origin->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<origin>
+and C<preflight>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

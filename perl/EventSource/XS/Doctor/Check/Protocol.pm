@@ -1,0 +1,117 @@
+package EventSource::XS::Doctor::Check::Protocol;
+use strict;
+use warnings;
+
+# The version of HTTP, and the framing of the response.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $LOCAL =
+    qr/\A(?:localhost|127\.[0-9.]+|\[?::1\]?|10\.[0-9.]+|192\.168\.[0-9.]+|172\.(?:1[6-9]|2[0-9]|3[01])\.[0-9.]+)\z/;
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->{stream} || !$seen->{stream}->has_head;
+    return (_version($seen), $seen->is_streaming ? _framing($seen->{stream}) : ());
+}
+
+# Private functions
+
+sub _framing {
+    my $stream = shift;
+    my $length = $stream->header('Content-Length');
+    return $FINDING->warning(
+        'framing',
+        "The response has a Content-Length of $length, so it was complete before it was sent, and ends.",
+        remedy => 'Send a stream without Content-Length, and let no middleware compute one.'
+    ) if defined $length;
+    return $FINDING->ok('framing', 'The response is chunked, so a client can tell its end from a cut.')
+        if $stream->{is_chunked};
+    return $FINDING->warning(
+        'framing',
+        'The response is not chunked: it ends with the connection, so no client and no proxy can tell its end from a'
+            . ' cut.',
+        remedy  => 'Let the proxy speak HTTP/1.1 to the application, and pass chunks on.',
+        proxies => ['framing']
+    );
+}
+
+sub _version {
+    my $seen = shift;
+    my ($stream, $url) = @$seen{qw(stream url)};
+    my %said = (measured => {http => $stream->{version}, alpn => $seen->{alpn}});
+    my $limit =
+        'a browser opens at most six connections to an origin, for all tabs together, and each stream takes one';
+    my %http2 = (
+        remedy =>
+            'Offer HTTP/2 by ALPN, with TLS; or keep to one stream for each browser, or give streams a host name.',
+        proxies => ['http2'],
+        %said
+    );
+    my @version =
+        ($stream->{version} || '') eq '1.0'
+        ? $FINDING->warning(
+        'version', 'The response is HTTP/1.0, without chunks and without kept connections.',
+        remedy  => 'Let the server, or the proxy in front of it, speak HTTP/1.1.',
+        proxies => ['framing'],
+        %said
+        )
+        : ();
+    return @version,
+        $FINDING->ok('http2', 'The server offers HTTP/2, so a browser opens many streams on one connection.', %said)
+        if ($seen->{alpn} || '') eq 'h2';
+    return @version, $FINDING->warning('http2', "The server does not offer HTTP/2: over HTTP/1.1 $limit.", %http2)
+        if defined $seen->{alpn};
+    return @version,
+        $FINDING->ok(
+        'http2',
+        "The URL has no TLS, so browsers use HTTP/1.1: $limit. For clients on this"
+            . ' machine or network that may be enough.',
+        %said
+        ) if $url->scheme eq 'https' || $url->host =~ $LOCAL;
+    return @version, $FINDING->warning('http2', "The URL has no TLS, so browsers use HTTP/1.1: $limit.", %http2);
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Protocol - The version of HTTP and the framing
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Protocol;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Protocol->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Protocol->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<version>,
+C<http2> and C<framing>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

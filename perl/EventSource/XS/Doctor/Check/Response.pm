@@ -1,0 +1,160 @@
+package EventSource::XS::Doctor::Check::Response;
+use strict;
+use warnings;
+
+# The way to the stream: redirects, the status, and the type.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+# What a status means to a client of a stream, and what to do about it.
+my %STATUS = (
+    204 => [
+        'tells a browser to stop reconnecting for good',
+        'Answer 204 only to a client that shall not return; a stream that has nothing to say stays open and quiet.'
+    ],
+    301 => ['has no usable Location', 'Give the response a Location, or let the page use the final URL.'],
+    400 => ['means that the server has not understood the request', 'Look into the log of the server.'],
+    401 => [
+        'asks for a login',
+        'Give the doctor --cookie or --header "Authorization: ...". A browser sends no Authorization with EventSource: use a'
+            . ' cookie, or a client library that uses fetch.'
+    ],
+    403 => [
+        'means that this client may not read the stream',
+        'Give the doctor --cookie, --header or --origin of a client that may.'
+    ],
+    404 => ['means that there is no stream at this path', 'Check the path, and the path that the proxy passes on.'],
+    405 => [
+        'means that the stream does not take this method',
+        'Use --method with one that the header Allow names; a browser always uses GET.'
+    ],
+    406 => ['means that the server does not offer text/event-stream here', 'Let the server accept that type.'],
+    407 => ['comes from a proxy that asks for a login',        'Give the doctor --header "Proxy-Authorization: ...".'],
+    413 => ['means that the data of the request is too large', 'Send less with --data, or raise the limit.'],
+    415 => ['means that the server does not take this type of data', 'Give --header "Content-Type: ...".'],
+    429 =>
+        ['means that the client has asked too often', 'Wait, and raise the reconnection time (retry) of the stream.'],
+    502 => ['comes from a proxy that has no valid answer of the application', 'Look whether the application runs.'],
+    503 =>
+        ['means that the server is overloaded or stopped', 'Look whether the application runs, and has free workers.'],
+    504 => [
+        'comes from a proxy that has waited too long for the head of the response',
+        'The application must send the head at once; if it does, something between withholds it, such as http-response'
+            . ' wait-for-body of HAProxy.'
+    ],
+);
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    my $stream   = $seen->{stream} or return;
+    my @findings = map { _redirect($_) } @{$seen->{hops}};
+    if ($seen->{is_endless}) {
+        push @findings, $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the loop.');
+    }
+    return @findings if !$stream->has_head;
+    push @findings, _status($seen, $stream);
+    push @findings, _type($stream) if $stream->status == 200;
+    return @findings;
+}
+
+# Private functions
+
+sub _redirect {
+    my $hop = shift;
+    my $how = "$hop->{from} redirects to $hop->{to} with the status $hop->{status}.";
+    $how .= ' That is another origin: cookie, headers and data of the command line were not sent there.'
+        if $hop->{withheld};
+    return $FINDING->wrong(
+        'redirect',
+        "$how The connection is not encrypted from there on.",
+        remedy => 'Redirect to https, or let the page use the final URL.'
+    ) if $hop->{from} =~ /\Ahttps:/ && $hop->{to} !~ /\Ahttps:/;
+    return $FINDING->warning(
+        'redirect',
+        "$how Each reconnection takes this way again.",
+        remedy => "Let the page use $hop->{to}."
+    );
+}
+
+sub _status {
+    my ($seen, $stream) = @_;
+    my $status = $stream->status;
+    return $FINDING->ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
+    my $is_last = $status =~ /\A3/ ? 301 : $status;
+    my ($means, $remedy) = @{$STATUS{$is_last} || ['is no success', 'Look into the log of the server.']};
+    my $allow = $stream->header('Allow');
+    $remedy .= " It allows $allow." if defined $allow;
+    return $FINDING->wrong(
+        'status',
+        "The status is $status instead of 200, which $means."
+            . ($status == 204 ? '' : ' A browser reports an error and does not try again.'),
+        remedy   => $remedy,
+        measured => {status => 0 + $status},
+        $status == 504 ? (proxies => ['buffering']) : (),
+    );
+}
+
+sub _type {
+    my $stream = shift;
+    my $type   = $stream->header('Content-Type');
+    my %mend   = (
+        remedy   => 'Send Content-Type: text/event-stream, and let no proxy replace it.',
+        proxies  => ['type'],
+        measured => {type => $type}
+    );
+    return $FINDING->wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend)
+        if !defined $type;
+    my ($essence, $rest) = $type =~ /\A\s*([^;\s]*)\s*(.*)\z/s;
+    if (lc $essence ne 'text/event-stream' || $type =~ /,/) {
+        my $why = lc $essence eq 'text/html' ? ' It is a page, such as a login or an error.' : '';
+        return $FINDING->wrong('type',
+            "The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", %mend);
+    }
+    return $FINDING->wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", %mend)
+        if $rest =~ /charset\s*=\s*"?([^";\s]*)/i && $1 !~ /\Autf-?8\z/i;
+    return $FINDING->ok('type', "The Content-Type is $type.", measured => {type => $type});
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Response - Redirects, status and type
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Response;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Response->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Response->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>:
+C<redirect>, C<status> and C<type>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,140 @@
+package EventSource::XS::Doctor::Check::Resume;
+use strict;
+use warnings;
+
+# Whether a client that reconnects receives what it has missed.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Doctor::Finding;
+
+my $FINDING = 'EventSource::XS::Doctor::Finding';
+
+my $SHORT_RETRY = 250;          # milliseconds
+my $LONG_RETRY  = 60_000;       # milliseconds
+my $NEVER       = 3_600_000;    # milliseconds
+
+my %UNKNOWN = (
+    events => 'An id that the server does not know is answered with events, without a gap event.',
+    gap    => 'An id that the server does not know is answered with a gap event, so a client can load its state again.',
+    nothing =>
+        'An id that the server does not know is answered without a gap event: a client cannot know that it has missed'
+        . ' events.',
+);
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->is_streaming || $seen->{method} ne 'GET' || !defined $seen->{stream}{body_at};
+    return (_ids($seen), _resume($seen), _retry($seen->{stream}->body));
+}
+
+# Private functions
+
+sub _ids {
+    my $seen = shift;
+    my $body = $seen->{stream}->body;
+    return if $body->ids || !$body->events;
+    return $FINDING->warning(
+        'ids',
+        'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
+            . ' meanwhile.',
+        remedy => 'Give each event an id, and begin after the Last-Event-ID of the request; EventSource::Hub does both.'
+    );
+}
+
+sub _resume {
+    my $seen   = shift;
+    my $resume = $seen->{resume} or return;
+    my $status = $resume->{by_header}->status;
+    return $FINDING->wrong(
+        'resume',
+        'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
+        remedy => 'Answer it as one without; look into the logs of the proxy and the application.'
+    ) if ($status || 0) != 200;
+    return $FINDING->wrong(
+        'last_event_id', 'The server resumes after an id in the query, but not after the same id in the header'
+            . ' Last-Event-ID: a proxy removes the header.',
+        remedy  => 'Let the proxy pass Last-Event-ID on.',
+        proxies => ['last_event_id']
+    ) if $resume->{is_stripped};
+    my %mend = (
+        remedy =>
+            'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
+        proxies => ['last_event_id'],
+    );
+    return $FINDING->wrong('resume',
+        "A client that reconnects with the id $resume->{from} receives the event with that id once more.", %mend)
+        if @{$resume->{repeated}};
+    return $FINDING->ok('resume', 'A client that reconnects is told of a gap: the history is shorter than its absence.')
+        if $resume->{is_told};
+    return $FINDING->wrong('resume',
+        "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.",
+        %mend)
+        if $resume->{is_wanted} && !$resume->{is_resumed};
+    my $unknown = $UNKNOWN{$resume->{unknown} || ''};
+    my $sentence =
+        $resume->{is_wanted}
+        ? "A client that reconnects with the id $resume->{from} receives what it has missed, once."
+        : "A client that reconnects with the id $resume->{from} receives nothing twice; there was no event to miss.";
+    return $FINDING->ok('resume', join ' ', $sentence, defined $unknown ? $unknown : ());
+}
+
+sub _retry {
+    my $body  = shift;
+    my $retry = $body->{retry};
+    return $FINDING->ok('retry',
+        'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
+        if !defined $retry;
+    my %mend = (remedy => 'Set retry to some thousand milliseconds.', measured => {milliseconds => 0 + $retry});
+    return $FINDING->wrong('retry',
+        "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
+        if $retry >= $NEVER;
+    return $FINDING->warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.",
+        %mend)
+        if $retry > $LONG_RETRY;
+    return $FINDING->warning('retry',
+        "The reconnection time is $retry ms: after a restart all clients come back at once, again" . ' and again.',
+        %mend)
+        if $retry < $SHORT_RETRY;
+    return $FINDING->ok('retry', "The reconnection time is $retry ms.", measured => $mend{measured});
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Check::Resume - Whether a client that reconnects receives what it has missed
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Check::Resume;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Resume->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::XS::Doctor::Check::Resume->findings($doctor);
+
+Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<ids>,
+C<resume> or C<last_event_id>, and C<retry>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

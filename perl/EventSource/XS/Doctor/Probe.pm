@@ -1,0 +1,167 @@
+package EventSource::XS::Doctor::Probe;
+use strict;
+use warnings;
+
+# Causes one event on the examined stream: by a command of the user, or by publishing to a named hub. EventSource::Hub::Process
+# publishes, because it takes the settings of the hub as they are.
+
+our $VERSION = '0.100';
+
+use EventSource::Hub::Process ();
+use EventSource::XS::Command  ();
+use File::Temp                ();
+use POSIX                     qw(WNOHANG);
+use Time::HiRes               qw(sleep time);
+
+my $WITHIN   = 30;                           # seconds that a command may take
+my $LOOK     = 0.01;                         # seconds
+my $TYPE     = 'eventsource-doctor';
+my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
+
+my $number = 0;
+
+sub new {
+    my ($class, %option) = @_;
+    return bless {%option}, $class;
+}
+
+# Public methods
+
+# Starts a process that causes the event, and returns the token that the event may contain.
+sub begin {
+    my $self  = shift;
+    my $token = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
+    $self->{output} = File::Temp->new;
+    local $ENV{$VARIABLE} = $token;
+    defined($self->{pid} = fork) or return $self->_fail("fork: $!", $token);
+    if (!$self->{pid}) {
+        open STDIN,  '<',  '/dev/null';
+        open STDOUT, '>',  $self->{output}->filename;
+        open STDERR, '>&', \*STDOUT;
+        STDERR->autoflush;
+        POSIX::_exit($self->_publish($token)) if !defined $self->{trigger};
+        exec '/bin/sh', '-c', $self->{trigger} or print STDERR "/bin/sh: $!\n";
+        POSIX::_exit(127);
+    }
+    $self->{deadline} = time + $WITHIN;
+    return $token;
+}
+
+# Ends a command that runs for too long.
+sub finish {
+    my $self = shift;
+    kill TERM => $self->{pid} if $self->{pid} && !$self->has_ended;
+    while ($self->{pid} && !$self->has_ended) { sleep $LOOK }
+    return;
+}
+
+# True if the command has ended; then failure says whether that was well.
+sub has_ended {
+    my $self = shift;
+    my $pid  = $self->{pid} or return !!1;
+    if (waitpid($pid, WNOHANG) == $pid) {
+        my $status = $?;
+        delete $self->{pid};
+        $self->_fail("the command ended with the status $status: " . $self->_printed) if $status;
+        return !!1;
+    }
+    kill KILL => $pid if time > $self->{deadline};
+    return !!0;
+}
+
+sub is_possible { return !!(defined $_[0]{trigger} || defined $_[0]{hub} && defined $_[0]{channel}) }
+
+sub send_and_wait {
+    my $self  = shift;
+    my $token = $self->begin;
+    while (!$self->has_ended) { sleep $LOOK }
+    return $token;
+}
+
+# Private methods
+
+sub _fail {
+    my ($self, $why, @answer) = @_;
+    $self->{failure} = $why;
+    return $answer[0];
+}
+
+sub _printed {
+    my $self = shift;
+    open my $file, '<', $self->{output}->filename or return '';
+    my $text = do { local $/ = undef; readline $file };
+    return defined $text ? $text =~ s/\s+\z//r : '';
+}
+
+# Publishes the event, in the process for it. Returns the exit code.
+sub _publish {
+    my ($self, $token) = @_;
+    my %place = (name => $self->{hub}, defined $self->{socket} ? (socket => $self->{socket}) : ());
+    my $hub   = eval { EventSource::Hub::Process->connect(%place, spawn => 0) };
+    return 0 if $hub && eval { $hub->publish($self->{channel}, {event => $TYPE, data => $token}) };
+    print STDERR EventSource::XS::Command->message_of($@), "\n";
+    return 1;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Probe - Cause an event on the examined stream
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor::Probe;
+
+    my $probe = EventSource::XS::Doctor::Probe->new(trigger => 'true');
+    $probe->send_and_wait;
+    print $probe->{failure} || 'sent', "\n";
+
+=head1 DESCRIPTION
+
+The event of a hub has the type C<eventsource-doctor>, for which no page listens, and the token as data. A command finds the
+token in the variable C<EVENTSOURCE_DOCTOR_PROBE>.
+
+=head1 METHODS
+
+=head2 new
+
+    my $probe = EventSource::XS::Doctor::Probe->new(trigger => $command);
+    my $probe = EventSource::XS::Doctor::Probe->new(hub => $name, channel => $channel, socket => $path);
+
+Return a probe. C<socket> is needed only if the hub's is not in the folder of this user.
+
+=head2 begin
+
+Start the command. Return the token that marks the event. The key C<failure> of the object says what has failed.
+
+=head2 finish
+
+End the command if it still runs.
+
+=head2 has_ended
+
+Return true if the command does not run. It may run for 30 seconds.
+
+=head2 is_possible
+
+Return true if there is a command, or a hub and a channel.
+
+=head2 send_and_wait
+
+Start the command and wait for its end. Return the token.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Doctor>, L<EventSource::Hub/name>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

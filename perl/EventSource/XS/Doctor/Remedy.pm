@@ -1,0 +1,118 @@
+package EventSource::XS::Doctor::Remedy;
+use strict;
+use warnings;
+
+# The lines of configuration that mend a stream in each proxy. They belong where the proxy passes the stream on: the
+# location of nginx, the backend of HAProxy, the site of Caddy, the virtual host of Apache.
+
+our $VERSION = '0.100';
+
+my $TYPES = 'text/html text/plain text/css application/javascript application/json';
+
+# %s is what the check knows: seconds, an origin, a header.
+my %LINES = (
+    buffering => {
+        nginx => ['proxy_buffering off;', '# and take X-Accel-Buffering out of proxy_ignore_headers, if it is there',],
+        HAProxy => ['option http-no-delay', '# and remove http-response wait-for-body'],
+        Caddy   => ['reverse_proxy 127.0.0.1:5000 {', '    flush_interval -1', '}', '# and remove buffer_responses'],
+        Apache  => ['ProxyPass "/events" "http://127.0.0.1:5000/events" flushpackets=on'],
+    },
+    cache => {
+        nginx   => ['proxy_cache off;'],
+        HAProxy => ['# remove http-request cache-use and http-response cache-store'],
+        Apache  => ['CacheDisable "/events"'],
+    },
+    compression => {
+        nginx   => ['gzip off;', '# or take text/event-stream out of gzip_types'],
+        HAProxy => ["compression type $TYPES"],
+        Caddy   => ['@ordinary not path /events*', 'encode @ordinary gzip'],
+        Apache  => ['SetEnvIf Request_URI "^/events" no-gzip'],
+    },
+    framing => {
+        nginx  => ['proxy_http_version 1.1;', q{proxy_set_header Connection '';}, 'chunked_transfer_encoding on;'],
+        Apache => ['# remove downgrade-1.0 and force-response-1.0 from BrowserMatch and SetEnvIf'],
+    },
+    http2 => {
+        nginx   => ['listen 443 ssl http2;', '# from 1.25.1 on: listen 443 ssl; and http2 on;'],
+        HAProxy => ['bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1'],
+        Apache  => ['Protocols h2 http/1.1'],
+    },
+    last_event_id => {
+        nginx => [
+            'proxy_set_header Last-Event-ID $http_last_event_id;',
+            '# and remove proxy_pass_request_headers off, if it is there',
+        ],
+        HAProxy => ['# remove http-request del-header Last-Event-ID'],
+        Caddy   => ['# remove header_up -Last-Event-ID'],
+        Apache  => ['# remove RequestHeader unset Last-Event-ID'],
+    },
+    origin => {
+        nginx   => [q{add_header Access-Control-Allow-Origin '%s' always;}, 'add_header Vary Origin always;'],
+        HAProxy =>
+            ['http-response set-header Access-Control-Allow-Origin "%s"', 'http-response add-header Vary Origin'],
+        Caddy  => ['header Access-Control-Allow-Origin "%s"',            'header +Vary Origin'],
+        Apache => ['Header always set Access-Control-Allow-Origin "%s"', 'Header always merge Vary Origin'],
+    },
+    timeout => {
+        nginx   => ['proxy_read_timeout %1$ds;', 'send_timeout %1$ds;'],
+        HAProxy => ['timeout server %1$ds',      'timeout client %1$ds'],
+        Caddy => ['reverse_proxy 127.0.0.1:5000 {', '    transport http {', '        read_timeout %1$ds', '    }', '}'],
+        Apache => ['ProxyTimeout %1$d', 'Timeout %1$d'],
+    },
+    type => {
+        nginx   => ['proxy_hide_header Content-Type;', 'add_header Content-Type text/event-stream;'],
+        HAProxy => ['http-response set-header Content-Type text/event-stream'],
+        Caddy   => ['header {', '    Content-Type text/event-stream', '    defer', '}'],
+        Apache  => ['Header set Content-Type text/event-stream'],
+    },
+);
+
+# Public methods
+
+sub lines {
+    my ($class, $what, @values) = @_;
+    my $of = $LINES{$what} || {};
+    my %lines;
+    for my $proxy (keys %$of) {
+        $lines{$proxy} = [map { /%/ && @values ? sprintf $_, @values : $_ } @{$of->{$proxy}}];
+    }
+    return \%lines;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Remedy - Lines of configuration that mend a stream behind a proxy
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor::Remedy;
+
+    my $lines = EventSource::XS::Doctor::Remedy->lines(timeout => 60);
+    print "$_: @{$lines->{$_}}\n" for sort keys %$lines;
+
+=head1 METHODS
+
+=head2 lines
+
+    my $lines = EventSource::XS::Doctor::Remedy->lines($what, @values);
+
+Return a hash: the lines, an array, by the name of the proxy (C<nginx>, C<HAProxy>, C<Caddy>, C<Apache>). A line that begins
+with C<#> tells what to remove. C<$what> is one of C<buffering>, C<cache>, C<compression>, C<framing>, C<http2>,
+C<last_event_id>, C<origin> (with the origin), C<timeout> (with the seconds) and C<type>.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Doctor::Finding>, L<EventSource::Deployment/PROXIES>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,158 @@
+package EventSource::XS::Doctor::Report;
+use strict;
+use warnings;
+
+# The report of an examination: sentences for people, or one object for programs.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Command;
+use JSON::MaybeXS ();
+use Text::Wrap    ();
+
+my @VERDICTS = qw(wrong warning ok);
+my $WIDTH    = 100;                    # columns
+my $INDENT   = ' ' x 9;
+
+sub new {
+    my ($class, $doctor, @findings) = @_;
+    return bless {doctor => $doctor, findings => \@findings}, $class;
+}
+
+# Public methods
+
+sub count {
+    my ($self, $verdict) = @_;
+    return scalar grep { $_->verdict eq $verdict } @{$self->{findings}};
+}
+
+sub json {
+    my $self   = shift;
+    my $doctor = $self->{doctor};
+    my @findings;
+    for my $finding (@{$self->{findings}}) {
+        push @findings, {map { ($_ => $finding->$_) } qw(check verdict sentence remedy configuration measured)};
+    }
+    my $report = {
+        url          => "$doctor->{url}",
+        seconds      => 0 + $doctor->{seconds},
+        summary      => $self->summary,
+        findings     => \@findings,
+        measurements => $doctor->measurements,
+        map { ($_ => $self->count($_)) } @VERDICTS
+    };
+    $report->{failure} = $doctor->failure if $doctor->failure;
+    return JSON::MaybeXS->new(utf8 => 1, canonical => 1, pretty => 1)->encode($report);
+}
+
+sub summary {
+    my $self = shift;
+    my $url  = $self->{doctor}{url};
+    my ($wrong, $warnings, $ok) = map { $self->count($_) } @VERDICTS;
+    my @parts = (
+        $wrong    ? _number($wrong,    'thing is wrong', 'things are wrong') : 'nothing is wrong',
+        $warnings ? _number($warnings, 'warning',        'warnings')         : (),
+        _number($ok, 'check is fine', 'checks are fine'),
+    );
+    return "$url: " . join(', ', @parts) . '.';
+}
+
+sub text {
+    my $self = shift;
+    my @paragraphs;
+    for my $verdict (@VERDICTS) {
+        push @paragraphs, map { _paragraph($_) } grep { $_->verdict eq $verdict } @{$self->{findings}};
+    }
+    my $text = join '', @paragraphs, "\n" x !!@paragraphs, $self->summary, "\n";
+    utf8::encode($text) if $text =~ /[^\x00-\x7F]/;
+    return $text;
+}
+
+# Private functions
+
+sub _number {
+    my ($number, $one, $more) = @_;
+    return "$number " . ($number == 1 ? $one : $more);
+}
+
+sub _paragraph {
+    my $finding = shift;
+    my $verdict = $finding->verdict;
+    my $label   = sprintf '%-8s ', $verdict eq 'ok' ? 'ok' : uc $verdict;
+    my $text    = _wrapped($label, $finding->check . ': ' . $finding->sentence);
+    return $text                                              if $verdict eq 'ok';
+    $text .= _wrapped($INDENT, 'Remedy: ' . $finding->remedy) if defined $finding->remedy;
+    my $lines = $finding->configuration;
+    for my $proxy (sort { lc $a cmp lc $b } keys %$lines) {
+        my $name = sprintf '%-9s', "$proxy:";
+        for my $line (@{$lines->{$proxy}}) {
+            $text .= "$INDENT  $name$line\n";
+            $name = ' ' x 9;
+        }
+    }
+    return "$text\n";
+}
+
+sub _wrapped {
+    my ($first, $text) = @_;
+    local $Text::Wrap::columns  = $WIDTH;
+    local $Text::Wrap::huge     = 'overflow';
+    local $Text::Wrap::unexpand = 0;
+    return Text::Wrap::wrap($first, $INDENT, EventSource::XS::Command->visible($text)) . "\n";
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Doctor::Report - The report of an examination
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Doctor;
+    use EventSource::XS::Doctor::Report;
+
+    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print EventSource::XS::Doctor::Report->new($doctor, $doctor->findings)->text;
+
+=head1 METHODS
+
+=head2 new
+
+    my $report = EventSource::XS::Doctor::Report->new($doctor, @findings);
+
+Return a report of an L<EventSource::XS::Doctor> and of objects of L<EventSource::XS::Doctor::Finding>.
+
+=head2 count
+
+    my $number = $report->count('wrong');
+
+Return how many findings have that verdict: C<ok>, C<warning> or C<wrong>.
+
+=head2 json
+
+Return the report as an object in JSON, in bytes (L<EventSource::XS::Command::Doctor/JSON>).
+
+=head2 summary
+
+Return the last line of the report, without its line break.
+
+=head2 text
+
+Return the report as sentences, in bytes: what is wrong first, then warnings, then what is fine. A remedy follows its
+finding, with lines of configuration.
+
+=head1 SEE ALSO
+
+L<EventSource::XS::Command::Doctor>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,179 @@
+package EventSource::XS::Hub::Health;
+use strict;
+use warnings;
+
+# Whether a hub that has a process delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
+# nothing.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Settings;
+use Time::HiRes qw(sleep time);
+
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+
+my %DEFAULT = (lag => 10, pending => 3);    # seconds
+my $STEP    = 0.1;                          # seconds between two looks
+
+sub new {
+    my ($class, $hub, @given) = @_;
+    my %given = $SETTINGS->parse('new takes a hub and settings', @given);
+    $SETTINGS->known(\%given, [keys %DEFAULT]);
+    $SETTINGS->seconds($_ => $given{$_}) for sort keys %given;
+    my %limit = (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    return bless {hub => $hub, limit => \%limit}, $class;
+}
+
+# Public methods
+
+sub examine {
+    my $self    = shift;
+    my $first   = $self->_look;
+    my $problem = $self->_is_down || $self->_is_behind($first);
+    $self->{problem} = $problem;
+    return !defined $problem;
+}
+
+sub problem { return $_[0]{problem} }
+
+sub stats { return $_[0]{stats} }
+
+# Private methods and functions
+
+# Looks again while events wait or come late, for the time in which one must have been stored. The lag is that of the last
+# event: it says nothing if none has come since.
+sub _is_behind {
+    my ($self, $first) = @_;
+    my $limit   = $self->{limit};
+    my $ends    = time + $limit->{pending};
+    my $waiting = $self->{stats}{store}{pending} > 0;
+    my $is_late = $self->_is_late;
+    my $has_new = 0;
+    while (($waiting && !$has_new || $is_late) && time < $ends) {
+        sleep $STEP;
+        $self->_look;
+        return $self->_is_down if defined $self->_is_down;
+        $has_new = $self->{stats}{published} > $first->{published};
+        $waiting = $waiting && $self->{stats}{store}{pending} > 0;
+        $is_late = $is_late && $self->_is_late;
+    }
+    my $store = $self->{stats}{store};
+    return sprintf '%d events wait to be stored, and none was stored for %s seconds%s', $store->{pending},
+        _number($limit->{pending}), _last_error($store)
+        if $waiting && !$has_new;
+    return sprintf 'events come %s seconds after they were stored', _number($store->{lag}) if $is_late && $has_new;
+    return undef;
+}
+
+sub _is_down {
+    my $self  = shift;
+    my $store = $self->{stats}{store};
+    return undef if $store->{up};
+    my $age   = $store->{since} ? time - $store->{since} : undef;
+    my $since = defined $age && $age >= 1 ? sprintf ' for %d seconds', $age : '';
+    return
+          "its store ($store->{kind}"
+        . (length $store->{place} ? " $store->{place}" : '')
+        . ") is down$since"
+        . _last_error($store);
+}
+
+sub _is_late { return $_[0]{stats}{store}{lag} > $_[0]{limit}{lag} }
+
+sub _last_error {
+    my $store = shift;
+    return '' if !defined $store->{last_error};
+    return sprintf '; its last error, %s seconds ago: %s', _number($store->{last_error_age}), $store->{last_error};
+}
+
+sub _look {
+    my $self = shift;
+    return $self->{stats} = $self->{hub}->stats;
+}
+
+sub _number {
+    my $number = shift;
+    return $number < 10 ? 0 + sprintf '%.1f', $number : int $number;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Hub::Health - Find out whether a hub delivers
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub::Process;
+    use EventSource::XS::Hub::Health;
+
+    my $hub    = EventSource::Hub::Process->connect(name => 'shop');
+    my $health = EventSource::XS::Hub::Health->new($hub);
+    print $health->problem, "\n" if !$health->examine;
+
+=head1 DESCRIPTION
+
+C<eventsource hub check> (L<eventsource/hub>) and C<eventsource doctor> ask with this class whether a hub delivers. It
+publishes nothing.
+
+=head1 METHODS
+
+=head2 new
+
+    my $health = EventSource::XS::Hub::Health->new($hub, lag => 10, pending => 3);
+
+Take an L<EventSource::Hub::Process>. C<lag> is how many seconds after its storing an event may come, by default 10, and
+C<pending> for how many seconds events may wait while none is stored, by default 3: numbers from 0, fractions allowed. Throws an
+L<EventSource::Error> with the code C<invalid> if one of them is wrong.
+
+=head2 examine
+
+    my $is_healthy = $health->examine;
+
+Ask for the counts of the hub, and return true if
+
+=over
+
+=item *
+
+its store is up,
+
+=item *
+
+no event waits to be stored, or events are stored within C<pending> seconds,
+
+=item *
+
+and events do not come later than C<lag> seconds after they were stored. An old delay does not count if no event comes.
+
+=back
+
+If all is well it answers at once, otherwise after at most C<pending> seconds. Throws what the methods of
+L<EventSource::Hub::Process> throw.
+
+=head2 problem
+
+    my $sentence = $health->problem;
+
+Return what the last L</examine> has found, as a clause; C<undef> if all was well.
+
+=head2 stats
+
+    my $stats = $health->stats;
+
+Return the last counts (L<EventSource::Hub::Process/stats>).
+
+=head1 SEE ALSO
+
+L<EventSource::Hub::Process>, L<eventsource>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,241 @@
+package EventSource::XS::Loop;
+use strict;
+use warnings;
+
+# The event loop of the application, whichever it is, with the operations that streams and supplies need.
+
+our $VERSION = '0.100';
+
+use Scalar::Util qw(weaken);
+
+# For each loop, a function that calls code once after some seconds. The timer is canceled when the returned value is
+# destroyed.
+my %AFTER = (
+    'AnyEvent' => sub {
+        my ($seconds, $code) = @_;
+        return AnyEvent->timer(after => $seconds, cb => sub { $code->() });
+    },
+    'EV' => sub {
+        my ($seconds, $code) = @_;
+        return EV::timer($seconds, 0, sub { $code->() });
+    },
+    'Mojo::IOLoop' => sub {
+        my ($seconds, $code) = @_;
+        my $timer = Mojo::IOLoop->timer($seconds => sub { $code->() });
+        return _guard(sub { Mojo::IOLoop->remove($timer) });
+    },
+    'IO::Async' => sub {
+        my ($seconds, $code) = @_;
+        my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
+        my $timer = $loop->watch_time(after => $seconds, code => sub { $code->() });
+        return _guard(sub { $loop->unwatch_time($timer) });
+    },
+);
+
+# For each loop, a function that calls code whenever a handle is ready. The watch ends when the returned value is
+# destroyed.
+my %READY = (
+    'AnyEvent' => sub {
+        my ($handle, $is_write, $code) = @_;
+        return AnyEvent->io(fh => $handle, poll => $is_write ? 'w' : 'r', cb => sub { $code->() });
+    },
+    'EV' => sub {
+        my ($handle, $is_write, $code) = @_;
+        return EV::io($handle, $is_write ? EV::WRITE() : EV::READ(), sub { $code->() });
+    },
+    'Mojo::IOLoop' => sub {
+        my ($handle, $is_write, $code) = (_handle(shift), @_);
+        my $reactor = Mojo::IOLoop->singleton->reactor;
+        $reactor->io($handle => sub { $code->() })->watch($handle, !$is_write, $is_write);
+        return _guard(sub { $reactor->remove($handle) });
+    },
+    'IO::Async' => sub {
+        my ($handle, $is_write, $code) = (_handle(shift), @_);
+        my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
+        my $ready = $is_write ? 'on_write_ready' : 'on_read_ready';
+        $loop->watch_io(handle => $handle, $ready => sub { $code->() });
+        return _guard(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
+    },
+);
+
+# For each loop, a function that calls code in its next turn.
+my %NEXT_TICK = (
+    'AnyEvent' => sub {
+        my $code = shift;
+        AnyEvent::postpone(\&$code);
+    },
+    'EV' => sub {
+        my $code = shift;
+        my $timer;
+        $timer = EV::timer(0, 0, sub { undef $timer; $code->() });
+    },
+    'Mojo::IOLoop' => sub { Mojo::IOLoop->next_tick($_[0]) },
+    'IO::Async'    => sub { $IO::Async::Loop::ONE_TRUE_LOOP->later($_[0]) },
+);
+
+# AnyEvent's own detection is not called: it would choose the loop to run on, and that is for the application to do.
+sub current {
+    my ($class, %option) = @_;
+    my $name =
+          $INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL             ? 'AnyEvent'
+        : $INC{'EV.pm'}                                               ? 'EV'
+        : $INC{'Mojo/IOLoop.pm'}                                      ? 'Mojo::IOLoop'
+        : $INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP ? 'IO::Async'
+        : $INC{'AnyEvent.pm'} && $option{may_choose}                  ? 'AnyEvent'
+        :                                                               return;
+    return bless \$name, $class;
+}
+
+# Public methods
+
+sub after {
+    my ($self, $seconds, $code) = @_;
+    return $AFTER{$$self}->($seconds, $code);
+}
+
+sub every {
+    my ($self, $seconds, $code) = @_;
+    my $timer = {};
+    weaken(my $weak_timer = $timer);
+    my $tick;
+    my $start_next = sub {
+        return if !$weak_timer;
+        $weak_timer->{next} = $self->after($seconds, $tick);
+        return;
+    };
+    $tick = $timer->{tick} = sub {
+        $start_next->();
+        $code->();
+    };
+    weaken $tick;
+    $start_next->();
+    return $timer;
+}
+
+sub name { return ${$_[0]} }
+
+sub next_tick {
+    my ($self, $code) = @_;
+    return !!0 if $$self eq 'Mojo::IOLoop' && !Mojo::IOLoop->is_running;
+    $NEXT_TICK{$$self}->($code);
+    return !!1;
+}
+
+sub readable {
+    my ($self, $handle, $code) = @_;
+    return $READY{$$self}->($handle, 0, $code);
+}
+
+sub writable {
+    my ($self, $handle, $code) = @_;
+    return $READY{$$self}->($handle, 1, $code);
+}
+
+# Private functions
+
+sub _guard {
+    my $code = shift;
+    return bless {code => $code}, 'EventSource::XS::Loop::Guard';
+}
+
+# Mojo::IOLoop and IO::Async do not accept a descriptor number. The handle made here closes it when the watch ends.
+sub _handle {
+    my $handle = shift;
+    return $handle if ref $handle || ref \$handle eq 'GLOB';
+    open my $own, '<&=', $handle or return;
+    return $own;
+}
+
+sub EventSource::XS::Loop::Guard::DESTROY {
+    my $self = shift;
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
+    local ($@, $!, $?);
+    eval { $self->{code}->() };
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Loop - The event loop of the application
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Loop;
+
+    my $loop = EventSource::XS::Loop->current;
+    print $loop ? 'there is ' . $loop->name : 'there is no event loop', "\n";
+
+=head1 DESCRIPTION
+
+One interface to the event loop that the application has loaded: AnyEvent, EV, Mojo::IOLoop or IO::Async. It has only
+the operations that streams and supplies need. It never loads an event loop itself.
+
+Timers and watches are canceled when the returned value is destroyed, so keep it as long as they should run.
+
+=head1 METHODS
+
+=head2 current
+
+    my $loop = EventSource::XS::Loop->current;
+    my $loop = EventSource::XS::Loop->current(may_choose => 1);
+
+Return the event loop that is loaded, or C<undef> if there is none. Whether it runs, or will run, cannot be known.
+AnyEvent counts if it has chosen the loop that it runs on. With C<may_choose> it also counts before that, if no other
+loop is loaded.
+
+=head2 after
+
+    my $timer = $loop->after($seconds, sub { ... });
+
+Call a function once, after a number of seconds (from 0, fractions allowed).
+
+=head2 every
+
+    my $timer = $loop->every($seconds, sub { ... });
+
+Call a function again and again, each time after a number of seconds (above 0, fractions allowed).
+
+=head2 name
+
+    my $name = $loop->name;
+
+Return C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
+
+=head2 next_tick
+
+    my $is_scheduled = $loop->next_tick(sub { ... });
+
+Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
+running.
+
+=head2 readable
+
+    my $watch = $loop->readable($handle, sub { ... });
+    my $watch = $loop->readable($number, sub { ... });
+
+Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
+descriptor that was given by its number is closed when the watch ends.
+
+=head2 writable
+
+    my $watch = $loop->writable($handle, sub { ... });
+    my $watch = $loop->writable($number, sub { ... });
+
+Call a function whenever a handle is writable; otherwise as L</readable>.
+
+=head1 SEE ALSO
+
+L<EventSource::XS/dispatch>, L<EventSource::Server>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,210 @@
+package EventSource::XS::Post;
+use strict;
+use warnings;
+
+# The event in the body of a POST. The client may be hostile: every field is checked, and an exception of the hub's
+# formatter becomes a refusal only if the client caused it.
+
+our $VERSION = '0.100';
+
+use EventSource::XS ();
+use EventSource::XS::RequestBody;
+use JSON::MaybeXS ();
+use Plack::Request;
+use Scalar::Util qw(blessed);
+
+# The fields of an event that a client may publish.
+my %IS_FIELD = map { $_ => 1 } qw(comment data event id json retry);
+
+my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
+
+my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
+
+# Public methods
+
+sub event_of {
+    my ($class, $env, $max_body) = @_;
+    my $unsupported = _unsupported($env);
+    return (undef, [415, $unsupported]) if defined $unsupported;
+    my ($body, $refusal) = _body($env, $max_body);
+    return (undef, $refusal) if $refusal;
+    my ($event, $reason) = _event($env, $body);
+    return (undef, [400, $reason]) if defined $reason;
+    return $event;
+}
+
+sub reason_of {
+    my ($class, $error) = @_;
+    return undef if !blessed $error || !$error->isa('EventSource::Error');
+    return $error->code eq 'invalid' ? $error->message =~ s/\A[\w:]+: //r : undef;
+}
+
+# Private functions
+
+# The body in bytes; or undef and a refusal.
+sub _body {
+    my ($env, $max_body) = @_;
+    my $refusal = EventSource::XS::RequestBody->refusal($env);
+    return (undef, $refusal) if $refusal;
+
+    # Without a length there is no body. Reading might block for ever, and some servers have no input then.
+    my $length = $env->{CONTENT_LENGTH} || 0;
+    return ''                                                        if $length == 0;
+    return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
+    my $body = _content($env);
+    return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
+    return $body;
+}
+
+# Bytes in UTF-8 as characters; undef if they are not valid UTF-8.
+sub _characters {
+    my $text = shift;
+    return undef if !utf8::decode($text) || $text =~ /[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/;
+    return $text;
+}
+
+# The whole body, or undef if it ends early.
+sub _content {
+    my $env = shift;
+    my $content;
+    EventSource::XS::RequestBody->try_reading(sub { $content = Plack::Request->new($env)->content });
+    return $content;
+}
+
+# The event, as publish takes it; or undef and the reason why there is none.
+sub _event {
+    my ($env,   $body)   = @_;
+    my ($event, $reason) = _fields(_media_type($env), $body);
+    return (undef, $reason) if defined $reason;
+    my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
+    return (undef, "There is no field '$unknown'") if defined $unknown;
+    my $error;
+    {
+        local ($@, $SIG{__DIE__});
+        $error = $@ if !eval { EventSource::XS::format_event($event); 1 };
+    }
+    $reason = __PACKAGE__->reason_of($error)                 if defined $error;
+    die $error                                               if defined $error && !defined $reason;
+    $reason //= 'event must not contain a control character' if ($event->{event} // '') =~ $CONTROL;
+    return defined $reason ? (undef, $reason) : $event;
+}
+
+# The fields in a body of a media type; or undef and a reason.
+sub _fields {
+    my ($type, $body) = @_;
+    return _json_fields($body) if $type eq 'application/json';
+    return _form_fields($body) if $type eq 'application/x-www-form-urlencoded';
+    my $data = _characters($body);
+    return defined $data ? {data => $data} : (undef, 'The body is not UTF-8');
+}
+
+# The fields of a form. An empty one is left out, unless it is data.
+sub _form_fields {
+    my $body = shift;
+    my %event;
+    for my $pair (grep { length } split /&/, $body) {
+        my ($name, $value) = map { _characters(_unescaped($_)) } $pair =~ /\A([^=]*)=?(.*)\z/s;
+        return (undef, 'The form is not UTF-8') if !defined $name || !defined $value;
+        if    ($name eq 'data')                         { push @{$event{data}}, $value }
+        elsif ($name eq 'json' || exists $event{$name}) { return (undef, "There is no such field '$name' in a form") }
+        elsif ($value ne '' || !$IS_FIELD{$name})       { $event{$name} = $value }
+    }
+    return \%event;
+}
+
+sub _json_fields {
+    my $body = shift;
+    local ($@, $SIG{__DIE__});
+    no warnings 'utf8';    # noncharacters in a client's data are no reason for a warning
+    my $event = defined _characters($body) && eval { $JSON->decode($body) };
+    return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
+    for my $name (grep { $_ ne 'json' } sort keys %$event) {
+        return (undef, "$name must be a string") if ref $event->{$name};
+        delete $event->{$name}                   if !defined $event->{$name};
+    }
+
+    # A number is decoded and encoded again, which can change its text.
+    my $is_number = defined $event->{data} && $JSON->encode([$event->{data}]) !~ /\A\["/;
+    return (undef, 'data must be a string') if $is_number;
+
+    # Some JSON modules decode a number that is too large as infinity, and encode that as text that is not JSON.
+    my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
+    return (undef, 'json must not contain a number that is too large') if !$is_json;
+    return $event;
+}
+
+# The media type of the body, without parameters, in lower case.
+sub _media_type { return lc(($_[0]{CONTENT_TYPE} // '') =~ s/\A\s*([^;\s]*).*\z/$1/sr) }
+
+sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
+
+# The reason why a body of this kind is refused, or undef.
+sub _unsupported {
+    my $env       = shift;
+    my $encoding  = lc($env->{HTTP_CONTENT_ENCODING} // 'identity');
+    my ($charset) = ($env->{CONTENT_TYPE} // '') =~ /;\s*charset\s*=\s*"?([^";\s]*)/i;
+    return 'A body of several parts is not read' if _media_type($env) =~ m{\Amultipart/};
+    return 'A body that is compressed is not read' if $encoding ne 'identity';
+    return 'A body in another encoding than UTF-8 is not read'
+        if defined $charset && $charset !~ /\A(?:utf-?8|us-ascii)\z/i;
+    return undef;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Post - The event in the body of a POST
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use EventSource::XS::Post;
+
+    my $hub = EventSource::Hub->new;
+    my $app = sub {
+        my $env = shift;
+        my ($event, $refusal) = EventSource::XS::Post->event_of($env, 65_536);
+        return [$refusal->[0], ['Content-Type' => 'text/plain'], [$refusal->[1]]] if $refusal;
+        my $id = $hub->publish(news => $event);
+        return [200, ['Content-Type' => 'text/event-stream'], ["data: published as $id\n\n"]];
+    };
+
+=head1 DESCRIPTION
+
+Reads the event that a client publishes through L<Plack::App::EventSource::PubSub>. That module documents the forms of
+a body and the responses (L<Plack::App::EventSource::PubSub/POST>).
+
+=head1 METHODS
+
+=head2 event_of
+
+    my ($event, $refusal) = EventSource::XS::Post->event_of($env, $max_body);
+
+Return the event of a request, as a reference to a hash that L<EventSource::Hub/publish> takes; or C<undef>, and the
+status and the reason of a refusal as a reference to an array. C<$max_body> is the maximum number of bytes of the
+body. The body is read with L<Plack::Request>.
+
+An exception that the client did not cause is thrown again: that of a signal's handler, for example.
+
+=head2 reason_of
+
+    my $reason = EventSource::XS::Post->reason_of($error);
+
+Return the reason of an L<EventSource::Error> with the code C<invalid>, without the name of the module: the client has
+sent a wrong value. C<undef> for any other exception.
+
+=head1 SEE ALSO
+
+L<Plack::App::EventSource::PubSub>, L<EventSource::XS/format_event>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,433 @@
+package EventSource::XS::Settings;
+use strict;
+use warnings;
+
+# Reads named settings and checks their values, for all modules of this distribution.
+
+our $VERSION = '0.100';
+
+use Carp ();
+use EventSource::Error;
+use List::Util   qw(min);
+use Scalar::Util qw(reftype);
+use overload     ();
+
+# Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
+$Carp::CarpInternal{+__PACKAGE__} = 1;
+
+# The mistakes that have been warned of, each by its kind and call site. At most so many: code that is compiled at run time
+# has ever new call sites.
+my %has_warned;
+my $MAX_WARNINGS = 1000;
+
+sub new {
+    my ($class, $module, %option) = @_;
+    return bless {%option, module => $module}, $class;
+}
+
+# Public methods
+
+# What perl takes as an array: a reference to one, blessed or not, or an object that is overloaded as one.
+sub array {
+    my ($self, $name, $value, $of) = @_;
+    local $@;
+    my @elements;
+    return \@elements if eval { @elements = @$value; 1 };
+    return $self->complain($name, "$name must be an array of $of");
+}
+
+# A reference to code, blessed or not, an object that is overloaded as one, or a glob: what perl can call.
+sub code {
+    my ($self, $name, $value, %option) = @_;
+    my $is_code =
+          !defined $value ? 1
+        : !ref $value     ? ref \$value eq 'GLOB'
+        :                   reftype($value) =~ /\A(?:CODE|GLOB)\z/ || overload::Method($value, '&{}');
+    $self->complain($option{field} || $name, "$name must be a code reference") if !$is_code;
+    return $value;
+}
+
+sub complain {
+    my ($self, $field, $text) = @_;
+    return $self->refuse($field, $text) if !$self->{warns};
+    $self->warn_once("$self->{module}: $text", "$self->{module}: $text", @{$self->{place} || []});
+    return undef;
+}
+
+# The characters that HTTP allows in a header's name (RFC 9110, section 5.6.2).
+my $HEADER_NAME  = qr/\A[!#\$%&'*+.^_`|~0-9A-Za-z-]+\z/;
+my $HEADER_VALUE = qr/\A[^\r\n\0\x{100}-\x{10FFFF}]*\z/;
+
+# A line break would end the header, so that is never just a warning.
+sub headers {
+    my ($self, $name, $value) = @_;
+    return $value if !defined $value;
+    my $elements = $self->array($name, $value, 'names and values, in pairs') or return $value;
+    $self->complain($name, "$name must be an array of names and values, in pairs") if @$elements % 2;
+    for my $at (0 .. $#$elements) {
+        my $element = $elements->[$at];
+        next if defined $element && !ref $element && $element =~ ($at % 2 ? $HEADER_VALUE : $HEADER_NAME);
+        my $before = $at % 2 && defined $elements->[$at - 1] ? $elements->[$at - 1] : '';
+        my $what   = $at % 2 ? "the value of $before in $name" : "name $at of $name";
+        if (!defined $element) {
+            $self->complain($name, "$what is undefined");
+            next;
+        }
+        my $text = $self->string($what, $element, field => $name);
+        $self->refuse($name, "$what must be one line") if $text =~ /[\r\n\0]/;
+        if ($at % 2) {
+            $self->complain($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
+        }
+        elsif ($text !~ $HEADER_NAME) {
+            $self->complain($name, "$what must be the name of a header, such as 'X-Name', not " . _quoted($text));
+        }
+    }
+    return $value;
+}
+
+sub hint {
+    my ($class, $name, $known, $meant) = @_;
+    my $nearest = $class->nearest($name, $known, $meant);
+    return defined $nearest ? "; did you mean $nearest?" : '';
+}
+
+sub is_seconds {
+    my ($self, $value) = @_;
+    return !!(defined $value && $value =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+}
+
+sub known {
+    my ($self, $given, $names, $kind) = @_;
+    my %is_known  = map { ($_ => 1) } @$names;
+    my ($unknown) = grep { !$is_known{$_} } sort keys %$given or return;
+    my $what      = sprintf $kind || 'setting %s', "'$unknown'";
+    my $hint      = $self->hint($unknown, $names);
+    return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');
+}
+
+# The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an
+# underscore, is like it: handler, handler_cb.
+sub nearest {
+    my ($class, $name, $known, $meant) = @_;
+    return $meant->{lc $name} if $meant && exists $meant->{lc $name};
+    my ($best, $least) = (undef, 1 + int +(length $name) / 3);
+    $least = 2 if $least < 2;
+    return undef if length $name > 100;    # it may come from a client
+    for my $candidate (sort @$known) {
+        my $distance = _distance(lc $name, lc $candidate);
+        ($best, $least) = ($candidate, $distance) if $distance < $least && $distance < length $name;
+    }
+    ($best) = grep { _is_beginning(lc $name, lc $_) } sort @$known if !defined $best;
+    return $best;
+}
+
+sub one_line {
+    my ($self, $name, $value, %option) = @_;
+    my $text = $self->string($name, $value, %option);
+    $self->refuse($option{field} || $name, "$name must be one line that is not empty")
+        if defined $text && $text !~ /\A[^\r\n\0]+\z/;
+    return $value;
+}
+
+sub one_of {
+    my ($self, $name, $value, @allowed) = @_;
+    return $value if !defined $value || grep { defined && $_ eq $value } @allowed;
+    my @shown = map { !defined $_ ? 'undef' : /\A[0-9]+\z/ ? $_ : "'$_'" } @allowed;
+    my $last  = pop @shown;
+    return $self->refuse($name, "$name must be " . (@shown ? join(', ', @shown) . " or $last" : $last));
+}
+
+sub parse {
+    my ($self, $call, @given) = @_;
+    return %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
+    my @names = grep { !($_ % 2) } 0 .. $#given;
+    $self->complain(undef, "$call, as names and values or in a hash")
+        if @given % 2 || grep { !defined || ref } @given[@names];
+    return map { ((defined $given[$_] ? "$given[$_]" : '') => $given[$_ + 1]) } @names;
+}
+
+sub refuse {
+    my ($self, $field, $text) = @_;
+    return EventSource::Error->throw(code => 'invalid', field => $field, message => "$self->{module}: $text");
+}
+
+sub seconds {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    my ($number, $is_above) = ("$value", $option{is_above_zero});
+    $self->refuse($option{field} || $name, "$name must be a number of seconds" . ($is_above ? ' above 0' : ''))
+        if !$self->is_seconds($number) || $is_above && $number == 0;
+    return $value;
+}
+
+sub string {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    $self->complain($option{field} || $name,
+        "$name must be a string, not a reference to " . ref($value) . ($option{hint} || ''))
+        if ref $value && !overload::Overloaded($value);
+    return "$value";
+}
+
+sub warn_once {
+    my ($class, $kind, $text, @place) = @_;
+    my ($file, $line) = @place ? @place : @{EventSource::Error->here}{qw(file line)};
+    return if keys %has_warned >= $MAX_WARNINGS || $has_warned{"$kind\0$file\0$line"}++;
+    warn "$text at $file line $line.\n";
+    return;
+}
+
+sub warn_unknown {
+    my ($self, $what, $given, $known, %option) = @_;
+    my @unknown;
+    for my $name (sort @$given) {
+        my $nearest = $self->nearest($name, $known, $option{meant});
+        push @unknown, "'$name'" . (defined $nearest ? " (did you mean $nearest?)" : '')
+            if defined $nearest || !$option{only_similar};
+    }
+    my $plural = @unknown > 1 ? 's' : '';
+    return if !@unknown;
+    my $kind = "$self->{module}: $what";
+    $self->warn_once($kind, "$kind$plural " . join(', ', @unknown), @{$option{place} || []});
+    return;
+}
+
+sub whole_number {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    my ($from, $to) = @option{qw(from to)};
+    my $number   = "$value";    # an object's string is asked for once, and its other operators are not needed
+    my $is_right = $number =~ /\A[0-9]+\z/ && $number >= $from && !(defined $to && $number > $to);
+    my $kind     = 'whole number' . (defined $option{unit} ? " of $option{unit}" : '');
+    my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
+    $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
+    return $value;
+}
+
+# Private functions
+
+# The number of letters to insert, remove, replace or swap with the next one to get from one word to another.
+sub _distance {
+    my ($from, $to) = map { [split //] } @_;
+    my @row = ([0 .. @$to]);
+    for my $i (1 .. @$from) {
+        $row[$i] = [$i];
+        for my $j (1 .. @$to) {
+            my $is_same = $from->[$i - 1] eq $to->[$j - 1];
+            my $is_swap = $i > 1 && $j > 1 && $from->[$i - 1] eq $to->[$j - 2] && $from->[$i - 2] eq $to->[$j - 1];
+            my @ways    = ($row[$i - 1][$j] + 1, $row[$i][$j - 1] + 1, $row[$i - 1][$j - 1] + !$is_same);
+            push @ways, $row[$i - 2][$j - 2] + 1 if $is_swap;
+            $row[$i][$j] = min(@ways);
+        }
+    }
+    return $row[@$from][@$to];
+}
+
+sub _is_beginning {
+    my ($short, $long) = sort { length $a <=> length $b } @_;
+    return $long =~ /\A\Q$short\E_/;
+}
+
+# A text from a caller as it is shown in a message.
+sub _quoted {
+    my $text = shift;
+    $text =~ s/[^\x20-\x7E]/?/g;
+    return "'" . (length $text > 40 ? substr($text, 0, 40) . '...' : $text) . "'";
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Settings - Read named settings and check their values
+
+=head1 SYNOPSIS
+
+    package My::Timer;
+    use EventSource::XS::Settings;
+
+    my $SETTINGS = EventSource::XS::Settings->new('My::Timer');
+
+    sub new {
+        my ($class, @arguments) = @_;
+        my %setting = $SETTINGS->parse('new takes settings', @arguments);
+        $SETTINGS->known(\%setting, ['count', 'interval', 'mode']);
+        $SETTINGS->whole_number(count => $setting{count}, from => 1);
+        $SETTINGS->seconds(interval => $setting{interval}, is_above_zero => 1);
+        $SETTINGS->one_of(mode => $setting{mode}, 'once', 'repeat');
+        return bless {%setting}, $class;
+    }
+
+    my $timer = My::Timer->new(interval => 0.5);
+
+=head1 DESCRIPTION
+
+The modules of this distribution share this class, so that all of them take settings in the same forms and refuse wrong
+ones in the same words.
+
+A wrong value throws an L<EventSource::Error> with the code C<invalid> and the name of the setting as its field. Its
+line is the one that called the module: the methods of this class do not count as callers.
+
+C<undef> always stands for the default of a setting, so every check accepts it and returns it. All other values are
+returned as they are, unless a method says otherwise.
+
+Each check takes the name of the setting as it appears in the message. The option C<field> gives the field of the
+exception where that is another: C<seconds of history> is part of the setting C<history>, for example.
+
+=head1 METHODS
+
+=head2 new
+
+    my $SETTINGS = EventSource::XS::Settings->new('My::Module');
+    my $LENIENT  = EventSource::XS::Settings->new('My::Module', warns => 1);
+    my $LENIENT  = EventSource::XS::Settings->new('My::Module', warns => 1, place => [$file, $line]);
+
+Create an object for a module. Each message begins with the module's name. With C<warns>, what is wrong for L</array>, L</code>,
+L</headers>, L</parse> and L</string> gives a warning (L</warn_once>) instead of an exception, at C<place> if that is given. A
+drop-in does so with what its original accepts.
+
+=head2 array
+
+    my $elements = $SETTINGS->array(headers => $value, 'names and values');
+
+Return a reference to the elements of an array in a new array. Throw an exception unless perl takes the value as an array: a
+reference to one, blessed or not, or an object that is overloaded to be one. With C<warns>, return C<undef> then.
+
+=head2 code
+
+    $SETTINGS->code(on_close => $value);
+    $SETTINGS->code(on_close => $value, field => $field);
+
+Throw an exception unless perl can call the value: a reference to code, blessed or not, an object that is overloaded to be
+one, or a glob.
+
+=head2 complain
+
+    $SETTINGS->complain($field, 'interval must not exceed timeout');
+
+As L</refuse>; with C<warns>, give a warning and return C<undef>.
+
+=head2 headers
+
+    $SETTINGS->headers(headers => $value);
+
+Throw an exception unless the value is a reference to an array of names and values of headers. Each name is a token (RFC
+9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading. With C<warns>, CR,
+LF and NUL throw an exception all the same.
+
+=head2 hint
+
+    my $hint = EventSource::XS::Settings->hint($name, \@names);
+    my $hint = EventSource::XS::Settings->hint($name, \@names, \%meant);
+
+Return C<; did you mean NAME?> with the L</nearest> name, or the empty string.
+
+=head2 is_seconds
+
+    my $bool = $SETTINGS->is_seconds($value);
+
+Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. C<undef>
+is not.
+
+=head2 known
+
+    $SETTINGS->known(\%setting, \@names);
+    $SETTINGS->known(\%setting, \@names, 'option %s of to_app');
+
+Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one
+in alphabetical order) and the L</nearest> known one, and lists all known ones. The last argument is a format for the
+setting in the message; by default it is C<setting %s>.
+
+=head2 nearest
+
+    my $known = EventSource::XS::Settings->nearest($name, \@names);
+    my $known = EventSource::XS::Settings->nearest($name, \@names, \%meant);
+
+Return the name of the list that is most like a misspelt one; C<undef> if none is like it. At most a third of the letters
+may differ, at least one: be missing, too many, wrong, or swapped with the next one. Upper and lower case do not count.
+If there is no such name, one is like it that begins with it and an underscore, or the other way round. C<%meant> has
+names by other words for them in lower case, which take precedence.
+
+=head2 one_line
+
+    $SETTINGS->one_line(event => $value);
+    $SETTINGS->one_line(event => $value, field => $field);
+
+Throw an exception unless the value is a string of one character or more, without CR, LF and NUL.
+
+=head2 one_of
+
+    $SETTINGS->one_of(mode => $value, 'once', 'repeat');
+
+Throw an exception unless the value is one of the strings that follow. C<undef> in that list appears in the message
+only.
+
+=head2 parse
+
+    my %setting = $SETTINGS->parse('new takes settings', @arguments);
+
+Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If
+a name occurs twice, the last value counts. Throw an exception without a field if they are neither: the first argument
+begins its message, and C<, as names and values or in a hash> follows.
+
+=head2 refuse
+
+    $SETTINGS->refuse($field, 'interval must not exceed timeout');
+
+Throw an exception with the code C<invalid>, that field, or none if it is C<undef>, and that text after the module's
+name.
+
+=head2 seconds
+
+    $SETTINGS->seconds(keepalive => $value);
+    $SETTINGS->seconds(timeout => $value, is_above_zero => 1, field => $field);
+
+Throw an exception unless the value is a number of seconds from 0 (L</is_seconds>), or above 0 if C<is_above_zero> is
+true.
+
+=head2 string
+
+    my $string = $SETTINGS->string(after => $value);
+    my $string = $SETTINGS->string('an element of data' => $value, field => 'data', hint => '; did you mean ...?');
+
+Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading. C<hint>
+comes at the end of the message.
+
+=head2 warn_once
+
+    EventSource::XS::Settings->warn_once($kind, $text);
+    EventSource::XS::Settings->warn_once($kind, $text, $file, $line);
+
+Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The kind is a
+string that the text does not show. Without file and line it is the line at which L</refuse> would throw.
+
+=head2 warn_unknown
+
+    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known);
+    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known, %option);
+
+Warn of unknown names as L</warn_once> does, with the L</nearest> known ones. Options: C<only_similar>, names without such
+one are ignored; C<place>, a file and a line in an array; C<meant>, other words, as for L</nearest>.
+
+=head2 whole_number
+
+    $SETTINGS->whole_number(max_buffered => $value, from => 1);
+    $SETTINGS->whole_number(max_body => $value, from => 1, to => 1_000_000, unit => 'bytes', field => $field);
+
+Throw an exception unless the value is a whole number in ASCII digits, from C<from> to C<to>. C<from> is
+required; without C<to> there is no upper bound. C<unit> appears in the message.
+
+=head1 SEE ALSO
+
+L<EventSource::Error>, L<EventSource::XS::Report>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,238 @@
+package EventSource::XS::Stream;
+use strict;
+use warnings;
+
+# Begins the response to one request as a stream: a native one if that can be, otherwise one on the server's writer.
+
+our $VERSION = '0.100';
+
+use EventSource::XS ();
+use EventSource::XS::Adapter;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream::Child;
+use EventSource::XS::Stream::Fallback;
+use EventSource::XS::Stream::Obstacle;
+use EventSource::XS::Stream::Writer;
+
+# Errors in settings are reported where the application was made.
+our @CARP_NOT = qw(Plack::App::EventSource);
+
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+
+# perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
+# stream calls is called as a function, which perl looks up once, with the name of its class.
+my ($ADAPTER, $TAKEOVER) = qw(EventSource::XS::Adapter EventSource::XS::Stream::Takeover);
+
+my %DEFAULT = (
+    native       => 'auto',
+    fallback     => 'warn',
+    keepalive    => 15,
+    line_end     => 'crlf',
+    timeout      => 60,
+    max_buffered => 4_194_304,
+    on_full      => 'block',
+    linger       => 2,
+);
+
+# The statuses of responses without a body.
+my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
+
+# False to have every takeover made step by step, as a test does to compare.
+our $TAKES_PLAINLY = !!EventSource::XS->can('_next_end');    ## no critic (ProhibitPackageVars)
+
+# True if a server has said that it has several processes.
+my $is_multiprocess = 0;
+
+# Public methods
+
+sub check {
+    my ($class, %given) = @_;
+    $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
+    $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
+    $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
+    $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
+    $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
+    $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
+    $SETTINGS->one_of(on_full  => $given{on_full},  'block', 'disconnect', 'drop_oldest');
+    return;
+}
+
+sub is_multiprocess { return !!$is_multiprocess }
+
+sub obstacle {
+    my ($class, $env) = @_;
+    return _obstacle(EventSource::XS::Adapter->of_env($env), $env);
+}
+
+sub open {
+    my ($class, $env, $respond, $response, $opening, $setting) = @_;
+    $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
+    my $adapter = EventSource::XS::Adapter::of_env($ADAPTER, $env);
+    $is_multiprocess ||= $adapter->is_multiprocess($env);
+    EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
+    EventSource::XS->see_request($env);
+    my ($stream, $obstacle, @writer);
+    ($stream, $obstacle, @writer) =
+        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
+        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
+    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $setting, $opening)
+        if !$stream && !defined $obstacle;
+    _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
+
+    if ($stream) {
+        EventSource::XS::Adapter::after_takeover($ADAPTER, $env) if !$env->{'psgi.nonblocking'};
+        return $stream;
+    }
+    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
+    my $writer = @writer ? $writer[0] : $respond->($response);
+    return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
+    $stream = EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening);
+    $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
+    EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
+        if $setting->{fallback} eq 'warn' && $setting->{native} eq 'auto' && !_has_left($adapter, $env);
+    return ($stream, $obstacle);
+}
+
+sub settings {
+    my ($class, %given) = @_;
+    return {%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given};
+}
+
+# Private methods and functions
+
+# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
+sub _begin {
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my $obstacle = $adapter->prepare_env($env);
+    $obstacle = 'native is 0'             if !$setting->{native};
+    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
+    return (undef, $obstacle) if defined $obstacle;
+    return $adapter->take_over($env, $respond, $response, $setting, $opening);
+}
+
+# Responds to a client that has disconnected. A complete response ends the request on every server.
+sub _end_at_once {
+    my ($class, $env, $respond, $response, $setting) = @_;
+    _log($env, 'no stream: the client has disconnected') if $ENV{EVENTSOURCE_XS_DEBUG};
+    $respond->([@$response[0, 1], []]);
+    return EventSource::XS::Stream::Writer->ended('client', $env, %$setting);
+}
+
+# There is no writer. Either a middleware has replaced the response by one without a body, as ConditionalGET does if the
+# client asks for it; or the server could not even write the head.
+sub _end_without_body {
+    my ($class, $env, $response, $writer, $setting) = @_;
+    my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
+    _log($env,
+        'no stream: ' . ($is_replaced ? 'a middleware has replaced the response' : 'the client has disconnected'))
+        if $ENV{EVENTSOURCE_XS_DEBUG};
+    $writer->close if $writer;
+    return EventSource::XS::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env, %$setting);
+}
+
+sub _has_left {
+    my ($adapter, $env) = @_;
+    return EventSource::XS->can('_has_left') && $adapter->has_left($env);
+}
+
+sub _log {
+    my ($env, $what) = @_;
+    my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
+    $env->{'psgi.errors'}->print("EventSource::XS: $path: $what\n");
+    local $@;
+    eval { $env->{'psgi.errors'}->flush };    # a framework may have given STDERR an encoding, and so a buffer
+    return;
+}
+
+sub _obstacle {
+    my ($adapter, $env) = @_;
+    return EventSource::XS::Stream::Obstacle->new(
+        system => 'there are no native streams on this system',
+        'run it on Linux'
+    ) if !defined &EventSource::XS::_next_end;
+    return 'the response to a HEAD has no body' if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
+    return $adapter->obstacle($env);
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Stream - The response to one request, as a stream
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Stream;
+
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond = shift;
+            my $head    = [200, ['Content-Type' => 'text/event-stream']];
+            my ($stream, $obstacle) = EventSource::XS::Stream->open($env, $respond, $head, '', keepalive => 15);
+            $stream->write("data: hello\n\n");
+            $stream->close;
+        };
+    };
+
+=head1 DESCRIPTION
+
+Responds to a request and returns a stream for the body. If the client's socket can be taken over from the server
+(L<EventSource::XS::Stream::Takeover>), it is an L<EventSource::XS::Stream::Native>, which holds no worker. Otherwise it is an
+L<EventSource::XS::Stream::Writer>. Both have the same methods. L<Plack::App::EventSource> does this for you.
+
+=head1 METHODS
+
+=head2 check
+
+    EventSource::XS::Stream->check(%settings);
+
+Throw an exception if a setting has an invalid value. C<undef> stands for the default.
+
+=head2 is_multiprocess
+
+    my $several = EventSource::XS::Stream->is_multiprocess;
+
+Return true if a stream was opened in this process under a server that says C<psgi.multiprocess>.
+
+=head2 obstacle
+
+    my $obstacle = EventSource::XS::Stream->obstacle($env);
+
+Return why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be.
+Whether the body is filtered shows only in the response. The environment is not changed.
+
+=head2 open
+
+    my ($stream, $obstacle) = EventSource::XS::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
+
+Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
+C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
+C<fallback>, C<keepalive>, C<line_end>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>),
+C<on_full>, C<retry>, C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>,
+or one that begins when few descriptors are left, has ended when it is returned.
+
+It has also ended, and no obstacle is returned, if the client is known to have disconnected
+(L<EventSource::XS::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
+L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Rethrows an exception of the
+responder.
+
+The environment is changed first where its server needs that (L<EventSource::XS::Adapter/prepare_env>): under Feersum
+C<psgix.io> is taken out of it.
+
+=head2 settings
+
+    my $settings = EventSource::XS::Stream->settings(%settings);
+
+Return settings with their defaults, to be given to L</open> for any number of streams.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,379 @@
+package EventSource::XS::Stream::Child;
+use strict;
+use warnings;
+
+# A child process that continues a native stream, so that its worker is free.
+#
+# The child is a grandchild: its own parent exits at once. So the worker has no child to reap, and the server's handler of
+# SIGCHLD meets none. A socketpair, the leash, connects both processes. Its ends are streams of their reactors: the worker
+# sees by it that the child has ended, and the child that the worker has. The child's reactor ends the child when the client
+# disconnects or the leash breaks, whatever the child does then. The child closes its copies of all other connections, because
+# these would keep them open when the worker ends them.
+
+our $VERSION = '0.100';
+
+use EventSource::XS ();
+use EventSource::XS::Report;
+use EventSource::XS::Settings;
+use EventSource::XS::Stream::Native;
+use IO::Handle;
+use IO::Select;
+use POSIX        ();
+use Scalar::Util qw(blessed);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
+
+# An error reports the line of the application.
+our @CARP_NOT = qw(Plack::App::EventSource::Connection);
+
+my $SETTINGS = EventSource::XS::Settings->new('Plack::App::EventSource::Connection');
+
+my %DEFAULT = (grace => 5, max_children => 100);
+
+# Milliseconds to wait until the pushed events are sent: where the server blocks, and in an event loop.
+my ($BLOCKING, $LOOPING) = (2_000, 100);
+
+# The settings of a leash. It carries no bytes.
+my %LEASH = (
+    is_loop      => 1,
+    keepalive    => 0,
+    linger       => 0,
+    max_buffered => 65_536,
+    on_full      => 'disconnect',
+    opening      => '',
+    timeout      => 60,
+);
+
+# Signals whose handlers belong to the server.
+my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
+
+# The leashes of the children that run, by the names of these streams.
+my %LEASHES;
+
+# True in a child, and in processes that it forks.
+my $is_child = 0;
+
+# True once the child has begun to end.
+my $is_leaving = 0;
+
+# Seconds within which a child begins. A test has less.
+our $DEADLINE = 10;    ## no critic (ProhibitPackageVars)
+
+# Seconds between two looks whether the process between has ended.
+my $LOOK_INTERVAL = 0.001;
+
+# True once a request has said that its server has several threads.
+my $has_threads = 0;
+
+my $has_warned = 0;
+
+# The code that runs at the exit of a child.
+my $AT_EXIT;
+
+sub CLONE { %LEASHES = (); return }
+
+# Public methods
+
+sub check {
+    my ($class, %given) = @_;
+    $SETTINGS->known(\%given, [keys %DEFAULT], 'option %s of spawn');
+    $SETTINGS->seconds(grace => $given{grace});
+    $SETTINGS->whole_number(max_children => $given{max_children}, from => 1);
+    return (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+}
+
+sub count {
+    return scalar grep { $_->is_open } values %LEASHES;
+}
+
+# Handlers of signals belong to the server and to the application of the parent.
+sub default_signals {
+    $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
+    $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
+    return;
+}
+
+# An exit runs END blocks, the last one first. Those of the server and of the application are the parent's.
+sub first_at_exit {
+    (undef, $AT_EXIT) = @_;
+    ## no critic (ProhibitStringyEval) only so it is the last one
+    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or warn $@;
+    ## use critic
+    return;
+}
+
+# Forks twice. Returns when the process between has been reaped and the grandchild has begun. No handler of a signal runs
+# before: in a child it would be the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not
+# know.
+sub fork_twice {
+    my ($class, $code) = @_;
+    pipe my $id,     my $ids     or return;
+    pipe my $report, my $reports or return;
+    my ($all, $before) = map { POSIX::SigSet->new } 1 .. 2;
+    $all->fillset;
+    my $status = $?;    # a local one would hide the status of an exit in the child
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $all, $before);
+    my $between = fork;
+
+    if (defined $between && !$between) {
+        my $child = fork;
+        close $_ for $id, $report, $child ? () : $ids;
+        syswrite $ids, "$child\n" if $child;
+        eval { $code->($reports); 1 } || warn $@ if defined $child && !$child;
+        POSIX::_exit(defined $child ? 0 : 1);
+    }
+    my $error = $! + 0;
+    close $_ for $ids, $reports;
+    (my $child, $error) = _begun($between, $id, $report) if defined $between;
+    ($!, $?) = ($error, $status);    ## no critic (RequireLocalizedPunctuationVars) for the caller
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
+    return $child ? ($child, $report) : ();
+}
+
+sub is_child { return $is_child }
+
+# Perl has locks of its own, which a thread may hold during a fork by another thread. The child would wait for them for ever.
+sub obstacle {
+    return $has_threads
+        ? 'the server has several threads, so no process can be forked: give it processes instead of threads'
+        : undef;
+}
+
+# A server has threads or has none, so one request of its process says it for all.
+sub see_request {
+    my ($class, $env) = @_;
+    $has_threads ||= $env->{'psgi.multithread'};
+    return;
+}
+
+sub start {
+    my ($class, $connection, $code, %option) = @_;
+    my $stream = $connection->stream;
+    return $class->_refuse("there are $option{max_children} children already (max_children)")
+        if $class->count >= $option{max_children};
+    return !!0 if !_is_sent($stream);
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
+    my ($child, $report) = $class->fork_twice(
+        sub {
+            my $reports = shift;
+            close $ours;
+            $class->_run($connection, $code, $theirs, $reports, %option);
+        }
+    );
+    close $theirs;
+    return $stream->is_open ? $class->_refuse("no child: $!") : !!0 if !$child;
+    $class->_release($stream, $ours, $report);
+    return $child;
+}
+
+# Private functions and methods
+
+# Reaps the process between. Returns the id of the grandchild if that has begun; otherwise undef and an error. What takes
+# too long is killed.
+sub _begun {
+    my ($between, $id, $report) = @_;
+    my $until = clock_gettime(CLOCK_MONOTONIC) + $DEADLINE;
+    my ($child, $error) = _number_from($id, $until);
+    _reap($between, $until);
+    return (undef, $error) if !$child;
+    my ($begun, $problem) = _number_from($report, $until);
+    return $child if $begun;
+    kill KILL => $child if $problem == POSIX::ETIMEDOUT();    # otherwise it has ended
+    return (undef, $problem);
+}
+
+# Reads one line, and nothing beyond it. Returns its number; otherwise undef and an error.
+sub _number_from {
+    my ($handle, $until) = @_;
+    my $select = IO::Select->new($handle);
+    my $line   = '';
+    until ($line =~ /\n/) {
+        my $left = $until - clock_gettime(CLOCK_MONOTONIC);
+        return (undef, POSIX::ETIMEDOUT()) if $left <= 0 || !$select->can_read($left);
+        return (undef, POSIX::ECHILD()) if !sysread $handle, $line, 1, length $line;
+    }
+    return $line =~ /\A([0-9]+)\n/;
+}
+
+# Waits for a process until a time, and kills it then. If this process ignores SIGCHLD, there is none left that has ended.
+sub _reap {
+    my ($pid, $until) = @_;
+    while (!waitpid $pid, POSIX::WNOHANG()) {
+        kill KILL => $pid if clock_gettime(CLOCK_MONOTONIC) >= $until;
+        Time::HiRes::sleep($LOOK_INTERVAL);
+    }
+    return;
+}
+
+# The stream goes to the child without what its client has not been sent.
+sub _is_sent {
+    my $stream = shift;
+    my $rest   = $stream->is_blocking ? $BLOCKING : $LOOPING;
+    until ($stream->_wait_until_sent(20)) {
+        return !!0 if !$stream->is_open || ($rest -= 20) <= 0;
+    }
+    return !!1;
+}
+
+# The child's reason for the end of its stream.
+sub _reason_in {
+    my $report = shift;
+    $report->blocking(0);
+    my $count = sysread $report, my $reason, 20;
+    return $count && $reason =~ /\A([a-z]+)/ ? $1 : 'error';
+}
+
+# The stream is the child's from here on. Its callbacks of this process run when the child has ended.
+sub _release {
+    my ($class, $stream, $ours, $report) = @_;
+    my $number  = EventSource::XS::_duplicate(fileno $ours);
+    my ($leash) = defined $number ? EventSource::XS::Stream::Native->try_open($number, '', %LEASH) : ();
+    my $name    = $leash ? $leash->_name : '';
+    $LEASHES{$name} = $leash if $leash;
+    $stream->hand_over($leash, sub { delete $LEASHES{$name}; return _reason_in($report) });
+    return;
+}
+
+# Tells the application, once for a process. The caller of spawn sees the result.
+sub _refuse {
+    my ($class, $reason) = @_;
+    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$has_warned++;
+    return !!0;
+}
+
+# The child's life.
+sub _run {
+    my ($class, $connection, $code, $theirs, $reports, %option) = @_;
+    $is_child = 1;
+    %LEASHES  = ();          # closes the copies of other leashes
+    POSIX::setpgid(0, 0);    # commands that the child runs end with it
+    $class->default_signals;
+    srand;
+    my $stream = $connection->stream;
+    my $leash  = EventSource::XS::Stream::Native->open(EventSource::XS::_duplicate(fileno $theirs), '', %LEASH);
+    close $theirs;
+    $stream->forget_callbacks;        # they run in the parent
+    $stream->_leave_other_clients;
+    return if !$stream->write('');    # makes it a stream of this process
+    syswrite $reports, "$$\n";        # before any reason
+    $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
+    $class->first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
+    $connection->enter_child;
+    my $returned  = eval { $code->($connection); 1 };
+    my $exception = $@;
+    my $is_error  = !$returned && !(blessed $exception && eval { $exception->isa('EventSource::Gone') });
+    EventSource::XS::Report->exception($option{errors}, 'Plack::App::EventSource: the spawned handler died', $exception)
+        if $is_error;
+    return $class->_leave($stream, $reports, $is_error ? ('error', 255) : ('application', 0));
+}
+
+# Ends the child: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
+# at the end of its parent.
+sub _leave {
+    my ($class, $stream, $reports, $reason, $status) = @_;
+    POSIX::_exit($status) if $is_leaving++;
+    eval {
+        my $ended = $stream->_want_end;
+        syswrite $reports, (defined $ended ? $ended : $reason) . "\n";    # before the leash ends
+        $stream->close($reason);
+        EventSource::XS::_finish();
+        EventSource::XS->dispatch;
+        1;
+    } or warn $@;
+    for my $handle (*STDOUT, *STDERR) {
+        eval { $handle->flush }
+    }
+    return POSIX::_exit($status);
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Stream::Child - A child process that continues a native stream
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Stream::Child;
+
+    my %option = EventSource::XS::Stream::Child->check(max_children => 10);
+    printf "%d of %d children run\n", EventSource::XS::Stream::Child->count, $option{max_children};
+
+=head1 DESCRIPTION
+
+What L<Plack::App::EventSource::Connection/spawn> does. Applications call that method.
+
+The worker forks a process, which forks the child and exits. So no child of the worker remains, and none has to be
+reaped. The child belongs to init, or to the next subreaper: in a container run one that reaps, such as C<docker run
+--init> has.
+
+=head1 METHODS
+
+=head2 check
+
+    my %option = EventSource::XS::Stream::Child->check(%given);
+
+Throw an exception if an option of C<spawn> has a wrong value. Returns the options with their defaults.
+
+=head2 count
+
+    my $count = EventSource::XS::Stream::Child->count;
+
+Return how many children of this process run.
+
+=head2 default_signals
+
+    EventSource::XS::Stream::Child->default_signals;
+
+In a forked child, forget the handlers of signals of the parent, and ignore C<SIGPIPE>.
+
+=head2 first_at_exit
+
+    EventSource::XS::Stream::Child->first_at_exit($code);
+
+In a forked child, have an exit call code with the status before any other C<END> block runs. If it ends the process, none does.
+
+=head2 fork_twice
+
+    my ($pid, $report) = EventSource::XS::Stream::Child->fork_twice($code);
+
+Run code in a grandchild, which ends with it. The code is given the writing end of a pipe, and writes the id of its process as a
+line when it has begun. Returns that id and the reading end, without this line. Returns nothing if there is no such process, or
+if it has not begun after 10 seconds: then it has been killed, and C<$!> says why. The process between has been reaped. All
+signals are blocked while the code runs, unless it unblocks them.
+
+=head2 is_child
+
+    my $is_child = EventSource::XS::Stream::Child->is_child;
+
+Return true in a child.
+
+=head2 obstacle
+
+    my $obstacle = EventSource::XS::Stream::Child->obstacle;
+
+Return why this process must not fork, with the remedy; C<undef> if it may. Callers of L</fork_twice> ask this first.
+
+=head2 see_request
+
+    EventSource::XS::Stream::Child->see_request($env);
+
+Note what a request says of the process: with C<psgi.multithread> nothing is forked from then on.
+
+=head2 start
+
+    my $pid = EventSource::XS::Stream::Child->start($connection, $code, %option);
+
+Start a child that runs C<$code> with the connection. Returns its process id, or false.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,402 @@
+package EventSource::XS::Stream::Relay;
+use strict;
+use warnings;
+
+# Connects a hub to a stream on the server's writer. The hub writes to one end of a socketpair, as to any client. The
+# bytes from the other end go to the server's writer.
+
+our $VERSION = '0.100';
+
+use EventSource::Error;
+use EventSource::XS ();
+use EventSource::XS::Adapter;
+use EventSource::XS::Loop;
+use EventSource::XS::Stream::Native;
+use EventSource::XS::Stream::Relay::Process;
+use IO::Select;
+use Scalar::Util qw(refaddr weaken);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes  ();
+
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
+
+# Bytes to read at once, and seconds between two checks of a serving handler whether the client is there.
+my $BYTES          = 65_536;
+my $CHECK_INTERVAL = 1;
+
+# Seconds between two looks whether the hub's process has taken a stream.
+my $POLL = 0.01;
+
+# Milliseconds to wait until the reactor reports why a stream has ended.
+my $END_TIMEOUT = 1_000;
+
+# The settings of a stream that was opened without them. Plack::App::EventSource gives its own.
+my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
+
+# The reasons of an end after which the client may be reading nothing.
+my %READS_NOTHING = map { ($_ => 1) } qw(slow timeout error);
+
+# The relays by the address of their stream, until that has ended.
+my %RELAYS;
+
+sub CLONE { %RELAYS = (); return }
+
+# Public methods
+
+sub close {
+    my $self = shift;
+    delete @$self{qw(look watch)};
+    my $ours = delete $self->{ours} or return;
+    delete $RELAYS{$self->{address}};
+    CORE::close $ours;
+    delete $self->{native};
+    return;
+}
+
+# Without an event loop, dispatch calls this to copy what the hubs have written.
+sub collect {
+    $_->() for grep { defined } map { $_->{look} } values %RELAYS;
+    return;
+}
+
+# The process ends, and the reactor has written everything. Copies only what the clients take at once. The writer of a
+# server that blocks might wait for its client.
+sub finish {
+    for my $relay (grep { $_->{owner} == $$ && !$_->{stream}->is_blocking } values %RELAYS) {
+        local ($@, $SIG{__DIE__});
+        eval { $relay->_copy_at_once; 1 } or warn $@;
+    }
+    return;
+}
+
+sub native { return $_[0]{native} }
+
+sub native_of {
+    my ($class, $stream) = @_;
+    my $relay = $RELAYS{refaddr $stream} or return $stream->passed_on;
+    return $relay->{native};
+}
+
+sub native_of_or_create {
+    my ($class, $stream) = @_;
+    return $stream->passed_on || $class->of_or_create($stream)->native;
+}
+
+sub of_or_create {
+    my ($class, $stream) = @_;
+    my $address = refaddr $stream;
+    return $RELAYS{$address} if $RELAYS{$address};
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _refuse("no socketpair: $!");
+    my $number = EventSource::XS::_duplicate(fileno $theirs);
+    _refuse("no descriptor: $!") if !defined $number;
+    my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');
+    my $native  = EventSource::XS::Stream::Native->open($number, '', %setting);
+    my $self    = bless {address => $address, owner => $$, ours => $ours, native => $native, stream => $stream}, $class;
+    $ours->blocking(0);
+    $RELAYS{$address} = $self;
+    $stream->route_through($native);
+    my $known = $self;
+    weaken $known;
+    $self->{closes} = sub { $known->close if $known };
+    $stream->on_close($self->{closes});
+
+    if (!$stream->is_blocking) {
+        $native->on_close(sub { $known->_shut_down($_[1]) if $known });
+        $self->_wait_for_hub;
+    }
+    return $self;
+}
+
+sub ours { return $_[0]{ours} }
+
+# A process has taken the relay over. What the worker still does with the stream goes to the hub's process.
+sub pass_on {
+    my $self = shift;
+    my ($stream, $closes) = @$self{qw(stream closes)};
+    my $native = $self->{native};
+    $self->close;
+    $stream->pass_on($native, $closes);
+    return;
+}
+
+# Under an event loop nobody serves the relay. It is passed on as soon as it is subscribed.
+sub pass_on_in_loop {
+    my ($class, $stream, $bound) = @_;
+    my $relay = $RELAYS{refaddr $stream} or return;
+    weaken $relay;
+    my $start =
+        sub { EventSource::XS::Stream::Relay::Process->start($relay, $bound) if $relay && $relay->_can_pass_on; return };
+    my ($adapter) = EventSource::XS::Adapter->of_caller;
+    ($adapter || $stream->adapter)->when_sent($stream, $start);
+    return;
+}
+
+sub serve {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
+    while ($self->{ours} && $self->{stream}->check_open) {
+        return $self->_end_with_worker if $adapter                           && eval { $adapter->is_ending($server) };
+        last                           if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
+    }
+    $self->_end;
+    return !!1;
+}
+
+# A refused stream too has bytes to copy: the retry. One that waits for the hub's process holds this worker, so it does for
+# the seconds of its patience only.
+sub serve_stream {
+    my ($class, $stream, $bound, $patience) = @_;
+    my $relay = $RELAYS{refaddr $stream} or return !!0;
+    $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
+    if ($bound) {
+        my $until = Time::HiRes::time() + ($patience || 0);
+        Time::HiRes::sleep($POLL) while $relay->_waits_for_hub && Time::HiRes::time() < $until;
+        return $relay->_end_with_worker if $relay->_waits_for_hub;
+    }
+    return !!1 if $bound && $relay->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($relay, $bound);
+    return $relay->serve;
+}
+
+sub stream { return $_[0]{stream} }
+
+# Private functions and methods
+
+# The hub's process has one end of the relay, and the other end is this process's.
+sub _can_pass_on {
+    my $self = shift;
+    return
+           $self->{owner} == $$
+        && $self->{ours}
+        && $self->{native}
+        && $self->{native}->is_handed_over
+        && $self->{stream}->is_open;
+}
+
+# The hub's process has not taken the relay yet.
+sub _waits_for_hub {
+    my $self = shift;
+    return $self->{owner} == $$ && $self->{native} && $self->{native}->is_open && !$self->{native}->is_handed_over;
+}
+
+# Under an event loop, waits until the client reads again.
+sub _wait_for_client {
+    my $self = shift;
+    weaken $self;
+    my $loop = EventSource::XS::Loop->current or return;
+    $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_wait_for_hub if $self });
+    return;
+}
+
+# Under an event loop, waits for bytes from the hub. While the client reads nothing, the relay reads nothing:
+# otherwise the server would buffer everything, and the hub would not see that the client is slow.
+sub _wait_for_hub {
+    my $self = shift;
+    weaken $self;
+    my $copy = sub {
+        return if !$self || $self->{owner} != $$;    # bytes that a child reads are lost for its parent
+        local $@;
+        my $goes_on = eval { $self->_copy };
+        if    (!$goes_on)                { warn $@ if $@; $self->_end }
+        elsif ($self->{stream}->is_full) { $self->_wait_for_client }
+    };
+    my $loop = EventSource::XS::Loop->current;
+    if ($loop) { $self->{watch} = $loop->readable($self->{ours}, $copy) }
+    else       { $self->{look} = $copy }
+    return;
+}
+
+# Copies one piece of what the hub has written. Between two pieces the server may write. Returns false at the end of
+# the hub's stream, or if the client has disconnected.
+sub _copy {
+    my $self = shift;
+    return !!0 if !$self->{ours};
+    my $count = sysread $self->{ours}, (my $bytes), $BYTES;
+    return $!{EAGAIN} || $!{EINTR} if !defined $count;
+    return $count && $self->{stream}->write_to_server($bytes);
+}
+
+sub _copy_at_once {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    while ($self->{ours} && !$self->{stream}->is_full && $select->can_read(0)) { $self->_copy or last }
+    return;
+}
+
+sub _refuse {
+    my $error = shift;
+    return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $error");
+}
+
+# The hub has ended the stream of a client that reads nothing. Nobody may wait for that client, so its socket is shut
+# down; the server would wait until it reads.
+sub _shut_down {
+    my ($self, $reason) = @_;
+    return if !$READS_NOTHING{$reason} || !$self->{ours} || $self->{owner} != $$;
+    my $socket = $self->{stream}->socket;
+    $self->_end;
+    shutdown $socket, 2 if $socket && defined fileno $socket;
+    return;
+}
+
+# The server waits for this response to end its worker, or the hub's process is away. The client is sent what the hub has
+# written, and a retry; then it reconnects.
+sub _end_with_worker {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    $self->{native}->close('server');
+    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy or last }
+    $self->{stream}->end_with_retry if $self->{ours} && $self->{stream}->check_open;
+    $self->close;
+    return !!1;
+}
+
+# Ends the stream for the reason for which the native stream has ended.
+sub _end {
+    my $self   = shift;
+    my $native = $self->{native};
+    if ($native && $self->{stream}->check_open) {
+        $native->close;    # has no effect if it has ended
+        $native->_wait_for_end($END_TIMEOUT);
+        $self->{stream}->end($native->_want_end || 'application');
+    }
+    $self->close;
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Stream::Relay - Connects a hub to a stream on the server's writer
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Stream;
+    use EventSource::XS::Stream::Relay;
+
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond  = shift;
+            my $head     = [200, ['Content-Type' => 'text/event-stream']];
+            my ($stream) = EventSource::XS::Stream->open($env, $respond, $head, '', native => 0);
+            my $relay    = EventSource::XS::Stream::Relay->of_or_create($stream);
+            $relay->native->write("data: hello\n\n");
+            $relay->native->close;
+            $relay->serve;
+        };
+    };
+
+=head1 DESCRIPTION
+
+A hub writes to native streams (L<EventSource::XS::Stream::Native>). A stream on the server's writer
+(L<EventSource::XS::Stream::Writer>) gets a socketpair: one end is a native stream, and the bytes from the other end are
+written to the server's writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
+
+From then on everything that is written to the stream goes through the native stream, in order. The native stream's
+settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in L<EventSource::XS/stats>.
+
+Under an event loop (Twiggy, Feersum) watchers copy the bytes. While the client reads nothing they copy nothing: the
+server buffers some 100 KB at most, and then the hub sees that the client is slow. The exception is Feersum behind a
+filter of the body, where no socket is shown: everything goes to the server at once. On servers that block, L</serve>
+copies. If the hub has a process, another one copies in both cases (L<EventSource::XS::Stream::Relay::Process>).
+
+=head1 METHODS
+
+=head2 of_or_create
+
+    my $relay = EventSource::XS::Stream::Relay->of_or_create($stream);
+
+Return the relay of a stream, made at the first call. Throws an L<EventSource::Error> with the code C<unavailable> if
+the system has no descriptors for it.
+
+=head2 close
+
+    $relay->close;
+
+End the relay. The stream itself is left to the caller. Called when the stream ends.
+
+=head2 native_of_or_create
+
+    my $native = EventSource::XS::Stream::Relay->native_of_or_create($stream);
+
+Return the native stream of a stream's relay, made at the first call, or of the relay that a process has taken over.
+
+=head2 ours
+
+    my $handle = $relay->ours;
+
+Return the end of the socketpair from which the bytes are copied.
+
+=head2 pass_on
+
+    $relay->pass_on;
+
+A process has taken the relay over (L<EventSource::XS::Stream::Relay::Process>). This one forgets the connection, and keeps the
+native stream for pushes and callbacks.
+
+=head2 pass_on_in_loop
+
+    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $bound);
+
+As L</serve_stream> with a bound, for a stream of a server with an event loop, which nobody has to serve. Does nothing if no
+process can take it over.
+
+=head2 stream
+
+    my $stream = $relay->stream;
+
+Return the stream on the server's writer.
+
+=head2 collect
+
+    EventSource::XS::Stream::Relay->collect;
+
+Copy for streams of a server that says C<psgi.nonblocking> but has no known event loop, such as that of a test in
+process. L<EventSource::XS/dispatch> calls this.
+
+=head2 finish
+
+    EventSource::XS::Stream::Relay->finish;
+
+Copy what the reactor has written when the process ends, as far as the clients take it at once.
+
+=head2 native
+
+    my $native = $relay->native;
+
+Return the native stream, which the hub writes to; C<undef> if the relay has ended.
+
+=head2 native_of
+
+    my $native = EventSource::XS::Stream::Relay->native_of($stream);
+
+Return the native stream of a stream's relay; C<undef> if it has no relay.
+
+=head2 serve
+
+    $relay->serve;
+
+Copy until the client has disconnected, which is seen within a second, or the native stream has ended; then end the
+stream for the same reason. Returns true. Rethrows an exception of a write (L<EventSource::XS::Stream::Writer/write>).
+
+=head2 serve_stream
+
+    EventSource::XS::Stream::Relay->serve_stream($stream, $bound, $patience);
+
+Serve the relay of a stream. Returns false if it has no relay. With a bound
+(L<EventSource::XS::Stream::Relay::Process/bound>), a process takes the relay over if the
+stream lives in the process of a hub and the server is known for that. If that process does not take the stream within the
+seconds of C<$patience>, the stream ends with a C<retry>.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

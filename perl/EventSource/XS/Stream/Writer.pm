@@ -1,0 +1,687 @@
+package EventSource::XS::Stream::Writer;
+use strict;
+use warnings;
+
+# A client's open response on the PSGI server's own writer. Any class with these methods may be a stream.
+
+our $VERSION = '0.100';
+
+use Errno           ();
+use EventSource::XS ();
+use EventSource::XS::Adapter;
+use EventSource::XS::Loop;
+use EventSource::XS::Stream::Native;    # its END block calls finish
+use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
+use IO::Select;
+use Scalar::Util qw(refaddr weaken);
+use Socket       qw(MSG_DONTWAIT MSG_PEEK);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
+
+# On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
+my $POLLRDHUP        = $^O eq 'linux' ? 0x2000 : 0;
+my $IS_HUNG_UP_KNOWN = EventSource::XS->can('_is_hung_up');
+
+# Seconds that one system call waits at most: ever, and where the end of the client's side cannot be waited for.
+my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
+
+# Counters of EventSource::XS->stats.
+our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs counts here too
+my %CLOSED;
+my $ended = 0;
+
+# Under an event loop a stream lives until its client disconnects, whether or not the application holds it.
+my %HELD;
+
+# The open streams by address. The references are weak.
+my %OPEN;
+
+# Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
+my $DEFAULT_RETRY = 2_000;
+
+# How often this interpreter's ancestors were cloned for a new thread. A thread has copies of their streams, and must not
+# end them.
+my $clones = 0;
+sub CLONE { $clones++; %OPEN = (); return }
+
+sub new {
+    my ($class, $writer, $env, %setting) = @_;
+    my $adapter       = EventSource::XS::Adapter->of($env, $writer);
+    my $server_writer = EventSource::XS::Adapter->server_writer($writer);
+    my $self          = bless {
+        adapter     => $adapter,
+        writer      => $writer,
+        socket      => scalar $adapter->client_socket($env, $server_writer),
+        nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
+        owner       => $$,
+        clones      => $clones,
+        on_close    => [],
+        settings    => \%setting,
+        reason      => undef,
+        ($setting{line_end} || '') eq 'lf'                         ? (is_lf        => 1) : (),
+        $env->{'psgi.nonblocking'} && $adapter->takes_chunks($env) ? (takes_chunks => 1) : (),
+    }, $class;
+    weaken($OPEN{refaddr $self} = $self);
+    $COUNTED{opened}++;
+    $self->_send('') if $adapter->sends_head_late;
+    $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
+    if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
+    else {
+        $HELD{refaddr $self} = $self;
+        $self->_watch($adapter, $server_writer);
+        $self->_keep_alive($setting{keepalive}) if $setting{keepalive};
+    }
+    $self->_send($setting{opening}) if defined $setting{opening} && length $setting{opening};
+    return $self;
+}
+
+# Makes a stream that has already ended.
+sub ended {
+    my ($class, $reason, $env, %setting) = @_;
+    $COUNTED{opened}++;
+    $ended++;
+    $CLOSED{$reason}++;
+    return bless {
+        nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
+        owner       => $$,
+        clones      => $clones,
+        on_close    => [],
+        settings    => \%setting,
+        reason      => $reason,
+    }, $class;
+}
+
+# Public methods
+
+sub adapter { return $_[0]{adapter} }
+
+# Bytes that the hub's process has not sent yet, if the stream follows a hub.
+sub buffered { return $_[0]{relay_stream} ? $_[0]{relay_stream}->buffered : 0 }
+
+sub check_open {
+    my $self = shift;
+    return !!0 if defined $self->{reason};
+    return !!1 if !$self->_has_left;
+    $self->end('client');
+    return !!0;
+}
+
+sub close {
+    my ($self, $reason) = @_;
+    return $self->{relay_stream}->close($reason) if $self->{relay_stream};
+    $self->end(defined $reason ? $reason : 'application');
+    return;
+}
+
+sub counted {
+    return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
+}
+
+# The client's connection; undef if the server does not show it.
+sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
+
+# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
+# A new thread has a copy, which ends nothing.
+sub drop {
+    my $self = shift;
+    return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$ || $self->{clones} != $clones;
+    $self->end('application') if !$self->_release_lease;
+    return;
+}
+
+# During global destruction no callback runs.
+sub end {
+    my ($self, $reason) = @_;
+    return                                    if defined $self->{reason};
+    return $self->{passed_on}->close($reason) if $self->{passed_on};
+    $self->{reason} = $reason;
+    delete $self->{watch};           # before its descriptor is closed
+    if (!$self->{relay_stream}) {    # the relay's stream counts its own end
+        $ended++;
+        $CLOSED{$reason}++;
+    }
+    my $writer = delete $self->{writer};
+    $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
+    local $@;
+    eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
+
+    for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
+        my ($callback, $holder, $class, $same) = @$asked;
+        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $reason);
+    }
+    delete $HELD{refaddr $self};
+    delete $OPEN{refaddr $self};
+    delete @$self{qw(child_writer keepalive lease lease_end socket relay_stream)};
+    return;
+}
+
+# The retry has a random part, so that clients that end together do not reconnect at the same time.
+sub end_with_retry {
+    my $self  = shift;
+    my $retry = $self->{settings}{retry};
+    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
+    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
+    $self->end('server');
+    return;
+}
+
+# This process has taken the stream over from its worker, and nothing but the server's writer is used here.
+sub enter_process {
+    my ($self, $socket) = @_;
+    @$self{qw(owner socket on_close)} = ($$, $socket, []);
+    delete @$self{qw(child_writer lease lease_end relay_stream)};
+    return;
+}
+
+# The server decides whether a write blocks. The relay's stream must know when the handler runs, because all subscriptions
+# of a handler are one request.
+sub enter_handler {
+    my $self = shift;
+    $self->{in_handler} = 1;
+    return;
+}
+
+# A stream whose client reads nothing is ended without a close, which might wait for the client.
+sub finish {
+    my @streams = grep { $_ && !defined $_->{reason} && $_->{owner} == $$ } values %OPEN;
+    for my $stream (@streams) {
+        $stream->{is_abandoned} = $stream->is_full;
+        $stream->end('server');
+    }
+    return;
+}
+
+sub is_blocking { return !$_[0]{nonblocking} }
+
+sub is_full {
+    my $self   = shift;
+    my $socket = $self->{socket};
+    return !!0 if !$socket || !defined fileno $socket;
+    my $poll = IO::Poll->new;
+    $poll->mask($socket => POLLOUT);
+    return $poll->poll(0) == 0;
+}
+
+sub has_pushed_id { return !!$_[0]{has_pushed_id} }
+
+sub is_lf { return !!$_[0]{is_lf} }
+
+sub is_native { return !!0 }
+
+sub is_open {
+    my $self = shift;
+    return $self->check_open && !($self->{relay_stream} && !$self->{relay_stream}->is_open);
+}
+
+sub is_subscribed { return !!($_[0]{relay_stream} && $_[0]{relay_stream}->is_subscribed) }
+
+sub leave_handler {
+    my $self = shift;
+    delete $self->{in_handler};
+    $self->{relay_stream}->leave_handler if $self->{relay_stream};
+    return;
+}
+
+sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
+
+sub on_close {
+    my ($self, $callback, $holder, $same) = @_;
+    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder, $same) }
+    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
+    else {
+        push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
+        weaken $self->{on_close}[-1][1] if $holder;
+    }
+    return;
+}
+
+# Another process has the connection, and the stream lives in the hub's process. What is used of it here is the relay's stream.
+# The callback of the relay itself is not kept: a stream that nobody holds and whose end nobody wants to know is forgotten.
+sub pass_on {
+    my ($self, $relay_stream, $forgotten) = @_;
+    delete $self->{watch};    # before its descriptor is closed
+    delete @$self{qw(child_writer keepalive lease lease_end socket writer)};
+    delete $OPEN{refaddr $self};
+    delete $HELD{refaddr $self};
+    $self->{passed_on} = $relay_stream;
+    for my $asked (grep { $_->[0] != $forgotten } splice @{$self->{on_close}}) {
+        my ($callback, $holder, $class, $same) = @$asked;
+        $holder ||= $class->closed($self, $same) if $class;
+        $relay_stream->on_close($callback, $holder, $same);
+    }
+    return;
+}
+
+# The native stream of a stream that was passed on; undef otherwise.
+sub passed_on { return $_[0]{passed_on} }
+
+sub refuse {
+    my $self = shift;
+    $COUNTED{refused}++;
+    $self->end_with_retry;
+    return;
+}
+
+# The relay's stream and this one count as one stream. The relay's stream sends the keepalives.
+sub route_through {
+    my ($self, $relay_stream) = @_;
+    $self->{relay_stream} = $relay_stream;
+    $relay_stream->enter_handler if $self->{in_handler};
+    delete $self->{keepalive};
+    $COUNTED{opened}--;
+    return;
+}
+
+sub settings { return $_[0]{settings} }
+
+sub socket { return $_[0]{socket} }
+
+sub takes_chunks { return !!$_[0]{takes_chunks} }
+
+# Waits for the handle, for the end of the client's side of the socket, and for ends of native streams.
+sub wait {
+    my ($self, $handle, $seconds) = @_;
+    my $until = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
+    my $poll  = IO::Poll->new;
+    $poll->mask($handle => POLLIN) if $handle;
+    my $socket = $POLLRDHUP && $self->{socket};
+    $poll->mask($socket => $POLLRDHUP) if $socket;
+    my $number = eval { EventSource::XS->notify_fd };
+    my $ends;
+    undef $ends                  if !defined $number || !CORE::open($ends, '<&', $number);
+    $poll->mask($ends => POLLIN) if $ends;
+    my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
+
+    while ($self->is_open) {
+        my $left   = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my ($time) = sort { $a <=> $b } $limit, $left < 0 ? 0 : $left;
+        my $count  = $poll->poll($time);
+        EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
+        last                      if !$self->is_open;
+        return 'readable'         if $handle && $count > 0 && $poll->events($handle);
+        return 'timeout'          if $left <= 0;
+    }
+    return 'gone';
+}
+
+# There is nothing to wait for: end runs at once.
+sub wait_for_end_briefly { return }
+
+# write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
+*write = \&_write_otherwise if !__PACKAGE__->can('write');
+
+sub write_to_server {
+    my ($self, $bytes) = @_;
+    return $self->_send($bytes);
+}
+
+# Part of an event may have been sent. If the client is connected, the application is the cause: its $SIG{ALRM} or its
+# filter of the body.
+sub writer_died {
+    my ($self, $error) = @_;
+    my $is_connected = $self->{socket} && !EventSource::XS::Adapter->is_send_timeout($error) && !$self->_has_left;
+    $self->end($is_connected ? 'error' : 'client');
+    die $error if $is_connected;
+    return !!0;
+}
+
+# Private methods and functions
+
+# Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
+# sends nothing that matters after its request, so end of input means that the client has disconnected.
+sub _has_left {
+    my $self   = shift;
+    my $socket = $self->{socket} or return !!0;
+    return !!1 if !defined fileno $socket;    # the server has closed it; another client may have its number by now
+    return EventSource::XS::_is_hung_up(fileno $socket) if $IS_HUNG_UP_KNOWN;
+    local $!;
+    my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
+    return !length $byte if defined $peer;
+    return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
+}
+
+# Under an event loop, sends a comment after so many seconds of quiet.
+sub _keep_alive {
+    my ($self, $seconds) = @_;
+    weaken $self;
+    my $tick = sub {
+        return if !$self;
+        my $was_quiet = $self->{quiet};
+        $self->_send(':' . $self->_line_break) if $was_quiet;
+        $self->{quiet} = !$was_quiet;
+    };
+    $seconds /= 2;    # quiet for two ticks
+    my $loop = EventSource::XS::Loop->current or return;
+    $self->{keepalive} = $loop->every($seconds, $tick);
+    return;
+}
+
+sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
+
+# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
+# child holds the stream.
+sub _lease {
+    pipe my $end, my $lease or return;
+    return ($end, $lease);
+}
+
+# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
+# no other program.
+sub _release_lease {
+    my $self = shift;
+    delete $self->{lease};
+    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
+}
+
+# Writes bytes to the server. Returns false, and never dies, if the client has disconnected.
+sub _send {
+    my ($self, $bytes) = @_;
+    $self->{quiet} = 0;
+    return !!0                              if !$self->check_open;
+    $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
+    my $error;
+    {
+        local ($@, $SIG{__DIE__});
+        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
+        return !!1 if eval { $self->{writer}->write($bytes); 1 };
+        $error = $@;
+    }
+    return $self->writer_died($error);
+}
+
+# Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
+# watched. Input from the client is read and thrown away, or it would wake the loop forever.
+sub _watch {
+    my ($self, $adapter, $server_writer) = @_;
+    weaken $self;
+    return if $adapter->watch($server_writer, sub { $self->end('client') if $self });
+    my $socket = $self->{socket} or return;
+    my $look   = sub {
+        return                      if !$self || !$self->{socket};
+        return $self->end('client') if $self->_has_left;
+        CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT;
+        return;
+    };
+    my $loop = EventSource::XS::Loop->current or return;
+    $self->{watch} = $loop->readable($socket, $look);
+    return;
+}
+
+sub _write_otherwise {
+    my ($self, $bytes) = @_;
+    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
+    $self->_send($bytes) or return !!0;
+    $COUNTED{events}++;
+    $COUNTED{bytes} += length $bytes;
+    return !!1;
+}
+
+sub DESTROY {
+    my $self = shift;
+    delete $OPEN{refaddr $self} if ${^GLOBAL_PHASE} ne 'DESTRUCT';
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Stream::Writer - A stream on the PSGI server's own writer
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Stream::Writer;
+
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond = shift;
+            my $writer  = $respond->([200, ['Content-Type' => 'text/event-stream']]);
+            my $stream  = EventSource::XS::Stream::Writer->new($writer, $env);
+            $stream->write("data: hello\n\n");
+            $stream->close;
+        };
+    };
+
+=head1 DESCRIPTION
+
+One client's open response. L<Plack::App::EventSource> and its connections need no more of a stream than the methods
+below.
+
+A client that closes its sending side counts as one that has disconnected, as it does with most servers: a client of an
+event stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by
+polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The
+server's adapter (L<EventSource::XS::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket:
+close such streams after a time.
+
+=head1 METHODS
+
+=head2 new
+
+    my $stream = EventSource::XS::Stream::Writer->new($writer, $env, %settings);
+
+Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: C<opening>,
+bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
+as many later; none by default; C<line_end>, C<crlf> by default.
+
+=head2 adapter
+
+    my $adapter = $stream->adapter;
+
+Return the adapter of the server.
+
+=head2 buffered
+
+    my $bytes = $stream->buffered;
+
+Return how many bytes a hub has not sent to the server's writer yet; 0 without a hub.
+
+=head2 check_open
+
+    my $is_open = $stream->check_open;
+
+End the stream if its client has disconnected. Return true if the stream is open. In contrast to L</is_open>, this is
+also true while the relay's stream has ended and its bytes are not yet written to the server.
+
+=head2 close
+
+    $stream->close;
+    $stream->close($reason);
+
+End the response. Everything written before is sent first. C<$reason> is the reason that L</on_close> reports,
+C<application> by default. Does nothing if the stream has ended.
+
+=head2 counted
+
+    my $counts = EventSource::XS::Stream::Writer->counted;
+
+Return the counters of this process for L<EventSource::XS/stats>, as a reference to a hash.
+
+=head2 drop
+
+    $stream->drop;
+
+Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its client
+disconnects. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for that
+child may still use it.
+
+=head2 end
+
+    $stream->end($reason);
+
+End the response at once. Bytes that were written to the relay's stream (L</route_through>) and not yet to the server
+are lost.
+
+=head2 ended
+
+    my $stream = EventSource::XS::Stream::Writer->ended($reason, $env, %settings);
+
+Make a stream that has already ended, for a request whose client has disconnected. C<$reason> is the reason of its end.
+
+=head2 end_with_retry
+
+    $stream->end_with_retry;
+
+Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream for the reason
+C<server>.
+
+=head2 enter_handler, leave_handler, wait_for_end_briefly
+
+As L<EventSource::XS::Stream::Native/METHODS>. The server alone decides whether a write waits.
+
+=head2 finish
+
+    EventSource::XS::Stream::Writer->finish;
+
+End all streams of this process with the reason C<server>. Called when the process ends. A response whose client reads
+nothing is left as it is.
+
+=head2 is_blocking
+
+    my $blocks = $stream->is_blocking;
+
+Return true if a write waits for a slow client: unless the server says C<psgi.nonblocking>.
+
+=head2 is_full
+
+    my $full = $stream->is_full;
+
+Return true if the client's socket takes no bytes now. False if the server shows no socket.
+
+=head2 has_pushed_id
+
+    my $has_pushed_id = $stream->has_pushed_id;
+
+Return true if an event with an id was written before the stream had a relay. A hub sends such a stream no position
+(L<EventSource::Hub/position>).
+
+=head2 is_lf
+
+As L<EventSource::XS::Stream::Native/is_lf>.
+
+=head2 is_native
+
+Return false.
+
+=head2 is_open
+
+    my $open = $stream->is_open;
+
+Return true until the stream was closed or its client has disconnected. If this call finds that the client has
+disconnected, it ends the stream, and callbacks of L</on_close> are queued.
+
+=head2 is_subscribed
+
+    my $is_subscribed = $stream->is_subscribed;
+
+Return true if the stream has a relay whose stream is subscribed to a hub
+(L<EventSource::XS::Stream::Native/is_subscribed>).
+
+=head2 descriptor
+
+    my $number = $stream->descriptor;
+
+Return the descriptor of the client's connection; C<undef> if the server does not show it.
+
+=head2 enter_process
+
+    $stream->enter_process($socket);
+
+In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client
+has left.
+
+=head2 takes_chunks
+
+    my $takes_chunks = $stream->takes_chunks;
+
+Return true if a server with an event loop may have divided the body into chunks (L<EventSource::XS::Adapter/takes_chunks>).
+
+=head2 pass_on, passed_on
+
+    $stream->pass_on($native, $forgotten);
+    my $native = $stream->passed_on;
+
+Another process has taken the stream over. The callbacks of L</on_close>, except one that is to be forgotten, and everything
+that is called from then on go to the relay's native stream, which C<passed_on> returns. Nothing is written to the server's
+writer.
+
+=head2 needs_serving
+
+    my $needs_serving = $stream->needs_serving;
+
+Return true if a hub can send to the stream only while its handler serves it (L<EventSource::XS::Stream::Relay/serve>): on a
+server that blocks.
+
+=head2 on_close
+
+    $stream->on_close(sub { my ($stream, $reason) = @_; ... });
+    $stream->on_close($callback, $holder, \%fields);
+
+Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended, as
+L<EventSource::XS::Stream::Native/on_close> does. C<$reason> is C<client>, C<application>, C<error> if a L</write> died, or the
+reason that L</close> was given.
+
+=head2 refuse
+
+    $stream->refuse;
+
+End a stream that is one too many, as L</end_with_retry> does, and count it as refused.
+
+=head2 route_through
+
+    $stream->route_through($relay_stream);
+
+Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
+L</write_to_server> with it, and L</end> at its end (L<EventSource::XS::Stream::Relay>).
+
+=head2 settings
+
+    my $settings = $stream->settings;
+
+Return the settings that L</new> was given, as a reference to a hash.
+
+=head2 socket
+
+    my $socket = $stream->socket;
+
+Return a handle of the client's socket for polling, or C<undef> if the server shows none.
+
+=head2 wait
+
+    my $what = $stream->wait($handle, $seconds);
+
+Wait as L<Plack::App::EventSource::Connection/wait> does.
+
+=head2 write
+
+    my $taken = $stream->write($bytes);
+
+Write bytes to the server. Returns false, and never dies, if the client has disconnected.
+
+If the client is still connected and the writer dies, the application is the cause, such as its C<$SIG{ALRM}> or a
+filter of the body. The stream then ends, because part of C<$bytes> may have been sent, and the exception is rethrown.
+
+=head2 write_to_server
+
+    my $taken = $stream->write_to_server($bytes);
+
+Write bytes to the server, as L</write> does for a stream without a relay. Returns false, and ends the stream, if the
+client has disconnected.
+
+=head2 writer_died
+
+    $stream->writer_died($exception);
+
+End the stream because the server's writer has thrown this exception. Returns false if the client has left, otherwise
+dies of the exception.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,345 @@
+package EventSource::XS::Test::Server;
+use strict;
+use warnings;
+
+# A real PSGI server on a free port of 127.0.0.1. A keeper process between it and the test ends it, with everything that
+# it has forked, when the test stops it or ends in any way. The keeper and the test share a pair of sockets, the line: a
+# byte on it stops the server, and so does its end.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::XS::Test::Remote';
+use Carp qw(shortmess);
+use EventSource::Error;
+use File::Spec ();
+use File::Temp ();
+use IO::Select;
+use IO::Socket::INET;
+use POSIX        qw(WNOHANG setpgid);
+use Scalar::Util qw(weaken);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Test::Builder;
+use Time::HiRes qw(sleep time);
+
+our @CARP_NOT = qw(Test::EventSource);
+
+my $START_WITHIN = 30;      # seconds
+my $STOP_WITHIN  = 2;       # seconds, then the server is killed
+my $GONE_WITHIN  = 30;      # seconds, for what was killed
+my $POLL_EVERY   = 0.02;    # seconds
+
+# The option for the number of worker processes. Other servers have one process.
+my %WORKERS = (Feersum => '--pre-fork', Starlet => '--max-workers', Starman => '--workers');
+
+# The running servers of this process, by their keepers. They are stopped at the end of the test.
+my %RUNNING;
+
+END {
+    local $SIG{PIPE} = 'IGNORE';
+    $_->_finish for grep { defined } values %RUNNING;
+}
+
+# Public methods
+
+# Looks for files only, since loading the server would change this process.
+sub is_installed {
+    my ($class, $name) = @_;
+    my @files = map { s{::}{/}gr . '.pm' } $name, "Plack::Handler::$name";
+    for my $file (@files) {
+        return !!0 if !grep { !ref && -e "$_/$file" } @INC;
+    }
+    return !!1;
+}
+
+sub log {
+    my $self = shift;
+    CORE::open my $lines, '<', $self->{log}->filename or return "no log: $!";
+    local $/;
+    return readline($lines) // '';
+}
+
+sub new {
+    my ($class, %option) = @_;
+    my $name = $option{server};
+    _throw('unsupported', "the server $name is not installed",            'server') if !$class->is_installed($name);
+    _throw('invalid',     "$name has one process, workers cannot be set", 'workers')
+        if defined $option{workers} && !$WORKERS{$name};
+    my $self = bless {
+        %option,
+        owner  => $$,
+        host   => '127.0.0.1',
+        log    => File::Temp->new(TEMPLATE => 'test-eventsource-XXXXXX', TMPDIR => 1),
+        prefix => '',
+    }, $class;
+    $self->_reserve_port;
+    return $self->start;
+}
+
+sub pid { return $_[0]{pid} }
+
+sub start {
+    my $self = shift;
+    _throw('state', 'the server is running already') if $self->{pid};
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _throw('unavailable', "no socketpair: $!");
+    $self->not_inherited($ours);
+    defined(my $keeper = fork) or _throw('unavailable', "no fork: $!");
+    if (!$keeper) {
+        eval { $self->_keep($theirs); 1 } or print STDERR $@;
+        POSIX::_exit(1);
+    }
+    CORE::close $theirs;
+    weaken($RUNNING{$keeper} = $self);
+    @$self{qw(keeper line)} = ($keeper, $ours);
+    ($self->{pid}) = (readline($ours) // '') =~ /\A([0-9]+)\n/;
+    $self->_wait_until_it_accepts;
+    return $self;
+}
+
+sub stop {
+    my $self   = shift;
+    my $keeper = delete $self->{keeper};
+    return if !$keeper || $self->{owner} != $$;
+    delete $RUNNING{$keeper};
+    local ($?, $!);
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $self->{line}, 'x';    # If a child of the test holds the line too, closing it would not end it.
+    CORE::close delete $self->{line};
+    delete $self->{pid};
+    waitpid $keeper, 0;
+    return;
+}
+
+sub DESTROY {
+    my $self = shift;
+    local ($@, $!, $?) = ('', 0, 0);
+    $self->_finish;
+    return;
+}
+
+# Private functions and methods
+
+# Returns the arguments of plackup.
+sub _arguments {
+    my $self    = shift;
+    my @workers = defined $self->{workers} ? ($WORKERS{$self->{server}}, $self->{workers}) : ();
+    my @listens = ('--host', $self->{host}, '--port', $self->{port});
+    return ('-s', $self->{server}, '-E', 'deployment', @listens, @workers, @{$self->{server_args} || []});
+}
+
+# Waits for the end of a child. Returns false if it has not ended within so many seconds.
+sub _ends_within {
+    my ($pid, $seconds) = @_;
+    my $deadline = time + $seconds;
+    while (waitpid($pid, WNOHANG) == 0) {
+        return !!0 if time >= $deadline;
+        sleep $POLL_EVERY;
+    }
+    return !!1;
+}
+
+# Stops the server, and shows what it has printed if the test has failed.
+sub _finish {
+    my $self = shift;
+    return if $self->{owner} != $$ || !$self->{keeper};
+    my $test   = Test::Builder->new;
+    my $failed = $? || !$test->is_passing;
+    $self->stop;
+    my $news = $self->news;
+    $test->diag("$self->{server} printed:\n$news") if $failed && length $news;
+    return;
+}
+
+sub _has_ended {
+    my $self = shift;
+    return _ends_within($self->{keeper}, 0);
+}
+
+# Runs in the keeper: starts the server, and ends it when the line is written to or ends. Does not return.
+sub _keep {
+    my ($self, $line) = @_;
+    $self->_leave_the_test;
+    $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);    # The end of the test ends the line.
+    my $server = fork;
+    if (defined $server && !$server) {
+        CORE::close $line;
+        setpgid(0, 0);
+        $SIG{$_} = 'DEFAULT' for qw(HUP INT TERM);
+        eval { $self->_serve; 1 } or print STDERR $@;
+        POSIX::_exit(255);
+    }
+    POSIX::_exit(1) if !$server;
+    setpgid($server, $server);                   # The child calls this too; either may be first.
+    syswrite $line, "$server\n";
+    my $select = IO::Select->new($line);
+    until (_ends_within($server, 0)) {
+        next if !$select->can_read($POLL_EVERY);
+        kill TERM => $server;
+        last if _ends_within($server, $STOP_WITHIN);
+        kill KILL => -$server;
+        waitpid $server, 0;
+        last;
+    }
+    kill KILL => -$server;                                                 # its remaining workers
+    my $deadline = time + $GONE_WITHIN;
+    while (_runs($server) && time < $deadline) { sleep $POLL_EVERY }
+    my $is_told = IO::Select->new($line)->can_read(0) ? sysread $line, my $word, 1 : 1;
+    unlink $self->{log}->filename if defined $is_told && $is_told == 0;    # The test has ended and cannot remove it.
+    POSIX::_exit(0);
+    return;
+}
+
+# Runs in the keeper: prints to the log instead of the test's output, and closes the test's connections.
+sub _leave_the_test {
+    my $self = shift;
+    $self->close_inherited;
+    $SIG{$_} = 'DEFAULT' for qw(ALRM CHLD HUP INT PIPE QUIT TERM USR1 USR2 __DIE__ __WARN__);
+    CORE::open STDIN,  '<',  File::Spec->devnull;
+    CORE::open STDOUT, '>>', $self->{log}->filename;
+    CORE::open STDERR, '>&', \*STDOUT;
+    STDOUT->autoflush(1);
+    my $test = Test::Builder->new;
+    $test->no_ending(1);
+    $test->$_(\*STDOUT) for qw(output failure_output todo_output);
+    return;
+}
+
+# Binds a port without listening, so that the system gives it to no other process, but the server can bind it.
+sub _reserve_port {
+    my $self = shift;
+    $self->{reserved} = IO::Socket::INET->new(
+        LocalAddr => $self->{host},
+        LocalPort => 0,
+        ReuseAddr => 1,
+        Proto     => 'tcp',
+        Type      => SOCK_STREAM,
+    ) or _throw('unavailable', "no free port: $@");
+    $self->{port} = $self->{reserved}->sockport;
+    return;
+}
+
+# Returns true if a process of the group is running. Where /proc exists, zombies do not count, except those whose threads still
+# live: these hold the server's sockets.
+sub _runs {
+    my $group = shift;
+    return !!0 if !kill 0 => -$group;
+    return !!1 if !-r '/proc/self/stat';
+    for my $file (glob '/proc/[0-9]*/stat') {
+        CORE::open my $stat, '<', $file or next;
+        my ($pid, $state, $of) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
+        next if $of != $group;
+        my @threads = glob "/proc/$pid/task/[0-9]*";
+        return !!1 if $state !~ /[XZ]/ || @threads > 1;
+    }
+    return !!0;
+}
+
+# Runs the server: in a perl of its own if the application is a file, in this process if it is code.
+sub _serve {
+    my $self = shift;
+    %ENV  = (%ENV, %{$self->{env} || {}});
+    @ARGV = ();
+    my $app = $self->{app};
+    if (!ref $app) {
+        my @perl =
+            ($^X, (map { "-I$_" } grep { !ref } @INC), '-MPlack::Runner', '-e', 'Plack::Runner->run(@ARGV)', '--');
+        exec {$perl[0]} @perl, $self->_arguments, '-a', $app or die "$perl[0]: $!\n";
+    }
+    require Plack::Runner;
+    my $runner = Plack::Runner->new;
+    $runner->parse_options($self->_arguments);
+    $runner->run($app);
+    exit 0;
+}
+
+sub _throw {
+    my ($code, $message, $field) = @_;
+    return EventSource::Error->throw(code => $code, field => $field, message => "Test::EventSource: $message");
+}
+
+sub _wait_until_it_accepts {
+    my $self     = shift;
+    my $deadline = time + $START_WITHIN;
+    my $problem;
+    while (!$problem) {
+        if    (!$self->{pid} || $self->_has_ended) { $problem = 'ended' }
+        elsif (IO::Socket::INET->new(PeerAddr => $self->{host}, PeerPort => $self->{port}, Timeout => 1)) { return }
+        elsif (time > $deadline) { $problem = 'does not accept connections' }
+        else                     { sleep $POLL_EVERY }
+    }
+    $self->stop;
+    die shortmess("Test::EventSource: $self->{server} $problem") . "It printed:\n" . $self->log;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS::Test::Server - Run an application on a PSGI server that ends with the test
+
+=head1 SYNOPSIS
+
+    use EventSource::XS::Test::Server;
+
+    my $server = EventSource::XS::Test::Server->new(app => sub { [200, [], ['hello']] }, server => 'HTTP::Server::PSGI');
+    my $url    = $server->url;
+    $server->stop;
+
+=head1 DESCRIPTION
+
+Starts a server on a free port of 127.0.0.1 for L<Test::EventSource>. It inherits from L<EventSource::XS::Test::Remote>.
+
+=head1 METHODS
+
+=head2 new
+
+    my $server = EventSource::XS::Test::Server->new(app => $app, server => 'Starman', workers => 2);
+
+Start a server. Takes C<app>, C<server>, C<workers>, C<server_args> and C<env> as L<Test::EventSource/new> does. Croaks if
+the server is not installed, has no workers to set, or does not start.
+
+=head2 is_installed
+
+    my $is_installed = EventSource::XS::Test::Server->is_installed('Starman');
+
+Return true if the files of a server and of its L<Plack::Handler> are found.
+
+=head2 log
+
+    my $text = $server->log;
+
+Return everything that the server has printed.
+
+=head2 pid
+
+    my $pid = $server->pid;
+
+Return the server's process id, which is also the id of the process group of its children; C<undef> while it is stopped.
+
+=head2 start
+
+    $server->start;
+
+Start the server and wait until it accepts connections, at most 30 seconds. Croaks if it does not, with what it has
+printed, or if it is running already.
+
+=head2 stop
+
+    $server->stop;
+
+Send C<TERM> to the server, and after two seconds kill it and everything that it has forked. Returns when all of it has gone,
+so that the port is free. Does nothing if the server is stopped.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>, L<EventSource::XS::Test::InProcess>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut
