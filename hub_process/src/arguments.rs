@@ -5,6 +5,7 @@
 mod store;
 
 use crate::run_options::RunOptions;
+use crate::store::check_built;
 use eventsource_xs::remote::Place;
 use eventsource_xs::wire::{Name, StoreSettings};
 use std::error::Error;
@@ -153,7 +154,8 @@ impl Arguments {
         }
         // A publish waits for Redis for less than its worker waits for the hub.
         let timeout = self.timeout - self.timeout / 5;
-        self.store = Some(store::parse(&text, timeout).map_err(|message| format!("{what}: {message}"))?);
+        let store = store::parse(&text, timeout).and_then(|store| check_built(&store).map(|()| store));
+        self.store = Some(store.map_err(|message| format!("{what}: {message}"))?);
         Ok(())
     }
 

@@ -32,7 +32,8 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     if !bytes.is_empty() {
-        SavedServer::read(&bytes, Instant::now())?;
+        let (_, saved) = SavedServer::read(&bytes, Instant::now())?;
+        saved.check_store()?;
     }
     print(&claim(version))
 }

@@ -13,6 +13,7 @@ use crate::messages::say;
 use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::served::{check_claims, failure_of, must_begin_anew, Published, Served, Source};
+use crate::store::check_built;
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Keeps, Worker};
@@ -682,6 +683,7 @@ impl Server {
             let message = "position_event is the name of the hub's event for gaps: choose another";
             return Err(Failure::new(ErrorCode::Refused, Some("position_event"), message));
         }
+        check_built(&wanted.store).map_err(|message| Failure::new(ErrorCode::Refused, Some("store"), &message))?;
         match &mut self.hub {
             Some(served) if !must_begin_anew(&served.settings, &wanted) => {
                 served.adopt(&wanted);

@@ -573,10 +573,7 @@ impl StoredHub {
 
     /// Checks that the store could begin anew. Fails with the reason.
     pub fn check_place(&self) -> Result<(), String> {
-        match &self.settings.store {
-            StoreSettings::File(settings) => store::file::check(settings),
-            _ => Ok(()),
-        }
+        store::check_place(&self.settings.store)
     }
 
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. Whoever waits is told

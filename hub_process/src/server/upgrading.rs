@@ -9,6 +9,7 @@ use crate::messages::say;
 use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::served::{Served, Source};
+use crate::store::check_built;
 use crate::stored::{SavedStored, Seen, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::upgrade::{self, Program};
@@ -287,6 +288,11 @@ impl SavedServer {
         reactor.end()?;
         restorer.end()?;
         Ok(both)
+    }
+
+    /// Checks that this program was built with the store of the hub. Fails with the reason.
+    pub fn check_store(&self) -> Result<(), String> {
+        self.hub.as_ref().map_or(Ok(()), |hub| check_built(&hub.settings.store))
     }
 
     /// Returns the numbers of all descriptors.

@@ -36,7 +36,12 @@
 //! that come to a hub that begins are told of that as of any eviction. If it jumps back, the times of entries stand still until
 //! it has caught up, and what is stored is kept for longer.
 
+// A program without stores has nobody who reports.
+#![cfg_attr(not(all(feature = "file", feature = "redis")), allow(dead_code, unused_variables))]
+
+#[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "redis")]
 pub mod redis;
 
 use eventsource_xs::hub::{ChannelEvictions, EndRequest};
@@ -258,6 +263,30 @@ impl Drop for Ringer {
     }
 }
 
+/// Checks that this program was built with the store. Fails with the reason and the remedy.
+pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
+    let (store, is_built) = match settings {
+        StoreSettings::Memory => return Ok(()),
+        StoreSettings::File(_) => ("file", cfg!(feature = "file")),
+        StoreSettings::Redis(_) => ("redis", cfg!(feature = "redis")),
+    };
+    if is_built {
+        return Ok(());
+    }
+    Err(format!(
+        "this eventsource-hub was built without the store {store}; `perl Makefile.PL && make install` builds all stores"
+    ))
+}
+
+/// Checks that the store could begin anew with its settings. Fails with the reason.
+pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
+    match settings {
+        #[cfg(feature = "file")]
+        StoreSettings::File(settings) => file::check(settings),
+        _ => check_built(settings),
+    }
+}
+
 /// Returns the milliseconds since 1970.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
@@ -311,13 +340,16 @@ impl Store {
 
     /// Starts the store of these settings, which are not those of memory.
     pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Self> {
+        check_built(settings).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
         let (store, end) = Self::new()?;
-        match settings {
-            StoreSettings::Memory => return Err(io::ErrorKind::Unsupported.into()),
-            StoreSettings::File(settings) => file::start(settings.clone(), end)?,
-            StoreSettings::Redis(settings) => redis::start((**settings).clone(), hub.as_str(), end)?,
-        }
-        Ok(store)
+        let started = match settings {
+            #[cfg(feature = "file")]
+            StoreSettings::File(settings) => file::start(settings.clone(), end),
+            #[cfg(feature = "redis")]
+            StoreSettings::Redis(settings) => redis::start((**settings).clone(), hub.as_str(), end),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        };
+        started.map(|()| store)
     }
 
     /// Asks the store. A store whose threads have ended says no more.

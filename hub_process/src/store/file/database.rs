@@ -45,6 +45,10 @@ const FORMAT: i64 = 1;
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;
 
+/// The first SQLite with the STRICT tables of a store: an older one would take the file for damaged. Where the program runs may be
+/// another one than where it was built.
+const LEAST_SQLITE: i32 = 3_037_000;
+
 /// Pages that are free are given back to the file system beyond this number, if they are also a quarter of the file.
 const MOST_FREE_PAGES: i64 = 512;
 
@@ -120,6 +124,10 @@ impl Database {
     /// Opens the file, which [`lock`](super::place::lock) has locked.
     pub fn open(file: Arc<File>, opening: &Opening<'_>) -> Result<(Self, History), Fault> {
         let (path, sync) = (opening.path, opening.sync);
+        if rusqlite::version_number() < LEAST_SQLITE {
+            let (lasting, version) = (Kind::Lasting, rusqlite::version());
+            return Err(Fault::new(lasting, format!("a store in a file needs SQLite 3.37 or newer, not {version}")));
+        }
         let has_wal = wal_of(path).exists();
         let fault = |error: rusqlite::Error| Fault::of(&error, path);
         let mut database = Self { connection: connect(path).map_err(fault)?, file, wal: None, path: path.into(), sync };
