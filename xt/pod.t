@@ -1,4 +1,5 @@
-# Every module has documentation, its POD is right, and every public sub stands in it.
+# Each module that applications load has a manual: its POD is right, and every public sub stands in it. Internal modules, in
+# EventSource/XS/, have a comment, and no POD but the guide to adapters. No manual and no example sends its readers to them.
 
 use strict;
 use warnings;
@@ -6,7 +7,7 @@ use warnings;
 use lib 't/lib';
 use Testing::Developer qw(needs_module);
 use Test::More;
-use Testing::SourceTree qw(distribution_files);
+use Testing::SourceTree qw(distribution_files slurp);
 
 needs_module($_) for qw(Test::Pod Test::Pod::Coverage Dancer2 Mojolicious);
 
@@ -40,7 +41,10 @@ for my $file (grep { m{^perl/.*\.pod$} } distribution_files()) {
 # Programs have their manuals in them.
 Test::Pod::pod_file_ok($_) for grep { m{^bin/} } distribution_files();
 
-for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
+my @modules  = grep { m{^perl/.*\.pm$} } distribution_files();
+my $INTERNAL = qr{^perl/EventSource/XS/};
+
+for my $file (grep { $_ !~ $INTERNAL } @modules) {
     my $module = $file =~ s{^perl/|\.pm$}{}gr =~ s{/}{::}gr;
     subtest $module => sub {
         Test::Pod::pod_file_ok($file);
@@ -49,6 +53,25 @@ for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
         my @private = (@{$HOOKS{also_private}}, @{$ALSO_PRIVATE{$module} || []});
         Test::Pod::Coverage::pod_coverage_ok($module, {%HOOKS, also_private => \@private});
     };
+}
+
+for my $file (grep { $_ =~ $INTERNAL } @modules) {
+    my $source = slurp($file);
+    like $source,   qr/\Apackage [\w:]+;\nuse strict;\nuse warnings;\n\n# /, "$file says in a comment what it is";
+    unlike $source, qr/^=[a-z]/m,                                            "$file has no POD";
+}
+
+# The manual in a file of code; a whole other file.
+sub manual_of {
+    my $file = shift;
+    my $text = slurp($file);
+    return $text if $file !~ m{[.]pm$|^bin/};
+    return $text =~ /^__END__$(.*)/ms ? $1 : '';
+}
+
+for my $file (grep { m{^(?:bin|examples|perl)/|^README} && $_ !~ $INTERNAL } distribution_files()) {
+    my ($named) = manual_of($file) =~ /\b(EventSource::XS::[A-Z]\w*)/;
+    is $named, undef, "$file names no internal module";
 }
 
 done_testing;

@@ -968,8 +968,9 @@ is to end.
     show_channel => 'event'
 
 Include the name of the channel in each event. With C<event>, the name is the type of events that have no type. With
-C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the event's data or its C<json>.
-Off by default. Not for a subclass. See L<EventSource::XS::Hub::ChannelNames>.
+C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the event's data as a string, or the
+structure that was given as C<json>. An event without either is published as it is; C<bytes> is refused, because JSON is made
+of characters. Off by default. Not for a subclass.
 
 =head2 socket
 
@@ -1351,8 +1352,7 @@ this is intended: if the hub has neither a L</name> nor L</per_process>. On a se
 
     my $bound = $hub->relays;
 
-Return the bound of the processes of the hub's relays (L<EventSource::XS::Stream::Relay::Process/bound>); C<undef> if the hub
-has no L</name>.
+Return the bound of the processes of the hub's relays, an internal object; C<undef> if the hub has no L</name>.
 
 =head2 serve
 
@@ -1491,12 +1491,11 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
     my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
 
-Subscribe a stream (L<EventSource::XS::Stream>) for which there is no connection. The options are those of L</subscribe>,
+Subscribe a stream for which there is no connection. The options are those of L</subscribe>,
 C<retry>, a number of milliseconds to send in the first block, C<keeps_id>: if it is true, no position replaces the id
 that the client has (L</position>), and C<asked_at>, when the application was asked for the stream (L</clock>), by
 default now. Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server
-that blocks, a stream that goes through its writer is sent nothing before it is served
-(L<EventSource::XS::Stream::Writer/needs_serving>).
+that blocks, a stream that goes through its writer is sent nothing before it is served (L</serve>).
 
 =head2 subscribers
 
@@ -1511,9 +1510,11 @@ C<channels> of L</to_app> may bound the streams of a user with it (L<EventSource
     my $app = $hub->to_app(channels => sub { my $env = shift; ... });
     my $app = $hub->to_app(channels => $code, keepalive => 30, origins => 'https://shop.example', methods => ['POST']);
 
-Return a PSGI application. It subscribes each stream to the channels and patterns that the callback C<channels> returns
-for the request. If the callback returns a PSGI response instead, an array or a code reference, the application sends
-that. If it returns nothing, the application answers with 404. See L<EventSource::XS::Hub::App>.
+Return a PSGI application, a L<Plack::App::EventSource>. It subscribes each stream to the channels and patterns (L</pattern>)
+that the callback C<channels> returns for the request. If the callback returns a PSGI response instead, an array or a code
+reference, the application sends that. If it returns nothing, the application answers with 404. The callback is called before
+the response begins. With L<Plack::Request> it can read the body, on every server. An exception of it is an exception of the
+request.
 
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read
 the channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
@@ -1524,7 +1525,8 @@ C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
-first 8,192 bytes of the query.
+first 8,192 bytes of the query. An id that is longer than any event may have is an unknown id: the client receives a C<gap>
+event (L</Order, resume, gaps>).
 
 Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call,
 if C<channels> returns something that is neither a list of channels nor a response, or C<label> something that is no
@@ -1550,7 +1552,7 @@ Throws C<invalid> if the connection or a channel is wrong.
 
 =head1 SEE ALSO
 
-L<EventSource::XS::Hub::App>, L<EventSource::Server>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>,
+L<EventSource::Server>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>,
 L<EventSource::Error>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE

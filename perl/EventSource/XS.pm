@@ -542,7 +542,7 @@ signal, because a request has run the callbacks before. A worker that waits for 
 A signal interrupts what the worker waits for. Starlet and HTTP::Server::PSGI repeat it. Starman takes an interrupted read for
 an error, loses the request, and ends a worker that was interrupted thirty times while it waits for a client. So from the
 first request on no signal is sent on Starman, on HTTP::Server::PSGI with TLS, and on any server without an event loop that is
-not known to bear it (L<EventSource::XS::Adapter/bears_signals>): the worker warns once, and its callbacks wait for its next
+not known to bear it: the worker warns once, and its callbacks wait for its next
 request.
 
 Call it once, in the application (L<Plack::Middleware::EventSource/notify_signal> does), before or after a server forks its

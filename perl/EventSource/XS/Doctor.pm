@@ -3,6 +3,9 @@ use strict;
 use warnings;
 
 # Examines an event stream as a client: makes the requests, keeps what they show, and has each check judge it.
+#
+# Each check is a class below Doctor::Check with the method findings, which takes this object and returns objects of
+# Doctor::Finding.
 
 our $VERSION = '0.100';
 
@@ -358,74 +361,3 @@ sub _text {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor - Examine an event stream as a client
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor;
-
-    my $doctor   = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
-    my @findings = $doctor->examine;
-    print $doctor->failure ? $doctor->failure->{sentence} : map { $_->sentence . "\n" } @findings;
-
-=head1 DESCRIPTION
-
-Opens a stream of any server as a browser would, reads it for some seconds, then resumes it, and judges what it has seen.
-L<EventSource::XS::Command::Doctor> is the command, and lists the checks. Each check is a class below
-C<EventSource::XS::Doctor::Check> with the method C<findings>, which takes this object and returns objects of
-L<EventSource::XS::Doctor::Finding>.
-
-=head1 METHODS
-
-=head2 new
-
-    my $doctor = EventSource::XS::Doctor->new(url => $url, %options);
-
-Return an examination that has not begun. C<url> is a string that begins with C<http://> or C<https://>. The options are
-those of the command, with the same defaults (L<EventSource::XS::Command::Doctor/OPTIONS>): C<seconds> (a number above 0, 20),
-C<method> (C<GET>), C<data> (bytes), C<headers> (an array of pairs C<[name, value]>), C<cookie>, C<origin>, C<insecure>,
-C<trigger>, C<hub>, C<socket>, C<channel>, C<workers> (an array of process ids).
-
-=head2 examine
-
-Make all requests. Takes up to twice C<seconds>, and some seconds more. Return the L</findings>.
-
-=head2 failure
-
-Return C<undef> if the server has answered; otherwise a reference to a hash with C<where> and C<sentence>
-(L<EventSource::XS::Doctor::Connection/failure>).
-
-=head2 findings
-
-Return what the checks say of what was seen so far, without what follows from another finding
-(L<EventSource::XS::Doctor::Finding/explains>).
-
-=head2 is_silent
-
-Return true if the server has accepted the request and not answered it.
-
-=head2 is_streaming
-
-Return true if the response has the status 200.
-
-=head2 measurements
-
-Return a reference to a hash of what was measured, for C<--json> (L<EventSource::XS::Command::Doctor/JSON>).
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Command::Doctor>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -3,6 +3,9 @@ use strict;
 use warnings;
 
 # The event loop of the application, whichever it is, with the operations that streams and supplies need.
+#
+# It has only the operations that streams and supplies need. It never loads an event loop itself. Timers and watches are
+# canceled when the returned value is destroyed, so keep it as long as they should run.
 
 our $VERSION = '0.100';
 
@@ -88,11 +91,13 @@ sub current {
 
 # Public methods
 
+# Call a function once, after a number of seconds (from 0, fractions allowed).
 sub after {
     my ($self, $seconds, $code) = @_;
     return $AFTER{$$self}->($seconds, $code);
 }
 
+# Call a function again and again, each time after a number of seconds (above 0, fractions allowed).
 sub every {
     my ($self, $seconds, $code) = @_;
     my $timer = {};
@@ -114,6 +119,8 @@ sub every {
 
 sub name { return ${$_[0]} }
 
+# Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
+# running.
 sub next_tick {
     my ($self, $code) = @_;
     return !!0 if $$self eq 'Mojo::IOLoop' && !Mojo::IOLoop->is_running;
@@ -121,11 +128,14 @@ sub next_tick {
     return !!1;
 }
 
+# Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
+# descriptor that was given by its number is closed when the watch ends.
 sub readable {
     my ($self, $handle, $code) = @_;
     return $READY{$$self}->($handle, 0, $code);
 }
 
+# Call a function whenever a handle is writable; otherwise as readable.
 sub writable {
     my ($self, $handle, $code) = @_;
     return $READY{$$self}->($handle, 1, $code);
@@ -155,87 +165,3 @@ sub EventSource::XS::Loop::Guard::DESTROY {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Loop - The event loop of the application
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Loop;
-
-    my $loop = EventSource::XS::Loop->current;
-    print $loop ? 'there is ' . $loop->name : 'there is no event loop', "\n";
-
-=head1 DESCRIPTION
-
-One interface to the event loop that the application has loaded: AnyEvent, EV, Mojo::IOLoop or IO::Async. It has only
-the operations that streams and supplies need. It never loads an event loop itself.
-
-Timers and watches are canceled when the returned value is destroyed, so keep it as long as they should run.
-
-=head1 METHODS
-
-=head2 current
-
-    my $loop = EventSource::XS::Loop->current;
-    my $loop = EventSource::XS::Loop->current(may_choose => 1);
-
-Return the event loop that is loaded, or C<undef> if there is none. Whether it runs, or will run, cannot be known.
-AnyEvent counts if it has chosen the loop that it runs on. With C<may_choose> it also counts before that, if no other
-loop is loaded.
-
-=head2 after
-
-    my $timer = $loop->after($seconds, sub { ... });
-
-Call a function once, after a number of seconds (from 0, fractions allowed).
-
-=head2 every
-
-    my $timer = $loop->every($seconds, sub { ... });
-
-Call a function again and again, each time after a number of seconds (above 0, fractions allowed).
-
-=head2 name
-
-    my $name = $loop->name;
-
-Return C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
-
-=head2 next_tick
-
-    my $is_scheduled = $loop->next_tick(sub { ... });
-
-Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
-running.
-
-=head2 readable
-
-    my $watch = $loop->readable($handle, sub { ... });
-    my $watch = $loop->readable($number, sub { ... });
-
-Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
-descriptor that was given by its number is closed when the watch ends.
-
-=head2 writable
-
-    my $watch = $loop->writable($handle, sub { ... });
-    my $watch = $loop->writable($number, sub { ... });
-
-Call a function whenever a handle is writable; otherwise as L</readable>.
-
-=head1 SEE ALSO
-
-L<EventSource::XS/dispatch>, L<EventSource::Server>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -25,6 +25,10 @@ my $MAX_AGE = 7200;    # seconds that a browser may remember a permission
 
 # Public methods
 
+# Return the rights of the page that made a request, as a reference to a hash: may_write, true if it may use methods that
+# change something; is_cross_origin, true if it is of another origin that may read; and headers, the CORS headers of the
+# response, as names and values in an array. Returns an empty list if the callback died, which has been reported to
+# psgi.errors under the name of the module.
 sub access {
     my ($class, $module, $origins, $env) = @_;
     my $origin    = $env->{HTTP_ORIGIN};
@@ -45,6 +49,8 @@ sub access {
     return {is_cross_origin => $is_public, headers => [@public, @vary]};
 }
 
+# Throw an EventSource::Error with the code invalid and the field origins, by that Settings, if the value of the attribute
+# is wrong. undef is allowed.
 sub check {
     my ($class, $settings, $origins) = @_;
     $settings->refuse(origins => "origins must be origins such as 'https://example.com', '*', or a code reference")
@@ -52,12 +58,14 @@ sub check {
     return;
 }
 
+# Return a PSGI response, a 403, if the page may not use the method; otherwise undef.
 sub refusal {
     my ($class, $access, $method) = @_;
     return undef if $access->{may_write} || $IS_SAFE{$method};
     return _refused();
 }
 
+# Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS.
 sub respond_to_options {
     my ($class, $access, @methods) = @_;
     my @allow = (Allow => join ', ', sort @methods, 'OPTIONS');
@@ -105,111 +113,3 @@ sub _list {
 sub _refused { return EventSource::XS::Response->text(403, 'Not from this origin') }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Origins - What pages of other origins may do
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Origins;
-    use EventSource::XS::Response;
-
-    my $app = sub {
-        my $env      = shift;
-        my $access   = EventSource::XS::Origins->access('My::App', ['https://shop.example'], $env);
-        my $response = EventSource::XS::Origins->refusal($access, $env->{REQUEST_METHOD})
-            || EventSource::XS::Response->of(200, 'text/event-stream', "data: hello\n\n");
-        return EventSource::XS::Response->completed($response, cors => $access->{headers});
-    };
-
-=head1 DESCRIPTION
-
-A browser lets a page read the response of another origin only if the response allows it (Fetch, section 3.2, the CORS
-protocol). The applications of this distribution share this module for the attribute C<origins>.
-
-=head1 THE ATTRIBUTE
-
-    origins => 'https://shop.example'
-    origins => ['https://shop.example', 'http://localhost:5000']
-    origins => '*'
-    origins => sub { my ($origin, $env) = @_; ... }
-
-The origins whose pages may make requests and read the responses: one, or an array of them. An origin has a scheme, a
-host, and a port unless it is the default of the scheme. The case of the letters does not count.
-
-=over
-
-=item *
-
-A page of a listed origin may send cookies (C<withCredentials>): the response has C<Access-Control-Allow-Origin> for that
-origin alone, C<Access-Control-Allow-Credentials> and C<Vary: Origin>.
-
-=item *
-
-A star lets all other pages read (GET, HEAD, QUERY), without credentials. They may use no other method.
-
-=item *
-
-A callback is called for each request that has an C<Origin> header, with the origin and the PSGI environment. If it
-returns true, the origin counts as listed. If it dies, the response is 500, and C<psgi.errors> has the exception.
-
-=back
-
-A response that has C<Access-Control-Allow-Origin> already, because the application's C<headers> or callbacks set it, is
-not changed.
-
-A browser sends cookies with a form of any other page, without a preflight request. So a request that may change
-something (POST, PUT, PATCH, DELETE) with an C<Origin> header that is neither listed nor the request's own is a 403. The
-request's own origin has the host and port of its C<Host> header and the scheme C<https>, or C<http> if the request came
-without TLS; a proxy must pass C<Host> on. A request without C<Origin> comes from a program or from an old browser.
-
-C<OPTIONS>, the preflight request of a browser, is answered with 204 and these headers: C<Allow>,
-C<Access-Control-Allow-Methods>, C<Access-Control-Allow-Headers> (C<Authorization>, C<Cache-Control>, C<Content-Type>,
-C<Last-Event-ID>, C<X-Requested-With>) and C<Access-Control-Max-Age>, two hours. A page of an origin that may nothing is
-answered with 403.
-
-=head1 METHODS
-
-=head2 access
-
-    my $access = EventSource::XS::Origins->access('My::App', $origins, $env);
-
-Return the rights of the page that made a request, as a reference to a hash: C<may_write>, true if it may use methods
-that change something; C<is_cross_origin>, true if it is of another origin that may read; and C<headers>, the CORS
-headers of the response, as names and values in an array. Returns an empty list if the callback died, which has been
-reported to C<psgi.errors> under the name of the module.
-
-=head2 check
-
-    EventSource::XS::Origins->check($SETTINGS, $origins);
-
-Throw an L<EventSource::Error> with the code C<invalid> and the field C<origins>, by that L<EventSource::XS::Settings>, if
-the value of the attribute is wrong. C<undef> is allowed.
-
-=head2 refusal
-
-    my $response = EventSource::XS::Origins->refusal($access, $method);
-
-Return a PSGI response, a 403, if the page may not use the method; otherwise C<undef>.
-
-=head2 respond_to_options
-
-    my $response = EventSource::XS::Origins->respond_to_options($access, @methods);
-
-Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS.
-
-=head1 SEE ALSO
-
-L<Plack::App::EventSource/origins>, L<Plack::App::EventSource::PubSub/origins>, L<https://fetch.spec.whatwg.org/>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

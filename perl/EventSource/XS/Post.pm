@@ -22,6 +22,9 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
 # Public methods
 
+# Return the event of a request, as a reference to a hash that EventSource::Hub::publish takes; or undef, and the status and
+# the reason of a refusal as a reference to an array. $max_body is the maximum number of bytes of the body. The body is read
+# with Plack::Request. An exception that the client did not cause is thrown again: that of a signal's handler, for example.
 sub event_of {
     my ($class, $env, $max_body) = @_;
     my $unsupported = _unsupported($env);
@@ -33,6 +36,8 @@ sub event_of {
     return $event;
 }
 
+# Return the reason of an EventSource::Error with the code invalid, without the name of the module: the client has sent a
+# wrong value. undef for any other exception.
 sub reason_of {
     my ($class, $error) = @_;
     return undef if !blessed $error || !$error->isa('EventSource::Error');
@@ -151,60 +156,3 @@ sub _unsupported {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Post - The event in the body of a POST
-
-=head1 SYNOPSIS
-
-    use EventSource::Hub;
-    use EventSource::XS::Post;
-
-    my $hub = EventSource::Hub->new;
-    my $app = sub {
-        my $env = shift;
-        my ($event, $refusal) = EventSource::XS::Post->event_of($env, 65_536);
-        return [$refusal->[0], ['Content-Type' => 'text/plain'], [$refusal->[1]]] if $refusal;
-        my $id = $hub->publish(news => $event);
-        return [200, ['Content-Type' => 'text/event-stream'], ["data: published as $id\n\n"]];
-    };
-
-=head1 DESCRIPTION
-
-Reads the event that a client publishes through L<Plack::App::EventSource::PubSub>. That module documents the forms of
-a body and the responses (L<Plack::App::EventSource::PubSub/POST>).
-
-=head1 METHODS
-
-=head2 event_of
-
-    my ($event, $refusal) = EventSource::XS::Post->event_of($env, $max_body);
-
-Return the event of a request, as a reference to a hash that L<EventSource::Hub/publish> takes; or C<undef>, and the
-status and the reason of a refusal as a reference to an array. C<$max_body> is the maximum number of bytes of the
-body. The body is read with L<Plack::Request>.
-
-An exception that the client did not cause is thrown again: that of a signal's handler, for example.
-
-=head2 reason_of
-
-    my $reason = EventSource::XS::Post->reason_of($error);
-
-Return the reason of an L<EventSource::Error> with the code C<invalid>, without the name of the module: the client has
-sent a wrong value. C<undef> for any other exception.
-
-=head1 SEE ALSO
-
-L<Plack::App::EventSource::PubSub>, L<EventSource::XS/format_event>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

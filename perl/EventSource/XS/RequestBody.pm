@@ -4,6 +4,10 @@ use warnings;
 
 # Has the body of a request complete before its stream begins. The server's socket is replaced then, and some servers
 # read the body from that socket only when the application asks for it.
+#
+# Only a request whose method the application has chosen to allow is read, never a GET: its client could hold a worker that it
+# cannot hold today. Such a request takes the server as long as if the application had read the body itself. A limit of the
+# size is the server's or the proxy's task.
 
 our $VERSION = '0.100';
 
@@ -18,6 +22,9 @@ my $INCOMPLETE = qr/\ABad Content-Length: maybe client disconnect/;
 
 # Public methods
 
+# Read the body, if the server has not (psgix.input.buffered), and put a handle on it into psgi.input. A body of more than 1
+# MiB is stored in a temporary file. psgi.input is a handle in any case, also where the server gives none for a request
+# without a body. Under an event loop nothing is read from the client: it would stop the loop.
 sub buffer {
     my ($class, $env) = @_;
     my $refusal = $class->refusal($env);
@@ -36,6 +43,8 @@ sub buffer {
     return undef;
 }
 
+# Return why the body cannot be read, as far as the header shows: the status and the reason, in a reference to an array; or
+# undef.
 sub refusal {
     my ($class, $env) = @_;
     my $length = $env->{CONTENT_LENGTH};
@@ -47,6 +56,8 @@ sub refusal {
     return undef;
 }
 
+# Call code that reads the body of a request, and ignore the exception that says that the client did not send it. Any other
+# exception is thrown again.
 sub try_reading {
     my ($class, $read) = @_;
     my $error;
@@ -92,93 +103,3 @@ sub _is_incomplete {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::RequestBody - The body of a request, complete before its stream begins
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::RequestBody;
-    use Plack::Request;
-
-    my $app = sub {
-        my $env = shift;
-        if (my $refusal = EventSource::XS::RequestBody->buffer($env)) {
-            return [$refusal->[0], ['Content-Type' => 'text/plain'], [$refusal->[1]]];
-        }
-        my $length = length Plack::Request->new($env)->content;
-        return [200, ['Content-Type' => 'text/event-stream'], ["data: $length bytes\n\n"]];
-    };
-
-=head1 DESCRIPTION
-
-The handler of a stream runs when the head of the response has been sent and the stream has the client's socket
-(L<EventSource::XS::Stream::Takeover>). Most servers have read the body of the request by then. uWSGI,
-HTTP::Server::Simple::PSGI and the FastCGI handler of Plack read it from the client when the application asks for it,
-which would be too late. So the applications of this distribution have the body complete before they respond.
-
-Only a request whose method the application has chosen to allow is read, never a GET. Such a request then takes the
-server as long as if the application had read the body itself: a client that sends nothing holds a uWSGI worker for
-C<socket-timeout>, 4 seconds by default, after each byte. A limit of the size is the server's or the proxy's task
-(C<limit-post> of uWSGI, C<client_max_body_size> of nginx).
-
-=head1 METHODS
-
-=head2 buffer
-
-    my $refusal = EventSource::XS::RequestBody->buffer($env);
-
-Read the body, if the server has not (C<psgix.input.buffered>), and put a handle on it into C<psgi.input>. A body of
-more than 1 MiB is stored in a temporary file. C<psgi.input> is a handle in any case, also where the server gives none
-for a request without a body. Under an event loop nothing is read from the client: it would stop the loop.
-
-Feersum 1.410 has the body in memory, but its C<psgi.input> can be read only once, although C<psgix.input.buffered> is
-true. So the body is copied there too, and several calls of L<Plack::Request> find it.
-
-Returns C<undef>; or the status and the reason of a L</refusal>, as a reference to an array. Throws an
-L<EventSource::Error> with the code C<unavailable> if the body cannot be stored. An exception that the client did not
-cause is thrown again: that of a signal's handler, for example.
-
-=head2 refusal
-
-    my $refusal = EventSource::XS::RequestBody->refusal($env);
-
-Return why the body cannot be read, as far as the header shows: the status and the reason, in a reference to an array;
-or C<undef>.
-
-=over
-
-=item Status 400
-
-C<Content-Length> is not a number. L</buffer> returns this status also if the client disconnects before the body is complete,
-or sends nothing for too long.
-
-=item Status 411
-
-The body is chunked, and the server does not decode it (RFC 9110, section 15.5.12). Starman and Starlet do, and proxies
-such as nginx do for every server.
-
-=back
-
-=head2 try_reading
-
-    EventSource::XS::RequestBody->try_reading(sub { ... });
-
-Call code that reads the body of a request, and ignore the exception that says that the client did not send it. Any
-other exception is thrown again.
-
-=head1 SEE ALSO
-
-L<Plack::App::EventSource/methods>, L<EventSource::XS::Adapter/send_timeouts, read_failures>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

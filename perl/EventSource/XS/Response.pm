@@ -8,6 +8,9 @@ our $VERSION = '0.100';
 
 # Public methods
 
+# Return a copy of a PSGI response, an array or a code reference, with changes. The response itself stays as it is: the
+# application may return it again. cors is a reference to an array of the names and values of headers, which follow those of
+# the response. They are left out if the response has Access-Control-Allow-Origin already: then the application decides.
 sub completed {
     my ($class, $response, %option) = @_;
     return _completed($response, %option) if ref $response eq 'ARRAY';
@@ -25,12 +28,15 @@ sub is_response {
     return defined $value->[0] && $value->[0] =~ /\A[1-5][0-9][0-9]\z/;
 }
 
+# Return a PSGI response: the status, the media type, the body in bytes, and names and values of more headers. It has
+# Content-Length, Cache-Control: no-store and X-Content-Type-Options: nosniff.
 sub of {
     my ($class, $status, $type, $bytes, @headers) = @_;
     my @own = ('Content-Type' => $type, 'Content-Length' => length $bytes, 'Cache-Control' => 'no-store');
     return [$status, [@own, 'X-Content-Type-Options' => 'nosniff', @headers], [$bytes]];
 }
 
+# Return a PSGI response whose body is one line of plain text, in characters and without the line break.
 sub text {
     my ($class, $status, $text, @headers) = @_;
     utf8::encode($text);
@@ -53,70 +59,3 @@ sub _has_origin {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Response - The responses of an application that are no streams
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Response;
-
-    my $app = sub {
-        my $env      = shift;
-        my $response = EventSource::XS::Response->of(200, 'text/event-stream', "data: hello\n\n");
-        return EventSource::XS::Response->completed($response, cors => ['Access-Control-Allow-Origin' => '*']);
-    };
-
-=head1 DESCRIPTION
-
-The applications of this distribution share these methods for errors and for headers that a response receives later.
-
-=head1 METHODS
-
-=head2 completed
-
-    my $more = EventSource::XS::Response->completed($response, cors => \@headers);
-    my $more = EventSource::XS::Response->completed($response, cors => \@headers, without_body => 1);
-
-Return a copy of a PSGI response, an array or a code reference, with changes. The response itself stays as it is: the
-application may return it again.
-
-C<cors> is a reference to an array of the names and values of headers, which follow those of the response. They are
-left out if the response has C<Access-Control-Allow-Origin> already: then the application decides. With
-C<without_body> the body is empty, as a HEAD needs it.
-
-=head2 is_response
-
-    my $is_response = EventSource::XS::Response->is_response($value);
-
-Return true if a value that code of the application has returned is a PSGI response: a code reference, or a reference to
-an array that begins with a status and a reference to an array of headers.
-
-=head2 of
-
-    my $response = EventSource::XS::Response->of(200, 'application/json', $bytes, @headers);
-
-Return a PSGI response: the status, the media type, the body in bytes, and names and values of more headers. It has
-C<Content-Length>, C<Cache-Control: no-store> and C<X-Content-Type-Options: nosniff>.
-
-=head2 text
-
-    my $response = EventSource::XS::Response->text(404, 'Not found', @headers);
-
-Return a PSGI response whose body is one line of plain text, in characters and without the line break.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Origins>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -3,6 +3,15 @@ use strict;
 use warnings;
 
 # Reads named settings and checks their values, for all modules of this distribution.
+#
+# A wrong value throws an EventSource::Error with the code invalid and the name of the setting as its field. Its line is the
+# one that called the module: the methods of this class do not count as callers.
+#
+# undef always stands for the default of a setting, so every check accepts it and returns it. All other values are returned
+# as they are, unless a method says otherwise.
+#
+# Each check takes the name of the setting as it appears in the message. The option field gives the field of the exception
+# where that is another: seconds of history is part of the setting history, for example.
 
 our $VERSION = '0.100';
 
@@ -91,11 +100,16 @@ sub hint {
     return defined $nearest ? "; did you mean $nearest?" : '';
 }
 
+# Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. undef is
+# not.
 sub is_seconds {
     my ($self, $value) = @_;
     return !!(defined $value && $value =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
 }
 
+# Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in
+# alphabetical order) and the nearest known one, and lists all known ones. The last argument is a format for the setting in
+# the message; by default it is setting %s.
 sub known {
     my ($self, $given, $names, $kind) = @_;
     my %is_known  = map { ($_ => 1) } @$names;
@@ -121,6 +135,7 @@ sub nearest {
     return $best;
 }
 
+# Throw an exception unless the value is a string of one character or more, without CR, LF and NUL.
 sub one_line {
     my ($self, $name, $value, %option) = @_;
     my $text = $self->string($name, $value, %option);
@@ -129,6 +144,7 @@ sub one_line {
     return $value;
 }
 
+# Throw an exception unless the value is one of the strings that follow. undef in that list appears in the message only.
 sub one_of {
     my ($self, $name, $value, @allowed) = @_;
     return $value if !defined $value || grep { defined && $_ eq $value } @allowed;
@@ -137,6 +153,8 @@ sub one_of {
     return $self->refuse($name, "$name must be " . (@shown ? join(', ', @shown) . " or $last" : $last));
 }
 
+# Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If a
+# name occurs twice, the last value counts.
 sub parse {
     my ($self, $call, @given) = @_;
     return %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
@@ -146,11 +164,13 @@ sub parse {
     return map { ((defined $given[$_] ? "$given[$_]" : '') => $given[$_ + 1]) } @names;
 }
 
+# Throw an exception with the code invalid, that field, or none if it is undef, and that text after the module's name.
 sub refuse {
     my ($self, $field, $text) = @_;
     return EventSource::Error->throw(code => 'invalid', field => $field, message => "$self->{module}: $text");
 }
 
+# Throw an exception unless the value is a number of seconds from 0 (is_seconds), or above 0 if is_above_zero is true.
 sub seconds {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
@@ -160,6 +180,8 @@ sub seconds {
     return $value;
 }
 
+# Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading. hint comes
+# at the end of the message.
 sub string {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
@@ -169,6 +191,8 @@ sub string {
     return "$value";
 }
 
+# Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The
+# kind is a string that the text does not show. Without file and line it is the line at which refuse would throw.
 sub warn_once {
     my ($class, $kind, $text, @place) = @_;
     my ($file, $line) = @place ? @place : @{EventSource::Error->here}{qw(file line)};
@@ -177,6 +201,8 @@ sub warn_once {
     return;
 }
 
+# Warn of unknown names as warn_once does, with the nearest known ones. Options: only_similar, names without such one are
+# ignored; place, a file and a line in an array; meant, other words, as for nearest.
 sub warn_unknown {
     my ($self, $what, $given, $known, %option) = @_;
     my @unknown;
@@ -192,6 +218,8 @@ sub warn_unknown {
     return;
 }
 
+# Throw an exception unless the value is a whole number in ASCII digits, from from to to. from is required; without to there
+# is no upper bound. unit appears in the message.
 sub whole_number {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
@@ -236,198 +264,3 @@ sub _quoted {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Settings - Read named settings and check their values
-
-=head1 SYNOPSIS
-
-    package My::Timer;
-    use EventSource::XS::Settings;
-
-    my $SETTINGS = EventSource::XS::Settings->new('My::Timer');
-
-    sub new {
-        my ($class, @arguments) = @_;
-        my %setting = $SETTINGS->parse('new takes settings', @arguments);
-        $SETTINGS->known(\%setting, ['count', 'interval', 'mode']);
-        $SETTINGS->whole_number(count => $setting{count}, from => 1);
-        $SETTINGS->seconds(interval => $setting{interval}, is_above_zero => 1);
-        $SETTINGS->one_of(mode => $setting{mode}, 'once', 'repeat');
-        return bless {%setting}, $class;
-    }
-
-    my $timer = My::Timer->new(interval => 0.5);
-
-=head1 DESCRIPTION
-
-The modules of this distribution share this class, so that all of them take settings in the same forms and refuse wrong
-ones in the same words.
-
-A wrong value throws an L<EventSource::Error> with the code C<invalid> and the name of the setting as its field. Its
-line is the one that called the module: the methods of this class do not count as callers.
-
-C<undef> always stands for the default of a setting, so every check accepts it and returns it. All other values are
-returned as they are, unless a method says otherwise.
-
-Each check takes the name of the setting as it appears in the message. The option C<field> gives the field of the
-exception where that is another: C<seconds of history> is part of the setting C<history>, for example.
-
-=head1 METHODS
-
-=head2 new
-
-    my $SETTINGS = EventSource::XS::Settings->new('My::Module');
-    my $LENIENT  = EventSource::XS::Settings->new('My::Module', warns => 1);
-    my $LENIENT  = EventSource::XS::Settings->new('My::Module', warns => 1, place => [$file, $line]);
-
-Create an object for a module. Each message begins with the module's name. With C<warns>, what is wrong for L</array>, L</code>,
-L</headers>, L</parse> and L</string> gives a warning (L</warn_once>) instead of an exception, at C<place> if that is given. A
-drop-in does so with what its original accepts.
-
-=head2 array
-
-    my $elements = $SETTINGS->array(headers => $value, 'names and values');
-
-Return a reference to the elements of an array in a new array. Throw an exception unless perl takes the value as an array: a
-reference to one, blessed or not, or an object that is overloaded to be one. With C<warns>, return C<undef> then.
-
-=head2 code
-
-    $SETTINGS->code(on_close => $value);
-    $SETTINGS->code(on_close => $value, field => $field);
-
-Throw an exception unless perl can call the value: a reference to code, blessed or not, an object that is overloaded to be
-one, or a glob.
-
-=head2 complain
-
-    $SETTINGS->complain($field, 'interval must not exceed timeout');
-
-As L</refuse>; with C<warns>, give a warning and return C<undef>.
-
-=head2 headers
-
-    $SETTINGS->headers(headers => $value);
-
-Throw an exception unless the value is a reference to an array of names and values of headers. Each name is a token (RFC
-9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading. With C<warns>, CR,
-LF and NUL throw an exception all the same.
-
-=head2 hint
-
-    my $hint = EventSource::XS::Settings->hint($name, \@names);
-    my $hint = EventSource::XS::Settings->hint($name, \@names, \%meant);
-
-Return C<; did you mean NAME?> with the L</nearest> name, or the empty string.
-
-=head2 is_seconds
-
-    my $bool = $SETTINGS->is_seconds($value);
-
-Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. C<undef>
-is not.
-
-=head2 known
-
-    $SETTINGS->known(\%setting, \@names);
-    $SETTINGS->known(\%setting, \@names, 'option %s of to_app');
-
-Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one
-in alphabetical order) and the L</nearest> known one, and lists all known ones. The last argument is a format for the
-setting in the message; by default it is C<setting %s>.
-
-=head2 nearest
-
-    my $known = EventSource::XS::Settings->nearest($name, \@names);
-    my $known = EventSource::XS::Settings->nearest($name, \@names, \%meant);
-
-Return the name of the list that is most like a misspelt one; C<undef> if none is like it. At most a third of the letters
-may differ, at least one: be missing, too many, wrong, or swapped with the next one. Upper and lower case do not count.
-If there is no such name, one is like it that begins with it and an underscore, or the other way round. C<%meant> has
-names by other words for them in lower case, which take precedence.
-
-=head2 one_line
-
-    $SETTINGS->one_line(event => $value);
-    $SETTINGS->one_line(event => $value, field => $field);
-
-Throw an exception unless the value is a string of one character or more, without CR, LF and NUL.
-
-=head2 one_of
-
-    $SETTINGS->one_of(mode => $value, 'once', 'repeat');
-
-Throw an exception unless the value is one of the strings that follow. C<undef> in that list appears in the message
-only.
-
-=head2 parse
-
-    my %setting = $SETTINGS->parse('new takes settings', @arguments);
-
-Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If
-a name occurs twice, the last value counts. Throw an exception without a field if they are neither: the first argument
-begins its message, and C<, as names and values or in a hash> follows.
-
-=head2 refuse
-
-    $SETTINGS->refuse($field, 'interval must not exceed timeout');
-
-Throw an exception with the code C<invalid>, that field, or none if it is C<undef>, and that text after the module's
-name.
-
-=head2 seconds
-
-    $SETTINGS->seconds(keepalive => $value);
-    $SETTINGS->seconds(timeout => $value, is_above_zero => 1, field => $field);
-
-Throw an exception unless the value is a number of seconds from 0 (L</is_seconds>), or above 0 if C<is_above_zero> is
-true.
-
-=head2 string
-
-    my $string = $SETTINGS->string(after => $value);
-    my $string = $SETTINGS->string('an element of data' => $value, field => 'data', hint => '; did you mean ...?');
-
-Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading. C<hint>
-comes at the end of the message.
-
-=head2 warn_once
-
-    EventSource::XS::Settings->warn_once($kind, $text);
-    EventSource::XS::Settings->warn_once($kind, $text, $file, $line);
-
-Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The kind is a
-string that the text does not show. Without file and line it is the line at which L</refuse> would throw.
-
-=head2 warn_unknown
-
-    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known);
-    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known, %option);
-
-Warn of unknown names as L</warn_once> does, with the L</nearest> known ones. Options: C<only_similar>, names without such
-one are ignored; C<place>, a file and a line in an array; C<meant>, other words, as for L</nearest>.
-
-=head2 whole_number
-
-    $SETTINGS->whole_number(max_buffered => $value, from => 1);
-    $SETTINGS->whole_number(max_body => $value, from => 1, to => 1_000_000, unit => 'bytes', field => $field);
-
-Throw an exception unless the value is a whole number in ASCII digits, from C<from> to C<to>. C<from> is
-required; without C<to> there is no upper bound. C<unit> appears in the message.
-
-=head1 SEE ALSO
-
-L<EventSource::Error>, L<EventSource::XS::Report>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

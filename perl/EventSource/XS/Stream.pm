@@ -45,6 +45,7 @@ my $is_multiprocess = 0;
 
 # Public methods
 
+# Throw an exception if a setting has an invalid value. undef stands for the default.
 sub check {
     my ($class, %given) = @_;
     $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
@@ -59,11 +60,16 @@ sub check {
 
 sub is_multiprocess { return !!$is_multiprocess }
 
+# Return why the response to this request cannot be native, as far as the environment shows; undef if it may be. Whether the
+# body is filtered shows only in the response. The environment is not changed.
 sub obstacle {
     my ($class, $env) = @_;
     return _obstacle(EventSource::XS::Adapter->of_env($env), $env);
 }
 
+# Respond by $respond, the responder of PSGI, and return the stream. If it is not native, $obstacle says why. $opening are
+# bytes to send first. The settings are those of Plack::App::EventSource with the same names: fallback, keepalive, line_end,
+# linger, max_buffered, max_streams, native (here 1 means auto), on_full, retry, timeout.
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
@@ -93,6 +99,7 @@ sub open {
     return ($stream, $obstacle);
 }
 
+# Return settings with their defaults, to be given to open for any number of streams.
 sub settings {
     my ($class, %given) = @_;
     return {%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given};
@@ -155,84 +162,3 @@ sub _obstacle {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream - The response to one request, as a stream
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream;
-
-    my $app = sub {
-        my $env = shift;
-        return sub {
-            my $respond = shift;
-            my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $obstacle) = EventSource::XS::Stream->open($env, $respond, $head, '', keepalive => 15);
-            $stream->write("data: hello\n\n");
-            $stream->close;
-        };
-    };
-
-=head1 DESCRIPTION
-
-Responds to a request and returns a stream for the body. If the client's socket can be taken over from the server
-(L<EventSource::XS::Stream::Takeover>), it is an L<EventSource::XS::Stream::Native>, which holds no worker. Otherwise it is an
-L<EventSource::XS::Stream::Writer>. Both have the same methods. L<Plack::App::EventSource> does this for you.
-
-=head1 METHODS
-
-=head2 check
-
-    EventSource::XS::Stream->check(%settings);
-
-Throw an exception if a setting has an invalid value. C<undef> stands for the default.
-
-=head2 is_multiprocess
-
-    my $several = EventSource::XS::Stream->is_multiprocess;
-
-Return true if a stream was opened in this process under a server that says C<psgi.multiprocess>.
-
-=head2 obstacle
-
-    my $obstacle = EventSource::XS::Stream->obstacle($env);
-
-Return why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be.
-Whether the body is filtered shows only in the response. The environment is not changed.
-
-=head2 open
-
-    my ($stream, $obstacle) = EventSource::XS::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
-
-Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
-C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<fallback>, C<keepalive>, C<line_end>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>),
-C<on_full>, C<retry>, C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>,
-or one that begins when few descriptors are left, has ended when it is returned.
-
-It has also ended, and no obstacle is returned, if the client is known to have disconnected
-(L<EventSource::XS::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
-L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Rethrows an exception of the
-responder.
-
-The environment is changed first where its server needs that (L<EventSource::XS::Adapter/prepare_env>): under Feersum
-C<psgix.io> is taken out of it.
-
-=head2 settings
-
-    my $settings = EventSource::XS::Stream->settings(%settings);
-
-Return settings with their defaults, to be given to L</open> for any number of streams.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -506,8 +506,8 @@ callers of the original module have always passed both.
     fallback => 'warn'
 
 What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
-C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process
-(L<EventSource::XS::Stream::Fallback>). With C<quiet> it has not. C<< native => 0 >> is quiet too.
+C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process.
+With C<quiet> it has not. C<< native => 0 >> is quiet too.
 
 =head2 handler_cb
 
@@ -600,9 +600,9 @@ EventSource of a browser can only send GET.
     )->to_app;
 
 The handler reads the body from C<psgi.input>, C<CONTENT_LENGTH> bytes of it, or with L<Plack::Request>. The body is
-complete when the handler runs: if the server has not read it, the application does so before it responds
-(L<EventSource::XS::RequestBody>). Streams by all methods are native where a GET is (L</native>). The body of a GET has no
-meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
+complete when the handler runs: if the server has not read it, the application does so before it responds. A body
+of more than 1 MiB is stored in a temporary file. Streams by all methods are native where a GET is (L</native>). The body of a
+GET has no meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
 
 If the client disconnects or sends nothing for too long before the body is complete, the response is 400, and the handler
 does not run. Chunked bodies are decoded by Starman, Starlet, and proxies such as nginx; on other servers the response
@@ -665,7 +665,7 @@ It is buffered, and the oldest events are dropped to make room, but never an eve
     origins => sub { my ($origin, $env) = @_; ... }
 
 The other origins whose pages may read the responses: one or several, all (C<*>, without credentials), or those for
-which a callback returns true. L<EventSource::XS::Origins/THE ATTRIBUTE> has the details. If it is set,
+which a callback returns true. If it is set,
 
 =over
 
@@ -675,14 +675,25 @@ responses have the CORS headers for the page's origin, unless L</headers> has C<
 
 =item *
 
-OPTIONS is answered: a browser asks so before a page of another origin may send C<Last-Event-ID> or a body in JSON by
-C<fetch>;
+OPTIONS, a preflight request, is answered: a browser asks so before a page of another origin may send C<Last-Event-ID> or a
+body in JSON by C<fetch>. The headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID> and
+C<X-Requested-With> are allowed, for two hours;
 
 =item *
 
-a POST, PUT, PATCH or DELETE of a page of an origin that is not listed is a 403. C<[]> lists none.
+a POST, PUT, PATCH or DELETE of a page of an origin that is neither listed nor the request's own is a 403, because a browser
+sends cookies with a form of any page, without a preflight request. C<[]> lists none.
 
 =back
+
+An origin has a scheme, a host, and a port unless it is the default of the scheme. The case of the letters does not count. A
+page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read (GET, HEAD, QUERY), without
+credentials, and use no other method. A callback is called for each request that has an C<Origin> header, with the origin and
+the PSGI environment; if it returns true, the origin counts as listed. If it dies, the response is 500, and C<psgi.errors> has
+the exception.
+
+The request's own origin has the host and port of its C<Host> header and the scheme C<https>, or C<http> if the request came
+without TLS; a proxy must pass C<Host> on. A request without C<Origin> comes from a program or from an old browser.
 
 By default it is not set. Then OPTIONS is a 405, and the application decides about origins itself, with L</headers> or a
 middleware.
@@ -743,7 +754,7 @@ cannot be native; the exception reports the line that called L</to_app>.
 
 End the request of a handler that has returned: on a server that blocks, run the queued callbacks
 (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
-(L<EventSource::XS::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
+(L<EventSource::Deployment/Recycled workers>). Under an event loop this does nothing. L</run_handler> calls it last.
 
 =head2 check_at_request
 
@@ -785,7 +796,7 @@ Return the headers of the response, as a reference to an array of names and valu
 
     $component->run_handler($stream, $env);
 
-Run the handler for a stream (L<EventSource::XS::Stream>) whose head has been sent, and report an exception of the handler.
+Run the handler for a stream whose head has been sent, and report an exception of the handler.
 
 =head2 stream_response
 
@@ -829,7 +840,7 @@ The server's access log, C<psgix.cleanup> and graceful stop do not wait for the 
 
 A worker that the server recycles ends its streams, after it has sent their clients a reconnection time. So raise
 C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI). A worker warns once if that
-number is low (L<EventSource::XS::Stream::WorkerRecycling>).
+number is low (L<EventSource::Deployment/Recycled workers>).
 
 =back
 

@@ -13,7 +13,8 @@ use Testing::Developer qw(has_command needs);
 use Plack::App::EventSource;
 
 # The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
-# HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's own protocol.
+# HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's
+# own protocol.
 my %LOCATION = (
     documented      => \&_documented,
     bare            => sub { return "location / { proxy_pass http://$_[0]; }" },

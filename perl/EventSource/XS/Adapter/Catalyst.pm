@@ -3,6 +3,10 @@ use strict;
 use warnings;
 
 # Catalyst's writer, which stands in front of the writer of the server that Catalyst runs on.
+#
+# The responder of from_psgi_response returns a Catalyst::Response::Writer, whose write and close call those of the server's
+# writer. This adapter shows the writer inside, so that the stream is as it would be without Catalyst: native where the
+# server allows it. If something has replaced Catalyst::Response::Writer::write, the writer counts as unknown.
 
 our $VERSION = '0.100';
 
@@ -23,36 +27,3 @@ sub inner_writer {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::Catalyst - The adapter of Catalyst's writer
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::Catalyst;
-
-    print EventSource::XS::Adapter::Catalyst->name, "\n";    # Catalyst
-
-=head1 DESCRIPTION
-
-Catalyst is not a server. An action may give a response of this distribution to Catalyst:
-
-    $c->res->from_psgi_response($app->($c->req->env));
-
-The responder then returns a Catalyst::Response::Writer, whose C<write> and C<close> call those of the server's
-writer. This adapter shows the writer inside, so that the stream is as it would be without Catalyst: native where the
-server allows it. If something has replaced C<Catalyst::Response::Writer::write>, the writer counts as unknown.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -3,6 +3,11 @@ use strict;
 use warnings;
 
 # Plack::Handler::FCGI: a worker that takes one request after the other from a web server. Its streams are never native.
+#
+# FastCGI frames the body of each response, and FCGI shows no application its connection. So a stream is never native. With
+# a hub that has a name (EventSource::Hub::name) a process of its own takes the stream over: it keeps a copy of the request,
+# and ends it. This adapter finds the connection by the address of the socket that the server listens on, so a stream sees
+# that the web server has closed it.
 
 our $VERSION = '0.100';
 
@@ -35,7 +40,8 @@ sub client_socket {
 }
 
 # The last of the two handles that is closed ends the request. A web server that keeps connections would send the next request
-# before it sees that this one is closed. nginx keeps none on which more follows: here a record of no request, which says nothing.
+# before it sees that this one is closed. nginx keeps none on which more follows: here a record of no request, which says
+# nothing.
 sub end_relayed_response {
     my ($class, $server, $socket) = @_;
     socketpair my $read, my $write, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return;
@@ -92,33 +98,3 @@ sub _service {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::FCGI - The adapter of Plack::Handler::FCGI
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::FCGI;
-
-    print EventSource::XS::Adapter::FCGI->name, "\n";    # FCGI
-
-=head1 DESCRIPTION
-
-FastCGI frames the body of each response, and FCGI shows no application its connection. So a stream is never native. With a
-hub that has a name (L<EventSource::Hub/name>) a process of its own takes the stream over: it keeps a copy of the request, and
-ends it. This adapter finds the connection by the address of the socket that the server listens on, so a stream sees that the
-web server has closed it.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

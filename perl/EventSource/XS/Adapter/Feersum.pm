@@ -3,6 +3,22 @@ use strict;
 use warnings;
 
 # Feersum: an EV server that queues the head and frames the body itself.
+#
+# Feersum is recognized by psgix.output.guard in the environment, and its writer is a Feersum::Connection::Writer.
+#
+# Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
+# written, but not longer than its timeout. If the client disconnects before, the stream ends within a second or two. When
+# the head has been sent, the stream is attached to a duplicate of the client's socket, /dev/null is put in its place, and
+# Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
+#
+# psgix.io is dangerous under Feersum. Fetching it, even by copying the environment ({%$env}), makes a handle on the very
+# descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed under
+# Feersum, or another descriptor that has its number by then. So Adapter::prepare_env takes psgix.io out of the environment.
+# It does not fetch it, and repairs the descriptor if other code has fetched it. Two cases remain: the environment may be a
+# copy without psgix.io, which does not show that a handle exists elsewhere; and a handle that was closed already cannot be
+# repaired. Responses that are not streams are not touched.
+#
+# Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
 
 our $VERSION = '0.100';
 
@@ -255,44 +271,3 @@ sub _is_unfetched {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::Feersum - The adapter of Feersum
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::Feersum;
-
-    print EventSource::XS::Adapter::Feersum->name, "\n";    # Feersum
-
-=head1 DESCRIPTION
-
-Feersum is recognized by C<psgix.output.guard> in the environment, and its writer is a Feersum::Connection::Writer.
-
-Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
-written, but not longer than its C<timeout>. If the client disconnects before, the stream ends within a second or two.
-When the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
-place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
-
-C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
-the very descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed
-under Feersum, or another descriptor that has its number by then. So L<EventSource::XS::Adapter/prepare_env> takes
-C<psgix.io> out of the environment. It does not fetch it, and repairs the descriptor if other code has fetched it. Two
-cases remain: the environment may be a copy without C<psgix.io>, which does not show that a handle exists elsewhere; and
-a handle that was closed already cannot be repaired. Responses that are not streams are not touched.
-
-Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -3,6 +3,11 @@ use strict;
 use warnings;
 
 # HTTP::Server::PSGI, the server of plackup: one process, HTTP/1.0, the head at once.
+#
+# The writer is an inline object of the package HTTP::Server::PSGI. It writes to psgix.io itself, after the head, which is
+# out when the responder returns. The server closes the socket when the application has returned. Workers are not recycled.
+#
+# A client that reads nothing for the server's timeout ends the response; some versions die then.
 
 our $VERSION = '0.100';
 
@@ -21,34 +26,3 @@ sub bears_signals { return $_[1]{'psgi.url_scheme'} ne 'https' }
 sub relay_descriptor { return $_[1]->descriptor }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::HTTPServerPSGI - The adapter of HTTP::Server::PSGI
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::HTTPServerPSGI;
-
-    print EventSource::XS::Adapter::HTTPServerPSGI->name, "\n";    # HTTP::Server::PSGI
-
-=head1 DESCRIPTION
-
-The writer is an inline object of the package HTTP::Server::PSGI. It writes to C<psgix.io> itself, after the head,
-which is out when the responder returns. The server closes the socket when the application has returned. Workers are
-not recycled.
-
-A client that reads nothing for the server's timeout ends the response; some versions die then.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

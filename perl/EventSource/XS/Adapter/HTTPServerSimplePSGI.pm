@@ -3,6 +3,12 @@ use strict;
 use warnings;
 
 # HTTP::Server::Simple::PSGI: one process, HTTP/1.0, a writer that prints to STDOUT.
+#
+# The writer is an HTTP::Server::Simple::PSGI::Writer. It prints to STDOUT, which the server has made the client's socket
+# and the selected handle, so a stream sends the head with an empty write while $| is set. The server closes the socket when
+# the application has returned. Workers are not recycled.
+#
+# Behind a filter of the body the head is sent with the first event.
 
 our $VERSION = '0.100';
 
@@ -15,34 +21,3 @@ sub writer_classes { return 'HTTP::Server::Simple::PSGI::Writer' }
 sub sends_head_late { return !!1 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::HTTPServerSimplePSGI - The adapter of HTTP::Server::Simple::PSGI
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::HTTPServerSimplePSGI;
-
-    print EventSource::XS::Adapter::HTTPServerSimplePSGI->name, "\n";    # HTTP::Server::Simple::PSGI
-
-=head1 DESCRIPTION
-
-The writer is an HTTP::Server::Simple::PSGI::Writer. It prints to C<STDOUT>, which the server has made the client's
-socket and the selected handle, so a stream sends the head with an empty write while C<$|> is set. The server closes
-the socket when the application has returned. Workers are not recycled.
-
-Behind a filter of the body the head is sent with the first event.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -3,6 +3,13 @@ use strict;
 use warnings;
 
 # Starlet: preforked workers that read several requests of a client at once.
+#
+# The writer is an inline object of the package Starlet::Server. The head is out when the responder returns.
+#
+# The server runs a pipelined request also when the stream before it has been taken over. psgix.io of that request is
+# /dev/null; Adapter::has_left sees that.
+#
+# A worker ends after --max-reqs-per-child requests, 100 unless given. A smaller --min-reqs-per-child is not looked at.
 
 our $VERSION = '0.100';
 
@@ -43,36 +50,3 @@ sub requests_per_worker {
 sub relay_descriptor { return $_[1]->descriptor }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::Starlet - The adapter of Starlet
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::Starlet;
-
-    print EventSource::XS::Adapter::Starlet->name, "\n";    # Starlet
-
-=head1 DESCRIPTION
-
-The writer is an inline object of the package Starlet::Server. The head is out when the responder returns.
-
-The server runs a pipelined request also when the stream before it has been taken over. C<psgix.io> of that request is
-F</dev/null>; L<EventSource::XS::Adapter/has_left> sees that.
-
-A worker ends after C<--max-reqs-per-child> requests, 100 unless given. A smaller C<--min-reqs-per-child> is not
-looked at.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

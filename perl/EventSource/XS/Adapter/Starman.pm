@@ -3,6 +3,16 @@ use strict;
 use warnings;
 
 # Starman: preforked workers, keep-alive, chunks for HTTP/1.1.
+#
+# The writer is an inline object of the package Starman::Server. The head is out when the responder returns. It repeats the
+# version of the client's request line, whatever that is. Under TLS psgix.io is an object of Net::Server, which says so in
+# its NS_proto.
+#
+# A worker ends after --max-requests, 1000 unless given.
+#
+# After a takeover the worker is told that the client does not keep the connection. Otherwise it would wait for another
+# request on /dev/null, and find that this is no connection, which takes longer than all the rest of its own work after the
+# response.
 
 our $VERSION = '0.100';
 
@@ -35,38 +45,3 @@ sub requests_per_worker {
 sub relay_descriptor { return $_[1]->descriptor }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::Starman - The adapter of Starman
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::Starman;
-
-    print EventSource::XS::Adapter::Starman->name, "\n";    # Starman
-
-=head1 DESCRIPTION
-
-The writer is an inline object of the package Starman::Server. The head is out when the responder returns. It repeats
-the version of the client's request line, whatever that is. Under TLS C<psgix.io> is an object of Net::Server, which
-says so in its C<NS_proto>.
-
-A worker ends after C<--max-requests>, 1000 unless given.
-
-After a takeover the worker is told that the client does not keep the connection. Otherwise it would wait for another
-request on F</dev/null>, and find that this is no connection, which takes longer than all the rest of its own work after
-the response.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

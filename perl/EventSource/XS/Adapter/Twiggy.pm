@@ -3,6 +3,12 @@ use strict;
 use warnings;
 
 # Twiggy: an AnyEvent server whose writer holds an AnyEvent::Handle.
+#
+# The writer is a Twiggy::Writer, which sends the head at once unless the socket is full. Twiggy does not watch its client.
+# So Adapter::watch sets the callbacks of the writer's handle; without them a client that disconnects ends the server.
+#
+# Behind a filter of the body the handle is not reachable. There the stream watches psgix.io. In a process of a relay
+# (Stream::Relay::Process) the class of the writer writes to the socket without the handle.
 
 our $VERSION = '0.100';
 
@@ -47,35 +53,3 @@ sub watch {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::Twiggy - The adapter of Twiggy
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::Twiggy;
-
-    print EventSource::XS::Adapter::Twiggy->name, "\n";    # Twiggy
-
-=head1 DESCRIPTION
-
-The writer is a Twiggy::Writer, which sends the head at once unless the socket is full. Twiggy does not watch its
-client. So L<EventSource::XS::Adapter/watch> sets the callbacks of the writer's handle; without them a client that
-disconnects ends the server.
-
-Behind a filter of the body the handle is not reachable. There the stream watches C<psgix.io>. In a process of a relay
-(L<EventSource::XS::Stream::Relay::Process>) the class of the writer writes to the socket without the handle.
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

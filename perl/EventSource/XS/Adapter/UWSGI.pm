@@ -3,6 +3,8 @@ use strict;
 use warnings;
 
 # uWSGI: perl embedded in a server, whose workers keep requests in shared memory.
+#
+# uWSGI is recognized by the class of psgi.errors, in each of its interpreters. Its writer is a uwsgi::streaming.
 
 our $VERSION = '0.100';
 
@@ -104,60 +106,3 @@ sub _speaks_http {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Adapter::UWSGI - The adapter of uWSGI
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Adapter::UWSGI;
-
-    print EventSource::XS::Adapter::UWSGI->name, "\n";    # uWSGI
-
-=head1 DESCRIPTION
-
-uWSGI is recognized by the class of C<psgi.errors>, in each of its interpreters. Its writer is a C<uwsgi::streaming>.
-
-=over
-
-=item *
-
-The head is sent with the first byte of the body, so the stream asks for it with an empty write.
-
-=item *
-
-The client's descriptor is C<uwsgi::connection_fd>, with or without C<--psgi-enable-psgix-io>.
-
-=item *
-
-A response is not taken over if uWSGI has several threads, or TLS. TLS shows in the captured head.
-
-=item *
-
-A child that the handler has forked writes to the socket itself (L<EventSource::XS::Stream::Writer::Socket>).
-
-=item *
-
-Callbacks run in an idle worker by a timer of the master and by uWSGI's own signal of the same number
-(L<EventSource::XS/notify_signal>).
-
-=item *
-
-A worker ends after C<max-requests>, which is read from C<uwsgi::opt>. Other options that end workers (C<reload-on-rss>,
-C<max-worker-lifetime>, C<cheaper>) are ignored.
-
-=back
-
-See L<EventSource::XS::Adapter> for the methods.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -28,36 +28,3 @@ sub run {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::Channels - The command eventsource channels
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::Channels;
-
-    my $exit_code = EventSource::XS::Command::Channels->run('--hub', 'shop', '--match', 'news/*');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::Channels->run(@arguments);
-
-List the channels of a hub, as L<eventsource/channels> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process/channels>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -31,36 +31,3 @@ sub run {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::End - The command eventsource end
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::End;
-
-    my $exit_code = EventSource::XS::Command::End->run('--hub', 'shop', '--label', 'user/7');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::End->run(@arguments);
-
-End streams of a hub and print their number, as L<eventsource/end> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process/end>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -177,36 +177,3 @@ sub _upgrade {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::Hub - The command eventsource hub
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::Hub;
-
-    my $exit_code = EventSource::XS::Command::Hub->run('start', 'shop');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::Hub->run(@arguments);
-
-Start, list, check, drain, upgrade or stop processes of hubs, as L<eventsource/hub> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -214,36 +214,3 @@ sub _report {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::Publish - The command eventsource publish
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::Publish;
-
-    my $exit_code = EventSource::XS::Command::Publish->run('--hub', 'shop', 'news', 'hello');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::Publish->run(@arguments);
-
-Publish events, as L<eventsource/publish> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -45,36 +45,3 @@ sub _text {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::Stats - The command eventsource stats
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::Stats;
-
-    my $exit_code = EventSource::XS::Command::Stats->run('--hub', 'shop', '--json');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::Stats->run(@arguments);
-
-Print the counts of a hub, as L<eventsource/stats> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process/stats>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

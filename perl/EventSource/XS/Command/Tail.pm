@@ -178,36 +178,3 @@ sub _take {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Command::Tail - The command eventsource tail
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Command::Tail;
-
-    my $exit_code = EventSource::XS::Command::Tail->run('--hub', 'shop', '--last', 1, '--count', 1, 'news');
-
-=head1 METHODS
-
-=head2 run
-
-    my $exit_code = EventSource::XS::Command::Tail->run(@arguments);
-
-Print events as they come, as L<eventsource/tail> describes it.
-
-=head1 SEE ALSO
-
-L<eventsource>, L<EventSource::Hub::Process/follow>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

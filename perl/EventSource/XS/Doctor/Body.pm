@@ -30,6 +30,7 @@ sub events {
     return grep { length($_->{data} // '') } @{$_[0]{blocks}};
 }
 
+# Read the next bytes, which have arrived at that time. At most 10,000 blocks are kept, and 1 MiB of an unfinished line.
 sub feed {
     my ($self, $at, $bytes) = @_;
     return                                                if !length $bytes || $self->is_full;
@@ -163,73 +164,3 @@ sub _look_at_text {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor::Body - An event stream as it is written, with times
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor::Body;
-
-    my $body = EventSource::XS::Doctor::Body->new;
-    $body->feed(0.5, "id: 1\ndata: hello\n\n");
-    print join(' ', $body->ids), "\n";
-
-=head1 DESCRIPTION
-
-Reads an event stream line by line, and keeps what L<EventSource::Parser> hides: comments, line ends, unknown fields,
-bytes that are not UTF-8, and when each block has arrived. L<EventSource::XS::Doctor> uses it.
-
-=head1 METHODS
-
-=head2 new
-
-Return the body of a response that has not begun.
-
-=head2 bursts
-
-Return a number for each time that several keepalives have arrived within 0.05 seconds: how many.
-
-=head2 events
-
-Return the blocks with data that is not empty: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>,
-C<id> and C<retry>, in bytes.
-
-=head2 feed
-
-    $body->feed($seconds, $bytes);
-
-Read the next bytes, which have arrived at that time. At most 10,000 blocks are kept, and 1 MiB of an unfinished line.
-
-=head2 ids
-
-Return the ids that the stream has sent, each once, in order.
-
-=head2 is_full
-
-Return true if the stream has had 100,000 lines. L</feed> reads no more then.
-
-=head2 is_in_block
-
-Return true if a block has begun that has not ended.
-
-=head2 keepalives
-
-Return the times in seconds at which comments and blocks without data, or with empty data, have
-arrived.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Doctor>, L<EventSource::Parser>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

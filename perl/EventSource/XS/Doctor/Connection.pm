@@ -4,6 +4,9 @@ use warnings;
 
 # One request of the doctor and its response, as bytes with the times of their arrival. Clients such as HTTP::Tiny and LWP
 # take the framing off, and do not say when a byte came or whether a response was complete; here that is all that counts.
+#
+# A response is read no further (is_excessive) if it has more than 16 MiB, with or without its compression, more than
+# 100,000 lines, or comes in more than 100,000 pieces.
 
 our $VERSION = '0.100';
 
@@ -24,6 +27,11 @@ my $MAX_TURNS      = 64;            # reads of one connection in a row
 my $READ           = 65_536;        # bytes
 my $LONGEST_WAIT   = 0.5;           # seconds between two looks at the condition
 
+# Return a connection that is not open yet. url is an object of URI with the scheme http or https. Options: method (by
+# default GET), headers_sent (an array of pairs [name, value], by default empty), content (the bytes of the request's body,
+# by default none), insecure (true: certificates are not checked), on_bytes (a code reference: it is called with the
+# connection and the next bytes of the body, without their compression; nothing is kept then, and no bound ends the
+# response).
 sub new {
     my ($class, %option) = @_;
     my %response = (raw => '', pieces => [], headers => [], read => 0, head_raw => '');
@@ -51,6 +59,7 @@ sub failure { return $_[0]{failure} }
 
 sub has_head { return defined $_[0]{status} }
 
+# Return the values of a header, joined by a comma; undef if there is none.
 sub header {
     my ($self, $name) = @_;
     my @values = map { $_->[1] } grep { lc $_->[0] eq lc $name } @{$self->{headers}};
@@ -328,119 +337,3 @@ sub _tls_is_missing {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor::Connection - One request of the doctor, with the times of its bytes
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor::Connection;
-    use URI;
-
-    my $connection = EventSource::XS::Doctor::Connection->new(url => URI->new('http://127.0.0.1:1/events'));
-    $connection->request;
-    print $connection->failure ? $connection->failure->{sentence} : $connection->status, "\n";
-
-=head1 DESCRIPTION
-
-A client for HTTP/1.1 that keeps the time of each byte, knows whether a response was complete, and reads several responses
-at once. It sends each request once, and follows no redirect by itself. L<EventSource::XS::Doctor> and C<eventsource tail> use
-it; it is not a client for applications.
-
-A response is read no further (L</is_excessive>) if it has more than 16 MiB, with or without its compression, more than
-100,000 lines, or comes in more than 100,000 pieces.
-
-=head1 METHODS
-
-=head2 new
-
-    my $connection = EventSource::XS::Doctor::Connection->new(url => $uri, %options);
-
-Return a connection that is not open yet. C<url> is an object of L<URI> with the scheme C<http> or C<https>. Options:
-C<method> (by default C<GET>), C<headers_sent> (an array of pairs C<[name, value]>, by default empty), C<content> (the
-bytes of the request's body, by default none), C<insecure> (true: certificates are not checked), C<on_bytes> (a code
-reference: it is called with the connection and the next bytes of the body, without their compression; nothing is kept then, and
-no bound ends the response).
-
-=head2 alpn
-
-    my $protocol = $connection->alpn;
-
-Connect, offer HTTP/2 and HTTP/1.1 by ALPN, and disconnect. Return the protocol that the server has selected, C<h2> or
-C<http/1.1>; C<undef> for C<http>, after a failure, or without L<IO::Socket::SSL>.
-
-=head2 body
-
-Return the L<EventSource::XS::Doctor::Body> of the response.
-
-=head2 failure
-
-Return C<undef>, or a reference to a hash: C<where> (C<connect>, C<tls>, C<send> or C<head>) and C<sentence>.
-
-=head2 has_head
-
-Return true if the head of the response has arrived.
-
-=head2 header
-
-    my $value = $connection->header('Content-Type');
-
-Return the values of a header, joined by a comma; C<undef> if there is none.
-
-=head2 is_open
-
-Return true while the connection is open.
-
-=head2 is_excessive
-
-Return true if the response was left because it exceeds a bound.
-
-=head2 is_same_origin
-
-    my $is_same = EventSource::XS::Doctor::Connection->is_same_origin($uri, $other);
-
-Return true if two URLs have the same scheme, host and port. What belongs to one of them, such as a cookie, must not be sent
-to the other otherwise.
-
-=head2 leave
-
-Close the connection.
-
-=head2 redirect
-
-Return where the response redirects to, an object of L<URI> of any scheme; C<undef> if it does not.
-
-=head2 request
-
-Connect and send the request, each within 10 seconds. Return the object; L</failure> says whether that has failed.
-
-=head2 seconds
-
-Return the seconds since L</request>.
-
-=head2 status
-
-Return the status of the response, a number; C<undef> before its head.
-
-=head2 wait_for
-
-    my $is_so = EventSource::XS::Doctor::Connection->wait_for($seconds, $condition, @connections);
-
-Read from all connections until the condition, a code reference, returns true. Return false if the seconds are over first.
-The condition is looked at after each read, and at least twice a second.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Doctor>, L<EventSource::XS::Command::Doctor>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

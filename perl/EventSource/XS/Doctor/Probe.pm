@@ -20,6 +20,7 @@ my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
 
 my $number = 0;
 
+# Return a probe. socket is needed only if the hub's is not in the folder of this user.
 sub new {
     my ($class, %option) = @_;
     return bless {%option}, $class;
@@ -104,64 +105,3 @@ sub _publish {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor::Probe - Cause an event on the examined stream
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor::Probe;
-
-    my $probe = EventSource::XS::Doctor::Probe->new(trigger => 'true');
-    $probe->send_and_wait;
-    print $probe->{failure} || 'sent', "\n";
-
-=head1 DESCRIPTION
-
-The event of a hub has the type C<eventsource-doctor>, for which no page listens, and the token as data. A command finds the
-token in the variable C<EVENTSOURCE_DOCTOR_PROBE>.
-
-=head1 METHODS
-
-=head2 new
-
-    my $probe = EventSource::XS::Doctor::Probe->new(trigger => $command);
-    my $probe = EventSource::XS::Doctor::Probe->new(hub => $name, channel => $channel, socket => $path);
-
-Return a probe. C<socket> is needed only if the hub's is not in the folder of this user.
-
-=head2 begin
-
-Start the command. Return the token that marks the event. The key C<failure> of the object says what has failed.
-
-=head2 finish
-
-End the command if it still runs.
-
-=head2 has_ended
-
-Return true if the command does not run. It may run for 30 seconds.
-
-=head2 is_possible
-
-Return true if there is a command, or a hub and a channel.
-
-=head2 send_and_wait
-
-Start the command and wait for its end. Return the token.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Doctor>, L<EventSource::Hub/name>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

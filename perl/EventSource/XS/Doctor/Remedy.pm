@@ -69,6 +69,9 @@ my %LINES = (
 
 # Public methods
 
+# Return a hash: the lines, an array, by the name of the proxy (nginx, HAProxy, Caddy, Apache). A line that begins with #
+# tells what to remove. $what is one of buffering, cache, compression, framing, http2, last_event_id, origin (with the
+# origin), timeout (with the seconds) and type.
 sub lines {
     my ($class, $what, @values) = @_;
     my $of = $LINES{$what} || {};
@@ -80,39 +83,3 @@ sub lines {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor::Remedy - Lines of configuration that mend a stream behind a proxy
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor::Remedy;
-
-    my $lines = EventSource::XS::Doctor::Remedy->lines(timeout => 60);
-    print "$_: @{$lines->{$_}}\n" for sort keys %$lines;
-
-=head1 METHODS
-
-=head2 lines
-
-    my $lines = EventSource::XS::Doctor::Remedy->lines($what, @values);
-
-Return a hash: the lines, an array, by the name of the proxy (C<nginx>, C<HAProxy>, C<Caddy>, C<Apache>). A line that begins
-with C<#> tells what to remove. C<$what> is one of C<buffering>, C<cache>, C<compression>, C<framing>, C<http2>,
-C<last_event_id>, C<origin> (with the origin), C<timeout> (with the seconds) and C<type>.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Doctor::Finding>, L<EventSource::Deployment/PROXIES>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

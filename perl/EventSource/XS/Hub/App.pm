@@ -3,6 +3,8 @@ use strict;
 use warnings;
 
 # The PSGI application of a hub. It subscribes the stream of each request to the channels that a callback returns.
+#
+# "to_app" in EventSource::Hub has the manual.
 
 our $VERSION = '0.100';
 
@@ -24,6 +26,7 @@ my $ACCESS   = 'eventsource.hub.access';
 
 # Public methods
 
+# Throw an EventSource::Error with the code invalid if a setting of streams, start among them, has a wrong value.
 sub check {
     my ($class, %setting) = @_;
     EventSource::Hub->check_max_age($setting{max_age});
@@ -122,121 +125,3 @@ sub _check_labels {
 sub _is_drop_in { return !!0 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Hub::App - The PSGI application of a hub
-
-=head1 SYNOPSIS
-
-    use EventSource::Hub;
-
-    my $hub = EventSource::Hub->new;
-    my $app = $hub->to_app(
-        channels => sub {
-            my $env = shift;
-            return [403, ['Content-Type' => 'text/plain'], ["who are you?\n"]] if !$env->{REMOTE_USER};
-            return ('news', "user/$env->{REMOTE_USER}");
-        },
-    );
-    $hub->publish(news => 'hello');
-
-=head1 DESCRIPTION
-
-L<EventSource::Hub/to_app> creates an object of this class: a L<Plack::App::EventSource> that subscribes each stream to
-channels of a hub.
-
-A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4), or in a query parameter of a
-polyfill (L<EventSource::XS::LastEventID>). An id that is longer than any event may have is an unknown id: the client
-receives a C<gap> event (L<EventSource::Hub/Order, resume, gaps>).
-
-=head1 ATTRIBUTES
-
-Besides those of L<Plack::App::EventSource>:
-
-=head2 channels
-
-    channels => sub { my $env = shift; ... return @channels }
-
-A callback, which is required. It is called for each request by one of the L<methods|Plack::App::EventSource/methods>,
-before the response begins. With L<Plack::Request> it can read the body, on every server. It returns
-
-=over
-
-=item *
-
-the channels to subscribe to, as names or patterns (L<EventSource::Hub/pattern>),
-
-=item *
-
-or a PSGI response, an array or a code reference, which is sent instead,
-
-=item *
-
-or nothing: the response is 404.
-
-=back
-
-An exception of the callback is an exception of the request. So is the L<EventSource::Error> for a return value that is
-no channel, such as a reference to an array of names; its line is the one that called L<EventSource::Hub/to_app>.
-
-=head2 hub
-
-    hub => $hub
-
-The L<EventSource::Hub>, which is required.
-
-=head2 label
-
-    label => sub { my $env = shift; ... return @labels }
-
-A callback that returns the labels of a stream (L<EventSource::Hub/Who reads>). It is called after L</channels>, unless
-that has returned a response or nothing. C<undef> and an empty list stand for no label. An exception of it, or a wrong
-label, is an exception of the request.
-
-=head2 max_age
-
-    max_age => 3600
-
-How many seconds the streams stay open at most; see L<EventSource::Hub/max_age>. By default that of the hub.
-
-=head2 position
-
-    position => 'event'
-
-The form in which the streams receive their position; see L<EventSource::Hub/position>. By default that of the hub.
-
-=head2 start
-
-    start => 'latest'
-
-The position at which a stream begins if its client sends no id; see L<EventSource::Hub/start>. By default that of the
-hub.
-
-=head1 METHODS
-
-=head2 check
-
-    EventSource::XS::Hub::App->check(%settings);
-
-Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams, C<start> among them, has a wrong value.
-
-=head2 check_attributes, line_end, opening, prepare_app, run_handler, stream_response
-
-See L<Plack::App::EventSource> and L<Plack::Component>. The lines of these streams end in LF, and the C<retry> is part of
-the first block that the hub sends.
-
-=head1 SEE ALSO
-
-L<EventSource::Hub>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -22,6 +22,8 @@ my @FIELDS = qw(comment data id json retry);
 
 # Public methods
 
+# Turn a hub into one of this class. Does nothing if show_channel, the second argument, is undef. Throws an
+# EventSource::Error with the code invalid if it is neither event nor data, or if the hub is one of a subclass.
 sub enable {
     my ($class, $hub, $show_channel) = @_;
     return if !defined $show_channel;
@@ -96,61 +98,3 @@ sub _in_data {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Hub::ChannelNames - A hub whose events include the name of their channel
-
-=head1 SYNOPSIS
-
-    use EventSource::Hub;
-
-    my $hub = EventSource::Hub->new(show_channel => 'data');
-    $hub->publish(news => 'hello');    # data: {"channel":"news","data":"hello"}
-
-=head1 DESCRIPTION
-
-L<EventSource::Hub/new> creates a hub of this class if L<EventSource::Hub/show_channel> is given. The name is added when
-an event is published, once for all streams.
-
-=head1 METHODS
-
-=head2 enable
-
-    EventSource::XS::Hub::ChannelNames->enable($hub, 'event');
-
-Turn a hub into one of this class. Does nothing if C<show_channel>, the second argument, is C<undef>. Throws an
-L<EventSource::Error> with the code C<invalid> if it is neither C<event> nor C<data>, or if the hub is one of a
-subclass.
-
-=head2 publish
-
-    my $id = $hub->publish($channel, $data);
-    my $id = $hub->publish($channel, {event => $event, data => $data, ...});
-    my $id = $hub->publish($channel, $event, {once => $key});
-
-Publish an event as L<EventSource::Hub/publish> does, with the name of its channel.
-
-With C<< show_channel => 'event' >>, an event without a type (WHATWG HTML, section 9.2.6) has the name of its channel as
-its type.
-
-With C<< show_channel => 'data' >>, the data becomes JSON: C<{"channel":...,"data":...}>. Its C<data> is the event's
-data as a string, or the structure that was given as C<json>. An event without either is published as it is. C<bytes> is
-refused: JSON is made of characters.
-
-Throws what L<EventSource::Hub/publish> throws, and C<invalid> if a structure cannot be encoded as JSON.
-
-=head1 SEE ALSO
-
-L<EventSource::Hub>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

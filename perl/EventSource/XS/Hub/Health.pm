@@ -15,6 +15,9 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my %DEFAULT = (lag => 10, pending => 3);    # seconds
 my $STEP    = 0.1;                          # seconds between two looks
 
+# Take an EventSource::Hub::Process. lag is how many seconds after its storing an event may come, by default 10, and pending
+# for how many seconds events may wait while none is stored, by default 3: numbers from 0, fractions allowed. Throws an
+# EventSource::Error with the code invalid if one of them is wrong.
 sub new {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('new takes a hub and settings', @given);
@@ -97,83 +100,3 @@ sub _number {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Hub::Health - Find out whether a hub delivers
-
-=head1 SYNOPSIS
-
-    use EventSource::Hub::Process;
-    use EventSource::XS::Hub::Health;
-
-    my $hub    = EventSource::Hub::Process->connect(name => 'shop');
-    my $health = EventSource::XS::Hub::Health->new($hub);
-    print $health->problem, "\n" if !$health->examine;
-
-=head1 DESCRIPTION
-
-C<eventsource hub check> (L<eventsource/hub>) and C<eventsource doctor> ask with this class whether a hub delivers. It
-publishes nothing.
-
-=head1 METHODS
-
-=head2 new
-
-    my $health = EventSource::XS::Hub::Health->new($hub, lag => 10, pending => 3);
-
-Take an L<EventSource::Hub::Process>. C<lag> is how many seconds after its storing an event may come, by default 10, and
-C<pending> for how many seconds events may wait while none is stored, by default 3: numbers from 0, fractions allowed. Throws an
-L<EventSource::Error> with the code C<invalid> if one of them is wrong.
-
-=head2 examine
-
-    my $is_healthy = $health->examine;
-
-Ask for the counts of the hub, and return true if
-
-=over
-
-=item *
-
-its store is up,
-
-=item *
-
-no event waits to be stored, or events are stored within C<pending> seconds,
-
-=item *
-
-and events do not come later than C<lag> seconds after they were stored. An old delay does not count if no event comes.
-
-=back
-
-If all is well it answers at once, otherwise after at most C<pending> seconds. Throws what the methods of
-L<EventSource::Hub::Process> throw.
-
-=head2 problem
-
-    my $sentence = $health->problem;
-
-Return what the last L</examine> has found, as a clause; C<undef> if all was well.
-
-=head2 stats
-
-    my $stats = $health->stats;
-
-Return the last counts (L<EventSource::Hub::Process/stats>).
-
-=head1 SEE ALSO
-
-L<EventSource::Hub::Process>, L<eventsource>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

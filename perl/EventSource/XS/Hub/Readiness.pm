@@ -22,6 +22,10 @@ my %PORT    = (redis => 6379, sentinel => 26_379);
 
 # Public methods
 
+# Return why no process of a hub could begin here, as a clause, or undef if one could: the program is installed, the folder
+# of socket can be written, and store answers within timeout seconds (above 0, fractions allowed, 2 by default). store is
+# the text of EVENTSOURCE_STORE; by default it is memory. A file answers if it, or its folder, can be written; Redis and
+# Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection.
 sub problem {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('problem takes settings', @given);
@@ -79,49 +83,3 @@ sub _without_program {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Hub::Readiness - Whether a hub that has no process would work
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Hub::Readiness;
-
-    my $problem = EventSource::XS::Hub::Readiness->problem(
-        socket => '/run/user/1000/eventsource/shop.sock',
-        store  => $ENV{EVENTSOURCE_STORE},
-    );
-    print defined $problem ? "not ready: $problem\n" : "ready\n";
-
-=head1 DESCRIPTION
-
-The process of a hub begins with the first stream. Until then C<eventsource hub check> (L<eventsource/hub>) asks with this class
-whether one could begin. It starts nothing and writes nothing.
-
-=head1 METHODS
-
-=head2 problem
-
-    my $problem = EventSource::XS::Hub::Readiness->problem(socket => $path, store => $store, timeout => 2);
-
-Return why no process of a hub could begin here, as a clause, or C<undef> if one could: the program is installed, the folder
-of C<socket> can be written, and C<store> answers within C<timeout> seconds (above 0, fractions allowed, 2 by default).
-C<store> is the text of C<EVENTSOURCE_STORE>; by default it is memory. A file answers if it, or its folder, can be written;
-Redis and Sentinels if one of them answers C<PING>, even by asking for a password, or with TLS accepts a connection. Throws
-an L<EventSource::Error> with the code C<invalid> for an unknown or wrong setting.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Hub::Health>, L<EventSource::Hub::Process>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -45,6 +45,9 @@ my $SENTINEL = 'redis-sentinel://sentinel1:26379,sentinel2:26379/mymaster/0';
 
 # Public methods
 
+# Return the settings of the native hub that store stands for: store, the number of its kind, and store_place and others.
+# Throws an EventSource::Error with the code invalid if the value is not one that EventSource::Hub::store may have. No
+# message shows any part of the URL of Redis, because that may hold a password.
 sub native {
     my ($class, $store) = @_;
     my %native = (store => 0, map({ ("store_$_" => '') } qw(ca cert key place prefix sentinel_login)), store_sync => 1);
@@ -225,42 +228,3 @@ sub _whole_number {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Hub::Store - Check where a hub keeps its events
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Hub::Store;
-
-    my %native = EventSource::XS::Hub::Store->native({file => '/var/lib/shop/events.db'});
-
-=head1 DESCRIPTION
-
-L<EventSource::Hub/new> uses this class for its setting L<EventSource::Hub/store>.
-
-=head1 METHODS
-
-=head2 native
-
-    my %native = EventSource::XS::Hub::Store->native($store);
-
-Return the settings of the native hub that C<store> stands for: C<store>, the number of its kind, and C<store_place> and
-others. Throws an L<EventSource::Error> with the code C<invalid> if the value is not one that L<EventSource::Hub/store> may
-have. No message shows any part of the URL of Redis, because that may hold a password.
-
-=head1 SEE ALSO
-
-L<EventSource::Hub>, L<EventSource::Deployment/STORES>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

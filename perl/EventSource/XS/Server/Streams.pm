@@ -30,6 +30,7 @@ sub opening { return $_[0]->preamble_line }
 
 sub response_headers { return $_[0]->server->headers }
 
+# Return the server's refusal, or a code reference that streams.
 sub stream_response {
     my ($self, $env) = @_;
     return $self->server->refusal($env) || $self->SUPER::stream_response($env);
@@ -40,70 +41,3 @@ sub stream_response {
 sub _is_drop_in { return !!0 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Server::Streams - The streams of an EventSource::Server
-
-=head1 SYNOPSIS
-
-    use EventSource::Server;
-    use EventSource::XS::Server::Streams;
-
-    my $server  = EventSource::Server->new;
-    my $streams = EventSource::XS::Server::Streams->new(server => $server, handler_cb => sub { $_[0]->push('hello') });
-    print "@{$streams->response_headers}\n";
-
-=head1 DESCRIPTION
-
-L<EventSource::Server> answers requests with an object of this class: a L<Plack::App::EventSource> whose responses have
-the headers of the server.
-
-=head1 ATTRIBUTES
-
-Besides those of L<Plack::App::EventSource>:
-
-=head2 server
-
-    server => $server
-
-The L<EventSource::Server>, which is required. It is not kept alive: its owner must hold it.
-
-=head1 METHODS
-
-=head2 new
-
-    my $streams = EventSource::XS::Server::Streams->new(%attributes);
-
-Create an application.
-
-=head2 line_end, opening
-
-See L<EventSource::XS::Hub::App>.
-
-=head2 response_headers
-
-    my $headers = $streams->response_headers;
-
-Return the headers of the server, as a reference to an array of names and values.
-
-=head2 stream_response
-
-    my $response = $streams->stream_response($env);
-
-Return the server's L<refusal|EventSource::Server/refusal>, or a code reference that streams.
-
-=head1 SEE ALSO
-
-L<EventSource::Server>, L<Plack::App::EventSource/METHODS FOR SUBCLASSES>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

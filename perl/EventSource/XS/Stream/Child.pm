@@ -74,6 +74,7 @@ sub CLONE { %LEASHES = (); return }
 
 # Public methods
 
+# Throw an exception if an option of spawn has a wrong value. Returns the options with their defaults.
 sub check {
     my ($class, %given) = @_;
     $SETTINGS->known(\%given, [keys %DEFAULT], 'option %s of spawn');
@@ -146,6 +147,7 @@ sub see_request {
     return;
 }
 
+# Start a child that runs $code with the connection. Returns its process id, or false.
 sub start {
     my ($class, $connection, $code, %option) = @_;
     my $stream = $connection->stream;
@@ -288,92 +290,3 @@ sub _leave {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Child - A child process that continues a native stream
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream::Child;
-
-    my %option = EventSource::XS::Stream::Child->check(max_children => 10);
-    printf "%d of %d children run\n", EventSource::XS::Stream::Child->count, $option{max_children};
-
-=head1 DESCRIPTION
-
-What L<Plack::App::EventSource::Connection/spawn> does. Applications call that method.
-
-The worker forks a process, which forks the child and exits. So no child of the worker remains, and none has to be
-reaped. The child belongs to init, or to the next subreaper: in a container run one that reaps, such as C<docker run
---init> has.
-
-=head1 METHODS
-
-=head2 check
-
-    my %option = EventSource::XS::Stream::Child->check(%given);
-
-Throw an exception if an option of C<spawn> has a wrong value. Returns the options with their defaults.
-
-=head2 count
-
-    my $count = EventSource::XS::Stream::Child->count;
-
-Return how many children of this process run.
-
-=head2 default_signals
-
-    EventSource::XS::Stream::Child->default_signals;
-
-In a forked child, forget the handlers of signals of the parent, and ignore C<SIGPIPE>.
-
-=head2 first_at_exit
-
-    EventSource::XS::Stream::Child->first_at_exit($code);
-
-In a forked child, have an exit call code with the status before any other C<END> block runs. If it ends the process, none does.
-
-=head2 fork_twice
-
-    my ($pid, $report) = EventSource::XS::Stream::Child->fork_twice($code);
-
-Run code in a grandchild, which ends with it. The code is given the writing end of a pipe, and writes the id of its process as a
-line when it has begun. Returns that id and the reading end, without this line. Returns nothing if there is no such process, or
-if it has not begun after 10 seconds: then it has been killed, and C<$!> says why. The process between has been reaped. All
-signals are blocked while the code runs, unless it unblocks them.
-
-=head2 is_child
-
-    my $is_child = EventSource::XS::Stream::Child->is_child;
-
-Return true in a child.
-
-=head2 obstacle
-
-    my $obstacle = EventSource::XS::Stream::Child->obstacle;
-
-Return why this process must not fork, with the remedy; C<undef> if it may. Callers of L</fork_twice> ask this first.
-
-=head2 see_request
-
-    EventSource::XS::Stream::Child->see_request($env);
-
-Note what a request says of the process: with C<psgi.multithread> nothing is forked from then on.
-
-=head2 start
-
-    my $pid = EventSource::XS::Stream::Child->start($connection, $code, %option);
-
-Start a child that runs C<$code> with the connection. Returns its process id, or false.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

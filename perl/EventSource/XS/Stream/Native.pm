@@ -64,12 +64,16 @@ END {
 
 # Public methods
 
+# End the stream when its buffer is sent. $reason is the reason that on_close reports, application by default. Croaks if it
+# is not one of those reasons.
 sub close {
     my ($self, $reason) = @_;
     $self->_close(defined $reason ? $reason : 'application');
     return;
 }
 
+# Queue the callbacks of streams that have ended for EventSource::XS::dispatch, which calls this first. Returns their
+# number.
 sub collect {
     my $count = 0;
     while (my ($name, $reason) = EventSource::XS::_next_end($$interpreter)) { $count += _queue($name, $reason) }
@@ -113,6 +117,11 @@ sub notify_by_signal {
 # The descriptor is readable while collect has something to do.
 sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
 
+# Have a callback called once by EventSource::XS::dispatch when the stream has ended. It is given the stream, or the $holder
+# if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the method closed
+# of its class returns for the stream and the fields. $reason is client (the client has disconnected), slow (max_buffered
+# was exceeded), timeout (the client read or acknowledged nothing for too long), error, server (the process ends, or holds
+# as many streams as it may) or application.
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
     my $reason = $self->_want_end;
@@ -127,6 +136,9 @@ sub on_close {
     return;
 }
 
+# Open a stream on a descriptor, which belongs to the stream from then on; -1 for a descriptor that comes later. $head is
+# sent first. The settings are those of Stream::open, which calls this. Throws an EventSource::Error with the code
+# unavailable if there is no memory, descriptor or thread for it; then the descriptor is unchanged.
 sub open {
     my $class = shift;
     my ($stream, $error) = $class->try_open(@_);
@@ -269,275 +281,3 @@ sub EventSource::XS::Stream::Native::Interpreter::DESTROY {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Native - A stream that holds no worker
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream;
-
-    my %streams;
-    my $app = sub {
-        my $env = shift;
-        return sub {
-            my $respond = shift;
-            my $stream  = EventSource::XS::Stream->open($env, $respond, [200, ['Content-Type' => 'text/event-stream']], '');
-            $streams{$stream} = $stream;
-            $stream->on_close(sub { my ($stream, $reason) = @_; delete $streams{$stream} });
-        };
-    };
-    $_->write("data: to all\n\n") for values %streams;
-
-=head1 DESCRIPTION
-
-One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client and
-sees when the client disconnects. The worker continues with other requests. A process has one such thread, started by
-its first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
-
-What a write has taken is sent in order and in whole events, unless the stream ends before. Then it is counted as lost
-(L<EventSource::XS/stats>), and L</on_close> reports the reason.
-
-When the process ends in a way that runs C<END> blocks (exit, the end of the program, an uncaught exception, a signal
-that the server handles), each client is sent a C<retry> of its own, the buffers are sent, and the streams end one
-after the other, all within the time of L<Plack::App::EventSource/linger>. Then the callbacks of L</on_close> run.
-uWSGI runs no C<END> blocks: there a handler of the C library's C<exit> does the same, without the callbacks. A signal
-that ends the process at once, C<POSIX::_exit> and C<exec> lose the buffers.
-
-A forked child may continue a stream that it has inherited. Its first write makes the stream the child's, and starts a
-thread in the child. On a server that blocks, a fork waits up to two seconds until the events of the running handler are
-sent. If a stream had unsent bytes at the fork, the child cannot continue it: its write returns false. Only one of the
-two processes may write. When the parent releases its handle, the connection stays the child's.
-
-=head1 METHODS
-
-=head2 buffered
-
-    my $bytes = $stream->buffered;
-
-Return the number of bytes that are buffered for the client: heads, comments and framing included.
-
-=head2 close
-
-    $stream->close;
-    $stream->close($reason);
-
-End the stream when its buffer is sent. C<$reason> is the reason that L</on_close> reports, C<application> by default.
-Croaks if it is not one of those reasons.
-
-=head2 collect
-
-    my $count = EventSource::XS::Stream::Native->collect;
-
-Queue the callbacks of streams that have ended for L<EventSource::XS/dispatch>, which calls this first. Returns their
-number.
-
-=head2 default_max_streams
-
-    my $count = EventSource::XS::Stream::Native::default_max_streams();
-
-Return how many streams a process may hold by default: its soft limit of descriptors, less 256 or a quarter of the
-limit, whichever is less.
-
-=head2 drop
-
-    $stream->drop;
-
-Release the stream: the application does not hold it any more. Where the server blocks, it ends when its buffer is sent,
-unless a forked child may still use it. Under an event loop nothing changes.
-
-=head2 enter_handler
-
-    $stream->enter_handler;
-
-Say that the handler begins to run: its subscriptions take effect when it returns or pushes
-(L<EventSource::Hub/subscribe>).
-
-=head2 forget_callbacks
-
-    $stream->forget_callbacks;
-
-In a child: leave the callbacks of L</on_close> to the parent.
-
-=head2 hand_over
-
-    $stream->hand_over($leash, sub { return $reason });
-
-Give the stream to a forked child: here it has ended, and the connection stays open. Its callbacks run when another
-native stream of this process, C<$leash>, has ended, with the reason that the code returns.
-
-=head2 interpreter
-
-    my $interpreter = EventSource::XS::Stream::Native->interpreter;
-
-Return a reference to the number of the perl interpreter that the reactor reports ends to. A new thread has a number of its
-own.
-
-=head2 end_with_retry
-
-    $stream->end_with_retry;
-
-Send the client a reconnection time, and end the stream with the reason C<server>.
-
-=head2 is_attached
-
-    my $is_attached = $stream->is_attached;
-
-Return true if the stream has got its descriptor.
-
-=head2 is_blocking
-
-    my $blocks = $stream->is_blocking;
-
-Return true if the stream was opened under a server that blocks, and so ends with its handle.
-
-=head2 is_handed_over
-
-    my $outlives = $stream->is_handed_over;
-
-Return true if the stream lives in the process of a hub (L<EventSource::Hub/name>), and so outlives this one.
-
-=head2 is_lf
-
-    my $is_lf = $stream->is_lf;
-
-Return true if the lines of the stream end in LF, false if they end in CRLF (L<Plack::App::EventSource/line_end>).
-
-=head2 is_native
-
-Return true.
-
-=head2 is_open
-
-    my $open = $stream->is_open;
-
-Return true until the stream was closed or its client has disconnected. Makes no system call.
-
-=head2 is_subscribed
-
-    my $is_subscribed = $stream->is_subscribed;
-
-Return true if the stream has subscriptions to a hub. A client must then be able to resume with the ids of its events.
-
-=head2 leave_handler
-
-    $stream->leave_handler;
-
-Say that the handler has returned: from now on no write waits for the client, and the handler's subscriptions take
-effect.
-
-=head2 native_settings
-
-    my $native = EventSource::XS::Stream::Native->native_settings(%settings);
-
-Return the settings in the form in which the library reads them, for all streams of an application.
-
-=head2 needs_serving
-
-Return false: the reactor sends to the stream, whatever its handler does.
-
-=head2 notify_by_signal
-
-    EventSource::XS::Stream::Native->notify_by_signal($number);
-
-Have this thread sent a signal, whose handler is installed, while streams have ended that L</collect> has not queued.
-0 ends that. For L<EventSource::XS/notify_signal>.
-
-=head2 notify_number
-
-    my $number = EventSource::XS::Stream::Native->notify_number;
-
-Return the descriptor of L<EventSource::XS/notify_fd>. Returns C<undef> and sets C<$!> if there is none.
-
-=head2 on_close
-
-    $stream->on_close(sub { my ($stream, $reason) = @_; ... });
-    $stream->on_close($callback, $holder, \%fields);
-
-Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended. It is given the stream, or the
-C<$holder> if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the
-method C<closed> of its class returns for the stream and the fields. C<$reason> is C<client> (the client has
-disconnected), C<slow> (C<max_buffered> was exceeded), C<timeout> (the client read or acknowledged nothing for too
-long), C<error>, C<server> (the process ends, or holds as many streams as it may) or C<application>.
-
-=head2 open
-
-    my $stream = EventSource::XS::Stream::Native->open($number, $head, %settings);
-
-Open a stream on a descriptor, which belongs to the stream from then on; -1 for a descriptor that comes later.
-C<$head> is sent first. The settings are those of L<EventSource::XS::Stream/open>, which calls this. Throws an
-L<EventSource::Error> with the code C<unavailable> if there is no memory, descriptor or thread for it; then the
-descriptor is unchanged. When the stream has taken the descriptor, C<$number> is undefined, even if this dies later,
-of a signal's handler.
-
-=head2 open_captured
-
-    my ($stream, $obstacle) = EventSource::XS::Stream::Native->open_captured(
-        $takeover, $probe, \%settings, $opening, $is_loop, $takes_chunks);
-
-Open the stream of a response whose server has written its head and C<$probe> to an L<EventSource::XS::Stream::Takeover>.
-C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
-takes chunks. Returns C<undef> and the obstacle if something filters the body, or if the
-system refuses.
-
-=head2 open_without_socket
-
-    my ($stream, $error) = EventSource::XS::Stream::Native->open_without_socket(\%settings, $opening, $is_chunked);
-
-Open a stream under an event loop before the server has sent its head. What is pushed is buffered until the stream is
-attached to its socket. C<$opening> are the first bytes of the body. Returns C<undef> and the error as text if the system
-refuses.
-
-=head2 shared_settings
-
-    my $native = EventSource::XS::Stream::Native->shared_settings(\%settings);
-
-Return L</native_settings>, which it makes once and keeps in C<%settings>. From then on the end of the process waits as
-long as C<linger> says.
-
-=head2 try_open
-
-    my ($stream, $error) = EventSource::XS::Stream::Native->try_open($number, $head, %settings);
-
-Open a stream as L</open> does, but return C<undef> and the error as text if the system refuses. Rethrows any other
-exception, such as one that a signal's handler throws meanwhile.
-
-=head2 wait
-
-    my $what = $stream->wait($handle, $seconds);
-
-Wait as L<Plack::App::EventSource::Connection/wait> does.
-
-=head2 wait_for_end_briefly
-
-    $stream->wait_for_end_briefly;
-
-Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
-L<EventSource::XS/dispatch> may run them now.
-
-=head2 watch
-
-    EventSource::XS::Stream::Native->watch;
-
-Have the event loop call L<EventSource::XS/dispatch> when streams have ended. Does nothing if there is no event loop yet.
-
-=head2 write
-
-    my $taken = $stream->write($bytes);
-
-Take bytes, one event, to be sent. Returns true if they were taken. Returns false, and never dies, if the stream has
-ended or ends now because its buffer is full. In a handler on a server that blocks it may wait for the client instead
-(L<Plack::App::EventSource/on_full>); signal handlers run meanwhile, and if one dies, nothing of this event is sent.
-Croaks if it is given anything but bytes.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

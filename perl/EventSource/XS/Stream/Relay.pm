@@ -4,6 +4,14 @@ use warnings;
 
 # Connects a hub to a stream on the server's writer. The hub writes to one end of a socketpair, as to any client. The
 # bytes from the other end go to the server's writer.
+#
+# From then on everything that is written to the stream goes through the native stream, in order. The native stream's
+# settings apply: keepalive, timeout, max_buffered. Both count as one stream in EventSource::XS::stats.
+#
+# Under an event loop watchers copy the bytes. While the client reads nothing they copy nothing: the server buffers some 100
+# KB at most, and then the hub sees that the client is slow. If the adapter shows no socket, everything goes to the server at
+# once. On servers that block, serve copies. If the hub has a process, another one copies in both cases
+# (Stream::Relay::Process).
 
 our $VERSION = '0.100';
 
@@ -43,6 +51,7 @@ sub CLONE { %RELAYS = (); return }
 
 # Public methods
 
+# End the relay. The stream itself is left to the caller. Called when the stream ends.
 sub close {
     my $self = shift;
     delete @$self{qw(look watch)};
@@ -71,17 +80,21 @@ sub finish {
 
 sub native { return $_[0]{native} }
 
+# Return the native stream of a stream's relay; undef if it has no relay.
 sub native_of {
     my ($class, $stream) = @_;
     my $relay = $RELAYS{refaddr $stream} or return $stream->passed_on;
     return $relay->{native};
 }
 
+# Return the native stream of a stream's relay, made at the first call, or of the relay that a process has taken over.
 sub native_of_or_create {
     my ($class, $stream) = @_;
     return $stream->passed_on || $class->of_or_create($stream)->native;
 }
 
+# Return the relay of a stream, made at the first call. Throws an EventSource::Error with the code unavailable if the system
+# has no descriptors for it.
 sub of_or_create {
     my ($class, $stream) = @_;
     my $address = refaddr $stream;
@@ -131,6 +144,8 @@ sub pass_on_in_loop {
     return;
 }
 
+# Copy until the client has disconnected, which is seen within a second, or the native stream has ended; then end the stream
+# for the same reason. Returns true. Rethrows an exception of a write (Stream::Writer::write).
 sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
@@ -265,138 +280,3 @@ sub _end {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Relay - Connects a hub to a stream on the server's writer
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream;
-    use EventSource::XS::Stream::Relay;
-
-    my $app = sub {
-        my $env = shift;
-        return sub {
-            my $respond  = shift;
-            my $head     = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream) = EventSource::XS::Stream->open($env, $respond, $head, '', native => 0);
-            my $relay    = EventSource::XS::Stream::Relay->of_or_create($stream);
-            $relay->native->write("data: hello\n\n");
-            $relay->native->close;
-            $relay->serve;
-        };
-    };
-
-=head1 DESCRIPTION
-
-A hub writes to native streams (L<EventSource::XS::Stream::Native>). A stream on the server's writer
-(L<EventSource::XS::Stream::Writer>) gets a socketpair: one end is a native stream, and the bytes from the other end are
-written to the server's writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
-
-From then on everything that is written to the stream goes through the native stream, in order. The native stream's
-settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in L<EventSource::XS/stats>.
-
-Under an event loop (Twiggy, Feersum) watchers copy the bytes. While the client reads nothing they copy nothing: the
-server buffers some 100 KB at most, and then the hub sees that the client is slow. The exception is Feersum behind a
-filter of the body, where no socket is shown: everything goes to the server at once. On servers that block, L</serve>
-copies. If the hub has a process, another one copies in both cases (L<EventSource::XS::Stream::Relay::Process>).
-
-=head1 METHODS
-
-=head2 of_or_create
-
-    my $relay = EventSource::XS::Stream::Relay->of_or_create($stream);
-
-Return the relay of a stream, made at the first call. Throws an L<EventSource::Error> with the code C<unavailable> if
-the system has no descriptors for it.
-
-=head2 close
-
-    $relay->close;
-
-End the relay. The stream itself is left to the caller. Called when the stream ends.
-
-=head2 native_of_or_create
-
-    my $native = EventSource::XS::Stream::Relay->native_of_or_create($stream);
-
-Return the native stream of a stream's relay, made at the first call, or of the relay that a process has taken over.
-
-=head2 ours
-
-    my $handle = $relay->ours;
-
-Return the end of the socketpair from which the bytes are copied.
-
-=head2 pass_on
-
-    $relay->pass_on;
-
-A process has taken the relay over (L<EventSource::XS::Stream::Relay::Process>). This one forgets the connection, and keeps the
-native stream for pushes and callbacks.
-
-=head2 pass_on_in_loop
-
-    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $bound);
-
-As L</serve_stream> with a bound, for a stream of a server with an event loop, which nobody has to serve. Does nothing if no
-process can take it over.
-
-=head2 stream
-
-    my $stream = $relay->stream;
-
-Return the stream on the server's writer.
-
-=head2 collect
-
-    EventSource::XS::Stream::Relay->collect;
-
-Copy for streams of a server that says C<psgi.nonblocking> but has no known event loop, such as that of a test in
-process. L<EventSource::XS/dispatch> calls this.
-
-=head2 finish
-
-    EventSource::XS::Stream::Relay->finish;
-
-Copy what the reactor has written when the process ends, as far as the clients take it at once.
-
-=head2 native
-
-    my $native = $relay->native;
-
-Return the native stream, which the hub writes to; C<undef> if the relay has ended.
-
-=head2 native_of
-
-    my $native = EventSource::XS::Stream::Relay->native_of($stream);
-
-Return the native stream of a stream's relay; C<undef> if it has no relay.
-
-=head2 serve
-
-    $relay->serve;
-
-Copy until the client has disconnected, which is seen within a second, or the native stream has ended; then end the
-stream for the same reason. Returns true. Rethrows an exception of a write (L<EventSource::XS::Stream::Writer/write>).
-
-=head2 serve_stream
-
-    EventSource::XS::Stream::Relay->serve_stream($stream, $bound, $patience);
-
-Serve the relay of a stream. Returns false if it has no relay. With a bound
-(L<EventSource::XS::Stream::Relay::Process/bound>), a process takes the relay over if the
-stream lives in the process of a hub and the server is known for that. If that process does not take the stream within the
-seconds of C<$patience>, the stream ends with a C<retry>.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

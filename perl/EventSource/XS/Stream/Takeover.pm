@@ -4,6 +4,16 @@ use warnings;
 
 # Takes a response over from a PSGI server that writes to its socket itself. The server writes the head into a
 # socketpair and is left with /dev/null. In any doubt the server gets its socket back.
+#
+# 1. The client's socket is duplicated, and one end of a socketpair is put in its place.
+# 2. The server responds. It writes the head, which is read from the other end.
+# 3. A comment is written through the server's writer and read back. It comes back unchanged or as one chunk; if it comes back
+#    as anything else, something filters the body.
+# 4. In any doubt the socket is put back where it was, the captured bytes are sent to the client, and the server's writer is
+#    used. Nothing is lost.
+# 5. Otherwise the native stream begins with the captured head, with Connection: close. To a client whose request says HTTP/1.1
+#    (Adapter::takes_chunks) the head says HTTP/1.1 and Transfer-Encoding: chunked, whatever the server says, so that the client
+#    can tell an end from a cut; unless the application has set Content-Length.
 
 our $VERSION = '0.100';
 
@@ -117,94 +127,3 @@ sub _write {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Takeover - Takes a response over from the PSGI server
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream;
-
-    my $app = sub {
-        my $env = shift;
-        return sub {
-            my $respond = shift;
-            my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $obstacle) = EventSource::XS::Stream->open($env, $respond, $head, '');    # by take_over
-            $stream->write('data: ' . (defined $obstacle ? "not taken over: $obstacle" : 'taken over') . "\n\n");
-            $stream->close;
-        };
-    };
-
-=head1 DESCRIPTION
-
-A response leaves its server in these steps:
-
-=over
-
-=item 1
-
-The client's socket is duplicated, and one end of a socketpair is put in its place.
-
-=item 2
-
-The server responds. It writes the head, which is read from the other end.
-
-=item 3
-
-A comment is written through the server's writer and read back. It comes back unchanged or as one chunk; if it comes
-back as anything else, something filters the body.
-
-=item 4
-
-In any doubt the socket is put back where it was, the captured bytes are sent to the client, and the server's writer is
-used. Nothing is lost.
-
-=item 5
-
-Otherwise the native stream begins with the captured head, with C<Connection: close>. To a client whose request says
-HTTP/1.1 (L<EventSource::XS::Adapter/takes_chunks>) the head says HTTP/1.1 and C<Transfer-Encoding: chunked>, whatever the
-server says, so that the client can tell an end from a cut; unless the application has set C<Content-Length>. To other
-clients it has no C<Transfer-Encoding>. The server is left with F</dev/null>, where it ends its response.
-
-=back
-
-The server's adapter (L<EventSource::XS::Adapter>) says where the socket is and whether the writer is known. A server that
-queues its head, such as Feersum, has a takeover of its own in its adapter.
-
-These responses are not taken over: to HEAD; without C<psgix.io>, or where that is not a connection
-(CGI, FastCGI, tests in process); over TLS; on uWSGI with threads or TLS; with a filtered body (Deflater,
-SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown server.
-
-=head1 METHODS
-
-=head2 begin
-
-    my ($stream, $obstacle, @writer) =
-        EventSource::XS::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings, $opening);
-
-Respond and take the response over. Returns the native stream; or C<undef> and the obstacle. If there has been a
-response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an
-exception of the responder; then the server has its socket again. L<EventSource::XS::Adapter/obstacle> must have returned
-C<undef>. Needs Linux.
-
-=head2 begin_plainly
-
-    my ($stream, $obstacle, @writer) =
-        EventSource::XS::Stream::Takeover->begin_plainly($env, $respond, $response, \%settings, $opening);
-
-Do what L</begin> does, in native code, if nothing about the request or the server is special
-(L<EventSource::XS::Adapter/plain>). Returns nothing if it is; then nothing has happened. Only if
-L<EventSource::XS::Adapter/of_env> returns C<EventSource::XS::Adapter>. It does not need to be asked for an obstacle before.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

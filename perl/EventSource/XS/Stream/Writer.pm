@@ -3,6 +3,11 @@ use strict;
 use warnings;
 
 # A client's open response on the PSGI server's own writer. Any class with these methods may be a stream.
+#
+# A client that closes its sending side counts as one that has disconnected, as it does with most servers: a client of an
+# event stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by
+# polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
+# adapter knows how; it may show no socket where a middleware filters the body.
 
 our $VERSION = '0.100';
 
@@ -43,6 +48,9 @@ my $DEFAULT_RETRY = 2_000;
 my $clones = 0;
 sub CLONE { $clones++; %OPEN = (); return }
 
+# Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: opening, bytes
+# to send first; keepalive, the seconds of quiet after which a comment is sent under an event loop, up to half as many
+# later; none by default; line_end, crlf by default.
 sub new {
     my ($class, $writer, $env, %setting) = @_;
     my $adapter       = EventSource::XS::Adapter->of($env, $writer);
@@ -97,6 +105,8 @@ sub adapter { return $_[0]{adapter} }
 # Bytes that the hub's process has not sent yet, if the stream follows a hub.
 sub buffered { return $_[0]{relay_stream} ? $_[0]{relay_stream}->buffered : 0 }
 
+# End the stream if its client has disconnected. Return true if the stream is open. In contrast to is_open, this is also
+# true while the relay's stream has ended and its bytes are not yet written to the server.
 sub check_open {
     my $self = shift;
     return !!0 if defined $self->{reason};
@@ -105,6 +115,8 @@ sub check_open {
     return !!0;
 }
 
+# End the response. Everything written before is sent first. $reason is the reason that on_close reports, application by
+# default. Does nothing if the stream has ended.
 sub close {
     my ($self, $reason) = @_;
     return $self->{relay_stream}->close($reason) if $self->{relay_stream};
@@ -112,6 +124,7 @@ sub close {
     return;
 }
 
+# Return the counters of this process for EventSource::XS::stats, as a reference to a hash.
 sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
@@ -192,6 +205,7 @@ sub finish {
 
 sub is_blocking { return !$_[0]{nonblocking} }
 
+# Return true if the client's socket takes no bytes now. False if the server shows no socket.
 sub is_full {
     my $self   = shift;
     my $socket = $self->{socket};
@@ -207,6 +221,8 @@ sub is_lf { return !!$_[0]{is_lf} }
 
 sub is_native { return !!0 }
 
+# Return true until the stream was closed or its client has disconnected. If this call finds that the client has
+# disconnected, it ends the stream, and callbacks of on_close are queued.
 sub is_open {
     my $self = shift;
     return $self->check_open && !($self->{relay_stream} && !$self->{relay_stream}->is_open);
@@ -223,6 +239,8 @@ sub leave_handler {
 
 sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
 
+# Have a callback called once by EventSource::XS::dispatch when the stream has ended, as Stream::Native::on_close does.
+# $reason is client, application, error if a write died, or the reason that close was given.
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
     if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder, $same) }
@@ -254,6 +272,7 @@ sub pass_on {
 # The native stream of a stream that was passed on; undef otherwise.
 sub passed_on { return $_[0]{passed_on} }
 
+# End a stream that is one too many, as end_with_retry does, and count it as refused.
 sub refuse {
     my $self = shift;
     $COUNTED{refused}++;
@@ -309,6 +328,8 @@ sub wait_for_end_briefly { return }
 # write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
 *write = \&_write_otherwise if !__PACKAGE__->can('write');
 
+# Write bytes to the server, as write does for a stream without a relay. Returns false, and ends the stream, if the client
+# has disconnected.
 sub write_to_server {
     my ($self, $bytes) = @_;
     return $self->_send($bytes);
@@ -423,265 +444,3 @@ sub DESTROY {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Writer - A stream on the PSGI server's own writer
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream::Writer;
-
-    my $app = sub {
-        my $env = shift;
-        return sub {
-            my $respond = shift;
-            my $writer  = $respond->([200, ['Content-Type' => 'text/event-stream']]);
-            my $stream  = EventSource::XS::Stream::Writer->new($writer, $env);
-            $stream->write("data: hello\n\n");
-            $stream->close;
-        };
-    };
-
-=head1 DESCRIPTION
-
-One client's open response. L<Plack::App::EventSource> and its connections need no more of a stream than the methods
-below.
-
-A client that closes its sending side counts as one that has disconnected, as it does with most servers: a client of an
-event stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by
-polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The
-server's adapter (L<EventSource::XS::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket:
-close such streams after a time.
-
-=head1 METHODS
-
-=head2 new
-
-    my $stream = EventSource::XS::Stream::Writer->new($writer, $env, %settings);
-
-Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: C<opening>,
-bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
-as many later; none by default; C<line_end>, C<crlf> by default.
-
-=head2 adapter
-
-    my $adapter = $stream->adapter;
-
-Return the adapter of the server.
-
-=head2 buffered
-
-    my $bytes = $stream->buffered;
-
-Return how many bytes a hub has not sent to the server's writer yet; 0 without a hub.
-
-=head2 check_open
-
-    my $is_open = $stream->check_open;
-
-End the stream if its client has disconnected. Return true if the stream is open. In contrast to L</is_open>, this is
-also true while the relay's stream has ended and its bytes are not yet written to the server.
-
-=head2 close
-
-    $stream->close;
-    $stream->close($reason);
-
-End the response. Everything written before is sent first. C<$reason> is the reason that L</on_close> reports,
-C<application> by default. Does nothing if the stream has ended.
-
-=head2 counted
-
-    my $counts = EventSource::XS::Stream::Writer->counted;
-
-Return the counters of this process for L<EventSource::XS/stats>, as a reference to a hash.
-
-=head2 drop
-
-    $stream->drop;
-
-Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its client
-disconnects. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for that
-child may still use it.
-
-=head2 end
-
-    $stream->end($reason);
-
-End the response at once. Bytes that were written to the relay's stream (L</route_through>) and not yet to the server
-are lost.
-
-=head2 ended
-
-    my $stream = EventSource::XS::Stream::Writer->ended($reason, $env, %settings);
-
-Make a stream that has already ended, for a request whose client has disconnected. C<$reason> is the reason of its end.
-
-=head2 end_with_retry
-
-    $stream->end_with_retry;
-
-Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream for the reason
-C<server>.
-
-=head2 enter_handler, leave_handler, wait_for_end_briefly
-
-As L<EventSource::XS::Stream::Native/METHODS>. The server alone decides whether a write waits.
-
-=head2 finish
-
-    EventSource::XS::Stream::Writer->finish;
-
-End all streams of this process with the reason C<server>. Called when the process ends. A response whose client reads
-nothing is left as it is.
-
-=head2 is_blocking
-
-    my $blocks = $stream->is_blocking;
-
-Return true if a write waits for a slow client: unless the server says C<psgi.nonblocking>.
-
-=head2 is_full
-
-    my $full = $stream->is_full;
-
-Return true if the client's socket takes no bytes now. False if the server shows no socket.
-
-=head2 has_pushed_id
-
-    my $has_pushed_id = $stream->has_pushed_id;
-
-Return true if an event with an id was written before the stream had a relay. A hub sends such a stream no position
-(L<EventSource::Hub/position>).
-
-=head2 is_lf
-
-As L<EventSource::XS::Stream::Native/is_lf>.
-
-=head2 is_native
-
-Return false.
-
-=head2 is_open
-
-    my $open = $stream->is_open;
-
-Return true until the stream was closed or its client has disconnected. If this call finds that the client has
-disconnected, it ends the stream, and callbacks of L</on_close> are queued.
-
-=head2 is_subscribed
-
-    my $is_subscribed = $stream->is_subscribed;
-
-Return true if the stream has a relay whose stream is subscribed to a hub
-(L<EventSource::XS::Stream::Native/is_subscribed>).
-
-=head2 descriptor
-
-    my $number = $stream->descriptor;
-
-Return the descriptor of the client's connection; C<undef> if the server does not show it.
-
-=head2 enter_process
-
-    $stream->enter_process($socket);
-
-In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client
-has left.
-
-=head2 takes_chunks
-
-    my $takes_chunks = $stream->takes_chunks;
-
-Return true if a server with an event loop may have divided the body into chunks (L<EventSource::XS::Adapter/takes_chunks>).
-
-=head2 pass_on, passed_on
-
-    $stream->pass_on($native, $forgotten);
-    my $native = $stream->passed_on;
-
-Another process has taken the stream over. The callbacks of L</on_close>, except one that is to be forgotten, and everything
-that is called from then on go to the relay's native stream, which C<passed_on> returns. Nothing is written to the server's
-writer.
-
-=head2 needs_serving
-
-    my $needs_serving = $stream->needs_serving;
-
-Return true if a hub can send to the stream only while its handler serves it (L<EventSource::XS::Stream::Relay/serve>): on a
-server that blocks.
-
-=head2 on_close
-
-    $stream->on_close(sub { my ($stream, $reason) = @_; ... });
-    $stream->on_close($callback, $holder, \%fields);
-
-Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended, as
-L<EventSource::XS::Stream::Native/on_close> does. C<$reason> is C<client>, C<application>, C<error> if a L</write> died, or the
-reason that L</close> was given.
-
-=head2 refuse
-
-    $stream->refuse;
-
-End a stream that is one too many, as L</end_with_retry> does, and count it as refused.
-
-=head2 route_through
-
-    $stream->route_through($relay_stream);
-
-Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
-L</write_to_server> with it, and L</end> at its end (L<EventSource::XS::Stream::Relay>).
-
-=head2 settings
-
-    my $settings = $stream->settings;
-
-Return the settings that L</new> was given, as a reference to a hash.
-
-=head2 socket
-
-    my $socket = $stream->socket;
-
-Return a handle of the client's socket for polling, or C<undef> if the server shows none.
-
-=head2 wait
-
-    my $what = $stream->wait($handle, $seconds);
-
-Wait as L<Plack::App::EventSource::Connection/wait> does.
-
-=head2 write
-
-    my $taken = $stream->write($bytes);
-
-Write bytes to the server. Returns false, and never dies, if the client has disconnected.
-
-If the client is still connected and the writer dies, the application is the cause, such as its C<$SIG{ALRM}> or a
-filter of the body. The stream then ends, because part of C<$bytes> may have been sent, and the exception is rethrown.
-
-=head2 write_to_server
-
-    my $taken = $stream->write_to_server($bytes);
-
-Write bytes to the server, as L</write> does for a stream without a relay. Returns false, and ends the stream, if the
-client has disconnected.
-
-=head2 writer_died
-
-    $stream->writer_died($exception);
-
-End the stream because the server's writer has thrown this exception. Returns false if the client has left, otherwise
-dies of the exception.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

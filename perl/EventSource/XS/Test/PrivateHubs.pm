@@ -104,8 +104,8 @@ sub _become_keeper {
     return;
 }
 
-# Ends a hub process, and waits until it has ended: then its lock is free. A process that was starting the hub may hold the lock,
-# too, so the signal is for the program alone.
+# Ends a hub process, and waits until it has ended: then its lock is free. A process that was starting the hub may hold the
+# lock, too, so the signal is for the program alone.
 sub _end_hub {
     my $path = shift;
     open my $lock, '<', $path or return;
@@ -152,63 +152,3 @@ sub _throw {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Test::PrivateHubs - Hubs that only one test uses
-
-=head1 SYNOPSIS
-
-    use EventSource::Hub;
-    use EventSource::XS::Test::PrivateHubs;
-
-    my $folder = EventSource::XS::Test::PrivateHubs->begin;
-    my $hub    = EventSource::Hub->new(name => 'shop');    # another one than that of the running shop
-
-=head1 DESCRIPTION
-
-L<Test::EventSource/private_hub> uses this module. The sockets of hubs with a L<name|EventSource::Hub/name> are then in a
-new folder, which the variable C<EVENTSOURCE_RUNTIME_DIR> names to this process and to those that it starts. When the
-test ends in any way, also if it is killed, a keeper process stops the hubs and removes the folder.
-
-=head1 METHODS
-
-=head2 begin
-
-    my $folder = EventSource::XS::Test::PrivateHubs->begin;
-
-Make the folder, unless this process has one, and return its path. Hubs that exist already keep their places. A forked
-child has a folder of its own only if it calls this. Throws an L<EventSource::Error> with the code C<unavailable> if there
-is no folder or no process for it. The store of hubs that are started from then on is memory (C<EVENTSOURCE_STORE>).
-
-=head2 end
-
-    EventSource::XS::Test::PrivateHubs->end;
-
-End the hubs of this process, remove the folder and the variables, and return when that is done. This happens at the end of
-the process anyway.
-
-=head2 keep
-
-Runs in the keeper.
-
-=head2 with_stores
-
-    EventSource::XS::Test::PrivateHubs->with_stores;
-
-Let the hubs that are started from now on have the stores that their applications name. Before, their store is memory.
-
-=head1 SEE ALSO
-
-L<Test::EventSource>, L<EventSource::Hub>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

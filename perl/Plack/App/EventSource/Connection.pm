@@ -328,8 +328,9 @@ its connection (its cable is pulled, for example), the stream stays open until L
 
 Return the C<Last-Event-ID> that the client sent, as characters: after a reconnect, the id of the last event that it
 received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the query instead: C<last_event_id>,
-C<lastEventId> or C<evs_last_event_id>. C<undef> if it sent none. The client may send any string, of which at most 1,025
-bytes are returned (L<EventSource::XS::LastEventID>).
+C<lastEventId> or C<evs_last_event_id>, the first of them that is not empty, within the first 8,192 bytes of the query.
+C<undef> if it sent none. The client may send any string, of which at most 1,025 bytes are returned: no event has an id of
+more than 1,024. An id that is not UTF-8 is returned as its bytes.
 
 =head2 of_stream
 
@@ -496,8 +497,7 @@ for ever. Give uWSGI C<workers> instead. A child that has not begun after 10 sec
 
     my $stream = $conn->stream;
 
-Return the stream (L<EventSource::XS::Stream>), or C<undef> for a connection on two callbacks. For the modules of this
-distribution.
+Return the stream, an internal object, or C<undef> for a connection on two callbacks.
 
 =head2 wait
 

@@ -524,7 +524,7 @@ response is 500.
     origins => '*'
     origins => sub { my ($origin, $env) = @_; ... }
 
-The other origins whose pages may read the responses, and publish; none by default. L<EventSource::XS::Origins/THE ATTRIBUTE>
+The other origins whose pages may read the responses, and publish; none by default. L<Plack::App::EventSource/origins>
 has the details. A page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read,
 without credentials, but not publish. A callback that returns true lists the origin.
 
@@ -610,7 +610,7 @@ C<X-Hub-Signature>, which an C<authorize> can verify.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<EventSource::XS::Hub::App>, L<Plack::App::EventSource>, L<EventSource::XS::Post>,
+L<EventSource::Hub>, L<Plack::App::EventSource>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE

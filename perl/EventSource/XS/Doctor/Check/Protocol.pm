@@ -79,39 +79,3 @@ sub _version {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Doctor::Check::Protocol - The version of HTTP and the framing
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Doctor;
-    use EventSource::XS::Doctor::Check::Protocol;
-
-    my $doctor = EventSource::XS::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
-    print map { $_->sentence . "\n" } EventSource::XS::Doctor::Check::Protocol->findings($doctor);
-
-=head1 METHODS
-
-=head2 findings
-
-    my @findings = EventSource::XS::Doctor::Check::Protocol->findings($doctor);
-
-Judge what an L<EventSource::XS::Doctor> has seen so far, and return objects of L<EventSource::XS::Doctor::Finding>: C<version>,
-C<http2> and C<framing>. Return nothing of what it has not seen.
-
-=head1 SEE ALSO
-
-L<EventSource::XS::Command::Doctor/CHECKS>
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

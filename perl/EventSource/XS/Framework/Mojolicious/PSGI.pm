@@ -27,6 +27,8 @@ sub adopt {
     return;
 }
 
+# Call a PSGI application in an action. If it streams, the response of the action is that stream, and undef is returned.
+# Otherwise return its PSGI response, which the caller renders.
 sub respond {
     my ($class, $c, $stream_app) = @_;
     my $env = $c->req->env;
@@ -63,54 +65,3 @@ sub run {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Framework::Mojolicious::PSGI - Mojolicious under a PSGI server, with streams
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Framework::Mojolicious::PSGI;
-    use Mojo::Server::PSGI;
-
-    my $server = Mojo::Server::PSGI->new;
-    EventSource::XS::Framework::Mojolicious::PSGI->adopt($server);
-    print ref $server, "\n";    # EventSource::XS::Framework::Mojolicious::PSGI
-
-=head1 DESCRIPTION
-
-A L<Mojo::Server::PSGI> that can respond with a stream. L<EventSource::Framework::Mojolicious> uses it when the
-application is started by a PSGI server.
-
-=head1 METHODS
-
-=head2 adopt
-
-    EventSource::XS::Framework::Mojolicious::PSGI->adopt($server);
-
-Make a L<Mojo::Server::PSGI> an object of this class. Other objects are not changed.
-
-=head2 respond
-
-    my $response = EventSource::XS::Framework::Mojolicious::PSGI->respond($c, $stream_app);
-
-Call a PSGI application in an action. If it streams, the response of the action is that stream, and C<undef> is
-returned. Otherwise return its PSGI response, which the caller renders. Throws an L<EventSource::Error> with the code
-C<unsupported> if the server is not of this class, or if the action has returned already.
-
-=head2 run
-
-    my $response = $server->run($env);
-
-Run the application and return its PSGI response. On Feersum, Mojolicious can read the body of the request only with this class.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 
 use Plack::Util ();
 
+# Create the response of a controller, on the Mojo::IOLoop::Stream of its connection.
 sub new {
     my ($class, $c, $stream) = @_;
     return bless {c => $c, tx => $c->tx, stream => $stream}, $class;
@@ -28,6 +29,7 @@ sub close {
 
 sub handle { return $_[0]{stream}->handle }
 
+# Return the head that Mojolicious would send. respond has been called before.
 sub head {
     my $self = shift;
     my $res  = $self->{tx}->res->fix_headers;
@@ -64,6 +66,8 @@ sub render {
     return;
 }
 
+# Begin the response: set its headers and run the hooks of Mojolicious. Nothing is sent before the event loop runs. Returns
+# the writer, which is the object itself.
 sub respond {
     my ($self, $response) = @_;
     my ($c,    $tx)       = @$self{qw(c tx)};
@@ -108,107 +112,3 @@ sub _set_headers {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Framework::Mojolicious::Response - A response of Mojolicious, as PSGI describes it
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Framework::Mojolicious::Response;
-    use Mojo::IOLoop;
-    use Mojolicious::Lite;
-
-    get '/' => sub {
-        my $c        = shift;
-        my $stream   = Mojo::IOLoop->stream($c->tx->connection);
-        my $response = EventSource::XS::Framework::Mojolicious::Response->new($c, $stream);
-        my $writer   = $response->respond([200, ['Content-Type' => 'text/event-stream']]);
-        $writer->write("data: hello\n\n");
-        $writer->close;
-    };
-
-=head1 DESCRIPTION
-
-A responder and a writer in the sense of PSGI, on a transaction of Mojolicious.
-L<EventSource::XS::Framework::Mojolicious::Server> uses it.
-
-=head1 METHODS
-
-=head2 new
-
-    my $response = EventSource::XS::Framework::Mojolicious::Response->new($c, $stream);
-
-Create the response of a controller, on the L<Mojo::IOLoop::Stream> of its connection.
-
-=head2 close
-
-    $response->close;
-
-End the body.
-
-=head2 handle
-
-    my $handle = $response->handle;
-
-Return the handle of the connection; C<undef> if it is closed.
-
-=head2 head
-
-    my $bytes = $response->head;
-
-Return the head that Mojolicious would send. L</respond> has been called before.
-
-=head2 is_chunked
-
-    my $is_chunked = $response->is_chunked;
-
-Return true if the body is chunked, as it is for HTTP/1.1. L</respond> has been called before.
-
-=head2 is_writing
-
-    my $is_writing = $response->is_writing;
-
-Return true if Mojolicious has bytes to send on this connection.
-
-=head2 on_leave
-
-    $response->on_leave(sub { ... });
-
-Have a callback called when the transaction ends.
-
-=head2 release
-
-    $response->release;
-
-Make Mojolicious forget the connection and close its descriptor. The transaction ends.
-
-=head2 render
-
-    EventSource::XS::Framework::Mojolicious::Response->render($c, [$status, \@headers, $body]);
-
-Respond with a complete PSGI response.
-
-=head2 respond
-
-    my $writer = $response->respond([$status, \@headers]);
-
-Begin the response: set its headers and run the hooks of Mojolicious. Nothing is sent before the event loop runs.
-Returns the writer, which is the object itself. Given a body too, responds completely and returns nothing.
-
-=head2 write
-
-    $response->write($bytes);
-
-Send the head, if it has not been sent, and these bytes. Dies if the connection is closed.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

@@ -27,6 +27,9 @@ EventSource::XS::Adapter->register(__PACKAGE__);
 
 # Public methods
 
+# Call a PSGI application in an action. If it streams, the response of the action is that stream, and undef is returned.
+# Otherwise return its PSGI response, which the caller renders. @servers are the servers that may have the connection; by
+# default it is looked for in the loop that all share.
 sub respond {
     my ($class, $c, $stream_app, @servers) = @_;
     my $id       = $c->tx->connection;
@@ -147,50 +150,3 @@ sub _headers {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Framework::Mojolicious::Server - The adapter of Mojolicious' own servers
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Framework::Mojolicious::Server;
-
-    print EventSource::XS::Framework::Mojolicious::Server->name, "\n";    # Mojolicious
-
-=head1 DESCRIPTION
-
-Mojolicious has servers of its own: daemon, prefork and hypnotoad. They are no PSGI servers. An action that responds
-with a stream calls a PSGI application of this distribution with an environment and a responder that this class makes.
-
-The response begins as any other: its headers are set, and the hooks of Mojolicious run. Then the native stream gets
-the head and a duplicate of the client's socket, and Mojolicious closes its connection. What the client has pipelined
-behind the request is dropped. The body is chunked for HTTP/1.1.
-
-If the connection is encrypted, the stream is on a writer that sends by Mojolicious, with the same methods.
-
-=head1 METHODS
-
-=head2 respond
-
-    my $response = EventSource::XS::Framework::Mojolicious::Server->respond($c, $stream_app, @servers);
-
-Call a PSGI application in an action. If it streams, the response of the action is that stream, and C<undef> is
-returned. Otherwise return its PSGI response, which the caller renders. C<@servers> are the servers that may have the
-connection; by default it is looked for in the loop that all share. Throws an L<EventSource::Error> with the code
-C<unsupported> if there is no connection.
-
-=head2 name, recognizes_env, writer_classes, sends_head_late, client_socket, descriptor, obstacle, take_over, watch
-
-See L<EventSource::XS::Adapter>.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

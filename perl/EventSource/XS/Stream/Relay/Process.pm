@@ -8,6 +8,14 @@ use warnings;
 # It is a grandchild of the worker in a session of its own: nobody has to reap it, and signals to the server do not reach it.
 # It has a copy of the server's writer, with its state of TLS, of framing and of filters of the body. The worker lets go of the
 # connection by writing to /dev/null from then on: so nothing that it still does to end the response reaches the client.
+#
+# The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as
+# the server would. If the process of the hub is killed, the client is sent a retry. If that leaves an event incomplete, the
+# response is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's timeout is
+# cut off.
+#
+# The process is in a session of its own. It has no descriptors of the server but those of this connection, its files and
+# its log. It runs no END blocks and no destructors of the application.
 
 our $VERSION = '0.100';
 
@@ -321,55 +329,3 @@ sub _write {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Relay::Process - A process that continues a relay
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream::Relay::Process;
-
-    my $bound = EventSource::XS::Stream::Relay::Process->bound(100, 'shop');
-    print "at most $bound->{most} processes of relays\n";
-
-=head1 DESCRIPTION
-
-A stream on the server's writer that follows a hub with a name (L<EventSource::Hub/name>) has a relay
-(L<EventSource::XS::Stream::Relay>). The process of the hub writes to one end of its socketpair. This module has a process of
-its own copy from the other end to the server's writer. The worker is free, and the stream outlives it.
-
-The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as the
-server would. If the process of the hub is killed, the client is sent a C<retry>. If that leaves an event incomplete, the
-response is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's C<timeout> is cut
-off.
-
-The process is in a session of its own. It has no descriptors of the server but those of this connection, its files and its
-log. It runs no C<END> blocks and no destructors of the application.
-
-=head1 METHODS
-
-=head2 bound
-
-    my $bound = EventSource::XS::Stream::Relay::Process->bound($most, @hub);
-
-Return the bound of a hub: at most so many processes of its relays at the same time on this machine for this user. C<@hub>
-says which hub.
-
-=head2 start
-
-    my $has_started = EventSource::XS::Stream::Relay::Process->start($relay, $bound);
-
-Have a process continue the relay. Returns false if the server is not known for that, if it has several threads, if there are
-enough processes, or if the system has none. It says why once, on standard error. Nothing has changed then.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut

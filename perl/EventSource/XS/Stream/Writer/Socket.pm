@@ -26,6 +26,7 @@ sub close {
     return;
 }
 
+# Write all bytes, and wait for a slow client. Dies if the client has disconnected.
 sub write {
     my ($self, $bytes) = @_;
     my $socket = $self->{socket} or die "There is no socket to write to\n";
@@ -39,54 +40,3 @@ sub write {
 }
 
 1;
-__END__
-
-=encoding utf8
-
-=head1 NAME
-
-EventSource::XS::Stream::Writer::Socket - A PSGI writer on the client's socket
-
-=head1 SYNOPSIS
-
-    use EventSource::XS::Stream::Writer::Socket;
-    use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-
-    socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
-    my $writer = EventSource::XS::Stream::Writer::Socket->new($server);
-    $writer->write("data: hello\n\n");
-    $writer->close;
-    print scalar readline $client;    # "data: hello"
-
-=head1 DESCRIPTION
-
-For a process that has inherited a stream and cannot use the server's writer: a child that a handler has forked on
-uWSGI. The head of the response has been sent. The bytes written are the body, which must not need framing.
-
-=head1 METHODS
-
-=head2 new
-
-    my $writer = EventSource::XS::Stream::Writer::Socket->new($socket);
-
-Make a writer on a socket. Without one every write dies.
-
-=head2 close
-
-    $writer->close;
-
-End the response, though other processes may hold the socket. Does nothing the second time.
-
-=head2 write
-
-    $writer->write($bytes);
-
-Write all bytes, and wait for a slow client. Dies if the client has disconnected.
-
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
-=cut
