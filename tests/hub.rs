@@ -9,7 +9,7 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Sha
 use eventsource_xs::hub::{ChannelEvictions, History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle, Subscribed};
+use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -34,7 +34,7 @@ fn hub(events: usize) -> HubHandle {
 fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
     let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
     let mut published_id = String::new();
-    hub.publish(meta, |id| encode(id, data), |id| published_id = id.to_owned()).expect("a reactor");
+    hub.publish(meta, b"", |id| encode(id, data), |id| published_id = id.to_owned()).expect("a reactor");
     published_id
 }
 
@@ -52,7 +52,6 @@ fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], afte
     let after = after.map(|id| id.as_bytes().into());
     let (start, first_block, access) = (Start::Latest, Default::default(), Default::default());
     hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access }).expect("a reactor")
-        != Subscribed::Ended
 }
 
 /// Reads a client's events until one with this data.

@@ -113,7 +113,7 @@ impl Served {
                 Source::Own(handle) => {
                     let meta = PublishMeta { channel: &channel, key: &key, id: given.as_deref() };
                     let encode = |made: &str| encode(fields.fields(), made);
-                    handle.publish_once(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
+                    handle.publish(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
                 }
                 Source::Stored(stored) => {
                     let draft = Draft { channel, key, once, fields };
@@ -142,7 +142,7 @@ impl Served {
                 let meta = PublishMeta { channel, key, id: given.as_deref() };
                 let published_id = |id: &str| published.push_str(id);
                 let encode = |made: &str| encode(fields, made);
-                handle.publish_once(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
+                handle.publish(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
                 Ok(Published::Id(published))
             }
             Source::Stored(stored) => {

@@ -44,10 +44,10 @@ const PROGRESS: u64 = 3;
 const STORE: u64 = 4;
 const FIRST_WORKER: u64 = 16;
 
-/// The most connections of workers and commands. Workers may have half as many direct connections beside them.
+/// The most connections of workers and commands. Workers may have half as many publish connections beside them.
 const MAX_WORKERS: usize = 4096;
-/// How often a direct connection is read before the first one of its worker: more than its socket can hold.
-const MOST_DIRECT_READS: usize = 256;
+/// How often a publish connection is read before the first one of its worker: more than its socket can hold.
+const MOST_PUBLISHER_READS: usize = 256;
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
 /// that workers hand over.
 const OWN_DESCRIPTORS: usize = 20;
@@ -155,8 +155,8 @@ struct Server {
     /// Streams whose clients are ahead of the hub.
     ahead: Vec<Ahead>,
     workers: HashMap<u64, Worker>,
-    /// The direct connections of workers, by their workers.
-    directs: HashMap<u64, u64>,
+    /// The publish connections of workers, by their workers.
+    publishers: HashMap<u64, u64>,
     next_token: u64,
     streams: Streams,
     leases: Leases,
@@ -209,7 +209,7 @@ impl Server {
             greeting: Vec::new(),
             ahead: Vec::new(),
             workers: HashMap::new(),
-            directs: HashMap::new(),
+            publishers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
             leases: Leases::default(),
@@ -492,14 +492,14 @@ impl Server {
         None
     }
 
-    /// Returns how many workers and commands are connected. Direct connections are those of workers.
+    /// Returns how many workers and commands are connected. Publish connections are those of workers.
     fn worker_count(&self) -> usize {
-        self.workers.len().saturating_sub(self.directs.len())
+        self.workers.len().saturating_sub(self.publishers.len())
     }
 
     /// Serves a worker whose connection is ready.
     fn serve(&mut self, token: u64, readiness: Readiness, now: Instant) {
-        self.serve_direct_of(token, now);
+        self.serve_publisher_of(token, now);
         let Some(mut worker) = self.workers.remove(&token) else { return };
         if readiness.hung_up && !worker.is_readable() {
             worker.stop_answering();
@@ -511,14 +511,16 @@ impl Server {
         self.end_turn(worker, served, now);
     }
 
-    /// Carries out what a worker has sent on its direct connection, before what it has sent on the first one. A worker
+    /// Carries out what a worker has sent on its publish connection, before what it has sent on the first one. A worker
     /// publishes there when everything that came before was carried out, so what is left on the first one came later, even if
     /// the worker has not waited for the answer.
-    fn serve_direct_of(&mut self, worker: u64, now: Instant) {
-        let Some(mut direct) = self.directs.get(&worker).and_then(|token| self.workers.remove(token)) else { return };
+    fn serve_publisher_of(&mut self, worker: u64, now: Instant) {
+        let Some(mut publisher) = self.publishers.get(&worker).and_then(|token| self.workers.remove(token)) else {
+            return;
+        };
         let mut served = Ok(());
-        for _ in 0..MOST_DIRECT_READS {
-            match direct.is_readable().then(|| self.read_requests(&mut direct, now)) {
+        for _ in 0..MOST_PUBLISHER_READS {
+            match publisher.is_readable().then(|| self.read_requests(&mut publisher, now)) {
                 Some(Ok(true)) => {}
                 Some(Err(end)) => {
                     served = Err(end);
@@ -527,7 +529,7 @@ impl Server {
                 Some(Ok(false)) | None => break,
             }
         }
-        self.end_turn(direct, served, now);
+        self.end_turn(publisher, served, now);
     }
 
     /// Sends a worker its answers, and puts it back.
@@ -589,8 +591,8 @@ impl Server {
                 }
                 Ok(())
             }
-            // A direct connection only publishes.
-            _ if worker.direct_of.is_some() => Err(End::Malformed),
+            // A publish connection only publishes.
+            _ if worker.publishes_for.is_some() => Err(End::Malformed),
             request => self.request(worker, request, now),
         }
     }
@@ -608,7 +610,7 @@ impl Server {
                     self.kept.keep(worker, Keeps::Streams);
                     Ok(())
                 }
-                Role::Direct(of) => self.add_direct(worker, of, now),
+                Role::Publisher(of) => self.add_publisher(worker, of, now),
             }
         });
         let failure = match taken {
@@ -648,15 +650,16 @@ impl Server {
         Ok(())
     }
 
-    /// Takes the direct connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
-    fn add_direct(&mut self, direct: &mut Worker, of: WorkerId, now: Instant) -> Result<(), Failure> {
+    /// Takes the publish connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
+    fn add_publisher(&mut self, publisher: &mut Worker, of: WorkerId, now: Instant) -> Result<(), Failure> {
         let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
-        let has_first = self.workers.get(&of.number).is_some_and(|first| first.is_greeted && first.direct_of.is_none());
+        let has_first =
+            self.workers.get(&of.number).is_some_and(|first| first.is_greeted && first.publishes_for.is_none());
         if of.process != std::process::id() || !has_first || self.handle().is_none() {
             return refused("the worker is not connected to this process");
         }
-        self.serve_direct_of(of.number, now);
-        if let Some(earlier) = self.directs.get(&of.number).and_then(|token| self.workers.remove(token)) {
+        self.serve_publisher_of(of.number, now);
+        if let Some(earlier) = self.publishers.get(&of.number).and_then(|token| self.workers.remove(token)) {
             self.end_worker(earlier, End::Closed);
         }
         // The other half is for first connections, which cannot do without.
@@ -664,8 +667,8 @@ impl Server {
         if self.workers.len() >= room / 2 {
             return refused("half of the connections that this process may have are in use");
         }
-        direct.direct_of = Some(of.number);
-        self.directs.insert(of.number, direct.token());
+        publisher.publishes_for = Some(of.number);
+        self.publishers.insert(of.number, publisher.token());
         Ok(())
     }
 
@@ -748,8 +751,9 @@ impl Server {
     /// Tells workers the epoch that has begun. Those who still wait for their welcome are told it with that.
     fn tell_epoch(&mut self, epoch: &str) {
         let Self { workers, greeting, answered, .. } = self;
-        let is_told =
-            |worker: &Worker| worker.is_greeted && worker.direct_of.is_none() && !greeting.contains(&worker.token());
+        let is_told = |worker: &Worker| {
+            worker.is_greeted && worker.publishes_for.is_none() && !greeting.contains(&worker.token())
+        };
         for (token, worker) in workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
             worker.answer(&Answer::Epoch { epoch });
             answered.push(*token);
@@ -856,7 +860,7 @@ impl Server {
     fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
         let asker = Asker { worker: worker.token(), request: publish.request, bytes };
         self.was_used = true;
-        if worker.keeps == Keeps::Nothing && worker.direct_of.is_none() {
+        if worker.keeps == Keeps::Nothing && worker.publishes_for.is_none() {
             self.kept.keep(worker, Keeps::Process);
         }
         let Some(served) = &mut self.hub else { return true };
@@ -991,10 +995,10 @@ impl Server {
         for id in worker.streams.values() {
             self.streams.release(*id);
         }
-        match worker.direct_of {
-            Some(first) if self.directs.get(&first) == Some(&worker.token()) => drop(self.directs.remove(&first)),
+        match worker.publishes_for {
+            Some(first) if self.publishers.get(&first) == Some(&worker.token()) => drop(self.publishers.remove(&first)),
             Some(_) => {} // it was replaced
-            None => drop(self.directs.remove(&worker.token()).and_then(|direct| self.workers.remove(&direct))),
+            None => drop(self.publishers.remove(&worker.token()).and_then(|publisher| self.workers.remove(&publisher))),
         }
         let next = self.leases.leave(worker.token());
         self.report_elected(next);

@@ -12,7 +12,9 @@ fn link(scene: &Scene) -> Link {
 }
 
 fn ask(link: &mut Link, request: &Request<'_>) {
-    link.queue(request, None).expect("room");
+    let mut frame = Vec::new();
+    request.encode(&mut frame).expect("a short request");
+    link.queue_frame(frame, None);
     link.flush().expect("a connection");
 }
 

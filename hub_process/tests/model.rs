@@ -12,10 +12,11 @@ mod support;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, OnSlow, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::remote::{Address, Start};
-use eventsource_xs::runtime::{HubHandle, OpenOptions, Pushed, RemoteHub, RemotePublish, StreamHandle};
+use eventsource_xs::remote::hub::Event;
+use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
+use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, HubSettings};
+use eventsource_xs::wire::HubSettings;
 use eventsource_xs::ErrorCode;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
@@ -136,7 +137,7 @@ struct Stream {
 
 struct Worker {
     wire: Wire,
-    hub: HubHandle,
+    hub: Hub,
     streams: Vec<Stream>,
 }
 
@@ -146,11 +147,11 @@ impl Worker {
         Self { wire, hub, streams: Vec::new() }
     }
 
-    fn hub(wire: &Wire, settings: HubSettings) -> HubHandle {
+    fn hub(wire: &Wire, settings: HubSettings) -> Hub {
         let start = Start { program: None, needs_settings: false, timeout: CALL };
         let socket = wire.place.socket().to_owned();
         let address = Address::new(wire.place.name().clone(), Some(socket)).expect("a short path");
-        HubHandle::remote(RemoteHub { address, start, settings: settings.into() })
+        Hub::named(RemoteHub { address, start, settings: settings.into() }).expect("memory")
     }
 }
 
@@ -230,10 +231,12 @@ impl Model {
     }
 
     fn publish_to(&mut self, worker: usize, channel: &'static str, data: String) {
-        let fields = FieldList::of([Field::Data(Text::from(&*data))]);
-        let publish = RemotePublish { channel: channel.as_bytes(), key: b"", once: b"", fields: &fields, waits: true };
-        let (outcome, place) = match self.workers[worker].hub.publish_fields(&publish) {
-            Ok(id) => (Outcome::Published, Some(place(&id.expect("a hub of its own")))),
+        let fields = [Field::Data(Text::from(&*data))];
+        let event = Event { channel: channel.as_bytes(), key: b"", once: b"", id: None, waits: true };
+        let mut id = None;
+        let published = self.workers[worker].hub.publish(event, fields.into_iter(), |made| id = Some(place(made)));
+        let (outcome, place) = match published {
+            Ok(()) => (Outcome::Published, Some(id.expect("an id"))),
             Err(error) => match error.code() {
                 ErrorCode::Unavailable => (Outcome::Unavailable, None),
                 ErrorCode::Unknown | ErrorCode::Timeout => (Outcome::Unknown, None),

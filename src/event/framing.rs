@@ -89,7 +89,9 @@ impl Shared {
 
     /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
     /// when its line arrives then has received the rest of the event.
-    pub fn with_id_last<'a>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'a>>) -> Self {
+    pub fn with_id_last<'a: 'b, 'b>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'b>>) -> Self {
+        #[allow(clippy::map_identity)] // both ends of the chain below have one lifetime
+        let fields = fields.map(|field| -> Field<'b> { field });
         let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
         let own = fields.clone().filter(is_id);
         let id = id.filter(|_| own.clone().next().is_none()).map(Field::Id);

@@ -194,9 +194,6 @@ pub enum Command {
         /// The hub.
         hub: HubId,
     },
-    /// Has something to do with the connection to a hub in a process of its own. The reactor ignores this command; its event
-    /// loop has the connection, and finds beside the command what is to be done.
-    Linked,
     /// Shuts down with the process: sends each client a reconnection time of its own, and ends the streams one by one.
     /// [`Answer::ShutdownComplete`] follows.
     ShutDown {

@@ -162,7 +162,7 @@ impl<I: Io> Reactor<I> {
             Command::Push { stream, event, has_id } => self.push(stream, event, has_id, now),
             Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
-            Command::ReleaseState { .. } | Command::Linked => {} // for the event loop
+            Command::ReleaseState { .. } => {} // for the event loop
             Command::CreateHub { hub, epoch, settings, history } => {
                 self.hubs.create(hub, epoch, *settings, history.as_deref());
             }

@@ -1,7 +1,7 @@
 //! Why a call to a hub's process failed.
 
 use crate::wire::{Failure, Malformed, NameError, TooLong};
-use crate::ErrorCode;
+use crate::{runtime, ErrorCode};
 use std::fmt;
 use std::io;
 
@@ -109,5 +109,70 @@ impl From<TooLong> for Error {
 impl From<Malformed> for Error {
     fn from(_: Malformed) -> Self {
         Self::Unknown
+    }
+}
+
+/// Why a call on a hub failed.
+#[derive(Debug)]
+pub enum CallError {
+    /// This process refuses it.
+    Runtime(runtime::Error),
+    /// The hub process cannot be reached, or has refused it.
+    Remote(Error),
+}
+
+impl CallError {
+    /// Returns true if this process is ending.
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self, Self::Runtime(runtime::Error::ShuttingDown))
+    }
+
+    /// Returns the kind of failure.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Runtime(error) => error.code(),
+            Self::Remote(error) => error.code(),
+        }
+    }
+
+    /// Returns the argument that is at fault, if it is one.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Runtime(error) => error.field(),
+            Self::Remote(error) => error.field(),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime(error) => error.fmt(out),
+            Self::Remote(error) => error.fmt(out),
+        }
+    }
+}
+
+impl From<runtime::Error> for CallError {
+    fn from(error: runtime::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        Self::Remote(error)
+    }
+}
+
+impl From<io::Error> for CallError {
+    fn from(error: io::Error) -> Self {
+        Self::Runtime(error.into())
+    }
+}
+
+impl From<TooLong> for CallError {
+    fn from(error: TooLong) -> Self {
+        Self::Remote(error.into())
     }
 }

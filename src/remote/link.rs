@@ -7,38 +7,18 @@
 
 use super::client::Client;
 use crate::sys::local::{receive, send, Wait};
-use crate::wire::{Answer, Credits, FrameBuffer, Request, TooLong, Welcome};
+use crate::wire::{Answer, Credits, FrameBuffer, Request, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 
-/// How many bytes of requests are queued.
+/// How many bytes of requests may be queued.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 
 /// How many bytes are sent or read at once.
 const PIECE_BYTES: usize = 64 << 10;
-
-/// Why a request was not queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotQueued {
-    /// The queue is full. It may have room after the next [`Link::read`] or [`Link::flush`].
-    Full,
-    /// The request is longer than any can be.
-    TooLong(TooLong),
-}
-
-impl fmt::Display for NotQueued {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => out.write_str("the hub's process takes no more requests now"),
-            Self::TooLong(error) => error.fmt(out),
-        }
-    }
-}
-
-impl std::error::Error for NotQueued {}
 
 /// The connection has ended, or the hub's process has sent what is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,29 +105,9 @@ impl Link {
         self.queued_bytes
     }
 
-    /// Queues a request. The socket of an [`Open`](Request::Open) comes with it. [`flush`](Self::flush) sends it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotQueued`], with the socket. A single request may be larger than the queue.
-    pub fn queue(
-        &mut self,
-        request: &Request<'_>,
-        socket: Option<OwnedFd>,
-    ) -> Result<(), (NotQueued, Option<OwnedFd>)> {
-        if self.queued_bytes >= MAX_QUEUED_BYTES {
-            return Err((NotQueued::Full, socket));
-        }
-        let mut bytes = Vec::new();
-        if let Err(error) = request.encode(&mut bytes) {
-            return Err((NotQueued::TooLong(error), socket));
-        }
-        self.queue_frame(bytes, socket);
-        Ok(())
-    }
-
-    /// Queues a request that is encoded already, with the socket of an [`Open`](Request::Open). The queue may exceed its
-    /// bound: the caller looks at [`queued_bytes`](Self::queued_bytes) if the request may be refused.
+    /// Queues a request that is encoded already, with the socket of an [`Open`](Request::Open). [`flush`](Self::flush) sends
+    /// it. The queue may exceed its bound, [`MAX_QUEUED_BYTES`]: the caller looks at [`queued_bytes`](Self::queued_bytes) if
+    /// the request may be refused.
     pub fn queue_frame(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
         self.queued_bytes += bytes.len();
         self.accepted_bytes += bytes.len() as u64;
@@ -183,7 +143,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Lost`] if the connection has ended. [`unsent_sockets`](Self::unsent_sockets) returns what it has not taken.
+    /// [`Lost`] if the connection has ended. [`unsent`](Self::unsent) returns what it has not taken.
     pub fn flush(&mut self) -> Result<(), Lost> {
         while let Some(piece) = self.pieces.front_mut() {
             let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
@@ -246,11 +206,5 @@ impl Link {
         }
         let pieces = pieces.into_iter().chain(self.waiting);
         pieces.map(|Piece { bytes, socket }| (bytes, socket)).collect()
-    }
-
-    /// Returns the sockets that were not sent, in the order of their requests, so that their streams can go on here.
-    pub fn unsent_sockets(self) -> Vec<OwnedFd> {
-        let pieces = self.pieces.into_iter().chain(self.waiting);
-        pieces.filter_map(|piece| piece.socket).collect()
     }
 }

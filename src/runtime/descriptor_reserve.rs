@@ -41,7 +41,7 @@ pub fn recount_if_due(sockets: impl FnOnce() -> usize) -> bool {
 }
 
 /// Returns true if a descriptor may be used that is not needed. Counts them.
-pub(super) fn has_spare() -> bool {
+pub(crate) fn has_spare() -> bool {
     let limit = descriptor::limit();
     let spare = limit.saturating_sub(size(limit));
     descriptor::count().map_or(false, |used| used.map_or(true, |used| used < spare))

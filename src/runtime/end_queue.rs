@@ -21,7 +21,7 @@ pub fn has_callbacks() -> bool {
 }
 
 /// Returns true if an interpreter of this process has ends to take.
-pub(super) fn has_ends() -> bool {
+pub(crate) fn has_ends() -> bool {
     ENDS.load(Ordering::Relaxed) != 0
 }
 
@@ -45,7 +45,7 @@ struct EndQueue {
 
 /// The queues by interpreter. A removed interpreter has the entry `None`.
 #[derive(Debug, Default)]
-pub(super) struct EndQueues(Mutex<HashMap<u32, Option<EndQueue>>>);
+pub(crate) struct EndQueues(Mutex<HashMap<u32, Option<EndQueue>>>);
 
 impl EndQueues {
     /// Calls a function with the queue of an interpreter, unless the interpreter was removed.
@@ -54,7 +54,7 @@ impl EndQueues {
     }
 
     /// Queues the end of a stream for an interpreter.
-    pub(super) fn push(&self, interpreter: u32, stream: StreamId, reason: Reason) {
+    pub(crate) fn push(&self, interpreter: u32, stream: StreamId, reason: Reason) {
         self.with(interpreter, |queue| {
             queue.ends.push_back((stream, reason));
             ENDS.fetch_add(1, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl EndQueues {
     }
 
     /// Takes the next end of an interpreter.
-    pub(super) fn take(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
+    pub(crate) fn take(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
         self.with(interpreter, |queue| {
             let end = queue.ends.pop_front();
             if end.is_some() {
@@ -98,7 +98,7 @@ impl EndQueues {
     }
 
     /// Returns true if an interpreter has ends to take.
-    pub(super) fn has_ends(&self, interpreter: u32) -> bool {
+    pub(crate) fn has_ends(&self, interpreter: u32) -> bool {
         self.with(interpreter, |queue| !queue.ends.is_empty()).unwrap_or(false)
     }
 

@@ -1,6 +1,6 @@
 //! Why the runtime refuses a call.
 
-use crate::{remote, ErrorCode};
+use crate::ErrorCode;
 use std::fmt;
 use std::io;
 
@@ -22,8 +22,6 @@ pub enum Error {
     ReservedId,
     /// The reactor did not answer in time.
     Timeout,
-    /// The process of a hub cannot be reached, or has refused the call.
-    Remote(remote::Error),
     /// This process is a spawned child: a hub of its own would have no subscribers.
     SpawnedChild,
 }
@@ -36,7 +34,6 @@ impl Error {
             Self::OtherHub | Self::SpawnedChild => ErrorCode::State,
             Self::TooManyTopics { .. } | Self::ReservedId => ErrorCode::Invalid,
             Self::Timeout => ErrorCode::Timeout,
-            Self::Remote(error) => error.code(),
         }
     }
 
@@ -45,7 +42,6 @@ impl Error {
         match self {
             Self::TooManyTopics { .. } => Some("channels"),
             Self::ReservedId => Some("id"),
-            Self::Remote(error) => error.field(),
             Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout | Self::SpawnedChild => None,
         }
     }
@@ -61,7 +57,6 @@ impl fmt::Display for Error {
                 write!(f, "a stream may have at most {max} channels and patterns (max_topics)")
             }
             Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
-            Self::Remote(error) => error.fmt(f),
             Self::Timeout => f.write_str("the reactor does not answer"),
             Self::SpawnedChild => f.write_str(
                 "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead",
@@ -74,7 +69,6 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System(error) => Some(error),
-            Self::Remote(error) => Some(error),
             _ => None,
         }
     }
@@ -83,12 +77,6 @@ impl std::error::Error for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::System(error)
-    }
-}
-
-impl From<remote::Error> for Error {
-    fn from(error: remote::Error) -> Self {
-        Self::Remote(error)
     }
 }
 

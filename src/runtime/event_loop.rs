@@ -2,8 +2,8 @@
 
 use super::end_signal::EndSignal;
 use super::forks::lock_turn;
-use super::links::{Context, Links};
-use super::reactor_handle::{Attachment, Pause, QueuedCommand, ReactorHandle, WAKER_TOKEN};
+use super::handover::{self, Context, Handover};
+use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
 use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_state::StreamState;
@@ -31,12 +31,13 @@ const NO_STREAM: u32 = 0;
 const NAP: Duration = Duration::from_millis(1);
 
 /// The reactor with its thread's side of the queue.
-pub(super) struct EventLoop {
+pub(crate) struct EventLoop {
     reactor: Reactor<Sockets>,
     handle: Arc<ReactorHandle>,
-    queue: Receiver<QueuedCommand>,
+    queue: Receiver<Queued>,
     streams: StreamTable,
-    links: Links,
+    /// What serves hub processes, once this process has a connection to one.
+    handover: Option<Box<dyn Handover>>,
     ready: Vec<(StreamId, Ready)>,
     /// The last turn that has opened a stream.
     opened: Option<Instant>,
@@ -53,16 +54,16 @@ impl EventLoop {
     /// # Errors
     ///
     /// If the system has no descriptor or no memory left.
-    pub(super) fn new(handle: Arc<ReactorHandle>) -> io::Result<Self> {
+    pub(crate) fn new(handle: Arc<ReactorHandle>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
-        let (links, ready) = (Links::default(), Vec::new());
+        let (handover, ready) = (None, Vec::new());
         let (opened, rest) = (None, Rest::Sleep);
         let (is_ending, pause) = (false, None);
-        Ok(Self { reactor, handle, queue, streams, links, ready, opened, rest, end_signal, is_ending, pause })
+        Ok(Self { reactor, handle, queue, streams, handover, ready, opened, rest, end_signal, is_ending, pause })
     }
 
     /// Continues with what another program's reactor held.
@@ -107,7 +108,7 @@ impl EventLoop {
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.run_turns())) {
             std::mem::forget(cause); // its own drop might panic again
         }
@@ -123,8 +124,8 @@ impl EventLoop {
             let mut all = std::mem::take(&mut self.ready);
             for (stream, ready) in all.drain(..) {
                 match stream.serial {
-                    NO_STREAM => self.with_links(|links, context| {
-                        links.handle_readiness(stream.slot, ready, context);
+                    NO_STREAM => self.with_handover((), |handover, context| {
+                        handover.handle_readiness(stream.slot, ready, context);
                     }),
                     _ => self.reactor.handle_readiness(stream, ready, now),
                 }
@@ -132,9 +133,9 @@ impl EventLoop {
             self.ready = all;
             self.take_commands(now);
             self.reactor.run_due(now);
-            self.with_links(|links, context| links.run_due(now, context));
+            self.with_handover((), |handover, context| handover.run_due(now, context));
             self.reactor.flush(now);
-            self.with_links(Links::flush);
+            self.with_handover((), |handover, context| handover.flush(context));
             self.apply_answers();
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
@@ -156,7 +157,7 @@ impl EventLoop {
         for _ in 0..MAX_COMMANDS {
             match self.queue.try_recv() {
                 Ok(queued) => {
-                    bytes += queued.command.bytes();
+                    bytes += queued.bytes();
                     self.take_command(queued, now);
                 }
                 Err(_) => break,
@@ -171,73 +172,74 @@ impl EventLoop {
         }
     }
 
-    fn with_links(&mut self, function: impl FnOnce(&mut Links, &mut Context<'_>)) {
-        let Self { reactor, streams, links, handle, .. } = self;
-        function(links, &mut Context { reactor, streams, handle });
+    /// Calls a function with what serves hub processes. Without that, returns a value in its place.
+    fn with_handover<T>(&mut self, without: T, function: impl FnOnce(&mut dyn Handover, &mut Context<'_>) -> T) -> T {
+        let Self { reactor, streams, handover, handle, .. } = self;
+        match handover {
+            Some(handover) => function(&mut **handover, &mut Context { reactor, streams, handle }),
+            None => without,
+        }
     }
 
-    fn take_command(&mut self, QueuedCommand { command, attachment }: QueuedCommand, now: Instant) {
-        let mut socket = None;
-        if let Some(attachment) = attachment {
-            let (attached, state) = match *attachment {
-                Attachment::Stream { socket, state } => (socket, state),
-                Attachment::Link(command) => {
-                    return self.with_links(|links, context| links.apply(*command, context));
+    fn take_command(&mut self, queued: Queued, now: Instant) {
+        match queued {
+            Queued::Command(Command::ReleaseState { stream }) => {
+                if !self.with_handover(false, |handover, context| handover.release(stream, context)) {
+                    self.streams.release(stream);
                 }
-                Attachment::Pause(pause) => {
-                    self.pause = Some(pause);
+            }
+            Queued::Command(command) => {
+                if !self.with_handover(false, |handover, context| handover.forward(&command, context)) {
+                    self.reactor.apply(command, None, now);
+                }
+            }
+            Queued::Stream(command, parts) => self.take_stream(command, *parts, now),
+            Queued::Handover(command) => {
+                if self.handover.is_none() {
+                    self.handover = handover::make();
+                }
+                self.with_handover((), |handover, context| handover.apply(command.into_any(), context));
+            }
+            Queued::Pause(pause) => self.pause = Some(pause),
+        }
+    }
+
+    fn take_stream(&mut self, command: Command, StreamParts { mut socket, state }: StreamParts, now: Instant) {
+        self.opened = Some(now);
+        match command {
+            Command::Open { stream, .. } => self.streams.insert(stream, state),
+            Command::Attach { stream } => {
+                if let Some(handover) = &mut self.handover {
+                    socket = socket.and_then(|socket| handover.attach(stream, socket));
+                }
+                // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
+                // and its number may be reused.
+                if socket.is_none() || self.streams.get(stream).is_none() {
+                    state.clear_socket();
+                }
+                if socket.is_none() {
                     return;
                 }
-            };
-            socket = attached;
-            self.opened = Some(now);
-            match command {
-                Command::Open { stream, .. } => self.streams.insert(stream, state),
-                Command::Attach { stream } => {
-                    if !self.links.is_empty() {
-                        let come = socket.take();
-                        socket = come.and_then(|come| self.links.attach(stream, come));
-                    }
-                    // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
-                    // and its number may be reused.
-                    if socket.is_none() || self.streams.get(stream).is_none() {
-                        state.clear_socket();
-                    }
-                    if socket.is_none() {
-                        return;
-                    }
-                }
-                _ => {}
             }
+            _ => {}
         }
-        if let Command::ReleaseState { stream } = command {
-            let mut is_forgotten = false;
-            if !self.links.is_empty() {
-                self.with_links(|links, context| is_forgotten = links.release(stream, context));
-            }
-            if !is_forgotten {
-                self.streams.release(stream);
-            }
-            return;
-        }
-        let mut is_forwarded = false;
-        if !self.links.is_empty() {
-            self.with_links(|links, context| is_forwarded = links.forward(&command, context));
-        }
-        if !is_forwarded {
-            self.reactor.apply(command, socket, now);
-        }
+        self.reactor.apply(command, socket, now);
     }
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, end_signal, links, .. } = self;
+        let Self { reactor, handle, queue, ready, rest, end_signal, handover, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
             reactor.shrink();
         }
-        let due = reactor.next_due().into_iter().chain(end_signal.due()).chain(links.next_due()).min();
+        let due = reactor
+            .next_due()
+            .into_iter()
+            .chain(end_signal.due())
+            .chain(handover.as_ref().and_then(|handover| handover.next_due()))
+            .min();
         let timeout = match due {
             _ if !may_rest => Some(Duration::ZERO),
             Some(due) if is_nap => Some(due.saturating_duration_since(now).min(NAP)),
@@ -270,7 +272,7 @@ impl EventLoop {
             }
             self.streams.apply(answer);
         }
-        if self.is_ending && !self.links.have_queued() {
+        if self.is_ending && !self.handover.as_ref().map_or(false, |handover| handover.has_queued()) {
             self.handle.complete_shutdown();
         }
         if has_changed {
@@ -319,10 +321,10 @@ mod tests {
         let stream = handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
         let head = Bytes::from_static(b"head");
-        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
+        let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(&state) };
         handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head, is_inherited: false });
-        handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
+        handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
         (stream, state, client)
     }
 
@@ -346,12 +348,12 @@ mod tests {
         let (handle, mut event_loop) = event_loop();
         let (held, ended) = (open(&handle), open(&handle));
         let end = Command::End { stream: ended.0, reason: Reason::Application, ending: Ending::Flush };
-        handle.send(end, 0, None);
+        handle.send(end);
         event_loop.take_commands(Instant::now());
         event_loop.reactor.flush(Instant::now());
         event_loop.apply_answers();
         let unseen = open(&handle);
-        handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event"), has_id: false }, 5, None);
+        handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event"), has_id: false });
         for (_, state, _) in [&held, &unseen] {
             assert_eq!(state.report_end_or_reason(), None);
         }
@@ -379,7 +381,7 @@ mod tests {
         assert_eq!((handle.stats().lost, handle.stats().buffered), (1, 0));
         // Threads that checked before the reactor died send these.
         handle.publish(Command::Publish { hub: 0, publication: publication() });
-        handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event"), has_id: false }, 5, None);
+        handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event"), has_id: false });
         let after = open(&handle);
         assert_eq!((handle.stats().lost, handle.stats().buffered), (3, 0));
         assert_eq!([&before, &after].map(|(_, state, _)| state.reason()), [Some(Reason::Error); 2]);

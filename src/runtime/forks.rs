@@ -17,22 +17,22 @@ static TURN: Mutex<()> = Mutex::new(());
 static IS_FORKING: AtomicBool = AtomicBool::new(false);
 
 /// While this guard exists no fork begins, except that of the thread that holds it.
-pub(super) type TurnGuard = MutexGuard<'static, ()>;
+pub(crate) type TurnGuard = MutexGuard<'static, ()>;
 
 /// Returns the generation of this process. A child's generation differs from its parent's.
-pub(super) fn generation() -> u32 {
+pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Acquire)
 }
 
 /// Returns the number of forks so far. If it has changed, a child may hold what existed before.
-pub(super) fn fork_count() -> u32 {
+pub(crate) fn fork_count() -> u32 {
     FORKS.load(Ordering::Acquire)
 }
 
 /// Begins a turn of the reactor, which lasts until the guard is dropped. Forks happen before or after it.
 ///
 /// A fork that waits goes first. A mutex is not fair: a busy reactor would take it again and again.
-pub(super) fn lock_turn() -> TurnGuard {
+pub(crate) fn lock_turn() -> TurnGuard {
     while IS_FORKING.load(Ordering::Acquire) {
         std::thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! A hub as the application holds it, in any thread.
+//! A hub in the reactor of this process, as the application holds it, in any thread.
 //!
 //! The hub itself is in the reactor. Here each event gets its sequence number, and so its id, from the hub's
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
@@ -7,12 +7,9 @@
 //! reactor in which it began.
 
 use super::error::Error;
-use super::lease_handle::LeaseHandle;
-use super::links::LinkCommand;
-use super::process::{lock_process, Process};
+use super::process::{check_shutdown, lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
-use super::remote_hub::{send, RemoteHub, RemotePublish, Subscribed};
 use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
@@ -24,7 +21,6 @@ use crate::hub::{
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
 use crate::sys::{clock, random};
-use crate::wire::{Counted, HubSettings};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -50,8 +46,6 @@ struct Inner {
     retention: Mutex<Option<(Bounds, Bounds)>>,
     /// How many channels and patterns a stream may be subscribed to.
     max_topics: AtomicUsize,
-    /// The process of the hub, if it has one of its own.
-    remote: Option<RemoteHub>,
     /// Whether the hub goes on with stored events.
     is_stored: bool,
 }
@@ -93,7 +87,7 @@ fn new_cipher_key() -> Result<[u8; 16], Error> {
 impl HubHandle {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
-        Self::make(settings, max_topics, None, false)
+        Self::make(settings, max_topics, false)
     }
 
     /// Creates a hub that goes on with stored events. It is registered in the reactor at once. Publish the entries of its
@@ -104,10 +98,10 @@ impl HubHandle {
     ///
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::SpawnedChild`].
     pub fn stored(settings: Settings, max_topics: usize, history: &History) -> Result<Self, Error> {
-        let handle = Self::make(settings, max_topics, None, true);
+        let handle = Self::make(settings, max_topics, true);
         {
             let mut process = lock_process();
-            process.check_shutdown()?;
+            check_shutdown()?;
             let cipher_key = Some(history.cipher_key).filter(|_| handle.0.settings.opaque_ids);
             let epoch = Epoch::new(&history.epoch, cipher_key);
             let registration = handle.register(process.reactor_or_start()?, epoch, Some(history))?;
@@ -116,64 +110,17 @@ impl HubHandle {
         Ok(handle)
     }
 
-    /// Creates a hub in a process of its own. The first call that needs it connects, and starts that process if need be.
-    pub fn remote(hub: RemoteHub) -> Self {
-        let HubSettings { hub: settings, max_topics, .. } = hub.settings.clone().over(HubSettings::default());
-        Self::make(settings, max_topics, Some(hub), false)
-    }
-
-    fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>, is_stored: bool) -> Self {
+    fn make(settings: Settings, max_topics: usize, is_stored: bool) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        if let Some(remote) = &remote {
-            lock_process().presence.add(key, remote);
-        }
         let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
-        Self(Arc::new(Inner { key, settings, retention, max_topics, remote, is_stored }))
+        Self(Arc::new(Inner { key, settings, retention, max_topics, is_stored }))
     }
 
     /// Returns true if the hub goes on with stored events and has ended with its reactor, which has died. It does not come
     /// back.
     pub fn has_ended(&self) -> bool {
         self.0.is_stored && lock_process().registrations.index_of(self.0.key).is_none()
-    }
-
-    /// Returns true if the hub has a process of its own: publish with [`publish_fields`](Self::publish_fields).
-    pub fn is_remote(&self) -> bool {
-        self.0.remote.is_some()
-    }
-
-    /// Publishes an event to a hub in a process of its own. Returns the event's id in the hub's order if the call waits for
-    /// it; nothing otherwise, and nothing if the hub has no process of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub fn publish_fields(&self, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
-        match &self.0.remote {
-            Some(remote) => remote.publish(self.0.key, publish),
-            None => Ok(None),
-        }
-    }
-
-    /// Returns the counters of a hub in a process of its own and of that process, the number of a channel's subscribers, and
-    /// the process; nothing if the hub has no process of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish_fields`](Self::publish_fields).
-    pub fn counted_remotely(&self, channel: &[u8]) -> Result<Option<(Counted, u32)>, Error> {
-        self.0.remote.as_ref().map(|remote| remote.counted(self.0.key, channel)).transpose()
-    }
-
-    /// Asks for a lease of a hub in a process of its own. Returns nothing if the hub has no process of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, Error> {
-        let elect = |remote: &RemoteHub| remote.elect(self.0.key, name, interpreter);
-        self.0.remote.as_ref().map(elect).transpose()
     }
 
     /// Returns the hub's settings.
@@ -191,7 +138,7 @@ impl HubHandle {
             let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
             once.set_bounds(total_history.events, history.age);
             let bounds = Box::new((history, total_history));
-            reactor.send(Command::SetRetention { hub: *hub, bounds }, 0, None);
+            reactor.send(Command::SetRetention { hub: *hub, bounds });
         }
     }
 
@@ -224,9 +171,9 @@ impl HubHandle {
         let settings = Box::new(self.0.settings.clone());
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
-        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history }, 0, None);
+        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
         if let Some(bounds) = *lock(&self.0.retention) {
-            reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
+            reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) });
         }
         let (history, total_history) =
             (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
@@ -234,8 +181,9 @@ impl HubHandle {
         Ok(HubRegistration { reactor, hub, epoch, last_seq, last_stored: 0, once })
     }
 
-    /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
-    /// Waits while too many bytes are queued for the reactor, never for a client.
+    /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
+    /// without a key is published. `encode` makes the event from its id, and `published` is called afterwards with that id,
+    /// or with that of the earlier event. Waits while too many bytes are queued for the reactor, never for a client.
     ///
     /// # Errors
     ///
@@ -243,27 +191,12 @@ impl HubHandle {
     pub fn publish(
         &self,
         meta: PublishMeta<'_>,
-        encode: impl FnOnce(&str) -> Shared,
-        published: impl FnOnce(&str),
-    ) -> Result<(), Error> {
-        self.publish_once(meta, b"", encode, published)
-    }
-
-    /// Publishes an event as [`publish`](Self::publish) does, unless one with the same key `once` was published within the
-    /// bounds of the history. Then `published` is called with the id of that one. An event without a key is published.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub fn publish_once(
-        &self,
-        meta: PublishMeta<'_>,
         once: &[u8],
         encode: impl FnOnce(&str) -> Shared,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
         let mut process = lock_process();
-        process.check_shutdown()?;
+        check_shutdown()?;
         let registration = self.registration_or_create(&mut process)?;
         if !once.is_empty() {
             if let Some(id) = registration.once.id_of(once, Instant::now()) {
@@ -306,7 +239,7 @@ impl HubHandle {
         encode: impl FnOnce(&str) -> Shared,
     ) -> Result<String, Error> {
         let mut process = lock_process();
-        process.check_shutdown()?;
+        check_shutdown()?;
         let registration = self.registration_or_create(&mut process)?;
         let id = registration.epoch.event_id(seq);
         if seq <= registration.last_stored {
@@ -316,7 +249,7 @@ impl HubHandle {
         registration.last_stored = seq;
         registration.last_seq = registration.last_seq.max(seq);
         let publication = Box::new(meta.publication(seq, event));
-        // As in `publish_once`, commands are queued in the order of their sequence numbers.
+        // As in `publish`, commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::PublishStored { hub: registration.hub, publication, at });
         Ok(id)
     }
@@ -414,27 +347,22 @@ impl HubHandle {
         Ok((Arc::clone(&registration.reactor), registration.hub))
     }
 
-    /// Subscribes a stream to topics.
+    /// Subscribes a stream to topics. Returns false if it has ended.
     ///
     /// # Errors
     ///
     /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Error> {
-        if let Some(remote) = &self.0.remote {
-            return remote.subscribe(self.0.key, stream, request);
-        }
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
         let max_topics = self.0.max_topics.load(Ordering::Relaxed);
-        stream.subscribe(&registration.reactor, registration.hub, request, max_topics).map(Into::into)
+        stream.subscribe(&registration.reactor, registration.hub, request, max_topics)
     }
 
     /// Unsubscribes a stream from topics; without topics, from all.
     pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
         let mut process = lock_process();
-        if let Some(registration) = process.remotes.get(self.0.key) {
-            stream.unsubscribe(registration.hub, topics);
-        } else if let Some(index) = process.registrations.index_of(self.0.key) {
+        if let Some(index) = process.registrations.index_of(self.0.key) {
             stream.unsubscribe(process.registrations.at(index).hub, topics);
         }
     }
@@ -445,22 +373,7 @@ impl HubHandle {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn epoch(&self) -> Result<Box<str>, Error> {
-        if let Some(remote) = &self.0.remote {
-            return remote.epoch(self.0.key);
-        }
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
-    }
-
-    /// Returns the epoch as [`epoch`](Self::epoch) does, or nothing if the hub's process is away.
-    ///
-    /// # Errors
-    ///
-    /// As [`epoch`](Self::epoch).
-    pub fn known_epoch(&self) -> Result<Option<Box<str>>, Error> {
-        match &self.0.remote {
-            Some(remote) => Ok(remote.known_epoch(self.0.key)),
-            None => self.epoch().map(Some),
-        }
     }
 
     /// Returns the hub's counters and the number of a channel's subscribers.
@@ -469,10 +382,6 @@ impl HubHandle {
     ///
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
-        if let Some(remote) = &self.0.remote {
-            let (counted, _) = remote.counted(self.0.key, channel)?;
-            return Ok((counted.hub, usize::try_from(counted.subscribers).unwrap_or(usize::MAX)));
-        }
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
         reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
@@ -497,9 +406,6 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
-        if let Some(remote) = &self.0.remote {
-            return remote.end_streams(self.0.key, &request);
-        }
         self.end_streams_of(request, Duration::ZERO)
     }
 
@@ -524,12 +430,9 @@ impl HubHandle {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
-        if let Some(remote) = &self.0.remote {
-            return remote.drain(self.0.key, within);
-        }
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
+        registration.reactor.send(Command::Drain { hub: registration.hub, within });
         Ok(())
     }
 
@@ -541,7 +444,7 @@ impl HubHandle {
     pub fn end_drain(&self) -> Result<(), Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        registration.reactor.send(Command::EndDrain { hub: registration.hub }, 0, None);
+        registration.reactor.send(Command::EndDrain { hub: registration.hub });
         Ok(())
     }
 }
@@ -584,7 +487,7 @@ impl HubHandle {
     /// Goes on with a hub of a restored reactor.
     pub(super) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
         let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once } = saved;
-        let handle = Self::make(settings, max_topics, None, is_stored);
+        let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention;
         let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, last_stored, once };
         lock_process().registrations.insert(handle.0.key, registration);
@@ -596,13 +499,8 @@ impl Drop for Inner {
     // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
         let mut process = lock_process();
-        process.presence.remove(self.key);
-        if let Some(registration) = process.remotes.remove(self.key) {
-            registration.connection.direct.close();
-            send(&registration.reactor, LinkCommand::Close(registration.connection));
-        }
         if let Some(registration) = process.registrations.remove(self.key) {
-            registration.reactor.send(Command::CloseHub { hub: registration.hub }, 0, None);
+            registration.reactor.send(Command::CloseHub { hub: registration.hub });
         }
     }
 }

@@ -16,21 +16,14 @@
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
-//! - `losses`: what was lost on the way to processes of hubs, until the application is told
-//! - `leases`: what a worker knows of its leases of a hub
-//! - `direct`: the second connection to the process of a hub, on which threads that publish wait themselves
-//! - `connection`: the connection to the process of a hub, as threads see it that wait for answers
 //! - `sockets`: the reactor's calls on real sockets
-//! - `links`: the event loop's connections to processes of hubs, and the streams that were handed over
+//! - `handover`: what the event loop knows of hub processes: an interface, which `remote` implements
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
-//! - `registration`: the hubs that a process uses
+//! - `registration`: the hubs in the reactor of a process
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
-//! - `remote_hub`: a hub in a process of its own
-//! - `presence`: connections of workers that call nothing
-//! - `lease_handle`: a lease of such a hub, as the application holds it
-//! - `hub_handle`: a hub as the application holds it
+//! - `hub_handle`: a hub in the reactor of this process, as the application holds it
 //! - [`upgrade`]: a new program goes on with the streams and hubs of this process
 
 pub mod descriptor_reserve;
@@ -39,45 +32,33 @@ pub mod upgrade;
 pub mod waker;
 
 mod capture;
-mod connection;
-mod direct;
-mod end_queue;
+pub(crate) mod end_queue;
 mod end_signal;
 mod error;
-mod event_loop;
-mod forks;
+pub(crate) mod event_loop;
+pub(crate) mod forks;
+pub(crate) mod handover;
 mod hub_handle;
-mod lease_handle;
-mod leases;
-mod links;
-mod losses;
-mod presence;
-mod process;
+pub(crate) mod process;
 mod progress;
-mod reactor_handle;
+pub(crate) mod reactor_handle;
 mod registration;
-mod remote_hub;
-mod sockets;
+pub(crate) mod sockets;
 mod spawned;
-mod stats;
+pub(crate) mod stats;
 mod stream_handle;
-mod stream_state;
-mod stream_table;
-mod sync;
+pub(crate) mod stream_state;
+pub(crate) mod stream_table;
+pub(crate) mod sync;
 
 pub use capture::{Capture, Obstacle};
 pub use end_queue::{count_callbacks, has_callbacks};
 pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
-pub use lease_handle::LeaseHandle;
-pub use leases::LeaseState;
-pub use losses::{has_losses, take_losses};
-pub use presence::serve;
 pub use process::{
     end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
 };
 pub use process::{progress_descriptor, take_progress};
-pub use remote_hub::{RemoteHub, RemotePublish, Subscribed};
 pub use stats::{Counts, Stats};
 pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

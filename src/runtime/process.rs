@@ -7,21 +7,18 @@ use super::end_queue;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
-use super::losses;
-use super::presence::Presence;
 use super::reactor_handle::ReactorHandle;
-use super::registration::{Registrations, Remotes};
+use super::registration::Registrations;
 use super::stats::Stats;
 use super::stream_state::StreamState;
 use super::sync::lock;
 use crate::reactor::{Command, StreamId};
-use crate::remote;
 use crate::stream::Reason;
 use crate::sys::thread;
 use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::Duration;
 
@@ -31,30 +28,23 @@ const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// The state of this process. A fork takes its lock.
-pub(super) struct Process {
+pub(crate) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,
     /// The stream of the handler that runs, on a server where one handler runs at a time.
     handler_stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
-    is_shutting_down: bool,
     pub(super) registrations: Registrations,
-    pub(super) remotes: Remotes,
-    pub(super) presence: Presence,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process {
-    started: None,
-    handler_stream: None,
-    is_shutting_down: false,
-    registrations: Registrations::new(),
-    remotes: Remotes::new(),
-    presence: Presence::new(),
-});
+static PROCESS: Mutex<Process> =
+    Mutex::new(Process { started: None, handler_stream: None, registrations: Registrations::new() });
+/// Whether this process is ending. It is written with the lock of the process.
+static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
 
 /// The locks that a fork holds.
-type ForkGuards = (Option<MutexGuard<'static, ()>>, MutexGuard<'static, Process>, TurnGuard);
+type ForkGuards = (MutexGuard<'static, Process>, TurnGuard);
 
 thread_local! {
     /// The guards, in the thread that forks, from before the fork until after it.
@@ -62,8 +52,6 @@ thread_local! {
 }
 
 extern "C" fn before_fork() {
-    // First: the thread that holds this one may itself fork, to start the process of a hub.
-    let connecting = remote::start::before_fork();
     let process = lock_process();
     if let Some((reactor, state)) = &process.handler_stream {
         let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
@@ -71,13 +59,13 @@ extern "C" fn before_fork() {
     }
     let no_fork = begin_fork();
     // Fails only while the thread ends, which does not fork.
-    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((connecting, process, no_fork)));
+    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_fork)));
 }
 
 extern "C" fn after_fork() {
     let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
     match guards.ok().flatten() {
-        Some((_connecting, _process, no_fork)) => end_fork(Some(no_fork)),
+        Some((_process, no_fork)) => end_fork(Some(no_fork)),
         None => end_fork(None),
     }
 }
@@ -85,18 +73,12 @@ extern "C" fn after_fork() {
 extern "C" fn after_fork_in_child() {
     enter_child();
     end_queue::enter_child();
-    losses::enter_child();
     after_fork();
-    // Closes the copies of connections to hubs at once: otherwise the hub would not see the end of the parent, which may hold
-    // a lease, before the end of a child that makes no call.
-    let mut process = lock(&PROCESS);
-    let had_reactor = process.started.is_some();
-    process.forget_parent();
-    process.presence.enter_child(had_reactor);
+    lock(&PROCESS).forget_parent();
 }
 
 /// Has the C library call the functions above around each fork. Does so once.
-pub(super) fn register_fork_handlers() -> io::Result<()> {
+pub(crate) fn register_fork_handlers() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     let mut registered = Ok(());
     HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
@@ -122,7 +104,7 @@ pub(super) fn reactor_or_start() -> Result<Arc<ReactorHandle>, Error> {
 }
 
 /// Locks the state of this process. Forks wait for the lock. In a child, first forgets the parent's reactor.
-pub(super) fn lock_process() -> MutexGuard<'static, Process> {
+pub(crate) fn lock_process() -> MutexGuard<'static, Process> {
     let mut process = lock(&PROCESS);
     process.forget_parent();
     process
@@ -134,8 +116,8 @@ impl Process {
     /// # Errors
     ///
     /// As [`reactor_or_start`].
-    pub(super) fn reactor_or_start(&mut self) -> Result<Arc<ReactorHandle>, Error> {
-        self.check_shutdown()?;
+    pub(crate) fn reactor_or_start(&mut self) -> Result<Arc<ReactorHandle>, Error> {
+        check_shutdown()?;
         match self.running() {
             Some(reactor) => Ok(Arc::clone(reactor)),
             None => Ok(self.start()?),
@@ -172,16 +154,9 @@ impl Process {
         Ok(handle)
     }
 
-    /// Checks that this process may open streams and publish.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ShuttingDown`] if this process is ending.
-    pub(super) fn check_shutdown(&self) -> Result<(), Error> {
-        match self.is_shutting_down {
-            true => Err(Error::ShuttingDown),
-            false => Ok(()),
-        }
+    /// Returns true if this process has started a reactor.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.is_some()
     }
 
     fn forget_parent(&mut self) {
@@ -189,9 +164,20 @@ impl Process {
             std::mem::forget(self.started.take());
             std::mem::forget(self.handler_stream.take());
             self.registrations.leave_to_parent();
-            self.remotes.leave_to_parent();
-            self.is_shutting_down = false;
+            IS_SHUTTING_DOWN.store(false, Ordering::Release);
         }
+    }
+}
+
+/// Checks that this process may open streams and publish.
+///
+/// # Errors
+///
+/// [`Error::ShuttingDown`] if this process is ending.
+pub(crate) fn check_shutdown() -> Result<(), Error> {
+    match IS_SHUTTING_DOWN.load(Ordering::Acquire) {
+        true => Err(Error::ShuttingDown),
+        false => Ok(()),
     }
 }
 
@@ -217,36 +203,31 @@ pub fn shutdown() {
     shut_down(lock(&PROCESS));
 }
 
-fn shut_down(mut process: MutexGuard<'_, Process>) {
-    process.forget_parent();
-    let reactor = match process.running() {
-        Some(reactor) if !process.is_shutting_down => Arc::clone(reactor),
-        _ => return,
-    };
-    process.is_shutting_down = true;
-    let connections = process.remotes.connections();
-    drop(process);
-    let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
-    reactor.send(Command::ShutDown { within }, 0, None);
-    reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
-    // What this process has published and pushed reaches the processes of its hubs. The commands for that came before.
-    for (connection, timeout) in connections {
-        if !reactor.wait(timeout, || connection.is_settled() || reactor.is_dead()) {
-            let events = connection.take_unanswered();
-            reactor.count_lost(events as usize, 0);
-            losses::record(events, "the hub's process did not take them before this process ended");
-        }
-    }
+/// As [`shutdown`]. Returns the reactor, unless it was shut down before.
+pub(crate) fn shut_down_reactor() -> Option<Arc<ReactorHandle>> {
+    shut_down(lock(&PROCESS))
 }
 
-/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a
-/// thread holds the lock at that moment, nothing is done, for waiting could be a deadlock.
+/// As [`shut_down_reactor`], at the exit of the process. If a thread holds the lock at that moment, nothing is done, for
+/// waiting could be a deadlock.
+pub(crate) fn shut_down_at_exit() -> Option<Arc<ReactorHandle>> {
+    PROCESS.try_lock().ok().and_then(shut_down)
+}
+
+fn shut_down(mut process: MutexGuard<'_, Process>) -> Option<Arc<ReactorHandle>> {
+    process.forget_parent();
+    let reactor = process.running().filter(|_| check_shutdown().is_ok()).map(Arc::clone)?;
+    IS_SHUTTING_DOWN.store(true, Ordering::Release);
+    drop(process);
+    let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
+    reactor.send(Command::ShutDown { within });
+    reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
+    Some(reactor)
+}
+
+/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler.
 extern "C" fn at_exit() {
-    let _ = std::panic::catch_unwind(|| {
-        if let Ok(process) = PROCESS.try_lock() {
-            shut_down(process);
-        }
-    });
+    let _ = std::panic::catch_unwind(shut_down_at_exit);
 }
 
 /// Returns the counters of this process's reactors; all zero before the first one starts.
@@ -257,14 +238,14 @@ pub fn stats() -> Stats {
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.
 pub fn end_with_retry(stream: StreamId) {
     if let Some(reactor) = last_reactor() {
-        reactor.send(Command::Refuse { stream }, 0, None);
+        reactor.send(Command::Refuse { stream });
     }
 }
 
 /// Makes a stream's held subscriptions effective, even if its client is ahead of the hub.
 pub fn stop_waiting(stream: StreamId) {
     if let Some(reactor) = last_reactor() {
-        reactor.send(Command::StopWaiting { stream }, 0, None);
+        reactor.send(Command::StopWaiting { stream });
     }
 }
 

@@ -1,7 +1,6 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::end_queue::EndQueues;
-use super::links::LinkCommand;
 use super::notifier::Notifier;
 use super::progress::Progress;
 use super::stats::{Counts, Stats};
@@ -14,33 +13,55 @@ use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{unbounded, Receiver, SendError, Sender};
 use rustix::fd::OwnedFd;
+use std::any::Any;
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A command in the queue, with what only travels inside a process.
+/// What is asked of the event loop, in the order of the queue.
 #[derive(Debug)]
-pub(super) struct QueuedCommand {
-    pub(super) command: Command,
-    pub(super) attachment: Option<Box<Attachment>>,
+pub(crate) enum Queued {
+    /// A command for the reactor.
+    Command(Command),
+    /// A command that gives the reactor a stream or its socket.
+    Stream(Command, Box<StreamParts>),
+    /// A command for what [serves hub processes](super::handover).
+    Handover(Box<dyn HandoverCommand>),
+    /// Has the reactor stop at the end of its turn.
+    Pause(Pause),
 }
 
-/// What goes beside a command.
+/// The socket and the state of a stream.
 #[derive(Debug)]
-pub(super) enum Attachment {
-    /// The socket and the state of a stream, for the commands that give them to the reactor.
-    Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
-    /// What [`Command::Linked`] is about.
-    Link(Box<LinkCommand>),
-    /// Has the reactor stop at the end of its turn. It comes beside a [`Command::Linked`].
-    Pause(Pause),
+pub(crate) struct StreamParts {
+    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) state: Arc<StreamState>,
+}
+
+/// A command that the event loop passes on.
+pub(crate) trait HandoverCommand: Any + fmt::Debug + Send {
+    /// Called instead of carrying the command out: the event loop has ended.
+    fn fail(&self);
+    /// Returns the command, for who knows its type.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl Queued {
+    /// The bytes of events that it carries.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Command(command) | Self::Stream(command, _) => command.bytes(),
+            Self::Handover(_) | Self::Pause(_) => 0,
+        }
+    }
 }
 
 /// A request to stop at the end of a turn.
 #[derive(Debug)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     /// Takes what the reactor holds, saved, and the numbers of its descriptors.
     pub(super) saved: Sender<(Vec<u8>, Vec<i32>)>,
     /// The reactor goes on when the other end is dropped.
@@ -102,21 +123,21 @@ impl<T> Requests<T> {
 
 /// A reactor as other threads see it.
 #[derive(Debug)]
-pub(super) struct ReactorHandle {
-    commands: Sender<QueuedCommand>,
+pub(crate) struct ReactorHandle {
+    commands: Sender<Queued>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
-    queue: Receiver<QueuedCommand>,
+    queue: Receiver<Queued>,
     /// True while the reactor takes commands from the queue, and carries them out.
     is_taking: AtomicBool,
     pub(super) waker: Waker,
     /// Wakes the reactor's thread from `epoll_wait`.
     pub(super) signal: Signal,
-    pub(super) counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     is_dead: AtomicBool,
     is_shut_down: AtomicBool,
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
-    pub(super) ends: Arc<EndQueues>,
+    pub(crate) ends: Arc<EndQueues>,
     /// The streams whose progress another process is to be told of.
     pub(super) progress: Arc<Progress>,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
@@ -146,7 +167,7 @@ impl ReactorHandle {
     /// # Errors
     ///
     /// If the system has no descriptor left.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (commands, queue) = unbounded();
         Ok(Self {
             commands,
@@ -208,25 +229,33 @@ impl ReactorHandle {
     }
 
     /// Returns the receiving end of the queue, for the reactor.
-    pub(super) fn queue(&self) -> Receiver<QueuedCommand> {
+    pub(super) fn queue(&self) -> Receiver<Queued> {
         self.queue.clone()
     }
 
-    /// Sends a command that carries `bytes` bytes. Waits while too many bytes are queued. If the reactor has died, the
-    /// command counts as lost.
-    pub(super) fn send(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
-        self.queue_up(command, bytes, attachment);
+    /// Sends a command to the reactor. Waits while too many bytes are queued. If the reactor has died, the command counts as
+    /// lost.
+    pub(super) fn send(&self, command: Command) {
+        self.send_queued(Queued::Command(command));
+    }
+
+    /// Sends something else to the event loop, as [`send`](Self::send) does.
+    pub(crate) fn send_queued(&self, queued: Queued) {
+        self.queue_up(queued);
         self.wake();
     }
 
     /// Sends a command that need not end a nap of the reactor.
-    pub(super) fn send_soon(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
-        self.queue_up(command, bytes, attachment);
+    pub(super) fn send_soon(&self, queued: Queued) {
+        self.queue_up(queued);
         self.wake_soon();
     }
 
     /// Sends a command without waking the reactor. A [`wake`](Self::wake) or another command is to follow soon.
-    pub(super) fn queue_up(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
+    ///
+    /// The caller may hold the lock of the process while this waits: the reactor never takes that lock.
+    pub(super) fn queue_up(&self, queued: Queued) {
+        let bytes = queued.bytes();
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
             if self.queued_bytes(before) > Self::MAX_QUEUED_BYTES {
@@ -234,7 +263,7 @@ impl ReactorHandle {
                 while !self.wait(Duration::from_millis(50), has_room) {}
             }
         }
-        if let Err(SendError(queued)) = self.commands.send(QueuedCommand { command, attachment }) {
+        if let Err(SendError(queued)) = self.commands.send(queued) {
             self.discard(queued);
         }
     }
@@ -246,7 +275,7 @@ impl ReactorHandle {
     }
 
     /// Returns true if the reactor has carried out every command that this thread knows to be queued.
-    pub(super) fn has_taken_all(&self) -> bool {
+    pub(crate) fn has_taken_all(&self) -> bool {
         self.queue.is_empty() && !self.is_taking.load(Ordering::SeqCst)
     }
 
@@ -275,7 +304,7 @@ impl ReactorHandle {
     pub(super) fn publish(&self, command: Command) {
         let bytes = command.bytes();
         self.counts.published_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.send(command, bytes, None);
+        self.send(command);
     }
 
     fn queued_bytes(&self, accepted: u64) -> u64 {
@@ -291,7 +320,7 @@ impl ReactorHandle {
     ) -> Option<T> {
         let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
         lock(&requests.0).insert(request_id, None);
-        self.send(command(request_id), 0, None);
+        self.send(command(request_id));
         let is_answered = || matches!(lock(&requests.0).get(&request_id), Some(Some(_)));
         self.wait(timeout, || is_answered() || self.is_dead());
         lock(&requests.0).remove(&request_id).flatten()
@@ -299,12 +328,12 @@ impl ReactorHandle {
 
     /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
     /// each change.
-    pub(super) fn wait(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
+    pub(crate) fn wait(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
         self.notifier.wait(after(Instant::now(), timeout), condition)
     }
 
     /// Wakes the threads that [wait](Self::wait).
-    pub(super) fn notify_all(&self) {
+    pub(crate) fn notify_all(&self) {
         self.notifier.notify_all();
     }
 
@@ -320,7 +349,7 @@ impl ReactorHandle {
     }
 
     /// Returns true if the reactor has died: its streams have ended, and every command counts as lost.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::Acquire)
     }
 
@@ -339,27 +368,25 @@ impl ReactorHandle {
 
     /// Counts a command that the dead reactor has not taken as lost, and closes its socket. Ends a stream that the
     /// reactor has never seen.
-    fn discard(&self, QueuedCommand { command, attachment }: QueuedCommand) {
-        match &command {
-            Command::Push { .. } => self.count_lost(1, command.bytes()),
+    fn discard(&self, queued: Queued) {
+        match &queued {
+            Queued::Command(Command::Push { .. }) => self.count_lost(1, queued.bytes()),
             // No stream has buffered its bytes.
-            Command::Publish { .. } | Command::PublishStored { .. } => self.count_lost(1, 0),
-            _ => self.count_lost(0, command.bytes()),
+            Queued::Command(Command::Publish { .. } | Command::PublishStored { .. }) => self.count_lost(1, 0),
+            Queued::Command(_) | Queued::Stream(..) => self.count_lost(0, queued.bytes()),
+            Queued::Handover(command) => command.fail(),
+            Queued::Pause(_) => {}
         }
-        match attachment.as_deref() {
-            Some(Attachment::Stream { state, .. }) => {
-                state.clear_socket();
-                if let Command::Open { .. } = command {
-                    self.end_with_error(state);
-                }
+        if let Queued::Stream(command, parts) = &queued {
+            parts.state.clear_socket();
+            if let Command::Open { .. } = command {
+                self.end_with_error(&parts.state);
             }
-            Some(Attachment::Link(command)) => command.fail(),
-            Some(Attachment::Pause(_)) | None => {}
         }
     }
 
     /// Counts lost events and bytes. Several threads may do so once the reactor has died.
-    pub(super) fn count_lost(&self, events: usize, bytes: usize) {
+    pub(crate) fn count_lost(&self, events: usize, bytes: usize) {
         self.counts.lost.fetch_add(events as u64, Ordering::Relaxed);
         self.counts.lost_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -379,7 +406,7 @@ impl ReactorHandle {
         self.counts.stats().open.saturating_sub(self.counts.elsewhere()) >= max_streams as u64
     }
 
-    pub(super) fn count_opened(&self) {
+    pub(crate) fn count_opened(&self) {
         self.counts.opened.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -388,12 +415,12 @@ impl ReactorHandle {
     }
 
     /// Returns the counters of this reactor and of those before it.
-    pub(super) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.past.iter().fold(self.counts.stats(), |stats, dead| stats.plus(&dead.stats().of_dead()))
     }
 
     /// Returns an id for a new stream.
-    pub(super) fn new_stream(&self) -> StreamId {
+    pub(crate) fn new_stream(&self) -> StreamId {
         let mut slots = lock(&self.slots);
         let serial = next_serial(&SERIALS);
         let slot = slots.free.pop().unwrap_or_else(|| {
@@ -409,7 +436,7 @@ impl ReactorHandle {
     }
 
     /// Returns an id for a new hub.
-    pub(super) fn new_hub(&self) -> HubId {
+    pub(crate) fn new_hub(&self) -> HubId {
         self.hubs.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -429,7 +456,7 @@ mod tests {
     use super::*;
     use crate::runtime::stats::add;
 
-    fn handle() -> (ReactorHandle, Receiver<QueuedCommand>) {
+    fn handle() -> (ReactorHandle, Receiver<Queued>) {
         let handle = ReactorHandle::new().expect("a descriptor");
         let queue = handle.queue();
         (handle, queue)
@@ -448,9 +475,10 @@ mod tests {
         for dies in [false, true] {
             let (handle, queue) = handle();
             let large = ReactorHandle::MAX_QUEUED_BYTES as usize * 2 / 3;
-            let push = || Command::Push { stream: handle.new_stream(), event: bytes::Bytes::new(), has_id: false };
+            let event = bytes::Bytes::from(vec![0; large]);
+            let push = || Command::Push { stream: handle.new_stream(), event: event.clone(), has_id: false };
             std::thread::scope(|scope| {
-                scope.spawn(|| (0..3).for_each(|_| handle.send(push(), large, None)));
+                scope.spawn(|| (0..3).for_each(|_| handle.send(push())));
                 // The third command is counted first, and then its sender waits.
                 while handle.counts.stats().buffered < 3 * large as u64 {
                     std::thread::yield_now();
@@ -476,8 +504,8 @@ mod tests {
         let (handle, queue) = handle();
         let command = |request_id| Command::Count { hub: 0, request_id, channel: b"a"[..].into() };
         assert_eq!(handle.ask(&handle.hub_counts, Duration::ZERO, command), None);
-        let request_id = match queue.recv().map(|queued| queued.command) {
-            Ok(Command::Count { request_id, .. }) => request_id,
+        let request_id = match queue.recv() {
+            Ok(Queued::Command(Command::Count { request_id, .. })) => request_id,
             other => panic!("not a request for counts: {}", other.is_ok()),
         };
         handle.hub_counts.answer(request_id, (hub::Counts::default(), 7));
@@ -501,8 +529,8 @@ mod tests {
         handle.mark_dead();
         let state = Arc::new(StreamState::new(handle.new_stream(), 0, 0));
         state.set_socket(7, 0);
-        let attachment = Attachment::Stream { socket: None, state: Arc::clone(&state) };
-        handle.send(Command::Attach { stream: handle.new_stream() }, 0, Some(Box::new(attachment)));
+        let parts = StreamParts { socket: None, state: Arc::clone(&state) };
+        handle.send_queued(Queued::Stream(Command::Attach { stream: handle.new_stream() }, Box::new(parts)));
         assert_eq!(state.take_socket(), None);
     }
 }

@@ -10,8 +10,8 @@ use std::io::{self, IoSlice};
 const SCRATCH_BYTES: usize = 16 << 10;
 
 /// An epoll set, and a buffer for input that is discarded.
-pub(super) struct Sockets {
-    pub(super) epoll: Epoll,
+pub(crate) struct Sockets {
+    pub(crate) epoll: Epoll,
     scratch: Vec<u8>,
 }
 

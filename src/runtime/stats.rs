@@ -13,11 +13,11 @@ pub struct Counts {
     pub(super) closed: AtomicU64,
     pub(super) ended: [AtomicU64; 6],
     /// Streams that were handed over to processes of hubs, which have their sockets.
-    pub(super) handed_over: AtomicU64,
+    pub(crate) handed_over: AtomicU64,
     /// Those of them that have ended.
-    pub(super) returned: AtomicU64,
-    pub(super) events: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    pub(crate) returned: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) wakeups: AtomicU64,
     pub(super) longest_delay_ns: AtomicU64,
@@ -58,13 +58,13 @@ pub struct Stats {
 }
 
 /// Adds to a counter that only one thread ever changes, so a load and a store do.
-pub(super) fn add(counter: &AtomicU64, more: u64) {
+pub(crate) fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
 impl Counts {
     /// Returns how many sockets the reactor holds or is about to get.
-    pub(super) fn sockets(&self) -> usize {
+    pub(crate) fn sockets(&self) -> usize {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         read(&self.opened).saturating_sub(read(&self.closed)).saturating_sub(self.elsewhere()) as usize
     }

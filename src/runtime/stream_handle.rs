@@ -4,7 +4,7 @@ use super::descriptor_reserve;
 use super::error::Error;
 use super::forks::{fork_count, generation};
 use super::process::{reactor_or_start, set_handler_stream};
-use super::reactor_handle::{Attachment, ReactorHandle};
+use super::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use super::spawned;
 use super::stream_state::StreamState;
 use crate::hub::{SubscribeRequest, Topic};
@@ -145,7 +145,7 @@ impl StreamHandle {
     fn refuse(&self, has_socket: bool) {
         self.state.close();
         self.reactor.count_refused();
-        self.reactor.send(Command::Refuse { stream: self.stream }, 0, None);
+        self.reactor.send(Command::Refuse { stream: self.stream });
         if has_socket {
             self.wait_if_short();
         }
@@ -170,11 +170,9 @@ impl StreamHandle {
         if let Some(socket) = &socket {
             self.configure(socket);
         }
-        let bytes = head.len();
         let init = Box::new(StreamInit { settings: *self.settings, head, is_inherited });
         self.reactor.count_opened();
-        let attachment = Attachment::Stream { socket, state: Arc::clone(&self.state) };
-        self.reactor.queue_up(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
+        self.reactor.queue_up(self.with_parts(Command::Open { stream: self.stream, init }, socket));
         if !self.must_wake {
             self.reactor.wake_soon();
         }
@@ -190,9 +188,12 @@ impl StreamHandle {
     /// Gives the stream its socket.
     pub fn attach(&mut self, socket: OwnedFd) {
         self.configure(&socket);
-        let attachment = Attachment::Stream { socket: Some(socket), state: Arc::clone(&self.state) };
-        self.reactor.send_soon(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
+        self.reactor.send_soon(self.with_parts(Command::Attach { stream: self.stream }, Some(socket)));
         self.wait_if_short();
+    }
+
+    fn with_parts(&self, command: Command, socket: Option<OwnedFd>) -> Queued {
+        Queued::Stream(command, Box::new(StreamParts { socket, state: Arc::clone(&self.state) }))
     }
 
     /// Pushes an event. In a forked child this first makes the stream the child's.
@@ -223,15 +224,14 @@ impl StreamHandle {
             }
         }
         let event = self.settings.framing.frame(event);
-        let bytes = event.len();
-        self.state.add_buffered(bytes);
+        self.state.add_buffered(event.len());
         self.has_pushed_id |= has_id;
         let push = Command::Push { stream: self.stream, event, has_id };
         if self.is_opening && self.state.buffered_bytes() < MAX_SOON_BYTES {
             self.must_wake = false;
-            self.reactor.send_soon(push, bytes, None);
+            self.reactor.send_soon(Queued::Command(push));
         } else {
-            self.reactor.send(push, bytes, None);
+            self.reactor.send(push);
         }
         Pushed::Taken
     }
@@ -270,45 +270,40 @@ impl StreamHandle {
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
-        mut request: SubscribeRequest,
+        request: SubscribeRequest,
         max_topics: usize,
     ) -> Result<bool, Error> {
-        if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
-            return Ok(false);
+        match self.prepare(reactor, hub, request, Some(max_topics))? {
+            Some((request, holds)) => {
+                let request = Box::new(request);
+                self.reactor.send(Command::Subscribe { hub, stream: self.stream, request, holds });
+                Ok(true)
+            }
+            None => Ok(false),
         }
-        if !self.state.set_hub(hub) {
-            return Err(Error::OtherHub);
-        }
-        if !self.state.add_topics(request.topics.len(), max_topics) {
-            return Err(Error::TooManyTopics { max: max_topics });
-        }
-        request.first_block.keeps_id |= self.has_pushed_id;
-        let request = Box::new(request);
-        let holds = self.subscribe_mode != SubscribeMode::AtOnce;
-        if holds {
-            self.subscribe_mode = SubscribeMode::Held;
-        }
-        self.reactor.send(Command::Subscribe { hub, stream: self.stream, request, holds }, 0, None);
-        Ok(true)
     }
 
-    /// Checks that the stream may be subscribed to a hub in a process of its own. From here on it belongs to the hub. Returns
-    /// the subscription and whether it is held; nothing if the stream has ended or belongs to another process.
+    /// Checks that the stream may be subscribed to a hub. From here on it belongs to the hub. Returns the subscription and
+    /// whether it is held; nothing if the stream has ended or belongs to another process.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherHub`].
-    pub(super) fn prepare_remote(
+    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    pub(crate) fn prepare(
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
         mut subscription: SubscribeRequest,
+        max_topics: Option<usize>,
     ) -> Result<Option<(SubscribeRequest, bool)>, Error> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
             return Ok(None);
         }
         if !self.state.set_hub(hub) {
             return Err(Error::OtherHub);
+        }
+        if let Some(max) = max_topics.filter(|max| !self.state.add_topics(subscription.topics.len(), *max)) {
+            return Err(Error::TooManyTopics { max });
         }
         subscription.first_block.keeps_id |= self.has_pushed_id;
         let holds = self.subscribe_mode != SubscribeMode::AtOnce;
@@ -319,7 +314,7 @@ impl StreamHandle {
     }
 
     /// Returns the id by which the reactor knows the stream.
-    pub(super) fn reactor_id(&self) -> StreamId {
+    pub(crate) fn reactor_id(&self) -> StreamId {
         self.stream
     }
 
@@ -338,20 +333,20 @@ impl StreamHandle {
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
         if self.subscribe_mode == SubscribeMode::Held && self.generation == generation() {
-            self.reactor.send(Command::BeginSubscription { stream: self.stream }, 0, None);
+            self.reactor.send(Command::BeginSubscription { stream: self.stream });
             self.subscribe_mode = SubscribeMode::AtOnce;
         }
     }
 
     /// Unsubscribes the stream from topics of a hub. Without topics, unsubscribes it from all, and it belongs to the
     /// application again.
-    pub(super) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
+    pub(crate) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
         if self.state.belongs_to(hub) && self.generation == generation() {
             // A stream that was handed over to a hub's process stays there.
             if topics.is_none() && !self.state.is_handed_over() {
                 self.state.clear_hub();
             }
-            self.reactor.send(Command::Unsubscribe { stream: self.stream, topics }, 0, None);
+            self.reactor.send(Command::Unsubscribe { stream: self.stream, topics });
         }
     }
 
@@ -369,7 +364,7 @@ impl StreamHandle {
     /// Ends the stream. Only the first call has an effect.
     pub fn end(&self, reason: Reason, ending: Ending) {
         if self.generation == generation() && self.state.close() {
-            self.reactor.send(Command::End { stream: self.stream, reason, ending }, 0, None);
+            self.reactor.send(Command::End { stream: self.stream, reason, ending });
         }
     }
 
@@ -388,7 +383,7 @@ impl StreamHandle {
     /// [`Reason::Server`].
     pub fn end_with_retry(&self) {
         if self.generation == generation() && self.state.close() {
-            self.reactor.send(Command::Refuse { stream: self.stream }, 0, None);
+            self.reactor.send(Command::Refuse { stream: self.stream });
         }
     }
 
@@ -648,7 +643,7 @@ impl Drop for StreamHandle {
         self.release();
         if self.state.has_hub() && self.generation == generation() {
             // Handles of other threads may exist; the event loop checks that.
-            self.reactor.send(Command::ReleaseState { stream: self.stream }, 0, None);
+            self.reactor.send(Command::ReleaseState { stream: self.stream });
         }
         if self.generation != generation() {
             if let Some((number, cookie)) = self.state.take_socket() {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The state of one stream. Its handles and the reactor write to it.
 #[derive(Debug)]
-pub(super) struct StreamState {
+pub(crate) struct StreamState {
     /// The bytes that were accepted and are neither sent nor lost.
     buffered_bytes: AtomicUsize,
     /// The flags below.
@@ -28,7 +28,7 @@ pub(super) struct StreamState {
     /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
     /// The interpreter that the end is reported to.
-    pub(super) interpreter: u32,
+    pub(crate) interpreter: u32,
     /// The id that the end is reported with. In a child it is the id that the stream had in its parent.
     pub(super) id: StreamId,
 }
@@ -57,7 +57,7 @@ fn reason_in(flags: u32) -> Option<Reason> {
 
 impl StreamState {
     /// Creates the state of an open stream with one handle and no socket.
-    pub(super) fn new(id: StreamId, buffered_bytes: usize, interpreter: u32) -> Self {
+    pub(crate) fn new(id: StreamId, buffered_bytes: usize, interpreter: u32) -> Self {
         Self {
             buffered_bytes: AtomicUsize::new(buffered_bytes),
             flags: AtomicU32::new(0),
@@ -71,15 +71,15 @@ impl StreamState {
         }
     }
 
-    pub(super) fn buffered_bytes(&self) -> usize {
+    pub(crate) fn buffered_bytes(&self) -> usize {
         self.buffered_bytes.load(Ordering::Acquire)
     }
 
-    pub(super) fn add_buffered(&self, bytes: usize) {
+    pub(crate) fn add_buffered(&self, bytes: usize) {
         self.buffered_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    pub(super) fn subtract_buffered(&self, bytes: usize) {
+    pub(crate) fn subtract_buffered(&self, bytes: usize) {
         self.buffered_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
@@ -91,7 +91,7 @@ impl StreamState {
 
     /// Returns true if the stream has got its socket. Before that the client cannot read, so a full buffer does not
     /// mean that the client is slow.
-    pub(super) fn is_attached(&self) -> bool {
+    pub(crate) fn is_attached(&self) -> bool {
         self.flags.load(Ordering::Acquire) & ATTACHED != 0
     }
 
@@ -102,7 +102,7 @@ impl StreamState {
         flags & STALLED != 0 || !self.has_socket() && flags & HANDED_OVER == 0
     }
 
-    pub(super) fn set_stalled(&self, is_stalled: bool) {
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
         if is_stalled {
             self.flags.fetch_or(STALLED, Ordering::AcqRel);
         } else if self.flags.load(Ordering::Relaxed) & STALLED != 0 {
@@ -111,7 +111,7 @@ impl StreamState {
     }
 
     /// Returns true if the client's socket takes no more bytes for now.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.flags.load(Ordering::Acquire) & STALLED != 0
     }
 
@@ -127,17 +127,17 @@ impl StreamState {
     }
 
     /// Returns true if the stream accepts events.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.flags.load(Ordering::Acquire) & (REASON | CLOSED) == 0
     }
 
     /// Returns the reason of the end once the stream has ended.
-    pub(super) fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         reason_in(self.flags.load(Ordering::Acquire))
     }
 
     /// Has the stream accept no more events. Returns true if it was open.
-    pub(super) fn close(&self) -> bool {
+    pub(crate) fn close(&self) -> bool {
         self.flags.fetch_or(CLOSED, Ordering::AcqRel) & (REASON | CLOSED) == 0
     }
 
@@ -147,7 +147,7 @@ impl StreamState {
     }
 
     /// Asks for a report of the end. If the stream has ended already, returns the reason, and no report follows.
-    pub(super) fn report_end_or_reason(&self) -> Option<Reason> {
+    pub(crate) fn report_end_or_reason(&self) -> Option<Reason> {
         reason_in(self.flags.fetch_or(END_WANTED, Ordering::AcqRel))
     }
 
@@ -164,14 +164,14 @@ impl StreamState {
         self.flags.load(Ordering::Acquire) & ENDS_PROCESS != 0
     }
 
-    pub(super) fn set_socket(&self, number: c_int, cookie: u64) {
+    pub(crate) fn set_socket(&self, number: c_int, cookie: u64) {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
         self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
     }
 
     /// Called when the stream is given to the process of a hub, which reports its state. Its socket may come later.
-    pub(super) fn hand_over(&self, has_socket: bool) {
+    pub(crate) fn hand_over(&self, has_socket: bool) {
         self.flags.fetch_or(HANDED_OVER, Ordering::AcqRel);
         self.set_stalled(false);
         if has_socket {
@@ -179,12 +179,12 @@ impl StreamState {
         }
     }
 
-    pub(super) fn is_handed_over(&self) -> bool {
+    pub(crate) fn is_handed_over(&self) -> bool {
         self.flags.load(Ordering::Acquire) & HANDED_OVER != 0
     }
 
     /// Returns true if the stream has a socket that is open.
-    pub(super) fn has_socket(&self) -> bool {
+    pub(crate) fn has_socket(&self) -> bool {
         self.socket_number() >= 0
     }
 
@@ -199,19 +199,19 @@ impl StreamState {
     }
 
     /// Takes the number of the descriptor and the socket's cookie. Only the first call returns them.
-    pub(super) fn take_socket(&self) -> Option<(c_int, u64)> {
+    pub(crate) fn take_socket(&self) -> Option<(c_int, u64)> {
         let number = Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0);
         number.map(|number| (number, self.cookie.load(Ordering::Relaxed)))
     }
 
     /// Gives the stream to a hub. Returns false if it belongs to another hub.
-    pub(super) fn set_hub(&self, hub: HubId) -> bool {
+    pub(crate) fn set_hub(&self, hub: HubId) -> bool {
         let hub = u64::from(hub) + 1;
         let before = self.hub.compare_exchange(0, hub, Ordering::AcqRel, Ordering::Acquire);
         before.map_or_else(|other| other == hub, |_| true)
     }
 
-    pub(super) fn belongs_to(&self, hub: HubId) -> bool {
+    pub(crate) fn belongs_to(&self, hub: HubId) -> bool {
         self.hub.load(Ordering::Acquire) == u64::from(hub) + 1
     }
 
@@ -246,7 +246,7 @@ impl StreamState {
     }
 
     /// Removes a handle. Returns true for the last one.
-    pub(super) fn remove_handle(&self) -> bool {
+    pub(crate) fn remove_handle(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }

@@ -20,7 +20,7 @@ enum Slot {
 }
 
 /// The states by slot.
-pub(super) struct StreamTable {
+pub(crate) struct StreamTable {
     handle: Arc<ReactorHandle>,
     slots: Vec<Slot>,
 }
@@ -57,7 +57,7 @@ impl StreamTable {
 
     /// Removes a state that nobody reads: the stream has no handle, and no report of its end is wanted. Frees its slot, because
     /// a process of a hub has the stream. Returns false if there is no such state.
-    pub(super) fn forget(&mut self, stream: StreamId) -> bool {
+    pub(crate) fn forget(&mut self, stream: StreamId) -> bool {
         let is_unread = self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted());
         if is_unread {
             self.set(stream, Slot::Free);
@@ -67,12 +67,12 @@ impl StreamTable {
     }
 
     /// Counts the end of a stream that was forgotten.
-    pub(super) fn count_forgotten(&self, reason: Reason) {
+    pub(crate) fn count_forgotten(&self, reason: Reason) {
         add(&self.handle.counts.ended[reason as usize], 1);
         add(&self.handle.counts.closed, 1);
     }
 
-    pub(super) fn get(&self, stream: StreamId) -> Option<&Arc<StreamState>> {
+    pub(crate) fn get(&self, stream: StreamId) -> Option<&Arc<StreamState>> {
         match self.slots.get(stream.slot as usize)? {
             Slot::Held(serial, state) if *serial == stream.serial => Some(state),
             _ => None,
@@ -96,7 +96,7 @@ impl StreamTable {
     }
 
     /// Applies one answer of the reactor.
-    pub(super) fn apply(&mut self, answer: Answer) {
+    pub(crate) fn apply(&mut self, answer: Answer) {
         match answer {
             Answer::Buffered { stream, bytes } => self.apply_buffered(stream, bytes),
             Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),

@@ -8,12 +8,12 @@
 
 use super::error::Error;
 use super::hub_handle::{HubHandle, SavedHub};
-use super::process::lock_process;
-use super::reactor_handle::{Attachment, Numbers, Pause, ReactorHandle};
+use super::process::{check_shutdown, lock_process};
+use super::reactor_handle::{Numbers, Pause, Queued, ReactorHandle};
 use super::stats::Counts;
 use super::stream_handle::{SavedStream, StreamHandle};
 use super::stream_state::StreamState;
-use crate::reactor::{Command, ReactorState, StreamId};
+use crate::reactor::{ReactorState, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crossbeam_channel::{bounded, Sender};
 use std::collections::HashMap;
@@ -40,14 +40,13 @@ pub struct Paused {
 /// [`Error::ShuttingDown`] or [`Error::Timeout`].
 pub fn pause() -> Result<Paused, Error> {
     let reactor = {
+        check_shutdown()?;
         let process = lock_process();
-        process.check_shutdown()?;
         Arc::clone(process.running().ok_or(Error::Timeout)?)
     };
     let (saved, answer) = bounded(1);
     let (resumes, resumed) = bounded(0);
-    let pause = Attachment::Pause(Pause { saved, resumed });
-    reactor.send(Command::Linked, 0, Some(Box::new(pause)));
+    reactor.send_queued(Queued::Pause(Pause { saved, resumed }));
     let (state, descriptors) = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| Error::Timeout)?;
     Ok(Paused { state, descriptors, _resumes: resumes })
 }

@@ -1,14 +1,13 @@
 //! What the hub process sends.
 
 use super::codec::{Malformed, Reader, Writer};
+use super::failure::Failure;
 use super::frame::{write_frame, Frame, TooLong};
 use super::hello::Welcome;
 use super::request::read_reason;
 use super::store::StoreStatus;
 use crate::hub::{ChannelCounts, ChannelPage, Counts};
 use crate::stream::Reason;
-use crate::ErrorCode;
-use std::fmt;
 use std::time::Duration;
 
 /// A message of the hub process.
@@ -130,47 +129,6 @@ pub struct Counted {
     /// The health of the hub's store.
     pub store: StoreStatus,
 }
-
-/// Why something was refused, as EventSource::Error says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The kind of error.
-    pub code: ErrorCode,
-    /// The argument that is at fault, if it is one.
-    pub field: Option<Box<str>>,
-    /// The reason and the remedy.
-    pub message: Box<str>,
-}
-
-impl Failure {
-    /// Makes a failure.
-    pub fn new(code: ErrorCode, field: Option<&str>, message: &str) -> Self {
-        Self { code, field: field.map(Into::into), message: message.into() }
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) {
-        writer.u8(self.code as u8);
-        writer.option(self.field.as_deref().map(str::as_bytes), Writer::bytes);
-        writer.bytes(self.message.as_bytes());
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let code = usize::from(reader.u8()?);
-        Ok(Self {
-            code: ErrorCode::ALL.get(code).copied().ok_or(Malformed)?,
-            field: reader.option(Reader::str)?.map(Into::into),
-            message: reader.str()?.into(),
-        })
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 const REJECTED: u8 = 0;
 const WELCOME: u8 = 1;

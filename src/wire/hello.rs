@@ -1,7 +1,7 @@
 //! The first message of each side, and the name of a hub.
 
-use super::answer::Failure;
 use super::codec::{Malformed, Reader, Writer};
+use super::failure::Failure;
 use super::frame::{write_frame_of, Frame, TooLong};
 use super::settings::{HubSettings, NamedSettings};
 use crate::ErrorCode;
@@ -24,7 +24,7 @@ const HELLO: u8 = 0;
 /// The codes of a [`Role`].
 const COMMAND: u8 = 0;
 const WORKER: u8 = 1;
-const DIRECT: u8 = 2;
+const PUBLISHER: u8 = 2;
 
 /// The name of a hub, which is the name of files.
 ///
@@ -139,7 +139,7 @@ pub enum Role {
     Worker(Box<NamedSettings>),
     /// A second connection of a worker, beside the one that has this number: it only publishes, one event after the other, and
     /// ends with the first one. Each worker has at most one.
-    Direct(WorkerId),
+    Publisher(WorkerId),
 }
 
 impl Hello {
@@ -159,8 +159,8 @@ impl Hello {
                     writer.u8(WORKER);
                     settings.write(writer);
                 }
-                Role::Direct(WorkerId { process, number }) => {
-                    writer.u8(DIRECT);
+                Role::Publisher(WorkerId { process, number }) => {
+                    writer.u8(PUBLISHER);
                     writer.u32(*process);
                     writer.u64(*number);
                 }
@@ -210,7 +210,7 @@ impl Hello {
         let role = match reader.u8()? {
             COMMAND => Role::Command,
             WORKER => Role::Worker(Box::new(NamedSettings::read(&mut reader)?)),
-            DIRECT => Role::Direct(WorkerId { process: reader.u32()?, number: reader.u64()? }),
+            PUBLISHER => Role::Publisher(WorkerId { process: reader.u32()?, number: reader.u64()? }),
             _ => return Err(Malformed),
         };
         reader.end()?;
@@ -236,7 +236,7 @@ pub struct Welcome {
 }
 
 impl Welcome {
-    /// Returns the id of this connection, for a [direct](Role::Direct) one.
+    /// Returns the id of this connection, for a [publish connection](Role::Publisher).
     pub fn worker(&self) -> WorkerId {
         WorkerId { process: self.pid, number: self.number }
     }

@@ -15,9 +15,9 @@
 //!                                     <-    Published, Refused, State, Ended, Credits, ...
 //! ```
 //!
-//! A worker may have a second connection, a direct one ([`Role::Direct`]): a thread that publishes waits on it for the answer.
-//! Nothing orders the bytes of two connections, so the worker uses it only while the hub's process has carried out all that was
-//! asked of it on the first one, and the hub's process reads the direct connection before the first one.
+//! A worker may have a second connection, the publish connection ([`Role::Publisher`]): a thread that publishes waits on it for
+//! the answer. Nothing orders the bytes of two connections, so the worker uses it only while the hub process has carried out
+//! all that was asked of it on the first one, and the hub process reads the publish connection before the first one.
 //!
 //! # Frames
 //!
@@ -44,6 +44,7 @@
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
 //! - `settings`, `store`: the settings of hubs and streams, and of a hub's store
+//! - `failure`: why a hub process refuses something
 //! - `hello`: the first message of each side
 //! - `request`: what a worker sends; `answer`: what the hub process sends
 //! - `credits`: how much a worker may send
@@ -52,6 +53,7 @@
 
 mod answer;
 mod credits;
+mod failure;
 mod fields;
 mod frame;
 mod hello;
@@ -64,8 +66,9 @@ mod tests;
 use crate::codec;
 
 pub use crate::codec::Malformed;
-pub use answer::{Answer, Counted, Described, Failure};
+pub use answer::{Answer, Counted, Described};
 pub use credits::{Credits, WINDOW_BYTES};
+pub use failure::Failure;
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};

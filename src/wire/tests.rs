@@ -132,7 +132,7 @@ fn hello() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![
         Just(Role::Command),
         named_settings().prop_map(|settings| Role::Worker(Box::new(settings))),
-        (any::<u32>(), any::<u64>()).prop_map(|(process, number)| Role::Direct(WorkerId { process, number })),
+        (any::<u32>(), any::<u64>()).prop_map(|(process, number)| Role::Publisher(WorkerId { process, number })),
     ];
     (name(), role).prop_map(|(name, role)| Hello { name, role })
 }

@@ -4,52 +4,23 @@ use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
 use super::store::{RawStore, StoreHealth};
 use super::stream::seconds;
-use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
+use super::text::{path_of, RawText};
+use crate::event::{encode_to_vec, Field, LineEnd};
 use crate::hub::{
     check_fields, check_id, check_published_id, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle,
     Refusal, Settings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
-use crate::remote::{self, Address};
-use crate::runtime::{
-    self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle, Subscribed,
-};
+use crate::remote::hub::{Event, HubCounts};
+use crate::remote::{self, Address, CallError, Hub, LeaseHandle, LeaseState, RemoteHub, Subscribed};
+use crate::runtime::StreamHandle;
 use crate::sys::clock;
-use crate::wire::{Counted, FieldList, HubSettings, Name, NamedSettings};
+use crate::wire::{Counted, HubSettings, Name, NamedSettings};
 use crate::ErrorCode;
-use std::ffi::OsStr;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
-
-/// `esx_text`
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct RawText {
-    text: *const c_char,
-    len: usize,
-}
-
-impl RawText {
-    /// Points to bytes, for as long as they live.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        Self { text: bytes.as_ptr().cast(), len: bytes.len() }
-    }
-
-    /// # Safety
-    ///
-    /// `text..text + len` is readable for as long as the result is used, or `text` is null.
-    pub(super) unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
-        if self.text.is_null() {
-            return None;
-        }
-        // SAFETY: the caller guarantees that the bytes are readable.
-        Some(unsafe { slice::from_raw_parts(self.text.cast(), self.len) })
-    }
-}
 
 /// `esx_hub_settings`
 #[repr(C)]
@@ -128,7 +99,7 @@ struct RawRequest {
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut HubHandle {
+unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Hub {
     // SAFETY: both are on the stack of C, and the settings have values.
     let (raw, report) = unsafe { (&*raw, &mut *report) };
     // SAFETY: the texts are scalars' buffers, which live until the XSUB returns, or null.
@@ -156,7 +127,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
         let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
         let name: Box<str> = text(raw.name).unwrap_or_default();
         let made = if name.is_empty() {
-            HubHandle::new(settings, raw.max_topics)
+            Hub::local(settings, raw.max_topics)
         } else {
             let name = Name::new(&name).map_err(remote::Error::from)?;
             let address = Address::new(name, path(raw.socket))?;
@@ -174,10 +145,10 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
                 store,
             };
             let settings = named(settings, raw.named);
-            HubHandle::remote(RemoteHub { address, start, settings })
+            Hub::named(RemoteHub { address, start, settings })?
         };
         hub = Box::into_raw(Box::new(made));
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     });
     hub
 }
@@ -203,20 +174,16 @@ fn named(settings: HubSettings, bits: usize) -> NamedSettings {
     }
 }
 
-pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(bytes))
-}
-
 /// Copies the handle for a new ithread, whose copy of the object is the same hub.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_clone(hub: *const HubHandle) -> *mut HubHandle {
+unsafe extern "C" fn esx_hub_clone(hub: *const Hub) -> *mut Hub {
     // SAFETY: C found `hub` in the magic of a live object, where only `esx_hub_new` and this function put one.
     let hub = unsafe { &*hub };
     guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(hub.clone())))
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_drop(hub: *mut HubHandle) {
+unsafe extern "C" fn esx_hub_drop(hub: *mut Hub) {
     // SAFETY: called once, when the object that owns the handle is freed.
     let hub = unsafe { Box::from_raw(hub) };
     guard::run_or((), || drop(hub));
@@ -236,10 +203,10 @@ impl Failure for Refusal {
     }
 }
 
-/// An event that the hub refuses, or an error of the runtime.
+/// An event that the hub refuses, or a call that fails.
 enum PublishError {
     Refused(Refusal),
-    Runtime(runtime::Error),
+    Call(CallError),
 }
 
 impl From<Refusal> for PublishError {
@@ -248,9 +215,9 @@ impl From<Refusal> for PublishError {
     }
 }
 
-impl From<runtime::Error> for PublishError {
-    fn from(error: runtime::Error) -> Self {
-        Self::Runtime(error)
+impl From<CallError> for PublishError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
     }
 }
 
@@ -258,7 +225,7 @@ impl fmt::Display for PublishError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => refusal.fmt(out),
-            Self::Runtime(error) => error.fmt(out),
+            Self::Call(error) => error.fmt(out),
         }
     }
 }
@@ -267,14 +234,14 @@ impl Failure for PublishError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Runtime(error) => Failure::code(error),
+            Self::Call(error) => Failure::code(error),
         }
     }
 
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) => refusal.field(),
-            Self::Runtime(error) => Failure::field(error),
+            Self::Call(error) => Failure::field(error),
         }
     }
 }
@@ -293,7 +260,7 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 /// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     raw: *const RawPublication,
     out: *mut c_char,
     report: *mut Report,
@@ -309,27 +276,17 @@ unsafe extern "C" fn esx_hub_publish(
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
-        let once = once.unwrap_or_default();
-        let meta =
-            PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
-        let (mut len, write_id) = (0, |made: &str| {
-            let len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
+        let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
+        let event = Event { channel, key, once: once.unwrap_or_default(), id: id.as_deref(), waits };
+        let mut len = 0;
+        let published = hub.publish(event, accepted(fields), |made| {
+            len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
-            len
         });
-        let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
-        let published = if hub.is_remote() {
-            let fields = &FieldList::of(accepted(fields));
-            let PublishMeta { channel, key, .. } = meta;
-            let published = hub.publish_fields(&RemotePublish { channel, key, once, fields, waits });
-            published.map(|made| len = write_id(made.as_deref().unwrap_or_default()))
-        } else {
-            hub.publish_once(meta, once, write, |made| len = write_id(made))
-        };
         report.set_size(len);
         match published {
-            Err(runtime::Error::ShuttingDown) => Ok(ENDING), // all streams have ended: the callback of one may publish
+            Err(error) if error.is_shutdown() => Ok(ENDING), // all streams have ended: the callback of one may publish
             result => result.map(|()| OK).map_err(PublishError::from),
         }
     })
@@ -371,7 +328,7 @@ unsafe fn names(names: *const RawTopic, len: usize) -> Vec<Box<[u8]>> {
 /// Ends streams, and stores their number as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_end(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     raw_labels: *const RawTopic,
     labels_len: usize,
     raw_topics: *const RawTopic,
@@ -388,7 +345,7 @@ unsafe extern "C" fn esx_hub_end(
             report.set_size(count);
             Ok(OK)
         }
-        Err(runtime::Error::ShuttingDown) => Ok(ENDING),
+        Err(error) if error.is_shutdown() => Ok(ENDING),
         Err(error) => Err(error),
     })
 }
@@ -403,7 +360,7 @@ extern "C" fn esx_monotonic() -> u64 {
 /// error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     stream: *mut StreamHandle,
     raw: *const RawRequest,
     report: *mut Report,
@@ -434,7 +391,7 @@ unsafe extern "C" fn esx_hub_subscribe(
         let max_age = Some(raw.max_age).filter(|age| *age >= 0.0).map(seconds);
         let access = Access { labels, max_age, asked_at: raw.asked_at };
         subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access })?;
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     });
     match subscribed {
         _ if status != OK => -1,
@@ -446,7 +403,7 @@ unsafe extern "C" fn esx_hub_subscribe(
 
 #[no_mangle]
 unsafe extern "C" fn esx_hub_unsubscribe(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     stream: *mut StreamHandle,
     raw: *const RawTopic,
     len: usize,
@@ -460,16 +417,16 @@ unsafe extern "C" fn esx_hub_unsubscribe(
 /// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a
 /// hub's process that is away, it writes nothing then.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |report| {
-        let epoch = if waits == 0 { hub.known_epoch()?.unwrap_or_default() } else { hub.epoch()? };
+        let epoch = hub.epoch(waits != 0)?.unwrap_or_default();
         let len = epoch.len().min(ID_MAX);
         // SAFETY: C's buffer has room for ID_MAX bytes.
         unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };
         report.set_size(len);
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     })
 }
 
@@ -483,7 +440,7 @@ fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts, Sto
 /// channel's subscribers as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     channel: RawText,
     counts: *mut Counts,
     process: *mut ProcessCounts,
@@ -493,17 +450,11 @@ unsafe extern "C" fn esx_hub_ask(
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let asked = match hub.counted_remotely(channel) {
-            Ok(Some((counted, pid))) => Ok(of_process(&counted, pid)),
-            Ok(None) => {
-                let counted = hub.counts_and_subscribers(channel);
-                counted.map(|(counts, all)| (counts, all, ProcessCounts::default(), StoreHealth::default()))
-            }
-            Err(error) => Err(error),
-        };
-        let (counted, subscribers, counted_process, health) = match asked {
-            Err(runtime::Error::ShuttingDown) => return Ok(ENDING), // all streams have ended
-            result => result?,
+        let (counted, subscribers, counted_process, health) = match hub.count(channel) {
+            Ok(HubCounts::Local(counts, all)) => (counts, all, ProcessCounts::default(), StoreHealth::default()),
+            Ok(HubCounts::Named(counted, pid)) => of_process(&counted, pid),
+            Err(error) if error.is_shutdown() => return Ok(ENDING), // all streams have ended
+            Err(error) => return Err(error),
         };
         // SAFETY: both are structs on the stack of C, perhaps without a value yet.
         unsafe {
@@ -512,12 +463,12 @@ unsafe extern "C" fn esx_hub_ask(
             store.write(health);
         }
         report.set_size(subscribers);
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     })
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_drain(hub: *mut HubHandle, time: f64, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_hub_drain(hub: *mut Hub, time: f64, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
@@ -525,16 +476,16 @@ unsafe extern "C" fn esx_hub_drain(hub: *mut HubHandle, time: f64, report: *mut 
 
 /// Returns 1 if the hub has a process of its own.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_has_process(hub: *mut HubHandle) -> c_int {
+unsafe extern "C" fn esx_hub_has_process(hub: *mut Hub) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let hub = unsafe { &*hub };
-    guard::run_or(0, || hub.is_remote().into())
+    guard::run_or(0, || matches!(hub, Hub::Named(_)).into())
 }
 
 /// Asks for a lease of a hub that has a process of its own. Returns a handle; or null, with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_elect(
-    hub: *mut HubHandle,
+    hub: *mut Hub,
     name: RawText,
     interpreter: u32,
     report: *mut Report,
@@ -546,7 +497,7 @@ unsafe extern "C" fn esx_hub_elect(
         if let Some(elected) = hub.elect(name, interpreter)? {
             lease = Box::into_raw(Box::new(Arc::new(elected)));
         }
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     });
     lease
 }

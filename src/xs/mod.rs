@@ -9,6 +9,7 @@
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
 //! - `once`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
+//! - `text`: texts of C (Linux)
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
 //! - `store`: the settings and the health of the store of a hub's process (Linux)
@@ -33,6 +34,8 @@ mod store;
 #[cfg(target_os = "linux")]
 mod stream;
 mod strings;
+#[cfg(target_os = "linux")]
+mod text;
 
 use std::os::raw::c_void;
 

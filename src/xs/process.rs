@@ -4,13 +4,12 @@
 //! this distribution: `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
 
 use super::guard::{self, Failure, Report, OK};
-use super::hub::{path_of, RawText};
 use super::store;
 use super::stream::seconds;
+use super::text::{path_of, RawText};
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
 use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 use crate::remote::{self, Client, Place, Publication};
-use crate::runtime;
 use crate::stream::Settings;
 use crate::wire::{Counted, FieldList, Name, Open, Request};
 use crate::ErrorCode;
@@ -33,7 +32,7 @@ struct HubProcess {
 #[derive(Debug)]
 enum Error {
     Field(FieldError),
-    Remote(runtime::Error),
+    Remote(remote::Error),
 }
 
 impl From<FieldError> for Error {
@@ -44,7 +43,7 @@ impl From<FieldError> for Error {
 
 impl From<remote::Error> for Error {
     fn from(error: remote::Error) -> Self {
-        Self::Remote(error.into())
+        Self::Remote(error)
     }
 }
 
@@ -61,14 +60,14 @@ impl Failure for Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Field(error) => Failure::code(error),
-            Self::Remote(error) => Failure::code(error),
+            Self::Remote(error) => error.code(),
         }
     }
 
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::Field(error) => Failure::field(error),
-            Self::Remote(error) => Failure::field(error),
+            Self::Remote(error) => error.field(),
         }
     }
 }

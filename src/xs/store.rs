@@ -1,6 +1,6 @@
 //! The settings and the health of the store of a hub's process, at the boundary to Perl.
 
-use super::hub::RawText;
+use super::text::RawText;
 use crate::wire::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -2,6 +2,7 @@
 
 use super::guard::{self, Failure, Report, OK};
 use crate::event::has_id_line;
+use crate::remote::{self, CallError};
 use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
@@ -34,13 +35,13 @@ struct RawOpening {
     may_wait: u8,
 }
 
-impl Failure for runtime::Error {
+impl Failure for CallError {
     fn code(&self) -> ErrorCode {
-        runtime::Error::code(self)
+        CallError::code(self)
     }
 
     fn field(&self) -> Option<&'static str> {
-        runtime::Error::field(self)
+        CallError::field(self)
     }
 }
 
@@ -125,10 +126,10 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::into_number);
-                return Err(error);
+                return Err(error.into());
             }
         }
-        Ok::<_, runtime::Error>(OK)
+        Ok::<_, CallError>(OK)
     });
     handle
 }
@@ -462,7 +463,7 @@ unsafe extern "C" fn esx_stats(stats: *mut Stats) {
 
 #[no_mangle]
 extern "C" fn esx_finish() {
-    guard::run_or((), runtime::shutdown);
+    guard::run_or((), remote::shutdown);
 }
 
 #[no_mangle]
@@ -479,7 +480,7 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
 /// Says that this process serves an application, and whether it has a request to answer.
 #[no_mangle]
 extern "C" fn esx_serve(has_request: c_int) {
-    guard::run_or((), || runtime::serve(has_request != 0));
+    guard::run_or((), || remote::serve(has_request != 0));
 }
 
 #[no_mangle]
@@ -490,17 +491,17 @@ extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
 /// Returns 1 if the process has ended streams to report or callbacks to run.
 #[no_mangle]
 extern "C" fn esx_has_callbacks() -> c_int {
-    (runtime::has_callbacks() || runtime::has_losses()).into()
+    (runtime::has_callbacks() || remote::has_losses()).into()
 }
 
 /// Takes the losses that no interpreter has told of. Writes the cause, cut to the room, and returns how many there are.
 #[no_mangle]
 unsafe extern "C" fn esx_take_losses(cause: *mut c_char, room: usize, len: *mut usize) -> u64 {
     guard::run_or(0, || {
-        if !runtime::has_losses() {
+        if !remote::has_losses() {
             return 0;
         }
-        let (count, text) = runtime::take_losses();
+        let (count, text) = remote::take_losses();
         let bytes = text.len().min(room);
         // SAFETY: `cause` is a buffer on the stack of C with that room, and `len` a variable there.
         unsafe {

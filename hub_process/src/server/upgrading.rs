@@ -199,7 +199,7 @@ impl Server {
             match speaks_other_version {
                 true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails
                 false => {
-                    server.directs.extend(worker.direct_of.map(|first| (first, worker.token())));
+                    server.publishers.extend(worker.publishes_for.map(|first| (first, worker.token())));
                     server.workers.insert(worker.token(), worker);
                 }
             }

@@ -1,14 +1,12 @@
 //! A lease of a hub in a process of its own, as the application holds it.
 
 use super::connection::{Connection, Outcome};
-use super::error::Error;
-use super::forks::generation;
+use super::error::{CallError, Error};
 use super::leases::{Lease, LeaseState};
-use super::links::LinkCommand;
-use super::reactor_handle::ReactorHandle;
-use super::registration::RemoteRegistration;
-use super::remote_hub::{send, RemoteHub};
-use crate::remote::Error as RemoteError;
+use super::link_command::{send, LinkCommand};
+use super::remotes::{RemoteHub, RemoteRegistration};
+use crate::runtime::forks::generation;
+use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
 use crate::wire::Request;
 use std::sync::Arc;
@@ -67,8 +65,8 @@ impl RemoteHub {
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
+    /// [`CallError`].
+    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, CallError> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));
         loop {
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -77,7 +75,7 @@ impl RemoteHub {
             let mut frame = Vec::new();
             if let Err(error) = (Request::Elect { lease: number, name }).encode(&mut frame) {
                 connection.forget(number);
-                return Err(RemoteError::from(error).into());
+                return Err(Error::from(error).into());
             }
             let lease = Arc::new(Lease::new(interpreter, Arc::clone(&reactor.ends)));
             connection.leases.insert(number, Arc::clone(&lease));
@@ -88,10 +86,10 @@ impl RemoteHub {
             send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request: number, frame });
             match connection.wait(&reactor, number, left()) {
                 Ok(Outcome::Unsent) if left() > Duration::ZERO => {}
-                Ok(Outcome::Unsent) => return Err(self.lost()),
+                Ok(Outcome::Unsent) => return Err(self.lost().into()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
-                    if matches!(error, RemoteError::Timeout) {
+                    if matches!(error, Error::Timeout) {
                         send(&reactor, LinkCommand::Await { connection, request: number });
                     }
                     return Err(error.into());

@@ -1,13 +1,14 @@
-//! The direct connection of this process to the process of a hub, on which threads that publish wait for the id themselves.
+//! The publish connection of this process to a hub process, as its threads share it.
 //!
-//! It belongs to a [`Connection`](super::connection::Connection), the first one, and is used only while the hub's process has
-//! carried out all that was asked of it there. A call that cannot use it publishes through the first one: no call waits for
+//! It belongs to a connection that the event loop has, the first one, and is used only while the hub process has carried out
+//! all that was asked of it there. A call that cannot use it publishes through the first one: no call waits for
 //! another one's, or for long until it is made.
 
-use super::descriptor_reserve;
-use super::forks::lock_turn;
-use crate::remote::direct::{NewDirect, Unpublished};
-use crate::remote::{Address, Direct, Error};
+use super::error::Error;
+use super::place::Address;
+use super::publisher::{NewPublisher, Publisher, Unpublished};
+use crate::runtime::descriptor_reserve;
+use crate::runtime::forks::lock_turn;
 use crate::sys::{descriptor, socket};
 use crate::wire::{Publish, WorkerId};
 use rustix::fd::AsRawFd;
@@ -22,9 +23,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Stands for no descriptor.
 const NONE: i32 = -1;
 
-/// The direct connection, as threads share it.
+/// The publish connection of this process to a hub process.
 #[derive(Debug)]
-pub(super) struct DirectConnection {
+pub(super) struct PublishConnection {
     state: Mutex<State>,
     /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take the lock.
     number: AtomicI32,
@@ -33,7 +34,7 @@ pub(super) struct DirectConnection {
 
 /// The outcome of a publish.
 #[derive(Debug)]
-pub(super) enum DirectOutcome {
+pub(super) enum PublishOutcome {
     /// It has an id, or it is to fail.
     Published(Result<Box<str>, Error>),
     /// There is no connection, or another thread uses it.
@@ -44,18 +45,18 @@ pub(super) enum DirectOutcome {
 
 #[derive(Debug, Default)]
 struct State {
-    connection: Option<Direct>,
+    connection: Option<Publisher>,
     /// Until when none is made.
     paused_until: Option<Instant>,
 }
 
-impl Default for DirectConnection {
+impl Default for PublishConnection {
     fn default() -> Self {
         Self { state: Mutex::default(), number: AtomicI32::new(NONE), cookie: AtomicU64::new(0) }
     }
 }
 
-impl DirectConnection {
+impl PublishConnection {
     /// Publishes an event. If it was not published here, it can be on the first connection.
     pub(super) fn publish(
         &self,
@@ -63,31 +64,31 @@ impl DirectConnection {
         worker: WorkerId,
         publish: Publish<'_>,
         deadline: Instant,
-    ) -> DirectOutcome {
+    ) -> PublishOutcome {
         let mut state = match self.lock_if_free() {
             Some(state) => state,
-            None => return DirectOutcome::NotTried,
+            None => return PublishOutcome::NotTried,
         };
         if state.connection.is_none() {
             match self.connect(&mut state, address, worker, deadline) {
                 Ok(()) | Err(Error::Refused(_) | Error::Timeout) => {}
-                Err(_) => return DirectOutcome::Unsent, // the process ends
+                Err(_) => return PublishOutcome::Unsent, // the process ends
             }
         }
         let published = match &mut state.connection {
             Some(connection) => connection.publish(publish, deadline),
-            None => return DirectOutcome::NotTried,
+            None => return PublishOutcome::NotTried,
         };
         if matches!(published, Err(Unpublished::Unsent | Unpublished::Unanswered(_))) {
             self.drop_connection(&mut state);
         }
         match published {
-            Ok(id) => DirectOutcome::Published(Ok(id)),
-            Err(Unpublished::Refused(error) | Unpublished::Unanswered(error)) => DirectOutcome::Published(Err(error)),
-            Err(Unpublished::Unsent) if Instant::now() < deadline => DirectOutcome::Unsent,
+            Ok(id) => PublishOutcome::Published(Ok(id)),
+            Err(Unpublished::Refused(error) | Unpublished::Unanswered(error)) => PublishOutcome::Published(Err(error)),
+            Err(Unpublished::Unsent) if Instant::now() < deadline => PublishOutcome::Unsent,
             Err(Unpublished::Unsent) => {
                 let message = format!("the process of the hub {} takes no events", address.name());
-                DirectOutcome::Published(Err(Error::Unavailable(message)))
+                PublishOutcome::Published(Err(Error::Unavailable(message)))
             }
         }
     }
@@ -137,7 +138,7 @@ impl DirectConnection {
         let made = {
             // A child knows of each socket that it inherits.
             let _no_fork = lock_turn();
-            let made = NewDirect::connect(&place);
+            let made = NewPublisher::connect(&place);
             if let Ok(made) = &made {
                 self.cookie.store(socket::cookie(made.socket()), Ordering::Release);
                 self.number.store(made.socket().as_raw_fd(), Ordering::Release);

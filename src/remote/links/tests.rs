@@ -1,19 +1,23 @@
 //! The event loop with connections whose other side, the process of a hub, is the test.
 
-use super::super::event_loop::EventLoop;
-use super::super::reactor_handle::Attachment;
-use super::super::remote_hub::send;
-use super::super::stream_state::StreamState;
 use super::*;
 use crate::event::{Field, Text};
 use crate::hub::{FirstBlock, Start, Topic};
 use crate::reactor::StreamInit;
+use crate::remote::link_command::send;
+use crate::runtime::event_loop::EventLoop;
+use crate::runtime::handover;
+use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
+use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd};
 use crate::sys::local::{receive, Wait};
-use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Publish, Welcome, WINDOW_BYTES};
+use crate::wire::{
+    Answer, Failure, FieldList, FrameBuffer, HubSettings, Name, Publish, StoreSettings, Welcome, WINDOW_BYTES,
+};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -84,6 +88,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        handover::set_up(|| Box::new(Links::default()));
         let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
         let event_loop = EventLoop::new(Arc::clone(&handle)).expect("a descriptor");
         std::thread::spawn(|| event_loop.run());
@@ -151,10 +156,10 @@ impl Scene {
     fn open_without_socket(&self) -> (StreamId, Arc<StreamState>) {
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
-        let attachment = Attachment::Stream { socket: None, state: Arc::clone(&state) };
+        let parts = StreamParts { socket: None, state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
-        self.handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
+        self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
         (stream, state)
     }
 
@@ -162,8 +167,8 @@ impl Scene {
     fn attach(&self, stream: StreamId, state: &Arc<StreamState>) -> UnixStream {
         let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         state.set_socket(socket.as_raw_fd(), 1);
-        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(state) };
-        self.handle.send(Command::Attach { stream }, 0, Some(Box::new(attachment)));
+        let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(state) };
+        self.handle.send_queued(Queued::Stream(Command::Attach { stream }, Box::new(parts)));
         client
     }
 
@@ -173,10 +178,10 @@ impl Scene {
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
         state.set_socket(socket.as_raw_fd(), 1);
-        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
+        let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
-        self.handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
+        self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
         client.read_exact(&mut [0; 4]).expect("the head");
         (stream, state, client)
     }
@@ -199,8 +204,7 @@ impl Scene {
     fn push(&self, stream: StreamId, state: &StreamState, text: &[u8]) {
         let event = SETTINGS.framing.frame(text);
         state.add_buffered(event.len());
-        let bytes = event.len();
-        self.handle.send(Command::Push { stream, event, has_id: false }, bytes, None);
+        self.handle.send_queued(Queued::Command(Command::Push { stream, event, has_id: false }));
     }
 }
 
@@ -308,7 +312,7 @@ fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> St
     hub.take_over(stream);
     assert!(matches!(scene.wait(connection, request), Ok(Outcome::Done)));
     state.remove_handle();
-    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
     hub.next(|got| assert!(matches!(got, Request::Release { stream: got } if got == u64::from(stream))));
     stream
 }
@@ -340,7 +344,7 @@ fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     assert_eq!(state.report_end_or_reason(), None);
     state.remove_handle();
-    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
     hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
     scene.eventually("the end is reported", || scene.handle.ends.has_ends(state.interpreter));
     assert_eq!(scene.handle.ends.take(state.interpreter), Some((stream, Reason::Client)));
@@ -619,7 +623,7 @@ fn a_stream_that_is_unsubscribed_while_it_waits_stays_open() {
     let streams = topics.map(|topics| {
         let (stream, state, client) = scene.open();
         connection.forget(scene.subscribe_until(&connection, stream, until));
-        scene.handle.send(Command::Unsubscribe { stream, topics }, 0, None);
+        scene.handle.send_queued(Queued::Command(Command::Unsubscribe { stream, topics }));
         (stream, state, client)
     });
     let (last, _last_state, last_client) = scene.open();
@@ -693,7 +697,7 @@ fn what_is_published_to_a_store_that_is_slow_keeps_no_other_request_waiting() {
     hub.take_over(stream);
     assert!(matches!(scene.wait(&connection, subscription), Ok(Outcome::Done)));
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"pushed", .. }), "{got:?}"));
-    // Nothing of what waits may be overtaken by an event on the direct connection.
+    // Nothing of what waits may be overtaken by an event on the publish connection.
     assert!(!connection.is_quiet(&scene.handle));
     hub.answer(&Answer::Credits { bytes: 100 });
     hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == second), "{got:?}"));

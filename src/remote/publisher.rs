@@ -1,8 +1,8 @@
-//! A worker's second connection to its hub's process, on which the thread that publishes waits for the answer itself.
+//! The socket of a publish connection, on which the thread that publishes waits for the answer itself.
 //!
-//! On the first one, a [`Link`](super::Link), the worker's event loop sends and reads, so that each publish changes threads
-//! four times. Here the hub's process is the only other one that runs. The caller decides when the connection may be used:
-//! nothing orders what is sent on two connections.
+//! On the first connection, a [`Link`](super::Link), the worker's event loop sends and reads, so that each publish changes
+//! threads four times. Here the hub process is the only other one that runs. The caller decides when the connection may be
+//! used: nothing orders what is sent on two connections.
 
 use super::client::{greet, Greeted};
 use super::error::Error;
@@ -24,13 +24,13 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// How much longer than its time a publish may take.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// A direct connection that the hub's process has not welcomed yet.
+/// A publish connection that the hub's process has not welcomed yet.
 #[derive(Debug)]
-pub struct NewDirect(UnixStream);
+pub struct NewPublisher(UnixStream);
 
-/// A direct connection.
+/// A publish connection.
 #[derive(Debug)]
-pub struct Direct {
+pub struct Publisher {
     socket: UnixStream,
     inbox: FrameBuffer,
     outbox: Vec<u8>,
@@ -52,7 +52,7 @@ pub enum Unpublished {
     Unanswered(Error),
 }
 
-impl NewDirect {
+impl NewPublisher {
     /// Connects without waiting.
     ///
     /// # Errors
@@ -73,16 +73,16 @@ impl NewDirect {
     /// # Errors
     ///
     /// [`Error::Timeout`], [`Error::Unknown`] if the process ends, or [`Error::Refused`].
-    pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Direct, Error> {
-        let hello = Hello { name: place.name().clone(), role: Role::Direct(worker) };
+    pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Publisher, Error> {
+        let hello = Hello { name: place.name().clone(), role: Role::Publisher(worker) };
         match greet(self.0, &hello, timeout)? {
-            Some(greeted) if greeted.1.pid == worker.process => Ok(Direct::new(greeted, timeout)),
+            Some(greeted) if greeted.1.pid == worker.process => Ok(Publisher::new(greeted, timeout)),
             _ => Err(Error::Unknown),
         }
     }
 }
 
-impl Direct {
+impl Publisher {
     fn new((socket, welcome, inbox): Greeted, read_timeout: Duration) -> Self {
         let credits = Credits::new(welcome.credits);
         Self { socket, inbox, outbox: Vec::new(), credits, last_request: 0, read_timeout }
@@ -223,22 +223,22 @@ mod tests {
         }
     }
 
-    fn connection(credits: u64) -> (Direct, HubSide) {
+    fn connection(credits: u64) -> (Publisher, HubSide) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        (Direct::over(ours, credits), HubSide { socket: theirs, inbox: FrameBuffer::default() })
+        (Publisher::over(ours, credits), HubSide { socket: theirs, inbox: FrameBuffer::default() })
     }
 
-    fn publish(direct: &mut Direct, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
+    fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
         let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
-        direct.publish(publish, Instant::now() + within)
+        publisher.publish(publish, Instant::now() + within)
     }
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
     fn each_request_gets_its_own_answer() {
-        let (mut direct, mut hub) = connection(WINDOW_BYTES);
+        let (mut publisher, mut hub) = connection(WINDOW_BYTES);
         let answers = thread::spawn(move || {
             let request = hub.next();
             hub.answer(&Answer::Published { request, id: "epoch-1" });
@@ -249,45 +249,45 @@ mod tests {
             let request = hub.next();
             hub.answer(&Answer::Published { request, id: "epoch-2" });
         });
-        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-1");
-        let refused = publish(&mut direct, 10, LONG);
+        assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
+        let refused = publish(&mut publisher, 10, LONG);
         assert!(matches!(refused, Err(Unpublished::Refused(Error::Refused(_)))), "{refused:?}");
-        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-2");
+        assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-2");
         answers.join().expect("no panic");
     }
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
     fn an_answer_may_take_as_long_as_the_publish_and_no_longer() {
-        let (mut direct, mut hub) = connection(WINDOW_BYTES);
-        direct.read_timeout = Duration::from_millis(1); // as after a greeting
-        direct.socket.set_read_timeout(Some(direct.read_timeout)).expect("a socket");
+        let (mut publisher, mut hub) = connection(WINDOW_BYTES);
+        publisher.read_timeout = Duration::from_millis(1); // as after a greeting
+        publisher.socket.set_read_timeout(Some(publisher.read_timeout)).expect("a socket");
         let answers = thread::spawn(move || {
             let request = hub.next();
             thread::sleep(Duration::from_millis(50));
             hub.answer(&Answer::Published { request, id: "epoch-1" });
             hub
         });
-        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-1");
+        assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
         let _hub = answers.join().expect("no panic");
-        let late = publish(&mut direct, 10, Duration::from_millis(20));
+        let late = publish(&mut publisher, 10, Duration::from_millis(20));
         assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
     }
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
     fn only_what_the_kernel_has_taken_may_have_been_published() {
-        let (mut direct, hub) = connection(WINDOW_BYTES);
-        let unread = publish(&mut direct, 8 << 20, Duration::from_millis(20));
+        let (mut publisher, hub) = connection(WINDOW_BYTES);
+        let unread = publish(&mut publisher, 8 << 20, Duration::from_millis(20));
         assert!(matches!(unread, Err(Unpublished::Unsent)), "{unread:?}");
         drop(hub);
-        let (mut direct, hub) = connection(WINDOW_BYTES);
+        let (mut publisher, hub) = connection(WINDOW_BYTES);
         drop(hub);
-        let closed = publish(&mut direct, 10, LONG);
+        let closed = publish(&mut publisher, 10, LONG);
         assert!(matches!(closed, Err(Unpublished::Unsent)), "{closed:?}");
-        let (mut direct, mut hub) = connection(WINDOW_BYTES);
+        let (mut publisher, mut hub) = connection(WINDOW_BYTES);
         let ends = thread::spawn(move || assert_eq!(hub.next(), 1));
-        let unanswered = publish(&mut direct, 10, LONG);
+        let unanswered = publish(&mut publisher, 10, LONG);
         assert!(matches!(unanswered, Err(Unpublished::Unanswered(Error::Unknown))), "{unanswered:?}");
         ends.join().expect("no panic");
     }
@@ -295,22 +295,22 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
     fn without_credits_nothing_is_sent() {
-        let (mut direct, mut hub) = connection(1);
+        let (mut publisher, mut hub) = connection(1);
         let answers = thread::spawn(move || {
             let request = hub.next();
             hub.answer(&Answer::Published { request, id: "epoch-1" });
             hub
         });
-        assert!(publish(&mut direct, 10, LONG).is_ok());
+        assert!(publish(&mut publisher, 10, LONG).is_ok());
         let mut hub = answers.join().expect("no panic");
-        let unsent = publish(&mut direct, 10, Duration::from_millis(20));
+        let unsent = publish(&mut publisher, 10, Duration::from_millis(20));
         assert!(matches!(unsent, Err(Unpublished::Unsent)), "{unsent:?}");
         hub.answer(&Answer::Credits { bytes: 1000 });
         let answers = thread::spawn(move || {
             let request = hub.next();
             hub.answer(&Answer::Published { request, id: "epoch-2" });
         });
-        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-2");
+        assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-2");
         answers.join().expect("no panic");
     }
 }

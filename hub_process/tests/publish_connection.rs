@@ -4,8 +4,8 @@
 mod support;
 
 use eventsource_xs::remote::calls::{send, Wait};
-use eventsource_xs::remote::direct::{NewDirect, Unpublished};
-use eventsource_xs::remote::{upgrade, Client, Direct, Error, Start};
+use eventsource_xs::remote::publisher::{NewPublisher, Unpublished};
+use eventsource_xs::remote::{upgrade, Client, Error, Publisher, Start};
 use eventsource_xs::wire::{Hello, HubSettings, Name, Publish, Request, Role, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
 use rustix::process::{kill_process, Pid, Signal};
@@ -17,22 +17,22 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{event, eventually, gone, open, read_event, settings, topics, Scene, DEADLINE, PROGRAM};
 
-fn greet(scene: &Scene, worker: WorkerId) -> Result<Direct, Error> {
-    NewDirect::connect(&scene.place).expect("a hub").greet(&scene.place, worker, DEADLINE)
+fn greet(scene: &Scene, worker: WorkerId) -> Result<Publisher, Error> {
+    NewPublisher::connect(&scene.place).expect("a hub").greet(&scene.place, worker, DEADLINE)
 }
 
-fn direct_of(scene: &Scene, worker: &Client) -> Direct {
+fn publisher_of(scene: &Scene, worker: &Client) -> Publisher {
     greet(scene, worker.welcome().worker()).expect("it is welcome")
 }
 
-fn publish_within(direct: &mut Direct, data: &str, time: Duration) -> Result<Box<str>, Unpublished> {
+fn publish_within(publisher: &mut Publisher, data: &str, time: Duration) -> Result<Box<str>, Unpublished> {
     let fields = event("", data).fields;
     let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
-    direct.publish(publish, Instant::now() + time)
+    publisher.publish(publish, Instant::now() + time)
 }
 
-fn publish(direct: &mut Direct, data: &str) -> Box<str> {
-    publish_within(direct, data, DEADLINE).expect("an id")
+fn publish(publisher: &mut Publisher, data: &str) -> Box<str> {
+    publish_within(publisher, data, DEADLINE).expect("an id")
 }
 
 fn signal(worker: &Client, signal: Signal) {
@@ -45,16 +45,16 @@ fn signal(worker: &Client, signal: Signal) {
 }
 
 #[test]
-fn a_direct_connection_publishes_and_is_no_other_worker() {
+fn a_publish_connection_publishes_and_is_no_other_worker() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let before = scene.client().welcome().settings.clone();
-    let mut direct = direct_of(&scene, &worker);
+    let mut publisher = publisher_of(&scene, &worker);
     let mut client = open(&mut worker, 1, "");
     worker.subscribe(1, topics("news", None)).expect("a stream");
     let epoch = worker.welcome().epoch.clone();
     for (seq, data) in (1..).zip(["one", "two", "three"]) {
-        assert_eq!(*publish(&mut direct, data), format!("{epoch}-{seq}"));
+        assert_eq!(*publish(&mut publisher, data), format!("{epoch}-{seq}"));
         read_event(&mut client, data);
     }
     assert_eq!(worker.publish(&event("news", "four")).expect("an id"), format!("{epoch}-4"));
@@ -64,7 +64,7 @@ fn a_direct_connection_publishes_and_is_no_other_worker() {
     // More than the credits for one time.
     let data = "x".repeat(100_000);
     for _ in 0..WINDOW_BYTES as usize * 3 / data.len() {
-        publish(&mut direct, &data);
+        publish(&mut publisher, &data);
     }
 }
 
@@ -72,28 +72,31 @@ fn a_direct_connection_publishes_and_is_no_other_worker() {
 fn a_refused_event_is_refused_and_the_connection_goes_on() {
     let scene = Scene::new();
     let worker = scene.client_with(settings());
-    let mut direct = direct_of(&scene, &worker);
+    let mut publisher = publisher_of(&scene, &worker);
     let long = [b'k'; 257];
     let fields = event("", "x").fields;
     let refused = Publish { request: 0, channel: b"news", key: b"", once: &long, fields: fields.fields() };
-    match direct.publish(refused, Instant::now() + DEADLINE) {
+    match publisher.publish(refused, Instant::now() + DEADLINE) {
         Err(Unpublished::Refused(error)) => assert_eq!(error.field(), Some("once")),
         other => panic!("{other:?}"),
     }
     let huge = "x".repeat(17 << 20);
-    assert!(matches!(publish_within(&mut direct, &huge, DEADLINE), Err(Unpublished::Refused(Error::Invalid { .. }))));
-    assert!(publish(&mut direct, "x").ends_with("-1"));
+    assert!(matches!(
+        publish_within(&mut publisher, &huge, DEADLINE),
+        Err(Unpublished::Refused(Error::Invalid { .. }))
+    ));
+    assert!(publish(&mut publisher, "x").ends_with("-1"));
 }
 
 #[test]
-fn a_direct_connection_changes_no_settings() {
+fn a_publish_connection_changes_no_settings() {
     let scene = Scene::new();
     let first = scene.client_with(settings());
     let mut newer = settings();
     newer.hub.history.events = 3;
     let mut second = scene.client_with(newer.clone());
-    let mut direct = direct_of(&scene, &first);
-    (0..10).for_each(|_| drop(publish(&mut direct, "x")));
+    let mut publisher = publisher_of(&scene, &first);
+    (0..10).for_each(|_| drop(publish(&mut publisher, "x")));
     assert_eq!(scene.client().welcome().settings, newer);
     assert_eq!(second.count(b"").expect("counts").hub.events, 3);
 }
@@ -103,7 +106,7 @@ fn only_a_worker_of_this_process_has_one() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let WorkerId { process, number } = worker.welcome().worker();
-    let mut direct = direct_of(&scene, &worker);
+    let mut publisher = publisher_of(&scene, &worker);
     let others = [(process + 1, number), (process, number + 1), (process, 0), (process, u64::MAX)];
     for (process, number) in others {
         match greet(&scene, WorkerId { process, number }) {
@@ -111,12 +114,12 @@ fn only_a_worker_of_this_process_has_one() {
             other => panic!("{process} {number}: {other:?}"),
         }
     }
-    assert!(publish(&mut direct, "x").ends_with("-1"));
+    assert!(publish(&mut publisher, "x").ends_with("-1"));
     // A second one takes the place of the first.
-    let mut again = direct_of(&scene, &worker);
+    let mut again = publisher_of(&scene, &worker);
     assert!(publish(&mut again, "x").ends_with("-2"));
     assert!(matches!(
-        publish_within(&mut direct, "x", DEADLINE),
+        publish_within(&mut publisher, "x", DEADLINE),
         Err(Unpublished::Unsent | Unpublished::Unanswered(_))
     ));
     assert!(publish(&mut again, "x").ends_with("-3"));
@@ -128,7 +131,7 @@ fn it_may_only_publish() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut hello = Vec::new();
-    let role = Role::Direct(worker.welcome().worker());
+    let role = Role::Publisher(worker.welcome().worker());
     Hello { name: Name::new("shop").expect("a name"), role }.encode(&mut hello).expect("a short message");
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
     socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
@@ -136,7 +139,7 @@ fn it_may_only_publish() {
     send(socket.as_fd(), &hello, None, Wait::Forever).expect("a connection");
     let _ = socket.read_to_end(&mut Vec::new()).expect("the welcome, and the end");
     assert_eq!(worker.count(b"").expect("counts").cut_off, 1);
-    publish(&mut direct_of(&scene, &worker), "x");
+    publish(&mut publisher_of(&scene, &worker), "x");
 }
 
 #[test]
@@ -146,19 +149,19 @@ fn what_was_sent_on_it_comes_before_what_is_sent_on_the_first_one_later() {
     let mut client = open(&mut worker, 1, "");
     worker.subscribe(1, topics("news", None)).expect("a stream");
     for round in 0..5 {
-        let mut direct = direct_of(&scene, &worker);
+        let mut publisher = publisher_of(&scene, &worker);
         signal(&worker, Signal::STOP);
         // The kernel reports this connection first.
         worker.publish_unanswered(&event("other", "x")).expect("a connection");
         worker.flush().expect("a connection");
-        let late = publish_within(&mut direct, &format!("direct {round}"), Duration::from_millis(10));
+        let late = publish_within(&mut publisher, &format!("first {round}"), Duration::from_millis(10));
         assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
-        drop(direct);
+        drop(publisher);
         worker.publish_unanswered(&event("news", &format!("after {round}"))).expect("a connection");
         worker.flush().expect("a connection");
         signal(&worker, Signal::CONT);
         let text = read_event(&mut client, &format!("after {round}"));
-        assert!(text.contains(&format!("data: direct {round}\n")), "{text}");
+        assert!(text.contains(&format!("data: first {round}\n")), "{text}");
     }
 }
 
@@ -168,7 +171,7 @@ fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
     let worker = scene.client_with(settings());
     let greeting = Duration::from_millis(100);
     let greet = || {
-        let made = NewDirect::connect(&scene.place).expect("a hub");
+        let made = NewPublisher::connect(&scene.place).expect("a hub");
         made.greet(&scene.place, worker.welcome().worker(), greeting).ok()
     };
     let mut made = None;
@@ -176,10 +179,10 @@ fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
         made = greet();
         made.is_some()
     });
-    let mut direct = made.expect("a connection");
+    let mut publisher = made.expect("a connection");
     signal(&worker, Signal::STOP);
     let id = std::thread::scope(|scope| {
-        let published = scope.spawn(|| publish(&mut direct, "x"));
+        let published = scope.spawn(|| publish(&mut publisher, "x"));
         std::thread::sleep(greeting * 10);
         signal(&worker, Signal::CONT);
         published.join().expect("no panic")
@@ -191,12 +194,12 @@ fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
 fn what_a_stopped_process_cannot_have_read_is_unsent() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
-    let mut direct = direct_of(&scene, &worker);
+    let mut publisher = publisher_of(&scene, &worker);
     signal(&worker, Signal::STOP);
     let large = "x".repeat(8 << 20);
-    let late = publish_within(&mut direct, &large, Duration::from_millis(50));
+    let late = publish_within(&mut publisher, &large, Duration::from_millis(50));
     assert!(matches!(late, Err(Unpublished::Unsent)), "{late:?}");
-    drop(direct);
+    drop(publisher);
     signal(&worker, Signal::CONT);
     assert_eq!(worker.count(b"").expect("counts").hub.published, 0);
 }
@@ -207,10 +210,10 @@ fn it_ends_with_its_worker_and_keeps_no_process_alive() {
     let short = HubSettings { idle_exit: Duration::from_millis(50), ..settings() };
     let (worker, other) = (scene.client_with(short.clone()), scene.client_with(short));
     let pid = worker.welcome().pid;
-    let (mut direct, mut others) = (direct_of(&scene, &worker), direct_of(&scene, &other));
-    publish(&mut direct, "x");
+    let (mut publisher, mut others) = (publisher_of(&scene, &worker), publisher_of(&scene, &other));
+    publish(&mut publisher, "x");
     drop(worker);
-    eventually("it ends", || publish_within(&mut direct, "x", DEADLINE).is_err());
+    eventually("it ends", || publish_within(&mut publisher, "x", DEADLINE).is_err());
     publish(&mut others, "x");
     drop(other);
     gone(pid);
@@ -220,30 +223,30 @@ fn it_ends_with_its_worker_and_keeps_no_process_alive() {
 fn an_upgrade_leaves_it_as_it_is() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
-    let mut direct = direct_of(&scene, &worker);
-    publish(&mut direct, "x");
+    let mut publisher = publisher_of(&scene, &worker);
+    publish(&mut publisher, "x");
     for seq in 2..4 {
         upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
-        assert!(publish(&mut direct, "x").ends_with(&format!("-{seq}")));
+        assert!(publish(&mut publisher, "x").ends_with(&format!("-{seq}")));
         eventually("only the worker counts", || worker.count(b"").expect("counts").workers == 1);
     }
     drop(worker);
-    eventually("it ends with its worker", || publish_within(&mut direct, "x", DEADLINE).is_err());
+    eventually("it ends with its worker", || publish_within(&mut publisher, "x", DEADLINE).is_err());
 }
 
 #[test]
-fn direct_connections_leave_half_of_the_places_to_workers() {
+fn publish_connections_leave_half_of_the_places_to_workers() {
     let scene = Scene::new();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n 128; exec {PROGRAM} run --name shop --socket \"$0\"")]);
     let mut hub = command.arg(scene.place.socket()).spawn().expect("a shell");
     eventually("the hub listens", || UnixStream::connect(scene.place.socket()).is_ok());
     let mut workers = vec![scene.client_with(settings())];
-    let mut directs = Vec::new();
+    let mut publishers = Vec::new();
     let refused = loop {
         let worker = scene.client_with(settings());
         match greet(&scene, worker.welcome().worker()) {
-            Ok(direct) => directs.push(direct),
+            Ok(publisher) => publishers.push(publisher),
             Err(error) => break error.to_string(),
         }
         workers.push(worker);
@@ -252,8 +255,8 @@ fn direct_connections_leave_half_of_the_places_to_workers() {
     assert!(refused.contains("half of the connections"), "{refused}");
     let start = Start { program: None, ..Scene::start() };
     let more = (0..128).map_while(|_| Client::connect(&start, &scene.place, None).ok()).collect::<Vec<_>>();
-    assert!(more.len() >= directs.len(), "{} workers after {} with two connections", more.len(), directs.len());
-    directs.iter_mut().for_each(|direct| drop(publish(direct, "x")));
+    assert!(more.len() >= publishers.len(), "{} workers after {} with two connections", more.len(), publishers.len());
+    publishers.iter_mut().for_each(|publisher| drop(publish(publisher, "x")));
     workers[0].stop().expect("an end");
     assert!(hub.wait().expect("it ends").success());
 }

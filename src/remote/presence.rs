@@ -5,10 +5,11 @@
 //! master of a server, and its children serve; so the children of a process that serves, and that has no reactor yet, do the
 //! same. What a worker forks is a job, a relay or a program: by then the worker has a reactor.
 
-use super::forks::{fork_count, generation};
-use super::process::{lock_process, register_fork_handlers};
-use super::remote_hub::RemoteHub;
+use super::remotes::RemoteHub;
+use crate::runtime::forks::{fork_count, generation};
+use crate::runtime::sync::lock;
 use crate::sys::thread;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long a process waits that may yet fork, or be a short-lived child.
@@ -25,11 +26,16 @@ pub(super) struct Presence {
     connected: Option<u32>,
 }
 
-impl Presence {
-    pub(super) const fn new() -> Self {
-        Self { serves: false, hubs: Vec::new(), begun: None, connected: None }
-    }
+/// A fork takes its lock.
+static PRESENCE: Mutex<Presence> =
+    Mutex::new(Presence { serves: false, hubs: Vec::new(), begun: None, connected: None });
 
+/// Locks what this process knows of its applications and hubs.
+pub(super) fn lock_presence() -> MutexGuard<'static, Presence> {
+    lock(&PRESENCE)
+}
+
+impl Presence {
     /// Adds a hub.
     pub(super) fn add(&mut self, key: u64, hub: &RemoteHub) {
         self.hubs.push((key, hub.clone()));
@@ -61,26 +67,25 @@ impl Presence {
             });
         }
     }
-}
 
-/// Has this process connect to the processes of its hubs, if they run: after a while, or now if it has a request to answer.
-pub fn serve(has_request: bool) {
-    let mut process = lock_process();
-    if process.presence.connected == Some(generation()) || register_fork_handlers().is_err() {
-        return;
-    }
-    process.presence.serves = true;
-    if has_request {
-        drop(process);
-        connect();
-    } else {
-        process.presence.begin();
+    /// Notes that this process serves. Returns true if it is to [connect] now, because it has a request to answer; otherwise
+    /// it does after a while.
+    pub(super) fn serve(&mut self, has_request: bool) -> bool {
+        if self.connected == Some(generation()) {
+            return false;
+        }
+        self.serves = true;
+        if !has_request {
+            self.begin();
+        }
+        has_request
     }
 }
 
-fn connect() {
+/// Connects to the hub processes that run.
+pub(super) fn connect() {
     let hubs = {
-        let presence = &mut lock_process().presence;
+        let mut presence = lock_presence();
         presence.connected = Some(generation());
         presence.hubs.clone()
     };

@@ -3,9 +3,9 @@
 //! The hub's process answers a request at once, and again when the worker gets the lease later. An interpreter learns of each
 //! change as it learns of the ends of streams: its queue of ends gets one, of a stream that does not exist.
 
-use super::end_queue::EndQueues;
-use super::sync::lock;
 use crate::reactor::StreamId;
+use crate::runtime::end_queue::EndQueues;
+use crate::runtime::sync::lock;
 use crate::stream::Reason;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};

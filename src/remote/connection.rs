@@ -1,11 +1,11 @@
 //! The connection to the process of a hub, as threads see it that wait for answers.
 
-use super::direct::DirectConnection;
+use super::error::Error;
 use super::leases::Leases;
-use super::reactor_handle::ReactorHandle;
-use super::sync::lock;
-use crate::remote::link::MAX_QUEUED_BYTES;
-use crate::remote::Error;
+use super::link::MAX_QUEUED_BYTES;
+use super::publish_connection::PublishConnection;
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::sync::lock;
 use crate::sys::{descriptor, socket};
 use crate::wire::{Counted, Failure, Welcome, WorkerId};
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -84,7 +84,7 @@ pub(super) struct Connection {
     socket_number: AtomicI32,
     socket_cookie: AtomicU64,
     pub(super) leases: Leases,
-    pub(super) direct: DirectConnection,
+    pub(super) publish_connection: PublishConnection,
 }
 
 impl Connection {
@@ -108,7 +108,7 @@ impl Connection {
             socket_number: AtomicI32::new(-1),
             socket_cookie: AtomicU64::new(0),
             leases: Leases::default(),
-            direct: DirectConnection::default(),
+            publish_connection: PublishConnection::default(),
         }
     }
 
@@ -284,7 +284,7 @@ impl Connection {
         self.is_lost.store(true, Ordering::Release);
         self.is_coming.store(false, Ordering::Release);
         self.leases.lose();
-        self.direct.close();
+        self.publish_connection.close();
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -293,7 +293,7 @@ impl Connection {
 
     /// In a forked child, closes its copies of the sockets, so that the hub's process sees when the parent ends.
     pub(super) fn close_copy(&self) {
-        self.direct.close_copy();
+        self.publish_connection.close_copy();
         let number = self.socket_number.load(Ordering::Acquire);
         let cookie = self.socket_cookie.load(Ordering::Acquire);
         if !self.is_lost() && number >= 0 && cookie != 0 {

@@ -1,39 +1,29 @@
-//! A hub in a process of its own, as the application holds it, in any thread.
+//! The calls of a named hub.
 //!
 //! Each process has a connection of its own, which its event loop serves. The first call that needs one begins it; so does the
 //! first call after the connection was lost. A thread of its own connects, and starts the hub's process if need be. Calls that
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
+use super::client::Client;
 use super::connection::{Connection, Outcome, UNAWAITED};
-use super::direct::DirectOutcome;
-use super::error::Error;
-use super::links::LinkCommand;
-use super::process::lock_process;
-use super::reactor_handle::{Attachment, ReactorHandle};
-use super::registration::RemoteRegistration;
-use super::stream_handle::StreamHandle;
+use super::error::{CallError, Error};
+use super::link::Link;
+use super::link_command::{send, LinkCommand};
+use super::publish_connection::PublishOutcome;
+use super::remotes::{lock_remotes, RemoteHub, RemoteRegistration};
+use super::start::is_served;
 use crate::hub::{EndRequest, SubscribeRequest};
-use crate::reactor::{Command, StreamId};
-use crate::remote::start::is_served;
-use crate::remote::{Address, Client, Error as RemoteError, Link, Start};
+use crate::reactor::StreamId;
+use crate::runtime::process::{check_shutdown, lock_process};
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
-use crate::wire::{Counted, FieldList, NamedSettings, Publish, Request};
+use crate::wire::{Counted, FieldList, Publish, Request};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Where a hub's process is, and how it is reached.
-#[derive(Clone, Debug)]
-pub struct RemoteHub {
-    /// Which hub it is. Its process is looked for anew for each connection.
-    pub address: Address,
-    /// How it is started, and how long a call may take.
-    pub start: Start,
-    /// The settings of the hub that the application names.
-    pub settings: NamedSettings,
-}
 
 /// What became of a request, and the connection that it was made with.
 type Asked = (Outcome, Arc<Connection>);
@@ -53,7 +43,7 @@ pub struct RemotePublish<'a> {
     pub waits: bool,
 }
 
-/// How long after the end of the direct connection the first one is expected to end, too.
+/// How long after the end of the publish connection the first one is expected to end, too.
 const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// How long it is remembered that a hub's process could not be reached: calls that do not wait fail at once.
@@ -75,40 +65,26 @@ pub enum Subscribed {
     Waits,
 }
 
-impl From<bool> for Subscribed {
-    fn from(is_subscribed: bool) -> Self {
-        if is_subscribed {
-            Self::Now
-        } else {
-            Self::Ended
-        }
-    }
-}
-
 /// Returns the time that is that long ago.
 fn before(time: Duration) -> Option<Instant> {
     Instant::now().checked_sub(time)
 }
 
 impl RemoteHub {
-    /// Returns true if another object of a hub can use the same connection.
-    pub(super) fn shares_with(&self, other: &Self) -> bool {
-        self.address == other.address && self.settings == other.settings
-    }
-
     /// Returns the connection of this process, which is perhaps still to be made. Begins one if there is none.
     ///
     /// # Errors
     ///
-    /// [`Error::System`], [`Error::ShuttingDown`], or why the last attempt has failed, if that was after `since`.
-    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
-        let mut process = lock_process();
-        process.check_shutdown()?;
-        if let Some(registration) = process.remotes.get_or_share(key, self) {
+    /// [`CallError::Runtime`], or why the last attempt has failed, if that was after `since`.
+    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, CallError> {
+        let mut remotes = lock_remotes();
+        check_shutdown()?;
+        if let Some(registration) = remotes.get_or_share(key, self) {
             return Ok(registration);
         }
-        let reactor = process.reactor_or_start()?;
-        let last = process.remotes.last(self, &reactor);
+        let reactor = lock_process().reactor_or_start()?;
+        remotes.set_up()?;
+        let last = remotes.last(self, &reactor);
         let failure = last.and_then(|last| last.connection.failure());
         let is_away = failure.is_some();
         if let Some((error, _)) = failure.filter(|(_, at)| since.map_or(false, |since| *at >= since)) {
@@ -121,12 +97,12 @@ impl RemoteHub {
         let connection = Arc::new(Connection::new(number, is_away));
         send(&reactor, LinkCommand::Begin(Arc::clone(&connection)));
         let registration = RemoteRegistration { reactor, hub, connection };
-        process.remotes.insert(key, self.clone(), registration.clone());
+        remotes.insert(key, self.clone(), registration.clone());
         let (remote, RemoteRegistration { reactor, connection, .. }) = (self.clone(), registration.clone());
         let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection));
         if let Err(error) = thread {
             let RemoteRegistration { reactor, connection, .. } = &registration;
-            connection.fail(RemoteError::Unavailable(format!("cannot start a thread: {error}")));
+            connection.fail(Error::Unavailable(format!("cannot start a thread: {error}")));
             send(reactor, LinkCommand::Fail(Arc::clone(connection)));
         }
         Ok(registration)
@@ -134,7 +110,7 @@ impl RemoteHub {
 
     /// Begins a connection if somebody listens.
     pub(super) fn connect_if_served(&self, key: u64) {
-        let is_connected = lock_process().remotes.get(key).is_some();
+        let is_connected = lock_remotes().get(key).is_some();
         if !is_connected && self.address.place().map_or(false, |place| is_served(&place)) {
             let _ = self.registration(key, None); // the first call reports the error
         }
@@ -148,9 +124,9 @@ impl RemoteHub {
             let made = Client::connect_and_note(&self.start, &place, settings, &mut |socket| {
                 connection.note_socket(socket);
             });
-            Link::new(made?).map_err(|_| RemoteError::Unknown)
+            Link::new(made?).map_err(|_| Error::Unknown)
         };
-        let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(RemoteError::Unknown));
+        let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Error::Unknown));
         let command = match made {
             Ok(link) => {
                 connection.note_welcome(link.welcome());
@@ -159,7 +135,7 @@ impl RemoteHub {
             Err(error) => {
                 connection.fail(match error {
                     // Nothing was asked for yet.
-                    RemoteError::Unknown | RemoteError::Timeout => self.absent(),
+                    Error::Unknown | Error::Timeout => self.absent(),
                     error => error,
                 });
                 LinkCommand::Fail(connection)
@@ -169,7 +145,7 @@ impl RemoteHub {
     }
 
     /// Returns the connection of this process. Waits until it is made, or until the deadline.
-    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, CallError> {
         let began = Instant::now();
         loop {
             let registration = self.registration(key, None)?;
@@ -191,7 +167,7 @@ impl RemoteHub {
 
     /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub's process
     /// that is known to be away.
-    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, CallError> {
         let registration = self.registration(key, before(REMEMBERED))?;
         let RemoteRegistration { reactor, connection, .. } = &registration;
         let left = match connection.is_away() {
@@ -212,7 +188,7 @@ impl RemoteHub {
     }
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
-    fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Asked, Error> {
+    fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>) -> Result<Asked, CallError> {
         self.ask_until(after(Instant::now(), self.start.timeout), key, false, encode)
     }
 
@@ -221,14 +197,14 @@ impl RemoteHub {
         deadline: Instant,
         key: u64,
         is_publish: bool,
-        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
-    ) -> Result<Asked, Error> {
+        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<Asked, CallError> {
         loop {
             let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
             let left = || deadline.saturating_duration_since(Instant::now());
             let may_queue = || connection.has_room(is_publish) || connection.is_lost() || reactor.is_dead();
             if !reactor.wait(left(), may_queue) {
-                return Err(RemoteError::Full.into());
+                return Err(Error::Full.into());
             }
             let mut frame = Vec::new();
             let request = connection.begin();
@@ -240,26 +216,26 @@ impl RemoteHub {
             send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request, frame });
             match connection.wait(&reactor, request, left())? {
                 Outcome::Unsent if left() > Duration::ZERO => {}
-                Outcome::Unsent => return Err(self.lost()),
+                Outcome::Unsent => return Err(self.lost().into()),
                 outcome => return Ok((outcome, connection)),
             }
         }
     }
 
-    fn absent(&self) -> RemoteError {
-        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.address.name()))
+    fn absent(&self) -> Error {
+        Error::Unavailable(format!("the process of the hub {} does not answer", self.address.name()))
     }
 
     pub(super) fn lost(&self) -> Error {
-        RemoteError::Unavailable(format!("lost the process of the hub {}", self.address.name())).into()
+        Error::Unavailable(format!("lost the process of the hub {}", self.address.name()))
     }
 
     /// Publishes an event. Returns its id in the hub's order if the call waits.
     ///
     /// # Errors
     ///
-    /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
+    /// [`CallError`].
+    pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, CallError> {
         let RemotePublish { channel, key, once, fields, waits } = *publish;
         let publish = |request| Publish { request, channel, key, once, fields: fields.fields() };
         let encode = |request, frame: &mut Vec<u8>| Ok(Request::Publish(publish(request)).encode(frame)?);
@@ -267,23 +243,23 @@ impl RemoteHub {
             return self.send_unawaited(hub_key, encode).map(|()| None);
         }
         let deadline = after(Instant::now(), self.start.timeout);
-        if let Some(id) = self.publish_directly(hub_key, publish(0), deadline)? {
+        if let Some(id) = self.publish_alone(hub_key, publish(0), deadline)? {
             return Ok(Some(id));
         }
         match self.ask_until(deadline, hub_key, true, encode)? {
             (Outcome::Published(id), _) => Ok(Some(id)),
-            _ => Err(RemoteError::Unknown.into()),
+            _ => Err(Error::Unknown.into()),
         }
     }
 
-    /// Publishes an event on the direct connection. Returns nothing if the event was not sent there, because the connection
+    /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
     /// cannot be had, or because the hub's process may still have to carry out what was asked for before.
-    fn publish_directly(
+    fn publish_alone(
         &self,
         hub_key: u64,
         publish: Publish<'_>,
         deadline: Instant,
-    ) -> Result<Option<Box<str>>, Error> {
+    ) -> Result<Option<Box<str>>, CallError> {
         let RemoteRegistration { reactor, connection, .. } = self.connected(hub_key, deadline)?;
         if !connection.is_quiet(&reactor) {
             return Ok(None);
@@ -292,15 +268,15 @@ impl RemoteHub {
             Some(worker) => worker,
             None => return Ok(None),
         };
-        let published = connection.direct.publish(&self.address, worker, publish, deadline);
-        if matches!(published, DirectOutcome::Unsent | DirectOutcome::Published(Err(RemoteError::Unknown))) {
+        let published = connection.publish_connection.publish(&self.address, worker, publish, deadline);
+        if matches!(published, PublishOutcome::Unsent | PublishOutcome::Published(Err(Error::Unknown))) {
             // A process that ends closes both connections, but not at once: the first one is not to be used once more.
             let left = deadline.saturating_duration_since(Instant::now());
             reactor.wait(left.min(END_OF_BOTH), || connection.is_lost() || reactor.is_dead());
         }
         match published {
-            DirectOutcome::Published(published) => Ok(Some(published?)),
-            DirectOutcome::NotTried | DirectOutcome::Unsent => Ok(None),
+            PublishOutcome::Published(published) => Ok(Some(published?)),
+            PublishOutcome::NotTried | PublishOutcome::Unsent => Ok(None),
         }
     }
 
@@ -308,11 +284,11 @@ impl RemoteHub {
     fn send_unawaited(
         &self,
         key: u64,
-        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
-    ) -> Result<(), Error> {
+        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<(), CallError> {
         let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED))?;
         if !connection.has_room(true) {
-            return Err(RemoteError::Full.into());
+            return Err(Error::Full.into());
         }
         let mut frame = Vec::new();
         encode(UNAWAITED, &mut frame)?;
@@ -326,12 +302,12 @@ impl RemoteHub {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Counted, u32), Error> {
+    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Counted, u32), CallError> {
         match self.ask(key, |request, frame| Ok(Request::Count { request, channel }.encode(frame)?))? {
             (Outcome::Counted(counted), connection) => {
                 Ok((*counted, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
             }
-            _ => Err(RemoteError::Unknown.into()),
+            _ => Err(Error::Unknown.into()),
         }
     }
 
@@ -340,12 +316,12 @@ impl RemoteHub {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, Error> {
+    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, CallError> {
         let encode =
             |request, frame: &mut Vec<u8>| Ok(Request::EndStreams { request, end: end.clone() }.encode(frame)?);
         match self.ask(key, encode)? {
             (Outcome::StreamsEnded(count), _) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
-            _ => Err(RemoteError::Unknown.into()),
+            _ => Err(Error::Unknown.into()),
         }
     }
 
@@ -354,13 +330,13 @@ impl RemoteHub {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and [`Error::OtherHub`].
+    /// As [`publish`](Self::publish).
     pub(super) fn subscribe(
         &self,
         key: u64,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
-    ) -> Result<Subscribed, Error> {
+    ) -> Result<Subscribed, CallError> {
         let began = Instant::now();
         let until = after(began, self.start.timeout);
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
@@ -376,12 +352,12 @@ impl RemoteHub {
                     return Err(error);
                 }
             };
-            let prepared = stream.prepare_remote(&reactor, hub, subscription.clone());
+            let prepared = stream.prepare(&reactor, hub, subscription.clone(), None);
             let (subscription, holds) = match prepared {
                 Ok(Some(prepared)) => prepared,
                 other => {
                     abandon(&parked, stream.reactor_id());
-                    return other.map(|_| Subscribed::Ended);
+                    return Ok(other.map(|_| Subscribed::Ended)?);
                 }
             };
             let request = connection.begin();
@@ -392,7 +368,7 @@ impl RemoteHub {
             match connection.wait(&reactor, request, connection.patience().saturating_sub(began.elapsed())) {
                 Ok(Outcome::Unsent) => parked = Some(reactor),
                 Ok(_) => return Ok(Subscribed::Now),
-                Err(RemoteError::Timeout) => {
+                Err(Error::Timeout) => {
                     send(&reactor, LinkCommand::Await { connection, request });
                     return Ok(Subscribed::Waits);
                 }
@@ -400,7 +376,7 @@ impl RemoteHub {
             }
             if Instant::now() >= until {
                 abandon(&parked, id);
-                return Err(self.lost());
+                return Err(self.lost().into());
             }
         }
     }
@@ -410,7 +386,7 @@ impl RemoteHub {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
+    pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, CallError> {
         let RemoteRegistration { connection, .. } = self.connected(key, after(Instant::now(), self.start.timeout))?;
         connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent().into())
     }
@@ -427,18 +403,13 @@ impl RemoteHub {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), Error> {
+    pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), CallError> {
         let deadline = after(Instant::now(), self.start.timeout);
         let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
         let mut frame = Vec::new();
-        Request::Drain { within }.encode(&mut frame).map_err(RemoteError::from)?;
+        Request::Drain { within }.encode(&mut frame).map_err(Error::from)?;
         connection.add_coming(frame.len());
         send(&reactor, LinkCommand::Send { connection, request: 0, frame });
         Ok(())
     }
-}
-
-/// Sends a command to the event loop.
-pub(super) fn send(reactor: &ReactorHandle, command: LinkCommand) {
-    reactor.send(Command::Linked, 0, Some(Box::new(Attachment::Link(Box::new(command)))));
 }

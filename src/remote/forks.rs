@@ -1,0 +1,67 @@
+//! What a fork does to the connections to hub processes.
+//!
+//! The functions here run around those of the runtime, which they are registered after: before a fork first, in the child
+//! last.
+
+use super::losses;
+use super::presence::{lock_presence, Presence};
+use super::remotes::{lock_remotes, Remotes};
+use super::start;
+use crate::runtime::process::{lock_process, register_fork_handlers};
+use crate::sys::thread;
+use std::cell::RefCell;
+use std::io;
+use std::sync::{MutexGuard, Once};
+
+/// What a fork holds.
+struct Held {
+    remotes: MutexGuard<'static, Remotes>,
+    presence: MutexGuard<'static, Presence>,
+    has_reactor: bool,
+    _connecting: Option<MutexGuard<'static, ()>>,
+}
+
+thread_local! {
+    /// In the thread that forks, from before the fork until after it.
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+/// Has the C library call the functions below around each fork. Does so once.
+///
+/// # Errors
+///
+/// If the system has no memory.
+pub(super) fn register() -> io::Result<()> {
+    static HANDLERS: Once = Once::new();
+    register_fork_handlers()?;
+    let mut registered = Ok(());
+    HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
+    registered
+}
+
+extern "C" fn before_fork() {
+    // First: the thread that holds this one may itself fork, to start a hub process.
+    let _connecting = start::before_fork();
+    let (remotes, presence) = (lock_remotes(), lock_presence());
+    let has_reactor = lock_process().has_started();
+    // Fails only while the thread ends, which does not fork.
+    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(Held { remotes, presence, has_reactor, _connecting }));
+}
+
+fn take_held() -> Option<Held> {
+    HELD.try_with(|held| held.borrow_mut().take()).ok().flatten()
+}
+
+extern "C" fn after_fork() {
+    drop(take_held());
+}
+
+extern "C" fn after_fork_in_child() {
+    losses::enter_child();
+    // Closes the copies of connections to hubs at once: otherwise the hub would not see the end of the parent, which may hold
+    // a lease, before the end of a child that makes no call.
+    if let Some(mut held) = take_held() {
+        held.remotes.leave_to_parent();
+        held.presence.enter_child(held.has_reactor);
+    }
+}

@@ -1,0 +1,232 @@
+//! A hub as the application holds it: in the reactor of this process, or in a hub process.
+
+use super::error::CallError;
+use super::forks;
+use super::lease_handle::LeaseHandle;
+use super::link_command::{send, LinkCommand};
+use super::presence::{self, lock_presence};
+use super::remote_hub::{RemotePublish, Subscribed};
+use super::remotes::{lock_remotes, RemoteHub};
+use crate::event::{EventId, Field, Shared, Text};
+use crate::hub::{Counts, EndRequest, Settings, SubscribeRequest, Topic};
+use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
+use crate::wire::{Counted, FieldList, HubSettings};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A hub as the application holds it, in one thread.
+#[derive(Clone, Debug)]
+pub enum Hub {
+    /// In the reactor of this process.
+    Local(HubHandle),
+    /// A named hub.
+    Named(NamedHub),
+}
+
+/// A named hub. Its copies in all threads share it; the last one closes the connection.
+#[derive(Clone, Debug)]
+pub struct NamedHub(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    key: u64,
+    hub: RemoteHub,
+    settings: Settings,
+}
+
+/// An event to publish.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The key for compaction. Empty if the event has none.
+    pub key: &'a [u8],
+    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
+    pub once: &'a [u8],
+    /// The id among the fields, if they have one.
+    pub id: Option<&'a [u8]>,
+    /// Whether the call waits until a hub process has published the event.
+    pub waits: bool,
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub enum HubCounts {
+    /// A hub of this process: its counters, and the number of a channel's subscribers.
+    Local(Counts, usize),
+    /// A named hub: the counters of the hub and its process, and the number of the process.
+    Named(Box<Counted>, u32),
+}
+
+impl Hub {
+    /// Creates a hub. The reactor gets it with the first call that needs it.
+    pub fn local(settings: Settings, max_topics: usize) -> Self {
+        Self::Local(HubHandle::new(settings, max_topics))
+    }
+
+    /// Creates a named hub. The first call that needs it connects, and starts its process if need be.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no memory.
+    pub fn named(hub: RemoteHub) -> Result<Self, CallError> {
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        forks::register()?;
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        let settings = hub.settings.clone().over(HubSettings::default()).hub;
+        lock_presence().add(key, &hub);
+        Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub, settings }))))
+    }
+
+    /// Returns the hub's settings.
+    pub fn settings(&self) -> &Settings {
+        match self {
+            Self::Local(hub) => hub.settings(),
+            Self::Named(hub) => &hub.0.settings,
+        }
+    }
+
+    /// Publishes the fields of an event. Calls a function with the event's id in the hub's order, if the call waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn publish<'a>(
+        &self,
+        event: Event<'_>,
+        fields: impl Iterator<Item = Field<'a>> + Clone,
+        published: impl FnOnce(&str),
+    ) -> Result<(), CallError> {
+        let Event { channel, key, once, id, waits } = event;
+        match self {
+            Self::Local(hub) => {
+                let encode = |made: &str| Shared::with_id_last(fields, EventId::new(Text::from(made)).ok());
+                Ok(hub.publish(PublishMeta { channel, key, id }, once, encode, published)?)
+            }
+            Self::Named(NamedHub(inner)) => {
+                let fields = &FieldList::of(fields);
+                let made = inner.hub.publish(inner.key, &RemotePublish { channel, key, once, fields, waits })?;
+                if let Some(made) = made {
+                    published(&made);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Subscribes a stream to topics.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, CallError> {
+        match self {
+            Self::Local(hub) => Ok(match hub.subscribe(stream, request)? {
+                true => Subscribed::Now,
+                false => Subscribed::Ended,
+            }),
+            Self::Named(NamedHub(inner)) => inner.hub.subscribe(inner.key, stream, request),
+        }
+    }
+
+    /// Unsubscribes a stream from topics; without topics, from all.
+    pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
+        match self {
+            Self::Local(hub) => hub.unsubscribe(stream, topics),
+            Self::Named(NamedHub(inner)) => {
+                let hub = lock_remotes().get(inner.key).map(|registration| registration.hub);
+                if let Some(hub) = hub {
+                    stream.unsubscribe(hub, topics);
+                }
+            }
+        }
+    }
+
+    /// Returns the epoch, with which the hub's ids begin. Each process has another one of a hub without a name. Unless the call
+    /// waits, it returns nothing for a hub process that is away.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, CallError> {
+        match self {
+            Self::Local(hub) => Ok(Some(hub.epoch()?)),
+            Self::Named(NamedHub(inner)) if waits => inner.hub.epoch(inner.key).map(Some),
+            Self::Named(NamedHub(inner)) => Ok(inner.hub.known_epoch(inner.key)),
+        }
+    }
+
+    /// Returns the counters.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn count(&self, channel: &[u8]) -> Result<HubCounts, CallError> {
+        match self {
+            Self::Local(hub) => {
+                let (counts, subscribers) = hub.counts_and_subscribers(channel)?;
+                Ok(HubCounts::Local(counts, subscribers))
+            }
+            Self::Named(NamedHub(inner)) => {
+                let (counted, pid) = inner.hub.counted(inner.key, channel)?;
+                Ok(HubCounts::Named(Box::new(counted), pid))
+            }
+        }
+    }
+
+    /// Ends the streams that a request means, and returns their number. A subscription that was asked for before ends, too.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn end_streams(&self, request: EndRequest) -> Result<usize, CallError> {
+        match self {
+            Self::Local(hub) => Ok(hub.end_streams(request)?),
+            Self::Named(NamedHub(inner)) => inner.hub.end_streams(inner.key, &request),
+        }
+    }
+
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
+    /// client is sent a reconnection time.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn drain(&self, within: Duration) -> Result<(), CallError> {
+        match self {
+            Self::Local(hub) => Ok(hub.drain(within)?),
+            Self::Named(NamedHub(inner)) => inner.hub.drain(inner.key, within),
+        }
+    }
+
+    /// Asks for a lease of a named hub; nothing if the hub has no name.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, CallError> {
+        match self {
+            Self::Local(_) => Ok(None),
+            Self::Named(NamedHub(inner)) => inner.hub.elect(inner.key, name, interpreter).map(Some),
+        }
+    }
+}
+
+/// Has this process connect to the processes of its hubs, if they run: after a while, or now if it has a request to answer.
+pub fn serve(has_request: bool) {
+    if forks::register().is_ok() && lock_presence().serve(has_request) {
+        presence::connect();
+    }
+}
+
+impl Drop for Inner {
+    // A fork copies the number of copies, but not the connection: a child's is its own.
+    fn drop(&mut self) {
+        lock_presence().remove(self.key);
+        if let Some(registration) = lock_remotes().remove(self.key) {
+            registration.connection.publish_connection.close();
+            send(&registration.reactor, LinkCommand::Close(registration.connection));
+        }
+    }
+}

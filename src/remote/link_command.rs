@@ -1,0 +1,70 @@
+//! What threads ask of the connections to hub processes, which the event loop has.
+
+use super::connection::{Connection, Outcome, UNAWAITED};
+use super::link::Link;
+use super::losses;
+use crate::hub::SubscribeRequest;
+use crate::reactor::StreamId;
+use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is to be done with a connection.
+#[derive(Debug)]
+pub(super) enum LinkCommand {
+    /// Begins a connection that is still to be made: its requests wait.
+    Begin(Arc<Connection>),
+    /// Goes on with a connection that was just made.
+    Connect(Box<Link>, Arc<Connection>),
+    /// Gives up a connection that could not be made.
+    Fail(Arc<Connection>),
+    /// Has requests wait until the hub's process answers, unless it has answered this one.
+    Await { connection: Arc<Connection>, request: u64 },
+    /// Sends a request.
+    Send {
+        connection: Arc<Connection>,
+        /// The request's number; 0 if it is not answered, [`UNAWAITED`] if no thread waits for its outcome.
+        request: u64,
+        frame: Vec<u8>,
+    },
+    /// Hands a stream over, unless that was done, and subscribes it.
+    Subscribe {
+        connection: Arc<Connection>,
+        request: u64,
+        stream: StreamId,
+        subscription: SubscribeRequest,
+        holds: bool,
+        /// How long the stream may wait for the hub's process.
+        until: Instant,
+    },
+    /// Ends a stream that a lost connection has given back, and that is not handed over anew.
+    Abandon(StreamId),
+    /// Closes the connection as soon as it has no streams.
+    Close(Arc<Connection>),
+}
+
+impl HandoverCommand for LinkCommand {
+    fn fail(&self) {
+        match self {
+            Self::Begin(connection)
+            | Self::Connect(_, connection)
+            | Self::Fail(connection)
+            | Self::Close(connection) => connection.lose(),
+            Self::Send { request: UNAWAITED, .. } => losses::record(1, "the native thread has ended"),
+            Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
+                connection.complete(*request, Outcome::Unsent);
+            }
+            Self::Abandon(_) | Self::Await { .. } => {}
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// Sends a command to the event loop.
+pub(super) fn send(reactor: &ReactorHandle, command: LinkCommand) {
+    reactor.send_queued(Queued::Handover(Box::new(command)));
+}

@@ -1,0 +1,563 @@
+//! The event loop's connections to processes of hubs, and the streams that were handed over.
+
+use super::connection::{Connection, Outcome, UNAWAITED};
+use super::link::{Link, Lost, MAX_QUEUED_BYTES};
+use super::link_command::LinkCommand;
+use super::losses;
+use crate::event::Framing;
+use crate::hub::SubscribeRequest;
+use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
+use crate::runtime::handover::{Context, Handover};
+use crate::runtime::stats::add;
+use crate::stream::{Reason, Settings};
+use crate::wire::{self, Open, Request};
+use rustix::fd::OwnedFd;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+mod connected;
+mod parked;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use connected::Connected;
+use parked::Parked;
+use waiting::Waiting;
+
+/// A stream that was handed over.
+#[derive(Debug)]
+struct Remote {
+    link: u32,
+    framing: Framing,
+    /// Whether the stream drops events if too many are buffered.
+    drops: bool,
+    /// How many bytes were pushed, without framing.
+    pushed: u64,
+    /// How many of the buffered bytes that its state counts came from here.
+    accounted: usize,
+}
+
+/// All connections, and the streams that were handed over.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    links: HashMap<u32, Connected>,
+    remotes: HashMap<u64, Remote>,
+    parked: HashMap<u64, Parked>,
+    waiting: Waiting,
+}
+
+impl Links {
+    fn carry_out(&mut self, command: LinkCommand, context: &mut Context<'_>) {
+        match command {
+            LinkCommand::Begin(connection) => self.waiting.begin(connection),
+            LinkCommand::Connect(link, connection) => self.connect(*link, connection, context),
+            LinkCommand::Fail(connection) => {
+                connection.lose();
+                self.give_up(connection.number, context);
+                context.handle.notify_all();
+            }
+            LinkCommand::Await { connection, request } => {
+                let linked = self.links.get(&connection.number);
+                if linked.map_or(connection.is_coming(), |linked| linked.order.is_awaited(request)) {
+                    connection.set_away(true);
+                    self.waiting.begin(connection);
+                }
+            }
+            LinkCommand::Send { connection, request, frame } => match self.links.get_mut(&connection.number) {
+                Some(linked) => {
+                    let bytes = frame.len();
+                    linked.queue(request, frame, None);
+                    connection.subtract_coming(bytes, linked.queued_bytes());
+                }
+                None if request == UNAWAITED => lose_events(1, context),
+                None => unsent(&connection, request, context),
+            },
+            LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
+                self.subscribe(&connection, request, stream, subscription, holds, context);
+            }
+            LinkCommand::Abandon(stream) => {
+                if self.parked.remove(&u64::from(stream)).is_some() {
+                    self.end(stream.into(), Reason::Error, context);
+                }
+            }
+            LinkCommand::Close(connection) => {
+                if let Some(linked) = self.links.get_mut(&connection.number) {
+                    linked.is_closing = true;
+                }
+                self.close_if_unused(connection.number, context);
+            }
+        }
+    }
+
+    /// Carries out what has waited: the hub's process has answered.
+    fn go_on(&mut self, number: u32, context: &mut Context<'_>) {
+        let (connection, commands) = match self.waiting.take(number) {
+            Some(waiting) => waiting,
+            None => return,
+        };
+        commands.into_iter().for_each(|command| self.carry_out(command, context));
+        connection.set_connected();
+        context.handle.notify_all();
+    }
+
+    /// Gives up what has waited: there is no connection. Threads that wait are told, other streams end with a retry.
+    fn give_up(&mut self, number: u32, context: &mut Context<'_>) {
+        let (connection, commands) = match self.waiting.take(number) {
+            Some(waiting) => waiting,
+            None => return,
+        };
+        for command in commands {
+            match command {
+                LinkCommand::Send { request: UNAWAITED, .. } => lose_events(1, context),
+                LinkCommand::Send { request, .. } => drop(connection.complete(request, Outcome::Unsent)),
+                LinkCommand::Subscribe { request, stream, .. } if !connection.complete(request, Outcome::Unsent) => {
+                    self.send_back(stream, context);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends a stream that could not be handed over. Its client is sent a reconnection time.
+    fn send_back(&mut self, stream: StreamId, context: &mut Context<'_>) {
+        if self.parked.remove(&u64::from(stream)).is_some() {
+            return self.end(stream.into(), Reason::Error, context);
+        }
+        if let Some(state) = context.streams.get(stream) {
+            state.close();
+        }
+        context.reactor.apply(Command::Refuse { stream }, None, Instant::now());
+    }
+
+    fn connect(&mut self, link: Link, connection: Arc<Connection>, context: &mut Context<'_>) {
+        let number = connection.number;
+        if context.reactor.io().epoll.add(link.socket(), number.into()).is_err() {
+            connection.lose();
+            self.give_up(number, context);
+            return context.handle.notify_all();
+        }
+        let linked = Connected::new(link, connection);
+        self.links.insert(number, linked);
+        self.go_on(number, context);
+        self.read(number, context); // what has come with the welcome
+    }
+
+    /// Hands a stream over, unless that was done, and subscribes it.
+    fn subscribe(
+        &mut self,
+        connection: &Arc<Connection>,
+        request: u64,
+        stream: StreamId,
+        subscription: SubscribeRequest,
+        holds: bool,
+        context: &mut Context<'_>,
+    ) {
+        if !self.links.contains_key(&connection.number) {
+            if !connection.complete(request, Outcome::Unsent) {
+                self.send_back(stream, context);
+            }
+            return context.handle.notify_all();
+        }
+        let number = u64::from(stream);
+        let mut frame = Vec::new();
+        if (Request::Subscribe { request, stream: number, subscription }).encode(&mut frame).is_err() {
+            let failure = wire::Failure::new(crate::ErrorCode::Invalid, Some("channels"), "the names are too long");
+            let is_awaited = connection.complete(request, Outcome::Refused(failure));
+            if !is_awaited && !self.forward(&Command::Refuse { stream }, context) {
+                self.send_back(stream, context);
+            }
+            return context.handle.notify_all();
+        }
+        let is_there = match self.remotes.get(&number) {
+            Some(remote) => remote.link == connection.number, // otherwise its connection is lost
+            None => self.hand_over(connection, stream, holds, context),
+        };
+        if !is_there {
+            connection.complete(request, Outcome::Done); // it has ended, which is reported
+            return context.handle.notify_all();
+        }
+        if let Some(linked) = self.links.get_mut(&connection.number) {
+            linked.subscribing.insert(request, number);
+            linked.queue(request, frame, None);
+        }
+    }
+
+    /// Hands a stream over. Returns false if it has ended.
+    fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) -> bool {
+        // What the reactor has sent of the stream's buffer is subtracted before the rest is.
+        for answer in context.reactor.take_answers() {
+            context.streams.apply(answer);
+        }
+        let number = u64::from(stream);
+        let (parked, holds) = match self.parked.remove(&number) {
+            Some(parked) => (parked, holds),
+            None => match context.reactor.detach(stream) {
+                Some(Detached { socket, settings, unsent }) => {
+                    count_as_sent(context, unsent.len());
+                    if let Some(state) = context.streams.get(stream) {
+                        state.subtract_buffered(unsent.len());
+                        state.hand_over(socket.is_some());
+                    }
+                    add(&context.handle.counts.handed_over, 1);
+                    (Parked { socket, settings, unsent, end: None }, holds)
+                }
+                None => return false,
+            },
+        };
+        context.handle.notify_all();
+        let Parked { socket, settings, unsent, end } = parked;
+        let mut opening = Vec::new();
+        let open = Open { stream: number, settings, unsent: &unsent, holds };
+        let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
+        let is_encoded = request.encode(&mut opening).is_ok();
+        let Settings { framing, drop_oldest: drops, .. } = settings;
+        let remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
+        self.remotes.insert(number, remote);
+        let linked = match self.links.get_mut(&connection.number) {
+            Some(linked) => linked,
+            None => return false, // the caller has looked
+        };
+        if is_encoded {
+            linked.queue(0, opening, socket);
+            if let Some((reason, discards)) = end {
+                let mut frame = Vec::new();
+                let _ = Request::End { stream: number, reason, discards }.encode(&mut frame); // it is short
+                linked.queue(0, frame, None);
+            }
+        } else {
+            drop(socket); // more is buffered than a message may have; the client reconnects
+            self.end(number, Reason::Slow, context);
+        }
+        is_encoded
+    }
+
+    fn read(&mut self, number: u32, context: &mut Context<'_>) {
+        let linked = match self.links.get_mut(&number) {
+            Some(linked) => linked,
+            None => return,
+        };
+        let Connected { link, connection, order, subscribing, .. } = linked;
+        let remotes = &mut self.remotes;
+        let (mut ended, mut refused, mut has_answered) = (Vec::new(), Vec::new(), false);
+        let mut unsubscribed = Vec::new();
+        let mut complete = |request: u64, outcome: Outcome| {
+            order.note_answer(request, connection); // the thread that waits may ask again at once
+            match (request, outcome) {
+                (UNAWAITED, Outcome::Refused(failure)) => refused.push(failure),
+                (UNAWAITED, _) => {}
+                (_, outcome) => {
+                    let is_refused = matches!(outcome, Outcome::Refused(_));
+                    let stream = subscribing.remove(&request).filter(|_| is_refused);
+                    if !connection.complete(request, outcome) {
+                        unsubscribed.extend(stream);
+                    }
+                }
+            }
+        };
+        let mut take = |answer: wire::Answer<'_>| match answer {
+            wire::Answer::Published { request: UNAWAITED, .. } => complete(UNAWAITED, Outcome::Done),
+            wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
+            wire::Answer::Done { request } => complete(request, Outcome::Done),
+            wire::Answer::Counted(counted) => complete(counted.request, Outcome::Counted(counted)),
+            wire::Answer::StreamsEnded { request, count } => complete(request, Outcome::StreamsEnded(count)),
+            wire::Answer::Refused { request, failure } => complete(request, Outcome::Refused(failure)),
+            wire::Answer::State { stream, pushed, buffered, is_stalled } => {
+                let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);
+                if let (Some(remote), Some(state)) = (remote, context.streams.get(stream.into())) {
+                    let pushed_since = remote.pushed.saturating_sub(pushed);
+                    let now = usize::try_from(buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
+                    state.add_buffered(now);
+                    state.subtract_buffered(std::mem::replace(&mut remote.accounted, now));
+                    state.set_stalled(is_stalled);
+                }
+            }
+            wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
+            wire::Answer::Elected { lease, is_held } => {
+                connection.leases.answer(lease, is_held);
+                complete(lease, Outcome::Done);
+            }
+            wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
+            wire::Answer::Epoch { epoch } => connection.set_epoch(epoch),
+            // Only commands ask for these.
+            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
+        };
+        let read = link.read(|answer| {
+            has_answered = true;
+            take(answer);
+        });
+        linked.queue_uncredited(); // there may be credits for them now
+        for failure in refused {
+            context.handle.count_lost(1, 0);
+            losses::record(1, &failure.to_string());
+        }
+        // Nobody waits to be told of the refusal.
+        for stream in unsubscribed {
+            let (reason, ending) = (Reason::Error, Ending::Flush);
+            self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
+        }
+        for (stream, reason) in ended {
+            if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
+                self.end(stream, reason, context);
+            } else if let Some(linked) = self.links.get_mut(&number).filter(|linked| linked.released > 0) {
+                linked.released -= 1;
+                count_released(1, reason, context);
+            }
+        }
+        if read.is_err() {
+            self.lose(number, context);
+        } else if has_answered {
+            self.go_on(number, context);
+        }
+        self.close_if_unused(number, context);
+        context.handle.notify_all();
+    }
+
+    /// Reports the end of a stream that was handed over.
+    fn end(&mut self, stream: u64, reason: Reason, context: &mut Context<'_>) {
+        self.remotes.remove(&stream);
+        add(&context.handle.counts.returned, 1);
+        context.streams.apply(Answer::Ended { stream: stream.into(), reason });
+        context.streams.apply(Answer::Closed { stream: stream.into() });
+        context.handle.notify_all();
+    }
+
+    /// Ends a connection, its streams and its requests.
+    fn lose(&mut self, number: u32, context: &mut Context<'_>) {
+        self.give_up(number, context);
+        if let Some(mut linked) = self.links.remove(&number) {
+            context.reactor.io().epoll.remove(linked.link.socket());
+            lose_events(linked.connection.take_unanswered(), context);
+            let awaited = linked.lose();
+            let Connected { link, connection, released, .. } = linked;
+            self.park(number, link, &awaited, context);
+            count_released(released, Reason::Error, context);
+            connection.lose();
+        }
+        let of_link = self.remotes.iter().filter(|(_, remote)| remote.link == number);
+        let streams: Vec<u64> = of_link.map(|(stream, _)| *stream).collect();
+        for stream in streams {
+            self.end(stream, Reason::Error, context);
+        }
+        context.handle.notify_all();
+    }
+
+    /// Keeps the streams that were not handed over yet, if a thread waits for their subscriptions.
+    fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
+        let mut opened = Parked::unsent_of(link, awaited);
+        let is_of_link = |remote: &Remote| remote.link == number;
+        opened.retain(|stream, _| self.remotes.get(stream).map_or(false, is_of_link));
+        for (stream, parked) in opened {
+            let accounted = self.remotes.remove(&stream).map_or(0, |remote| remote.accounted);
+            if let Some(state) = context.streams.get(stream.into()) {
+                state.subtract_buffered(accounted);
+            }
+            self.parked.insert(stream, parked);
+        }
+    }
+
+    fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
+        let is_unused = self.links.get(&number).map_or(false, |linked| {
+            linked.is_closing && linked.released == 0 && linked.queued_bytes().0 == 0 && linked.connection.is_settled()
+        });
+        let is_unused = is_unused && self.waiting.is_free(number);
+        if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
+            self.lose(number, context);
+        }
+    }
+}
+
+impl Handover for Links {
+    fn has_queued(&self) -> bool {
+        self.links.values().any(|linked| linked.queued_bytes().0 > 0)
+    }
+
+    fn apply(&mut self, command: Box<dyn Any>, context: &mut Context<'_>) {
+        if let Ok(command) = command.downcast::<LinkCommand>() {
+            if let Some(command) = self.waiting.hold(*command, |stream| self.remotes.contains_key(&stream)) {
+                self.carry_out(command, context);
+            }
+        }
+    }
+
+    fn forward(&mut self, command: &Command, context: &mut Context<'_>) -> bool {
+        let stream = match command {
+            Command::Push { stream, .. }
+            | Command::End { stream, .. }
+            | Command::Refuse { stream }
+            | Command::BeginSubscription { stream }
+            | Command::Unsubscribe { stream, .. } => u64::from(*stream),
+            _ => return false,
+        };
+        if self.waiting.change(stream, command, |stream| self.parked.contains_key(&stream)) {
+            return true;
+        }
+        if let Some(parked) = self.parked.get_mut(&stream) {
+            return match command {
+                Command::Push { event, .. } => {
+                    count_as_sent(context, event.len());
+                    if let Some(state) = context.streams.get(stream.into()) {
+                        state.subtract_buffered(event.len());
+                    }
+                    parked.unsent.extend_from_slice(event);
+                    true
+                }
+                Command::End { reason, ending, .. } => {
+                    parked.end.get_or_insert((*reason, *ending == Ending::Discard));
+                    true
+                }
+                _ => true,
+            };
+        }
+        let (remote, linked) = match self.remotes.get_mut(&stream) {
+            Some(remote) => match self.links.get_mut(&remote.link) {
+                Some(linked) => (remote, linked),
+                None => return true,
+            },
+            None => return false,
+        };
+        let request = match command {
+            Command::Push { event, has_id, .. } => {
+                let block = remote.framing.unframe(event);
+                count_as_sent(context, event.len());
+                // Other streams are bounded by what their producers see as buffered.
+                if remote.drops && linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
+                    context.handle.count_lost(1, 0);
+                    if let Some(state) = context.streams.get(stream.into()) {
+                        state.subtract_buffered(event.len());
+                    }
+                    return true;
+                }
+                add(&context.handle.counts.events, 1);
+                remote.pushed += block.len() as u64;
+                remote.accounted += event.len();
+                Request::Push { stream, event: block, has_id: *has_id }
+            }
+            Command::End { reason, ending, .. } => {
+                Request::End { stream, reason: *reason, discards: *ending == Ending::Discard }
+            }
+            Command::Refuse { .. } => Request::End { stream, reason: Reason::Server, discards: false },
+            Command::Unsubscribe { topics, .. } => Request::Unsubscribe { stream, topics: topics.clone() },
+            _ => Request::Begin { stream },
+        };
+        let mut frame = Vec::new();
+        if request.encode(&mut frame).is_err() {
+            // An event that is longer than any message.
+            let end = Request::End { stream, reason: Reason::Slow, discards: true };
+            let _ = end.encode(&mut frame); // it is short
+        }
+        linked.queue(0, frame, None);
+        true
+    }
+
+    fn attach(&mut self, stream: StreamId, socket: OwnedFd) -> Option<OwnedFd> {
+        let number = u64::from(stream);
+        if let Some(parked) = self.parked.get_mut(&number) {
+            parked.socket = Some(socket);
+            return None;
+        }
+        let linked = match self.remotes.get(&number).map(|remote| self.links.get_mut(&remote.link)) {
+            Some(Some(linked)) => linked,
+            _ => return Some(socket),
+        };
+        let mut frame = Vec::new();
+        let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
+        linked.queue(0, frame, Some(socket));
+        None
+    }
+
+    fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
+        let number = u64::from(stream);
+        let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {
+            Some(linked) => linked,
+            None => return false,
+        };
+        // A socket that is still to come is the stream's.
+        let is_attached = context.streams.get(stream).map_or(false, |state| state.is_attached());
+        if !is_attached || !context.streams.forget(stream) {
+            return false;
+        }
+        self.remotes.remove(&number);
+        linked.released += 1;
+        let mut frame = Vec::new();
+        let _ = Request::Release { stream: number }.encode(&mut frame); // it is short
+        linked.queue(0, frame, None);
+        true
+    }
+
+    fn handle_readiness(&mut self, number: u32, ready: Ready, context: &mut Context<'_>) {
+        if ready.readable || ready.hung_up {
+            self.read(number, context);
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.waiting.next_due()
+    }
+
+    fn run_due(&mut self, now: Instant, context: &mut Context<'_>) {
+        while let Some(stream) = self.waiting.take_due(now) {
+            self.send_back(stream.into(), context);
+            context.handle.notify_all();
+        }
+    }
+
+    fn flush(&mut self, context: &mut Context<'_>) {
+        let mut lost = Vec::new();
+        for (number, linked) in &mut self.links {
+            let flushed = linked.link.flush().and_then(|()| {
+                if linked.note_sent() {
+                    context.handle.notify_all();
+                }
+                let is_asked = linked.link.wants_to_write();
+                if is_asked != std::mem::replace(&mut linked.is_writable_asked, is_asked) {
+                    let epoll = &context.reactor.io().epoll;
+                    return epoll.ask_writable(linked.link.socket(), u64::from(*number), is_asked).map_err(|_| Lost);
+                }
+                Ok(())
+            });
+            if flushed.is_err() {
+                lost.push(*number);
+            }
+        }
+        for number in lost {
+            self.read(number, context); // the answers that came before the end
+            self.lose(number, context);
+        }
+        let closing: Vec<u32> =
+            self.links.iter().filter(|(_, linked)| linked.is_closing).map(|(number, _)| *number).collect();
+        for number in closing {
+            self.close_if_unused(number, context);
+        }
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.links.values().for_each(|linked| linked.connection.lose());
+    }
+}
+
+/// Counts events that were published to the process of a hub, and that it has perhaps not got.
+fn lose_events(count: u64, context: &mut Context<'_>) {
+    context.handle.count_lost(count as usize, 0);
+    losses::record(count, "the connection to the hub's process broke");
+}
+
+/// Counts the ends of streams that this process holds no longer.
+fn count_released(count: u64, reason: Reason, context: &mut Context<'_>) {
+    add(&context.handle.counts.returned, count);
+    (0..count).for_each(|_| context.streams.count_forgotten(reason));
+}
+
+fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
+    connection.complete(request, Outcome::Unsent);
+    context.handle.notify_all();
+}
+
+/// Counts bytes as sent that another process has to send.
+fn count_as_sent(context: &mut Context<'_>, bytes: usize) {
+    add(&context.handle.counts.bytes, bytes as u64);
+}

@@ -1,0 +1,183 @@
+//! The connections of this process to hub processes, and how they end with it.
+
+use super::connection::Connection;
+use super::links::Links;
+use super::losses;
+use super::place::Address;
+use super::start::Start;
+use crate::reactor::HubId;
+use crate::runtime::handover;
+use crate::runtime::process::{shut_down_at_exit, shut_down_reactor};
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::sync::lock;
+use crate::sys::thread;
+use crate::wire::NamedSettings;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::time::Duration;
+
+/// Where a hub's process is, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct RemoteHub {
+    /// Which hub it is. Its process is looked for anew for each connection.
+    pub address: Address,
+    /// How it is started, and how long a call may take.
+    pub start: Start,
+    /// The settings of the hub that the application names.
+    pub settings: NamedSettings,
+}
+
+impl RemoteHub {
+    /// Returns true if another object of a hub can use the same connection.
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        self.address == other.address && self.settings == other.settings
+    }
+}
+
+/// The connection of this process to a hub in a process of its own, which is perhaps still to be made.
+#[derive(Clone)]
+pub(super) struct RemoteRegistration {
+    pub(super) reactor: Arc<ReactorHandle>,
+    /// The number that tells its streams from those of other hubs.
+    pub(super) hub: HubId,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl RemoteRegistration {
+    fn is_lost(&self) -> bool {
+        self.reactor.is_dead() || self.connection.is_lost()
+    }
+}
+
+/// The connections of a process, for each hub object: with the key that all of its copies share, and with its place and
+/// settings. Objects for which these are equal share a connection.
+pub(super) struct Remotes {
+    used: Vec<(u64, RemoteHub, RemoteRegistration)>,
+    /// The connections that no object uses any more, but perhaps streams: how long the end of the process waits for each.
+    closing: Vec<(Arc<Connection>, Duration)>,
+}
+
+impl Remotes {
+    pub(super) const fn new() -> Self {
+        Self { used: Vec::new(), closing: Vec::new() }
+    }
+
+    /// Prepares this process for connections, after its reactor has started.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no memory.
+    pub(super) fn set_up(&self) -> io::Result<()> {
+        static SET_UP: Once = Once::new();
+        let mut set_up = Ok(());
+        SET_UP.call_once(|| {
+            handover::set_up(|| Box::new(Links::default()));
+            set_up = thread::at_exit(at_exit);
+        });
+        set_up
+    }
+
+    /// Returns the connection to a hub, unless it was lost.
+    pub(super) fn get(&self, hub_key: u64) -> Option<&RemoteRegistration> {
+        let (.., registration) = self.used.iter().find(|(key, ..)| *key == hub_key)?;
+        Some(registration).filter(|registration| !registration.is_lost())
+    }
+
+    /// Returns the connection to a hub, also one that another object has made, unless it was lost.
+    pub(super) fn get_or_share(&mut self, hub_key: u64, hub: &RemoteHub) -> Option<RemoteRegistration> {
+        if let Some(registration) = self.get(hub_key) {
+            return Some(registration.clone());
+        }
+        let fits = |other: &RemoteHub, registration: &RemoteRegistration| {
+            let is_coming = registration.connection.is_coming();
+            other.shares_with(hub)
+                && !registration.is_lost()
+                && (!is_coming || other.start.program == hub.start.program)
+        };
+        let found = self.used.iter().find(|(_, other, registration)| fits(other, registration));
+        let registration = found.map(|(.., registration)| registration.clone())?;
+        self.insert(hub_key, hub.clone(), registration.clone());
+        Some(registration)
+    }
+
+    /// Returns the last connection that a hub had in a reactor. After a loss the hub keeps its number, so that a stream which
+    /// this process still holds belongs to it.
+    pub(super) fn last(&self, hub: &RemoteHub, reactor: &Arc<ReactorHandle>) -> Option<&RemoteRegistration> {
+        let is_same = |registration: &RemoteRegistration| Arc::ptr_eq(&registration.reactor, reactor);
+        let of_hub =
+            self.used.iter().filter(|(_, other, registration)| other.shares_with(hub) && is_same(registration));
+        of_hub.map(|(.., registration)| registration).max_by_key(|registration| registration.connection.number)
+    }
+
+    /// Adds a connection, in the place of one that was lost.
+    pub(super) fn insert(&mut self, hub_key: u64, hub: RemoteHub, registration: RemoteRegistration) {
+        self.used.retain(|(key, ..)| *key != hub_key);
+        self.used.push((hub_key, hub, registration));
+    }
+
+    /// Removes the connection of a hub object, even if it was lost. Returns it if no other object uses it.
+    pub(super) fn remove(&mut self, hub_key: u64) -> Option<RemoteRegistration> {
+        let index = self.used.iter().position(|(key, ..)| *key == hub_key)?;
+        let (_, hub, registration) = self.used.swap_remove(index);
+        let is_same = |other: &RemoteRegistration| Arc::ptr_eq(&other.connection, &registration.connection);
+        if self.used.iter().any(|(.., other)| is_same(other)) {
+            return None;
+        }
+        self.closing.retain(|(connection, _)| !connection.is_lost());
+        self.closing.push((Arc::clone(&registration.connection), hub.start.timeout));
+        Some(registration)
+    }
+
+    /// Returns the connections, and how long a call with each may take.
+    pub(super) fn connections(&self) -> Vec<(Arc<Connection>, Duration)> {
+        let used = self.used.iter();
+        let used = used.map(|(_, hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout));
+        used.chain(self.closing.iter().map(|(connection, timeout)| (Arc::clone(connection), *timeout))).collect()
+    }
+
+    /// In a child, closes its copies of the sockets, and leaks the rest, as the registrations of the reactor's hubs does.
+    pub(super) fn leave_to_parent(&mut self) {
+        let left = std::mem::replace(self, Self::new());
+        left.used.iter().for_each(|(.., registration)| registration.connection.close_copy());
+        left.closing.iter().for_each(|(connection, _)| connection.close_copy());
+        std::mem::forget(left);
+    }
+}
+
+/// A fork takes its lock, before that of the process.
+static REMOTES: Mutex<Remotes> = Mutex::new(Remotes::new());
+
+/// Locks the connections of this process.
+pub(super) fn lock_remotes() -> MutexGuard<'static, Remotes> {
+    lock(&REMOTES)
+}
+
+/// Ends all streams, because this process ends, as [`runtime::shutdown`](crate::runtime::shutdown) does. Waits until hub
+/// processes have what this process has published and pushed, at most as long as a call may take.
+pub fn shutdown() {
+    if let Some(reactor) = shut_down_reactor() {
+        let connections = lock_remotes().connections();
+        settle(&reactor, connections);
+    }
+}
+
+/// As [`shutdown`], in processes whose perl ends without running END. The runtime's own function for that follows, and finds
+/// nothing to do.
+extern "C" fn at_exit() {
+    let _ = std::panic::catch_unwind(|| {
+        if let Some(reactor) = shut_down_at_exit() {
+            let connections = REMOTES.try_lock().map_or_else(|_| Vec::new(), |remotes| remotes.connections());
+            settle(&reactor, connections);
+        }
+    });
+}
+
+fn settle(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>) {
+    for (connection, timeout) in connections {
+        if !reactor.wait(timeout, || connection.is_settled() || reactor.is_dead()) {
+            let events = connection.take_unanswered();
+            reactor.count_lost(events as usize, 0);
+            losses::record(events, "the hub's process did not take them before this process ended");
+        }
+    }
+}
