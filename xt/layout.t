@@ -26,9 +26,9 @@ my %MAY_USE = (
     sys     => [],
     reactor => [qw(event log stream hub)],
     wire    => [qw(event log stream hub)],
-    remote  => [qw(event log stream hub wire sys)],
-    runtime => [qw(event log stream hub reactor wire remote sys)],
-    xs      => [qw(event parse log stream hub reactor wire remote runtime sys)],
+    runtime => [qw(event log stream hub reactor sys)],
+    remote  => [qw(event log stream hub reactor wire runtime sys)],
+    xs      => [qw(event parse log stream hub reactor wire runtime remote sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
