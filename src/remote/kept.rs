@@ -43,8 +43,11 @@ pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
     let new = PathBuf::from(new);
     let _ = fs::remove_file(&new); // of a process that was killed
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&bytes)?;
-    fs::rename(&new, &path)
+    let written = file.write_all(&bytes).and_then(|()| fs::rename(&new, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// Forgets the settings of a hub. Call this with the lock of the hub.
@@ -147,6 +150,11 @@ mod tests {
         refused("a link");
         forget(&shop);
         assert_eq!(read(&shop), Ok(None));
+        fs::create_dir(&file).expect("its owner may");
+        write(&shop, &NamedSettings::default()).expect_err("a folder is in the place of the file");
+        let names = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+        assert!(left.is_empty(), "{left:?}");
         fs::remove_dir_all(&folder).expect("its owner may");
     }
 
