@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use EventSource::Hub::Process;
 use Test::More;
 use Testing::Machine;
 use Testing::Redis;
@@ -63,6 +64,10 @@ subtest 'Redis is away' => sub {
     $redis->kill;
     like $machines[0]->ask('/end', label => 'user/7'), qr/\Aerror /, 'the caller is told that others do not know of it';
     ok $client->read_all($DEADLINE), 'the streams of the machine end all the same';
+    my $command = EventSource::Hub::Process->connect($machines[0]->place, timeout => 0.2);
+    ok !eval { $command->end(label => 'user/7'); 1 }, 'a command that waits for less than the hub fails, too';
+    is $@->code, 'unknown', 'with the code';
+    like $@, qr/the streams of this machine have ended.*the store is down/, 'and says that the store is down';
 };
 
 $_->end_ok for @machines;

@@ -67,7 +67,7 @@ sub connect {
     my $spawn  = delete $native{spawn};
     $native{program}        = !defined $spawn || $spawn ? $class->program : '';
     $native{needs_settings} = !defined $spawn;
-    my $self = bless {process => $$}, $class;
+    my $self = bless {process => $$, place => {map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket)}}, $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
     return $self;
@@ -87,8 +87,15 @@ sub end {
     my @named =
         map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
         @$topics;
-    my ($count) = $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named);
-    return $count;
+    my ($count) = eval { $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named) };
+    return $count if defined $count;
+    my $error = $@;
+    die $error if !blessed $error || $error->code ne 'unknown';
+    my $problem = $self->_problem_of_store or die $error;
+    return EventSource::Error->throw(
+        code    => 'unknown',
+        message => __PACKAGE__ . ": the streams of this machine have ended, those of others when their hubs know: $problem"
+    );
 }
 
 sub epoch { return $_[0]{epoch} }
@@ -246,6 +253,14 @@ sub _short {
     return $value;
 }
 
+# Why the store may be what a call has waited for. This connection still waits for its answer, so another one asks.
+sub _problem_of_store {
+    my $self  = shift;
+    my $store = eval { (ref $self)->connect(%{$self->{place}}, spawn => 0)->stats->{store} };
+    return undef if !$store || $store->{up};
+    return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
+}
+
 # The health of a store, from names and values.
 sub _store {
     my %store = @_;
@@ -375,7 +390,8 @@ streams that come later at once, until the last worker has gone. Returns when th
 
     my $count = $hub->end(label => 'user/7', finish => 1);
 
-End streams by their labels or topics, as L<EventSource::Hub/end> does, and return how many were ended on this machine.
+End streams by their labels or topics, as L<EventSource::Hub/end> does, and return how many were ended on this machine. Throws
+C<unknown> if the hub's store does not take the request in time; the streams of this machine have ended all the same.
 
 =head2 epoch, gap_event, pid, position_event
 

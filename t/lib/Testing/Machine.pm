@@ -80,6 +80,9 @@ sub kill_hub {
 # The path of a stream of topics: channels, patterns.
 sub path_of { my ($self, %topics) = @_; return _path('/hub', %topics) }
 
+# Where a command finds the hub.
+sub place { my $self = shift; return (name => $NAME, socket => $self->_socket, spawn => 0) }
+
 sub port { return $_[0]{server}->port }
 
 # Publishes an event with more fields. Returns the id, or a text that begins with error.
@@ -135,7 +138,7 @@ sub start {
 }
 
 # Stops the process of the hub.
-sub stop_hub { return stop_hub_process(name => $NAME, socket => $_[0]->_socket) }
+sub stop_hub { return stop_hub_process($_[0]->place) }
 
 # Returns the counters of the hub.
 sub stats {

@@ -23,7 +23,7 @@ sub is_running {
 sub stop_hub_process {
     my @place = @_;
     require EventSource::Hub::Process;
-    eval { EventSource::Hub::Process->connect(@place, spawn => 0, timeout => 10)->stop; 1 } and return undef;
+    eval { EventSource::Hub::Process->connect(spawn => 0, timeout => 10, @place)->stop; 1 } and return undef;
     return $@;
 }
 
