@@ -1,6 +1,7 @@
 //! The pointer to the live stream, and how another epoch begins.
 
-use super::connect::{Fault, Link, Refusal};
+use super::call_error::{CallError, Refusal};
+use super::connection::RedisConnection;
 use super::entry::{text, Id};
 use super::{random, random_text};
 use redis::{cmd, Cmd, Value};
@@ -59,36 +60,41 @@ impl Keys {
     }
 
     /// Reads the pointer.
-    pub fn read(&self, link: &mut Link) -> Result<Option<Pointer>, Fault> {
-        let answer = link.call(&self.read_command())?;
+    pub fn read(&self, connection: &mut RedisConnection) -> Result<Option<Pointer>, CallError> {
+        let answer = connection.call(&self.read_command())?;
         Pointer::parse(&answer)
     }
 
     /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's, or that
     /// of another hub, which was first.
-    pub fn replace(&self, link: &mut Link, expected: &str, reason: &str) -> Result<Pointer, Fault> {
-        let fresh = |error: std::io::Error| Fault::Cut(format!("no random numbers: {error}"));
+    pub fn replace(
+        &self,
+        connection: &mut RedisConnection,
+        expected: &str,
+        reason: &str,
+    ) -> Result<Pointer, CallError> {
+        let fresh = |error: std::io::Error| CallError::Cut(format!("no random numbers: {error}"));
         let epoch = random_text().map_err(fresh)?;
         let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = cmd("EVAL");
         command.arg(REPLACE).arg(3).arg(&self.pointer).arg(self.stream(expected)).arg(self.stream(&epoch));
         command.arg(expected).arg(LAYOUT).arg(&epoch).arg(&cipher).arg(reason);
-        link.call(&command)?;
-        let gone = || Fault::Cut(format!("the key {} vanished", self.pointer));
-        self.read(link)?.ok_or_else(gone)
+        connection.call(&command)?;
+        let gone = || CallError::Cut(format!("the key {} vanished", self.pointer));
+        self.read(connection)?.ok_or_else(gone)
     }
 }
 
 impl Pointer {
     /// Takes the answer to [`Keys::read_command`].
-    pub fn parse(answer: &Value) -> Result<Option<Self>, Fault> {
+    pub fn parse(answer: &Value) -> Result<Option<Self>, CallError> {
         let Value::Array(parts) = answer else { return Err(malformed()) };
         let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
         let Some(layout) = text(layout) else { return Ok(None) };
         if layout != LAYOUT {
             let message =
                 format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
-            return Err(Fault::Refused(Refusal { code: "LAYOUT".into(), message }));
+            return Err(CallError::Refused(Refusal { code: "LAYOUT".into(), message }));
         }
         let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());
         let epoch = string(epoch).filter(|epoch| is_epoch(epoch)).ok_or_else(malformed)?;
@@ -116,7 +122,7 @@ fn parse_key(text: &str) -> Option<[u8; 16]> {
     bytes?.try_into().ok()
 }
 
-fn malformed() -> Fault {
+fn malformed() -> CallError {
     let message = "the key of this hub holds something else".into();
-    Fault::Refused(Refusal { code: "LAYOUT".into(), message })
+    CallError::Refused(Refusal { code: "LAYOUT".into(), message })
 }

@@ -5,7 +5,9 @@
 //! PREFIX:{HUB}:EPOCH    the live stream: a marker, then the entries
 //! ```
 //!
-//! - `connect`: the URL, connections, and what Redis refuses
+//! - `call_error`: why a call fails, and what Redis refuses
+//! - `connection`, `backoff`: a connection; how long a thread waits before it makes another one
+//! - `endpoint`, `sentinels`: where Redis is, and which one is the master
 //! - `entry`: ids and entries of the stream
 //! - `epoch`: the pointer, and how another epoch begins
 //! - `producers`: which entries were stored twice
@@ -52,17 +54,21 @@
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
-mod connect;
+mod backoff;
+mod call_error;
+mod connection;
+mod endpoint;
 mod entry;
 mod epoch;
 mod producers;
 mod reader;
 mod retained;
+mod sentinels;
 mod shared;
 mod writer;
 
 use super::StoreEnd;
-use connect::Place;
+use endpoint::Endpoint;
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
 use shared::Shared;
@@ -95,13 +101,13 @@ pub fn start(settings: RedisSettings, hub: &str, end: StoreEnd) -> io::Result<()
     let _ = rustls::crypto::ring::default_provider().install_default();
     let producer = random_text()?;
     let shared = Arc::new(Shared::new(&settings, end.reporter));
-    let place = Place::new(&settings);
-    if place.has_sentinels() {
-        let (shared, place) = (Arc::downgrade(&shared), place.clone());
-        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &place))?;
+    let endpoint = Endpoint::new(&settings);
+    if endpoint.has_sentinels() {
+        let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
+        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
     }
-    let reader = Reader::new(Arc::clone(&shared), place.clone(), &settings, hub, &producer);
-    let writer = Writer::new(Arc::clone(&shared), place, &settings, &producer, end.asks);
+    let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), &settings, hub, &producer);
+    let writer = Writer::new(Arc::clone(&shared), endpoint, &settings, &producer, end.asks);
     let also = Arc::clone(&shared);
     thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
     thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;
@@ -119,11 +125,11 @@ fn guard(shared: &Shared, run: impl FnOnce()) {
 
 /// Asks the Sentinels now and then whether another Redis is the master. They may take their time to answer, so this is a
 /// thread of its own: what they say matters only while the master does not answer, or is cut off from them.
-fn ask_sentinels(shared: &Weak<Shared>, place: &Place) {
+fn ask_sentinels(shared: &Weak<Shared>, endpoint: &Endpoint) {
     loop {
         thread::sleep(ASK_SENTINELS);
         let Some(target) = shared.upgrade().map(|shared| shared.lock().target.clone()) else { return };
-        let other = target.and_then(|target| place.other_master(&target.url));
+        let other = target.and_then(|target| endpoint.other_master(&target.url));
         // The store does not wait for this thread to end.
         let Some(shared) = shared.upgrade().filter(|shared| !shared.lock().is_closing) else { return };
         if other.is_some() {

@@ -1,7 +1,10 @@
 //! The thread that reads the stream, and reports everything that is in it.
 
 use super::super::{now_ms, Began, Entry, Report};
-use super::connect::{Fault, Link, Place, Refusal};
+use super::backoff::Backoff;
+use super::call_error::{CallError, Refusal};
+use super::connection::RedisConnection;
+use super::endpoint::Endpoint;
 use super::entry::{self, entries, read_entries, Id, Info, Mark, Stored};
 use super::epoch::{Keys, Pointer};
 use super::producers::Producers;
@@ -22,13 +25,10 @@ const HISTORY_CHUNK: usize = 4000;
 const MOST_EPOCHS: usize = 1000;
 /// How long Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
-/// The pauses between attempts to connect: the first, the longest, and the one after an error that only people can correct.
-const PAUSES: (Duration, Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(3));
 
 /// Why the reader cannot simply go on.
 enum Trouble {
-    Fault(Fault),
+    CallError(CallError),
     /// The stream of an epoch lacks what it must have: another epoch must begin.
     Lost {
         epoch: String,
@@ -41,9 +41,9 @@ enum Trouble {
     Closing,
 }
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<CallError> for Trouble {
+    fn from(fault: CallError) -> Self {
+        Self::CallError(fault)
     }
 }
 
@@ -56,7 +56,7 @@ impl Trouble {
                 "the stream is gone: it was deleted or evicted, or Redis has restarted without it",
             );
         }
-        Self::Fault(Fault::Refused(refusal))
+        Self::CallError(CallError::Refused(refusal))
     }
 
     fn lost(epoch: &str, reason: &str) -> Self {
@@ -65,17 +65,17 @@ impl Trouble {
 }
 
 fn malformed() -> Trouble {
-    Trouble::Fault(Fault::Cut("it answers what is no answer of Redis".into()))
+    Trouble::CallError(CallError::Cut("it answers what is no answer of Redis".into()))
 }
 
 /// Says why a version of Redis is too old.
-fn check_version(version: &str) -> Result<(), Fault> {
+fn check_version(version: &str) -> Result<(), CallError> {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     if (numbers.next(), numbers.next()) >= (Some(6), Some(2)) {
         return Ok(());
     }
     let message = format!("it is Redis {version}, and the store needs 6.2 or later");
-    Err(Fault::Refused(Refusal { code: "OLD".into(), message }))
+    Err(CallError::Refused(Refusal { code: "OLD".into(), message }))
 }
 
 /// The epoch that was reported, and how far.
@@ -109,7 +109,7 @@ impl Position {
 
 pub struct Reader {
     shared: Arc<Shared>,
-    place: Place,
+    endpoint: Endpoint,
     keys: Keys,
     producer: Box<[u8]>,
     position: Option<Position>,
@@ -124,31 +124,12 @@ pub struct Reader {
     is_warned_of_unread: bool,
 }
 
-/// Pauses between attempts: each is twice as long, and random, so that many hubs do not come at once.
-pub struct Backoff(Duration);
-
-impl Backoff {
-    pub fn new() -> Self {
-        Self(PAUSES.0)
-    }
-
-    pub fn next(&mut self, fault: &Fault) -> Duration {
-        let pause = match fault {
-            Fault::Refused(refusal) if refusal.needs_people() => PAUSES.2,
-            _ => self.0,
-        };
-        self.0 = (self.0 * 2).min(PAUSES.1);
-        let random = super::random::<1>().map_or(128, |[byte]| u32::from(byte));
-        pause / 2 + pause * random / 512
-    }
-}
-
 impl Reader {
-    pub fn new(shared: Arc<Shared>, place: Place, settings: &RedisSettings, hub: &str, producer: &str) -> Self {
+    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, settings: &RedisSettings, hub: &str, producer: &str) -> Self {
         let now = Instant::now();
         Self {
             shared,
-            place,
+            endpoint,
             keys: Keys::new(&settings.prefix, hub),
             producer: producer.as_bytes().into(),
             position: None,
@@ -166,16 +147,16 @@ impl Reader {
         while !self.shared.lock().is_closing {
             let mut was_ready = false;
             let trouble = match self.connect() {
-                Ok(mut link) => self.serve(&mut link, &mut was_ready),
-                Err(fault) => Trouble::Fault(fault),
+                Ok(mut connection) => self.serve(&mut connection, &mut was_ready),
+                Err(fault) => Trouble::CallError(fault),
             };
-            let Trouble::Fault(fault) = trouble else { return };
+            let Trouble::CallError(fault) = trouble else { return };
             if was_ready {
                 backoff = Backoff::new();
                 self.shared.reporter.update(|status| status.reconnects += 1);
             }
             self.note(&fault);
-            if matches!(fault, Fault::Invalid(_)) && self.position.is_none() {
+            if matches!(fault, CallError::Invalid(_)) && self.position.is_none() {
                 return;
             }
             self.pause(backoff.next(&fault));
@@ -183,12 +164,12 @@ impl Reader {
     }
 
     /// Takes note of a fault. The store cannot begin if it has not.
-    fn note(&mut self, fault: &Fault) {
-        let message = self.shared.record(self.place.shown(), fault);
+    fn note(&mut self, fault: &CallError) {
+        let message = self.shared.record(self.endpoint.shown(), fault);
         self.shared.update(|state| state.target = None);
         self.shared.refresh();
         if self.position.is_none() && self.reported != message {
-            let retries = !matches!(fault, Fault::Invalid(_));
+            let retries = !matches!(fault, CallError::Invalid(_));
             let code = if retries { ErrorCode::Unavailable } else { ErrorCode::Invalid };
             let failure = Failure::new(code, None, &message);
             self.reported = message;
@@ -208,22 +189,22 @@ impl Reader {
         }
     }
 
-    fn connect(&mut self) -> Result<Link, Fault> {
-        let mut masters = self.place.masters()?;
+    fn connect(&mut self) -> Result<RedisConnection, CallError> {
+        let mut masters = self.endpoint.masters()?;
         let (mut found, mut fault) = (None, None);
         for (url, _) in &mut masters {
-            match self.place.master(&url) {
-                Ok(link) => {
-                    found = Some(link);
+            match self.endpoint.master(&url) {
+                Ok(connection) => {
+                    found = Some(connection);
                     break;
                 }
                 Err(why) => fault = fault.or(Some(why)),
             }
         }
-        let Some(mut link) = found else { return Err(fault.unwrap_or(masters.fault)) };
+        let Some(mut connection) = found else { return Err(fault.unwrap_or(masters.fault)) };
         self.shared.update(|state| state.master = None);
         let [server, memory, time] =
-            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
+            connection.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
         self.set_clock(&time);
         // A user who may not ask is not told.
         let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
@@ -236,7 +217,7 @@ impl Reader {
         if let Some(policy) = line(&memory, "maxmemory_policy:") {
             self.warn_of_eviction(&policy);
         }
-        Ok(link)
+        Ok(connection)
     }
 
     /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
@@ -251,7 +232,7 @@ impl Reader {
             let message = format!(
                 "Redis at {} has maxmemory-policy {policy}: it deletes the whole history when its memory is full; \
                  set noeviction or volatile-lru",
-                self.place.shown()
+                self.endpoint.shown()
             );
             say(&message);
             self.shared.reporter.record_error(&message);
@@ -259,26 +240,26 @@ impl Reader {
     }
 
     /// Reads until the connection breaks or the store is closed.
-    fn serve(&mut self, link: &mut Link, was_ready: &mut bool) -> Trouble {
+    fn serve(&mut self, connection: &mut RedisConnection, was_ready: &mut bool) -> Trouble {
         let mut next = match self.position {
-            Some(_) => self.check(link),
-            None => self.begin_first(link),
+            Some(_) => self.check(connection),
+            None => self.begin_first(connection),
         };
         loop {
             next = match next {
                 Ok(()) => {
-                    *was_ready |= self.publish_target(link);
-                    self.round(link)
+                    *was_ready |= self.publish_target(connection);
+                    self.round(connection)
                 }
                 Err(Trouble::Lost { epoch, reason }) => {
                     self.shared.reporter.record_error(&reason);
-                    self.replace(link, &epoch, &reason)
+                    self.replace(connection, &epoch, &reason)
                 }
                 Err(Trouble::Missed(reason)) => {
                     self.shared.reporter.record_error(&reason);
                     match &self.position {
-                        Some(position) => self.begin(link, position.pointer.clone(), &reason),
-                        None => self.begin_first(link),
+                        Some(position) => self.begin(connection, position.pointer.clone(), &reason),
+                        None => self.begin_first(connection),
                     }
                 }
                 Err(Trouble::Changed(pointer)) => {
@@ -288,7 +269,7 @@ impl Reader {
                         pointer.reason.clone()
                     };
                     self.shared.reporter.record_error(&reason);
-                    self.begin(link, pointer, &reason)
+                    self.begin(connection, pointer, &reason)
                 }
                 Err(trouble) => return trouble,
             }
@@ -296,7 +277,7 @@ impl Reader {
     }
 
     /// Tells the writer where to write, once the history is complete.
-    fn publish_target(&mut self, link: &Link) -> bool {
+    fn publish_target(&mut self, connection: &RedisConnection) -> bool {
         let Some(position) = &self.position else { return false };
         if position.history_end.is_some() {
             return false;
@@ -306,31 +287,31 @@ impl Reader {
             state.last_round = Instant::now();
             if state.target.is_none() {
                 let generation = state.generation;
-                state.target = Some(Target { url: link.url.clone(), stream: stream.clone(), generation });
+                state.target = Some(Target { url: connection.url.clone(), stream: stream.clone(), generation });
             }
         });
         true
     }
 
-    fn begin_first(&mut self, link: &mut Link) -> Result<(), Trouble> {
-        let pointer = match self.keys.read(link)? {
+    fn begin_first(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
+        let pointer = match self.keys.read(connection)? {
             Some(pointer) => pointer,
-            None => self.keys.replace(link, "", "")?,
+            None => self.keys.replace(connection, "", "")?,
         };
-        self.begin(link, pointer, "")
+        self.begin(connection, pointer, "")
     }
 
     /// Begins another epoch after a loss, if no other hub has.
-    fn replace(&mut self, link: &mut Link, lost: &str, reason: &str) -> Result<(), Trouble> {
-        let pointer = self.keys.replace(link, lost, reason)?;
-        self.begin(link, pointer, reason)
+    fn replace(&mut self, connection: &mut RedisConnection, lost: &str, reason: &str) -> Result<(), Trouble> {
+        let pointer = self.keys.replace(connection, lost, reason)?;
+        self.begin(connection, pointer, reason)
     }
 
     /// Reports a beginning, and the history.
-    fn begin(&mut self, link: &mut Link, pointer: Pointer, reason: &str) -> Result<(), Trouble> {
+    fn begin(&mut self, connection: &mut RedisConnection, pointer: Pointer, reason: &str) -> Result<(), Trouble> {
         let stream = self.keys.stream(&pointer.epoch);
-        link.set_patience(HISTORY_ANSWER)?;
-        let [info, first] = link.calls([
+        connection.set_patience(HISTORY_ANSWER)?;
+        let [info, first] = connection.calls([
             cmd("XINFO").arg("STREAM").arg(&stream),
             cmd("XRANGE").arg(&stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
         ])?;
@@ -360,7 +341,7 @@ impl Reader {
             self.finish_history();
             return Ok(());
         }
-        self.read_on(link, HISTORY_CHUNK)
+        self.read_on(connection, HISTORY_CHUNK)
     }
 
     fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
@@ -418,13 +399,13 @@ impl Reader {
 
     /// Reads what follows the last entry until nothing follows. The answer begins with the last entry if nothing after it was
     /// evicted, which XREAD would not show.
-    fn read_on(&mut self, link: &mut Link, chunk: usize) -> Result<(), Trouble> {
+    fn read_on(&mut self, connection: &mut RedisConnection, chunk: usize) -> Result<(), Trouble> {
         loop {
             let Some(position) = &self.position else { return Ok(()) };
             let mut command = cmd("XRANGE");
             command.arg(&position.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
             let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
-            let [answer] = link.calls([&command])?;
+            let [answer] = connection.calls([&command])?;
             let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
             if !list.first().map_or(Ok(false), |first| position.is_last(first))? {
                 return Err(missed());
@@ -446,8 +427,8 @@ impl Reader {
     }
 
     /// Reads new entries, or looks for a loss.
-    fn round(&mut self, link: &mut Link) -> Result<(), Trouble> {
-        let Some(position) = &self.position else { return self.begin_first(link) };
+    fn round(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
+        let Some(position) = &self.position else { return self.begin_first(connection) };
         {
             let state = self.shared.lock();
             if state.is_closing {
@@ -459,31 +440,31 @@ impl Reader {
                 }
             }
         }
-        link.set_patience(ANSWER + BLOCK)?;
+        connection.set_patience(ANSWER + BLOCK)?;
         if self.last_check.elapsed() >= CHECK {
-            self.check(link)?;
-            return self.look_around(link);
+            self.check(connection)?;
+            return self.look_around(connection);
         }
         let block = BLOCK.as_millis() as u64;
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(CHUNK).arg("BLOCK").arg(block);
         command.arg("STREAMS").arg(&position.stream).arg(position.last.to_string());
-        let answer = link.call(&command)?;
+        let answer = connection.call(&command)?;
         let list = read_entries(answer).ok_or_else(malformed)?;
         let bytes: usize =
             list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
         if list.len() >= CHUNK || bytes >= CHUNK_BYTES {
-            return self.read_on(link, HISTORY_CHUNK);
+            return self.read_on(connection, HISTORY_CHUNK);
         }
         self.take(list)
     }
 
     /// Looks for a loss, and reads on.
-    fn check(&mut self, link: &mut Link) -> Result<(), Trouble> {
-        let Some(position) = &self.position else { return self.begin_first(link) };
+    fn check(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
+        let Some(position) = &self.position else { return self.begin_first(connection) };
         let (epoch, last) = (position.pointer.epoch.as_str(), position.last);
         self.last_check = Instant::now();
-        let [time, pointer, info, list] = link.calls([
+        let [time, pointer, info, list] = connection.calls([
             &cmd("TIME"),
             &self.keys.read_command(),
             cmd("XINFO").arg("STREAM").arg(&position.stream),
@@ -533,7 +514,7 @@ impl Reader {
         self.shared.reporter.update(|status| status.events = info.length);
         self.take(list)?;
         if !is_complete {
-            return self.read_on(link, HISTORY_CHUNK);
+            return self.read_on(connection, HISTORY_CHUNK);
         }
         // Also if the last entry was deleted by hand, the writer must not wait for it.
         self.shared.update(|state| state.read_through = state.read_through.max(info.last));
@@ -542,17 +523,17 @@ impl Reader {
     }
 
     /// Looks whether this is still the Redis that takes entries.
-    fn look_around(&mut self, link: &Link) -> Result<(), Trouble> {
+    fn look_around(&mut self, connection: &RedisConnection) -> Result<(), Trouble> {
         self.shared.refresh();
         let state = self.shared.lock();
-        if state.master.as_ref().is_some_and(|url| *url != link.url) {
-            return Err(Fault::Cut(format!("{} is no longer the master", link.address)).into());
+        if state.master.as_ref().is_some_and(|url| *url != connection.url) {
+            return Err(CallError::Cut(format!("{} is no longer the master", connection.address)).into());
         }
         let is_unread = |sent: &Sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE;
         let unread = state.sent.values().any(is_unread);
         drop(state);
         if unread {
-            return Err(Fault::Cut(format!("{} lacks entries that it has acknowledged", link.address)).into());
+            return Err(CallError::Cut(format!("{} lacks entries that it has acknowledged", connection.address)).into());
         }
         Ok(())
     }

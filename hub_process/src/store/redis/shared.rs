@@ -1,7 +1,7 @@
 //! What the reader and the writer know together: drafts on their way, the epoch, the health.
 
 use super::super::{now_ms, Draft, Report, Reporter};
-use super::connect::Fault;
+use super::call_error::CallError;
 use super::entry::Id;
 use super::retained::Retained;
 use super::STALE;
@@ -186,7 +186,7 @@ impl Shared {
     }
 
     /// Takes note of a fault, for people and for the failures of drafts.
-    pub fn record(&self, place: &str, fault: &Fault) -> String {
+    pub fn record(&self, place: &str, fault: &CallError) -> String {
         let message = format!("Redis at {place} {fault}");
         self.lock().trouble.clone_from(&message);
         self.reporter.record_error(&message);

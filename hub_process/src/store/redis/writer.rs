@@ -1,9 +1,11 @@
 //! The thread that stores drafts.
 
 use super::super::{Ask, Draft, Report};
-use super::connect::{Fault, Link, Place, Refusal};
+use super::backoff::Backoff;
+use super::call_error::{CallError, Refusal};
+use super::connection::RedisConnection;
+use super::endpoint::Endpoint;
 use super::entry::{self, write_append, Id, Info};
-use super::reader::Backoff;
 use super::shared::{Sent, Shared, State, Target, Waiting};
 use super::{ANSWER, CHUNK, CHUNK_BYTES};
 use eventsource_xs::wire::RedisSettings;
@@ -39,7 +41,7 @@ struct Retention {
 
 /// The connection, and what it is for.
 struct Session {
-    link: Link,
+    connection: RedisConnection,
     target: Target,
     /// The reader must have read through this id before drafts are sent again.
     awaited: Option<Id>,
@@ -47,7 +49,7 @@ struct Session {
 
 pub struct Writer {
     shared: Arc<Shared>,
-    place: Place,
+    endpoint: Endpoint,
     producer: String,
     asks: Receiver<Ask>,
     timeout: Duration,
@@ -71,7 +73,7 @@ pub struct Writer {
 impl Writer {
     pub fn new(
         shared: Arc<Shared>,
-        place: Place,
+        endpoint: Endpoint,
         settings: &RedisSettings,
         producer: &str,
         asks: Receiver<Ask>,
@@ -79,7 +81,7 @@ impl Writer {
         let now = Instant::now();
         Self {
             shared,
-            place,
+            endpoint,
             producer: producer.into(),
             asks,
             timeout: settings.timeout,
@@ -253,7 +255,7 @@ impl Writer {
 
     fn trouble(&self) -> String {
         if self.session.is_some() {
-            return format!("Redis at {} has not confirmed it in time", self.place.shown());
+            return format!("Redis at {} has not confirmed it in time", self.endpoint.shown());
         }
         self.shared.lock().trouble.clone()
     }
@@ -263,7 +265,7 @@ impl Writer {
     }
 
     /// Connects if need be, then sends what waits.
-    fn work(&mut self) -> Result<(), Fault> {
+    fn work(&mut self) -> Result<(), CallError> {
         let Some(target) = self.shared.lock().target.clone() else {
             self.drop_session();
             return Ok(());
@@ -291,8 +293,8 @@ impl Writer {
         had_one
     }
 
-    fn disconnect(&mut self, fault: &Fault) {
-        self.shared.record(self.place.shown(), fault);
+    fn disconnect(&mut self, fault: &CallError) {
+        self.shared.record(self.endpoint.shown(), fault);
         if self.drop_session() {
             self.shared.reporter.update(|status| status.reconnects += 1);
         }
@@ -300,14 +302,14 @@ impl Writer {
     }
 
     /// Connects to the reader's Redis. Returns false if it is too early, or the stream is gone.
-    fn connect(&mut self, target: Target) -> Result<bool, Fault> {
+    fn connect(&mut self, target: Target) -> Result<bool, CallError> {
         if Instant::now() < self.next_attempt {
             return Ok(false);
         }
-        let mut link = self.place.connect(&target.url)?;
-        let awaited = match link.call(cmd("XINFO").arg("STREAM").arg(&target.stream)) {
+        let mut connection = self.endpoint.connect(&target.url)?;
+        let awaited = match connection.call(cmd("XINFO").arg("STREAM").arg(&target.stream)) {
             Ok(info) => Info::parse(&info).map(|info| info.last),
-            Err(Fault::Refused(refusal)) if refusal.message.contains("no such key") => {
+            Err(CallError::Refused(refusal)) if refusal.message.contains("no such key") => {
                 self.hint_loss(target.generation, "the stream is gone: it was deleted or evicted");
                 self.next_attempt = Instant::now() + SOON;
                 return Ok(false);
@@ -315,7 +317,7 @@ impl Writer {
             Err(fault) => return Err(fault),
         };
         let awaited = Some(awaited.unwrap_or_default());
-        self.session = Some(Session { link, target, awaited });
+        self.session = Some(Session { connection, target, awaited });
         self.last_weighing = None; // the stream is perhaps another one
         Ok(true)
     }
@@ -350,7 +352,7 @@ impl Writer {
     }
 
     /// Sends as much as fits in a batch, and takes the answers.
-    fn send_batch(&mut self) -> Result<(), Fault> {
+    fn send_batch(&mut self) -> Result<(), CallError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
         let result = self.exchange(&mut session);
         // Before the session is dropped, so that its drafts count as unsent.
@@ -358,7 +360,7 @@ impl Writer {
         result
     }
 
-    fn exchange(&mut self, session: &mut Session) -> Result<(), Fault> {
+    fn exchange(&mut self, session: &mut Session) -> Result<(), CallError> {
         let (mut bytes, counts) = self.encode_batch(&session.target);
         if counts.is_empty() {
             return Ok(());
@@ -367,17 +369,17 @@ impl Writer {
         if self.replicas > 0 {
             cmd("WAIT").arg(self.replicas).arg(wait.as_millis() as u64).write_packed_command(&mut bytes);
         }
-        session.link.set_patience(ANSWER + wait)?;
-        session.link.send(&bytes)?;
+        session.connection.set_patience(ANSWER + wait)?;
+        session.connection.send(&bytes)?;
         let mut fault = None;
         let mut stored = Vec::with_capacity(counts.len());
         for count in counts {
-            match session.link.receive() {
+            match session.connection.receive() {
                 Ok(answer) => match Id::of(&answer) {
                     Some(id) => stored.push((count, id)),
                     None => self.take_back(count, &session.target, "the stream is gone: it was deleted or evicted"),
                 },
-                Err(Fault::Refused(refusal)) => {
+                Err(CallError::Refused(refusal)) => {
                     if let Some(passing) = self.take_refusal(count, &session.target, refusal) {
                         fault = Some(passing);
                     }
@@ -388,10 +390,10 @@ impl Writer {
                 }
             }
         }
-        let is_cut = matches!(fault, Some(Fault::Cut(_) | Fault::Invalid(_)));
+        let is_cut = matches!(fault, Some(CallError::Cut(_) | CallError::Invalid(_)));
         self.note_ids(&stored, &session.target);
         if self.replicas > 0 && !is_cut {
-            let answer = session.link.receive();
+            let answer = session.connection.receive();
             self.confirm(&stored, answer)?;
         }
         fault.map_or(Ok(()), Err)
@@ -482,10 +484,10 @@ impl Writer {
     }
 
     /// Takes a refusal. Returns it if the draft can be sent again later, on another connection.
-    fn take_refusal(&self, count: u64, target: &Target, refusal: Refusal) -> Option<Fault> {
+    fn take_refusal(&self, count: u64, target: &Target, refusal: Refusal) -> Option<CallError> {
         if refusal.is_passing() {
             self.refused(count);
-            return Some(Fault::Refused(refusal));
+            return Some(CallError::Refused(refusal));
         }
         let is_lost = refusal.code == "WRONGTYPE"
             || refusal.message.contains("exhausted")
@@ -499,7 +501,7 @@ impl Writer {
             state.is_refusing = true;
             state.sent.remove(&count)
         });
-        let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
+        let message = self.shared.record(self.endpoint.shown(), &CallError::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
         }
@@ -515,12 +517,12 @@ impl Writer {
     }
 
     /// Releases entries that replicas have. Those that they lack are perhaps lost by the next failover.
-    fn confirm(&self, stored: &[(u64, Id)], answer: Result<Value, Fault>) -> Result<(), Fault> {
+    fn confirm(&self, stored: &[(u64, Id)], answer: Result<Value, CallError>) -> Result<(), CallError> {
         let (reached, fault) = match answer {
             Ok(Value::Int(reached)) => (reached, None),
             Ok(_) => (0, None),
-            Err(fault @ Fault::Refused(_)) => {
-                self.shared.record(self.place.shown(), &fault);
+            Err(fault @ CallError::Refused(_)) => {
+                self.shared.record(self.endpoint.shown(), &fault);
                 (0, None)
             }
             Err(fault) => (0, Some(fault)),
@@ -552,27 +554,27 @@ impl Writer {
     }
 
     /// Trims the stream by age and bytes, and looks whether the connection works.
-    fn keep_up(&mut self) -> Result<(), Fault> {
+    fn keep_up(&mut self) -> Result<(), CallError> {
         if self.last_upkeep.elapsed() < UPKEEP {
             return Ok(());
         }
         self.last_upkeep = Instant::now();
         let Some(session) = &mut self.session else { return Ok(()) };
-        session.link.set_patience(ANSWER)?;
+        session.connection.set_patience(ANSWER)?;
         if self.shared.lock().is_refusing {
-            let is_refusing = is_refusing(&mut session.link, &session.target.stream, self.replicas)?;
+            let is_refusing = is_refusing(&mut session.connection, &session.target.stream, self.replicas)?;
             self.shared.update(|state| state.is_refusing = is_refusing);
         }
-        let [time] = session.link.calls([&cmd("TIME")])?;
+        let [time] = session.connection.calls([&cmd("TIME")])?;
         let first = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref());
         if let Some(first) = first {
             let mut trim = cmd("XTRIM");
             trim.arg(&session.target.stream).arg("MINID").arg("~").arg(first.to_string());
-            let _ = session.link.calls([&trim])?; // a user who may not trim has MAXLEN
+            let _ = session.connection.calls([&trim])?; // a user who may not trim has MAXLEN
         }
         if self.last_weighing.is_none_or(|last| last.elapsed() >= WEIGH) {
             self.last_weighing = Some(Instant::now());
-            let [bytes] = session.link.calls([cmd("MEMORY").arg("USAGE").arg(&session.target.stream)])?;
+            let [bytes] = session.connection.calls([cmd("MEMORY").arg("USAGE").arg(&session.target.stream)])?;
             if let Ok(Value::Int(bytes)) = bytes {
                 self.shared.reporter.update(|status| status.bytes = bytes.try_into().unwrap_or_default());
             }
@@ -583,7 +585,7 @@ impl Writer {
 
 /// Asks Redis whether it would refuse an entry: because it is full, or may not be written to, or lacks replicas. It refuses the
 /// entry of the question in any case, because its id comes too late; only the reason tells.
-fn is_refusing(link: &mut Link, stream: &str, replicas: u32) -> Result<bool, Fault> {
+fn is_refusing(connection: &mut RedisConnection, stream: &str, replicas: u32) -> Result<bool, CallError> {
     let mut append = cmd("XADD");
     append.arg(stream).arg("NOMKSTREAM").arg("0-1").arg("question").arg("");
     let mut wait = cmd("WAIT");
@@ -591,10 +593,10 @@ fn is_refusing(link: &mut Link, stream: &str, replicas: u32) -> Result<bool, Fau
     let takes =
         |answer: Result<Value, Refusal>| matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
     if replicas == 0 {
-        let [answer] = link.calls([&append])?;
+        let [answer] = connection.calls([&append])?;
         return Ok(!takes(answer));
     }
-    let [answer, reached] = link.calls([&append, &wait])?;
+    let [answer, reached] = connection.calls([&append, &wait])?;
     let has_replicas = matches!(reached, Ok(Value::Int(reached)) if reached >= i64::from(replicas));
     Ok(!takes(answer) || !has_replicas)
 }
