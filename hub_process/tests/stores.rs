@@ -36,33 +36,6 @@ fn resume(worker: &mut Client, stream: u64, channel: &str, after: &str, until: &
 }
 
 #[test]
-fn ids_go_on_and_clients_resume_after_the_process_was_killed_or_stopped() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(file(&scene));
-    let epoch = worker.welcome().epoch.clone();
-    let first = worker.publish(&event("news", "one")).expect("an id");
-    let mut last = first.clone();
-    for round in 0..4 {
-        let data = format!("round {round}");
-        let missed = worker.publish(&event("news", &data)).expect("an id");
-        assert!(seq_of(&missed) > seq_of(&last), "{missed} after {last}");
-        let pid = worker.welcome().pid;
-        match round % 2 {
-            0 => kill(pid),
-            _ => stop(&scene, pid),
-        }
-        worker = scene.client_with(file(&scene));
-        assert_eq!(worker.welcome().epoch, epoch);
-        let text = resume(&mut worker, 1, "news", &last, &data);
-        assert!(text.contains(&format!("data: {data}\nid: {missed}\n\n")) && !text.contains("gap"), "{text}");
-        last = missed;
-    }
-    let text = resume(&mut worker, 2, "news", &first, "round 3");
-    assert_eq!(text.matches("data: round").count(), 4, "{text}");
-    assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
-}
-
-#[test]
 fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
     for is_backup in [true, false] {
         let scene = Scene::new();
@@ -107,19 +80,6 @@ fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
             assert!(store.last_error.contains("an earlier history"), "{store:?}");
         }
     }
-}
-
-#[test]
-fn a_key_once_counts_after_the_process_was_killed() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(file(&scene));
-    let once = Publication { once: b"k", ..event("news", "hello") };
-    let first = worker.publish(&once).expect("an id");
-    kill(worker.welcome().pid);
-    let mut worker = scene.client_with(file(&scene));
-    assert_eq!(worker.publish(&once).expect("an id"), first);
-    let other = worker.publish(&event("news", "other")).expect("an id");
-    assert_eq!(seq_of(&other), seq_of(&first) + 1);
 }
 
 #[test]
@@ -305,26 +265,4 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     assert!(!text.contains("gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
     read_news(&mut scene.client_with(given), 1, None, From::Oldest, "of the job");
-}
-
-#[test]
-fn another_file_is_a_gap_told_once() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let before = worker.publish(&event("news", "in memory")).expect("an id");
-    stop(&scene, worker.welcome().pid);
-    let mut worker = scene.client_with(file(&scene));
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", Some(&before))).expect("a stream");
-    let text = read_until(&mut client, "\n\n") + &read_until(&mut client, "\n\n");
-    assert!(text.contains("event: gap\ndata: {\"reason\":\"unknown\"}"), "{text}");
-    let id = worker.publish(&event("news", "in the file")).expect("an id");
-    let text = read_event(&mut client, "in the file");
-    assert!(!text.contains("gap"), "{text}");
-    kill(worker.welcome().pid);
-    read_to_end(&mut client);
-    let mut worker = scene.client_with(file(&scene));
-    worker.publish(&event("news", "later")).expect("an id");
-    let text = resume(&mut worker, 2, "news", &id, "later");
-    assert!(!text.contains("gap"), "{text}");
 }

@@ -1,4 +1,4 @@
-# Hubs whose events are in Redis: several machines, a Redis that is away, users, TLS and Sentinels.
+# How hubs reach Redis: the prefix of keys, passwords, which no message shows, users, TLS and Sentinels.
 
 use strict;
 use warnings;
@@ -21,72 +21,21 @@ sub code_of {
     return eval { $call->(); 1 } ? 'no exception' : ref $@ ? $@->code : $@;
 }
 
-subtest 'two machines' => sub {
-    my $redis = Testing::Redis->start;
-    my ($one, $two) = map { Testing::StoredHub->start({redis => $redis->url, prefix => 'a:b'}) } 1, 2;
-    my @streams = map { Testing::Subscriber->open($_->hub, 'news') } $one, $two;
-    my @ids     = map { $_->hub->publish(news => 'from ' . $_->socket) } ($one, $two) x 5;
-    is_deeply [$streams[0]->data(10)], [map { 'from ' . $_->socket } ($one, $two) x 5], 'one order';
-    is_deeply [$streams[1]->data(10)], [$streams[0]->data(10)],                         'on both';
-    is $one->hub->epoch, $two->hub->epoch, 'and one epoch';
-    is_deeply [Testing::Subscriber->open($two->hub, 'news', {after => $ids[7]})->data(2)],
-        [map { 'from ' . $_->socket } $one, $two], 'a client resumes on the other machine';
-    is $two->hub->publish(news => 'again', {once => 'k'}), $one->hub->publish(news => 'again', {once => 'k'}),
-        'a key `once` counts for both';
+subtest 'keys begin with the prefix, and no message shows the password' => sub {
+    my $redis  = Testing::Redis->start(password => 'geheim');
+    my $stored = Testing::StoredHub->start({redis => $redis->url, prefix => 'a:b'}, publish_timeout => 2);
+    ok $stored->hub->publish(news => 'before'), 'an event is published';
     is_deeply [grep { !/\Aa:b:\{shop\}/ } @{$redis->command('KEYS', '*')}], [], 'all keys begin with the prefix';
-    my $store;    # its threads report a moment after the last publish
-    wait_until($DEADLINE, sub { $store = $one->store; !$store->{pending} });
-    (my $place = $redis->url) =~ s/:\@//;
-    is_deeply [@$store{qw(kind place up pending failed epoch_changes)}], ['redis', $place, 1, 0, 0, 0], 'the health';
-    ok defined $store->{lag}, 'with the lag';
-};
-
-subtest 'Redis is away' => sub {
-    my $redis  = Testing::Redis->start(appendonly => 'always', password => 'geheim');
-    my $stored = Testing::StoredHub->start({redis => $redis->url}, publish_timeout => 2);
-    my $hub    = $stored->hub;
-    my $id     = $hub->publish(news => 'before');
+    ok defined $stored->store->{lag}, 'the health has the lag';
     unlike $stored->store->{place}, qr/geheim/, 'no password in the health';
     $redis->kill;
     ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
     ok length $stored->store->{last_error},                  'with an error';
     unlike $stored->store->{last_error}, qr/geheim/, 'without the password';
-    is code_of(sub { $hub->publish(news => 'meanwhile') }), 'unavailable', 'publish says that nothing was published';
+    is code_of(sub { $stored->hub->publish(news => 'meanwhile') }), 'unavailable',
+        'publish says that nothing was published';
     like $@,   qr/Redis at 127[.]0[.]0[.]1:\S+ cannot be reached/, 'and why';
     unlike $@, qr/geheim/,                                         'without the password';
-    is_deeply [Testing::Subscriber->open($hub, 'news', {start => 'oldest'})->data(1)], ['before'],
-        'clients resume from the memory of the hub';
-    $redis->restart;
-    ok wait_until($DEADLINE, sub { $stored->store->{up} }), 'Redis is back, and the store is up';
-    my $after = $hub->publish(news => 'after');
-    is + (split /-/, $after)[0], (split /-/, $id)[0], 'ids go on';
-};
-
-subtest 'Redis has lost all' => sub {
-    my $redis  = Testing::Redis->start;
-    my $stored = Testing::StoredHub->start({redis => $redis->url});
-    my $hub    = $stored->hub;
-    my $id     = $hub->publish(news => 'before');
-    $redis->restart('KILL');
-    ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'the loss is found';
-    isnt + (split /-/, $hub->publish(news => 'after'))[0], (split /-/, $id)[0], 'another epoch';
-    my $client = Testing::Subscriber->open($hub, 'news', {after => $id});
-    ok $client->client->read_until(qr/^event: gap\n/m, $DEADLINE), 'a client is told of a gap';
-};
-
-subtest 'events wait for Redis' => sub {
-    my $redis  = Testing::Redis->start(appendonly => 'always');
-    my %store  = (redis => $redis->url, when_down => 'queue', queue => 5);
-    my $stored = Testing::StoredHub->start(\%store, publish_timeout => 1);
-    my $hub    = $stored->hub;
-    my $stream = Testing::Subscriber->open($hub, 'news');
-    $hub->publish(news => 'before');
-    $redis->kill;
-    ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
-    $hub->publish(news => "event $_", {wait => 0}) for 1 .. 3;
-    ok wait_until($DEADLINE, sub { $stored->store->{pending} == 3 }), 'events are pending';
-    $redis->restart;
-    is_deeply [$stream->data(4)], ['before', map { "event $_" } 1 .. 3], 'they arrive when Redis is back';
 };
 
 subtest 'the user that the manual shows' => sub {
