@@ -4,7 +4,7 @@
 //! (WHATWG HTML, section 9.2), sends them to many clients from one thread beside the Perl interpreter, keeps channels with
 //! bounded logs so that reconnecting clients resume, and parses such a stream back into events.
 //!
-//! The modules, in dependency order: each uses only modules before it, and `parse` only [`event`].
+//! The modules, in dependency order: each uses only modules before it, `parse` only [`event`], and `store` none.
 //!
 //! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
@@ -12,6 +12,7 @@
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
+//! - [`store`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
 //! - [`wire`]: the messages between a worker and the process of its hub
 //! - `sys`: system calls (Linux)
@@ -58,6 +59,7 @@ pub mod reactor;
 pub mod remote;
 #[cfg(target_os = "linux")]
 pub mod runtime;
+pub mod store;
 pub mod stream;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]

@@ -25,10 +25,11 @@ my %MAY_USE = (
     hub     => [qw(event log stream)],
     sys     => [],
     reactor => [qw(event log stream hub)],
-    wire    => [qw(event log stream hub)],
+    store   => [],
+    wire    => [qw(event log stream hub store)],
     runtime => [qw(event log stream hub reactor sys)],
-    remote  => [qw(event log stream hub reactor wire runtime sys)],
-    xs      => [qw(event parse log stream hub reactor wire runtime remote sys)],
+    remote  => [qw(event log stream hub reactor store wire runtime sys)],
+    xs      => [qw(event parse log stream hub reactor store wire runtime remote sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.

@@ -16,6 +16,7 @@ mod program {
     pub mod lifetime;
     pub mod messages;
     pub mod protocol;
+    pub mod publishing;
     pub mod run_options;
     pub mod served;
     pub mod server;
@@ -28,7 +29,7 @@ mod program {
 
 // They name each other by `crate::`.
 use program::{
-    ahead, arguments, inherited, leases, lifetime, messages, protocol, run_options, served, server, store, stored, streams,
+    ahead, arguments, inherited, leases, lifetime, messages, protocol, publishing, run_options, served, server, store, stored, streams,
     upgrade, worker,
 };
 

@@ -1,8 +1,4 @@
 //! The command line.
-//!
-//! - `store`: the store on the command line
-
-mod store;
 
 use crate::run_options::RunOptions;
 use crate::store::check_built;
@@ -152,9 +148,7 @@ impl Arguments {
         if what == STORE && text.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
             return Err(format!("{STORE}: the path must be absolute"));
         }
-        // A publish waits for Redis for less than its worker waits for the hub.
-        let timeout = self.timeout - self.timeout / 5;
-        let store = store::parse(&text, timeout).and_then(|store| check_built(&store).map(|()| store));
+        let store = StoreSettings::parse(&text, self.timeout).and_then(|store| check_built(&store).map(|()| store));
         self.store = Some(store.map_err(|message| format!("{what}: {message}"))?);
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! - `run_options`: what the process was started with
 //! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
 //! - `store`: what keeps the hub's events beyond the life of this process
+//! - `publishing`: what a publish is for every kind of hub
 //! - `protocol`: the version of the protocol that this process speaks
 //! - `streams`: the streams that workers have handed over
 //! - `upgrade`: going on as another program
@@ -29,6 +30,7 @@ mod leases;
 mod lifetime;
 mod messages;
 mod protocol;
+mod publishing;
 mod run_options;
 mod served;
 mod server;

@@ -1,15 +1,14 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
 use crate::messages::say;
+use crate::publishing::{encode, failure_of, given_id, Asker, Published};
 use crate::run_options::RunOptions;
 use crate::store::Draft;
-use crate::stored::{Asker, Seen, StoredHub};
-use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
+use crate::stored::{Seen, StoredHub};
+use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{self, check_fields, check_published_id, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
-use eventsource_xs::wire::{
-    Failure, FieldList, Fields, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus,
-};
+use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::io;
 use std::time::Instant;
@@ -28,16 +27,6 @@ pub enum Source {
     Own(HubHandle),
     /// A store does.
     Stored(Box<StoredHub>),
-}
-
-/// What became of an event that was to be published.
-pub enum Published {
-    /// It has an id.
-    Id(String),
-    /// The store will say.
-    Waits,
-    /// The store keeps it until it is up again, and will say then.
-    Queued,
 }
 
 impl Served {
@@ -72,6 +61,23 @@ impl Served {
             Source::Own(_) => None,
             Source::Stored(stored) => Some(stored),
         }
+    }
+
+    pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
+        match &mut self.source {
+            Source::Own(_) => None,
+            Source::Stored(stored) => Some(stored),
+        }
+    }
+
+    /// Returns the counts of the hub, and the number of a channel's subscribers; nothing while its store has not begun.
+    pub fn counts_and_subscribers(&self, channel: &[u8]) -> Option<Result<(Counts, usize), runtime::Error>> {
+        let gaps = match &self.source {
+            Source::Own(_) => 0,
+            Source::Stored(stored) => stored.gaps(),
+        };
+        let counted = self.handle()?.counts_and_subscribers(channel);
+        Some(counted.map(|(counts, subscribers)| (Counts { gaps: counts.gaps + gaps, ..counts }, subscribers)))
     }
 
     /// Returns the health of the store.
@@ -154,25 +160,13 @@ impl Served {
     }
 }
 
-/// Encodes an event whose hub has given it an id.
-pub fn encode(fields: Fields<'_>, made: &str) -> Shared {
-    Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok())
-}
-
-/// Returns the id that the application has given an event, as it is sent.
-pub fn given_id(fields: Fields<'_>) -> Option<Vec<u8>> {
-    let id = fields.iter().find(|field| matches!(field, Field::Id(_)))?;
-    let line = encode_to_vec(&[id], LineEnd::Lf);
-    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
-}
-
 /// Returns true if a hub cannot go on with other settings: clients and logs depend on these.
 pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
     let of_hub = |settings: &HubSettings| {
         let hub::Settings { history, total_history, .. } = served.hub;
         hub::Settings { history, total_history, ..settings.hub.clone() }
     };
-    of_hub(served) != of_hub(wanted) || !is_same_store(&served.store, &wanted.store)
+    of_hub(served) != of_hub(wanted) || !served.store.is_same(&wanted.store)
 }
 
 /// Checks that of these settings nobody has named another value.
@@ -187,7 +181,7 @@ pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<()
         ("position", differs(&claimed.refuses_position_event, &given.refuses_position_event, PartialEq::eq)),
         ("opaque_ids", differs(&claimed.opaque_ids, &given.opaque_ids, PartialEq::eq)),
         ("on_slow", differs(&claimed.on_slow, &given.on_slow, PartialEq::eq)),
-        ("store", differs(&claimed.store, &given.store, is_same_store)),
+        ("store", differs(&claimed.store, &given.store, StoreSettings::is_same)),
     ];
     match differing.iter().find(|(_, differs)| *differs) {
         None => Ok(()),
@@ -201,22 +195,6 @@ pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<()
     }
 }
 
-/// Returns true if both settings are of the same store. Workers may wait for it for different times.
-pub fn is_same_store(one: &StoreSettings, other: &StoreSettings) -> bool {
-    match (one, other) {
-        (StoreSettings::Redis(one), StoreSettings::Redis(other)) => {
-            let mut other = other.clone();
-            other.timeout = one.timeout;
-            *one == other
-        }
-        _ => one == other,
-    }
-}
-
 fn refusal(refusal: Refusal) -> Failure {
     Failure::new(ErrorCode::Invalid, Some(refusal.field().name()), &refusal.to_string())
-}
-
-pub fn failure_of(error: &runtime::Error) -> Failure {
-    Failure::new(error.code(), error.field(), &error.to_string())
 }

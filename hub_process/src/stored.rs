@@ -14,7 +14,7 @@ mod tests;
 pub use seen::Seen;
 
 use crate::messages::say;
-use crate::served::{encode, failure_of, given_id, Published};
+use crate::publishing::{encode, failure_of, given_id, Asker, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{EndRequest, Gap, History, REMEMBERED};
@@ -32,22 +32,6 @@ use std::time::{Duration, Instant};
 const FORGET: Duration = Duration::from_secs(1);
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
-
-/// Who waits for an event to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// The token of the connection.
-    pub worker: u64,
-    /// The number of the request; 0 if no answer is wanted.
-    pub request: u64,
-    /// What the request has cost of the worker's credits; 0 if these are granted again.
-    pub bytes: usize,
-}
-
-impl Asker {
-    /// Stands for events of before, whose publishers were answered.
-    pub const NOBODY: Self = Self { worker: 0, request: 0, bytes: 0 };
-}
 
 /// What an asker is told.
 #[derive(Debug)]
@@ -184,11 +168,6 @@ impl StoredHub {
         self.is_ready
     }
 
-    /// Returns true if other machines use the same store.
-    fn is_shared(&self) -> bool {
-        matches!(self.settings.store, StoreSettings::Redis(_))
-    }
-
     /// Returns true if an event waits to be stored.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -200,12 +179,7 @@ impl StoredHub {
     }
 
     pub fn status(&self) -> StoreStatus {
-        let place = match &self.settings.store {
-            StoreSettings::Memory => "".into(),
-            StoreSettings::File(file) => file.path.clone(),
-            StoreSettings::Redis(redis) => redis.shown_url().into(),
-        };
-        let kind = self.settings.store.kind().into();
+        let (kind, place) = (self.settings.store.kind().into(), self.settings.store.place().into());
         let status = self.store.status();
         StoreStatus { kind, place, epoch_changes: self.epoch_changes.max(status.epoch_changes), ..status }
     }
@@ -273,7 +247,7 @@ impl StoredHub {
         };
         let draft = Draft::of_end(&end);
         let count = handle.end_streams(end).map_err(|error| failure_of(&error))?;
-        if !self.is_shared() {
+        if !self.settings.store.is_shared() {
             return Ok(Some(count));
         }
         let ticket = self.next_ticket;
@@ -289,7 +263,7 @@ impl StoredHub {
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
     /// from another machine.
     pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
-        if !self.is_shared() {
+        if !self.settings.store.is_shared() {
             return None; // no other machine has it
         }
         let seq = self.handle.as_ref()?.seq_of_id(id?).ok()??;
@@ -345,9 +319,10 @@ impl StoredHub {
                     None => self.seen.read(&began.epoch),
                 };
                 // Where nobody else writes, entries are evicted by other rules than their order.
-                let evicted_through = if self.is_shared() { began.evicted_through } else { began.last_seq };
+                let evicted_through =
+                    if self.settings.store.is_shared() { began.evicted_through } else { began.last_seq };
                 self.proof = last.filter(|last| *last > evicted_through);
-                if self.handle.is_none() && !self.is_shared() && self.comes_back(&began) {
+                if self.handle.is_none() && !self.settings.store.is_shared() && self.comes_back(&began) {
                     self.proof = Some(u64::MAX); // no history has it
                 }
                 if !self.goes_on_from(&began) {
@@ -435,7 +410,7 @@ impl StoredHub {
         if !reason.is_empty() {
             say(&format!("clients are told of a gap: {reason}"));
         }
-        let is_shared = self.is_shared();
+        let is_shared = self.settings.store.is_shared();
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or

@@ -377,10 +377,15 @@ sub _patience {
 
 # What the native hub needs to reach a process of its own. All texts are empty if it has none.
 sub _of_process {
-    my %given = @_;
-    my $store = defined $given{name} ? $given{store} : undef;
-    my %native =
-        (%PROCESS_SECONDS, name => '', program => '', socket => '', EventSource::XS::Hub::Store->native($store));
+    my %given  = @_;
+    my $store  = defined $given{name} ? $given{store} : undef;
+    my %native = (
+        %PROCESS_SECONDS,
+        name    => '',
+        program => '',
+        socket  => '',
+        store   => EventSource::XS::Hub::Store->native($store)
+    );
     if (!defined $given{name}) {
         for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
             $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");

@@ -43,7 +43,7 @@
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
-//! - `settings`, `store`: the settings of hubs and streams, and of a hub's store
+//! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `hello`: the first message of each side
 //! - `request`: what a worker sends; `answer`: what the hub process sends
@@ -66,6 +66,7 @@ mod tests;
 use crate::codec;
 
 pub use crate::codec::Malformed;
+pub use crate::store::{FileSettings, FileSync, RedisSettings, StoreSettings};
 pub use answer::{Answer, Counted, Described};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
@@ -74,4 +75,4 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use request::{decode_end, encode_end, Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
-pub use store::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};
+pub use store::StoreStatus;

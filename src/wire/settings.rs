@@ -1,10 +1,10 @@
 //! The settings of hubs and streams in messages.
 
 use super::codec::{Malformed, Reader, Writer};
-use super::store::StoreSettings;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, GapData, OnSlow};
 use crate::log::Bounds;
+use crate::store::StoreSettings;
 use crate::stream;
 use std::time::Duration;
 

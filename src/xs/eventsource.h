@@ -169,14 +169,6 @@ typedef struct {
     size_t len;
 } esx_text;
 
-/* Where a hub in a process of its own keeps its events, as EventSource::XS::Hub::Store describes it. Texts are empty if there
- * is none. */
-typedef struct {
-    uint8_t kind, sync;
-    size_t queue, replicas;
-    esx_text place, sentinel_login, prefix, ca, cert, key;
-} esx_store_settings;
-
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
  * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
  * and program are empty if there is none. `named` has a bit for each setting that the application gives. */
@@ -187,7 +179,7 @@ typedef struct {
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
     double idle_exit, grace, publish_timeout;
-    esx_store_settings store;
+    esx_text store; /* as EventSource::XS::Hub::Store packs it */
     size_t named;
 } esx_hub_settings;
 
@@ -277,6 +269,7 @@ void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
 esx_text esx_process_result(const void *process, size_t at);
+esx_text esx_store_names(size_t kind);
 int esx_process_folders(char *folders, esx_report *report);
 
 void esx_start(void);

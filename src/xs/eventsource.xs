@@ -801,7 +801,7 @@ _attach(SV *self, SV *settings)
     raw.idle_exit = esx_setting_nv(aTHX_ hash, "idle_exit");
     raw.grace = esx_setting_nv(aTHX_ hash, "grace");
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
-    esx_store_of(aTHX_ hash, &raw.store);
+    raw.store = esx_setting_bytes(aTHX_ hash, "store");
     raw.named = esx_setting_uv(aTHX_ hash, "named");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
@@ -1130,6 +1130,18 @@ _folders()
     RETVAL = newSVpvn(folders, report.size);
   OUTPUT:
     RETVAL
+
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Hub::Store
+
+# The names of the settings of each kind of store, with spaces between.
+void
+_names()
+  PREINIT:
+    size_t kind;
+    esx_text names;
+  PPCODE:
+    for (kind = 0; names = esx_store_names(kind), names.len; kind++)
+        mXPUSHp(names.text, names.len);
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Lease::Native
 

@@ -43,20 +43,15 @@ esx_setting_text(pTHX_ HV *settings, const char *name)
     return esx_text_of(aTHX_ esx_string(aTHX_ value));
 }
 
-/* Reads the settings of a hub's store, which EventSource::XS::Hub::Store has checked. */
-static void
-esx_store_of(pTHX_ HV *settings, esx_store_settings *store)
+/* Reads one setting that is bytes. */
+static esx_text
+esx_setting_bytes(pTHX_ HV *settings, const char *name)
 {
-    store->kind = (uint8_t)esx_setting_uv(aTHX_ settings, "store");
-    store->sync = (uint8_t)esx_setting_uv(aTHX_ settings, "store_sync");
-    store->queue = esx_setting_uv(aTHX_ settings, "store_queue");
-    store->replicas = esx_setting_uv(aTHX_ settings, "store_replicas");
-    store->place = esx_setting_text(aTHX_ settings, "store_place");
-    store->sentinel_login = esx_setting_text(aTHX_ settings, "store_sentinel_login");
-    store->prefix = esx_setting_text(aTHX_ settings, "store_prefix");
-    store->ca = esx_setting_text(aTHX_ settings, "store_ca");
-    store->cert = esx_setting_text(aTHX_ settings, "store_cert");
-    store->key = esx_setting_text(aTHX_ settings, "store_key");
+    esx_text bytes;
+    STRLEN len;
+    bytes.text = SvPVbyte_nomg(esx_string(aTHX_ esx_setting(aTHX_ settings, name)), len);
+    bytes.len = len;
+    return bytes;
 }
 
 /* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not

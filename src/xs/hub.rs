@@ -2,7 +2,7 @@
 
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
-use super::store::{RawStore, StoreHealth};
+use super::store::{self, StoreHealth};
 use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::event::{encode_to_vec, Field, LineEnd};
@@ -44,7 +44,7 @@ struct RawSettings {
     idle_exit: f64,
     grace: f64,
     publish_timeout: f64,
-    store: RawStore,
+    store: RawText,
     named: usize,
 }
 
@@ -135,7 +135,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
             // SAFETY: as for `text`.
-            let store = unsafe { raw.store.settings(seconds(raw.publish_timeout)) };
+            let store = store::settings(unsafe { raw.store.bytes() }.unwrap_or_default(), timeout)
+                .map_err(|message| remote::Error::Invalid { field: "store", message })?;
             let settings = HubSettings {
                 hub: settings,
                 max_topics: raw.max_topics,

@@ -1,58 +1,30 @@
 //! The settings and the health of the store of a hub's process, at the boundary to Perl.
 
 use super::text::RawText;
-use crate::wire::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};
+use crate::codec::Reader;
+use crate::store::{names, StoreSettings};
+use crate::wire::StoreStatus;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `esx_store_settings`
-#[repr(C)]
-pub(super) struct RawStore {
-    kind: u8,
-    sync: u8,
-    queue: usize,
-    replicas: usize,
-    place: RawText,
-    sentinel_login: RawText,
-    prefix: RawText,
-    ca: RawText,
-    cert: RawText,
-    key: RawText,
+/// Reads the settings of a store: names and values, each with its length before it (`pack '(V/a*)*'`).
+///
+/// # Errors
+///
+/// What is wrong with which setting, for a person.
+pub(super) fn settings(given: &[u8], publish_timeout: Duration) -> Result<StoreSettings, String> {
+    let mut reader = Reader(given);
+    let mut texts = Vec::new();
+    while !reader.0.is_empty() {
+        texts.push(reader.str().map_err(|error| error.to_string())?);
+    }
+    let pairs: Vec<_> = texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    StoreSettings::new(&pairs, publish_timeout)
 }
 
-impl RawStore {
-    /// Returns the settings. A publish waits for Redis for less than the worker waits for the hub, so that the hub can still
-    /// say whether the event was perhaps published.
-    ///
-    /// # Safety
-    ///
-    /// The texts are readable.
-    pub(super) unsafe fn settings(&self, publish_timeout: Duration) -> StoreSettings {
-        // SAFETY: the caller guarantees that the texts are readable.
-        let text = |raw: RawText| String::from_utf8_lossy(unsafe { raw.bytes() }.unwrap_or_default()).into();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        match self.kind {
-            0 => StoreSettings::Memory,
-            1 => StoreSettings::File(FileSettings {
-                path: text(self.place),
-                sync: match self.sync {
-                    0 => FileSync::Never,
-                    1 => FileSync::Second,
-                    _ => FileSync::Event,
-                },
-            }),
-            _ => StoreSettings::Redis(Box::new(RedisSettings {
-                url: text(self.place),
-                sentinel_login: text(self.sentinel_login),
-                replicas: count(self.replicas),
-                queue: count(self.queue),
-                prefix: text(self.prefix),
-                ca: text(self.ca),
-                cert: text(self.cert),
-                key: text(self.key),
-                timeout: publish_timeout - publish_timeout / 5,
-            })),
-        }
-    }
+/// Returns the names of the settings of a kind of store, with spaces between. They are empty after the last kind.
+#[no_mangle]
+extern "C" fn esx_store_names(kind: usize) -> RawText {
+    RawText::of(names().nth(kind).unwrap_or_default().as_bytes())
 }
 
 /// `ESX_STORE_KIND_MAX`, `ESX_STORE_PLACE_MAX`, `ESX_STORE_ERROR_MAX`

@@ -616,12 +616,12 @@ for my $row (
 # Stores: the value of store, the field of the exception, its text.
 my $DEFAULT_PLACE = 'redis://127.0.0.1:6379/0';
 my @STORES        = (
-    ['disk',              'store', q(store must be 'memory', {file => $path} or {redis => $url})],
-    [['memory'],          'store', q(store must be 'memory', {file => $path} or {redis => $url})],
-    ['/var/x.db',         'store', 'store must be a hash with the path: {file => ...}'],
-    ['redis://:geheim@h', 'store', 'store must be a hash with the URL: {redis => ...}'],
-    [{},                  'store', 'store needs file or redis: {file => $path} or {redis => $url}'],
-    [{sync => 'event'},   'store', 'store needs file or redis: {file => $path} or {redis => $url}'],
+    ['disk',              'store', q(store must be 'memory', {file => ...} or {redis => ...})],
+    [['memory'],          'store', q(store must be 'memory', {file => ...} or {redis => ...})],
+    ['file:/var/x.db',    'store', 'store must be a hash: {file => ...}'],
+    ['redis://:geheim@h', 'store', 'store must be a hash: {redis => ...}'],
+    [{},                  'store', 'store needs file or redis: {file => ...} or {redis => ...}'],
+    [{sync => 'event'},   'store', 'store needs file or redis: {file => ...} or {redis => ...}'],
     [
         {file => 'x', redis => $DEFAULT_PLACE},
         'store', 'store has file and redis; a hub has one store: remove one of them'
@@ -636,10 +636,7 @@ my @STORES        = (
         qr/\Aunknown setting 'whendown' of store; did you mean when_down\? \(known: ca, cert, key, prefix, queue, /
     ],
     [{fil => 'x'}, 'fil', qr/\Aunknown setting 'fil' of store; did you mean file\? \(known: ca, cert, file, key, /],
-    [
-        {'redis://:geheim@h' => 1},
-        'store', "store has a URL as the name of a setting; write {redis => '$DEFAULT_PLACE'}"
-    ],
+    [{'redis://:geheim@h' => 1}, 'store', 'store has a URL as the name of a setting; write {redis => $url}'],
 
     # A file
     [{file => ''},    'store', 'file must be the path of a file, not empty and without a NUL'],
@@ -648,8 +645,8 @@ my @STORES        = (
     [{file => '/'},   'store', 'file must be the path of a file; / is a folder'],
     [{file => 'x/'},  'store', 'file must be the path of a file; x/ is a folder'],
     [{file => "\xFF\xFE/\x{100}", sync => 'x'}, 'store', q(sync of store must be 'never', 'second' or 'event')],
-    [{file => ':memory:'},                      'store', q(file ':memory:' is no file; write store => 'memory')],
-    [{file => 'file:///x'},                     'store', 'file must be the path of a file, without file:'],
+    [{file => ':memory:'},  'store', q(file ':memory:' is not a file; the store in memory is 'memory')],
+    [{file => 'file:///x'}, 'store', 'file must be the path of a file, without file:'],
     [{file => 'x', sync => 'always'}, 'store', q(sync of store must be 'never', 'second' or 'event')],
     [{file => 'x', replicas => 1},    'store', 'replicas is not for a store in a file, but for one in Redis'],
 
@@ -658,11 +655,11 @@ my @STORES        = (
     [{redis => $DEFAULT_PLACE, sync => 'event'}, 'store', 'sync is not for a store in Redis, but for one in a file'],
     [{redis => $DEFAULT_PLACE, replicas  => -1},     'store', 'replicas of store must be a whole number from 0 to 100'],
     [{redis => $DEFAULT_PLACE, when_down => 'wait'}, 'store', q(when_down of store must be 'refuse' or 'queue')],
-    [{redis => $DEFAULT_PLACE, queue     => 5},      'store', q(queue is only for when_down => 'queue': add that, too)],
+    [{redis => $DEFAULT_PLACE, queue     => 5},      'store', q(queue is only for when_down 'queue': add that, too)],
     [
         {redis => $DEFAULT_PLACE, queue => 5, when_down => 'refuse'},
         'store',
-        q(queue is only for when_down => 'queue': add that, too)
+        q(queue is only for when_down 'queue': add that, too)
     ],
     [
         {redis => $DEFAULT_PLACE, when_down => 'queue', queue => 0},
@@ -676,7 +673,7 @@ my @STORES        = (
         'a b', '{a}', 'a*', "a\n",
         'x' x 65),
     [{redis => $DEFAULT_PLACE, ca   => '/x'}, 'store', qr{\Aca, .+, is for TLS: begin the URL with rediss://}],
-    [{redis => 'rediss://h',   cert => '/x'}, 'store', 'cert needs its key, too: key => $path'],
+    [{redis => 'rediss://h',   cert => '/x'}, 'store', 'cert needs its key, too: give the path as key'],
     [
         {redis => 'redis://h', sentinel_login => ':geheim'}, 'store',
         qr/\Asentinel_login is for Sentinels: begin the URL/
@@ -693,7 +690,7 @@ my @STORES        = (
         'u:gehe%im',
         "u:geheim\n",
         "u:geheim\x{100}"),
-    [{redis => 'rediss://h', key => '/x'}, 'store', 'key needs its cert, too: cert => $path'],
+    [{redis => 'rediss://h', key => '/x'}, 'store', 'key needs its cert, too: give the path as cert'],
     [{redis => 'rediss://h', ca  => ''},   'store', 'ca must be the path of a file, not empty and without a NUL'],
 
     # The URL of Redis: no message shows a password.

@@ -67,7 +67,8 @@ sub connect {
     my $spawn  = delete $native{spawn};
     $native{program}        = !defined $spawn || $spawn ? $class->program : '';
     $native{needs_settings} = !defined $spawn;
-    my $self = bless {process => $$, place => {map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket)}}, $class;
+    my $self = bless {process => $$, place => {map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket)}},
+        $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
     return $self;
@@ -87,14 +88,17 @@ sub end {
     my @named =
         map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
         @$topics;
-    my ($count) = eval { $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named) };
+    my ($count) = eval {
+        $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named);
+    };
     return $count if defined $count;
     my $error = $@;
     die $error if !blessed $error || $error->code ne 'unknown';
     my $problem = $self->_problem_of_store or die $error;
     return EventSource::Error->throw(
         code    => 'unknown',
-        message => __PACKAGE__ . ": the streams of this machine have ended, those of others when their hubs know: $problem"
+        message => __PACKAGE__
+            . ": the streams of this machine have ended, those of others when their hubs know: $problem"
     );
 }
 

@@ -1,0 +1,47 @@
+//! What a publish is for every kind of hub: who waits for it, its id, its encoding, and what becomes of it.
+
+use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
+use eventsource_xs::runtime;
+use eventsource_xs::wire::{Failure, Fields};
+
+/// Who waits for an event to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The token of the connection.
+    pub worker: u64,
+    /// The number of the request; 0 if no answer is wanted.
+    pub request: u64,
+    /// What the request has cost of the worker's credits; 0 if these are granted again.
+    pub bytes: usize,
+}
+
+impl Asker {
+    /// Stands for events of before, whose publishers were answered.
+    pub const NOBODY: Self = Self { worker: 0, request: 0, bytes: 0 };
+}
+
+/// What became of an event that was to be published.
+pub enum Published {
+    /// It has an id.
+    Id(String),
+    /// The store will say.
+    Waits,
+    /// The store keeps it until it is up again, and will say then.
+    Queued,
+}
+
+/// Encodes an event whose hub has given it an id.
+pub fn encode(fields: Fields<'_>, made: &str) -> Shared {
+    Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok())
+}
+
+/// Returns the id that the application has given an event, as it is sent.
+pub fn given_id(fields: Fields<'_>) -> Option<Vec<u8>> {
+    let id = fields.iter().find(|field| matches!(field, Field::Id(_)))?;
+    let line = encode_to_vec(&[id], LineEnd::Lf);
+    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
+}
+
+pub fn failure_of(error: &runtime::Error) -> Failure {
+    Failure::new(error.code(), error.field(), &error.to_string())
+}

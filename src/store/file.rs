@@ -1,0 +1,60 @@
+//! The settings of a store in a file of this machine.
+
+use super::given::{is_folder, Given};
+use super::{Kind, StoreSettings};
+use crate::codec::{Malformed, Reader, Writer};
+
+pub(super) const KIND: Kind = Kind {
+    names: "file sync",
+    words: "a file",
+    place_in: |text| text.strip_prefix("file:"),
+    read: |given| read(given).map(StoreSettings::File),
+};
+
+/// The settings of a store in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The absolute path of the file.
+    pub path: Box<str>,
+    /// What survives a loss of power.
+    pub sync: FileSync,
+}
+
+/// When a store in a file has the disk write what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSync {
+    /// When the system does.
+    Never,
+    /// Every second.
+    Second,
+    /// Before an event counts as published.
+    Event,
+}
+
+const SYNC: [FileSync; 3] = [FileSync::Never, FileSync::Second, FileSync::Event];
+
+fn read(given: &Given<'_>) -> Result<FileSettings, String> {
+    let sync = given.one_of("sync", &["never", "second", "event"])?.map_or(FileSync::Second, |number| SYNC[number]);
+    let path = given.text("file").unwrap_or_default();
+    if path == ":memory:" {
+        return Err("file ':memory:' is not a file; the store in memory is 'memory'".into());
+    }
+    let absolute = given.path("file")?.unwrap_or_default();
+    if is_folder(path) {
+        return Err(format!("file must be the path of a file; {path} is a folder"));
+    }
+    Ok(FileSettings { path: absolute, sync })
+}
+
+impl FileSettings {
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(self.path.as_bytes());
+        writer.u8(self.sync as u8);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let path = reader.str()?.into();
+        let sync = SYNC.get(usize::from(reader.u8()?)).copied().ok_or(Malformed)?;
+        Ok(Self { path, sync })
+    }
+}
