@@ -6,7 +6,9 @@ use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Seen, StoredHub};
 use eventsource_xs::event::Framing;
-use eventsource_xs::hub::{self, check_fields, check_published_id, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES};
+use eventsource_xs::hub::{
+    self, check_fields, check_published_id, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
+};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -54,13 +56,6 @@ impl Served {
     /// Returns true if its events are in this process only.
     pub fn has_own_events(&self) -> bool {
         matches!(self.source, Source::Own(_))
-    }
-
-    pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
-        match &mut self.source {
-            Source::Own(_) => None,
-            Source::Stored(stored) => Some(stored),
-        }
     }
 
     pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {

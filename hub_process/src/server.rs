@@ -917,8 +917,9 @@ impl Server {
     }
 
     fn count(&mut self, worker: &mut Worker, request: u64, channel: &[u8]) {
-        let (Some(served), Some(hub)) = (&self.hub, self.handle()) else { return };
-        match hub.counts_and_subscribers(channel) {
+        let Some(served) = &self.hub else { return };
+        let Some(counted) = served.counts_and_subscribers(channel) else { return };
+        match counted {
             Ok((hub, subscribers)) => {
                 let stats = runtime::stats();
                 worker.answer(&Answer::Counted(Box::new(Counted {

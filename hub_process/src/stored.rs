@@ -96,6 +96,8 @@ pub struct StoredHub {
     /// When the store begins anew after its threads have ended.
     restart_at: Option<Instant>,
     epoch_changes: u64,
+    /// How many streams were sent a `gap` event in place of an event that this version cannot read.
+    gaps: u64,
 }
 
 /// What another program needs to go on, beside the hub in memory.
@@ -104,9 +106,10 @@ pub struct SavedStored {
     epoch: Box<str>,
     last_seq: u64,
     epoch_changes: u64,
+    gaps: u64,
 }
 
-saved!(SavedStored { epoch, last_seq, epoch_changes });
+saved!(SavedStored { epoch, last_seq, epoch_changes, gaps });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -133,6 +136,7 @@ impl StoredHub {
             forget_at: None,
             restart_at: None,
             epoch_changes: 0,
+            gaps: 0,
         }
     }
 
@@ -144,20 +148,26 @@ impl StoredHub {
         seen: Seen,
         handle: HubHandle,
     ) -> io::Result<Self> {
-        let SavedStored { epoch, last_seq, epoch_changes } = saved;
+        let SavedStored { epoch, last_seq, epoch_changes, gaps } = saved;
         Ok(Self {
             handle: Some(handle),
             epoch,
             last_seq,
             is_ready: true,
             epoch_changes,
+            gaps,
             ..Self::begin(settings, name, seen)?
         })
     }
 
     /// Returns what another program needs to go on, beside the hub in memory.
     pub fn saved(&self) -> SavedStored {
-        SavedStored { epoch: self.epoch.clone(), last_seq: self.last_seq, epoch_changes: self.epoch_changes }
+        SavedStored {
+            epoch: self.epoch.clone(),
+            last_seq: self.last_seq,
+            epoch_changes: self.epoch_changes,
+            gaps: self.gaps,
+        }
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
@@ -166,6 +176,11 @@ impl StoredHub {
 
     pub fn is_ready(&self) -> bool {
         self.is_ready
+    }
+
+    /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
     }
 
     /// Returns true if an event waits to be stored.
@@ -454,6 +469,7 @@ impl StoredHub {
             true => None,
             false => handle.once_id(&draft.once).ok().flatten(),
         };
+        let mut told_of_gap = 0;
         let published = known.map_or_else(
             || {
                 let gap = draft.is_unread().then(|| self.gap());
@@ -461,6 +477,9 @@ impl StoredHub {
                 let given = given_id(fields);
                 let meta = PublishMeta { channel: &draft.channel, key: &draft.key, id: given.as_deref() };
                 let id = handle.publish_stored(seq, at, meta, |made| encode(fields, made))?;
+                if gap.is_some() {
+                    told_of_gap = handle.counts_and_subscribers(&draft.channel)?.1 as u64;
+                }
                 if !draft.once.is_empty() {
                     handle.remember_once(&draft.once, &id, at)?;
                 }
@@ -468,6 +487,7 @@ impl StoredHub {
             },
             Ok,
         );
+        self.gaps += told_of_gap;
         if let Some(ticket) = ticket {
             let result = published.map(Into::into).map_err(|error: eventsource_xs::runtime::Error| failure_of(&error));
             self.tell(ticket, &result, progress);

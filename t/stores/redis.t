@@ -171,6 +171,7 @@ subtest 'the counters report the store' => sub {
 subtest 'a gap takes the place of an event of a later version, in its order, live and in the history' => sub {
     my $first = $machines[0]->publish(later => 'first');
     my $live  = client(0, channels => 'later', id => $first);
+    my $gaps  = $machines[0]->stats->{gaps};
     my $key   = (grep { /\}:/ } @{$redis->command('KEYS', '*{shop}*')})[0];
     $redis->command('XADD', $key, '*', 'c', 'later', 'f', "\x7f\0\0\0\0", 'p', "later:$_") for 1, 2;
     $machines[1]->publish(later => 'after');
@@ -181,6 +182,7 @@ subtest 'a gap takes the place of an event of a later version, in its order, liv
         like $client->{client}->text, qr/^event: gap\ndata: \{"reason":"evicted"\}\nid: /m, 'as its other gaps are';
         $client->leave;
     }
+    is $machines[0]->stats->{gaps} - $gaps, 2, 'the statistics count them';
     like $machines[0]->stats->{store}{last_error}, qr/cannot read the entry \S+, which is of a later version/,
         'the status of the store says so';
 };
