@@ -7,14 +7,13 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command needs only_developers);
+use Testing::Developer qw(has_command needs);
 use Testing::HubServer;
 use POSIX                 ();
 use Testing::StreamServer qw(path);
 use Test::More;
 use Time::HiRes qw(sleep);
 
-only_developers();
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 
 my $DEADLINE = 10;       # seconds; for what should happen at once

@@ -8,12 +8,10 @@ use lib 't/lib';
 use Testing::Client;
 use Config             qw(%Config);
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use File::Temp         ();
 use Testing::Server;
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -7,13 +7,10 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(only_developers);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 use Testing::SlowReader;
 use Test::More;
-
-only_developers();
 
 my @SERVERS  = ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI));
 my $DEADLINE = 20;                                    # seconds; for what should happen at once

@@ -6,11 +6,9 @@ use warnings;
 
 use lib 't/lib';
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Developer      qw(needs only_developers);
+use Testing::Developer      qw(needs);
 use Testing::Server;
 use Test::More;
-
-only_developers();
 
 # The last token of the request line. uWSGI takes any bytes, the others take some numbers.
 my @VERSIONS = (

@@ -6,10 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Developer      qw(only_developers);
 use Test::More;
-
-only_developers();
 
 my @STREAMS = qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional);
 

@@ -7,15 +7,12 @@ use warnings;
 use lib 't/lib';
 use Testing::AttackedServer;
 use Testing::Client;
-use Testing::Developer qw(only_developers);
 use IO::Select;
 use IO::Socket::INET;
 use Testing::Nginx;
 use Testing::Server;
 use Socket qw(SHUT_WR);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

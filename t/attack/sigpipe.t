@@ -8,11 +8,9 @@ use lib 't/lib';
 use POSIX qw(SIGALRM);
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

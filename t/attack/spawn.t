@@ -10,13 +10,11 @@ use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Time::HiRes ();
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 my $MANY     = 30;

@@ -6,10 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Developer      qw(only_developers);
 use Test::More;
-
-only_developers();
 
 # The servers that give up while a client keeps them waiting. The others wait for minutes, whatever the application is.
 my %GIVES_UP = ('uWSGI' => 1, 'uWSGI, with keep-alive' => 1);

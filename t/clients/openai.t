@@ -11,14 +11,12 @@ use Test::More;
 use Testing::Client;
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-only_developers();
 my $trouble = Testing::Clients::Install->missing('python');
 plan skip_all => $trouble if defined $trouble;
 

@@ -5,8 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Test::More;
-use Testing::Developer qw(only_developers);
-use Testing::Doctor    qw(is_fine);
+use Testing::Doctor qw(is_fine);
 use Testing::Proxy;
 use Testing::Server;
 
@@ -49,7 +48,6 @@ like $nobody->log, qr/There is no connection to 127\.0\.0\.1.*Remedy: /s, 'it sa
 my $json = Testing::Doctor->start('--seconds', 1, 'http://127.0.0.1:' . $closed->port . '/');
 is $json->report->{failure}{where}, 'connect', 'the object in JSON has the failure';
 
-only_developers();
 Testing::Server->require_or_skip_all('Starman');
 my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', Testing::Server->single_process('Starman'));
 

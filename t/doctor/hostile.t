@@ -7,11 +7,8 @@ use lib 't/lib';
 use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
 use Test::More;
-use Testing::Developer qw(only_developers);
-use Testing::Doctor    qw(is_wrong);
+use Testing::Doctor qw(is_wrong);
 use Testing::HostileServer;
-
-only_developers();
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 

@@ -10,12 +10,10 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Deadline qw(wait_until);
+use Testing::Doctor   qw(is_fine is_wrong);
 use Testing::Server;
 
-only_developers();
 Testing::Server->require_or_skip_all('Starman');
 plan skip_all => "the program of a hub's process is not built here" if !eval { EventSource::Hub::Process->program };
 

@@ -7,11 +7,9 @@ use lib 't/lib';
 use JSON::PP     ();
 use MIME::Base64 qw(encode_base64);
 use Test::More;
-use Testing::Developer qw(only_developers);
-use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
 
-only_developers();
 Testing::Server->require_or_skip_all('Starman');
 
 # A name, the body, the check, its verdict, its sentence, and more headers.

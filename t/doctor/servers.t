@@ -5,11 +5,9 @@ use warnings;
 
 use lib 't/lib';
 use Test::More;
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Doctor    qw(is_fine is_wrong);
 use Testing::Server;
-
-only_developers();
 
 # A command that publishes the doctor's token.
 my $TRIGGER = q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}

@@ -8,14 +8,11 @@ use Test::More;
 use Testing::StoredHub;
 use Cwd ();
 use EventSource::Hub::Process;
-use File::Temp         ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use Testing::Doctor    qw(is_wrong);
+use File::Temp        ();
+use Testing::Deadline qw(wait_until);
+use Testing::Doctor   qw(is_wrong);
 use Testing::Redis;
 use Testing::Server;
-
-only_developers();
 
 my $DEADLINE = 30;                                                                        # seconds
 my $SHM      = '/dev/shm';

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs_module only_developers);
+use Testing::Developer qw(needs_module);
 use File::Temp         ();
 use Test::EventSource;
 use Test::More;
@@ -20,7 +20,6 @@ subtest 'each file, script and benchmark that the README names exists' => sub {
 };
 
 subtest 'the first example is a chat that resumes' => sub {
-    only_developers();
     my ($example) = $readme =~ /^```perl\n(.*?)^```$/ms;
     cmp_ok scalar(split /\n/, $example), '<=', 25, 'the example has at most 25 lines';
     my $psgi = File::Temp->new(SUFFIX => '.psgi');
@@ -44,7 +43,6 @@ subtest 'the first example is a chat that resumes' => sub {
 };
 
 subtest 'what a stream costs to open is what bench/record says' => sub {
-    only_developers();
     open my $record, '<', 'bench/record/connect.txt' or die "bench/record/connect.txt: $!";
     my %ratio = map { /^(\w+ \w+) +\S+ +\S+ +\S+ +([0-9.]+) / ? ($1 => sprintf '%.1f', $2) : () } <$record>;
     my $text  = $readme =~ s/\s+/ /gr;

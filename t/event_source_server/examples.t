@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Client;
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use EventSource::XS;
 use File::Spec ();
 use File::Temp ();
@@ -13,7 +13,6 @@ use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
-only_developers();
 needs(Testing::Server->missing('Twiggy'));
 
 # The indented lines under each heading of the EXAMPLES.

@@ -4,14 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(only_developers);
 use Testing::EventLoops qw(event_loops);
 use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'hubs need Linux' if !EventSource::Hub->can('_attach') }
-
-only_developers();
 
 my %LOOP = event_loops();
 

@@ -12,10 +12,8 @@ use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
-
-only_developers();
 
 my $DEADLINE = 20;                                   # seconds
 my $WORKERS  = 4;

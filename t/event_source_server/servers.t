@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use EventSource::XS;
 use File::Temp ();
 use POSIX      qw(mkfifo);
@@ -14,8 +14,6 @@ use Testing::Server;
 use Test::EventSource;
 use Test::More;
 BEGIN { plan skip_all => 'native streams need Linux' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds, for what should happen at once
 

@@ -14,14 +14,11 @@ use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Test::More;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
-
-only_developers();
 
 my $DEADLINE = 10;         # seconds; for what should happen at once
 our $where = 'Starman';    ## no critic (ProhibitPackageVars)

@@ -7,11 +7,9 @@ use lib 't/lib';
 use Test::EventSource;
 use Test::More;
 use Testing::Daemon;
-use Testing::Developer qw(has_command has_module needs only_developers);
+use Testing::Developer qw(has_command has_module needs);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
-
-only_developers();
 
 my $DEADLINE = 10;                         # seconds; for what should happen at once
 my $MODULES  = '/usr/lib/nginx/modules';

@@ -4,11 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(needs_module only_developers);
+use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(streams_on);
 use Test::More;
 
-only_developers();
 needs_module('Catalyst');
 
 streams_on('catalyst.psgi', 'Starman', 'Twiggy');

@@ -4,12 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(needs needs_module only_developers);
+use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(mistakes_ok posts_ok streams_on);
 use Testing::Server;
 use Test::More;
 
-only_developers();
 needs_module('Dancer2');
 
 streams_on('dancer2.psgi', 'Starman', 'Twiggy');

@@ -6,13 +6,12 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline   qw(wait_until);
-use Testing::Developer  qw(needs_command needs_module only_developers);
+use Testing::Developer  qw(needs_command needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
 use Testing::MojoServer;
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Test::More;
 
-only_developers();
 needs_module('Mojolicious');
 needs_command('hypnotoad');
 

@@ -9,7 +9,7 @@ use JSON::PP ();
 use Test::EventSource;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_module needs needs_module only_developers);
+use Testing::Developer qw(has_module needs needs_module);
 use Testing::Frameworks
     qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok);
 use Testing::MojoServer;
@@ -17,7 +17,6 @@ use Testing::Server;
 use Testing::Subscriber qw(wait_for_events);
 use Test::More;
 
-only_developers();
 needs_module('Mojolicious');
 
 my $DEADLINE = 10;                          # seconds; for what should happen at once

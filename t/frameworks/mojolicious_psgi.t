@@ -5,12 +5,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(needs needs_module only_developers);
+use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(data_of get multiparts_ok posts_ok streams_on);
 use Testing::Server;
 use Test::More;
 
-only_developers();
 needs_module('Mojolicious');
 
 streams_on('mojolicious.pl', 'Starman', 'Twiggy');

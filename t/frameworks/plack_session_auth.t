@@ -6,12 +6,11 @@ use warnings;
 
 use lib 't/lib';
 use MIME::Base64        qw(encode_base64);
-use Testing::Developer  qw(needs needs_module only_developers);
+use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(application get streams_on);
 use Testing::Server;
 use Test::More;
 
-only_developers();
 needs_module('Plack::Middleware::Session');
 
 streams_on('plack.psgi', 'Starman', 'Twiggy');

@@ -9,11 +9,10 @@ use File::Temp ();
 use Test::EventSource;
 use Test::More;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
-only_developers();
 needs(Testing::Server->missing('Starman'));
 
 my $DEADLINE = 10;    # seconds

@@ -10,16 +10,13 @@ use File::Temp ();
 use JSON::PP   ();
 use Test::More;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;
 use Time::HiRes qw(time);
 
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $DEADLINE = 30;                                                # seconds; for what should happen at once
 my $TIMEOUT  = 2;                                                 # seconds, of a call of the hub

@@ -5,15 +5,13 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Client;
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use EventSource::XS;
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer  qw(path);
 use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 for my $name ('HTTP::Server::PSGI', 'Starman', 'Twiggy', 'Feersum', 'uWSGI') {
     subtest $name => sub {

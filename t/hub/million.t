@@ -11,7 +11,7 @@ use strict;
 use warnings;
 
 use lib                qw(t/lib bench/streams/lib);
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use HTTP::Tiny;
 use JSON::PP qw(decode_json);
 use Load;
@@ -29,7 +29,6 @@ my $SECONDS = 60 + $EVENTS / 500;                # for the whole test
 # The average bytes of a connection: each client reconnects dozens of times, or a hundred times in a long run.
 my $CUT_BYTES = $EVENTS > 100_000 ? 400_000 : 200_000;
 
-only_developers();
 needs_command('cargo');
 Testing::Server->require_or_skip_all('Starman');
 Load->build;

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
@@ -14,8 +14,6 @@ use File::Temp ();
 use Testing::Client;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
-
-only_developers();
 
 my $DEADLINE = 20;    # seconds
 my $STREAMS  = 5;

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use EventSource::XS;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
@@ -15,8 +15,6 @@ use Testing::SlowReader;
 use Test::More;
 use Time::HiRes qw(sleep);
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $DEADLINE = 20;                      # seconds
 my ($COUNT, $BYTES) = (300, 20_000);    # more than the sockets buffer

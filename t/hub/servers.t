@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Deadline  qw(wait_until);
 use Testing::Client;
 use EventSource::XS;
@@ -13,8 +13,6 @@ use Testing::HubServer  qw(path);
 use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

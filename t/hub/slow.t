@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(needs only_developers);
+use Testing::Developer  qw(needs);
 use Testing::Deadline   qw(wait_until);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
@@ -13,8 +13,6 @@ use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 20;               # seconds
 my $BYTES    = 20_000;

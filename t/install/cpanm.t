@@ -4,11 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use Test::More;
 use Testing::SourceTree;
 
-only_developers;
 needs_command($_) for qw(cargo cpanm make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7), $INC{"EventSource/XS.pm"}';

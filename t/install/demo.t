@@ -12,7 +12,7 @@ use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Process qw(is_running);
 use Testing::Program;
@@ -20,7 +20,6 @@ use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Server;
 
-only_developers;
 plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
 needs_command($_) for qw(cargo make);
 Testing::Server->require_or_skip_all('Starman');

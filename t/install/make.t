@@ -5,13 +5,12 @@ use warnings;
 
 use lib 't/lib';
 use Config;
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use File::Find         qw(find);
 use IPC::Open2         qw(open2);
 use Test::More;
 use Testing::SourceTree;
 
-only_developers;
 needs_command($_) for qw(cargo make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7) eq "data: 7\n\n" ? "loaded" : "wrong"';

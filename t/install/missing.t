@@ -5,11 +5,10 @@ use warnings;
 
 use lib 't/lib';
 use Cwd                qw(abs_path);
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use Test::More;
 use Testing::SourceTree qw(slurp);
 
-only_developers;
 needs_command($_) for qw(cargo rustc);
 
 my $tree = Testing::SourceTree->new;

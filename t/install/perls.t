@@ -5,13 +5,12 @@ use warnings;
 
 use lib 't/lib';
 use Config;
-use Testing::Developer qw(needs needs_command only_developers);
+use Testing::Developer qw(needs needs_command);
 use File::Copy         qw(copy);
 use File::Path         qw(remove_tree);
 use Test::More;
 use Testing::SourceTree qw(slurp);
 
-only_developers;
 needs_command($_) for qw(cargo make cp);
 
 my $MARK  = 'headers_of_another_perl';

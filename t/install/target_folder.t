@@ -6,12 +6,11 @@ use warnings;
 
 use lib 't/lib';
 use Config;
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use File::Path         qw(remove_tree);
 use Test::More;
 use Testing::SourceTree;
 
-only_developers;
 needs_command($_) for qw(cargo make rustc);
 
 my $tree    = Testing::SourceTree->new;

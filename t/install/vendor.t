@@ -5,11 +5,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command);
 use Test::More;
 use Testing::SourceTree qw(slurp);
 
-only_developers;
 needs_command($_) for qw(cargo make tar gzip unshare);
 
 # A shell in a network namespace of its own, which has no route to anywhere.

@@ -15,7 +15,7 @@ use Plack::Middleware::EventSource;
 use POSIX              ();
 use Time::HiRes        ();
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Testing::StreamPair;
@@ -185,8 +185,6 @@ subtest 'notify_signal' => sub {
     ok !$SIG{USR1} || $SIG{USR1} eq 'DEFAULT', 'undef removes the handler';
     EventSource::XS->dispatch;
 };
-
-only_developers();
 
 # A request that comes in pieces, while the streams of its worker end and the reactor may send signals. The pauses are longer
 # than the time until the first signal.

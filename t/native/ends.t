@@ -8,10 +8,7 @@ use lib 't/lib';
 use EventSource::XS;
 use IO::Socket::INET;
 use Test::More;
-use Testing::Developer qw(only_developers);
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, Proto => 'tcp')
     or die "no listener: $!";

@@ -7,14 +7,13 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::FailingCalls;
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
-only_developers();
 needs(Testing::FailingCalls->missing);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once

@@ -4,16 +4,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use POSIX   qw(WNOHANG _exit);
 use sigtrap qw(die untrapped HUP INT TERM);
-
-only_developers();
 
 my $DEADLINE = 60;    # seconds
 my $STREAMS  = 300;

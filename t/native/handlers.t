@@ -5,12 +5,10 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

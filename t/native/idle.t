@@ -4,12 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer    qw(needs only_developers);
+use Testing::Developer    qw(needs);
 use POSIX                 ();
 use Testing::StreamServer qw(on_each_server);
 use Test::More;
-
-only_developers();
 
 my $STREAMS = 1_000;
 

@@ -6,13 +6,10 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(only_developers);
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -10,11 +10,9 @@ use POSIX ();
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource;
-use Testing::Developer qw(only_developers);
 use Testing::Server;
 use Testing::StreamPair;
 
-only_developers();
 if (defined(my $why = Testing::Server->missing('Starman'))) { plan skip_all => $why }
 require Starman::Server;
 

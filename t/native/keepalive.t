@@ -6,12 +6,9 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(only_developers);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

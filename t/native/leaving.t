@@ -5,12 +5,9 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline     qw(wait_until);
-use Testing::Developer    qw(only_developers);
 use Socket                qw(SHUT_WR);
 use Testing::StreamServer qw(on_each_server);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -7,12 +7,10 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(has_command needs only_developers);
+use Testing::Developer      qw(has_command needs);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -4,13 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer  qw(only_developers);
 use Testing::EventLoops qw(event_loops);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
-
-only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

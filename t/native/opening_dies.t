@@ -10,9 +10,7 @@ use EventSource::XS::Stream::Native;
 use Test::More;
 use Testing::AttackedServer qw(on_each_server);
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(only_developers);
 
-only_developers();
 plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
 
 my $DEADLINE = 10;    # seconds; for what should happen at once

@@ -6,11 +6,9 @@ use warnings;
 use lib 't/lib';
 use EventSource::XS::Stream::WorkerRecycling;
 use Test::More;
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
-
-only_developers();
 
 my $SENTENCE = qr/^EventSource::XS: (\w+) ends a worker .* after (\d+) requests; give it a larger (\S+), such as \d+$/m;
 

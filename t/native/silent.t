@@ -13,13 +13,11 @@ use POSIX  ();
 use Socket qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
 use Test::More;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command only_developers);
+use Testing::Developer qw(has_command);
 use Time::HiRes        qw(time);
 
 # An interrupted test leaves no namespace behind.
 use sigtrap qw(die untrapped HUP INT TERM);
-
-only_developers();
 
 my $DEADLINE         = 20;     # seconds; for what should happen within two
 my $TCP_USER_TIMEOUT = 18;

@@ -6,14 +6,11 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(only_developers);
 use IO::Select              ();
 use Testing::NumberedEvents qw(numbered numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 use Test::More;
-
-only_developers();
 
 my $DEADLINE = 20;          # seconds; for what should happen at once
 my $BUFFER   = 100_000;     # bytes

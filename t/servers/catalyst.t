@@ -7,11 +7,10 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs needs_module only_developers);
+use Testing::Developer qw(needs needs_module);
 use Testing::Server;
 use Test::More;
 
-only_developers();
 needs_module('Catalyst');
 
 my $PSGI     = 't/data/catalyst.psgi';

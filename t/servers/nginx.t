@@ -6,10 +6,8 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Contract;
-use Testing::Developer qw(only_developers);
 use Test::More;
 
-only_developers();
 for my $how ('documented', 'bare') {
     Testing::Contract->run_basics('Starman', nginx => $how);
     Testing::Contract->run_basics('Starman', nginx => $how, unix => 1);

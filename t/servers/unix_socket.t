@@ -5,10 +5,8 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Contract;
-use Testing::Developer qw(only_developers);
 use Test::More;
 
-only_developers();
 Testing::Contract->run_basics($_, unix => 1) for 'HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI);
 
 done_testing;

@@ -9,7 +9,7 @@ use EventSource::XS::Stream::Obstacle;
 use Test::More;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs needs_module);
 use Testing::Server;
 
 my $DEADLINE = 10;    # seconds
@@ -42,8 +42,6 @@ subtest 'each reason has a remedy' => sub {
     }
 };
 
-only_developers();
-
 # Requests a stream that ends by itself. Returns what the server has logged until then.
 sub after_stream {
     my ($server, $path) = @_;
@@ -61,6 +59,7 @@ sub warnings_of {
 sub server {
     my ($name, @options) = @_;
     needs(Testing::Server->missing($name));
+    needs_module('Plack::Middleware::Deflater');
     return Testing::Server->start($name, 't/data/fallback.psgi', @options);
 }
 

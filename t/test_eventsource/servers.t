@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
@@ -45,7 +45,6 @@ sub processes {
 
 for my $server ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
     subtest $server => sub {
-        only_developers() if $server ne 'HTTP::Server::PSGI';
         needs(Test::EventSource->has_server($server) ? undef : "$server is not installed");
         my %workers = $server =~ /Starman|Starlet|Feersum/ ? (workers => 2) : ();
         my $es      = Test::EventSource->new(app => $app, server => $server, %workers);
@@ -275,7 +274,6 @@ TEST
 }
 
 subtest 'servers end with a test that ends abnormally' => sub {
-    only_developers();
     needs(Test::EventSource->has_server('Starman') ? undef : 'Starman is not installed');
     for my $case (
         ['dies'        => 'die qq(oops\n)'],

@@ -2,20 +2,16 @@ package Testing::Developer;
 use strict;
 use warnings;
 
-# Tests that need more than the module's own dependencies, or minutes, run where the module is developed: in a checkout,
-# or anywhere with EVENTSOURCE_XS_FULL=1. They do not run when the module is installed from CPAN.
+# What a test needs beyond the distribution and its prerequisites. A machine may lack a program or a module; then the test is
+# skipped with the reason. With EVENTSOURCE_XS_FULL it fails instead.
 #
-# A developer's machine may lack a program or a module that such a test needs. The test is then skipped with the reason. With
-# EVENTSOURCE_XS_FULL it fails instead.
-#
-#     use Testing::Developer qw(only_developers needs_command needs_module);
-#     only_developers;
+#     use Testing::Developer qw(needs_command needs_module);
 #     needs_command('cpanm');
 
 use Exporter   qw(import);
 use Test::More ();
 
-our @EXPORT_OK = qw(has_command has_module needs needs_command needs_module only_developers);
+our @EXPORT_OK = qw(has_command has_module needs needs_command needs_module);
 
 sub has_command {
     my $command = shift;
@@ -45,16 +41,6 @@ sub needs_command {
 sub needs_module {
     my $module = shift;
     return needs(has_module($module) ? undef : "there is no $module here");
-}
-
-# Ends the test file, or the subtest. In a file the tests before it run everywhere.
-sub only_developers {
-    return if $ENV{EVENTSOURCE_XS_FULL} || -e '.git';
-    if (Test::More->builder->current_test && !Test::More->builder->parent) {
-        Test::More::done_testing();
-        exit 0;
-    }
-    return Test::More::plan(skip_all => 'for developers; runs with EVENTSOURCE_XS_FULL=1');
 }
 
 1;

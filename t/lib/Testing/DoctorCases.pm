@@ -16,7 +16,7 @@ use Exporter qw(import);
 use Test::More;
 use Testing::Client;
 use Testing::ConfiguredProxy;
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Doctor    qw(is_fine is_wrong);
 use Testing::Server;
 
@@ -28,7 +28,6 @@ my $SECONDS = 2;
 
 sub mistakes_ok {
     my ($name, @cases) = @_;
-    only_developers();
     Testing::Server->require_or_skip_all('Starman');
     needs(Testing::ConfiguredProxy->missing($name));
     my %one = Testing::Server->single_process('Starman');

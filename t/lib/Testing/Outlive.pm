@@ -11,11 +11,10 @@ use warnings;
 # signal with which the master starts its workers anew. A server of one process, single => 1, is only ended and started.
 # workers, a number, is for a server whose master does not replace a worker that has ended.
 
-use Carp               qw(croak);
-use Testing::Client    ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use Testing::Process   qw(is_running stop_hub_process);
+use Carp              qw(croak);
+use Testing::Client   ();
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running stop_hub_process);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp ();
@@ -58,7 +57,6 @@ sub publish {
 sub require_or_skip_all {
     my ($class, $name) = @_;
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
-    only_developers();
     Testing::Server->require_or_skip_all($name);
     plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
     return;

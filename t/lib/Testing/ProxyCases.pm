@@ -10,7 +10,7 @@ use warnings;
 use Exporter qw(import);
 use Test::More;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs only_developers);
+use Testing::Developer qw(needs);
 use Testing::Proxy;
 use Testing::Server;
 use Testing::StreamServer qw(path);
@@ -25,7 +25,6 @@ my $OFTEN    = 0.3;    # seconds; the keepalive of the streams
 # Runs all cases. Option: has_timeout, whether the proxy ends a quiet stream.
 sub proxy_ok {
     my ($name, %option) = @_;
-    only_developers();
     Testing::Server->require_or_skip_all('Starman');
     needs(Testing::Proxy->missing($name));
     my $server = Testing::StreamServer->start('Starman');

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(only_developers);
 use Testing::Server;
 use IO::Select;
 use IO::Socket::INET;
@@ -13,7 +12,6 @@ use Plack::App::EventSource;
 use Test::More;
 use Time::HiRes qw(time);
 
-only_developers();
 plan skip_all => 'there are no native streams on this system' if !Plack::App::EventSource->can('native');
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
