@@ -75,6 +75,14 @@ sub obstacle {
     );
 }
 
+# With --async uWSGI says that it has an event loop. It is none of perl's: after the handler nobody would serve a stream on the
+# writer.
+sub prepare_env {
+    my ($class, $env) = @_;
+    $env->{'psgi.nonblocking'} = !!0;
+    return undef;
+}
+
 # A process can write to the socket itself where uWSGI neither frames nor encrypts nor changes what it is given.
 sub relay_descriptor {
     my ($class, $stream) = @_;

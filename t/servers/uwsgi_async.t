@@ -1,0 +1,28 @@
+# uWSGI with --async says that it has an event loop, which it has not: streams behave as without that option.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Client;
+use Testing::Server;
+
+my $DEADLINE = 20;    # seconds
+
+Testing::Server->require_or_skip_all('uWSGI');
+
+for my $native ('auto', 0) {
+    my $server = Testing::Server->start(
+        'uWSGI', 't/data/hub.psgi',
+        workers => 1,
+        args    => ['--async', 4],
+        env     => {HUB_NATIVE => $native, HUB_SETTINGS => '{"per_process":1,"position":"id"}'}
+    );
+    my $client = Testing::Client->get($server->port, '/hub?channels=a');
+    ok $client->read_until(qr/^id: /m, $DEADLINE), "native => $native: the stream begins" or diag $server->log;
+    $client->leave;
+    $server->stop;
+}
+
+done_testing;
