@@ -14,7 +14,7 @@ use crate::sys::thread;
 use crate::wire::NamedSettings;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a hub's process is, and how it is reached.
 #[derive(Clone, Debug)]
@@ -172,9 +172,11 @@ extern "C" fn at_exit() {
     });
 }
 
+/// Waits for all connections at the same time.
 fn settle(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>) {
+    let began = Instant::now();
     for (connection, timeout) in connections {
-        if !reactor.wait(timeout, || connection.is_settled() || reactor.is_dead()) {
+        if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_settled() || reactor.is_dead()) {
             let events = connection.take_unanswered();
             reactor.count_lost(events as usize, 0);
             losses::record(events, "the hub's process did not take them before this process ended");
