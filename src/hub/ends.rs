@@ -16,7 +16,7 @@
 //! requests for a while ([`REMEMBERED`]), and a subscription says since when the application knows what it does
 //! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too.
 
-use super::glob::Glob;
+use super::glob::{self, Glob};
 use super::subscribers::SubscriberList;
 use super::{Access, Hub, SubscribeRequest, Topic};
 use crate::stream::{after, StreamId};
@@ -128,9 +128,9 @@ fn meet(one: &Topic, other: &Topic) -> bool {
     match (one, other) {
         (Topic::Channel(one), Topic::Channel(other)) => one == other,
         (Topic::Channel(name), Topic::Pattern(text)) | (Topic::Pattern(text), Topic::Channel(name)) => {
-            Glob::new(text).matches(name)
+            name.starts_with(glob::literal(text)) && Glob::new(text).matches(name)
         }
-        (Topic::Pattern(one), Topic::Pattern(other)) => Glob::new(one).meets(&Glob::new(other)),
+        (Topic::Pattern(one), Topic::Pattern(other)) => glob::meet(one, other),
     }
 }
 
@@ -193,7 +193,7 @@ impl Hub {
             Topic::Pattern(text) => {
                 let glob = Glob::new(text);
                 let channels = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
-                let patterns = self.patterns.iter().filter(|(_, pattern)| pattern.glob.meets(&glob));
+                let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
                 let by_name = channels.map(|(_, channel)| &channel.subscribers);
                 by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
             }

@@ -81,41 +81,132 @@ impl Glob {
         }
         true
     }
+}
 
-    /// Returns true if both patterns match the same name.
-    ///
-    /// It takes at most as many steps as the product of both lengths. Patterns that differ before their first stars take few.
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        let same = self.literal.min(other.literal);
-        if self.text[..same] != other.text[..same] {
-            return false;
+/// Returns what every name begins with that a pattern matches.
+pub(super) fn literal(pattern: &[u8]) -> &[u8] {
+    &pattern[..memchr::memchr(b'*', pattern).unwrap_or(pattern.len())]
+}
+
+/// Returns true if two patterns match the same name.
+///
+/// It takes a few steps for each token of one pattern and each 64 of the other. Patterns that differ before their first stars
+/// take one.
+pub(super) fn meet(one: &[u8], other: &[u8]) -> bool {
+    steps::count(1);
+    let same = literal(one).len().min(literal(other).len());
+    if one[..same] != other[..same] {
+        return false;
+    }
+    let columns = Columns::new(&Token::all(&other[same..]));
+    // The beginnings of the other pattern, by lengths, that match a name which the tokens of the first one until here match.
+    let mut row = Bits::new(columns.len + 1);
+    row.set(0);
+    for token in Token::all(&one[same..]) {
+        steps::count(row.0.len());
+        row.spread(columns.passed_by(token));
+        if let Token::Byte(byte) = token {
+            row = row.step(&columns.bytes[usize::from(byte)], columns.taking(byte));
         }
-        let (one, other) = (Token::all(&self.text[same..]), Token::all(&other.text[same..]));
-        // The beginnings of both, by lengths, that match the same name. Both lengths only grow.
-        let width = other.len() + 1;
-        let mut meet = vec![false; (one.len() + 1) * width];
-        meet[0] = true;
-        for at in (0..one.len() + 1).flat_map(|i| (0..width).map(move |j| (i, j))) {
-            let (i, j) = at;
-            if !meet[i * width + j] {
-                continue;
-            }
-            let (first, second) = (one.get(i).copied(), other.get(j).copied());
-            let is_byte = |token| matches!(token, Some(Token::Byte(_)));
-            // A star that matches nothing more, or a byte that the other one matches.
-            let takes_first = first.map_or(false, |token| !is_byte(Some(token)) || token.is_taken_by(second));
-            let takes_second = second.map_or(false, |token| !is_byte(Some(token)) || token.is_taken_by(first));
-            if is_byte(first) && first == second {
-                meet[(i + 1) * width + j + 1] = true;
-            }
-            if takes_first {
-                meet[(i + 1) * width + j] = true;
-            }
-            if takes_second {
-                meet[i * width + j + 1] = true;
-            }
+    }
+    row.spread(&columns.stars);
+    row.has(columns.len)
+}
+
+/// A set of small numbers.
+#[derive(Clone, Debug)]
+struct Bits(Box<[u64]>);
+
+impl Bits {
+    /// Returns an empty set of numbers below a bound.
+    fn new(bound: usize) -> Self {
+        Self(vec![0; (bound + 63) / 64].into())
+    }
+
+    fn set(&mut self, number: usize) {
+        self.0[number / 64] |= 1 << (number % 64);
+    }
+
+    fn has(&self, number: usize) -> bool {
+        self.0[number / 64] >> (number % 64) & 1 != 0
+    }
+
+    /// Adds the successor of each number that is in `through`, also of those that are added: the carry of an addition runs
+    /// through them (Myers 1999, A fast bit-vector algorithm for approximate string matching).
+    fn spread(&mut self, through: &Self) {
+        let mut has_carry = false;
+        for (word, through) in self.0.iter_mut().zip(&*through.0) {
+            let (sum, first) = (*word & through).overflowing_add(*through);
+            let (sum, second) = sum.overflowing_add(u64::from(has_carry));
+            *word |= sum ^ through;
+            has_carry = first || second;
         }
-        meet[meet.len() - 1]
+    }
+
+    /// Returns the successors of numbers that are in `moving`, and the numbers that are in `staying`.
+    fn step(&self, moving: &Self, staying: &Self) -> Self {
+        let mut carry = 0;
+        let step = |((word, moving), staying): ((&u64, &u64), &u64)| {
+            let moved = (word & moving) << 1 | carry;
+            carry = (word & moving) >> 63;
+            moved | word & staying
+        };
+        Self(self.0.iter().zip(&*moving.0).zip(&*staying.0).map(step).collect())
+    }
+}
+
+/// Where the tokens of a pattern are.
+struct Columns {
+    len: usize,
+    /// Where each byte is.
+    bytes: Vec<Bits>,
+    stars: Bits,
+    /// Stars that match slashes, too.
+    anything: Bits,
+    /// All tokens but slashes.
+    in_segment: Bits,
+    all: Bits,
+}
+
+impl Columns {
+    fn new(tokens: &[Token]) -> Self {
+        let none = Bits::new(tokens.len() + 1);
+        let [stars, anything, in_segment, all] = [none.clone(), none.clone(), none.clone(), none.clone()];
+        let mut columns = Self { len: tokens.len(), bytes: vec![none; 256], stars, anything, in_segment, all };
+        for (at, token) in tokens.iter().enumerate() {
+            match token {
+                Token::Byte(byte) => columns.bytes[usize::from(*byte)].set(at),
+                Token::Segment => columns.stars.set(at),
+                Token::Anything => {
+                    columns.stars.set(at);
+                    columns.anything.set(at);
+                }
+            }
+            if *token != Token::Byte(b'/') {
+                columns.in_segment.set(at);
+            }
+            columns.all.set(at);
+        }
+        columns
+    }
+
+    /// Returns the tokens that match a name which a token matches with what it has matched before: a star that matches
+    /// nothing more, or what a star of the other pattern takes.
+    fn passed_by(&self, token: Token) -> &Bits {
+        match token {
+            Token::Byte(_) => &self.stars,
+            Token::Segment => &self.in_segment,
+            Token::Anything => &self.all,
+        }
+    }
+
+    /// Returns the stars that take a byte.
+    fn taking(&self, byte: u8) -> &Bits {
+        if byte == b'/' {
+            &self.anything
+        } else {
+            &self.stars
+        }
     }
 }
 
@@ -142,15 +233,6 @@ impl Token {
             text = rest;
         }
         tokens
-    }
-
-    /// Returns true if this is a byte that a star matches.
-    fn is_taken_by(self, star: Option<Self>) -> bool {
-        match (self, star) {
-            (Self::Byte(byte), Some(Self::Segment)) => byte != b'/',
-            (Self::Byte(_), Some(Self::Anything)) => true,
-            _ => false,
-        }
     }
 }
 
@@ -353,8 +435,27 @@ mod tests {
             ("", "**", true),
             ("", "a*", false),
         ] {
-            let [one, other] = [one, other].map(|text| Glob::new(text.as_bytes()));
-            assert_eq!((one.meets(&other), other.meets(&one)), (expected, expected), "{one:?} {other:?}");
+            let [first, second] = [one, other].map(str::as_bytes);
+            assert_eq!((meet(first, second), meet(second, first)), (expected, expected), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_more_than_64_tokens_meet_or_take_few_steps_to_find_that_they_do_not() {
+        let many = |text: &str| text.repeat(1000 / text.len());
+        for (one, other, expected) in [
+            (many("*a"), many("a*"), true),
+            (many("*a") + "b", many("a*") + "a", false),
+            (many("*a") + "a", many("b*") + "a", true),
+            (format!("**{}", many("a")), format!("**{}", many("ab")), false),
+            (format!("**{}b", many("a")), format!("*{}b", many("a")), true),
+            (format!("{}**", many("*/")), format!("*{}", many("/a")), true),
+            (many("*"), many("a*"), true),
+            ("*".to_owned(), many("*/"), false),
+            (format!("*{}/", many("a")), many("a*"), false),
+        ] {
+            let steps = steps::of(|| assert_eq!(meet(one.as_bytes(), other.as_bytes()), expected, "{one} {other}"));
+            assert!(steps <= 20 * (one.len() + other.len()), "{steps} steps: {one} {other}");
         }
     }
 
@@ -375,7 +476,7 @@ mod tests {
         for one in &patterns {
             for other in &patterns {
                 let is_shown = names.iter().any(|name| one.matches(name) && other.matches(name));
-                assert_eq!(one.meets(other), is_shown, "{one:?} {other:?}");
+                assert_eq!(meet(one.text(), other.text()), is_shown, "{one:?} {other:?}");
             }
         }
     }
