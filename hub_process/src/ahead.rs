@@ -40,6 +40,13 @@ impl Ahead {
         Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
     }
 
+    /// Has a stream that waits wait for another subscription, too, and no longer for both than for the first one.
+    pub fn also(&mut self, other: &Self) {
+        if other.seq > self.seq {
+            (self.seq, self.is_proven) = (other.seq, other.is_proven);
+        }
+    }
+
     /// Returns true if a wait that is over proves that the store has lost the event: everything that it has was read.
     pub fn proves_loss(&self) -> bool {
         self.is_proven && self.until < self.at_most
@@ -60,6 +67,17 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_subscribes_again_and_again_waits_once_for_the_highest_number() {
+        let now = Instant::now();
+        let mut ahead = Ahead::new(1, 7, false, now);
+        for (seq, is_proven) in [(9, true), (8, false), (9, false)] {
+            ahead.also(&Ahead::new(1, seq, is_proven, now + LEAST));
+        }
+        assert_eq!((ahead.seq, ahead.proves_loss()), (9, true));
+        assert!(ahead.is_over(true, now + LEAST));
+    }
 
     #[test]
     fn a_stream_waits_until_the_store_was_up_for_a_while_at_least_5_and_at_most_60_seconds() {

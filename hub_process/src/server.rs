@@ -153,8 +153,8 @@ struct Server {
     predecessor: Option<Served>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
-    /// Streams whose clients are ahead of the hub.
-    ahead: Vec<Ahead>,
+    /// Streams whose clients are ahead of the hub, by their ids in the library.
+    ahead: HashMap<u64, Ahead>,
     workers: HashMap<u64, Worker>,
     /// The publish connections of workers, by their workers.
     publishers: HashMap<u64, u64>,
@@ -208,7 +208,7 @@ impl Server {
             hub: None,
             predecessor: None,
             greeting: Vec::new(),
-            ahead: Vec::new(),
+            ahead: HashMap::new(),
             workers: HashMap::new(),
             publishers: HashMap::new(),
             next_token: FIRST_WORKER,
@@ -361,7 +361,7 @@ impl Server {
         }
         let (last_seq, is_up) = self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.is_up()));
         let mut lost = None;
-        self.ahead.retain_mut(|ahead| {
+        self.ahead.retain(|_, ahead| {
             if ahead.seq <= last_seq {
                 return false; // the reactor knows
             }
@@ -795,7 +795,8 @@ impl Server {
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
                     let is_proven = self.stored().is_some_and(|stored| stored.is_proven(subscription.after.as_deref()));
-                    self.ahead.push(Ahead::new(id, seq, is_proven, now));
+                    let ahead = Ahead::new(id, seq, is_proven, now);
+                    self.ahead.entry(id).or_insert_with(|| ahead.clone()).also(&ahead);
                 }
                 let handle = self.hub.as_ref().and_then(Served::handle).filter(|handle| !handle.has_ended());
                 match (handle, id.and_then(|id| self.streams.get_mut(id))) {
@@ -1009,6 +1010,7 @@ impl Server {
     /// Tells openers which of their streams have ended.
     fn report_ends(&mut self) {
         while let Some((id, reason)) = runtime::take_ended(0) {
+            self.ahead.remove(&id.into());
             if let Some(Opener { worker, number }) = self.streams.remove(id) {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.streams.remove(&number);

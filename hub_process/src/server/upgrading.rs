@@ -153,7 +153,7 @@ impl Server {
             workers: self.workers.values().map(Worker::saved).collect(),
             next_token: self.next_token,
             streams: self.streams.saved(),
-            ahead: self.ahead.clone(),
+            ahead: self.ahead.values().cloned().collect(),
             leases: self.leases.clone(),
             lifetime: self.lifetime.clone(),
             cut_off: self.cut_off,
@@ -189,7 +189,7 @@ impl Server {
             server.watch_store()?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
-        server.ahead = saved.ahead;
+        server.ahead = saved.ahead.into_iter().map(|ahead| (ahead.stream, ahead)).collect();
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
         for worker in saved.workers {
