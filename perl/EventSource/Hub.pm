@@ -349,6 +349,19 @@ sub _native_settings {
     );
 }
 
+# Returns true if the log has a line already that the hub's process is away. The next error about that gives none.
+sub _has_told_of {
+    my ($self, $error) = @_;
+    return !!0 if !blessed $error || !$error->isa('EventSource::Error') || $error->code ne 'unavailable';
+    return !!$self->{has_told}++;
+}
+
+# Returns true if the hub's process has the name of an event of its own that this object does not name: the process compares them.
+sub _is_for_process {
+    my %given = @_;
+    return defined $given{name} && 2 > grep { defined } @given{qw(gap_event position_event)};
+}
+
 # Returns true if an id is one of this hub. While its process is away, all that look like ids of hubs are.
 sub _is_own_id {
     my ($self, $id) = @_;
@@ -789,7 +802,8 @@ A client that comes when there are that many receives the status 200, a C<retry>
     max_topics => 1000
 
 The maximum number of channels and patterns of one stream: a whole number from 1 to 999,999,999,999,999; 1,000 by
-default. A subscription to more throws an exception.
+default. A subscription to more throws an exception. Each pattern that no other stream has is compared once with the names of all
+channels, some milliseconds for 50,000 of them, and all streams wait meanwhile: let clients name few patterns.
 
 =head2 name
 
@@ -1193,6 +1207,10 @@ times the C<retry> of its application) and comes back with its id; then the appl
 still read miss nothing.
 
 =back
+
+A stream that waits in a worker because the hub's process is away (L</publish_timeout>) ends too, when it reaches the process that
+the call has reached. A process that ends, or is killed, before that has forgotten the call: end the streams once more when the
+method has thrown, or when C<pid> in L</stats> has changed.
 
 What was published before is sent to the streams that keep up. A stream that lags is sent the rest of an event that was
 sent in part, and what is in its own buffer, but nothing more of the history; one that takes nothing ends after its

@@ -74,8 +74,10 @@ sub run_handler {
     my $handled = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
     my $error   = $@;
     if (!$handled) {
-        $stream->end_with_retry if $$ == $process && $stream->is_open;
-        $self->end_with_error($stream, $env, 'the hub failed', $error, $process);
+        my $is_own = $$ == $process;
+        $stream->end_with_retry if $is_own && $stream->is_open;
+        $self->end_with_error($stream, $env, 'the hub failed', $error, $process)
+            if !$is_own || !$self->hub->_has_told_of($error);
     }
     $stream->leave_handler;
     $self->after_handler($stream, $env);
