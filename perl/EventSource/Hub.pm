@@ -37,6 +37,9 @@ my @RETENTION = (
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
+# The latest time of the clock, in nanoseconds.
+my $MAX_CLOCK = ~0 >> 1;
+
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
 my $MAX_TOPICS     = 1000;     # channels and patterns of a stream
@@ -267,7 +270,8 @@ sub _access {
     my ($self, %option) = @_;
     my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};
     $self->check_max_age($max_age);
-    my $asked_at = defined $option{asked_at} ? $option{asked_at} : $self->clock;
+    my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
+    $asked_at = $self->clock if !defined $asked_at;
     return (labels => _labels(_list($option{label})), max_age => $max_age || undef, asked_at => $asked_at);
 }
 
@@ -330,7 +334,7 @@ sub _native_settings {
     my $gap_event      = defined $given{gap_event}      ? $given{gap_event}      : 'gap';
     my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
     $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
-        if $position_event eq $gap_event;
+        if $position_event eq $gap_event && !_is_for_process(%given);
     $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;

@@ -202,6 +202,17 @@ subtest 'mistakes' => sub {
             qr/max_age must be a number of seconds/
         ],
         [max_age => sub { EventSource::Hub->new(max_age => 'x') }, qr/max_age must be a number of seconds/],
+        (
+            map {
+                my $asked_at = $_;
+                [
+                    asked_at => sub { $hub->subscribe_stream(undef, 'a', {asked_at => $asked_at}) },
+                    qr/asked_at must be a whole number/
+                ]
+            } 'now',
+            -1, 1.5,
+            '9' x 30
+        ),
         [label => sub { EventSource::Hub->new(label => 'x') }, qr/label is an option of to_app, not a setting of new/],
     ) {
         my ($field, $code, $message) = @$row;

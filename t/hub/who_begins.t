@@ -66,6 +66,14 @@ for my $case (
     };
 }
 
+subtest 'a name that an object does not name is not taken for the default' => sub {
+    hub(names => gap_event => 'hole')->publish(news => 'one');
+    is error_of(sub { hub(names => position_event => 'gap')->publish(news => 'two') }), 'no exception',
+        'another event may have it';
+    is error_of(sub { hub(names => position_event => 'hole')->publish(news => 'x') }), 'refused position_event',
+        'the process refuses the name that it has';
+};
+
 subtest 'bounds that an object does not name stay' => sub {
     my $worker = hub(bounds => history => {events => 2});
     $worker->publish(news => $_) for 1 .. 5;
