@@ -13,6 +13,7 @@ use Fcntl       qw(LOCK_EX LOCK_NB);
 use File::Path  ();
 use File::Spec  ();
 use File::Temp  ();
+use IO::Select  ();
 use POSIX       ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
@@ -22,6 +23,7 @@ our @CARP_NOT = qw(Test::EventSource);
 my $VARIABLE    = 'EVENTSOURCE_RUNTIME_DIR';
 my $STORE       = 'EVENTSOURCE_STORE';
 my $PROGRAM     = 'eventsource-hub';
+my $END_WITHIN  = 120;                         # seconds, for all hubs
 my $STOP_WITHIN = 10;                          # seconds, then a hub is killed
 my $POLL_EVERY  = 0.01;                        # seconds
 
@@ -64,7 +66,9 @@ sub end {
     local $SIG{PIPE} = 'IGNORE';
     syswrite $line, 'x';              # if a child of the test holds the line too, closing it would not end it
     shutdown $line, 1;
-    sysread $line, my $nothing, 1;    # until the keeper has ended: the application may reap the test's children
+
+    # Until the keeper has ended: the application may reap the test's children.
+    IO::Select->new($line)->can_read($END_WITHIN) or kill KILL => $keeper;
     waitpid $keeper, 0;
     undef $_ for $folder, $owner, $line, $keeper;
     delete $ENV{$VARIABLE};

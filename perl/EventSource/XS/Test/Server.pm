@@ -105,6 +105,8 @@ sub stop {
     syswrite $self->{line}, 'x';    # If a child of the test holds the line too, closing it would not end it.
     CORE::close delete $self->{line};
     delete $self->{pid};
+    return if _ends_within($keeper, $STOP_WITHIN + 2 * $GONE_WITHIN);
+    kill KILL => $keeper;
     waitpid $keeper, 0;
     return;
 }
