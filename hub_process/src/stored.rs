@@ -20,7 +20,7 @@ use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{EndRequest, Gap, History, REMEMBERED};
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreSettings, StoreStatus};
+use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -28,7 +28,7 @@ mod place;
 mod tests;
 mod upkeep;
 
-use super::{now_ms, Draft, Report, StoreEnd};
+use super::{now_ms, Draft, Engine, Report, StoreEnd};
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
 use keeper::Keeper;
@@ -40,15 +40,15 @@ use std::time::Duration;
 /// What is said when the thread has panicked.
 const DEFECT: &str = "the store has ended: this is a defect of eventsource-hub";
 
-/// Checks that a store could begin with the file. Fails with the reason.
-pub fn check(settings: &FileSettings) -> Result<(), String> {
-    Ok(place::check(settings.path.as_ref().as_ref()).map_err(|fault| fault.message)?)
-}
+impl Engine for FileSettings {
+    fn check(&self) -> Result<(), String> {
+        place::check(self.path.as_ref().as_ref()).map_err(|fault| fault.message.into())
+    }
 
-/// Starts the thread of the store.
-pub fn start(settings: FileSettings, end: StoreEnd) -> io::Result<()> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into() }, settings, end)
+    fn start(&self, _: &str, end: StoreEnd) -> io::Result<()> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into() }, self.clone(), end)
+    }
 }
 
 fn start_in(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -> io::Result<()> {

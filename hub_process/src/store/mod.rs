@@ -40,9 +40,9 @@
 #![cfg_attr(not(all(feature = "file", feature = "redis")), allow(dead_code, unused_variables))]
 
 #[cfg(feature = "file")]
-pub mod file;
+mod file;
 #[cfg(feature = "redis")]
-pub mod redis;
+mod redis;
 
 use eventsource_xs::hub::{ChannelEvictions, EndRequest};
 use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Name, StoreSettings, StoreStatus};
@@ -263,28 +263,43 @@ impl Drop for Ringer {
     }
 }
 
+/// What a kind of store does for the rest of the program: its settings, as an interface.
+trait Engine {
+    /// Checks that the store could begin anew. Fails with the reason.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Starts the threads of the store, which take what is asked and report.
+    fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()>;
+}
+
+/// Returns the store of these settings: the list of the stores that this program was built with. Fails with the reason and the
+/// remedy.
+fn engine(settings: &StoreSettings) -> Result<&dyn Engine, String> {
+    match settings {
+        #[cfg(feature = "file")]
+        StoreSettings::File(settings) => Ok(settings),
+        #[cfg(feature = "redis")]
+        StoreSettings::Redis(settings) => Ok(&**settings),
+        other => Err(format!(
+            "this eventsource-hub was built without the store {}; `perl Makefile.PL && make install` builds all stores",
+            other.kind()
+        )),
+    }
+}
+
 /// Checks that this program was built with the store. Fails with the reason and the remedy.
 pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
-    let (store, is_built) = match settings {
-        StoreSettings::Memory => return Ok(()),
-        StoreSettings::File(_) => ("file", cfg!(feature = "file")),
-        StoreSettings::Redis(_) => ("redis", cfg!(feature = "redis")),
-    };
-    if is_built {
-        return Ok(());
+    match settings {
+        StoreSettings::Memory => Ok(()),
+        _ => engine(settings).map(drop),
     }
-    Err(format!(
-        "this eventsource-hub was built without the store {store}; `perl Makefile.PL && make install` builds all stores"
-    ))
 }
 
 /// Checks that the store could begin anew with its settings. Fails with the reason.
 pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
-    match settings {
-        #[cfg(feature = "file")]
-        StoreSettings::File(settings) => file::check(settings),
-        _ => check_built(settings),
-    }
+    engine(settings)?.check()
 }
 
 /// Returns the milliseconds since 1970.
@@ -340,16 +355,10 @@ impl Store {
 
     /// Starts the store of these settings, which are not those of memory.
     pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Self> {
-        check_built(settings).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
+        let engine = engine(settings).map_err(|message| io::Error::new(io::ErrorKind::Unsupported, message))?;
         let (store, end) = Self::new()?;
-        let started = match settings {
-            #[cfg(feature = "file")]
-            StoreSettings::File(settings) => file::start(settings.clone(), end),
-            #[cfg(feature = "redis")]
-            StoreSettings::Redis(settings) => redis::start((**settings).clone(), hub.as_str(), end),
-            _ => Err(io::ErrorKind::Unsupported.into()),
-        };
-        started.map(|()| store)
+        engine.start(hub.as_str(), end)?;
+        Ok(store)
     }
 
     /// Asks the store. A store whose threads have ended says no more.

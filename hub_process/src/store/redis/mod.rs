@@ -67,7 +67,7 @@ mod sentinels;
 mod shared;
 mod writer;
 
-use super::StoreEnd;
+use super::{Engine, StoreEnd};
 use endpoint::Endpoint;
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
@@ -95,23 +95,24 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// After this time without progress the store counts as down.
 const STALE: Duration = Duration::from_secs(3);
 
-/// Starts the threads of the store.
-pub fn start(settings: RedisSettings, hub: &str, end: StoreEnd) -> io::Result<()> {
-    // Fails if the process has a provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let producer = random_text()?;
-    let shared = Arc::new(Shared::new(&settings, end.reporter));
-    let endpoint = Endpoint::new(&settings);
-    if endpoint.has_sentinels() {
-        let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
-        thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
+impl Engine for RedisSettings {
+    fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()> {
+        // Fails if the process has a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let producer = random_text()?;
+        let shared = Arc::new(Shared::new(self, end.reporter));
+        let endpoint = Endpoint::new(self);
+        if endpoint.has_sentinels() {
+            let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
+            thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
+        }
+        let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), self, hub, &producer);
+        let writer = Writer::new(Arc::clone(&shared), endpoint, self, &producer, end.asks);
+        let also = Arc::clone(&shared);
+        thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
+        thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;
+        Ok(())
     }
-    let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), &settings, hub, &producer);
-    let writer = Writer::new(Arc::clone(&shared), endpoint, &settings, &producer, end.asks);
-    let also = Arc::clone(&shared);
-    thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
-    thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;
-    Ok(())
 }
 
 /// Runs a thread of the store. If it has a defect, the others end too, so that the hub begins the store anew.
