@@ -72,7 +72,7 @@ impl StoreSettings {
         }
         let is_given = |kind: &&&Kind| given.iter().any(|(name, _)| *name == kind.name());
         let kind = KINDS.iter().find(is_given).ok_or("a store needs the setting that says where it is")?;
-        for (name, _) in given.iter().filter(|(name, _)| !kind.has(name)) {
+        if let Some((name, _)) = given.iter().find(|(name, _)| !kind.has(name)) {
             return Err(match KINDS.iter().find(|other| other.has(name)) {
                 Some(other) => format!("{name} is not for a store in {}, but for one in {}", kind.words, other.words),
                 // It is not shown: it may be a part of a password.
