@@ -51,6 +51,9 @@ sub new {
 
 # Public methods
 
+# The folder of what cargo has compiled for all copies.
+sub compiled { return "$HOME/cargo/release" }
+
 sub files {
     my $self = shift;
     my @files;
