@@ -1,4 +1,4 @@
-//! Has `src/runtime/sync.rs` use loom's atomics, locks and condition variables instead of the standard library's.
+//! Has `src/runtime/wake/sync.rs` use loom's atomics, locks and condition variables instead of the standard library's.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

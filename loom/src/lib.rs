@@ -7,11 +7,11 @@
 //! `src/runtime/event_loop.rs` as they need: a queue, and an epoll set with the waker's descriptor and one socket. The
 //! queue promises no more than that a thread that sees a command sees what the command holds.
 
-#[path = "../../src/runtime/notifier.rs"]
+#[path = "../../src/runtime/wake/notifier.rs"]
 pub mod notifier;
-#[path = "../../src/runtime/sync.rs"]
+#[path = "../../src/runtime/wake/sync.rs"]
 pub mod sync;
-#[path = "../../src/runtime/waker.rs"]
+#[path = "../../src/runtime/wake/waker.rs"]
 pub mod waker;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::error::CallError;
 use super::forks;
 use super::lease_handle::LeaseHandle;
-use super::link_command::{send, LinkCommand};
+use super::links::command::{send, LinkCommand};
 use super::presence::{self, lock_presence};
 use super::remote_hub::{RemotePublish, Subscribed};
 use super::remotes::{lock_remotes, RemoteHub};

@@ -1,9 +1,9 @@
 //! A lease of a hub in a process of its own, as the application holds it.
 
-use super::connection::{Connection, Outcome};
 use super::error::{CallError, Error};
-use super::leases::{Lease, LeaseState};
-use super::link_command::{send, LinkCommand};
+use super::links::command::{send, LinkCommand};
+use super::links::connection::{Connection, Outcome};
+use super::links::leases::{Lease, LeaseState};
 use super::remotes::{RemoteHub, RemoteRegistration};
 use crate::runtime::forks::generation;
 use crate::runtime::reactor_handle::ReactorHandle;

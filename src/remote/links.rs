@@ -1,13 +1,13 @@
 //! The event loop's connections to processes of hubs, and the streams that were handed over.
 
-use super::connection::{Connection, Outcome, UNAWAITED};
+use self::command::LinkCommand;
+use self::connection::{Connection, Outcome, UNAWAITED};
 use super::link::{Link, Lost, MAX_QUEUED_BYTES};
-use super::link_command::LinkCommand;
 use super::losses;
 use crate::event::Framing;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
-use crate::runtime::handover::{Context, Handover};
+use crate::runtime::event_loop::handover::{Context, Handover};
 use crate::runtime::stats::add;
 use crate::stream::{Reason, Settings};
 use crate::wire::{self, Open, Request};
@@ -17,8 +17,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(super) mod command;
 mod connected;
+pub(super) mod connection;
+pub(super) mod leases;
 mod parked;
+pub(super) mod publish_connection;
 #[cfg(test)]
 mod tests;
 mod waiting;

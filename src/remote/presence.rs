@@ -7,7 +7,7 @@
 
 use super::remotes::RemoteHub;
 use crate::runtime::forks::{fork_count, generation};
-use crate::runtime::sync::lock;
+use crate::runtime::wake::sync::lock;
 use crate::sys::thread;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;

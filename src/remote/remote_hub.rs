@@ -5,11 +5,11 @@
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
 use super::client::Client;
-use super::connection::{Connection, Outcome, UNAWAITED};
 use super::error::{CallError, Error};
 use super::link::Link;
-use super::link_command::{send, LinkCommand};
-use super::publish_connection::PublishOutcome;
+use super::links::command::{send, LinkCommand};
+use super::links::connection::{Connection, Outcome, UNAWAITED};
+use super::links::publish_connection::PublishOutcome;
 use super::remotes::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
 use crate::hub::{EndRequest, SubscribeRequest};

@@ -1,15 +1,15 @@
 //! The connections of this process to hub processes, and how they end with it.
 
-use super::connection::Connection;
+use super::links::connection::Connection;
 use super::links::Links;
 use super::losses;
 use super::place::Address;
 use super::start::Start;
 use crate::reactor::HubId;
-use crate::runtime::handover;
+use crate::runtime::event_loop::handover;
 use crate::runtime::process::{shut_down_at_exit, shut_down_reactor};
 use crate::runtime::reactor_handle::ReactorHandle;
-use crate::runtime::sync::lock;
+use crate::runtime::wake::sync::lock;
 use crate::sys::thread;
 use crate::wire::NamedSettings;
 use std::io;

@@ -1,14 +1,18 @@
 //! The reactor's thread: takes commands, waits for sockets, applies the answers.
 
-use super::end_signal::EndSignal;
+pub(crate) mod handover;
+pub(crate) mod sockets;
+pub(crate) mod stream_table;
+
+use self::handover::{Context, Handover};
+use self::sockets::Sockets;
+use self::stream_table::StreamTable;
 use super::forks::lock_turn;
-use super::handover::{self, Context, Handover};
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
-use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_state::StreamState;
-use super::stream_table::StreamTable;
-use super::waker::Rest;
+use super::wake::end_signal::EndSignal;
+use super::wake::waker::Rest;
 use crate::reactor::{Answer, Command, Reactor, ReactorState, Ready, StreamId};
 use crate::saved::Saver;
 use crate::sys::epoll::Epoll;

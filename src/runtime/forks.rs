@@ -3,7 +3,7 @@
 //! A forked child has the memory of its parent but not its threads. Everything that belongs to the reactor's thread
 //! therefore stores the generation that made it, and a child leaves alone what an earlier generation made.
 
-use super::sync::lock;
+use super::wake::sync::lock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 

@@ -3,7 +3,6 @@
 //! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
 //! drops what its parent's reactor held, because a thread that does not exist in the child may have held the locks.
 
-use super::end_queue;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
@@ -11,7 +10,8 @@ use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
 use super::stats::Stats;
 use super::stream_state::StreamState;
-use super::sync::lock;
+use super::wake::end_queue;
+use super::wake::sync::lock;
 use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::sys::thread;

@@ -1,12 +1,12 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
-use super::end_queue::EndQueues;
-use super::notifier::Notifier;
-use super::progress::Progress;
 use super::stats::{Counts, Stats};
 use super::stream_state::StreamState;
-use super::sync::lock;
-use super::waker::Waker;
+use super::wake::end_queue::EndQueues;
+use super::wake::notifier::Notifier;
+use super::wake::progress::Progress;
+use super::wake::sync::lock;
+use super::wake::waker::Waker;
 use crate::hub;
 use crate::reactor::{Command, HubId, StreamId};
 use crate::stream::{after, Reason, Settings};
@@ -28,7 +28,7 @@ pub(crate) enum Queued {
     Command(Command),
     /// A command that gives the reactor a stream or its socket.
     Stream(Command, Box<StreamParts>),
-    /// A command for what [serves hub processes](super::handover).
+    /// A command for what [serves hub processes](super::event_loop::handover).
     Handover(Box<dyn HandoverCommand>),
     /// Has the reactor stop at the end of its turn.
     Pause(Pause),

@@ -7,11 +7,11 @@
 //! If the `exec` fails, the reactor goes on when [`Paused`] is dropped. Nothing has been changed.
 
 use super::error::Error;
-use super::hub_handle::{HubHandle, SavedHub};
+use super::handles::hub_handle::{HubHandle, SavedHub};
+use super::handles::stream_handle::{SavedStream, StreamHandle};
 use super::process::{check_shutdown, lock_process};
 use super::reactor_handle::{Numbers, Pause, Queued, ReactorHandle};
 use super::stats::Counts;
-use super::stream_handle::{SavedStream, StreamHandle};
 use super::stream_state::StreamState;
 use crate::reactor::{ReactorState, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};

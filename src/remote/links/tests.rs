@@ -1,12 +1,12 @@
 //! The event loop with connections whose other side, the process of a hub, is the test.
 
+use super::command::send;
 use super::*;
 use crate::event::{Field, Text};
 use crate::hub::{FirstBlock, Start, Topic};
 use crate::reactor::StreamInit;
-use crate::remote::link_command::send;
+use crate::runtime::event_loop::handover;
 use crate::runtime::event_loop::EventLoop;
-use crate::runtime::handover;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd};

@@ -1,8 +1,8 @@
 //! The requests for hub processes that do not answer, and the streams that wait with them.
 
+use super::command::LinkCommand;
+use super::connection::{Connection, Outcome};
 use crate::reactor::Command;
-use crate::remote::connection::{Connection, Outcome};
-use crate::remote::link_command::LinkCommand;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;

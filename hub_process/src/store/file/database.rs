@@ -383,7 +383,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Draws an epoch, as `new_epoch` in `src/runtime/hub_handle.rs` does, and the key of its opaque ids.
+/// Draws an epoch, as `new_epoch` in `src/runtime/handles/hub_handle.rs` does, and the key of its opaque ids.
 fn new_epoch() -> io::Result<(Box<str>, [u8; 16])> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let mut bytes = [0; 24];

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 /// The streams to report, and a descriptor that is readable while there are any.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Queue>);
+pub(crate) struct Progress(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -22,7 +22,7 @@ struct Queue {
 
 impl Progress {
     /// Adds a stream. Called by the reactor, once for each request of a report.
-    pub(super) fn push(&self, stream: StreamId) {
+    pub(crate) fn push(&self, stream: StreamId) {
         let mut queue = lock(&self.0);
         queue.streams.push(stream);
         if let (Some(signal), 1) = (&queue.signal, queue.streams.len()) {
@@ -31,7 +31,7 @@ impl Progress {
     }
 
     /// Takes all streams.
-    pub(super) fn take(&self) -> Vec<StreamId> {
+    pub(crate) fn take(&self) -> Vec<StreamId> {
         let mut queue = lock(&self.0);
         if let (Some(signal), false) = (&queue.signal, queue.streams.is_empty()) {
             signal.lower();
@@ -44,7 +44,7 @@ impl Progress {
     /// # Errors
     ///
     /// If the system has no descriptor left.
-    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
         let mut queue = lock(&self.0);
         if queue.signal.is_none() {
             let signal = Signal::new()?;

@@ -4,8 +4,8 @@
 //! change as it learns of the ends of streams: its queue of ends gets one, of a stream that does not exist.
 
 use crate::reactor::StreamId;
-use crate::runtime::end_queue::EndQueues;
-use crate::runtime::sync::lock;
+use crate::runtime::wake::end_queue::EndQueues;
+use crate::runtime::wake::sync::lock;
 use crate::stream::Reason;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -27,18 +27,18 @@ pub enum LeaseState {
 
 /// A lease, as the event loop and its owner share it.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     state: AtomicU8,
     interpreter: u32,
     ends: Arc<EndQueues>,
 }
 
 impl Lease {
-    pub(super) fn new(interpreter: u32, ends: Arc<EndQueues>) -> Self {
+    pub(crate) fn new(interpreter: u32, ends: Arc<EndQueues>) -> Self {
         Self { state: AtomicU8::new(LeaseState::Waiting as u8), interpreter, ends }
     }
 
-    pub(super) fn state(&self) -> LeaseState {
+    pub(crate) fn state(&self) -> LeaseState {
         match self.state.load(Ordering::Acquire) {
             0 => LeaseState::Waiting,
             1 => LeaseState::Held,
@@ -55,26 +55,26 @@ impl Lease {
 
 /// The leases of a connection, by the numbers of their requests.
 #[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<HashMap<u64, Arc<Lease>>>);
+pub(crate) struct Leases(Mutex<HashMap<u64, Arc<Lease>>>);
 
 impl Leases {
-    pub(super) fn insert(&self, number: u64, lease: Arc<Lease>) {
+    pub(crate) fn insert(&self, number: u64, lease: Arc<Lease>) {
         lock(&self.0).insert(number, lease);
     }
 
-    pub(super) fn remove(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         lock(&self.0).remove(&number);
     }
 
     /// Called with each answer of the hub's process.
-    pub(super) fn answer(&self, number: u64, is_held: bool) {
+    pub(crate) fn answer(&self, number: u64, is_held: bool) {
         if let Some(lease) = lock(&self.0).get(&number) {
             lease.change(if is_held { LeaseState::Held } else { LeaseState::Waiting });
         }
     }
 
     /// Called when the connection is lost.
-    pub(super) fn lose(&self) {
+    pub(crate) fn lose(&self) {
         for (_, lease) in lock(&self.0).drain() {
             lease.change(LeaseState::Lost);
         }

@@ -55,23 +55,23 @@ impl Target {
 
 /// When the reactor's thread sends the next signal.
 #[derive(Debug)]
-pub(super) struct EndSignal {
+pub(crate) struct EndSignal {
     due: Option<Instant>,
     pause: Duration,
 }
 
 impl EndSignal {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { due: None, pause: FIRST }
     }
 
     /// Returns when a signal is due.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Called in each turn of the reactor: sends the signal if it is due.
-    pub(super) fn fire(&mut self, ends: &EndQueues, now: Instant) {
+    pub(crate) fn fire(&mut self, ends: &EndQueues, now: Instant) {
         let target = if has_ends() { *lock(&TARGET) } else { None };
         let target = match target.filter(|target| ends.has_ends(target.interpreter)) {
             Some(target) => target,

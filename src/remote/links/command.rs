@@ -1,10 +1,10 @@
 //! What threads ask of the connections to hub processes, which the event loop has.
 
 use super::connection::{Connection, Outcome, UNAWAITED};
-use super::link::Link;
-use super::losses;
 use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
+use crate::remote::link::Link;
+use crate::remote::losses;
 use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle};
 use std::any::Any;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// What is to be done with a connection.
 #[derive(Debug)]
-pub(super) enum LinkCommand {
+pub(crate) enum LinkCommand {
     /// Begins a connection that is still to be made: its requests wait.
     Begin(Arc<Connection>),
     /// Goes on with a connection that was just made.
@@ -65,6 +65,6 @@ impl HandoverCommand for LinkCommand {
 }
 
 /// Sends a command to the event loop.
-pub(super) fn send(reactor: &ReactorHandle, command: LinkCommand) {
+pub(crate) fn send(reactor: &ReactorHandle, command: LinkCommand) {
     reactor.send_queued(Queued::Handover(Box::new(command)));
 }

@@ -6,13 +6,7 @@
 //! A hub that goes on with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
 //! reactor in which it began.
 
-use super::error::Error;
-use super::process::{check_shutdown, lock_process, Process};
-use super::reactor_handle::ReactorHandle;
-use super::registration::HubRegistration;
-use super::spawned;
 use super::stream_handle::StreamHandle;
-use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{
     ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, RetainedEvent, Settings,
@@ -20,6 +14,12 @@ use crate::hub::{
 };
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
+use crate::runtime::error::Error;
+use crate::runtime::process::{check_shutdown, lock_process, Process};
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::registration::HubRegistration;
+use crate::runtime::spawned;
+use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
 use std::collections::HashMap;
 use std::io;
@@ -451,7 +451,7 @@ impl HubHandle {
 
 /// A hub, with which a new program goes on.
 #[derive(Debug)]
-pub(super) struct SavedHub {
+pub(crate) struct SavedHub {
     settings: Settings,
     retention: Option<(Bounds, Bounds)>,
     max_topics: usize,
@@ -467,7 +467,7 @@ saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_st
 
 impl HubHandle {
     /// Returns what a new program needs to go on with the hub; nothing if the reactor does not have it.
-    pub(super) fn saved(&self) -> Option<SavedHub> {
+    pub(crate) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
         let HubRegistration { hub, epoch, last_seq, last_stored, once, .. } = process.registrations.at(index);
@@ -485,7 +485,7 @@ impl HubHandle {
     }
 
     /// Goes on with a hub of a restored reactor.
-    pub(super) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
+    pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
         let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once } = saved;
         let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention;

@@ -1,8 +1,8 @@
 //! The socket of a publish connection, on which the thread that publishes waits for the answer itself.
 //!
-//! On the first connection, a [`Link`](super::Link), the worker's event loop sends and reads, so that each publish changes
-//! threads four times. Here the hub process is the only other one that runs. The caller decides when the connection may be
-//! used: nothing orders what is sent on two connections.
+//! On the first connection, a [`Link`](super::link::Link), the worker's event loop sends and reads, so that each publish
+//! changes threads four times. Here the hub process is the only other one that runs. The caller decides when the connection
+//! may be used: nothing orders what is sent on two connections.
 
 use super::client::{greet, Greeted};
 use super::error::Error;

@@ -4,11 +4,11 @@
 //! `remote` implements it. An event loop makes it with the first command for it, so a process without a connection to a hub
 //! process has none.
 
-use super::reactor_handle::ReactorHandle;
 use super::sockets::Sockets;
 use super::stream_table::StreamTable;
-use super::sync::lock;
 use crate::reactor::{Command, Reactor, Ready, StreamId};
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::wake::sync::lock;
 use rustix::fd::OwnedFd;
 use std::any::Any;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
 
 /// The connections to hub processes, and the streams that were handed over.
 pub(crate) trait Handover: fmt::Debug + Send {
-    /// Carries out a [`HandoverCommand`](super::reactor_handle::HandoverCommand), perhaps later.
+    /// Carries out a [`HandoverCommand`](crate::runtime::reactor_handle::HandoverCommand), perhaps later.
     fn apply(&mut self, command: Box<dyn Any>, context: &mut Context<'_>);
     /// Forwards a command for a stream that was handed over. Returns false if it is the reactor's.
     fn forward(&mut self, command: &Command, context: &mut Context<'_>) -> bool;
@@ -55,6 +55,6 @@ pub(crate) fn set_up(make: Make) {
 }
 
 /// Makes the [`Handover`] of an event loop.
-pub(super) fn make() -> Option<Box<dyn Handover>> {
+pub(crate) fn make() -> Option<Box<dyn Handover>> {
     lock(&MAKE).map(|make| make())
 }

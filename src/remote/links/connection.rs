@@ -1,11 +1,11 @@
 //! The connection to the process of a hub, as threads see it that wait for answers.
 
-use super::error::Error;
 use super::leases::Leases;
-use super::link::MAX_QUEUED_BYTES;
 use super::publish_connection::PublishConnection;
+use crate::remote::error::Error;
+use crate::remote::link::MAX_QUEUED_BYTES;
 use crate::runtime::reactor_handle::ReactorHandle;
-use crate::runtime::sync::lock;
+use crate::runtime::wake::sync::lock;
 use crate::sys::{descriptor, socket};
 use crate::wire::{Counted, Failure, Welcome, WorkerId};
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The number of all requests whose outcome nobody waits for, and that are counted until the hub's process answers them.
-pub(super) const UNAWAITED: u64 = u64::MAX;
+pub(crate) const UNAWAITED: u64 = u64::MAX;
 
 /// How long a stream's request waits for a hub's process that is not known to be away, so that errors are the caller's. A
 /// process that runs answers in less than a millisecond.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What became of a request.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// An event was published with this id.
     Published(Box<str>),
     /// The request was carried out.
@@ -42,22 +42,22 @@ pub(super) enum Outcome {
 
 /// What the hub's process has said about itself.
 #[derive(Clone, Debug)]
-pub(super) struct HubSide {
+pub(crate) struct HubSide {
     /// The epoch, with which the hub's ids begin.
-    pub(super) epoch: Box<str>,
+    pub(crate) epoch: Box<str>,
     /// The process of the hub.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// The number of the connection there, and the process.
-    pub(super) worker: WorkerId,
+    pub(crate) worker: WorkerId,
 }
 
 /// A connection, as threads and the event loop share it. It begins before it is made: what is asked of it until then waits in
 /// the event loop.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// The number that the event loop knows the connection by.
-    pub(super) number: u32,
-    pub(super) began: Instant,
+    pub(crate) number: u32,
+    pub(crate) began: Instant,
     /// Nothing until the connection is made.
     hub_side: Mutex<Option<HubSide>>,
     /// Why the connection was not made, and since when that is known.
@@ -83,13 +83,13 @@ pub(super) struct Connection {
     /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take a lock.
     socket_number: AtomicI32,
     socket_cookie: AtomicU64,
-    pub(super) leases: Leases,
-    pub(super) publish_connection: PublishConnection,
+    pub(crate) leases: Leases,
+    pub(crate) publish_connection: PublishConnection,
 }
 
 impl Connection {
     /// Begins a connection that is still to be made.
-    pub(super) fn new(number: u32, is_away: bool) -> Self {
+    pub(crate) fn new(number: u32, is_away: bool) -> Self {
         Self {
             number,
             began: Instant::now(),
@@ -113,60 +113,60 @@ impl Connection {
     }
 
     /// Takes note of a socket that is to become the connection. No fork happens meanwhile.
-    pub(super) fn note_socket(&self, socket: BorrowedFd<'_>) {
+    pub(crate) fn note_socket(&self, socket: BorrowedFd<'_>) {
         self.socket_cookie.store(socket::cookie(socket), Ordering::Release);
         self.socket_number.store(socket.as_raw_fd(), Ordering::Release);
     }
 
     /// Takes note of what the hub's process has said about itself.
-    pub(super) fn note_welcome(&self, welcome: &Welcome) {
+    pub(crate) fn note_welcome(&self, welcome: &Welcome) {
         let hub_side = HubSide { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
         *lock(&self.hub_side) = Some(hub_side);
     }
 
     /// Says that the event loop has the connection now.
-    pub(super) fn set_connected(&self) {
+    pub(crate) fn set_connected(&self) {
         self.is_away.store(false, Ordering::Release);
         self.is_coming.store(false, Ordering::Release);
     }
 
     /// Returns true if the connection is still to be made.
-    pub(super) fn is_coming(&self) -> bool {
+    pub(crate) fn is_coming(&self) -> bool {
         self.is_coming.load(Ordering::Acquire)
     }
 
     /// Returns what the hub's process has said about itself; nothing if the connection was never made.
-    pub(super) fn hub_side(&self) -> Option<HubSide> {
+    pub(crate) fn hub_side(&self) -> Option<HubSide> {
         lock(&self.hub_side).clone()
     }
 
     /// Returns the number of the connection in the hub's process, and that process.
-    pub(super) fn worker(&self) -> Option<WorkerId> {
+    pub(crate) fn worker(&self) -> Option<WorkerId> {
         lock(&self.hub_side).as_ref().map(|hub_side| hub_side.worker)
     }
 
     /// Says that the connection could not be made.
-    pub(super) fn fail(&self, error: Error) {
+    pub(crate) fn fail(&self, error: Error) {
         *lock(&self.failure) = Some((error, Instant::now()));
     }
 
     /// Returns why the connection could not be made, and since when that is known.
-    pub(super) fn failure(&self) -> Option<(Error, Instant)> {
+    pub(crate) fn failure(&self) -> Option<(Error, Instant)> {
         lock(&self.failure).clone()
     }
 
     /// Says whether the hub's process answers.
-    pub(super) fn set_away(&self, is_away: bool) {
+    pub(crate) fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Release);
     }
 
     /// Returns true if the hub's process did not answer lately.
-    pub(super) fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
     }
 
     /// Returns how long a call waits for the hub's process that need not.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         if self.is_away() {
             Duration::ZERO
         } else {
@@ -175,97 +175,97 @@ impl Connection {
     }
 
     /// Takes note that the hub has begun another epoch.
-    pub(super) fn set_epoch(&self, epoch: &str) {
+    pub(crate) fn set_epoch(&self, epoch: &str) {
         if let Some(hub_side) = &mut *lock(&self.hub_side) {
             hub_side.epoch = epoch.into();
         }
     }
 
     /// Returns the number of a new request, whose outcome is kept until it is [waited](Self::wait) for.
-    pub(super) fn begin(&self) -> u64 {
+    pub(crate) fn begin(&self) -> u64 {
         let request = self.next_request();
         lock(&self.outcomes).insert(request, None);
         request
     }
 
     /// Returns the number of a new request whose outcome no thread waits for.
-    pub(super) fn next_request(&self) -> u64 {
+    pub(crate) fn next_request(&self) -> u64 {
         self.last_request.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Returns true if the queue of requests has room for one more, or for one more publish.
-    pub(super) fn has_room(&self, is_publish: bool) -> bool {
+    pub(crate) fn has_room(&self, is_publish: bool) -> bool {
         let held = if is_publish { 0 } else { self.held_bytes.load(Ordering::Acquire) };
         let queued = self.queued_bytes.load(Ordering::Acquire).saturating_sub(held);
         queued.saturating_add(self.coming_bytes.load(Ordering::Acquire)) < MAX_QUEUED_BYTES
     }
 
     /// Says that a request is on its way to the event loop.
-    pub(super) fn add_coming(&self, bytes: usize) {
+    pub(crate) fn add_coming(&self, bytes: usize) {
         self.coming_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Called by the event loop when it has taken a request, with the length of its queue then.
-    pub(super) fn subtract_coming(&self, bytes: usize, (queued_bytes, held_bytes): (usize, usize)) {
+    pub(crate) fn subtract_coming(&self, bytes: usize, (queued_bytes, held_bytes): (usize, usize)) {
         self.set_queued((queued_bytes, held_bytes));
         self.coming_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Sets how many bytes the event loop has queued, and how many of them it holds. Returns true if the queue has room again.
-    pub(super) fn set_queued(&self, (bytes, held_bytes): (usize, usize)) -> bool {
+    pub(crate) fn set_queued(&self, (bytes, held_bytes): (usize, usize)) -> bool {
         self.held_bytes.store(held_bytes, Ordering::Release);
         let before = self.queued_bytes.swap(bytes, Ordering::AcqRel);
         before >= MAX_QUEUED_BYTES && bytes < MAX_QUEUED_BYTES
     }
 
-    pub(super) fn count_unanswered(&self) {
+    pub(crate) fn count_unanswered(&self) {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Counts an answer to one of the [unawaited](UNAWAITED) requests. Returns true if all are answered.
-    pub(super) fn count_answered(&self) -> bool {
+    pub(crate) fn count_answered(&self) -> bool {
         let one_less = |count: u64| count.checked_sub(1);
         let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
         before == Ok(1) // an answer too much is ignored
     }
 
     /// Says whether the hub's process has carried out all requests that the event loop has taken.
-    pub(super) fn set_quiet(&self, is_quiet: bool) {
+    pub(crate) fn set_quiet(&self, is_quiet: bool) {
         self.is_quiet.store(is_quiet, Ordering::Release);
     }
 
     /// Returns true if the hub's process has carried out everything that this thread has asked of it: then the order of its
     /// requests is kept also if the next one goes another way.
-    pub(super) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
+    pub(crate) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
         // In this order: what the event loop has taken from the queue has changed the second one.
         let has_none = reactor.has_taken_all() && self.is_quiet.load(Ordering::Acquire);
         has_none && !self.is_away() && !self.is_coming() && !self.is_lost()
     }
 
     /// Takes the number of unawaited requests without an answer.
-    pub(super) fn take_unanswered(&self) -> u64 {
+    pub(crate) fn take_unanswered(&self) -> u64 {
         self.unanswered.swap(0, Ordering::AcqRel)
     }
 
     /// Returns true if all requests were sent and the unawaited ones answered, or if they never will be.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let is_empty = |bytes: &AtomicUsize| bytes.load(Ordering::Acquire) == 0;
         let has_none = || is_empty(&self.coming_bytes) && is_empty(&self.queued_bytes);
         self.is_lost() || has_none() && self.unanswered.load(Ordering::Acquire) == 0
     }
 
     /// Takes back a request that was not made.
-    pub(super) fn forget(&self, request: u64) {
+    pub(crate) fn forget(&self, request: u64) {
         lock(&self.outcomes).remove(&request);
     }
 
     /// Stores what became of a request, unless nobody waits for it any more. Returns true if somebody does.
-    pub(super) fn complete(&self, request: u64, outcome: Outcome) -> bool {
+    pub(crate) fn complete(&self, request: u64, outcome: Outcome) -> bool {
         lock(&self.outcomes).get_mut(&request).map(|slot| slot.get_or_insert(outcome)).is_some()
     }
 
     /// Waits until it is known what became of a request. Returns [`Outcome::Unsent`] if the caller should connect anew.
-    pub(super) fn wait(&self, reactor: &ReactorHandle, request: u64, timeout: Duration) -> Result<Outcome, Error> {
+    pub(crate) fn wait(&self, reactor: &ReactorHandle, request: u64, timeout: Duration) -> Result<Outcome, Error> {
         let is_known = || matches!(lock(&self.outcomes).get(&request), Some(Some(_)));
         // The event loop completes every request, also those of a lost connection, unless it dies.
         reactor.wait(timeout, || is_known() || reactor.is_dead());
@@ -280,19 +280,19 @@ impl Connection {
     }
 
     /// Has later calls connect anew.
-    pub(super) fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
         self.is_coming.store(false, Ordering::Release);
         self.leases.lose();
         self.publish_connection.close();
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
     }
 
     /// In a forked child, closes its copies of the sockets, so that the hub's process sees when the parent ends.
-    pub(super) fn close_copy(&self) {
+    pub(crate) fn close_copy(&self) {
         self.publish_connection.close_copy();
         let number = self.socket_number.load(Ordering::Acquire);
         let cookie = self.socket_cookie.load(Ordering::Acquire);

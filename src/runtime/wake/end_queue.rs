@@ -32,7 +32,7 @@ pub fn count_callbacks(added: isize) {
 
 /// Called in a forked child: the ends of its parent's streams stay with the parent. The interpreter has a copy of its
 /// callbacks.
-pub(super) fn enter_child() {
+pub(crate) fn enter_child() {
     ENDS.store(0, Ordering::Relaxed);
 }
 
@@ -83,7 +83,7 @@ impl EndQueues {
     /// # Errors
     ///
     /// If the system has no descriptor left, or if the interpreter was removed.
-    pub(super) fn descriptor(&self, interpreter: u32) -> io::Result<i32> {
+    pub(crate) fn descriptor(&self, interpreter: u32) -> io::Result<i32> {
         let number = self.with(interpreter, |queue| {
             if queue.signal.is_none() {
                 let signal = Signal::new()?;
@@ -103,7 +103,7 @@ impl EndQueues {
     }
 
     /// Removes an interpreter and its queue. Later ends for it are dropped.
-    pub(super) fn remove(&self, interpreter: u32) {
+    pub(crate) fn remove(&self, interpreter: u32) {
         if let Some(Some(queue)) = lock(&self.0).insert(interpreter, None) {
             ENDS.fetch_sub(queue.ends.len(), Ordering::Relaxed);
         }

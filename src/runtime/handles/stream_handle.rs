@@ -1,14 +1,14 @@
 //! A stream as the application holds it.
 
-use super::descriptor_reserve;
-use super::error::Error;
-use super::forks::{fork_count, generation};
-use super::process::{reactor_or_start, set_handler_stream};
-use super::reactor_handle::{Queued, ReactorHandle, StreamParts};
-use super::spawned;
-use super::stream_state::StreamState;
 use crate::hub::{SubscribeRequest, Topic};
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
+use crate::runtime::descriptor_reserve;
+use crate::runtime::error::Error;
+use crate::runtime::forks::{fork_count, generation};
+use crate::runtime::process::{reactor_or_start, set_handler_stream};
+use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
+use crate::runtime::spawned;
+use crate::runtime::stream_state::StreamState;
 use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
@@ -266,7 +266,7 @@ impl StreamHandle {
     /// # Errors
     ///
     /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
-    pub(super) fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
@@ -491,13 +491,13 @@ impl StreamHandle {
         self.state.is_stalled()
     }
 
-    /// Has [`take_progress`](super::take_progress) return the stream when some of its buffer was sent, or when its client
-    /// takes nothing more. Progress from before this call is not reported: read the state after it.
+    /// Has [`take_progress`](crate::runtime::take_progress) return the stream when some of its buffer was sent, or when its
+    /// client takes nothing more. Progress from before this call is not reported: read the state after it.
     pub fn watch_progress(&self) {
         self.state.watch();
     }
 
-    /// Returns the id with which [`take_ended`](super::take_ended) reports the end.
+    /// Returns the id with which [`take_ended`](crate::runtime::take_ended) reports the end.
     pub fn id(&self) -> StreamId {
         self.state.id
     }
@@ -509,7 +509,7 @@ impl StreamHandle {
         }
     }
 
-    /// Has [`take_ended`](super::take_ended) report the end. If the stream has ended already, returns the reason
+    /// Has [`take_ended`](crate::runtime::take_ended) report the end. If the stream has ended already, returns the reason
     /// instead.
     pub fn report_end_or_reason(&self) -> Option<Reason> {
         if self.reactor.is_dead() {
@@ -556,7 +556,7 @@ impl StreamHandle {
 
 /// A stream's handle, with which a new program goes on.
 #[derive(Debug)]
-pub(super) struct SavedStream {
+pub(crate) struct SavedStream {
     stream: StreamId,
     settings: Settings,
     subscribe_mode: SubscribeMode,
@@ -569,7 +569,7 @@ saved!(SubscribeMode: AtOnce, Hold, Held);
 saved!(SavedStream { stream, settings, subscribe_mode, has_pushed_id, is_opening, is_released });
 
 impl SavedStream {
-    pub(super) fn id(&self) -> StreamId {
+    pub(crate) fn id(&self) -> StreamId {
         self.stream
     }
 }
@@ -577,7 +577,7 @@ impl SavedStream {
 impl StreamHandle {
     /// Returns what a new program needs to go on with the stream. That of a handle that waits for its handler's pushes
     /// (`waits`, `may_wait`) or ends with its handle is not saved: a process of a hub has none.
-    pub(super) fn saved(&self) -> SavedStream {
+    pub(crate) fn saved(&self) -> SavedStream {
         SavedStream {
             stream: self.stream,
             settings: *self.settings,
@@ -589,7 +589,7 @@ impl StreamHandle {
     }
 
     /// Goes on with a stream of a restored reactor.
-    pub(super) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
+    pub(crate) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
         Self {
             state,
             stream: saved.stream,

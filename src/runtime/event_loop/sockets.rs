@@ -1,7 +1,7 @@
 //! The reactor's calls on real sockets.
 
-use super::descriptor_reserve;
 use crate::reactor::{Io, StreamId};
+use crate::runtime::descriptor_reserve;
 use crate::sys::epoll::Epoll;
 use crate::sys::socket;
 use rustix::fd::{AsFd, OwnedFd};
@@ -16,7 +16,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn new(epoll: Epoll) -> Self {
+    pub(crate) fn new(epoll: Epoll) -> Self {
         Self { epoll, scratch: vec![0; SCRATCH_BYTES] }
     }
 }

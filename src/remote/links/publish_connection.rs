@@ -4,9 +4,9 @@
 //! all that was asked of it there. A call that cannot use it publishes through the first one: no call waits for
 //! another one's, or for long until it is made.
 
-use super::error::Error;
-use super::place::Address;
-use super::publisher::{NewPublisher, Publisher, Unpublished};
+use crate::remote::error::Error;
+use crate::remote::place::Address;
+use crate::remote::publisher::{NewPublisher, Publisher, Unpublished};
 use crate::runtime::descriptor_reserve;
 use crate::runtime::forks::lock_turn;
 use crate::sys::{descriptor, socket};
@@ -25,7 +25,7 @@ const NONE: i32 = -1;
 
 /// The publish connection of this process to a hub process.
 #[derive(Debug)]
-pub(super) struct PublishConnection {
+pub(crate) struct PublishConnection {
     state: Mutex<State>,
     /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take the lock.
     number: AtomicI32,
@@ -34,7 +34,7 @@ pub(super) struct PublishConnection {
 
 /// The outcome of a publish.
 #[derive(Debug)]
-pub(super) enum PublishOutcome {
+pub(crate) enum PublishOutcome {
     /// It has an id, or it is to fail.
     Published(Result<Box<str>, Error>),
     /// There is no connection, or another thread uses it.
@@ -58,7 +58,7 @@ impl Default for PublishConnection {
 
 impl PublishConnection {
     /// Publishes an event. If it was not published here, it can be on the first connection.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         address: &Address,
         worker: WorkerId,
@@ -94,14 +94,14 @@ impl PublishConnection {
     }
 
     /// Closes the connection, unless a thread uses it: that one closes it when it finds that it has ended.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         if let Some(mut state) = self.lock_if_free() {
             self.drop_connection(&mut state);
         }
     }
 
     /// In a forked child, closes its copy of the socket.
-    pub(super) fn close_copy(&self) {
+    pub(crate) fn close_copy(&self) {
         let (number, cookie) = (self.number.load(Ordering::Acquire), self.cookie.load(Ordering::Acquire));
         // Without a cookie it could be another socket: the number of one that was closed meanwhile is used again.
         if number != NONE && cookie != 0 {

@@ -1,10 +1,10 @@
 //! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
 
-use super::reactor_handle::ReactorHandle;
-use super::spawned;
-use super::stats::add;
-use super::stream_state::StreamState;
 use crate::reactor::{Answer, StreamId};
+use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::spawned;
+use crate::runtime::stats::add;
+use crate::runtime::stream_state::StreamState;
 use crate::stream::{Lost, Reason};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ pub(crate) struct StreamTable {
 }
 
 impl StreamTable {
-    pub(super) fn new(handle: Arc<ReactorHandle>) -> Self {
+    pub(crate) fn new(handle: Arc<ReactorHandle>) -> Self {
         Self { handle, slots: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
+    pub(crate) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
         self.set(stream, Slot::Held(stream.serial, state));
     }
 
@@ -44,7 +44,7 @@ impl StreamTable {
 
     /// Removes a state that is not read any more: the stream has no handle. If a report of its end is wanted, that is kept in
     /// mind.
-    pub(super) fn release(&mut self, stream: StreamId) {
+    pub(crate) fn release(&mut self, stream: StreamId) {
         if let Some(state) = self.get(stream).filter(|state| !state.has_handles()) {
             if !state.is_end_wanted() {
                 self.set(stream, Slot::Free);
@@ -81,7 +81,7 @@ impl StreamTable {
 
     /// All states with the ids by which the reactor knows the streams. Those that are kept in mind for their reports are made
     /// anew.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, Arc<StreamState>)> + '_ {
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (StreamId, Arc<StreamState>)> + '_ {
         (0..).zip(&self.slots).filter_map(|(slot, entry)| match entry {
             Slot::Free => None,
             Slot::Held(serial, state) => Some((StreamId { slot, serial: *serial }, Arc::clone(state))),

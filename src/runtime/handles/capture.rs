@@ -4,9 +4,9 @@
 //! shows what becomes of the body. Then either the stream has the client's socket and the server `/dev/null`, or the
 //! server has its socket again and the client what was captured.
 
-use super::forks::generation;
 use super::stream_handle::{OpenOptions, StreamHandle};
 use crate::event::Framing;
+use crate::runtime::forks::generation;
 use crate::sys::{descriptor, socket};
 use memchr::{memchr, memchr2};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

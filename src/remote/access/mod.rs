@@ -1,0 +1,10 @@
+//! A hub process as anybody sees it: where it is, its start, connections to it.
+
+pub mod client;
+pub mod error;
+mod foreign;
+pub mod kept;
+pub mod link;
+pub mod place;
+pub mod publisher;
+pub mod start;

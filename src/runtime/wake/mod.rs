@@ -1,0 +1,15 @@
+//! What wakes whom: the reactor, threads that wait for it, and interpreters.
+//!
+//! - `sync`: atomics and locks of the standard library, or of loom in its models
+//! - [`waker`]: wakes the reactor, with a system call only if it sleeps
+//! - [`notifier`]: wakes threads that wait for the reactor
+//! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `progress`: the streams that have made progress, for a hub process
+//! - `end_signal`: the signal that tells an idle interpreter of ended streams
+
+pub(crate) mod end_queue;
+pub(crate) mod end_signal;
+pub mod notifier;
+pub(crate) mod progress;
+pub(crate) mod sync;
+pub mod waker;
