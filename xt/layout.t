@@ -8,6 +8,7 @@
 # - error numbers of libc in src/reactor/socket_errors.rs, which are constants
 # - natives: XSUBs and their aliases may be called from any package although their names begin with _
 # - POD after __END__ may name PSGI servers, and so may all of perl/EventSource/XS/Adapter/ and perl/EventSource/XS/Test/
+# - a file may use the file of its folder: it has a part of that type's functions
 
 use strict;
 use warnings;
@@ -50,6 +51,9 @@ my $IMPURE = qr{
 
 # The file that classifies the errors of sockets.
 my %MAY_NAME_ERRNO = ('src/reactor/socket_errors.rs' => 1);
+
+# Crates in which no file uses another that uses it, also not through others.
+my @WITHOUT_CIRCLES = qw(src hub_process/src);
 
 # Names of PSGI servers, of their classes and of frameworks with a writer of their own.
 my $SERVER = qr/Feersum|Starman|Starlet|Twiggy|uwsgi|HTTP::Server::|FCGI|FastCGI|MockHTTP|Catalyst/i;
@@ -156,6 +160,98 @@ no_reports(
         }
     )
 );
+
+# The module of a file of a crate, as a list of names: that of src/hub/mod.rs is hub.
+sub module_of {
+    my ($file, $folder) = @_;
+    my ($path) = $file =~ m{\A\Q$folder\E/(.*)[.]rs\z};
+    return grep { $_ !~ /\A(?:lib|main|mod)\z/ } split m{/}, $path;
+}
+
+# The paths that a tree of `use` means, each with the name that it gives: of a::{b, c::d as e} these are [b => 'a', 'b'] and
+# [e => 'a', 'c', 'd'].
+sub use_paths {
+    my ($tree,  @before) = @_;
+    my ($depth, @parts)  = (0, '');
+    for my $token ($tree =~ /[{},]|[^{},]+/g) {
+        $depth++ if $token eq '{';
+        $depth-- if $token eq '}';
+        if ($token eq ',' && !$depth) { push @parts, '' }
+        else                          { $parts[-1] .= $token }
+    }
+    my @paths;
+    for (@parts) {
+        if    (/\A\s*((?:\w+::)*)\{(.*)\}\s*\z/s) { push @paths, use_paths($2, @before, split /::/, $1) }
+        elsif (/\A\s*([\w:*]+)(?:\s+as\s+(\w+))?\s*\z/) {
+            my ($name, @path) = ($2, @before, split /::/, $1);
+            push @paths, [$name // $path[-1], @path];
+        }
+    }
+    return @paths;
+}
+
+# What the files of a crate use of each other: {file => {used => 1}}. What a module only exports again is its own file's.
+sub rust_uses {
+    my ($folder, @files) = @_;
+    my %file_of = map { (join('::', module_of($_, $folder)) => $_) } @files;
+    my (%exports, %paths, %uses);
+    for my $file (@files) {
+        my $code = join "\n", map { $_->[1] } rust_code($file);
+        while ($code =~ s/^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);//m) {
+            my $is_export = $1;
+            for (use_paths($2)) {
+                my ($name, @path) = @$_;
+                push @{$paths{$file}}, \@path;
+                $exports{$file}{$name} = \@path if $is_export;
+            }
+        }
+        push @{$paths{$file}}, map { [split /::/] } $code =~ /\b((?:crate|super)(?:::\w+)+)/g;
+    }
+    my $resolve;
+    $resolve = sub {
+        my ($from, $first, @names) = @_;
+        my @module = module_of($from, $folder);
+        if    ($first eq 'crate') { @module = () }
+        elsif ($first eq 'super') {
+            pop @module;
+            while (@names && $names[0] eq 'super') { shift @names; pop @module }
+        }
+        elsif ($first ne 'self') { push @module, $first }
+        while (@names && $file_of{join '::', @module, $names[0]}) { push @module, shift @names }
+        my $file   = $file_of{join '::', @module} // return;
+        my $export = @names && $exports{$file}{$names[0]} or return $file;
+        return $resolve->($file, @$export) // $file;
+    };
+    for my $file (@files) {
+        my $own = join '::', module_of($file, $folder), '';
+        for my $used (grep { defined } map { $resolve->($file, @$_) } @{$paths{$file}}) {
+            $uses{$file}{$used} = 1 if index $own, join '::', module_of($used, $folder), '';
+        }
+    }
+    return \%uses;
+}
+
+# The circles of a graph {from => {to => 1}}, each as the names in it.
+sub circles {
+    my $uses = shift;
+    my (%reaches, %names);
+    for my $from (keys %$uses) {
+        my @todo = $from;
+        while (defined(my $next = shift @todo)) {
+            push @todo, grep { !$reaches{$from}{$_}++ } keys %{$uses->{$next}};
+        }
+    }
+    for my $from (grep { $reaches{$_}{$_} } keys %reaches) {
+        $names{join ', ', sort grep { $reaches{$_}{$from} } keys %{$reaches{$from}}} = 1;
+    }
+    my @circles = sort keys %names;
+    return @circles;
+}
+
+for my $folder (@WITHOUT_CIRCLES) {
+    my @files = grep { m{\A\Q$folder\E/.*[.]rs\z} && !is_test($_) } distribution_files();
+    no_reports("no files of $folder use each other in a circle", circles(rust_uses($folder, @files)));
+}
 
 # Natives, by name alone and with their package.
 my (%is_native, $package);

@@ -1,7 +1,7 @@
 //! The cursor of a stream: its topics, and its position in the hub's sequence.
 
 use super::cursor_parts::Parts;
-use super::positions::LastId;
+use super::last_id::LastId;
 use super::topics::Topics;
 use super::PositionStyle;
 

@@ -6,7 +6,7 @@
 //! An event is *settled* for a part if the stream was sent the event or a `gap` event for it, or begins after it.
 
 use super::glob::Glob;
-use super::resume::ResumePoint;
+use super::resume_point::ResumePoint;
 use super::tombstones::Evicted;
 use super::topics::{TopicId, Topics};
 use super::FirstBlock;

@@ -115,6 +115,7 @@ mod event_id;
 mod glob;
 mod history;
 mod lagging;
+mod last_id;
 mod merge;
 mod missed;
 #[cfg(test)]
@@ -129,6 +130,7 @@ mod refusal;
 mod replay;
 mod request;
 mod resume;
+mod resume_point;
 mod retained;
 mod retention;
 mod sending;

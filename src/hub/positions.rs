@@ -10,35 +10,9 @@
 //! replaced by a position: the client may resume at another hub, which knows that id, but not this hub's position.
 
 use super::event_id::Position;
+use super::last_id::LastId;
 use super::{Cursor, Gap, Hub, Notice, PositionStyle};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
-
-/// The last id that the client of a stream was sent: the sequence number that it stands for, and whether the application
-/// gave it, in the lowest bit.
-///
-/// One word, because each stream has one. With a flag of its own a [`Cursor`] would need a larger block of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LastId(u64);
-
-impl LastId {
-    pub(super) fn new(seq: u64, is_custom: bool) -> Self {
-        Self(seq << 1 | u64::from(is_custom))
-    }
-
-    /// Returns the id of the hub for a sequence number.
-    pub(super) fn at(seq: u64) -> Self {
-        Self::new(seq, false)
-    }
-
-    pub(super) fn seq(self) -> u64 {
-        self.0 >> 1
-    }
-
-    pub(super) fn is_custom(self) -> bool {
-        self.0 & 1 != 0
-    }
-}
 
 /// Encodes fields, the id last. Returns none if there is no field.
 fn block(event: Option<&str>, retry: Option<u64>, data: Option<&str>, id: Option<&str>) -> Option<Vec<u8>> {
@@ -115,17 +89,6 @@ impl Hub {
     pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor);
         self.position_block(cursor.position, id.as_deref(), Some(retry))
-    }
-}
-
-impl Saved for LastId {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.seq());
-        to.add(&self.is_custom());
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self::new(from.take()?, from.take()?))
     }
 }
 

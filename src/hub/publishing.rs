@@ -1,6 +1,6 @@
 //! Publishing: an event is appended to its channel's log, and the channel's subscribers are queued for notification.
 
-use super::positions::LastId;
+use super::last_id::LastId;
 use super::Hub;
 use crate::event::Shared;
 use crate::log::LogEntry;

@@ -6,7 +6,7 @@
 //! sequence number where compaction begins again.
 
 use super::event_id::Position;
-use super::positions::LastId;
+use super::last_id::LastId;
 use super::{Cursor, Hub, Notice};
 use crate::log::LogEntry;
 use std::fmt;

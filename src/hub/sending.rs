@@ -1,6 +1,6 @@
 //! Sending a stream its backlog: gathering blocks straight from the logs, and advancing the cursor past what was sent.
 
-use super::positions::LastId;
+use super::last_id::LastId;
 use super::{Cursor, Hub};
 use crate::event::Framing;
 use bytes::Bytes;

@@ -2,8 +2,8 @@
 
 use super::cursor_parts::Baseline;
 use super::event_id::Position;
-use super::positions::LastId;
-use super::resume::ResumePoint;
+use super::last_id::LastId;
+use super::resume_point::ResumePoint;
 use super::topics::TopicId;
 use super::{Cursor, FirstBlock, Gap, Hub, Notice, SubscribeRequest, Topic};
 use crate::stream::StreamId;

@@ -1,7 +1,8 @@
 //! The reactor's record of one stream, and how the reactor finds it.
 
+use super::hubs::Hubs;
 use super::subscriptions::Subscription;
-use super::{Io, Reactor, StreamId};
+use super::{Answer, Io, Reactor, StreamId};
 use crate::stream::Stream;
 use std::time::Instant;
 
@@ -50,6 +51,9 @@ impl<S> StreamRecord<S> {
     }
 }
 
+/// A stream's entry with what its subscription needs.
+pub(super) type RecordAndHubs<'a, S> = (&'a mut StreamRecord<S>, &'a mut Hubs, &'a mut Vec<Answer>);
+
 impl<I: Io> Reactor<I> {
     /// Returns the stream's entry. None if the stream is closed, whether or not its slot was reused.
     pub(super) fn record(&mut self, id: StreamId) -> Option<&mut StreamRecord<I::Socket>> {
@@ -60,5 +64,11 @@ impl<I: Io> Reactor<I> {
     pub(super) fn record_and_io(&mut self, id: StreamId) -> Option<(&mut StreamRecord<I::Socket>, &mut I)> {
         let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
         Some((record, &mut self.io))
+    }
+
+    /// Returns the stream's entry together with the hubs.
+    pub(super) fn record_and_hubs(&mut self, id: StreamId) -> Option<RecordAndHubs<'_, I::Socket>> {
+        let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
+        Some((record, &mut self.hubs, &mut self.answers))
     }
 }

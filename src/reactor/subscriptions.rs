@@ -9,7 +9,6 @@
 
 use super::buffering::{buffer_notices, is_full};
 use super::hubs::Hubs;
-use super::stream_record::StreamRecord;
 use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::hub::{Cursor, Hub, SubscribeRequest, Topic};
 use crate::stream::Reason;
@@ -56,17 +55,9 @@ impl Subscription {
     }
 }
 
-/// A stream's entry with what its subscription needs.
-type RecordAndHubs<'a, S> = (&'a mut StreamRecord<S>, &'a mut Hubs, &'a mut Vec<Answer>);
-
 impl<I: Io> Reactor<I> {
     /// The longest time that subscriptions are held for a handler, which may run for long without a push.
     const HOLD: Duration = Duration::from_secs(5);
-
-    fn record_and_hubs(&mut self, id: StreamId) -> Option<RecordAndHubs<'_, I::Socket>> {
-        let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
-        Some((record, &mut self.hubs, &mut self.answers))
-    }
 
     /// Returns the hub of the stream's subscription.
     fn hub_of(&mut self, id: StreamId) -> Option<HubId> {
