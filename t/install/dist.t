@@ -43,7 +43,7 @@ my %packed   = map { $_ => 1 } $unpacked->files;
 subtest 'the tarball has every file that is needed' => sub {
     ok $packed{$_}, "$_ is in the tarball"
         for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
-        script/build-library);
+        script/build);
     ok $packed{$_}, "$_ is in the tarball" for grep { m{^(?:src|bin|perl|t|benches|examples|script)/} } @ours;
 };
 

@@ -20,13 +20,13 @@ my @before  = $tree->files;
 
 subtest 'perl Makefile.PL && make -j4 builds a library that loads' => sub {
     $tree->must($^X, 'Makefile.PL');
-    like $tree->must('make', '-j4'), qr/build-library/, 'make builds the library';
+    like $tree->must('make', '-j4'), qr{script/build}, 'make builds the library';
     ok -e $library, 'the library is where XSLoader looks';
     is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the library loads';
 };
 
 subtest 'a second make builds nothing' => sub {
-    unlike $tree->must('make'), qr/build-library|cargo/, 'make runs neither build-library nor cargo';
+    unlike $tree->must('make'), qr{script/build|cargo}, 'make runs neither script/build nor cargo';
 };
 
 subtest 'make after a change of a Rust source does not harm a process that uses the old library' => sub {
@@ -40,7 +40,7 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
     open my $append, '>>', $source or die "$source: $!\n";
     print {$append} qq{\n/// Added by a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n};
     close $append or die "$source: $!\n";
-    like $tree->must('make'), qr/build-library/, 'make sees the change';
+    like $tree->must('make'), qr{script/build}, 'make sees the change';
     isnt + (stat $library)[1], $inode, 'the new library is a new file';
 
     print {$say} "\n";
@@ -58,7 +58,7 @@ subtest 'make builds after a source was removed' => sub {
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
     unlink $extra;
-    like $tree->must('make'), qr/build-library/, 'make builds without the removed source';
+    like $tree->must('make'), qr{script/build}, 'make builds without the removed source';
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
 };
@@ -66,7 +66,7 @@ subtest 'make builds after a source was removed' => sub {
 subtest 'make install needs no cargo, stays in DESTDIR and what it installs works' => sub {
     my $root      = $tree->fresh('destdir');
     my $installed = $tree->must({CARGO => '/nonexistent', CC => '/nonexistent'}, 'make', 'install', "DESTDIR=$root");
-    unlike $installed, qr/build-library/, 'make install builds nothing';
+    unlike $installed, qr{script/build}, 'make install builds nothing';
     my @files;
     find(sub { push @files, substr $File::Find::name, length $root if -f }, $root);
     my ($place) = map { m{^(.*)/EventSource/XS\.pm$} } @files;
