@@ -49,7 +49,7 @@ my @STATUS = (
     [404, qr/no stream at this path/],
     [405, qr/does not take this method/],
     [503, qr/overloaded or stopped/],
-    [418, qr/is no success/],
+    [418, qr/is not a success/],
 );
 
 my %raw    = map { ($_->[0] => {body => encode_base64($_->[1]), headers => $_->[5] || []}) } @BODY;

@@ -10,7 +10,7 @@ use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';
 
-my $NO_CACHE = 'Send Cache-Control: no-cache, no-store, and let no proxy cache or change text/event-stream.';
+my $NO_CACHE = 'Send Cache-Control: no-cache, no-store. Do not let a proxy cache or change text/event-stream.';
 
 # Public methods
 

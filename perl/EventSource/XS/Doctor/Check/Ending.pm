@@ -70,7 +70,7 @@ sub _end {
                 . ' worker was ended, or a proxy limits how long a response may take.',
             $age
         ),
-        remedy => 'Look whether the application ends its workers (a limit of requests), and whether the proxy, a load'
+        remedy => 'Check whether the application ends its workers (a limit of requests), and whether the proxy, a load'
             . ' balancer or a function platform limits the length of a response in time.',
         %said
     );

@@ -101,7 +101,7 @@ sub _lines {
         $FINDING->warning(
         'bom',
         'The stream begins with a byte order mark. Browsers skip it; other clients take it for a part of the first field.',
-        remedy => 'Send no byte order mark.'
+        remedy => 'Do not send a byte order mark.'
         ) if $body->{has_bom};
     return @findings;
 }

@@ -29,7 +29,7 @@ sub _framing {
     return $FINDING->warning(
         'framing',
         "The response has a Content-Length of $length, so it was complete before it was sent, and ends.",
-        remedy => 'Send a stream without Content-Length, and let no middleware compute one.'
+        remedy => 'Send a stream without Content-Length. Do not let middleware compute one.'
     ) if defined $length;
     return $FINDING->ok('framing', 'The response is chunked, so a client can tell its end from a cut.')
         if $stream->{is_chunked};

@@ -38,12 +38,11 @@ my %STATUS = (
     415 => ['means that the server does not take this type of data', 'Give --header "Content-Type: ...".'],
     429 =>
         ['means that the client has asked too often', 'Wait, and raise the reconnection time (retry) of the stream.'],
-    502 => ['comes from a proxy that has no valid answer of the application', 'Look whether the application runs.'],
-    503 =>
-        ['means that the server is overloaded or stopped', 'Look whether the application runs, and has free workers.'],
+    502 => ['comes from a proxy that has no valid answer of the application', 'Check that the application runs.'],
+    503 => ['means that the server is overloaded or stopped', 'Check that the application runs and has free workers.'],
     504 => [
         'comes from a proxy that has waited too long for the head of the response',
-        'The application must send the head at once; if it does, something between withholds it, such as http-response'
+        'Send the head at once in the application. If it does so, something between withholds it, such as http-response'
             . ' wait-for-body of HAProxy.'
     ],
 );
@@ -87,7 +86,7 @@ sub _status {
     my $status = $stream->status;
     return $FINDING->ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
     my $is_last = $status =~ /\A3/ ? 301 : $status;
-    my ($means, $remedy) = @{$STATUS{$is_last} || ['is no success', 'Look into the log of the server.']};
+    my ($means, $remedy) = @{$STATUS{$is_last} || ['is not a success', 'Look into the log of the server.']};
     my $allow = $stream->header('Allow');
     $remedy .= " It allows $allow." if defined $allow;
     return $FINDING->wrong(
@@ -104,7 +103,7 @@ sub _type {
     my $stream = shift;
     my $type   = $stream->header('Content-Type');
     my %mend   = (
-        remedy   => 'Send Content-Type: text/event-stream, and let no proxy replace it.',
+        remedy   => 'Send Content-Type: text/event-stream. Do not let a proxy replace it.',
         proxies  => ['type'],
         measured => {type => $type}
     );
