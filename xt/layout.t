@@ -306,4 +306,26 @@ no_reports(
     )
 );
 
+# The modules that each Perl module loads, also while it runs. A class that inherits with -norequire is loaded by its parent.
+my %module_of = map { ($_ => s{\Aperl/|[.]pm\z}{}gr =~ s{/}{::}gr) } @perl;
+my %is_ours   = map { ($_ => 1) } values %module_of;
+my %loads;
+for my $file (@perl) {
+    my $code = join "\n", map { $_->[1] } perl_code($file);
+    my @used = $code =~ /\b(?:use|require)\s+(?:parent\s+)?['"]?([A-Z][\w:]+)/g;
+    $loads{$module_of{$file}} = [grep { $is_ours{$_} } @used];
+}
+
+# Modules without circles go, those that load nothing first; what is left is in a circle, or loads one.
+my %left = %loads;
+
+sub is_free {
+    my $module = shift;
+    return !grep { $left{$_} } @{$left{$module}};
+}
+while (my @free = grep { is_free($_) } keys %left) {
+    delete @left{@free};
+}
+no_reports('no Perl modules load each other in a circle', map { "$_: @{$left{$_}}" } sort keys %left);
+
 done_testing;

@@ -13,6 +13,7 @@ use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Store;
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
 use EventSource::XS::Stream::Relay;
@@ -21,7 +22,8 @@ use Scalar::Util qw(blessed);
 # An error reports the line of the application. These packages call the hub for it.
 our @CARP_NOT = qw(EventSource::XS::Hub::App Plack::App::EventSource Plack::Component);
 
-my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
+my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 
 # For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
 # native hub takes one age: the smaller seconds.
@@ -42,12 +44,6 @@ my $MAX_CLOCK = ~0 >> 1;
 
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
-my $MAX_TOPICS     = 1000;     # channels and patterns of a stream
-my $MAX_NAME_BYTES = 1024;     # bytes in UTF-8
-
-my $MAX_LABELS      = 64;      # of a stream, and of a call of end
-my $MAX_END_TOPICS  = 1000;    # of a call of end
-my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
 
 # The result of _subscribe for a stream that waits for the hub's process.
 my $WAITS = 2;
@@ -57,8 +53,6 @@ my $PATIENCE = 0.5;            # seconds that the first stream holds its worker 
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW     = qw(disconnect gap latest);
-my @START       = qw(latest oldest);
-my @POSITION    = qw(event id none);
 my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
@@ -111,33 +105,9 @@ sub new {
 
 # Public methods
 
-sub check_labels {
-    my ($class, @labels) = @_;
-    _labels(@labels);
-    return;
-}
-
-sub check_max_age {
-    my ($class, $max_age) = @_;
-    $SETTINGS->seconds(max_age => $max_age);
-    return;
-}
-
-sub check_position {
-    my ($class, $position) = @_;
-    $SETTINGS->one_of(position => $position, @POSITION);
-    return;
-}
-
-sub check_start {
-    my ($class, $start) = @_;
-    _start_of($start);
-    return;
-}
-
 sub check_topics {
     my ($self, @topics) = @_;
-    _topics(ref $self ? $self->{max_topics} : $MAX_TOPICS, @topics);
+    $SUBSCRIPTION->topics(ref $self ? $self->{max_topics} : undef, @topics);
     return;
 }
 
@@ -151,7 +121,7 @@ sub drain {
 
 sub end {
     my ($self, @given) = @_;
-    my ($labels, $topics, $finish) = $self->parse_end(@given);
+    my ($labels, $topics, $finish) = $SUBSCRIPTION->options_of_end(@given);
     $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
     my $count = $self->_end($labels, $topics, $finish);
     EventSource::XS::_call_callbacks();
@@ -159,18 +129,6 @@ sub end {
 }
 
 sub gap_event { return $_[0]{gap_event} }
-
-# The options of end: references to the labels and the topics, and whether the clients are not to come back.
-sub parse_end {
-    my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('end takes options', @given);
-    $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
-    my $labels = _labels(_list($given{label}));
-    my $topics = _topics_to_end(_list($given{topics}));
-    $SETTINGS->refuse(label => q{end takes the streams to end: label => 'user/7', or topics => ['orders']})
-        if !@$labels && !@$topics;
-    return ($labels, $topics, $given{finish} ? 1 : 0);
-}
 
 sub pattern {
     my ($class, $pattern) = @_;
@@ -219,9 +177,9 @@ sub subscribe_stream {
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->known(\%option, [qw(after asked_at keeps_id label max_age position retry start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
-    my $topics  = _topics($self->{max_topics}, @topics);
+    my $topics  = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
-    my ($start, $count) = _start_of(defined $option{start} ? $option{start} : $default);
+    my ($start, $count) = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
     my %access = $self->_access(%option);
@@ -256,8 +214,8 @@ sub type_of {
 sub unsubscribe {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'unsubscribe');
-    my $native = $stream->is_native ? $stream                      : EventSource::XS::Stream::Relay->native_of($stream);
-    my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
+    my $native = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of($stream);
+    my $topics = @topics            ? [map { $SUBSCRIPTION->topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
     EventSource::XS::_call_callbacks();
     return;
@@ -269,20 +227,19 @@ sub unsubscribe {
 sub _access {
     my ($self, %option) = @_;
     my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};
-    $self->check_max_age($max_age);
+    $SUBSCRIPTION->max_age($max_age);
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
-    return (labels => _labels(_list($option{label})), max_age => $max_age || undef, asked_at => $asked_at);
+    return (labels => $SUBSCRIPTION->labels($option{label}), max_age => $max_age || undef, asked_at => $asked_at);
 }
 
 # The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
 sub _first_block {
     my ($self, $stream, %option) = @_;
     my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
-    $self->check_position($position);
     my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_BOUND, unit => 'milliseconds');
     my $is_custom = $option{keeps_id} || $stream->can('has_pushed_id') && $stream->has_pushed_id;
-    return (position => _position_of($position), retry => $retry, keeps_id => $is_custom ? 1 : 0);
+    return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $is_custom ? 1 : 0);
 }
 
 # The data of gap events by the native hub's numbers of their reasons; undef if the application gives none.
@@ -299,24 +256,6 @@ sub _gap_data_for {
     $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
         if !defined $data;
     return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
-}
-
-# Checks labels. Stringifies each object once.
-sub _labels {
-    my @labels = map { $SETTINGS->string('a label', $_, field => 'label') } grep { defined } @_;
-    $SETTINGS->refuse(label => "there may be at most $MAX_LABELS labels") if @labels > $MAX_LABELS;
-    for my $label (@labels) {
-        utf8::encode(my $bytes = $label);
-        $SETTINGS->refuse(label => "a label must be a string of 1 to $MAX_LABEL_BYTES bytes in UTF-8, such as 'user/7'")
-            if !length $bytes || length $bytes > $MAX_LABEL_BYTES;
-    }
-    return \@labels;
-}
-
-# One value, or the values in an array.
-sub _list {
-    my $value = shift;
-    return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
 }
 
 sub _named {
@@ -344,7 +283,7 @@ sub _native_settings {
         gap_event   => $gap_event,
         max_streams => $given{max_streams} || 0,
         named       => _named(%given),
-        max_topics  => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
         _of_process(%given),
         on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
@@ -425,13 +364,6 @@ sub _of_process {
     return %native;
 }
 
-sub _position_of {
-    my $position = shift;
-    return 0 if !defined $position;
-    my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
-    return $number;
-}
-
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
 sub _retention {
     my %given = @_;
@@ -454,49 +386,12 @@ sub _retention {
     return %native;
 }
 
-# A value of start as the native hub takes it: the number of its kind, and a number of events.
-sub _start_of {
-    my $start = shift;
-    return (0, 0) if !defined $start;
-    my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
-    return ($kind,         0)  if defined $kind;
-    return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
-    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10");
-}
-
 sub _stream_of {
     my ($connection, $method) = @_;
     my $stream = blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->stream;
     $SETTINGS->refuse(connection => "$method takes a Plack::App::EventSource::Connection that has a stream")
         if !$stream;
     return $stream;
-}
-
-# A pattern, or the name of a channel as a string.
-sub _topic {
-    my $topic = shift;
-    return $topic if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
-    $SETTINGS->refuse(channel => 'a channel must be a string or a pattern, not undef') if !defined $topic;
-    my $name = $SETTINGS->string('a channel', $topic, field => 'channel');
-    $SETTINGS->refuse(channel => "a channel's name must not be empty") if !length $name;
-    utf8::encode(my $bytes = $name);
-    $SETTINGS->refuse(channel => "a channel's name must have at most $MAX_NAME_BYTES bytes in UTF-8")
-        if length $bytes > $MAX_NAME_BYTES;
-    return $name;
-}
-
-# Checks at most $most topics. Stringifies each object once.
-sub _topics {
-    my ($most, @topics) = @_;
-    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
-        if @topics > $most;
-    return [map { _topic($_) } @topics];
-}
-
-sub _topics_to_end {
-    my @topics = @_;
-    $SETTINGS->refuse(topics => "end takes at most $MAX_END_TOPICS topics") if @topics > $MAX_END_TOPICS;
-    return [map { _topic($_) } @topics];
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
@@ -1131,31 +1026,12 @@ Create a hub. Its streams end when the object is destroyed, unless it has a L</n
 Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
 program for L</name> is not installed. That there is no folder for the L</socket>, the first method that needs it says.
 
-=head2 check_labels, check_max_age
-
-    EventSource::Hub->check_labels(@labels);
-    EventSource::Hub->check_max_age($seconds);
-
-Throw C<invalid> if a label (L</Who reads>) or a value of L</max_age> is wrong. For the modules of this distribution.
-
 =head2 clock
 
     my $time = EventSource::Hub->clock;
 
 Return the time of the system's monotonic clock in nanoseconds, as the option C<asked_at> of L</subscribe_stream> takes
 it; 0 where perl's integers are too small for it.
-
-=head2 check_position
-
-    EventSource::Hub->check_position($position);
-
-Throw C<invalid> unless the value is one that L</position> may have.
-
-=head2 check_start
-
-    EventSource::Hub->check_start($start);
-
-Throw C<invalid> unless the value is one that L</start> may have.
 
 =head2 check_topics
 
@@ -1241,12 +1117,6 @@ others perhaps do not know of it. A call can be repeated.
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
 With a L</store> it is that of the store, and goes on when the process of the hub is started anew; in Redis it has twelve
 characters.
-
-=head2 parse_end
-
-    my ($labels, $topics, $finish) = EventSource::Hub->parse_end(@options);
-
-Check the options of L</end>. For the modules of this distribution.
 
 =head2 pattern
 

@@ -13,6 +13,7 @@ use EventSource::Hub::Lease;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Supply;
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Loop;
 use EventSource::XS::Report;
@@ -156,9 +157,9 @@ sub _check {
         if defined $option->{keepalive} && $option->{keepalive} !~ /\A[01]?\z/;
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
     $SETTINGS->headers(headers => $option->{headers});
-    EventSource::Hub->check_position($option->{position});
-    EventSource::Hub->check_start($option->{start});
-    EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
+    EventSource::XS::Hub::Subscription->position($option->{position});
+    EventSource::XS::Hub::Subscription->start($option->{start});
+    EventSource::XS::Hub::Subscription->topic($option->{channel})         if defined $option->{channel};
     $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
     return                                                                if !defined $option->{hub};
     $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')

@@ -2,185 +2,37 @@ package EventSource::XS;
 use strict;
 use warnings;
 
-# Loads the native library, which provides format_event, and queues callbacks until they may run.
+# Formats events, runs queued callbacks, counts streams. The native library and the queue are in EventSource/XS/Library.pm.
 
 our $VERSION = '0.100';
 
-use Config;
-use EventSource::Error ();
-use EventSource::XS::Loop;
-use EventSource::XS::Settings;
-use Exporter      qw(import);
-use JSON::MaybeXS ();
-use XSLoader;
+use EventSource::XS::Library;
+use Exporter qw(import);
 
 our @EXPORT_OK = qw(format_event);
-
-# An error reports the line of the application. These packages pass its events on.
-our @CARP_NOT = qw(
-    EventSource::Hub EventSource::XS::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
-    EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
-    Plack::App::EventSource::PubSub
-);
-
-XSLoader::load(__PACKAGE__, $VERSION);
-
-# False where there are no native streams.
-my $HAS_NATIVE = defined &_has_callbacks;
-
-# The fields that each function knows.
-my @OF_EVENT = qw(bytes comment data event id json retry);
-my %FIELDS   = (
-    as_string    => [qw(data event id retry)],
-    format_event => \@OF_EVENT,
-    publish      => [@OF_EVENT, 'key'],
-    push         => \@OF_EVENT,
-);
-
-# What a name is that a beginner may take for one of a field.
-my $NAME  = qr/\A(?![A-Z]+[(]0x)[^=]+\z/;
-my %MEANT = (
-    (map { ($_ => 'data') } qw(body content message msg payload text value)),
-    (map { ($_ => 'event') } qw(name type)),
-);
-
-# The invocants in the usage of methods of src/xs, by the last part of their class.
-my %INVOCANT = (Connection => '$conn', Hub => '$hub', Native => '$stream', Parser => '$parser');
-
-my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
-
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
-
-# Queued callbacks: [is_here, code, arguments]. Callbacks with is_here, for the ends of streams, belong to this process and
-# thread. A forked child or a new thread runs its copy of the others.
-my @LATER;
-my $process = $$;
-
-# The process that has told of a loss.
-my $has_told = 0;
-
-# True if an event loop has been asked to call dispatch.
-my $is_asked = 0;
-
-# True in a push and in a callback. src/xs/stream.h sets the first one too.
-## no critic (ProhibitPackageVars)
-our $is_pushing     = 0;
-our $is_dispatching = 0;
-## use critic
-
-# The signal of notify_signal and its handler. No program gives another meaning to these signals by itself. And the process that
-# has asked whether its server bears the signal.
-my ($signal, $on_signal);
-my $has_asked_server = 0;
-my %MAY_NOTIFY       = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX), map { "NUM$_" } 34 .. 64;
 
 # The counters where there are no native streams, and the reasons for the end of a stream.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
-sub CLONE {
-    _count(scalar @LATER);    # the copies
-    _forget_others();
-    ($signal, $on_signal) = ();
-    return;
-}
-
 # Public methods
 
-# Called for each request, so it asks at once whether there is anything to do at all.
-sub dispatch {
-    my $is_due = @LATER || $HAS_NATIVE && _has_callbacks();
-    if (!$is_due && !$INC{'EventSource/XS/Stream/Relay.pm'} && !$INC{'EventSource/Hub/Lease.pm'}) {
-        $is_asked = 0;
-        return 0;
-    }
-    EventSource::XS::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/XS/Stream/Native.pm'};
-    EventSource::XS::Stream::Relay->collect  if $INC{'EventSource/XS/Stream/Relay.pm'};
-    __PACKAGE__->tell_losses;
-    EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};
-    $is_asked = 0;
-    return 0         if !@LATER;
-    _forget_others() if $process != $$;
-    my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
-    _count(-@callbacks);
-    local $@;
-    local $is_dispatching = 1;
-
-    for my $callback (@callbacks) {
-        my (undef, $code, @arguments) = @$callback;
-        eval { $code->(@arguments); 1 } or warn "EventSource::XS: a callback died: $@";
-    }
-    return scalar @callbacks;
-}
-
-# Drops callbacks that were queued by another process or thread: a forked child or a new thread has copies of them.
-sub has_later_here {
-    _forget_others() if $process != $$;
-    return scalar grep { $_->[0] } @LATER;
-}
-
-sub later {
-    my ($class, $code, @arguments) = @_;
-    $SETTINGS->refuse(code => 'later takes a code reference') if !defined $SETTINGS->code(code => $code);
-    _queue(0, $code, @arguments);
-    return;
-}
-
-sub later_here {
-    my ($class, $code, @arguments) = @_;
-    _queue(1, $code, @arguments);
-    return;
-}
-
 sub notify_fd {
-    my $class = shift;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::XS: there are no native streams on this system'
-    ) if !$class->can('_notify_descriptor');
-    require EventSource::XS::Stream::Native;
-    my $number = EventSource::XS::Stream::Native->notify_number;
-    EventSource::Error->throw(
-        code    => 'unavailable',
-        message => "EventSource::XS: there is no descriptor for notify_fd: $!"
-    ) if !defined $number;
-    return $number;
+    require EventSource::XS::Notification;
+    return EventSource::XS::Notification->descriptor;
 }
 
 sub notify_signal {
     my ($class, $name) = @_;
-    $name = 'URG' if @_ == 1;
-    _check_signal($name);
-    require EventSource::XS::Adapter;
-    require EventSource::XS::Stream::Native;
-    if (defined $signal && !(defined $name && $name eq $signal)) {
-        EventSource::XS::Stream::Native->notify_by_signal(0);
-        $SIG{$signal} = 'DEFAULT' if _is_handler($SIG{$signal});
-        $signal = undef;
-    }
-    return if !defined $name;
-    $on_signal ||= \&_run_callbacks;
-    $SIG{$name} = $on_signal;    ## no critic (RequireLocalizedPunctuationVars) for good
-    my $number    = _signal_number($name);
-    my $has_timer = EventSource::XS::Adapter->run_in_idle_workers($number, $on_signal);
-    EventSource::XS::Stream::Native->notify_by_signal($has_timer ? 0 : $number);
-    ($signal, $has_asked_server) = ($name, 0);
+    require EventSource::XS::Notification;
+    EventSource::XS::Notification->send_signal(@_ == 1 ? 'URG' : $name, \&EventSource::XS::_run_callbacks);
     return;
 }
 
-# A server is known at its first request. One that may take an interrupted read for an error is sent no signal.
 sub see_request {
     my ($class, $env) = @_;
-    return if !defined $signal || $has_asked_server == $$;
-    $has_asked_server = $$;
-    return if $env->{'psgi.nonblocking'};
-    my ($adapter) = EventSource::XS::Adapter->of_caller;
-    $adapter ||= EventSource::XS::Adapter->of_env($env);
-    return if $adapter->bears_signals($env);
-    EventSource::XS::Stream::Native->notify_by_signal(0);
-    warn 'EventSource::XS: notify_signal sends no signal on this server ('
-        . $adapter->name
-        . "), which may take an interrupted read for an error; callbacks of an idle worker run at its next request\n";
+    require EventSource::XS::Notification;
+    EventSource::XS::Notification->see_request($env);
     return;
 }
 
@@ -192,164 +44,6 @@ sub stats {
     $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);
     $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
     return $stats;
-}
-
-# What was accepted for the process of a hub and is lost is told once in a process.
-sub tell_losses {
-    my $class = shift;
-    my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
-    return if !$count || $has_told == $$;
-    $has_told = $$;
-    warn
-        "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
-        . " only counted (EventSource::XS->stats->{lost})\n";
-    return;
-}
-
-# Private functions
-
-# Throws an exception unless the process may be sent a signal as a notification.
-sub _check_signal {
-    my $name = shift;
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        message => 'EventSource::XS: notify_signal needs native streams and the safe signals of perl'
-    ) if !__PACKAGE__->can('_set_end_signal') || ($ENV{PERL_SIGNALS} || '') eq 'unsafe';
-    return if !defined $name;
-    $SETTINGS->refuse(signal => 'notify_signal takes the name of a signal: URG, USR1, USR2, WINCH, IO or a real-time'
-            . " signal, such as RTMIN; not $name")
-        if !$MAY_NOTIFY{$name} || !defined _signal_number($name);
-    EventSource::Error->throw(
-        code    => 'state',
-        field   => 'signal',
-        message => "EventSource::XS: this process has a handler of SIG$name already: choose another signal"
-    ) if !_is_handler($SIG{$name}) && _has_handler($name);
-    return;
-}
-
-# Counts queued callbacks for the methods of hubs, which run them.
-sub _count {
-    my $added = shift;
-    _count_callbacks($added) if defined &_count_callbacks;
-    return;
-}
-
-# Drops the callbacks that belong to another process or thread.
-sub _forget_others {
-    my $before = @LATER;
-    @LATER = grep { !$_->[0] } @LATER;
-    _count(@LATER - $before);
-    $process  = $$;
-    $is_asked = 0;
-    return;
-}
-
-# True if a signal has a handler: of the application, or of a library in C.
-sub _has_handler {
-    my $name = shift;
-    return !!1 if defined $SIG{$name} && $SIG{$name} !~ /\A(?:|DEFAULT|IGNORE)\z/;
-    return _signal_action(_signal_number($name)) > 1;
-}
-
-# True for our own handler.
-sub _is_handler {
-    my $handler = shift;
-    return !!($on_signal && ref $handler && $handler == $on_signal);
-}
-
-# Called by format_event: encodes a structure as JSON, in characters.
-sub _json {
-    my $structure = shift;
-    my $text      = eval { $JSON->encode($structure) };
-    return $text if defined $text;
-    (my $error = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
-}
-
-# Called by the methods of hubs and by the signal of notify_signal. The reactor repeats the signal until this has run.
-sub _run_callbacks {
-    return if $is_pushing || $is_dispatching || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    local ($!, $?, $@);
-    eval { __PACKAGE__->dispatch; 1 } or warn "EventSource::XS: a callback died: $@";
-    return;
-}
-
-sub _signal_number {
-    my $name    = shift;
-    my @names   = split ' ', $Config{sig_name};
-    my ($index) = grep { $names[$_] eq $name } 0 .. $#names;
-    return defined $index ? (split ' ', $Config{sig_num})[$index] : undef;
-}
-
-# Called by src/xs for an exception: the text for a field that a function does not know.
-sub _unknown_field {
-    my ($name, $function) = @_;
-    return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is no name" if $name !~ $NAME;
-    return "EventSource::XS: unknown field '$name'"
-        . EventSource::XS::Settings->hint($name, $FIELDS{$function}, \%MEANT);
-}
-
-# Called by src/xs: the usage of a function, with the parameters that it has there.
-sub _usage {
-    my ($package, $name, $parameters) = @_;
-    my ($class) = $package =~ /(\w+)\z/;
-    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } grep { !/=/ } split /, /, $parameters;
-    my $call  = @given && $given[0] eq '$self'  ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name"  : $name;
-    my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
-    return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;
-}
-
-# Called by src/xs: a push of names and values that are not in a hash.
-sub _warn_bare_fields {
-    my ($name, undef, @place) = @_;
-    EventSource::XS::Settings->warn_once(
-        bare_fields =>
-            "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?",
-        @place
-    );
-    return;
-}
-
-# Called by src/xs when debugging: a field has bytes of UTF-8 where characters are expected.
-sub _warn_encoded {
-    my ($field, undef, @place) = @_;
-    EventSource::XS::Settings->warn_once(
-        encoded =>
-            "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
-        @place
-    );
-    return;
-}
-
-# Called by src/xs: a drop-in sends a reference as perl shows it.
-sub _warn_reference {
-    my ($what, $function, @place) = @_;
-    my $remedy = $function eq 'push' ? 'did you mean json => ...?' : 'encode it first, as JSON for example';
-    EventSource::XS::Settings->warn_once(
-        reference => "EventSource::XS: $function: $what, and is sent as text such as HASH(0x...); $remedy",
-        @place
-    );
-    return;
-}
-
-# Called by src/xs: a drop-in ignores fields that it does not know.
-sub _warn_unknown_fields {
-    my ($names, $function, @place) = @_;
-    my %option = (meant => \%MEANT, place => \@place);
-    $SETTINGS->warn_unknown("$function ignores the unknown field", $names, $FIELDS{$function}, %option);
-    return;
-}
-
-# During global destruction nothing runs any more, and a new reference to an object would end it with an error.
-sub _queue {
-    return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    _forget_others() if $process != $$;
-    push @LATER, [@_];
-    _count(1);
-
-    my $loop = !$is_asked && EventSource::XS::Loop->current or return;
-    $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet
-    return;
 }
 
 1;

@@ -189,7 +189,7 @@ for my $row (@REFUSED) {
     my ($what, $code, $message) = @$row;
     ok !eval { $code->(); 1 }, "$what throws";
     like $@,
-        qr/\A(?:EventSource::(?:Hub|Stream)|Plack::App::EventSource): $message.* at \S+settings\.t line [0-9]+\.?$/,
+        qr/\A(?:EventSource::(?:Hub|XS)|Plack::App::EventSource): $message.* at \S+settings\.t line [0-9]+\.?$/,
         "$what: the error names the reason and the line";
 }
 is_deeply [@{$hub->stats}{qw(streams channels)}], [0, 0], 'no call that throws has subscribed a stream';

@@ -129,7 +129,7 @@ subtest 'new and to_app refuse wrong attributes' => sub {
 subtest 'new and to_app refuse wrong settings of the streams' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     for my $case (
-        [keepalive => 'x', 'EventSource::XS::Stream: keepalive must be a number of seconds'],
+        [keepalive => 'x', 'EventSource::XS: keepalive must be a number of seconds'],
         [start     => 'x', "EventSource::Hub: start must be 'latest', 'oldest' or a number of events, such as -10"],
         [preamble  => 1,   'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
     ) {

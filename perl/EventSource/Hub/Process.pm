@@ -10,7 +10,9 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use File::Spec    ();
 use JSON::MaybeXS ();
@@ -23,7 +25,6 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 # The program of a hub's process, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
-my $MAX_BYTES  = 1024;                                    # of the name of a channel and of a key, in UTF-8
 my @FIELDS     = qw(data event id json key once retry);
 my @COUNTS     = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
 my @OF_PROCESS = qw(subscribers connections open refused buffered cut_off);
@@ -83,13 +84,9 @@ sub drain {
 
 sub end {
     my ($self, @given) = @_;
-    require EventSource::Hub;
-    my ($labels, $topics, $finish) = EventSource::Hub->parse_end(@given);
-    my @named =
-        map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
-        @$topics;
+    my ($labels, $topics, $finish) = EventSource::XS::Hub::Subscription->options_of_end(@given);
     my ($count) = eval {
-        $self->_ask('end', $finish, (map { (label => $_) } @$labels), @named);
+        $self->_ask('end', $finish, (map { (label => $_) } @$labels), map { _topic($_) } @$topics);
     };
     return $count if defined $count;
     my $error = $@;
@@ -109,15 +106,10 @@ sub follow {
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->known(\%option, [qw(after start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
-    my $start = defined $option{start}             ? $option{start} : 'latest';
-    my $last  = $start =~ /\A-([1-9][0-9]{0,8})\z/ ? $1             : 0;
-    $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10")
-        if !$last && $start ne 'latest' && $start ne 'oldest';
+    my ($kind, $last) = EventSource::XS::Hub::Subscription->start($option{start});
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @named =
-        map { blessed $_ && $_->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) }
-        @topics;
-    $self->_ask('follow', _number_of($socket), $last ? 'last' : $start, $last, $after, @named);
+    my @start = ((qw(latest oldest last))[$kind], $last);
+    $self->_ask('follow', _number_of($socket), @start, $after, map { _topic($_) } @topics);
     return;
 }
 
@@ -252,8 +244,8 @@ sub _short {
     my ($field, $what, $value) = @_;
     $SETTINGS->refuse($field, "$what must be a string that is not empty")
         if !defined $value || ref $value || !length $value;
-    utf8::encode(my $bytes = $value);
-    $SETTINGS->refuse($field, "$what must have at most $MAX_BYTES bytes in UTF-8") if length $bytes > $MAX_BYTES;
+    my $problem = EventSource::XS::Hub::Name->problem($value);
+    $SETTINGS->refuse($field, "$what $problem") if defined $problem;
     return $value;
 }
 
@@ -281,7 +273,6 @@ sub _store {
     };
 }
 
-# The arguments of the native call.
 # The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
 sub _number_of {
     my $socket = shift;
@@ -292,6 +283,7 @@ sub _number_of {
     return $number;
 }
 
+# The arguments of the native call.
 sub _publication {
     my ($channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
@@ -309,6 +301,13 @@ sub _publication {
     $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json')
         if !grep { defined } $data, @event{qw(event id retry)};
     return ($name, $key, $once, @event{qw(event id retry)}, $data);
+}
+
+# A topic as the native call takes it: its kind, and the pattern or the name.
+sub _topic {
+    my $topic = shift;
+    return blessed $topic
+        && $topic->isa('EventSource::XS::Hub::Pattern') ? (pattern => $$topic) : (channel => _name($topic));
 }
 
 1;

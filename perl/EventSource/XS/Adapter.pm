@@ -8,9 +8,8 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Stream::Obstacle;
-use EventSource::XS::Stream::Takeover;
 use Scalar::Util qw(blessed weaken);
 
 my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
@@ -219,11 +218,6 @@ sub reads_body_once { return !!0 }
 # The version is that of the request line, unless a middleware has changed it, which no server would ignore either.
 sub takes_chunks { return ($_[1]{SERVER_PROTOCOL} || '') eq 'HTTP/1.1' }
 
-sub take_over {
-    my ($class, @request) = @_;
-    return EventSource::XS::Stream::Takeover->begin($class, @request);
-}
-
 # Writing
 
 sub child_writer    { return undef }
@@ -265,7 +259,7 @@ sub _index {
         grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
     %PLAIN = (
         handles  => \%IS_PLAIN,
-        classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { $_->can('take_over') == \&take_over } @plain},
+        classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { !$_->can('take_over') } @plain},
         packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
     );
     $is_indexed = 1;

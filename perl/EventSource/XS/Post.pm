@@ -7,7 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::RequestBody;
 use JSON::MaybeXS ();
 use Plack::Request;

@@ -84,7 +84,7 @@ sub _copy {
     }
     EventSource::Error->throw(
         code    => 'unavailable',
-        message => "EventSource::XS::RequestBody: a body cannot be stored: $!"
+        message => "EventSource::XS: the body of a request cannot be stored: $!"
     ) if $buffer->size != $length;
     return $buffer->rewind;
 }

@@ -6,18 +6,20 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
+use EventSource::XS::Notification;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::Fallback;
 use EventSource::XS::Stream::Obstacle;
+use EventSource::XS::Stream::Takeover;
 use EventSource::XS::Stream::Writer;
 
 # Errors in settings are reported where the application was made.
 our @CARP_NOT = qw(Plack::App::EventSource);
 
-my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 
 # perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
 # stream calls is called as a function, which perl looks up once, with the name of its class.
@@ -76,7 +78,7 @@ sub open {
     my $adapter = EventSource::XS::Adapter::of_env($ADAPTER, $env);
     $is_multiprocess ||= $adapter->is_multiprocess($env);
     EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
-    EventSource::XS->see_request($env);
+    EventSource::XS::Notification->see_request($env);
     my ($stream, $obstacle, @writer);
     ($stream, $obstacle, @writer) =
         EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
@@ -114,7 +116,9 @@ sub _begin {
     $obstacle = 'native is 0'             if !$setting->{native};
     $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     return (undef, $obstacle) if defined $obstacle;
-    return $adapter->take_over($env, $respond, $response, $setting, $opening);
+    my @request = ($env, $respond, $response, $setting, $opening);
+    return $adapter->take_over(@request) if $adapter->can('take_over');
+    return EventSource::XS::Stream::Takeover->begin($adapter, @request);
 }
 
 # Responds to a client that has disconnected. A complete response ends the request on every server.

@@ -23,7 +23,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::XS::Adapter';
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer;

@@ -8,8 +8,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use parent 'Plack::App::EventSource';
-use EventSource::Hub;
+use parent 'EventSource::XS::Hub::Streams';
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
@@ -29,9 +29,9 @@ my $ACCESS   = 'eventsource.hub.access';
 # Throw an EventSource::Error with the code invalid if a setting of streams, start among them, has a wrong value.
 sub check {
     my ($class, %setting) = @_;
-    EventSource::Hub->check_max_age($setting{max_age});
-    EventSource::Hub->check_position($setting{position});
-    EventSource::Hub->check_start($setting{start});
+    EventSource::XS::Hub::Subscription->max_age($setting{max_age});
+    EventSource::XS::Hub::Subscription->position($setting{position});
+    EventSource::XS::Hub::Subscription->start($setting{start});
     $class->new(%setting);
     return;
 }
@@ -40,21 +40,16 @@ sub check {
 sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
-    EventSource::Hub->check_max_age($self->max_age);
-    EventSource::Hub->check_position($self->position);
+    EventSource::XS::Hub::Subscription->max_age($self->max_age);
+    EventSource::XS::Hub::Subscription->position($self->position);
     $SETTINGS->code(label => $self->label);
     return $self->SUPER::check_attributes;
 }
 
-sub line_end { return 'lf' }
-
-# The hub sends the reconnection time, with the position.
-sub opening { return $_[0]->preamble_line }
-
 sub prepare_app {
     my $self = shift;
     $SETTINGS->refuse(channels => 'to_app takes channels, a code reference') if ref $self->channels ne 'CODE';
-    EventSource::Hub->check_start($self->start);
+    EventSource::XS::Hub::Subscription->start($self->start);
     $self->SUPER::prepare_app;
     return;
 }
@@ -118,12 +113,10 @@ sub _check_labels {
         sub {
             $SETTINGS->refuse(label => 'label must return a list, not a reference to an array of labels')
                 if ref $labels[0] eq 'ARRAY';
-            $self->hub->check_labels(@labels);
+            EventSource::XS::Hub::Subscription->labels(\@labels);
         }
     );
     return;
 }
-
-sub _is_drop_in { return !!0 }
 
 1;

@@ -7,8 +7,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::XS::Library;
 use EventSource::XS::Settings;
-use EventSource::XS ();
 
 # An error reports the line of the application.
 our @CARP_NOT = qw(EventSource::Hub);

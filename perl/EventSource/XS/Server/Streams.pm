@@ -7,7 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use parent 'Plack::App::EventSource';
+use parent 'EventSource::XS::Hub::Streams';
 use Plack::Util::Accessor qw(server);
 use Scalar::Util          qw(weaken);
 
@@ -23,11 +23,6 @@ sub new {
 
 # Public methods
 
-sub line_end { return 'lf' }
-
-# The hub sends the reconnection time, with the position.
-sub opening { return $_[0]->preamble_line }
-
 sub response_headers { return $_[0]->server->headers }
 
 # Return the server's refusal, or a code reference that streams.
@@ -35,9 +30,5 @@ sub stream_response {
     my ($self, $env) = @_;
     return $self->server->refusal($env) || $self->SUPER::stream_response($env);
 }
-
-# Private methods
-
-sub _is_drop_in { return !!0 }
 
 1;

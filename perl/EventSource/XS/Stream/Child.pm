@@ -12,7 +12,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Report;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;

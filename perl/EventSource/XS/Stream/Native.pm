@@ -11,7 +11,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use Scalar::Util qw(weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
@@ -115,7 +115,9 @@ sub notify_by_signal {
 }
 
 # The descriptor is readable while collect has something to do.
-sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
+sub notify_number {
+    return defined &EventSource::XS::_notify_descriptor ? EventSource::XS::_notify_descriptor($$interpreter) : undef;
+}
 
 # Have a callback called once by EventSource::XS::dispatch when the stream has ended. It is given the stream, or the $holder
 # if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the method closed
@@ -201,7 +203,7 @@ sub try_open {
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
-    my $notify = eval { EventSource::XS->notify_fd };
+    my $notify = $self->notify_number;
     my $limit  = defined $notify ? $LONGEST_WAIT  : $CHECK_INTERVAL;
     my $number = defined $handle ? fileno $handle : undef;
     my $bits   = '';
@@ -266,7 +268,7 @@ sub _stand_in_for_holder {
 
 sub _watch {
     local $@;
-    my $number = eval { EventSource::XS->notify_fd };
+    my $number = __PACKAGE__->notify_number;
     return if !defined $number;
     my $loop = EventSource::XS::Loop->current or return;
     $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });

@@ -16,8 +16,8 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use EventSource::XS ();
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Relay::Process;

@@ -17,8 +17,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 

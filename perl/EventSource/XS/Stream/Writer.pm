@@ -11,9 +11,9 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Errno           ();
-use EventSource::XS ();
+use Errno ();
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::Native;    # its END block calls finish
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
@@ -304,7 +304,7 @@ sub wait {
     $poll->mask($handle => POLLIN) if $handle;
     my $socket = $POLLRDHUP && $self->{socket};
     $poll->mask($socket => $POLLRDHUP) if $socket;
-    my $number = eval { EventSource::XS->notify_fd };
+    my $number = EventSource::XS::Stream::Native->notify_number;
     my $ends;
     undef $ends                  if !defined $number || !CORE::open($ends, '<&', $number);
     $poll->mask($ends => POLLIN) if $ends;

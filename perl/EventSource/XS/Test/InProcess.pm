@@ -11,7 +11,7 @@ our $VERSION = '0.100';
 
 use parent 'HTTP::Server::PSGI';
 use EventSource::Error;
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Test::Remote;
 use IO::Socket::UNIX;
 use Plack::Middleware::ContentLength;

@@ -6,7 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::XS ();
+use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use IO::Select;
 use Time::HiRes qw(time);
@@ -91,7 +91,7 @@ sub _turn_mojo {
 sub _turn_select {
     my ($seconds, @handles) = @_;
     my $select = IO::Select->new(@handles);
-    my $number = $INC{'EventSource/XS/Stream/Native.pm'} ? eval { EventSource::XS->notify_fd } : undef;
+    my $number = $INC{'EventSource/XS/Stream/Native.pm'} ? EventSource::XS::Stream::Native->notify_number : undef;
     $select->add($number) if defined $number;
     if   ($select->count) { $select->can_read($seconds) }
     else                  { select undef, undef, undef, $seconds }    ## no critic (ProhibitSleepViaSelect)

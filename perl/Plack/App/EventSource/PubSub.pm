@@ -7,9 +7,11 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
+use EventSource::Hub;
 use EventSource::XS ();
 use EventSource::XS::Adapter;
 use EventSource::XS::Hub::App;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Origins;
 use EventSource::XS::Post;
 use EventSource::XS::Report;
@@ -32,10 +34,10 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
-my $MAX_NAME_BYTES   = 1024;                            # bytes in UTF-8, as for a hub's channels
-my $MAX_BODY         = 65_536;                          # bytes
+my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
+my $MAX_BODY         = 65_536;                                  # bytes
 my $LARGEST_MAX_BODY = 999_999_999_999_999;
-my $CHANNEL          = 'eventsource.pubsub.channel';    # in the PSGI environment
+my $CHANNEL          = 'eventsource.pubsub.channel';            # in the PSGI environment
 
 my @METHODS = qw(GET HEAD POST);
 

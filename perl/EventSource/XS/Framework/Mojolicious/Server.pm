@@ -9,8 +9,8 @@ our $VERSION = '0.100';
 
 use parent 'EventSource::XS::Adapter';
 use EventSource::Error;
-use EventSource::XS ();
 use EventSource::XS::Framework::Mojolicious::Response;
+use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 use Mojo::IOLoop;

@@ -19,9 +19,9 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Digest::MD5     qw(md5_hex);
-use EventSource::XS ();
+use Digest::MD5 qw(md5_hex);
 use EventSource::XS::Adapter;
+use EventSource::XS::Library;
 use EventSource::XS::Stream::Child;
 use IO::Handle;
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);

@@ -1,0 +1,110 @@
+package EventSource::XS::Hub::Subscription;
+use strict;
+use warnings;
+
+# What a stream may ask of a hub: its topics and labels, where it begins, in which form it is sent its position, how long it
+# stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes it.
+
+our $VERSION = '0.100';
+
+use Carp ();
+use EventSource::XS::Hub::Name;
+use EventSource::XS::Settings;
+use Scalar::Util qw(blessed);
+
+# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
+$Carp::CarpInternal{+__PACKAGE__} = 1;
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+
+my $MAX_TOPICS      = 1000;    # channels and patterns of a stream, by default
+my $MAX_END_TOPICS  = 1000;    # of a call of end
+my $MAX_LABELS      = 64;      # of a stream, and of a call of end
+my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
+
+# The native hub takes these as numbers, in the order of src/xs/eventsource.h.
+my @POSITION = qw(event id none);
+my @START    = qw(latest oldest);
+
+# Public methods
+
+# A reference to the labels, of one or of an array. Stringifies each object once.
+sub labels {
+    my ($class, $given) = @_;
+    my @labels = map { $SETTINGS->string('a label', $_, field => 'label') } grep { defined } _list($given);
+    $SETTINGS->refuse(label => "there may be at most $MAX_LABELS labels") if @labels > $MAX_LABELS;
+    for my $label (@labels) {
+        utf8::encode(my $bytes = $label);
+        $SETTINGS->refuse(label => "a label must be a string of 1 to $MAX_LABEL_BYTES bytes in UTF-8, such as 'user/7'")
+            if !length $bytes || length $bytes > $MAX_LABEL_BYTES;
+    }
+    return \@labels;
+}
+
+sub max_age {
+    my ($class, $seconds) = @_;
+    return $SETTINGS->seconds(max_age => $seconds);
+}
+
+sub max_topics { return $MAX_TOPICS }
+
+# The options of end: references to the labels and the topics, and whether the clients are not to come back.
+sub options_of_end {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('end takes options', @given);
+    $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
+    my $labels = $class->labels($given{label});
+    my @topics = _list($given{topics});
+    $SETTINGS->refuse(topics => "end takes at most $MAX_END_TOPICS topics") if @topics > $MAX_END_TOPICS;
+    my @checked = map { $class->topic($_) } @topics;
+    $SETTINGS->refuse(label => q{end takes the streams to end: label => 'user/7', or topics => ['orders']})
+        if !@$labels && !@checked;
+    return ($labels, \@checked, $given{finish} ? 1 : 0);
+}
+
+sub position {
+    my ($class, $position) = @_;
+    $SETTINGS->one_of(position => $position, @POSITION);
+    my ($number) = defined $position ? grep { $POSITION[$_] eq $position } 0 .. $#POSITION : 0;
+    return $number;
+}
+
+# The number of the kind of start, and a number of events.
+sub start {
+    my ($class, $start) = @_;
+    return (0, 0) if !defined $start;
+    my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
+    return ($kind,         0)  if defined $kind;
+    return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
+    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10");
+}
+
+# A pattern, or the name of a channel as a string.
+sub topic {
+    my ($class, $topic) = @_;
+    return $topic if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
+    $SETTINGS->refuse(channel => 'a channel must be a string or a pattern, not undef') if !defined $topic;
+    my $name    = $SETTINGS->string('a channel', $topic, field => 'channel');
+    my $problem = EventSource::XS::Hub::Name->problem($name);
+    $SETTINGS->refuse(channel => "a channel's name $problem") if defined $problem;
+    return $name;
+}
+
+# A reference to at most so many topics. Stringifies each object once.
+sub topics {
+    my ($class, $most, @topics) = @_;
+    $most = $MAX_TOPICS if !defined $most;
+    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
+        if @topics > $most;
+    return [map { $class->topic($_) } @topics];
+}
+
+# Private functions
+
+# One value, or the values in an array.
+sub _list {
+    my $value = shift;
+    return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
+}
+
+1;
