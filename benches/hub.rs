@@ -100,15 +100,6 @@ fn drop_channels(channels: usize) -> Duration {
     })
 }
 
-/// Unsubscribes one stream from `count` channels.
-fn unsubscribe(count: usize) -> Duration {
-    let mut case = Case::new(OnSlow::Gap, 1000);
-    let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
-    let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
-    let mut cursor = case.subscribe(&topics, Start::Latest);
-    time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
-}
-
 /// Publishes to a channel that keeps the newest event of each of `keys` keys.
 fn compact(keys: usize) -> Duration {
     let mut case = Case::new(OnSlow::Latest, keys);
@@ -203,10 +194,9 @@ const STREAM_SETTINGS: stream::Settings = stream::Settings {
 
 fn main() {
     type Run = fn(usize) -> Duration;
-    let cases: [(&str, Run, usize); 5] = [
+    let cases: [(&str, Run, usize); 4] = [
         ("merging channels", merge, 500),
         ("dropping channels", drop_channels, 1000),
-        ("unsubscribing from topics", unsubscribe, 150),
         ("publishing with keys kept", compact, 250),
         ("sending 100 events to streams", fan_out, 250),
     ];

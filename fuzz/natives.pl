@@ -111,13 +111,6 @@ my @CALLS = (
         EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], $$start, 3);
     },
     sub {
-        my ($hub, $stream) = (object_named('h', name()), object_named('s', name()));
-        my @topics = topics(@_);
-        my $names  = main::byte() & 1 ? \@topics : $_[0];
-        $main::armed = 1;
-        EventSource::Hub::_unsubscribe($object{$hub}, $object{$stream}, $names);
-    },
-    sub {
         my $key = object_named('h', name());
         $main::armed = 1;
         EventSource::Hub::subscribers($object{$key}, $_[0]);

@@ -74,7 +74,6 @@ enum Message<'a> {
     Attach { stream: u8 },
     Push { stream: u8, event: &'a [u8], has_id: bool },
     Subscribe { stream: u8, channels: Vec<&'a [u8]>, pattern: Option<&'a [u8]>, after: Option<&'a [u8]>, start: u8 },
-    Unsubscribe { stream: u8, channel: Option<&'a [u8]> },
     Begin { stream: u8 },
     End { stream: u8, reason: u8, discards: bool },
     Release { stream: u8 },
@@ -129,10 +128,6 @@ impl Message<'_> {
                 let first_block = FirstBlock::default();
                 let subscription = SubscribeRequest { topics, after: after.map(Into::into), start, first_block, access: Default::default() };
                 Request::Subscribe { request: 9, stream: stream(number), subscription }
-            }
-            Self::Unsubscribe { stream: number, channel } => {
-                let topics = channel.map(|name| vec![Topic::Channel(name.into())].into());
-                Request::Unsubscribe { stream: stream(number), topics }
             }
             Self::Begin { stream: number } => Request::Begin { stream: stream(number) },
             Self::End { stream: number, reason, discards } => {

@@ -811,13 +811,6 @@ impl Server {
                 }
                 done(worker, request); // also if the stream has ended; that is reported
             }
-            Request::Unsubscribe { stream, topics } => {
-                let id = worker.streams.get(&stream).copied();
-                let handle = self.hub.as_ref().and_then(Served::handle);
-                if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {
-                    hub.unsubscribe(&mut stream.handle, topics);
-                }
-            }
             Request::Begin { stream } => self.with_stream(worker, stream, Stream::begin),
             Request::End { stream, reason, discards } => {
                 self.with_stream(worker, stream, |stream| stream.end(reason, discards));

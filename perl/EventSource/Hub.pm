@@ -183,8 +183,9 @@ sub subscribe_stream {
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
     my %access = $self->_access(%option);
-    return !!0                        if !$stream->is_open;
-    $self->_warn_of_several_processes if EventSource::XS::Stream->is_multiprocess;
+    return !!0                                              if !$stream->is_open;
+    ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
+    $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
     my %first_block   = ($self->_first_block($stream, %option), %access);
     my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
@@ -209,16 +210,6 @@ sub to_app {
 sub type_of {
     my ($self, $channel, $event) = @_;
     return ref $event eq 'HASH' ? $event->{event} : undef;
-}
-
-sub unsubscribe {
-    my ($self, $connection, @topics) = @_;
-    my $stream = _stream_of($connection, 'unsubscribe');
-    my $native = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of($stream);
-    my $topics = @topics            ? [map { $SUBSCRIPTION->topic($_) } @topics] : undef;
-    $self->_unsubscribe($native, $topics) if $native;
-    EventSource::XS::_call_callbacks();
-    return;
 }
 
 # Private methods and functions
@@ -256,6 +247,20 @@ sub _gap_data_for {
     $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
         if !defined $data;
     return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
+}
+
+# Where a later subscription begins: with new events.
+sub _later_start {
+    my ($after, $start) = @_;
+    my ($late) =
+        defined $after ? 'after' : defined $start && $start ne 'latest' ? 'start' : return $SUBSCRIPTION->start(undef);
+    return EventSource::Error->throw(
+        code    => 'state',
+        field   => $late,
+        message =>
+            "EventSource::Hub: $late is for a stream that has not begun. A later subscription begins with new events:"
+            . " leave $late out, or subscribe in the handler before it pushes and returns"
+    );
 }
 
 sub _named {
@@ -303,6 +308,13 @@ sub _has_told_of {
 sub _is_for_process {
     my %given = @_;
     return defined $given{name} && 2 > grep { defined } @given{qw(gap_event position_event)};
+}
+
+# Returns true if a subscription of a stream would be a later one: the stream is subscribed, and its handler is over.
+sub _has_begun {
+    my $stream = shift;
+    my $native = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of($stream);
+    return $native && $native->_has_begun;
 }
 
 # Returns true if an id is one of this hub. While its process is away, all that look like ids of hubs are.
@@ -407,9 +419,10 @@ sub _warn_of_several_processes {
 }
 
 # Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
-# may be one of the application, which resumes the client itself.
+# may be one of the application, which resumes the client itself. A stream that has begun does not resume.
 sub _with_default_id {
     my ($self, $connection, @topics) = @_;
+    return @topics if _has_begun($connection->stream);
     my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     my $id        = $connection->last_event_id;
     my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
@@ -480,7 +493,8 @@ Redis it also takes the place of an event that only a later version can read
 =item C<{"reason":"unknown"}>
 
 The client's id says nothing to this hub: it is the id of another hub (of another process, or before a restart), it is
-ahead of the newest event, or it is no id of a hub. The stream begins where L</start> says.
+ahead of the newest event, or it is no id of a hub. The stream begins where L</start> says. Also if a slow handler subscribes
+to more channels after the stream has begun (L</subscribe>).
 
 =item C<{"reason":"slow"}>
 
@@ -851,8 +865,7 @@ A block with the C<retry> and the id, without data. By the standard it sets the 
 
 No position is sent. Without C<retry> a stream then begins with its first event, as clients of OpenAI's format expect. A
 client resumes after the last event that it received. One that has received none has no id and begins anew. After a gap,
-a client that loses its connection may receive the gap again. After a later subscription that goes back (L</subscribe>),
-it may miss the older events of the new channels.
+a client that loses its connection may receive the gap again.
 
 =back
 
@@ -860,8 +873,7 @@ A position never replaces an id of the application, because the client may retur
 id but not this hub's position. So a client that resumes after an id of the application receives that id as its position,
 and no other one before an event with an id of the hub. The same holds for the id of an event that was pushed to the
 connection, and for an id that the client sent if C<after> has another value (L</subscribe>); then no first position is
-sent at all. There is one exception: after a later subscription that goes back, the position is sent, so that the client
-misses no event.
+sent at all.
 
 =head2 position_event
 
@@ -1351,8 +1363,8 @@ or received only the latest events (C<latest>).
     my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
-is subscribed to already. The stream resumes after the event with the id C<after>, by default the id that the client
-sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
+is subscribed to already. It stays subscribed until it ends. The stream resumes after the event with the id C<after>, by
+default the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
 first subscription replaces the L</position> of the hub. The option C<label>, a string or an array of strings, gives the
 stream labels (L</Who reads>); C<max_age> replaces L</max_age>. Returns false if the stream has ended. A stream that is
 given more than 64 labels by several calls ends with the reason C<error>.
@@ -1366,23 +1378,20 @@ returns. So no id claims that the client has events of a channel to which the ha
 handler continues after it has subscribed, the subscriptions become effective with its next C<push> to the connection,
 after five seconds, or when a history is about to drop an event that the stream is to receive.
 
-B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. The new channels may have
-events after C<after> that are older than the last event that the stream was sent. Then the stream goes back. Say that a
-stream of C<news> has been sent everything through C<E-8>, and subscribes to C<alerts> with C<< after => 'E-4' >>, where
-C<E-6> is an alert. Its client receives the position C<E-4>, the alert C<E-6>, and the position C<E-8>. Then new events of
-both channels follow.
+B<Later subscriptions>, made after the stream has begun, take effect at once and begin with new events, in the order of the
+hub. They take neither C<after> nor a C<start> other than C<latest>: these throw C<state>. A stream begins when the handler
+that has subscribed it returns or pushes; if the handler subscribes it to nothing, with its first subscription, which takes
+both. A handler that subscribes more than five seconds after its first subscription may find that the stream has begun: then
+the client receives a C<gap> event with the reason C<unknown> if it has missed events of the new channels.
 
-A client that loses its connection in between resumes after the last id that it has received. It misses no event, but it
-may receive events of C<news> twice. A client that loses its connection before it has received C<E-4> was not subscribed
-to C<alerts> yet: its id says nothing about the new channel. Where that matters, subscribe to everything before the
-handler returns.
-
-If a client reads nothing and more than L<Plack::App::EventSource/max_buffered> is buffered for it, a later subscription
-that has something to send to the stream ends it with the reason C<slow>, whatever L</on_slow> says.
+A client that reconnects runs the handler anew, so what the handler subscribes to then decides what it receives: all events
+of these channels after its last id, also those from before a later subscription of the earlier stream; nothing of a channel
+to which only a later subscription belonged, and no C<gap> event for that. Subscribe to everything in the handler where that
+matters.
 
 Throws C<invalid> if no channel is given, if a channel is neither a string nor a pattern, if the stream would have more
-than L</max_topics> channels and patterns, or if an option is wrong. Throws C<state> if the stream is subscribed to
-another hub, or if it goes through the writer of a server that blocks (use L</serve> there).
+than L</max_topics> channels and patterns, or if an option is wrong. Throws C<state> if a later subscription has an option
+for the beginning, if the stream is subscribed to another hub, or if it goes through the writer of a server that blocks (use L</serve> there).
 
 =head2 subscribe_stream
 
@@ -1435,17 +1444,6 @@ list of labels.
 
 Return the type with which an event of a channel is sent, which L</show_channel> may make of the channel; C<undef> if it has
 none.
-
-=head2 unsubscribe
-
-    $hub->unsubscribe($connection, @topics);
-    $hub->unsubscribe($connection);
-
-Unsubscribe a stream from channels and patterns. Events that were published to them before are still sent. Without any
-channel, the stream is unsubscribed from all of them, and the hub no longer holds it: on a server that blocks it ends
-with its connection. The process of a hub with a L</name> keeps the stream until it ends: no other hub can have it.
-
-Throws C<invalid> if the connection or a channel is wrong.
 
 =head1 SEE ALSO
 

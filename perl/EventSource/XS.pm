@@ -337,7 +337,7 @@ at a request through L<Plack::Middleware::EventSource>, before the application a
 
 =item *
 
-at the end of C<publish>, C<subscribe>, C<serve>, C<unsubscribe>, C<drain>, C<epoch>, C<stats> and C<subscribers> of any
+at the end of C<publish>, C<subscribe>, C<serve>, C<drain>, C<epoch>, C<stats> and C<subscribers> of any
 L<EventSource::Hub>. With nothing queued that costs C<publish> two reads of memory;
 
 =item *

@@ -5,7 +5,7 @@ use super::pattern_evictions::Evictions;
 use super::subscribers::SubscriberList;
 use super::tombstones::Evicted;
 use super::topics::TopicId;
-use super::{Hub, Topic};
+use super::Hub;
 use crate::log::Log;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) name: Arc<[u8]>,
-    /// Distinguishes the channel from earlier and later ones in the same slot.
-    pub(super) serial: u64,
     /// The time of the log's last eviction, on the hub's eviction clock.
     pub(super) evicted_at: u64,
     pub(super) log: Log,
@@ -64,10 +62,8 @@ impl Hub {
         let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
         let Evicted { through, clock } = self.tombstones.take(&name);
         let log = Log::new(through, self.compacts());
-        self.channels_created += 1;
         let at = self.channels.insert(Channel {
             name: Arc::clone(&name),
-            serial: self.channels_created,
             evicted_at: clock,
             log,
             subscribers: SubscriberList::default(),
@@ -89,7 +85,7 @@ impl Hub {
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
         let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
-        let removed = self.tombstones.evicted_through(|name, _| name.map_or(true, |name| glob.matches(name)));
+        let removed = self.tombstones.evicted_through(|name| glob.matches(name));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
         let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
@@ -101,14 +97,6 @@ impl Hub {
         }
         self.pattern_by_text.insert(text.into(), at);
         at
-    }
-
-    /// Returns the slot of a topic, if it exists.
-    pub(super) fn topic_id(&self, topic: &Topic) -> Option<TopicId> {
-        match topic {
-            Topic::Channel(name) => self.channel_by_name.get(&**name).map(|at| TopicId::Channel(*at as u32)),
-            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| TopicId::Pattern(*at as u32)),
-        }
     }
 
     /// Removes a channel that has neither subscribers nor entries, or a pattern without subscribers.
@@ -159,5 +147,5 @@ impl Hub {
     }
 }
 
-saved!(Channel { name, serial, evicted_at, log, subscribers, patterns, has_grown });
+saved!(Channel { name, evicted_at, log, subscribers, patterns, has_grown });
 saved!(Pattern { glob, channels, subscribers, evictions, discarded_through });

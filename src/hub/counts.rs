@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counts {
-    /// Streams that are subscribed, or are still to be sent events from before they unsubscribed.
+    /// Streams that are subscribed, or are ending and still to be sent events.
     pub streams: u64,
     /// Channels that have subscribers or entries.
     pub channels: u64,

@@ -1,6 +1,6 @@
 //! The cursor of a stream: its topics, and its position in the hub's sequence.
 
-use super::cursor_parts::Parts;
+use super::cursor_parts::{Part, Parts};
 use super::last_id::LastId;
 use super::topics::Topics;
 use super::PositionStyle;
@@ -8,7 +8,7 @@ use super::PositionStyle;
 /// A stream's topics, and the sequence number up to which it has been sent their events.
 ///
 /// Every event of the topics up to that number has been sent, every later one has not. While this differs between
-/// topics, the cursor has [parts](super#subscribing-twice). A cursor never holds events: the backlog of a stream
+/// topics, the cursor has [parts](super#several-requests). A cursor never holds events: the backlog of a stream
 /// stays in the logs.
 #[derive(Debug, Default)]
 pub struct Cursor {
@@ -29,9 +29,9 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Returns true if the stream is not subscribed and has nothing left to be sent.
+    /// Returns true if the stream is not subscribed, and so has nothing left to be sent.
     pub fn is_idle(&self) -> bool {
-        self.topics.is_empty() && self.parts.is_none()
+        self.topics.is_empty()
     }
 
     /// Returns true if each event comes after a comment that names its channel.
@@ -42,11 +42,6 @@ impl Cursor {
     /// Returns the number of channels and patterns that the stream is subscribed to.
     pub fn topics(&self) -> usize {
         self.topics.len()
-    }
-
-    /// Returns true if the stream is subscribed to any topic.
-    pub fn is_subscribed(&self) -> bool {
-        !self.topics.is_empty()
     }
 
     /// Returns true if subscriptions are registered that [`begin`](super::Hub::begin) is still to make effective.
@@ -65,10 +60,9 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
-    /// Returns true if the parts take too much memory: the stream has changed its topics very often, and its client
-    /// does not read.
-    pub fn has_too_many_parts(&self) -> bool {
-        self.parts.as_ref().map_or(false, |parts| parts.is_too_many())
+    /// Returns true if the stream is ending and was sent all that was published before.
+    pub(super) fn has_ended(&self) -> bool {
+        self.parts.as_ref().map_or(false, |parts| parts.is_ending && parts.list.is_empty())
     }
 
     /// Returns the parts. A cursor without parts gets one with all its topics.
@@ -77,7 +71,7 @@ impl Cursor {
         parts.get_or_insert_with(|| {
             let mut parts = Parts::default();
             if !topics.is_empty() {
-                parts.add(topics.to_vec().into(), *seq);
+                parts.list.push(Part::new(topics.to_vec().into(), *seq));
             }
             Box::new(parts)
         })

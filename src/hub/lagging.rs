@@ -56,12 +56,9 @@ impl Hub {
     /// Returns a `gap` event for a lagging stream, which continues with what the logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        cursor.ensure_parts();
-        let missed = cursor.parts.as_ref().and_then(|parts| self.missed_by_parts(cursor, parts).max());
         let seq = cursor.seq;
         let parts = cursor.ensure_parts();
-        parts.report(missed.unwrap_or(0));
-        parts.unsubscribed.retain(|channel| self.unsubscribed_channel(channel).is_some());
+        parts.report(parts.list.iter().map(|part| self.missed_by(part, seq)).max().unwrap_or(0));
         let here = Position { seq, reported: Some(parts.reported_through) };
         self.gap_notice(cursor, here, Gap::Slow)
     }

@@ -37,24 +37,22 @@
 //! 5. [`evict`](Hub::evict) drops what exceeds the retention. It comes last, so a client that keeps up misses
 //!    nothing, however small the logs are.
 //!
-//! # Subscribing twice
-//!
-//! A cursor is one number while the stream has been sent all its topics up to the same number. Otherwise it has
-//! *parts*, each with topics of its own and with the number after which their events are still to be sent. Say the
-//! stream above is at 9 and subscribes to `c` with the last event id 3:
-//!
-//! ```text
-//! part 1: a, b     after 9
-//! part 2: c        after 3      the cursor rewinds to 3; c4 and c9 are sent; at 9 the parts do not differ any more
-//! ```
-//!
-//! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it
-//! resumes before 9. It may receive events of `a` and `b` twice, but it misses none. A stream that
-//! unsubscribes or ends still receives what was published before; its cursor keeps that as ranges of logs. Parts are
-//! numbers too: they never hold events.
+//! # Several requests
 //!
 //! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin),
-//! with one position and at most one `gap` event.
+//! with one position and at most one `gap` event. A later subscription begins with new events: after the last sequence number.
+//!
+//! A cursor is one number if that says all of what the stream has been sent. Otherwise it has *parts*, one for each
+//! request, each with topics and with the number after which their events are still to be sent. Say the stream above, whose
+//! client reads slowly, subscribes to `c`:
+//!
+//! ```text
+//! part 1: a, b     after 4
+//! part 2: c        after 9      a5, b6, b7 and a8 are sent; at 9 the parts do not differ any more
+//! ```
+//!
+//! Parts never hold events. A stream that ends is still sent what was published before; its cursor keeps that as parts that
+//! have an end.
 //!
 //! # Eviction, gaps and tombstones
 //!
@@ -86,7 +84,7 @@
 //! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
 //! `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
-//! Subscribing: `request` and `subscription` begin, `resume` decides where, `unsubscribing` ends. An id comes back through
+//! Subscribing: `request` and `subscription` begin, `resume` decides where, `leaving` ends. An id comes back through
 //! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
 //!
 //! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
@@ -116,6 +114,7 @@ mod glob;
 mod history;
 mod lagging;
 mod last_id;
+mod leaving;
 mod merge;
 mod missed;
 #[cfg(test)]
@@ -142,7 +141,6 @@ mod subscription;
 mod tests;
 mod tombstones;
 mod topics;
-mod unsubscribing;
 
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
@@ -155,7 +153,7 @@ pub use notice::Notice;
 pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_published_id, Refusal};
-pub use replay::BacklogExceeded;
+
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
@@ -196,8 +194,6 @@ pub struct Hub {
     evicted_through: u64,
     /// The eviction clock: the number of evictions.
     eviction_clock: u64,
-    /// The number of channels that were created.
-    channels_created: u64,
     /// The topics whose subscribers are to be notified.
     to_notify: Vec<TopicId>,
     /// The channels that were published to since the last eviction.
@@ -228,7 +224,6 @@ impl Hub {
             recent: RecentChannels::default(),
             evicted_through: 0,
             eviction_clock: 0,
-            channels_created: 0,
             to_notify: Vec::new(),
             grown: Vec::new(),
             counts: Counts::default(),
@@ -268,7 +263,6 @@ impl Saved for Hub {
             recent,
             evicted_through,
             eviction_clock,
-            channels_created,
             to_notify,
             grown,
             counts,
@@ -289,7 +283,6 @@ impl Saved for Hub {
         to.add(recent);
         to.add(evicted_through);
         to.add(eviction_clock);
-        to.add(channels_created);
         to.add(to_notify);
         to.add(grown);
         to.add(counts);
@@ -313,7 +306,6 @@ impl Saved for Hub {
             recent: from.take()?,
             evicted_through: from.take()?,
             eviction_clock: from.take()?,
-            channels_created: from.take()?,
             to_notify: from.take()?,
             grown: from.take()?,
             counts: from.take()?,

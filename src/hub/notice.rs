@@ -11,16 +11,6 @@ pub enum Notice {
     Channel(Vec<u8>),
     /// A `gap` event.
     Gap(Vec<u8>),
-    /// An event of a log, followed by a position or [moved](super::Hub::take_backlog) into the buffer.
+    /// An event of a log.
     Event(Shared),
-}
-
-impl Notice {
-    /// Returns about how many bytes the block has: its framing is not counted.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Position(block) | Self::Channel(block) | Self::Gap(block) => block.len(),
-            Self::Event(event) => event.len(),
-        }
-    }
 }

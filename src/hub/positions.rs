@@ -36,13 +36,6 @@ impl Hub {
         }
     }
 
-    /// Returns a position as a notice, and records that the client is sent it. None if the stream is sent no positions.
-    pub(super) fn position_notice(&self, cursor: &mut Cursor, position: Position) -> Option<Notice> {
-        let block = self.position_block(cursor.position, Some(&self.epoch.id(position)), None)?;
-        cursor.last_id = LastId::at(position.seq);
-        Some(Notice::Position(block))
-    }
-
     /// Returns a `gap` event with a position as its id, and counts it.
     pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Position, gap: Gap) -> Notice {
         self.counts.gaps += 1;

@@ -1,31 +1,13 @@
 //! Replaying events through a stream's own buffer, with positions between them.
 //!
-//! An entry's id cannot say that a gap was reported, or where a rewind ended. Positions between the events say it.
-//! After a `gap` event, older events follow with a position each: up to where evictions were reported. After a rewind a
-//! position says from where the cursor rewound. Events that a compacted hub sends in full are replayed too, up to the
+//! An entry's id cannot say that a gap was reported, so after a `gap` event older events follow with a position each, which
+//! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
 //! sequence number where compaction begins again.
 
 use super::event_id::Position;
 use super::last_id::LastId;
 use super::{Cursor, Hub, Notice};
 use crate::log::LogEntry;
-use std::fmt;
-
-/// The error of a backlog that cannot be moved into a stream's own buffer: it is too large, or the stream is
-/// [lagging](super::Lagging). The stream stays subscribed.
-#[derive(Debug)]
-pub struct BacklogExceeded {
-    /// The notices that the cursor has advanced past. The stream is still to be sent them.
-    pub notices: Vec<Notice>,
-}
-
-impl fmt::Display for BacklogExceeded {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the backlog of the stream exceeds its buffer")
-    }
-}
-
-impl std::error::Error for BacklogExceeded {}
 
 /// The events that one call of [`replay_into_buffer`](Hub::replay_into_buffer) sends, and where they end.
 struct Replayed {
@@ -41,16 +23,15 @@ impl Hub {
     ///
     /// A call returns a limited number of bytes, because the client may not read.
     pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
-        let boundary = cursor.parts.as_ref().and_then(|parts| parts.boundary(cursor.seq));
-        let (through, reported, rewound_from) = match (boundary, &cursor.parts) {
-            (Some(through), Some(parts)) => (through, parts.reported_through, parts.rewound_from),
-            _ => return Vec::new(),
+        let (through, reported) = match &cursor.parts {
+            Some(parts) => (parts.boundary(cursor.seq), parts.reported_through),
+            None => (None, 0),
         };
-        let Replayed { mut notices, events, seq, last_id } = self.replay_through(cursor, through, reported);
+        let Replayed { notices, events, seq, last_id } = match through {
+            Some(through) => self.replay_through(cursor, through, reported),
+            None => return Vec::new(),
+        };
         cursor.last_id = last_id;
-        if seq == through && rewound_from == through && !last_id.is_custom() {
-            notices.extend(self.position_notice(cursor, Position::at(through)));
-        }
         self.counts.delivered += events;
         self.advance(cursor, seq);
         notices
@@ -126,52 +107,5 @@ impl Hub {
     /// no backlog.
     pub fn was_next_offered_before(&self, cursor: &Cursor) -> Option<bool> {
         self.backlog(cursor).next().map(|entry| entry.seq <= self.offered_through)
-    }
-
-    /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The
-    /// stream then has no subscription any more.
-    ///
-    /// # Errors
-    ///
-    /// [`BacklogExceeded`] if the backlog is larger, or the stream is lagging and to end. Its subscription remains.
-    pub fn take_backlog(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Result<Vec<Notice>, BacklogExceeded> {
-        let mut notices = Vec::new();
-        if self.is_lagging(cursor) {
-            if self.disconnects() {
-                return Err(BacklogExceeded { notices });
-            }
-            notices.push(self.report_gap(cursor));
-        }
-        let room = self.replay_within(cursor, &mut notices, most_bytes);
-        match room.and_then(|room| self.events_within(cursor, room)) {
-            Some(events) => {
-                self.counts.delivered += events.len() as u64;
-                notices.extend(events);
-                self.remove_stream(std::mem::take(cursor));
-                Ok(notices)
-            }
-            None => Err(BacklogExceeded { notices }),
-        }
-    }
-
-    /// Replays a stream until nothing is left to replay. Returns the room that is left; none if it was exceeded.
-    fn replay_within(&mut self, cursor: &mut Cursor, notices: &mut Vec<Notice>, mut room: usize) -> Option<usize> {
-        while cursor.replays_through_buffer() {
-            let replayed = self.replay_into_buffer(cursor);
-            let left = room.checked_sub(replayed.iter().map(Notice::len).sum());
-            notices.extend(replayed);
-            room = left?;
-        }
-        Some(room)
-    }
-
-    /// Returns the events of a backlog; none if they have more bytes than there is room for.
-    fn events_within(&self, cursor: &Cursor, room: usize) -> Option<Vec<Notice>> {
-        let events = self.backlog(cursor).scan(room, |room, entry| {
-            let fits = room.checked_sub(entry.event.len());
-            *room = fits.unwrap_or(0);
-            Some(fits.map(|_| Notice::Event(entry.event.clone())))
-        });
-        events.collect()
     }
 }

@@ -99,14 +99,13 @@ impl Hub {
         sent
     }
 
-    /// Advances a cursor to a sequence number.
+    /// Advances a cursor to a sequence number. A stream that ends there has no subscription any more.
     pub(super) fn advance(&mut self, cursor: &mut Cursor, seq: u64) {
-        let (was_idle, had_parts) = (cursor.is_idle(), cursor.parts.is_some());
+        let had_parts = cursor.parts.is_some();
         cursor.advance(seq);
-        if !was_idle {
-            self.count_idle(cursor);
-        }
-        if had_parts && cursor.parts.is_none() {
+        if cursor.has_ended() {
+            self.remove_stream(std::mem::take(cursor));
+        } else if had_parts && cursor.parts.is_none() {
             self.update_compaction(cursor);
         }
     }

@@ -32,7 +32,7 @@ impl SubscriberList {
         self.streams.len() > 2 * self.count + 16
     }
 
-    /// Removes a stream that unsubscribes. Returns true if most streams in the list have ended.
+    /// Removes a stream that is ending. Returns true if most streams in the list have ended.
     pub(super) fn remove(&mut self, stream: StreamId) -> bool {
         self.streams.retain(|other| *other != stream);
         self.record_end()

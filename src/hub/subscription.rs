@@ -1,6 +1,6 @@
 //! Subscribing: registering a stream with topics, and making its subscriptions effective.
 
-use super::cursor_parts::Baseline;
+use super::cursor_parts::{Baseline, Part};
 use super::event_id::Position;
 use super::last_id::LastId;
 use super::resume_point::ResumePoint;
@@ -20,47 +20,67 @@ struct Missed {
 impl Hub {
     /// Subscribes a stream to the topics of a request, besides those that it is subscribed to already.
     ///
-    /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one.
-    /// A later one becomes effective at once, with the returned notices: the older events of its topics are sent next.
+    /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one. A later
+    /// one begins with new events at once. Its id, if it has one, only decides whether the stream is sent the returned
+    /// notice, a `gap` event: the request came too late for the events after that id.
     pub fn subscribe(
         &mut self,
         stream: StreamId,
         cursor: &mut Cursor,
         request: &SubscribeRequest,
         now: Instant,
-    ) -> Vec<Notice> {
+    ) -> Option<Notice> {
         self.expire(now);
-        let mut notices = Vec::new();
         let is_first = cursor.is_idle();
-        let has_begun = !is_first && !cursor.is_held();
-        if has_begun {
+        let is_later = !is_first && !cursor.is_held();
+        if is_later {
+            if self.is_up_to_date(cursor) {
+                self.advance(cursor, self.last_seq);
+            }
             cursor.ensure_parts(); // a part of the topics before these are added
         }
         let added = self.register(stream, cursor, &request.topics);
         if added.is_empty() {
             cursor.advance(cursor.seq);
-            return notices;
+            return None;
         }
         let point = self.resume_point(request, cursor, &added);
+        if is_later {
+            return self.subscribe_later(cursor, added, request, &point);
+        }
         if is_first {
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
+            self.counts.streams += 1;
+            self.counts.resumed += u64::from(request.after.is_some());
         }
         let parts = cursor.parts.get_or_insert_with(Box::default);
         if is_first {
             parts.first_block = request.first_block;
         }
-        let number = parts.add(added.into(), point.seq);
-        if has_begun {
-            self.begin_part(cursor, number, &point, &mut notices);
-            return notices;
-        }
+        parts.list.push(Part::new(added.into(), point.seq));
         parts.resume_points.push(point);
-        if is_first {
-            self.counts.streams += 1;
-            self.counts.resumed += u64::from(request.after.is_some());
-        }
-        notices
+        None
+    }
+
+    /// Makes a later subscription effective.
+    fn subscribe_later(
+        &mut self,
+        cursor: &mut Cursor,
+        added: Vec<TopicId>,
+        request: &SubscribeRequest,
+        point: &ResumePoint,
+    ) -> Option<Notice> {
+        let has_evicted = self.evicted_through(&added) > point.seq.max(point.reported_through);
+        let has_entries = || self.logs(&added).any(|log| log.after(point.seq).len() > 0);
+        let misses = request.after.is_some() && (point.gap.is_some() || has_evicted || has_entries());
+        let parts = cursor.ensure_parts();
+        parts.list.push(Part::new(added.into(), self.last_seq));
+        let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
+        let here = Position { seq: cursor.seq, reported };
+        let gap = misses.then(|| self.gap_notice(cursor, here, Gap::Unknown));
+        cursor.advance(cursor.seq);
+        gap
     }
 
     /// Registers a stream with topics, and returns those that are new to it, sorted.
@@ -121,41 +141,9 @@ impl Hub {
         self.position_block(style, id, retry).map(Notice::Position)
     }
 
-    /// Makes a later subscription effective.
-    ///
-    /// If it resumes before the stream's position, the cursor rewinds for the events of the new topics, and the
-    /// client is sent that position first: if it resumes from there it gets an event twice, rather than never.
-    fn begin_part(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint, notices: &mut Vec<Notice>) {
-        let before = cursor.seq;
-        let Missed { through, gap } = self.apply_baseline(cursor, number, point);
-        if gap.is_some() {
-            cursor.ensure_parts().report(through.unwrap_or(0));
-        }
-        let rewinds = point.seq < before && (gap.is_some() || self.has_entry_through(cursor, number, before));
-        let parts = cursor.ensure_parts();
-        if rewinds {
-            let earlier = parts.list[..number].iter_mut().map(|part| &mut part.extent);
-            for extent in earlier.chain(parts.unsubscribed.iter_mut().map(|left| &mut left.extent)) {
-                extent.after = extent.after.max(before);
-            }
-            parts.rewound_from = parts.rewound_from.max(before);
-            cursor.seq = point.seq;
-        } else {
-            parts.list[number].extent.after = point.seq.max(before);
-        }
-        let here = Position { seq: cursor.seq, reported: through };
-        match gap {
-            Some(gap) => notices.push(self.gap_notice(cursor, here, gap)),
-            // This replaces even an id of the application: with that id the client would miss the older events.
-            None if rewinds => notices.extend(self.position_notice(cursor, here)),
-            None => {}
-        }
-        cursor.advance(cursor.seq);
-    }
-
     /// Sets the baseline of each part, and returns what they miss together. Evicted events are reported before an
     /// unknown id.
-    fn apply_baselines(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
+    fn apply_baselines(&self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
         let mut all = Missed { through: None, gap: None };
         for (number, point) in points.iter().enumerate() {
             let missed = self.apply_baseline(cursor, number, point);
@@ -169,21 +157,21 @@ impl Hub {
     }
 
     /// Sets the baseline of a part to what it misses at its resume point, and returns that.
-    fn apply_baseline(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
-        let evicted = self.missed_on_resume(cursor, number, point.seq);
+    fn apply_baseline(&self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
+        let compacts = self.compacts();
+        let parts = cursor.ensure_parts();
+        let part = &mut parts.list[number];
+        let evicted = self.evicted_through(&part.topics);
         let through = Some(evicted).filter(|evicted| *evicted > point.seq);
         let is_reported = evicted <= point.seq.max(point.reported_through);
         let evicted_gap = Some(Gap::Evicted).filter(|_| !is_reported);
         // A `gap` event for evicted events replaces the one for an unknown id.
         let gap = point.gap.filter(|gap| evicted_gap.is_none() || *gap != Gap::Unknown).or(evicted_gap);
         // A new client receives no `gap` event. It may still miss older events that it begins with, if there are any.
-        let may_miss = point.is_new_client() && through.is_some() && self.has_entry_through(cursor, number, evicted);
+        let may_miss = point.is_new_client() && through.is_some() && self.has_entry_through(part, evicted);
         let clock = if may_miss { self.eviction_clock } else { u64::MAX };
-        let compacts = self.compacts();
-        let parts = cursor.ensure_parts();
-        let extent = &mut parts.list[number].extent;
-        extent.baseline = Baseline { through: through.unwrap_or(0), clock };
-        extent.uncompacted_through = through.filter(|_| compacts).unwrap_or(0);
+        part.extent.baseline = Baseline { through: through.unwrap_or(0), clock };
+        part.extent.uncompacted_through = through.filter(|_| compacts).unwrap_or(0);
         if !point.is_new_client() {
             parts.reported_through = parts.reported_through.max(through.unwrap_or(0));
         }

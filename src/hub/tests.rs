@@ -104,7 +104,8 @@ impl Case {
             first_block: Default::default(),
             access: Default::default(),
         };
-        let mut notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
+        let mut notices: Vec<Notice> =
+            self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now).into_iter().collect();
         notices.extend(self.hub.begin(&mut self.cursor));
         self.check_with(notices)
     }
@@ -120,17 +121,11 @@ impl Case {
                 first_block: Default::default(),
                 access: Default::default(),
             };
-            let notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
-            assert_eq!((in_words(notices), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
+            let notice = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
+            assert!(notice.is_none() && !self.hub.is_up_to_date(&self.cursor));
         }
         let notices = self.hub.begin(&mut self.cursor);
         self.check_with(notices)
-    }
-
-    fn unsubscribe(&mut self, names: Option<&str>) {
-        let names = names.map(topics);
-        self.hub.unsubscribe(STREAM, &mut self.cursor, names.as_deref());
-        self.hub.check();
     }
 
     /// Subscribes a new stream with a last event id.
@@ -170,10 +165,16 @@ impl Case {
 
     /// Ends the stream, and returns what it is sent before.
     fn last_sent(&mut self) -> String {
-        self.unsubscribe(None);
+        self.leave();
         let sent = self.sent();
         assert!(self.cursor.is_idle());
         sent
+    }
+
+    /// Ends the stream, which is still to be sent what was published before.
+    fn leave(&mut self) {
+        self.hub.leave(STREAM, &mut self.cursor);
+        self.hub.check();
     }
 }
 
@@ -409,21 +410,6 @@ fn compaction_with_more_keys_than_retained_sends_a_gap() {
 }
 
 #[test]
-fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() {
-    let mut case = Case::new(settings());
-    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
-    case.publish("a b");
-    case.unsubscribe(Some("b"));
-    case.publish("a b");
-    assert_eq!(case.sent(), "1, 2, 3", "events from before unsubscribing are sent");
-    case.unsubscribe(None);
-    assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
-    case.publish("a");
-    assert_eq!(case.subscribe("b", Some("e-3"), Start::Latest), "@e-3, 4");
-    assert_eq!(case.hub.counts().streams, 1);
-}
-
-#[test]
 fn a_request_without_topics_subscribes_to_nothing() {
     let mut case = Case::new(settings());
     let request = SubscribeRequest {
@@ -433,8 +419,8 @@ fn a_request_without_topics_subscribes_to_nothing() {
         first_block: Default::default(),
         access: Default::default(),
     };
-    let notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
-    assert_eq!((in_words(notices), case.hub.counts().streams), (String::new(), 0));
+    let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    assert!(notice.is_none() && case.hub.counts().streams == 0);
 }
 
 #[test]
@@ -474,9 +460,9 @@ fn all_requests_of_one_handler_begin_as_one_with_one_position_and_one_gap() {
         (&[("a", Some("e-2"), latest), ("b", Some("e-1"), latest)], "@e-1, 2, 3, 4"),
         (&[("a", None, Start::Oldest), ("b", None, latest)], "@e-0, 1, 3"),
         (&[("b", None, latest), ("a", None, Start::Last(1))], "@e-2, 3"),
-        // The first request counts for a channel of two requests.
-        (&[("a", None, latest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
-        (&[("a", None, Start::Oldest), ("*", None, latest)], "@e-0, 1, 3"),
+        // A channel of two requests begins with the earlier one.
+        (&[("a", None, latest), ("*", None, Start::Oldest)], "@e-0, 1, 2, 3, 4"),
+        (&[("a", None, Start::Oldest), ("*", None, Start::Last(1))], "@e-0, 1, 3, 4"),
         // Two requests with a gap get one gap event.
         (&[("a", Some("x"), latest), ("b", Some("x"), latest)], "@e-4-0, gap e-4 unknown"),
     ] {
@@ -504,117 +490,59 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
 }
 
 #[test]
-fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
-    let mut case = Case::new(settings());
-    case.publish("a b");
-    let request = |names: &str| SubscribeRequest {
-        topics: topics(names),
-        after: None,
-        start: Start::Oldest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
-    case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
-    case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
-    case.unsubscribe(Some("a c"));
-    let notices = case.hub.begin(&mut case.cursor);
-    assert_eq!(case.check_with(notices), "@e-0, 2");
-    case.hub.remove_stream(std::mem::take(&mut case.cursor));
-    case.hub.subscribe(STREAM, &mut case.cursor, &request("a"), case.now);
-    case.unsubscribe(None);
-    assert_eq!((case.cursor.is_idle(), case.hub.begin(&mut case.cursor).len()), (true, 0));
-    assert_eq!(case.hub.counts().streams, 0);
-}
-
-/// Registers subscriptions of a stream that is sent nothing yet. Returns the notices of those that begin at once.
-fn hold(case: &mut Case, requests: &[(&str, Option<&str>, Start)]) -> String {
-    let mut notices = Vec::new();
-    for (names, after, start) in requests {
-        let after = after.map(|id| id.as_bytes().into());
-        let request = SubscribeRequest {
-            topics: topics(names),
-            after,
-            start: *start,
-            first_block: Default::default(),
-            access: Default::default(),
-        };
-        notices.extend(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now));
-    }
-    in_words(notices)
-}
-
-#[test]
-fn unsubscribing_before_the_stream_begins_hides_no_gap_of_a_later_topic() {
-    let mut case = Case::new(settings());
-    case.publish_as("x", "", Some("one"));
-    case.publish("n/a n/a n/a n/a n/a");
-    // The id is unknown to the first two requests, and known when the stream begins.
-    let after = Some("one");
-    hold(&mut case, &[("n/*", after, Start::Latest), ("n/a", after, Start::Latest)]);
-    case.unsubscribe(Some("n/*"));
-    hold(&mut case, &[("x", after, Start::Latest)]);
-    let notices = case.hub.begin(&mut case.cursor);
-    assert_eq!(case.check_with(notices), "@one, gap e-1-3 evicted, 4, 5, 6");
-}
-
-#[test]
-fn subscribing_again_with_an_old_id_sends_the_gap_again_even_if_the_backlog_was_not_sent() {
-    let mut case = Case::new(settings());
-    case.publish("a a a a a");
-    hold(&mut case, &[("a", Some("e-0"), Start::Latest)]);
-    let notices = case.hub.begin(&mut case.cursor);
-    assert_eq!(in_words(notices), "@e-0-0, gap e-0-2 evicted");
-    case.unsubscribe(None);
-    assert_eq!(hold(&mut case, &[("a", Some("e-0"), Start::Latest)]), "gap e-0-2 evicted");
-    assert_eq!(case.sent(), "3, 4, 5");
-}
-
-#[test]
-fn a_new_stream_that_unsubscribes_from_a_channel_is_sent_no_gap_for_events_from_before_it_began() {
-    let mut case = Case::new(settings());
-    case.publish("a a");
-    case.now += NEVER;
-    case.hub.evict(case.now);
-    // The pattern is second: the name decides about the channel, until the stream unsubscribes from it.
-    hold(&mut case, &[("a", None, Start::Oldest), ("*", None, Start::Oldest)]);
-    let notices = case.hub.begin(&mut case.cursor);
-    assert_eq!(in_words(notices), "@e-0-2");
-    case.unsubscribe(Some("a")); // the hub removes the channel
-    assert_eq!(case.sent(), "");
-    case.publish("a");
-    assert_eq!(case.sent(), "3");
-}
-
-#[test]
-fn a_later_pattern_does_not_send_a_channel_again_that_is_subscribed_by_name() {
-    let mut case = Case::new(settings());
-    assert_eq!(case.start("n/a", None, Start::Latest), "@e-0");
-    case.publish("n/a n/b n/a n/a n/a n/a");
-    assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
-    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Latest), "@e-1, 2, @e-6");
-    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Latest), "");
-    case.publish("n/b n/a");
-    assert_eq!(case.sent(), "7, 8");
-    // The pattern first, then the name.
-    assert_eq!(case.start("n/*", Some("e-6"), Start::Latest), "@e-6, 7, 8");
-    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Latest), "");
-}
-
-#[test]
-fn a_later_subscription_rewinds_with_a_position_before_and_after() {
+fn a_later_subscription_begins_with_new_events() {
     let mut case = Case::new(settings());
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a b a");
-    assert_eq!(case.sent(), "1, 3, 5");
-    assert_eq!(case.subscribe("b", Some("e-1"), Start::Latest), "@e-1, 2, 4, @e-5");
-    // A client that resumes in between gets the rest, and some events twice rather than never.
-    assert_eq!(case.resume("a b", "e-2"), "@e-2, 3, 4, 5");
-    // A gap event replaces the first position.
-    case.publish("c c c c");
-    assert_eq!(case.subscribe("c", Some("e-5"), Start::Latest), "gap e-5-6 evicted, 7, 8, 9");
-    case.now += NEVER;
-    case.hub.evict(case.now);
-    assert_eq!(case.subscribe("d", Some("e-3"), Start::Latest), "");
+    assert_eq!(case.subscribe("b", None, Start::Oldest), "1, 3, 5");
+    case.publish("b a");
+    assert_eq!(case.sent(), "6, 7");
+    assert!(case.cursor.parts.is_none(), "the cursor is one number again");
+    // A client that reconnects has the topics of its new request after its id.
+    assert_eq!(case.resume("a b", "e-3"), "@e-3, 4, 5, 6, 7");
+}
+
+#[test]
+fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_events() {
+    let mut case = Case::new(settings());
+    case.publish("b c a a a a b");
+    for (names, after, sent) in [
+        ("b", "e-1", "gap e-7 unknown"),
+        ("b", "e-7", ""),
+        ("never", "e-0", ""),
+        ("c", "e-2", ""),
+        ("b", "x", "gap e-7 unknown"), // an id that the hub does not know
+    ] {
+        assert_eq!(case.start("a", None, Start::Latest), "@e-7");
+        assert_eq!(case.subscribe(names, Some(after), Start::Latest), sent, "{names} {after}");
+    }
+    // The same while events that an earlier gap event has reported are still to be sent.
+    assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6, 7");
+    let request = SubscribeRequest {
+        topics: topics("a b"),
+        after: Some(b"e-0"[..].into()),
+        start: Start::Latest,
+        first_block: Default::default(),
+        access: Default::default(),
+    };
+    case.hub.remove_stream(std::mem::take(&mut case.cursor));
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-3 evicted");
+    let request = SubscribeRequest { topics: topics("c"), ..request };
+    let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    assert_eq!(in_words(notice.into_iter().collect()), "gap e-0-3 unknown");
+    case.publish("c");
+    assert_eq!(case.sent(), "1, @e-1-3, 4, 5, 6, 7, 8");
+}
+
+#[test]
+fn a_channel_of_an_earlier_pattern_is_not_sent_twice() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("n/*", None, Start::Latest), "@e-0");
+    case.publish("n/a n/b");
+    assert_eq!(case.subscribe("n/a", None, Start::Latest), "1, 2");
+    case.publish("n/a n/b n/a");
+    assert_eq!(case.subscribe("**", None, Start::Latest), "3, 4, 5");
 }
 
 #[test]
@@ -630,7 +558,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
         first_block: Default::default(),
         access: Default::default(),
     };
-    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
     assert!(case.cursor.parts.is_none(), "the cursor is one number again");
@@ -649,59 +577,46 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
         first_block: Default::default(),
         access: Default::default(),
     };
-    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
     assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
 }
 
 #[test]
-fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before() {
+fn a_stream_that_ends_with_a_backlog_is_sent_the_events_published_before() {
     let mut case = Case::new(settings());
     assert_eq!(case.start("a b n/*", None, Start::Latest), "@e-0");
-    case.publish("a b n/1 a");
-    case.unsubscribe(Some("a n/*"));
+    case.publish("a c n/1 a");
+    case.leave();
+    assert_eq!((case.hub.subscribers_of(b"b", |_| true), case.hub.subscribers_of(b"n/2", |_| true)), (0, 0));
     case.publish("a b n/1 n/2");
-    assert_eq!(case.hub.subscribers_of(b"a", |_| true), 0);
-    assert_eq!(case.sent(), "1, 2, 3, 4, 6");
-    // If it subscribes again before these are sent, it misses only the events published in between.
-    case.publish("b a"); // 9, 10
-    assert_eq!(case.subscribe("a", None, Start::Latest), "9");
-    case.publish("a");
-    case.unsubscribe(Some("a"));
-    case.publish("a");
-    let request = SubscribeRequest {
-        topics: topics("a"),
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
-    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
-    case.publish("a");
-    assert_eq!(case.sent(), "11, 13");
-    // An eviction of events from before unsubscribing is reported.
+    assert_eq!(case.sent(), "1, 3, 4");
+    assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
+    // An eviction of events from before the end is reported.
+    assert_eq!(case.start("a b", Some("e-8"), Start::Latest), "@e-8");
+    case.publish("a a");
+    case.leave();
     case.publish("b");
-    case.unsubscribe(Some("b"));
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.sent(), "gap e-13-14 slow");
-    case.unsubscribe(None);
-    assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
+    assert_eq!(case.sent(), "gap e-8-10 slow");
+    assert!(case.cursor.is_idle());
 }
 
 #[test]
-fn a_reused_channel_slot_sends_nothing_to_a_stream_that_unsubscribed_from_the_earlier_channel() {
+fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_channel() {
     let mut case = Case::new(settings());
     assert_eq!(case.start("secret", None, Start::Latest), "@e-0");
     case.publish("secret");
-    case.unsubscribe(None);
+    case.leave();
     case.now += NEVER;
     case.hub.evict(case.now);
     case.publish("other other");
-    assert_eq!(case.hub.channels.iter().map(|(at, _)| at).max(), Some(0), "the other channel has reused the slot");
     assert_eq!(case.sent(), "gap e-0-1 slow");
     assert!(case.cursor.is_idle());
+    case.publish("other");
+    assert_eq!(case.hub.channels.iter().map(|(at, _)| at).max(), Some(1), "the channel is kept as long as the stream");
 }
 
 #[test]
@@ -743,9 +658,8 @@ fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock)
     let after = after.map(|id| id.as_bytes().into());
     let request =
         SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block, access: Default::default() };
-    let mut notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
-    notices.extend(case.hub.begin(&mut case.cursor));
-    bytes_of(notices)
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
+    bytes_of(case.hub.begin(&mut case.cursor))
 }
 
 #[test]

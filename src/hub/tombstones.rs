@@ -89,13 +89,11 @@ impl Tombstones {
         self.remove(name).map_or(self.merged, |tombstone| tombstone.evicted)
     }
 
-    /// Returns the sequence number through which any removed channel has evicted its entries for which a function
-    /// returns true. The function gets the channel's name, or none for the merged tombstones.
-    pub(super) fn evicted_through(&self, is_wanted: impl Fn(Option<&[u8]>, Evicted) -> bool) -> u64 {
-        let named = self.by_name.iter().filter(|(name, tombstone)| is_wanted(Some(name), tombstone.evicted));
-        let merged = Some(self.merged).filter(|merged| is_wanted(None, *merged));
-        let named = named.map(|(_, tombstone)| tombstone.evicted.through);
-        named.chain(merged.map(|merged| merged.through)).max().unwrap_or(0)
+    /// Returns the sequence number through which any removed channel has evicted its entries whose name a function accepts.
+    /// Channels of merged tombstones count as accepted.
+    pub(super) fn evicted_through(&self, is_wanted: impl Fn(&[u8]) -> bool) -> u64 {
+        let named = self.by_name.iter().filter(|(name, _)| is_wanted(name));
+        named.map(|(_, tombstone)| tombstone.evicted.through).fold(self.merged.through, u64::max)
     }
 }
 
@@ -112,7 +110,7 @@ mod tests {
     }
 
     fn evicted_through(tombstones: &Tombstones, wanted: &[u8]) -> u64 {
-        tombstones.evicted_through(|name, _| name.map_or(true, |name| name == wanted))
+        tombstones.evicted_through(|name| name == wanted)
     }
 
     #[test]

@@ -12,9 +12,6 @@ impl<I: Io> Reactor<I> {
         if has_id {
             self.record_custom_id(id);
         }
-        if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
-            self.send_rest_before_push(id, now);
-        }
         // An event that the socket takes now need not be dropped.
         if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {
             self.flush_stream(id.slot, now);
@@ -65,9 +62,4 @@ pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: Stre
     if bytes > 0 {
         answers.push(Answer::Buffered { stream: id, bytes });
     }
-}
-
-/// Returns true if no more notices may be buffered: the client does not read, and the buffer is over its limit.
-pub(super) fn is_full(stream: &Stream, is_blocked: bool) -> bool {
-    is_blocked && stream.buffered_bytes() > stream.settings().max_buffered
 }

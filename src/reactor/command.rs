@@ -123,13 +123,6 @@ pub enum Command {
         /// The stream.
         stream: StreamId,
     },
-    /// Unsubscribes a stream. It is still sent what was published before.
-    Unsubscribe {
-        /// The stream.
-        stream: StreamId,
-        /// The topics; all, if `None`.
-        topics: Option<Box<[hub::Topic]>>,
-    },
     /// Asks for a hub's counts. [`Answer::Counted`] follows.
     Count {
         /// The hub.
@@ -313,7 +306,7 @@ pub enum Answer {
         /// How many streams were ended.
         count: usize,
     },
-    /// A stream has fewer topics than its handle has counted: it has left some, or had some of the requested ones already.
+    /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {
         /// The stream.
         stream: StreamId,

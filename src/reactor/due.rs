@@ -10,7 +10,7 @@ impl<I: Io> Reactor<I> {
     /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
-        let draining = self.drains.iter().map(|(_, drain)| drain.next_due()).min();
+        let draining = self.drains.iter().map(Spread::next_due).min();
         let held = self.held.front().map(|(until, _)| *until);
         [self.timers.first(), shutdown, draining, held, self.hubs.next_due()].iter().copied().flatten().min()
     }

@@ -149,7 +149,7 @@ impl<'a> LogSource<'a> {
         Taken { bytes: sent.bytes, events: sent.events }
     }
 
-    /// Drops a subscription without topics after its last entry was sent.
+    /// Drops the subscription of a stream that ends after its last entry was sent.
     pub(super) fn drop_if_finished(&mut self) {
         if self.subscription.as_ref().map_or(false, |subscription| subscription.is_finished()) {
             *self.subscription = None;

@@ -8,7 +8,7 @@
 //!
 //! - `command`: what the reactor is asked, and what it reports
 //! - `opening`: opening a stream, attaching its socket
-//! - `subscriptions`: subscribing a stream to topics, unsubscribing it
+//! - `subscriptions`: subscribing a stream to topics
 //! - `hubs`: the hubs and their logs; here a published event enters its log
 //! - `buffering`: a stream's own buffer; here a pushed event enters it
 //! - `flushing`: a turn of sending: which streams are sent something, in which order
@@ -97,7 +97,7 @@ pub struct Reactor<I: Io> {
     behind_calls: usize,
     timers: Timers,
     /// The hubs that are being drained.
-    drains: Vec<(HubId, Spread)>,
+    drains: Vec<Spread>,
     /// The shutdown, until all streams have ended.
     shutdown: Option<Spread>,
     /// Whether a shutdown has begun. New streams are refused from then on.
@@ -172,7 +172,6 @@ impl<I: Io> Reactor<I> {
             Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),
-            Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
             Command::ListChannels { hub, request_id, pattern, from } => {
                 self.list_channels(hub, request_id, pattern.as_deref(), from);

@@ -59,23 +59,19 @@ impl<I: Io> Reactor<I> {
     pub(super) fn drain(&mut self, hub: HubId, within: Duration, now: Instant) {
         if self.hubs.start_draining(hub) {
             let streams = self.streams_of(hub);
-            self.drains.push((hub, Spread::new(streams, within, now)));
+            self.drains.push(Spread::new(streams, within, now));
         }
     }
 
     /// Ends the streams of drained hubs that are due.
     pub(super) fn continue_draining(&mut self, now: Instant) {
         let mut drains = std::mem::take(&mut self.drains);
-        for (hub, drain) in &mut drains {
+        for drain in &mut drains {
             for id in std::iter::from_fn(|| drain.pop_due(now)).take(Self::ENDS_PER_TURN) {
-                // A stream that has unsubscribed meanwhile, or is subscribed to another hub, stays.
-                let subscription = self.record(id).and_then(|record| record.subscription.as_ref());
-                if subscription.map_or(false, |subscription| subscription.is_of(*hub)) {
-                    self.end_with_retry(id, Reason::Server);
-                }
+                self.end_with_retry(id, Reason::Server);
             }
         }
-        drains.retain(|(_, drain)| !drain.queue.is_empty());
+        drains.retain(|drain| !drain.queue.is_empty());
         self.drains = drains;
     }
 

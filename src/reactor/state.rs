@@ -4,7 +4,7 @@ use super::hubs::Hubs;
 use super::shutdown::Spread;
 use super::stream_record::{Deadline, StreamRecord};
 use super::subscriptions::Subscription;
-use super::{HubId, Io, Reactor, StreamId};
+use super::{Io, Reactor, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, Stream};
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ pub struct ReactorState {
     hubs: Hubs,
     held: VecDeque<(Instant, StreamId)>,
     ahead: Vec<(u64, StreamId)>,
-    drains: Vec<(HubId, Spread)>,
+    drains: Vec<Spread>,
 }
 
 saved!(ReactorState { records, hubs, held, ahead, drains });

@@ -1,4 +1,4 @@
-//! Subscribing streams to the channels of a hub, and unsubscribing them.
+//! Subscribing streams to the channels of a hub.
 //!
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
 //! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry.
@@ -7,10 +7,10 @@
 //! hub has published as far as the client has read, before anything of that is evicted, or until the reactor is told to
 //! wait no longer (`Command::StopWaiting`). Neither a handler, nor a push, nor a full log ends that.
 
-use super::buffering::{buffer_notices, is_full};
+use super::buffering::buffer_notices;
 use super::hubs::Hubs;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Hub, SubscribeRequest, Topic};
+use crate::hub::{Cursor, Hub, SubscribeRequest};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -32,14 +32,9 @@ impl Subscription {
         self.cursor.is_held()
     }
 
-    /// Returns true if the stream has unsubscribed from all topics, and nothing is left to be sent.
+    /// Returns true if the stream was sent everything, and has no topic any more.
     pub(super) fn is_finished(&self) -> bool {
         self.cursor.is_idle()
-    }
-
-    /// Returns true if the stream has unsubscribed from all topics, but is still to be sent earlier events.
-    fn is_leaving(&self) -> bool {
-        !self.cursor.is_subscribed() && !self.is_finished()
     }
 
     /// Returns about how many logs have to be merged to find the stream's next event.
@@ -59,11 +54,6 @@ impl<I: Io> Reactor<I> {
     /// The longest time that subscriptions are held for a handler, which may run for long without a push.
     const HOLD: Duration = Duration::from_secs(5);
 
-    /// Returns the hub of the stream's subscription.
-    fn hub_of(&mut self, id: StreamId) -> Option<HubId> {
-        Some(self.record(id)?.subscription.as_ref()?.hub)
-    }
-
     /// Subscribes a stream to topics of a hub. If `holds` is true, the stream's first subscriptions take effect only when
     /// it [begins](Self::begin).
     pub(super) fn subscribe(
@@ -81,7 +71,6 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.stream.ending().is_some()) {
             return;
         }
-        self.leave_previous_hub(hub, id);
         if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.is_overtaken(request)) {
             self.withdraw(id, finishes);
             return;
@@ -99,9 +88,8 @@ impl<I: Io> Reactor<I> {
             Some(hub) => hub,
             None => return, // the stream is subscribed to another hub
         };
-        let is_full = is_full(&record.stream, record.is_blocked);
         let before = subscription.cursor.topics();
-        let mut notices = hub.subscribe(id, &mut subscription.cursor, request, now);
+        let mut notices: Vec<_> = hub.subscribe(id, &mut subscription.cursor, request, now).into_iter().collect();
         let added = subscription.cursor.topics() - before;
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });
@@ -112,9 +100,6 @@ impl<I: Io> Reactor<I> {
         let is_held = subscription.cursor.is_held();
         if subscription.is_finished() {
             record.subscription = None;
-        } else if subscription.cursor.has_too_many_parts() || (is_full && !notices.is_empty()) {
-            hub.count_disconnected();
-            return self.end_at_once(id, Reason::Slow);
         }
         buffer_notices(&mut record.stream, notices, id, answers);
         match (is_held, holds) {
@@ -212,112 +197,27 @@ impl<I: Io> Reactor<I> {
         !self.held.is_empty() && self.hubs.have_evictions_due(now)
     }
 
-    /// Moves a stream from a hub that it has unsubscribed from to another. Events that it is still to be sent are buffered.
-    /// If they are too many, the stream ends.
-    fn leave_previous_hub(&mut self, hub: HubId, id: StreamId) {
-        let subscription = self.record(id).and_then(|record| record.subscription.as_ref());
-        let previous = match subscription {
-            Some(subscription) if !subscription.is_of(hub) && !subscription.cursor.is_subscribed() => subscription.hub,
-            _ => return,
-        };
-        if !self.buffer_rest(id) {
-            if let Some(hub) = self.hubs.get_mut(previous) {
-                hub.count_disconnected();
-            }
-            self.end_at_once(id, Reason::Slow);
-        }
-    }
-
-    /// Sends or buffers earlier events before something is pushed to a stream that has unsubscribed from all topics.
-    pub(super) fn send_rest_before_push(&mut self, id: StreamId, now: Instant) {
-        if self.is_leaving(id) {
-            self.flush_stream(id.slot, now);
-            if self.is_leaving(id) {
-                self.buffer_rest(id);
-            }
-        }
-    }
-
-    fn is_leaving(&mut self, id: StreamId) -> bool {
-        let subscription = self.record(id).and_then(|record| record.subscription.as_deref());
-        subscription.map_or(false, Subscription::is_leaving)
-    }
-
-    /// Moves all events that a stream is still to be sent from the log to the stream's own buffer, and ends its
-    /// subscription. Returns false if they are too many.
-    fn buffer_rest(&mut self, id: StreamId) -> bool {
-        let (record, hubs, answers) = match self.record_and_hubs(id) {
-            Some(found) => found,
-            None => return true,
-        };
-        let Subscription { hub, cursor } = match record.subscription.as_deref_mut() {
-            Some(subscription) => subscription,
-            None => return true,
-        };
-        let room = record.stream.settings().max_buffered.saturating_sub(record.stream.buffered_bytes());
-        let notices = match hubs.get_mut(*hub) {
-            Some(hub) => hub.take_backlog(cursor, room),
-            None => Ok(Vec::new()),
-        };
-        let is_all = notices.is_ok();
-        if is_all {
-            record.subscription = None;
-        }
-        buffer_notices(&mut record.stream, notices.unwrap_or_else(|exceeded| exceeded.notices), id, answers);
-        is_all
-    }
-
-    /// Unsubscribes a stream from topics, or from all. The stream is still sent what was published before.
-    pub(super) fn unsubscribe(&mut self, id: StreamId, topics: Option<&[Topic]>, now: Instant) {
-        if let Some(hub) = self.hub_of(id) {
-            self.flush_hub(hub, now);
-            self.flush_stream(id.slot, now); // the less is left to send, the simpler the cursor
-            self.remove_topics(id, topics);
-        }
-    }
-
-    fn remove_topics(&mut self, id: StreamId, topics: Option<&[Topic]>) {
-        let (record, hubs, answers) = match self.record_and_hubs(id) {
-            Some(found) => found,
-            None => return,
-        };
-        let subscription = match &mut record.subscription {
-            Some(subscription) => subscription,
-            None => return,
-        };
-        let is_full = is_full(&record.stream, record.is_blocked);
-        let mut is_slow = false;
-        if let Some(hub) = hubs.get_mut(subscription.hub) {
-            // A gap in the topics has to be reported before they are removed.
-            let notices = hub.catch_up(&mut subscription.cursor);
-            is_slow = notices.is_err();
-            let notices = notices.unwrap_or_default();
-            let before = subscription.cursor.topics();
-            hub.unsubscribe(id, &mut subscription.cursor, topics);
-            let removed = before - subscription.cursor.topics();
-            if removed > 0 {
-                answers.push(Answer::TopicsRemoved { stream: id, count: removed });
-            }
-            let is_ending = record.stream.ending().is_some();
-            if subscription.cursor.has_too_many_parts() || (is_full && !is_ending && !notices.is_empty()) {
-                hub.count_disconnected();
-                is_slow = true;
-            }
-            buffer_notices(&mut record.stream, notices, id, answers);
-        }
-        if is_slow {
-            return self.end_at_once(id, Reason::Slow);
-        }
-        if subscription.is_finished() {
-            record.subscription = None;
-        }
-        self.queue(id.slot);
-    }
-
-    /// Unsubscribes a stream that ends from all topics. It is still sent what was published before.
+    /// Ends the subscription of a stream that ends. It is still sent what was published before.
     pub(super) fn end_subscription(&mut self, id: StreamId) {
         self.begin(id);
-        self.remove_topics(id, None);
+        let (record, hubs, answers) = match self.record_and_hubs(id) {
+            Some(found) => found,
+            None => return,
+        };
+        if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
+            if let Some(hub) = hubs.get_mut(*hub) {
+                // A gap in the topics is reported while the stream has them.
+                match hub.catch_up(cursor) {
+                    Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
+                    Err(_) => return self.end_at_once(id, Reason::Slow),
+                }
+                hub.leave(id, cursor);
+            }
+            if cursor.is_idle() {
+                record.subscription = None;
+            }
+            self.queue(id.slot);
+        }
     }
 
     /// Returns the position of a quiet stream as a block, if it has advanced.

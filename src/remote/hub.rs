@@ -8,7 +8,7 @@ use super::presence::{self, lock_presence};
 use super::remote_hub::{RemotePublish, Subscribed};
 use super::remotes::{lock_remotes, RemoteHub};
 use crate::event::{EventId, Field, Shared, Text};
-use crate::hub::{Counts, EndRequest, Settings, SubscribeRequest, Topic};
+use crate::hub::{Counts, EndRequest, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
 use crate::wire::{Counted, FieldList, HubSettings};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,19 +127,6 @@ impl Hub {
                 false => Subscribed::Ended,
             }),
             Self::Named(NamedHub(inner)) => inner.hub.subscribe(inner.key, stream, request),
-        }
-    }
-
-    /// Unsubscribes a stream from topics; without topics, from all.
-    pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
-        match self {
-            Self::Local(hub) => hub.unsubscribe(stream, topics),
-            Self::Named(NamedHub(inner)) => {
-                let hub = lock_remotes().get(inner.key).map(|registration| registration.hub);
-                if let Some(hub) = hub {
-                    stream.unsubscribe(hub, topics);
-                }
-            }
         }
     }
 

@@ -82,6 +82,9 @@ impl Links {
             LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
                 self.subscribe(&connection, request, stream, subscription, holds, context);
             }
+            LinkCommand::BeginSubscription(stream) => {
+                self.forward(&Command::BeginSubscription { stream }, context);
+            }
             LinkCommand::Abandon(stream) => {
                 if self.parked.remove(&u64::from(stream)).is_some() {
                     self.end(stream.into(), Reason::Error, context);
@@ -246,7 +249,7 @@ impl Links {
         let Connected { link, connection, order, subscribing, .. } = linked;
         let remotes = &mut self.remotes;
         let (mut ended, mut refused, mut has_answered) = (Vec::new(), Vec::new(), false);
-        let mut unsubscribed = Vec::new();
+        let mut to_end = Vec::new();
         let mut complete = |request: u64, outcome: Outcome| {
             order.note_answer(request, connection); // the thread that waits may ask again at once
             match (request, outcome) {
@@ -256,7 +259,7 @@ impl Links {
                     let is_refused = matches!(outcome, Outcome::Refused(_));
                     let stream = subscribing.remove(&request).filter(|_| is_refused);
                     if !connection.complete(request, outcome) {
-                        unsubscribed.extend(stream);
+                        to_end.extend(stream);
                     }
                 }
             }
@@ -298,7 +301,7 @@ impl Links {
             losses::record(1, &failure.to_string());
         }
         // Nobody waits to be told of the refusal.
-        for stream in unsubscribed {
+        for stream in to_end {
             let (reason, ending) = (Reason::Error, Ending::Flush);
             self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
         }
@@ -391,11 +394,10 @@ impl Handover for Links {
             Command::Push { stream, .. }
             | Command::End { stream, .. }
             | Command::Refuse { stream }
-            | Command::BeginSubscription { stream }
-            | Command::Unsubscribe { stream, .. } => u64::from(*stream),
+            | Command::BeginSubscription { stream } => u64::from(*stream),
             _ => return false,
         };
-        if self.waiting.change(stream, command, |stream| self.parked.contains_key(&stream)) {
+        if self.waiting.change(stream, command) {
             return true;
         }
         if let Some(parked) = self.parked.get_mut(&stream) {
@@ -443,7 +445,6 @@ impl Handover for Links {
                 Request::End { stream, reason: *reason, discards: *ending == Ending::Discard }
             }
             Command::Refuse { .. } => Request::End { stream, reason: Reason::Server, discards: false },
-            Command::Unsubscribe { topics, .. } => Request::Unsubscribe { stream, topics: topics.clone() },
             _ => Request::Begin { stream },
         };
         let mut frame = Vec::new();

@@ -211,17 +211,8 @@ impl StreamState {
         before.map_or_else(|other| other == hub, |_| true)
     }
 
-    pub(crate) fn belongs_to(&self, hub: HubId) -> bool {
-        self.hub.load(Ordering::Acquire) == u64::from(hub) + 1
-    }
-
     pub(super) fn has_hub(&self) -> bool {
         self.hub.load(Ordering::Acquire) != 0
-    }
-
-    /// Gives the stream back to the application.
-    pub(super) fn clear_hub(&self) {
-        self.hub.store(0, Ordering::Release);
     }
 
     /// Adds topics. Returns false, and adds none, if there would be more than `max_topics`.

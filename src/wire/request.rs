@@ -52,13 +52,6 @@ pub enum Request<'a> {
         /// The topics, and where the stream begins.
         subscription: SubscribeRequest,
     },
-    /// Unsubscribes a stream.
-    Unsubscribe {
-        /// The stream.
-        stream: u64,
-        /// The topics; all, if `None`.
-        topics: Option<Box<[Topic]>>,
-    },
     /// Makes a stream's held subscriptions effective.
     Begin {
         /// The stream.
@@ -165,7 +158,6 @@ const PUBLISH: u8 = 1;
 const OPEN: u8 = 2;
 const PUSH: u8 = 3;
 const SUBSCRIBE: u8 = 4;
-const UNSUBSCRIBE: u8 = 5;
 const BEGIN: u8 = 6;
 const END: u8 = 7;
 const RELEASE: u8 = 8;
@@ -189,7 +181,6 @@ impl<'a> Request<'a> {
             Self::Attach { .. } => ATTACH,
             Self::Push { .. } => PUSH,
             Self::Subscribe { .. } => SUBSCRIBE,
-            Self::Unsubscribe { .. } => UNSUBSCRIBE,
             Self::Begin { .. } => BEGIN,
             Self::End { .. } => END,
             Self::Release { .. } => RELEASE,
@@ -236,10 +227,6 @@ impl<'a> Request<'a> {
                 write_start(writer, *start);
                 write_first_block(writer, *first_block);
                 write_access(writer, access);
-            }
-            Self::Unsubscribe { stream, topics } => {
-                writer.u64(*stream);
-                writer.option(topics.as_deref(), write_topics);
             }
             Self::Begin { stream } | Self::Release { stream } | Self::Attach { stream } => writer.u64(*stream),
             Self::End { stream, reason, discards } => {
@@ -301,9 +288,6 @@ impl<'a> Request<'a> {
                     access: read_access(reader)?,
                 },
             },
-            UNSUBSCRIBE => {
-                Self::Unsubscribe { stream: reader.u64()?, topics: reader.option(read_topics)?.map(Into::into) }
-            }
             BEGIN => Self::Begin { stream: reader.u64()? },
             END => Self::End { stream: reader.u64()?, reason: read_reason(reader)?, discards: reader.bool()? },
             RELEASE => Self::Release { stream: reader.u64()? },

@@ -210,8 +210,6 @@ fn request() -> impl Strategy<Value = Request<'static>> {
             stream,
             subscription
         }),
-        (number(), option::of(topics()))
-            .prop_map(|(stream, topics)| Request::Unsubscribe { stream, topics: topics.map(Into::into) }),
         number().prop_map(|stream| Request::Begin { stream }),
         (number(), reason(), any::<bool>()).prop_map(|(stream, reason, discards)| Request::End {
             stream,
@@ -448,7 +446,14 @@ fn a_message_beyond_the_limit_is_not_encoded() {
 fn a_long_list_of_empty_topics_is_refused() {
     let topics = vec![Topic::Channel(Box::default()); MAX_TOPICS + 1];
     let mut out = Vec::new();
-    Request::Unsubscribe { stream: 1, topics: Some(topics.into()) }.encode(&mut out).expect("not too long");
+    let subscription = SubscribeRequest {
+        topics,
+        after: None,
+        start: Start::Latest,
+        first_block: Default::default(),
+        access: Default::default(),
+    };
+    Request::Subscribe { request: 1, stream: 1, subscription }.encode(&mut out).expect("not too long");
     assert_eq!(Request::decode(Frame { kind: out[4], message: &out[5..] }), Err(Malformed));
 }
 

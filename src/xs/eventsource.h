@@ -119,6 +119,7 @@ void esx_stream_release(void *stream);
 void esx_stream_enter_handler(void *stream);
 void esx_stream_leave_handler(void *stream);
 int esx_stream_is_subscribed(void *stream);
+int esx_stream_has_begun(void *stream);
 int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_is_attached(void *stream);
@@ -240,7 +241,6 @@ void esx_hub_drop(void *hub);
 int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
-void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
 int esx_hub_end(void *hub, const esx_topic *labels, size_t labels_len, const esx_topic *topics, size_t topics_len, int finishes,
     esx_report *report);
 uint64_t esx_monotonic(void);

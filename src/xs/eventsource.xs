@@ -748,6 +748,13 @@ is_open(SV *self)
   OUTPUT:
     RETVAL
 
+bool
+_has_begun(SV *self)
+  CODE:
+    RETVAL = esx_stream_has_begun(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
 void
 enter_handler(SV *self)
   CODE:
@@ -894,21 +901,6 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
   OUTPUT:
     RETVAL
-
-void
-_unsubscribe(SV *self, SV *stream, SV *names)
-  PREINIT:
-    const esx_topic *topics = NULL;
-    AV *array;
-    size_t len = 0;
-  CODE:
-    esx_keep_args_alive(aTHX_ ax, 0, items);
-    self = esx_snapshot(aTHX_ self);
-    stream = esx_snapshot(aTHX_ stream);
-    array = esx_plain_array(esx_read(aTHX_ names));
-    if (array)
-        topics = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ array), &len);
-    esx_hub_unsubscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
 
 # Ends streams. EventSource::Hub has checked the arrays.
 UV

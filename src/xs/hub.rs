@@ -402,19 +402,6 @@ unsafe extern "C" fn esx_hub_subscribe(
     }
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_hub_unsubscribe(
-    hub: *mut Hub,
-    stream: *mut StreamHandle,
-    raw: *const RawTopic,
-    len: usize,
-    is_all: c_int,
-) {
-    // SAFETY: as in `esx_hub_subscribe`.
-    let (hub, stream, topics) = unsafe { (&*hub, &mut *stream, topics(raw, len)) };
-    guard::run_or((), || hub.unsubscribe(stream, Some(topics.into()).filter(|_| is_all == 0)));
-}
-
 /// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a
 /// hub's process that is away, it writes nothing then.
 #[no_mangle]

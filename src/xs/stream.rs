@@ -340,6 +340,12 @@ unsafe extern "C" fn esx_stream_is_subscribed(handle: *mut StreamHandle) -> c_in
     unsafe { borrow(handle) }.is_subscribed().into()
 }
 
+#[no_mangle]
+unsafe extern "C" fn esx_stream_has_begun(handle: *mut StreamHandle) -> c_int {
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.has_begun().into()
+}
+
 /// Returns the line end with which events for the stream are encoded.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_line_end(handle: *mut StreamHandle) -> c_int {

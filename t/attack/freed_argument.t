@@ -186,28 +186,24 @@ my %CHANGE = (
     changed => sub { my $text = shift; substr $$text, 0, 6, 'secret'; return },
 );
 for my $change (sort keys %CHANGE) {
-    for my $way (qw(subscribe unsubscribe)) {
-        subtest "$way: a pattern is $change while the next one is read" => sub {
-            my ($stream, $client) = Testing::StreamPair->open;
-            my $hub   = EventSource::Hub->new(per_process => 1);
-            my $conn  = connection($stream);
-            my $first = 'public/' . 'x' x 30;
-            my @spoil;
-            my $text = '';
-            $text .= $first;    # an assignment would share the buffer
-            my $second = Saboteur->new('other', sub { @spoil = $CHANGE{$change}->(\$text) });
-            $hub->subscribe($conn, pattern($first)) if $way eq 'unsubscribe';
-            $hub->$way($conn, pattern(\$text), pattern(\$second));
-            $hub->publish($_ => "of $_") for $first, 'secret/' . 'x' x 30, 'spoilt' . 'y' x 31;
-            my %expected = (subscribe => "of $first\n", unsubscribe => '');
-            $hub->subscribe($conn, 'last');
-            $hub->publish(last => 'end');
-            ok $client->read_until(qr/^data: end\r\n/m), 'the stream goes on';
-            is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), $expected{$way},
-                'the pattern counts as it was read';
-            $stream->close;
-        };
-    }
+    subtest "subscribe: a pattern is $change while the next one is read" => sub {
+        my ($stream, $client) = Testing::StreamPair->open;
+        my $hub   = EventSource::Hub->new(per_process => 1);
+        my $conn  = connection($stream);
+        my $first = 'public/' . 'x' x 30;
+        my @spoil;
+        my $text = '';
+        $text .= $first;    # an assignment would share the buffer
+        my $second = Saboteur->new('other', sub { @spoil = $CHANGE{$change}->(\$text) });
+        $hub->subscribe($conn, pattern(\$text), pattern(\$second));
+        $hub->publish($_ => "of $_") for $first, 'secret/' . 'x' x 30, 'spoilt' . 'y' x 31;
+        $hub->subscribe($conn, 'last');
+        $hub->publish(last => 'end');
+        ok $client->read_until(qr/^data: end\r\n/m), 'the stream goes on';
+        is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), "of $first\n",
+            'the pattern counts as it was read';
+        $stream->close;
+    };
 }
 
 subtest 'subscribe: what is no pattern but has its class is refused' => sub {

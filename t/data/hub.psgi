@@ -122,11 +122,15 @@ my %PATH = (
     event => sub { my %query = @_; return $hub->publish(delete $query{channel}, \%query) },
     push  =>
         sub { my %query = @_; return $HELD{$query{name}} && $HELD{$query{name}}->push({data => $query{data}}) ? 1 : 0 },
-    close       => sub { my %query = @_; $HELD{$query{name}}->close;                               return 'closed' },
-    unsubscribe => sub { my %query = @_; $hub->unsubscribe($HELD{$query{name}}, channels(%query)); return 'left' },
-    subscribe   => sub { my %query = @_; return $hub->subscribe($HELD{$query{name}}, channels(%query)) ? 1 : 0 },
-    drain       => sub { my %query = @_; $hub->drain($query{seconds}); return 'drains' },
-    forks       => sub {
+    close     => sub { my %query = @_; $HELD{$query{name}}->close; return 'closed' },
+    subscribe => sub {
+        my %query         = @_;
+        my %option        = map { defined $query{$_} ? ($_ => $query{$_}) : () } qw(after start);
+        my $is_subscribed = eval { $hub->subscribe($HELD{$query{name}}, channels(%query), \%option) ? 1 : 0 };
+        return defined $is_subscribed ? $is_subscribed : "$@";
+    },
+    drain => sub { my %query = @_; $hub->drain($query{seconds}); return 'drains' },
+    forks => sub {
         my %query = @_;
         defined(my $pid = fork) or die "fork: $!\n";
         if (!$pid) {

@@ -30,7 +30,6 @@ subtest 'a child has a hub of its own' => sub {
             my $own   = Testing::Subscriber->open($hub, 'a', {start => 'oldest'});
             my @own   = $own->data(1);
             my $taken = $hub->subscribe($subscriber->conn, 'b') ? 'taken' : 'refused';
-            $hub->unsubscribe($subscriber->conn);
             return (
                 $id,
                 @{$hub->stats}{qw(published streams)},

@@ -10,8 +10,8 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Subscriber;
-use Time::HiRes qw(sleep time);
+use Testing::Subscriber qw(events);
+use Time::HiRes         qw(sleep time);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -19,12 +19,9 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 sub left {
     my ($hub, $id, @channels) = @_;
     my $subscriber = Testing::Subscriber->open($hub, @channels, {after => $id, start => 'oldest'});
-    $hub->unsubscribe($subscriber->conn);
-    $subscriber->conn->push('end');
-    my @data = $subscriber->data(1);
-    @data = $subscriber->data(@data + 1) while !@data || $data[-1] ne 'end';
-    pop @data;
-    return map { /"reason":"(\w+)"/ ? $1 : $_ } @data;
+    $subscriber->conn->close;
+    $subscriber->client->read_all or fail 'the stream ends';
+    return map { $_->{data} =~ /"reason":"(\w+)"/ ? $1 : $_->{data} } events($subscriber->client->text);
 }
 
 my @BOUNDS = (
@@ -117,7 +114,8 @@ subtest 'events expire' => sub {
     is_deeply $hub->stats->{history}, {events => 0, bytes => 0},
         'stats counts no event and no byte after events expired';
     is $hub->stats->{channels}, 1, 'a channel without subscribers vanishes with its last event';
-    $hub->unsubscribe($subscriber->conn);
+    $subscriber->conn->close;
+    $subscriber->client->read_all or fail 'the stream ends';
     is $hub->stats->{channels}, 0, 'a channel without events vanishes with its last subscriber';
     is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['evicted'],
         'a client receives a gap for a channel that has vanished';

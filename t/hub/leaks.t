@@ -84,11 +84,12 @@ my @CASES = (
     ['a call of subscribers' => sub { my $count = $hub->subscribers($object) }],
     [
         'a call of subscribe' =>
-            sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {after => '☺'}) }
+            sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {start => 'latest'}) }
     ],
     [
-        'a call of unsubscribe' =>
-            sub { $hub->unsubscribe($conn, 'a', EventSource::Hub->pattern('b/*')); $hub->unsubscribe($conn) }
+        'a call of subscribe with an id for a stream that has begun' =>
+            refused(sub { $hub->subscribe($conn, 'a', {after => '☺'}) }),
+        sub { $hub->subscribe($conn, 'a') }
     ],
     ['a call of subscribe with a wrong channel' => refused(sub { $hub->subscribe($conn, 'a', []) })],
     [

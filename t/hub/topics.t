@@ -36,18 +36,11 @@ subtest 'a stream may have 1,000 channels by default' => sub {
     like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'the error of 1,001 channels names the limit';
 };
 
-subtest 'max_topics counts the topics that a stream has now' => sub {
+subtest 'max_topics counts each topic of a stream once' => sub {
     my $hub        = EventSource::Hub->new(max_topics => 3);
     my $subscriber = Testing::Subscriber->open($hub, 'a');
     ok subscribes($hub, $subscriber, 'b', EventSource::Hub->pattern('n/*')), 'topics up to max_topics are accepted';
-    for (1 .. 10) {
-        ok !subscribes($hub, $subscriber, 'c'), 'one topic more is refused' if $_ == 1;
-        $hub->unsubscribe($subscriber->conn, 'b');
-        ok subscribes($hub, $subscriber, 'b'), 'a topic is accepted after another one was unsubscribed' if $_ == 10;
-        subscribes($hub, $subscriber, 'b');
-    }
-    $hub->unsubscribe($subscriber->conn);
-    ok subscribes($hub, $subscriber, 'x', 'y', 'z'), 'max_topics topics are accepted after all were unsubscribed';
+    ok !subscribes($hub, $subscriber, 'c'), 'one topic more is refused';
     my $other = Testing::Subscriber->open($hub, 'a');
     for (1 .. 10) { subscribes($hub, $other, 'a') }
     ok subscribes($hub, $other, 'b', 'c'), 'a topic that is subscribed to repeatedly counts once';

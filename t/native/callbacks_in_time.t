@@ -49,7 +49,6 @@ my %METHOD = (
     epoch       => sub { $hub->epoch },
     serve       => sub { my ($conn) = pair(); $hub->serve($conn, 'news') },
     subscribe   => sub { my ($conn) = pair(); $hub->subscribe($conn, 'news') },
-    unsubscribe => sub { my ($conn) = pair(); $hub->unsubscribe($conn, 'news') },
     drain       => sub { EventSource::Hub->new->drain(0) },
 );
 for my $method (sort keys %METHOD) {

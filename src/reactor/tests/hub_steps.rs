@@ -45,7 +45,7 @@ pub(super) struct Run {
     pub(super) neighbour: usize,
     pub(super) published_to_other_hub: u64,
     pub(super) seen_of_other_hub: u64,
-    /// Whether streams subscribe and unsubscribe after their beginning.
+    /// Whether streams subscribe several times.
     is_changing: bool,
     numbering: Numbering,
     /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
@@ -180,8 +180,7 @@ impl Run {
             (57..=62, Some(_)) => self.leave(source),
             (63..=74, Some(stream)) => self.script_socket(stream),
             (75..=84, Some(stream)) => self.free_socket(stream),
-            (85..=87, Some(_)) if self.is_changing => self.subscribe_more(source),
-            (88..=90, Some(stream)) if self.is_changing => self.unsubscribe(source, stream),
+            (85..=90, Some(_)) if self.is_changing => self.subscribe_more(source),
             (91..=95, Some(stream)) => self.push(stream),
             (96, Some(stream)) if self.rng.bool() => self.end(source, stream),
             (96, Some(stream)) => self.withdraw(source, stream),
@@ -421,7 +420,6 @@ impl Run {
                 _ if number == again => {}
                 0 => self.publish(),
                 1 => self.turn(),
-                2 => self.unsubscribe(source, stream),
                 _ => {}
             }
             if self.sources[source].connection.is_none() {
@@ -514,11 +512,7 @@ impl Run {
         let stream = connection.stream;
         let holds = holds && (connection.is_held() || !connection.is_subscribed);
         let id = self.world.records[stream].id;
-        let entry = self.world.reactor.record(id);
-        let (is_open, buffered) = entry.map_or((false, 0), |entry| {
-            let ends = entry.stream.ending().is_some();
-            (!ends, entry.stream.buffered_bytes())
-        });
+        let is_open = self.world.reactor.record(id).map_or(false, |entry| entry.stream.ending().is_none());
         if is_open && !self.is_drained {
             self.naive.expire(self.world.now);
             let is_first = !self.has_subscription(stream);
@@ -527,10 +521,7 @@ impl Run {
             if is_held || (is_first && holds) {
                 self.sources[source].hold(&request, &self.naive);
             } else if self.sources[source].connection.as_ref().map_or(false, |connection| connection.is_subscribed) {
-                let client = self.world.records[stream].client.map(|_| self.world.client(stream));
-                let sent = client.map_or(0, |client| client.taken_bytes + client.received.len());
-                let from_byte = sent + buffered;
-                self.sources[source].join(&request, from_byte, is_first, &self.naive);
+                self.sources[source].join(&request, &self.naive);
             } else {
                 self.sources[source].hold(&request, &self.naive);
                 self.sources[source].begin(&self.naive);
@@ -573,18 +564,6 @@ impl Run {
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }
-    }
-
-    pub(super) fn unsubscribe(&mut self, source: usize, stream: usize) {
-        let some = topics(&mut self.rng);
-        // A later subscription to the same topics counts as a new one.
-        let topics = Some(some).filter(|_| self.rng.bool());
-        self.flush(HUB);
-        let connection = self.sources[source].connection.as_mut().expect("a connected source");
-        connection.unsubscribe(topics.as_deref());
-        let stream = self.world.records[stream].id;
-        self.world.apply(Command::Unsubscribe { stream, topics: topics.map(Into::into) });
-        self.update_held();
     }
 
     pub(super) fn push(&mut self, stream: usize) {

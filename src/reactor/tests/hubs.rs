@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{self, Epoch, OnSlow, Start, SubscribeRequest, Topic};
+use crate::hub::{self, Epoch, OnSlow};
 use crate::log::Bounds;
 
 #[test]
@@ -72,36 +72,6 @@ fn an_ending_stream_is_sent_what_was_published_before() {
             assert!(first < second && text.ends_with("\r\n0\r\n\r\n"), "{text:?}");
         }
     }
-}
-
-#[test]
-fn a_drain_does_not_end_a_stream_that_has_unsubscribed() {
-    let mut world = with_history(10);
-    let [stream, other] = [(); 2].map(|()| subscriber(&mut world, settings()));
-    world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
-    world.apply(Command::Unsubscribe { stream: world.records[other].id, topics: None });
-    world.advance(Duration::from_secs(11));
-    assert_eq!([stream, other].map(|stream| world.records[stream].ended), [Some(Reason::Server), None]);
-}
-
-#[test]
-fn a_drain_does_not_end_a_stream_that_has_moved_to_another_hub() {
-    let mut world = with_history(10);
-    let other = another_hub(&mut world);
-    let [stream, moved] = [(); 2].map(|()| subscriber(&mut world, settings()));
-    world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
-    let id = world.records[moved].id;
-    world.apply(Command::Unsubscribe { stream: id, topics: None });
-    let request = SubscribeRequest {
-        topics: vec![Topic::Channel((*b"c").into())],
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
-    world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
-    world.advance(Duration::from_secs(11));
-    assert_eq!([stream, moved].map(|stream| world.records[stream].ended), [Some(Reason::Server), None]);
 }
 
 #[test]

@@ -122,8 +122,8 @@ fn thousands_of_events_are_sent_in_gathered_writes() {
 #[test]
 fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
     let mut world = with_history(10);
-    let [stream, idle] = [(); 2].map(|()| subscriber(&mut world, settings()));
-    world.apply(Command::Unsubscribe { stream: world.records[idle].id, topics: None });
+    let stream = subscriber(&mut world, settings());
+    let idle = world.open(settings(), "");
     publish(&mut world, 1..=6);
     publish_to(&mut world, "other", 7..=7);
     world.advance(Duration::from_secs(17));
@@ -176,7 +176,7 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
 }
 
 #[test]
-fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
+fn a_stream_does_not_subscribe_to_a_second_hub() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
@@ -188,16 +188,10 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
         access: Default::default(),
     };
     let id = world.records[stream].id;
-    world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
+    world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     publish(&mut world, 1..=1);
     world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "1.");
-    // After unsubscribing from everything the stream may subscribe to the other hub.
-    world.apply(Command::Unsubscribe { stream: id, topics: None });
-    world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
-    publish(&mut world, 2..=2);
-    world.run_until_idle();
-    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: f-0\n\n");
 }
 
 #[test]
@@ -214,7 +208,6 @@ fn a_reused_slot_has_no_subscription() {
     assert_eq!((take_received(&mut world, stays), take_received(&mut world, next)), ("1.".into(), String::new()));
     // A late command for the closed stream does not affect the new one.
     subscribe(&mut world, closed);
-    world.apply(Command::Unsubscribe { stream: world.records[closed].id, topics: None });
     publish(&mut world, 2..=2);
     world.run_until_idle();
     assert_eq!((take_received(&mut world, stays), take_received(&mut world, next)), ("2.".into(), String::new()));
@@ -260,36 +253,6 @@ fn a_stream_overtaken_many_times_has_a_bounded_buffer() {
 }
 
 #[test]
-fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
-    let settings = Settings { max_buffered: 1000, ..settings() };
-    let other = || vec![Topic::Channel((*b"other").into())];
-    for takes_nothing in [true, false] {
-        let mut world = with_history(10);
-        let stream = world.open(settings, "");
-        let id = world.records[stream].id;
-        world.records[stream].is_subscribed = true;
-        world.reactor.io().clients[stream].default_send = takes_nothing.then_some(Err(libc::EAGAIN));
-        subscribe(&mut world, stream);
-        for burst in 0..1000 {
-            publish(&mut world, 5 * burst + 1..=5 * burst + 5);
-            world.run_until_idle();
-            let request = Box::new(SubscribeRequest {
-                topics: other(),
-                after: None,
-                start: Start::Latest,
-                first_block: Default::default(),
-                access: Default::default(),
-            });
-            world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
-            world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
-            let record = &world.records[stream];
-            assert!(record.added_bytes <= record.sent.bytes + record.lost.bytes + 1000 + 1000, "{burst}");
-        }
-        assert_eq!(world.records[stream].ended, Some(Reason::Slow).filter(|_| takes_nothing));
-    }
-}
-
-#[test]
 fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     let mut world = with_policy(1000, OnSlow::Gap);
     publish_to(&mut world, "quiet", 1..=1000);
@@ -323,15 +286,12 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
 #[test]
 fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
     type Act = (&'static str, fn(&mut World, usize));
-    let acts: [Act; 6] = [
+    let acts: [Act; 5] = [
         ("nothing", |_, _| {}),
         ("a drain", |world, _| world.apply(Command::Drain { hub: HUB, within: Duration::ZERO })),
         ("a shutdown", |world, _| world.apply(Command::ShutDown { within: Duration::from_secs(5) })),
         ("closing the hub", |world, _| world.apply(Command::CloseHub { hub: HUB })),
         ("a close", |world, stream| world.end(stream, Reason::Application, Ending::Flush)),
-        ("unsubscribing", |world, stream| {
-            world.apply(Command::Unsubscribe { stream: world.records[stream].id, topics: None });
-        }),
     ];
     for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest] {
         for (what, act) in acts {
@@ -359,29 +319,6 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 assert!(bytes < 2000, "{bytes} bytes after {what} with {on_slow:?}, resumed: {}", after.is_some());
             }
         }
-    }
-}
-
-#[test]
-fn a_push_after_unsubscribing_comes_after_earlier_publications() {
-    for is_slow in [false, true] {
-        let mut world = with_history(10);
-        let stream = subscriber(&mut world, settings());
-        if is_slow {
-            world.client(stream).default_send = Some(Err(libc::EAGAIN));
-        }
-        publish(&mut world, 1..=3);
-        world.apply(Command::Unsubscribe { stream: world.records[stream].id, topics: None });
-        publish(&mut world, 4..=4);
-        world.push(stream, b"pushed");
-        world.run_until_idle();
-        if is_slow {
-            world.client(stream).default_send = None;
-            world.writable(stream);
-            world.run_until_idle();
-        }
-        assert_eq!(take_received(&mut world, stream), "1.2.3.pushed", "slow: {is_slow}");
-        assert_eq!(counts(&mut world).streams, 0);
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum LinkCommand {
         /// How long the stream may wait for the hub's process.
         until: Instant,
     },
+    /// Has the subscriptions of a stream take effect: its handler has returned.
+    BeginSubscription(StreamId),
     /// Ends a stream that a lost connection has given back, and that is not handed over anew.
     Abandon(StreamId),
     /// Closes the connection as soon as it has no streams.
@@ -55,7 +57,7 @@ impl HandoverCommand for LinkCommand {
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
                 connection.complete(*request, Outcome::Unsent);
             }
-            Self::Abandon(_) | Self::Await { .. } => {}
+            Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } => {}
         }
     }
 

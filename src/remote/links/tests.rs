@@ -191,12 +191,20 @@ impl Scene {
     }
 
     fn subscribe_until(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant) -> u64 {
+        self.subscribe_with(connection, stream, until, false)
+    }
+
+    fn subscribe_held(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
+        self.subscribe_with(connection, stream, Instant::now() + TIMEOUT, true)
+    }
+
+    fn subscribe_with(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant, holds: bool) -> u64 {
         let request = connection.begin();
         let first_block = FirstBlock::default();
         let topics = vec![Topic::Channel(b"news"[..].into())];
         let (after, start, access) = (None, Start::Latest, Default::default());
         let subscription = SubscribeRequest { topics, after, start, first_block, access };
-        let (connection, holds) = (Arc::clone(connection), false);
+        let connection = Arc::clone(connection);
         send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
         request
     }
@@ -615,28 +623,20 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
 
 #[test]
 #[cfg_attr(miri, ignore)] // system calls
-fn a_stream_that_is_unsubscribed_while_it_waits_stays_open() {
+fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_them() {
     let scene = Scene::new();
     let connection = scene.begin(1);
-    let until = Instant::now() + Duration::from_millis(300);
-    let topics = [Some([Topic::Channel(b"news"[..].into())].into()), None];
-    let streams = topics.map(|topics| {
-        let (stream, state, client) = scene.open();
-        connection.forget(scene.subscribe_until(&connection, stream, until));
-        scene.handle.send_queued(Queued::Command(Command::Unsubscribe { stream, topics }));
-        (stream, state, client)
-    });
-    let (last, _last_state, last_client) = scene.open();
-    connection.forget(scene.subscribe_until(&connection, last, until));
-    assert!(rest(last_client).contains("retry: "), "the time of all of them is over");
-    for (stream, state, mut client) in streams {
-        scene.push(stream, &state, b"data: still here\n\n");
-        client.set_read_timeout(Some(TIMEOUT)).expect("a socket");
-        let mut bytes = [0; 200];
-        let count = client.read(&mut bytes).expect("the client is connected");
-        assert!(String::from_utf8_lossy(&bytes[..count]).contains("still here"));
-        assert_eq!(state.reason(), None);
+    let (stream, _state, _client) = scene.open();
+    let held = [scene.subscribe_held(&connection, stream), scene.subscribe_held(&connection, stream)];
+    scene.handle.send_queued(Queued::Command(Command::BeginSubscription { stream }));
+    let later = scene.subscribe(&connection, stream);
+    let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
+    hub.next(|got| assert!(matches!(got, Request::Open(Open { holds: true, .. })), "{got:?}"));
+    for request in held {
+        hub.next(|got| assert!(matches!(got, Request::Subscribe { request: got, .. } if got == request)));
     }
+    hub.next(|got| assert!(matches!(got, Request::Begin { stream: got } if got == u64::from(stream)), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Subscribe { request: got, .. } if got == later)));
 }
 
 #[test]

@@ -97,52 +97,36 @@ impl Waiting {
         Some(stream)
     }
 
-    /// Changes the subscriptions of a stream that waits as a command for the stream says. Returns true if the command is not
-    /// for the reactor. The stream waits no longer if it has no subscription left, unless the reactor has given it away
-    /// already: that one ends when its time is over.
-    pub(super) fn change(&mut self, stream: u64, command: &Command, is_given_away: impl Fn(u64) -> bool) -> bool {
-        let (link, places) = match self.held.get(&stream) {
-            Some(held) => (held.link, held.places.clone()),
+    /// Changes what waits for a stream as a command for the stream says. Returns true if the command is not for the reactor.
+    pub(super) fn change(&mut self, stream: u64, command: &Command) -> bool {
+        let Self { requests, held, last_place, .. } = self;
+        let Held { places, link, .. } = match held.get(&stream) {
+            Some(held) => held,
             None => return false,
         };
-        for place in places {
-            let waiting = self.requests.get_mut(&link).and_then(|requests| requests.commands.get_mut(&place));
-            let (subscription, holds) = match waiting {
-                Some(LinkCommand::Subscribe { subscription, holds, .. }) => (subscription, holds),
-                _ => continue,
-            };
-            match command {
-                Command::BeginSubscription { .. } => *holds = false,
-                Command::Push { has_id, .. } => subscription.first_block.keeps_id |= has_id,
-                Command::Unsubscribe { topics: Some(topics), .. } => {
-                    subscription.topics.retain(|topic| !topics.contains(topic));
+        let commands = match requests.get_mut(link) {
+            Some(requests) => &mut requests.commands,
+            None => return false,
+        };
+        if let Command::BeginSubscription { stream } = command {
+            *last_place += 1;
+            commands.insert(*last_place, LinkCommand::BeginSubscription(*stream)); // after the subscriptions of its handler
+            return true;
+        }
+        if let Command::Push { has_id, .. } = command {
+            for place in places {
+                if let Some(LinkCommand::Subscribe { subscription, .. }) = commands.get_mut(place) {
+                    subscription.first_block.keeps_id |= has_id;
                 }
-                Command::Unsubscribe { topics: None, .. } => subscription.topics.clear(),
-                _ => {}
-            }
-            if subscription.topics.is_empty() {
-                self.drop_subscription(link, place);
-                self.forget_place(stream, place, &is_given_away);
             }
         }
-        matches!(command, Command::BeginSubscription { .. } | Command::Unsubscribe { .. })
+        false
     }
 
     fn forget(&mut self, stream: u64) -> Option<Held> {
         let held = self.held.remove(&stream)?;
         self.due.remove(&(held.until, stream));
         Some(held)
-    }
-
-    fn forget_place(&mut self, stream: u64, place: u64, is_given_away: &impl Fn(u64) -> bool) {
-        let held = self.held.get_mut(&stream);
-        let has_none = held.map_or(false, |held| {
-            held.places.retain(|other| *other != place);
-            held.places.is_empty()
-        });
-        if has_none && !is_given_away(stream) {
-            self.forget(stream);
-        }
     }
 
     fn drop_subscription(&mut self, link: u32, place: u64) {

@@ -201,7 +201,7 @@ impl StreamTable {
         self.handle.free_slot(stream);
     }
 
-    /// The stream has fewer topics than it asked for: it had some already, or has unsubscribed from them.
+    /// The stream has fewer topics than it asked for: it had some already.
     fn apply_topics_removed(&self, stream: StreamId, count: usize) {
         if let Some(state) = self.get(stream) {
             state.remove_topics(count);

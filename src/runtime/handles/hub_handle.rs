@@ -10,7 +10,7 @@ use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{
     ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, RetainedEvent, Settings,
-    SubscribeRequest, Topic,
+    SubscribeRequest,
 };
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
@@ -357,14 +357,6 @@ impl HubHandle {
         let registration = self.registration_or_create(&mut process)?;
         let max_topics = self.0.max_topics.load(Ordering::Relaxed);
         stream.subscribe(&registration.reactor, registration.hub, request, max_topics)
-    }
-
-    /// Unsubscribes a stream from topics; without topics, from all.
-    pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
-        let mut process = lock_process();
-        if let Some(index) = process.registrations.index_of(self.0.key) {
-            stream.unsubscribe(process.registrations.at(index).hub, topics);
-        }
     }
 
     /// Returns the epoch, with which the hub's ids begin. Each process has another one.

@@ -1,6 +1,6 @@
 //! A stream as the application holds it.
 
-use crate::hub::{SubscribeRequest, Topic};
+use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
 use crate::runtime::descriptor_reserve;
 use crate::runtime::error::Error;
@@ -338,18 +338,6 @@ impl StreamHandle {
         }
     }
 
-    /// Unsubscribes the stream from topics of a hub. Without topics, unsubscribes it from all, and it belongs to the
-    /// application again.
-    pub(crate) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
-        if self.state.belongs_to(hub) && self.generation == generation() {
-            // A stream that was handed over to a hub's process stays there.
-            if topics.is_none() && !self.state.is_handed_over() {
-                self.state.clear_hub();
-            }
-            self.reactor.send(Command::Unsubscribe { stream: self.stream, topics });
-        }
-    }
-
     /// Returns the line end of the stream. Pushed events are encoded with it.
     pub fn line_end(&self) -> LineEnd {
         self.settings.line_end
@@ -359,6 +347,12 @@ impl StreamHandle {
     /// receives.
     pub fn is_subscribed(&self) -> bool {
         self.state.has_hub()
+    }
+
+    /// Returns true if a subscription would be a later one, which begins with new events: the stream is subscribed, and is not
+    /// in the handler that did it.
+    pub fn has_begun(&self) -> bool {
+        self.is_subscribed() && self.subscribe_mode == SubscribeMode::AtOnce
     }
 
     /// Ends the stream. Only the first call has an effect.
