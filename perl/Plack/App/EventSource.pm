@@ -71,7 +71,8 @@ sub new {
 
 # Public methods
 
-# Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
+# Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now. The server's
+# writer belongs to the next request: a push to a connection that the application still holds would reach another client.
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
@@ -79,6 +80,7 @@ sub after_handler {
     elsif ($stream->is_native && !$stream->is_handed_over) {
         EventSource::XS::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
     }
+    elsif (!$stream->is_native) { $stream->drop }
     EventSource::XS::dispatch($LIBRARY);
     return;
 }
@@ -480,8 +482,8 @@ thousands of streams.
 
 On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers.
 A stream stays open until its client disconnects or the application closes it. On other servers the handler may also
-loop, sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the
-connection is gone.
+loop, sleep and push. It occupies its worker as long as it runs. A native stream ends there when the last reference to the
+connection is gone, any other stream when the handler returns.
 
 The response to a request by another method than those of L</methods> is 405; by default only GET is allowed. The
 response names the allowed methods in C<Allow> (RFC 9110, section 15.5.6). HEAD is a 405 as in the original, so C<Allow>
@@ -752,7 +754,7 @@ cannot be native; the exception reports the line that called L</to_app>.
 
     $component->after_handler($stream, $env);
 
-End the request of a handler that has returned: on a server that blocks, run the queued callbacks
+End the request of a handler that has returned: on a server that blocks, end a stream that is not native, run the queued callbacks
 (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
 (L<EventSource::Deployment/Recycled workers>). Under an event loop this does nothing. L</run_handler> calls it last.
 
@@ -914,6 +916,11 @@ the push rethrows that exception, and the stream ends. The original ignores ever
 
 A connection whose last reference is gone is closed on servers that block. The original leaves it to the server: Starman
 lets an HTTP/1.1 client wait for its keep-alive timeout.
+
+=item *
+
+A connection that is not native is closed there when its handler returns, though the application keeps it. With the original a later
+push reaches the client of another request under uWSGI, FastCGI, and behind a proxy that keeps its connections.
 
 =item *
 

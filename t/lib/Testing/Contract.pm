@@ -109,10 +109,10 @@ my %CANNOT    = (
     },
     'uWSGI, behind a proxy' => {loop => $NO_LOOP},
     'FCGI'                  => {
-        loop    => $NO_LOOP,
-        tls     => 'it does not speak HTTP',
-        client  => $NO_SOCKET,
-        process => $NO_SOCKET,
+        loop           => $NO_LOOP,
+        tls            => 'it does not speak HTTP',
+        process        => $NO_SOCKET,
+        'head at once' => 'an empty write sends nothing',
     },
     'MockHTTP' => {
         loop         => $NO_LOOP,

@@ -30,7 +30,7 @@ my @BEHAVIOURS = (
     {
         name    => 'the head is sent before the first event',
         request => ['/silent'],
-        needs   => ['client'],
+        needs   => ['client', 'head at once'],
         handler => sub {
             my ($conn, $env) = @_;
             repeat(

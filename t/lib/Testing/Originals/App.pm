@@ -307,19 +307,6 @@ sub _handlers {
                 $given == $env ? 1 : 0;
             }
         ],
-        [
-            'a connection that is kept' => sub {
-                my @kept;
-                my $writer  = Testing::RecordingWriter->new;
-                my @request = requested(
-                    $APP->new(handler_cb => sub { @kept = @_; $_[0]->push('in the handler'); return })->to_app,
-                    {}, $writer);
-                my $pushed = $kept[0]->push('later');
-                my $kept   = $writer->kept;
-                $kept[0]->close;
-                return (@request, $kept, $pushed, $writer->times_closed);
-            }
-        ],
     );
 }
 
@@ -528,6 +515,7 @@ sub _differences {
         fields   => '`json`, `comment`, `bytes` in a pushed hash',
         gone     => 'a client that has disconnected',
         headers  => 'a line break or NUL in `headers`',
+        kept     => 'a connection that is kept, on a server that blocks',
         injected => 'a line break or NUL in a pushed `id`, `event`, `retry`',
         lines    => 'a line break in pushed data',
         method   => 'methods',
@@ -537,10 +525,26 @@ sub _differences {
     );
     my $gone = sub { Testing::RecordingWriter->new(takes => 1) };
     return (
+        [
+            'a connection that is kept' => sub {
+                my @kept;
+                my $writer  = Testing::RecordingWriter->new;
+                my @request = requested(
+                    $APP->new(handler_cb => sub { @kept = @_; $_[0]->push('in the handler'); return })->to_app,
+                    {}, $writer);
+                my $pushed = $kept[0]->push('later');
+                my $kept   = $writer->kept;
+                $kept[0]->close;
+                return (@request, $kept, $pushed, $writer->times_closed);
+            },
+            $ROW{kept},
+            sent("data: in the handler\r\n\r\n", "data: in the handler\r\n\r\n", '', 1)
+        ],
         pushes('two lines of data' => sub { ["a\nb"] }, $ROW{lines}, sent("data: a\r\ndata: b\r\n\r\n")),
         pushes(
             'two lines of data in a hash' => sub { [{data => "a\r\nb"}] },
-            $ROW{lines}, sent("data: a\r\ndata: b\r\n\r\n")
+            $ROW{lines},
+            sent("data: a\r\ndata: b\r\n\r\n")
         ),
         (
             map {
