@@ -1,4 +1,4 @@
-# The rules of ARCHITECTURE about the parts of the source: where unsafe code, I/O, private subs and names of PSGI servers may
+# The layers of ARCHITECTURE about the parts of the source: where unsafe code, I/O, private subs and names of PSGI servers may
 # be used, and which modules may use which.
 #
 # The checks read the source line by line, so they see paths and `use` lines, but no code that a macro or an eval generates.
