@@ -18,11 +18,11 @@ pub enum ErrorCode {
     Timeout,
     /// A defect of this crate.
     Internal,
-    /// The connection to a hub's process broke before the answer: the call has perhaps had its effect.
+    /// The connection to a hub process broke before the answer: the call has perhaps had its effect.
     Unknown,
-    /// Too much waits for a hub's process: the call had no effect.
+    /// Too much waits for a hub process: the call had no effect.
     Full,
-    /// A hub's process refuses this one: it has other settings or another version.
+    /// A hub process refuses this one: it has other settings or another version.
     Refused,
 }
 

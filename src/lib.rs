@@ -14,10 +14,10 @@
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
 //! - [`store`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
-//! - [`wire`]: the messages between a worker and the process of its hub
+//! - [`wire`]: the messages between a worker and the hub process
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
-//! - [`remote`]: a hub in a process of its own: where it is, its start, a connection to it (Linux)
+//! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
 //! `event`, `log`, `stream`, `hub`, `reactor`, `parse` and `wire` make no system call and read no clock. Only `sys` makes

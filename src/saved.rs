@@ -1,6 +1,6 @@
 //! The state with which a new program continues: values as bytes, and back.
 //!
-//! A hub's process is upgraded by an `exec` in place. What it holds is saved before and restored after it. Each type says
+//! A hub process is upgraded by an `exec` in place. What it holds is saved before and restored after it. Each type says
 //! beside its definition how it is saved; [`saved!`](crate::saved!) names all fields, so a new field is not forgotten.
 //! Saved are the values themselves, slots and serial numbers included, so nothing has to be translated.
 //!

@@ -1,4 +1,4 @@
-//! How fast a hub's process publishes: with an answer to each event, and without answers, from one process and from four.
+//! How fast a hub process publishes: with an answer to each event, and without answers, from one process and from four.
 //!
 //! `cargo bench --manifest-path hub_process/Cargo.toml`
 

@@ -1,4 +1,4 @@
-//! How long an upgrade of a hub's process takes: from the request to the answer of the new program, and to the first publish.
+//! How long an upgrade of a hub process takes: from the request to the answer of the new program, and to the first publish.
 //!
 //! `cargo bench --manifest-path hub_process/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the limit of
 //! descriptors allows.

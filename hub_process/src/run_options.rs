@@ -1,4 +1,4 @@
-//! What the process of a hub was started with: where it is, and what the command line has decided.
+//! What a hub process was started with: where it is, and what the command line has decided.
 //!
 //! It is read once, from the command line, the environment and files, and travels with an upgrade. All of these may have
 //! changed by then: a folder that was made since is preferred now, or the file with the store is gone.
@@ -8,7 +8,7 @@ use eventsource_xs::saved;
 use eventsource_xs::wire::{NamedSettings, StoreSettings};
 use std::time::Duration;
 
-/// What the process of a hub was started with.
+/// What a hub process was started with.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub place: Place,

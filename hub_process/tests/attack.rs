@@ -1,4 +1,4 @@
-//! Attacks on the process of a hub: after each one its descriptors are closed, its memory is bounded, and other workers and
+//! Attacks on a hub process: after each one its descriptors are closed, its memory is bounded, and other workers and
 //! streams are served as before.
 
 mod support;

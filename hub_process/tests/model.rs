@@ -1,4 +1,4 @@
-//! A random model of workers, their wires, and the hub's process: what clients are sent is compared with what was published.
+//! A random model of workers, their wires, and the hub process: what clients are sent is compared with what was published.
 //!
 //! The process and the workers' runtime are the real ones; only the wire between them is the test's. Each step is drawn at
 //! random: publish, push, subscribe, reconnect, cut a wire after any byte, have it pass single bytes, kill a worker or the

@@ -1,4 +1,4 @@
-//! The process of a hub: who starts it, when it ends, who may connect.
+//! A hub process: who starts it, when it ends, who may connect.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Publishing to a hub's process: ids, order, refusals, repeated keys, more than the credits allow.
+//! Publishing to a hub process: ids, order, refusals, repeated keys, more than the credits allow.
 
 mod support;
 

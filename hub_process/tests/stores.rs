@@ -1,4 +1,4 @@
-//! A hub's process with a store in a file: what workers, clients and publishers see when the process ends and comes back.
+//! A hub process with a store in a file: what workers, clients and publishers see when the process ends and comes back.
 
 mod support;
 

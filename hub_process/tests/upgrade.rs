@@ -1,4 +1,4 @@
-//! A hub's process goes on as another program: what clients, publishers and workers see of it, which is nothing.
+//! A hub process goes on as another program: what clients, publishers and workers see of it, which is nothing.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! A hub's process goes on as a program that speaks another version of the protocol: streams stay, and workers of the version
+//! A hub process goes on as a program that speaks another version of the protocol: streams stay, and workers of the version
 //! before are disconnected and told why.
 //!
 //! The other program is this one with another version (`EVENTSOURCE_TEST_PROTOCOL`), and workers of another version are those

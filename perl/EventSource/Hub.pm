@@ -45,10 +45,10 @@ my $MAX_CLOCK = ~0 >> 1;
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
 
-# The result of _subscribe for a stream that waits for the hub's process.
+# The result of _subscribe for a stream that waits for the hub process.
 my $WAITS = 2;
 
-my $AWAY     = 2;              # seconds from which on a process of a hub that does not answer is worth a warning
+my $AWAY     = 2;              # seconds from which on a hub process that does not answer is worth a warning
 my $PATIENCE = 0.5;            # seconds that the first stream holds its worker for it
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
@@ -60,13 +60,13 @@ my @HUB_SETTINGS = qw(
     publish_timeout show_channel socket spawn store total_history
 );
 
-# Which settings an object names: a bit each, in the order of src/xs/hub.rs. The process of a hub keeps these.
+# Which settings an object names: a bit each, in the order of src/xs/hub.rs. A hub process keeps these.
 my @NAMED = qw(
     history total_history on_slow gap_event gap_data position_event position opaque_ids max_topics idle_exit grace store
     max_streams
 );
 
-# The settings of a hub in a process of its own, and the defaults of those that are seconds.
+# The settings of a named hub, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 my @APP_OPTIONS      = qw(channels label methods origins);
@@ -297,14 +297,14 @@ sub _native_settings {
     );
 }
 
-# Returns true if the log has a line already that the hub's process is away. The next error about that gives none.
+# Returns true if the log has a line already that the hub process is away. The next error about that gives none.
 sub _has_told_of {
     my ($self, $error) = @_;
     return !!0 if !blessed $error || !$error->isa('EventSource::Error') || $error->code ne 'unavailable';
     return !!$self->{has_told}++;
 }
 
-# Returns true if the hub's process has the name of an event of its own that this object does not name: the process compares them.
+# Returns true if the hub process has the name of an event of its own that this object does not name: the process compares them.
 sub _is_for_process {
     my %given = @_;
     return defined $given{name} && 2 > grep { defined } @given{qw(gap_event position_event)};
@@ -324,7 +324,7 @@ sub _is_own_id {
     return length $epoch ? index($id, "$epoch-") == 0 : $id =~ /\A[0-9a-v]{8,12}-[0-9a-v]+\z/;
 }
 
-# Streams wait for the hub's process. Says so once, unless it answers soon: it may just begin.
+# Streams wait for the hub process. Says so once, unless it answers soon: it may just begin.
 sub _note_whether_away {
     my ($self, $is_away) = @_;
     return delete @$self{qw(away_since has_told was_patient)} if !$is_away;
@@ -337,7 +337,7 @@ sub _note_whether_away {
     return;
 }
 
-# How long a stream that holds its worker waits for the hub's process: the first one does, because that may just begin.
+# How long a stream that holds its worker waits for the hub process: the first one does, because that may just begin.
 sub _patience {
     my $self = shift;
     return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;

@@ -252,7 +252,7 @@ sub _reset_after_fork {
     return;
 }
 
-# The process of a hub has elected this worker to run the supply, or, after that process was lost, another one.
+# A hub process has elected this worker to run the supply, or, after that process was lost, another one.
 sub _lease_changed {
     my $self  = shift;
     my $lease = $self->{lease} or return;
@@ -264,7 +264,7 @@ sub _lease_changed {
     return;
 }
 
-# Publishes an event of the supply. The caller is mostly an event loop, which cannot handle that the hub's process was lost.
+# Publishes an event of the supply. The caller is mostly an event loop, which cannot handle that the hub process was lost.
 sub _publish_of_supply {
     my ($self, $fields) = @_;
     my ($id, $error);

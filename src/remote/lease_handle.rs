@@ -1,4 +1,4 @@
-//! A lease of a hub in a process of its own, as the application holds it.
+//! A lease of a named hub, as the application holds it.
 
 use super::error::{CallError, Error};
 use super::links::command::{send, LinkCommand};
@@ -12,7 +12,7 @@ use crate::wire::Request;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a call waits for a hub's process that is not known to be away. It may have to be started.
+/// How long a call waits for a hub process that is not known to be away. It may have to be started.
 const LONGEST: Duration = Duration::from_millis(250);
 
 /// A lease as the application holds it. Dropping it gives the lease back.
@@ -60,7 +60,7 @@ impl Drop for LeaseHandle {
 }
 
 impl RemoteHub {
-    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub's process that is
+    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
     ///
     /// # Errors

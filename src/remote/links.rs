@@ -1,4 +1,4 @@
-//! The event loop's connections to processes of hubs, and the streams that were handed over.
+//! The event loop's connections to hub processes, and the streams that were handed over.
 
 use self::command::LinkCommand;
 use self::connection::{Connection, Outcome, UNAWAITED};
@@ -99,7 +99,7 @@ impl Links {
         }
     }
 
-    /// Carries out what has waited: the hub's process has answered.
+    /// Carries out what has waited: the hub process has answered.
     fn go_on(&mut self, number: u32, context: &mut Context<'_>) {
         let (connection, commands) = match self.waiting.take(number) {
             Some(waiting) => waiting,
@@ -545,7 +545,7 @@ impl Drop for Links {
     }
 }
 
-/// Counts events that were published to the process of a hub, and that it has perhaps not got.
+/// Counts events that were published to a hub process, and that it has perhaps not got.
 fn lose_events(count: u64, context: &mut Context<'_>) {
     context.handle.count_lost(count as usize, 0);
     losses::record(count, "the connection to the hub's process broke");

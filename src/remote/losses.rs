@@ -1,4 +1,4 @@
-//! What this process has accepted for processes of hubs and is lost, until an interpreter tells the application of it.
+//! What this process has accepted for hub processes and is lost, until an interpreter tells the application of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};

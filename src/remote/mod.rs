@@ -29,7 +29,7 @@ mod presence;
 mod remote_hub;
 mod remotes;
 
-/// System calls for the program of the hub's process, which has no `unsafe` code of its own.
+/// System calls for the program of the hub process, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
         begin_session, close_at_exec, execute, memory_file, next_signal, open_program, signals, Asked,

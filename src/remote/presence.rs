@@ -1,4 +1,4 @@
-//! Connections that nobody has asked for. The process of a hub ends its streams when no process has been connected for a while,
+//! Connections that nobody has asked for. A hub process ends its streams when no process has been connected for a while,
 //! and after its workers were replaced a site may call nothing for hours.
 //!
 //! A process that has made an application serves it: it connects after a while, unless it has forked. One that forks is the
@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(1);
 /// What a process knows of the applications and the hubs that it serves.
 pub(super) struct Presence {
     serves: bool,
-    /// The hubs with processes of their own, by the keys of their objects. Objects survive forks.
+    /// The named hubs, by the keys of their objects. Objects survive forks.
     hubs: Vec<(u64, RemoteHub)>,
     /// The generation that waits or has waited.
     begun: Option<u32>,

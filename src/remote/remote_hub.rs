@@ -1,7 +1,7 @@
 //! The calls of a named hub.
 //!
 //! Each process has a connection of its own, which its event loop serves. The first call that needs one begins it; so does the
-//! first call after the connection was lost. A thread of its own connects, and starts the hub's process if need be. Calls that
+//! first call after the connection was lost. A thread of its own connects, and starts the hub process if need be. Calls that
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
 use super::client::Client;
@@ -46,7 +46,7 @@ pub struct RemotePublish<'a> {
 /// How long after the end of the publish connection the first one is expected to end, too.
 const END_OF_BOTH: Duration = Duration::from_millis(50);
 
-/// How long it is remembered that a hub's process could not be reached: calls that do not wait fail at once.
+/// How long it is remembered that a hub process could not be reached: calls that do not wait fail at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// How much longer a call waits for the attempt to connect that it has begun: both end at the same time, and the attempt
@@ -60,7 +60,7 @@ pub enum Subscribed {
     Ended,
     /// The stream is subscribed.
     Now,
-    /// The hub's process does not answer. The stream is open, and is subscribed as soon as it does. If that takes longer than a
+    /// The hub process does not answer. The stream is open, and is subscribed as soon as it does. If that takes longer than a
     /// call may take, the client is sent a reconnection time, and the stream ends.
     Waits,
 }
@@ -116,7 +116,7 @@ impl RemoteHub {
         }
     }
 
-    /// Makes a connection, in a thread of its own. Starts the hub's process if need be.
+    /// Makes a connection, in a thread of its own. Starts the hub process if need be.
     fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>) {
         let connect = || {
             let settings = Some(self.settings.clone());
@@ -165,7 +165,7 @@ impl RemoteHub {
         }
     }
 
-    /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub's process
+    /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub process
     /// that is known to be away.
     pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, CallError> {
         let registration = self.registration(key, before(REMEMBERED))?;
@@ -253,7 +253,7 @@ impl RemoteHub {
     }
 
     /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
-    /// cannot be had, or because the hub's process may still have to carry out what was asked for before.
+    /// cannot be had, or because the hub process may still have to carry out what was asked for before.
     fn publish_alone(
         &self,
         hub_key: u64,
@@ -325,7 +325,7 @@ impl RemoteHub {
         }
     }
 
-    /// Hands a stream over, unless that was done, and subscribes it. If the hub's process does not answer soon, the stream
+    /// Hands a stream over, unless that was done, and subscribes it. If the hub process does not answer soon, the stream
     /// waits in the event loop, and the call does not: see [`Subscribed::Waits`].
     ///
     /// # Errors
@@ -391,7 +391,7 @@ impl RemoteHub {
         connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent().into())
     }
 
-    /// Returns the epoch, unless the hub's process is away. Waits as a subscription does.
+    /// Returns the epoch, unless the hub process is away. Waits as a subscription does.
     pub(super) fn known_epoch(&self, key: u64) -> Option<Box<str>> {
         let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED)).ok()?;
         reactor.wait(connection.patience(), || !connection.is_coming() || reactor.is_dead());

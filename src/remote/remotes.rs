@@ -16,7 +16,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
-/// Where a hub's process is, and how it is reached.
+/// Where a hub process is, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct RemoteHub {
     /// Which hub it is. Its process is looked for anew for each connection.
@@ -34,7 +34,7 @@ impl RemoteHub {
     }
 }
 
-/// The connection of this process to a hub in a process of its own, which is perhaps still to be made.
+/// The connection of this process to a named hub, which is perhaps still to be made.
 #[derive(Clone)]
 pub(super) struct RemoteRegistration {
     pub(super) reactor: Arc<ReactorHandle>,

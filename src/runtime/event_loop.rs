@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// How many commands are taken before the reactor sends what they ask for.
 const MAX_COMMANDS: usize = 512;
 
-/// The serial number in what epoll reports of a connection to a hub's process. No stream has it.
+/// The serial number in what epoll reports of a connection to a hub process. No stream has it.
 const NO_STREAM: u32 = 0;
 
 /// How long the reactor naps between streams that are opened one after the other.
@@ -47,7 +47,7 @@ pub(crate) struct EventLoop {
     opened: Option<Instant>,
     rest: Rest,
     end_signal: EndSignal,
-    /// Whether all streams have ended at the shutdown, and only the connections to hubs' processes have something to send.
+    /// Whether all streams have ended at the shutdown, and only the connections to hub processes have something to send.
     is_ending: bool,
     pause: Option<Pause>,
 }

@@ -401,7 +401,7 @@ impl ReactorHandle {
         }
     }
 
-    /// Returns true if at least `max_streams` streams are open here, and not in processes of hubs.
+    /// Returns true if at least `max_streams` streams are open here, and not in hub processes.
     pub(super) fn is_full(&self, max_streams: usize) -> bool {
         self.counts.stats().open.saturating_sub(self.counts.elsewhere()) >= max_streams as u64
     }

@@ -12,7 +12,7 @@ pub struct Counts {
     /// Streams whose sockets are closed. An ended stream may linger before that.
     pub(super) closed: AtomicU64,
     pub(super) ended: [AtomicU64; 6],
-    /// Streams that were handed over to processes of hubs, which have their sockets.
+    /// Streams that were handed over to hub processes, which have their sockets.
     pub(crate) handed_over: AtomicU64,
     /// Those of them that have ended.
     pub(crate) returned: AtomicU64,

@@ -48,7 +48,7 @@ const ENDS_PROCESS: u32 = 0x1000;
 /// The next progress is to be reported.
 const WATCHED: u32 = 0x2000;
 
-/// The stream was handed over to the process of a hub, which has its socket, or gets it when it comes.
+/// The stream was handed over to a hub process, which has its socket, or gets it when it comes.
 const HANDED_OVER: u32 = 0x4000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
@@ -170,7 +170,7 @@ impl StreamState {
         self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
     }
 
-    /// Called when the stream is given to the process of a hub, which reports its state. Its socket may come later.
+    /// Called when the stream is given to a hub process, which reports its state. Its socket may come later.
     pub(crate) fn hand_over(&self, has_socket: bool) {
         self.flags.fetch_or(HANDED_OVER, Ordering::AcqRel);
         self.set_stalled(false);

@@ -1,4 +1,4 @@
-//! Safe wrappers of the system calls that the reactor, the takeover of a response and the process of a hub need. No other
+//! Safe wrappers of the system calls that the reactor, the takeover of a response and a hub process need. No other
 //! module makes system calls.
 //!
 //! - [`socket`]: sends to, drains and ends a client's connection, without blocking

@@ -94,7 +94,7 @@ pub enum Answer<'a> {
     Upgraded,
 }
 
-/// What the process of a hub is.
+/// What a hub process is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {
     /// The request.

@@ -11,7 +11,7 @@ use std::fmt;
 /// together.
 pub const VERSION: u16 = 5;
 
-/// The most bytes of the first message of a connection, after its length: so much a process of a hub keeps of one that it
+/// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.
 pub const MAX_GREETING_BYTES: usize = 16 << 10;
 
@@ -73,7 +73,7 @@ impl Name {
     }
 }
 
-/// Asks the process of a hub to go on as another program, instead of a [`Hello`]. The answer is
+/// Asks a hub process to go on as another program, instead of a [`Hello`]. The answer is
 /// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
 /// goes on then. The layout of all three is the same in all versions: a new version asks an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl fmt::Display for Name {
 /// Names a connection of a worker, in all processes that have served or will serve the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId {
-    /// The process of the hub.
+    /// The hub process.
     pub process: u32,
     /// The connection's number there.
     pub number: u64,
@@ -177,7 +177,7 @@ impl Hello {
         Self::decode_version(frame, VERSION)
     }
 
-    /// Decodes the message for a hub's process that speaks the version `ours`.
+    /// Decodes the message for a hub process that speaks the version `ours`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The messages between a worker and the process of its hub.
+//! The messages between a worker and the hub process.
 //!
 //! Both sides use this module: it only encodes and decodes, and makes no system call. The messages travel over a Unix
 //! stream socket, so bytes arrive whole and in order, and both processes belong to the same user of the same machine. The

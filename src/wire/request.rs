@@ -66,7 +66,7 @@ pub enum Request<'a> {
         /// Whether the buffer is lost instead of being sent.
         discards: bool,
     },
-    /// Leaves a stream to the hub's process: the worker holds it no longer, and is told of nothing but its end. The stream ends
+    /// Leaves a stream to the hub process: the worker holds it no longer, and is told of nothing but its end. The stream ends
     /// if it has no subscription.
     Release {
         /// The stream.
@@ -84,7 +84,7 @@ pub enum Request<'a> {
         /// The time.
         within: Duration,
     },
-    /// Ends the hub's process: its streams end, and each client is sent a reconnection time.
+    /// Ends the hub process: its streams end, and each client is sent a reconnection time.
     Stop,
     /// Asks for a part of the list of channels. The answer is [`Channels`](super::Answer::Channels) or
     /// [`Refused`](super::Answer::Refused).
@@ -96,7 +96,7 @@ pub enum Request<'a> {
         /// Where the list continues: 0, or what the last answer says.
         from: u64,
     },
-    /// Asks what the hub's process is. The answer is [`Described`](super::Answer::Described).
+    /// Asks what the hub process is. The answer is [`Described`](super::Answer::Described).
     Describe {
         /// The request.
         request: u64,

@@ -8,7 +8,7 @@ use crate::store::StoreSettings;
 use crate::stream;
 use std::time::Duration;
 
-/// The settings of a hub that has a process of its own.
+/// The settings of a named hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubSettings {
     /// The settings that every hub has.

@@ -250,14 +250,14 @@ int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 int esx_hub_has_process(void *hub);
 
-/* Leases: what one worker of a hub with a process of its own does for all. The states are 0 while another worker holds it, 1 if
+/* Leases: what one worker of a named hub does for all. The states are 0 while another worker holds it, 1 if
  * this one does, 2 if the connection was lost. */
 void *esx_hub_elect(void *hub, esx_text name, uint32_t interpreter, esx_report *report);
 int esx_lease_state(void *lease);
 void *esx_lease_clone(const void *lease);
 void esx_lease_drop(void *lease);
 
-/* A connection to the process of a hub. The program is empty if it is not to be started; it is started only with settings that
+/* A connection to a hub process. The program is empty if it is not to be started; it is started only with settings that
  * are kept if those are needed. An undefined argument of a call has no
  * text. A result is valid until the next call. */
 enum { ESX_FOLDERS_MAX = 4096 };

@@ -257,7 +257,7 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a hub in a process of its own.
+/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a named hub.
 /// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
@@ -357,7 +357,7 @@ extern "C" fn esx_monotonic() -> u64 {
     guard::run_or(1, clock::monotonic)
 }
 
-/// Returns 1 if the stream is subscribed, 2 if it waits for the hub's process, 0 if it has ended, and -1 with a report of the
+/// Returns 1 if the stream is subscribed, 2 if it waits for the hub process, 0 if it has ended, and -1 with a report of the
 /// error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
@@ -403,7 +403,7 @@ unsafe extern "C" fn esx_hub_subscribe(
 }
 
 /// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a
-/// hub's process that is away, it writes nothing then.
+/// hub process that is away, it writes nothing then.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
@@ -470,7 +470,7 @@ unsafe extern "C" fn esx_hub_has_process(hub: *mut Hub) -> c_int {
     guard::run_or(0, || matches!(hub, Hub::Named(_)).into())
 }
 
-/// Asks for a lease of a hub that has a process of its own. Returns a handle; or null, with a report of the error.
+/// Asks for a lease of a named hub. Returns a handle; or null, with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_elect(
     hub: *mut Hub,

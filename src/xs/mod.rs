@@ -12,7 +12,7 @@
 //! - `text`: texts of C (Linux)
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
-//! - `store`: the settings and the health of the store of a hub's process (Linux)
+//! - `store`: the settings and the health of the store of a hub process (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!

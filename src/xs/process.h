@@ -1,4 +1,4 @@
-/* Connections to the processes of hubs: objects with a Rust value behind them. handle.h describes such objects. */
+/* Connections to the hub processes: objects with a Rust value behind them. handle.h describes such objects. */
 
 ESX_HANDLE(process)
 

@@ -1,4 +1,4 @@
-//! The handle behind an EventSource::Hub::Process: a connection to the process of a hub, for commands and jobs.
+//! The handle behind an EventSource::Hub::Process: a connection to a hub process, for commands and jobs.
 //!
 //! A call has a name and texts, and returns texts, so that the boundary is one function for all of them. Both sides are in
 //! this distribution: `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
@@ -219,7 +219,7 @@ impl HubProcess {
         Ok(())
     }
 
-    /// Hands a stream over and subscribes it. The hub's process holds it from then on, for as long as this connection.
+    /// Hands a stream over and subscribes it. The hub process holds it from then on, for as long as this connection.
     fn follow(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
         let number: c_int =
             given.text().and_then(|text| text.parse().ok()).filter(|number| *number >= 0).ok_or_else(no_socket)?;

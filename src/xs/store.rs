@@ -1,4 +1,4 @@
-//! The settings and the health of the store of a hub's process, at the boundary to Perl.
+//! The settings and the health of the store of a hub process, at the boundary to Perl.
 
 use super::text::RawText;
 use crate::codec::Reader;

@@ -1,4 +1,4 @@
-//! Processes of hubs, publishers and streams.
+//! Hub processes, publishers and streams.
 
 use crate::servers::{Folder, Redis};
 use crate::{DATA_BYTES, DEADLINE};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The process of a hub. It ends with its value.
+/// A hub process. It ends with its value.
 pub struct Hub {
     place: Place,
     settings: HubSettings,
@@ -57,7 +57,7 @@ impl Hub {
         hub
     }
 
-    /// Starts the process of a hub that has ended. Returns when it welcomes a worker.
+    /// Starts a hub process that has ended. Returns when it welcomes a worker.
     pub fn resume(&mut self) {
         let client = self.publisher();
         self.pid = client.welcome().pid;

@@ -1,7 +1,7 @@
 //! What the stores of hubs cost: publishing, delivery to another machine, recovery, reconnecting clients, and Redis' share.
 //! `bench/stores` runs it; its head explains the scenarios and the columns.
 //!
-//! A "machine" is a process of a hub with a socket of its own: all are on this machine, and so are Redis, the publishers and
+//! A "machine" is a hub process with a socket of its own: all are on this machine, and so are Redis, the publishers and
 //! the clients.
 
 mod deliver;

@@ -1,4 +1,4 @@
-//! From the start of a hub's process, with a history in its store, until it welcomes a worker.
+//! From the start of a hub process, with a history in its store, until it welcomes a worker.
 
 use crate::figures::{cpu, Table};
 use crate::hubs::{data, event, Hub, Kept};

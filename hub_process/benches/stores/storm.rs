@@ -1,4 +1,4 @@
-//! Clients that return all at once, each with many missed events: what they cost Redis and the hub's process.
+//! Clients that return all at once, each with many missed events: what they cost Redis and the hub process.
 
 use crate::figures::{cpu, Table};
 use crate::hubs::{connect, data, event, hand_over, Hub, Kept};

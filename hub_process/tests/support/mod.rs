@@ -1,4 +1,4 @@
-//! A hub's process in a folder of its own, clients of its streams, and waits for conditions.
+//! A hub process in a folder of its own, clients of its streams, and waits for conditions.
 
 #![allow(dead_code)] // no file of tests uses all of it
 

@@ -1,4 +1,4 @@
-//! A wire between a worker and the hub's process that the test controls: it cuts bytes into pieces of any length, passes
+//! A wire between a worker and the hub process that the test controls: it cuts bytes into pieces of any length, passes
 //! sockets on, breaks after any byte, and has workers speak another version of the protocol.
 
 use super::Scene;

@@ -2,7 +2,7 @@ package EventSource::Hub::Lease;
 use strict;
 use warnings;
 
-# What one worker does for all: of the workers that ask a hub in a process of its own for a lease, one holds it.
+# What one worker does for all: of the workers that ask a named hub for a lease, one holds it.
 
 our $VERSION = '0.100';
 
@@ -19,7 +19,7 @@ our @CARP_NOT = qw(EventSource::Server);
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $MAX_NAME_BYTES = 1200;    # in UTF-8
-my $RETRY          = 1;       # seconds between two attempts while the hub's process cannot be asked
+my $RETRY          = 1;       # seconds between two attempts while the hub process cannot be asked
 
 # The states of a native lease, in the order of src/xs/eventsource.h.
 my ($WAITING, $HELD, $LOST) = (0, 1, 2);
@@ -69,7 +69,7 @@ sub DESTROY {
 
 # Private methods
 
-# Asks the hub's process. If that fails, asks again later: a worker must not end because it cannot do more than others.
+# Asks the hub process. If that fails, asks again later: a worker must not end because it cannot do more than others.
 sub _ask {
     my $self = shift;
     my $now  = clock_gettime(CLOCK_MONOTONIC);

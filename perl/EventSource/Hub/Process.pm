@@ -2,7 +2,7 @@ package EventSource::Hub::Process;
 use strict;
 use warnings;
 
-# A connection to the process of a hub that takes the hub as it is: for commands and jobs, which have no settings for it and
+# A connection to a hub process that takes the hub as it is: for commands and jobs, which have no settings for it and
 # no streams of clients. It waits for each answer and has no thread. The connection is native: _connect and _call are in
 # src/xs.
 
@@ -22,7 +22,7 @@ use Socket        qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
-# The program of a hub's process, beside the native library.
+# The program of a hub process, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
 my @FIELDS     = qw(data event id json key once retry);

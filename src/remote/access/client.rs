@@ -144,7 +144,7 @@ impl Client {
         is_unused.then_some((self.socket, self.welcome, self.inbox, self.credits))
     }
 
-    /// Returns what the hub's process has said about itself.
+    /// Returns what the hub process has said about itself.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
@@ -227,7 +227,7 @@ impl Client {
         }
     }
 
-    /// Returns what the hub's process is.
+    /// Returns what the hub process is.
     ///
     /// # Errors
     ///
@@ -321,7 +321,7 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the hub's process, and waits until it has ended its connections.
+    /// Ends the hub process, and waits until it has ended its connections.
     ///
     /// # Errors
     ///
@@ -359,7 +359,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if the connection has ended, [`Error::Timeout`] if the hub's process takes nothing,
+    /// [`Error::Unavailable`] if the connection has ended, [`Error::Timeout`] if the hub process takes nothing,
     /// [`Error::Invalid`] if the request is too long.
     pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         if socket.is_some() {
@@ -470,7 +470,7 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
 }
 
-/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path
+/// Has a hub process go on as another program, whichever version it has. Without a program it is the one at the path
 /// that the process has been started from. Returns when the new program has taken over.
 ///
 /// # Errors
@@ -496,10 +496,10 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
     }
 }
 
-/// A connection whose hub's process has greeted, and what it has said about itself.
+/// A connection whose hub process has greeted, and what it has said about itself.
 pub(super) type Greeted = (UnixStream, Welcome, FrameBuffer);
 
-/// Greets the hub's process. Returns nothing if it ends without an answer.
+/// Greets the hub process. Returns nothing if it ends without an answer.
 pub(super) fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the process of the hub: {error}"));
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;

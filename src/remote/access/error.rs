@@ -1,22 +1,22 @@
-//! Why a call to a hub's process failed.
+//! Why a call to a hub process failed.
 
 use crate::wire::{Failure, Malformed, NameError, TooLong};
 use crate::{runtime, ErrorCode};
 use std::fmt;
 use std::io;
 
-/// Why a call to a hub's process failed.
+/// Why a call to a hub process failed.
 #[derive(Clone, Debug)]
 pub enum Error {
-    /// There is no connection to the hub's process. Nothing was done.
+    /// There is no connection to the hub process. Nothing was done.
     Unavailable(String),
     /// The connection broke before the answer: the request was perhaps carried out.
     Unknown,
-    /// The hub's process did not answer in time: the request was perhaps carried out.
+    /// The hub process did not answer in time: the request was perhaps carried out.
     Timeout,
     /// Too many requests wait to be sent: nothing was done.
     Full,
-    /// The hub's process has refused the request.
+    /// The hub process has refused the request.
     Refused(Failure),
     /// An argument is wrong.
     Invalid {

@@ -9,7 +9,7 @@ use crate::wire::Name;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// Returns the users that have a process of a hub of that name, each as `sudo -u` takes it.
+/// Returns the users that have a hub process of that name, each as `sudo -u` takes it.
 pub(super) fn users_with(name: &Name) -> Vec<String> {
     let mut users: Vec<u32> = others_folders()
         .into_iter()

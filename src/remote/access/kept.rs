@@ -1,6 +1,6 @@
 //! The settings of a hub that somebody has named, in a file beside its socket.
 //!
-//! The process of a hub ends when nobody needs it, and whoever needs it next may have no settings: a command, or a job. So the
+//! A hub process ends when nobody needs it, and whoever needs it next may have no settings: a command, or a job. So the
 //! process keeps what workers and command lines have named, and the next one begins with that. That the file exists says that
 //! this user has such a hub: a command starts no other one.
 //!
@@ -31,7 +31,7 @@ pub fn read(place: &Place) -> Result<Option<NamedSettings>, String> {
 ///
 /// # Errors
 ///
-/// [`io::Error`]: the next process of the hub then begins with other settings.
+/// [`io::Error`]: the next hub process then begins with other settings.
 pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
     let role = Role::Worker(Box::new(settings.clone()));
     let mut bytes = Vec::new();

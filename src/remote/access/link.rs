@@ -20,7 +20,7 @@ pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 /// How many bytes are sent or read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The connection has ended, or the hub's process has sent what is no answer.
+/// The connection has ended, or the hub process has sent what is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -85,7 +85,7 @@ impl Link {
         Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
     }
 
-    /// Returns what the hub's process has said about itself.
+    /// Returns what the hub process has said about itself.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
@@ -170,7 +170,7 @@ impl Link {
     ///
     /// [`Lost`] if the connection has ended.
     pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), Lost> {
-        // The hub's process sends no descriptors; one that it sent would be closed here.
+        // The hub process sends no descriptors; one that it sent would be closed here.
         match receive(self.socket.as_fd(), self.inbox.room(PIECE_BYTES), &mut VecDeque::new(), Wait::Never) {
             Ok(0) => return Err(Lost),
             Ok(count) => self.inbox.filled(count),

@@ -72,7 +72,7 @@ impl Address {
     }
 }
 
-/// Where a hub's process is found.
+/// Where a hub process is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     name: Name,
@@ -111,7 +111,7 @@ impl Place {
         &self.name
     }
 
-    /// Returns the path of the socket on which a new process of the hub listens.
+    /// Returns the path of the socket on which a new hub process listens.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -121,17 +121,17 @@ impl Place {
         !self.others.is_empty()
     }
 
-    /// Returns the path of the file that the hub's process keeps locked.
+    /// Returns the path of the file that the hub process keeps locked.
     pub fn lock(&self) -> &Path {
         &self.lock
     }
 
-    /// Returns the path of the file in which the hub's process keeps what it has delivered last.
+    /// Returns the path of the file in which the hub process keeps what it has delivered last.
     pub fn seen(&self) -> PathBuf {
         beside(&self.socket, "seen")
     }
 
-    /// Returns the path of the file in which the hub's process keeps the settings that somebody has named.
+    /// Returns the path of the file in which the hub process keeps the settings that somebody has named.
     pub fn settings(&self) -> PathBuf {
         beside(&self.socket, "settings")
     }
@@ -141,7 +141,7 @@ impl Place {
         self.private_others().map(|socket| beside(socket, "settings"))
     }
 
-    /// Returns the paths at which a process of the hub may listen.
+    /// Returns the paths at which a hub process may listen.
     pub(super) fn sockets(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.socket()).chain(self.private_others())
     }
@@ -172,7 +172,7 @@ impl Place {
         [self.lock.clone(), self.seen(), self.settings()]
     }
 
-    /// Returns the files that a process of the hub keeps locked if it listens at another path than [`socket`](Self::socket).
+    /// Returns the files that a hub process keeps locked if it listens at another path than [`socket`](Self::socket).
     pub(super) fn other_locks(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.private_others().map(|socket| beside(socket, "lock"))
     }

@@ -24,7 +24,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// How much longer than its time a publish may take.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// A publish connection that the hub's process has not welcomed yet.
+/// A publish connection that the hub process has not welcomed yet.
 #[derive(Debug)]
 pub struct NewPublisher(UnixStream);
 
@@ -43,9 +43,9 @@ pub struct Publisher {
 /// Why a publish has no id.
 #[derive(Debug)]
 pub enum Unpublished {
-    /// The hub's process has refused the event, or it is too long. The connection is as before.
+    /// The hub process has refused the event, or it is too long. The connection is as before.
     Refused(Error),
-    /// The kernel has not taken the whole request, so the hub's process cannot have read it. The connection is of no use.
+    /// The kernel has not taken the whole request, so the hub process cannot have read it. The connection is of no use.
     Unsent,
     /// The answer has not come: the event was perhaps published. The connection is of no use, because the answer may still
     /// come.
@@ -194,7 +194,7 @@ mod tests {
     /// Longer than any step takes.
     const LONG: Duration = Duration::from_secs(30);
 
-    /// The hub's process.
+    /// The hub process.
     struct HubSide {
         socket: UnixStream,
         inbox: FrameBuffer,

@@ -46,7 +46,7 @@ const ROOT: u32 = 0;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Held while a thread has a descriptor that a forked child must not inherit unseen: the lock of a hub's process would be held
+/// Held while a thread has a descriptor that a forked child must not inherit unseen: the lock of a hub process would be held
 /// for as long as the child lives.
 static NO_FORK: Mutex<()> = Mutex::new(());
 
@@ -233,7 +233,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Takes the lock of a hub's process; nothing if another process has it, in any folder.
+/// Takes the lock of a hub process; nothing if another process has it, in any folder.
 ///
 /// # Errors
 ///

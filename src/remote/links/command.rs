@@ -19,7 +19,7 @@ pub(crate) enum LinkCommand {
     Connect(Box<Link>, Arc<Connection>),
     /// Gives up a connection that could not be made.
     Fail(Arc<Connection>),
-    /// Has requests wait until the hub's process answers, unless it has answered this one.
+    /// Has requests wait until the hub process answers, unless it has answered this one.
     Await { connection: Arc<Connection>, request: u64 },
     /// Sends a request.
     Send {
@@ -35,7 +35,7 @@ pub(crate) enum LinkCommand {
         stream: StreamId,
         subscription: SubscribeRequest,
         holds: bool,
-        /// How long the stream may wait for the hub's process.
+        /// How long the stream may wait for the hub process.
         until: Instant,
     },
     /// Has the subscriptions of a stream take effect: its handler has returned.

@@ -19,7 +19,7 @@ pub(super) struct Connected {
     pub(super) subscribing: HashMap<u64, u64>,
     uncredited: Uncredited,
     pub(super) order: Order,
-    /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
+    /// How many streams the hub process has that this process holds no longer. Their ends are counted.
     pub(super) released: u64,
     /// Whether it is watched for room.
     pub(super) is_writable_asked: bool,
@@ -40,7 +40,7 @@ struct Uncredited {
 pub(super) struct Order {
     /// The places of the requests that threads wait for and that are not answered.
     awaited: HashMap<u64, u64>,
-    /// The place of the last request, of the last unawaited one, and of the last one that the hub's process has certainly
+    /// The place of the last request, of the last unawaited one, and of the last one that the hub process has certainly
     /// carried out.
     last: u64,
     last_unawaited: u64,
@@ -152,7 +152,7 @@ impl Order {
         }
     }
 
-    /// Takes note of the answer to a request. The hub's process carries requests out in their order, so those before this one
+    /// Takes note of the answer to a request. The hub process carries requests out in their order, so those before this one
     /// were carried out, too.
     pub(super) fn note_answer(&mut self, request: u64, connection: &Connection) {
         let place = match request {

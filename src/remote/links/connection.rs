@@ -1,4 +1,4 @@
-//! The connection to the process of a hub, as threads see it that wait for answers.
+//! The connection to a hub process, as threads see it that wait for answers.
 
 use super::leases::Leases;
 use super::publish_connection::PublishConnection;
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The number of all requests whose outcome nobody waits for, and that are counted until the hub's process answers them.
+/// The number of all requests whose outcome nobody waits for, and that are counted until the hub process answers them.
 pub(crate) const UNAWAITED: u64 = u64::MAX;
 
-/// How long a stream's request waits for a hub's process that is not known to be away, so that errors are the caller's. A
+/// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
 /// process that runs answers in less than a millisecond.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -40,12 +40,12 @@ pub(crate) enum Outcome {
     Lost,
 }
 
-/// What the hub's process has said about itself.
+/// What the hub process has said about itself.
 #[derive(Clone, Debug)]
 pub(crate) struct HubSide {
     /// The epoch, with which the hub's ids begin.
     pub(crate) epoch: Box<str>,
-    /// The process of the hub.
+    /// The hub process.
     pub(crate) pid: u32,
     /// The number of the connection there, and the process.
     pub(crate) worker: WorkerId,
@@ -64,10 +64,10 @@ pub(crate) struct Connection {
     failure: Mutex<Option<(Error, Instant)>>,
     /// True until the event loop has it, unless it is lost.
     is_coming: AtomicBool,
-    /// Whether the hub's process does not answer, as far as is known: nobody waits for it to take a stream.
+    /// Whether the hub process does not answer, as far as is known: nobody waits for it to take a stream.
     is_away: AtomicBool,
     is_lost: AtomicBool,
-    /// True if the hub's process has carried out all requests that the event loop has taken. Only the event loop writes it.
+    /// True if the hub process has carried out all requests that the event loop has taken. Only the event loop writes it.
     is_quiet: AtomicBool,
     /// The bytes of requests that the event loop has not taken yet.
     coming_bytes: AtomicUsize,
@@ -118,7 +118,7 @@ impl Connection {
         self.socket_number.store(socket.as_raw_fd(), Ordering::Release);
     }
 
-    /// Takes note of what the hub's process has said about itself.
+    /// Takes note of what the hub process has said about itself.
     pub(crate) fn note_welcome(&self, welcome: &Welcome) {
         let hub_side = HubSide { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
         *lock(&self.hub_side) = Some(hub_side);
@@ -135,12 +135,12 @@ impl Connection {
         self.is_coming.load(Ordering::Acquire)
     }
 
-    /// Returns what the hub's process has said about itself; nothing if the connection was never made.
+    /// Returns what the hub process has said about itself; nothing if the connection was never made.
     pub(crate) fn hub_side(&self) -> Option<HubSide> {
         lock(&self.hub_side).clone()
     }
 
-    /// Returns the number of the connection in the hub's process, and that process.
+    /// Returns the number of the connection in the hub process, and that process.
     pub(crate) fn worker(&self) -> Option<WorkerId> {
         lock(&self.hub_side).as_ref().map(|hub_side| hub_side.worker)
     }
@@ -155,17 +155,17 @@ impl Connection {
         lock(&self.failure).clone()
     }
 
-    /// Says whether the hub's process answers.
+    /// Says whether the hub process answers.
     pub(crate) fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Release);
     }
 
-    /// Returns true if the hub's process did not answer lately.
+    /// Returns true if the hub process did not answer lately.
     pub(crate) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
     }
 
-    /// Returns how long a call waits for the hub's process that need not.
+    /// Returns how long a call waits for the hub process that need not.
     pub(crate) fn patience(&self) -> Duration {
         if self.is_away() {
             Duration::ZERO
@@ -229,12 +229,12 @@ impl Connection {
         before == Ok(1) // an answer too much is ignored
     }
 
-    /// Says whether the hub's process has carried out all requests that the event loop has taken.
+    /// Says whether the hub process has carried out all requests that the event loop has taken.
     pub(crate) fn set_quiet(&self, is_quiet: bool) {
         self.is_quiet.store(is_quiet, Ordering::Release);
     }
 
-    /// Returns true if the hub's process has carried out everything that this thread has asked of it: then the order of its
+    /// Returns true if the hub process has carried out everything that this thread has asked of it: then the order of its
     /// requests is kept also if the next one goes another way.
     pub(crate) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
         // In this order: what the event loop has taken from the queue has changed the second one.
@@ -291,7 +291,7 @@ impl Connection {
         self.is_lost.load(Ordering::Acquire)
     }
 
-    /// In a forked child, closes its copies of the sockets, so that the hub's process sees when the parent ends.
+    /// In a forked child, closes its copies of the sockets, so that the hub process sees when the parent ends.
     pub(crate) fn close_copy(&self) {
         self.publish_connection.close_copy();
         let number = self.socket_number.load(Ordering::Acquire);

@@ -1,6 +1,6 @@
-//! What a worker knows of its leases: of all workers that ask a hub's process for the same name, one holds the lease.
+//! What a worker knows of its leases: of all workers that ask a hub process for the same name, one holds the lease.
 //!
-//! The hub's process answers a request at once, and again when the worker gets the lease later. An interpreter learns of each
+//! The hub process answers a request at once, and again when the worker gets the lease later. An interpreter learns of each
 //! change as it learns of the ends of streams: its queue of ends gets one, of a stream that does not exist.
 
 use crate::reactor::StreamId;
@@ -21,7 +21,7 @@ pub enum LeaseState {
     Waiting = 0,
     /// This worker holds it.
     Held = 1,
-    /// The connection to the hub's process was lost, or it belongs to the parent of this process: ask anew.
+    /// The connection to the hub process was lost, or it belongs to the parent of this process: ask anew.
     Lost = 2,
 }
 
@@ -66,7 +66,7 @@ impl Leases {
         lock(&self.0).remove(&number);
     }
 
-    /// Called with each answer of the hub's process.
+    /// Called with each answer of the hub process.
     pub(crate) fn answer(&self, number: u64, is_held: bool) {
         if let Some(lease) = lock(&self.0).get(&number) {
             lease.change(if is_held { LeaseState::Held } else { LeaseState::Waiting });

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long the hub's process may take to greet. A process that has more to do is asked on the first connection.
+/// How long the hub process may take to greet. A process that has more to do is asked on the first connection.
 const GREETING: Duration = Duration::from_millis(100);
 /// How long no other connection is made after one has failed or was refused.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The event loop with connections whose other side, the process of a hub, is the test.
+//! The event loop with connections whose other side, a hub process, is the test.
 
 use super::command::send;
 use super::*;

@@ -56,7 +56,7 @@ impl StreamTable {
     }
 
     /// Removes a state that nobody reads: the stream has no handle, and no report of its end is wanted. Frees its slot, because
-    /// a process of a hub has the stream. Returns false if there is no such state.
+    /// a hub process has the stream. Returns false if there is no such state.
     pub(crate) fn forget(&mut self, stream: StreamId) -> bool {
         let is_unread = self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted());
         if is_unread {

@@ -456,7 +456,7 @@ impl StreamHandle {
         self.state.is_open() && !self.reactor.is_dead()
     }
 
-    /// Returns true if the stream lives in the process of a hub, and so outlives this one.
+    /// Returns true if the stream lives in a hub process, and so outlives this one.
     pub fn is_handed_over(&self) -> bool {
         self.state.is_handed_over()
     }
@@ -570,7 +570,7 @@ impl SavedStream {
 
 impl StreamHandle {
     /// Returns what a new program needs to go on with the stream. That of a handle that waits for its handler's pushes
-    /// (`waits`, `may_wait`) or ends with its handle is not saved: a process of a hub has none.
+    /// (`waits`, `may_wait`) or ends with its handle is not saved: a hub process has none.
     pub(crate) fn saved(&self) -> SavedStream {
         SavedStream {
             stream: self.stream,

@@ -2,7 +2,7 @@ package EventSource::XS::Command::Hub;
 use strict;
 use warnings;
 
-# `eventsource hub`: the processes of hubs. `run` is a command of the program eventsource-hub.
+# `eventsource hub`: the hub processes. `run` is a command of the program eventsource-hub.
 
 our $VERSION = '0.100';
 
@@ -127,7 +127,7 @@ sub _readiness {
     );
 }
 
-# Replaces this process by the program of a hub's process.
+# Replaces this process by the program of a hub process.
 sub _run {
     my ($class, $option) = @_;
     my $program = EventSource::Hub::Process->program;

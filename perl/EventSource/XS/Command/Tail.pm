@@ -2,7 +2,7 @@ package EventSource::XS::Command::Tail;
 use strict;
 use warnings;
 
-# `eventsource tail`: prints events as they come. The process of a hub writes them to one end of a pair of sockets, which is
+# `eventsource tail`: prints events as they come. A hub process writes them to one end of a pair of sockets, which is
 # handed to it as a stream; a URL is read over HTTP. Both ways a lost stream is resumed after its last id.
 
 our $VERSION = '0.100';
@@ -22,7 +22,7 @@ my @OPTIONS = qw(
     hub=s socket=s spawn! channel=s@ event=s@ match=s last=i from-start after=s count=i timeout=f json raw data
 );
 
-# The longest event, in bytes: the longest message to a hub's process.
+# The longest event, in bytes: the longest message to a hub process.
 my $MAX_EVENT = 16 << 20;
 
 my $READ_BYTES = 65_536;
@@ -87,7 +87,7 @@ sub _topics {
     return @named, map { /[*]/ ? EventSource::XS::Hub::Pattern->new($_) : $_ } @topics;
 }
 
-# Hands the hub's process a stream, and returns its other end.
+# Hands the hub process a stream, and returns its other end.
 sub _connect {
     my ($self, $start, $after, %how) = @_;
     my $hub = $COMMAND->connect($self->{option}, %how);
@@ -99,7 +99,7 @@ sub _connect {
     return $stream;
 }
 
-# The next process of the hub has only events that were published after the last one was lost.
+# The next hub process has only events that were published after the last one was lost.
 sub _connect_again {
     my ($self, $pause) = @_;
     my $has_said;

@@ -32,7 +32,7 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
 my $BYTES          = 65_536;
 my $CHECK_INTERVAL = 1;
 
-# Seconds between two looks whether the hub's process has taken a stream.
+# Seconds between two looks whether the hub process has taken a stream.
 my $POLL = 0.01;
 
 # Milliseconds to wait until the reactor reports why a stream has ended.
@@ -122,7 +122,7 @@ sub of_or_create {
 
 sub ours { return $_[0]{ours} }
 
-# A process has taken the relay over. What the worker still does with the stream goes to the hub's process.
+# A process has taken the relay over. What the worker still does with the stream goes to the hub process.
 sub pass_on {
     my $self = shift;
     my ($stream, $closes) = @$self{qw(stream closes)};
@@ -158,7 +158,7 @@ sub serve {
     return !!1;
 }
 
-# A refused stream too has bytes to copy: the retry. One that waits for the hub's process holds this worker, so it does for
+# A refused stream too has bytes to copy: the retry. One that waits for the hub process holds this worker, so it does for
 # the seconds of its patience only.
 sub serve_stream {
     my ($class, $stream, $bound, $patience) = @_;
@@ -177,7 +177,7 @@ sub stream { return $_[0]{stream} }
 
 # Private functions and methods
 
-# The hub's process has one end of the relay, and the other end is this process's.
+# The hub process has one end of the relay, and the other end is this process's.
 sub _can_pass_on {
     my $self = shift;
     return
@@ -188,7 +188,7 @@ sub _can_pass_on {
         && $self->{stream}->is_open;
 }
 
-# The hub's process has not taken the relay yet.
+# The hub process has not taken the relay yet.
 sub _waits_for_hub {
     my $self = shift;
     return $self->{owner} == $$ && $self->{native} && $self->{native}->is_open && !$self->{native}->is_handed_over;
@@ -254,7 +254,7 @@ sub _shut_down {
     return;
 }
 
-# The server waits for this response to end its worker, or the hub's process is away. The client is sent what the hub has
+# The server waits for this response to end its worker, or the hub process is away. The client is sent what the hub has
 # written, and a retry; then it reconnects.
 sub _end_with_worker {
     my $self   = shift;

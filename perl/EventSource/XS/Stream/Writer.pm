@@ -102,7 +102,7 @@ sub ended {
 
 sub adapter { return $_[0]{adapter} }
 
-# Bytes that the hub's process has not sent yet, if the stream follows a hub.
+# Bytes that the hub process has not sent yet, if the stream follows a hub.
 sub buffered { return $_[0]{relay_stream} ? $_[0]{relay_stream}->buffered : 0 }
 
 # End the stream if its client has disconnected. Return true if the stream is open. In contrast to is_open, this is also
@@ -252,7 +252,7 @@ sub on_close {
     return;
 }
 
-# Another process has the connection, and the stream lives in the hub's process. What is used of it here is the relay's stream.
+# Another process has the connection, and the stream lives in the hub process. What is used of it here is the relay's stream.
 # The callback of the relay itself is not kept: a stream that nobody holds and whose end nobody wants to know is forgotten.
 sub pass_on {
     my ($self, $relay_stream, $forgotten) = @_;

@@ -2,7 +2,7 @@ package EventSource::XS::Test::PrivateHubs;
 use strict;
 use warnings;
 
-# The hubs with a process of their own that a test and its applications use: their sockets are in a folder of this test,
+# The named hubs that a test and its applications use: their sockets are in a folder of this test,
 # which the environment gives. A keeper process ends the hubs and removes the folder when the test ends in any way. The
 # keeper and the test share a pair of sockets, the line: a byte on it ends the hubs, and so does its end.
 

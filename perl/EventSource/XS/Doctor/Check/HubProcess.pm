@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Check::HubProcess;
 use strict;
 use warnings;
 
-# Whether a restart of the service by systemd would kill the hub's process together with its workers.
+# Whether a restart of the service by systemd would kill the hub process together with its workers.
 
 our $VERSION = '0.100';
 
@@ -68,7 +68,7 @@ sub _cgroup {
     return defined $systemd ? $systemd : $unified;
 }
 
-# What the hub's process says of itself: pid and workers (process ids), or failure.
+# What the hub process says of itself: pid and workers (process ids), or failure.
 sub _stats {
     my $seen  = shift;
     my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());

@@ -128,7 +128,7 @@ sub _trouble_of_errors {
     return ['reported ' . _duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
 }
 
-# The count is of the life of the hub's process.
+# The count is of the life of the hub process.
 sub _trouble_of_history {
     my $store = shift;
     my $times = $store->{epoch_changes} or return;

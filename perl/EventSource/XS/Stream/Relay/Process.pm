@@ -2,7 +2,7 @@ package EventSource::XS::Stream::Relay::Process;
 use strict;
 use warnings;
 
-# A process that continues a relay: it copies what the process of a hub writes to the client, so that the worker is free and
+# A process that continues a relay: it copies what a hub process writes to the client, so that the worker is free and
 # the stream outlives it.
 #
 # It is a grandchild of the worker in a session of its own: nobody has to reap it, and signals to the server do not reach it.
@@ -10,7 +10,7 @@ use warnings;
 # connection by writing to /dev/null from then on: so nothing that it still does to end the response reaches the client.
 #
 # The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as
-# the server would. If the process of the hub is killed, the client is sent a retry. If that leaves an event incomplete, the
+# the server would. If the hub process is killed, the client is sent a retry. If that leaves an event incomplete, the
 # response is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's timeout is
 # cut off.
 #
@@ -53,7 +53,7 @@ sub bound {
     return {most => $most, hub => [map { defined ? $_ : '' } @hub]};
 }
 
-# Returns true if a process has taken the relay over. Its stream must have been handed over to the process of its hub.
+# Returns true if a process has taken the relay over. Its stream must have been handed over to the hub process.
 sub start {
     my ($class, $relay, $bound) = @_;
     my $stream  = $relay->stream;
@@ -187,7 +187,7 @@ sub _leave_worker {
 }
 
 # Copies until the stream ends. Returns how: 'client', the client has left or takes nothing; 'hub', the hub has ended the
-# stream; 'lost', the hub's process has ended, and has not told the client when to come back.
+# stream; 'lost', the hub process has ended, and has not told the client when to come back.
 sub _copy {
     my $self = shift;
     my ($ours, $client, $stream) = @$self{qw(ours client stream)};
