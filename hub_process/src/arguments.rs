@@ -59,7 +59,7 @@ pub struct Arguments {
     pub is_inherited: bool,
     /// The program of an upgrade.
     pub program: Option<PathBuf>,
-    /// The descriptor of the state with which `run` goes on.
+    /// The descriptor of the state with which `run` continues.
     pub state: Option<i32>,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,

@@ -43,7 +43,7 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What a new program goes on with: the numbers of the descriptors.
+/// What a new program continues with: the numbers of the descriptors.
 #[derive(Debug)]
 pub struct SavedSeat {
     pub listener: i32,

@@ -14,7 +14,7 @@
 //! - `publishing`: what a publish is for every kind of hub
 //! - `protocol`: the version of the protocol that this process speaks
 //! - `streams`: the streams that workers have handed over
-//! - `upgrade`: going on as another program
+//! - `upgrade`: continuing as another program
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
 //!
 //! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl

@@ -1,4 +1,4 @@
-//! The loop that serves workers. `upgrading` is about going on as another program.
+//! The loop that serves workers. `upgrading` continues as another program.
 
 mod upgrading;
 
@@ -354,7 +354,7 @@ impl Server {
         self.answer_progress(progress, now);
     }
 
-    /// Has streams wait no longer for the hub to catch up with them whose time is over: these are told of a gap.
+    /// Ends the wait of streams whose time is over: their clients are sent a `gap` event.
     fn let_go_on(&mut self, now: Instant) {
         if self.ahead.is_empty() {
             return;

@@ -408,7 +408,7 @@ impl StoredHub {
         }
     }
 
-    /// Returns true if the hub in memory goes on: the same epoch, and nothing is missing.
+    /// Returns true if the hub in memory continues: the same epoch, and nothing is missing.
     fn goes_on_from(&self, began: &Began) -> bool {
         // What was evicted before this process has read it is missing in the hub, though the store has lost nothing.
         let is_complete = began.last_seq >= self.last_seq && began.evicted_through <= self.last_seq;
@@ -444,7 +444,7 @@ impl StoredHub {
             _ => {}
         }
         if seq <= self.last_seq {
-            return; // it is in the hub already, which goes on
+            return; // it is in the hub already, which continues
         }
         if self.is_void {
             let failure = Failure::new(ErrorCode::Unknown, None, "the event was perhaps published: history was lost");
@@ -560,7 +560,7 @@ impl StoredHub {
         }
     }
 
-    /// Starts the store anew. The hub in memory goes on where the store does.
+    /// Starts the store anew. The hub in memory continues where the store does.
     pub fn restart(&mut self) -> io::Result<()> {
         self.store = start(&self.settings, &self.name)?;
         Ok(())
@@ -580,7 +580,7 @@ impl StoredHub {
     }
 
     /// Ends the store after what it was asked before. Returns true if that was within the time; then
-    /// [`restart`](Self::restart) goes on. Otherwise the store ends and begins anew when it answers again, and those who wait
+    /// [`restart`](Self::restart) continues. Otherwise the store ends and begins anew when it answers again, and those who wait
     /// are told then.
     pub fn end(&mut self, within: Duration) -> (Progress, bool) {
         let mut progress = Progress::default();

@@ -110,7 +110,7 @@ impl Stream {
         self.handle.end(reason, if discards { Ending::Discard } else { Ending::Flush });
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed and has its socket.
+    /// Called when the opener no longer holds the stream. It continues if it is subscribed and has its socket.
     fn release(mut self) {
         self.handle.leave_handler();
         if !self.handle.is_attached() {
@@ -195,7 +195,7 @@ impl Streams {
         }
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
+    /// Called when the opener no longer holds the stream. It continues if it is subscribed.
     pub fn release(&mut self, id: u64) {
         let id = StreamId::from(id);
         if let Some(slot @ Slot::Held(_)) = self.slot(id) {
@@ -231,7 +231,7 @@ impl Streams {
     }
 }
 
-/// What a new program goes on with.
+/// What a new program continues with.
 #[derive(Debug)]
 pub struct SavedStreams {
     held: Vec<SavedStream>,

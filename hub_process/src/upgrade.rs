@@ -1,7 +1,7 @@
-//! Going on as another program: an `exec` in place, without an end of a stream or a connection.
+//! Continuing as another program: an `exec` in place, without an end of a stream or a connection.
 //!
 //! The process, its lock, its socket, the connections of workers and clients stay. Everything else travels as a state in a file
-//! in memory (`eventsource_xs::saved`). The order makes sure that nothing is lost if the other program cannot go on:
+//! in memory (`eventsource_xs::saved`). The order makes sure that nothing is lost if the other program cannot continue:
 //!
 //! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
 //! 2. The program is run as `check-state VERSION`: it says that it reads states of this version.
@@ -10,7 +10,7 @@
 //! 5. The descriptors are to outlive the `exec`, and the process is the other program.
 //!
 //! Whatever fails before the `exec`, or the `exec` itself, leaves the process as it was. The other program takes everything
-//! from the state and nothing from the command line, the environment or files, so nothing there can keep it from going on.
+//! from the state and nothing from the command line, the environment or files, so nothing there can stop it.
 
 use eventsource_xs::remote::calls::{execute, keep_at_exec, memory_file, open_program, set_close_at_exec};
 use eventsource_xs::remote::Place;

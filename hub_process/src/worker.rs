@@ -32,7 +32,7 @@ pub enum End {
     Closed,
     /// The worker was rejected.
     Rejected,
-    /// What has arrived is no message, or not one that may come now.
+    /// The bytes are not a message, or the message may not come now.
     Malformed,
     /// The worker has sent more than its credits allow.
     Flood,
@@ -235,7 +235,7 @@ impl Worker {
     }
 }
 
-/// What a new program goes on with: the sockets are numbers of descriptors.
+/// What a new program continues with: the sockets are numbers of descriptors.
 #[derive(Debug)]
 pub struct SavedWorker {
     socket: i32,

@@ -29,7 +29,7 @@ impl Framing {
         }
     }
 
-    /// Returns a block without its framing. What is no framed block stays as it is.
+    /// Returns a block without its framing. Unframed input is returned unchanged.
     pub fn unframe(self, framed: &[u8]) -> &[u8] {
         let start = match self {
             Self::Plain => return framed,

@@ -13,7 +13,7 @@ pub struct Epoch {
     text: Box<str>,
     /// The ciphers of opaque ids. They are boxed because a key schedule is large.
     ciphers: Option<Box<Ciphers>>,
-    /// The key of the cipher, with which a new program goes on.
+    /// The key of the cipher, with which a new program continues.
     key: Option<[u8; 16]>,
 }
 

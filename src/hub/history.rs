@@ -1,7 +1,7 @@
-//! Hubs that go on with stored events: where they begin, and what their store may forget.
+//! Hubs that continue with stored events: where they begin, and what their store may forget.
 //!
 //! A store gives events their sequence numbers, which increase, but not always by one. Its hub begins with a [`History`], is
-//! then published the entries that the store still has, and goes on with new ones. What the store has no longer is known by
+//! then published the entries that the store still has, and continues with new ones. What the store has no longer is known by
 //! tombstones, so a client that resumes before it is sent a `gap` event.
 //!
 //! A hub without a store knows which ids it has given: all up to the last one. With holes between the numbers, an id in a hole
@@ -18,7 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a hub begins that goes on with stored events.
+/// Where a hub begins that continues with stored events.
 #[derive(Clone, Default)]
 pub struct History {
     /// The epoch, with which ids begin.
@@ -105,7 +105,7 @@ impl Stored {
 }
 
 impl Hub {
-    /// Creates a hub that goes on with stored events.
+    /// Creates a hub that continues with stored events.
     ///
     /// The entries of its history are published next, in their order, and before any stream subscribes: a stream that has
     /// begun is not sent older events.

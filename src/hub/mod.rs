@@ -95,7 +95,7 @@
 //!
 //! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
 //!
-//! Stores: `history` goes on with events that a store has kept, and says what it may forget.
+//! Stores: `history` continues with events that a store has kept, and says what it may forget.
 //!
 //! `settings` and `counts` are what the application sets and reads. `steps` counts what searches do, for tests.
 

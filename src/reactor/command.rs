@@ -76,7 +76,7 @@ pub enum Command {
         epoch: hub::Epoch,
         /// The hub's settings.
         settings: Box<hub::Settings>,
-        /// Where the hub begins if it goes on with stored events.
+        /// Where the hub begins if it continues with stored events.
         history: Option<Box<hub::History>>,
     },
     /// Sets the retention of a hub.

@@ -1,4 +1,4 @@
-//! Giving a stream to another process: what that process needs to go on with it.
+//! Giving a stream to another process: what that process needs to continue it.
 
 use super::{Io, Reactor, StreamId};
 use crate::stream::Settings;

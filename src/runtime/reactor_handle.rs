@@ -64,7 +64,7 @@ impl Queued {
 pub(crate) struct Pause {
     /// Takes what the reactor holds, saved, and the numbers of its descriptors.
     pub(super) saved: Sender<(Vec<u8>, Vec<i32>)>,
-    /// The reactor goes on when the other end is dropped.
+    /// The reactor continues when the other end is dropped.
     pub(super) resumed: Receiver<()>,
 }
 
@@ -284,7 +284,7 @@ impl ReactorHandle {
         self.raise_if(self.waker.wake());
     }
 
-    /// Wakes the reactor if it sleeps and a command is queued. A nap of the reactor goes on.
+    /// Wakes the reactor if it sleeps and a command is queued. A nap of the reactor continues.
     pub(super) fn wake_soon(&self) {
         self.raise_if(self.waker.wake_from_sleep());
     }

@@ -157,7 +157,7 @@ impl Stats {
 }
 
 impl Counts {
-    /// All counters, so that a new program goes on counting. Named one by one, so that a new one is not forgotten here.
+    /// All counters, so that a new program continues them. Named one by one, so that a new one is not forgotten here.
     fn all(&self) -> Vec<&AtomicU64> {
         let Self {
             opened,

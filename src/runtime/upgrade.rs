@@ -1,10 +1,10 @@
-//! A new program goes on with the streams and hubs of this process, after an `exec` in place.
+//! A new program continues with the streams and hubs of this process, after an `exec` in place.
 //!
 //! [`pause`] stops the reactor at the end of a turn: every command that was queued is carried out, and every answer applied. It
 //! saves what the reactor holds; the handles of streams and hubs are saved beside it. Then the process has its descriptors
 //! outlive the `exec`. The new program restores the [`State`], and the handles from it.
 //!
-//! If the `exec` fails, the reactor goes on when [`Paused`] is dropped. Nothing has been changed.
+//! If the `exec` fails, the reactor continues when [`Paused`] is dropped. Nothing has been changed.
 
 use super::error::Error;
 use super::handles::hub_handle::{HubHandle, SavedHub};
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// How long the reactor may take to end its turn. It never waits for a client.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A reactor that has stopped, and goes on when this is dropped.
+/// A reactor that has stopped, and continues when this is dropped.
 #[derive(Debug)]
 pub struct Paused {
     /// What the reactor holds.
@@ -62,7 +62,7 @@ pub struct State {
 
 saved!(State { numbers, counts, streams, reactor });
 
-/// A reactor that goes on with what another program has held, and the streams that have no handle yet.
+/// A reactor that continues with what another program has held, and the streams that have no handle yet.
 #[derive(Debug)]
 pub struct Restored {
     reactor: Arc<ReactorHandle>,
@@ -97,11 +97,11 @@ impl Restored {
     }
 }
 
-/// A hub's handle, with which a new program goes on.
+/// A hub's handle, with which a new program continues.
 #[derive(Debug)]
 pub struct SavedHubHandle(SavedHub);
 
-/// A stream's handle, with which a new program goes on.
+/// A stream's handle, with which a new program continues.
 #[derive(Debug)]
 pub struct SavedStreamHandle(SavedStream);
 

@@ -90,7 +90,7 @@ pub enum Answer<'a> {
         /// The epoch.
         epoch: &'a str,
     },
-    /// The process goes on as the program that was asked for. The layout is the same in all versions.
+    /// The process continues as the program that was asked for. The layout is the same in all versions.
     Upgraded,
 }
 

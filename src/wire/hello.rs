@@ -51,7 +51,7 @@ impl Name {
     ///
     /// # Errors
     ///
-    /// [`NameError`] if the text is no name.
+    /// [`NameError`] if the text is not a name.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
@@ -75,7 +75,7 @@ impl Name {
 
 /// Asks a hub process to go on as another program, instead of a [`Hello`]. The answer is
 /// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
-/// goes on then. The layout of all three is the same in all versions: a new version asks an old one.
+/// continues then. The layout of all three is the same in all versions: a new version asks an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade<'a> {
     /// The path of the program; `None` stands for the path that the process has been started from.
@@ -181,7 +181,7 @@ impl Hello {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is no hello,
+    /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a hello,
     /// [`ErrorCode::Unsupported`] if it has another version.
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is no hello of a worker");

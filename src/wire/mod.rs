@@ -24,7 +24,7 @@
 //! A frame is its length as four bytes, the kind of its message as one byte, and the message. The length counts the kind and
 //! the message. All numbers are little-endian; a text or a list has its length first. A frame has at most
 //! [`MAX_FRAME_BYTES`] bytes. The frames `Hello`, `Upgrade`, `Rejected` and `Upgraded` have the same layout in all versions, so
-//! that processes of different versions can tell each other so, and a new program can have an old one go on as itself.
+//! that processes of different versions can tell each other so, and a new program can ask an old process to exec it.
 //!
 //! # Descriptors
 //!

@@ -66,7 +66,7 @@ pub enum Request<'a> {
         /// Whether the buffer is lost instead of being sent.
         discards: bool,
     },
-    /// Leaves a stream to the hub process: the worker holds it no longer, and is told of nothing but its end. The stream ends
+    /// Leaves a stream to the hub process: the worker holds it no longer, and is sent only its end. The stream ends
     /// if it has no subscription.
     Release {
         /// The stream.

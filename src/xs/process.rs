@@ -297,7 +297,7 @@ unsafe extern "C" fn esx_process_connect(
     process
 }
 
-/// Upgrades a process: it goes on as another program.
+/// Upgrades a process: it continues as another program.
 #[no_mangle]
 unsafe extern "C" fn esx_process_upgrade(
     name: RawText,

@@ -258,7 +258,7 @@ esx_warn_reference(pTHX_ const char *what, const char *kind, int function)
     esx_warn_once(aTHX_ "EventSource::XS::_warn_reference", text, esx_functions[function]);
 }
 
-/* Appends a defined value. A reference is no text. The drop-ins send it as perl shows it, as the originals do, and warn. */
+/* Appends a defined value. A reference is not a text. The drop-ins send it as perl shows it, as the originals do, and warn. */
 static bool
 esx_block_add_value(pTHX_ esx_block *block, int name, const char *field, const char *what, SV *sv, int function)
 {

@@ -1,4 +1,4 @@
-//! Going on as another program: what is saved of the server, and how the server of the new program begins.
+//! Continuing as another program: what is saved of the server, and how the server of the new program begins.
 
 use super::{Server, STORE_LINGER};
 use crate::ahead::Ahead;
@@ -63,7 +63,7 @@ impl Server {
         Err(End::Rejected)
     }
 
-    /// Goes on as another program. Returns only if that fails; then the process goes on as it is, and whoever has asked is told
+    /// Continues as another program. Returns only if that fails; then the process continues as it is, and the askers are told
     /// why.
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
@@ -90,7 +90,7 @@ impl Server {
         gone_on
     }
 
-    /// Ends the store, with which the new program goes on: its file is locked as long as one of its threads is there.
+    /// Ends the store, with which the new program continues: its file is locked as long as one of its threads is there.
     fn end_store(&mut self) -> Result<(), String> {
         let Some(stored) = self.stored() else { return Ok(()) };
         if !stored.is_ready() {

@@ -141,7 +141,7 @@ pub enum Report {
     Queued(Vec<u64>),
     /// A draft was not stored, or perhaps was (`Unknown`).
     Failed { ticket: u64, failure: Failure },
-    /// The store cannot begin. It goes on trying if it `retries`.
+    /// The store cannot begin. It tries again if it `retries`.
     CannotBegin { failure: Failure, retries: bool },
 }
 

@@ -43,7 +43,7 @@ sub _bounded {
 }
 
 # The id in a query, in bytes, or undef. The last value of each parameter counts, and the first parameter of the list
-# that is not empty. Only the beginning of a long query is read. A value that goes on after it becomes too long, and so
+# that is not empty. Only the beginning of a long query is read. A value that continues after it becomes too long, and so
 # unknown.
 sub _in_query {
     my $query = shift;

@@ -20,7 +20,7 @@ sub completed {
     };
 }
 
-# An array of strings, such as names, is no response, even if they are numbers: a response has an array of headers.
+# An array of strings, such as names, is not a response, even if they are numbers: a response has an array of headers.
 sub is_response {
     my ($class, $value) = @_;
     return !!1 if ref $value eq 'CODE';

@@ -470,12 +470,12 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
 }
 
-/// Has a hub process go on as another program, whichever version it has. Without a program it is the one at the path
+/// Has a hub process continue as another program, whichever version it has. Without a program it is the one at the path
 /// that the process has been started from. Returns when the new program has taken over.
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is,
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process continues as it is,
 /// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));

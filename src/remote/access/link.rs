@@ -20,7 +20,7 @@ pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 /// How many bytes are sent or read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The connection has ended, or the hub process has sent what is no answer.
+/// The connection has ended, or the hub process has sent something that is not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -66,7 +66,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Goes on with a connection that was just made.
+    /// Continues with a connection that was just made.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ impl Place {
     }
 }
 
-/// The place of a process that goes on as another program: it stays where it is, and looks nowhere else.
+/// The place of a process that continues as another program: it stays where it is, and looks nowhere else.
 impl Saved for Place {
     fn save(&self, to: &mut Saver) {
         to.add_bytes(self.name.as_str().as_bytes());

@@ -15,7 +15,7 @@ use std::time::Instant;
 pub(crate) enum LinkCommand {
     /// Begins a connection that is still to be made: its requests wait.
     Begin(Arc<Connection>),
-    /// Goes on with a connection that was just made.
+    /// Continues with a connection that was just made.
     Connect(Box<Link>, Arc<Connection>),
     /// Gives up a connection that could not be made.
     Fail(Arc<Connection>),

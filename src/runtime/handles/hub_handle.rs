@@ -3,7 +3,7 @@
 //! The hub itself is in the reactor. Here each event gets its sequence number, and so its id, from the hub's
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 //!
-//! A hub that goes on with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
+//! A hub that continues with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
 //! reactor in which it began.
 
 use super::stream_handle::StreamHandle;
@@ -46,7 +46,7 @@ struct Inner {
     retention: Mutex<Option<(Bounds, Bounds)>>,
     /// How many channels and patterns a stream may be subscribed to.
     max_topics: AtomicUsize,
-    /// Whether the hub goes on with stored events.
+    /// Whether the hub continues with stored events.
     is_stored: bool,
 }
 
@@ -90,7 +90,7 @@ impl HubHandle {
         Self::make(settings, max_topics, false)
     }
 
-    /// Creates a hub that goes on with stored events. It is registered in the reactor at once. Publish the entries of its
+    /// Creates a hub that continues with stored events. It is registered in the reactor at once. Publish the entries of its
     /// history with [`publish_stored`](Self::publish_stored) before any stream subscribes: a stream that has begun is not
     /// sent older events.
     ///
@@ -117,7 +117,7 @@ impl HubHandle {
         Self(Arc::new(Inner { key, settings, retention, max_topics, is_stored }))
     }
 
-    /// Returns true if the hub goes on with stored events and has ended with its reactor, which has died. It does not come
+    /// Returns true if the hub continues with stored events and has ended with its reactor, which has died. It does not come
     /// back.
     pub fn has_ended(&self) -> bool {
         self.0.is_stored && lock_process().registrations.index_of(self.0.key).is_none()
@@ -309,7 +309,7 @@ impl HubHandle {
         Ok(self.registration_or_create(&mut process)?.epoch.proven_seq(id))
     }
 
-    /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that goes on with stored
+    /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
     /// events collects it, once for each channel.
     ///
     /// # Errors
@@ -402,7 +402,7 @@ impl HubHandle {
     }
 
     /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
-    /// asked for after that goes on, if it is still to come.
+    /// asked for after that continues, if it is still to come.
     ///
     /// # Errors
     ///
@@ -441,7 +441,7 @@ impl HubHandle {
     }
 }
 
-/// A hub, with which a new program goes on.
+/// A hub, with which a new program continues.
 #[derive(Debug)]
 pub(crate) struct SavedHub {
     settings: Settings,
@@ -458,7 +458,7 @@ pub(crate) struct SavedHub {
 saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once });
 
 impl HubHandle {
-    /// Returns what a new program needs to go on with the hub; nothing if the reactor does not have it.
+    /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
     pub(crate) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
@@ -476,7 +476,7 @@ impl HubHandle {
         })
     }
 
-    /// Goes on with a hub of a restored reactor.
+    /// Continues a hub of a restored reactor.
     pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
         let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once } = saved;
         let handle = Self::make(settings, max_topics, is_stored);

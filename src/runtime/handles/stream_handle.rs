@@ -548,7 +548,7 @@ impl StreamHandle {
     }
 }
 
-/// A stream's handle, with which a new program goes on.
+/// A stream's handle, with which a new program continues.
 #[derive(Debug)]
 pub(crate) struct SavedStream {
     stream: StreamId,
@@ -569,7 +569,7 @@ impl SavedStream {
 }
 
 impl StreamHandle {
-    /// Returns what a new program needs to go on with the stream. That of a handle that waits for its handler's pushes
+    /// Returns what a new program needs to continue the stream. That of a handle that waits for its handler's pushes
     /// (`waits`, `may_wait`) or ends with its handle is not saved: a hub process has none.
     pub(crate) fn saved(&self) -> SavedStream {
         SavedStream {
@@ -582,7 +582,7 @@ impl StreamHandle {
         }
     }
 
-    /// Goes on with a stream of a restored reactor.
+    /// Continues a stream of a restored reactor.
     pub(crate) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
         Self {
             state,

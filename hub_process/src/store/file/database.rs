@@ -178,7 +178,7 @@ impl Database {
         }
     }
 
-    /// Reads what the file says of its history, begins an epoch unless there is one that goes on, and marks the file as in use.
+    /// Reads what the file says of its history, begins an epoch unless one continues, and marks the file as in use.
     fn begin(&mut self, lost: Option<Box<str>>, boot: &str) -> Result<History, Fault> {
         let mut history = self.history()?;
         let epoch_goes_on = lost.is_none() && !history.epoch.is_empty();
