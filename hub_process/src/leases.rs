@@ -1,4 +1,6 @@
-//! The leases: of all workers that ask for the same name, one holds the lease, and the others wait in their order.
+//! The leases: of all workers that ask for the same name, one holds the lease, and the others wait in their order
+//! until it resigns or its connection ends. The kernel ends the connection of a dead worker, so no timeout decides whether a
+//! holder is alive.
 
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, MAX_LEASE_NAME_BYTES};

@@ -6,6 +6,13 @@
 //!
 //! A key `once` counts from the moment at which its entry is reported: of two entries with the same key, the first in the
 //! store's order is published, on every machine, and both askers get its id.
+//!
+//! The hub in memory is the history. It is filled once, before the first worker is welcomed, so clients that come back all at
+//! once never touch the store.
+//!
+//! A store that has lost history begins another epoch, and the hub in memory is replaced: its streams end, and their clients
+//! come back with ids of an unknown epoch. Replacing the history under open streams would need a case in every policy for slow
+//! clients.
 
 mod seen;
 #[cfg(test)]

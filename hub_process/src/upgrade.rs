@@ -1,5 +1,7 @@
 //! Continuing as another program: an `exec` in place, without an end of a stream or a connection.
 //!
+//! Handing over between two processes would have more states than an `exec` in place.
+//!
 //! The process, its lock, its socket, the connections of workers and clients stay. Everything else travels as a state in a file
 //! in memory (`eventsource_xs::saved`). The order makes sure that nothing is lost if the other program cannot continue:
 //!

@@ -29,7 +29,8 @@ use super::breaks::{self, Breaks};
 use super::{Field, Text};
 use std::borrow::Cow;
 
-/// The end of a line in the output (WHATWG HTML 9.2.5, `end-of-line`).
+/// The end of a line in the output (WHATWG HTML 9.2.5, `end-of-line`). It is fixed when a stream opens, because some clients
+/// split the whole stream at the first line end that they see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
     /// A line feed: the shortest.

@@ -1,4 +1,6 @@
 //! All retained events of a hub, for another hub that takes its place.
+//!
+//! The events are decoded from the logs. Keeping their fields beside the logs would double the memory of a hub.
 
 use super::Hub;
 use crate::event::Shared;

@@ -28,7 +28,8 @@ pub struct Sent {
     pub events: usize,
     /// The number of bytes that were taken from the logs: all of an event, even if only part of it was sent.
     pub bytes: usize,
-    /// The rest of an event that was sent in part. It belongs into the stream's own buffer.
+    /// The rest of an event that was sent in part. It belongs into the stream's own buffer: the stream is then between two
+    /// events of the log, and eviction cannot tear an event.
     pub rest: Option<Bytes>,
 }
 

@@ -1,4 +1,7 @@
 //! The subscribers of a topic, and their notification when something is published.
+//!
+//! Publishing only marks the topic. The subscribers of marked topics are walked once before the reactor sends, however many
+//! events were published.
 
 use super::topics::TopicId;
 use super::{Channel, Hub};

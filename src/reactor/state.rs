@@ -1,4 +1,6 @@
 //! The state of a reactor, with which the reactor of a new program continues.
+//!
+//! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
 use super::shutdown::Spread;

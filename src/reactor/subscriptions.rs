@@ -1,7 +1,8 @@
 //! Subscribing streams to the channels of a hub.
 //!
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
-//! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry.
+//! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry. So no id claims events of a channel that the handler was
+//! still to subscribe to.
 //!
 //! If the client of such a stream is ahead of its hub, which other hubs share a store with, they are held further: until the
 //! hub has published as far as the client has read, before anything of that is evicted, or until the reactor is told to

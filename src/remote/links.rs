@@ -1,4 +1,11 @@
 //! The event loop's connections to hub processes, and the streams that were handed over.
+//!
+//! A client's socket belongs to the reactor, and after the hand-over to the hub process. The state and the slot of the stream
+//! stay here until the stream ends or no handle holds it.
+//!
+//! One queue of commands orders what an interpreter asks for, whether the reactor or a hub process carries it out. A push
+//! before the hand-over enters the stream's own buffer, which travels as `unsent` bytes; a later push is forwarded. A handle
+//! cannot know which, so it frames every event, and the event loop removes the frame.
 
 use self::command::LinkCommand;
 use self::connection::{Connection, Outcome, UNAWAITED};

@@ -37,7 +37,7 @@ pub enum Answer<'a> {
         request: u64,
     },
     /// The state of a stream has changed. The worker knows from it how many bytes are buffered: `buffered`, and what it has
-    /// pushed after the first `pushed` bytes.
+    /// pushed after the first `pushed` bytes. Both are totals, so states can be merged or skipped without an error.
     State {
         /// The stream.
         stream: u64,

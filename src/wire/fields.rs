@@ -1,4 +1,7 @@
 //! The fields of an event, without the id that its hub gives it.
+//!
+//! Fields travel, not the bytes of an event: the hub process encodes the event with its id, and checks it by constructing it.
+//! So no worker can send bytes to clients that are not an event.
 
 use super::codec::{Malformed, Reader, Writer};
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};

@@ -1,4 +1,6 @@
 //! A connection to a hub that waits for its answers, for commands and jobs.
+//!
+//! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches.
 
 use super::error::Error;
 use super::place::Place;

@@ -1,7 +1,8 @@
 //! The socket of a publish connection, on which the thread that publishes waits for the answer itself.
 //!
 //! On the first connection, a [`Link`](super::link::Link), the worker's event loop sends and reads, so that each publish
-//! changes threads four times. Here the hub process is the only other one that runs. The caller decides when the connection
+//! changes threads four times: it takes the worker 1.2 to 1.9 times the CPU time, and 1.2 to 1.7 times as long
+//! (`bench/hub_process publish`). Here the hub process is the only other one that runs. The caller decides when the connection
 //! may be used: nothing orders what is sent on two connections.
 
 use super::client::{greet, Greeted};

@@ -3,6 +3,9 @@
 //! perl runs a handler between two operations. A signal that comes just before the interpreter waits in a system call is
 //! noticed only afterwards, so the signal is repeated until the interpreter has taken the ends. A busy interpreter takes them
 //! by itself, mostly before the first signal.
+//!
+//! `SA_RESTART` is not set: a blocking `accept` would be restarted, and the interpreter would not wake. A server that takes an
+//! interrupted call for an error is sent no signal (`bears_signals` of its adapter).
 
 use super::end_queue::{has_ends, EndQueues};
 use super::sync::lock;

@@ -24,6 +24,9 @@
 //! nothing to a publisher: his draft ends when the reader reads its entry. So an entry that Redis has lost before its own hub
 //! read it is not lost: the writer sends the draft again.
 //!
+//! With `replicas`, a hub reports its own entries, and the entries after them, when the replicas have them. Entries of other
+//! hubs are reported at once: if a failover loses one, the next check finds that.
+//!
 //! # Exactly once
 //!
 //! An entry carries its producer (a process) and a count, and a producer's counts increase in the stream. A reader drops a
@@ -43,9 +46,9 @@
 //!
 //! Nobody finds the loss of an entry that was read by no hub which is left: the master died before a replica had it, together
 //! with the hubs that had read it. A client may prove it. One that has an opaque id of this epoch, beyond everything that the
-//! stream has, was given it by such a hub (`hub_process/src/ahead.rs`), so another epoch begins. A plain id proves nothing, for a
-//! hostile client could begin epochs for all with invented ones: only this client is told of a gap. So is one whose entry is
-//! missing between others that were added since: its number may be a position that another hub has given.
+//! stream has, was given it by such a hub (`hub_process/src/ahead.rs`), so another epoch begins. A plain id proves nothing,
+//! for a hostile client could begin epochs for all with invented ones: only this client is told of a gap. So is one whose
+//! entry is missing between others that were added since: its number may be a position that another hub has given.
 //!
 //! An entry whose answer never came, and that a failover has lost, is sent again in the same epoch. A hub that has read it
 //! meanwhile notices that it is gone and begins another epoch: its clients are told of a gap. To begin one for each such entry

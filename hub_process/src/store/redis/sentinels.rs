@@ -1,4 +1,6 @@
 //! Which Redis is the master: what Sentinels say.
+//!
+//! The client for Sentinels of the crate `redis` is not used, because it connects without a timeout.
 
 use super::call_error::{CallError, Refusal};
 use super::endpoint::Endpoint;
