@@ -5,7 +5,7 @@ use warnings;
 # Examines an event stream as a client: makes the requests, keeps what they show, and has each check judge it.
 #
 # Each check is a class below Doctor::Check with the method findings, which takes this object and returns objects of
-# Doctor::Finding.
+# Doctor::Finding. A check makes no request: it judges what was seen, so the order of the report is not that of the requests.
 
 our $VERSION = '0.100';
 

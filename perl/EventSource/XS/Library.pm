@@ -48,6 +48,9 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
+# Callbacks never run inside a push, and those of a publish run after the event was published: so they cannot change its
+# arguments. The methods of hubs read counters in C, and call Perl only if callbacks are queued.
+#
 # Queued callbacks: [is_here, code, arguments]. Callbacks with is_here, for the ends of streams, belong to this process and
 # thread. A forked child or a new thread runs its copy of the others.
 my @LATER;

@@ -4,6 +4,7 @@ use warnings;
 
 # One request of the doctor and its response, as bytes with the times of their arrival. Clients such as HTTP::Tiny and LWP
 # take the framing off, and do not say when a byte came or whether a response was complete; here that is all that counts.
+# HTTP::Tiny also repeats a GET by itself with the old Last-Event-ID, and sends no id that is not ASCII.
 #
 # A response is read no further (is_excessive) if it has more than 16 MiB, with or without its compression, more than
 # 100,000 lines, or comes in more than 100,000 pieces.

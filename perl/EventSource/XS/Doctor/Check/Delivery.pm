@@ -2,7 +2,8 @@ package EventSource::XS::Doctor::Check::Delivery;
 use strict;
 use warnings;
 
-# Whether bytes arrive when they are sent, or something between withholds them.
+# Whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like a
+# quiet one, so only the probe is sure.
 
 our $VERSION = '0.100';
 

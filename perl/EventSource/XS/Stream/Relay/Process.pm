@@ -6,16 +6,16 @@ use warnings;
 # the stream outlives it.
 #
 # It is a grandchild of the worker in a session of its own: nobody has to reap it, and signals to the server do not reach it.
-# It has a copy of the server's writer, with its state of TLS, of framing and of filters of the body. The worker lets go of the
-# connection by writing to /dev/null from then on: so nothing that it still does to end the response reaches the client.
+# It has a copy of the server's writer, with its state of TLS, of framing and of filters of the body. Nothing else knows that
+# state, so each such stream costs a process. The worker lets go of the connection by writing to /dev/null from then on: so
+# nothing that it still does to end the response reaches the client.
 #
 # The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as
-# the server would. If the hub process is killed, the client is sent a retry. If that leaves an event incomplete, the
-# response is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's timeout is
-# cut off.
+# the server would. If the hub process is killed, the client is sent a retry. If that leaves an event incomplete, the response
+# is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's timeout is cut off.
 #
-# The process is in a session of its own. It has no descriptors of the server but those of this connection, its files and
-# its log. It runs no END blocks and no destructors of the application.
+# No event loop runs in the process: it would share the worker's epoll set. The process has no descriptors of the server but
+# those of this connection, its files and its log. It runs no END blocks and no destructors of the application.
 
 our $VERSION = '0.100';
 
