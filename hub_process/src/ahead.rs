@@ -40,7 +40,7 @@ impl Ahead {
         Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
     }
 
-    /// Has a stream that waits wait for another subscription, too, and no longer for both than for the first one.
+    /// Adds another subscription to a wait. The wait for both is not longer than that for the first one.
     pub fn also(&mut self, other: &Self) {
         if other.seq > self.seq {
             (self.seq, self.is_proven) = (other.seq, other.is_proven);

@@ -42,7 +42,7 @@ pub enum Command {
     Run,
     /// Starts `run` with the inherited socket and lock, in a session of its own, and ends.
     Start,
-    /// Has a hub process execute another program.
+    /// Asks a hub process to exec another program.
     Upgrade,
     /// Checks that this program reads the state of another one, on the standard input.
     CheckState { version: u32 },

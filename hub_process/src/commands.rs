@@ -14,7 +14,7 @@ pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
     Ok(writeln!(io::stdout(), "{text}")?)
 }
 
-/// Has the hub process execute another program; if none is named, the one that this command is.
+/// Asks the hub process to exec another program; if none is named, the one that this command is.
 pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let program = match &arguments.program {
         Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,

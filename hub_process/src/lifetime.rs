@@ -56,7 +56,7 @@ impl Lifetime {
         }
     }
 
-    /// Has the process end a moment later, if nobody uses it until then.
+    /// Delays the end of the process by a moment. It then ends if nobody uses it.
     pub fn put_exit_off(&mut self, now: Instant) {
         let moment = self.idle_exit.min(MOMENT);
         self.idle = Some(now.checked_sub(self.idle_exit - moment).unwrap_or(now));

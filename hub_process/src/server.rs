@@ -304,7 +304,7 @@ impl Server {
             self.watch_store()?;
         }
         self.let_go_on(now);
-        // Whoever waits for the store may be about to use the process.
+        // A worker that waits for the store may be about to use the process.
         let is_used = std::mem::take(&mut self.was_used) || !self.greeting.is_empty() || self.kept.commands > 0;
         // An event that waits for the store is worth as much as a worker.
         let waits = self.stored().is_some_and(|stored| stored.has_waiting());
@@ -870,7 +870,7 @@ impl Server {
         true
     }
 
-    /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is told of
+    /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is sent
     /// the stream's end.
     fn open(
         &mut self,

@@ -1,6 +1,6 @@
 //! A hub whose events a store keeps: what waits for the store, and what becomes of the store's reports.
 //!
-//! An event is published in two steps. Its draft goes to the store, and whoever has asked waits. When the store reports the
+//! An event is published in two steps. Its draft goes to the store, and the asker waits. When the store reports the
 //! entry, the event is published to the hub in memory, and the asker gets its id. Entries that other machines have appended
 //! come the same way, so all hubs of a store have one order.
 //!
@@ -215,7 +215,7 @@ impl StoredHub {
         self.store.ask(retain(settings));
     }
 
-    /// Has the store append an event. An event with a key `once` that waits already is not appended again.
+    /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
     pub fn publish(
         &mut self,
         draft: Draft,
@@ -578,7 +578,7 @@ impl StoredHub {
         store::check_place(&self.settings.store)
     }
 
-    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. Whoever waits is told
+    /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
     /// that the event was perhaps stored.
     pub fn finish(&mut self, within: Duration) -> Progress {
         let (mut progress, _) = self.end(within);

@@ -31,7 +31,7 @@ pub struct Stream {
     pub opener: Opener,
     /// How many bytes its opener has pushed.
     pushed: u64,
-    /// Whether the opener is to be told of progress.
+    /// Whether progress is to be reported to the opener.
     is_watched: bool,
 }
 
@@ -135,7 +135,7 @@ enum Slot {
 struct Released {
     /// The serial number of the library.
     serial: u32,
-    /// Who is told of the end, if it is still there.
+    /// The connection that the end is reported to, if it is still there.
     opener: Opener,
 }
 
@@ -206,7 +206,7 @@ impl Streams {
         }
     }
 
-    /// Removes a stream that has ended, and returns who is told of that.
+    /// Removes a stream that has ended, and returns the connection that the end is reported to.
     pub fn remove(&mut self, id: StreamId) -> Option<Opener> {
         let slot = match self.slot(id) {
             Some(slot) => std::mem::take(slot),

@@ -296,7 +296,7 @@ sub _run_supply {
     return;
 }
 
-# Has the supply run: in this process; or once for all workers, if the hub has a process of its own, which elects one.
+# Runs the supply: in this process; or once for all workers of a named hub, whose process elects one.
 sub _start_supply {
     my ($self, $loop, $env) = @_;
     $self->_reset_after_fork;

@@ -26,7 +26,7 @@ thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
 }
 
-/// Has the C library call the functions below around each fork. Does so once.
+/// Registers the functions below, which the C library calls around each fork. Does so once.
 ///
 /// # Errors
 ///

@@ -200,7 +200,7 @@ impl Hub {
     }
 }
 
-/// Has this process connect to the processes of its hubs, if they run: after a while, or now if it has a request to answer.
+/// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.
 pub fn serve(has_request: bool) {
     if forks::register().is_ok() && lock_presence().serve(has_request) {
         presence::connect();

@@ -307,7 +307,7 @@ impl Links {
             context.handle.count_lost(1, 0);
             losses::record(1, &failure.to_string());
         }
-        // Nobody waits to be told of the refusal.
+        // No thread waits for the refusal.
         for stream in to_end {
             let (reason, ending) = (Reason::Error, Ending::Flush);
             self.forward(&Command::End { stream: stream.into(), reason, ending }, context);

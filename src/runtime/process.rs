@@ -77,7 +77,7 @@ extern "C" fn after_fork_in_child() {
     lock(&PROCESS).forget_parent();
 }
 
-/// Has the C library call the functions above around each fork. Does so once.
+/// Registers the functions above, which the C library calls around each fork. Does so once.
 pub(crate) fn register_fork_handlers() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
     let mut registered = Ok(());
@@ -85,8 +85,8 @@ pub(crate) fn register_fork_handlers() -> io::Result<()> {
     registered
 }
 
-/// Has the C library call [`at_exit`]. Does so once, and not before a reactor starts: the function has to run before those of a
-/// server that embeds perl, which were registered when that server began.
+/// Registers [`at_exit`] in the C library. Does so once, and not before a reactor starts: the function has to run before those
+/// of a server that embeds perl, which were registered when that server began.
 fn register_exit_handler() -> io::Result<()> {
     static HANDLER: Once = Once::new();
     let mut registered = Ok(());

@@ -30,7 +30,7 @@ pub(crate) enum Queued {
     Stream(Command, Box<StreamParts>),
     /// A command for what [serves hub processes](super::event_loop::handover).
     Handover(Box<dyn HandoverCommand>),
-    /// Has the reactor stop at the end of its turn.
+    /// Asks the reactor to stop at the end of its turn.
     Pause(Pause),
 }
 
@@ -138,7 +138,7 @@ pub(crate) struct ReactorHandle {
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
     pub(crate) ends: Arc<EndQueues>,
-    /// The streams whose progress another process is to be told of.
+    /// The streams whose progress is to be reported to another process.
     pub(super) progress: Arc<Progress>,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,

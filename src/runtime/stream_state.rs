@@ -136,7 +136,7 @@ impl StreamState {
         reason_in(self.flags.load(Ordering::Acquire))
     }
 
-    /// Has the stream accept no more events. Returns true if it was open.
+    /// Closes the stream for further events. Returns true if it was open.
     pub(crate) fn close(&self) -> bool {
         self.flags.fetch_or(CLOSED, Ordering::AcqRel) & (REASON | CLOSED) == 0
     }
@@ -155,7 +155,7 @@ impl StreamState {
         self.flags.load(Ordering::Acquire) & END_WANTED != 0
     }
 
-    /// Has the process end with the stream, unless the application ends the stream.
+    /// Makes the process end with the stream, unless the application ends the stream.
     pub(super) fn set_ends_process(&self) {
         self.flags.fetch_or(ENDS_PROCESS, Ordering::AcqRel);
     }

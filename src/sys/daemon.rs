@@ -19,7 +19,7 @@ pub fn begin_session() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the next `exec` close all descriptors but the standard ones.
+/// Makes the next `exec` close all descriptors but the standard ones.
 ///
 /// # Errors
 ///
@@ -100,7 +100,7 @@ pub fn open_program(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlags::PATH, Mode::empty())?)
 }
 
-/// Has this process go on as another program, whose first word is its name. Returns only if that fails; then nothing has
+/// Continues this process as another program, whose first word is its name. Returns only if that fails; then nothing has
 /// changed. (The standard library's `exec` changes what SIGPIPE does, also if it fails.)
 pub fn execute(program: &Path, words: &[OsString]) -> io::Error {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);

@@ -97,7 +97,7 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
 }
 
-/// Has a descriptor outlive the next `exec`.
+/// Keeps a descriptor open across the next `exec`.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ pub fn keep_at_exec(number: RawFd) -> io::Result<()> {
     Ok(calls::fcntl_setfd(descriptor, flags - FdFlags::CLOEXEC)?)
 }
 
-/// Has the next `exec` close a descriptor.
+/// Makes the next `exec` close a descriptor.
 ///
 /// # Errors
 ///

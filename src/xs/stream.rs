@@ -414,7 +414,7 @@ unsafe extern "C" fn esx_stream_leave_other_clients(handle: *mut StreamHandle) {
     guard::run_or((), || handle.leave_other_clients());
 }
 
-/// Has this process end with the stream, and writes the reason to a descriptor first.
+/// Makes this process end with the stream, and writes the reason to a descriptor first.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_end_process_too(handle: *mut StreamHandle, grace: f64, report: c_int) {
     // SAFETY: see `borrow`.
@@ -529,7 +529,7 @@ extern "C" fn esx_signal_action(number: c_int) -> usize {
     signal::action(number)
 }
 
-/// Has this thread sent a signal while ends are queued for an interpreter; 0 ends that.
+/// Sends this thread a signal while ends are queued for an interpreter; 0 stops that.
 #[no_mangle]
 extern "C" fn esx_set_end_signal(number: c_int, interpreter: u32) {
     guard::run_or((), || runtime::set_end_signal(Some(number).filter(|number| *number > 0), interpreter));

@@ -2,7 +2,7 @@ package EventSource::XS::RequestBody;
 use strict;
 use warnings;
 
-# Has the body of a request complete before its stream begins. The server's socket is replaced then, and some servers
+# Reads the body of a request completely before its stream begins. The server's socket is replaced then, and some servers
 # read the body from that socket only when the application asks for it.
 #
 # Only a request whose method the application has chosen to allow is read, never a GET: its client could hold a worker that it

@@ -472,7 +472,7 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
 }
 
-/// Has a hub process continue as another program, whichever version it has. Without a program it is the one at the path
+/// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
 /// that the process has been started from. Returns when the new program has taken over.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Hubs of other users, for the message of whoever looks for a hub as the wrong one.
+//! Hubs of other users, for the message to a user who looks for a hub as the wrong user.
 //!
 //! A process may look into the folders of others only as root. It never connects to their hubs, except to see that somebody
 //! listens: `check_peer` refuses them.

@@ -1,12 +1,12 @@
 //! The settings of a hub that somebody has named, in a file beside its socket.
 //!
-//! A hub process ends when nobody needs it, and whoever needs it next may have no settings: a command, or a job. So the
-//! process keeps what workers and command lines have named, and the next one begins with that. That the file exists says that
-//! this user has such a hub: a command starts no other one.
+//! A hub process ends when nobody needs it, and the next process that needs it may have no settings: a command, or a job. So
+//! the process keeps what workers and command lines have named, and the next one begins with that. That the file exists says
+//! that this user has such a hub: a command starts no other one.
 //!
 //! The file holds the first message of a worker with these settings, so it has the version of the protocol, and is read by the
-//! same code. It may hold the password of a store: only the user may read it, as the folder. Only who has the lock of the hub
-//! writes it. Another file takes its place at once, so whoever reads it finds one of the two.
+//! same code. It may hold the password of a store: only the user may read it, as the folder. Only the process with the lock of
+//! the hub writes it. Another file takes its place at once, so a reader finds one of the two.
 
 use super::place::Place;
 use crate::sys::local::own_user;

@@ -120,7 +120,7 @@ impl Link {
         self.waiting.is_empty() && self.credits.may_send()
     }
 
-    /// Has requests sent, up to the first publish without credits.
+    /// Releases requests for sending, up to the first publish without credits.
     fn spend_credits(&mut self) {
         while let Some(Piece { bytes, socket }) = self.waiting.pop_front() {
             if Request::is_publish(&bytes) {

@@ -8,9 +8,9 @@
 //! looks whether that of another folder is taken: so at least one of them sees the other, and waits.
 //!
 //! The socket is the program's standard input and the lock its standard output, so that nothing but an `exec` is between them:
-//! a forked child of a process with threads may do little, and its number of open descriptors, signals and so on would be
-//! the worker's. `eventsource-hub start` begins a session of its own, starts `eventsource-hub run` and ends; then the process
-//! of the hub is nobody's child.
+//! a forked child of a process with threads may do little, and its number of open descriptors, signals and so on would be the
+//! worker's. `LISTEN_PID` of systemd's protocol is not known before the fork. `eventsource-hub start` begins a session of its
+//! own, starts `eventsource-hub run` and ends; then the hub process is nobody's child.
 
 use super::error::Error;
 use super::place::Place;

@@ -19,7 +19,7 @@ pub(crate) enum LinkCommand {
     Connect(Box<Link>, Arc<Connection>),
     /// Gives up a connection that could not be made.
     Fail(Arc<Connection>),
-    /// Has requests wait until the hub process answers, unless it has answered this one.
+    /// Holds requests back until the hub process answers, unless it has answered this one.
     Await { connection: Arc<Connection>, request: u64 },
     /// Sends a request.
     Send {
@@ -38,7 +38,7 @@ pub(crate) enum LinkCommand {
         /// How long the stream may wait for the hub process.
         until: Instant,
     },
-    /// Has the subscriptions of a stream take effect: its handler has returned.
+    /// Makes the subscriptions of a stream effective: its handler has returned.
     BeginSubscription(StreamId),
     /// Ends a stream that a lost connection has given back, and that is not handed over anew.
     Abandon(StreamId),

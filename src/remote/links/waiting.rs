@@ -41,13 +41,13 @@ impl Waiting {
         !self.requests.contains_key(&number)
     }
 
-    /// Has the requests of a connection wait.
+    /// Holds the requests of a connection back.
     pub(super) fn begin(&mut self, connection: Arc<Connection>) {
         let number = connection.number;
         self.requests.entry(number).or_insert(Requests { connection, commands: BTreeMap::new() });
     }
 
-    /// Has a command wait if its hub process does not answer. Returns it otherwise.
+    /// Holds a command back if its hub process does not answer. Returns it otherwise.
     pub(super) fn hold(&mut self, command: LinkCommand, is_handed_over: impl Fn(u64) -> bool) -> Option<LinkCommand> {
         let (connection, held) = match &command {
             LinkCommand::Send { connection, .. } => (connection, None),

@@ -159,7 +159,7 @@ impl StreamHandle {
         }
     }
 
-    /// Has a fork wait until the events of the running handler are sent.
+    /// Makes a fork wait until the events of the running handler are sent.
     fn set_handler_stream(&self) {
         if self.in_handler {
             set_handler_stream(Some((Arc::clone(&self.reactor), Arc::clone(&self.state))));
@@ -387,7 +387,7 @@ impl StreamHandle {
         self.end(Reason::Application, Ending::HandOver);
     }
 
-    /// Has this process end with the stream, unless the application closes it. See `spawned`.
+    /// Makes this process end with the stream, unless the application closes it. See `spawned`.
     pub fn end_process_too(&self, grace: Duration, report: i32) {
         spawned::set_up(grace, report);
         self.state.set_ends_process();

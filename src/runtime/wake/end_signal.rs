@@ -33,8 +33,8 @@ struct Target {
 
 static TARGET: Mutex<Option<Target>> = Mutex::new(None);
 
-/// Has the calling thread sent a signal, whose handler is installed, while ends are queued for an interpreter. Without a
-/// signal, ends that. A forked child inherits it.
+/// Sends the calling thread a signal, whose handler is installed, while ends are queued for an interpreter. Without a
+/// signal, stops that. A forked child inherits it.
 pub fn set_end_signal(signal: Option<c_int>, interpreter: u32) {
     *lock(&TARGET) = signal.map(|signal| Target {
         signal,

@@ -1,4 +1,4 @@
-//! The streams that have made progress since another process was told of them.
+//! The streams that have made progress since their last report to another process.
 //!
 //! A hub process tells the opener of a stream what its clients have taken. It asks for one report at a time, and only for
 //! streams that it owes one, so the reactor does nothing for all others.

@@ -23,7 +23,7 @@
 //! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
 //! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). If the file was
 //! written over, or its WAL damaged, the hub finds that it has delivered more (`stored/seen`). The entries that are there are
-//! kept: clients that come back are told of a gap, but the history and the latest entry of each key are
+//! kept: clients that come back are sent a `gap` event, but the history and the latest entry of each key are
 //! better than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
@@ -45,8 +45,8 @@ const FORMAT: i64 = 1;
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;
 
-/// The first SQLite with the STRICT tables of a store: an older one would take the file for damaged. Where the program runs may be
-/// another one than where it was built.
+/// The first SQLite with the STRICT tables of a store: an older one would take the file for damaged. Where the program runs
+/// may be another one than where it was built.
 const LEAST_SQLITE: i32 = 3_037_000;
 
 /// Pages that are free are given back to the file system beyond this number, if they are also a quarter of the file.
@@ -263,7 +263,7 @@ impl Database {
         rows.collect()
     }
 
-    /// Has the disk write the WAL.
+    /// Syncs the WAL to the disk.
     pub fn sync(&self) -> Result<(), Fault> {
         let result = self.wal.as_ref().map_or(Ok(()), File::sync_data);
         result.map_err(|error| Fault::new(Kind::Passing, format!("{}-wal: {error}", self.path.display())))

@@ -37,7 +37,7 @@ impl Keeper {
         self.expire_later(open)
     }
 
-    /// Has the first entry be deleted when it is too old, also if nothing is written until then.
+    /// Schedules the deletion of the first entry for when it is too old, also if nothing is written until then.
     fn expire_later(&self, open: &mut Open) -> Result<(), Stop> {
         let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
         if let (Some(first), None) = (first.first(), open.tick_at) {

@@ -47,12 +47,12 @@
 //! Nobody finds the loss of an entry that was read by no hub which is left: the master died before a replica had it, together
 //! with the hubs that had read it. A client may prove it. One that has an opaque id of this epoch, beyond everything that the
 //! stream has, was given it by such a hub (`hub_process/src/ahead.rs`), so another epoch begins. A plain id proves nothing,
-//! for a hostile client could begin epochs for all with invented ones: only this client is told of a gap. So is one whose
+//! for a hostile client could begin epochs for all with invented ones: only this client is sent a `gap` event. So is one whose
 //! entry is missing between others that were added since: its number may be a position that another hub has given.
 //!
 //! An entry whose answer never came, and that a failover has lost, is sent again in the same epoch. A hub that has read it
-//! meanwhile notices that it is gone and begins another epoch: its clients are told of a gap. To begin one for each such entry
-//! would tell all clients of a gap at nearly every failover.
+//! meanwhile notices that it is gone and begins another epoch: its clients are sent a `gap` event. To begin one for each such
+//! entry would tell all clients of a gap at nearly every failover.
 //!
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.

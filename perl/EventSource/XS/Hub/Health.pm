@@ -2,7 +2,7 @@ package EventSource::XS::Hub::Health;
 use strict;
 use warnings;
 
-# Whether a hub that has a process delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
+# Whether a named hub delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
 # nothing.
 
 our $VERSION = '0.100';

@@ -10,7 +10,7 @@ use warnings;
 #
 # Under an event loop watchers copy the bytes. While the client reads nothing they copy nothing: the server buffers some 100
 # KB at most, and then the hub sees that the client is slow. If the adapter shows no socket, everything goes to the server at
-# once. On servers that block, serve copies. If the hub has a process, another one copies in both cases
+# once. On servers that block, serve copies. For a named hub, a process of the relay copies in both cases
 # (Stream::Relay::Process).
 
 our $VERSION = '0.100';
