@@ -505,7 +505,7 @@ impl StoredHub {
     /// that it comes in order and once, also to those who resume, and ends no stream.
     fn gap(&self) -> FieldList {
         let settings = &self.settings.hub;
-        let data = settings.data_of_gap(Gap::Evicted);
+        let data = Gap::Evicted.data(settings.gap_data.as_deref());
         let name = EventName::new(Text::from(&*settings.gap_event)).map(Field::Event);
         FieldList::of(name.into_iter().chain([Field::Data(Text::from(&*data))]))
     }

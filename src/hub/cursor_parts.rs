@@ -3,7 +3,6 @@
 //! Each request of a stream is a part: its topics, and the sequence number after which their events are sent. The parts are
 //! removed when the cursor has reached all of these numbers.
 
-use super::resume_point::ResumePoint;
 use super::topics::Topics;
 use super::FirstBlock;
 
@@ -21,6 +20,30 @@ pub(super) struct Parts {
     pub(super) reported_through: u64,
     /// Whether the stream ends when all parts are sent. Each part then has one channel.
     pub(super) is_ending: bool,
+}
+
+/// The beginning of a subscription in the hub's sequence.
+#[derive(Debug)]
+pub(super) struct ResumePoint {
+    /// The sequence number after which it begins.
+    pub(super) seq: u64,
+    /// Evictions through this number need no `gap` event.
+    pub(super) reported_through: u64,
+    /// Whether the client receives a `gap` event whatever was evicted: its last event id says so, or is unknown.
+    pub(super) has_gap: bool,
+    /// The client's last event id, if the hub does not know it. A later request may be for the channel of that id.
+    pub(super) unknown_id: Option<Box<[u8]>>,
+    /// True if the request's `start` determines the resume point, and not an id.
+    pub(super) is_start: bool,
+    /// The client's last event id, if the application gave it and the hub knows it.
+    pub(super) custom_id: Option<Box<str>>,
+}
+
+impl ResumePoint {
+    /// Returns true if the client has sent no last event id, so that it has missed nothing.
+    pub(super) fn is_new_client(&self) -> bool {
+        self.is_start && !self.has_gap
+    }
 }
 
 /// Topics that a stream subscribed to by one request.

@@ -41,30 +41,6 @@ impl Position {
     }
 }
 
-/// Why a client may have missed events: the reason of a `gap` event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// The log has evicted events after the client's last event id.
-    Evicted,
-    /// The hub does not know the client's last event id: it is of another epoch, ahead of the last event, or malformed.
-    Unknown,
-    /// The log has evicted events before the client was sent them.
-    Slow,
-}
-
-impl Gap {
-    /// Returns the reason as the `gap` event names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Evicted => "evicted",
-            Self::Unknown => "unknown",
-            Self::Slow => "slow",
-        }
-    }
-}
-
-saved!(Gap: Evicted, Unknown, Slow);
-
 #[cfg(test)]
 mod tests {
     use super::*;

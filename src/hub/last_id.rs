@@ -5,7 +5,8 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 /// The last id that the client of a stream was sent: the sequence number that it stands for, and whether the application
 /// gave it, in the lowest bit.
 ///
-/// One word, because each stream has one. With a flag of its own a [`Cursor`](super::Cursor) would need a larger block of memory.
+/// One word, because each stream has one. With a flag of its own a [`Cursor`](super::Cursor) would need a larger block of
+/// memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastId(u64);
 

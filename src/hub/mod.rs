@@ -84,14 +84,15 @@
 //! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
 //! `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
-//! Subscribing: `request` and `subscription` begin, `resume` decides where, `leaving` ends. An id comes back through
-//! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
+//! Subscribing: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
+//! `leaving` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque), `event_id`
+//! (positions) and `custom_ids` (the application's).
 //!
 //! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
 //! gathers them, `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
 //!
-//! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
-//! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.
+//! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
+//! stream. `tombstones`, `pattern_evictions` and `recent_channels` remember what was evicted.
 //!
 //! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
 //!
@@ -110,13 +111,13 @@ mod custom_ids;
 mod ends;
 mod epoch;
 mod event_id;
+mod first_block;
+mod gap;
 mod glob;
 mod history;
-mod lagging;
 mod last_id;
 mod leaving;
 mod merge;
-mod missed;
 #[cfg(test)]
 mod model;
 mod notice;
@@ -128,7 +129,6 @@ mod recent_channels;
 mod refusal;
 mod replay;
 mod request;
-mod resume;
 mod resume_point;
 mod retained;
 mod retention;
@@ -146,9 +146,8 @@ pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
 pub use epoch::Epoch;
-pub use event_id::Gap;
+pub use gap::{Gap, GapData, Lagging, OnSlow};
 pub use history::{ChannelEvictions, History};
-pub use lagging::Lagging;
 pub use notice::Notice;
 pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
@@ -157,7 +156,7 @@ pub use refusal::{check_fields, check_id, check_published_id, Refusal};
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
-pub use settings::{GapData, OnSlow, Settings};
+pub use settings::Settings;
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};

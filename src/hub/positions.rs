@@ -1,4 +1,4 @@
-//! The blocks of the hub itself: positions and `gap` events.
+//! Positions, which tell a client where it is in the sequence, and the bytes of the blocks of the hub itself.
 //!
 //! A block has its fields in the order event, retry, data, id. Some clients take an id when its line arrives (the standard:
 //! at the blank line), so the id is last: such a client never resumes after an event that it has received in part.
@@ -9,13 +9,12 @@
 //! position if that has advanced since the last id that the client was sent ([`LastId`]). An id of the application is not
 //! replaced by a position: the client may resume at another hub, which knows that id, but not this hub's position.
 
-use super::event_id::Position;
 use super::last_id::LastId;
-use super::{Cursor, Gap, Hub, Notice, PositionStyle};
+use super::{Cursor, Hub, PositionStyle};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
 
 /// Encodes fields, the id last. Returns none if there is no field.
-fn block(event: Option<&str>, retry: Option<u64>, data: Option<&str>, id: Option<&str>) -> Option<Vec<u8>> {
+pub(super) fn block(event: Option<&str>, retry: Option<u64>, data: Option<&str>, id: Option<&str>) -> Option<Vec<u8>> {
     let retry = retry.map(|retry| retry.to_string());
     let event = event.and_then(|name| EventName::new(Text::from(name)).ok()).map(Field::Event);
     let retry = retry.as_deref().and_then(|retry| Retry::new(Text::from(retry)).ok()).map(Field::Retry);
@@ -34,15 +33,6 @@ impl Hub {
             PositionStyle::Id => block(None, retry, None, id),
             PositionStyle::None => block(None, retry, None, None),
         }
-    }
-
-    /// Returns a `gap` event with a position as its id, and counts it.
-    pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Position, gap: Gap) -> Notice {
-        self.counts.gaps += 1;
-        cursor.last_id = LastId::at(here.seq);
-        let data = self.settings.data_of_gap(gap);
-        let id = self.epoch.id(here);
-        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(&data), Some(&id)).unwrap_or_default())
     }
 
     /// Records that the application has pushed an id to the stream itself. No position replaces it.

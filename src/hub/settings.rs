@@ -1,8 +1,7 @@
 //! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
-use super::Gap;
+use super::gap::{GapData, OnSlow};
 use crate::log::Bounds;
-use std::borrow::Cow;
 
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,47 +38,8 @@ impl Settings {
             opaque_ids: false,
         }
     }
-
-    /// Returns the data of a `gap` event.
-    pub fn data_of_gap(&self, gap: Gap) -> Cow<'_, str> {
-        let data = match &self.gap_data {
-            Some(data) => data,
-            None => return format!("{{\"reason\":\"{}\"}}", gap.name()).into(),
-        };
-        let given = match gap {
-            Gap::Evicted => &data.evicted,
-            Gap::Unknown => &data.unknown,
-            Gap::Slow => &data.slow,
-        };
-        Cow::Borrowed(given)
-    }
 }
 
-/// The data of the `gap` event for each reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GapData {
-    /// For [`Gap::Evicted`].
-    pub evicted: Box<str>,
-    /// For [`Gap::Unknown`].
-    pub unknown: Box<str>,
-    /// For [`Gap::Slow`].
-    pub slow: Box<str>,
-}
-
-/// How the hub treats a lagging stream: one whose log has evicted entries before the stream was sent them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnSlow {
-    /// The stream ends. Its client reconnects and receives a `gap` event.
-    Disconnect,
-    /// The stream is sent a `gap` event, then the entries that the log still holds.
-    Gap,
-    /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
-    /// there.
-    Latest,
-}
-
-saved!(OnSlow: Disconnect, Gap, Latest);
-saved!(GapData { evicted, unknown, slow });
 saved!(Settings {
     history,
     total_history,
