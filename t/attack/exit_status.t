@@ -1,5 +1,5 @@
 # Streams that are open when their process ends: the exit status is the same as without them, the application's destructors
-# run, and on_close is given the reason server.
+# run, and on_close is given the reason.
 
 use strict;
 use warnings;
@@ -17,6 +17,17 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
 
+# True if a stream ends when its handler returns.
+sub ends_with_handler {
+    my ($name, $native) = @_;
+    return !$native && $name !~ /Twiggy|Feersum/;
+}
+
+sub plain_request {
+    my $server = shift;
+    return Testing::Client->get($server->port, '/plain', headers => [Connection => 'close'])->read_all;
+}
+
 # Runs an application on a server until a signal ends it. Returns the status, the lines that the process has reported, and
 # what it has printed.
 sub run {
@@ -24,10 +35,11 @@ sub run {
     my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
     my %env     = (EXIT_JOURNAL => $journal->filename, EXIT_NATIVE => $native);
     my $server  = Testing::Server->start($name, 't/data/exit.psgi', @{$START{$name} || []}, env => \%env);
-    my $plain   = Testing::Client->get($server->port, '/plain', headers => [Connection => 'close']);
-    ok $plain->read_all, 'an ordinary request is answered';
+    ok plain_request($server), 'an ordinary request is answered';
     my @clients = map { Testing::Client->get($server->port, '/held') } 1 .. $streams;
     is scalar(grep { $_->read_until(qr/^event: held\r\n\r\n/m) } @clients), $streams, "$streams streams begin";
+    # A stream that is not native has ended when the only worker answers again.
+    plain_request($server) if $streams && ends_with_handler($name, $native);
     kill $signal => $server->pid;
 
     if ($waits) {
@@ -41,6 +53,14 @@ sub run {
     $_->leave for @clients;
     my $printed = $server->log;
     return ($server->stop, [sort @lines], $printed);
+}
+
+# The reasons that on_close is given.
+sub reasons {
+    my ($name, $native, $streams, $ends, $waits) = @_;
+    return ('application') x $streams if ends_with_handler($name, $native);
+    my $reason = $waits ? 'client' : 'server';
+    return $ends ? ($reason) x $streams : ();
 }
 
 for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
@@ -60,7 +80,7 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
                     'END blocks and destructors run as without streams'
                     or diag $printed;
                 my @closed = grep { /^closed/ } @$lines;
-                is_deeply \@closed, $ends ? [('closed: ' . ($waits ? 'client' : 'server')) x $streams] : [],
+                is_deeply \@closed, [map {"closed: $_"} reasons($name, $native, $streams, $ends, $waits)],
                     'on_close runs for each stream';
                 unlike $printed, qr/DESTROY|new reference|callback died/, 'the server prints no warning of the library';
             };

@@ -1,5 +1,5 @@
-# An application holds the connection of a stream on the server's writer beyond its handler. On a server that blocks, that writer
-# writes to the next client from then on: the stream must have ended.
+# An application holds the connection of a stream on the server's writer beyond its handler. On a server that blocks, that
+# writer writes to the next client from then on: the stream must have ended.
 
 use strict;
 use warnings;

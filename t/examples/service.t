@@ -51,7 +51,7 @@ subtest 'the image runs the same command on all addresses' => sub {
 subtest 'the image has a cargo that builds the program of hubs with a name' => sub {
     plan skip_all => 'this is not Debian 12' if !-e '/etc/debian_version' || slurp('/etc/debian_version') !~ /\A12[.]/;
     my ($package)  = slurp('examples/deployment/Dockerfile') =~ /apt-get install.*?\s(cargo\S*)\s/s;
-    my ($required) = slurp('hub_process/Cargo.toml')                 =~ /^rust-version = "1[.]([0-9]+)"$/m;
+    my ($required) = slurp('hub_process/Cargo.toml')         =~ /^rust-version = "1[.]([0-9]+)"$/m;
     my ($major, $minor) = qx{apt-cache policy $package} =~ /Candidate: ([0-9]+)[.]([0-9]+)/;
     plan skip_all => "the lists of apt have no $package" if !defined $major;
     cmp_ok $major * 1000 + $minor, '>=', 1000 + $required, "$package is new enough";

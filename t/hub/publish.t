@@ -157,7 +157,7 @@ my @REFUSED = (
     ['a reference as channel'     => [[], 'x'],    "a channel's name must be a string, not a reference to ARRAY"],
     [
         'a pattern as channel' => [$pattern, 'x'],
-        "a channel's name must be a string, not a reference to EventSource::Hub"
+        "a channel's name must be a string, not a reference to EventSource::XS::Hub::Pattern"
     ],
     ['a long channel'                    => ['☺' x 342, 'x'], "a channel's name must have at most 1024 bytes in UTF-8"],
     ['one that is shorter in characters' => ["\xE9" x 513, 'x'], "a channel's name must have at most 1024 bytes"],

@@ -232,7 +232,7 @@ subtest 'wrong settings are refused at the line of the caller' => sub {
         [gap_data       => sub { +{} }, 'what gap_data returns must be a string, not a reference to HASH'],
     ) {
         my ($name, $value, $message) = @$row;
-        my $error = error_of(sub { EventSource::Hub->new($name => $value) });
+        my $error = error_of(sub { EventSource::Hub->new(gap_event => 'gap', $name => $value) });
         like $error, qr/\AEventSource::Hub: \Q$message\E at \Q${\__FILE__}\E line /, "$name: $message";
         is $error->field, $name, "the field of the error is $name";
     }

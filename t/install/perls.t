@@ -54,7 +54,7 @@ subtest "another perl's library is built with its own headers" => sub {
 subtest "this perl's library is built after another perl's in the same folder" => sub {
     $tree->must(\%OTHER, $^X, 'Makefile.PL');
     like $tree->must(\%OTHER, 'make'), qr{script/build}, 'the library is built again';
-    unlike slurp($library),            qr/$MARK/,         "the library has no mark of the other perl's headers";
+    unlike slurp($library),            qr/$MARK/,        "the library has no mark of the other perl's headers";
     is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in the perl that it was built for';
 };
 

@@ -15,7 +15,7 @@ my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, L
 
 # The beginning of each program: it opens @streams, and prints statistics at its very end.
 my $PRELUDE = <<'PRELUDE';
-    use strict; use warnings;
+    use strict; use warnings; use EventSource::XS ();
     $| = 1;
     my ($port, $count, %setting) = @ARGV;
     my @told;
