@@ -23,7 +23,9 @@ sub files_named {
 my %paths;
 for my $line (@lines) {
     $paths{$_}++ for $line =~ m{(?<![\w/.])((?:[\w.-]+/)*[\w-]+[.](?:rs|pm|pod|t|h|xs|toml))\b}g;
-    $paths{$_}++ for $line =~ m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples)/[\w/]*)(?![\w.-])}g;
+    $paths{$_}++
+        for $line =~
+        m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples)/[\w/]*)(?![\w.-])}g;
 }
 for my $path (sort keys %paths) {
     my $exists = -e $path || files_named($path) || grep { m{(?:\A|/)\Q$path\E} } @files;
@@ -33,7 +35,8 @@ for my $path (sort keys %paths) {
 # The flows: names of functions, then the file that has them.
 sub has_function {
     my ($file, $name) = @_;
-    return slurp($file) =~ /\b(?:sub|fn|static\s.*?|struct|macro_rules!)\s*\*?\Q$name\E\b|^\s*\Q$name\E\(|->\Q$name\E\b/m;
+    return slurp($file) =~
+        /\b(?:sub|fn|static\s.*?|struct|macro_rules!)\s*\*?\Q$name\E\b|^\s*\Q$name\E\(|->\Q$name\E\b/m;
 }
 
 my $flows = 0;

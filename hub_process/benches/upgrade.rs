@@ -1,7 +1,7 @@
 //! How long an upgrade of a hub process takes: from the request to the answer of the new program, and to the first publish.
 //!
-//! `cargo bench --manifest-path hub_process/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the limit of
-//! descriptors allows.
+//! `cargo bench --manifest-path hub_process/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the
+//! limit of descriptors allows.
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};

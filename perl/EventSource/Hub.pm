@@ -715,8 +715,9 @@ A client that comes when there are that many receives the status 200, a C<retry>
     max_topics => 1000
 
 The maximum number of channels and patterns of one stream: a whole number from 1 to 999,999,999,999,999; 1,000 by
-default. A subscription to more throws an exception. Each pattern that no other stream has is compared once with the names of all
-channels, some milliseconds for 50,000 of them, and all streams wait meanwhile: let clients name few patterns.
+default. A subscription to more throws an exception. Each pattern that no other stream has is compared once with the
+names of all channels, some milliseconds for 50,000 of them, and all streams wait meanwhile: let clients name few
+patterns.
 
 =head2 name
 
@@ -1100,9 +1101,9 @@ still read miss nothing.
 
 =back
 
-A stream that waits in a worker because the hub's process is away (L</publish_timeout>) ends too, when it reaches the process that
-the call has reached. A process that ends, or is killed, before that has forgotten the call: end the streams once more when the
-method has thrown, or when C<pid> in L</stats> has changed.
+A stream that waits in a worker because the hub's process is away (L</publish_timeout>) ends too, when it reaches the
+process that the call has reached. A process that ends, or is killed, before that has forgotten the call: end the
+streams once more when the method has thrown, or when C<pid> in L</stats> has changed.
 
 What was published before is sent to the streams that keep up. A stream that lags is sent the rest of an event that was
 sent in part, and what is in its own buffer, but nothing more of the history; one that takes nothing ends after its
@@ -1364,10 +1365,10 @@ or received only the latest events (C<latest>).
 
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
 is subscribed to already. It stays subscribed until it ends. The stream resumes after the event with the id C<after>, by
-default the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
-first subscription replaces the L</position> of the hub. The option C<label>, a string or an array of strings, gives the
-stream labels (L</Who reads>); C<max_age> replaces L</max_age>. Returns false if the stream has ended. A stream that is
-given more than 64 labels by several calls ends with the reason C<error>.
+default the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The
+option C<position> of a stream's first subscription replaces the L</position> of the hub. The option C<label>, a string
+or an array of strings, gives the stream labels (L</Who reads>); C<max_age> replaces L</max_age>. Returns false if the
+stream has ended. A stream that is given more than 64 labels by several calls ends with the reason C<error>.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
 the application does not hold the connection. An event that is pushed to the connection is sent before events that are
@@ -1390,8 +1391,9 @@ to which only a later subscription belonged, and no C<gap> event for that. Subsc
 matters.
 
 Throws C<invalid> if no channel is given, if a channel is neither a string nor a pattern, if the stream would have more
-than L</max_topics> channels and patterns, or if an option is wrong. Throws C<state> if a later subscription has an option
-for the beginning, if the stream is subscribed to another hub, or if it goes through the writer of a server that blocks (use L</serve> there).
+than L</max_topics> channels and patterns, or if an option is wrong. Throws C<state> if a later subscription has an
+option for the beginning, if the stream is subscribed to another hub, or if it goes through the writer of a server that
+blocks (use L</serve> there).
 
 =head2 subscribe_stream
 

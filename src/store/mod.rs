@@ -1,11 +1,11 @@
-//! Where a hub process keeps its events beside its memory: the kinds of stores, their settings and the rules of these. The stores
-//! themselves are in the program of the hub process (`hub_process/src/store`).
+//! Where a hub process keeps its events beside its memory: the kinds of stores, their settings and the rules of these. The
+//! stores themselves are in the program of the hub process (`hub_process/src/store`).
 //!
 //! - `given`: settings as somebody has given them, and the checks that several stores use
 //! - `file`, `redis`: the settings of one kind of store, and their rules
 //!
-//! An application gives the settings by name, the command line and the environment as one text. Both have the same rules, and no
-//! message shows any part of a user or a password.
+//! An application gives the settings by name, the command line and the environment as one text. Both have the same rules,
+//! and no message shows any part of a user or a password.
 
 mod file;
 mod given;
@@ -79,8 +79,8 @@ impl StoreSettings {
                 None => format!("unknown setting of store; known: {}", kind.names.replace(' ', ", ")),
             });
         }
-        // A publish waits for Redis for less than its worker waits for the hub, so that the hub can still say whether the event was
-        // perhaps published.
+        // A publish waits for Redis for less than its worker waits for the hub, so that the hub can still say whether the
+        // event was perhaps published.
         (kind.read)(&Given { pairs: given, timeout: publish_timeout - publish_timeout / 5 })
     }
 

@@ -754,8 +754,8 @@ cannot be native; the exception reports the line that called L</to_app>.
 
     $component->after_handler($stream, $env);
 
-End the request of a handler that has returned: on a server that blocks, end a stream that is not native, run the queued callbacks
-(L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
+End the request of a handler that has returned: on a server that blocks, end a stream that is not native, run the queued
+callbacks (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
 (L<EventSource::Deployment/Recycled workers>). Under an event loop this does nothing. L</run_handler> calls it last.
 
 =head2 check_at_request
@@ -919,8 +919,9 @@ lets an HTTP/1.1 client wait for its keep-alive timeout.
 
 =item *
 
-A connection that is not native is closed there when its handler returns, though the application keeps it. With the original a later
-push reaches the client of another request under uWSGI, FastCGI, and behind a proxy that keeps its connections.
+A connection that is not native is closed there when its handler returns, though the application keeps it. With the
+original a later push reaches the client of another request under uWSGI, FastCGI, and behind a proxy that keeps its
+connections.
 
 =item *
 
