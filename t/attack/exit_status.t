@@ -38,6 +38,7 @@ sub run {
     ok plain_request($server), 'an ordinary request is answered';
     my @clients = map { Testing::Client->get($server->port, '/held') } 1 .. $streams;
     is scalar(grep { $_->read_until(qr/^event: held\r\n\r\n/m) } @clients), $streams, "$streams streams begin";
+
     # A stream that is not native has ended when the only worker answers again.
     plain_request($server) if $streams && ends_with_handler($name, $native);
     kill $signal => $server->pid;
@@ -80,7 +81,7 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
                     'END blocks and destructors run as without streams'
                     or diag $printed;
                 my @closed = grep { /^closed/ } @$lines;
-                is_deeply \@closed, [map {"closed: $_"} reasons($name, $native, $streams, $ends, $waits)],
+                is_deeply \@closed, [map { "closed: $_" } reasons($name, $native, $streams, $ends, $waits)],
                     'on_close runs for each stream';
                 unlike $printed, qr/DESTROY|new reference|callback died/, 'the server prints no warning of the library';
             };
