@@ -5,39 +5,29 @@ mod support;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request, Role};
+use eventsource_xs::wire::{FieldList, Open, Publish, Request};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use support::{event, eventually, open, read_to_end, settings, stream_settings, tcp, topics, Scene, DEADLINE};
+use support::{
+    encoded, event, eventually, hello, open, opening, read_to_end, settings, stream_settings, tcp, topics, Scene,
+    DEADLINE,
+};
 
 /// Connects without the library's client. With a greeting the hub has answered it.
 fn connect(scene: &Scene, greets: bool) -> UnixStream {
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
     socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     if greets {
-        let mut hello = Vec::new();
-        let name = Name::new("shop").expect("a name");
-        Hello { name, role: Role::Command }.encode(&mut hello).expect("a short message");
-        socket.write_all(&hello).expect("a connection");
+        socket.write_all(&hello()).expect("a connection");
         let mut length = [0; 4];
         socket.read_exact(&mut length).expect("an answer");
         socket.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize]).expect("an answer");
     }
     socket
-}
-
-fn encoded(request: &Request<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    request.encode(&mut bytes).expect("a short message");
-    bytes
-}
-
-fn opening(stream: u64) -> Vec<u8> {
-    encoded(&Request::Open(Open { stream, settings: stream_settings(), unsent: b"head", holds: false }))
 }
 
 /// Sends bytes with a socket beside them, and returns the other end of that socket.

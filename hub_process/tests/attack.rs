@@ -7,9 +7,7 @@ use eventsource_xs::event::Text;
 use eventsource_xs::hub::Topic;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
-use eventsource_xs::wire::{
-    FieldList, Hello, HubSettings, Name, Open, Publish, Request, Role, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
-};
+use eventsource_xs::wire::{FieldList, HubSettings, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +16,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use support::{event, eventually, open, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
+use support::{
+    encoded, event, eventually, hello, open, opening, read_event, settings, stream_settings, tcp, topics, Scene,
+    DEADLINE,
+};
 
 /// Memory of the process that no attack may make it use.
 const MOST_KILOBYTES: u64 = 256 << 10;
@@ -95,24 +96,6 @@ fn kilobytes_of(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
     kilobytes.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-fn hello() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
-        .encode(&mut bytes)
-        .expect("a short message");
-    bytes
-}
-
-fn encoded(request: &Request<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    request.encode(&mut bytes).expect("a short message");
-    bytes
-}
-
-fn opening(stream: u64) -> Vec<u8> {
-    encoded(&Request::Open(Open { stream, settings: stream_settings(), unsent: b"head", holds: false }))
 }
 
 fn publication(request: u64, data: &str) -> Vec<u8> {

@@ -9,7 +9,7 @@ use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{FieldList, HubSettings, Name, NamedSettings, Open};
+use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, NamedSettings, Open, Request, Role};
 use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 use std::fs;
 use std::io::Read;
@@ -165,6 +165,25 @@ pub fn tcp() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
     client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     (listener.accept().expect("a connection").0, client)
+}
+
+/// Returns the bytes of a command's greeting.
+pub fn hello() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let name = Name::new("shop").expect("a name");
+    Hello { name, role: Role::Command }.encode(&mut bytes).expect("a short message");
+    bytes
+}
+
+pub fn encoded(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request.encode(&mut bytes).expect("a short message");
+    bytes
+}
+
+/// Returns the bytes of a request to open a stream, without its socket.
+pub fn opening(stream: u64) -> Vec<u8> {
+    encoded(&Request::Open(Open { stream, settings: stream_settings(), unsent: b"head", holds: false }))
 }
 
 /// Hands a new stream over, and returns its client. The worker keeps no copy of the socket.
