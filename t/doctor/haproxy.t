@@ -9,6 +9,20 @@ use Testing::DoctorCases qw(mistakes_ok);
 
 my @ORIGIN = ('--origin', 'http://page.example');
 
+# HAProxy 2.6 keeps back the last bytes of each event until the next one.
+my %WITHHELD = (
+    lines    => ['compression algo gzip', 'compression type text/event-stream'],
+    path     => '/hub?keepalive=30',
+    check    => 'compression',
+    verdict  => 'wrong',
+    sentence => qr/compressed \(gzip\), and the compressor withholds/,
+    is_alone => 1,
+);
+my @COMPRESSION = (
+    {%WITHHELD, name => 'compression of a quiet stream'},
+    {%WITHHELD, name => 'compression that withholds the end of the last event', arguments => ['--seconds', 0.8]},
+);
+
 mistakes_ok(
     'HAProxy',
     {
@@ -19,13 +33,7 @@ mistakes_ok(
         verdict  => 'wrong',
         sentence => qr/cut after [0-9.]+ s of silence/,
     },
-    {
-        name     => 'compression',
-        lines    => ['compression algo gzip', 'compression type text/event-stream'],
-        check    => 'compression',
-        verdict  => 'ok',
-        sentence => qr/compressed \(gzip\), and nothing is withheld/,
-    },
+    qx(haproxy -v 2>&1) =~ / 2[.]6[.]/ ? @COMPRESSION : (),
     {
         name     => 'the body is collected',
         lines    => ['http-response wait-for-body time 1s at-least 4k'],

@@ -7,12 +7,14 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding;
 use List::Util qw(max);
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';
 
-my $AT_ONCE = 1;    # seconds; what takes longer was withheld
+my $AT_ONCE = 1;      # seconds; what takes longer was withheld
+my $MOMENT  = 0.1;    # seconds after which the rest of a block is late
 
 my $REMEDY = 'Do not compress text/event-stream here, neither in the proxy nor in middleware of the application.';
 
@@ -22,7 +24,8 @@ sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming;
     my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
-    my $delay = defined $asked ? _delay($seen) : undef;
+    my @late  = defined $asked ? _late($seen) : ();
+    my $delay = @late ? 0 + sprintf '%.3f', max(@late) : defined $asked ? _probe_delay($seen) : undef;
     my %said  = (measured => {asked => $asked, unasked => $unasked, delay => $delay});
     my %mend  = (remedy   => $REMEDY, proxies => ['compression'], %said);
     return $FINDING->wrong('compression',
@@ -32,7 +35,8 @@ sub findings {
     return $FINDING->wrong(
         'compression',
         "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
-        %mend
+        %mend,
+        explains => [@late ? ('buffering', EventSource::XS::Doctor::Check::Delivery->affected) : ()]
     ) if defined $delay && $delay >= $AT_ONCE;
     return $FINDING->ok('compression', "The response is compressed ($asked), and nothing is withheld.", %said)
         if defined $delay;
@@ -47,20 +51,28 @@ sub findings {
 
 # Private functions
 
-# The longest time in seconds that a block came later than to the second client; undef if there is nothing to compare. What
-# did not come at all is late since the second client has it. The probe tells without a second client.
-sub _delay {
+# The seconds that each block came later than to the second client, or nothing if there is nothing to compare. What did not
+# come at all is late since the second client has it. The server writes whole blocks, so a part of one is late, too.
+sub _late {
+    my $seen = shift;
+    my ($stream, $second) = @$seen{qw(stream second)};
+    return if !$second;
+    my ($mine, $others) = map { _times($_) } $stream, $second;
+    my $ends    = _ends($stream);
+    my @late    = map { max(0, ($mine->{$_} // $stream->{began} + $ends) - $others->{$_}) } keys %$others;
+    my $is_torn = $stream->body->is_in_block && !$second->body->is_in_block && $ends - $stream->{last_at} > $MOMENT;
+    return (@late, @late && $is_torn ? $AT_ONCE : ());
+}
+
+# The seconds that the probe took: it tells without a second client, but not whether the compressor is the cause.
+sub _probe_delay {
     my $seen   = shift;
     my $stream = $seen->{stream};
-    my $ends   = $stream->{began} + ($stream->{left_at} // $stream->{ended_at} // $stream->seconds);
-    my @probe =
-          $seen->{is_probed}
-        ? $seen->{probe_seconds} // max($AT_ONCE, $ends - $stream->{began} - $stream->{head_at})
-        : ();
-    my ($mine, $others) = map { $_ ? _times($_) : {} } $stream, $seen->{second};
-    my @late = map { ($mine->{$_} // $ends) - $others->{$_} } keys %$others;
-    return @late || @probe ? 0 + sprintf '%.3f', max(0, @late, @probe) : undef;
+    return $seen->{is_probed} ? $seen->{probe_seconds} // max($AT_ONCE, _ends($stream) - $stream->{head_at}) : undef;
 }
+
+# When the doctor has read no further.
+sub _ends { return $_[0]{left_at} // $_[0]{ended_at} // $_[0]->seconds }
 
 sub _encoding {
     my $encoding = $_[0]->has_head ? $_[0]->header('Content-Encoding') : undef;

@@ -27,6 +27,8 @@ my %WITHHELD = (%UNBUFFERED, explains => ['head', @AFFECTED]);
 
 # Public methods
 
+sub affected { return @AFFECTED }
+
 sub findings {
     my ($class, $seen) = @_;
     my $stream = $seen->{stream} or return;
