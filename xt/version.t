@@ -21,7 +21,7 @@ is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has the version, with a third p
 SKIP: {
     skip 'the tarball has no hub process', 1 if !-e 'hub_process/Cargo.toml';
     my ($program) = slurp('hub_process/Cargo.toml') =~ /^version = "([^"]+)"/m;
-    is $program, $crate, 'the program of a hub process has the version of the crate';
+    is $program, $crate, 'eventsource-hub has the version of the crate';
 }
 
 SKIP: {

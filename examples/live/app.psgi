@@ -1,6 +1,6 @@
 # The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
-# missed. script/demo starts it, with several workers and with LIVE_HUB: the socket of a hub in a process of its own, in a
-# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the process of the hub. With
+# missed. script/demo starts it, with several workers and with LIVE_HUB: the socket of a named hub, in a
+# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the hub process. With
 # LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is missed when its process is killed.
 # Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
 #
@@ -79,7 +79,7 @@ sub publish {
     );
 }
 
-# Publishes an event again if the process of the hub has ended before it has answered, or its store begins. Its history has
+# Publishes an event again if the hub process has ended before it has answered, or its store begins. Its history has
 # ended with it, or the store knows the key.
 sub publish_again {
     my ($error, @event) = @_;

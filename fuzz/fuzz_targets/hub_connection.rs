@@ -1,7 +1,7 @@
-//! Whatever a worker sends, cut anywhere, with sockets or without: the process of a hub never panics, closes the connection,
+//! Whatever a worker sends, cut anywhere, with sockets or without: the hub process never panics, closes the connection,
 //! ends its streams, and serves another worker as before.
 //!
-//! The program of the hub runs in a thread of this process, so that the fuzzer sees which code it reaches. Its modules are
+//! eventsource-hub runs in a thread of this process, so that the fuzzer sees which code it reaches. Its modules are
 //! included as they are; only `main` is another one. libFuzzer ends the process if any thread panics, and bounds its memory.
 #![no_main]
 #![allow(dead_code)] // what only `main` and the commands use

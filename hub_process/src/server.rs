@@ -481,13 +481,13 @@ impl Server {
     /// Returns why a connection is not served.
     fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
         if !peer_user(socket.as_fd()).is_ok_and(|user| user == own_user()) {
-            let message = format!("this is the process of the hub {} of another user", self.options.place.name());
+            let message = format!("this is the hub process {} of another user", self.options.place.name());
             return Some(Failure::new(ErrorCode::Unavailable, None, &message));
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
         let used = self.workers.len() + self.streams.len() + self.own_descriptors();
         if self.worker_count() >= MAX_WORKERS || used >= descriptor_limit() {
-            let message = "the hub's process has as many connections as it may have: raise its limit of descriptors";
+            let message = "the hub process has as many connections as it may have: raise its limit of descriptors";
             return Some(Failure::new(ErrorCode::Unavailable, None, message));
         }
         None
@@ -645,7 +645,7 @@ impl Server {
     fn check_name(&self, given: &Name) -> Result<(), Failure> {
         let name = self.options.place.name();
         if given != name {
-            let message = format!("this is the process of the hub {name}, not of {given}");
+            let message = format!("this is the hub process {name}, not {given}");
             return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
         }
         Ok(())

@@ -113,7 +113,7 @@ impl Program {
         let _ = said.take(MAX_SAID_BYTES).read_to_string(&mut text); // non-UTF-8 output does not confirm compatibility
         match is_done && text.trim_end() == claim(VERSION) {
             true => Ok(()),
-            false if text.is_empty() => Err(format!("{program} is no program of a hub that can go on here")),
+            false if text.is_empty() => Err(format!("{program} is not a hub program that can continue here")),
             false => Err(format!("{program} cannot go on here: {}", text.trim_end())),
         }
     }

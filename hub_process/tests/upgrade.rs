@@ -141,7 +141,7 @@ fn the_program_that_was_checked_is_run_whatever_is_at_its_path_now() {
     worker.publish(&event("news", "hello")).expect("an id");
     // And the next upgrade is to the program that is installed now.
     let failed = upgrade(&Scene::start(), &scene.place, None).expect_err("no upgrade").to_string();
-    assert!(failed.contains("next is no program of a hub"), "{failed}");
+    assert!(failed.contains("next is not a hub program"), "{failed}");
 }
 
 #[test]
@@ -454,14 +454,14 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
     let bars = scene.folder.join("bars").display().to_string();
     let programs = [
         (PathBuf::from("/nowhere/eventsource-hub"), "cannot run /nowhere/eventsource-hub"),
-        (PathBuf::from("/bin/true"), "is no program of a hub"),
-        (PathBuf::from("/bin/false"), "is no program of a hub"),
+        (PathBuf::from("/bin/true"), "is not a hub program"),
+        (PathBuf::from("/bin/false"), "is not a hub program"),
         (scene.place.lock().to_owned(), "cannot run"),
         (script(&scene, "other", "echo this program reads states of version 9, not 1; exit 1"), "states of version 9"),
         (script(&scene, "fails", &format!("{claim}; exit 1")), "cannot go on here"),
         (script(&scene, "hangs", "exec sleep 60"), "timed out"),
         // It reads the version, but not the state.
-        (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is no program of a hub"),
+        (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is not a hub program"),
         // Nothing but the `exec` fails.
         (script(&scene, "bars", &format!("test \"$(wc -c)\" = 0 || chmod 644 {bars}; {claim}")), "Permission denied"),
     ];

@@ -135,16 +135,16 @@ A defect of this distribution. Please report it.
 
 =item C<unknown>
 
-The connection to the process of a hub (L<EventSource::Hub/name>) broke, or was silent for too long, before the answer:
+The connection to the hub process (L<EventSource::Hub/name>) broke, or was silent for too long, before the answer:
 the event was perhaps published. L<EventSource::Hub/publish> can repeat it safely, with C<once>.
 
 =item C<full>
 
-More waits for the process of a hub than it takes: nothing was published. The same call may succeed later.
+More waits for the hub process than it takes: nothing was published. The same call may succeed later.
 
 =item C<refused>
 
-The process of a hub has other settings than this one, or another version: nothing was published. L</field> names the setting.
+The hub process has other settings than this one, or another version: nothing was published. L</field> names the setting.
 
 =back
 

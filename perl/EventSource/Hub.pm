@@ -43,7 +43,7 @@ my $MAX_BOUND = 999_999_999_999_999;
 my $MAX_CLOCK = ~0 >> 1;
 
 my $MAX_MAX_RELAYS = 10_000;
-my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
+my $MAX_RELAYS     = 100;      # processes of relays of a named hub
 
 # The result of _subscribe for a stream that waits for the hub process.
 my $WAITS = 2;
@@ -331,8 +331,7 @@ sub _note_whether_away {
     $self->{away_since} = time                                if !$self->{away_since};
     return if $self->{has_told} || time - $self->{away_since} < $AWAY;
     $self->{has_told} = 1;
-    warn
-        "EventSource::Hub: the process of the hub '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
+    warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
         . " then their clients are told to come back.\n";
     return;
 }
@@ -343,7 +342,7 @@ sub _patience {
     return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
-# What the native hub needs to reach a process of its own. All texts are empty if it has none.
+# The native hub's arguments to reach the hub process. All texts are empty if the hub has no name.
 sub _of_process {
     my %given  = @_;
     my $store  = defined $given{name} ? $given{store} : undef;
@@ -356,7 +355,7 @@ sub _of_process {
     );
     if (!defined $given{name}) {
         for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
-            $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");
+            $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
         }
         return %native;
     }
@@ -413,7 +412,7 @@ sub _warn_of_several_processes {
     $self->{has_warned} = 1;
     warn
         'EventSource::Hub: this server has several processes. An event reaches only the streams of the process that publishes'
-        . " it. Give the hub a name (name => 'shop'): then it has a process of its own, which all of them share. Or set"
+        . " it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
         . " per_process => 1 if that is intended.\n";
     return;
 }
@@ -554,7 +553,7 @@ the position of the stream has advanced since the last id that the client receiv
 
 =head2 Processes
 
-A hub with a L</name> lives in a process of its own, which all processes of this user on this machine share: whatever
+A hub with a L</name> lives in a hub process, which all processes of this user on this machine share: whatever
 publishes reaches all streams. A worker hands the streams that subscribe to it over to that process. They stay open when
 the worker ends, is recycled or is killed.
 
@@ -565,7 +564,7 @@ nothing changes, and the methods return what they return for a stream that has e
 
 =head2 Stores
 
-The process of a hub keeps its history in memory. With a L</store> it keeps it in a file or in Redis, too, and begins with it.
+The hub process keeps its history in memory. With a L</store> it keeps it in a file or in Redis, too, and begins with it.
 
                       memory                file                        Redis
     an id means       the process has it    the file has it             Redis has it
@@ -578,7 +577,7 @@ The process of a hub keeps its history in memory. With a L</store> it keeps it i
                                                                         throws unavailable
 
 In every case a client receives each event once and in order, or it is told of a gap. Where C<once> is given, a publish that
-failed as C<unknown> can be repeated (L</publish>): with a file or Redis it remains one event even if the process of the hub or
+failed as C<unknown> can be repeated (L</publish>): with a file or Redis it remains one event even if the hub process or
 Redis was restarted in between.
 
 Redis may lose events that it has acknowledged: when it crashes without C<appendfsync always>, when a replica takes over that
@@ -622,7 +621,7 @@ is a whole application.
 
 B<The order.> Withdraw the right first, where the application looks for it; then call C<end>. When it has returned, no
 stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,
-one that is being handed over to the process of a hub with a L</name>, and one that subscribes later, but whose
+one that is being handed over to a hub process (L</name>), and one that subscribes later, but whose
 application was asked (the callback C<channels>) before C<end> was carried out: for 60 seconds, and as long as less than
 1,000 calls and 1 MiB of labels and topics came meanwhile. Whoever is asked for later is a new reader.
 
@@ -705,8 +704,8 @@ their worker and end with it, and the worker warns of it once. With 0 all are.
     max_streams => 10_000
 
 The maximum number of native streams, a whole number from 1: those of one process (L<Plack::App::EventSource/max_streams>),
-and for a hub with a L</name> those that its process holds, whichever workers have accepted them. By default the process of a
-hub holds as many as its descriptors allow. It raises its limit to the hard one, of which an eighth, at most 128, stays free.
+and for a hub with a L</name> those that its hub process holds, whichever workers have accepted them. By default the hub process
+holds as many as its descriptors allow. It raises its limit to the hard one, of which an eighth, at most 128, stays free.
 A client that comes when there are that many receives the status 200, a C<retry> and the end. L</stats> counts such streams
 (C<refused> of C<process>), and the process says once that there are any.
 
@@ -723,7 +722,7 @@ patterns.
 
     name => 'shop'
 
-Give the hub a process of its own, which all processes of this user on this machine reach by this name: 1 to 64 ASCII
+Give the hub a hub process, which all processes of this user on this machine reach by this name: 1 to 64 ASCII
 letters, digits, C<_>, C<-> and C<.>, beginning with a letter, a digit or C<_>. By default a hub has no name and lives in
 the process that has created it. A fork, a worker of the server, a job of cron and a script all use the same hub:
 
@@ -736,13 +735,13 @@ process, which holds its socket from then on: pushes and C<close> of the worker 
 called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. A worker that
 exits sends what was pushed before; of a worker that is killed the last pushes may be missing. A stream that goes through
 the server's writer (L</Which streams>) stays open too if a process of its own has taken it over; otherwise it ends with its
-worker, and its client resumes without loss. If the process of the
-hub ends, its streams end with the reason C<error> or C<server>, and the next call starts another one. Without a L</store> its
+worker, and its client resumes without loss. If the hub process
+ends, its streams end with the reason C<error> or C<server>, and the next call starts another one. Without a L</store> its
 history is lost, and the other one has another epoch, so that clients are told of a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
 it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
-(L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
+(L<EventSource::Deployment/The hub process>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
 go on as the new program, without an end of a stream.
 
 An object takes the settings that it does not name as they are: those of the running process, then those that were named
@@ -798,7 +797,7 @@ they are sent their head and what is pushed, and are subscribed as soon as the p
 L</publish_timeout>, they end with a C<retry>, between one and two times the setting, and their clients come back. For a
 second after a process could not be reached, a stream of L</to_app> ends so at once; C<subscribe> and C<serve> throw
 C<unavailable>. On a server that blocks, a stream that goes through the server's writer (L</Which streams>) always ends so,
-the first one after half a second. The worker warns once: C<the process of the hub 'shop' does not answer>.
+the first one after half a second. The worker warns once: C<the hub process 'shop' does not answer>.
 
 The status of such a response is 200, not 503 with C<Retry-After>: an C<EventSource> that is answered 503 fails for good
 (WHATWG HTML, section 9.2.3) and does not read C<Retry-After>. It comes back after a stream that ends.
@@ -985,7 +984,7 @@ L<EventSource::Deployment/Redis> says what that guards against.
 =item when_down
 
 What L</publish> does while Redis cannot be reached. C<refuse>, the default: it waits L</publish_timeout>, then throws
-C<unavailable> or C<unknown>. C<queue>: the process of the hub holds events until Redis is back; a call with
+C<unavailable> or C<unknown>. C<queue>: the hub process holds events until Redis is back; a call with
 C<< wait => 0 >> returns at once, and one that waits for the id throws C<unknown> after L</publish_timeout>, for the event is
 published later.
 
@@ -1009,8 +1008,8 @@ With TLS: the paths of PEM files with the client's certificate and its key, both
 
 =back
 
-All processes of a hub must name the same store, or none: the calls of one with another store throw C<refused>. The program
-C<eventsource-hub run> can be given the store instead (L<eventsource/hub>); then that one counts.
+All processes that use the hub must name the same store, or none: the calls of one with another store throw C<refused>.
+The program C<eventsource-hub run> can be given the store instead (L<eventsource/hub>); then that one counts.
 
 =head2 total_history
 
@@ -1058,7 +1057,7 @@ of them, or 1,000 if the class is asked.
 
     $hub->drain(30);
 
-End the streams of this process, or with a L</name> all streams of the hub's process, one after the other, spread over a
+End the streams of this process, or with a L</name> all streams of the hub process, one after the other, spread over a
 number of seconds (from 0, fractions allowed), so that their clients do not all reconnect at once (WHATWG HTML, section
 9.2.3). Each client first receives its position, if that has advanced, and a C<retry> in one block: one to two times the
 C<retry> of its application (2,000 milliseconds by default). Streams that come later are ended at once in the same way.
@@ -1101,7 +1100,7 @@ still read miss nothing.
 
 =back
 
-A stream that waits in a worker because the hub's process is away (L</publish_timeout>) ends too, when it reaches the
+A stream that waits in a worker because the hub process is away (L</publish_timeout>) ends too, when it reaches the
 process that the call has reached. A process that ends, or is killed, before that has forgotten the call: end the
 streams once more when the method has thrown, or when C<pid> in L</stats> has changed.
 
@@ -1128,7 +1127,7 @@ others perhaps do not know of it. A call can be repeated.
     my $epoch = $hub->epoch;
 
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
-With a L</store> it is that of the store, and goes on when the process of the hub is started anew; in Redis it has twelve
+With a L</store> it is that of the store, and goes on when the hub process is started anew; in Redis it has twelve
 characters.
 
 =head2 pattern
@@ -1159,7 +1158,7 @@ The options are a reference to a hash:
 
 =item wait
 
-If it is false, return true instead of the id, and do not wait for the process of a hub with a L</name>: the event is sent
+If it is false, return true instead of the id, and do not wait for the hub process (L</name>): the event is sent
 to it later, in order with all others of this process. True by default. A hub without a name never waits for its events to be
 published, so C<wait> makes no difference there but for what is returned.
 
@@ -1169,14 +1168,14 @@ A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<o
 published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
 most 1,048,576), each for the C<seconds> of L</history>. So a publisher that does not know whether its event was published
 (C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>. A
-process of a hub that is started anew remembers none without a L</store>; with one, it knows the keys of the events that
+hub process that is started anew remembers none without a L</store>; with one, it knows the keys of the events that
 the store has retained.
 
 =back
 
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
-With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks, or cannot be made, before that
+With C<< wait => 0 >> the event is lost if the connection to the hub process breaks, or cannot be made, before that
 process has answered for it, or if that process refuses it. For a second after that process could not be reached,
 C<unavailable> is thrown. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
 they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or
@@ -1409,7 +1408,7 @@ that blocks, a stream that goes through its writer is sent nothing before it is 
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams of this process, or with a L</name> of the hub's process, are subscribed to a channel, by its name or
+Return how many streams of this process, or with a L</name> of the hub process, are subscribed to a channel, by its name or
 by a pattern; 0 when the process is ending. Throws C<invalid> if the name is not one of a channel (L</publish>). The callback
 C<channels> of L</to_app> may bound the streams of a user with it (L<EventSource::Cookbook/NOTIFICATIONS BEHIND A LOGIN>).
 

@@ -221,7 +221,7 @@ sub _own_hub {
     my $self   = shift;
     my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @HUB_OPTIONS;
 
-    # A hub with a name bounds the streams of all workers.
+    # A named hub bounds the streams of all workers.
     $option{max_streams} = $self->{option}{max_streams} if defined $option{name};
 
     # Each process runs the supply, so a hub for each is meant.
@@ -497,7 +497,7 @@ own.
 =head2 grace, idle_exit, name, publish_timeout, socket, spawn, store
 
 Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. With C<name> the
-hub has a process of its own, for all workers: see L</Several workers>. Without it C<per_process> is true by default if
+hub has a hub process, for all workers: see L</Several workers>. Without it C<per_process> is true by default if
 there is a supply, since each process runs the supply. With neither, on a server of several processes, an emitted event
 reaches only the clients of its own process; a warning says so once.
 
@@ -647,11 +647,11 @@ the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or i
 supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
 channels.
 
-After the hub's process was killed the workers elect anew. If the same worker is elected, its supply goes on; otherwise it
+After the hub process was killed the workers elect anew. If the same worker is elected, its supply goes on; otherwise it
 is ended there and starts in another worker. For some milliseconds both may emit. If a supply that cannot start again (an
 iterator, a filehandle) has lost the election, its worker stands for no other one.
 
-While the hub's process cannot be reached, events of the supply are lost, each with a warning; the methods of the emitter
+While the hub process cannot be reached, events of the supply are lost, each with a warning; the methods of the emitter
 return C<undef> then. L</emit> of the server throws what L<EventSource::Hub/publish> throws. A supply that is done is not
 started again as long as its worker lives. L<Taps|/out_supply> receive what is emitted in their own process, so that of the
 supply only if it runs there.

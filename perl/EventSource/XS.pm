@@ -291,7 +291,7 @@ Streams on the server's writer: events that were written to it, and their bytes.
 
 Accepted events that were not handed to the kernel whole. A native stream loses events if it ends before they are sent, or
 drops them with C<< on_full => 'drop_oldest' >>. A published event is lost if the native thread dies of an internal error
-before the event has reached its hub. An event that was published with C<< wait => 0 >> to a hub in a process of its own is
+before the event has reached its hub. An event that was published with C<< wait => 0 >> to a named hub is
 lost if that process was not known to have it when the connection broke, or has refused it (L<EventSource::Hub/publish>).
 
 =item buffered
@@ -313,7 +313,7 @@ for which the native thread was busy without a break.
 
     EventSource::XS->tell_losses;
 
-Warn of events that a hub in a process of its own has perhaps not got (L<EventSource::Hub/publish>), unless this process has
+Warn of events that a named hub has perhaps not got (L<EventSource::Hub/publish>), unless this process has
 warned already. L</dispatch> and the end of the process call it.
 
 =head1 WHEN CALLBACKS RUN

@@ -439,7 +439,7 @@ Call L</request> with the method C<POST>.
 
     my $hub = Test::EventSource->private_hub(%settings);
 
-Return an L<EventSource::Hub> with a process of its own that only this test uses. The settings are those of
+Return an L<EventSource::Hub> with a hub process that only this test uses. The settings are those of
 L<EventSource::Hub/new>, without C<socket>. The defaults are C<< name => 'test' >> and C<< idle_exit => 5 >>. See
 L</PRIVATE HUBS>.
 
@@ -548,7 +548,7 @@ that run at the same time would receive each other's events. Call L</private_hub
     $hub->publish(news => 'hello');
     $stream->like_event('hello');
 
-From then on every hub with a name is in a folder of this test: in this process, and in those that it starts. The application
+From then on every named hub is in a folder of this test: in this process, and in those that it starts. The application
 is not changed. The variable C<EVENTSOURCE_RUNTIME_DIR> of the environment does it: it names an absolute folder that
 belongs to this user alone (mode 0700), in which the sockets of hubs are. Processes that were started before, hubs that
 were created before, and hubs with a C<socket> of their own are not redirected.

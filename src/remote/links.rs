@@ -555,7 +555,7 @@ impl Drop for Links {
 /// Counts events that were published to a hub process, and that it has perhaps not got.
 fn lose_events(count: u64, context: &mut Context<'_>) {
     context.handle.count_lost(count as usize, 0);
-    losses::record(count, "the connection to the hub's process broke");
+    losses::record(count, "the connection to the hub process broke");
 }
 
 /// Counts the ends of streams that this process holds no longer.

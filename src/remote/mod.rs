@@ -3,7 +3,7 @@
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept`], the settings beside them,
 //!   `foreign`, hubs of other users, [`start`], [`client`], a connection that waits for its answers, [`link`], one that never
 //!   waits, [`publisher`], one on which the thread that publishes waits
-//! - [`calls`]: the system calls that the program of the hub process makes
+//! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
 //!
@@ -29,7 +29,7 @@ mod presence;
 mod remote_hub;
 mod remotes;
 
-/// System calls for the program of the hub process, which has no `unsafe` code of its own.
+/// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
         begin_session, close_at_exec, execute, memory_file, next_signal, open_program, signals, Asked,

@@ -223,11 +223,11 @@ impl RemoteHub {
     }
 
     fn absent(&self) -> Error {
-        Error::Unavailable(format!("the process of the hub {} does not answer", self.address.name()))
+        Error::Unavailable(format!("the hub process {} does not answer", self.address.name()))
     }
 
     pub(super) fn lost(&self) -> Error {
-        Error::Unavailable(format!("lost the process of the hub {}", self.address.name()))
+        Error::Unavailable(format!("lost the hub process {}", self.address.name()))
     }
 
     /// Publishes an event. Returns its id in the hub's order if the call waits.

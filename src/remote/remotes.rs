@@ -179,7 +179,7 @@ fn settle(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>
         if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_settled() || reactor.is_dead()) {
             let events = connection.take_unanswered();
             reactor.count_lost(events as usize, 0);
-            losses::record(events, "the hub's process did not take them before this process ended");
+            losses::record(events, "the hub process did not take them before this process ended");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Where a hub process keeps its events beside its memory: the kinds of stores, their settings and the rules of these. The
-//! stores themselves are in the program of the hub process (`hub_process/src/store`).
+//! stores themselves are in eventsource-hub (`hub_process/src/store`).
 //!
 //! - `given`: settings as somebody has given them, and the checks that several stores use
 //! - `file`, `redis`: the settings of one kind of store, and their rules

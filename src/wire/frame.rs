@@ -24,7 +24,7 @@ pub struct TooLong {
 impl fmt::Display for TooLong {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, most } = self;
-        write!(out, "a message to the hub's process has at most {most} bytes, this one has {bytes}")
+        write!(out, "a message to the hub process has at most {most} bytes, this one has {bytes}")
     }
 }
 

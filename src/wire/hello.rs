@@ -193,7 +193,7 @@ impl Hello {
                 ErrorCode::Unsupported,
                 None,
                 &format!(
-                    "this hub's process speaks version {ours} of the protocol, the worker version {version}: {}",
+                    "this hub process speaks version {ours} of the protocol, the worker version {version}: {}",
                     if version > ours {
                         "have the process go on as the program that was installed with the worker (eventsource hub upgrade NAME)"
                     } else {

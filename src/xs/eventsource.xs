@@ -252,7 +252,7 @@ _next_end(UV interpreter)
     mPUSHs(esx_stream_name_sv(aTHX_ name));
     mPUSHs(esx_reason_sv(aTHX_ reason));
 
-# Takes what was lost on its way to the processes of hubs: how many events and streams, and the cause of the first.
+# Takes what was lost on its way to the hub processes: how many events and streams, and the cause of the first.
 void
 _take_losses()
   PREINIT:
@@ -726,7 +726,7 @@ is_attached(SV *self)
   OUTPUT:
     RETVAL
 
-# True if the stream lives in the process of a hub, and so outlives this one.
+# True if the stream lives in the hub process, and so outlives this one.
 bool
 is_handed_over(SV *self)
   CODE:
@@ -940,7 +940,7 @@ clock(SV *class)
   OUTPUT:
     RETVAL
 
-# _known_epoch is empty if the hub's process is away, and does not wait for it.
+# _known_epoch is empty if the hub process is away, and does not wait for it.
 SV *
 epoch(SV *self)
   ALIAS:
@@ -1012,7 +1012,7 @@ _drain(SV *self, SV *seconds)
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
-# True if the hub has a process of its own.
+# True if the hub has a hub process.
 bool
 _has_process(SV *self)
   CODE:
@@ -1037,7 +1037,7 @@ _elect(SV *self, SV *object, SV *name, UV interpreter)
         || esx_handle_magic(aTHX_ object, &esx_lease_table))
         esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _elect takes a new object");
     if (!esx_hub_has_process(esx_hub_of(aTHX_ self)))
-        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: only a hub with a name has leases");
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: only a named hub has leases");
     magic = esx_handle_attach(aTHX_ SvRV(object), &esx_lease_table);
     lease = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
     if (!lease)

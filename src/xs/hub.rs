@@ -63,7 +63,7 @@ struct RawPublication {
 #[repr(C)]
 #[derive(Default)]
 struct ProcessCounts {
-    /// 0 if the hub has no process of its own.
+    /// 0 if the hub has no hub process.
     pid: u64,
     workers: u64,
     open: u64,
@@ -462,7 +462,7 @@ unsafe extern "C" fn esx_hub_drain(hub: *mut Hub, time: f64, report: *mut Report
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
 }
 
-/// Returns 1 if the hub has a process of its own.
+/// Returns 1 if the hub has a hub process.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_has_process(hub: *mut Hub) -> c_int {
     // SAFETY: as in `esx_hub_publish`.

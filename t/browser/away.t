@@ -1,4 +1,4 @@
-# A real browser's EventSource comes back again and again while the hub's process is away. After a 503 with Retry-After it never
+# A real browser's EventSource comes back again and again while the hub process is away. After a 503 with Retry-After it never
 # would.
 
 use strict;

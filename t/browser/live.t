@@ -1,5 +1,5 @@
 # The demonstration in two windows of real browsers: both receive what one publishes, and one whose connection is cut receives
-# what it has missed. A crowd of clients that reconnect all the time loses no event. With a hub in a process of its own, each
+# what it has missed. A crowd of clients that reconnect all the time loses no event. With a named hub, each
 # button of the page is pressed that ends processes.
 
 use strict;
@@ -166,12 +166,12 @@ sub a_new_process_ok {
     return;
 }
 
-subtest 'Starman, with four workers and a hub in a process of its own' => sub {
+subtest 'Starman, with four workers and a named hub' => sub {
     Testing::Server->require_or_skip_all('Starman');
     my $folder = File::Temp->newdir;
     my $socket = "$folder/hub";
     eval { EventSource::Hub->new(name => 'live', socket => $socket) }
-        or plan skip_all => "the program of a hub's process is not built here";
+        or plan skip_all => "eventsource-hub is not built here";
     my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket);
     my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
     my %option      = (workers => 4, args => \@arguments, env => \%environment);
@@ -182,8 +182,8 @@ subtest 'Starman, with four workers and a hub in a process of its own' => sub {
     $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
     write_note($teal, 'from one worker to all');
     all_receive_ok('from one worker to all');
-    $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers')       for @browsers;
-    $_->wait_for(shown('hub') . ' > 1',                         'a window shows the process of the hub') for @browsers;
+    $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers') for @browsers;
+    $_->wait_for(shown('hub') . ' > 1',                         'a window shows the hub process')  for @browsers;
     $teal->wait_for('+' . shown('streams') . " >= 2 + $SIZE / 3", 'the hub has the streams of all workers');
     my $hub = $teal->evaluate(shown('hub'));
     is_deeply [$hub], [Live::Processes::hub($socket)], 'it is the process that the kernel lists';
@@ -212,7 +212,7 @@ subtest 'Starman, with four workers and a hub in a process of its own' => sub {
     is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and were told of no gap';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
-    is $teal->evaluate(shown('hub')), $hub, 'the process of the hub is the same';
+    is $teal->evaluate(shown('hub')), $hub, 'the hub process is the same';
 
     $teal->wait_for('+' . shown('returns') . " >= $SIZE", 'each client of the crowd has been connected');
     click($teal, 'kill-hub');
@@ -240,7 +240,7 @@ subtest 'Starman, with four workers and a hub in a process of its own' => sub {
     $_->open('about:blank') for @browsers;
     $server->stop;
     Live::Processes::end_hub($socket);
-    is_deeply [Live::Processes::hub($socket)], [], 'no process of a hub is left';
+    is_deeply [Live::Processes::hub($socket)], [], 'no hub process is left';
 };
 
 # A hub with a store: its process is killed by the button, and nothing is missed.
@@ -262,7 +262,7 @@ sub a_killed_hub_misses_nothing_ok {
     for my $time (1, 2) {
         write_note($teal, "before $time");
         all_receive_ok("before $time");
-        my $hub   = $teal->wait_for(shown('hub') . " > 1 && " . shown('hub'), 'the page shows the process of the hub');
+        my $hub   = $teal->wait_for(shown('hub') . " > 1 && " . shown('hub'), 'the page shows the hub process');
         my $again = $time + 1;
         click($teal, 'kill-hub');
         $_->wait_for("$OPENED === '$again' && $STATE === 'open'", 'a window reconnects when the hub is killed')
@@ -284,13 +284,13 @@ sub a_killed_hub_misses_nothing_ok {
     $_->open('about:blank') for @browsers;
     $server->stop;
     Live::Processes::end_hub($socket);
-    is_deeply [Live::Processes::hub($socket)], [], 'no process of a hub is left';
+    is_deeply [Live::Processes::hub($socket)], [], 'no hub process is left';
     return;
 }
 
 subtest 'Starman, and a hub that keeps its events in a file' => sub {
     Testing::Server->require_or_skip_all('Starman');
-    plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
+    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
     my $folder = File::Temp->newdir;
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
 };
@@ -298,7 +298,7 @@ subtest 'Starman, and a hub that keeps its events in a file' => sub {
 subtest 'Starman, and a hub that keeps its events in Redis' => sub {
     Testing::Server->require_or_skip_all('Starman');
     Testing::Redis->require_or_skip_all;
-    plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
+    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
     my $redis = Testing::Redis->start;
     a_killed_hub_misses_nothing_ok('in Redis', LIVE_REDIS => $redis->url);
 };

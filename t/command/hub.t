@@ -214,7 +214,7 @@ subtest 'another version of the protocol is refused' => sub {
     }
     my $done = $shell->run(qw(publish --hub test --socket), $place[-1], 'news', 'x');
     is $done->{code}, 5, 'exit code 5';
-    like $done->{err}, qr/\Aeventsource publish: this hub's process speaks version/, 'the reason';
+    like $done->{err}, qr/\Aeventsource publish: this hub process speaks version/, 'the reason';
     kill KILL => $pid;
     waitpid $pid, 0;
 };

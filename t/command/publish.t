@@ -137,7 +137,7 @@ subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
     }
 };
 
-subtest 'without a process of the hub' => sub {
+subtest 'without a hub process' => sub {
     my $done = $shell->run(qw(publish --hub nobody --no-spawn --timeout 0.2 news x));
     is $done->{code}, 3, 'exit code 3';
     like $done->{err}, qr/\Aeventsource publish: no process serves the hub nobody/, 'the reason';
@@ -156,7 +156,7 @@ subtest 'ten thousand lines are published in their order' => sub {
     is((data_of('many'))[-1], 10_000, 'the last one is the last event');
 };
 
-# Begins to publish, and kills the process of the hub when the command has connected. Returns the number of ids, the exit code
+# Begins to publish, and kills the hub process when the command has connected. Returns the number of ids, the exit code
 # and the message.
 sub killed_between {
     my ($before, $after, @arguments) = @_;
@@ -191,7 +191,7 @@ sub killed_between {
     return (scalar(grep { /\A$ID\n\z/ } @ids), $? >> 8, $message // '');
 }
 
-subtest 'when the process of the hub is killed, no exit code says that nothing was done' => sub {
+subtest 'when the hub process is killed, no exit code says that nothing was done' => sub {
     my $long = 'x' x 1000 . "\n";
     for my $case (
         ['a line'                              => "first\n", "second\n", qw(--lines killed)],

@@ -1,4 +1,4 @@
-# The doctor and a hub with a process of its own: it publishes the probe itself, and compares cgroups.
+# The doctor and a named hub: it publishes the probe itself, and compares cgroups.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use Testing::Doctor   qw(is_fine is_wrong);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
-plan skip_all => "the program of a hub's process is not built here" if !eval { EventSource::Hub::Process->program };
+plan skip_all => "eventsource-hub is not built here" if !eval { EventSource::Hub::Process->program };
 
 my $DEADLINE = 20;                         # seconds
 my $CGROUPS  = '/sys/fs/cgroup/systemd';
@@ -106,6 +106,6 @@ sub move {
 $stream->leave;
 my $hub_pid = hub_pid();
 $server->stop;
-ok wait_until($DEADLINE, sub { !kill 0 => $hub_pid }), 'the process of the hub ends when nobody needs it';
+ok wait_until($DEADLINE, sub { !kill 0 => $hub_pid }), 'the hub process ends when nobody needs it';
 
 done_testing;

@@ -49,7 +49,7 @@ sub run {
     return ($value, $printed);
 }
 
-# The hubs with a process of their own that the examples use are those of this test.
+# The named hubs that the examples use are those of this test.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 
 # The examples of commands find an event there.

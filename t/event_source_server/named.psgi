@@ -1,4 +1,4 @@
-# An EventSource::Server whose hub has a process of its own, for a server with several processes.
+# An EventSource::Server whose hub has a hub process, for a server with several processes.
 #
 #   /events    its streams; each run of the supply is a line of JOURNAL, and in an event loop it emits numbered events
 #   /emit      emits an event with the data of the query

@@ -22,7 +22,7 @@ my $PSGI     = 't/event_source_server/named.psgi';
 {
     my $probe = File::Temp->newdir;
     eval { EventSource::Hub->new(name => 'probe', socket => "$probe/probe.sock"); 1 }
-        or plan skip_all => "the program of a hub's process is not built here";
+        or plan skip_all => "eventsource-hub is not built here";
 }
 
 # The folder of a server, its processes, and the variables of their environment.
@@ -126,7 +126,7 @@ sub on {
         @servers = map { Testing::Server->start($name, $PSGI, env => \%env, %option) } 1 .. $count;
         $test->();
         $_->stop for splice @servers;
-        ok wait_until($DEADLINE, sub { !pid_of_hub() }), 'the process of the hub ends';
+        ok wait_until($DEADLINE, sub { !pid_of_hub() }), 'the hub process ends';
     };
     return;
 }
@@ -152,7 +152,7 @@ sub in_event_loops {
     ok !$_->ended,                   'on the stream that it had'                 for @readers;
 
     my $hub = pid_of_hub();
-    ok kill_and_wait($hub), 'the process of the hub is killed';
+    ok kill_and_wait($hub), 'the hub process is killed';
     $_->read_all($DEADLINE) for @readers;
     my @alive = grep { $_ != $elected } keys %$readers;
     my $of    = qr/^data: ([0-9]+)-[0-9]+\r?$/m;

@@ -1,5 +1,5 @@
 # The application of t/event_source_server/servers.t: a server under each name, and paths that emit to it, stop it and
-# report its state. All run in one process. With SERVER_HUB the hubs have processes of their own.
+# report its state. All run in one process. With SERVER_HUB the hubs are named.
 
 use strict;
 use warnings;

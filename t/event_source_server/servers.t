@@ -251,7 +251,7 @@ my $folder = File::Temp->newdir;
 my $fifo   = "$folder/lines";
 mkfifo($fifo, 0600) or die "$fifo: $!";
 
-# Each server; some a second time with hubs in processes of their own.
+# Each server; some a second time with named hubs.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 my @servers     = map { [$_] } qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum);
 push @servers, map { [$_, 'named'] } $has_program ? qw(Starman Twiggy Feersum) : ();

@@ -30,10 +30,10 @@ sub start {
     return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
 }
 
-# A recipe on several workers, which share a hub with a name.
+# A recipe on several workers, which share a named hub.
 sub start_workers {
     my ($recipe, $hub, $socket, %env) = @_;
-    plan skip_all => "the program of a hub's process is not built here"
+    plan skip_all => "eventsource-hub is not built here"
         if !eval { EventSource::Hub->new(name => $hub, socket => $socket) };
     my @arguments = qw(--max-requests 1000000);
     return Testing::Server->start(

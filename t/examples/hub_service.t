@@ -1,4 +1,4 @@
-# The units of EventSource::Deployment for the process of a hub: systemd accepts them. Their commands serve a hub on a socket
+# The units of EventSource::Deployment for the hub process: systemd accepts them. Their commands serve a hub on a socket
 # that was listening before, and go on as a program that was installed meanwhile.
 
 use strict;
@@ -24,7 +24,7 @@ my $UNITS    = 'examples/deployment/systemd';
 my $PATH     = '/usr/local/bin/eventsource-hub';
 
 my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
-plan skip_all => q{the program of a hub's process is not built here} if !$program;
+plan skip_all => q{eventsource-hub is not built here} if !$program;
 
 my $folder    = File::Temp->newdir;
 my $installed = "$folder/eventsource-hub";
@@ -98,8 +98,8 @@ for my $unit ('system', 'user') {
         my @reload = (command($unit, 'ExecReload'), '--program', $start_of_broken);
         my $said   = qx{@reload 2>&1};
         isnt $?, 0, 'a reload with a program that cannot go on fails';
-        like $said, qr/\Q$start_of_broken\E is no program of a hub that can go on here/, 'and says why';
-        like $hub->publish(news => 'as before'), qr/-3\z/,                               'the hub serves as before';
+        like $said, qr/\Q$start_of_broken\E is not a hub program that can continue here/, 'and says why';
+        like $hub->publish(news => 'as before'), qr/-3\z/,                                'the hub serves as before';
 
         kill TERM => $pid;
         ok wait_until($DEADLINE, sub { $service->has_ended }), 'the service stops';

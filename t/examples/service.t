@@ -48,7 +48,7 @@ subtest 'the image runs the same command on all addresses' => sub {
     is_deeply \@image, \@unit, 'the command of the Dockerfile is that of the unit';
 };
 
-subtest 'the image has a cargo that builds the program of hubs with a name' => sub {
+subtest 'the image has a cargo that builds eventsource-hub' => sub {
     plan skip_all => 'this is not Debian 12' if !-e '/etc/debian_version' || slurp('/etc/debian_version') !~ /\A12[.]/;
     my ($package)  = slurp('examples/deployment/Dockerfile') =~ /apt-get install.*?\s(cargo\S*)\s/s;
     my ($required) = slurp('hub_process/Cargo.toml')         =~ /^rust-version = "1[.]([0-9]+)"$/m;

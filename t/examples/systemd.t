@@ -1,5 +1,5 @@
-# The units of EventSource::Deployment under a real systemd: an application, and the process of a hub that has units of its
-# own. Streams outlive the application's service, and an upgrade of the hub's process.
+# The units of EventSource::Deployment under a real systemd: an application, and the hub process that has units of its
+# own. Streams outlive the application's service, and an upgrade of the hub process.
 
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ my $SOCKET   = 'eventsource-hub@test.socket';
 
 Testing::Server->require_or_skip_all('Starman');
 Testing::Systemd->require_or_skip_all;
-plan skip_all => q{the program of a hub's process is not built here} if !-x $PROGRAM;
+plan skip_all => q{eventsource-hub is not built here} if !-x $PROGRAM;
 my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
 plan skip_all => "there is no $starman here" if !-x $starman;
 
@@ -85,7 +85,7 @@ sub systemctl_ok {
     return is($status, 0, "systemctl @words") || diag $said;
 }
 
-# Opens a stream, and waits until the process of the hub has it.
+# Opens a stream, and waits until the hub process has it.
 sub open_stream {
     my $client = Testing::Client->get($port, '/hub');
     ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), 'a stream begins' or diag $client->body;
@@ -169,7 +169,7 @@ subtest 'a stream outlives the service of the application' => sub {
     serves_ok('restarted');
     publish('the application');
     has_all_ok($stream, $from, 'restarted');
-    is $systemd->property($HUB, 'MainPID'), $pid, 'the process of the hub is the same';
+    is $systemd->property($HUB, 'MainPID'), $pid, 'the hub process is the same';
 };
 
 subtest 'a reload is an upgrade in place' => sub {

@@ -103,7 +103,7 @@ for my $server (@servers) {
     unlike $client->body, qr/secret/, 'without the password';
 }
 
-# The first machine ends for good: its server, and its hub's process.
+# The first machine ends for good: its server, and its hub process.
 $servers[0]->stop;
 is stop_hub_process(place_in($homes[0])), undef, 'a machine ends';
 push @ids, publish($servers[1]->port, 'meanwhile');

@@ -1,5 +1,5 @@
 # Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each event
-# loop; by POST; what else the server does to connections; TLS; mistakes; prefork, whose workers share a hub with a name.
+# loop; by POST; what else the server does to connections; TLS; mistakes; prefork, whose workers share a named hub.
 
 use strict;
 use warnings;
@@ -179,7 +179,7 @@ subtest 'TLS' => sub {
     $tls->stop;
 };
 
-subtest 'the workers of prefork share a hub with a name' => sub {
+subtest 'the workers of prefork share a named hub' => sub {
     my $shared  = Test::EventSource->private_hub;
     my $prefork = Testing::MojoServer->start('prefork', 't/data/mojolicious_workers.pl', args => [qw(--workers 2)]);
     my $here    = get($prefork, '/events');

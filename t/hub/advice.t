@@ -1,4 +1,4 @@
-# What the manuals advise on hubs with a name: to bound the streams of a user, and to publish from a child of spawn.
+# What the manuals advise on named hubs: to bound the streams of a user, and to publish from a child of spawn.
 
 use strict;
 use warnings;
@@ -63,7 +63,7 @@ subtest 'the streams of a user are bounded over all workers' => sub {
     ok wait_until($DEADLINE, sub { $hub->subscribers('user/ada') == 2 }), 'then another one is served';
 };
 
-subtest 'a spawned child publishes to a hub with a name' => sub {
+subtest 'a spawned child publishes to a named hub' => sub {
     my $stream = $es->get('/events?bob');
     ok wait_until($DEADLINE, sub { $hub->subscribers('user/bob') == 1 }), 'a client reads';
     is $es->request('GET', '/answer')->code, 200, 'a child runs';

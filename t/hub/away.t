@@ -26,7 +26,7 @@ my $CLIENTS  = 8;
 my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my @SERVERS  = ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI');
 
-# For each situation: how the hub's process goes away, and how it comes back.
+# For each situation: how the hub process goes away, and how it comes back.
 my @SITUATIONS = (
     ['nobody listens',                        sub { },                                sub { $_[0]->start_hub }],
     ['Redis is away when the process starts', sub { $_[0]->start_hub_without_redis }, sub { $_[0]{redis}->restart }],

@@ -1,4 +1,4 @@
-# A hub in a process of its own that does not take requests, is killed, or refuses: the codes of the exceptions, what is counted
+# A named hub that does not take requests, is killed, or refuses: the codes of the exceptions, what is counted
 # as lost, and that no publish succeeds falsely.
 
 use strict;
@@ -26,7 +26,7 @@ sub process {
     return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
 }
 
-eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "the program of a hub's process is not built here";
+eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, $_[0] };

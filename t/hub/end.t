@@ -1,5 +1,5 @@
 # EventSource::Hub->end and max_age: whoever may not read any more reads nothing that is published then. In one process, and
-# with a hub in a process of its own.
+# with a named hub.
 
 use strict;
 use warnings;
@@ -65,7 +65,7 @@ sub ends_with_retry_ok {
 
 my %BOUNDS = (history => {bytes => 1 << 24}, total_history => {bytes => 1 << 24}, retry => 1);
 my $named  = Test::EventSource->private_hub(name => 'test', %BOUNDS);
-for my $kind ('in one process', 'in a process of its own') {
+for my $kind ('in one process', 'named') {
     my $hub = $kind eq 'in one process' ? EventSource::Hub->new(%BOUNDS) : $named;
     my $es  = Test::EventSource->new(app => app($hub));
 

@@ -1,4 +1,4 @@
-# Streams of this process that are handed over to the process of a hub: what was buffered, what is pushed later, their ends;
+# Streams of this process that are handed over to the hub process: what was buffered, what is pushed later, their ends;
 # and the exceptions of such a hub.
 
 use strict;
@@ -21,7 +21,7 @@ my $DEADLINE = 20;    # seconds
 my $folder  = File::Temp->newdir;
 my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
 
-eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "the program of a hub's process is not built here";
+eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 my $hub = EventSource::Hub->new(%PROCESS);
 

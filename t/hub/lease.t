@@ -1,4 +1,4 @@
-# Leases of a hub in a process of its own: one holder, the next one when it goes, forks, and arguments that are refused.
+# Leases of a named hub: one holder, the next one when it goes, forks, and arguments that are refused.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use Testing::Errors   qw(error_ok);
 my $DEADLINE = 20;    # seconds
 
 my $hub = eval { Test::EventSource->private_hub };
-plan skip_all => "the program of a hub's process is not built here" if !$hub && $@ =~ /is not installed/;
+plan skip_all => "eventsource-hub is not built here" if !$hub && $@ =~ /is not installed/;
 die $@ if !$hub;
 
 my $told = '';
@@ -123,7 +123,7 @@ subtest 'a forked child does not inherit a lease' => sub {
     told();
 };
 
-subtest 'the process of the hub is killed' => sub {
+subtest 'the hub process is killed' => sub {
     my ($lease, $other) = (lease('hub'), lease('hub', hub => Test::EventSource->private_hub));
     told();
     my ($pid) = pids_with("$ENV{EVENTSOURCE_RUNTIME_DIR}/test.sock.lock");

@@ -1,6 +1,6 @@
-# The order of what one process asks of a hub in a process of its own. A publish that waits for its id goes over a second
+# The order of what one process asks of a named hub. A publish that waits for its id goes over a second
 # connection; whatever the process has asked for before it, on the first one, takes effect before it. Also: who uses that
-# connection after a fork, in threads, while signals come, and while the hub's process does not answer.
+# connection after a fork, in threads, while signals come, and while the hub process does not answer.
 
 use strict;
 use warnings;
@@ -29,7 +29,7 @@ sub process {
     return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
 }
 
-eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "the program of a hub's process is not built here";
+eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 # The sockets of this process, as the kernel names them.
 sub sockets {
@@ -156,7 +156,7 @@ subtest 'the newest settings stay' => sub {
     cmp_ok $new->stats->{history}{events}, '<=', 10, 'the history of two channels has their bounds';
 };
 
-subtest 'a process of the hub that stops for a second' => sub {
+subtest 'a hub process that stops for a second' => sub {
     my ($hub) = hub_with_two_connections();
     my $pid   = pid_of($hub);
     my $first = number_of($hub->publish(a => 'x'));
@@ -247,7 +247,7 @@ subtest 'twenty threads' => sub {
         0, 'each thread has its ids in order';
 };
 
-subtest 'a killed process of the hub' => sub {
+subtest 'a killed hub process' => sub {
     my ($hub) = hub_with_two_connections();
     for my $round (1 .. 10) {
         my ($epoch) = split /-/, $hub->publish(a => 'x');

@@ -1,4 +1,4 @@
-# A handler subscribes its stream to a hub in a process of its own, and publishes then: its client receives that, also where
+# A handler subscribes its stream to a named hub, and publishes then: its client receives that, also where
 # the stream gets its socket after the handler has returned, as on Feersum.
 
 use strict;
@@ -21,7 +21,7 @@ my $STREAMS  = 5;
 my $folder = File::Temp->newdir;
 
 eval { EventSource::Hub->new(name => 'probe', socket => "$folder/probe.sock"); 1 }
-    or plan skip_all => "the program of a hub's process is not built here";
+    or plan skip_all => "eventsource-hub is not built here";
 
 for my $name (@ARGV ? @ARGV : qw(Feersum Twiggy Starman)) {
     subtest $name => sub {

@@ -1,4 +1,4 @@
-# A hub in a process of its own, on a server with four workers: every stream receives what any worker or other process
+# A named hub, on a server with four workers: every stream receives what any worker or other process
 # publishes, and streams outlive the worker that has accepted them.
 
 use strict;
@@ -25,7 +25,7 @@ my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
 
 eval { EventSource::Hub->new(name => 'probe', socket => "$folder/probe.sock"); 1 }
-    or plan skip_all => "the program of a hub's process is not built here";
+    or plan skip_all => "eventsource-hub is not built here";
 
 my $server = Testing::Server->start(
     'Starman', 't/data/hub_process.psgi',
@@ -151,7 +151,7 @@ subtest 'a client that leaves ends its stream in the worker' => sub {
         'on_close is called with the reason';
 };
 
-subtest 'the process of the hub is killed' => sub {
+subtest 'the hub process is killed' => sub {
     my $hub      = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
     my $epoch    = $hub->epoch;
     my ($killed) = grep { ($_->{command} // '') =~ /\Q$env{HUB_SOCKET}\E/ } processes();
@@ -173,7 +173,7 @@ subtest 'the process of the hub is killed' => sub {
     $client->leave;
 };
 
-subtest 'the process of the hub is killed while all workers publish' => sub {
+subtest 'the hub process is killed while all workers publish' => sub {
     my $hub = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
     my (%ids, %codes);
     for my $round (1 .. 10) {
@@ -244,6 +244,6 @@ ok wait_until(
         !grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
     }
     ),
-    'the process of the hub ends when nobody needs it';
+    'the hub process ends when nobody needs it';
 
 done_testing;

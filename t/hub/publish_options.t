@@ -1,4 +1,4 @@
-# EventSource::Hub->publish: its options `wait` and `once`. It runs a second time with hubs in processes of their own.
+# EventSource::Hub->publish: its options `wait` and `once`. It runs a second time with named hubs.
 
 use strict;
 use warnings;

@@ -272,7 +272,7 @@ subtest 'the hub holds a stream whose connection was released' => sub {
     delete $subscriber->{conn};
     $holds->publish(a => 'x');
     is_deeply [$subscriber->data(1)], ['x'], 'a stream whose connection was released receives an event';
-    return if Testing::NamedHubs->is_on;    # it stays in the process of its hub
+    return if Testing::NamedHubs->is_on;    # it stays in the hub process
     undef $holds;
     ok $subscriber->client->read_all, 'the stream ends when the hub is destroyed';
 };

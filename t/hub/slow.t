@@ -200,7 +200,7 @@ subtest 'a client that never reads is disconnected' => sub {
             my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
             $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first stream has begun and ended');
-            $server->publish(channel => 'a', count => 3);    # a hub with a name has two connections then
+            $server->publish(channel => 'a', count => 3);    # a named hub has two connections then
             my $before  = $server->stats->{descriptors};
             my $slow    = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
             my $is_over = sub {

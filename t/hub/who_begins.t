@@ -126,7 +126,7 @@ subtest 'an object that was made by root belongs to the user of its process' => 
     }
     my ($owner, $pid) = map { s/\n\z//r } readline $said;
     close $said or die "the child has failed: $?\n";
-    is $owner, $uid, "the process of the hub is that of $user";
+    is $owner, $uid, "the hub process is that of $user";
     ok wait_until($DEADLINE, sub { !is_running($pid) }), 'it has ended' if $pid;
     is_deeply [grep { -e } map { "$_/$name.sock.lock" } split /\0/, EventSource::Hub::Process::_folders()], [],
         'root has made none';

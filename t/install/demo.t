@@ -1,4 +1,4 @@
-# script/demo, as a user runs it: it builds and serves the page, its button kills the process of the hub, streams go on, with a
+# script/demo, as a user runs it: it builds and serves the page, its button kills the hub process, streams go on, with a
 # store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
 
 use strict;
@@ -23,7 +23,7 @@ use Testing::Server;
 plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
 needs_command($_) for qw(cargo make);
 Testing::Server->require_or_skip_all('Starman');
-plan skip_all => q{the program of a hub's process is not built here}
+plan skip_all => q{eventsource-hub is not built here}
     if !-x 'blib/arch/auto/EventSource/XS/eventsource-hub';
 
 my $DEADLINE = 30;    # seconds
@@ -93,7 +93,7 @@ for my $case (['without a store', '', 1], ['STORE=file', 'file', 0], ['STORE=red
         note_ok($port, $window, "before $_") for 1, 2;
 
         my $killed = post($port, '/act', {from => 'Test', what => 'hub'})->{pid};
-        ok $killed,                                             'the button kills the process of the hub';
+        ok $killed,                                             'the button kills the hub process';
         ok wait_until($DEADLINE, sub { !is_running($killed) }), 'it has ended';
         note_ok($port, $window, "after $_") for 1, 2;
         is_deeply [grep { !/\Akill/ } notes($window)], ['before 1', 'before 2', 'after 1', 'after 2'],

@@ -17,7 +17,7 @@ my $MARK  = 'headers_of_another_perl';
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)';
 my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 
-# Without the program of the hub, which is the same for every perl.
+# Without eventsource-hub, which is the same for every perl.
 my $tree = Testing::SourceTree->new;
 remove_tree($tree->folder . '/hub_process');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";

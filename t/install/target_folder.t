@@ -1,5 +1,5 @@
-# make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already. The
-# program of the hub is found in the same way, and vendor.t builds it in such a folder; here it would take a minute for each.
+# make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already.
+# eventsource-hub is found in the same way, and vendor.t builds it in such a folder; here it would take a minute for each.
 
 use strict;
 use warnings;

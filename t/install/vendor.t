@@ -39,6 +39,6 @@ my $formatted = $unpacked->must(
 );
 is $formatted, "data: built offline\n\n", 'the library is built and encodes an event';
 like $unpacked->must('blib/arch/auto/EventSource/XS/eventsource-hub', '--version'), qr/[0-9]/,
-    'the program of the hub is built and runs';
+    'eventsource-hub is built and runs';
 
 done_testing;

@@ -228,11 +228,11 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     on_server($name => \&all_tests);
 }
 
-# The same with a hub in a process of its own, and with four workers where a server has workers: whichever publishes.
+# The same with a named hub, and with four workers where a server has workers: whichever publishes.
 for my $name (qw(Starman Twiggy Feersum uWSGI)) {
     subtest "$name, with a named hub" => sub {
         Testing::Server->require_or_skip_all($name);
-        plan skip_all => "the program of a hub's process is not built here" if !eval { Test::EventSource->private_hub };
+        plan skip_all => "eventsource-hub is not built here" if !eval { Test::EventSource->private_hub };
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
         all_tests($server, $name);

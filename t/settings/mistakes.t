@@ -101,8 +101,8 @@ my @MISTAKES = (
         [onchange => sub { }],                                              'onchange',
         qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'
     ],
-    [[name => 'x'], 'hub',  'hub must be an EventSource::Hub with a name', 'Lease->new'],
-    [[done => 'x'], 'done', 'done must be a code reference',               'tap'],
+    [[name => 'x'], 'hub',  'hub must be a named EventSource::Hub', 'Lease->new'],
+    [[done => 'x'], 'done', 'done must be a code reference',        'tap'],
     [
         [supply => 'x'],                                                    'supply',
         'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'
@@ -326,12 +326,9 @@ my @BEGINNERS = (
         'name',
         qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/
     ],
-    [sub { EventSource::Hub->new(name => []) }, 'name', "name $STRING ARRAY"],
-    [
-        sub { EventSource::Hub->new(grace => 5) },
-        'grace', 'grace is for a hub in a process of its own: give it a name, too'
-    ],
-    [sub { EventSource::Hub->new(name => 'a', grace => 'long') }, 'grace', 'grace must be a number of seconds'],
+    [sub { EventSource::Hub->new(name  => []) }, 'name',  "name $STRING ARRAY"],
+    [sub { EventSource::Hub->new(grace => 5) },  'grace', 'grace is for a named hub: give it a name, too'],
+    [sub { EventSource::Hub->new(name  => 'a', grace => 'long') }, 'grace', 'grace must be a number of seconds'],
     [
         sub { EventSource::Hub->new(name => 'a', publish_timeout => 0) },
         'publish_timeout',
@@ -729,12 +726,12 @@ for my $number (0 .. $#STORES) {
 croaks_ok(
     'a store of a hub in this process',
     sub { EventSource::Hub->new(store => {file => 'x'}) },
-    'store', 'store is for a hub in a process of its own: give it a name, too'
+    'store', 'store is for a named hub: give it a name, too'
 );
 croaks_ok(
     'a store of a server in this process',
     sub { EventSource::Server->new(store => {file => 'x'}) },
-    'store', qr/store is for a hub in a process of its own: give it a name, too/
+    'store', qr/store is for a named hub: give it a name, too/
 );
 
 # Plack makes code of a component that is mounted without to_app, at a request.

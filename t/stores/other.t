@@ -1,4 +1,4 @@
-# A hub gets another store: memory first, then a file or Redis. The process of the hub has to begin anew, and its history is not
+# A hub gets another store: memory first, then a file or Redis. The hub process has to begin anew, and its history is not
 # carried over. So each client is told of one gap; then it receives everything, and misses nothing any more.
 
 use strict;

@@ -1,4 +1,4 @@
-# The thread of a hub's process that writes to clients ends. The hub begins anew with its store: clients come back, miss
+# The thread of a hub process that writes to clients ends. The hub begins anew with its store: clients come back, miss
 # nothing and are told of no gap, and the process publishes as before. A defect is the only cause there is, so its system call
 # fails here.
 
@@ -20,7 +20,7 @@ needs(Testing::FailingCalls->missing);
 my $WAITS  = 'epoll_wait,epoll_pwait,?epoll_pwait2';
 my $folder = File::Temp->newdir;
 
-# The id of the reactor's thread in a hub's process.
+# The id of the reactor's thread in a hub process.
 sub reactor {
     my $pid = shift;
     for my $task (glob "/proc/$pid/task/*") {

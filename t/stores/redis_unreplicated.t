@@ -44,7 +44,7 @@ sub lose {
     };
 }
 
-# Ends everything: the first machine has no process of a hub any more.
+# Ends everything: the first machine has no hub process any more.
 sub end_ok {
     my $all = shift;
     $_->leave for @$all{qw(roams stays)};

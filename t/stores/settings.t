@@ -1,4 +1,4 @@
-# The setting `store` reaches the process of the hub, and all workers have the same one.
+# The setting `store` reaches the hub process, and all workers have the same one.
 
 use strict;
 use warnings;

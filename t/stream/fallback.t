@@ -66,7 +66,7 @@ sub server {
 # What a server prints for a reason and a remedy.
 sub warning {
     return
-        "EventSource::XS: a stream is not native, and holds this worker, or a process if it follows a hub with a name: $_[0] (native => 0 or fallback => 'quiet'"
+        "EventSource::XS: a stream is not native, and holds this worker, or a process if it follows a named hub: $_[0] (native => 0 or fallback => 'quiet'"
         . ' silences this)';
 }
 

@@ -18,11 +18,11 @@ use Testing::Errors    qw(error_ok);
 my $DEADLINE = 20;    # seconds
 
 my $hub = eval { Test::EventSource->private_hub(name => 'shop', history => {events => 10}) };
-plan skip_all => "the program of a hub's process is not built here" if !$hub && $@ =~ /is not installed/;
+plan skip_all => "eventsource-hub is not built here" if !$hub && $@ =~ /is not installed/;
 die $@ if !$hub;
 my $folder = $ENV{EVENTSOURCE_RUNTIME_DIR};
 
-# The processes of hubs in a folder.
+# The hub processes in a folder.
 sub hubs_in {
     my $folder = shift;
     my @pids;
@@ -97,7 +97,7 @@ subtest 'tests do not meet' => sub {
         close $in;
         waitpid $pid, 0;
         ok wait_until($DEADLINE, sub { !-e $root && !hubs_in($root) }), "$how: nothing of them is left";
-        ok !hubs_in($place), "$how: no process of a hub either" if $how =~ /end|die/;
+        ok !hubs_in($place), "$how: no hub process either" if $how =~ /end|die/;
     }
 };
 

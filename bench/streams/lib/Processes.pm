@@ -2,7 +2,7 @@ package Processes;
 use strict;
 use warnings;
 
-# CPU time and memory of processes, and the process of a hub.
+# CPU time and memory of processes, and the hub process.
 #
 #   my $seconds = cpu(@pids);
 #   my $bytes   = resident_bytes(@pids);
@@ -21,7 +21,7 @@ sub cpu {
     return sum0 map { clock_gettime(-8 * ($_ + 1) + 2) } @_;    # clock_getcpuclockid(3) on Linux: (~pid << 3) | 2
 }
 
-# Ends the process of the hub with this socket, and waits for that.
+# Ends the hub process with this socket, and waits for that.
 sub end_hub {
     my $socket = shift;
     while (my @pids = hub($socket)) {
@@ -31,7 +31,7 @@ sub end_hub {
     return;
 }
 
-# Returns the ids of the processes of the hub with this socket.
+# Returns the ids of the hub processes with this socket.
 sub hub {
     my $socket = shift;
     return

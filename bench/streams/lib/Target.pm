@@ -38,7 +38,7 @@ my %ARGUMENTS = (Starman => [qw(--max-requests 100000000)]);
 
 # Public methods
 
-# Returns the CPU time of the process in seconds, all threads included, and that of the hub's process.
+# Returns the CPU time of the process in seconds, all threads included, and that of the hub process.
 sub cpu {
     my $self = shift;
     return Processes::cpu($self->pid, $self->hub_pid // ());
@@ -50,7 +50,7 @@ sub held {
     return ($self->{floor} ? $self->{floor}->ask('held', $TIMEOUT) : $self->_get('/stats'))->{held};
 }
 
-# Returns the id of the hub's process; undef if it has none of its own.
+# Returns the id of the hub process; undef if it has none of its own.
 sub hub_pid {
     my $self = shift;
     return $self->{socket} && ($self->{hub_pid} //= (Processes::hub($self->{socket}))[0]);

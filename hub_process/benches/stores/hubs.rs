@@ -104,7 +104,7 @@ impl Hub {
     fn wait(&self) {
         let deadline = Instant::now() + DEADLINE;
         while test_kill_process(pid_of(self.pid)).is_ok() && !is_defunct(self.pid) {
-            assert!(Instant::now() < deadline, "the hub's process has not ended");
+            assert!(Instant::now() < deadline, "the hub process has not ended");
             sleep(Duration::from_millis(1));
         }
     }

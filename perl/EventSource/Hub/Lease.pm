@@ -34,7 +34,7 @@ sub new {
     my %given = $SETTINGS->parse('new takes settings', @given);
     $SETTINGS->known(\%given, [qw(hub name on_change)]);
     my ($hub, $name) = @given{qw(hub name)};
-    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub with a name')
+    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
         if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
     $name = $SETTINGS->string(name => $name);
     utf8::encode(my $bytes = defined $name ? $name : '');
@@ -136,11 +136,11 @@ EventSource::Hub::Lease - What one worker does for all
 
 =head1 DESCRIPTION
 
-The process of a hub with a L<name|EventSource::Hub/name> elects a worker: of all that ask for a lease of the same name, one
+The hub process (L<EventSource::Hub/name>) elects a worker: of all that ask for a lease of the same name, one
 holds it. When its holder ends, however it ends, or frees the object, the one that has waited longest gets it. So
 L<EventSource::Server> runs its supply once for all workers.
 
-If the hub's process is lost, the workers ask the next one. Until a worker has its answer, nothing changes for it: two
+If the hub process is lost, the workers ask the next one. Until a worker has its answer, nothing changes for it: two
 workers may believe that they hold the lease for as long as that takes, mostly some milliseconds. So do what may not be done
 twice with a key that the receiver checks.
 
@@ -162,7 +162,7 @@ C<on_change> is called with the lease when L</is_held> has changed, also the fir
 callbacks that are described in L<EventSource::XS/WHEN CALLBACKS RUN>: an event loop runs it at once, a worker of a server
 that blocks at its next request, or at the signal of L<EventSource::XS/notify_signal>.
 
-If the hub's process cannot be asked, a warning says so, and it is asked again after a second.
+If the hub process cannot be asked, a warning says so, and it is asked again after a second.
 
 Throws C<invalid> if an argument is wrong.
 

@@ -22,7 +22,7 @@ use Socket        qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
-# The program of a hub process, beside the native library.
+# eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
 my @FIELDS     = qw(data event id json key once retry);
@@ -317,7 +317,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Hub::Process - Publish to a hub's process, follow its channels and look at it, from a command or a job
+EventSource::Hub::Process - Publish to a hub process, follow its channels and look at it, from a command or a job
 
 =head1 SYNOPSIS
 
@@ -329,7 +329,7 @@ EventSource::Hub::Process - Publish to a hub's process, follow its channels and 
 
 =head1 DESCRIPTION
 
-A hub with a L<name|EventSource::Hub/name> lives in a process of its own. L<EventSource::Hub> is for the workers of an
+A hub with a L<name|EventSource::Hub/name> lives in a hub process. L<EventSource::Hub> is for the workers of an
 application: it gives the hub its settings and hands streams over. This class is for everything else: it takes the hub as
 it is, waits for each answer, and starts no thread. The command L<eventsource> is made of it.
 
@@ -345,14 +345,14 @@ before the answer, or no answer came in time; and C<state> in a forked child or 
 
     my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-Connect to the process of a hub. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
+Connect to the hub process. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
 if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs. By default
 it is started with the settings that objects of this user have named before (L<EventSource::Hub/name>), and not at all if
 none has used the hub; with a true value also then, with the defaults; with a false one never. C<timeout> is the number of
 seconds (above 0, fractions allowed, 5 by default) that the connection and each answer may take.
 
 Throws C<unavailable> if no process serves the hub within that time; the message says what to do, and names other users that
-have a process of a hub of that name, if this user may see them, as root may. Throws C<unsupported> if the system is not
+have a hub process with that name, if this user may see them, as root may. Throws C<unsupported> if the system is not
 Linux or the program is not installed, C<refused> if the process has another version of the protocol, and C<invalid> if it is
 that of another hub.
 
@@ -427,7 +427,7 @@ Return the names of the hubs of this user that have a process, sorted: those who
 
     my $path = EventSource::Hub::Process->program;
 
-Return the path of the program of a hub's process. Throws C<unsupported> if it is not installed.
+Return the path of eventsource-hub. Throws C<unsupported> if it is not installed.
 
 =head2 publish
 
@@ -461,7 +461,7 @@ End the process. Its streams end, and each client is sent a reconnection time. R
 
     EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-Have the process of a hub go on as the program that is installed now, whichever version it has. No stream ends, and no event
+Have the hub process go on as the program that is installed now, whichever version it has. No stream ends, and no event
 is lost. Returns when the new program has taken over, at the latest 45 seconds after C<timeout>. The settings are those of
 L</connect>. Never starts a process.
 

@@ -105,7 +105,7 @@ End the run. Streams and taps stay open: events can still be emitted to the serv
     my $id = $emitter->emit($type => $data);
 
 Emit an event, as L<EventSource::Server/emit> does. Returns the event's id, or C<undef> if the run has ended, or with a
-warning if the process of the hub cannot be reached (L<EventSource::Server/Several workers>). Croaks at
+warning if the hub process cannot be reached (L<EventSource::Server/Several workers>). Croaks at
 the caller's line if the argument is not an event.
 
 =head2 is_open

@@ -127,8 +127,7 @@ sub tell_losses {
     my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
     return if !$count || $has_told == $$;
     $has_told = $$;
-    warn
-        "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
+    warn "EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause; later losses are"
         . " only counted (EventSource::XS->stats->{lost})\n";
     return;
 }

@@ -415,7 +415,7 @@ impl Client {
     fn lost(&self, error: &io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout,
-            _ => Error::Unavailable(format!("lost the process of the hub {}: {error}", self.welcome.name)),
+            _ => Error::Unavailable(format!("lost the hub process {}: {error}", self.welcome.name)),
         }
     }
 
@@ -480,7 +480,7 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
 /// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process continues as it is,
 /// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the hub process: {error}"));
     let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
     let timeout = start.timeout.saturating_add(UPGRADE_TIME);
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
@@ -503,14 +503,14 @@ pub(super) type Greeted = (UnixStream, Welcome, FrameBuffer);
 
 /// Greets the hub process. Returns nothing if it ends without an answer.
 pub(super) fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the process of the hub: {error}"));
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the hub process: {error}"));
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
     hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
         field: "gap_data",
         message: format!(
-            "gap_data, for all its reasons, gap_event and position_event are too long for a hub with a name: \
+            "gap_data, for all its reasons, gap_event and position_event are too long for a named hub: \
              its settings have {bytes} bytes, and may have {most}"
         ),
     })?;

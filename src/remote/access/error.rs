@@ -84,9 +84,9 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(message) | Self::Invalid { message, .. } => out.write_str(message),
-            Self::Unknown => out.write_str("the connection to the hub's process broke before its answer"),
-            Self::Timeout => out.write_str("the hub's process does not answer"),
-            Self::Full => out.write_str("too many requests wait for the hub's process, which does not take them"),
+            Self::Unknown => out.write_str("the connection to the hub process broke before its answer"),
+            Self::Timeout => out.write_str("the hub process does not answer"),
+            Self::Full => out.write_str("too many requests wait for the hub process, which does not take them"),
             Self::Refused(failure) => failure.fmt(out),
         }
     }

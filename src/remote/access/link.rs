@@ -26,7 +26,7 @@ pub struct Lost;
 
 impl fmt::Display for Lost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the connection to the hub's process has ended")
+        out.write_str("the connection to the hub process has ended")
     }
 }
 

@@ -115,7 +115,7 @@ impl Start {
             }
             if Instant::now() >= deadline {
                 return Err(Error::Unavailable(if is_busy {
-                    format!("the process of the hub {} accepts no connections", place.name())
+                    format!("the hub process {} accepts no connections", place.name())
                 } else if has_started {
                     ends_at_once(place)
                 } else {
@@ -137,7 +137,7 @@ fn connect_and_note(place: &Place, note: &mut dyn FnMut(BorrowedFd<'_>)) -> io::
 /// Says that a process that was started has ended.
 pub(super) fn ends_at_once(place: &Place) -> String {
     let name = place.name();
-    format!("the process of the hub {name} ends as soon as it was started: `eventsource hub run {name}` says why")
+    format!("the hub process {name} ends as soon as it was started: `eventsource hub run {name}` says why")
 }
 
 /// The pauses between attempts: each is twice as long.

@@ -87,7 +87,7 @@ impl PublishConnection {
             Err(Unpublished::Refused(error) | Unpublished::Unanswered(error)) => PublishOutcome::Published(Err(error)),
             Err(Unpublished::Unsent) if Instant::now() < deadline => PublishOutcome::Unsent,
             Err(Unpublished::Unsent) => {
-                let message = format!("the process of the hub {} takes no events", address.name());
+                let message = format!("the hub process {} takes no events", address.name());
                 PublishOutcome::Published(Err(Error::Unavailable(message)))
             }
         }

@@ -1,4 +1,4 @@
-# t/hub/drain.t, with hubs in processes of their own.
+# t/hub/drain.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/errors.t, with hubs in processes of their own.
+# t/hub/errors.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/history.t, with hubs in processes of their own.
+# t/hub/history.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/in_process.t, with hubs in processes of their own.
+# t/hub/in_process.t, with named hubs.
 
 use strict;
 use warnings;

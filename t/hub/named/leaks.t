@@ -1,4 +1,4 @@
-# t/hub/leaks.t, with hubs in processes of their own.
+# t/hub/leaks.t, with named hubs.
 
 use strict;
 use warnings;

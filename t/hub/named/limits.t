@@ -1,4 +1,4 @@
-# t/hub/limits.t, with hubs in processes of their own: max_streams bounds the streams of such a process.
+# t/hub/limits.t, with named hubs: max_streams bounds the streams of such a process.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/publish.t, with hubs in processes of their own.
+# t/hub/publish.t, with named hubs.
 
 use strict;
 use warnings;

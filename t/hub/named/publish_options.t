@@ -1,4 +1,4 @@
-# t/hub/publish_options.t, with hubs in processes of their own.
+# t/hub/publish_options.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/relay.t, with hubs in processes of their own.
+# t/hub/relay.t, with named hubs.
 
 use strict;
 use warnings;

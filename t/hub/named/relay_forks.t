@@ -1,4 +1,4 @@
-# t/hub/relay_forks.t, with hubs in processes of their own.
+# t/hub/relay_forks.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# t/hub/resume.t, with hubs in processes of their own.
+# t/hub/resume.t, with named hubs.
 
 use strict;
 use warnings;

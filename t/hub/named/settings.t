@@ -1,4 +1,4 @@
-# t/hub/settings.t, with hubs in processes of their own.
+# t/hub/settings.t, with named hubs.
 
 use strict;
 use warnings;

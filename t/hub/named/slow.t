@@ -1,4 +1,4 @@
-# t/hub/slow.t, with hubs in processes of their own.
+# t/hub/slow.t, with named hubs.
 
 use strict;
 use warnings;

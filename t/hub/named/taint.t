@@ -1,5 +1,5 @@
 #!perl -T
-# t/hub/taint.t, with hubs in processes of their own.
+# t/hub/taint.t, with named hubs.
 
 use strict;
 use warnings;

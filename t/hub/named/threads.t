@@ -1,4 +1,4 @@
-# t/hub/threads.t, with hubs in processes of their own.
+# t/hub/threads.t, with named hubs.
 
 use strict;
 use warnings;

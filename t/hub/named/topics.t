@@ -1,4 +1,4 @@
-# t/hub/topics.t, with hubs in processes of their own.
+# t/hub/topics.t, with named hubs.
 
 use strict;
 use warnings;

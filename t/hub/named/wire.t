@@ -1,4 +1,4 @@
-# t/hub/wire.t, with hubs in processes of their own.
+# t/hub/wire.t, with named hubs.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# A hub in a process of its own with the workers of a FastCGI server behind nginx. A process of its own takes each stream
+# A named hub with the workers of a FastCGI server behind nginx. A process of its own takes each stream
 # over: the worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream
 # holds its worker until the client leaves, and ends with it. nginx may keep its connections.
 

@@ -1,4 +1,4 @@
-# Streams of a hub in a process of its own outlive the workers of Feersum. Its master does not listen any more when it forks a
+# Streams of a named hub outlive the workers of Feersum. Its master does not listen any more when it forks a
 # worker again, so that this one serves nobody: there are enough from the start.
 
 use strict;

@@ -1,4 +1,4 @@
-# Streams of a hub in a process of its own outlive the workers of HTTP::Server::PSGI.
+# Streams of a named hub outlive the workers of HTTP::Server::PSGI.
 
 use strict;
 use warnings;

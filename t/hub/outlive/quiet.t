@@ -1,4 +1,4 @@
-# A site on which nobody calls the hub: the workers that follow others connect to the hub's process by themselves, so that its
+# A site on which nobody calls the hub: the workers that follow others connect to the hub process by themselves, so that its
 # streams stay open.
 
 use strict;
@@ -28,7 +28,7 @@ my @SERVERS = (
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
-# The processes that are connected to the hub's process. To ask it keeps no stream.
+# The processes that are connected to the hub process. To ask it keeps no stream.
 sub connected {
     my $self = shift;
     return @{EventSource::Hub::Process->connect(name => 'test', socket => $self->{socket})->stats->{workers}};

@@ -1,4 +1,4 @@
-# Streams on the server's writer that follow a hub in a process of its own: under TLS, and behind a filter of the body. A
+# Streams on the server's writer that follow a named hub: under TLS, and behind a filter of the body. A
 # process of their own copies what the hub writes, so the worker is free and they outlive it.
 
 use strict;
@@ -181,7 +181,7 @@ subtest 'a client that ends TLS only' => sub {
     $self->end;
 };
 
-subtest "a hub's process that ends" => sub {
+subtest "a hub process that ends" => sub {
     my $self    = start('Starman', 1, [qw(--max-requests 1000000)]);
     my @streams = map { $self->open('/hub', tls($self)) } 1 .. 2;
     kill KILL => $self->{hub}->pid;
@@ -195,7 +195,7 @@ subtest "a hub's process that ends" => sub {
     $self->{server}->stop;
 };
 
-subtest "a hub's process that ends in the middle of an event" => sub {
+subtest "a hub process that ends in the middle of an event" => sub {
     my $self = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $slow = Testing::SlowReader->get($self->{server}->port, '/filtered');
     ok $slow->read_until(qr/^id: /m, $DEADLINE), 'a stream begins';

@@ -1,4 +1,4 @@
-# Streams of a hub in a process of its own outlive the workers of Starman.
+# Streams of a named hub outlive the workers of Starman.
 
 use strict;
 use warnings;

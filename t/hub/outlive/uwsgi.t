@@ -1,4 +1,4 @@
-# Streams of a hub in a process of its own outlive the workers of uWSGI.
+# Streams of a named hub outlive the workers of uWSGI.
 
 use strict;
 use warnings;

@@ -2,7 +2,7 @@ package Testing::Chaos;
 use strict;
 use warnings;
 
-# The base class of runs in which everything around a hub dies at random: workers of Starman, processes of hubs, stores.
+# The base class of runs in which everything around a hub dies at random: workers of Starman, hub processes, stores.
 # Workers, forked jobs and commands publish numbers, and clients disconnect and reconnect with their last id, to any of the
 # servers. Books are kept of each number and each client.
 #
@@ -30,12 +30,12 @@ use Time::HiRes qw(time);
 
 my $DEADLINE    = 30;                                                # seconds
 my $TURN        = 0.01;                                              # seconds between two actions
-my $PAUSE       = 1;                                                 # seconds that a hub's process is stopped at most
+my $PAUSE       = 1;                                                 # seconds that a hub process is stopped at most
 my $AGAIN       = 0.1;                                               # seconds until a number is published again
 my $MAX_ASKED   = 40;                                                # publishers at once
 my $COVERED     = 6_000 << 24;                                       # sequence numbers of 6 seconds
 my $LAST_WITHIN = 10;                                                # seconds until another last number
-my $DESCRIPTORS = 40;                                                # of a hub's process, beside workers and streams
+my $DESCRIPTORS = 40;                                                # of a hub process, beside workers and streams
 my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my @PUBLISH     = ($^X, qw(-Iblib/lib -Iblib/arch bin/eventsource publish --no-spawn));
 my $PSGI        = 't/data/hub_chaos.psgi';
@@ -61,7 +61,7 @@ sub figures {
 }
 
 # Why this cannot run here; undef if it can.
-sub missing { return -x $PROGRAM ? undef : "the program of a hub's process is not built here" }
+sub missing { return -x $PROGRAM ? undef : "eventsource-hub is not built here" }
 
 # Runs for some seconds. Options: seconds, clients, seed; others are those of the subclass.
 sub new {
@@ -160,7 +160,7 @@ sub _kill_worker {
     return;
 }
 
-# Stops the process of a hub for a moment: it is away, or behind that of another machine.
+# Stops the hub process for a moment: it is away, or behind that of another machine.
 sub _pause_hub {
     my ($self, $machine, $part) = @_;
     my ($pid) = $self->{paused} ? () : $self->_hubs($machine);
@@ -540,15 +540,15 @@ sub _check_hub {
     my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
     my $workers     = ()              = map { $_->pids } @{$machine->{servers}};
     push @{$self->{descriptors}}, $descriptors;
-    $self->_fails("the hub's process has $descriptors descriptors") if $descriptors > $DESCRIPTORS + $workers;
-    $self->_fails(scalar @hubs . ' processes serve the hub')        if @hubs != 1;
+    $self->_fails("the hub process has $descriptors descriptors") if $descriptors > $DESCRIPTORS + $workers;
+    $self->_fails(scalar @hubs . ' processes serve the hub')      if @hubs != 1;
     return;
 }
 
 sub _check_end_of_hub {
     my ($self, $machine) = @_;
     return if wait_until($DEADLINE, sub { !$self->_hubs($machine) });
-    return $self->_fails("the hub's process does not end");
+    return $self->_fails("the hub process does not end");
 }
 
 sub _check_log {

@@ -28,7 +28,7 @@ END {
 # Skips the test if hubs have no process here.
 sub import {
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
-    eval { EventSource::Hub::Process->program } or plan skip_all => "the program of a hub's process is not built here";
+    eval { EventSource::Hub::Process->program } or plan skip_all => "eventsource-hub is not built here";
     return;
 }
 
@@ -77,7 +77,7 @@ sub _command {
     return '-Mblib', 'bin/eventsource', @arguments;
 }
 
-# Stops the processes of the hubs.
+# Stops the hub processes.
 sub _stop {
     my $self = shift;
     return if $self->{owner} != $$ || !delete $LIVE{$self};

@@ -2,8 +2,8 @@ package Testing::HubChaos;
 use strict;
 use warnings;
 
-# A hub in a process of its own while everything around it dies: four workers of Starman that are replaced after 20 requests,
-# kill -9 of workers and of the hub's process, pauses of that process, HUP, upgrades. Testing::Chaos keeps the books.
+# A named hub while everything around it dies: four workers of Starman that are replaced after 20 requests,
+# kill -9 of workers and of the hub process, pauses of that process, HUP, upgrades. Testing::Chaos keeps the books.
 
 use parent 'Testing::Chaos';
 

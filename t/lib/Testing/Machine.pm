@@ -61,10 +61,10 @@ sub hubs {
     return @pids;
 }
 
-# Kills the process of the hub, and waits until it has ended. Returns its id.
+# Kills the hub process, and waits until it has ended. Returns its id.
 sub kill_hub {
     my $self = shift;
-    my ($pid) = $self->hubs or croak 'Machine: there is no process of a hub';
+    my ($pid) = $self->hubs or croak 'Machine: there is no hub process';
     kill KILL => $pid;
     wait_until(
         $DEADLINE,
@@ -72,7 +72,7 @@ sub kill_hub {
             my %now = map { ($_ => 1) } $self->hubs;
             !$now{$pid};
         }
-    ) or croak 'Machine: the process of the hub does not end';
+    ) or croak 'Machine: the hub process does not end';
     return $pid;
 }
 
@@ -103,7 +103,7 @@ sub publish_at_last {
 sub require_or_skip_all {
     Test::More::plan(skip_all => 'there are no hubs on this system') if !EventSource::XS->can('_next_end');
     Testing::Server->require_or_skip_all('Starman');
-    Test::More::plan(skip_all => "the program of a hub's process is not built here") if !-x $PROGRAM;
+    Test::More::plan(skip_all => "eventsource-hub is not built here") if !-x $PROGRAM;
     return;
 }
 
@@ -113,7 +113,7 @@ sub restart {
     %{$self->{hub}} = (%{$self->{hub}}, %settings);
     $self->{server}->stop;
     $self->stop_hub if $self->hubs;
-    wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the process of the hub does not end';
+    wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the hub process does not end';
     return $self->{server}->restart(TERM => HUB_SETTINGS => $JSON->encode($self->{hub}));
 }
 
@@ -135,7 +135,7 @@ sub start {
     return $self;
 }
 
-# Stops the process of the hub.
+# Stops the hub process.
 sub stop_hub { return stop_hub_process($_[0]->place) }
 
 # Returns the counters of the hub.
@@ -160,8 +160,8 @@ sub stats_ok {
     return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
 }
 
-# Has the process of the hub go on as another program, the same one, and makes a test of it.
-# Upgrades the process of the hub. Returns why it does not go on as another program; an empty string if it does.
+# Has the hub process go on as another program, the same one, and makes a test of it.
+# Upgrades the hub process. Returns why it does not go on as another program; an empty string if it does.
 sub upgrade {
     my $self    = shift;
     my @command = ($PROGRAM, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
@@ -179,7 +179,7 @@ sub upgrade {
 sub upgrade_ok {
     my $self = shift;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return Test::More::is($self->upgrade, '', 'the process of the hub goes on as another program');
+    return Test::More::is($self->upgrade, '', 'the hub process goes on as another program');
 }
 
 # Private functions and methods

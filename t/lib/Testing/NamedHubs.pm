@@ -2,8 +2,8 @@ package Testing::NamedHubs;
 use strict;
 use warnings;
 
-# Runs a test of hubs a second time: each hub that it makes has a process of its own, as with a name. The settings that a test
-# gives come first, so a hub that has a name already keeps it.
+# Runs a test of hubs a second time: each hub that it makes is a named hub. The settings that a test
+# gives come first, so a named hub already keeps it.
 #
 #   use Testing::NamedHubs 't/hub/resume.t';
 #
@@ -27,7 +27,7 @@ sub import {
     require EventSource::Hub;
     $folder = File::Temp::tempdir(CLEANUP => 1);    # an object would remove it at the end of a thread
     eval { EventSource::Hub->new(_process(0)); 1 }
-        or plan skip_all => "the program of a hub's process is not built here";
+        or plan skip_all => "eventsource-hub is not built here";
     my $new = EventSource::Hub->can('new');
     no warnings 'redefine';                         ## no critic (TestingAndDebugging::ProhibitNoWarnings)
     *EventSource::Hub::new = sub { @_ = (shift, $class->settings(@_)); goto &$new };    # the caller is the test
@@ -35,7 +35,7 @@ sub import {
     return;
 }
 
-# True if each hub has a process of its own.
+# True if each hub is named.
 sub is_on { return defined $folder }
 
 # The settings of a hub, with a process if they are complete.

@@ -58,7 +58,7 @@ sub require_or_skip_all {
     my ($class, $name) = @_;
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
     Testing::Server->require_or_skip_all($name);
-    plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
+    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
     return;
 }
 
@@ -84,7 +84,7 @@ sub run {
     return;
 }
 
-# Starts a server. Options besides those of run: by_hand, the hub's process is started here; start, options of the server; env,
+# Starts a server. Options besides those of run: by_hand, the hub process is started here; start, options of the server; env,
 # more of its environment; grace, the seconds of that process.
 sub start {
     my ($class, $name, %option) = @_;
@@ -330,7 +330,7 @@ sub end {
     my $left = sub { $hub->subscribers('news') };
     ok wait_until($DEADLINE, sub { !$left->() }), 'the streams end when their clients leave' or diag $left->();
     $self->{server}->stop;
-    is stop_hub_process(name => 'test', socket => $self->{socket}), undef, "the hub's process ends" or return;
+    is stop_hub_process(name => 'test', socket => $self->{socket}), undef, "the hub process ends" or return;
     if ($self->{hub}) { is $self->{hub}->stop, 0, 'with status 0' }
     return;
 }

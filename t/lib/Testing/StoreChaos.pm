@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # Two machines, each with a hub process and two Starmans, whose hubs keep their events in one Redis with a replica and a
-# Sentinel, while everything dies: kill -9 of workers, of the hubs' processes and of Redis, which is started again a moment
+# Sentinel, while everything dies: kill -9 of workers, of the hub processes and of Redis, which is started again a moment
 # later, pauses of Redis, failovers, HUP, upgrades. Numbers are published on both machines, half of them with a key `once`;
 # clients reconnect to any server. Testing::Chaos keeps the books.
 #

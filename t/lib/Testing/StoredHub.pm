@@ -2,7 +2,7 @@ package Testing::StoredHub;
 use strict;
 use warnings;
 
-# A hub with a store, in a process of its own whose socket is in a folder of its own. That process ends a second after the test,
+# A named hub with a store, whose socket is in a folder of its own. That process ends a second after the test,
 # or when it is killed. Several objects with the same store are as many machines.
 #
 #   my $one = Testing::StoredHub->start({redis => $redis->url});
@@ -23,7 +23,7 @@ sub import {
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
     require EventSource::Hub;
     require EventSource::Hub::Process;
-    eval { EventSource::Hub::Process->program } or plan skip_all => "the program of a hub's process is not built here";
+    eval { EventSource::Hub::Process->program } or plan skip_all => "eventsource-hub is not built here";
     return;
 }
 
@@ -43,7 +43,7 @@ sub kill {
     my $self = shift;
     my $pid  = $self->hub->stats->{process}{pid};
     CORE::kill(KILL => $pid);
-    ok wait_until($WITHIN, sub { !is_running($pid) }), 'the process of the hub is killed';
+    ok wait_until($WITHIN, sub { !is_running($pid) }), 'the hub process is killed';
 
     # A call may find out that the connection is broken; it is not repeated.
     ok wait_until(

@@ -2,7 +2,7 @@ package Live::Processes;
 use strict;
 use warnings;
 
-# The processes of the demonstration, as the kernel lists them: the server, its workers, and the process of the hub. The
+# The processes of the demonstration, as the kernel lists them: the server, its workers, and the hub process. The
 # demonstration signals only these.
 
 my $PROGRAM = 'eventsource-hub';
@@ -13,7 +13,7 @@ my $END_WITHIN = 5;    # seconds
 
 # Public functions
 
-# Ends the process of the hub, and waits for that.
+# Ends the hub process, and waits for that.
 sub end_hub {
     my $socket   = shift;
     my $deadline = time + $END_WITHIN;

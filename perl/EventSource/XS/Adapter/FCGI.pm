@@ -5,7 +5,7 @@ use warnings;
 # Plack::Handler::FCGI: a worker that takes one request after the other from a web server. Its streams are never native.
 #
 # FastCGI frames the body of each response, and FCGI shows no application its connection. So a stream is never native. With
-# a hub that has a name (EventSource::Hub::name) a process of its own takes the stream over: it keeps a copy of the request,
+# a named hub (EventSource::Hub::name) a process of its own takes the stream over: it keeps a copy of the request,
 # and ends it. This adapter finds the connection by the address of the socket that the server listens on, so a stream sees
 # that the web server has closed it.
 

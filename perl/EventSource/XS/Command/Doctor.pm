@@ -24,7 +24,7 @@ Reads an event stream as a client, and says what is wrong with it and how to men
 
   --seconds N          how long to read the stream (default: 20)
   --trigger COMMAND    causes an event, to measure when it arrives; runs in a shell
-  --hub NAME           publishes that event to this hub, which has a process of its own
+  --hub NAME           publishes that event to this named hub
   --channel CHANNEL    with --hub: the channel, which the stream reads
   --socket PATH        with --hub: its socket, if it is not in the folder of this user
   --workers PID,PID    with --hub: its workers, not those connected to it

@@ -127,7 +127,7 @@ sub _readiness {
     );
 }
 
-# Replaces this process by the program of a hub process.
+# Replaces this process by eventsource-hub.
 sub _run {
     my ($class, $option) = @_;
     my $program = EventSource::Hub::Process->program;

@@ -112,7 +112,7 @@ sub _connect_again {
             return $stream;
         }
         die $@ if $COMMAND->exit_code($@) != 3 && $COMMAND->exit_code($@) != 4;
-        $COMMAND->complain('tail', 'the process of the hub has ended; waiting for the next one') if !$has_said++;
+        $COMMAND->complain('tail', 'the hub process has ended; waiting for the next one') if !$has_said++;
         $pause = min($pause * 2, $LONGEST_PAUSE);
     }
     return;

@@ -22,7 +22,7 @@ my %PORT    = (redis => 6379, sentinel => 26_379);
 
 # Public methods
 
-# Return why no process of a hub could begin here, as a clause, or undef if one could: the program is installed, the folder
+# Return why no hub process could begin here, as a clause, or undef if one could: the program is installed, the folder
 # of socket can be written, and store answers within timeout seconds (above 0, fractions allowed, 2 by default). store is
 # the text of EVENTSOURCE_STORE; by default it is memory. A file answers if it, or its folder, can be written; Redis and
 # Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection.

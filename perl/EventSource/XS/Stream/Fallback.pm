@@ -2,7 +2,7 @@ package EventSource::XS::Stream::Fallback;
 use strict;
 use warnings;
 
-# On a server that blocks, a stream on the server's writer holds a worker, or a process if it follows a hub with a name. This
+# On a server that blocks, a stream on the server's writer holds a worker, or a process if it follows a named hub. This
 # module says so, with the remedy.
 
 our $VERSION = '0.100';
@@ -22,7 +22,7 @@ sub warn_once {
     return if !EventSource::XS::_is_first_time("$$ fallback " . $obstacle->code);
     my $remedy = $obstacle->remedy;
     $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker, or a process if it"
-            . " follows a hub with a name: $obstacle; $remedy (native => 0 or fallback => 'quiet' silences this)\n");
+            . " follows a named hub: $obstacle; $remedy (native => 0 or fallback => 'quiet' silences this)\n");
     return;
 }
 

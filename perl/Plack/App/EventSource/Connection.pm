@@ -459,7 +459,7 @@ Its streams and the connections of its other clients: in the child they are clos
 
 =item *
 
-Its hubs without a name: publishing and subscribing in the child throws the error C<state>. To a hub with a name
+Its hubs without a name: publishing and subscribing in the child throws the error C<state>. To a named hub
 (L<EventSource::Hub/name>) the child publishes as every process does, so it reaches other clients, and a client that comes back
 resumes from the history. Mind that the child ends when its own client leaves.
 

@@ -43,7 +43,7 @@ my @METHODS = qw(GET HEAD POST);
 
 my $REACHES_ONE_PROCESS =
     'refused: this server has several processes, and an event would reach only the subscribers of one. Give the hub a name'
-    . " (EventSource::Hub->new(name => 'shop')): then it has a process of its own, which all of them share. Or set"
+    . " (EventSource::Hub->new(name => 'shop')): then it has a hub process, which all of them share. Or set"
     . ' per_process => 1 on the hub if that is intended';
 
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
