@@ -3,9 +3,8 @@
 mod support;
 
 use eventsource_xs::remote::calls::{send, Wait};
-use eventsource_xs::remote::client::Report;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Open, Publish, Request};
+use eventsource_xs::wire::{Answer, FieldList, Open, Publish, Request};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -134,7 +133,7 @@ fn a_descriptor_that_is_no_connection_ends_its_stream() {
     let file = fs::File::open("/dev/null").expect("a descriptor");
     let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
     worker.open(opening, file.as_fd()).expect("a connection");
-    assert_eq!(worker.next_report().expect("a report"), Some(Report::Ended { stream: 1, reason: Reason::Error }));
+    assert_eq!(worker.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
 }
 
 #[test]
@@ -196,7 +195,7 @@ fn the_hub_is_served_while_it_has_no_descriptor_left() {
     let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
     other.open(opening, socket.as_fd()).expect("a connection");
     drop(socket);
-    assert_eq!(other.next_report().expect("a report"), Some(Report::Ended { stream: 1, reason: Reason::Error }));
+    assert_eq!(other.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
     assert_eq!(read_to_end(&mut client), "");
     drop(waiting);
     other.publish(&event("news", "hello")).expect("an id");

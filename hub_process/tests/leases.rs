@@ -5,11 +5,7 @@ mod support;
 use eventsource_xs::remote::Link;
 use eventsource_xs::wire::{Answer, Request};
 use std::time::{Duration, Instant};
-use support::{settings, Scene, DEADLINE};
-
-fn link(scene: &Scene) -> Link {
-    Link::new(scene.client_with(settings())).expect("a new connection")
-}
+use support::{Scene, DEADLINE};
 
 fn ask(link: &mut Link, request: &Request<'_>) {
     let mut frame = Vec::new();
@@ -42,7 +38,7 @@ fn elect(link: &mut Link, lease: u64) -> Option<String> {
 #[test]
 fn the_next_worker_gets_the_lease_however_its_holder_goes() {
     let scene = Scene::new();
-    let mut links: Vec<Link> = (0..4).map(|_| link(&scene)).collect();
+    let mut links: Vec<Link> = (0..4).map(|_| scene.link()).collect();
     let answers: Vec<Option<String>> = links.iter_mut().map(|link| elect(link, 7)).collect();
     assert_eq!(answers, ["7 true", "7 false", "7 false", "7 false"].map(|text| Some(text.to_owned())));
 
@@ -61,7 +57,7 @@ fn the_next_worker_gets_the_lease_however_its_holder_goes() {
 #[test]
 fn a_name_that_is_none_is_refused() {
     let scene = Scene::new();
-    let mut link = link(&scene);
+    let mut link = scene.link();
     ask(&mut link, &Request::Elect { lease: 1, name: b"" });
     assert_eq!(news(&mut link, DEADLINE).as_deref(), Some("1 Invalid"));
     assert_eq!(elect(&mut link, 1).as_deref(), Some("1 true"), "the number is free");

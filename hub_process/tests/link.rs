@@ -10,11 +10,7 @@ use eventsource_xs::wire::{Answer, Open, Publish, Request, WINDOW_BYTES};
 use rustix::process::{kill_process, Pid, Signal};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use support::{event, eventually, kill, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
-
-fn link(scene: &Scene) -> Link {
-    Link::new(scene.client_with(settings())).expect("a new connection")
-}
+use support::{event, eventually, kill, read_event, stream_settings, tcp, topics, Scene, DEADLINE};
 
 fn signal(link: &Link, signal: Signal) {
     kill_process(Pid::from_raw(link.welcome().pid as i32).expect("a process id"), signal).expect("a process");
@@ -65,7 +61,7 @@ fn id_of(link: &mut Link, wanted: u64) -> String {
 #[test]
 fn more_than_credits_and_queue_hold_is_sent_in_order() {
     let scene = Scene::new();
-    let mut link = link(&scene);
+    let mut link = scene.link();
     let data = "x".repeat(1000);
     let count = (MAX_QUEUED_BYTES + WINDOW_BYTES as usize) * 2 / data.len();
     for _ in 0..count {
@@ -79,7 +75,7 @@ fn more_than_credits_and_queue_hold_is_sent_in_order() {
 #[test]
 fn each_stream_gets_its_own_socket_among_other_requests() {
     let scene = Scene::new();
-    let mut link = link(&scene);
+    let mut link = scene.link();
     let mut clients: Vec<TcpStream> = Vec::new();
     for number in 1..=20 {
         let (socket, client) = tcp();
@@ -113,7 +109,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
 #[test]
 fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
     let scene = Scene::new();
-    let mut link = link(&scene);
+    let mut link = scene.link();
     signal(&link, Signal::STOP);
     let fields = event("", &"x".repeat(10_000)).fields;
     let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
@@ -131,7 +127,7 @@ fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
 #[test]
 fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
     let scene = Scene::new();
-    let mut link = link(&scene);
+    let mut link = scene.link();
     kill(link.welcome().pid);
     eventually("the connection has ended", || link.read(|_| {}) == Err(Lost));
     let mut clients = Vec::new();
@@ -150,6 +146,6 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
         let socket = TcpStream::from(socket);
         assert_eq!(socket.peer_addr().expect("a connection"), client.local_addr().expect("a connection"));
     }
-    let again = Link::new(scene.client_with(settings())).expect("another hub");
+    let again = scene.link();
     assert_eq!(again.queued_bytes(), 0);
 }

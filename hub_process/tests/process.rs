@@ -3,10 +3,9 @@
 mod support;
 
 use eventsource_xs::hub::{Start as From, SubscribeRequest};
-use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{start, upgrade, Client, Error, Place, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Hello, HubSettings, Name, NamedSettings, Request, Role, VERSION};
+use eventsource_xs::wire::{Answer, Hello, HubSettings, Name, NamedSettings, Request, Role, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -432,8 +431,8 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
             clients.push(client);
             continue;
         }
-        let ended = report_with(&mut worker, |report| matches!(report, Report::Ended { .. }));
-        assert_eq!(ended, Report::Ended { stream: number, reason: Reason::Server });
+        let ended = report_with(&mut worker, |report| matches!(report, Answer::Ended { .. }));
+        assert_eq!(ended, Answer::Ended { stream: number, reason: Reason::Server });
         break text + &read_to_end(&mut client);
     };
     assert!(refused.starts_with("head\n"), "{refused}");

@@ -4,10 +4,9 @@ mod support;
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::OnSlow;
-use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{upgrade, Client, Error, Place, Publication, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request, Role, Upgrade};
+use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, Open, Request, Role, Upgrade};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
 use std::io::{Read, Write};
@@ -287,13 +286,13 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
         let data = format!("data: {}\n\n", letters.next().expect("a letter").to_string().repeat(100_000));
         worker.send(&Request::Push { stream: 1, event: data.as_bytes(), has_id: false }, None).expect("a connection");
         expected.push_str(&data);
-        let is_known = |report: &Report| {
+        let is_known = |report: &Answer<'_>| {
             let length = (expected.len() - "head\n".len()) as u64;
-            let Report::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
+            let Answer::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
             pushed == length && (buffered == 0 || is_stalled)
         };
         // A stalled stream has no more to report.
-        if more < 3 || matches!(report_with(&mut worker, is_known), Report::State { buffered: 1.., .. }) {
+        if more < 3 || matches!(report_with(&mut worker, is_known), Answer::State { buffered: 1.., .. }) {
             more -= 1;
         }
     }
@@ -318,7 +317,7 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
     assert_eq!(event_ids(&text).len(), 26);
     // The opener is told of the progress that it waits for.
     let total = (expected.len() - "head\n".len()) as u64;
-    let all = Report::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
+    let all = Answer::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
     report_with(&mut worker, |report| *report == all);
 }
 
@@ -429,8 +428,8 @@ fn a_thousand_streams_go_on_and_some_end_meanwhile() {
     let mut ended = 0;
     while ended < 100 {
         match worker.next_report().expect("a connection").expect("a report") {
-            Report::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
-            Report::State { .. } => {}
+            Answer::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
+            Answer::State { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -584,8 +583,8 @@ fn keepalives_and_timeouts_of_streams_go_on() {
     upgrade_to_itself(&scene);
     loop {
         match worker.next_report().expect("a connection").expect("a report") {
-            Report::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
-            Report::State { .. } => {}
+            Answer::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
+            Answer::State { .. } => {}
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@
 mod support;
 
 use eventsource_xs::remote::link::Lost;
-use eventsource_xs::remote::{upgrade, Client, Error, Link, Start};
+use eventsource_xs::remote::{upgrade, Client, Error, Start};
 use eventsource_xs::wire::{Hello, Name, Role, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs;
@@ -65,7 +65,7 @@ fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
     old.subscribe(1, topics("news", None)).expect("a stream");
     let first = old.publish(&event("news", "one")).expect("an id");
     read_event(&mut client, "one");
-    let mut link = Link::new(scene.client_with(settings())).expect("a new connection");
+    let mut link = scene.link();
 
     upgrade_to(&scene, NEWER);
     eventually("a worker's reactor is disconnected", || link.read(|_| {}) == Err(Lost));

@@ -1,8 +1,9 @@
 //! A lease of a named hub, as the application holds it.
 
+use super::answers::Outcome;
 use super::error::{CallError, Error};
 use super::links::command::{send, LinkCommand};
-use super::links::connection::{Connection, Outcome};
+use super::links::connection::Connection;
 use super::links::leases::{Lease, LeaseState};
 use super::remotes::{RemoteHub, RemoteRegistration};
 use crate::runtime::forks::generation;

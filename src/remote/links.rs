@@ -8,7 +8,8 @@
 //! cannot know which, so it frames every event, and the event loop removes the frame.
 
 use self::command::LinkCommand;
-use self::connection::{Connection, Outcome, UNAWAITED};
+use self::connection::Connection;
+use super::answers::{Outcome, UNAWAITED};
 use super::link::{Link, Lost, MAX_QUEUED_BYTES};
 use super::losses;
 use crate::event::Framing;
@@ -271,36 +272,28 @@ impl Links {
                 }
             }
         };
-        let mut take = |answer: wire::Answer<'_>| match answer {
-            wire::Answer::Published { request: UNAWAITED, .. } => complete(UNAWAITED, Outcome::Done),
-            wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
-            wire::Answer::Done { request } => complete(request, Outcome::Done),
-            wire::Answer::Counted(counted) => complete(counted.request, Outcome::Counted(counted)),
-            wire::Answer::StreamsEnded { request, count } => complete(request, Outcome::StreamsEnded(count)),
-            wire::Answer::Refused { request, failure } => complete(request, Outcome::Refused(failure)),
-            wire::Answer::State { stream, pushed, buffered, is_stalled } => {
-                let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);
-                if let (Some(remote), Some(state)) = (remote, context.streams.get(stream.into())) {
-                    let pushed_since = remote.pushed.saturating_sub(pushed);
-                    let now = usize::try_from(buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
-                    state.add_buffered(now);
-                    state.subtract_buffered(std::mem::replace(&mut remote.accounted, now));
-                    state.set_stalled(is_stalled);
-                }
-            }
-            wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
-            wire::Answer::Elected { lease, is_held } => {
-                connection.leases.answer(lease, is_held);
-                complete(lease, Outcome::Done);
-            }
-            wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
-            wire::Answer::Epoch { epoch } => connection.set_epoch(epoch),
-            // Only commands ask for these.
-            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
-        };
         let read = link.read(|answer| {
             has_answered = true;
-            take(answer);
+            match Outcome::of(answer) {
+                Ok((request, outcome)) => complete(request, outcome),
+                Err(wire::Answer::State { stream, pushed, buffered, is_stalled }) => {
+                    let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);
+                    if let (Some(remote), Some(state)) = (remote, context.streams.get(stream.into())) {
+                        let pushed_since = remote.pushed.saturating_sub(pushed);
+                        let now = usize::try_from(buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
+                        state.add_buffered(now);
+                        state.subtract_buffered(std::mem::replace(&mut remote.accounted, now));
+                        state.set_stalled(is_stalled);
+                    }
+                }
+                Err(wire::Answer::Ended { stream, reason }) => ended.push((stream, reason)),
+                Err(wire::Answer::Elected { lease, is_held }) => {
+                    connection.leases.answer(lease, is_held);
+                    complete(lease, Outcome::Done);
+                }
+                Err(wire::Answer::Epoch { epoch }) => connection.set_epoch(epoch),
+                Err(_) => {}
+            }
         });
         linked.queue_uncredited(); // there may be credits for them now
         for failure in refused {

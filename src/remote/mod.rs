@@ -1,8 +1,9 @@
 //! A named hub as other processes see it (Linux).
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept`], the settings beside them,
-//!   `foreign`, hubs of other users, [`start`], [`client`], a connection that waits for its answers, [`link`], one that never
-//!   waits, [`publisher`], one on which the thread that publishes waits
+//!   `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and requests, [`client`], a
+//!   connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on which the thread that
+//!   publishes waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
@@ -28,6 +29,8 @@ mod losses;
 mod presence;
 mod remote_hub;
 mod remotes;
+#[cfg(test)]
+mod tests;
 
 /// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
@@ -39,9 +42,11 @@ pub mod calls {
     pub use crate::sys::local::{can_write, own_user, peer_process, peer_user, receive, send, try_lock, Wait};
 }
 
+pub(crate) use access::{answers, greeting};
 pub use access::{client, error, kept, link, place, publisher, start};
-pub use client::{upgrade, Client, Publication};
+pub use client::{Client, Publication};
 pub use error::{CallError, Error};
+pub use greeting::upgrade;
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
 pub use link::Link;

@@ -4,11 +4,11 @@
 //! first call after the connection was lost. A thread of its own connects, and starts the hub process if need be. Calls that
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
-use super::client::Client;
+use super::answers::{Outcome, UNAWAITED};
 use super::error::{CallError, Error};
 use super::link::Link;
 use super::links::command::{send, LinkCommand};
-use super::links::connection::{Connection, Outcome, UNAWAITED};
+use super::links::connection::Connection;
 use super::links::publish_connection::PublishOutcome;
 use super::remotes::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
@@ -119,12 +119,8 @@ impl RemoteHub {
     /// Makes a connection, in a thread of its own. Starts the hub process if need be.
     fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>) {
         let connect = || {
-            let settings = Some(self.settings.clone());
             let place = self.address.place()?;
-            let made = Client::connect_and_note(&self.start, &place, settings, &mut |socket| {
-                connection.note_socket(socket);
-            });
-            Link::new(made?).map_err(|_| Error::Unknown)
+            Link::connect(&self.start, &place, self.settings.clone(), &mut |socket| connection.note_socket(socket))
         };
         let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Error::Unknown));
         let command = match made {

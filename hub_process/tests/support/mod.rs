@@ -6,10 +6,9 @@ pub mod wire;
 
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
-use eventsource_xs::remote::client::Report;
-use eventsource_xs::remote::{Client, Place, Publication, Start};
+use eventsource_xs::remote::{Client, Link, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, NamedSettings, Open, Request, Role};
+use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, NamedSettings, Open, Request, Role};
 use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 use std::fs;
 use std::io::Read;
@@ -63,6 +62,11 @@ impl Scene {
 
     pub fn client_with(&self, settings: impl Into<NamedSettings>) -> Client {
         Client::connect(&Self::start(), &self.place, Some(settings.into())).expect("a hub")
+    }
+
+    /// Connects as the event loop of a worker does.
+    pub fn link(&self) -> Link {
+        Link::connect(&Self::start(), &self.place, settings().into(), &mut |_| {}).expect("a hub")
     }
 
     /// Prepares a command for this scene's hub.
@@ -224,7 +228,7 @@ pub fn read_to_end(client: &mut impl Read) -> String {
 }
 
 /// Returns the next report that a condition holds for.
-pub fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
+pub fn report_with(worker: &mut Client, is_wanted: impl Fn(&Answer<'_>) -> bool) -> Answer<'static> {
     loop {
         let report = worker.next_report().expect("a connection").expect("a report");
         if is_wanted(&report) {

@@ -2,22 +2,18 @@
 //!
 //! It starts no thread, so a command can be killed without harm. Publishes are begun and answered in batches.
 
+use super::answers::{Answers, Outcome};
 use super::error::Error;
+use super::greeting::connect;
 use super::place::Place;
-use super::start::{ends_at_once, Pauses, Start};
+use super::start::Start;
 use crate::hub::{ChannelPage, EndRequest, SubscribeRequest};
-use crate::stream::{after, Reason};
+use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{
-    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, NamedSettings, Open, Publish, Request,
-    Role, TooLong, Upgrade, Welcome,
-};
+use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Publish, Request, Welcome};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
@@ -26,12 +22,6 @@ const BATCH_BYTES: usize = 32 << 10;
 /// How many publishes are begun before any is answered. Their answers fit a socket's buffer, so neither side waits for the
 /// other to read.
 pub const MAX_PENDING: usize = 256;
-
-/// How many bytes are read at once.
-const READ_BYTES: usize = 16 << 10;
-
-/// How much longer than any other answer an upgrade may take: the new program reads the state twice.
-const UPGRADE_TIME: Duration = Duration::from_secs(45);
 
 /// An event to publish.
 #[derive(Clone, Debug, Default)]
@@ -46,55 +36,20 @@ pub struct Publication<'a> {
     pub fields: FieldList,
 }
 
-/// News about a stream that this connection has opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The state of the stream has changed: see [`Answer::State`].
-    State {
-        /// The stream.
-        stream: u64,
-        /// How many pushed bytes the stream has got.
-        pushed: u64,
-        /// How many bytes are buffered.
-        buffered: u64,
-        /// Whether the client's socket takes nothing for now.
-        is_stalled: bool,
-    },
-    /// The stream has ended.
-    Ended {
-        /// The stream.
-        stream: u64,
-        /// Why.
-        reason: Reason,
-    },
-}
-
 /// A connection to a hub. Each call waits for its answer.
 #[derive(Debug)]
 pub struct Client {
-    socket: UnixStream,
+    answers: Answers,
     welcome: Welcome,
-    inbox: FrameBuffer,
     outbox: Vec<u8>,
-    credits: Credits,
     last_request: u64,
-    reports: VecDeque<Report>,
+    /// The states and ends of streams that this connection has opened.
+    reports: VecDeque<Answer<'static>>,
     /// The publishes that are not answered yet.
     pending: VecDeque<u64>,
     /// The answers to others, in their order.
     answered: Vec<Result<String, Failure>>,
     timeout: Duration,
-}
-
-/// An answer that waiting code looks for.
-enum Awaited {
-    Published(String),
-    Done,
-    Counted(Box<Counted>),
-    StreamsEnded(u64),
-    Channels(ChannelPage),
-    Described(Box<Described>),
-    Refused(Failure),
 }
 
 impl Client {
@@ -104,46 +59,9 @@ impl Client {
     ///
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<NamedSettings>) -> Result<Self, Error> {
-        Self::connect_and_note(start, place, settings, &mut |_| {})
-    }
-
-    /// As [`connect`](Self::connect). `note` is called with each socket before another thread can fork, so that a child knows
-    /// which ones it has inherited.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub(crate) fn connect_and_note(
-        start: &Start,
-        place: &Place,
-        settings: Option<NamedSettings>,
-        note: &mut dyn FnMut(BorrowedFd<'_>),
-    ) -> Result<Self, Error> {
-        let deadline = Instant::now() + start.timeout;
-        let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
-        let hello = Hello { name: place.name().clone(), role };
-        let mut pauses = Pauses::new();
-        loop {
-            let socket = start.connect_until(place, deadline, note)?;
-            match greet(socket, &hello, start.timeout)? {
-                Some((socket, welcome, inbox)) => return Ok(Self::new(socket, welcome, inbox, start.timeout)),
-                // The process was ending when this one connected.
-                None if Instant::now() < deadline => pauses.wait(),
-                None => return Err(Error::Unavailable(ends_at_once(place))),
-            }
-        }
-    }
-
-    fn new(socket: UnixStream, welcome: Welcome, inbox: FrameBuffer, timeout: Duration) -> Self {
-        let credits = Credits::new(welcome.credits);
+        let (welcome, answers) = connect(start, place, settings, &mut |_| {})?;
         let (outbox, reports, pending, answered) = Default::default();
-        Self { socket, welcome, inbox, outbox, credits, last_request: 0, reports, pending, answered, timeout }
-    }
-
-    /// Returns the parts of a connection without requests that are not sent or answered.
-    pub(super) fn into_parts(self) -> Option<(UnixStream, Welcome, FrameBuffer, Credits)> {
-        let is_unused = self.last_request == 0 && self.outbox.is_empty() && self.reports.is_empty();
-        is_unused.then_some((self.socket, self.welcome, self.inbox, self.credits))
+        Ok(Self { answers, welcome, outbox, last_request: 0, reports, pending, answered, timeout: start.timeout })
     }
 
     /// Returns what the hub process has said about itself.
@@ -161,7 +79,7 @@ impl Client {
         let request = self.next_request();
         self.send(&publish_request(request, publication), None)?;
         match self.answer_to(request)? {
-            Awaited::Published(id) => Ok(id),
+            Outcome::Published(id) => Ok(id.into()),
             _ => Err(Error::Unknown),
         }
     }
@@ -209,7 +127,7 @@ impl Client {
         let request = self.next_request();
         self.send(&Request::Count { request, channel }, None)?;
         match self.answer_to(request)? {
-            Awaited::Counted(counted) => Ok(*counted),
+            Outcome::Counted(counted) => Ok(*counted),
             _ => Err(Error::Unknown),
         }
     }
@@ -224,7 +142,7 @@ impl Client {
         let request = self.next_request();
         self.send(&Request::Channels { request, pattern, from }, None)?;
         match self.answer_to(request)? {
-            Awaited::Channels(page) => Ok(page),
+            Outcome::Channels(page) => Ok(page),
             _ => Err(Error::Unknown),
         }
     }
@@ -238,7 +156,7 @@ impl Client {
         let request = self.next_request();
         self.send(&Request::Describe { request }, None)?;
         match self.answer_to(request)? {
-            Awaited::Described(described) => Ok(*described),
+            Outcome::Described(described) => Ok(*described),
             _ => Err(Error::Unknown),
         }
     }
@@ -252,7 +170,7 @@ impl Client {
         let request = self.next_request();
         self.send(&Request::EndStreams { request, end }, None)?;
         match self.answer_to(request)? {
-            Awaited::StreamsEnded(count) => Ok(count),
+            Outcome::StreamsEnded(count) => Ok(count),
             _ => Err(Error::Unknown),
         }
     }
@@ -313,7 +231,7 @@ impl Client {
             None => return Ok(()),
         };
         let answer = match self.answer_to(request) {
-            Ok(Awaited::Published(id)) => Ok(id),
+            Ok(Outcome::Published(id)) => Ok(id.into()),
             Err(Error::Refused(failure)) => Err(failure),
             Ok(_) => return Err(Error::Unknown),
             Err(error) => return Err(error),
@@ -339,12 +257,12 @@ impl Client {
         }
     }
 
-    /// Returns the next news about a stream of this connection; none if there is none within the timeout.
+    /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none within the timeout.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
-    pub fn next_report(&mut self) -> Result<Option<Report>, Error> {
+    pub fn next_report(&mut self) -> Result<Option<Answer<'static>>, Error> {
         loop {
             if let Some(report) = self.reports.pop_front() {
                 return Ok(Some(report));
@@ -388,16 +306,16 @@ impl Client {
     /// Collects a request. A publish waits for credits first.
     fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
         let is_publish = matches!(request, Request::Publish(_));
-        if is_publish && !self.credits.may_send() {
+        if is_publish && !self.answers.credits.may_send() {
             self.flush()?;
-            while !self.credits.may_send() {
+            while !self.answers.credits.may_send() {
                 self.read_answer()?;
             }
         }
         let before = self.outbox.len();
         request.encode(&mut self.outbox)?;
         if is_publish {
-            let _ = self.credits.spend(self.outbox.len() - before);
+            let _ = self.answers.credits.spend(self.outbox.len() - before);
         }
         Ok(())
     }
@@ -405,7 +323,7 @@ impl Client {
     fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let mut sent = 0;
         while sent < self.outbox.len() {
-            sent += send(self.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
+            sent += send(self.answers.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
                 .map_err(|error| self.lost(&error))?;
         }
         self.outbox.clear();
@@ -419,14 +337,14 @@ impl Client {
         }
     }
 
-    fn answer_to(&mut self, request: u64) -> Result<Awaited, Error> {
-        let deadline = Instant::now() + self.timeout;
+    fn answer_to(&mut self, request: u64) -> Result<Outcome, Error> {
+        let deadline = after(Instant::now(), self.timeout);
         loop {
             match self.read_answer()? {
-                Some((answered, Awaited::Refused(failure))) if answered == request => {
+                Some((answered, Outcome::Refused(failure))) if answered == request => {
                     return Err(Error::Refused(failure))
                 }
-                Some((answered, answer)) if answered == request => return Ok(answer),
+                Some((answered, outcome)) if answered == request => return Ok(outcome),
                 _ if Instant::now() >= deadline => return Err(Error::Timeout),
                 _ => {}
             }
@@ -434,115 +352,25 @@ impl Client {
     }
 
     /// Reads one answer. Returns it if it answers a request; takes note of it otherwise.
-    fn read_answer(&mut self) -> Result<Option<(u64, Awaited)>, Error> {
-        read_frame(&mut self.socket, &mut self.inbox, self.timeout)?;
-        let frame = self.inbox.next_frame()?.ok_or(Error::Unknown)?;
-        Ok(match Answer::decode(frame)? {
-            Answer::Published { request, id } => Some((request, Awaited::Published(id.to_owned()))),
-            Answer::Done { request } => Some((request, Awaited::Done)),
-            Answer::StreamsEnded { request, count } => Some((request, Awaited::StreamsEnded(count))),
-            Answer::Counted(counted) => Some((counted.request, Awaited::Counted(counted))),
-            Answer::Channels { request, page } => Some((request, Awaited::Channels(page))),
-            Answer::Described(described) => Some((described.request, Awaited::Described(described))),
-            Answer::Refused { request, failure } => Some((request, Awaited::Refused(failure))),
+    fn read_answer(&mut self) -> Result<Option<(u64, Outcome)>, Error> {
+        let answer = match Outcome::of(self.answers.wait(after(Instant::now(), self.timeout))?) {
+            Ok(outcome) => return Ok(Some(outcome)),
+            Err(answer) => answer,
+        };
+        match answer {
             Answer::Rejected(failure) => return Err(Error::Refused(failure)),
-            Answer::Credits { bytes } => {
-                self.credits.add(bytes);
-                None
-            }
             Answer::State { stream, pushed, buffered, is_stalled } => {
-                self.reports.push_back(Report::State { stream, pushed, buffered, is_stalled });
-                None
+                self.reports.push_back(Answer::State { stream, pushed, buffered, is_stalled });
             }
-            Answer::Ended { stream, reason } => {
-                self.reports.push_back(Report::Ended { stream, reason });
-                None
-            }
-            Answer::Epoch { epoch } => {
-                self.welcome.epoch = epoch.into();
-                None
-            }
-            Answer::Welcome(_) | Answer::Elected { .. } | Answer::Upgraded => None,
-        })
+            Answer::Ended { stream, reason } => self.reports.push_back(Answer::Ended { stream, reason }),
+            Answer::Epoch { epoch } => self.welcome.epoch = epoch.into(),
+            _ => {}
+        }
+        Ok(None)
     }
 }
 
 fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
     let Publication { channel, key, once, fields } = publication;
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
-}
-
-/// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
-/// that the process has been started from. Returns when the new program has taken over.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process continues as it is,
-/// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
-pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the hub process: {error}"));
-    let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
-    let timeout = start.timeout.saturating_add(UPGRADE_TIME);
-    socket.set_read_timeout(Some(timeout)).map_err(failed)?;
-    socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
-    let mut bytes = Vec::new();
-    Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
-    // A process that refuses this connection may have closed it already, and said why.
-    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
-    let mut inbox = FrameBuffer::default();
-    read_frame(&mut socket, &mut inbox, timeout)?;
-    match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
-        Answer::Upgraded => Ok(()),
-        Answer::Rejected(failure) => Err(Error::Refused(failure)),
-        _ => Err(Error::Unknown),
-    }
-}
-
-/// A connection whose hub process has greeted, and what it has said about itself.
-pub(super) type Greeted = (UnixStream, Welcome, FrameBuffer);
-
-/// Greets the hub process. Returns nothing if it ends without an answer.
-pub(super) fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the hub process: {error}"));
-    socket.set_read_timeout(Some(timeout)).map_err(failed)?;
-    socket.set_write_timeout(Some(timeout)).map_err(failed)?;
-    let mut bytes = Vec::new();
-    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
-        field: "gap_data",
-        message: format!(
-            "gap_data, for all its reasons, gap_event and position_event are too long for a named hub: \
-             its settings have {bytes} bytes, and may have {most}"
-        ),
-    })?;
-    let mut inbox = FrameBuffer::default();
-    // A process that serves no more workers may have closed the connection already, and said why.
-    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
-    match read_frame(&mut socket, &mut inbox, timeout) {
-        Err(Error::Unknown) => return Ok(None),
-        other => other?,
-    }
-    let frame = inbox.next_frame()?.ok_or(Error::Unknown)?;
-    match Answer::decode(frame)? {
-        Answer::Welcome(welcome) => Ok(Some((socket, *welcome, inbox))),
-        Answer::Rejected(failure) => Err(Error::Refused(failure)),
-        _ => Err(Error::Unknown),
-    }
-}
-
-/// Reads until the inbox has a complete frame. The socket has the same timeout, which begins anew after each signal.
-fn read_frame(socket: &mut UnixStream, inbox: &mut FrameBuffer, timeout: Duration) -> Result<(), Error> {
-    let deadline = after(Instant::now(), timeout);
-    while !inbox.has_frame()? {
-        match socket.read(inbox.room(READ_BYTES)) {
-            Ok(0) => return Err(Error::Unknown),
-            Ok(count) => inbox.filled(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted && Instant::now() < deadline => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Error::Timeout),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                return Err(Error::Timeout)
-            }
-            Err(_) => return Err(Error::Unknown),
-        }
-    }
-    Ok(())
 }

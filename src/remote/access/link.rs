@@ -5,9 +5,13 @@
 //! calls [`Link::read`] when the socket is readable, and [`Link::flush`] when it takes bytes again, for as long as
 //! [`Link::wants_to_write`].
 
-use super::client::Client;
+use super::answers::Answers;
+use super::error::Error;
+use super::greeting::{connect, Greeted};
+use super::place::Place;
+use super::start::Start;
 use crate::sys::local::{receive, send, Wait};
-use crate::wire::{Answer, Credits, FrameBuffer, Request, Welcome};
+use crate::wire::{Answer, FrameBuffer, NamedSettings, Request, Welcome};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::VecDeque;
 use std::fmt;
@@ -50,10 +54,8 @@ fn whole_requests(bytes: &[u8]) -> usize {
 /// A connection that never waits.
 #[derive(Debug)]
 pub struct Link {
-    socket: UnixStream,
+    answers: Answers,
     welcome: Welcome,
-    inbox: FrameBuffer,
-    credits: Credits,
     /// What may be sent.
     pieces: VecDeque<Piece>,
     /// How many bytes of the first piece were sent.
@@ -66,23 +68,24 @@ pub struct Link {
 }
 
 impl Link {
-    /// Continues with a connection that was just made.
+    /// Connects as [`Client::connect`](super::client::Client::connect) does. `note` is called with each socket before another
+    /// thread can fork.
     ///
     /// # Errors
     ///
-    /// If the connection has requests that are not sent or answered.
-    pub fn new(client: Client) -> Result<Self, Lost> {
-        let (socket, welcome, inbox, credits) = client.into_parts().ok_or(Lost)?;
-        let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
-        Ok(Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 })
+    /// As [`Client::connect`](super::client::Client::connect).
+    pub fn connect(
+        start: &Start,
+        place: &Place,
+        settings: NamedSettings,
+        note: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<Self, Error> {
+        connect(start, place, Some(settings), note).map(Self::new)
     }
 
-    /// Begins with a socket and what its other side would have said.
-    #[cfg(test)]
-    pub(crate) fn over(socket: UnixStream, welcome: Welcome) -> Self {
-        let (inbox, credits) = (FrameBuffer::default(), Credits::new(welcome.credits));
-        let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
+    pub(crate) fn new((welcome, answers): Greeted) -> Self {
+        let (pieces, waiting) = Default::default();
+        Self { answers, welcome, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
     }
 
     /// Returns what the hub process has said about itself.
@@ -92,7 +95,7 @@ impl Link {
 
     /// Returns the socket, to be watched.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.answers.socket.as_fd()
     }
 
     /// Returns true if a flush would send something as soon as the socket takes it.
@@ -117,17 +120,17 @@ impl Link {
 
     /// Returns true if a publish that is queued now does not wait for credits.
     pub fn may_publish(&self) -> bool {
-        self.waiting.is_empty() && self.credits.may_send()
+        self.waiting.is_empty() && self.answers.credits.may_send()
     }
 
     /// Releases requests for sending, up to the first publish without credits.
     fn spend_credits(&mut self) {
         while let Some(Piece { bytes, socket }) = self.waiting.pop_front() {
             if Request::is_publish(&bytes) {
-                if !self.credits.may_send() {
+                if !self.answers.credits.may_send() {
                     return self.waiting.push_front(Piece { bytes, socket });
                 }
-                let _ = self.credits.spend(bytes.len());
+                let _ = self.answers.credits.spend(bytes.len());
             }
             match self.pieces.back_mut() {
                 // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
@@ -147,7 +150,7 @@ impl Link {
     pub fn flush(&mut self) -> Result<(), Lost> {
         while let Some(piece) = self.pieces.front_mut() {
             let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
-            match send(self.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
+            match send(self.answers.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
                 Ok(count) => {
                     piece.socket = None;
                     self.sent += count;
@@ -171,16 +174,17 @@ impl Link {
     /// [`Lost`] if the connection has ended.
     pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), Lost> {
         // The hub process sends no descriptors; one that it sent would be closed here.
-        match receive(self.socket.as_fd(), self.inbox.room(PIECE_BYTES), &mut VecDeque::new(), Wait::Never) {
+        let receive =
+            |socket: &UnixStream, room: &mut [u8]| receive(socket.as_fd(), room, &mut VecDeque::new(), Wait::Never);
+        match self.answers.read_with(PIECE_BYTES, receive) {
             Ok(0) => return Err(Lost),
-            Ok(count) => self.inbox.filled(count),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(Lost),
         }
-        while let Some(frame) = self.inbox.next_frame().map_err(|_| Lost)? {
-            match Answer::decode(frame).map_err(|_| Lost)? {
-                Answer::Credits { bytes } => self.credits.add(bytes),
-                answer => with_answer(answer),
+        while let Some(answer) = self.answers.next().map_err(|_| Lost)? {
+            if !matches!(answer, Answer::Credits { .. }) {
+                with_answer(answer);
             }
         }
         self.spend_credits();

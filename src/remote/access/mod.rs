@@ -1,8 +1,10 @@
 //! A hub process as anybody sees it: where it is, its start, connections to it.
 
+pub(crate) mod answers;
 pub mod client;
 pub mod error;
 mod foreign;
+pub(crate) mod greeting;
 pub mod kept;
 pub mod link;
 pub mod place;

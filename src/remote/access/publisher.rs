@@ -5,26 +5,20 @@
 //! (`bench/hub_process publish`). Here the hub process is the only other one that runs. The caller decides when the connection
 //! may be used: nothing orders what is sent on two connections.
 
-use super::client::{greet, Greeted};
+use super::answers::{left_until, Answers, Outcome};
 use super::error::Error;
+use super::greeting::greet;
 use super::place::Place;
 use super::start::{check_peer, connect_once};
 use crate::sys::local::{send, wait_for_room, Wait};
-use crate::wire::{Answer, Credits, FrameBuffer, Hello, Publish, Request, Role, WorkerId};
+use crate::wire::{Hello, Publish, Request, Role, WorkerId};
 use rustix::fd::{AsFd, BorrowedFd};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How many bytes are read at once: more than an answer has.
-const READ_BYTES: usize = 4 << 10;
 /// The room that the buffer of a request keeps.
 const KEPT_BYTES: usize = 64 << 10;
-/// The shortest timeout of a socket: none at all would wait forever.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
-/// How much longer than its time a publish may take.
-const SLACK: Duration = Duration::from_millis(10);
-
 /// A publish connection that the hub process has not welcomed yet.
 #[derive(Debug)]
 pub struct NewPublisher(UnixStream);
@@ -32,13 +26,9 @@ pub struct NewPublisher(UnixStream);
 /// A publish connection.
 #[derive(Debug)]
 pub struct Publisher {
-    socket: UnixStream,
-    inbox: FrameBuffer,
+    answers: Answers,
     outbox: Vec<u8>,
-    credits: Credits,
     last_request: u64,
-    /// How long a read of the socket waits.
-    read_timeout: Duration,
 }
 
 /// Why a publish has no id.
@@ -77,23 +67,15 @@ impl NewPublisher {
     pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Publisher, Error> {
         let hello = Hello { name: place.name().clone(), role: Role::Publisher(worker) };
         match greet(self.0, &hello, timeout)? {
-            Some(greeted) if greeted.1.pid == worker.process => Ok(Publisher::new(greeted, timeout)),
+            Some((welcome, answers)) if welcome.pid == worker.process => Ok(Publisher::new(answers)),
             _ => Err(Error::Unknown),
         }
     }
 }
 
 impl Publisher {
-    fn new((socket, welcome, inbox): Greeted, read_timeout: Duration) -> Self {
-        let credits = Credits::new(welcome.credits);
-        Self { socket, inbox, outbox: Vec::new(), credits, last_request: 0, read_timeout }
-    }
-
-    /// Begins with a socket and the credits that its other side would have given.
-    #[cfg(test)]
-    pub(crate) fn over(socket: UnixStream, credits: u64) -> Self {
-        let (inbox, outbox, credits) = (FrameBuffer::default(), Vec::new(), Credits::new(credits));
-        Self { socket, inbox, outbox, credits, last_request: 0, read_timeout: Duration::ZERO }
+    fn new(answers: Answers) -> Self {
+        Self { answers, outbox: Vec::new(), last_request: 0 }
     }
 
     /// Publishes an event, and waits for its id. The number of the request is replaced.
@@ -108,10 +90,10 @@ impl Publisher {
         self.outbox.shrink_to(KEPT_BYTES);
         let encoded = Request::Publish(Publish { request, ..publish }).encode(&mut self.outbox);
         encoded.map_err(|error| Unpublished::Refused(error.into()))?;
-        while !self.credits.may_send() {
+        while !self.answers.credits.may_send() {
             self.read_answer(request, deadline).map_err(|_| Unpublished::Unsent)?;
         }
-        let _ = self.credits.spend(self.outbox.len());
+        let _ = self.answers.credits.spend(self.outbox.len());
         self.write_out(deadline).map_err(|_| Unpublished::Unsent)?;
         loop {
             match self.read_answer(request, deadline) {
@@ -125,10 +107,10 @@ impl Publisher {
     fn write_out(&mut self, deadline: Instant) -> io::Result<()> {
         let mut sent = 0;
         while sent < self.outbox.len() {
-            match send(self.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
+            match send(self.answers.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
-                    Some(left) => wait_for_room(self.socket.as_fd(), left),
+                    Some(left) => wait_for_room(self.answers.socket.as_fd(), left),
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),
@@ -139,94 +121,37 @@ impl Publisher {
 
     /// Reads an answer. Returns it if it is the one to a request.
     fn read_answer(&mut self, request: u64, deadline: Instant) -> Result<Option<Result<Box<str>, Error>>, Error> {
-        while !self.inbox.has_frame()? {
-            self.read(deadline)?;
-        }
-        let frame = self.inbox.next_frame()?.ok_or(Error::Unknown)?;
-        match Answer::decode(frame)? {
-            Answer::Published { request: answered, id } if answered == request => Ok(Some(Ok(id.into()))),
-            Answer::Refused { request: answered, failure } if answered == request => {
-                Ok(Some(Err(Error::Refused(failure))))
-            }
-            Answer::Credits { bytes } => {
-                self.credits.add(bytes);
-                Ok(None)
-            }
-            _ => Ok(None), // nothing else is sent here
-        }
+        Ok(match Outcome::of(self.answers.wait(deadline)?) {
+            Ok((answered, Outcome::Published(id))) if answered == request => Some(Ok(id)),
+            Ok((answered, Outcome::Refused(failure))) if answered == request => Some(Err(Error::Refused(failure))),
+            _ => None, // credits, or an answer to a request that was given up
+        })
     }
-
-    fn read(&mut self, deadline: Instant) -> Result<(), Error> {
-        loop {
-            let left = left_until(deadline).ok_or(Error::Timeout)?;
-            // Most publishes may take the same time, so that this is no system call for each.
-            if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
-                self.read_timeout = left.max(SHORTEST_TIMEOUT);
-                self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Error::Unknown)?;
-            }
-            match self.socket.read(self.inbox.room(READ_BYTES)) {
-                Ok(0) => return Err(Error::Unknown),
-                Ok(count) => {
-                    self.inbox.filled(count);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-                Err(_) => return Err(Error::Unknown),
-            }
-        }
-    }
-}
-
-/// Returns how long it is until a deadline; nothing if it is over.
-fn left_until(deadline: Instant) -> Option<Duration> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{Field, Text};
-    use crate::wire::{Failure, FieldList, WINDOW_BYTES};
+    use crate::remote::tests::HubSide;
+    use crate::wire::{Answer, Failure, FieldList, WINDOW_BYTES};
     use crate::ErrorCode;
-    use std::io::Write;
     use std::thread;
 
     /// Longer than any step takes.
     const LONG: Duration = Duration::from_secs(30);
 
-    /// The hub process.
-    struct HubSide {
-        socket: UnixStream,
-        inbox: FrameBuffer,
-    }
-
-    impl HubSide {
-        /// Returns the number of the next request.
-        fn next(&mut self) -> u64 {
-            loop {
-                if let Some(frame) = self.inbox.next_frame().expect("frames") {
-                    match Request::decode(frame).expect("a request") {
-                        Request::Publish(publish) => return publish.request,
-                        other => panic!("{other:?}"),
-                    }
-                }
-                let count = self.socket.read(self.inbox.room(1 << 16)).expect("bytes");
-                assert!(count > 0, "the connection is open");
-                self.inbox.filled(count);
-            }
-        }
-
-        fn answer(&mut self, answer: &Answer<'_>) {
-            let mut bytes = Vec::new();
-            answer.encode(&mut bytes).expect("a short answer");
-            self.socket.write_all(&bytes).expect("a connection");
-        }
+    /// Returns the number of the next request.
+    fn next(hub: &mut HubSide) -> u64 {
+        hub.next(|request| match request {
+            Request::Publish(publish) => publish.request,
+            other => panic!("{other:?}"),
+        })
     }
 
     fn connection(credits: u64) -> (Publisher, HubSide) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        (Publisher::over(ours, credits), HubSide { socket: theirs, inbox: FrameBuffer::default() })
+        (Publisher::new(Answers::greeted(ours, credits)), HubSide::new(theirs))
     }
 
     fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
@@ -241,13 +166,13 @@ mod tests {
     fn each_request_gets_its_own_answer() {
         let (mut publisher, mut hub) = connection(WINDOW_BYTES);
         let answers = thread::spawn(move || {
-            let request = hub.next();
+            let request = next(&mut hub);
             hub.answer(&Answer::Published { request, id: "epoch-1" });
-            let request = hub.next();
+            let request = next(&mut hub);
             let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
             hub.answer(&Answer::Published { request: request - 1, id: "of another" });
             hub.answer(&Answer::Refused { request, failure });
-            let request = hub.next();
+            let request = next(&mut hub);
             hub.answer(&Answer::Published { request, id: "epoch-2" });
         });
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-1");
@@ -261,10 +186,8 @@ mod tests {
     #[cfg_attr(miri, ignore)] // system calls
     fn an_answer_may_take_as_long_as_the_publish_and_no_longer() {
         let (mut publisher, mut hub) = connection(WINDOW_BYTES);
-        publisher.read_timeout = Duration::from_millis(1); // as after a greeting
-        publisher.socket.set_read_timeout(Some(publisher.read_timeout)).expect("a socket");
         let answers = thread::spawn(move || {
-            let request = hub.next();
+            let request = next(&mut hub);
             thread::sleep(Duration::from_millis(50));
             hub.answer(&Answer::Published { request, id: "epoch-1" });
             hub
@@ -287,7 +210,7 @@ mod tests {
         let closed = publish(&mut publisher, 10, LONG);
         assert!(matches!(closed, Err(Unpublished::Unsent)), "{closed:?}");
         let (mut publisher, mut hub) = connection(WINDOW_BYTES);
-        let ends = thread::spawn(move || assert_eq!(hub.next(), 1));
+        let ends = thread::spawn(move || assert_eq!(next(&mut hub), 1));
         let unanswered = publish(&mut publisher, 10, LONG);
         assert!(matches!(unanswered, Err(Unpublished::Unanswered(Error::Unknown))), "{unanswered:?}");
         ends.join().expect("no panic");
@@ -298,7 +221,7 @@ mod tests {
     fn without_credits_nothing_is_sent() {
         let (mut publisher, mut hub) = connection(1);
         let answers = thread::spawn(move || {
-            let request = hub.next();
+            let request = next(&mut hub);
             hub.answer(&Answer::Published { request, id: "epoch-1" });
             hub
         });
@@ -308,7 +231,7 @@ mod tests {
         assert!(matches!(unsent, Err(Unpublished::Unsent)), "{unsent:?}");
         hub.answer(&Answer::Credits { bytes: 1000 });
         let answers = thread::spawn(move || {
-            let request = hub.next();
+            let request = next(&mut hub);
             hub.answer(&Answer::Published { request, id: "epoch-2" });
         });
         assert_eq!(&*publish(&mut publisher, 10, LONG).expect("an id"), "epoch-2");

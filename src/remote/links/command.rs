@@ -1,8 +1,9 @@
 //! What threads ask of the connections to hub processes, which the event loop has.
 
-use super::connection::{Connection, Outcome, UNAWAITED};
+use super::connection::Connection;
 use crate::hub::SubscribeRequest;
 use crate::reactor::StreamId;
+use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::Link;
 use crate::remote::losses;
 use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle};

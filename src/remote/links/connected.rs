@@ -1,6 +1,7 @@
 //! One connection of the event loop: what is queued there, and what is known of its requests.
 
-use super::connection::{Connection, Outcome, UNAWAITED};
+use super::connection::Connection;
+use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::Link;
 use crate::wire::{Request, StoreSettings};
 use rustix::fd::OwnedFd;

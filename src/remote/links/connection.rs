@@ -2,43 +2,22 @@
 
 use super::leases::Leases;
 use super::publish_connection::PublishConnection;
+use crate::remote::answers::Outcome;
 use crate::remote::error::Error;
 use crate::remote::link::MAX_QUEUED_BYTES;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{descriptor, socket};
-use crate::wire::{Counted, Failure, Welcome, WorkerId};
+use crate::wire::{Welcome, WorkerId};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The number of all requests whose outcome nobody waits for, and that are counted until the hub process answers them.
-pub(crate) const UNAWAITED: u64 = u64::MAX;
-
 /// How long a stream's request waits for a hub process that is not known to be away, so that errors are the caller's. A
 /// process that runs answers in less than a millisecond.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// What became of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// An event was published with this id.
-    Published(Box<str>),
-    /// The request was carried out.
-    Done,
-    /// The counters.
-    Counted(Box<Counted>),
-    /// So many streams were ended.
-    StreamsEnded(u64),
-    /// The request was refused.
-    Refused(Failure),
-    /// The request was not sent, because the connection had ended.
-    Unsent,
-    /// The connection ended after the request was sent.
-    Lost,
-}
 
 /// What the hub process has said about itself.
 #[derive(Clone, Debug)]
@@ -75,7 +54,7 @@ pub(crate) struct Connection {
     queued_bytes: AtomicUsize,
     /// Those among them of publishes that wait for credits, and that other requests overtake.
     held_bytes: AtomicUsize,
-    /// The requests with the number [`UNAWAITED`] that were not answered. Only the event loop writes it.
+    /// The requests with the number [`UNAWAITED`](crate::remote::answers::UNAWAITED) that were not answered. Only the event loop writes it.
     unanswered: AtomicU64,
     last_request: AtomicU64,
     /// The requests that are waited for.
@@ -222,7 +201,7 @@ impl Connection {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts an answer to one of the [unawaited](UNAWAITED) requests. Returns true if all are answered.
+    /// Counts an answer to one of the [unawaited](crate::remote::answers::UNAWAITED) requests. Returns true if all are answered.
     pub(crate) fn count_answered(&self) -> bool {
         let one_less = |count: u64| count.checked_sub(1);
         let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);

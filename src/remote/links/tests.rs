@@ -5,19 +5,17 @@ use super::*;
 use crate::event::{Field, Text};
 use crate::hub::{FirstBlock, Start, Topic};
 use crate::reactor::StreamInit;
+use crate::remote::answers::Answers;
+use crate::remote::tests::HubSide;
 use crate::runtime::event_loop::handover;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd};
-use crate::sys::local::{receive, Wait};
-use crate::wire::{
-    Answer, Failure, FieldList, FrameBuffer, HubSettings, Name, Publish, StoreSettings, Welcome, WINDOW_BYTES,
-};
+use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Publish, StoreSettings, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
-use rustix::fd::{AsFd, AsRawFd};
-use std::collections::VecDeque;
+use rustix::fd::AsRawFd;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -33,54 +31,6 @@ const SETTINGS: Settings = Settings {
     drop_oldest: false,
     retry: Duration::ZERO,
 };
-
-/// The other side of a connection.
-struct HubSide {
-    socket: UnixStream,
-    inbox: FrameBuffer,
-    sockets: VecDeque<Option<OwnedFd>>,
-}
-
-impl HubSide {
-    /// Calls a function with the next request.
-    fn next<T>(&mut self, function: impl FnOnce(Request<'_>) -> T) -> T {
-        while !self.inbox.has_frame().expect("frames") {
-            let room = self.inbox.room(1 << 16);
-            let count = receive(self.socket.as_fd(), room, &mut self.sockets, Wait::Forever).expect("bytes");
-            assert!(count > 0, "the connection is open");
-            self.inbox.filled(count);
-        }
-        let frame = self.inbox.next_frame().expect("frames").expect("a frame");
-        function(Request::decode(frame).expect("a request"))
-    }
-
-    fn answer(&mut self, answer: &Answer<'_>) {
-        let mut bytes = Vec::new();
-        answer.encode(&mut bytes).expect("a short answer");
-        self.socket.write_all(&bytes).expect("a connection");
-    }
-
-    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first.
-    fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<u8>) {
-        let unsent = self.next(|request| match request {
-            Request::Open(open) => {
-                assert_eq!(open.stream, u64::from(expected));
-                open.unsent.to_vec()
-            }
-            other => panic!("{other:?}"),
-        });
-        let request = self.next(|request| match request {
-            Request::Subscribe { request, stream, .. } => {
-                assert_eq!(stream, u64::from(expected));
-                request
-            }
-            other => panic!("{other:?}"),
-        });
-        self.answer(&Answer::Done { request });
-        let socket = self.sockets.pop_front().flatten().expect("a socket");
-        (socket.into(), unsent)
-    }
-}
 
 struct Scene {
     handle: Arc<ReactorHandle>,
@@ -116,11 +66,11 @@ impl Scene {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let name = Name::new("test").expect("a name");
         let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings, credits, number: 1 };
-        let link = Link::over(ours, welcome);
+        let link = Link::new((welcome, Answers::greeted(ours, credits)));
         connection.note_socket(link.socket());
         connection.note_welcome(link.welcome());
         send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(connection)));
-        HubSide { socket: theirs, inbox: FrameBuffer::default(), sockets: VecDeque::new() }
+        HubSide::new(theirs)
     }
 
     /// Queues an event of that many bytes. Returns the number of the request.

@@ -1,8 +1,9 @@
 //! The requests for hub processes that do not answer, and the streams that wait with them.
 
 use super::command::LinkCommand;
-use super::connection::{Connection, Outcome};
+use super::connection::Connection;
 use crate::reactor::Command;
+use crate::remote::answers::Outcome;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;

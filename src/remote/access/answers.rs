@@ -1,0 +1,142 @@
+//! The answers of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
+
+use super::error::Error;
+use crate::hub::ChannelPage;
+use crate::wire::{Answer, Counted, Credits, Described, Failure, FrameBuffer, Malformed};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// The number of all requests whose outcome nobody waits for, and that are counted until the hub process answers them.
+pub(crate) const UNAWAITED: u64 = u64::MAX;
+
+/// How many bytes are read at once by a thread that waits.
+const READ_BYTES: usize = 16 << 10;
+/// The shortest timeout of a socket: none at all would wait forever.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// How much longer than its time a read may take.
+const SLACK: Duration = Duration::from_millis(10);
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An event was published with this id.
+    Published(Box<str>),
+    /// The request was carried out.
+    Done,
+    /// The counters.
+    Counted(Box<Counted>),
+    /// So many streams were ended.
+    StreamsEnded(u64),
+    /// A part of the list of channels.
+    Channels(ChannelPage),
+    /// What the hub process is.
+    Described(Box<Described>),
+    /// The request was refused.
+    Refused(Failure),
+    /// The request was not sent, because the connection had ended.
+    Unsent,
+    /// The connection ended after the request was sent.
+    Lost,
+}
+
+impl Outcome {
+    /// Returns the number of the request that an answer is about, and what became of it; other answers as they are.
+    pub(crate) fn of(answer: Answer<'_>) -> Result<(u64, Self), Answer<'_>> {
+        Ok(match answer {
+            Answer::Published { request: UNAWAITED, .. } => (UNAWAITED, Self::Done), // its id is not copied
+            Answer::Published { request, id } => (request, Self::Published(id.into())),
+            Answer::Done { request } => (request, Self::Done),
+            Answer::Counted(counted) => (counted.request, Self::Counted(counted)),
+            Answer::StreamsEnded { request, count } => (request, Self::StreamsEnded(count)),
+            Answer::Channels { request, page } => (request, Self::Channels(page)),
+            Answer::Described(described) => (described.request, Self::Described(described)),
+            Answer::Refused { request, failure } => (request, Self::Refused(failure)),
+            other => return Err(other),
+        })
+    }
+}
+
+/// The socket of a connection, and what has arrived there.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(super) socket: UnixStream,
+    pub(super) credits: Credits,
+    arrived: FrameBuffer,
+    /// How long a read of the socket waits.
+    read_timeout: Duration,
+}
+
+impl Answers {
+    /// Begins with a socket, and the time that its reads wait.
+    pub(super) fn new(socket: UnixStream, read_timeout: Duration) -> Self {
+        Self { socket, credits: Credits::new(0), arrived: FrameBuffer::default(), read_timeout }
+    }
+
+    /// As after the greeting of the other side.
+    #[cfg(test)]
+    pub(crate) fn greeted(socket: UnixStream, credits: u64) -> Self {
+        socket.set_read_timeout(Some(SHORTEST_TIMEOUT)).expect("a socket");
+        Self { credits: Credits::new(credits), ..Self::new(socket, SHORTEST_TIMEOUT) }
+    }
+
+    /// Takes the next answer that has arrived completely. Credits are taken note of.
+    pub(super) fn next(&mut self) -> Result<Option<Answer<'_>>, Malformed> {
+        let answer = match self.arrived.next_frame()? {
+            Some(frame) => Answer::decode(frame)?,
+            None => return Ok(None),
+        };
+        match &answer {
+            Answer::Welcome(welcome) => self.credits = Credits::new(welcome.credits),
+            Answer::Credits { bytes } => self.credits.add(*bytes),
+            _ => {}
+        }
+        Ok(Some(answer))
+    }
+
+    /// Waits for the next answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`], or [`Error::Unknown`] if the connection has ended.
+    pub(super) fn wait(&mut self, deadline: Instant) -> Result<Answer<'_>, Error> {
+        self.wait_for_bytes(deadline)?;
+        self.next()?.ok_or(Error::Unknown)
+    }
+
+    /// Waits until the next answer has arrived completely. Errors are those of [`wait`](Self::wait).
+    pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Error> {
+        while !self.arrived.has_frame()? {
+            let left = left_until(deadline).ok_or(Error::Timeout)?;
+            // Most reads may take the same time, so that this is no system call for each.
+            if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
+                self.read_timeout = left.max(SHORTEST_TIMEOUT);
+                self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Error::Unknown)?;
+            }
+            match self.socket.read(self.arrived.room(READ_BYTES)) {
+                Ok(0) => return Err(Error::Unknown),
+                Ok(count) => self.arrived.filled(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(_) => return Err(Error::Unknown),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once with a function, which returns how many bytes it has read.
+    pub(super) fn read_with(
+        &mut self,
+        room: usize,
+        read: impl FnOnce(&UnixStream, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let count = read(&self.socket, self.arrived.room(room))?;
+        self.arrived.filled(count);
+        Ok(count)
+    }
+}
+
+/// Returns how long it is until a deadline; nothing if it is over.
+pub(super) fn left_until(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}

@@ -1,0 +1,61 @@
+//! A hub process that a test plays.
+
+use crate::reactor::StreamId;
+use crate::sys::local::{receive, Wait};
+use crate::wire::{Answer, FrameBuffer, Request};
+use rustix::fd::{AsFd, OwnedFd};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+/// The other side of a connection.
+pub(super) struct HubSide {
+    pub(super) socket: UnixStream,
+    inbox: FrameBuffer,
+    pub(super) sockets: VecDeque<Option<OwnedFd>>,
+}
+
+impl HubSide {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket, inbox: FrameBuffer::default(), sockets: VecDeque::new() }
+    }
+
+    /// Calls a function with the next request.
+    pub(super) fn next<T>(&mut self, function: impl FnOnce(Request<'_>) -> T) -> T {
+        while !self.inbox.has_frame().expect("frames") {
+            let room = self.inbox.room(1 << 16);
+            let count = receive(self.socket.as_fd(), room, &mut self.sockets, Wait::Forever).expect("bytes");
+            assert!(count > 0, "the connection is open");
+            self.inbox.filled(count);
+        }
+        let frame = self.inbox.next_frame().expect("frames").expect("a frame");
+        function(Request::decode(frame).expect("a request"))
+    }
+
+    pub(super) fn answer(&mut self, answer: &Answer<'_>) {
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes).expect("a short answer");
+        self.socket.write_all(&bytes).expect("a connection");
+    }
+
+    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first.
+    pub(super) fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<u8>) {
+        let unsent = self.next(|request| match request {
+            Request::Open(open) => {
+                assert_eq!(open.stream, u64::from(expected));
+                open.unsent.to_vec()
+            }
+            other => panic!("{other:?}"),
+        });
+        let request = self.next(|request| match request {
+            Request::Subscribe { request, stream, .. } => {
+                assert_eq!(stream, u64::from(expected));
+                request
+            }
+            other => panic!("{other:?}"),
+        });
+        self.answer(&Answer::Done { request });
+        let socket = self.sockets.pop_front().flatten().expect("a socket");
+        (socket.into(), unsent)
+    }
+}
