@@ -51,13 +51,7 @@ impl Case {
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
         let mut cursor = Cursor::default();
-        let request = SubscribeRequest {
-            topics: topics.into(),
-            after: None,
-            start,
-            first_block: Default::default(),
-            access: Default::default(),
-        };
+        let request = SubscribeRequest { topics: topics.into(), start, ..Default::default() };
         self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
         self.hub.begin(&mut cursor);
         cursor
@@ -162,13 +156,7 @@ fn fan_out(streams: usize) -> Duration {
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(SubscribeRequest {
-            topics,
-            after: None,
-            start: Start::Latest,
-            first_block: Default::default(),
-            access: Default::default(),
-        });
+        let request = Box::new(SubscribeRequest { topics, ..Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);

@@ -68,7 +68,7 @@ sub rust_code {
         $number++;
         last if $is_for_tests && $line =~ /\Amod \w+ \{/;
         push @lines, [$number, $line =~ s{//.*}{}r] if !$is_for_tests;
-        $is_for_tests = $line =~ /\A\s*#\[cfg\(test\)\]/;
+        $is_for_tests = $line =~ /\A\s*#\[cfg\((?:all\()?test\b/;
     }
     return @lines;
 }

@@ -126,7 +126,7 @@ impl Message<'_> {
                     _ => Start::Last(start.into()),
                 };
                 let first_block = FirstBlock::default();
-                let subscription = SubscribeRequest { topics, after: after.map(Into::into), start, first_block, access: Default::default() };
+                let subscription = SubscribeRequest { topics, after: after.map(Into::into), start, first_block, ..Default::default() };
                 Request::Subscribe { request: 9, stream: stream(number), subscription }
             }
             Self::Begin { stream: number } => Request::Begin { stream: stream(number) },

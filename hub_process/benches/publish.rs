@@ -3,7 +3,7 @@
 //! `cargo bench --manifest-path hub_process/Cargo.toml`
 
 use eventsource_xs::event::{Field, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
@@ -148,13 +148,7 @@ fn handed_over(client: &mut Client) {
             .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
             .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
-        let subscription = SubscribeRequest {
-            topics,
-            after: None,
-            start: From::Latest,
-            first_block: FirstBlock::default(),
-            access: Default::default(),
-        };
+        let subscription = SubscribeRequest { topics, ..Default::default() };
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };
         client.send(&request, None).expect("a connection");
     }

@@ -4,7 +4,7 @@
 //! limit of descriptors allows.
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
@@ -85,8 +85,7 @@ fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
             .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
         let first_block = FirstBlock::default();
-        let subscription =
-            SubscribeRequest { topics, after: None, start: From::Latest, first_block, access: Default::default() };
+        let subscription = SubscribeRequest { topics, first_block, ..Default::default() };
         worker.send(&Request::Subscribe { request: 0, stream: number, subscription }, None).expect("a connection");
         client
     };

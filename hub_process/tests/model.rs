@@ -10,7 +10,7 @@
 mod support;
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{FirstBlock, OnSlow, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{OnSlow, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::remote::hub::Event;
 use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
@@ -280,13 +280,7 @@ impl Model {
         client.items.push(Item::Connected { after: client.last_id.clone() });
         let topics = client.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
         let after = Some(client.last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into);
-        let request = SubscribeRequest {
-            topics,
-            after,
-            start: From::Latest,
-            first_block: FirstBlock::default(),
-            access: Default::default(),
-        };
+        let request = SubscribeRequest { topics, after, ..Default::default() };
         match self.workers[worker].hub.subscribe(&mut handle, request) {
             Ok(_) => handle.leave_handler(),
             Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client

@@ -4,7 +4,7 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::time::Duration;
 
 /// A subscription that a stream asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeRequest {
     /// The channels and patterns.
     pub topics: Vec<Topic>,
@@ -64,9 +64,10 @@ pub enum Topic {
 }
 
 /// The beginning of a stream whose client sends no last event id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// With events that are published from now on.
+    #[default]
     Latest,
     /// With all events that the logs hold.
     Oldest,

@@ -61,6 +61,10 @@ fn topics(names: &str) -> Vec<Topic> {
     names.split(' ').map(topic).collect()
 }
 
+fn request(names: &str, after: Option<&str>, start: Start) -> SubscribeRequest {
+    SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start, ..Default::default() }
+}
+
 impl Case {
     fn new(settings: Settings) -> Self {
         Self::of(Hub::new(Epoch::new("e", None), settings))
@@ -97,13 +101,7 @@ impl Case {
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        let request = SubscribeRequest {
-            topics: topics(names),
-            after: after.map(|id| id.as_bytes().into()),
-            start,
-            first_block: Default::default(),
-            access: Default::default(),
-        };
+        let request = request(names, after, start);
         let mut notices: Vec<Notice> =
             self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now).into_iter().collect();
         notices.extend(self.hub.begin(&mut self.cursor));
@@ -114,13 +112,7 @@ impl Case {
     fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
-            let request = SubscribeRequest {
-                topics: topics(names),
-                after: after.map(|id| id.as_bytes().into()),
-                start: *start,
-                first_block: Default::default(),
-                access: Default::default(),
-            };
+            let request = request(names, *after, *start);
             let notice = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert!(notice.is_none() && !self.hub.is_up_to_date(&self.cursor));
         }
@@ -416,8 +408,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
         topics: Vec::new(),
         after: Some(b"x"[..].into()),
         start: Start::Oldest,
-        first_block: Default::default(),
-        access: Default::default(),
+        ..Default::default()
     };
     let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert!(notice.is_none() && case.hub.counts().streams == 0);
@@ -518,13 +509,7 @@ fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_eve
     }
     // The same while events that an earlier gap event has reported are still to be sent.
     assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6, 7");
-    let request = SubscribeRequest {
-        topics: topics("a b"),
-        after: Some(b"e-0"[..].into()),
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
+    let request = SubscribeRequest { topics: topics("a b"), after: Some(b"e-0"[..].into()), ..Default::default() };
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-3 evicted");
@@ -551,13 +536,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request = SubscribeRequest {
-        topics: topics("b"),
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
+    let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -570,13 +549,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request = SubscribeRequest {
-        topics: topics("b"),
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
+    let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -656,8 +629,7 @@ fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock)
     case.publish_as("a", "", Some("mine"));
     case.publish("a a a a");
     let after = after.map(|id| id.as_bytes().into());
-    let request =
-        SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block, access: Default::default() };
+    let request = SubscribeRequest { topics: topics("a"), after, first_block, ..Default::default() };
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
     bytes_of(case.hub.begin(&mut case.cursor))
 }
@@ -714,13 +686,7 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     let mut case = Case::new(settings());
     case.publish("a b/1");
     let first_block = FirstBlock { names_channels: true, ..FirstBlock::default() };
-    let request = SubscribeRequest {
-        topics: topics("a b/*"),
-        after: None,
-        start: Start::Oldest,
-        first_block,
-        access: Default::default(),
-    };
+    let request = SubscribeRequest { topics: topics("a b/*"), start: Start::Oldest, first_block, ..Default::default() };
     case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     case.hub.begin(&mut case.cursor);
     case.publish("b/1");

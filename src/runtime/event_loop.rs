@@ -307,7 +307,7 @@ impl EventLoop {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
     use crate::event::Shared;
@@ -356,7 +356,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_reactor_that_dies_ends_its_open_streams_with_reason_error() {
         let (handle, mut event_loop) = event_loop();
         let (held, ended) = (open(&handle), open(&handle));
@@ -385,7 +384,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn commands_sent_to_a_dead_reactor_count_as_lost() {
         let (handle, event_loop) = event_loop();
         let before = open(&handle);
@@ -403,7 +401,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn each_event_published_while_the_reactor_dies_is_taken_or_counts_as_lost() {
         const THREADS: u64 = 3;
         let size = publication().size() as u64;
@@ -433,7 +430,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn an_event_sent_to_a_dead_reactor_counts_as_lost_in_its_successors() {
         let (dead, event_loop) = event_loop();
         event_loop.die();

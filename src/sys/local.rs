@@ -155,12 +155,11 @@ pub fn can_write(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::READ_OK | Access::WRITE_OK)?)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_read_ends_with_the_message_that_carried_a_descriptor() {
         let (one, other) = UnixStream::pair().expect("a pair of sockets");
         let sent = File::open("/dev/null").expect("a descriptor");
@@ -182,7 +181,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_locked_file_is_free_when_its_last_copy_is_closed() {
         let path = std::env::temp_dir().join(format!("eventsource-lock-{}", std::process::id()));
         let open = || File::options().create(true).append(true).open(&path).expect("a file");

@@ -446,13 +446,7 @@ fn a_message_beyond_the_limit_is_not_encoded() {
 fn a_long_list_of_empty_topics_is_refused() {
     let topics = vec![Topic::Channel(Box::default()); MAX_TOPICS + 1];
     let mut out = Vec::new();
-    let subscription = SubscribeRequest {
-        topics,
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
+    let subscription = SubscribeRequest { topics, ..Default::default() };
     Request::Subscribe { request: 1, stream: 1, subscription }.encode(&mut out).expect("not too long");
     assert_eq!(Request::decode(Frame { kind: out[4], message: &out[5..] }), Err(Malformed));
 }

@@ -251,8 +251,7 @@ impl HubProcess {
         self.client.open(Open { stream, settings, unsent: b"", holds: false }, socket)?;
         let first_block =
             FirstBlock { position: PositionStyle::Id, retry: None, keeps_id: false, names_channels: true };
-        self.client
-            .subscribe(stream, SubscribeRequest { topics, after, start, first_block, access: Default::default() })?;
+        self.client.subscribe(stream, SubscribeRequest { topics, after, start, first_block, ..Default::default() })?;
         self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::servers::{Folder, Redis};
 use crate::{DATA_BYTES, DEADLINE};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
@@ -168,9 +168,7 @@ pub fn hand_over(worker: &mut Client, stream: u64, socket: &TcpStream, channel: 
     let subscription = SubscribeRequest {
         topics: vec![Topic::Channel(channel.as_bytes().into())],
         after: after.map(|id| id.as_bytes().into()),
-        start: From::Latest,
-        first_block: FirstBlock::default(),
-        access: Default::default(),
+        ..Default::default()
     };
     worker.send(&Request::Subscribe { request: 0, stream, subscription }, None).expect("a connection");
 }

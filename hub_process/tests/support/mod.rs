@@ -5,7 +5,7 @@
 pub mod wire;
 
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Link, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, NamedSettings, Open, Request, Role};
@@ -154,13 +154,8 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
 }
 
 pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
-    SubscribeRequest {
-        topics: vec![Topic::Channel(channel.as_bytes().into())],
-        after: after.map(|id| id.as_bytes().into()),
-        start: From::Latest,
-        first_block: FirstBlock::default(),
-        access: Default::default(),
-    }
+    let topics = vec![Topic::Channel(channel.as_bytes().into())];
+    SubscribeRequest { topics, after: after.map(|id| id.as_bytes().into()), ..SubscribeRequest::default() }
 }
 
 /// Connects a client over TCP. Returns the server's socket and the client's.

@@ -176,10 +176,8 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     let request = crate::hub::SubscribeRequest {
         topics: vec![crate::hub::Topic::Channel(b"a"[..].into())],
-        after: None,
         start: Start::Oldest,
-        first_block: Default::default(),
-        access: Default::default(),
+        ..Default::default()
     };
     let stream = crate::stream::StreamId { slot: 0, serial: 1 };
     case.hub.subscribe(stream, &mut case.cursor, &request, case.now);

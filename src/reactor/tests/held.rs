@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Start, SubscribeRequest, Topic};
+use crate::hub::{SubscribeRequest, Topic};
 
 /// Subscribes a stream to a channel, as a running handler does.
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
@@ -13,8 +13,7 @@ fn subscribe_after(world: &mut World, stream: usize, channel: &str, after: Optio
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
     let after = after.map(|id| id.as_bytes().into());
-    let (start, first_block, access) = (Start::Latest, Default::default(), Default::default());
-    let request = Box::new(SubscribeRequest { topics, after, start, first_block, access });
+    let request = Box::new(SubscribeRequest { topics, after, ..Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds });
 }
 

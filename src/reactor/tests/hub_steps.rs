@@ -138,13 +138,7 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(SubscribeRequest {
-            topics,
-            after: None,
-            start: Start::Latest,
-            first_block: Default::default(),
-            access: Default::default(),
-        });
+        let request = Box::new(SubscribeRequest { topics, ..Default::default() });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -538,13 +532,8 @@ impl Run {
             _ => None,
         };
         let after = after.map(|id| id.into_bytes().into());
-        let request = SubscribeRequest {
-            topics: topics(&mut self.rng),
-            after,
-            start: self.start(),
-            first_block: Default::default(),
-            access: Default::default(),
-        };
+        let request =
+            SubscribeRequest { topics: topics(&mut self.rng), after, start: self.start(), ..Default::default() };
         self.subscribe(source, request, false);
     }
 
@@ -554,13 +543,8 @@ impl Run {
         let is_subscribed = connections.find(of_stream).map_or(false, |connection| !connection.topics.is_empty());
         if is_subscribed && self.has_subscription(stream) {
             self.flush(OTHER_HUB);
-            let request = SubscribeRequest {
-                topics: topics(&mut self.rng),
-                after: None,
-                start: Start::Oldest,
-                first_block: Default::default(),
-                access: Default::default(),
-            };
+            let request =
+                SubscribeRequest { topics: topics(&mut self.rng), start: Start::Oldest, ..Default::default() };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Shared;
-use crate::hub::{self, Epoch, History, OnSlow, Publication, Start, SubscribeRequest, Topic};
+use crate::hub::{self, Epoch, History, OnSlow, Publication, SubscribeRequest, Topic};
 use crate::log::Bounds;
 
 pub(super) const HUB: HubId = 0;
@@ -67,13 +67,7 @@ pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::Range
 pub(super) fn subscribe(world: &mut World, stream: usize) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel((*b"c").into())];
-    let request = Box::new(SubscribeRequest {
-        topics,
-        after: None,
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    });
+    let request = Box::new(SubscribeRequest { topics, ..Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
 }
 

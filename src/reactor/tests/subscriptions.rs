@@ -180,13 +180,8 @@ fn a_stream_does_not_subscribe_to_a_second_hub() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
-    let request = SubscribeRequest {
-        topics: vec![Topic::Pattern((*b"**").into())],
-        after: None,
-        start: Start::Oldest,
-        first_block: Default::default(),
-        access: Default::default(),
-    };
+    let request =
+        SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], start: Start::Oldest, ..Default::default() };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     publish(&mut world, 1..=1);
@@ -262,13 +257,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest {
-        topics,
-        after: Some((*b"e-1").into()),
-        start: Start::Latest,
-        first_block: Default::default(),
-        access: Default::default(),
-    });
+    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), ..Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -308,8 +297,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                     topics,
                     after: after.map(Into::into),
                     start: Start::Oldest,
-                    first_block: Default::default(),
-                    access: Default::default(),
+                    ..Default::default()
                 });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, EndRequest, Start, SubscribeRequest, Topic, MAX_LABELS};
+use crate::hub::{Access, EndRequest, SubscribeRequest, Topic, MAX_LABELS};
 
 fn topic(text: &str) -> Topic {
     if text.contains('*') {
@@ -17,8 +17,7 @@ fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> us
     let stream = world.open(settings(), "");
     world.records[stream].is_subscribed = true;
     let topics = topics.iter().map(|text| topic(text)).collect();
-    let request =
-        SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default(), access };
+    let request = SubscribeRequest { topics, access, ..Default::default() };
     let stream_id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: HUB, stream: stream_id, request: Box::new(request), holds });
     stream

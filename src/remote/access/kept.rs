@@ -107,7 +107,7 @@ fn read_file(place: &Place, path: &Path) -> Result<Option<NamedSettings>, String
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
     use crate::wire::Name;
@@ -119,7 +119,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn settings_are_kept_and_a_file_that_is_not_this_users_own_is_as_if_absent() {
         let folder = std::env::temp_dir().join(format!("eventsource-kept-{}", std::process::id()));
         fs::create_dir(&folder).expect("a new folder");
@@ -159,7 +158,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn settings_of_another_folder_are_found_and_taken_over() {
         let folders = ["one", "two"]
             .map(|name| std::env::temp_dir().join(format!("eventsource-kept-{name}-{}", std::process::id())));

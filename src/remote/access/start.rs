@@ -297,7 +297,7 @@ fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: 
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
     use crate::wire::Name;
@@ -338,7 +338,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_hub_in_another_folder_is_found_and_none_is_started() {
         let folders = Folders::new("found");
         let (place, other) = (folders.place(0), folders.place(1));
@@ -352,7 +351,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn only_a_dead_socket_makes_room_for_another() {
         let folders = Folders::new("dead");
         let place = folders.place(0);
@@ -387,7 +385,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_folder_in_which_other_users_may_make_files_is_refused() {
         let folders = Folders::new("open");
         let place = Place::new(Name::new("shop").expect("a name"), Some(&folders.0[0].join("s"))).expect("a place");
@@ -401,7 +398,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_program_that_ends_at_once_is_started_a_few_times_until_the_deadline() {
         let folders = Folders::new("ends");
         let (place, starts, program) = (folders.place(0), folders.0[1].join("starts"), folders.0[1].join("program"));
@@ -418,7 +414,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn of_processes_that_prefer_different_folders_one_has_the_lock() {
         let folders = Folders::new("race");
         let (holders, taken) = (AtomicU32::new(0), AtomicU32::new(0));
@@ -442,7 +437,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore)] // system calls
     fn a_listener_that_accepts_nothing_does_not_keep_the_call_for_longer_than_its_timeout() {
         let folders = Folders::new("busy");
         let place = folders.place(0);

@@ -1,9 +1,11 @@
 //! The event loop with connections whose other side, a hub process, is the test.
 
+#![cfg(not(miri))] // system calls
+
 use super::command::send;
 use super::*;
 use crate::event::{Field, Text};
-use crate::hub::{FirstBlock, Start, Topic};
+use crate::hub::Topic;
 use crate::reactor::StreamInit;
 use crate::remote::answers::Answers;
 use crate::remote::tests::HubSide;
@@ -150,10 +152,8 @@ impl Scene {
 
     fn subscribe_with(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant, holds: bool) -> u64 {
         let request = connection.begin();
-        let first_block = FirstBlock::default();
         let topics = vec![Topic::Channel(b"news"[..].into())];
-        let (after, start, access) = (None, Start::Latest, Default::default());
-        let subscription = SubscribeRequest { topics, after, start, first_block, access };
+        let subscription = SubscribeRequest { topics, ..Default::default() };
         let connection = Arc::clone(connection);
         send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
         request
@@ -167,7 +167,6 @@ impl Scene {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_request_gets_its_own_answer() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -184,7 +183,6 @@ fn a_request_gets_its_own_answer() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_broken_connection_leaves_unknown_what_was_sent_and_unsent_what_was_not() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -205,7 +203,6 @@ fn a_broken_connection_leaves_unknown_what_was_sent_and_unsent_what_was_not() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -224,7 +221,6 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_full_queue_has_room_again_when_the_hub_reads() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, 1 << 30);
@@ -243,7 +239,6 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -276,7 +271,6 @@ fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> St
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -292,7 +286,6 @@ fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -325,7 +318,6 @@ fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let scene = Scene::new();
     let (stream, state, mut client) = park(&scene);
@@ -341,7 +333,6 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn an_abandoned_stream_ends_with_its_socket() {
     let scene = Scene::new();
     let (stream, state, mut client) = park(&scene);
@@ -352,7 +343,6 @@ fn an_abandoned_stream_ends_with_its_socket() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -389,7 +379,6 @@ fn check_attached(hub: &mut HubSide, stream: StreamId, mut client: UnixStream) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -409,7 +398,6 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -424,7 +412,6 @@ fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
     for has_come in [false, true] {
         let scene = Scene::new();
@@ -455,7 +442,6 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -474,7 +460,6 @@ fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -511,7 +496,6 @@ fn rest(mut client: UnixStream) -> String {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     let scene = Scene::new();
     let connection = scene.begin(1);
@@ -533,7 +517,6 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
     let scene = Scene::new();
     let connection = scene.begin(1);
@@ -551,7 +534,6 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -572,7 +554,6 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_them() {
     let scene = Scene::new();
     let connection = scene.begin(1);
@@ -590,16 +571,13 @@ fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_the
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
     let scene = Scene::new();
     let connection = scene.begin(1);
     let (stream, state, client) = scene.open();
     let request = connection.next_request();
     let name = vec![b'x'; 1 << 25];
-    let (first_block, after, start) = (FirstBlock::default(), None, Start::Latest);
-    let topics = vec![Topic::Channel(name.into())];
-    let subscription = SubscribeRequest { topics, after, start, first_block, access: Default::default() };
+    let subscription = SubscribeRequest { topics: vec![Topic::Channel(name.into())], ..Default::default() };
     let (shared, until) = (Arc::clone(&connection), Instant::now() + TIMEOUT);
     send(
         &scene.handle,
@@ -611,7 +589,6 @@ fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
@@ -628,7 +605,6 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore)] // system calls
 fn what_is_published_to_a_store_that_is_slow_keeps_no_other_request_waiting() {
     let scene = Scene::new();
     let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
