@@ -23,13 +23,12 @@ fn settings(on_slow: OnSlow, events: usize) -> Settings {
     Settings { on_slow, ..Settings::new(history, total_history) }
 }
 
-fn publication(seq: u64, channel: usize, key: usize) -> Publication {
+fn publication(seq: u64, channel: Vec<u8>, key: usize) -> Publication {
     let event = Shared::write(6, |out| {
         out.copy_from_slice(b"data\n\n");
         6
     });
-    let (channel, key) = (channel.to_string().into_bytes().into(), key.to_string().into_bytes().into());
-    Publication { seq, channel, event, key, id: None }
+    Publication { seq, channel: channel.into(), event, key: key.to_string().into_bytes().into(), id: None }
 }
 
 /// A hub and the sequence number of its newest event.
@@ -46,7 +45,12 @@ impl Case {
 
     fn publish(&mut self, channel: usize, key: usize) {
         self.newest += 1;
-        self.hub.publish(publication(self.newest, channel, key), self.now);
+        self.hub.publish(publication(self.newest, channel.to_string().into(), key), self.now);
+    }
+
+    fn publish_to(&mut self, channel: Vec<u8>) {
+        self.newest += 1;
+        self.hub.publish(publication(self.newest, channel, 0), self.now);
     }
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
@@ -108,6 +112,40 @@ fn compact(keys: usize) -> Duration {
     time(publish_some)
 }
 
+/// The name of one user's channel.
+fn of_user(number: usize) -> Vec<u8> {
+    format!("user/{number}/news").into_bytes()
+}
+
+fn with_users(users: usize) -> Case {
+    let mut case = Case::new(OnSlow::Gap, 1);
+    for number in 0..users {
+        case.publish_to(of_user(number));
+    }
+    case
+}
+
+/// Publishes once more to each of `users` channels, in another order.
+fn publish_to_each(users: usize) -> Duration {
+    let mut case = with_users(users);
+    time(|| (0..users).for_each(|number| case.publish_to(of_user(number * 7919 % users))))
+}
+
+/// Subscribes to 100 new patterns, each of one user's channels, beside the channels of `users` others.
+fn subscribe_to_patterns(users: usize) -> Duration {
+    let mut case = with_users(users);
+    let topics: Vec<_> = (0..100).map(|number| pattern(&format!("user/{number}/*"))).collect();
+    time(|| drop(case.subscribe(&topics, Start::Latest)))
+}
+
+/// Publishes to `users` new channels, each of which has one pattern of as many.
+fn create_channels(users: usize) -> Duration {
+    let mut case = Case::new(OnSlow::Gap, 1);
+    let topics: Vec<_> = (0..users).map(|number| pattern(&format!("user/{number}/*"))).collect();
+    case.subscribe(&topics, Start::Latest);
+    time(|| (0..users).for_each(|number| case.publish_to(of_user(number))))
+}
+
 /// An [`Io`] whose sockets take everything at once.
 struct Sink;
 
@@ -163,7 +201,11 @@ fn fan_out(streams: usize) -> Duration {
     reactor.take_answers();
     time(|| {
         for seq in 1..=100 {
-            reactor.apply(Command::Publish { hub: 0, publication: Box::new(publication(seq, 0, 0)) }, None, now);
+            reactor.apply(
+                Command::Publish { hub: 0, publication: Box::new(publication(seq, b"0".to_vec(), 0)) },
+                None,
+                now,
+            );
             reactor.flush(now);
             assert_eq!(reactor.take_answers().len(), streams);
         }
@@ -182,10 +224,13 @@ const STREAM_SETTINGS: stream::Settings = stream::Settings {
 
 fn main() {
     type Run = fn(usize) -> Duration;
-    let cases: [(&str, Run, usize); 4] = [
+    let cases: [(&str, Run, usize); 7] = [
         ("merging channels", merge, 500),
         ("dropping channels", drop_channels, 1000),
         ("publishing with keys kept", compact, 250),
+        ("publishing to channels", publish_to_each, 3000),
+        ("100 patterns beside channels", subscribe_to_patterns, 3000),
+        ("new channels beside patterns", create_channels, 500),
         ("sending 100 events to streams", fan_out, 250),
     ];
     println!("{:30} {:>8} {:>10} {:>8} {:>10} {:>6}", "", "of", "ns each", "of", "ns each", "ratio");

@@ -2,6 +2,7 @@
 
 use super::glob::Glob;
 use super::pattern_evictions::Evictions;
+use super::prefixes::matching;
 use super::subscribers::SubscriberList;
 use super::tombstones::Evicted;
 use super::topics::TopicId;
@@ -58,8 +59,7 @@ impl Hub {
             return *at;
         }
         let name: Arc<[u8]> = name.into();
-        let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(&name));
-        let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let patterns = self.patterns_matching(&name);
         let Evicted { through, clock } = self.tombstones.take(&name);
         let log = Log::new(through, self.compacts());
         let at = self.channels.insert(Channel {
@@ -80,12 +80,11 @@ impl Hub {
     /// Returns the slot of the pattern of that text, which is created if it does not exist.
     pub(super) fn pattern_or_create(&mut self, text: &[u8]) -> usize {
         if let Some(at) = self.pattern_by_text.get(text) {
-            return *at;
+            return at;
         }
         let glob = Glob::new(text);
-        let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
-        let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
-        let removed = self.tombstones.evicted_through(|name| glob.matches(name));
+        let channels: BTreeSet<usize> = matching(&self.channel_by_name, &glob, &mut self.compared).copied().collect();
+        let removed = self.tombstones.evicted_through(&glob, &mut self.compared);
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
         let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
@@ -95,7 +94,7 @@ impl Hub {
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
-        self.pattern_by_text.insert(text.into(), at);
+        self.pattern_by_text.insert(text, at);
         at
     }
 

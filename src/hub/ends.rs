@@ -17,6 +17,7 @@
 //! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too.
 
 use super::glob::{self, Glob};
+use super::prefixes::matching;
 use super::subscribers::SubscriberList;
 use super::{Access, Hub, SubscribeRequest, Topic};
 use crate::stream::{after, StreamId};
@@ -192,9 +193,10 @@ impl Hub {
             Topic::Channel(name) => self.subscriber_lists(name),
             Topic::Pattern(text) => {
                 let glob = Glob::new(text);
-                let channels = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
                 let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
-                let by_name = channels.map(|(_, channel)| &channel.subscribers);
+                let mut compared = 0;
+                let channels = matching(&self.channel_by_name, &glob, &mut compared);
+                let by_name = channels.map(|at| &self.channels[*at].subscribers);
                 by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
             }
         };

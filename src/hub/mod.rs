@@ -82,7 +82,7 @@
 //! # Files
 //!
 //! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
-//! `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
+//! `prefixes`, `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
 //! Subscribing: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
 //! `leaving` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque), `event_id`
@@ -124,6 +124,7 @@ mod notice;
 mod once;
 mod pattern_evictions;
 mod positions;
+mod prefixes;
 mod publishing;
 mod recent_channels;
 mod refusal;
@@ -163,9 +164,10 @@ use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
 use ends::Marks;
 use history::Stored;
+use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
 use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tombstones::Tombstones;
 use topics::TopicId;
@@ -180,9 +182,11 @@ pub struct Hub {
     /// The sequence number through which events were offered to the streams that keep up.
     offered_through: u64,
     channels: Slab<Channel>,
-    channel_by_name: HashMap<Arc<[u8]>, usize>,
+    channel_by_name: BTreeMap<Arc<[u8]>, usize>,
     patterns: Slab<Pattern>,
-    pattern_by_text: HashMap<Box<[u8]>, usize>,
+    pattern_by_text: PatternIndex,
+    /// How many names new patterns were compared with since that was last taken.
+    compared: usize,
     /// The first entry of each channel that has one: its sequence number, and the channel.
     first_seqs: BTreeSet<(u64, usize)>,
     tombstones: Tombstones,
@@ -214,9 +218,10 @@ impl Hub {
             last_seq: 0,
             offered_through: 0,
             channels: Slab::new(),
-            channel_by_name: HashMap::new(),
+            channel_by_name: BTreeMap::new(),
             patterns: Slab::new(),
-            pattern_by_text: HashMap::new(),
+            pattern_by_text: PatternIndex::default(),
+            compared: 0,
             first_seqs: BTreeSet::new(),
             tombstones: Tombstones::default(),
             custom_ids: CustomIds::default(),
@@ -253,9 +258,10 @@ impl Saved for Hub {
             last_seq,
             offered_through,
             channels,
-            channel_by_name,
+            channel_by_name: _,
             patterns,
-            pattern_by_text,
+            pattern_by_text: _,
+            compared: _,
             first_seqs,
             tombstones,
             custom_ids,
@@ -273,9 +279,7 @@ impl Saved for Hub {
         to.add(last_seq);
         to.add(offered_through);
         Slots(channels).save(to);
-        to.add(channel_by_name);
         Slots(patterns).save(to);
-        to.add(pattern_by_text);
         to.add(first_seqs);
         to.add(tombstones);
         to.add(custom_ids);
@@ -290,15 +294,19 @@ impl Saved for Hub {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (epoch, settings, last_seq, offered_through) = (from.take()?, from.take()?, from.take()?, from.take()?);
+        let channels: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
+        let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
         Ok(Self {
-            epoch: from.take()?,
-            settings: from.take()?,
-            last_seq: from.take()?,
-            offered_through: from.take()?,
-            channels: from.collect::<(usize, Channel), _>()?,
-            channel_by_name: from.take()?,
-            patterns: from.collect::<(usize, Pattern), _>()?,
-            pattern_by_text: from.take()?,
+            epoch,
+            settings,
+            last_seq,
+            offered_through,
+            channel_by_name: channels.iter().map(|(at, channel)| (Arc::clone(&channel.name), at)).collect(),
+            channels,
+            pattern_by_text: patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect(),
+            patterns,
+            compared: 0,
             first_seqs: from.take()?,
             tombstones: from.take()?,
             custom_ids: from.take()?,

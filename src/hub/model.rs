@@ -45,7 +45,7 @@ impl Hub {
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.subscribers.len() > 0 && known(pattern)));
         assert_eq!(self.pattern_by_text.len(), self.patterns.len());
         for (at, pattern) in &self.patterns {
-            assert_eq!(self.pattern_by_text.get(pattern.glob.text()), Some(&at));
+            assert_eq!(self.pattern_by_text.get(pattern.glob.text()), Some(at));
         }
     }
 

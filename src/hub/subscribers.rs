@@ -125,8 +125,8 @@ impl Hub {
                 std::iter::once(subscribers).chain(by_pattern).collect()
             }
             None => {
-                let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
-                matching.map(|(_, pattern)| &pattern.subscribers).collect()
+                let patterns = self.patterns_matching(name).into_iter();
+                patterns.map(|at| &self.patterns[at].subscribers).collect()
             }
         }
     }

@@ -71,6 +71,11 @@ impl Hub {
         gap
     }
 
+    /// Returns how many names the new patterns of subscriptions were compared with since the last call.
+    pub fn take_compared(&mut self) -> usize {
+        std::mem::take(&mut self.compared)
+    }
+
     /// Registers a stream with topics, and returns those that are new to it, sorted.
     fn register(&mut self, stream: StreamId, cursor: &mut Cursor, topics: &[Topic]) -> Vec<TopicId> {
         let id_of = |hub: &mut Self, topic: &Topic| match topic {

@@ -1,6 +1,8 @@
 //! Tombstones of removed channels: a client that resumes one receives a `gap` event for what its log has evicted.
 
-use std::collections::{HashMap, VecDeque};
+use super::glob::Glob;
+use super::prefixes::matching;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The tombstones of removed channels, by name.
@@ -9,7 +11,7 @@ use std::sync::Arc;
 /// what one of the merged channels has.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
-    by_name: HashMap<Arc<[u8]>, Tombstone>,
+    by_name: BTreeMap<Arc<[u8]>, Tombstone>,
     /// The names in the order of removal, with the removals' numbers. Some of the channels exist again, or were
     /// removed again.
     order: VecDeque<(Arc<[u8]>, u64)>,
@@ -89,11 +91,11 @@ impl Tombstones {
         self.remove(name).map_or(self.merged, |tombstone| tombstone.evicted)
     }
 
-    /// Returns the sequence number through which any removed channel has evicted its entries whose name a function accepts.
-    /// Channels of merged tombstones count as accepted.
-    pub(super) fn evicted_through(&self, is_wanted: impl Fn(&[u8]) -> bool) -> u64 {
-        let named = self.by_name.iter().filter(|(name, _)| is_wanted(name));
-        named.map(|(_, tombstone)| tombstone.evicted.through).fold(self.merged.through, u64::max)
+    /// Returns the sequence number through which any removed channel has evicted its entries whose name matches a pattern.
+    /// Channels of merged tombstones count as matching. Adds how many names are compared.
+    pub(super) fn evicted_through(&self, glob: &Glob, compared: &mut usize) -> u64 {
+        let named = matching(&self.by_name, glob, compared);
+        named.map(|tombstone| tombstone.evicted.through).fold(self.merged.through, u64::max)
     }
 }
 
@@ -110,7 +112,7 @@ mod tests {
     }
 
     fn evicted_through(tombstones: &Tombstones, wanted: &[u8]) -> u64 {
-        tombstones.evicted_through(|name| name == wanted)
+        tombstones.evicted_through(&Glob::new(wanted), &mut 0)
     }
 
     #[test]

@@ -17,6 +17,7 @@ impl<I: Io> Reactor<I> {
     pub fn flush(&mut self, now: Instant) {
         self.flush_queued(now);
         self.behind_calls = 0;
+        self.compared = 0;
         self.hubs.evict(now);
         // Checked here because what was sent above may have ended the last stream.
         if self.open_streams == 0 && self.shutdown.take().is_some() {

@@ -66,6 +66,7 @@ pub use detaching::Detached;
 pub use io::{Io, Ready};
 pub use state::ReactorState;
 
+use crate::hub::Hub;
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
 use shutdown::Spread;
@@ -95,6 +96,8 @@ pub struct Reactor<I: Io> {
     behind_queue: VecDeque<u32>,
     /// How many of this turn's calls for lagging streams are used up.
     behind_calls: usize,
+    /// How many names the new patterns of this turn were compared with.
+    compared: usize,
     timers: Timers,
     /// The hubs that are being drained.
     drains: Vec<Spread>,
@@ -106,6 +109,8 @@ pub struct Reactor<I: Io> {
 }
 
 impl<I: Io> Reactor<I> {
+    /// How many names new patterns are compared with before the turn ends.
+    const MOST_COMPARED: usize = if cfg!(test) { 100 } else { 65_536 };
     /// How many answers and queued streams an idle reactor keeps room for.
     const IDLE_CAPACITY: usize = 1024;
 
@@ -122,6 +127,7 @@ impl<I: Io> Reactor<I> {
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
             behind_calls: 0,
+            compared: 0,
             timers: Timers::new(now),
             drains: Vec::new(),
             shutdown: None,
@@ -138,6 +144,11 @@ impl<I: Io> Reactor<I> {
     /// Takes the answers since the last call.
     pub fn take_answers(&mut self) -> std::vec::Drain<'_, Answer> {
         self.answers.drain(..)
+    }
+
+    /// Returns true if the commands since the last flush have taken so long that other streams are to be sent something first.
+    pub fn is_turn_over(&self) -> bool {
+        self.compared >= Self::MOST_COMPARED
     }
 
     /// Frees memory that only a busy moment needed.
@@ -169,7 +180,10 @@ impl<I: Io> Reactor<I> {
             Command::SetRetention { hub, bounds } => self.hubs.set_retention(hub, *bounds),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
-            Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
+            Command::Subscribe { hub, stream, request, holds } => {
+                self.subscribe(hub, stream, &request, holds, now);
+                self.compared += self.hubs.get_mut(hub).map_or(0, Hub::take_compared);
+            }
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),

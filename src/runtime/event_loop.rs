@@ -172,6 +172,9 @@ impl EventLoop {
                 Ok(queued) => {
                     bytes += queued.bytes();
                     self.take_command(queued, now);
+                    if self.reactor.is_turn_over() {
+                        break;
+                    }
                 }
                 Err(_) => break,
             }

@@ -339,3 +339,26 @@ fn a_stream_with_crlf_is_sent_copies_of_events_whole_and_in_order() {
         assert_eq!(counts(&mut world).delivered, 9000);
     }
 }
+
+#[test]
+fn a_turn_is_over_when_patterns_were_compared_with_many_names() {
+    let mut world = with_history(10);
+    (1..=60).for_each(|seq| publish_to(&mut world, &format!("user/{seq}"), seq..=seq));
+    let streams = [0; 3].map(|_| world.open(settings(), ""));
+    for (stream, text, is_over) in
+        [(streams[0], "user/7*", false), (streams[1], "*/7", false), (streams[2], "**7", true)]
+    {
+        let request = Box::new(SubscribeRequest {
+            topics: vec![Topic::Pattern(text.as_bytes().into())],
+            after: None,
+            start: Start::Latest,
+            first_block: Default::default(),
+            access: Default::default(),
+        });
+        let stream = world.records[stream].id;
+        world.apply(Command::Subscribe { hub: HUB, stream, request, holds: false });
+        assert_eq!(world.reactor.is_turn_over(), is_over, "{text}");
+    }
+    world.flush();
+    assert!(!world.reactor.is_turn_over());
+}
