@@ -2,7 +2,8 @@ package Testing::Vectors;
 use strict;
 use warnings;
 
-# The cases in t/data/vectors: recorded output of the original HTTP::ServerEvent and Plack::App::EventSource.
+# The cases in t/data/vectors: recorded output of the original HTTP::ServerEvent and Plack::App::EventSource. The cases of
+# random.jsonl were drawn at random; each pair of kinds of values that fields can have is in one of them.
 #
 #   for my $case (vectors('as_string')) { ... }
 
