@@ -11,6 +11,7 @@ use Testing::Developer qw(has_command needs);
 use Testing::HubServer;
 use POSIX                 ();
 use Testing::StreamServer qw(path);
+use Testing::Server;
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -22,7 +23,7 @@ my $CLIENTS  = 1_500;
 my $FREE     = 16;       # descriptors that stay free
 my $LOOK     = 0.001;    # seconds between two counts
 
-my @SERVERS = ('HTTP::Server::PSGI', qw(Starman Starlet uWSGI Twiggy Feersum));
+my @SERVERS = Testing::Server->names;
 
 # This process needs a descriptor for each client.
 system('prlimit', "--pid=$$", '--nofile=' . 2 * $CLIENTS . ':') == 0 or plan skip_all => 'too few descriptors here';

@@ -26,7 +26,7 @@ sub first_blocks {
     return @blocks;
 }
 
-for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
+for my $name (Testing::Server->names) {
     subtest $name => sub {
         plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
         my $server = Testing::HubServer->start($name);

@@ -206,7 +206,7 @@ sub test_server {
 }
 
 for my $row (
-    (map { [$_, 'auto'] } qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)),
+    (map { [$_, 'auto'] } Testing::Server->names),
     ['Twiggy', 0], ['Feersum', 0] # a server that blocks is busy with a stream that is not native, and nothing is pushed
 ) {
     my ($name, $native) = @$row;

@@ -9,10 +9,11 @@ use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
+use Testing::Server;
 use Testing::SlowReader;
 use Test::More;
 
-my @SERVERS  = ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI));
+my @SERVERS  = Testing::Server->names;
 my $DEADLINE = 20;                                    # seconds; for what should happen at once
 my $COUNT    = 30;
 my %BURST    = (burst => $COUNT, bytes => 100_000);

@@ -112,7 +112,7 @@ sub events_after_resume {
     return [@events[grep { defined $events[$_] } 0, 1]];
 }
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+for my $name (Testing::Server->names) {
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
 

@@ -54,7 +54,7 @@ sub open_all {
     return map { Testing::SlowReader->get($server->port, $path, headers => \@headers) } 1 .. $CLIENTS;
 }
 
-for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
+for my $name (Testing::Server->names) {
     for my $on_slow ('disconnect', 'gap') {
         next if $on_slow eq 'gap' && $name ne 'Starman';
         subtest "$name, $on_slow" => sub {

@@ -38,7 +38,7 @@ sub response_to {
     return $client;
 }
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+for my $name (Testing::Server->names) {
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});

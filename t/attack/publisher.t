@@ -17,7 +17,8 @@ use JSON::PP ();
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
 use Testing::Server;
-use Socket qw(SHUT_WR);
+use Testing::SideBySide qw(run_each);
+use Socket              qw(SHUT_WR);
 
 my @JSON = ('Content-Type' => 'application/json');
 my @FORM = ('Content-Type' => 'application/x-www-form-urlencoded');
@@ -204,30 +205,33 @@ my %START = (
     uWSGI   => [workers => 1],
 );
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
-    subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
-        my $reader = Testing::Client->get($server->port, '/eventsource/news');
-        $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
-        refusals($server);
-        a_reader_stays($server);
-        lengths($server);
-        for my $row (@TAKEN) {
-            my ($what, $headers, $body) = @$row;
-            is post($server, '/eventsource/news', $body, @$headers)->status, 200, "$what is published";
-        }
-        post($server, '/eventsource/news', 'end');
-        ok $reader->read_until(qr/^data: end\n(?:.+\n)*\n/m), 'the subscriber receives the last event';
-        is_deeply dispatched($reader), [map { {event => 'message', %$_} } (map { $_->[3] } @TAKEN), {data => 'end'}],
-            'the subscriber receives each accepted POST as one event';
-        nodes($server);
-        $reader->leave;
-        a_client_that_leaves($server);
-        a_short_body($server);
-        $server->stop;
-    };
+sub on_server {
+    my $name = shift;
+    Testing::Server->require_or_skip_all($name);
+    my $server = Testing::Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
+    my $reader = Testing::Client->get($server->port, '/eventsource/news');
+    $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
+    refusals($server);
+    a_reader_stays($server);
+    lengths($server);
+
+    for my $row (@TAKEN) {
+        my ($what, $headers, $body) = @$row;
+        is post($server, '/eventsource/news', $body, @$headers)->status, 200, "$what is published";
+    }
+    post($server, '/eventsource/news', 'end');
+    ok $reader->read_until(qr/^data: end\n(?:.+\n)*\n/m), 'the subscriber receives the last event';
+    is_deeply dispatched($reader), [map { {event => 'message', %$_} } (map { $_->[3] } @TAKEN), {data => 'end'}],
+        'the subscriber receives each accepted POST as one event';
+    nodes($server);
+    $reader->leave;
+    a_client_that_leaves($server);
+    a_short_body($server);
+    $server->stop;
+    return;
 }
+
+run_each(\&on_server, Testing::Server->names);
 
 subtest 'show_channel refuses a node with the name of the gap event only where it would be an event' => sub {
     for my $way ('event', 'data') {

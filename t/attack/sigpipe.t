@@ -28,7 +28,7 @@ sub dispositions {
     return @signals;
 }
 
-for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI)) {
+for my $name (Testing::Server->names) {
     for my $tls (0, 1) {
         next if $tls && $name !~ /\A(?:HTTP::Server::PSGI|Starman|uWSGI)\z/;
         subtest $tls ? "$name, TLS" : $name => sub {

@@ -31,11 +31,7 @@ sub twice {
     return $client;
 }
 
-for my $setup (
-    (map { [$_, undef] } 'HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI'),
-    ['Twiggy',  0],
-    ['Feersum', 0]
-) {
+for my $setup ((map { [$_, undef] } Testing::Server->names), ['Twiggy', 0], ['Feersum', 0]) {
     my ($name, $native) = @$setup;
     subtest $name . (defined $native ? ", on the server's writer" : '') => sub {
         plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);

@@ -1,4 +1,4 @@
-# The application of t/servers/native/chunks.t.
+# The application of t/servers/chunks.t.
 #
 #   GET /pushes    three events, then the end
 #   GET /empties   a push of nothing between two events, then the end

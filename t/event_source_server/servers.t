@@ -253,7 +253,7 @@ mkfifo($fifo, 0600) or die "$fifo: $!";
 
 # Each server; some a second time with named hubs.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
-my @servers     = map { [$_] } qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum);
+my @servers     = map { [$_] } Testing::Server->names;
 push @servers, map { [$_, 'named'] } $has_program ? qw(Starman Twiggy Feersum) : ();
 
 for my $case (@servers) {

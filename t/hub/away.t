@@ -24,7 +24,7 @@ my $QUICK    = 0.05;                                              # seconds, in 
 my $LONGEST  = 1;                                                 # seconds
 my $CLIENTS  = 8;
 my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my @SERVERS  = ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI');
+my @SERVERS  = Testing::Server->names;
 
 # For each situation: how the hub process goes away, and how it comes back.
 my @SITUATIONS = (

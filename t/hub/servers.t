@@ -11,12 +11,11 @@ use EventSource::XS;
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Testing::HubServer  qw(path);
 use Testing::Server;
+use Testing::SideBySide qw(run_each);
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
-
-my @SERVERS = ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI');
 
 # Each row checks one point of a run, a hash of server, path, name, is_native, epoch and held. A row with a need is
 # left out where that is not met: `others`, that the server answers while a stream lives; `leaving`, that the
@@ -374,10 +373,14 @@ sub run {
     return;
 }
 
-for my $name (@ARGV ? @ARGV : @SERVERS) {
-    run($name, 'native');
-    run($name, 'on its writer', native => 0);
-    run($name, 'filtered',      path   => '/filtered');
-}
+run_each(
+    sub {
+        my $name = shift;
+        run($name, 'native');
+        run($name, 'on its writer', native => 0);
+        run($name, 'filtered',      path   => '/filtered');
+    },
+    Testing::Server->names
+);
 
 done_testing;

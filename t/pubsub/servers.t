@@ -224,7 +224,7 @@ sub all_tests {
     return;
 }
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+for my $name (Testing::Server->names) {
     on_server($name => \&all_tests);
 }
 

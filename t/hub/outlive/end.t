@@ -18,7 +18,7 @@ my $RETRY    = qr/^retry: [0-9]+\r?\n(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n/m;
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
-for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
+for my $name (Testing::Server->names) {
     subtest $name => sub {
         needs(Testing::Server->missing($name));
         my $is_single = $name =~ /PSGI|Twiggy|Feersum/;

@@ -5,9 +5,9 @@ use warnings;
 # Runs a test of hubs a second time: each hub that it makes is a named hub. The settings that a test
 # gives come first, so a named hub already keeps it.
 #
-#   use Testing::NamedHubs 't/hub/resume.t';
+#   exec $^X, Testing::NamedHubs->again('t/hub/resume.t');
 #
-# A test says with is_on where its expectations differ. These have no twin in t/hub/named:
+# A test says with is_on where its expectations differ. These do not run again:
 #
 #   forks.t       each child has a hub of its own there; handed_over.t and process.t test forks with a name
 #   memory.t      the memory that is measured is that of this process
@@ -33,6 +33,12 @@ sub import {
     *EventSource::Hub::new = sub { @_ = (shift, $class->settings(@_)); goto &$new };    # the caller is the test
     defined(do "./$file") or die $@ || "$file: $!\n";
     return;
+}
+
+# The arguments of perl that run a test again.
+sub again {
+    my ($class, $file) = @_;
+    return ("-M$class=$file", '-e', 1);
 }
 
 # True if each hub is named.

@@ -65,6 +65,9 @@ sub missing_tls {
     return;
 }
 
+# The servers on which streams can be native, which all tests of servers use.
+sub names { return 'HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI) }
+
 # Skips the test file if the server is missing; fails it with EVENTSOURCE_XS_FULL, where nothing may be missing.
 sub require_or_skip_all {
     my ($class, $name) = @_;

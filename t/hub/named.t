@@ -1,0 +1,17 @@
+# Tests of t/hub with named hubs. named_servers.t does the same with tests that start servers.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs;
+use Testing::SideBySide qw(side_by_side);
+use Test::More;
+
+side_by_side(
+    ['t/hub/taint.t', '-T', Testing::NamedHubs->again('t/hub/taint.t')],
+    map     { [$_ => Testing::NamedHubs->again($_)] }
+        map { "t/hub/$_.t" }
+        qw(drain errors history in_process leaks publish publish_options relay_forks resume settings threads topics wire)
+);
+done_testing;

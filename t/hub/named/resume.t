@@ -1,7 +1,0 @@
-# t/hub/resume.t, with named hubs.
-
-use strict;
-use warnings;
-
-use lib 't/lib';
-use Testing::NamedHubs 't/hub/resume.t';

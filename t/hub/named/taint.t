@@ -1,8 +1,0 @@
-#!perl -T
-# t/hub/taint.t, with named hubs.
-
-use strict;
-use warnings;
-
-use lib 't/lib';
-use Testing::NamedHubs 't/hub/taint.t';

@@ -1,9 +1,0 @@
-# Plack::App::EventSource keeps its contract on Feersum.
-
-use strict;
-use warnings;
-
-use lib 't/lib';
-use Testing::Contract;
-
-Testing::Contract->run('Feersum');

@@ -1,9 +1,0 @@
-# Plack::App::EventSource keeps its contract on HTTP::Server::Simple::PSGI with native streams.
-
-use strict;
-use warnings;
-
-use lib 't/lib';
-use Testing::Contract;
-
-Testing::Contract->run('HTTP::Server::Simple::PSGI', native => 1);
