@@ -6,10 +6,12 @@ mod client;
 use client::child::fork;
 use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
-use eventsource_xs::hub::{ChannelEvictions, History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{
+    ChannelEvictions, History, OnSlow, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic,
+};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
+use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -323,20 +325,19 @@ fn a_hub_goes_on_with_stored_events_and_reports_what_it_evicts() {
     let hub = HubHandle::stored(settings, 1000, &history).expect("a reactor");
     assert_eq!(&*hub.epoch().expect("a hub"), "kept");
     let now = Instant::now();
-    let publish_stored = |seq, ago| {
+    let append = |seq: u64, ago| {
         let at = now.checked_sub(Duration::from_secs(ago)).expect("a time");
-        let meta = PublishMeta { channel: b"news", key: b"", id: None };
-        hub.publish_stored(seq, at, meta, |id| encode(id, &seq.to_string())).expect("a reactor")
+        let event = encode(&format!("kept-{seq}"), &seq.to_string());
+        let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
+        hub.append(Publication { seq, channel, event, key, id }, at)
     };
-    assert_eq!([publish_stored(10, 100_000), publish_stored(20, 60)], ["kept-10", "kept-20"]);
-    assert_eq!(
-        [publish_stored(40, 1), publish_stored(40, 1), publish_stored(20, 1)],
-        ["kept-40", "kept-40", "kept-20"]
-    );
+    for (seq, ago) in [(10, 100_000), (20, 60), (40, 1)] {
+        append(seq, ago).expect("a reactor");
+    }
     let (socket, mut client) = local();
     let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&hub, &mut stream, &["news"], Some("kept-10")));
-    publish_stored(90, 0);
+    append(90, 0).expect("a reactor");
     assert_eq!(publish(&hub, "news", "end"), "kept-91");
     let sent = events_until(&mut client, "end").into_iter().map(|event| (event.data, event.last_event_id));
     let expected = [("20", "kept-20"), ("40", "kept-40"), ("90", "kept-90"), ("end", "kept-91")];
@@ -344,14 +345,6 @@ fn a_hub_goes_on_with_stored_events_and_reports_what_it_evicts() {
     let evictions = hub.take_evictions().expect("an answer");
     let all = ChannelEvictions { channel: b"news"[..].into(), evicted_through: 40, discarded_through: 40 };
     assert_eq!((evictions, hub.take_evictions().expect("an answer")), (vec![all], vec![]));
-    assert!(matches!(hub.check_own_id(b"kept-1"), Err(Error::ReservedId)));
-    hub.check_own_id(b"other-1").expect("another id");
-    hub.remember_once(b"old", "kept-10", now.checked_sub(bounds.age).expect("a time")).expect("a hub");
-    hub.remember_once(b"new", "kept-90", now).expect("a hub");
-    let ids = [&b"old"[..], b"new", b"none"].map(|once| hub.once_id(once).expect("a hub"));
-    assert_eq!(ids, [None, Some("kept-90".to_owned()), None]);
     kill_reactor();
-    let lost = PublishMeta { channel: b"news", key: b"", id: None };
-    let lost = hub.publish_stored(100, now, lost, |id| encode(id, "lost"));
-    assert_eq!(lost.expect_err("the hub has ended").to_string(), "the hub has ended with its reactor");
+    assert_eq!(append(100, 0).expect_err("the hub has ended").to_string(), "the hub has ended with its reactor");
 }

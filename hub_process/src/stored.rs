@@ -14,6 +14,7 @@
 //! come back with ids of an unknown epoch. Replacing the history under open streams would need a case in every policy for slow
 //! clients.
 
+mod memory;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -21,14 +22,15 @@ mod tests;
 pub use seen::Seen;
 
 use crate::messages::say;
-use crate::publishing::{encode, failure_of, given_id, Asker, Published};
+use crate::publishing::{failure_of, Asker, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{EndRequest, Gap, History, REMEMBERED};
-use eventsource_xs::runtime::{HubHandle, PublishMeta};
+use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
+use memory::{Ids, MemoryHub};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -80,7 +82,7 @@ pub struct StoredHub {
     name: Name,
     store: Store,
     /// The hub in memory, from the store's beginning on.
-    handle: Option<HubHandle>,
+    memory: Option<MemoryHub>,
     epoch: Box<str>,
     /// The sequence number of the last entry that was published to the hub in memory.
     last_seq: u64,
@@ -110,13 +112,13 @@ pub struct StoredHub {
 /// What another program needs to go on, beside the hub in memory.
 #[derive(Debug)]
 pub struct SavedStored {
-    epoch: Box<str>,
+    ids: Ids,
     last_seq: u64,
     epoch_changes: u64,
     gaps: u64,
 }
 
-saved!(SavedStored { epoch, last_seq, epoch_changes, gaps });
+saved!(SavedStored { ids, last_seq, epoch_changes, gaps });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -129,7 +131,7 @@ impl StoredHub {
             store,
             settings: settings.clone(),
             name: name.clone(),
-            handle: None,
+            memory: None,
             epoch: "".into(),
             last_seq: 0,
             is_ready: false,
@@ -155,10 +157,10 @@ impl StoredHub {
         seen: Seen,
         handle: HubHandle,
     ) -> io::Result<Self> {
-        let SavedStored { epoch, last_seq, epoch_changes, gaps } = saved;
+        let SavedStored { ids, last_seq, epoch_changes, gaps } = saved;
         Ok(Self {
-            handle: Some(handle),
-            epoch,
+            epoch: ids.epoch.as_str().into(),
+            memory: Some(MemoryHub { handle, ids }),
             last_seq,
             is_ready: true,
             epoch_changes,
@@ -167,18 +169,14 @@ impl StoredHub {
         })
     }
 
-    /// Returns what another program needs to go on, beside the hub in memory.
-    pub fn saved(&self) -> SavedStored {
-        SavedStored {
-            epoch: self.epoch.clone(),
-            last_seq: self.last_seq,
-            epoch_changes: self.epoch_changes,
-            gaps: self.gaps,
-        }
+    /// Returns what another program needs to go on, beside the hub in the reactor; nothing if the store has not begun.
+    pub fn saved(&self) -> Option<SavedStored> {
+        let Self { last_seq, epoch_changes, gaps, .. } = *self;
+        Some(SavedStored { ids: self.memory.as_ref()?.ids.clone(), last_seq, epoch_changes, gaps })
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
-        self.handle.as_ref()
+        self.memory.as_ref().map(|memory| &memory.handle)
     }
 
     pub fn is_ready(&self) -> bool {
@@ -209,8 +207,8 @@ impl StoredHub {
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
         self.settings = settings.clone();
-        if let Some(handle) = &self.handle {
-            handle.set_bounds(settings.hub.history, settings.hub.total_history, settings.max_topics);
+        if let Some(memory) = &mut self.memory {
+            memory.adopt(settings);
         }
         self.store.ask(retain(settings));
     }
@@ -223,7 +221,7 @@ impl StoredHub {
         asker: Asker,
         now: Instant,
     ) -> Result<Published, Failure> {
-        let Some(handle) = &self.handle else {
+        let Some(memory) = &mut self.memory else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
         if self.restart_at.is_some() {
@@ -234,12 +232,12 @@ impl StoredHub {
             ));
         }
         if let Some(id) = given_id {
-            handle.check_own_id(id).map_err(|error| failure_of(&error))?;
+            memory.check_own_id(id).map_err(|error| failure_of(&error))?;
+        }
+        if let Some(id) = memory.once_id(&draft) {
+            return Ok(Published::Id(id));
         }
         if !draft.once.is_empty() {
-            if let Some(id) = handle.once_id(&draft.once).map_err(|error| failure_of(&error))? {
-                return Ok(Published::Id(id));
-            }
             if let Some(waiting) = self.once.get(&draft.once).and_then(|ticket| self.waiting.get_mut(ticket)) {
                 if waiting.is_queued {
                     waiting.askers.push(Asker { bytes: 0, ..asker });
@@ -264,7 +262,7 @@ impl StoredHub {
     /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
     /// here; nothing if the asker waits until the store has the request.
     pub fn end_streams(&mut self, end: EndRequest, asker: Asker) -> Result<Option<usize>, Failure> {
-        let Some(handle) = &self.handle else {
+        let Some(handle) = self.handle() else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
         let draft = Draft::of_end(&end);
@@ -288,14 +286,14 @@ impl StoredHub {
         if !self.settings.store.is_shared() {
             return None; // no other machine has it
         }
-        let seq = self.handle.as_ref()?.seq_of_id(id?).ok()??;
+        let seq = self.memory.as_ref()?.ids.epoch.seq(id?)?;
         Some(seq).filter(|seq| *seq > self.last_seq)
     }
 
     /// Returns true if only a hub of this epoch can have made that id.
     pub fn is_proven(&self, id: Option<&[u8]>) -> bool {
-        let proven = |handle: &HubHandle| handle.proven_seq(id?).ok()?;
-        self.handle.as_ref().and_then(proven).is_some()
+        let proven = |memory: &MemoryHub| memory.ids.epoch.proven_seq(id?);
+        self.memory.as_ref().and_then(proven).is_some()
     }
 
     /// Called when a client has proven that an event was delivered which the store does not have.
@@ -336,7 +334,7 @@ impl StoredHub {
             Report::Began(began) => {
                 self.abandon_beginning(progress);
                 self.is_void = false;
-                let last = match self.handle {
+                let last = match self.memory {
                     Some(_) => Some(self.last_seq).filter(|_| began.epoch == self.epoch),
                     None => self.seen.read(&began.epoch),
                 };
@@ -344,7 +342,7 @@ impl StoredHub {
                 let evicted_through =
                     if self.settings.store.is_shared() { began.evicted_through } else { began.last_seq };
                 self.proof = last.filter(|last| *last > evicted_through);
-                if self.handle.is_none() && !self.settings.store.is_shared() && self.comes_back(&began) {
+                if self.memory.is_none() && !self.settings.store.is_shared() && self.comes_back(&began) {
                     self.proof = Some(u64::MAX); // no history has it
                 }
                 if !self.goes_on_from(&began) {
@@ -419,7 +417,7 @@ impl StoredHub {
     fn goes_on_from(&self, began: &Began) -> bool {
         // What was evicted before this process has read it is missing in the hub, though the store has lost nothing.
         let is_complete = began.last_seq >= self.last_seq && began.evicted_through <= self.last_seq;
-        self.handle.is_some() && began.epoch == self.epoch && is_complete
+        self.memory.is_some() && began.epoch == self.epoch && is_complete
     }
 
     /// Begins the hub in memory where the store does.
@@ -434,10 +432,9 @@ impl StoredHub {
         }
         let is_shared = self.settings.store.is_shared();
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };
-        let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
         // evicted.
-        self.handle = Some(made.map_err(|error| failure_of(&error))?);
+        self.memory = Some(MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?);
         (self.epoch, self.last_seq) = (epoch, 0);
         Ok(())
     }
@@ -458,45 +455,34 @@ impl StoredHub {
             ticket.into_iter().for_each(|ticket| self.tell(ticket, &Err(failure.clone()), progress));
             return;
         }
-        let Some(handle) = &self.handle else { return };
+        let gap = draft.is_unread().then(|| self.gap());
+        let Some(memory) = &mut self.memory else { return };
         self.last_seq = seq;
         if draft.channel.is_empty() {
             // Where it was asked for it is carried out. One of a history ends subscriptions that were asked for before it.
             let age = if is_new { Duration::ZERO } else { now - self.store.instant_of(at, now) };
             let is_known = if is_new { ticket.is_some() } else { age > REMEMBERED };
             if let Some(end) = draft.end().filter(|_| !is_known) {
-                let _ = handle.end_streams_of(end, age); // fails only while the process ends
+                let _ = memory.handle.end_streams_of(end, age); // fails only while the process ends
             }
             ticket.into_iter().for_each(|ticket| self.tell(ticket, &Ok("".into()), progress));
             return;
         }
         self.forget_at.get_or_insert(now + FORGET);
         let at = self.store.instant_of(at, now);
-        let known = match draft.once.is_empty() {
-            true => None,
-            false => handle.once_id(&draft.once).ok().flatten(),
+        let published = match memory.once_id(&draft) {
+            Some(id) => Ok(id),
+            None => {
+                let published = memory.publish(seq, at, &draft, gap.as_ref().unwrap_or(&draft.fields).fields());
+                if published.is_ok() && gap.is_some() {
+                    let counted = memory.handle.counts_and_subscribers(&draft.channel);
+                    self.gaps += counted.map_or(0, |(_, subscribers)| subscribers as u64);
+                }
+                published
+            }
         };
-        let mut told_of_gap = 0;
-        let published = known.map_or_else(
-            || {
-                let gap = draft.is_unread().then(|| self.gap());
-                let fields = gap.as_ref().unwrap_or(&draft.fields).fields();
-                let given = given_id(fields);
-                let meta = PublishMeta { channel: &draft.channel, key: &draft.key, id: given.as_deref() };
-                let id = handle.publish_stored(seq, at, meta, |made| encode(fields, made))?;
-                if gap.is_some() {
-                    told_of_gap = handle.counts_and_subscribers(&draft.channel)?.1 as u64;
-                }
-                if !draft.once.is_empty() {
-                    handle.remember_once(&draft.once, &id, at)?;
-                }
-                Ok(id)
-            },
-            Ok,
-        );
-        self.gaps += told_of_gap;
         if let Some(ticket) = ticket {
-            let result = published.map(Into::into).map_err(|error: eventsource_xs::runtime::Error| failure_of(&error));
+            let result = published.map(Into::into).map_err(|error| failure_of(&error));
             self.tell(ticket, &result, progress);
         }
     }
@@ -534,7 +520,7 @@ impl StoredHub {
 
     /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
-        if self.handle.as_ref().is_some_and(HubHandle::has_ended) {
+        if self.handle().is_some_and(HubHandle::has_ended) {
             self.begin_after_a_defect();
         }
         if self.forget_at.is_some_and(|at| now >= at) {
@@ -556,12 +542,12 @@ impl StoredHub {
     /// store has begun anew.
     fn begin_after_a_defect(&mut self) {
         say("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
-        (self.handle, self.is_ready) = (None, false);
+        (self.memory, self.is_ready) = (None, false);
         self.store.ask(Ask::Close);
     }
 
     fn forget_evicted(&self) {
-        let evicted = self.handle.as_ref().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+        let evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
         if !evicted.is_empty() {
             self.store.ask(Ask::Forget(evicted));
         }

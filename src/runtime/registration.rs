@@ -13,8 +13,6 @@ pub(super) struct HubRegistration {
     pub(super) epoch: Epoch,
     /// The sequence number of the last event.
     pub(super) last_seq: u64,
-    /// The sequence number of the last event that was stored; 0 if there was none.
-    pub(super) last_stored: u64,
     /// The keys of events that are published once.
     pub(super) once: OnceKeys,
 }

@@ -137,7 +137,7 @@ impl Server {
                 claimed: served.claimed.clone(),
                 stored: match &served.source {
                     Source::Own(_) => None,
-                    Source::Stored(stored) => Some(stored.saved()),
+                    Source::Stored(stored) => Some(stored.saved()?),
                 },
             })
         });

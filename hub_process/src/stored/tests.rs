@@ -462,10 +462,10 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
             }
             world.store.begin("");
             assert!(world.take().is_ready);
-            let handle = world.hub.handle().expect("a hub");
-            let is_known = |key: &str| handle.once_id(key.as_bytes()).expect("a hub").is_some();
+            let memory = world.hub.memory.as_mut().expect("a hub");
+            let is_known = |key: &str| memory.once_id(&draft(0, key)).is_some();
             assert_eq!(["key1", "key2", "key3"].map(is_known), [false, true, true], "the clock shows {clock}");
-            let reader = Reader::after(handle, Some("epoch1-2"));
+            let reader = Reader::after(world.hub.handle().expect("a hub"), Some("epoch1-2"));
             assert_eq!(reader.numbers_and_gaps_until(3), Some((vec![3], 0)), "the clock shows {clock}");
             let reader = Reader::new(world.hub.handle().expect("a hub"));
             assert_eq!(reader.numbers_until(3), [2, 3], "the clock shows {clock}");
@@ -635,7 +635,7 @@ fn a_process_that_follows_a_killed_one_knows_what_must_be_in_the_history() {
 #[test]
 fn a_client_that_has_read_what_was_evicted_is_not_ahead() {
     let mut world = World::new();
-    world.hub.handle = None; // of a process that has begun anew
+    world.hub.memory = None; // of a process that has begun anew
     let (epoch, reason) = ("epoch1".into(), "".into());
     let began = Began { epoch, last_seq: 7, evicted_through: 7, reason, ..Began::default() };
     world.store.end.reporter.report(Report::Began(began));
@@ -672,6 +672,14 @@ fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_
         let reader = Reader::with(hub, None, access);
         assert_eq!(reader.numbers_and_gaps_until(1).is_some(), is_open, "{label}, asked {seconds} seconds ago");
     }
+}
+
+#[test]
+fn an_id_that_looks_like_one_of_the_hub_is_refused() {
+    let mut world = World::new();
+    let mut publish = |id: &[u8]| world.hub.publish(draft(1, ""), Some(id), Asker::NOBODY, world.now).map(drop);
+    assert_eq!(publish(b"epoch1-1").expect_err("reserved").field.as_deref(), Some("id"));
+    publish(b"other-1").expect("another id");
 }
 
 #[test]

@@ -62,13 +62,6 @@ pub struct PublishMeta<'a> {
     pub id: Option<&'a [u8]>,
 }
 
-impl PublishMeta<'_> {
-    fn publication(&self, seq: u64, event: Shared) -> Publication {
-        let (channel, key, id) = (self.channel.into(), self.key.into(), self.id.map(Into::into));
-        Publication { seq, channel, event, key, id }
-    }
-}
-
 /// Returns eight random characters, with which no other hub's ids begin.
 fn new_epoch() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
@@ -91,7 +84,7 @@ impl HubHandle {
     }
 
     /// Creates a hub that continues with stored events. It is registered in the reactor at once. Publish the entries of its
-    /// history with [`publish_stored`](Self::publish_stored) before any stream subscribes: a stream that has begun is not
+    /// history with [`append`](Self::append) before any stream subscribes: a stream that has begun is not
     /// sent older events.
     ///
     /// # Errors
@@ -178,7 +171,7 @@ impl HubHandle {
         let (history, total_history) =
             (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
         let once = OnceKeys::new(total_history.events, history.age);
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, last_stored: 0, once })
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, once })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -211,7 +204,8 @@ impl HubHandle {
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
         registration.last_seq = seq;
-        let publication = Box::new(meta.publication(seq, event));
+        let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
+        let publication = Box::new(Publication { seq, channel, event, key, id: id_given });
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
         if !once.is_empty() {
@@ -221,92 +215,19 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Publishes an event that a store has given its sequence number, and returns its id. `at` is when it was stored, perhaps
-    /// long ago. `encode` makes the event from its id.
-    ///
-    /// Sequence numbers increase, not always by one. An event whose number does not is one that was published before, and is
-    /// not published again. An id of the application is not checked: [`check_own_id`](Self::check_own_id) does before the
-    /// event is stored.
+    /// Publishes an event that a store has given its sequence number. `at` is when it was stored, perhaps long ago. Sequence
+    /// numbers increase, not always by one.
     ///
     /// # Errors
     ///
     /// [`Error::System`], also if the hub has ended with its reactor, or [`Error::ShuttingDown`].
-    pub fn publish_stored(
-        &self,
-        seq: u64,
-        at: Instant,
-        meta: PublishMeta<'_>,
-        encode: impl FnOnce(&str) -> Shared,
-    ) -> Result<String, Error> {
+    pub fn append(&self, publication: Publication, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
-        let registration = self.registration_or_create(&mut process)?;
-        let id = registration.epoch.event_id(seq);
-        if seq <= registration.last_stored {
-            return Ok(id);
-        }
-        let event = encode(&id);
-        registration.last_stored = seq;
-        registration.last_seq = registration.last_seq.max(seq);
-        let publication = Box::new(meta.publication(seq, event));
-        // As in `publish`, commands are queued in the order of their sequence numbers.
-        registration.reactor.publish(Command::PublishStored { hub: registration.hub, publication, at });
-        Ok(id)
-    }
-
-    /// Returns the id of the event that was published with a key `once`, if that is remembered.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish_stored`](Self::publish_stored).
-    pub fn once_id(&self, once: &[u8]) -> Result<Option<String>, Error> {
-        let mut process = lock_process();
-        let registration = self.registration_or_create(&mut process)?;
-        Ok(registration.once.id_of(once, Instant::now()).map(str::to_owned))
-    }
-
-    /// Remembers the id of an event with a key `once`, which was published at a time, within the bounds of the history.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish_stored`](Self::publish_stored).
-    pub fn remember_once(&self, once: &[u8], id: &str, at: Instant) -> Result<(), Error> {
-        let mut process = lock_process();
-        self.registration_or_create(&mut process)?.once.insert(once, id, at);
+        let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
+        *last_seq = publication.seq.max(*last_seq);
+        reactor.publish(Command::PublishStored { hub: *hub, publication: Box::new(publication), at });
         Ok(())
-    }
-
-    /// Checks an id that the application gives an event.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReservedId`] if it could be mistaken for one of the hub's own ids; otherwise as
-    /// [`publish_stored`](Self::publish_stored).
-    pub fn check_own_id(&self, id: &[u8]) -> Result<(), Error> {
-        let mut process = lock_process();
-        let is_like = self.registration_or_create(&mut process)?.epoch.is_like(id);
-        (!is_like).then_some(()).ok_or(Error::ReservedId)
-    }
-
-    /// Returns the sequence number of a position that an id names; nothing if it is not an id of this hub's epoch. It may be
-    /// ahead of the last event.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish_stored`](Self::publish_stored).
-    pub fn seq_of_id(&self, id: &[u8]) -> Result<Option<u64>, Error> {
-        let mut process = lock_process();
-        Ok(self.registration_or_create(&mut process)?.epoch.seq(id))
-    }
-
-    /// Returns the sequence number that an id names, if that is an opaque id of this hub's epoch, which nobody can invent.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish_stored`](Self::publish_stored).
-    pub fn proven_seq(&self, id: &[u8]) -> Result<Option<u64>, Error> {
-        let mut process = lock_process();
-        Ok(self.registration_or_create(&mut process)?.epoch.proven_seq(id))
     }
 
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
@@ -314,7 +235,7 @@ impl HubHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if the reactor does not answer; otherwise as [`publish_stored`](Self::publish_stored).
+    /// [`Error::Timeout`] if the reactor does not answer; otherwise as [`append`](Self::append).
     pub fn take_evictions(&self) -> Result<Vec<ChannelEvictions>, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::TakeEvictions { hub, request_id };
@@ -406,7 +327,7 @@ impl HubHandle {
     ///
     /// # Errors
     ///
-    /// As [`publish_stored`](Self::publish_stored).
+    /// As [`append`](Self::append).
     pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<usize, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -450,19 +371,18 @@ pub(crate) struct SavedHub {
     hub: HubId,
     epoch: Epoch,
     last_seq: u64,
-    last_stored: u64,
     is_stored: bool,
     once: OnceKeys,
 }
 
-saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once });
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once });
 
 impl HubHandle {
     /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
     pub(crate) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { hub, epoch, last_seq, last_stored, once, .. } = process.registrations.at(index);
+        let HubRegistration { hub, epoch, last_seq, once, .. } = process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
             retention: *lock(&self.0.retention),
@@ -470,7 +390,6 @@ impl HubHandle {
             hub: *hub,
             epoch: epoch.clone(),
             last_seq: *last_seq,
-            last_stored: *last_stored,
             is_stored: self.0.is_stored,
             once: once.clone(),
         })
@@ -478,10 +397,10 @@ impl HubHandle {
 
     /// Continues a hub of a restored reactor.
     pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
-        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once } = saved;
+        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once } = saved;
         let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention;
-        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, last_stored, once };
+        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once };
         lock_process().registrations.insert(handle.0.key, registration);
         handle
     }

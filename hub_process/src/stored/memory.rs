@@ -1,0 +1,70 @@
+//! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
+
+use crate::publishing::given_id;
+use crate::store::Draft;
+use eventsource_xs::event::{EventId, Shared, Text};
+use eventsource_xs::hub::{Epoch, History, OnceKeys, Publication};
+use eventsource_xs::runtime::{Error, HubHandle};
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Fields, HubSettings};
+use std::time::Instant;
+
+/// A hub whose sequence numbers a store gives.
+pub struct MemoryHub {
+    pub handle: HubHandle,
+    pub ids: Ids,
+}
+
+/// The ids of the hub, and those of events with a key `once`.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    pub epoch: Epoch,
+    pub once: OnceKeys,
+}
+
+saved!(Ids { epoch, once });
+
+impl MemoryHub {
+    /// Begins where the store does.
+    pub fn begin(settings: &HubSettings, history: &History) -> Result<Self, Error> {
+        let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
+        let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
+        let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.history.age);
+        Ok(Self { handle, ids: Ids { epoch, once } })
+    }
+
+    /// Takes over the settings that may change.
+    pub fn adopt(&mut self, settings: &HubSettings) {
+        let (history, total_history) = (settings.hub.history, settings.hub.total_history);
+        self.handle.set_bounds(history, total_history, settings.max_topics);
+        self.ids.once.set_bounds(total_history.events, history.age);
+    }
+
+    /// Checks an id that the application gives an event: it must not look like one of the hub's.
+    pub fn check_own_id(&self, id: &[u8]) -> Result<(), Error> {
+        if self.ids.epoch.is_like(id) {
+            return Err(Error::ReservedId);
+        }
+        Ok(())
+    }
+
+    /// Returns the id of the event with the key `once` of a draft, if it has one and that is remembered.
+    pub fn once_id(&mut self, draft: &Draft) -> Option<String> {
+        if draft.once.is_empty() {
+            return None;
+        }
+        self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
+    }
+
+    /// Publishes an entry with these fields, which may be others than those of its draft. Returns its id.
+    pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Error> {
+        let made = self.ids.epoch.event_id(seq);
+        let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
+        let (channel, key, id) = (draft.channel.clone(), draft.key.clone(), given_id(fields).map(Into::into));
+        self.handle.append(Publication { seq, channel, event, key, id }, at)?;
+        if !draft.once.is_empty() {
+            self.ids.once.insert(&draft.once, &made, at);
+        }
+        Ok(made)
+    }
+}
