@@ -9,10 +9,6 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn is_stored(end: &End) -> bool {
-    matches!(end, End::Stored(..))
-}
-
 /// Returns the message with which a store says that it cannot begin.
 fn refusal(settings: &RedisSettings) -> (String, ErrorCode, bool) {
     let mut node = Node::start(settings);
@@ -25,9 +21,7 @@ fn refusal(settings: &RedisSettings) -> (String, ErrorCode, bool) {
 
 #[test]
 fn a_user_a_password_a_database_and_a_prefix_are_used() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let rules =
         ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
     let more = ["+time", "+select", "+memory|usage", "+info", "+role"];
@@ -39,7 +33,7 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
         prefix: "mine".into(),
         ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port))
     });
-    assert!(is_stored(&a.publish("one")));
+    assert!(a.publish("one").is_stored());
     assert!(redis.keys("*").is_empty());
     redis.login = Some(("hub".into(), "s%cret@".into()));
     assert!(!a.store.status().place.contains("cret"));
@@ -48,16 +42,14 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
 
 #[test]
 fn an_address_may_be_one_of_ipv6() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     if let Err(error) = Port::reserve_on(Ipv6Addr::LOCALHOST.into()) {
         eprintln!("skipped: no IPv6 here: {error}");
         return;
     }
     let redis = Redis::start(&["--bind", "127.0.0.1", "::1"]);
     let mut a = Node::ready(&settings(&format!("redis://[::1]:{}/2", redis.port)));
-    assert!(is_stored(&a.publish("one")));
+    assert!(a.publish("one").is_stored());
     assert!(redis.call(&["CLIENT", "LIST"]).contains(" addr=[::1]:"));
     let place = a.store.status().place;
     assert!(place.contains("[::1]"), "{place}");
@@ -65,9 +57,7 @@ fn an_address_may_be_one_of_ipv6() {
 
 #[test]
 fn a_wrong_password_and_missing_permissions_are_told() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-eval"]);
     let address = format!("127.0.0.1:{}", redis.port);
     for (url, expected) in [
@@ -89,15 +79,13 @@ fn a_wrong_password_and_missing_permissions_are_told() {
 
 #[test]
 fn a_permission_that_is_granted_later_is_used() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-xadd"]);
     let mut a = Node::start(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
     a.until("a refusal", |node| !node.refusals.is_empty());
     redis.call(&["ACL", "SETUSER", "hub", "+xadd"]);
     a.until("ready", Node::is_ready);
-    assert!(is_stored(&a.publish("one")));
+    assert!(a.publish("one").is_stored());
     redis.call(&["ACL", "SETUSER", "hub", "-xadd"]);
     let End::Failed(failure) = a.publish("two") else { panic!("stored") };
     assert!(failure.message.contains("NOPERM"), "{failure}");
@@ -115,9 +103,7 @@ fn urls_that_can_never_work_are_told_once() {
 
 #[test]
 fn another_layout_is_not_touched() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     redis.call(&["HSET", "es:{shop}", "layout", "2", "epoch", "x"]);
     let (message, _, retries) = refusal(&settings(&redis.url()));
@@ -214,9 +200,7 @@ fn start_with_tls(port: Port, folder: &Path, more: &[&str]) -> Redis {
 
 #[test]
 fn tls_needs_a_certificate_that_the_authority_has_signed() {
-    if !has_tls() {
-        return;
-    }
+    needs!(has_tls());
     let folder = new_folder();
     make_certificates(&folder);
     let file = |name: &str| text(&folder.join(name));
@@ -231,13 +215,13 @@ fn tls_needs_a_certificate_that_the_authority_has_signed() {
         assert!(message.contains("certificate") || message.contains("cannot be reached"), "{message}");
         if must_show == "no" {
             let mut a = Node::ready(&with_ca);
-            assert!(is_stored(&a.publish("one")));
+            assert!(a.publish("one").is_stored());
         } else {
             let (message, _, _) = refusal(&with_ca);
             assert!(message.contains("cannot be reached"), "{message}");
         }
         let mut a = Node::ready(&with_client);
-        assert!(is_stored(&a.publish("two")));
+        assert!(a.publish("two").is_stored());
     }
     let plain = settings("rediss://127.0.0.1:1");
     let missing = RedisSettings { ca: "/nowhere.crt".into(), ..plain };

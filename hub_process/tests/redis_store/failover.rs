@@ -7,10 +7,6 @@ use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
 
-fn is_stored(end: &End) -> bool {
-    matches!(end, End::Stored(..))
-}
-
 fn replica_of(master: &Redis, more: &[&str]) -> Redis {
     let port = master.port.to_string();
     let mut words = vec!["--replicaof", "127.0.0.1", &port, "--repl-ping-replica-period", "1"];
@@ -28,6 +24,18 @@ fn sentinel_of(port: u16, more: &str) -> Redis {
     ))
 }
 
+/// Publishes an event, and has the replica leave its master when it has it. Returns the stream's name.
+fn publish_and_part(node: &mut Node, replica: &Redis) -> String {
+    assert!(node.publish("replicated").is_stored());
+    let mut stream = String::new();
+    eventually("it is replicated", || {
+        stream = replica.keys("es:{shop}:*").pop().unwrap_or_default();
+        !stream.is_empty() && replica.call(&["XLEN", &stream]) == "2"
+    });
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    stream
+}
+
 fn sentinel(master: &Redis) -> Redis {
     let sentinel = sentinel_of(master.port, "");
     wait_for_replica(&sentinel);
@@ -42,9 +50,7 @@ fn wait_for_replica(sentinel: &Redis) {
 
 #[test]
 fn sentinels_have_users_and_passwords_of_their_own() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let master = Redis::start(&["--user", "hub", "on", ">s%cret@", "~*", "&*", "+@all"]);
     let limited = "user default off\nuser watcher on >w:tch +auth +sentinel|get-master-addr-by-name\n";
     let of_no_use = "user default on nopass -@all\nuser hub on >s%cret@ +@all\n";
@@ -66,7 +72,7 @@ fn sentinels_have_users_and_passwords_of_their_own() {
         let mut a = Node::start(&settings);
         if is_right {
             a.until("ready", Node::is_ready);
-            assert!(is_stored(&a.publish("one")));
+            assert!(a.publish("one").is_stored());
             continue;
         }
         a.until("a refusal", |node| !node.refusals.is_empty());
@@ -92,9 +98,7 @@ fn start_with_tls(files: &[String; 3], master: Option<u16>) -> (Redis, Port) {
 
 #[test]
 fn sentinels_and_servers_with_tls_fail_over() {
-    if !has_tls() {
-        return;
-    }
+    needs!(has_tls());
     let folder = new_folder();
     make_certificates(&folder);
     let files = ["server.crt", "server.key", "ca.crt"].map(|name| text(&folder.join(name)));
@@ -119,13 +123,13 @@ fn sentinels_and_servers_with_tls_fail_over() {
     stranger.until("a refusal", |node| !node.refusals.is_empty());
     assert!(stranger.refusals[0].0.message.contains("ertificate"), "{}", stranger.refusals[0].0);
     let mut a = Node::ready(&RedisSettings { ca: ca.as_str().into(), ..with_login });
-    assert!(is_stored(&a.publish("before")));
+    assert!(a.publish("before").is_stored());
     eventually("it is replicated", || {
         let stream = replica.keys("es:{shop}:*").pop();
         stream.is_some_and(|stream| replica.call(&["XLEN", &stream]) == "2")
     });
     master.kill();
-    assert!(is_stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     assert_eq!((a.logs.len(), a.texts()), (1, vec!["before".into(), "after".into()]));
     assert!(replica.call(&["INFO", "replication"]).contains("role:master"));
     std::fs::remove_dir_all(folder).unwrap();
@@ -133,15 +137,13 @@ fn sentinels_and_servers_with_tls_fail_over() {
 
 #[test]
 fn an_event_counts_as_published_when_replicas_have_it() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
     let with_one = RedisSettings { replicas: 1, timeout: Duration::from_secs(4), ..settings(&master.url()) };
     let mut a = Node::ready(&with_one);
     for number in 0..20 {
-        assert!(is_stored(&a.publish(&number.to_string())));
+        assert!(a.publish(&number.to_string()).is_stored());
     }
     replica.kill();
     let End::Failed(failure) = a.publish("alone") else { panic!("stored") };
@@ -152,15 +154,13 @@ fn an_event_counts_as_published_when_replicas_have_it() {
     assert!(!status.is_up && status.last_error.contains("0 replicas have it, and 1 should"), "{status:?}");
     replica.run();
     a.until("up, though nobody publishes", |node| node.store.status().is_up);
-    assert!(is_stored(&a.publish("together")));
+    assert!(a.publish("together").is_stored());
     assert_eq!(a.logs.len(), 1);
 }
 
 #[test]
 fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let master = Redis::start(&[]);
     let sentinel = sentinel_of(master.port, "");
     // They accept connections and never answer.
@@ -172,7 +172,7 @@ fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
     sentinel.stop();
     // For longer than Sentinels are not asked.
     for number in 0..50 {
-        assert!(is_stored(&a.publish(&number.to_string())), "{number}");
+        assert!(a.publish(&number.to_string()).is_stored(), "{number}");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(a.store.status().is_up);
@@ -189,7 +189,7 @@ fn reconnects_while_publishing(node: &mut Node) -> u64 {
     node.until("up", |node| node.store.status().is_up);
     let before = node.store.status().reconnects;
     for number in 0..30 {
-        assert!(is_stored(&node.publish(&number.to_string())), "{number}");
+        assert!(node.publish(&number.to_string()).is_stored(), "{number}");
         std::thread::sleep(Duration::from_millis(100));
     }
     node.store.status().reconnects - before
@@ -197,9 +197,7 @@ fn reconnects_while_publishing(node: &mut Node) -> u64 {
 
 #[test]
 fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_connection() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let master = Redis::start(&[]);
     let other = Redis::start(&[]);
     let nobody = Port::reserve();
@@ -225,9 +223,7 @@ fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_co
 
 #[test]
 fn a_replica_is_no_place_to_begin() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let master = Redis::start(&[]);
     let replica = replica_of(&master, &[]);
     let mut a = Node::start(&settings(&replica.url()));
@@ -248,7 +244,7 @@ fn fail_over(replicas: u32) -> usize {
     let mut a = Node::ready(&settings);
     let mut b = Node::ready(&settings);
     for number in 0..50 {
-        assert!(is_stored(&a.publish(&format!("before {number}"))));
+        assert!(a.publish(&format!("before {number}")).is_stored());
     }
     master.kill();
     for number in 0..50 {
@@ -264,7 +260,7 @@ fn fail_over(replicas: u32) -> usize {
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
     // The only replica is the master now: nobody can confirm an event.
     let is_unknown = |end: &End| matches!(end, End::Failed(failure) if failure.code == ErrorCode::Unknown);
-    assert!(a.ends.values().all(|end| is_stored(end) || replicas > 0 && is_unknown(end)), "{:?}", a.ends);
+    assert!(a.ends.values().all(|end| end.is_stored() || replicas > 0 && is_unknown(end)), "{:?}", a.ends);
     if a.logs.len() == 1 {
         assert_eq!(a.texts().len() as u64, all);
         assert_eq!(a.texts(), b.texts());
@@ -289,24 +285,15 @@ fn a_failover_loses_nothing_or_begins_another_epoch() {
 
 #[test]
 fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     // Without Sentinel: another Redis takes the address over.
     let mut master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&proxy.url()));
-    assert!(is_stored(&a.publish("replicated")));
-    eventually("it is replicated", || {
-        !replica.keys("es:{shop}:*").is_empty() && {
-            let stream = replica.keys("es:{shop}:*").pop().unwrap();
-            replica.call(&["XLEN", &stream]) == "2"
-        }
-    });
-    replica.call(&["REPLICAOF", "NO", "ONE"]);
-    assert!(is_stored(&a.publish("not replicated")));
+    publish_and_part(&mut a, &replica);
+    assert!(a.publish("not replicated").is_stored());
     b.until("both", |node| node.texts().len() == 2);
     proxy.lead_to(replica.port);
     proxy.cut();
@@ -315,7 +302,7 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
         node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
         assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
     }
-    assert!(is_stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     b.until("after", |node| node.texts() == ["after"]);
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
     replica.kill();
@@ -323,17 +310,12 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
 
 #[test]
 fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
-    assert!(is_stored(&a.publish("replicated")));
-    let stream = master.keys("es:{shop}:*").pop().unwrap();
-    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
-    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    let stream = publish_and_part(&mut a, &replica);
     // The master stores it, and its answers are lost.
     a.until("up", |node| node.store.status().is_up);
     proxy.swallow(false, true);
@@ -344,7 +326,7 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     proxy.heal();
     master.kill();
     a.until("stored", |node| node.ends.contains_key(&ticket));
-    assert!(is_stored(&a.ends[&ticket]));
+    assert!(a.ends[&ticket].is_stored());
     assert_eq!((a.texts(), a.logs.len()), (vec!["replicated".into(), "not replicated".into()], 1));
     replica.kill();
 }
@@ -356,11 +338,8 @@ fn another_hub_has_read_what_is_lost() -> bool {
     let mut replica = replica_of(&master, &[]);
     let [of_a, of_b] = [(); 2].map(|()| crate::proxy::Proxy::new(master.port));
     let mut a = Node::ready(&settings(&of_a.url()));
-    assert!(is_stored(&a.publish("replicated")));
+    let stream = publish_and_part(&mut a, &replica);
     a.until("up", |node| node.store.status().is_up);
-    let stream = master.keys("es:{shop}:*").pop().unwrap();
-    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
-    replica.call(&["REPLICAOF", "NO", "ONE"]);
     let blocked = || -> Vec<String> {
         let list = master.call(&["CLIENT", "LIST"]);
         let is_blocked = |line: &&str| line.contains(" flags=b ");
@@ -414,23 +393,18 @@ fn an_entry_that_another_hub_has_read_before_a_failover_is_sent_again_in_another
 
 #[test]
 fn a_missing_entry_is_noticed_when_others_have_published_since() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut master = Redis::start(&[]);
     let replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
-    assert!(is_stored(&a.publish("replicated")));
-    let stream = master.keys("es:{shop}:*").pop().unwrap();
-    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
-    replica.call(&["REPLICAOF", "NO", "ONE"]);
-    assert!(is_stored(&a.publish("not replicated")));
+    publish_and_part(&mut a, &replica);
+    assert!(a.publish("not replicated").is_stored());
     proxy.refuse(true);
     proxy.cut();
     master.kill();
     let mut b = Node::ready(&settings(&replica.url()));
-    assert!(is_stored(&b.publish("newer")));
+    assert!(b.publish("newer").is_stored());
     assert_eq!(b.log().began.epoch, a.log().began.epoch);
     proxy.lead_to(replica.port);
     proxy.refuse(false);

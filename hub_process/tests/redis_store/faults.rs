@@ -42,58 +42,37 @@ fn expect_nothing_lost(fault: impl Fn(&Proxy, &Redis, usize)) {
     a.until("up", |node| node.store.status().is_up);
 }
 
-#[test]
-fn a_cut_connection_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|proxy, _, _| proxy.cut());
-    }
+/// Tests of faults.
+macro_rules! loses_nothing {
+    ($($name:ident: $fault:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            needs!(has("redis-server"));
+            expect_nothing_lost($fault);
+        })*
+    };
 }
 
-#[test]
-fn a_connection_that_is_cut_within_an_answer_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|proxy, _, number| proxy.cut_after(number % 2 == 0, 37 * number as i64 + 1));
-    }
-}
-
-#[test]
-fn a_half_closed_connection_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|proxy, _, _| proxy.half_close());
-    }
-}
-
-#[test]
-fn a_slow_connection_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|proxy, _, number| proxy.delay(if number % 3 == 0 { 30 } else { 0 }));
-    }
-}
-
-#[test]
-fn a_killed_client_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|_, redis, _| drop(redis.call(&["CLIENT", "KILL", "TYPE", "normal"])));
-    }
-}
-
-#[test]
-fn a_paused_redis_loses_and_repeats_nothing() {
-    if has("redis-server") {
-        expect_nothing_lost(|_, redis, number| {
-            if number == 3 {
-                // Longer than an answer may take: the commands of the broken connection are carried out, too.
-                redis.call(&["CLIENT", "PAUSE", "3500", "ALL"]);
-            }
-        });
-    }
+loses_nothing! {
+    a_cut_connection_loses_and_repeats_nothing: |proxy, _, _| proxy.cut();
+    a_connection_that_is_cut_within_an_answer_loses_and_repeats_nothing:
+        |proxy, _, number| proxy.cut_after(number % 2 == 0, 37 * number as i64 + 1);
+    a_half_closed_connection_loses_and_repeats_nothing: |proxy, _, _| proxy.half_close();
+    a_slow_connection_loses_and_repeats_nothing:
+        |proxy, _, number| proxy.delay(if number % 3 == 0 { 30 } else { 0 });
+    a_killed_client_loses_and_repeats_nothing:
+        |_, redis, _| drop(redis.call(&["CLIENT", "KILL", "TYPE", "normal"]));
+    a_paused_redis_loses_and_repeats_nothing: |_, redis, number| {
+        if number == 3 {
+            // Longer than an answer may take: the commands of the broken connection are carried out, too.
+            redis.call(&["CLIENT", "PAUSE", "3500", "ALL"]);
+        }
+    };
 }
 
 #[test]
 fn a_connection_that_swallows_answers_is_noticed_and_nothing_is_repeated() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     for towards_redis in [true, false] {
         let redis = Redis::start(&[]);
         let proxy = Proxy::new(redis.port);
@@ -113,9 +92,7 @@ fn a_connection_that_swallows_answers_is_noticed_and_nothing_is_repeated() {
 
 #[test]
 fn a_store_begins_when_redis_comes() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let port = Port::reserve();
     let place = format!("127.0.0.1:{}", port.number);
     let url = format!("redis://someone:secret@{place}");
@@ -132,9 +109,7 @@ fn a_store_begins_when_redis_comes() {
 
 #[test]
 fn a_draft_fails_in_time_while_redis_is_away() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut redis = Redis::start(&PERSISTENT);
     let settings = RedisSettings { timeout: Duration::from_secs(3), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
@@ -154,9 +129,7 @@ fn a_draft_fails_in_time_while_redis_is_away() {
 
 #[test]
 fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let proxy = Proxy::new(redis.port);
     let settings = RedisSettings { timeout: Duration::from_millis(500), ..settings(&proxy.url()) };
@@ -171,9 +144,7 @@ fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
 
 #[test]
 fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut redis = Redis::start(&PERSISTENT);
     let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
@@ -193,9 +164,7 @@ fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
 
 #[test]
 fn a_closed_store_finishes_what_was_asked_before() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     for number in 0..500 {
@@ -214,9 +183,7 @@ fn a_closed_store_finishes_what_was_asked_before() {
 
 #[test]
 fn a_redis_that_is_full_says_so() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     redis.call(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -237,9 +204,7 @@ fn a_redis_that_is_full_says_so() {
 
 #[test]
 fn a_user_who_may_only_read_has_a_store_that_is_down() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "&*", "+@all"]);
     let mut a = Node::ready(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
     redis.call(&["ACL", "SETUSER", "hub", "-xadd"]);
@@ -252,9 +217,7 @@ fn a_user_who_may_only_read_has_a_store_that_is_down() {
 
 #[test]
 fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let proxy = Proxy::new(redis.port);
     let mut a = Node::ready(&settings(&proxy.url()));

@@ -5,16 +5,12 @@ use crate::server::{eventually, has, Redis};
 use crate::store::Ask;
 use std::time::Duration;
 
-fn stored(end: &End) -> bool {
-    matches!(end, End::Stored(..))
-}
-
 /// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
 fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));
     for number in 0..20 {
-        assert!(stored(&a.publish(&format!("before {number}"))));
+        assert!(a.publish(&format!("before {number}")).is_stored());
     }
     b.until("what was before", |node| node.log().entries.len() == 20);
     lose(redis);
@@ -23,7 +19,7 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
         assert!(!node.log().began.reason.is_empty());
     }
     assert_ne!(a.logs[0].began.epoch, a.logs[1].began.epoch);
-    assert!(stored(&a.publish("after")) && stored(&b.publish("after, too")));
+    assert!(a.publish("after").is_stored() && b.publish("after, too").is_stored());
     for node in [&mut a, &mut b] {
         node.until("what is after", |node| node.log().entries.len() == 2);
         assert_eq!(node.texts(), ["after", "after, too"]);
@@ -40,115 +36,75 @@ fn stream(redis: &Redis) -> String {
     redis.keys("es:{shop}:*").pop().expect("a stream")
 }
 
-#[test]
-fn flushall_begins_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["FLUSHALL"])));
-    }
+/// Tests of what a Redis loses.
+macro_rules! begins_another_epoch {
+    ($($name:ident: $lose:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            needs!(has("redis-server"));
+            expect_another_epoch(&mut Redis::start(&[]), $lose);
+        })*
+    };
 }
 
-#[test]
-fn a_deleted_stream_begins_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["DEL", &stream(redis)])));
-    }
-}
+/// What two masters have after each was written to: the same id, and not the same entry.
+const REPLACE: &str = "local all = redis.call('XRANGE', KEYS[1], '-', '+') \
+                       local fields = all[#all][2] \
+                       fields[#fields] = 'another:1' \
+                       redis.call('DEL', KEYS[1]) \
+                       for _, entry in ipairs(all) do redis.call('XADD', KEYS[1], entry[1], unpack(entry[2])) end";
 
-#[test]
-fn a_deleted_pointer_begins_another_epoch() {
-    if has("redis-server") {
-        let mut redis = Redis::start(&[]);
-        expect_another_epoch(&mut redis, |redis| drop(redis.call(&["DEL", "es:{shop}"])));
-    }
-}
-
-#[test]
-fn a_stream_that_is_created_again_begins_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| {
-            let stream = stream(redis);
-            redis.call(&["DEL", &stream]);
-            redis.call(&["XADD", &stream, "5-5", "x", "y"]);
-        });
-    }
-}
-
-#[test]
-fn another_entry_with_the_id_of_the_last_one_begins_another_epoch() {
-    // What two masters have after each was written to: the same id, and not the same entry.
-    let replace = "local all = redis.call('XRANGE', KEYS[1], '-', '+') \
-                   local fields = all[#all][2] \
-                   fields[#fields] = 'another:1' \
-                   redis.call('DEL', KEYS[1]) \
-                   for _, entry in ipairs(all) do redis.call('XADD', KEYS[1], entry[1], unpack(entry[2])) end";
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| {
-            redis.call(&["EVAL", replace, "1", &stream(redis)]);
-        });
-    }
-}
-
-#[test]
-fn a_key_of_another_type_begins_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["SET", &stream(redis), "x"])));
-    }
-}
-
-#[test]
-fn ids_that_are_no_sequence_numbers_begin_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| {
-            redis.call(&["XADD", &stream(redis), "99999999999999999-0", "x", "y"]);
-        });
-    }
-}
-
-#[test]
-fn a_restart_without_persistence_begins_another_epoch() {
-    if has("redis-server") {
-        expect_another_epoch(&mut Redis::start(&[]), |redis| {
-            redis.kill();
-            redis.run();
-        });
-    }
+begins_another_epoch! {
+    flushall_begins_another_epoch: |redis| drop(redis.call(&["FLUSHALL"]));
+    a_deleted_stream_begins_another_epoch: |redis| drop(redis.call(&["DEL", &stream(redis)]));
+    a_deleted_pointer_begins_another_epoch: |redis| drop(redis.call(&["DEL", "es:{shop}"]));
+    a_stream_that_is_created_again_begins_another_epoch: |redis| {
+        let stream = stream(redis);
+        redis.call(&["DEL", &stream]);
+        redis.call(&["XADD", &stream, "5-5", "x", "y"]);
+    };
+    another_entry_with_the_id_of_the_last_one_begins_another_epoch:
+        |redis| drop(redis.call(&["EVAL", REPLACE, "1", &stream(redis)]));
+    a_key_of_another_type_begins_another_epoch: |redis| drop(redis.call(&["SET", &stream(redis), "x"]));
+    ids_that_are_no_sequence_numbers_begin_another_epoch:
+        |redis| drop(redis.call(&["XADD", &stream(redis), "99999999999999999-0", "x", "y"]));
+    a_restart_without_persistence_begins_another_epoch: |redis| {
+        redis.kill();
+        redis.run();
+    };
 }
 
 #[test]
 fn an_old_snapshot_begins_another_epoch() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut redis = Redis::start(&[]);
     let mut early = Node::ready(&settings(&redis.url()));
-    assert!(stored(&early.publish("early")));
+    assert!(early.publish("early").is_stored());
     assert_eq!(redis.call(&["SAVE"]), "OK");
     drop(early);
     let mut a = Node::ready(&settings(&redis.url()));
-    assert!(stored(&a.publish("late")));
+    assert!(a.publish("late").is_stored());
     redis.kill();
     redis.run();
     a.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
     assert!(a.log().began.reason.contains("read before"), "{}", a.log().began.reason);
-    assert!(stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     assert_eq!(a.texts(), ["after"]);
 }
 
 #[test]
 fn an_epoch_that_comes_back_begins_another_one() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));
-    assert!(stored(&a.publish("first")));
+    assert!(a.publish("first").is_stored());
     assert_eq!(redis.call(&["SAVE"]), "OK");
     redis.call(&["FLUSHALL"]);
     for node in [&mut a, &mut b] {
         node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
     }
-    assert!(stored(&a.publish("second")));
+    assert!(a.publish("second").is_stored());
     redis.kill();
     redis.run(); // with what it had before it was emptied
     for node in [&mut a, &mut b] {
@@ -156,7 +112,7 @@ fn an_epoch_that_comes_back_begins_another_one() {
         assert!(node.log().began.reason.contains("has come back"), "{}", node.log().began.reason);
     }
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
-    assert!(stored(&b.publish("third")));
+    assert!(b.publish("third").is_stored());
     a.until("what is after", |node| node.texts() == ["third"]);
 }
 
@@ -171,9 +127,7 @@ fn a_hub_that_knows_of_a_loss_has_all_begin_another_epoch() {
 
 #[test]
 fn a_restart_with_persistence_loses_nothing() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));
@@ -188,7 +142,7 @@ fn a_restart_with_persistence_loses_nothing() {
         redis.run();
     }
     a.until("all ends", |node| node.ends.len() == 900);
-    assert!(a.ends.values().all(stored));
+    assert!(a.ends.values().all(End::is_stored));
     for node in [&mut a, &mut b] {
         node.until("all entries", |node| node.texts().len() == 900);
         assert_eq!(node.logs.len(), 1, "{}", node.log().began.reason);
@@ -198,13 +152,11 @@ fn a_restart_with_persistence_loses_nothing() {
 
 #[test]
 fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-random"]);
     let mut a = Node::ready(&settings(&redis.url()));
     assert!(a.store.status().last_error.contains("allkeys-random"), "{}", a.store.status().last_error);
-    assert!(stored(&a.publish("before")));
+    assert!(a.publish("before").is_stored());
     let filler = "x".repeat(10_000);
     a.until("another epoch", |node| {
         // Fills the memory until Redis has evicted a key of the hub.
@@ -217,14 +169,12 @@ fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
         node.logs.len() >= 2 && node.is_ready()
     });
     redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
-    eventually("an event is stored again", || stored(&a.publish("after")));
+    eventually("an event is stored again", || a.publish("after").is_stored());
 }
 
 #[test]
 fn eviction_by_retention_is_no_loss() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));
@@ -246,16 +196,14 @@ fn eviction_by_retention_is_no_loss() {
     assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
     a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
     eventually("the old ones are trimmed", || redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() <= 100);
-    assert!(stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     b.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
     assert_eq!(a.logs.len() + b.logs.len(), 2, "{} {}", a.log().began.reason, b.log().began.reason);
 }
 
 #[test]
 fn the_stream_is_trimmed_to_its_bytes() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     a.store.ask(Ask::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
@@ -274,23 +222,21 @@ fn the_stream_is_trimmed_to_its_bytes() {
 
 #[test]
 fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));
-    assert!(stored(&a.publish("first")));
+    assert!(a.publish("first").is_stored());
     b.until("first", |node| node.texts().len() == 1);
     let stream = stream(&redis);
     redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
     std::thread::sleep(Duration::from_millis(1500)); // a check passes; whether it does is not asserted
-    assert!(stored(&b.publish("second")));
+    assert!(b.publish("second").is_stored());
     a.until("second", |node| node.texts().last().is_some_and(|text| text == "second"));
     let last = redis.call(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
     redis.call(&["XDEL", &stream, last.lines().next().unwrap()]);
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(stored(&a.publish("third")));
+    assert!(a.publish("third").is_stored());
     b.until("third", |node| node.texts().last().is_some_and(|text| text == "third"));
     for node in [&a, &b] {
         assert!(node.logs.iter().all(|log| log.began.epoch == node.logs[0].began.epoch));
@@ -299,9 +245,7 @@ fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
 
 #[test]
 fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let a = Node::ready(&settings(&redis.url()));
     let epoch = a.log().began.epoch.clone();
@@ -309,33 +253,29 @@ fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
     redis.call(&["DEL", &stream(&redis)]);
     let mut b = Node::ready(&settings(&redis.url()));
     assert_ne!(b.log().began.epoch, epoch);
-    assert!(stored(&b.publish("after")));
+    assert!(b.publish("after").is_stored());
 }
 
 #[test]
 fn entries_of_people_are_passed_over() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     redis.call(&["XADD", &stream(&redis), "*", "hello", "world"]);
     redis.call(&["XADD", &stream(&redis), "*", "c", "news", "f", "\u{1}", "p", "x", "n", "nine"]);
-    assert!(stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     assert_eq!(a.texts(), ["after"]);
 }
 
 #[test]
 fn entries_of_a_later_version_are_reported_without_what_cannot_be_read() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     let field = "\u{7f}\u{0}\u{0}\u{0}\u{0}";
     redis.call(&["XADD", &stream(&redis), "*", "c", "news", "o", "later", "f", field, "p", "later:1"]);
     redis.call(&["XADD", &stream(&redis), "*", "z", "a request", "p", "later:2"]);
-    assert!(stored(&a.publish("after")));
+    assert!(a.publish("after").is_stored());
     let b = Node::ready(&settings(&redis.url()));
     for node in [a, b] {
         assert_eq!(node.texts(), ["later", "", "after"]);
@@ -348,14 +288,12 @@ fn entries_of_a_later_version_are_reported_without_what_cannot_be_read() {
 
 #[test]
 fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let wire = crate::proxy::Proxy::new(redis.port);
     let mut a = Node::ready(&settings(&wire.url()));
     let mut b = Node::ready(&settings(&redis.url()));
-    assert!(stored(&a.publish("first")));
+    assert!(a.publish("first").is_stored());
     wire.refuse(true);
     wire.cut();
     b.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
@@ -370,7 +308,7 @@ fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
     let (before, after) = (&a.logs[0].began, &a.logs[1].began);
     assert_eq!(before.epoch, after.epoch);
     assert!(!after.reason.is_empty() && after.evicted_through > a.logs[0].entries.last().unwrap().seq);
-    assert!(stored(&a.publish("last")));
+    assert!(a.publish("last").is_stored());
     b.until("last", |node| node.texts().last().is_some_and(|text| text == "last"));
     assert_eq!(b.logs.len(), 1);
 }

@@ -2,6 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+/// Ends a test on a machine that lacks something.
+macro_rules! needs {
+    ($is_there:expr) => {
+        if !$is_there {
+            return;
+        }
+    };
+}
+
 mod access;
 mod failover;
 mod faults;
@@ -24,9 +33,7 @@ use store::Ask;
 
 #[test]
 fn three_stores_report_the_same_order_and_their_own_tickets() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut nodes: Vec<Node> = (0..3).map(|_| Node::start(&settings(&redis.url()))).collect();
     for node in &mut nodes {
@@ -61,9 +68,7 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
 
 #[test]
 fn a_flood_is_stored_without_a_refusal() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut node = Node::ready(&settings(&redis.url()));
     node.store.ask(Ask::Retain { events: 1_000_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
@@ -80,9 +85,7 @@ fn a_flood_is_stored_without_a_refusal() {
 
 #[test]
 fn a_killed_connection_loses_nothing() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
     let mut b = Node::ready(&settings(&redis.url()));

@@ -15,6 +15,12 @@ pub enum End {
     Failed(Failure),
 }
 
+impl End {
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored(..))
+    }
+}
+
 /// What was reported from one beginning on.
 #[derive(Debug)]
 pub struct Log {

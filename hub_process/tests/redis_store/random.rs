@@ -137,9 +137,7 @@ impl Run {
 
 #[test]
 fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
-    if !has("redis-server") {
-        return;
-    }
+    needs!(has("redis-server"));
     let runs =
         number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
     for seed in runs {
