@@ -136,7 +136,7 @@ impl Served {
         }
         let given = given_id(fields);
         given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
-        check_fields(fields.iter(), &self.settings.hub).map_err(refusal)?;
+        check_fields(fields.iter(), Some(&self.settings.hub)).map_err(refusal)?;
         match &mut self.source {
             Source::Own(handle) => {
                 let mut published = String::new();

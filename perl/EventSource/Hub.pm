@@ -650,7 +650,7 @@ the same form. L<Plack::App::EventSource::PubSub> refuses them from its clients 
 
 The type of the event that reports a gap: one line that is not empty; C<gap> by default. L</publish> refuses events of
 that type, because their readers could not tell them from the hub's own, unless there is L</gap_data>. The method of this
-name returns the type.
+name returns the type that the object names, or the default.
 
 =head2 grace
 
@@ -1197,7 +1197,8 @@ own ids do,
 
 =item *
 
-C<event> is the type of the hub's own event for gaps (L</gap_event>) or positions (L</position_event>),
+C<event> is the type of the hub's own event for gaps (L</gap_event>) or positions (L</position_event>); with a L</name> the
+process compares, for another object may have named the type: with C<< wait => 0 >> such an event is lost,
 
 =item *
 

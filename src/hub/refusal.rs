@@ -118,20 +118,25 @@ pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
 /// itself, and one that keeps clients away for more than a day.
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
-/// same name.
+/// same name. Without settings no name is refused: only the hub process knows those of a named hub, and checks the event itself.
 ///
 /// # Errors
 ///
 /// [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
-pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: &Settings) -> Result<(), Refusal> {
-    let is_gap = |name: EventName<'_>| settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event);
-    let is_position =
-        |name: EventName<'_>| settings.refuses_position_event && is_sent_as(name.text(), &settings.position_event);
+pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Refusal> {
+    let is_gap = |name: EventName<'_>, settings: &Settings| {
+        settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)
+    };
+    let is_position = |name: EventName<'_>, settings: &Settings| {
+        settings.refuses_position_event && is_sent_as(name.text(), &settings.position_event)
+    };
     for field in fields {
-        match field {
-            Field::Event(name) if is_gap(name) => return Err(Refusal::GapEventName),
-            Field::Event(name) if is_position(name) => return Err(Refusal::PositionEventName),
-            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
+        match (field, settings) {
+            (Field::Event(name), Some(settings)) if is_gap(name, settings) => return Err(Refusal::GapEventName),
+            (Field::Event(name), Some(settings)) if is_position(name, settings) => {
+                return Err(Refusal::PositionEventName)
+            }
+            (Field::Retry(retry), _) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
             _ => {}
         }
     }
@@ -196,7 +201,7 @@ mod tests {
     fn the_name_of_an_event_of_the_hub_is_refused_unless_the_application_gives_its_data() {
         let check = |name: &str, settings: &Settings| {
             let name = EventName::new(Text::from(name)).expect("a name");
-            check_fields(std::iter::once(Field::Event(name)), settings).err()
+            check_fields(std::iter::once(Field::Event(name)), Some(settings)).err()
         };
         let standard = settings();
         assert_eq!(check("gap", &standard), Some(Refusal::GapEventName));
@@ -211,7 +216,7 @@ mod tests {
     fn a_retry_of_more_than_a_day_is_refused() {
         for (digits, refusal) in [("0086400000", None), ("86400001", Some(Refusal::LongRetry))] {
             let retry = Retry::new(Text::from(digits)).expect("digits");
-            let checked = check_fields(std::iter::once(Field::Retry(retry)), &settings());
+            let checked = check_fields(std::iter::once(Field::Retry(retry)), None);
             assert_eq!(checked.err(), refusal, "{digits}");
         }
     }

@@ -10,7 +10,7 @@ use super::remotes::{lock_remotes, RemoteHub};
 use crate::event::{EventId, Field, Shared, Text};
 use crate::hub::{Counts, EndRequest, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
-use crate::wire::{Counted, FieldList, HubSettings};
+use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,6 @@ pub struct NamedHub(Arc<Inner>);
 struct Inner {
     key: u64,
     hub: RemoteHub,
-    settings: Settings,
 }
 
 /// An event to publish.
@@ -74,16 +73,15 @@ impl Hub {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         forks::register()?;
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        let settings = hub.settings.clone().over(HubSettings::default()).hub;
         lock_presence().add(key, &hub);
-        Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub, settings }))))
+        Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub }))))
     }
 
-    /// Returns the hub's settings.
-    pub fn settings(&self) -> &Settings {
+    /// Returns the hub's settings. Those of a named hub are in its process: other objects may have named them.
+    pub fn settings(&self) -> Option<&Settings> {
         match self {
-            Self::Local(hub) => hub.settings(),
-            Self::Named(hub) => &hub.0.settings,
+            Self::Local(hub) => Some(hub.settings()),
+            Self::Named(_) => None,
         }
     }
 

@@ -74,6 +74,25 @@ subtest 'a name that an object does not name is not taken for the default' => su
         'the process refuses the name that it has';
 };
 
+subtest 'the names that the process has are refused, not the defaults' => sub {
+    my $named  = hub(refused => gap_event => 'hole');
+    my $job    = hub('refused');
+    my @errors = map {
+        my $hub = $_;
+        eval { $hub->publish(news => {event => 'hole', data => 'x'}); 1 } ? 'none' : $@->message
+    } $named, $job, EventSource::Hub->new(gap_event => 'hole');
+    like $errors[2], qr/event must not be the name of the hub's event for gaps/,
+        'a hub of this process refuses its own';
+    is_deeply [@errors[0, 1]], [@errors[2, 2]], 'so do the objects of the named one, with the same text';
+    for my $hub ($named, $job) {
+        is error_of(sub { $hub->publish(news => {event => 'hole', data => 'x'}) }), 'invalid event', 'with the field';
+        is error_of(sub { $hub->publish(news => {event => 'gap', data => 'x'}) }), 'no exception',
+            'gap is a name as any';
+        is error_of(sub { $hub->publish(news => {event => 'gap', data => 'x'}, {wait => 0}) }), 'no exception',
+            'without waiting, too';
+    }
+};
+
 subtest 'bounds that an object does not name stay' => sub {
     my $worker = hub(bounds => history => {events => 2});
     $worker->publish(news => $_) for 1 .. 5;
