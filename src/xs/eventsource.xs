@@ -464,8 +464,7 @@ _capture(SV *class, SV *number)
     capture = esx_capture_begin(descriptor, FALSE, &report);
     if (!capture) {
         ST(0) = &PL_sv_undef;
-        ST(1) = sv_2mortal(newSVpv(report.message, 0));
-        XSRETURN(2);
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
     }
     ST(0) = sv_bless(sv_2mortal(esx_new_capture(aTHX_ capture)), stash);
     XSRETURN(1);
@@ -495,8 +494,7 @@ _open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop
     stream = esx_capture_open(esx_capture_of(aTHX_ self), &opening, &report);
     if (!stream) {
         ST(0) = &PL_sv_undef;
-        ST(1) = sv_2mortal(newSVpv(report.message, 0));
-        XSRETURN(2);
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
     }
     ST(0) = esx_stream_object(aTHX_ stash, stream);
     XSRETURN(1);
@@ -509,8 +507,8 @@ _restore(SV *self)
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
 
 # The takeover in one call, as EventSource::XS::Stream::Takeover::begin makes it step by step, if nothing about the request is
-# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
-# refused. The takeover is undef if it could not begin.
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the obstacle's code and text if
+# the stream was refused. The takeover is undef if it could not begin.
 void
 _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
   PREINIT:
@@ -534,8 +532,7 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     stream = esx_capture_begin(number, TRUE, &report);
     if (!stream) {
         ST(0) = ST(1) = ST(2) = &PL_sv_undef;
-        ST(3) = sv_2mortal(newSVpv(report.message, 0));
-        XSRETURN(4);
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 3, &report));
     }
     /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
     ENTER;
@@ -559,7 +556,7 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
         ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
         ST(2) = writer;
         if (results > 3)
-            ST(3) = sv_2mortal(newSVpv(report.message, 0));
+            results = esx_set_obstacle(aTHX_ ax, 3, &report);
     }
     LEAVE;
     XSRETURN(results);

@@ -208,6 +208,18 @@ esx_is_text(SV *sv, const char *text)
 /* The most bytes of headers that a response may have, as in EventSource::XS::Stream::Takeover. */
 enum { ESX_HEAD_MAX = 32768 };
 
+/* Returns the code and the text of an EventSource::XS::Stream::Obstacle from an XSUB, beginning at a place. Returns how many
+ * results there are then. A panic has no code. */
+static int
+esx_set_obstacle(pTHX_ I32 ax, int at, const esx_report *report)
+{
+    SV **sp = PL_stack_base + ax - 1;
+    EXTEND(sp, at + 2);
+    ST(at) = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : newSVpvs_flags("internal", SVs_TEMP);
+    ST(at + 1) = sv_2mortal(newSVpv(report->message, 0));
+    return at + 2;
+}
+
 /* Returns true for a response with plain headers that are not too large. */
 static bool
 esx_is_small_head(pTHX_ SV *response)

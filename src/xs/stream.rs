@@ -134,7 +134,12 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
     handle
 }
 
-impl Failure for Obstacle {}
+/// The field is the obstacle's code.
+impl Failure for Obstacle {
+    fn field(&self) -> Option<&'static str> {
+        Some(self.code)
+    }
+}
 
 /// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]

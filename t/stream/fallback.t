@@ -30,16 +30,13 @@ subtest 'each reason has a remedy' => sub {
         is $obstacle->code, $code, "$obstacle: the code";
         like $obstacle->remedy, $remedy, "$obstacle: the remedy";
     }
-    for my $case (
-        ['there is no socketpair: Too many' => 'limit',          qr/\Araise the limit/],
-        ['another reason'                   => 'another reason', qr/\Asee NATIVE STREAMS/]
-    ) {
-        my ($text, $code, $remedy) = @$case;
-        my $obstacle = EventSource::XS::Stream::Obstacle->of($text);
-        is "$obstacle",     $text, "$text: an obstacle made of a string has its text";
-        is $obstacle->code, $code, "$text: the code";
-        like $obstacle->remedy, $remedy, "$text: the remedy";
-    }
+    my $limit = EventSource::XS::Stream::Obstacle->new(limit => 'there is no socketpair: Too many');
+    is_deeply [$limit->code, "$limit"], ['limit', 'there is no socketpair: Too many'],
+        'a limit of the system has its text';
+    like $limit->remedy, qr/\Araise the limit/, 'and the remedy of the list';
+    my $other = EventSource::XS::Stream::Obstacle->new(mine => 'another reason', 'another remedy');
+    is_deeply [$other->code, "$other", $other->remedy], ['mine', 'another reason', 'another remedy'],
+        'an obstacle that the list does not have';
 };
 
 # Requests a stream that ends by itself. Returns what the server has logged until then.

@@ -191,10 +191,7 @@ sub after_takeover {
 sub descriptor_obstacle {
     my ($class, $number) = @_;
     return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
-    return $OBSTACLE->new(
-        socket => "the server's socket is not a connection",
-        'let the server listen on TCP or on a Unix socket'
-    );
+    return $OBSTACLE->new('socket');
 }
 
 sub end_keep_alive { return }
@@ -202,14 +199,11 @@ sub end_keep_alive { return }
 sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
-    return _no_socket()                                               if !defined $io;
-    return $OBSTACLE->new(encrypted => 'the connection is encrypted') if !$IS_PLAIN{ref $io} && _is_tls($io);
+    return _no_socket()                if !defined $io;
+    return $OBSTACLE->new('encrypted') if !$IS_PLAIN{ref $io} && _is_tls($io);
     my $number = eval { fileno $io };
     return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
-    return $OBSTACLE->new(
-        handle => 'psgix.io has no descriptor',
-        'leave psgix.io of the environment as the server sets it'
-    );
+    return $OBSTACLE->new('handle');
 }
 
 sub prepare_env     { return undef }
@@ -312,10 +306,7 @@ sub _load_adapters {
 # The servers are those that have a writer of their own.
 sub _no_socket {
     my @servers = sort map { $_->name } grep { $_->writer_classes || $_->writer_packages } @ADAPTERS;
-    return $OBSTACLE->new(
-        server => 'the server does not give its socket',
-        'use one that does: ' . join(', ', @servers)
-    );
+    return $OBSTACLE->new('server', undef, 'use one that does: ' . join(', ', @servers));
 }
 
 _load_adapters();

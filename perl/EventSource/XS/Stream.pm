@@ -24,6 +24,7 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 # perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
 # stream calls is called as a function, which perl looks up once, with the name of its class.
 my ($ADAPTER, $TAKEOVER) = qw(EventSource::XS::Adapter EventSource::XS::Stream::Takeover);
+my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 
 my %DEFAULT = (
     native       => 'auto',
@@ -113,7 +114,7 @@ sub settings {
 sub _begin {
     my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
     my $obstacle = $adapter->prepare_env($env);
-    $obstacle = 'native is 0'             if !$setting->{native};
+    $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
     $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     return (undef, $obstacle) if defined $obstacle;
     my @request = ($env, $respond, $response, $setting, $opening);
@@ -157,11 +158,8 @@ sub _log {
 
 sub _obstacle {
     my ($adapter, $env) = @_;
-    return EventSource::XS::Stream::Obstacle->new(
-        system => 'there are no native streams on this system',
-        'run it on Linux'
-    ) if !defined &EventSource::XS::_next_end;
-    return 'the response to a HEAD has no body' if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
+    return $OBSTACLE->new('system') if !defined &EventSource::XS::_next_end;
+    return $OBSTACLE->new('method') if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }
 

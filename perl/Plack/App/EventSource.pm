@@ -17,7 +17,6 @@ use EventSource::XS::RequestBody;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
-use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed);
@@ -429,7 +428,7 @@ sub _warn_of_unknown {
 }
 
 sub _with_remedy {
-    my $obstacle = EventSource::XS::Stream::Obstacle->of(shift);
+    my $obstacle = shift;
     return "$obstacle; " . $obstacle->remedy . q(, or set native => 'auto' for the server's writer);
 }
 

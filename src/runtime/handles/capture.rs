@@ -43,22 +43,26 @@ pub struct Capture {
 /// Why a response cannot be taken over.
 #[derive(Debug)]
 pub struct Obstacle {
-    what: &'static str,
-    cause: Option<String>,
+    /// The code in `EventSource::XS::Stream::Obstacle`, which has the texts.
+    pub code: &'static str,
+    /// The text, where the list has none.
+    text: String,
 }
 
 impl Obstacle {
-    fn new(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self { what, cause: Some(cause.to_string()) }
+    fn new(code: &'static str) -> Self {
+        Self { code, text: String::new() }
+    }
+
+    /// The system refuses something.
+    fn limit(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self { code: "limit", text: format!("{what}: {cause}") }
     }
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Some(cause) => write!(f, "{}: {cause}", self.what),
-            None => f.write_str(self.what),
-        }
+        f.write_str(&self.text)
     }
 }
 
@@ -71,17 +75,17 @@ impl Capture {
     /// is no connection. The server's descriptor is unchanged then.
     pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
         if must_be_connection && !descriptor::is_connection(number) {
-            return Err(Obstacle { what: "the server's socket is not a connection", cause: None });
+            return Err(Obstacle::new("socket"));
         }
         // A connection has a peer, so its client has not left.
         if !must_be_connection && descriptor::has_left(number) {
-            return Err(Obstacle { what: "the client has disconnected", cause: None });
+            return Err(Obstacle::new("left"));
         }
-        let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;
+        let (theirs, ours) = socket::pair().map_err(Obstacle::limit("there is no socketpair"))?;
         let client =
-            descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
+            descriptor::duplicate(number).map_err(Obstacle::limit("the server's socket cannot be duplicated"))?;
         descriptor::replace(number, theirs.as_raw_fd())
-            .map_err(Obstacle::new("the server's socket cannot be replaced"))?;
+            .map_err(Obstacle::limit("the server's socket cannot be replaced"))?;
         let captured = Vec::with_capacity(CAPTURE_BYTES);
         Ok(Self { number, client: Some(client), ours, captured, head: None, generation: generation() })
     }
@@ -106,23 +110,22 @@ impl Capture {
         opening: &[u8],
         mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
-        let (version, end) =
-            self.head.ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
+        let (version, end) = self.head.ok_or_else(|| Obstacle::new("head"))?;
         self.read();
         let (head, seen) = self.captured.split_at(end);
         let is_chunked = seen == &Framing::Chunked.frame(probe)[..];
         if !is_chunked && seen != probe {
-            return Err(Obstacle { what: "the response's body is filtered", cause: None });
+            return Err(Obstacle::new("filter"));
         }
         let head = Head::of_parsed(head, version);
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
         let head = head.of_stream(stream.settings.framing, opening);
-        descriptor::silence(self.number).map_err(Obstacle::new("the server cannot be silenced"))?;
+        descriptor::silence(self.number).map_err(Obstacle::limit("the server cannot be silenced"))?;
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
         StreamHandle::open(stream).map_err(|(error, client)| {
             self.client = client;
-            Obstacle { what: "EventSource::XS::Stream::Native", cause: Some(error.to_string()) }
+            Obstacle { code: "limit", text: format!("EventSource::XS::Stream::Native: {error}") }
         })
     }
 

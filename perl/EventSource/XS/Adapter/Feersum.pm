@@ -125,9 +125,8 @@ sub when_sent {
 # Feersum that cannot encrypt.
 sub obstacle {
     my ($class, $env) = @_;
-    return $OBSTACLE->new(encrypted => 'the connection is encrypted')
-        if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
-    return _closed()
+    return $OBSTACLE->new('encrypted') if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
+    return $OBSTACLE->new('fetched')
         if exists $env->{'psgix.io'} && !_is_unfetched($env) && !defined _fetched_number($env);
     return undef;
 }
@@ -144,9 +143,10 @@ sub prepare_env {
         return undef;
     }
     my $number = _fetched_number($env);
-    return _closed() if !defined $number;
+    return $OBSTACLE->new('fetched') if !defined $number;
     my $copy = EventSource::XS::_duplicate($number);
-    return "psgix.io was fetched, and its descriptor cannot be duplicated: $!" if !defined $copy;
+    return $OBSTACLE->new(limit => "psgix.io was fetched, and its descriptor cannot be duplicated: $!")
+        if !defined $copy;
     CORE::close $env->{'psgix.io'};
     POSIX::dup2($copy, $number);
     POSIX::close($copy);
@@ -159,8 +159,8 @@ sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $given  = $respond->($response);
     my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
-    return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
+    return (undef, $OBSTACLE->new('filter'), $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting)           if EventSource::XS::_has_left($writer->fileno);
 
     # Feersum decides as takes_chunks does, and its status line says the same.
     my ($stream, $obstacle) =
@@ -203,13 +203,6 @@ sub _close_writer {
     local $@;
     eval { $writer->poll_cb(undef); $writer->close };
     return;
-}
-
-sub _closed {
-    return $OBSTACLE->new(
-        handle => 'something has fetched psgix.io and closed it',
-        'let no middleware fetch psgix.io, or copy the environment'
-    );
 }
 
 # The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.

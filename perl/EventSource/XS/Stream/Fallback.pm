@@ -8,17 +8,14 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::XS::Library;
-use EventSource::XS::Stream::Obstacle;
 
 # Public methods
 
-# Print the reason and the remedy to psgi.errors, once for each code in a process. $obstacle is an Stream::Obstacle, or a
-# string for its method of. Does nothing on a server with an event loop (psgi.nonblocking), or in a process that serves one
-# request only (psgi.run_once).
+# Print the reason and the remedy to psgi.errors, once for each code in a process. Does nothing on a server with an event loop
+# (psgi.nonblocking), or in a process that serves one request only (psgi.run_once).
 sub warn_once {
-    my ($class, $env, $reason) = @_;
+    my ($class, $env, $obstacle) = @_;
     return if $env->{'psgi.nonblocking'} || $env->{'psgi.run_once'} || !$env->{'psgi.errors'};
-    my $obstacle = EventSource::XS::Stream::Obstacle->of($reason);
     return if !EventSource::XS::_is_first_time("$$ fallback " . $obstacle->code);
     my $remedy = $obstacle->remedy;
     $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker, or a process if it"

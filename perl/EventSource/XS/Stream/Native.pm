@@ -13,6 +13,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
+use EventSource::XS::Stream::Obstacle;
 use Scalar::Util qw(weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -177,7 +178,9 @@ sub open_without_socket {
     my ($class, $setting, $opening, $is_chunked) = @_;
     my $native = $class->shared_settings($setting);
     my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
-    return $self ? $self : (undef, "EventSource::XS::Stream::Native: $error");
+    return $self
+        ? $self
+        : (undef, EventSource::XS::Stream::Obstacle->new(limit => "EventSource::XS::Stream::Native: $error"));
 }
 
 # Makes the settings for the library at the first stream of an application, and keeps them with the others.
@@ -194,7 +197,8 @@ sub try_open {
     my $native = $setting{native_settings} || $class->native_settings(%setting);
     my ($self, $error) =
         $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
-    return (undef, "EventSource::XS::Stream::Native: $error") if !$self;
+    return (undef, EventSource::XS::Stream::Obstacle->new(limit => "EventSource::XS::Stream::Native: $error"))
+        if !$self;
     EventSource::XS::_linger($setting{linger});
     return $self;
 }

@@ -2,7 +2,8 @@ package EventSource::XS::Stream::Obstacle;
 use strict;
 use warnings;
 
-# Why a stream is not native: the reason, and what to do about it.
+# Why a stream is not native, and what to do about it. This is the list of all reasons but those of one server, which its
+# adapter has. src/runtime/handles/capture.rs has the codes of those that the library finds.
 
 our $VERSION = '0.100';
 
@@ -10,35 +11,43 @@ use overload
     '""'     => sub { $_[0]{text} },
     'bool'   => sub { 1 },
     fallback => 1;
-use Scalar::Util qw(blessed);
 
-# What to do about the reasons that several modules find.
-my %REMEDY = (
-    encrypted => 'let a proxy terminate TLS',
-    filter    =>
-        'exclude text/event-stream from the middleware that filters the body, such as Deflater with a content_type,'
-        . ' or mount the stream outside of it',
-    limit => 'raise the limit of the system that is reached, such as that of descriptors (ulimit -n)',
+# Without a remedy of its own.
+my $SEE_MANUAL = 'see NATIVE STREAMS in the documentation of Plack::App::EventSource';
+
+my $EXCLUDE =
+      'exclude text/event-stream from the middleware that filters the body, such as Deflater with a content_type,'
+    . ' or mount the stream outside of it';
+
+# The text and the remedy of each code. Whoever finds the obstacle says what is not here.
+my %KNOWN = (
+    busy      => ['the server still writes to this connection'],
+    encrypted => ['the connection is encrypted', 'let a proxy terminate TLS'],
+    fetched   =>
+        ['something has fetched psgix.io and closed it', 'let no middleware fetch psgix.io, or copy the environment'],
+    filter => ["the response's body is filtered", $EXCLUDE],
+    handle => ['psgix.io has no descriptor',      'leave psgix.io of the environment as the server sets it'],
+    head => ["the response's head is not understood", 'let middleware leave the head alone, and a proxy terminate TLS'],
+    left    => ['the client has disconnected'],
+    limit   => [undef, 'raise the limit of the system that is reached, such as that of descriptors (ulimit -n)'],
+    method  => ['the response to a HEAD has no body'],
+    server  => ['the server does not give its socket'],
+    setting => ['native is 0'],
+    size    => ["the response's head is too large",           'set fewer headers'],
+    socket  => ["the server's socket is not a connection",    'let the server listen on TCP or on a Unix socket'],
+    system  => ['there are no native streams on this system', 'run it on Linux'],
+    writer  => ["the response's writer is not known",         $EXCLUDE],
 );
-
-my $OTHERWISE = 'see NATIVE STREAMS in the documentation of Plack::App::EventSource';
-
-sub new {
-    my ($class, $code, $text, $remedy) = @_;
-    $remedy = exists $REMEDY{$code} ? $REMEDY{$code} : $OTHERWISE if !defined $remedy;
-    return bless {code => $code, text => $text, remedy => $remedy}, $class;
-}
 
 # Public methods
 
 sub code { return $_[0]{code} }
 
-# A text that ends with an error of the system is about a limit.
-sub of {
-    my ($class, $obstacle) = @_;
-    return $obstacle                       if blessed $obstacle;
-    return $class->new(limit => $obstacle) if $obstacle =~ /: ./;
-    return $class->new($obstacle, $obstacle);
+# $text and $remedy are for what the list does not have.
+sub new {
+    my ($class, $code, $text, $remedy) = @_;
+    my $known = $KNOWN{$code} || [];
+    return bless {code => $code, text => $known->[0] || $text, remedy => $known->[1] || $remedy || $SEE_MANUAL}, $class;
 }
 
 sub remedy { return $_[0]{remedy} }

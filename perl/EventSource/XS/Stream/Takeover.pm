@@ -24,22 +24,15 @@ use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 
-my $OBSTACLE    = 'EventSource::XS::Stream::Obstacle';
-my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
+my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
 
 # The class of the objects that Plack::Util::inline_object makes. Calling its code is quicker than its methods.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
-
-# What the library says if the probe has come back changed.
-my $IS_FILTERED = "the response's body is filtered";
 
 my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
 
 # What EventSource::XS::Adapter->plain returns: always the same hash.
 my $plain;
-
-# What the library says of a descriptor that descriptor_obstacle of the adapter has more to say about.
-my $NO_CONNECTION = "the server's socket is not a connection";
 
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
@@ -53,10 +46,9 @@ my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
 # socket back when it is freed.
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;
-    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
-        if _is_large($response->[1]);
-    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env));
-    return (undef, $obstacle) if !$self;
+    return (undef, $OBSTACLE->new('size')) if _is_large($response->[1]);
+    my ($self, @why) = $class->_capture($adapter->descriptor($env));
+    return (undef, $OBSTACLE->new(@why)) if !$self;
     return $self->_go_on($respond->($response), $adapter, $env, $setting, $opening);
 }
 
@@ -68,15 +60,14 @@ sub begin_plainly {
     my $native = $setting->{native_settings} || EventSource::XS::Stream::Native->shared_settings($setting);
     $plain ||= EventSource::XS::Adapter->plain;
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
-    my ($stream, $self, $writer, $why) =
+    my ($stream, $self, $writer, @why) =
         EventSource::XS::Stream::Native::_begin_plainly($env, $respond, $response, $native, $opening, $probe,
         $$INTERPRETER, $plain);
     return $stream                                                                      if $stream;
-    return $self->_go_on($writer, 'EventSource::XS::Adapter', $env, $setting, $opening) if $self && !defined $why;
-    return                                                                              if !defined $why;
-    return $why eq $NO_CONNECTION ? () : (undef, $why)                                  if !$self;
-    $self->_restore;
-    return (undef, _obstacle_to_open($why), $writer);
+    return $self->_go_on($writer, 'EventSource::XS::Adapter', $env, $setting, $opening) if $self && !@why;
+    return if !@why || (!$self && $why[0] eq 'socket');  # descriptor_obstacle of the adapter has more to say about that
+    $self->_restore if $self;
+    return (undef, $OBSTACLE->new(@why), $self ? $writer : ());
 }
 
 # Private functions
@@ -86,19 +77,15 @@ sub _go_on {
     my ($self, $writer, $adapter, $env, $setting, $opening) = @_;
     my $known = $writer && EventSource::XS::Adapter->of_writer($writer);
     _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;
-    my ($stream, $obstacle);
+    my ($stream, @why);
 
-    if (!$self->_has_head) {
-        $obstacle = $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY);
-    }
-    elsif (!$known) { $obstacle = $OBSTACLE->new(filter => "the response's writer is not known") }
+    if    (!$self->_has_head) { @why = 'head' }
+    elsif (!$known)           { @why = 'writer' }
     else {
         my $probe = $PROBE{$setting->{line_end} || 'crlf'};
         _write($writer, $probe);
         my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
-        ($stream, $obstacle) =
-            EventSource::XS::Stream::Native->open_captured($self, $probe, $setting, $opening, @client);
-        $obstacle = _obstacle_to_open($obstacle) if !$stream;
+        ($stream, @why) = EventSource::XS::Stream::Native->open_captured($self, $probe, $setting, $opening, @client);
     }
     if ($stream) {
         my $close = ref $writer eq $INLINE_OBJECT && $writer->{close};
@@ -107,18 +94,13 @@ sub _go_on {
         return $stream;
     }
     $self->_restore;
-    return (undef, $obstacle, $writer);
+    return (undef, $OBSTACLE->new(@why), $writer);
 }
 
 sub _is_large {
     my $headers = shift;
     no warnings 'uninitialized';
     return 4 * @$headers + length(join '', @$headers) > $MAX_HEAD;
-}
-
-sub _obstacle_to_open {
-    my $why = shift;
-    return $why eq $IS_FILTERED ? $OBSTACLE->new(filter => $why) : $why;
 }
 
 sub _write {

@@ -18,6 +18,8 @@ use Mojo::Util  qw(url_unescape);
 use POSIX       ();
 use Plack::Util ();
 
+my $OBSTACLE = 'EventSource::XS::Stream::Obstacle';
+
 my $WRITER = 'EventSource::XS::Framework::Mojolicious::Response';
 
 # In the environment: the response as an object of that class.
@@ -71,10 +73,9 @@ sub descriptor {
 sub obstacle {
     my ($class, $env) = @_;
     my $response = $env->{$RESPONSE};
-    my $handle   = $response->handle or return 'the connection is closed';
-    return EventSource::XS::Stream::Obstacle->new(encrypted => 'the connection is encrypted')
-        if $handle->isa('IO::Socket::SSL');
-    return 'Mojolicious still writes to this connection' if $response->is_writing;
+    my $handle   = $response->handle or return $OBSTACLE->new('left');
+    return $OBSTACLE->new('encrypted') if $handle->isa('IO::Socket::SSL');
+    return $OBSTACLE->new('busy')      if $response->is_writing;
     return $class->descriptor_obstacle(fileno $handle);
 }
 
@@ -82,10 +83,9 @@ sub obstacle {
 sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $writer = $respond->($response);
-    return (undef, EventSource::XS::Stream::Obstacle->new(filter => 'its body is filtered'), $writer)
-        if ref $writer ne $WRITER;
+    return (undef, $OBSTACLE->new('filter'), $writer) if ref $writer ne $WRITER;
     my $socket = EventSource::XS::_duplicate($class->descriptor($env));
-    return (undef, "its socket cannot be duplicated: $!", $writer) if !defined $socket;
+    return (undef, $OBSTACLE->new(limit => "its socket cannot be duplicated: $!"), $writer) if !defined $socket;
     my ($stream, $why) = EventSource::XS::Stream::Native->try_open(
         $socket, $writer->head,
         %$setting,
