@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes that are no message of this version.
+/// Bytes that are not a message of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 

@@ -77,7 +77,7 @@ impl<'a> Restorer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the bytes are no value of this type.
+    /// [`Malformed`] if the bytes are not a value of this type.
     pub fn take<T: Saved>(&mut self) -> Result<T, Malformed> {
         T::restore(self)
     }
@@ -120,7 +120,7 @@ pub trait Saved: Sized {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the bytes are no value of this type.
+    /// [`Malformed`] if the bytes are not a value of this type.
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed>;
 }
 

@@ -316,7 +316,7 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
 }
 
 #[test]
-fn a_hub_goes_on_with_stored_events_and_reports_what_it_evicts() {
+fn a_hub_continues_with_stored_events_and_reports_evictions() {
     let _alone = alone();
     let bounds = Bounds { events: 2, bytes: 1 << 30, age: Duration::from_secs(3_600) };
     let evicted = vec![(b"news"[..].into(), 5)];

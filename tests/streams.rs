@@ -253,7 +253,7 @@ fn a_stream_that_drops_the_oldest_events_drops_whole_events() {
 }
 
 #[test]
-fn a_stream_beyond_max_streams_is_told_to_reconnect_later() {
+fn a_stream_beyond_max_streams_receives_a_retry() {
     let (socket, mut client) = local();
     let mut handle = open(OpenOptions { max_streams: 0, ..opening(socket, settings()) });
     assert!(!handle.is_open());

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_says_what_is_wrong() {
+    fn the_error_of_a_wrong_line_names_the_mistake() {
         for (line, message) in [
             ("", "which command?"),
             ("jump", "unknown command jump"),

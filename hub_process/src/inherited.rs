@@ -140,7 +140,7 @@ fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
 fn check_listens(socket: &OwnedFd) -> Result<(), Box<dyn Error>> {
     match socket_acceptconn(socket) {
         Ok(true) => Ok(()),
-        _ => Err("what was handed over is no socket that listens".into()),
+        _ => Err("what was handed over is not a socket that listens".into()),
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_worker_keeps_the_process_and_not_the_streams() {
+    fn a_command_keeps_the_process_alive_but_not_its_streams() {
         let start = Instant::now();
         let at = |seconds| start + SECOND * seconds;
         let mut lifetime = Lifetime::new(SECOND * 10, SECOND * 3, start);

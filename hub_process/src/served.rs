@@ -155,7 +155,7 @@ impl Served {
     }
 }
 
-/// Returns true if a hub cannot go on with other settings: clients and logs depend on these.
+/// Returns true if a hub cannot continue with other settings: clients and logs depend on these.
 pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
     let of_hub = |settings: &HubSettings| {
         let hub::Settings { history, total_history, .. } = served.hub;

@@ -109,7 +109,7 @@ pub struct StoredHub {
     gaps: u64,
 }
 
-/// What another program needs to go on, beside the hub in memory.
+/// What another program needs to continue, beside the hub in memory.
 #[derive(Debug)]
 pub struct SavedStored {
     ids: Ids,
@@ -149,7 +149,7 @@ impl StoredHub {
         }
     }
 
-    /// Goes on with the hub of another program. The store begins anew.
+    /// Continues with the hub of another program. The store begins anew.
     pub fn restore(
         saved: SavedStored,
         settings: &HubSettings,
@@ -169,7 +169,7 @@ impl StoredHub {
         })
     }
 
-    /// Returns what another program needs to go on, beside the hub in the reactor; nothing if the store has not begun.
+    /// Returns what another program needs to continue, beside the hub in the reactor; nothing if the store has not begun.
     pub fn saved(&self) -> Option<SavedStored> {
         let Self { last_seq, epoch_changes, gaps, .. } = *self;
         Some(SavedStored { ids: self.memory.as_ref()?.ids.clone(), last_seq, epoch_changes, gaps })
@@ -377,7 +377,7 @@ impl StoredHub {
         }
     }
 
-    /// Takes note that the store has an event in its own queue: it is no request of its worker any more.
+    /// Takes note that the store has an event in its own queue: it is not a request of its worker any more.
     fn note_queued(&mut self, ticket: u64, progress: &mut Progress) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
         waiting.is_queued = true;
@@ -428,7 +428,7 @@ impl StoredHub {
             progress.epoch = Some(epoch.clone());
         }
         if !reason.is_empty() {
-            say(&format!("clients are told of a gap: {reason}"));
+            say(&format!("clients receive a gap: {reason}"));
         }
         let is_shared = self.settings.store.is_shared();
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };

@@ -271,7 +271,7 @@ impl Streams {
         saved
     }
 
-    /// Goes on with the streams of another program.
+    /// Continues with the streams of another program.
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
         let mut streams = Self::default();
         for saved in saved.held {

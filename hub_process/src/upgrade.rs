@@ -63,7 +63,7 @@ pub fn state_file(state: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The program as which the process is to go on.
+/// The program as which the process is to continue.
 pub struct Program {
     /// Where it was, for people and for the next upgrade.
     path: PathBuf,
@@ -114,11 +114,11 @@ impl Program {
         match is_done && text.trim_end() == claim(VERSION) {
             true => Ok(()),
             false if text.is_empty() => Err(format!("{program} is not a hub program that can continue here")),
-            false => Err(format!("{program} cannot go on here: {}", text.trim_end())),
+            false => Err(format!("{program} cannot continue here: {}", text.trim_end())),
         }
     }
 
-    /// Goes on as this program, which takes the state and the descriptors. Returns only if that fails.
+    /// Continues as this program, which takes the state and the descriptors. Returns only if that fails.
     pub fn go_on(&self, state: &File, descriptors: &[i32], place: &Place) -> String {
         let number = state.as_raw_fd().to_string();
         let mut words: Vec<OsString> = vec![self.path.clone().into()];

@@ -296,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with a connection, which is added to the epoll set.
+    /// Continues with a connection, which is added to the epoll set.
     pub fn restore(saved: SavedWorker, epoll: &Epoll) -> io::Result<Self> {
         let socket = take_kept(saved.socket)?;
         epoll.add(socket.as_fd(), saved.token)?;
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_has_sent_before_it_left_is_read() {
+    fn requests_sent_before_a_worker_left_are_read() {
         let now = Instant::now();
         let (mut worker, other, epoll) = worker(now);
         answer_bytes(&mut worker, SLOW_BYTES * 2);

@@ -127,7 +127,7 @@ fn a_stream_without_a_descriptor_or_with_a_used_number_cuts_a_worker_off() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_connection_ends_its_stream() {
+fn a_descriptor_that_is_not_a_connection_ends_its_stream() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let file = fs::File::open("/dev/null").expect("a descriptor");

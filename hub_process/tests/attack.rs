@@ -335,7 +335,7 @@ fn nothing_but_a_short_greeting_is_kept_of_connections_that_have_not_greeted() {
 }
 
 #[test]
-fn a_worker_with_settings_that_are_too_long_is_told_so() {
+fn settings_that_are_too_long_are_refused() {
     let scene = Scene::new();
     let settings = HubSettings {
         hub: eventsource_xs::hub::Settings { gap_event: "x".repeat(MAX_GREETING_BYTES).into(), ..settings().hub },
@@ -389,7 +389,7 @@ fn a_flood_of_events_is_bounded_and_others_are_answered() {
     let mut sent = 0;
     while sent < 200 << 20 {
         for worker in &mut workers {
-            // A part of a frame goes on where it has ended: what is malformed is cut off, which is right as well.
+            // A part of a frame continues where it has ended: what is malformed is cut off, which is right as well.
             sent += worker.write(&flood).unwrap_or(64 << 10);
         }
         if sent % 7 == 0 {

@@ -3,7 +3,7 @@
 //! The process and the workers' runtime are the real ones; only the wire between them is the test's. Each step is drawn at
 //! random: publish, push, subscribe, reconnect, cut a wire after any byte, have it pass single bytes, kill a worker or the
 //! process, upgrade the process. At the end every client has received each event of its channels once and in order, or was
-//! told of a gap.
+//! sent a gap.
 //!
 //! `EVENTSOURCE_XS_SEED=7 EVENTSOURCE_XS_STEPS=5000 cargo test --release --test model` draws other steps, or more.
 
@@ -214,7 +214,7 @@ impl Model {
         self.clients.iter_mut().for_each(Client::read);
     }
 
-    /// Has the process go on as another one of the same program.
+    /// Has the process continue as another one of the same program.
     fn upgrade(&mut self) {
         if let Some(pid) = self.scene.pid() {
             assert!(self.scene.command(&["upgrade"]).status().expect("the program").success());
@@ -373,10 +373,10 @@ impl Model {
     }
 }
 
-/// Checks that a client was sent each event of its channels once and in order, or was told of a gap.
+/// Checks that a client was sent each event of its channels once and in order, or received a gap.
 fn check_client(client: &Client, places: &BTreeMap<Place, (&'static str, String)>) {
     let mut at: Option<Place> = None;
-    // What the client's last id says: it is still to be told of a gap, or it was, through that number.
+    // What the client's last id says: it is still to receive a gap, or it was, through that number.
     let (mut owes_gap, mut told_through) = (false, 0);
     for item in &client.items {
         let (id, is_told) = match item {
@@ -392,7 +392,7 @@ fn check_client(client: &Client, places: &BTreeMap<Place, (&'static str, String)
         };
         let here = place(id);
         if let (Some(before), false) = (&at, is_told) {
-            assert!(!owes_gap, "not told of a gap at {item:?}: {client:?}");
+            assert!(!owes_gap, "no gap at {item:?}: {client:?}");
             assert_eq!(before.0, here.0, "another epoch without a gap at {item:?}: {client:?}");
             let is_event = matches!(item, Item::Event { .. });
             assert!(before.1 < here.1 || !is_event && before.1 == here.1, "not in order at {item:?}: {client:?}");

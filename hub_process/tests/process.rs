@@ -220,7 +220,7 @@ fn a_socket_of_systemd_is_served_and_stays() {
 }
 
 #[test]
-fn a_worker_of_another_version_is_told_so() {
+fn a_worker_of_another_version_receives_an_error_that_says_so() {
     let scene = Scene::new();
     scene.client();
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
@@ -240,7 +240,7 @@ fn a_worker_of_another_version_is_told_so() {
 }
 
 #[test]
-fn a_worker_with_other_settings_is_told_which() {
+fn a_worker_with_other_settings_receives_an_error_that_names_them() {
     let scene = Scene::new();
     scene.client().publish(&event("news", "before any worker")).expect("an id");
     let worker = scene.client_with(settings());
@@ -260,7 +260,7 @@ fn a_worker_with_other_settings_is_told_which() {
 }
 
 #[test]
-fn a_worker_whose_settings_fit_goes_on_with_what_commands_have_begun() {
+fn a_worker_with_matching_settings_continues_the_hub_of_commands() {
     let scene = Scene::new();
     let mut command = scene.client();
     let id = command.publish(&event("news", "before any worker")).expect("an id");
@@ -504,7 +504,7 @@ fn a_hub_serves_on_when_nobody_reads_its_messages() {
 }
 
 #[test]
-fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_what_is_lost() {
+fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_lost_ones() {
     let scene = Scene::new();
     let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));

@@ -37,7 +37,7 @@ fn a_repeated_publish_with_the_same_key_returns_the_first_id() {
 }
 
 #[test]
-fn what_a_hub_refuses_is_refused_with_the_field() {
+fn an_error_of_the_hub_names_the_field() {
     let scene = Scene::new();
     let mut worker = scene.client();
     let epoch = worker.welcome().epoch.clone();

@@ -45,7 +45,7 @@ fn signal(worker: &Client, signal: Signal) {
 }
 
 #[test]
-fn a_publish_connection_publishes_and_is_no_other_worker() {
+fn a_publish_connection_is_not_counted_as_a_worker() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let before = scene.client().welcome().settings.clone();
@@ -69,7 +69,7 @@ fn a_publish_connection_publishes_and_is_no_other_worker() {
 }
 
 #[test]
-fn a_refused_event_is_refused_and_the_connection_goes_on() {
+fn a_refused_event_leaves_the_connection_open() {
     let scene = Scene::new();
     let worker = scene.client_with(settings());
     let mut publisher = publisher_of(&scene, &worker);
@@ -143,7 +143,7 @@ fn it_may_only_publish() {
 }
 
 #[test]
-fn what_was_sent_on_it_comes_before_what_is_sent_on_the_first_one_later() {
+fn its_publishes_come_before_later_ones_on_the_first_connection() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, "");
@@ -191,7 +191,7 @@ fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
 }
 
 #[test]
-fn what_a_stopped_process_cannot_have_read_is_unsent() {
+fn requests_that_a_stopped_process_has_not_read_are_unsent() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut publisher = publisher_of(&scene, &worker);

@@ -122,7 +122,7 @@ fn an_upgrade_keeps_streams_and_ids() {
 }
 
 #[test]
-fn what_was_evicted_is_a_gap_after_a_restart_and_nothing_else_is() {
+fn only_evicted_events_cause_a_gap_after_a_restart() {
     let scene = Scene::new();
     let mut small = file(&scene);
     small.hub.history = Bounds { events: 5, bytes: 1 << 20, age: Duration::from_secs(3600) };
@@ -212,7 +212,7 @@ fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: From, 
 }
 
 #[test]
-fn what_an_object_without_settings_has_published_moves_to_the_store_of_the_first_worker() {
+fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     let scene = Scene::new();
     let mut job = scene.client_with(NamedSettings::default());
     let mut tail = open(&mut job, 1, "");
@@ -229,7 +229,7 @@ fn what_an_object_without_settings_has_published_moves_to_the_store_of_the_first
     let mut worker = scene.client_with(file(&scene));
     assert_ne!(worker.welcome().epoch, job.welcome().epoch);
     assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
-    // The job goes on: it has an id of the new epoch, and its repetition is none.
+    // The job continues: it has an id of the new epoch, and its repetition is none.
     let fields = FieldList::of([Field::Data(Text::from("again"))]);
     let again = Publication { channel: b"news", key: b"k", once: b"last of the job", fields };
     let id = job.publish(&again).expect("an id");

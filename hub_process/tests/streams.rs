@@ -19,7 +19,7 @@ use support::{
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
 #[test]
-fn a_stream_is_sent_what_was_buffered_then_events_and_resumes() {
+fn a_stream_receives_its_buffer_then_events_and_resumes() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, HEAD);
@@ -132,7 +132,7 @@ fn a_stream_whose_socket_does_not_come_ends() {
 }
 
 #[test]
-fn the_opener_is_told_what_the_client_has_taken() {
+fn the_opener_learns_how_much_the_client_has_read() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, "head\n");
@@ -180,20 +180,20 @@ fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
 }
 
 #[test]
-fn the_opener_is_told_that_a_client_has_disconnected() {
+fn the_opener_learns_that_a_client_has_disconnected() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let client = open(&mut worker, 7, "head");
     worker.subscribe(7, topics("news", None)).expect("a stream");
     drop(client);
     report_with(&mut worker, |report| *report == Answer::Ended { stream: 7, reason: Reason::Client });
-    // A request about a stream that has ended meanwhile is no mistake.
+    // A request about a stream that has ended meanwhile is not a mistake.
     worker.subscribe(7, topics("sport", None)).expect("no stream");
     assert_eq!(worker.count(b"news").expect("counts").open, 0);
 }
 
 #[test]
-fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
+fn a_released_stream_stays_open_if_it_is_subscribed() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let (mut subscribed, mut other) = (open(&mut worker, 1, ""), open(&mut worker, 2, "head"));
@@ -207,7 +207,7 @@ fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
 }
 
 #[test]
-fn the_opener_is_told_of_the_end_of_a_stream_that_it_has_released() {
+fn the_opener_learns_of_the_end_of_a_released_stream() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     for stream in 1..10 {
@@ -330,5 +330,5 @@ fn a_stream_outlives_its_worker_that_is_killed_and_ends_after_the_grace() {
     assert!(text.contains("data: the last\n") && text.contains("retry: "), "{text}");
     client.shutdown(Shutdown::Both).ok();
     let mut later = scene.client();
-    assert_eq!(later.count(b"").expect("counts").hub.published, 2); // the hub itself goes on
+    assert_eq!(later.count(b"").expect("counts").hub.published, 2); // the hub itself continues
 }

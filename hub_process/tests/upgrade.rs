@@ -1,4 +1,4 @@
-//! A hub process goes on as another program: what clients, publishers and workers see of it, which is nothing.
+//! A hub process continues as another program: what clients, publishers and workers see of it, which is nothing.
 
 mod support;
 
@@ -406,7 +406,7 @@ fn a_descriptor_on_its_way_arrives() {
 }
 
 #[test]
-fn a_thousand_streams_go_on_and_some_end_meanwhile() {
+fn a_thousand_streams_continue_while_some_end() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut clients: Vec<TcpStream> = (1..=1000)
@@ -443,7 +443,7 @@ fn a_thousand_streams_go_on_and_some_end_meanwhile() {
 }
 
 #[test]
-fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
+fn an_upgrade_to_a_program_that_cannot_continue_changes_nothing() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, "");
@@ -457,7 +457,7 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
         (PathBuf::from("/bin/false"), "is not a hub program"),
         (scene.place.lock().to_owned(), "cannot run"),
         (script(&scene, "other", "echo this program reads states of version 9, not 1; exit 1"), "states of version 9"),
-        (script(&scene, "fails", &format!("{claim}; exit 1")), "cannot go on here"),
+        (script(&scene, "fails", &format!("{claim}; exit 1")), "cannot continue here"),
         (script(&scene, "hangs", "exec sleep 60"), "timed out"),
         // It reads the version, but not the state.
         (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is not a hub program"),
@@ -489,7 +489,7 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_a_hub_remembers_stays() {
+fn an_upgrade_keeps_what_a_hub_remembers() {
     let scene = Scene::new();
     let mut settings = HubSettings { max_topics: 2, ..settings() };
     (settings.hub.on_slow, settings.hub.opaque_ids, settings.hub.history.events) = (OnSlow::Latest, true, 2);
@@ -545,7 +545,7 @@ fn what_a_hub_remembers_stays() {
 }
 
 #[test]
-fn the_time_without_a_worker_goes_on() {
+fn the_time_without_a_worker_continues() {
     let scene = Scene::new();
     let mut worker = scene.client_with(HubSettings {
         idle_exit: Duration::from_millis(300),
@@ -565,7 +565,7 @@ fn the_time_without_a_worker_goes_on() {
 }
 
 #[test]
-fn keepalives_and_timeouts_of_streams_go_on() {
+fn keepalives_and_timeouts_of_streams_continue() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let (socket, mut client) = tcp();

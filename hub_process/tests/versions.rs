@@ -1,4 +1,4 @@
-//! A hub process goes on as a program that speaks another version of the protocol: streams stay, and workers of the version
+//! A hub process continues as a program that speaks another version of the protocol: streams stay, and workers of the version
 //! before are disconnected and told why.
 //!
 //! The other program is this one with another version (`EVENTSOURCE_TEST_PROTOCOL`), and workers of another version are those
@@ -57,7 +57,7 @@ fn check_refusal(refused: Result<Client, Error>, process: u16, worker: u16, reme
 }
 
 #[test]
-fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
+fn streams_stay_and_workers_of_the_previous_version_must_restart() {
     let scene = Scene::new();
     let mut old = scene.client_with(settings());
     let pid = old.welcome().pid;
@@ -97,7 +97,7 @@ fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
 }
 
 #[test]
-fn a_newer_worker_is_told_to_upgrade_the_process_and_can() {
+fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
     let scene = Scene::new();
     let wire = wire(&scene, OLDER);
     let start = Start { program: Some(program(&scene, OLDER)), needs_settings: false, timeout: DEADLINE };

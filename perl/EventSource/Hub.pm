@@ -492,7 +492,7 @@ Redis it also takes the place of an event that only a later version can read
 =item C<{"reason":"unknown"}>
 
 The client's id says nothing to this hub: it is the id of another hub (of another process, or before a restart), it is
-ahead of the newest event, or it is no id of a hub. The stream begins where L</start> says. Also if a slow handler subscribes
+ahead of the newest event, or it is not an id of a hub. The stream begins where L</start> says. Also if a slow handler subscribes
 to more channels after the stream has begun (L</subscribe>).
 
 =item C<{"reason":"slow"}>
@@ -570,13 +570,13 @@ The hub process keeps its history in memory. With a L</store> it keeps it in a f
     an id means       the process has it    the file has it             Redis has it
     order             one for the hub       one for the hub             one for all machines
     worker is killed  streams stay open     streams stay open           streams stay open
-    process killed    new epoch, a gap      ids go on, replay           ids go on, replay
+    process killed    new epoch, a gap      ids continue, replay    ids continue, replay
     loss of power     new epoch, a gap      at most the last second is  a gap if Redis has lost
                                             lost, and told by a gap     anything
     Redis is away     -                     -                           streams stay open, publish
                                                                         throws unavailable
 
-In every case a client receives each event once and in order, or it is told of a gap. Where C<once> is given, a publish that
+In every case a client receives each event once and in order, or it receives a gap. Where C<once> is given, a publish that
 failed as C<unknown> can be repeated (L</publish>): with a file or Redis it remains one event even if the hub process or
 Redis was restarted in between.
 
@@ -737,12 +737,12 @@ exits sends what was pushed before; of a worker that is killed the last pushes m
 the server's writer (L</Which streams>) stays open too if a process of its own has taken it over; otherwise it ends with its
 worker, and its client resumes without loss. If the hub process
 ends, its streams end with the reason C<error> or C<server>, and the next call starts another one. Without a L</store> its
-history is lost, and the other one has another epoch, so that clients are told of a gap.
+history is lost, and the other one has another epoch, so that clients receive a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
 it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
 (L<EventSource::Deployment/The hub process>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
-go on as the new program, without an end of a stream.
+continue as the new program, without an end of a stream.
 
 An object takes the settings that it does not name as they are: those of the running process, then those that were named
 before, then the defaults. So a job needs a name only, and may come before the workers:
@@ -1127,7 +1127,7 @@ others perhaps do not know of it. A call can be repeated.
     my $epoch = $hub->epoch;
 
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
-With a L</store> it is that of the store, and goes on when the hub process is started anew; in Redis it has twelve
+With a L</store> it is that of the store, and continues when the hub process is started anew; in Redis it has twelve
 characters.
 
 =head2 pattern

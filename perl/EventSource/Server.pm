@@ -647,7 +647,7 @@ the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or i
 supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
 channels.
 
-After the hub process was killed the workers elect anew. If the same worker is elected, its supply goes on; otherwise it
+After the hub process was killed the workers elect anew. If the same worker is elected, its supply continues; otherwise it
 is ended there and starts in another worker. For some milliseconds both may emit. If a supply that cannot start again (an
 iterator, a filehandle) has lost the election, its worker stands for no other one.
 

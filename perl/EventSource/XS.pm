@@ -304,7 +304,7 @@ How often the thread that writes native streams was woken from its sleep.
 
 =item longest_delay
 
-The longest delay so far, in seconds. A delay is the time for which a client took nothing and then went on, or the time
+The longest delay so far, in seconds. A delay is the time for which a client took nothing and then continued, or the time
 for which the native thread was busy without a break.
 
 =back

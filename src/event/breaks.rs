@@ -18,7 +18,7 @@
 //! - **Mask.** The four results, shifted by 0, 16, 32 and 48, form the mask of the block.
 //! - **Tail.** The last block may be shorter. Its whole parts are compared as before. The rest is compared as a part that
 //!   ends with the text and overlaps the part before it: bits that both set are the same bits. A text shorter than one
-//!   part is copied into a zeroed one; zero is no line break.
+//!   part is copied into a zeroed one; zero is not a line break.
 //!
 //! [`count`] needs no positions. It adds the comparisons up in one byte a lane, which compilers turn into vector
 //! additions, and sums the lanes before one of them can overflow.

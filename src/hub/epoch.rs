@@ -101,7 +101,7 @@ impl fmt::Debug for Epoch {
 impl Ciphers {
     fn new(key: &[u8; 16]) -> Self {
         let position = Aes128::new(key.into());
-        // A block that is no position, since no event has this number.
+        // A block that is not a position, since no event has this number.
         let mut of_check = [u8::MAX; 16].into();
         position.encrypt_block(&mut of_check);
         Self { position, check: Aes128::new(&of_check) }

@@ -388,7 +388,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn a_pattern_matches_what_its_definition_matches(pattern in "[ab/*]{0,10}", name in "[ab/]{0,10}") {
+        fn a_pattern_matches_as_its_definition_does(pattern in "[ab/*]{0,10}", name in "[ab/]{0,10}") {
             let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
             prop_assert_eq!(Glob::new(pattern).matches(name), naive(pattern, name));
         }

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removing_a_stream_reports_a_list_of_which_most_streams_have_ended() {
+    fn removing_a_stream_reports_a_list_with_mostly_ended_streams() {
         let mut subscribers = SubscriberList::default();
         let stream = |serial| StreamId { slot: serial, serial };
         (1..=20).for_each(|serial| subscribers.add(stream(serial)));

@@ -33,7 +33,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Buffers bytes that are no event, unless the stream is ending.
+    /// Buffers bytes that are not an event, unless the stream is ending.
     pub(super) fn buffer_non_event(&mut self, id: StreamId, bytes: Bytes) {
         let count = bytes.len();
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {

@@ -212,7 +212,7 @@ impl Command {
 pub enum Ending {
     /// The buffer is sent, then the connection is shut down for every process that holds it.
     Flush,
-    /// The buffer is sent, but another process may go on with the connection.
+    /// The buffer is sent, but another process may continue with the connection.
     HandOver,
     /// The stream ends at once; the buffer is lost.
     Discard,

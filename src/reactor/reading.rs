@@ -11,7 +11,7 @@ use std::time::Instant;
 impl<I: Io> Reactor<I> {
     /// The most reads in a row for one stream.
     const READS: usize = 4;
-    /// A client that sends more than this after its request is no event source, and is disconnected.
+    /// A client that sends more than this after its request is not an event source, and is disconnected.
     const INPUT_BYTES: u32 = 1 << 20;
 
     /// Reads from a socket or continues to send to it, as its readiness says.

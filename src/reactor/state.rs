@@ -83,7 +83,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
 }
 
 impl<I: Io> Reactor<I> {
-    /// Saves a [`ReactorState`]. Commands and answers are no part of it: the caller has executed and taken them. `number`
+    /// Saves a [`ReactorState`]. Commands and answers are not part of it: the caller has executed and taken them. `number`
     /// returns the number of a socket's descriptor.
     pub fn save(&self, number: impl Fn(&I::Socket) -> i32, to: &mut Saver) {
         to.add_count(self.records.len());

@@ -98,7 +98,7 @@ impl EventLoop {
         }
     }
 
-    /// Saves what the reactor holds, and waits until it is to go on.
+    /// Saves what the reactor holds, and waits until it is to continue.
     fn pause(&mut self, pause: Pause, now: Instant) {
         let mut saver = Saver::new(now);
         saver.add(&self.handle.numbers());

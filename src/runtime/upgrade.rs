@@ -85,12 +85,12 @@ pub fn restore(state: State) -> Result<Restored, Error> {
 }
 
 impl Restored {
-    /// Goes on with a hub.
+    /// Continues with a hub.
     pub fn hub(&self, saved: SavedHubHandle) -> HubHandle {
         HubHandle::restore(saved.0, &self.reactor)
     }
 
-    /// Goes on with a stream; nothing if the reactor does not have it.
+    /// Continues with a stream; nothing if the reactor does not have it.
     pub fn stream(&self, saved: &SavedStreamHandle) -> Option<StreamHandle> {
         let state = self.states.get(&saved.0.id().into())?;
         Some(StreamHandle::restore(&saved.0, Arc::clone(state), Arc::clone(&self.reactor)))

@@ -202,7 +202,7 @@ impl Stream {
         self.settings.drop_oldest && self.buffered_bytes.saturating_add(bytes) > self.settings.max_buffered
     }
 
-    /// Buffers framed bytes that are no event: a head, a comment, a position. They are not dropped for newer events.
+    /// Buffers framed bytes that are not an event: a head, a comment, a position. They are not dropped for newer events.
     pub fn push_non_event(&mut self, bytes: Bytes) {
         self.add(Block { bytes, ..Block::default() });
     }

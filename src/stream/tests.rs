@@ -182,7 +182,7 @@ fn gather_fills_at_most_the_given_blocks() {
 
 #[test]
 fn a_full_buffer_drops_the_oldest_event_that_may_be_dropped() {
-    // The buffer (+ marks a block that is no event), how many bytes of it are sent, the pushed event, how many events are
+    // The buffer (+ marks a block that is not an event), how many bytes of it are sent, the pushed event, how many events are
     // lost, the buffer afterwards.
     let table: [(&[&str], usize, &str, usize, &str); 10] = [
         (&["aaaa"], 0, "bb", 0, "aaaabb"),

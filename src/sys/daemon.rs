@@ -40,7 +40,7 @@ pub fn close_at_exec() -> io::Result<()> {
 pub enum Asked {
     /// To end: INT, TERM, HUP.
     End,
-    /// To go on as a new program: USR2.
+    /// To continue as a new program: USR2.
     Upgrade,
 }
 
@@ -53,7 +53,7 @@ pub enum Asked {
 pub fn signals() -> io::Result<OwnedFd> {
     const ALL: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2];
     let mut signals = MaybeUninit::uninit();
-    // SAFETY: the first call writes the set, before anything reads it. The default action is no function of this process, and
+    // SAFETY: the first call writes the set, before anything reads it. The default action is not a function of this process, and
     // never runs, because the signals are blocked. `signalfd` returns a new descriptor, which nothing else
     // owns, or -1.
     unsafe {

@@ -112,7 +112,7 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
 ///
 /// # Errors
 ///
-/// If the descriptor is no Unix socket.
+/// If the descriptor is not a Unix socket.
 pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
 }
@@ -121,7 +121,7 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
 ///
 /// # Errors
 ///
-/// If the descriptor is no Unix socket.
+/// If the descriptor is not a Unix socket.
 pub fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.pid.as_raw_nonzero().get() as u32)
 }

@@ -223,7 +223,7 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the frame is no message of a hub process.
+    /// [`Malformed`] if the frame is not a message of a hub process.
     pub fn decode(frame: Frame<'a>) -> Result<Self, Malformed> {
         let mut reader = Reader(frame.message);
         let answer = Self::read(frame.kind, &mut reader)?;

@@ -87,7 +87,7 @@ impl FieldList {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the bytes are no fields.
+    /// [`Malformed`] if the bytes are not fields.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         check_fields(bytes)?;
         Ok(Self(bytes.into()))

@@ -76,7 +76,7 @@ pub(super) fn write_frame_of(
     Ok(())
 }
 
-/// The bytes that have arrived, and are no complete frame yet or were not taken yet.
+/// The bytes that have arrived, and are not a complete frame yet or were not taken yet.
 ///
 /// The buffer grows as bytes arrive, not by the length that a frame says it has.
 #[derive(Debug, Default)]

@@ -73,7 +73,7 @@ impl Name {
     }
 }
 
-/// Asks a hub process to go on as another program, instead of a [`Hello`]. The answer is
+/// Asks a hub process to continue as another program, instead of a [`Hello`]. The answer is
 /// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
 /// continues then. The layout of all three is the same in all versions: a new version asks an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl Hello {
     /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a hello,
     /// [`ErrorCode::Unsupported`] if it has another version.
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
-        let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is no hello of a worker");
+        let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let rest = frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == HELLO);
         let mut reader = Reader(rest.ok_or(Malformed).map_err(malformed)?);
         let version = reader.u16().map_err(malformed)?;
@@ -195,7 +195,7 @@ impl Hello {
                 &format!(
                     "this hub process speaks version {ours} of the protocol, the worker version {version}: {}",
                     if version > ours {
-                        "have the process go on as the program that was installed with the worker (eventsource hub upgrade NAME)"
+                        "have the process continue as the program that was installed with the worker (eventsource hub upgrade NAME)"
                     } else {
                         "restart the worker, so that it loads the library that was installed with the hub's program"
                     }

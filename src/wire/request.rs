@@ -262,7 +262,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the frame is no message of a worker.
+    /// [`Malformed`] if the frame is not a message of a worker.
     pub fn decode(frame: Frame<'a>) -> Result<Self, Malformed> {
         let mut reader = Reader(frame.message);
         let request = Self::read(frame.kind, &mut reader)?;

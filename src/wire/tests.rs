@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Keeps a value until the process ends, for messages borrow from it. It stays reachable, so that it is no leak.
+/// Keeps a value until the process ends, for messages borrow from it. It stays reachable, so that it is not a leak.
 fn keep<T: Send + Sync>(value: T, kept: &'static Mutex<Vec<&'static T>>) -> &'static T {
     let value: &'static T = Box::leak(Box::new(value));
     kept.lock().unwrap_or_else(PoisonError::into_inner).push(value);

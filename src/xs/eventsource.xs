@@ -627,7 +627,7 @@ _close(SV *self, SV *why)
     reason = esx_reason_of(aTHX_ why);
     if (reason < 0)
         esx_croakf(ESX_CODE_INVALID, "reason",
-            "EventSource::XS::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
+            "EventSource::XS::Stream::Native: '%" SVf "' is not a reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
 # Ends the stream with the reason server, after its client is sent a reconnection time.

@@ -73,7 +73,7 @@ esx_parser_of(pTHX_ SV *self)
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_parser_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
+            "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new");
     return magic->mg_ptr;
 }
 

@@ -15,7 +15,7 @@ esx_hub_of(pTHX_ SV *self)
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_hub_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Hub: this is no hub; make one with EventSource::Hub->new");
+            "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new");
     return magic->mg_ptr;
 }
 

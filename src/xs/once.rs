@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_has_no_first_time() {
+    fn a_full_set_has_no_earliest_time() {
         let marks = [FREE; 2];
         assert!(is_first_time(&marks, b"a") && is_first_time(&marks, b"b"));
         assert!(!is_first_time(&marks, b"c"));

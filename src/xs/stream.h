@@ -9,7 +9,7 @@ esx_stream_of(pTHX_ SV *self)
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::XS::Stream::Native: this is no stream; open one with EventSource::XS::Stream->open");
+            "EventSource::XS::Stream::Native: this is not a stream; open one with EventSource::XS::Stream->open");
     return magic->mg_ptr;
 }
 
@@ -18,7 +18,7 @@ esx_capture_of(pTHX_ SV *self)
 {
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_capture_table);
     if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS::Stream::Takeover: this is no takeover of this thread");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread");
     return magic->mg_ptr;
 }
 

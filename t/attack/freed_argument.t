@@ -199,14 +199,14 @@ for my $change (sort keys %CHANGE) {
         $hub->publish($_ => "of $_") for $first, 'secret/' . 'x' x 30, 'spoilt' . 'y' x 31;
         $hub->subscribe($conn, 'last');
         $hub->publish(last => 'end');
-        ok $client->read_until(qr/^data: end\r\n/m), 'the stream goes on';
+        ok $client->read_until(qr/^data: end\r\n/m), 'the stream continues';
         is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), "of $first\n",
             'the pattern counts as it was read';
         $stream->close;
     };
 }
 
-subtest 'subscribe: what is no pattern but has its class is refused' => sub {
+subtest 'subscribe: a forged object of the pattern class is refused' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $hub = EventSource::Hub->new(per_process => 1);
     for my $forged ([], {}, sub { }) {

@@ -95,7 +95,7 @@ for my $name (Testing::Server->names) {
             at_most_ok($most - $before, 'a drain needs little memory for clients that do not read');
 
             kill TERM => $pid;
-            ok wait_until($DEADLINE, sub { !$look->() }), 'the process ends' if $name ne 'uWSGI';   # its master goes on
+            ok wait_until($DEADLINE, sub { !$look->() }), 'the process ends' if $name ne 'uWSGI'; # its master continues
             at_most_ok($most - $before, 'the end of the process needs little memory');
             $_->leave for @clients;
             $server->stop;

@@ -209,7 +209,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     write_note($teal, 'by new workers');
     all_receive_ok('by new workers');
     is_deeply [map { $_->evaluate($OPENED) } @browsers], [1, 1], 'the windows have had one stream each all the time';
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and were told of no gap';
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and received no gap';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
     is $teal->evaluate(shown('hub')), $hub, 'the hub process is the same';
@@ -217,7 +217,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     $teal->wait_for('+' . shown('returns') . " >= $SIZE", 'each client of the crowd has been connected');
     click($teal, 'kill-hub');
     $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
-    $_->wait_for(shown('told') . " === '1'",             'and is told of a gap')                       for @browsers;
+    $_->wait_for(shown('told') . " === '1'",             'and receives a gap')                         for @browsers;
     write_note($violet, 'by another hub');
     all_receive_ok('by another hub');
     isnt + ($teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/)[0], $epoch, 'the hub has a new epoch';
@@ -231,7 +231,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     is status_of($server, '/act', '{"what":"all"}'), 403, 'an unknown act is refused';
     my @before = Live::Processes::hub($socket);
     is status_of($server, '/act', encode_json({what => 'worker', from => 'x', pid => $$})), 200,
-        'a process that is no worker is asked for';
+        'a process that is not a worker is asked for';
     $violet->wait_for("/^kill -9 of worker [0-9]+\$/.test($NOTES.at(-1)) && !$NOTES.at(-1).endsWith(' $$')",
         'a worker is killed in its place');
     is_deeply [Live::Processes::hub($socket)], \@before, 'the hub lives';
@@ -276,7 +276,7 @@ sub a_killed_hub_misses_nothing_ok {
         'all of them, once';
     my $returns = $teal->evaluate('+' . shown('returns'));
     $teal->wait_for('+' . shown('returns') . " >= $returns + $SIZE", 'the crowd reconnects');
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'no window was told of a gap';
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'no window received a gap';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
     is $crowd->log,  '', 'the crowd has printed nothing';

@@ -40,7 +40,7 @@ sub violations {
     return @violations;
 }
 
-is_deeply [violations(1, 2, 'unknown', 4, 5)], [], 'a missing number after a gap event is no violation';
+is_deeply [violations(1, 2, 'unknown', 4, 5)], [], 'a missing number after a gap event is not a violation';
 is_deeply [violations(1, 3, 'unknown', 3, 2)], ['3 after 1', "3 after 3 and 'unknown'", '2 after 3'],
     'a missing number without a gap event and a duplicate are violations';
 

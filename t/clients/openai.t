@@ -49,17 +49,17 @@ for my $name (qw(Starman Twiggy)) {
         for my $app (qw(plain hub)) {
             my $seen = $proxy->state('openai')->{reads};
             my $sdk  = start_sdk($proxy, $app);
-            ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream goes on'
+            ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream continues'
                 if $app eq 'plain';
             ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $seen + 5 }),
                 "$app: keepalives are sent";
-            ok $ask->(),                                       'the stream goes on';
+            ok $ask->(),                                       'the stream continues';
             ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'the SDK ends';
             my @lines = lines($sdk);
             is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
             is_deeply [map { $_->{content} } @lines],
                 ["Count to five.\n", 'one, ', "two,\nthree, ", '☺, ', 'five', undef],
-                'each chunk arrives once, exactly, and a keepalive is no chunk';
+                'each chunk arrives once, exactly, and a keepalive is not a chunk';
             is + ($lines[-1] // {})->{finish}, 'stop', 'the last chunk has its reason';
         }
 

@@ -109,7 +109,7 @@ subtest 'a process that does not answer' => sub {
     kill STOP => $pid;
     is_red(check(qw(test --timeout 0.3)), qr/\S/, 'it is stopped');
     kill CONT => $pid;
-    is check('test')->{code}, 0, 'it goes on';
+    is check('test')->{code}, 0, 'it continues';
 };
 
 subtest 'a wrong command line' => sub {

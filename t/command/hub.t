@@ -167,7 +167,7 @@ sub memory_of {
     return scalar readline $maps;
 }
 
-subtest 'upgrade goes on in the same process' => sub {
+subtest 'upgrade continues in the same process' => sub {
     my $hub = $shell->connect('upgraded');
     $hub->publish(news => 'before');
     my $before = memory_of($hub->pid);

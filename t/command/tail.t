@@ -176,7 +176,7 @@ APP
     is $done->{code}, 0,                                      'exit code 0';
     is $shell->run(qw(tail --after 7 --data --count 1), $server->url('/'))->{out}, "number 8\n", '--after';
     $done = $shell->run('tail', $server->url('/none'));
-    is $done->{code}, 5, 'a response that is no stream: 5';
+    is $done->{code}, 5, 'a response that is not a stream: 5';
     like $done->{err}, qr/404/, 'with its status';
     $server->stop;
     is $shell->run('tail', $server->url('/'))->{code}, 3, 'a server that is not there: 3';

@@ -1,4 +1,4 @@
-# Responses that are no streams, and bodies that are written wrongly.
+# Responses that are not streams, and bodies that are written wrongly.
 
 use strict;
 use warnings;
@@ -28,7 +28,7 @@ my @BODY = (
     ['no_ids',     "data: a\n\ndata: b\n\n",              ids       => 'warning', qr/no id/],
     ['never',      "retry: 9000000\nid: 1\ndata: a\n\n",  retry     => 'wrong',   qr/an hour/],
     ['at_once',    "retry: 0\nid: 1\ndata: a\n\n",        retry     => 'warning', qr/all clients/],
-    ['bad_retry',  "retry: 3s\nid: 1\ndata: a\n\n",       bad_retry => 'wrong',   qr/'3s' is no whole number/],
+    ['bad_retry',  "retry: 3s\nid: 1\ndata: a\n\n",       bad_retry => 'wrong',   qr/'3s' is not a whole number/],
     ['nul',        "id: 1\0\ndata: a\n\n",                nul       => 'wrong',   qr/NUL/],
     [
         'charset', "data: a\n\n",

@@ -121,7 +121,7 @@ subtest 'figures of Redis, and a history that was lost' => sub {
 
     $redis->command('FLUSHALL');
     ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'Redis has lost the history';
-    my $lost = qr/has lost its history 1 time, and all clients were told of a gap/;
+    my $lost = qr/has lost its history 1 time, and all clients received a gap/;
     is_wrong(examined($stored), 'hub_store', 'warning', $lost, 'a history that was lost');
     like text($stored), qr/WARNING hub_store: .*$lost.* It has .* Remedy: Find out who emptied Redis/,
         'the report says so, with the figures and a remedy';

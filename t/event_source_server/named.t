@@ -199,7 +199,7 @@ on(
             'the server is stopped in the elected worker';
         ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
 
-        is + (ask('/handle'))[0], 500, 'a filehandle is no supply on a server that blocks';
+        is + (ask('/handle'))[0], 500, 'a filehandle is not a supply on a server that blocks';
         ok wait_until($DEADLINE, sub { $servers[0]->log =~ /a filehandle as supply needs an event loop/ }),
             'the log says why';
         like $servers[0]->log, qr/or in a process of its own that publishes to the hub at \S+named[.]psgi line/,

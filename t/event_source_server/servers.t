@@ -49,7 +49,7 @@ sub has_ok {
     return ok($client->read_until(qr/\Q$text\E/), $what) || diag $client->body;
 }
 
-# The data of all events of a body. A position is no event of the application.
+# The data of all events of a body. A position is not an event of the application.
 sub data { return [$_[0]->body =~ s/^event: position\ndata: \n//mgr =~ /^data: (.*)$/mg] }
 
 # The last id of a body.
@@ -140,7 +140,7 @@ my @TESTS = (
         $client->leave;
     },
 
-    'a quiet stream receives keepalives that are no events' => sub {
+    'a quiet stream receives keepalives that are not events' => sub {
         my $client = stream('kept');
         my $begun  = length $client->body;
         ok $client->read_until(qr/\A.{$begun}:\n:\n/s), 'two comments are received while nothing is emitted';

@@ -163,7 +163,7 @@ recipe chat => sub {
     is $es->post('/say/perl',  form => [%hello])->code,        415, 'a form is refused';
     is $es->post('/say/perl',  json => {name => 'Ada'})->code, 400, 'so is a message without text';
     is $es->post('/say/a%2Fb', json => \%hello)->code,         404, 'so is an invalid room';
-    is $es->get('/events/')->status, 404, 'no room is no stream';
+    is $es->get('/events/')->status, 404, 'no room is not a stream';
     },
     'Starman', 'Twiggy';
 

@@ -1,5 +1,5 @@
 # The units of EventSource::Deployment for the hub process: systemd accepts them. Their commands serve a hub on a socket
-# that was listening before, and go on as a program that was installed meanwhile.
+# that was listening before, and continue as a program that was installed meanwhile.
 
 use strict;
 use warnings;
@@ -87,8 +87,8 @@ for my $unit ('system', 'user') {
         is readlink "/proc/$pid/exe",            $installed, 'the same process is the new program';
         my $second = $hub->publish(news => 'after');
         s/-.*// for my @epochs = ($first, $second);
-        is $epochs[0], $epochs[1], 'the worker goes on with the same hub';
-        like $second, qr/-2\z/, 'its sequence goes on';
+        is $epochs[0], $epochs[1], 'the worker continues with the same hub';
+        like $second, qr/-2\z/, 'its sequence continues';
 
         my $start_of_broken = "$folder/broken";
         open my $broken, '>', $start_of_broken or die $!;

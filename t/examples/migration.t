@@ -66,7 +66,7 @@ subtest 'the application of Mojolicious with write_sse' => sub {
     needs(has_module('Mojolicious') ? undef : 'there is no Mojolicious here');
     require Mojolicious::Controller;
 
-    # The Mojolicious of Debian 12 is older, so its absence is no failure.
+    # The Mojolicious of Debian 12 is older, so its absence is not a failure.
     plan skip_all => 'this Mojolicious has no write_sse' if !Mojolicious::Controller->can('write_sse');
     my $server = mojolicious('write_sse');
     is_deeply next_events(client_of($server)->get('/events'), 2), ['tick: 1', 'tick: 2'], 'the client receives ticks';

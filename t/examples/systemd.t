@@ -225,7 +225,7 @@ sub goes_on_ok {
     my ($status, $said) = $systemd->run(qw(kill -KILL), $systemd->property($hub, 'MainPID'));
     is "$status: $said", '0: ', 'the process is killed';
     ok wait_until($DEADLINE, sub { $systemd->property($hub, 'NRestarts') == 1 }), 'systemd restarts it';
-    ok wait_until($DEADLINE, sub { $publish->('two') =~ /\A$epoch-[0-9]+\z/ }),   'the ids go on';
+    ok wait_until($DEADLINE, sub { $publish->('two') =~ /\A$epoch-[0-9]+\z/ }),   'the ids continue';
     systemctl_ok($systemd, restart => $hub);
     like $publish->('three'), qr/\A$epoch-[0-9]+\z/, 'also after a restart';
     systemctl_ok($systemd, stop => $hub, $socket);
@@ -251,7 +251,7 @@ subtest 'the units of a user' => sub {
     $systemd->install('eventsource-hub', $PROGRAM);
     systemctl_ok($user, reload => $HUB);
     is exe($pid), '/run/test/eventsource-hub', 'a reload is an upgrade of the same process';
-    like command(news => 'after'), qr/-2\z/, 'its hub goes on';
+    like command(news => 'after'), qr/-2\z/, 'its hub continues';
     systemctl_ok($user, stop => $HUB, $SOCKET);
     is $user->property($HUB, 'Result'), 'success', 'the service has ended with success';
 };

@@ -111,7 +111,7 @@ push @ids, publish($nginx->port,      'after');
 for my $client (@clients) {
     ok $client->has('after'), 'a client is connected to the other machine';
     is_deeply [ids($client)], \@ids, 'it has received all events, once and in order';
-    is $client->gaps, 0, 'and was told of no gap';
+    is $client->gaps, 0, 'and received no gap';
 }
 is streams($homes[1]), $CLIENTS, 'all streams are on the other machine';
 

@@ -34,17 +34,17 @@ my @BLOCKS = (
         'all' => [data => 'd', retry => 1, id => 'i', event => 'e', comment => 'c'],
         ": c\nevent: e\nid: i\nretry: 1\ndata: d\n\n"
     ],
-    ['undef is no field'         => [event => undef, id => undef, retry => undef, data => 'x'], "data: x\n\n"],
-    ['the last of a name counts' => [data => 'first', data => 'second'],                        "data: second\n\n"],
-    ['an empty array is no data' => [id => 1, data => []],                                      "id: 1\n\n"],
-    ['json'                      => [json => {text => "é\n"}],                 qq({"text":"\xC3\xA9\\n"})],
-    ['json of undef'             => [json => undef],                           'null'],
-    ['json of a string'          => [json => 'x'],                             '"x"'],
-    ['bytes'                     => [data => "\xC3\xA9", bytes => 1],          "data: \xC3\xA9\n\n"],
-    ['bytes that have the flag'  => [data => flagged("\xC3\xA9"), bytes => 1], "data: \xC3\xA9\n\n"],
-    ['bytes => 0'                => [data => "\xC3\xA9", bytes => 0],          "data: \xC3\x83\xC2\xA9\n\n"],
-    ['a leading space stays'     => [data => ' x', id => ' 1'],                "id:  1\ndata:  x\n\n"],
-    ['other control characters'  => [data => "\t\x0B\x0C\0\x85"],              "data: \t\x0B\x0C\0\xC2\x85\n\n"],
+    ['undef is not a field'       => [event => undef, id => undef, retry => undef, data => 'x'], "data: x\n\n"],
+    ['the last of a name counts'  => [data => 'first', data => 'second'],                        "data: second\n\n"],
+    ['an empty array is not data' => [id => 1, data => []],                                      "id: 1\n\n"],
+    ['json'                       => [json => {text => "é\n"}],                 qq({"text":"\xC3\xA9\\n"})],
+    ['json of undef'              => [json => undef],                           'null'],
+    ['json of a string'           => [json => 'x'],                             '"x"'],
+    ['bytes'                      => [data => "\xC3\xA9", bytes => 1],          "data: \xC3\xA9\n\n"],
+    ['bytes that have the flag'   => [data => flagged("\xC3\xA9"), bytes => 1], "data: \xC3\xA9\n\n"],
+    ['bytes => 0'                 => [data => "\xC3\xA9", bytes => 0],          "data: \xC3\x83\xC2\xA9\n\n"],
+    ['a leading space stays'      => [data => ' x', id => ' 1'],                "id:  1\ndata:  x\n\n"],
+    ['other control characters'   => [data => "\t\x0B\x0C\0\x85"],              "data: \t\x0B\x0C\0\xC2\x85\n\n"],
 );
 
 for my $row (@BLOCKS) {

@@ -81,7 +81,7 @@ subtest 'connections that are kept alive' => sub {
     unlike $client->body, qr/plain/, 'a request that the client has pipelined is dropped';
     $client->say("GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
     is ask($server, '/push?name=kept&data=last'), 1, 'so is one that it sends later';
-    ok $client->read_until(qr/^data: last/m), 'the stream goes on';
+    ok $client->read_until(qr/^data: last/m), 'the stream continues';
     unlike $client->body, qr/plain/, 'without another response';
     $client->leave;
     ok wait_until($DEADLINE, sub { ask($server, '/why?name=kept') eq 'client' }), 'on_close has the reason client';
@@ -120,7 +120,7 @@ subtest 'POST' => sub {
     $limited->stop;
 };
 
-subtest 'what a client does is not an error of the application' => sub {
+subtest 'the behaviour of a client is never an error of the application' => sub {
     my $before  = length $server->log;
     my @upgrade = (
         Upgrade                 => 'websocket',

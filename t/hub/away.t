@@ -134,7 +134,7 @@ sub check {
     ok wait_until($DEADLINE, sub { $self->stream->read_until(qr/^id: /m, 1) }), 'a client that comes is served';
     if ($is_stopped) {
         is scalar(grep { !$_->read_until(qr/^id: /m, $DEADLINE) && !is_told($_) } @all), 0,
-            'each stream goes on, or its client is told to come back'
+            'each stream continues, or its client is told to come back'
             or diag explain [map { $_->body } @all];
     }
     $self->end;

@@ -117,7 +117,7 @@ subtest 'a process that takes no requests' => sub {
             eval { $last = $hub->publish(a => 'last', {once => 'last'}) }
         }
         ),
-        'it goes on';
+        'it continues';
     my ($epoch) = split /-/, $first;
     is $last, "$epoch-" . ($accepted + 3), 'and has got each event that was accepted, in order';
     is_deeply \@warnings, [], 'there is nothing to warn of';
@@ -144,7 +144,7 @@ subtest 'a process that is killed' => sub {
     }
 };
 
-subtest 'what is published without waiting is counted if it is lost' => sub {
+subtest 'a lost publish that did not wait is counted' => sub {
     @warnings = ();
     my $hub = EventSource::Hub->new(process());
     $hub->epoch;
@@ -185,7 +185,7 @@ subtest 'a script that ends' => sub {
         qr/\AEventSource::Hub: 3 events .* are lost: .* before this process ended/,
         'a script says what it cannot bring to the process';
     kill CONT => $pid;
-    ok wait_until($DEADLINE, sub { $hub->stats->{published} >= 2_000 }), 'the process goes on';
+    ok wait_until($DEADLINE, sub { $hub->stats->{published} >= 2_000 }), 'the process continues';
 };
 
 subtest 'a subscription right after a kill' => sub {
@@ -225,7 +225,7 @@ subtest 'streams of a process that is killed' => sub {
     ok !$subscriber->conn->push('x'), 'and takes nothing';
     is $subscriber->conn->buffered, 0, 'nothing is buffered' if $subscriber->conn->can('buffered');
     my $again = Testing::Subscriber->open($hub, 'a', {last_event_id => $id});
-    is + ($again->blocks_at(1))[-1]{data}, '{"reason":"unknown"}', 'the client that comes back is told of a gap';
+    is + ($again->blocks_at(1))[-1]{data}, '{"reason":"unknown"}', 'the client that comes back receives a gap';
 };
 
 subtest 'objects of one hub' => sub {
@@ -242,7 +242,7 @@ subtest 'objects of one hub' => sub {
     $two->subscribe($subscriber->conn, 'b');
     undef $one;
     $two->publish(b => 'both');
-    is_deeply [$subscriber->data(1)], ['both'], 'each can subscribe the same stream, and goes on without the other';
+    is_deeply [$subscriber->data(1)], ['both'], 'each can subscribe the same stream, and continues without the other';
     kill KILL => pid_of($two);
     ok wait_until(
         $DEADLINE,

@@ -114,7 +114,7 @@ for my $kind ('in one process', 'named') {
         is readers($es, $hub, 'news', %stream),           'news', 'another one reads on';
         is $hub->end(topics => 'o/1', label => 'user/1'), 0,      'nobody is left';
         my $literal = stream($es, 'news');
-        is $hub->end(topics => '*'),    0, 'a name with a star is no pattern';
+        is $hub->end(topics => '*'),    0, 'a name with a star is not a pattern';
         is $hub->end(topics => 'news'), 2, 'one topic as a string';
     };
 

@@ -42,7 +42,7 @@ subtest 'a child has a hub of its own' => sub {
     is "$published $streams $own $others", '1 1 own refused',
         "a child's hub has its own streams and counts, and refuses the parent's stream";
     is $hub->epoch,           $epoch,     "the parent's epoch is unchanged after a child has published";
-    is $hub->publish(a => 4), "$epoch-4", "the parent's sequence goes on after a child has published";
+    is $hub->publish(a => 4), "$epoch-4", "the parent's sequence continues after a child has published";
     is_deeply [$subscriber->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";
     like in_child(sub { undef $hub; undef $subscriber; return 'gone' })->(), qr/gone/,
         'a child destroys its copies of hub and stream';

@@ -43,7 +43,7 @@ sub data_of {
 }
 
 for my $is_chunked (0, 1) {
-    subtest 'what is buffered, pushed and published arrives in order, chunked: ' . $is_chunked => sub {
+    subtest 'buffered, pushed and published events arrive in order, chunked: ' . $is_chunked => sub {
         my ($stream, $client) =
             Testing::StreamPair->open(line_end => 'lf', is_chunked => $is_chunked, max_buffered => 64 << 20);
         my $conn  = Plack::App::EventSource::Connection->new(stream => $stream);
@@ -196,7 +196,7 @@ subtest 'a forked child has a connection of its own' => sub {
     waitpid $pid, 0;
     is $? >> 8, 0, 'it closes its copies of the parent\'s connections at once, and makes one at its first call';
     $hub->publish(news => 'of the parent');
-    ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream goes on';
+    ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream continues';
     is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
         'with the events of both';
     $here->client->leave;
@@ -216,9 +216,9 @@ subtest 'a forked child keeps no connection of a hub whose object is gone' => su
     my $before = sockets_of_child();
     my %other  = (%PROCESS, socket => "$folder/other.sock");
     my $here   = Testing::Subscriber->open(EventSource::Hub->new(%other), 'news');
-    ok $here->client->read_until(qr/^id: /m, $DEADLINE), 'its stream goes on';
+    ok $here->client->read_until(qr/^id: /m, $DEADLINE), 'its stream continues';
 
-    # The end of another connection is no reason to forget this one.
+    # The end of another connection is not a reason to forget this one.
     EventSource::Hub->new(%other, socket => "$folder/third.sock")->stats;
     is sockets_of_child(), $before + 1, 'the child has the socket of the client, and no other one more';
     $here->client->leave;

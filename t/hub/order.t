@@ -131,7 +131,7 @@ subtest 'a stream that is closed receives no later event' => sub {
     is_deeply \@wrong, [], 'after close';
 };
 
-subtest 'what is published without waiting comes first' => sub {
+subtest 'publishes that do not wait come first' => sub {
     my ($hub) = hub_with_two_connections();
     my ($number, @wrong) = number_of($hub->publish(a => 'x'));
     for my $round (1 .. 100) {
@@ -162,12 +162,12 @@ subtest 'a hub process that stops for a second' => sub {
     my $first = number_of($hub->publish(a => 'x'));
     stop($pid);
     my $goes_on = in_child(sub { sleep 1; kill CONT => $pid; return 'done' });
-    is number_of($hub->publish(a => 'x')), $first + 1, 'answers when it goes on';
+    is number_of($hub->publish(a => 'x')), $first + 1, 'answers when it continues';
     $goes_on->();
     is number_of($hub->publish(a => 'x')), $first + 2, 'and then';
 };
 
-subtest 'an answer that comes too late is no answer to another publish' => sub {
+subtest 'an answer that comes too late is not an answer to another publish' => sub {
     my @process = process(publish_timeout => 0.3);
     my ($hub)   = hub_with_two_connections(@process);
     my $pid     = pid_of($hub);

@@ -107,7 +107,7 @@ for my $client (@readers) {
 }
 is + (ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all';
 
-subtest 'a stream goes on when the worker that has accepted it is killed' => sub {
+subtest 'a stream continues when the worker that has accepted it is killed' => sub {
     my ($worker)  = sort { $a <=> $b } keys %readers;
     my @orphans   = @{$readers{$worker}};
     my ($handled) = open_stream('/handler');
@@ -123,7 +123,7 @@ subtest 'a stream goes on when the worker that has accepted it is killed' => sub
     $handled->leave;
 };
 
-subtest 'what a worker pushes and closes reaches the stream in order' => sub {
+subtest 'pushes and closes of a worker reach the stream in order' => sub {
     my $client = open_stream('/handler');
     my $worker = $client->header('X-Worker');
     has($client, 'second');
@@ -195,7 +195,7 @@ subtest 'the hub process is killed while all workers publish' => sub {
         $reader->ended or return fail "round $round: a stream ends with its process";
         my $again = Testing::Client->get($server->port, '/hub', headers => ['Last-Event-ID' => $last]);
         $again->read_until(qr/^event: gap\r?\n/m, $DEADLINE)
-            or return fail "round $round: the client that resumes is told of a gap";
+            or return fail "round $round: the client that resumes receives a gap";
         is scalar serving(), 1, "round $round: one process serves the hub";
         $again->leave;
     }

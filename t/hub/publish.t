@@ -77,8 +77,8 @@ my @ARRIVES = (
     ['an object with a string'         => $said,                            {data  => "\xE2\x98\xBA"}],
     ['such objects as fields' => {data => [Says->new('x')], event => Says->new('y')}, {data => 'x', event => 'y'}],
     ['a capture'              => $captured,                                           {data => 'hello'}],
-    ['characters that are no Unicode' => "a\x{D800}b",                                {data => "a\xEF\xBF\xBDb"}],
-    ['a megabyte'                     => 'x' x 1_048_576,                             {data => 'x' x 1_048_576}],
+    ['characters that are not Unicode' => "a\x{D800}b",                               {data => "a\xEF\xBF\xBDb"}],
+    ['a megabyte'                      => 'x' x 1_048_576,                            {data => 'x' x 1_048_576}],
 );
 
 subtest 'a published event arrives' => sub {
@@ -139,12 +139,12 @@ my @REFUSED = (
     ['a retry that is none'  => [a => {retry => 'soon'}],              'retry must be a whole number of milliseconds'],
     ['a retry of more than a day' => [a => {retry => 86_400_001}],     'retry must be at most 86400000 milliseconds'],
     ['a retry of 22 digits'       => [a => {retry => '9' x 22}],       'retry must be at most 86400000 milliseconds'],
-    ["the hub's own event"     => [a => {event => 'gap', data => 1}],  "event must not be the name of the hub's event"],
-    ['data and json'           => [a => {data => 1, json => 1}],       'data and json exclude each other'],
-    ['json and bytes'          => [a => {json => 1, bytes => 1}],      'bytes does not go with it'],
-    ['json that is none'       => [a => {json => sub { }}],            'json: '],
-    ['bytes that are no UTF-8' => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
-    ['bytes that are wide'     => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
+    ["the hub's own event"      => [a => {event => 'gap', data => 1}], "event must not be the name of the hub's event"],
+    ['data and json'            => [a => {data => 1, json => 1}],      'data and json exclude each other'],
+    ['json and bytes'           => [a => {json => 1, bytes => 1}],     'bytes does not go with it'],
+    ['json that is none'        => [a => {json => sub { }}],           'json: '],
+    ['bytes that are not UTF-8' => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
+    ['bytes that are wide'      => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
     ['a reference as data'        => [a => \'x'],                   'data must be a string, not a reference to SCALAR'],
     ['code'                       => [a => sub { }],                'data must be a string, not a reference to CODE'],
     ['an object without a string' => [a => Silent->new],            'data must be a string, not a reference to Silent'],
@@ -162,7 +162,7 @@ my @REFUSED = (
     ['a long channel'                    => ['☺' x 342, 'x'], "a channel's name must have at most 1024 bytes in UTF-8"],
     ['one that is shorter in characters' => ["\xE9" x 513, 'x'], "a channel's name must have at most 1024 bytes"],
     ['too few arguments'                 => ['a'],               'usage: \$hub->publish\(\$channel, \$event\)'],
-    ['options that are no hash'          => ['a', 'b', 'c'],     'publish takes its options as a hash'],
+    ['options that are not a hash'       => ['a', 'b', 'c'],     'publish takes its options as a hash'],
     ['too many'                          => ['a', 'b', {}, 'c'], 'usage: \$hub->publish\(\$channel, \$event\)'],
 );
 
@@ -341,7 +341,7 @@ subtest 'code that runs while arguments are read does no harm' => sub {
                     ->($thing, $method eq 'publish' ? ('a', 'x') : $method =~ /_drain|subsc/ ? 1 : ());
                 1;
             }, "$method throws without a hub";
-            like $@, qr/\AEventSource::Hub: this is no hub/, 'the error of a call without a hub says so';
+            like $@, qr/\AEventSource::Hub: this is not a hub/, 'the error of a call without a hub says so';
         }
     }
 };

@@ -94,12 +94,12 @@ subtest 'values of options' => sub {
 subtest 'mistakes' => sub {
     my $hub = EventSource::Hub->new;
     for my $row (
-        ['options that are no hash' => 'invalid', 'options', 'now'],
-        ['options in an array'      => 'invalid', 'options', [wait => 0]],
-        ['an unknown option'        => 'invalid', 'waits',   {waits => 0}],
-        ['a reference as once'      => 'invalid', 'once',    {once  => []}],
-        ['an empty once'            => 'invalid', 'once',    {once  => ''}],
-        ['a once that is too long'  => 'invalid', 'once',    {once  => '☺' x 86}],
+        ['options that are not a hash' => 'invalid', 'options', 'now'],
+        ['options in an array'         => 'invalid', 'options', [wait => 0]],
+        ['an unknown option'           => 'invalid', 'waits',   {waits => 0}],
+        ['a reference as once'         => 'invalid', 'once',    {once  => []}],
+        ['an empty once'               => 'invalid', 'once',    {once  => ''}],
+        ['a once that is too long'     => 'invalid', 'once',    {once  => '☺' x 86}],
     ) {
         my ($what, $code, $field, $options) = @$row;
         error_ok($what, $code, $field, sub { $hub->publish(a => 'x', $options) });

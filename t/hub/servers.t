@@ -255,7 +255,7 @@ sub answers {
     my @ids    = $run->{server}->publish(channel => 'a,*', count => 2);
     my @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
-        'a star in a name from a request is no pattern';
+        'a star in a name from a request is not a pattern';
     $client->leave;
     return;
 }

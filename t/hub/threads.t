@@ -108,7 +108,7 @@ subtest 'three threads release a hub at once' => sub {
         close $opens;
         $_->join for @threads;
         next if $reads->client->read_all;
-        return fail "round $round: its stream goes on without a hub";
+        return fail "round $round: its stream continues without a hub";
     }
     pass 'the stream ends in each of twenty rounds';
 };

@@ -1,4 +1,4 @@
-# script/demo, as a user runs it: it builds and serves the page, its button kills the hub process, streams go on, with a
+# script/demo, as a user runs it: it builds and serves the page, its button kills the hub process, streams continue, with a
 # store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
 
 use strict;
@@ -98,7 +98,7 @@ for my $case (['without a store', '', 1], ['STORE=file', 'file', 0], ['STORE=red
         note_ok($port, $window, "after $_") for 1, 2;
         is_deeply [grep { !/\Akill/ } notes($window)], ['before 1', 'before 2', 'after 1', 'after 2'],
             'the window has all notes, once and in order';
-        is $window->gaps, $gaps, $gaps ? 'it was told of a gap' : 'it was told of no gap';
+        is $window->gaps, $gaps, $gaps ? 'it received a gap' : 'it received no gap';
 
         my ($socket) = glob "$folder/*/hub";
         my @running = (descendants($demo->pid), Live::Processes::hub($socket));

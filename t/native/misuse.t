@@ -47,13 +47,13 @@ for my $forged (sort keys %FORGED) {
     subtest "every method croaks for $forged" => sub {
         for my $method (sort keys %METHOD) {
             like exception(sub { $METHOD{$method}->($FORGED{$forged}) }),
-                qr/\AEventSource::XS::Stream::Native: this is no stream; .* at \Q$0\E line \d+\.\n\z/, $method;
+                qr/\AEventSource::XS::Stream::Native: this is not a stream; .* at \Q$0\E line \d+\.\n\z/, $method;
         }
     };
 }
 my $method = EventSource::XS::Stream::Native->can('write');
 for my $self (undef, 7, 'x', [], \1) {
-    like exception(sub { $method->($self, 'x') }), qr/this is no stream/,
+    like exception(sub { $method->($self, 'x') }), qr/this is not a stream/,
         'write of ' . (defined $self ? $self : 'undef');
 }
 
@@ -91,7 +91,7 @@ subtest 'write dies of an exception of its argument' => sub {
 subtest 'close croaks for an unknown reason' => sub {
     for my $why ('boredom', '', 'Client') {
         like exception(sub { $stream->close($why) }),
-            qr/\AEventSource::XS::Stream::Native: '\Q$why\E' is no reason to close a stream at \Q$0\E line \d+\.\n\z/,
+            qr/\AEventSource::XS::Stream::Native: '\Q$why\E' is not a reason to close a stream at \Q$0\E line \d+\.\n\z/,
             "'$why'";
     }
     ok $stream->is_open, 'the stream stays open';

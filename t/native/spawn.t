@@ -113,7 +113,7 @@ sub children_fail {
     ok $client->read_all, 'a child that is killed ends the stream';
     closed_ok($run, $client, qr/^closed by error in $worker$/m, 'that is the reason error too');
     is $run->journal({tag => 'END'}), '',              'no END block of the worker runs';
-    is $run->ask('/plain'),           "plain $worker", 'the worker goes on';
+    is $run->ask('/plain'),           "plain $worker", 'the worker continues';
     return;
 }
 
@@ -124,7 +124,7 @@ sub child_has_its_own {
     is scalar keys %number, 3, 'each child has random numbers of its own';
     my ($client, $child, $worker) = spawned($run, 'do=closes', qr/parent/);
     ok $client->read_all, 'a child may close the stream';
-    $run->journal_ok($client, qr/^child $child goes on$/m,            'and goes on');
+    $run->journal_ok($client, qr/^child $child goes on$/m,            'and continues');
     $run->journal_ok($client, qr/^closed by application in $child$/m, 'its own on_close runs in the child');
     closed_ok($run, $client, qr/^closed by application in $worker$/m, "that of the worker runs in the worker");
     return;
@@ -157,7 +157,7 @@ sub handler_waits {
     my $run = shift;
     for my $path ('/waits', '/writer') {
         my $client = $run->get($path);
-        ok $client->read_until(qr/data: waits/), "$path: the handler goes on";
+        ok $client->read_until(qr/data: waits/), "$path: the handler continues";
         $run->journal_ok($client, qr/^got timeout readable$/m, 'wait returns timeout and readable');
         $client->leave;
         $run->journal_ok($client, qr/^then gone$/m, 'wait returns gone when the client leaves');

@@ -105,9 +105,9 @@ subtest 'new and feed refuse invalid arguments, and a subclass works' => sub {
         bless(\(my $number = 94_000_000_000), 'EventSource::Parser'),
         7, undef
     ) {
-        ok !eval { EventSource::Parser::feed($forged, 'x'); 1 }, 'feed refuses a value that is no parser';
-        like $@, qr/this is no parser; make one with EventSource::Parser->new at \Q${\__FILE__}\E line/,
-            'the error says that it is no parser';
+        ok !eval { EventSource::Parser::feed($forged, 'x'); 1 }, 'feed refuses a value that is not a parser';
+        like $@, qr/this is not a parser; make one with EventSource::Parser->new at \Q${\__FILE__}\E line/,
+            'the error says that it is not a parser';
     }
     {
 

@@ -169,7 +169,7 @@ subtest 'a push with a line break in a field throws' => sub {
                 $conn->push('after');
             }
         )->to_app;
-        is content_of($app), "data: after\r\n\r\n", 'nothing of the refused push is sent, and the stream goes on';
+        is content_of($app), "data: after\r\n\r\n", 'nothing of the refused push is sent, and the stream continues';
         is $trouble, "EventSource::XS: $why at ${\__FILE__} line $line.\n",
             "the error names the reason and the caller's line";
     }

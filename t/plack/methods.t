@@ -148,7 +148,7 @@ subtest 'a body that cannot be read' => sub {
         'a body that ends early'            => [400, 'psgi.input' => My::Short->new, 'psgix.input.buffered' => 0],
         'a client that leaves uWSGI'        => [400, input("error during read(65536) on /\n")],
         'a client that keeps uWSGI waiting' => [400, input('abc', "timeout during read(65536) on /\n")],
-        'a length that is no number'        => [400, CONTENT_LENGTH => '6, 6'],
+        'a length that is not a number'     => [400, CONTENT_LENGTH => '6, 6'],
         'a negative length'                 => [400, CONTENT_LENGTH => '-1'],
         'chunks that are not decoded'       => [411, CONTENT_LENGTH => undef, HTTP_TRANSFER_ENCODING => 'chunked'],
     );

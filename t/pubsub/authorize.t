@@ -105,12 +105,12 @@ subtest 'a response of authorize is sent' => sub {
 
 subtest 'wrong results and exceptions of authorize' => sub {
     for my $case (
-        ['an empty array',        sub { [] },                    'authorize: it returned an array that is no response'],
-        ['an array of users',     sub { ['anna', 'bert'] },      'authorize: it returned an array that is no response'],
-        ['an array of numbers',   sub { ['101', '102'] },        'authorize: it returned an array that is no response'],
-        ['a status alone',        sub { [200] },                 'authorize: it returned an array that is no response'],
-        ['a string as exception', sub { die "no database\n" },   'authorize: no database'],
-        ['an array as exception', sub { die [200, [], ['in']] }, qr/authorize: ARRAY\(0x[0-9a-f]+\)/],
+        ['an empty array',      sub { [] },               'authorize: it returned an array that is not a response'],
+        ['an array of users',   sub { ['anna', 'bert'] }, 'authorize: it returned an array that is not a response'],
+        ['an array of numbers', sub { ['101', '102'] },   'authorize: it returned an array that is not a response'],
+        ['a status alone',      sub { [200] },            'authorize: it returned an array that is not a response'],
+        ['a string as exception',      sub { die "no database\n" },   'authorize: no database'],
+        ['an array as exception',      sub { die [200, [], ['in']] }, qr/authorize: ARRAY\(0x[0-9a-f]+\)/],
         ['an exception that is false', sub { die bless [], 'False' }, 'authorize: false'],
         [
             'an exception without a string',

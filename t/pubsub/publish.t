@@ -113,14 +113,14 @@ subtest 'a form' => sub {
         [
             'retry=soon&data=x',
             '400 retry must be a whole number of milliseconds, in ASCII digits',
-            'retry that is no number'
+            'retry that is not a number'
         ],
         ['event=a&event=b', q(400 There is no such field 'event' in a form), 'a field twice'],
         ['json={}',         q(400 There is no such field 'json' in a form),  'json'],
         ['musing=x',        q(400 There is no field 'musing'),               'a field that is none'],
         ['other=&data=x',   q(400 There is no field 'other'),                'one that is empty'],
         ['hello',           q(400 There is no field 'hello'),                'no form at all'],
-        ['bytes=1&data=x',  q(400 There is no field 'bytes'),                'an option that is no field'],
+        ['bytes=1&data=x',  q(400 There is no field 'bytes'),                'an option that is not a field'],
         ["data=\xFF",       '400 The form is not UTF-8',                     'no UTF-8'],
         ['data=%FF',        '400 The form is not UTF-8',                     'no UTF-8 when decoded'],
         ['%FF=x',           '400 The form is not UTF-8',                     'a name that is not UTF-8 when decoded'],
@@ -164,7 +164,7 @@ subtest 'an event in JSON' => sub {
         ['{"data":{}}',                 '400 data must be a string',             'an object of data'],
         ['{"data":true}',               '400 data must be a string',             'data that is true'],
         ['{"event":false,"data":"x"}',  '400 event must be a string',            'event that is false'],
-        ['{"bytes":1,"data":"x"}',      q(400 There is no field 'bytes'),        'an option that is no field'],
+        ['{"bytes":1,"data":"x"}',      q(400 There is no field 'bytes'),        'an option that is not a field'],
         ['{"musing":"x"}',              q(400 There is no field 'musing'),       'a field that is none'],
         ['[]',                          '400 The body is not an object in JSON', 'an array'],
         ['"text"',                      '400 The body is not an object in JSON', 'a string'],

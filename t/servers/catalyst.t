@@ -17,7 +17,7 @@ my $PSGI     = 't/data/catalyst.psgi';
 my $DEADLINE = 10;                                         # seconds; for what should happen at once
 my $TEXT     = "data: caf\xc3\xa9 \xe2\x98\xba\r\n\r\n";
 
-# The servers, and whether their handlers return while their streams go on.
+# The servers, and whether their handlers return while their streams continue.
 my %IS_LOOP = ('HTTP::Server::PSGI' => 0, 'Starman' => 0, 'Starlet' => 0, 'Twiggy' => 1, 'Feersum' => 1, 'uWSGI' => 0);
 
 sub get {

@@ -361,9 +361,9 @@ my @BEGINNERS = (
         sub { EventSource::Hub->to_app(@channels) },
         undef, 'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)'
     ],
-    [sub { EventSource::Hub->publish(news => 'x') }, undef,      'this is no hub; make one with EventSource::Hub->new'],
-    [sub { $hub->to_app },                           'channels', 'to_app takes channels, a code reference'],
-    [sub { $hub->to_app('news') },                   undef, 'to_app takes options, as names and values or in a hash'],
+    [sub { EventSource::Hub->publish(news => 'x') }, undef, 'this is not a hub; make one with EventSource::Hub->new'],
+    [sub { $hub->to_app },         'channels',              'to_app takes channels, a code reference'],
+    [sub { $hub->to_app('news') }, undef,                   'to_app takes options, as names and values or in a hash'],
     [
         sub { $hub->to_app(channel => 'news') },
         'channel',
@@ -546,7 +546,7 @@ my @BEGINNERS = (
         'bytes',
         'feed takes bytes, this string holds a character above U+00FF'
     ],
-    [sub { EventSource::Parser->feed('x') }, undef, 'this is no parser; make one with EventSource::Parser->new'],
+    [sub { EventSource::Parser->feed('x') }, undef, 'this is not a parser; make one with EventSource::Parser->new'],
 
     # Test::EventSource
     [sub { Test::EventSource->new }, 'app', 'either app or url has to be given'],
@@ -757,7 +757,7 @@ subtest 'push takes what publish takes' => sub {
     is pushed({data => ['a', "b\nc"]}, ['d']), 'data: a|data: b|data: c|data: d||',
         'lines of data, in a field and as a message';
     is pushed({json  => 1}, 'x', {comment => 2}), 'data: 1|data: x|: 2||', 'several messages are one event';
-    is pushed({bytes => 1}),                      '||',                    'bytes alone are no field';
+    is pushed({bytes => 1}),                      '||',                    'bytes alone are not a field';
     is pushed({data  => bless [], 'My::Number'}), 'data: 5||',             'an object that is overloaded as a number';
     is EventSource::XS::_push_bytes(1, {data => "\xC3\xA9", bytes => 1}, "\xC3\xA9"),
         "data: \xC3\xA9\r\ndata: \xC3\x83\xC2\xA9\r\n\r\n", 'bytes hold for their own message only';
@@ -935,7 +935,7 @@ subtest 'wrong channels name the line of to_app' => sub {
         is $@->field, $field, "$what: the field";
     }
     my $app = $hub->to_app(channels => sub { return [403, [], ['no']] });
-    is_deeply $app->({REQUEST_METHOD => 'GET'}), [403, [], ['no']], 'a response is no array of names';
+    is_deeply $app->({REQUEST_METHOD => 'GET'}), [403, [], ['no']], 'a response is not an array of names';
 };
 
 subtest 'a wrong number of arguments shows the usage in Perl' => sub {

@@ -1,5 +1,5 @@
 # A hub that keeps its events in a file: they survive a killed hub process and a restart of the whole application. Clients are
-# told of a gap only if the file is removed.
+# and receive a gap only if the file is removed.
 
 use strict;
 use warnings;
@@ -47,7 +47,7 @@ subtest 'the hub process is killed: clients come back and miss nothing' => sub {
         ok $_->has("after $round"), 'a client receives the next event' for @clients;
     }
     is_deeply [ids($_)],                   [@ids[$count .. $#ids]], 'all events once and in order' for @clients;
-    is_deeply [map { $_->gaps } @clients], [0, 0, 0],               'no client was told of a gap';
+    is_deeply [map { $_->gaps } @clients], [0, 0, 0],               'no client received a gap';
     is $machine->publish(news => 'again', once => 'after 2'), $ids[$count + 11], 'a key once is remembered';
     my $old = client(id => $ids[0]);
     ok $old->has('after 3'), 'a client with the first id resumes';
@@ -68,7 +68,7 @@ subtest 'the whole application is restarted: clients miss nothing' => sub {
         ok $client->has("restarted $round"), 'a client comes back';
     }
     is_deeply [ids($client)], [@ids[$count .. $#ids]], 'all events once and in order';
-    is $client->gaps, 0, 'it was told of no gap';
+    is $client->gaps, 0, 'it received no gap';
     $client->leave;
     my $oldest = client(id => $ids[0]);
     ok $oldest->has('restarted 2'), 'a client with the first id of all resumes';
@@ -76,7 +76,7 @@ subtest 'the whole application is restarted: clients miss nothing' => sub {
     $oldest->leave;
 };
 
-subtest 'the file is removed while the hub is down: clients are told of a gap' => sub {
+subtest 'the file is removed while the hub is down: clients receive a gap' => sub {
     my $client = client();
     push @ids, $machine->publish(news => 'last of the file');
     ok $client->has('last of the file'), 'a client receives an event';
@@ -87,11 +87,11 @@ subtest 'the file is removed while the hub is down: clients are told of a gap' =
     unlink glob "$file*" or die "$file: $!\n";
     $machine->restart;
     $client->move($machine);
-    ok $client->has_gaps(1), 'the client is told of a gap';
+    ok $client->has_gaps(1), 'the client receives a gap';
     my $id = $machine->publish(news => 'first of the new file');
     ok $client->has('first of the new file'), 'and receives what is published then';
     isnt + ($id =~ /\A(\w+)-/)[0], ($ids[0] =~ /\A(\w+)-/)[0], 'the epoch is new';
-    is $client->gaps, 1, 'it was told once';
+    is $client->gaps, 1, 'it received one gap';
     $client->leave;
 };
 

@@ -1,5 +1,5 @@
 # A hub gets another store: memory first, then a file or Redis. The hub process has to begin anew, and its history is not
-# carried over. So each client is told of one gap; then it receives everything, and misses nothing any more.
+# carried over. So each client receives one gap; then it receives everything, and misses nothing any more.
 
 use strict;
 use warnings;
@@ -28,7 +28,7 @@ sub moves_ok {
     for my $round (1, 2) {
         $machine->restart(store => $store);
         is $machine->stats->{store}{kind}, $kind, "$round: the hub has a store" if $round == 1;
-        ok $stays->has_gaps(1), "$round: the client is told of a gap, without a new event";
+        ok $stays->has_gaps(1), "$round: the client receives a gap, without a new event";
         push @stored, $machine->publish_at_last(news => "stored $round", once => "stored $round");
         ok $stays->has("stored $round"), "$round: it receives what is published then";
         is $stays->gaps, 1, "$round: it was told once";
@@ -37,10 +37,10 @@ sub moves_ok {
     is_deeply [map { $_->{id} } $stays->events], ["$epoch-1", @stored], 'the client has each event once and in order';
 
     $away->move($machine);
-    ok $away->has_gaps(1), 'a client that was away is told of a gap when it comes back';
+    ok $away->has_gaps(1), 'a client that was away receives a gap when it comes back';
     $machine->publish(news => 'last');
     ok $_->has('last'), 'a client receives what is published then' for $stays, $away;
-    is $_->gaps, 1, 'and was told of one gap in all' for $stays, $away;
+    is $_->gaps, 1, 'and received one gap in all' for $stays, $away;
     is_deeply [$away->data], ['in memory', 'last'], 'the one that was away has nothing twice';
     $_->leave for $stays, $away;
     $machine->end_ok;

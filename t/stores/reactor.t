@@ -1,5 +1,5 @@
 # The thread of a hub process that writes to clients ends. The hub begins anew with its store: clients come back, miss
-# nothing and are told of no gap, and the process publishes as before. A defect is the only cause there is, so its system call
+# nothing and receive no gap, and the process publishes as before. A defect is the only cause there is, so its system call
 # fails here.
 
 use strict;

@@ -19,7 +19,7 @@ my @machines = map { Testing::Machine->start({redis => $redis->url}, max_topics 
 
 sub client { my ($number, @option) = @_; return Testing::RoamingClient->open($machines[$number], @option) }
 
-subtest 'what is published on any machine is received on all, in one order and with one id' => sub {
+subtest 'an event published on any machine is received on all, in one order and with one id' => sub {
     my @clients = map { client($_, channels => 'news') } 0, 0, 1, 1, 2, 2;
     my @published;
     for my $number (1 .. 30) {
@@ -30,7 +30,7 @@ subtest 'what is published on any machine is received on all, in one order and w
     for my $client (@clients) {
         ok $client->has(30), 'a client receives the last event';
         is_deeply [$client->events], \@published, 'it has received every event once, in the order of their ids';
-        is $client->gaps, 0, 'it was told of no gap';
+        is $client->gaps, 0, 'it received no gap';
     }
     my @seqs = map { $_->{id} =~ /-([0-9]+)\z/ } @published;
     is_deeply \@seqs, [sort { $a <=> $b } @seqs], 'the sequence numbers increase';
@@ -74,7 +74,7 @@ subtest 'a client that moves to another machine misses nothing and receives noth
     }
     ok $client->has('away 12'), 'the client has received the last event';
     is_deeply [map { $_->{id} } $client->events], \@ids, 'all events, once and in order';
-    is $client->gaps, 0, 'it was told of no gap';
+    is $client->gaps, 0, 'it received no gap';
     $client->leave;
 
     # The hub of the machine may not have read yet what the client has received elsewhere.
@@ -90,7 +90,7 @@ subtest 'an id that the hub has not given is answered by a gap' => sub {
     my ($epoch) = $machines[0]->publish(moves => 'now') =~ /\A(\w+)-/;
     for my $id ("$epoch-99999999999999", '00000000-5') {
         my $client = client(1, channels => 'moves', id => $id);
-        ok $client->has_gaps(1), "$id: the client is told";
+        ok $client->has_gaps(1), "$id: the client receives a gap";
         $machines[2]->publish(moves => "after $id");
         ok $client->has("after $id"), 'and receives what is published then';
         $client->leave;
@@ -198,7 +198,7 @@ subtest 'a hub process is killed: its clients come back and miss nothing' => sub
         ok $_->has("again $round"), 'a client receives the next event' for @clients;
     }
     is_deeply [map { $_->{id} } $_->events], \@ids,     'all events once and in order' for @clients;
-    is_deeply [map { $_->gaps } @clients],   [0, 0, 0], 'no client was told of a gap';
+    is_deeply [map { $_->gaps } @clients],   [0, 0, 0], 'no client received a gap';
     my $old = client(0, channels => 'news', id => $ids[0]);
     ok $old->has('again 3'), 'a client with an id of before resumes';
     is_deeply [map { $_->{id} } $old->events], [@ids[1 .. $#ids]], 'all that it has missed';

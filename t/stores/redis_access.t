@@ -66,7 +66,7 @@ subtest 'TLS' => sub {
     is code_of(sub { $other->hub->publish(news => 1) }), 'unavailable', 'without them nothing is published';
 };
 
-subtest 'eviction is told of' => sub {
+subtest 'an eviction is reported' => sub {
     my $redis  = Testing::Redis->start(maxmemory => '100mb', policy => 'allkeys-lru');
     my $stored = Testing::StoredHub->start({redis => $redis->url});
     $stored->hub->publish(news => 1);
@@ -90,7 +90,7 @@ subtest 'Sentinels promote a replica' => sub {
             eval { $hub->publish(news => 'new', {once => 'new'}) }
         }
         ),
-        'publish goes on';
+        'publish continues';
     is_deeply [$stream->data(5)], [2 .. 5, 'new'], 'and the stream, each event once';
     is + (grep { $_->info->{role} eq 'master' && $_->command('EXISTS', 'es:{shop}') } $group->servers), 1,
         'in the new master';

@@ -1,6 +1,6 @@
 # A machine whose connection to Redis is cut lags behind the others. A client that comes to it with a newer id of another
 # machine waits until the hub has read so far, also if the hub notices meanwhile that Redis does not answer, or is
-# upgraded: nothing is repeated, and there is no gap. With an id that never existed it is told of a gap. The same if the
+# upgraded: nothing is repeated, and there is no gap. With an id that never existed it receives a gap. The same if the
 # history is full, where each batch of entries evicts others.
 
 use strict;
@@ -62,7 +62,7 @@ $machines[1]->stats_ok(sub { !$_[0]{store}{up} }, 'the machine sees that it is c
 $machines[1]->upgrade_ok;
 $machines[1]->publish(news => 'nowhere') while time < $since + $HANDLER;
 is $roams->has_gaps_now, 0,
-    'a client that waits is told of no gap: not at an upgrade, nor when a handler has had its time';
+    'a client that waits receives no gap: not at an upgrade, nor when a handler has had its time';
 $proxy->release;
 $machines[0]->publish(news => 'at last');
 ok $_->has('at last'), 'all clients receive what is published then' for $roams, $stays;
@@ -72,7 +72,7 @@ is $_->gaps, 0, 'without a gap' for $roams, $stays;
 
 my $invented = $roams->last_id =~ s/-\d+\z/-9000000000000000000/r;
 my $stranger = Testing::RoamingClient->open($machines[1], channels => 'news', id => $invented);
-ok $stranger->has_gaps(1), 'a client with an id that never existed is told of a gap';
+ok $stranger->has_gaps(1), 'a client with an id that never existed receives a gap';
 
 $_->leave for $roams, $stays, $stranger;
 

@@ -37,7 +37,7 @@ sub resumes_ok {
         ok $client->has("second $count"), "$when: a client resumes $how";
         is_deeply [$client->data, $client->gaps], ["second $count", 0], 'with what it has missed, and no gap';
         is $machines[1]->publish(news => 'again', once => "key $count"), $first, 'a key is remembered';
-        cmp_ok $machines[1]->stats->{store}{lag}, '<', 1_000 * $HISTORY, 'the lag is no difference of clocks';
+        cmp_ok $machines[1]->stats->{store}{lag}, '<', 1_000 * $HISTORY, 'the lag is not a difference of clocks';
         $client->leave;
     }
     return;
@@ -49,7 +49,7 @@ for my $seconds (-$AWAY, $DAY, -$DAY) {
     resumes_ok("after a step to $seconds s");
 }
 
-# A clock of Redis that has stepped back: its ids go on from the last one.
+# A clock of Redis that has stepped back: its ids continue from the last one.
 my ($stream) = @{$redis->command(KEYS => 'es:{shop}:*')};
 $redis->command(XADD => $stream, (time + $DAY) * 1_000 . '-0', 'of', 'people');
 resumes_ok('after a step back of Redis');

@@ -1,5 +1,5 @@
 # Two machines with one Redis that is killed, paused and restarted: nothing is lost, publishing fails in words meanwhile, and
-# all recover by themselves. When Redis has lost its data, all clients are told of a gap, and everything works afterwards.
+# all recover by themselves. When Redis has lost its data, all clients receive a gap, and everything works afterwards.
 
 use strict;
 use warnings;
@@ -87,7 +87,7 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
 
     for my $client (@clients, $late) {
         ok $client->has($last), 'a client receives what is published afterwards';
-        is $client->gaps, 0, 'it was told of no gap';
+        is $client->gaps, 0, 'it received no gap';
     }
     have_the_same($last, @clients);
     my @expected = ids($clients[0]);
@@ -164,7 +164,7 @@ subtest 'Redis stops for a while, with its connections open' => sub {
     have_the_same('after the pause', @clients);
 
     for my $client (@clients) {
-        is $client->gaps, 0, 'it was told of no gap';
+        is $client->gaps, 0, 'it received no gap';
         my %times;
         $times{$_->{id}}++ for $client->events;
         is_deeply [grep { ($times{$_} // 0) != 1 } @ids], [], 'each event with an id was received once';
@@ -184,7 +184,7 @@ subtest 'a hub process begins while Redis is down' => sub {
     recovers_ok();
     $machines[0]->publish_at_last(news => 'after both', once => 'after both');
     ok $client->has('after both'), 'the client receives what is published afterwards';
-    is $client->gaps, 0, 'it was told of no gap';
+    is $client->gaps, 0, 'it received no gap';
     $client->leave;
 };
 
@@ -205,7 +205,7 @@ my %LOSS = (
 sub stream { return $redis->command('TYPE', $_[0]) eq 'stream' }
 
 for my $how (sort keys %LOSS) {
-    subtest "$how: clients are told of a gap, and everything works" => sub {
+    subtest "$how: clients receive a gap, and everything works" => sub {
         my @clients = clients();
         my @ids     = map { $machines[$_ % 2]->publish(news => "$how $_") } 1 .. 4;
         ok $_->has("$how 4"), 'a client receives the events' for @clients;
@@ -213,7 +213,7 @@ for my $how (sort keys %LOSS) {
         $away->leave;
         my ($epoch) = $ids[0] =~ /\A(\w+)-/;
         $LOSS{$how}->();
-        ok $_->has_gaps(1), 'a client is told of a gap, without a new event' for @clients;
+        ok $_->has_gaps(1), 'a client receives a gap, without a new event' for @clients;
         my @new = map { $_->publish_at_last(news => 'new ' . $_->port, once => "$how new " . $_->port) } @machines;
         isnt + ($_ =~ /\A(\w+)-/)[0], $epoch, 'ids have a new epoch' for @new;
         my $last = 'new ' . $machines[-1]->port;
@@ -221,10 +221,10 @@ for my $how (sort keys %LOSS) {
         for my $client (@clients) {
             ok $client->has($last), 'a client receives what is published afterwards';
             is_deeply [grep { /\Anew / } $client->data], [map { 'new ' . $_->port } @machines], 'once and in order';
-            is $client->gaps, 1, 'it was told of one gap';
+            is $client->gaps, 1, 'it received one gap';
         }
         $away->move($machines[0]);
-        ok $away->has_gaps(1), 'a client that was away is told when it comes back';
+        ok $away->has_gaps(1), 'a client that was away receives a gap when it comes back';
         $away->move($machines[1]);
         is $away->gaps, 1, 'and not again';
         $_->stats_ok(sub { $_[0]{store}{epoch_changes} && $_[0]{store}{up} }, 'the counters report the loss')

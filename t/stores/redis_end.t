@@ -45,7 +45,7 @@ subtest 'a label means the streams of all machines' => sub {
     }
 };
 
-subtest 'who comes later, and a hub that begins anew, read what was ended before' => sub {
+subtest 'later clients and a hub that begins anew see the earlier ends' => sub {
     my $roaming = Testing::RoamingClient->open($machines[1], channels => 'news', labels => 'user/7');
     $machines[0]->ask('/end', label => 'user/7');
     my @ids = map { $machines[0]->publish(news => $_) } 1, 2;

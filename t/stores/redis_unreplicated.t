@@ -1,6 +1,6 @@
 # A master of Redis and the machine that has published to it die together, and an event is lost that was acknowledged and not
 # replicated. The other machine has never seen it. A client that has comes there with its id: with opaque ids, which nobody
-# can invent, that proves the loss, and all clients are told of a gap. With plain ids only this client is, because anybody
+# can invent, that proves the loss, and all clients receive a gap. With plain ids only this client is, because anybody
 # could write such an id.
 
 use strict;
@@ -61,12 +61,12 @@ subtest 'opaque ids' => sub {
     my @invented =
         map { Testing::RoamingClient->open($all->{machine}, channels => 'news', id => $prefix . $_) } '0' x 34,
         '7' . 'v' x 33, '3' . 'a7' x 16 . 'b';
-    ok $_->has_gaps(1), 'a client with an invented id is told of a gap' for @invented;
+    ok $_->has_gaps(1), 'a client with an invented id receives a gap' for @invented;
     is epoch_changes($all),         0, 'and nobody else';
     is $all->{stays}->has_gaps_now, 0, 'nor is a client of that machine';
     $_->leave for @invented;
     $all->{roams}->head_for($all->{machine});
-    ok $all->{$_}->has_gaps(1), "a client that $_ is told of a gap" for qw(roams stays);
+    ok $all->{$_}->has_gaps(1), "a client that $_ receives a gap" for qw(roams stays);
     is epoch_changes($all), 1, 'in another epoch';
     $all->{machine}->publish_at_last(news => 'after', once => 'after');
     ok $all->{$_}->has('after'), "a client that $_ receives the next event" for qw(roams stays);
@@ -77,7 +77,7 @@ subtest 'opaque ids' => sub {
 subtest 'plain ids' => sub {
     my $all = lose(0);
     $all->{roams}->head_for($all->{machine});
-    ok $all->{roams}->has_gaps(1), 'the client that has received the event is told of a gap';
+    ok $all->{roams}->has_gaps(1), 'the client that has received the event receives a gap';
     $all->{machine}->publish_at_last(news => 'after', once => 'after');
     ok $all->{$_}->has('after'), "a client that $_ receives the next event" for qw(roams stays);
     is_deeply [map { $all->{$_}->gaps } qw(roams stays)], [1, 0], 'no other client is';

@@ -98,7 +98,7 @@ subtest 'each process of a server warns once' => sub {
     is_deeply [warnings_of($server)], [$FILTERED, $FILTERED], 'there are no more warnings';
 };
 
-subtest 'a client that has left is no reason' => sub {
+subtest 'a client that has left is not a reason' => sub {
     my $server = server('Starman', Testing::Server->single_process('Starman'));
     my $client = Testing::Client->get($server->port, '/left');
     ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response begins';

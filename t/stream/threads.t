@@ -27,7 +27,7 @@ my $app    = Plack::App::EventSource->new(
 )->to_app;
 $app->({REQUEST_METHOD => 'GET'})->(sub { $writer });
 is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n",
-    'a stream goes on after the end of a thread with a copy of it';
+    'a stream continues after the end of a thread with a copy of it';
 
 my $kept = threads->create(
     sub {

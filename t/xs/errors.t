@@ -116,7 +116,7 @@ my @CASES = (
     [
         'parser: another object',
         sub { EventSource::Parser::feed({}, 'x') },
-        'invalid', undef, 'EventSource::Parser: this is no parser; make one with EventSource::Parser->new'
+        'invalid', undef, 'EventSource::Parser: this is not a parser; make one with EventSource::Parser->new'
     ],
     [
         'parser: a second attachment',
@@ -190,12 +190,12 @@ push @CASES,
     [
         'publish: another object',
         sub { EventSource::Hub::publish({}, a => 1) },
-        'invalid', undef, 'EventSource::Hub: this is no hub; make one with EventSource::Hub->new'
+        'invalid', undef, 'EventSource::Hub: this is not a hub; make one with EventSource::Hub->new'
     ],
     [
         'close: an unknown reason',
         sub { EventSource::XS::Stream::Native::_close({}, 'boredom') },
-        'invalid', 'reason', q(EventSource::XS::Stream::Native: 'boredom' is no reason to close a stream)
+        'invalid', 'reason', q(EventSource::XS::Stream::Native: 'boredom' is not a reason to close a stream)
     ],
     ) if $LINUX;
 

@@ -26,7 +26,7 @@ subtest 'local on the hash of a parser does not copy the parser' => sub {
         local %object;
         ok !eval { EventSource::Parser::feed(bless(\%object, 'EventSource::Parser'), 'x') },
             'feed refuses the local hash';
-        like $@, qr/this is no parser/, 'the error says that it is no parser';
+        like $@, qr/this is not a parser/, 'the error says that it is not a parser';
     }
     is $parser->feed("data: 1\n\n"), 1, 'the parser still works afterwards';
 };
@@ -94,7 +94,7 @@ subtest 'an overloaded field name is read once' => sub {
     is format_event($name => 'x'), "data: x\n\n", 'the name is accepted';
     is $count,                     1,             'the name was read once';
     $name = Saboteur->new('nonsense', sub { $count++ });
-    ok !eval { format_event($name => 'x') }, 'a name that is no field is refused';
+    ok !eval { format_event($name => 'x') }, 'a name that is not a field is refused';
     like $@, qr/unknown field 'nonsense'/, 'the error has the text of the name';
     is $count, 2, 'the refused name was read once';
 };
@@ -224,7 +224,7 @@ subtest 'methods of a parser refuse other values' => sub {
         for my $method (qw(feed finish last_event_id retry _attach)) {
             my $code = EventSource::Parser->can($method);
             next if eval { $code->($thing, $method =~ /feed|_attach/ ? 1 : ()); fail "$method refuses it"; 1 };
-            next if $@ =~ /\AEventSource::Parser: (?:this is no parser|a parser is an object)/;
+            next if $@ =~ /\AEventSource::Parser: (?:this is not a parser|a parser is an object)/;
             fail "$method: $@";
         }
     }

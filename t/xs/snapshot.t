@@ -105,7 +105,7 @@ subtest 'a tied scalar is read once' => sub {
         is $counted->{reads}, 1, "$way: it is read once";
     }
     tie my $undef, 'Counted', undef;
-    is format_event(id => 1, data => $undef), "id: 1\n\n", 'undef from a tied scalar is no field';
+    is format_event(id => 1, data => $undef), "id: 1\n\n", 'undef from a tied scalar is not a field';
     tie my $array, 'Counted', ['a', 'b'];
     is format_event(data => $array), "data: a\ndata: b\n\n", 'an array from a tied scalar is sent';
     tie my $hash, 'Counted', {id => 1, data => 'x'};

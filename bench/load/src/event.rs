@@ -65,7 +65,7 @@ pub struct Reader {
     id: Option<u64>,
     times: Option<(u64, u64)>,
     has_data: bool,
-    /// Whether the block is a position of a hub, which is no event of the benchmark.
+    /// Whether the block is a position of a hub, which is not an event of the benchmark.
     is_position: bool,
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Upgrading {
 }
 
 impl Server {
-    /// Takes note of a signal: the process is to go on as the program that is installed now.
+    /// Takes note of a signal: the process is to continue as the program that is installed now.
     pub(super) fn upgrade_to_installed(&mut self) {
         let installed = || Upgrading { askers: Vec::new(), program: self.program.clone() };
         self.upgrading.get_or_insert_with(installed);
@@ -56,7 +56,7 @@ impl Server {
                 upgrading.askers.push(worker.token());
                 return Ok(());
             }
-            let message = format!("the process goes on as {} already", upgrading.program.display());
+            let message = format!("the process continues as {} already", upgrading.program.display());
             Failure::new(ErrorCode::Unavailable, None, &message)
         };
         worker.answer(&Answer::Rejected(failure));
@@ -128,7 +128,7 @@ impl Server {
         Err(program.go_on(&state, &descriptors, &self.options.place))
     }
 
-    /// Returns what another program needs to go on, beside what the reactor holds.
+    /// Returns what another program needs to continue, beside what the reactor holds.
     fn saved(&self, askers: &[u64], program: &Program) -> SavedServer {
         let hub = self.hub.as_ref().and_then(|served| {
             Some(SavedServed {
@@ -161,7 +161,7 @@ impl Server {
         }
     }
 
-    /// Goes on with the state of another program.
+    /// Continues with the state of another program.
     pub(super) fn restore(mut state: &File) -> Result<Self, Box<dyn Error>> {
         upgrade::show_name();
         let mut bytes = Vec::new();
@@ -226,7 +226,7 @@ impl Server {
     }
 }
 
-/// What another program needs to go on, beside what the reactor holds.
+/// What another program needs to continue, beside what the reactor holds.
 #[derive(Debug)]
 pub struct SavedServer {
     /// The version of the protocol that the workers speak.
@@ -268,7 +268,7 @@ saved!(SavedServer {
     started
 });
 
-/// What another program needs to go on with the hub.
+/// What another program needs to continue with the hub.
 #[derive(Debug)]
 struct SavedServed {
     handle: SavedHubHandle,

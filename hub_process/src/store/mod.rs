@@ -408,7 +408,7 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Lets its threads go on, so that they can end.
+    /// Lets its threads continue, so that they can end.
     fn drop(&mut self) {
         self.untaken.close();
     }

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_in_its_epoch_only() {
+    fn entries_are_read_in_their_epoch_only() {
         let folder = std::env::temp_dir().join(format!("eventsource-seen-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         let path = folder.join("shop.sock.seen");

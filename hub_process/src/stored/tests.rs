@@ -170,7 +170,7 @@ impl Reader {
         self.numbers_and_gaps_until(last).expect("the stream stays").0
     }
 
-    /// The same, with how often the client was told of a gap; nothing if the stream has ended before.
+    /// The same, with how often the client received a gap; nothing if the stream has ended before.
     fn numbers_and_gaps_until(mut self, last: u64) -> Option<(Vec<u64>, usize)> {
         let mut bytes = [0; 4096];
         while !self.text.contains(&format!("data: {last}\n")) {
@@ -376,7 +376,7 @@ fn run(seed: u64, steps: u64) {
                 world.store.end.reporter.report(Report::Ready);
                 world.take();
             }
-            // The process goes on as another one: the store ends and begins anew.
+            // The process continues as another one: the store ends and begins anew.
             94 => assert!(restart(&mut world)),
             // The tail is lost.
             95 if random.u32(0..5) == 0 => {
@@ -388,7 +388,7 @@ fn run(seed: u64, steps: u64) {
                 world.store.begin("the tail is lost");
                 world.take();
             }
-            // The tail is lost while this process goes on as another one, and others have appended since.
+            // The tail is lost while this process continues as another one, and others have appended since.
             97 if random.u32(0..5) == 0 && world.store.log.len() > 3 => {
                 world.settle();
                 let seen = world.hub.last_seq();
@@ -570,7 +570,7 @@ fn nobody_waits_for_a_store_that_has_ended() {
 }
 
 #[test]
-fn a_store_that_does_not_end_in_time_goes_on_and_begins_anew_when_it_has_ended() {
+fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() {
     let mut world = World::new();
     let request = world.publish("");
     let (progress, has_ended) = world.hub.end(Duration::from_millis(10));
@@ -606,7 +606,7 @@ fn an_event_that_was_perhaps_stored_is_published_once_if_it_is_published_again_w
 }
 
 #[test]
-fn a_process_that_follows_a_killed_one_knows_what_must_be_in_the_history() {
+fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() {
     let folder = std::env::temp_dir().join(format!("eventsource-stored-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a new folder");
     let begin = |last: u64| {
@@ -633,7 +633,7 @@ fn a_process_that_follows_a_killed_one_knows_what_must_be_in_the_history() {
 }
 
 #[test]
-fn a_client_that_has_read_what_was_evicted_is_not_ahead() {
+fn a_client_that_has_read_evicted_events_is_not_ahead() {
     let mut world = World::new();
     world.hub.memory = None; // of a process that has begun anew
     let (epoch, reason) = ("epoch1".into(), "".into());

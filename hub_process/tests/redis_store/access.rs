@@ -56,7 +56,7 @@ fn an_address_may_be_one_of_ipv6() {
 }
 
 #[test]
-fn a_wrong_password_and_missing_permissions_are_told() {
+fn a_wrong_password_and_missing_permissions_are_reported() {
     needs!(has("redis-server"));
     let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-eval"]);
     let address = format!("127.0.0.1:{}", redis.port);
@@ -92,7 +92,7 @@ fn a_permission_that_is_granted_later_is_used() {
 }
 
 #[test]
-fn urls_that_can_never_work_are_told_once() {
+fn urls_that_can_never_work_are_reported_once() {
     for url in
         ["http://127.0.0.1/", "redis://", "redis-sentinel://127.0.0.1:1", "rediss://127.0.0.1/#insecure", "redis://h/x"]
     {

@@ -222,7 +222,7 @@ fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_co
 }
 
 #[test]
-fn a_replica_is_no_place_to_begin() {
+fn a_hub_does_not_begin_with_a_replica() {
     needs!(has("redis-server"));
     let master = Redis::start(&[]);
     let replica = replica_of(&master, &[]);
@@ -333,7 +333,7 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
 
 /// Has another hub read two entries whose own hub has not, and fails over to a Redis that lacks them. Returns false if the own
 /// hub has read them, too: its reader gives up after some seconds.
-fn another_hub_has_read_what_is_lost() -> bool {
+fn another_hub_has_read_the_lost_events() -> bool {
     let mut master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
     let [of_a, of_b] = [(); 2].map(|()| crate::proxy::Proxy::new(master.port));
@@ -387,7 +387,7 @@ fn another_hub_has_read_what_is_lost() -> bool {
 #[test]
 fn an_entry_that_another_hub_has_read_before_a_failover_is_sent_again_in_another_epoch() {
     if has("redis-server") {
-        assert!((0..10).any(|_| another_hub_has_read_what_is_lost()), "the reader was faster, ten times");
+        assert!((0..10).any(|_| another_hub_has_read_the_lost_events()), "the reader was faster, ten times");
     }
 }
 

@@ -163,7 +163,7 @@ fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
 }
 
 #[test]
-fn a_closed_store_finishes_what_was_asked_before() {
+fn a_closed_store_finishes_earlier_requests() {
     needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));

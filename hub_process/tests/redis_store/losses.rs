@@ -66,7 +66,7 @@ begins_another_epoch! {
     another_entry_with_the_id_of_the_last_one_begins_another_epoch:
         |redis| drop(redis.call(&["EVAL", REPLACE, "1", &stream(redis)]));
     a_key_of_another_type_begins_another_epoch: |redis| drop(redis.call(&["SET", &stream(redis), "x"]));
-    ids_that_are_no_sequence_numbers_begin_another_epoch:
+    ids_that_are_not_sequence_numbers_begin_another_epoch:
         |redis| drop(redis.call(&["XADD", &stream(redis), "99999999999999999-0", "x", "y"]));
     a_restart_without_persistence_begins_another_epoch: |redis| {
         redis.kill();
@@ -173,7 +173,7 @@ fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
 }
 
 #[test]
-fn eviction_by_retention_is_no_loss() {
+fn eviction_by_retention_is_not_a_loss() {
     needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));
@@ -268,7 +268,7 @@ fn entries_of_people_are_passed_over() {
 }
 
 #[test]
-fn entries_of_a_later_version_are_reported_without_what_cannot_be_read() {
+fn entries_of_a_later_version_are_reported_without_their_unknown_parts() {
     needs!(has("redis-server"));
     let redis = Redis::start(&[]);
     let mut a = Node::ready(&settings(&redis.url()));

@@ -32,7 +32,7 @@ struct Shared {
     open: Mutex<Vec<UnixStream>>,
 }
 
-/// A wire. Connections through it go on until it is [cut](Wire::cut).
+/// A wire. Connections through it continue until it is [cut](Wire::cut).
 #[derive(Debug)]
 pub struct Wire {
     pub place: Place,

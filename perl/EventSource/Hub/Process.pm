@@ -461,11 +461,11 @@ End the process. Its streams end, and each client is sent a reconnection time. R
 
     EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-Have the hub process go on as the program that is installed now, whichever version it has. No stream ends, and no event
+Have the hub process continue as the program that is installed now, whichever version it has. No stream ends, and no event
 is lost. Returns when the new program has taken over, at the latest 45 seconds after C<timeout>. The settings are those of
 L</connect>. Never starts a process.
 
-Throws C<unavailable> if no process serves the hub, C<refused> if the process goes on as it is (the message says why),
+Throws C<unavailable> if no process serves the hub, C<refused> if the process keeps its program (the message says why),
 C<unknown> if that is not known, and C<unsupported> as L</connect> does.
 
 =head1 SEE ALSO

@@ -171,7 +171,8 @@ sub _run_callbacks {
 # Called by src/xs for an exception: the text for a field that a function does not know.
 sub _unknown_field {
     my ($name, $function) = @_;
-    return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is no name" if $name !~ $NAME;
+    return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is not a name"
+        if $name !~ $NAME;
     return "EventSource::XS: unknown field '$name'"
         . EventSource::XS::Settings->hint($name, $FIELDS{$function}, \%MEANT);
 }

@@ -120,7 +120,7 @@ sub _form_fields {
 sub _json_fields {
     my $body = shift;
     local ($@, $SIG{__DIE__});
-    no warnings 'utf8';    # noncharacters in a client's data are no reason for a warning
+    no warnings 'utf8';    # noncharacters in a client's data are not a reason for a warning
     my $event = defined _characters($body) && eval { $JSON->decode($body) };
     return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
     for my $name (grep { $_ ne 'json' } sort keys %$event) {

@@ -1,4 +1,4 @@
-//! A hub that goes on with stored events: its clients resume as if it had never ended.
+//! A hub that continues with stored events: its clients resume as if it had never ended.
 //!
 //! The expected output of a stream is written as in the tests of the hub.
 
@@ -142,7 +142,7 @@ fn take_evictions_reports_each_channel_once_as_far_as_its_entries_are_evicted() 
 }
 
 #[test]
-fn take_evictions_of_compacted_logs_says_what_of_the_evicted_entries_is_discarded() {
+fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
     let mut case = stored(compacting(settings()), &history(0, &[], 0));
     for (seq, key) in [(2, "k"), (4, "l"), (6, "l"), (8, "m"), (10, "n"), (12, "n"), (14, "n")] {
         case.publish_stored(seq, case.now, "a", key, None);
@@ -155,7 +155,7 @@ fn take_evictions_of_compacted_logs_says_what_of_the_evicted_entries_is_discarde
     case.hub.evict(case.now);
     assert_eq!(evictions(&mut case), [("a".to_owned(), 14, 2)]);
     assert_eq!(case.start("a", None, Start::Oldest), "@e-0-14, 16, 18, 20");
-    // A hub that goes on with these entries compacts them again, and does not report what it still has.
+    // A hub that continues with these entries compacts them again, and does not report what it still has.
     let mut next = stored(compacting(settings()), &history(20, &[("a", 14)], 0));
     for (seq, key) in [(6, "l"), (8, "m"), (14, "n"), (16, "o"), (18, "p"), (20, "q")] {
         next.publish_stored(seq, next.now, "a", key, None);
@@ -188,7 +188,7 @@ fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
 }
 
 #[test]
-fn a_hub_with_stored_events_goes_on_in_a_new_program() {
+fn a_hub_with_stored_events_continues_in_a_new_program() {
     let mut case = stored(settings(), &history(90, &[("a", 40)], 7));
     let entries = [(50, "a"), (60, "b"), (100, "a"), (110, "a"), (120, "a")];
     replay(&mut case, &entries);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_detached_stream_takes_its_socket_and_what_is_unsent() {
+fn a_detached_stream_takes_its_socket_and_unsent_bytes() {
     let mut world = World::new();
     let stream = world.open(settings(), "head|");
     world.client(stream).sends.push_back(Ok(3));

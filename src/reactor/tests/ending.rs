@@ -127,7 +127,7 @@ fn the_first_end_of_a_stream_decides_its_reason_and_its_connection() {
 }
 
 #[test]
-fn a_slow_stream_is_sent_what_its_socket_takes_and_the_rest_is_lost() {
+fn a_slow_stream_receives_what_its_socket_takes_and_loses_the_rest() {
     // The results of the next writes, and how many of three events of five bytes arrive.
     let table = [
         (vec![], 3),

@@ -49,7 +49,7 @@ fn a_held_stream_begins_after_five_seconds() {
 }
 
 #[test]
-fn a_held_stream_begins_before_the_log_evicts_what_it_is_owed() {
+fn a_held_stream_begins_before_its_events_are_evicted() {
     for history in [0, 1, 3] {
         let mut world = with_history(history);
         let stream = world.open(settings(), "");
@@ -72,7 +72,7 @@ fn a_held_stream_begins_before_the_log_evicts_what_it_is_owed() {
 }
 
 #[test]
-fn a_held_stream_that_ends_is_sent_what_it_subscribed_to() {
+fn a_held_stream_that_ends_receives_its_events() {
     let mut world = with_history(10);
     let stream = world.open(settings(), "");
     subscribe_held(&mut world, stream, "c");
@@ -130,7 +130,7 @@ fn a_push_or_an_end_does_not_begin_a_stream_that_is_ahead() {
 }
 
 #[test]
-fn a_stream_that_is_ahead_is_told_of_a_gap_when_the_reactor_stops_waiting() {
+fn a_stream_that_is_ahead_receives_a_gap_when_the_reactor_stops_waiting() {
     let mut world = with_shared_store(10);
     publish(&mut world, 1..=2);
     let stream = ahead_of_the_hub(&mut world, false);

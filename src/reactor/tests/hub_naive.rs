@@ -24,7 +24,7 @@ pub(super) struct Event {
     pub(super) key: u8,
     pub(super) id: String,
     pub(super) has_custom_id: bool,
-    /// Whether the hub was never given the event: it goes on without it.
+    /// Whether the hub was never given the event: it continues without it.
     is_forgotten: bool,
     pub(super) at: Instant,
     pub(super) block: Shared,
@@ -49,7 +49,7 @@ pub(super) struct Naive {
     offered: u64,
     /// The greatest sequence number that was evicted.
     evicted_through: u64,
-    /// Where the hub goes on with stored events: after this number. None if it has no store.
+    /// Where the hub continues with stored events: after this number. None if it has no store.
     pub(super) history_through: Option<u64>,
     /// Channels that the history does not name may have evicted events through this number: then a gap may come
     /// although nothing was evicted.
@@ -156,7 +156,7 @@ impl Naive {
         self.published += 1;
     }
 
-    /// The hub ends. A store goes on with what it has: what is not known to be evicted, and the latest event of each key
+    /// The hub ends. A store continues with what it has: what is not known to be evicted, and the latest event of each key
     /// that is not known to be discarded. Returns the history of the next hub.
     pub(super) fn restart(&mut self, known: &BTreeMap<&'static str, StoredEvictions>, is_merged: bool) -> History {
         let newest = self.newest();

@@ -26,7 +26,7 @@ enum Numbering {
     Dense,
     /// The same with holes. No hub has them without a store; it makes nothing else of them.
     Sparse,
-    /// A store, with which another hub goes on when the hub ends.
+    /// A store, with which another hub continues when the hub ends.
     Stored,
 }
 
@@ -253,7 +253,7 @@ impl Run {
         }
     }
 
-    /// The hub ends with all streams, perhaps before the store knows of all evictions. Another hub goes on with the stored
+    /// The hub ends with all streams, perhaps before the store knows of all evictions. Another hub continues with the stored
     /// events.
     fn restart(&mut self) {
         if self.rng.bool() {

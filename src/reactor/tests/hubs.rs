@@ -41,7 +41,7 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
 }
 
 #[test]
-fn an_ending_stream_is_sent_what_was_published_before() {
+fn an_ending_stream_receives_earlier_events() {
     type End = fn(&mut World, usize);
     let closes: End = |world, stream| world.end(stream, Reason::Application, Ending::Flush);
     let hub_leaves: End = |world, _| world.apply(Command::CloseHub { hub: HUB });

@@ -342,7 +342,7 @@ proptest! {
     }
 
     #[test]
-    fn other_clients_do_not_affect_what_a_client_receives(steps in steps()) {
+    fn other_clients_do_not_affect_a_clients_events(steps in steps()) {
         // At most six streams are opened, so that a step's number always means the same stream.
         let opened = |step: &Step| matches!(step, Step::Open { .. });
         let mut opens = 0;

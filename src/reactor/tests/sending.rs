@@ -120,7 +120,7 @@ fn a_blocked_socket_is_not_tried_again_until_it_is_writable() {
 }
 
 #[test]
-fn a_write_without_memory_is_retried_and_the_stream_goes_on() {
+fn a_write_without_memory_is_retried_and_the_stream_continues() {
     for errno in [libc::ENOBUFS, libc::ENOMEM] {
         let mut world = World::new();
         let [stream, other] = [(); 2].map(|()| world.open(settings(), "head"));

@@ -65,7 +65,7 @@ fn streams_end_by_labels_and_others_read_on() {
 
 /// The topics of a stream, those of a request, and whether the stream ends.
 #[test]
-fn a_topic_means_whoever_reads_a_channel_that_it_names() {
+fn a_topic_selects_the_readers_of_each_channel_that_it_names() {
     for (topics, asked, expected) in [
         (&["a"][..], &["a"][..], 1),
         (&["a"], &["b"], 0),

@@ -310,7 +310,7 @@ impl World {
         self.now = until;
     }
 
-    /// Goes on with another reactor, as a new program does after a turn: nothing but what was saved and the sockets stays.
+    /// Continues with another reactor, as a new program does after a turn: nothing but what was saved and the sockets stays.
     pub(crate) fn upgrade(&mut self) {
         self.turn();
         if self.reactor.is_shutting_down {

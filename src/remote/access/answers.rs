@@ -108,7 +108,7 @@ impl Answers {
     pub(super) fn wait_for_bytes(&mut self, deadline: Instant) -> Result<(), Error> {
         while !self.arrived.has_frame()? {
             let left = left_until(deadline).ok_or(Error::Timeout)?;
-            // Most reads may take the same time, so that this is no system call for each.
+            // Most reads may take the same time, so that this is not a system call for each.
             if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
                 self.read_timeout = left.max(SHORTEST_TIMEOUT);
                 self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Error::Unknown)?;

@@ -72,7 +72,7 @@ impl Error {
             // A publish that was not answered in time was perhaps carried out, too.
             Self::Unknown | Self::Timeout => ErrorCode::Unknown,
             Self::Full => ErrorCode::Full,
-            // A process of another version, or one that cannot go on as another program: this system can do it.
+            // A process of another version, or one that cannot continue as another program: this system can do it.
             Self::Refused(failure) if failure.code == ErrorCode::Unsupported => ErrorCode::Refused,
             Self::Refused(failure) => failure.code,
             Self::Invalid { .. } => ErrorCode::Invalid,

@@ -155,7 +155,7 @@ impl Place {
         let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let found = fs::symlink_metadata(folder).map_err(|error| Error::at(folder, "cannot use the folder", &error))?;
         let why = if !found.is_dir() {
-            "is no folder"
+            "is not a folder"
         } else if ![own_user(), ROOT].contains(&found.uid()) {
             "belongs to another user"
         } else if found.mode() & 0o022 != 0 {
@@ -275,7 +275,7 @@ fn choose() -> Result<(PathBuf, Vec<PathBuf>), Error> {
 fn given_folder(path: PathBuf, user: u32) -> Result<PathBuf, Error> {
     let refused = |why: &str| Err(Error::Unavailable(format!("{VARIABLE}, {}: {why}", path.display())));
     if !path.is_absolute() {
-        return refused("it is no absolute path");
+        return refused("it is not an absolute path");
     }
     match check_folder(&path, user) {
         Ok(()) => Ok(path),
@@ -292,12 +292,12 @@ fn make_folder(path: &Path, user: u32) -> io::Result<()> {
     check_folder(path, user)
 }
 
-/// Checks that a folder is no link, and that only this user may enter it.
+/// Checks that a folder is not a link, and that only this user may enter it.
 fn check_folder(path: &Path, user: u32) -> io::Result<()> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() {
-        return refuse("it is no folder");
+        return refuse("it is not a folder");
     }
     if found.uid() != user {
         return refuse("it belongs to another user");
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(given(&folder).expect("a folder"), folder);
         fs::remove_dir(&folder).expect("its owner may");
         let error = given(Path::new("relative")).expect_err("no absolute path").to_string();
-        assert!(error.contains("EVENTSOURCE_RUNTIME_DIR, relative: it is no absolute path"), "{error}");
+        assert!(error.contains("EVENTSOURCE_RUNTIME_DIR, relative: it is not an absolute path"), "{error}");
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_kernel_has_taken_may_have_been_published() {
+    fn only_requests_that_the_kernel_has_taken_may_be_published() {
         let (mut publisher, hub) = connection(WINDOW_BYTES);
         let unread = publish(&mut publisher, 8 << 20, Duration::from_millis(20));
         assert!(matches!(unread, Err(Unpublished::Unsent)), "{unread:?}");

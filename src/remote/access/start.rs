@@ -276,7 +276,7 @@ pub fn remove_socket(path: &Path) -> Result<(), Error> {
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(found) if !found.file_type().is_socket() => return refused("is no socket"),
+        Ok(found) if !found.file_type().is_socket() => return refused("is not a socket"),
         Ok(found) if found.uid() != own_user() && own_user() != ROOT => return refused("belongs to another user"),
         _ => {}
     }
@@ -372,7 +372,7 @@ mod tests {
             for program in ["/nowhere/eventsource-hub", "/bin/true"] {
                 let start = Start { program: Some(program.into()), needs_settings: false, timeout: Duration::ZERO };
                 let error = start.connect(&place).expect_err("no socket").to_string();
-                assert!(error.contains("is no socket"), "{error}");
+                assert!(error.contains("is not a socket"), "{error}");
             }
             let found = fs::symlink_metadata(place.socket()).expect("it is still there");
             if found.is_dir() {

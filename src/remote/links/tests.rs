@@ -183,7 +183,7 @@ fn a_request_gets_its_own_answer() {
 }
 
 #[test]
-fn a_broken_connection_leaves_unknown_what_was_sent_and_unsent_what_was_not() {
+fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
     let scene = Scene::new();
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
     let sent = scene.publish(&connection, 10);
@@ -605,7 +605,7 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
 }
 
 #[test]
-fn what_is_published_to_a_store_that_is_slow_keeps_no_other_request_waiting() {
+fn a_publish_to_a_slow_store_delays_no_other_request() {
     let scene = Scene::new();
     let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
     let (connection, mut hub) = scene.connect_to(settings, 1, 10);

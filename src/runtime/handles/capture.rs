@@ -72,7 +72,7 @@ impl Capture {
     /// # Errors
     ///
     /// If the client is known to have left, or if there is no descriptor. If `must_be_connection`, also if the descriptor
-    /// is no connection. The server's descriptor is unchanged then.
+    /// is not a connection. The server's descriptor is unchanged then.
     pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
         if must_be_connection && !descriptor::is_connection(number) {
             return Err(Obstacle::new("socket"));

@@ -126,7 +126,7 @@ subtest 'what the worker does with a stream' => sub {
     my $self   = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $stream = $self->open('/served');
     my ($client, $worker) = @$stream{qw(client worker)};
-    ok $client->read_until(qr/^data: open\r\n\r\n/m, $DEADLINE), 'the handler goes on when the stream is passed on';
+    ok $client->read_until(qr/^data: open\r\n\r\n/m, $DEADLINE), 'the handler continues when the stream is passed on';
     ok published($self, $stream, 'published'),                   'the stream follows the hub';
     is ask($self, "/push?$worker,later"), 1, 'the worker pushes';
     ok $client->read_until(qr/^data: later\r\n/m, $DEADLINE), 'the client receives it';

@@ -9,7 +9,7 @@ use warnings;
 #   my $run = Testing::HubChaos->new(seconds => 5, clients => 50, seed => 1);
 #   print "$_\n" for $run->figures, $run->wrong;
 #
-# A number whose publish has returned an id is received once by each client, or the client was told of a gap or has come to a
+# A number whose publish has returned an id is received once by each client, or the client received a gap or has come to a
 # new epoch. A number whose publish has failed with `unknown` may be received once; any other failed one never. A number with a
 # key `once` is published again until there is an id. Each id stands for one number, and in an epoch each number has one id.
 #
@@ -396,7 +396,7 @@ sub _note {
     # A position may come before the gap that is owed. A client that disconnects between them is told later.
     $client->{owed} = $before if $is_new && defined $before;
     if ($event eq 'gap' && !defined $client->{owed}) {
-        $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
+        $self->_fails("client $client->{name} receives a gap in an epoch: $before, $field{id} $field{data}")
             if !$self->_may_repeat;
         $client->{from}{$epoch} = $seq if !defined $client->{sent_back};
         delete $client->{sent_back};
@@ -407,7 +407,7 @@ sub _note {
         $client->{told}++;
         $self->{gaps}++;
     }
-    $self->_fails("client $client->{name} is not told of a gap: $client->{owed}, $field{id}")
+    $self->_fails("client $client->{name} did not receive its gap: $client->{owed}, $field{id}")
         if defined $client->{owed} && !$event;
     if ($is_new) {
 

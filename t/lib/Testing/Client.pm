@@ -166,7 +166,7 @@ sub _parse {
         $self->{continued} = !!1 while $self->{raw} =~ s{\AHTTP/1\.1 100 Continue\r\n(?:[^\r\n]+\r\n)*\r\n}{};
         $self->{raw} =~ s/\A(.*?\r\n)\r\n//s or return;
         my ($first, @lines) = split /\r\n/, $1;
-        $first =~ m{\AHTTP/1\.[01] ([0-9]{3})\b} or croak "Client: this is no status line: $first";
+        $first =~ m{\AHTTP/1\.[01] ([0-9]{3})\b} or croak "Client: this is not a status line: $first";
         $self->{first}   = $first;
         $self->{status}  = $1;
         $self->{headers} = [map { /\A([^:]+):[ \t]*(.*?)[ \t]*\z/ ? ($1, $2) : croak "Client: no header: $_" } @lines];
@@ -191,7 +191,7 @@ sub _parse_chunks {
         $self->{body} .= $chunk;
         return $self->{ended} = !!1 if !$size;
     }
-    croak "Client: this is no chunk: $self->{raw}" if $self->{raw} !~ /\A(?:[0-9a-fA-F]+[^\r\n]*\r?)?\z/;
+    croak "Client: this is not a chunk: $self->{raw}" if $self->{raw} !~ /\A(?:[0-9a-fA-F]+[^\r\n]*\r?)?\z/;
     return;
 }
 

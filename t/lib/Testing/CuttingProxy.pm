@@ -10,7 +10,7 @@ use warnings;
 #   $proxies->plan(one => [-20, 'close'], [700, 'reset'], ['id', 'close']);
 #   is $proxies->state('one')->{cuts}, 3;
 #
-# The plan is that of the next connections: the first stream that begins, or goes on, is cut after that many bytes of its
+# The plan is that of the next connections: the first stream that begins, or continues, is cut after that many bytes of its
 # body, then the next. A cut at a negative number is made after that many bytes of the head, at -1 before all. A cut at 'id'
 # is made behind the line of an event's id, before the blank line that ends its block; a cut at a number never falls there,
 # but one byte earlier: clients exist that take the id of an incomplete block. After a cut at 'id' the connection is closed

@@ -194,7 +194,7 @@ sub is_refused {
         my $client = get($server, $path, %http);
         ok $client->read_all && $client->complete, "$path without a session is answered in full";
         is $client->status, 403, 'with status 403';
-        unlike $client->header('Content-Type') // '', qr/event-stream/, 'the response is no stream';
+        unlike $client->header('Content-Type') // '', qr/event-stream/, 'the response is not a stream';
     }
     is post($server, '/login', form => 'user=anna&password=wrong')->status, 403, 'a wrong password gives 403';
     return;

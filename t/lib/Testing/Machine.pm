@@ -160,8 +160,8 @@ sub stats_ok {
     return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
 }
 
-# Has the hub process go on as another program, the same one, and makes a test of it.
-# Upgrades the hub process. Returns why it does not go on as another program; an empty string if it does.
+# Has the hub process continue as another program, the same one, and makes a test of it.
+# Upgrades the hub process. Returns why it does not continue as another program; an empty string if it does.
 sub upgrade {
     my $self    = shift;
     my @command = ($PROGRAM, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
@@ -179,7 +179,7 @@ sub upgrade {
 sub upgrade_ok {
     my $self = shift;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return Test::More::is($self->upgrade, '', 'the hub process goes on as another program');
+    return Test::More::is($self->upgrade, '', 'the hub process continues as another program');
 }
 
 # Private functions and methods

@@ -29,7 +29,7 @@ sub numbers {
         push @numbers, $1;
     }
     my $at = pos $text || 0;
-    croak 'NumberedEvents: this is no event: ' . substr $text, $at, 80 if $at < length $text;
+    croak 'NumberedEvents: this is not an event: ' . substr $text, $at, 80 if $at < length $text;
     return @numbers;
 }
 

@@ -31,7 +31,7 @@ sub events {
     return grep { defined $_->{data} && !_is_gap($_) } $_[0]->_blocks;
 }
 
-# Returns how often the client was told of a gap.
+# Returns how often the client received a gap.
 sub gaps {
     return scalar grep { _is_gap($_) } $_[0]->_blocks;
 }
@@ -46,14 +46,14 @@ sub has {
     );
 }
 
-# Reads what is there, and returns how often the client was told of a gap.
+# Reads what is there, and returns how often the client received a gap.
 sub has_gaps_now {
     my $self = shift;
     $self->_read;
     return $self->gaps;
 }
 
-# Waits until the client has been told of so many gaps.
+# Waits until the client has received so many gaps.
 sub has_gaps {
     my ($self, $count) = @_;
     return $self->_waits(sub { $self->gaps >= $count });

@@ -55,7 +55,7 @@ const MOST_FREE_PAGES: i64 = 512;
 /// How many of them at a time.
 const SHRUNK_PAGES: i64 = 4096;
 
-/// The greatest number that a history may have: it can go on from there for ever.
+/// The greatest number that a history may have: it can continue from there for ever.
 const MOST_NUMBER: u64 = 1 << 53;
 
 /// The most letters and digits of an epoch.
@@ -87,7 +87,7 @@ pub struct Opening<'a> {
     pub sync: FileSync,
     /// The identifier of the machine's boot.
     pub boot: &'a str,
-    /// Why the epoch cannot go on, whatever the file says.
+    /// Why the epoch cannot continue, whatever the file says.
     pub lost: Option<&'a str>,
 }
 

@@ -178,7 +178,7 @@ impl Keeper {
 
     /// Takes note that history was lost: the next beginning has a new epoch.
     fn lose(&mut self, reason: String) {
-        say(&format!("{reason}; clients are told of a gap"));
+        say(&format!("{reason}; clients receive a gap"));
         self.reporter.record_error(&reason);
         self.reporter.update(|status| status.epoch_changes += 1);
         self.lost = Some(reason.into());

@@ -31,7 +31,7 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
             Err(error) => return Err(not_writable(path, &error)),
         };
         if !file.metadata().is_ok_and(|file| file.is_file()) {
-            return lasting(format!("{shown} is no file"));
+            return lasting(format!("{shown} is not a file"));
         }
         match try_lock(&file) {
             Ok(true) if is_same(&file, path) => return Ok(Arc::new(file)),

@@ -293,7 +293,7 @@ fn dropping_the_store_ends_it_cleanly() {
 }
 
 #[test]
-fn sequence_numbers_go_on_when_all_entries_are_forgotten() {
+fn sequence_numbers_continue_when_all_entries_are_forgotten() {
     let folder = Folder::new();
     let machine = Machine::default();
     let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
@@ -447,7 +447,7 @@ fn two_stores_cannot_have_one_file() {
 }
 
 #[test]
-fn the_status_says_what_the_store_has() {
+fn the_status_describes_the_store() {
     let folder = Folder::new();
     let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);
     store.append(draft("a", "x"));

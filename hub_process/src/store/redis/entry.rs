@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn invalid_ids_are_refused() {
         for text in ["", "-", "1", "1-", "-1", "1-2-3", "a-1", "18446744073709551616-0"] {
             assert_eq!(Id::parse(text.as_bytes()), None, "{text:?}");
         }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_producer_and_count_is_no_event_of_a_hub() {
+    fn an_entry_without_producer_and_count_is_not_an_event_of_a_hub() {
         for text in ["", "x", "x:", "x:nine", "x:-1", "x:1:"] {
             assert_eq!(producer(text.as_bytes()), None, "{text:?}");
         }

@@ -26,7 +26,7 @@ const MOST_EPOCHS: usize = 1000;
 /// How long Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 
-/// Why the reader cannot simply go on.
+/// Why the reader cannot simply continue.
 enum Trouble {
     CallError(CallError),
     /// The stream of an epoch lacks what it must have: another epoch must begin.
@@ -65,7 +65,7 @@ impl Trouble {
 }
 
 fn malformed() -> Trouble {
-    Trouble::CallError(CallError::Cut("it answers what is no answer of Redis".into()))
+    Trouble::CallError(CallError::Cut("its answer does not follow the protocol of Redis".into()))
 }
 
 /// Says why a version of Redis is too old.
@@ -345,8 +345,9 @@ impl Reader {
     }
 
     fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
-        let reason =
-            || format!("the id {id} is no sequence number: Redis' clock has stood back for long, or people added it");
+        let reason = || {
+            format!("the id {id} is not a sequence number: Redis' clock has stood back for long, or people added it")
+        };
         id.seq(pointer.origin).ok_or_else(|| Trouble::lost(&pointer.epoch, &reason()))
     }
 
@@ -552,7 +553,8 @@ impl Reader {
         for stored in list {
             let id = stored.id;
             let Some(seq) = id.seq(position.pointer.origin) else {
-                trouble = Some(Trouble::lost(&position.pointer.epoch, &format!("the id {id} is no sequence number")));
+                trouble =
+                    Some(Trouble::lost(&position.pointer.epoch, &format!("the id {id} is not a sequence number")));
                 break;
             };
             position.last = id;

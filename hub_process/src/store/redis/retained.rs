@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_keeps_what_fits_but_always_a_chunk() {
+    fn a_cut_keeps_at_least_one_chunk() {
         let mut retained = Retained::default();
         for ms in 0..10_000 {
             retained.add(id(ms), 1 << 10);

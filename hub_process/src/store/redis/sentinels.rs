@@ -110,7 +110,7 @@ impl Endpoint {
         };
         let part = |index: usize| parts.get(index).and_then(super::entry::text).map(String::from_utf8_lossy);
         let (Some(ip), Some(port)) = (part(0), part(1)) else {
-            return Err(CallError::Cut("answers what is no address".into()));
+            return Err(CallError::Cut("its answer is not an address".into()));
         };
         let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
         Ok(sentinels.node.replacen("HOST/", &format!("{address}/"), 1))

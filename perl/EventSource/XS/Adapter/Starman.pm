@@ -11,7 +11,7 @@ use warnings;
 # A worker ends after --max-requests, 1000 unless given.
 #
 # After a takeover the worker is told that the client does not keep the connection. Otherwise it would wait for another
-# request on /dev/null, and find that this is no connection, which takes longer than all the rest of its own work after the
+# request on /dev/null, and find that this is not a connection, which takes longer than all the rest of its own work after the
 # response.
 
 our $VERSION = '0.100';

@@ -64,7 +64,7 @@ sub enter_relay_process {
     return;
 }
 
-# The scheme is no obstacle, because uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
+# The scheme is not an obstacle, because uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
 # encrypts, the captured head is not understood.
 sub obstacle {
     my ($class, $env) = @_;

@@ -251,7 +251,7 @@ End the stream when all pushed events have been sent.
 
 A browser reconnects when a stream ends, whoever has ended it, after its reconnection time (C<retry>, some three seconds by
 default), and sends the id of the last event (WHATWG HTML, section 9.2.3). The handler then runs again. If it closes each
-time, that goes on for ever. To end a stream for good, call L</finish>.
+time, that continues for ever. To end a stream for good, call L</finish>.
 
 =head2 closed
 
@@ -446,7 +446,7 @@ sent the same signals, so commands that it runs end too.
 
 The child begins with the default for all signals but SIGPIPE, which it ignores, and with other random numbers. It runs no
 C<END> blocks and no destructors of the worker, not even after C<exit>. Buffered output of handles other than C<STDOUT>
-and C<STDERR> must be flushed by C<$code>. The child is no child of the worker: nothing has to be reaped, and handlers of
+and C<STDERR> must be flushed by C<$code>. The child is not a child of the worker: nothing has to be reaped, and handlers of
 SIGCHLD have no process to reap. In a container run an init that reaps orphans (C<docker run --init>).
 
 What else the worker has, the child does not share:

@@ -198,7 +198,7 @@ sub _refusal_unless_authorized {
     return $forbidden if !$$answer;
     return $$answer   if EventSource::XS::Response->is_response($$answer);
     return undef      if ref $$answer ne 'ARRAY';
-    _report($env, 'authorize', 'it returned an array that is no response');
+    _report($env, 'authorize', 'it returned an array that is not a response');
     return _failed();
 }
 

@@ -113,7 +113,7 @@ sub _count {
     return;
 }
 
-# _receive and _send return true while the response goes on.
+# _receive and _send return true while the response continues.
 
 sub _receive {
     my $self  = shift;

@@ -232,7 +232,7 @@ fn numbers_that_cannot_be_begin_a_new_epoch() {
 }
 
 #[test]
-fn a_store_behind_a_symbolic_link_begins_and_goes_on() {
+fn a_store_behind_a_symbolic_link_begins_and_continues() {
     let folder = Folder::new();
     let link = folder.0.join("link");
     std::fs::create_dir(folder.0.join("disk")).expect("a folder");

@@ -23,7 +23,7 @@ impl Twin {
 }
 
 #[test]
-fn the_index_deletes_what_its_naive_twin_deletes() {
+fn the_index_deletes_as_its_naive_twin_does() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut index, mut twin) = (Index::new(0), Twin::default());

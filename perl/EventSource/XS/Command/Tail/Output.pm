@@ -22,7 +22,7 @@ sub new {
     $COMMAND->usage('--last takes a number from 1 on')  if defined $option->{last}  && $option->{last} < 1;
     my $match = defined $option->{match} ? $COMMAND->text('--match', $option->{match}) : undef;
     my $regex = defined $match           ? eval { qr/$match/ }                         : undef;
-    $COMMAND->usage('--match is no regular expression: ' . $COMMAND->message_of($@)) if defined $match && !$regex;
+    $COMMAND->usage('--match is not a regular expression: ' . $COMMAND->message_of($@)) if defined $match && !$regex;
     my @names = map { $COMMAND->text('--event', $_) } @{$option->{event} || []};
     return bless {
         format => @formats ? $formats[0] : 'text',

@@ -73,7 +73,7 @@ sub _fields {
     push @findings,
         $FINDING->wrong(
         'bad_retry',
-        "The reconnection time '$body->{bad_retry}[0]' is no whole number, so clients ignore it.",
+        "The reconnection time '$body->{bad_retry}[0]' is not a whole number, so clients ignore it.",
         remedy => 'Write retry in milliseconds, with digits only.'
         ) if @{$body->{bad_retry}};
     push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Use other ids.')

@@ -43,7 +43,7 @@ sub findings {
     return $FINDING->ok(
         'hub_process',
         "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
-            . " $cgroup, which is no service of systemd.",
+            . " $cgroup, which is not a service of systemd.",
         %said
     ) if !defined $unit;
     return $FINDING->wrong(

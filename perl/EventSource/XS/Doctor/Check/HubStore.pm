@@ -133,7 +133,7 @@ sub _trouble_of_history {
     my $store = shift;
     my $times = $store->{epoch_changes} or return;
     return [
-        'has lost its history ' . _number($times, 'time', 'times') . ', and all clients were told of a gap',
+        'has lost its history ' . _number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
         ? 'Find out who emptied Redis, or what it lost when it was restarted or failed over: it needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'

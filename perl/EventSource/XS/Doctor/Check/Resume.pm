@@ -68,7 +68,7 @@ sub _resume {
     return $FINDING->wrong('resume',
         "A client that reconnects with the id $resume->{from} receives the event with that id once more.", %mend)
         if @{$resume->{repeated}};
-    return $FINDING->ok('resume', 'A client that reconnects is told of a gap: the history is shorter than its absence.')
+    return $FINDING->ok('resume', 'A client that reconnects receives a gap: the history is shorter than its absence.')
         if $resume->{is_told};
     return $FINDING->wrong('resume',
         "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.",

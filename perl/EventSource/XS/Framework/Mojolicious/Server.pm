@@ -2,7 +2,7 @@ package EventSource::XS::Framework::Mojolicious::Server;
 use strict;
 use warnings;
 
-# The adapter of Mojolicious' own servers. They are no PSGI servers; an action gives its stream a PSGI environment and a
+# The adapter of Mojolicious' own servers. They are not PSGI servers; an action gives its stream a PSGI environment and a
 # responder, so that everything of this distribution that is a PSGI application runs there.
 
 our $VERSION = '0.100';
