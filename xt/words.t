@@ -9,7 +9,7 @@ use Testing::SourceTree qw(distribution_files slurp);
 
 my %NOT = (
     'hub process' =>
-        qr/process(?:es)? of (?:a|the|this|that) hub\b(?!'s)|hub process|hub (?:in|with) a process of its own/i,
+        qr/process(?:es)? of (?:a|the|this|that) hub\b(?!'s)|hub's process|hub (?:in|with) a process of its own/i,
     'named hub' => qr/\bhubs? (?:with a name|that ha(?:s|ve) a name)\b/i,
 );
 

@@ -386,7 +386,7 @@ sub idle_client_leaves {
 sub push_kind {
     my $conn = shift;
     $conn->push($conn->can('is_native') && $conn->is_native ? 'native' : 'writer');
-    $conn->push('and continues');
+    $conn->push('and goes on');
     $conn->close;
     return;
 }
