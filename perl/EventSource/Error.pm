@@ -204,10 +204,4 @@ package is respected, as by L<Carp/croak>.
 
 L<EventSource::Gone>, which ends a handler when its client has disconnected; it is not an error.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

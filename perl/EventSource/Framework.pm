@@ -165,10 +165,4 @@ L<EventSource::Error> with the code C<invalid> if there is no hub or no channel.
 
 L<EventSource::Hub>, L<Plack::App::EventSource>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -45,10 +45,4 @@ Create an exception. As a string it is C<EventSource: the client has disconnecte
 
 L<EventSource::Error>, L<Plack::App::EventSource::Connection/push>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

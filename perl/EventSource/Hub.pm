@@ -1452,10 +1452,4 @@ none.
 L<EventSource::Server>, L<Plack::App::EventSource>, L<Plack::App::EventSource::PubSub>,
 L<EventSource::Error>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -121,10 +121,4 @@ A new ithread gets a clone of each parser, in the same state.
 
 L<EventSource::XS/format_event>, which makes such streams; L<EventSource::Error>.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -830,10 +830,4 @@ is stopped.
 L<EventSource::Hub>, L<Plack::App::EventSource>, L<EventSource::Server::Emitter>, L<EventSource::Server::Event>,
 L<EventSource::Server::Supply>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

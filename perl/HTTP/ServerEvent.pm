@@ -65,10 +65,4 @@ Exceptions are L<EventSource::Error> objects. Their strings are those of the ori
 
 L<EventSource::XS/format_event>, L<EventSource::Error>.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -579,10 +579,4 @@ A small process between the test and its server waits for the test to stop the s
 
 L<Test::EventSource::Stream>, L<EventSource::Parser>, L<Plack::Test> for responses that end.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

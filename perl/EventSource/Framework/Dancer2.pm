@@ -151,10 +151,4 @@ Feersum 1.410 gives a body only once, and Dancer2 has read it: read C<body_param
 L<EventSource::Framework>, L<EventSource::Hub>, L<Dancer2::Plugin>; F<examples/frameworks/dancer2.psgi> is a whole
 application.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -227,10 +227,4 @@ the helpers.
 L<EventSource::Framework>, L<EventSource::Hub>, L<Mojolicious::Plugin>; F<examples/frameworks/mojolicious.pl> is a whole
 application.
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

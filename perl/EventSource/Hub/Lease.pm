@@ -188,10 +188,4 @@ Return the name.
 
 L<EventSource::Hub>, L<EventSource::Server>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -472,10 +472,4 @@ C<unknown> if that is not known, and C<unsupported> as L</connect> does.
 
 L<eventsource>, L<EventSource::Hub>, L<EventSource::Error>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

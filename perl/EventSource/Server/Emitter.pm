@@ -154,10 +154,4 @@ Emit an event like L</emit>, but fail the run (L</quit>) if the argument is not 
 
 L<EventSource::Server>, L<EventSource::Server::Event>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

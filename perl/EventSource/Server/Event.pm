@@ -137,10 +137,4 @@ Return the type, or C<undef> if the event has none.
 
 L<EventSource::Server>, L<EventSource::XS/format_event>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

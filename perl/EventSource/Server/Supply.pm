@@ -164,10 +164,4 @@ this object uses it.
 
 L<EventSource::Server>, L<EventSource::Server::Event>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

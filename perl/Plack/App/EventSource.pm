@@ -977,10 +977,4 @@ the time that nginx waits for more of a body.
 L<Plack::App::EventSource::Connection>, L<EventSource::Hub>, L<EventSource::XS>, L<EventSource::Error>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

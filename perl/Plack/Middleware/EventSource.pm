@@ -99,10 +99,4 @@ See L<Plack::Middleware>.
 
 L<EventSource::XS>, L<Plack::App::EventSource::Connection>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

@@ -579,10 +579,4 @@ Return true if the head of the response was received.
 
 L<Test::EventSource>, L<EventSource::Parser>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

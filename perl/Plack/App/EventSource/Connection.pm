@@ -543,10 +543,4 @@ C<state> in an event loop, which it would stop, and if the connection has no str
 
 L<Plack::App::EventSource>, L<EventSource::Gone>, L<EventSource::Hub/subscribe>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut

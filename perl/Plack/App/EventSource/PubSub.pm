@@ -615,10 +615,4 @@ C<X-Hub-Signature>, which an C<authorize> can verify.
 L<EventSource::Hub>, L<Plack::App::EventSource>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
-=head1 COPYRIGHT AND LICENSE
-
-Copyright 2026 The EventSource-XS contributors.
-
-This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
-
 =cut
