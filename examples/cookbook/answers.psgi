@@ -14,7 +14,7 @@ my $hub = EventSource::Hub->new(
     history => {events => 10_000, seconds => 3600},
 );
 
-# Whoever knows the id may read the answer, so nobody can guess it.
+# Anybody who knows the id may read the answer, so the id cannot be guessed.
 sub new_id {
     open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
     read $random, my $bytes, 16;

@@ -12,7 +12,7 @@ my %PASSWORD = map { ($_ => $ENV{"\U${_}_PASSWORD"} || die "${_}'s password is n
 
 my $hub = EventSource::Hub->new(history => {seconds => 7 * 86_400});
 
-# What the callback returns as a response is sent instead of a stream. REMOTE_USER comes from the login, not from the client.
+# A response that the callback returns is sent instead of a stream. REMOTE_USER comes from the login, not from the client.
 my $events = $hub->to_app(
     channels => sub {
         my $user = shift->{REMOTE_USER};

@@ -31,7 +31,7 @@ The command eventsource publishes to hubs, follows them and stops them.";
 /// The environment variable with the store.
 const STORE: &str = "EVENTSOURCE_STORE";
 
-/// What to do.
+/// The command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Prints the usage.

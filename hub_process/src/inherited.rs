@@ -18,7 +18,7 @@ use std::time::SystemTime;
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
 
-/// What a process owns that serves a hub.
+/// The resources of a process that serves a hub.
 #[derive(Debug)]
 pub struct Seat {
     pub listener: UnixListener,
@@ -43,7 +43,7 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What a new program continues with: the numbers of the descriptors.
+/// The state for a new program: the numbers of the descriptors.
 #[derive(Debug)]
 pub struct SavedSeat {
     pub listener: i32,

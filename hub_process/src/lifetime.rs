@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// How long the end of the process is put off.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// What is due.
+/// The due action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// The last worker has been away for too long: the streams end.

@@ -4,14 +4,14 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Fields};
 
-/// Who waits for an event to be stored.
+/// The publisher that waits for an event to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     /// The token of the connection.
     pub worker: u64,
     /// The number of the request; 0 if no answer is wanted.
     pub request: u64,
-    /// What the request has cost of the worker's credits; 0 if these are granted again.
+    /// The worker's credits that the request has used; 0 if these are granted again.
     pub bytes: usize,
 }
 
@@ -20,7 +20,7 @@ impl Asker {
     pub const NOBODY: Self = Self { worker: 0, request: 0, bytes: 0 };
 }
 
-/// What became of an event that was to be published.
+/// The result of a publish.
 pub enum Published {
     /// It has an id.
     Id(String),

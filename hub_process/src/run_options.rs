@@ -8,7 +8,7 @@ use eventsource_xs::saved;
 use eventsource_xs::wire::{NamedSettings, StoreSettings};
 use std::time::Duration;
 
-/// What a hub process was started with.
+/// The options with which a hub process was started.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub place: Place,

@@ -146,7 +146,7 @@ struct Server {
     epoll: Epoll,
     seat: Seat,
     signals: OwnedFd,
-    /// What is readable while the reactor has ends and progress to report.
+    /// A descriptor that is readable while the reactor has ends and progress to report.
     _reports: [OwnedFd; 2],
     hub: Option<Served>,
     /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.

@@ -42,7 +42,7 @@ const FORGET: Duration = Duration::from_secs(1);
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// What an asker is told.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Told {
     pub asker: Asker,
@@ -88,7 +88,7 @@ pub struct StoredHub {
     last_seq: u64,
     /// Whether the history was complete once.
     is_ready: bool,
-    /// What was delivered last, for a process that begins after this one was killed.
+    /// The last delivered event, for a process that begins after this one was killed.
     seen: Seen,
     /// The sequence number of an entry that the history of a store that has begun anew must have: the last that was delivered.
     proof: Option<u64>,
@@ -109,7 +109,7 @@ pub struct StoredHub {
     gaps: u64,
 }
 
-/// What another program needs to continue, beside the hub in memory.
+/// The state that another program needs to continue, beside the hub in memory.
 #[derive(Debug)]
 pub struct SavedStored {
     ids: Ids,
@@ -361,7 +361,7 @@ impl StoredHub {
                         return;
                     }
                     history.into_iter().for_each(|entry| self.publish_entry(entry, false, now, progress));
-                    // Who has read what a store without history has evicted is not ahead of it.
+                    // A client that has read events which a store without history has evicted is not ahead of it.
                     self.last_seq = self.last_seq.max(evicted_through);
                 }
                 self.check_proof();

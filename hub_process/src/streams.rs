@@ -16,7 +16,7 @@ const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
 /// The shortest time between two keepalives.
 const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 
-/// Who is told about a stream: a worker's connection, and the number that it has given the stream.
+/// The opener of a stream: a worker's connection, and the number that it has given the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener {
     pub worker: u64,
@@ -27,7 +27,7 @@ pub struct Opener {
 #[derive(Debug)]
 pub struct Stream {
     pub handle: StreamHandle,
-    /// Who has opened it, and holds it.
+    /// The opener that holds it.
     pub opener: Opener,
     /// How many bytes its opener has pushed.
     pushed: u64,
@@ -121,7 +121,7 @@ impl Stream {
     }
 }
 
-/// What is known of the stream in one slot of the library. Most streams of a large hub were released.
+/// The record of the stream in one slot of the library. Most streams of a large hub were released.
 #[derive(Debug, Default)]
 enum Slot {
     #[default]
@@ -231,7 +231,7 @@ impl Streams {
     }
 }
 
-/// What a new program continues with.
+/// The state for a new program.
 #[derive(Debug)]
 pub struct SavedStreams {
     held: Vec<SavedStream>,

@@ -34,7 +34,7 @@ const CHECK_PAUSE: Duration = Duration::from_millis(1);
 /// The most bytes that are kept of what a program says about itself.
 const MAX_SAID_BYTES: u64 = 1000;
 
-/// What a program says that reads states of a version, as a line.
+/// The line that a program prints if it reads states of a version.
 pub fn claim(version: u32) -> String {
     format!("eventsource-hub reads states of version {version}")
 }

@@ -65,7 +65,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What a connection keeps from ending because nobody uses it.
+/// What a connection keeps alive: the process, and the streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keeps {
     /// Nothing: it has not greeted, or is a command that only asks.
@@ -99,7 +99,7 @@ pub struct Worker {
     pub streams: HashMap<u64, u64>,
     connected: Instant,
     stuck_since: Option<Instant>,
-    /// What the epoll set reports: readable, writable.
+    /// The events that the epoll set reports: readable, writable.
     asked: (bool, bool),
     /// Whether the worker reads no answers any more.
     is_deaf: bool,
@@ -194,7 +194,7 @@ impl Worker {
                     self.stuck_since.get_or_insert(now);
                     break;
                 }
-                // What it has sent before is still read.
+                // Its earlier requests are still read.
                 Err(_) => self.stop_answering(),
             }
         }
@@ -235,7 +235,7 @@ impl Worker {
     }
 }
 
-/// What a new program continues with: the sockets are numbers of descriptors.
+/// The state for a new program: the sockets are numbers of descriptors.
 #[derive(Debug)]
 pub struct SavedWorker {
     socket: i32,

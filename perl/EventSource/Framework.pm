@@ -2,7 +2,7 @@ package EventSource::Framework;
 use strict;
 use warnings;
 
-# What the helpers for web frameworks share: the application behind one stream, and the head of its response.
+# The common part of the helpers for web frameworks: the application behind one stream, and the head of its response.
 
 our $VERSION = '0.100';
 

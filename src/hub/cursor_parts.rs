@@ -13,7 +13,7 @@ pub(super) struct Parts {
     pub(super) list: Vec<Part>,
     /// The resume point of each part of the list. [`begin`](super::Hub::begin) makes the parts effective and empties this.
     pub(super) resume_points: Vec<ResumePoint>,
-    /// What the stream is sent when the parts are made effective.
+    /// The first block, which the stream is sent when the parts are made effective.
     pub(super) first_block: FirstBlock,
     /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
     /// position that says so.

@@ -17,7 +17,7 @@ pub struct Epoch {
     key: Option<[u8; 16]>,
 }
 
-/// What makes opaque ids.
+/// The cipher of opaque ids.
 #[derive(Clone)]
 struct Ciphers {
     position: Aes128,

@@ -203,7 +203,7 @@ impl Hub {
     }
 }
 
-/// What was missed.
+/// The missed events.
 impl Hub {
     /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent
     /// a `gap` event for.

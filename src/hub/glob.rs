@@ -15,7 +15,7 @@ pub(super) struct Glob {
     text: Box<[u8]>,
     /// The number of bytes before the first star.
     literal: usize,
-    /// What is between two `**`.
+    /// The text between two `**`.
     blocks: Box<[Block]>,
 }
 

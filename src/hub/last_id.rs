@@ -1,4 +1,4 @@
-//! What is known of the id that a client has.
+//! The id that a client has, as far as it is known.
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 

@@ -14,11 +14,11 @@ pub struct SubscribeRequest {
     pub start: Start,
     /// The first block of the stream. It counts with the first request of a stream.
     pub first_block: FirstBlock,
-    /// What its application knows of the reader.
+    /// The reader, as its application knows it.
     pub access: Access,
 }
 
-/// What the application knows of the reader of a stream when it lets it subscribe.
+/// The reader of a stream, as the application knows it at the subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// By what the stream can be [ended](super::EndRequest): at most [`MAX_LABELS`](super::MAX_LABELS).
@@ -29,7 +29,7 @@ pub struct Access {
     pub asked_at: u64,
 }
 
-/// What a stream is sent first, and how it is sent positions later.
+/// The first block of a stream, and the form of its later positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstBlock {
     /// How the stream is sent positions.

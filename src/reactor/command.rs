@@ -289,7 +289,7 @@ pub enum Answer {
     Evictions {
         /// The request.
         request_id: u64,
-        /// What channels have evicted since the last request.
+        /// The evictions of channels since the last request.
         evictions: Vec<hub::ChannelEvictions>,
     },
     /// The answer to [`Command::ListRetained`].

@@ -10,7 +10,7 @@ pub struct Detached<S> {
     pub socket: Option<S>,
     /// The settings.
     pub settings: Settings,
-    /// What the client is to be sent before anything else, framed: perhaps the rest of a block first.
+    /// The bytes that the client receives before anything else, framed: perhaps the rest of a block first.
     pub unsent: Vec<u8>,
 }
 

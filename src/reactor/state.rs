@@ -17,7 +17,7 @@ const NO_SOCKET: i32 = -1;
 
 saved!(Deadline: Attach, Retry, Linger);
 
-/// What a reactor holds. The sockets are numbers of descriptors.
+/// The state of a reactor. The sockets are numbers of descriptors.
 #[derive(Debug)]
 pub struct ReactorState {
     records: Vec<Option<StreamRecord<i32>>>,

@@ -1,4 +1,4 @@
-//! What a fork does to the connections to hub processes.
+//! The effect of a fork on the connections to hub processes.
 //!
 //! The functions here run around those of the runtime, which they are registered after: before a fork first, in the child
 //! last.
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::{MutexGuard, Once};
 
-/// What a fork holds.
+/// The locks that a fork holds.
 struct Held {
     remotes: MutexGuard<'static, Remotes>,
     presence: MutexGuard<'static, Presence>,

@@ -49,7 +49,7 @@ pub struct Event<'a> {
     pub waits: bool,
 }
 
-/// What was counted.
+/// The counts of a hub.
 #[derive(Debug)]
 pub enum HubCounts {
     /// A hub of this process: its counters, and the number of a channel's subscribers.

@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 pub struct LeaseHandle {
     lease: Arc<Lease>,
     generation: u32,
-    /// What gives it back.
+    /// The owner, which gives it back when it is dropped.
     owner: Option<Owner>,
 }
 

@@ -202,7 +202,7 @@ impl Links {
 
     /// Hands a stream over. Returns false if it has ended.
     fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) -> bool {
-        // What the reactor has sent of the stream's buffer is subtracted before the rest is.
+        // The sent part of the stream's buffer is subtracted before the rest is.
         for answer in context.reactor.take_answers() {
             context.streams.apply(answer);
         }

@@ -1,4 +1,4 @@
-//! What this process has accepted for hub processes and is lost, until an interpreter tells the application of it.
+//! Lost events and subscriptions that this process had accepted for hub processes, until an interpreter reports them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long a process waits that may yet fork, or be a short-lived child.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What a process knows of the applications and the hubs that it serves.
+/// The applications and hubs that a process serves.
 pub(super) struct Presence {
     serves: bool,
     /// The named hubs, by the keys of their objects. Objects survive forks.

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What became of a request, and the connection that it was made with.
+/// The result of a request, and its connection.
 type Asked = (Outcome, Arc<Connection>);
 
 /// An event to publish.
@@ -53,7 +53,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// knows the reason.
 const REASON: Duration = Duration::from_millis(100);
 
-/// What became of a subscription.
+/// The result of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
     /// The stream has ended.

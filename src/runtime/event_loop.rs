@@ -49,7 +49,7 @@ pub(crate) struct EventLoop {
     handle: Arc<ReactorHandle>,
     queue: Receiver<Queued>,
     streams: StreamTable,
-    /// What serves hub processes, once this process has a connection to one.
+    /// The server of hub connections, once this process has one.
     handover: Option<Box<dyn Handover>>,
     ready: Vec<(StreamId, Ready)>,
     /// The last turn that has opened a stream.

@@ -21,7 +21,7 @@ use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What is asked of the event loop, in the order of the queue.
+/// The requests to the event loop, in the order of the queue.
 #[derive(Debug)]
 pub(crate) enum Queued {
     /// A command for the reactor.
@@ -150,7 +150,7 @@ pub(crate) struct ReactorHandle {
     pub(super) pages: Requests<hub::ChannelPage>,
     /// The numbers of streams that were ended by requests.
     pub(super) ended_streams: Requests<usize>,
-    /// What a hub's channels have evicted.
+    /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     pub(super) retained: Requests<Vec<hub::RetainedEvent>>,
     next_request_id: AtomicU64,

@@ -14,7 +14,7 @@ pub struct Counts {
     pub(super) ended: [AtomicU64; 6],
     /// Streams that were handed over to hub processes, which have their sockets.
     pub(crate) handed_over: AtomicU64,
-    /// Those of them that have ended.
+    /// The ended ones among them.
     pub(crate) returned: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) bytes: AtomicU64,

@@ -26,7 +26,7 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reactor that has stopped, and continues when this is dropped.
 #[derive(Debug)]
 pub struct Paused {
-    /// What the reactor holds.
+    /// The state of the reactor.
     pub state: Vec<u8>,
     /// The numbers of the descriptors that the new program takes.
     pub descriptors: Vec<i32>,
@@ -51,7 +51,7 @@ pub fn pause() -> Result<Paused, Error> {
     Ok(Paused { state, descriptors, _resumes: resumes })
 }
 
-/// What a reactor holds, read and checked.
+/// The state of a reactor, read and checked.
 #[derive(Debug)]
 pub struct State {
     numbers: Numbers,

@@ -16,7 +16,7 @@ pub(super) const KIND: Kind = Kind {
 pub struct FileSettings {
     /// The absolute path of the file.
     pub path: Box<str>,
-    /// What survives a loss of power.
+    /// The durability at a loss of power.
     pub sync: FileSync,
 }
 

@@ -65,7 +65,7 @@ impl StoreSettings {
     ///
     /// # Errors
     ///
-    /// What is wrong with which setting, for a person.
+    /// The wrong setting and the mistake, for a person.
     pub fn new(given: &[(&str, &str)], publish_timeout: Duration) -> Result<Self, String> {
         if given.is_empty() {
             return Ok(Self::Memory);

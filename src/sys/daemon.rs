@@ -1,4 +1,4 @@
-//! What a process that stands on its own needs: a session, no inherited descriptors, signals as readiness.
+//! The needs of a daemon: a session, no inherited descriptors, signals as readiness.
 
 use super::descriptor;
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -35,7 +35,7 @@ pub fn close_at_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// What a signal asks a process for.
+/// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// To end: INT, TERM, HUP.

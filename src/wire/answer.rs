@@ -1,4 +1,4 @@
-//! What the hub process sends.
+//! The messages of the hub process.
 
 use super::codec::{Malformed, Reader, Writer};
 use super::failure::Failure;
@@ -94,7 +94,7 @@ pub enum Answer<'a> {
     Upgraded,
 }
 
-/// What a hub process is.
+/// The identity of a hub process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {
     /// The request.

@@ -126,11 +126,11 @@ pub struct WorkerId {
 pub struct Hello {
     /// The hub that the worker looks for.
     pub name: Name,
-    /// What the worker comes as.
+    /// The role of the worker's connection.
     pub role: Role,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A command, which takes the hub as it is.

@@ -1,4 +1,4 @@
-//! What a worker sends.
+//! The messages of a worker.
 
 use super::codec::{Malformed, Reader, Writer};
 use super::fields::Fields;

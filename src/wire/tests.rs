@@ -382,7 +382,7 @@ proptest! {
     fn rubbish_is_refused_without_a_panic(kind in 0..16u8, message in vec(any::<u8>(), 0..200)) {
         let frame = Frame { kind, message: &message };
         let _ = Hello::decode(frame);
-        // What passes as a message is one: it is encoded to the same bytes.
+        // A decoded message is encoded to the same bytes.
         let mut bytes = Vec::new();
         if let Ok(request) = Request::decode(frame) {
             request.encode(&mut bytes).expect("a short message");

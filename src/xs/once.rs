@@ -1,4 +1,4 @@
-//! What a process has done once, such as a warning. Perl cannot know: each of its threads has variables of its own.
+//! Actions that a process does once, such as a warning. Perl cannot know: each of its threads has variables of its own.
 //!
 //! A child of fork inherits the marks, so the caller makes the process a part of each name. The set takes no lock that a
 //! fork could leave locked. It has a fixed size; when it is full, nothing happens for the first time any more.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 ///
 /// # Errors
 ///
-/// What is wrong with which setting, for a person.
+/// The wrong setting and the mistake, for a person.
 pub(super) fn settings(given: &[u8], publish_timeout: Duration) -> Result<StoreSettings, String> {
     let mut reader = Reader(given);
     let mut texts = Vec::new();

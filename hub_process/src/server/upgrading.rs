@@ -226,7 +226,7 @@ impl Server {
     }
 }
 
-/// What another program needs to continue, beside what the reactor holds.
+/// The state that another program needs to continue, beside that of the reactor.
 #[derive(Debug)]
 pub struct SavedServer {
     /// The version of the protocol that the workers speak.
@@ -268,7 +268,7 @@ saved!(SavedServer {
     started
 });
 
-/// What another program needs to continue with the hub.
+/// The state that another program needs to continue with the hub.
 #[derive(Debug)]
 struct SavedServed {
     handle: SavedHubHandle,

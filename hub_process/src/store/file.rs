@@ -37,7 +37,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is said when the thread has panicked.
+/// The message when the thread has panicked.
 const DEFECT: &str = "the store has ended: this is a defect of eventsource-hub";
 
 impl Engine for FileSettings {
@@ -67,7 +67,7 @@ fn start_in(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -
     Ok(())
 }
 
-/// What a store knows of the machine.
+/// The machine, as a store knows it.
 struct Surroundings {
     /// The milliseconds since 1970.
     now: Arc<dyn Fn() -> u64 + Send + Sync>,

@@ -113,7 +113,7 @@ pub struct Entry {
     pub draft: Draft,
 }
 
-/// What a store is asked.
+/// A request to a store.
 #[derive(Debug)]
 pub enum Ask {
     /// Append an event. Tickets are numbers that the asker uses once.
@@ -128,7 +128,7 @@ pub enum Ask {
     Close,
 }
 
-/// What a store reports.
+/// A report of a store.
 #[derive(Debug)]
 pub enum Report {
     /// The store begins with an epoch: its history follows.
@@ -162,7 +162,7 @@ pub struct Began {
     pub reason: Box<str>,
 }
 
-/// What the clock of a store has shown, and when that was.
+/// A reading of a store's clock, and its time.
 #[derive(Clone, Copy, Debug)]
 struct ClockReading {
     shown: u64,

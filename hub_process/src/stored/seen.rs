@@ -1,4 +1,4 @@
-//! What a hub has delivered last, in a file beside its socket.
+//! The last delivered event of a hub, in a file beside its socket.
 //!
 //! A failover of Redis may lose entries that this machine has delivered. The hub process notices, unless it is killed at the
 //! same time. A file may be written over with its backup, or its WAL be damaged, while no process uses it. The process that

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
 
-/// What a store holds, and what it has been asked.
+/// The content of a store, and the requests to it.
 struct Simulated {
     end: StoreEnd,
     epoch: u64,
@@ -35,7 +35,7 @@ struct Simulated {
     /// Whether it was told that it has lost entries.
     has_lost: bool,
     seq: u64,
-    /// What its clock shows: milliseconds since 1970.
+    /// Its clock: milliseconds since 1970.
     clock: u64,
 }
 
@@ -193,7 +193,7 @@ struct World {
     now: Instant,
     /// The number of the next event, and of the next request.
     next: u64,
-    /// What was published: the request's key `once`.
+    /// The open publishes, by request, with their key `once`.
     open: Map<u64, String>,
     /// The ids that askers were told, by request, and the epochs of that time.
     told: Map<u64, Result<Rc<str>, ErrorCode>>,
@@ -289,7 +289,7 @@ impl World {
         self.check_ids();
     }
 
-    /// Whoever was told an id of this epoch was told that of its event, or of the first one with the same key.
+    /// Each id that a publisher received in this epoch is that of its event, or of the first one with the same key.
     fn check_ids(&self) {
         let prefix = format!("epoch{}-", self.store.epoch);
         for (request, result) in &self.told {
@@ -575,7 +575,7 @@ fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() 
     let request = world.publish("");
     let (progress, has_ended) = world.hub.end(Duration::from_millis(10));
     assert!(!has_ended && progress.told.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
-    // What it was asked before is still carried out.
+    // Its earlier requests are still carried out.
     let (ticket, asked) = world.store.asked.pop_front().expect("an event");
     world.store.append(Some(ticket), asked, 0);
     world.store.report(usize::MAX);

@@ -2,7 +2,7 @@ package EventSource::Hub::Lease;
 use strict;
 use warnings;
 
-# What one worker does for all: of the workers that ask a named hub for a lease, one holds it.
+# A task that one worker does for all: of the workers that ask a named hub for a lease, one holds it.
 
 our $VERSION = '0.100';
 

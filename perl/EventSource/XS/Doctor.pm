@@ -33,7 +33,7 @@ my $PATIENCE      = 5;                              # seconds for an answer besi
 my $MOMENT        = 0.5;                            # seconds after which the head of a quiet stream counts as all
 my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
 
-# What a browser sends with EventSource. The decoder knows these encodings.
+# The headers that a browser sends with EventSource. The decoder knows these encodings.
 my @HEADERS = (
     [Accept            => 'text/event-stream'],
     ['Accept-Encoding' => 'gzip, deflate'],
@@ -202,7 +202,7 @@ sub _look_at_resume {
     return;
 }
 
-# What does not need the stream: HTTP/2, and the preflight of other origins.
+# Checks that do not need the stream: HTTP/2, and the preflight of other origins.
 sub _look_at_server {
     my $self = shift;
     $self->{alpn} = $self->_connection->alpn;

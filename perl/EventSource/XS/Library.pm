@@ -121,7 +121,7 @@ sub later_here {
     return;
 }
 
-# What was accepted for a hub process and is lost is told once in a process.
+# Lost events and subscriptions of a hub process are reported once in a process.
 sub tell_losses {
     my $class = shift;
     my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();

@@ -371,7 +371,7 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
-# What the streams of this application begin with; undef if an attribute has changed since it was checked.
+# The first bytes of this application's streams; undef if an attribute has changed since it was checked.
 sub _known_beginning {
     my $self  = shift;
     my $known = $self->{_beginning};

@@ -18,7 +18,7 @@ fn a_detached_stream_takes_its_socket_and_unsent_bytes() {
     assert_eq!(detached.settings, settings());
     assert_eq!(world.reactor.open_streams, 0);
     assert!(world.reactor.detach(id).is_none());
-    // What is due for the stream, and commands for it, find nothing.
+    // Deadlines and commands of the stream find nothing.
     let _ = world.reactor.take_answers();
     world.now += Duration::from_secs(100);
     world.reactor.run_due(world.now);

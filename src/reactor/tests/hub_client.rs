@@ -89,7 +89,7 @@ pub(super) struct Connection {
     body: BodyDecoder,
     /// The first block, as far as it was received. None if it was received to its end.
     first: Option<String>,
-    /// What the first block is to be.
+    /// The form of the first block.
     pub(super) first_block: FirstBlock,
     /// The line and the block that are being received.
     block: BlockDecoder,

@@ -32,7 +32,7 @@ pub(super) struct Event {
     pub(super) state: State,
 }
 
-/// What the model of a store knows of a channel's evictions.
+/// A channel's evictions, as the model of a store knows them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StoredEvictions {
     pub(super) evicted_through: u64,

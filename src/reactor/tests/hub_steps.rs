@@ -50,7 +50,7 @@ pub(super) struct Run {
     numbering: Numbering,
     /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
     lates: &'static [u64],
-    /// What the store knows of evictions.
+    /// The evictions that the store knows.
     stored: BTreeMap<&'static str, StoredEvictions>,
     /// The counters of the hubs before this one.
     pub(super) past: Counts,

@@ -144,7 +144,7 @@ pub(crate) struct Record {
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
-    /// What the last [`Answer::Evictions`] said.
+    /// The content of the last [`Answer::Evictions`].
     pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
     /// How many streams requests have ended.
     pub(crate) ended_streams: usize,

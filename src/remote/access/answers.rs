@@ -17,7 +17,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// How much longer than its time a read may take.
 const SLACK: Duration = Duration::from_millis(10);
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// An event was published with this id.
@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
     StreamsEnded(u64),
     /// A part of the list of channels.
     Channels(ChannelPage),
-    /// What the hub process is.
+    /// The identity of the hub process.
     Described(Box<Described>),
     /// The request was refused.
     Refused(Failure),

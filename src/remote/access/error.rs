@@ -22,7 +22,7 @@ pub enum Error {
     Invalid {
         /// The argument.
         field: &'static str,
-        /// What is wrong, and the remedy.
+        /// The mistake, and the remedy.
         message: String,
     },
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How much longer than any other answer an upgrade may take: the new program reads the state twice.
 const UPGRADE_TIME: Duration = Duration::from_secs(45);
 
-/// What a hub process has said about itself, and its connection.
+/// The welcome of a hub process, and its connection.
 pub(crate) type Greeted = (Welcome, Answers);
 
 /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is. `note` is called with

@@ -56,7 +56,7 @@ fn whole_requests(bytes: &[u8]) -> usize {
 pub struct Link {
     answers: Answers,
     welcome: Welcome,
-    /// What may be sent.
+    /// The pieces that may be sent.
     pieces: VecDeque<Piece>,
     /// How many bytes of the first piece were sent.
     sent: usize,

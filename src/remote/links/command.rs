@@ -1,4 +1,4 @@
-//! What threads ask of the connections to hub processes, which the event loop has.
+//! The requests of threads to the connections to hub processes, which the event loop has.
 
 use super::connection::Connection;
 use crate::hub::SubscribeRequest;
@@ -11,7 +11,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is to be done with a connection.
+/// A request to a connection.
 #[derive(Debug)]
 pub(crate) enum LinkCommand {
     /// Begins a connection that is still to be made: its requests wait.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// process that runs answers in less than a millisecond.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What the hub process has said about itself.
+/// The welcome of the hub process.
 #[derive(Clone, Debug)]
 pub(crate) struct HubSide {
     /// The epoch, with which the hub's ids begin.
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     coming_bytes: AtomicUsize,
     /// The bytes of requests that the event loop has and the kernel has not.
     queued_bytes: AtomicUsize,
-    /// Those among them of publishes that wait for credits, and that other requests overtake.
+    /// The publishes among them that wait for credits, and that other requests overtake.
     held_bytes: AtomicUsize,
     /// The requests with the number [`UNAWAITED`](crate::remote::answers::UNAWAITED) that were not answered. Only the event loop writes it.
     unanswered: AtomicU64,

@@ -1,4 +1,4 @@
-//! What a worker knows of its leases: of all workers that ask a hub process for the same name, one holds the lease.
+//! The leases of a worker: of all workers that ask a hub process for the same name, one holds the lease.
 //!
 //! The hub process answers a request at once, and again when the worker gets the lease later. An interpreter learns of each
 //! change as it learns of the ends of streams: its queue of ends gets one, of a stream that does not exist.
@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What stands for a lease in the queue of ends. No stream has the serial number 0.
+/// The entry for a lease in the queue of ends. No stream has the serial number 0.
 const NO_STREAM: StreamId = StreamId { slot: 0, serial: 0 };
 
-/// What a worker knows of a lease.
+/// A worker's record of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// Another worker holds it.

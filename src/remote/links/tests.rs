@@ -384,7 +384,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
     let (stream, state) = scene.open_without_socket();
     let request = scene.subscribe(&connection, stream);
-    // What is published later comes after the subscription.
+    // Later publishes come after the subscription.
     let published = scene.publish(&connection, 10);
     take_over_without_socket(&mut hub, stream, b"head");
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// What the methods work on.
+/// The parts of the event loop that the methods work on.
 pub(crate) struct Context<'a> {
     pub(crate) reactor: &'a mut Reactor<Sockets>,
     pub(crate) streams: &'a mut StreamTable,

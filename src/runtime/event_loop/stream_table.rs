@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is known of the stream in one slot.
+/// The record of the stream in one slot.
 enum Slot {
     Free,
     /// The state, with the serial number of its stream.

@@ -157,7 +157,7 @@ impl Drop for Capture {
     }
 }
 
-/// What follows the version in the status line.
+/// The rest of the status line after the version.
 const STATUS: &[u8] = b" 200 OK";
 
 /// The head of a response with status 200.

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a stream that is being opened may buffer while the reactor naps.
+/// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
 
 /// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a

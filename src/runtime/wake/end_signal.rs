@@ -19,7 +19,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest time between two signals. The time doubles from the first to this one.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Who gets which signal.
+/// The receiver of a signal.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     signal: c_int,

@@ -91,7 +91,7 @@ pub struct Opening<'a> {
     pub lost: Option<&'a str>,
 }
 
-/// What the file says of its history.
+/// The history, as the file describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     pub epoch: Box<str>,

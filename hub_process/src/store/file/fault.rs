@@ -1,4 +1,4 @@
-//! What goes wrong with the file of a store, and what follows from it.
+//! The faults of a store's file, and their consequences.
 
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
@@ -12,7 +12,7 @@ pub struct Fault {
     pub message: Box<str>,
 }
 
-/// What follows from a fault.
+/// The consequence of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The file is damaged: the store begins anew with an empty one.

@@ -36,7 +36,7 @@ struct Channel {
     has_row: bool,
 }
 
-/// What a channel knows of keys.
+/// The keys of a channel.
 #[derive(Debug, Default)]
 struct Keyed {
     /// The sequence number of the latest entry of each key.

@@ -45,7 +45,7 @@ pub(super) struct Keeper {
     reported: Option<Fault>,
 }
 
-/// What the thread has while the file is open.
+/// The state of the thread while the file is open.
 pub(super) struct Open {
     pub(super) database: Database,
     pub(super) index: Index,
@@ -70,7 +70,7 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
-    /// What the hub has found to be missing.
+    /// The loss that the hub has found.
     lost: Option<Box<str>>,
 }
 

@@ -74,7 +74,7 @@ struct Running {
     tickets: u64,
 }
 
-/// What a store reports at its beginning.
+/// A store's first report.
 struct Beginning {
     began: Began,
     entries: Vec<Entry>,
@@ -399,7 +399,7 @@ fn too_old_entries_are_deleted_though_nothing_is_written() {
     for _ in 0..3 {
         store.append(draft("a", "x"));
     }
-    // What follows a write is over.
+    // The store's work after a write is over.
     std::thread::sleep(Duration::from_millis(2_500));
     assert_eq!(store.status().events, 3);
     machine.clock.fetch_add(10_000, Ordering::SeqCst);

@@ -14,7 +14,7 @@ pub enum CallError {
     Refused(Refusal),
 }
 
-/// What Redis answers if it refuses a command.
+/// The answer of Redis if it refuses a command.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The first word, such as `OOM`.

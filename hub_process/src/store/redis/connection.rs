@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A connection.
 pub struct RedisConnection {
     connection: Connection,
-    /// What it was made with.
+    /// The URL with which it was made.
     pub url: String,
     /// The host and the port.
     pub address: String,

@@ -177,7 +177,7 @@ fn event(fields: Vec<Value>) -> Option<Event> {
     Some(Event { draft, producer, count })
 }
 
-/// What XINFO says of a stream.
+/// The result of XINFO for a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Info {
     pub length: u64,

@@ -25,7 +25,7 @@ redis.call('XADD', KEYS[3], origin .. '-0', 'marker', ARGV[3])
 return 1
 ";
 
-/// What the pointer says.
+/// The content of the pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     pub epoch: String,

@@ -84,7 +84,7 @@ struct Position {
     stream: String,
     /// The last id that was read.
     last: Id,
-    /// What that entry was, if it was an event.
+    /// The event of that entry, if it was one.
     mark: Option<Mark>,
     /// The id with which the history is complete, until it is.
     history_end: Option<Id>,

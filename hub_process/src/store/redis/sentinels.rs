@@ -11,13 +11,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-/// What a URL of Sentinels says.
+/// The parts of a URL of Sentinels.
 struct Sentinels<'a> {
     hosts: Vec<&'a str>,
     master: &'a str,
     /// The URL of a node, with `HOST` for its address.
     node: String,
-    /// That of a Sentinel, with a login that it perhaps needs.
+    /// The URL of a Sentinel, with a login if it needs one.
     sentinel: String,
 }
 
@@ -125,7 +125,7 @@ impl Sentinels<'_> {
     }
 }
 
-/// What Sentinels answer: the URLs of masters, each with whether most Sentinels name it.
+/// The answer of Sentinels: the URLs of masters, and for each whether most Sentinels name it.
 pub struct Masters {
     answers: mpsc::Receiver<Result<String, CallError>>,
     /// Until when answers may come; none when no more do.

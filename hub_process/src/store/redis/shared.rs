@@ -1,4 +1,4 @@
-//! What the reader and the writer know together: drafts on their way, the epoch, the health.
+//! The state that the reader and the writer share: drafts on their way, the epoch, the health.
 
 use super::super::{now_ms, Draft, Report, Reporter};
 use super::call_error::CallError;

@@ -66,7 +66,7 @@ sub run {
 
 # Private functions
 
-# What a value must be; each returns what is wrong, or nothing.
+# The rules of values; each returns the mistake, or nothing.
 my %CHECK = (
     seconds => sub {
         return $_[0] =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ && $_[0] > 0 && $_[0] <= 86_400

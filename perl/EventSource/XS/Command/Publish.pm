@@ -16,7 +16,7 @@ my @OPTIONS = qw(
     hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retry=i json lines json-lines no-wait quiet|q objects
 );
 
-# What a line of --json-lines may have.
+# The fields of a line of --json-lines.
 my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retry);
 
 # How much of the input is read at once. Its events are published together.

@@ -55,7 +55,7 @@ sub ids {
 # True if the stream has sent so many lines that no more are read.
 sub is_full { return $_[0]{lines} >= $MAX_LINES }
 
-# What only shows that the stream lives, by time of arrival: comments, and blocks that dispatch nothing.
+# The signs of life, by time of arrival: comments, and blocks that dispatch nothing.
 sub keepalives {
     my $self  = shift;
     my @times = (@{$self->{comments}}, map { $_->{at} } grep { !length($_->{data} // '') } @{$self->{blocks}});

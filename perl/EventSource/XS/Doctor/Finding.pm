@@ -2,7 +2,7 @@ package EventSource::XS::Doctor::Finding;
 use strict;
 use warnings;
 
-# What one check has found: a verdict, a sentence, and a remedy with the lines of configuration that mend it.
+# The finding of one check: a verdict, a sentence, and a remedy with lines of configuration.
 
 our $VERSION = '0.100';
 

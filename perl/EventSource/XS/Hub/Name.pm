@@ -12,7 +12,7 @@ my $MAX_BYTES = 1024;    # in UTF-8
 
 sub max_bytes { return $MAX_BYTES }
 
-# What is wrong with a name, as the end of a sentence; undef if it is right.
+# The mistake in a name, as the end of a sentence; undef if it is right.
 sub problem {
     my ($class, $name) = @_;
     return 'must not be empty' if !length $name;

@@ -31,7 +31,7 @@ my $INLINE_OBJECT = 'Plack::Util::Prototype';
 
 my $INTERPRETER = EventSource::XS::Stream::Native->interpreter;
 
-# What EventSource::XS::Adapter->plain returns: always the same hash.
+# The result of EventSource::XS::Adapter->plain: always the same hash.
 my $plain;
 
 # The most bytes of headers that a response may have. The socketpair holds several times as many.

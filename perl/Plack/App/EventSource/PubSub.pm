@@ -51,7 +51,7 @@ my $HOST    = qr/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
-# What is wrong in the arguments is reported here, at the line that makes the mistake.
+# Wrong arguments are reported here, at the line that makes the mistake.
 sub new {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('new takes attributes', @given);

@@ -199,7 +199,7 @@ fn a_damaged_file_is_set_aside_and_a_new_epoch_begins() {
     }
 }
 
-/// What is not as the store would write it, in tables whose rows have no checksums.
+/// Rows that the store would not have written, in tables whose rows have no checksums.
 #[test]
 fn numbers_that_cannot_be_begin_a_new_epoch() {
     for statement in [

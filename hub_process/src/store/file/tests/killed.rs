@@ -171,7 +171,7 @@ fn the_epoch_is_new_after_an_unclean_boot_unless_each_event_is_synced() {
         let folder = Folder::new();
         let epoch = killed(&folder, sync);
         let machine = Machine { boot: "boot 2", ..Machine::default() };
-        // What counts is how the last process has synced.
+        // The last process's mode of syncing counts.
         let (store, found) = Running::begin_on(&folder.file(), FileSync::Event, &machine);
         let is_event = sync == FileSync::Event;
         assert_eq!((*found.began.epoch == *epoch, found.began.reason.is_empty()), (is_event, is_event), "{sync:?}");

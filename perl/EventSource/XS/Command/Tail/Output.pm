@@ -2,7 +2,7 @@ package EventSource::XS::Command::Tail::Output;
 use strict;
 use warnings;
 
-# What `eventsource tail` prints of the events that it gets: which of them, in which form, and how many.
+# The output of `eventsource tail`: which events, in which form, and how many.
 
 our $VERSION = '0.100';
 

@@ -112,7 +112,7 @@ sub _no_answer {
     return $FINDING->wrong(
         'head',
         sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
-        remedy => 'Look into the logs of the proxy and the application: the worker may have died, or the port may speak'
+        remedy => 'Read the logs of the proxy and the application: the worker may have died, or the port may speak'
             . ' another protocol, such as TLS.'
     );
 }
@@ -131,7 +131,7 @@ sub _no_head {
         'head',
         "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
             . ' streams.',
-        remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
+        remedy => 'Raise the number of workers, or make the streams native: see "NOT NATIVE" in'
             . ' EventSource::Troubleshooting. '
             . $UNBUFFERED{remedy},
         proxies => ['buffering']
@@ -173,7 +173,7 @@ sub _second {
         'second_client',
         "A second client $what while the first stream was open: the first occupies the only worker, or a"
             . ' cache makes the second wait for the first.',
-        remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
+        remedy => 'Raise the number of workers, or make the streams native: see "NOT NATIVE" in'
             . ' EventSource::Troubleshooting. Let no proxy cache streams, or lock a cache for them.',
         proxies => ['cache']
     );
@@ -192,7 +192,7 @@ sub _unprobed {
     return $FINDING->warning(
         'buffering',
         "The probe could not be sent: $seen->{probe}{failure}.",
-        remedy => 'Try the command of --trigger by itself, or check --hub, --channel and --socket.'
+        remedy => 'Run the command of --trigger by itself, or check --hub, --channel and --socket.'
     );
 }
 

@@ -76,7 +76,7 @@ sub _fields {
         "The reconnection time '$body->{bad_retry}[0]' is not a whole number, so clients ignore it.",
         remedy => 'Write retry in milliseconds, with digits only.'
         ) if @{$body->{bad_retry}};
-    push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Use other ids.')
+    push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Send ids without NUL.')
         if $body->{has_nul_id};
     return @findings;
 }

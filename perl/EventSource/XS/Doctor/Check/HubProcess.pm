@@ -23,7 +23,7 @@ sub findings {
     return $FINDING->warning(
         'hub_process',
         "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
-        remedy => 'Start its workers, or check --hub and --socket; run the doctor as the user of the hub.'
+        remedy => 'Start the workers of the hub, or check --hub and --socket. Run the doctor as the user of the hub.'
     ) if defined $stats->{failure};
     my $hub     = $stats->{pid};
     my @workers = @{$seen->{workers} || $stats->{workers}};
@@ -31,7 +31,7 @@ sub findings {
     my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
     return $FINDING->warning(
         'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
-        remedy => 'Start them, or name them with --workers PID,PID.',
+        remedy => 'Start the workers, or name them with --workers PID,PID.',
         %said
     ) if !@workers || !defined $cgroup;
     my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;

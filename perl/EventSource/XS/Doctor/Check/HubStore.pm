@@ -135,9 +135,9 @@ sub _trouble_of_history {
     return [
         'has lost its history ' . _number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
-        ? 'Find out who emptied Redis, or what it lost when it was restarted or failed over: it needs appendonly yes, no eviction'
+        ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'
-        : 'Find out what happened to the file or its disk: nothing but the hub may write, move or restore it.'
+        : 'Check the file and its disk: only the hub may write, move or restore the file.'
     ];
 }
 

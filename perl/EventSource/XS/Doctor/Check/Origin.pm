@@ -20,7 +20,7 @@ sub findings {
 
 # Private functions
 
-# What is wrong with the headers for an origin; undef if nothing.
+# The mistake in the headers for an origin; undef if there is none.
 sub _forbids {
     my ($seen, $response) = @_;
     my $allowed = $response->header('Access-Control-Allow-Origin');

@@ -10,14 +10,14 @@ use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';
 
-# What a status means to a client of a stream, and what to do about it.
+# The meaning of a status to a client of a stream, and the remedy.
 my %STATUS = (
     204 => [
         'tells a browser to stop reconnecting for good',
-        'Answer 204 only to a client that shall not return; a stream that has nothing to say stays open and quiet.'
+        'Answer 204 only to a client that must not return. Keep a stream without events open.'
     ],
     301 => ['has no usable Location', 'Give the response a Location, or let the page use the final URL.'],
-    400 => ['means that the server has not understood the request', 'Look into the log of the server.'],
+    400 => ['means that the server has not understood the request', 'Read the log of the server.'],
     401 => [
         'asks for a login',
         'Give the doctor --cookie or --header "Authorization: ...". A browser sends no Authorization with EventSource: use a'
@@ -54,7 +54,7 @@ sub findings {
     my $stream   = $seen->{stream} or return;
     my @findings = map { _redirect($_) } @{$seen->{hops}};
     if ($seen->{is_endless}) {
-        push @findings, $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the loop.');
+        push @findings, $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
     }
     return @findings if !$stream->has_head;
     push @findings, _status($seen, $stream);
@@ -86,7 +86,7 @@ sub _status {
     my $status = $stream->status;
     return $FINDING->ok('status', 'The status is 200.', measured => {status => 200}) if $status == 200;
     my $is_last = $status =~ /\A3/ ? 301 : $status;
-    my ($means, $remedy) = @{$STATUS{$is_last} || ['is not a success', 'Look into the log of the server.']};
+    my ($means, $remedy) = @{$STATUS{$is_last} || ['is not a success', 'Read the log of the server.']};
     my $allow = $stream->header('Allow');
     $remedy .= " It allows $allow." if defined $allow;
     return $FINDING->wrong(
