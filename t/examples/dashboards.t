@@ -18,7 +18,7 @@ use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 Testing::Browser->require_or_skip_all;
-needs(packages_missing('examples/cookbook', qw(@hotwired/turbo @starfederation/datastar htmx.org htmx-ext-sse)));
+needs(packages_missing('examples/cookbook'));
 
 my $MODULES = File::Spec->rel2abs('examples/cookbook/node_modules');
 my $browser;
