@@ -1,6 +1,6 @@
 //! What a publish is for every kind of hub: who waits for it, its id, its encoding, and what becomes of it.
 
-use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
+use eventsource_xs::event::{EventId, Shared, Text};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Fields};
 
@@ -33,13 +33,6 @@ pub enum Published {
 /// Encodes an event whose hub has given it an id.
 pub fn encode(fields: Fields<'_>, made: &str) -> Shared {
     Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok())
-}
-
-/// Returns the id that the application has given an event, as it is sent.
-pub fn given_id(fields: Fields<'_>) -> Option<Vec<u8>> {
-    let id = fields.iter().find(|field| matches!(field, Field::Id(_)))?;
-    let line = encode_to_vec(&[id], LineEnd::Lf);
-    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
 }
 
 pub fn failure_of(error: &runtime::Error) -> Failure {

@@ -1,13 +1,13 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
 use crate::messages::say;
-use crate::publishing::{encode, failure_of, given_id, Asker, Published};
+use crate::publishing::{encode, failure_of, Asker, Published};
 use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored::{Seen, StoredHub};
 use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{
-    self, check_fields, check_published_id, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
+    self, check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -109,7 +109,7 @@ impl Served {
     pub fn take_events(&mut self, events: Vec<RetainedEvent>, now: Instant) {
         for RetainedEvent { channel, key, once, event, has_custom_id, .. } in events {
             let fields = FieldList::of_block(event.bytes(Framing::Plain), has_custom_id);
-            let given = given_id(fields.fields());
+            let given = given_ids(fields.fields().iter()).next();
             let published = match &mut self.source {
                 Source::Own(handle) => {
                     let meta = PublishMeta { channel: &channel, key: &key, id: given.as_deref() };
@@ -134,7 +134,7 @@ impl Served {
             let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
         }
-        let given = given_id(fields);
+        let given = given_ids(fields.iter()).next();
         given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
         check_fields(fields.iter(), Some(&self.settings.hub)).map_err(refusal)?;
         match &mut self.source {

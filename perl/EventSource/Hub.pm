@@ -60,12 +60,6 @@ my @HUB_SETTINGS = qw(
     publish_timeout show_channel socket spawn store total_history
 );
 
-# Which settings an object names: a bit each, in the order of src/xs/hub.rs. A hub process keeps these.
-my @NAMED = qw(
-    history total_history on_slow gap_event gap_data position_event position opaque_ids max_topics idle_exit grace store
-    max_streams
-);
-
 # The settings of a named hub, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
@@ -263,13 +257,6 @@ sub _later_start {
     );
 }
 
-sub _named {
-    my %given = @_;
-    my $named = 0;
-    $named |= 1 << $_ for grep { defined $given{$NAMED[$_]} } 0 .. $#NAMED;
-    return $named;
-}
-
 # The settings of the native hub.
 sub _native_settings {
     my %given = @_;
@@ -287,7 +274,7 @@ sub _native_settings {
         gap_data    => _gap_data($given{gap_data}, $gap_event),
         gap_event   => $gap_event,
         max_streams => $given{max_streams} || 0,
-        named       => _named(%given),
+        named       => join(' ', grep { defined $given{$_} } sort keys %given),    # a hub process keeps these
         max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
         _of_process(%given),
         on_slow                => $on_slow,

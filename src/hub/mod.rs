@@ -152,7 +152,7 @@ pub use history::{ChannelEvictions, History};
 pub use notice::Notice;
 pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
-pub use refusal::{check_fields, check_id, check_published_id, Refusal};
+pub use refusal::{check_fields, check_id, check_published_id, given_ids, Refusal};
 
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use retained::RetainedEvent;

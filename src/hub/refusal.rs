@@ -15,6 +15,14 @@ const MAX_RETRY: u64 = 86_400_000;
 /// 204, and stays away.
 const FINISHED_ID: &[u8] = b"eventsource-finished";
 
+/// Returns the ids among fields, as they are sent.
+pub fn given_ids<'a>(fields: impl Iterator<Item = Field<'a>> + 'a) -> impl Iterator<Item = Vec<u8>> + 'a {
+    fields.filter(|field| matches!(field, Field::Id(_))).map(|id| {
+        let line = encode_to_vec(&[id], LineEnd::Lf);
+        line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
+    })
+}
+
 /// The reason why a hub refuses an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

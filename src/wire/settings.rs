@@ -36,181 +36,108 @@ impl Default for HubSettings {
     }
 }
 
+/// A setting as it is in [`HubSettings`]: `T`, or none of it.
+trait Setting<T> {
+    fn named(self) -> Option<T>;
+    fn with(self, named: Option<T>) -> Self;
+}
+
+impl<T> Setting<T> for T {
+    fn named(self) -> Option<T> {
+        Some(self)
+    }
+
+    fn with(self, named: Option<T>) -> Self {
+        named.unwrap_or(self)
+    }
+}
+
+impl<T> Setting<T> for Option<T> {
+    fn named(self) -> Self {
+        self
+    }
+
+    fn with(self, named: Self) -> Self {
+        named.or(self)
+    }
+}
+
+/// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
+/// [`HubSettings`], and how it is read and written.
+macro_rules! named_settings {
+    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $read:expr, $write:expr;)*) => {
+        /// The settings of a hub that somebody has named. The others are taken as they are.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[allow(missing_docs)] // those of `HubSettings`
+        pub struct NamedSettings {
+            $(pub $name: Option<$type>,)*
+        }
+
+        /// Names all settings.
+        impl From<HubSettings> for NamedSettings {
+            fn from(settings: HubSettings) -> Self {
+                Self { $($name: Setting::<$type>::named(settings.$first $(.$rest)?),)* }
+            }
+        }
+
+        impl NamedSettings {
+            /// Returns the settings whose names for applications a function accepts.
+            pub fn only(self, is_named: impl Fn(&str) -> bool) -> Self {
+                Self { $($name: self.$name.filter(|_| is_named($option)),)* }
+            }
+
+            /// Returns these settings, and those of `other` that are not among them.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)* }
+            }
+
+            /// Returns all settings: these, and the others of `base`.
+            pub fn over(self, mut base: HubSettings) -> HubSettings {
+                $(base.$first $(.$rest)? = Setting::<$type>::with(base.$first $(.$rest)?, self.$name);)*
+                base
+            }
+
+            pub(super) fn write(&self, writer: &mut Writer<'_>) {
+                $(writer.option(self.$name.as_ref(), $write);)*
+            }
+
+            pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+                Ok(Self { $($name: reader.option($read)?,)* })
+            }
+        }
+
+        saved!(NamedSettings { $($name),* });
+    };
+}
+
+named_settings! {
+    "history" history: Bounds, hub.history, read_bounds, write_bounds;
+    "total_history" total_history: Bounds, hub.total_history, read_bounds, write_bounds;
+    "on_slow" on_slow: OnSlow, hub.on_slow, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
+    "gap_event" gap_event: Box<str>, hub.gap_event, read_text, |writer, text| writer.bytes(text.as_bytes());
+    "gap_data" gap_data: Box<GapData>, hub.gap_data, read_gap_data, |writer, data| write_gap_data(writer, data);
+    "position_event" position_event: Box<str>, hub.position_event, read_text, |writer, text| writer.bytes(text.as_bytes());
+    "position" refuses_position_event: bool, hub.refuses_position_event, Reader::bool, |writer, refuses| writer.bool(*refuses);
+    "opaque_ids" opaque_ids: bool, hub.opaque_ids, Reader::bool, |writer, opaque| writer.bool(*opaque);
+    "max_topics" max_topics: usize, max_topics, Reader::size, |writer, most| writer.size(*most);
+    "max_streams" max_streams: usize, max_streams, Reader::size, |writer, most| writer.size(*most);
+    "idle_exit" idle_exit: Duration, idle_exit, Reader::duration, |writer, time| writer.duration(*time);
+    "grace" grace: Duration, grace, Reader::duration, |writer, time| writer.duration(*time);
+    "store" store: StoreSettings, store, StoreSettings::read, |writer, store| store.write(writer);
+}
+
 impl HubSettings {
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        // Named one by one, so that a new setting is not forgotten here.
-        let hub::Settings {
-            history,
-            total_history,
-            on_slow,
-            gap_event,
-            gap_data,
-            position_event,
-            refuses_position_event,
-            opaque_ids,
-        } = &self.hub;
-        write_bounds(writer, *history);
-        write_bounds(writer, *total_history);
-        writer.u8(*on_slow as u8);
-        writer.bytes(gap_event.as_bytes());
-        writer.option(gap_data.as_deref(), write_gap_data);
-        writer.bytes(position_event.as_bytes());
-        writer.bool(*refuses_position_event);
-        writer.bool(*opaque_ids);
-        writer.size(self.max_topics);
-        writer.size(self.max_streams);
-        writer.duration(self.idle_exit);
-        writer.duration(self.grace);
-        self.store.write(writer);
+        NamedSettings::from(self.clone()).write(writer);
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let hub = hub::Settings {
-            history: read_bounds(reader)?,
-            total_history: read_bounds(reader)?,
-            on_slow: read_on_slow(reader)?,
-            gap_event: reader.str()?.into(),
-            gap_data: reader.option(read_gap_data)?.map(Box::new),
-            position_event: reader.str()?.into(),
-            refuses_position_event: reader.bool()?,
-            opaque_ids: reader.bool()?,
-        };
-        let (max_topics, max_streams) = (reader.size()?, reader.size()?);
-        let (idle_exit, grace) = (reader.duration()?, reader.duration()?);
-        Ok(Self { hub, max_topics, max_streams, idle_exit, grace, store: StoreSettings::read(reader)? })
+        NamedSettings::read(reader).map(|named| named.over(Self::default()))
     }
 }
 
-/// The settings of a hub that somebody has named. The others are taken as they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // those of `HubSettings`
-pub struct NamedSettings {
-    pub history: Option<Bounds>,
-    pub total_history: Option<Bounds>,
-    pub on_slow: Option<OnSlow>,
-    pub gap_event: Option<Box<str>>,
-    pub gap_data: Option<Box<GapData>>,
-    pub position_event: Option<Box<str>>,
-    pub refuses_position_event: Option<bool>,
-    pub opaque_ids: Option<bool>,
-    pub max_topics: Option<usize>,
-    pub max_streams: Option<usize>,
-    pub idle_exit: Option<Duration>,
-    pub grace: Option<Duration>,
-    pub store: Option<StoreSettings>,
-}
-
-/// Names all settings.
-impl From<HubSettings> for NamedSettings {
-    fn from(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store }: HubSettings) -> Self {
-        Self {
-            history: Some(hub.history),
-            total_history: Some(hub.total_history),
-            on_slow: Some(hub.on_slow),
-            gap_event: Some(hub.gap_event),
-            gap_data: hub.gap_data,
-            position_event: Some(hub.position_event),
-            refuses_position_event: Some(hub.refuses_position_event),
-            opaque_ids: Some(hub.opaque_ids),
-            max_topics: Some(max_topics),
-            max_streams: Some(max_streams),
-            idle_exit: Some(idle_exit),
-            grace: Some(grace),
-            store: Some(store),
-        }
-    }
-}
-
-impl NamedSettings {
-    /// Returns these settings, and those of `other` that are not among them.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            history: self.history.or(other.history),
-            total_history: self.total_history.or(other.total_history),
-            on_slow: self.on_slow.or(other.on_slow),
-            gap_event: self.gap_event.or(other.gap_event),
-            gap_data: self.gap_data.or(other.gap_data),
-            position_event: self.position_event.or(other.position_event),
-            refuses_position_event: self.refuses_position_event.or(other.refuses_position_event),
-            opaque_ids: self.opaque_ids.or(other.opaque_ids),
-            max_topics: self.max_topics.or(other.max_topics),
-            max_streams: self.max_streams.or(other.max_streams),
-            idle_exit: self.idle_exit.or(other.idle_exit),
-            grace: self.grace.or(other.grace),
-            store: self.store.or(other.store),
-        }
-    }
-
-    /// Returns all settings: these, and the others of `base`.
-    pub fn over(self, base: HubSettings) -> HubSettings {
-        let HubSettings { hub, max_topics, max_streams, idle_exit, grace, store } = base;
-        HubSettings {
-            hub: hub::Settings {
-                history: self.history.unwrap_or(hub.history),
-                total_history: self.total_history.unwrap_or(hub.total_history),
-                on_slow: self.on_slow.unwrap_or(hub.on_slow),
-                gap_event: self.gap_event.unwrap_or(hub.gap_event),
-                gap_data: self.gap_data.or(hub.gap_data),
-                position_event: self.position_event.unwrap_or(hub.position_event),
-                refuses_position_event: self.refuses_position_event.unwrap_or(hub.refuses_position_event),
-                opaque_ids: self.opaque_ids.unwrap_or(hub.opaque_ids),
-            },
-            max_topics: self.max_topics.unwrap_or(max_topics),
-            max_streams: self.max_streams.unwrap_or(max_streams),
-            idle_exit: self.idle_exit.unwrap_or(idle_exit),
-            grace: self.grace.unwrap_or(grace),
-            store: self.store.unwrap_or(store),
-        }
-    }
-
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        let Self {
-            history,
-            total_history,
-            on_slow,
-            gap_event,
-            gap_data,
-            position_event,
-            refuses_position_event,
-            opaque_ids,
-            max_topics,
-            max_streams,
-            idle_exit,
-            grace,
-            store,
-        } = self;
-        writer.option(*history, write_bounds);
-        writer.option(*total_history, write_bounds);
-        writer.option(*on_slow, |writer, on_slow| writer.u8(on_slow as u8));
-        writer.option(gap_event.as_deref().map(str::as_bytes), Writer::bytes);
-        writer.option(gap_data.as_deref(), write_gap_data);
-        writer.option(position_event.as_deref().map(str::as_bytes), Writer::bytes);
-        writer.option(*refuses_position_event, Writer::bool);
-        writer.option(*opaque_ids, Writer::bool);
-        writer.option(*max_topics, Writer::size);
-        writer.option(*max_streams, Writer::size);
-        writer.option(*idle_exit, Writer::duration);
-        writer.option(*grace, Writer::duration);
-        writer.option(store.as_ref(), |writer, store| store.write(writer));
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            history: reader.option(read_bounds)?,
-            total_history: reader.option(read_bounds)?,
-            on_slow: reader.option(read_on_slow)?,
-            gap_event: reader.option(Reader::str)?.map(Into::into),
-            gap_data: reader.option(read_gap_data)?.map(Box::new),
-            position_event: reader.option(Reader::str)?.map(Into::into),
-            refuses_position_event: reader.option(Reader::bool)?,
-            opaque_ids: reader.option(Reader::bool)?,
-            max_topics: reader.option(Reader::size)?,
-            max_streams: reader.option(Reader::size)?,
-            idle_exit: reader.option(Reader::duration)?,
-            grace: reader.option(Reader::duration)?,
-            store: reader.option(StoreSettings::read)?,
-        })
-    }
+fn read_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {
+    reader.str().map(Into::into)
 }
 
 fn write_gap_data(writer: &mut Writer<'_>, GapData { evicted, unknown, slow }: &GapData) {
@@ -219,14 +146,15 @@ fn write_gap_data(writer: &mut Writer<'_>, GapData { evicted, unknown, slow }: &
     }
 }
 
-fn read_gap_data(reader: &mut Reader<'_>) -> Result<GapData, Malformed> {
-    Ok(GapData { evicted: reader.str()?.into(), unknown: reader.str()?.into(), slow: reader.str()?.into() })
+fn read_gap_data(reader: &mut Reader<'_>) -> Result<Box<GapData>, Malformed> {
+    let (evicted, unknown, slow) = (read_text(reader)?, read_text(reader)?, read_text(reader)?);
+    Ok(Box::new(GapData { evicted, unknown, slow }))
 }
 
-fn write_bounds(writer: &mut Writer<'_>, Bounds { events, bytes, age }: Bounds) {
-    writer.size(events);
-    writer.size(bytes);
-    writer.duration(age);
+fn write_bounds(writer: &mut Writer<'_>, Bounds { events, bytes, age }: &Bounds) {
+    writer.size(*events);
+    writer.size(*bytes);
+    writer.duration(*age);
 }
 
 fn read_bounds(reader: &mut Reader<'_>) -> Result<Bounds, Malformed> {
@@ -263,18 +191,3 @@ pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, M
 }
 
 saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store });
-saved!(NamedSettings {
-    history,
-    total_history,
-    on_slow,
-    gap_event,
-    gap_data,
-    position_event,
-    refuses_position_event,
-    opaque_ids,
-    max_topics,
-    max_streams,
-    idle_exit,
-    grace,
-    store
-});

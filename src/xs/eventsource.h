@@ -172,7 +172,8 @@ typedef struct {
 
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
  * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
- * and program are empty if there is none. `named` has a bit for each setting that the application gives. */
+ * and program are empty if there is none. `named` are the names of the settings that the application gives,
+ * with blanks between them. */
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
     size_t events, bytes, events_in_total, bytes_in_total, max_topics, max_streams;
@@ -181,7 +182,7 @@ typedef struct {
     esx_text name, socket, program;
     double idle_exit, grace, publish_timeout;
     esx_text store; /* as EventSource::XS::Hub::Store packs it */
-    size_t named;
+    esx_text named;
 } esx_hub_settings;
 
 /* An event to publish. The keys may be empty. */

@@ -806,7 +806,7 @@ _attach(SV *self, SV *settings)
     raw.grace = esx_setting_nv(aTHX_ hash, "grace");
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
     raw.store = esx_setting_bytes(aTHX_ hash, "store");
-    raw.named = esx_setting_uv(aTHX_ hash, "named");
+    raw.named = esx_setting_text(aTHX_ hash, "named");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));

@@ -5,10 +5,9 @@ use super::guard::{self, Failure, Report, ENDING, OK};
 use super::store::{self, StoreHealth};
 use super::stream::seconds;
 use super::text::{path_of, RawText};
-use crate::event::{encode_to_vec, Field, LineEnd};
 use crate::hub::{
-    check_fields, check_id, check_published_id, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle,
-    Refusal, Settings, Start, SubscribeRequest, Topic,
+    check_fields, check_id, check_published_id, given_ids, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow,
+    PositionStyle, Refusal, Settings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
@@ -45,7 +44,7 @@ struct RawSettings {
     grace: f64,
     publish_timeout: f64,
     store: RawText,
-    named: usize,
+    named: RawText,
 }
 
 /// `esx_publication`
@@ -145,34 +144,14 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
                 grace,
                 store,
             };
-            let settings = named(settings, raw.named);
+            let named: Box<str> = text(raw.named).unwrap_or_default();
+            let settings = NamedSettings::from(settings).only(|option| named.split(' ').any(|name| name == option));
             Hub::named(RemoteHub { address, start, settings })?
         };
         hub = Box::into_raw(Box::new(made));
         Ok::<_, CallError>(OK)
     });
     hub
-}
-
-/// Returns the settings that are named: the bits of `@NAMED` in `perl/EventSource/Hub.pm`.
-fn named(settings: HubSettings, bits: usize) -> NamedSettings {
-    let all = NamedSettings::from(settings);
-    let is_named = |bit: u32| bits >> bit & 1 != 0;
-    NamedSettings {
-        history: all.history.filter(|_| is_named(0)),
-        total_history: all.total_history.filter(|_| is_named(1)),
-        on_slow: all.on_slow.filter(|_| is_named(2)),
-        gap_event: all.gap_event.filter(|_| is_named(3)),
-        gap_data: all.gap_data.filter(|_| is_named(4)),
-        position_event: all.position_event.filter(|_| is_named(5)),
-        refuses_position_event: all.refuses_position_event.filter(|_| is_named(6)),
-        opaque_ids: all.opaque_ids.filter(|_| is_named(7)),
-        max_topics: all.max_topics.filter(|_| is_named(8)),
-        idle_exit: all.idle_exit.filter(|_| is_named(9)),
-        grace: all.grace.filter(|_| is_named(10)),
-        store: all.store.filter(|_| is_named(11)),
-        max_streams: all.max_streams.filter(|_| is_named(12)),
-    }
 }
 
 /// Copies the handle for a new ithread, whose copy of the object is the same hub.
@@ -188,14 +167,6 @@ unsafe extern "C" fn esx_hub_drop(hub: *mut Hub) {
     // SAFETY: called once, when the object that owns the handle is freed.
     let hub = unsafe { Box::from_raw(hub) };
     guard::run_or((), || drop(hub));
-}
-
-/// Returns the ids among the fields, as they are sent.
-fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    accepted(fields).filter(|field| matches!(field, Field::Id(_))).map(|id| {
-        let line = encode_to_vec(&[id], LineEnd::Lf);
-        line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
-    })
 }
 
 impl Failure for Refusal {
@@ -253,7 +224,7 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     // SAFETY: C passes the fields that `esx_measure` has accepted and a report, both on its own stack or in a mortal's
     // buffer.
     let (fields, report) = unsafe { (slice::from_raw_parts(fields, len), &mut *report) };
-    guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
+    guard::run(report, |_| given_ids(accepted(fields)).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
@@ -274,7 +245,7 @@ unsafe extern "C" fn esx_hub_publish(
     // SAFETY: as above.
     let waits = unsafe { (*raw).waits } != 0;
     guard::run(report, |report| {
-        let id = given_ids(fields).next();
+        let id = given_ids(accepted(fields)).next();
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
         let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());

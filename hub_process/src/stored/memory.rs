@@ -1,9 +1,8 @@
 //! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
 
-use crate::publishing::given_id;
 use crate::store::Draft;
 use eventsource_xs::event::{EventId, Shared, Text};
-use eventsource_xs::hub::{Epoch, History, OnceKeys, Publication};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -60,7 +59,8 @@ impl MemoryHub {
     pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Error> {
         let made = self.ids.epoch.event_id(seq);
         let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
-        let (channel, key, id) = (draft.channel.clone(), draft.key.clone(), given_id(fields).map(Into::into));
+        let (channel, key, id) =
+            (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
         self.handle.append(Publication { seq, channel, event, key, id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
