@@ -24,13 +24,13 @@ mod program {
     pub mod stored;
     pub mod streams;
     pub mod upgrade;
-    pub mod worker;
+    pub mod peer;
 }
 
 // They name each other by `crate::`.
 use program::{
     ahead, arguments, inherited, leases, lifetime, messages, protocol, publishing, run_options, served, server, store, stored, streams,
-    upgrade, worker,
+    upgrade, peer,
 };
 
 use arbitrary::Arbitrary;

@@ -19,9 +19,9 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
   --socket PATH        its socket, in another place than the folder of this user
   --timeout SECONDS    upgrade: how long it waits for the hub (default: 5); run: a publish waits 4/5 of it for Redis
   --program PATH       upgrade: the program that the process executes (default: the one that this command is)
-  --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
-  --grace SECONDS      run: end the streams so long after the last worker (default: 30)
-  --store STORE        run: where events are kept, instead of where workers say: memory, file:PATH?sync=event, or
+  --idle-exit SECONDS  run: end after so long without peer and stream (default: 60)
+  --grace SECONDS      run: end the streams so long after the last peer (default: 30)
+  --store STORE        run: where events are kept, instead of where peers say: memory, file:PATH?sync=event, or
                        the URL of Redis, with settings behind ? (ps shows it: a password is better in a file)
   --store-from FILE    run: the same, from the first line of a file
                        Without both, run takes the environment variable EVENTSOURCE_STORE.

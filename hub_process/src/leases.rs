@@ -8,12 +8,12 @@ use eventsource_xs::ErrorCode;
 use std::collections::{HashMap, VecDeque};
 
 /// The most leases that one worker may hold or wait for.
-const MAX_OF_WORKER: usize = 256;
+const MAX_OF_PEER: usize = 256;
 
 /// A worker that has asked for a lease: its token, and the number that it has given the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    pub worker: u64,
+    pub peer: u64,
     pub lease: u64,
 }
 
@@ -27,7 +27,7 @@ pub struct Leases {
     counts: HashMap<u64, usize>,
 }
 
-saved!(Candidate { worker, lease });
+saved!(Candidate { peer, lease });
 saved!(Leases { queues, names, counts });
 
 impl Leases {
@@ -37,9 +37,9 @@ impl Leases {
             let message = format!("the name of a lease has 1 to {MAX_LEASE_NAME_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("lease"), &message));
         }
-        let count = self.counts.entry(candidate.worker).or_default();
-        if *count >= MAX_OF_WORKER {
-            let message = format!("a worker may ask for at most {MAX_OF_WORKER} leases");
+        let count = self.counts.entry(candidate.peer).or_default();
+        if *count >= MAX_OF_PEER {
+            let message = format!("a worker may ask for at most {MAX_OF_PEER} leases");
             return Err(Failure::new(ErrorCode::Unavailable, Some("lease"), &message));
         }
         *count += 1;
@@ -57,9 +57,9 @@ impl Leases {
     /// Removes a candidate. Returns the one that gets its lease.
     pub fn resign(&mut self, candidate: Candidate) -> Option<Candidate> {
         let name = self.names.remove(&candidate)?;
-        match self.counts.get_mut(&candidate.worker) {
+        match self.counts.get_mut(&candidate.peer) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.counts.remove(&candidate.worker)),
+            _ => drop(self.counts.remove(&candidate.peer)),
         }
         let queue = self.queues.get_mut(&name)?;
         let was_holder = queue.front() == Some(&candidate);
@@ -72,13 +72,13 @@ impl Leases {
     }
 
     /// Removes all candidates of a worker. Returns those of other workers that get its leases.
-    pub fn leave(&mut self, worker: u64) -> Vec<Candidate> {
-        if !self.counts.contains_key(&worker) {
+    pub fn leave(&mut self, peer: u64) -> Vec<Candidate> {
+        if !self.counts.contains_key(&peer) {
             return Vec::new();
         }
-        let own: Vec<Candidate> = self.names.keys().filter(|candidate| candidate.worker == worker).copied().collect();
+        let own: Vec<Candidate> = self.names.keys().filter(|candidate| candidate.peer == peer).copied().collect();
         let mut next: Vec<Candidate> = own.into_iter().filter_map(|candidate| self.resign(candidate)).collect();
-        next.retain(|candidate| candidate.worker != worker);
+        next.retain(|candidate| candidate.peer != peer);
         next
     }
 }
@@ -87,8 +87,8 @@ impl Leases {
 mod tests {
     use super::*;
 
-    fn candidate(worker: u64, lease: u64) -> Candidate {
-        Candidate { worker, lease }
+    fn candidate(peer: u64, lease: u64) -> Candidate {
+        Candidate { peer, lease }
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             let failure = leases.elect(candidate(1, 1), name).expect_err("no name");
             assert_eq!(failure.code, ErrorCode::Invalid);
         }
-        for lease in 0..MAX_OF_WORKER as u64 {
+        for lease in 0..MAX_OF_PEER as u64 {
             assert!(leases.elect(candidate(1, lease), b"a").is_ok());
         }
         let failure = leases.elect(candidate(1, 1 << 20), b"a").expect_err("too many");

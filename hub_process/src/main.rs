@@ -29,6 +29,7 @@ mod inherited;
 mod leases;
 mod lifetime;
 mod messages;
+mod peer;
 mod protocol;
 mod publishing;
 mod run_options;
@@ -38,7 +39,6 @@ mod store;
 mod stored;
 mod streams;
 mod upgrade;
-mod worker;
 
 use arguments::{Arguments, Command};
 use std::process::ExitCode;

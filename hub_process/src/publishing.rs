@@ -8,7 +8,7 @@ use eventsource_xs::wire::{Failure, Fields};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     /// The token of the connection.
-    pub worker: u64,
+    pub peer: u64,
     /// The number of the request; 0 if no answer is wanted.
     pub request: u64,
     /// The worker's credits that the request has used; 0 if these are granted again.
@@ -17,7 +17,7 @@ pub struct Asker {
 
 impl Asker {
     /// Stands for events of before, whose publishers were answered.
-    pub const NOBODY: Self = Self { worker: 0, request: 0, bytes: 0 };
+    pub const NOBODY: Self = Self { peer: 0, request: 0, bytes: 0 };
 }
 
 /// The result of a publish.

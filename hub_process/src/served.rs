@@ -182,7 +182,7 @@ pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<()
         None => Ok(()),
         Some((field, _)) => {
             let message = format!(
-                "{field} differs from that of the hub process: give all workers the same settings, \
+                "{field} differs from that of the hub process: give all peers the same settings, \
                  or stop the hub (eventsource hub stop NAME)"
             );
             Err(Failure::new(ErrorCode::Refused, Some(field), &message))

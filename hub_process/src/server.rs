@@ -10,6 +10,7 @@ use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
 use crate::messages::say;
+use crate::peer::{End, Keeps, Peer};
 use crate::protocol;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::run_options::RunOptions;
@@ -17,7 +18,6 @@ use crate::served::{check_claims, must_begin_anew, Served, Source};
 use crate::store::check_built;
 use crate::stored::{Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
-use crate::worker::{End, Keeps, Worker};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::remote::{kept, start};
@@ -46,7 +46,7 @@ const STORE: u64 = 4;
 const FIRST_WORKER: u64 = 16;
 
 /// The most connections of workers and commands. Workers may have half as many publish connections beside them.
-const MAX_WORKERS: usize = 4096;
+const MAX_PEERS: usize = 4096;
 /// How often a publish connection is read before the first one of its worker: more than its socket can hold.
 const MOST_PUBLISHER_READS: usize = 256;
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
@@ -123,17 +123,17 @@ impl Kept {
     }
 
     /// Counts a connection that has greeted or published.
-    fn keep(&mut self, worker: &mut Worker, keeps: Keeps) {
-        worker.keeps = keeps;
-        self.add(worker);
+    fn keep(&mut self, peer: &mut Peer, keeps: Keeps) {
+        peer.keeps = keeps;
+        self.add(peer);
     }
 
-    fn add(&mut self, worker: &Worker) {
-        self.number(worker.keeps).into_iter().for_each(|number| *number += 1);
+    fn add(&mut self, peer: &Peer) {
+        self.number(peer.keeps).into_iter().for_each(|number| *number += 1);
     }
 
-    fn leave(&mut self, worker: &Worker) {
-        self.number(worker.keeps).into_iter().for_each(|number| *number -= 1);
+    fn leave(&mut self, peer: &Peer) {
+        self.number(peer.keeps).into_iter().for_each(|number| *number -= 1);
     }
 }
 
@@ -155,7 +155,7 @@ struct Server {
     greeting: Vec<u64>,
     /// Streams whose clients are ahead of the hub, by their ids in the library.
     ahead: HashMap<u64, Ahead>,
-    workers: HashMap<u64, Worker>,
+    peers: HashMap<u64, Peer>,
     /// The publish connections of workers, by their workers.
     publishers: HashMap<u64, u64>,
     next_token: u64,
@@ -209,7 +209,7 @@ impl Server {
             predecessor: None,
             greeting: Vec::new(),
             ahead: HashMap::new(),
-            workers: HashMap::new(),
+            peers: HashMap::new(),
             publishers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
@@ -291,7 +291,7 @@ impl Server {
             self.epoll.add(self.seat.listener.as_fd(), LISTENER)?;
         }
         if self.sweep.is_some_and(|at| now >= at) {
-            self.sweep_workers(now);
+            self.sweep_peers(now);
         }
         if now >= self.lock_check {
             self.lock_check = now + LOCK_CHECK;
@@ -312,7 +312,7 @@ impl Server {
         match self.lifetime.update(workers, self.streams.len(), is_used, now) {
             Some(Due::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
-            Some(Due::Exit) if self.worker_count() > 0 => self.lifetime.put_exit_off(now),
+            Some(Due::Exit) if self.peer_count() > 0 => self.lifetime.put_exit_off(now),
             Some(Due::Exit) => self.is_ending = true,
             None => {}
         }
@@ -380,22 +380,22 @@ impl Server {
 
     /// Tells workers what has become of their events, and of the hub that they wait for.
     fn answer_progress(&mut self, progress: Progress, now: Instant) {
-        for (worker, bytes) in progress.queued {
-            let Some(worker) = self.workers.get_mut(&worker) else { continue };
-            grant(worker, bytes);
-            self.answered.push(worker.token());
+        for (peer, bytes) in progress.queued {
+            let Some(peer) = self.peers.get_mut(&peer) else { continue };
+            grant(peer, bytes);
+            self.answered.push(peer.token());
         }
         for told in progress.told {
-            let Asker { worker, request, bytes } = told.asker;
-            let Some(worker) = self.workers.get_mut(&worker) else { continue };
+            let Asker { peer, request, bytes } = told.asker;
+            let Some(peer) = self.peers.get_mut(&peer) else { continue };
             match (told.result, told.ended) {
-                (Ok(_), Some(count)) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
-                (Ok(id), None) if request > 0 => worker.answer(&Answer::Published { request, id: &id }),
+                (Ok(_), Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),
+                (Ok(id), None) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
                 (Ok(_), None) => {}
-                (Err(failure), _) => refuse(worker, request, failure),
+                (Err(failure), _) => refuse(peer, request, failure),
             }
-            grant(worker, bytes);
-            self.answered.push(worker.token());
+            grant(peer, bytes);
+            self.answered.push(peer.token());
         }
         if let Some(epoch) = progress.epoch {
             self.ahead.clear(); // their streams have ended with the hub of the other epoch
@@ -403,10 +403,10 @@ impl Server {
         }
         if let Some((failure, retries)) = progress.cannot_begin {
             for token in std::mem::take(&mut self.greeting) {
-                if let Some(mut worker) = self.workers.remove(&token) {
-                    worker.answer(&Answer::Rejected(failure.clone()));
-                    let _ = worker.flush(&self.epoll, Instant::now());
-                    self.end_worker(worker, End::Rejected);
+                if let Some(mut peer) = self.peers.remove(&token) {
+                    peer.answer(&Answer::Rejected(failure.clone()));
+                    let _ = peer.flush(&self.epoll, Instant::now());
+                    self.end_peer(peer, End::Rejected);
                 }
             }
             if !retries && self.stored().is_some_and(|stored| !stored.is_ready()) {
@@ -417,32 +417,32 @@ impl Server {
         if progress.is_ready {
             self.succeed(now);
             for token in std::mem::take(&mut self.greeting) {
-                let Some(mut worker) = self.workers.remove(&token) else { continue };
+                let Some(mut peer) = self.peers.remove(&token) else { continue };
                 match self.welcome(token) {
-                    Ok(welcome) => worker.answer(&Answer::Welcome(Box::new(welcome))),
-                    Err(failure) => worker.answer(&Answer::Rejected(failure)),
+                    Ok(welcome) => peer.answer(&Answer::Welcome(Box::new(welcome))),
+                    Err(failure) => peer.answer(&Answer::Rejected(failure)),
                 }
                 self.answered.push(token);
-                self.workers.insert(token, worker);
+                self.peers.insert(token, peer);
             }
         }
     }
 
-    fn sweep_workers(&mut self, now: Instant) {
+    fn sweep_peers(&mut self, now: Instant) {
         let overdue: Vec<(u64, End)> =
-            self.workers.iter().filter_map(|(token, worker)| Some((*token, worker.overdue(now)?))).collect();
+            self.peers.iter().filter_map(|(token, peer)| Some((*token, peer.overdue(now)?))).collect();
         for (token, end) in overdue {
-            if let Some(worker) = self.workers.remove(&token) {
-                self.end_worker(worker, end);
+            if let Some(peer) = self.peers.remove(&token) {
+                self.end_peer(peer, end);
             }
         }
-        self.sweep = self.workers.values().any(Worker::may_be_overdue).then(|| now + SWEEP);
+        self.sweep = self.peers.values().any(Peer::may_be_overdue).then(|| now + SWEEP);
     }
 
     fn accept(&mut self, now: Instant) {
         loop {
             match accept_with(&self.seat.listener, SocketFlags::CLOEXEC) {
-                Ok(socket) => self.add_worker(socket, now),
+                Ok(socket) => self.add_peer(socket, now),
                 Err(rustix::io::Errno::AGAIN) => return,
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
                 Err(_) => {
@@ -455,7 +455,7 @@ impl Server {
     }
 
     /// Adds a connection of this user. Others are told why not, and closed.
-    fn add_worker(&mut self, socket: OwnedFd, now: Instant) {
+    fn add_peer(&mut self, socket: OwnedFd, now: Instant) {
         let token = self.next_token;
         let is_added = match self.obstacle(&socket) {
             None => self.epoll.add(socket.as_fd(), token).is_ok(),
@@ -468,7 +468,7 @@ impl Server {
         };
         if is_added {
             self.next_token += 1;
-            self.workers.insert(token, Worker::new(socket, token, now));
+            self.peers.insert(token, Peer::new(socket, token, now));
             self.sweep.get_or_insert(now + SWEEP);
         }
     }
@@ -485,8 +485,8 @@ impl Server {
             return Some(Failure::new(ErrorCode::Unavailable, None, &message));
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
-        let used = self.workers.len() + self.streams.len() + self.own_descriptors();
-        if self.worker_count() >= MAX_WORKERS || used >= descriptor_limit() {
+        let used = self.peers.len() + self.streams.len() + self.own_descriptors();
+        if self.peer_count() >= MAX_PEERS || used >= descriptor_limit() {
             let message = "the hub process has as many connections as it may have: raise its limit of descriptors";
             return Some(Failure::new(ErrorCode::Unavailable, None, message));
         }
@@ -494,29 +494,29 @@ impl Server {
     }
 
     /// Returns how many workers and commands are connected. Publish connections are those of workers.
-    fn worker_count(&self) -> usize {
-        self.workers.len().saturating_sub(self.publishers.len())
+    fn peer_count(&self) -> usize {
+        self.peers.len().saturating_sub(self.publishers.len())
     }
 
     /// Serves a worker whose connection is ready.
     fn serve(&mut self, token: u64, readiness: Readiness, now: Instant) {
         self.serve_publisher_of(token, now);
-        let Some(mut worker) = self.workers.remove(&token) else { return };
-        if readiness.hung_up && !worker.is_readable() {
-            worker.stop_answering();
+        let Some(mut peer) = self.peers.remove(&token) else { return };
+        if readiness.hung_up && !peer.is_readable() {
+            peer.stop_answering();
         }
-        let served = match worker.is_readable() && (readiness.readable || readiness.hung_up) {
-            true => self.read_requests(&mut worker, now).map(|_| ()),
+        let served = match peer.is_readable() && (readiness.readable || readiness.hung_up) {
+            true => self.read_requests(&mut peer, now).map(|_| ()),
             false => Ok(()),
         };
-        self.end_turn(worker, served, now);
+        self.end_turn(peer, served, now);
     }
 
     /// Carries out what a worker has sent on its publish connection, before what it has sent on the first one. A worker
     /// publishes there when everything that came before was carried out, so what is left on the first one came later, even if
     /// the worker has not waited for the answer.
-    fn serve_publisher_of(&mut self, worker: u64, now: Instant) {
-        let Some(mut publisher) = self.publishers.get(&worker).and_then(|token| self.workers.remove(token)) else {
+    fn serve_publisher_of(&mut self, peer: u64, now: Instant) {
+        let Some(mut publisher) = self.publishers.get(&peer).and_then(|token| self.peers.remove(token)) else {
             return;
         };
         let mut served = Ok(());
@@ -534,71 +534,71 @@ impl Server {
     }
 
     /// Sends a worker its answers, and puts it back.
-    fn end_turn(&mut self, mut worker: Worker, served: Result<(), End>, now: Instant) {
-        match served.and_then(|()| worker.flush(&self.epoll, now)) {
-            Ok(()) => self.keep(worker, now),
+    fn end_turn(&mut self, mut peer: Peer, served: Result<(), End>, now: Instant) {
+        match served.and_then(|()| peer.flush(&self.epoll, now)) {
+            Ok(()) => self.keep(peer, now),
             Err(end) => {
-                let _ = worker.flush(&self.epoll, now); // the reason of a rejection
-                self.end_worker(worker, end);
+                let _ = peer.flush(&self.epoll, now); // the reason of a rejection
+                self.end_peer(peer, end);
             }
         }
     }
 
     /// Puts a worker back that was served.
-    fn keep(&mut self, worker: Worker, now: Instant) {
-        if worker.may_be_overdue() {
+    fn keep(&mut self, peer: Peer, now: Instant) {
+        if peer.may_be_overdue() {
             self.sweep.get_or_insert(now + SWEEP);
         }
-        self.workers.insert(worker.token(), worker);
+        self.peers.insert(peer.token(), peer);
     }
 
     /// Reads once, and carries out what has arrived completely. Returns true if there may be more to read.
-    fn read_requests(&mut self, worker: &mut Worker, now: Instant) -> Result<bool, End> {
-        let has_read = worker.read()?;
-        let mut inbox = std::mem::take(&mut worker.inbox);
+    fn read_requests(&mut self, peer: &mut Peer, now: Instant) -> Result<bool, End> {
+        let has_read = peer.read()?;
+        let mut inbox = std::mem::take(&mut peer.inbox);
         let carried_out = loop {
             match inbox.next_frame() {
                 Ok(None) => break Ok(()),
-                Ok(Some(frame)) => match self.carry_out(worker, frame, now) {
+                Ok(Some(frame)) => match self.carry_out(peer, frame, now) {
                     Ok(()) => {}
                     Err(end) => break Err(end),
                 },
                 Err(_) => break Err(End::Malformed),
             }
         };
-        worker.inbox = inbox;
+        peer.inbox = inbox;
         carried_out?;
-        worker.check_greeting(worker.inbox.len())?;
-        worker.check_descriptors()?;
+        peer.check_greeting(peer.inbox.len())?;
+        peer.check_descriptors()?;
         Ok(has_read)
     }
 
-    fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+    fn carry_out(&mut self, peer: &mut Peer, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let bytes = frame.wire_bytes();
-        if !worker.is_greeted {
-            worker.check_greeting(bytes)?;
+        if !peer.is_greeted {
+            peer.check_greeting(bytes)?;
             return match Upgrade::decode(frame) {
-                Some(upgrade) => self.ask_for_upgrade(worker, upgrade),
-                None => self.greet(worker, frame, now),
+                Some(upgrade) => self.ask_for_upgrade(peer, upgrade),
+                None => self.greet(peer, frame, now),
             };
         }
         match Request::decode(frame).map_err(|_| End::Malformed)? {
             Request::Publish(publish) => {
-                if !worker.credits.spend(bytes) {
+                if !peer.credits.spend(bytes) {
                     return Err(End::Flood);
                 }
-                if self.publish(worker, &publish, bytes, now) {
-                    grant(worker, bytes);
+                if self.publish(peer, &publish, bytes, now) {
+                    grant(peer, bytes);
                 }
                 Ok(())
             }
             // A publish connection only publishes.
-            _ if worker.publishes_for.is_some() => Err(End::Malformed),
-            request => self.request(worker, request, now),
+            _ if peer.publishes_for.is_some() => Err(End::Malformed),
+            request => self.request(peer, request, now),
         }
     }
 
-    fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+    fn greet(&mut self, peer: &mut Peer, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let taken = Hello::decode_version(frame, protocol::version()).and_then(|hello| {
             self.check_name(&hello.name)?;
             match hello.role {
@@ -608,30 +608,30 @@ impl Server {
                     if self.kept.workers == 0 {
                         self.end_drain();
                     }
-                    self.kept.keep(worker, Keeps::Streams);
+                    self.kept.keep(peer, Keeps::Streams);
                     Ok(())
                 }
-                Role::Publisher(of) => self.add_publisher(worker, of, now),
+                Role::Publisher(of) => self.add_publisher(peer, of, now),
             }
         });
         let failure = match taken {
             Err(failure) => failure,
             Ok(()) => {
-                worker.is_greeted = true;
+                peer.is_greeted = true;
                 if self.stored().is_some_and(|stored| !stored.is_ready()) {
-                    self.greeting.push(worker.token());
+                    self.greeting.push(peer.token());
                     return Ok(());
                 }
-                match self.welcome(worker.token()) {
+                match self.welcome(peer.token()) {
                     Ok(welcome) => {
-                        worker.answer(&Answer::Welcome(Box::new(welcome)));
+                        peer.answer(&Answer::Welcome(Box::new(welcome)));
                         return Ok(());
                     }
                     Err(failure) => failure,
                 }
             }
         };
-        worker.answer(&Answer::Rejected(failure));
+        peer.answer(&Answer::Rejected(failure));
         Err(End::Rejected)
     }
 
@@ -652,20 +652,20 @@ impl Server {
     }
 
     /// Takes the publish connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
-    fn add_publisher(&mut self, publisher: &mut Worker, of: WorkerId, now: Instant) -> Result<(), Failure> {
+    fn add_publisher(&mut self, publisher: &mut Peer, of: WorkerId, now: Instant) -> Result<(), Failure> {
         let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
         let has_first =
-            self.workers.get(&of.number).is_some_and(|first| first.is_greeted && first.publishes_for.is_none());
+            self.peers.get(&of.number).is_some_and(|first| first.is_greeted && first.publishes_for.is_none());
         if of.process != std::process::id() || !has_first || self.handle().is_none() {
             return refused("the worker is not connected to this process");
         }
         self.serve_publisher_of(of.number, now);
-        if let Some(earlier) = self.publishers.get(&of.number).and_then(|token| self.workers.remove(token)) {
-            self.end_worker(earlier, End::Closed);
+        if let Some(earlier) = self.publishers.get(&of.number).and_then(|token| self.peers.remove(token)) {
+            self.end_peer(earlier, End::Closed);
         }
         // The other half is for first connections, which cannot do without.
-        let room = descriptor_limit().saturating_sub(self.own_descriptors() + self.streams.len()).min(MAX_WORKERS);
-        if self.workers.len() >= room / 2 {
+        let room = descriptor_limit().saturating_sub(self.own_descriptors() + self.streams.len()).min(MAX_PEERS);
+        if self.peers.len() >= room / 2 {
             return refused("half of the connections that this process may have are in use");
         }
         publisher.publishes_for = Some(of.number);
@@ -751,12 +751,11 @@ impl Server {
 
     /// Tells workers the epoch that has begun. Those who still wait for their welcome are told it with that.
     fn tell_epoch(&mut self, epoch: &str) {
-        let Self { workers, greeting, answered, .. } = self;
-        let is_told = |worker: &Worker| {
-            worker.is_greeted && worker.publishes_for.is_none() && !greeting.contains(&worker.token())
-        };
-        for (token, worker) in workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
-            worker.answer(&Answer::Epoch { epoch });
+        let Self { peers, greeting, answered, .. } = self;
+        let is_told =
+            |peer: &Peer| peer.is_greeted && peer.publishes_for.is_none() && !greeting.contains(&peer.token());
+        for (token, peer) in peers.iter_mut().filter(|(_, peer)| is_told(peer)) {
+            peer.answer(&Answer::Epoch { epoch });
             answered.push(*token);
         }
     }
@@ -772,26 +771,26 @@ impl Server {
         Ok(Welcome { name, pid: std::process::id(), number, epoch, settings, credits: WINDOW_BYTES })
     }
 
-    fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
+    fn request(&mut self, peer: &mut Peer, request: Request<'_>, now: Instant) -> Result<(), End> {
         match request {
             Request::Publish(_) => {} // carried out before
             Request::Open(open) => {
-                let socket = take_socket(worker)?;
+                let socket = take_socket(peer)?;
                 let opened = socket.ok_or(Reason::Error).map(Some);
-                self.open(worker, &open, opened)?;
+                self.open(peer, &open, opened)?;
             }
-            Request::OpenWithoutSocket(open) => self.open(worker, &open, Ok(None))?,
+            Request::OpenWithoutSocket(open) => self.open(peer, &open, Ok(None))?,
             Request::Attach { stream } => {
-                let socket = take_socket(worker)?;
-                if let Some(stream) = worker.streams.get(&stream).and_then(|id| self.streams.get_mut(*id)) {
+                let socket = take_socket(peer)?;
+                if let Some(stream) = peer.streams.get(&stream).and_then(|id| self.streams.get_mut(*id)) {
                     stream.attach(socket)?;
                 }
             }
             Request::Push { stream, event, has_id } => {
-                self.with_stream(worker, stream, |stream| stream.push(event, has_id));
+                self.with_stream(peer, stream, |stream| stream.push(event, has_id));
             }
             Request::Subscribe { request, stream, subscription } => {
-                let id = worker.streams.get(&stream).copied();
+                let id = peer.streams.get(&stream).copied();
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
                     let is_proven = self.stored().is_some_and(|stored| stored.is_proven(subscription.after.as_deref()));
@@ -802,39 +801,39 @@ impl Server {
                 match (handle, id.and_then(|id| self.streams.get_mut(id))) {
                     (Some(hub), Some(stream)) => {
                         if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
-                            refuse(worker, request, failure_of(&error));
+                            refuse(peer, request, failure_of(&error));
                             return Ok(());
                         }
                     }
                     (None, Some(stream)) => stream.handle.end_with_retry(), // the store begins anew
                     (_, None) => {}
                 }
-                done(worker, request); // also if the stream has ended; that is reported
+                done(peer, request); // also if the stream has ended; that is reported
             }
-            Request::Begin { stream } => self.with_stream(worker, stream, Stream::begin),
+            Request::Begin { stream } => self.with_stream(peer, stream, Stream::begin),
             Request::End { stream, reason, discards } => {
-                self.with_stream(worker, stream, |stream| stream.end(reason, discards));
+                self.with_stream(peer, stream, |stream| stream.end(reason, discards));
             }
             Request::Release { stream } => {
-                if let Some(id) = worker.streams.remove(&stream) {
+                if let Some(id) = peer.streams.remove(&stream) {
                     self.streams.release(id);
                 }
             }
-            Request::Count { request, channel } => self.count(worker, request, channel),
-            Request::EndStreams { request, end } => self.end_streams(worker, request, end),
+            Request::Count { request, channel } => self.count(peer, request, channel),
+            Request::EndStreams { request, end } => self.end_streams(peer, request, end),
             Request::Drain { within } => {
                 if let Some(hub) = self.handle() {
                     let _ = hub.drain(within); // fails only while the process ends, which drains, too
                 }
             }
             Request::Stop => (self.is_ending, self.is_stopped) = (true, true),
-            Request::Channels { request, pattern, from } => self.list_channels(worker, request, pattern, from),
-            Request::Describe { request } => self.describe(worker, request, now),
-            Request::Elect { lease, name } => self.elect(worker, lease, name)?,
+            Request::Channels { request, pattern, from } => self.list_channels(peer, request, pattern, from),
+            Request::Describe { request } => self.describe(peer, request, now),
+            Request::Elect { lease, name } => self.elect(peer, lease, name)?,
             Request::Resign { lease } => {
-                let next = self.leases.resign(Candidate { worker: worker.token(), lease });
-                if next.is_some_and(|next| next.worker == worker.token()) {
-                    next.into_iter().for_each(|next| worker.answer(&elected(next, true)));
+                let next = self.leases.resign(Candidate { peer: peer.token(), lease });
+                if next.is_some_and(|next| next.peer == peer.token()) {
+                    next.into_iter().for_each(|next| peer.answer(&elected(next, true)));
                 } else {
                     self.report_elected(next);
                 }
@@ -844,55 +843,50 @@ impl Server {
     }
 
     /// Calls a function with a stream of a worker, unless it has ended.
-    fn with_stream(&mut self, worker: &Worker, number: u64, function: impl FnOnce(&mut Stream)) {
-        let id = worker.streams.get(&number);
+    fn with_stream(&mut self, peer: &Peer, number: u64, function: impl FnOnce(&mut Stream)) {
+        let id = peer.streams.get(&number);
         if let Some(stream) = id.and_then(|id| self.streams.get_mut(*id)) {
             function(stream);
         }
     }
 
     /// Publishes an event. Returns false if it waits for the hub's store to take it; until then its bytes are not handled.
-    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
-        let asker = Asker { worker: worker.token(), request: publish.request, bytes };
+    fn publish(&mut self, peer: &mut Peer, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
+        let asker = Asker { peer: peer.token(), request: publish.request, bytes };
         self.was_used = true;
-        if worker.keeps == Keeps::Nothing && worker.publishes_for.is_none() {
-            self.kept.keep(worker, Keeps::Process);
+        if peer.keeps == Keeps::Nothing && peer.publishes_for.is_none() {
+            self.kept.keep(peer, Keeps::Process);
         }
         let Some(served) = &mut self.hub else { return true };
         match served.publish(publish, asker, now) {
             Ok(Published::Id(id)) if publish.request > 0 => {
-                worker.answer(&Answer::Published { request: publish.request, id: &id });
+                peer.answer(&Answer::Published { request: publish.request, id: &id });
             }
             Ok(Published::Id(_) | Published::Queued) => {}
             Ok(Published::Waits) => return false,
-            Err(failure) => refuse(worker, publish.request, failure),
+            Err(failure) => refuse(peer, publish.request, failure),
         }
         true
     }
 
     /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is sent
     /// the stream's end.
-    fn open(
-        &mut self,
-        worker: &mut Worker,
-        open: &Open<'_>,
-        socket: Result<Option<OwnedFd>, Reason>,
-    ) -> Result<(), End> {
-        if worker.streams.contains_key(&open.stream) {
+    fn open(&mut self, peer: &mut Peer, open: &Open<'_>, socket: Result<Option<OwnedFd>, Reason>) -> Result<(), End> {
+        if peer.streams.contains_key(&open.stream) {
             return Err(End::Malformed);
         }
-        let opener = Opener { worker: worker.token(), number: open.stream };
+        let opener = Opener { peer: peer.token(), number: open.stream };
         let max_streams = self.hub.as_ref().map_or(usize::MAX, |served| served.settings.max_streams);
         // A stream without its socket counts as if it had one.
-        let descriptors = descriptor_limit().saturating_sub(self.own_descriptors() + self.workers.len());
+        let descriptors = descriptor_limit().saturating_sub(self.own_descriptors() + self.peers.len());
         let opened = socket.and_then(|socket| {
             let most = if socket.is_some() { max_streams } else { max_streams.min(descriptors) };
             Stream::open(open, socket, opener, most)
         });
         match opened {
-            Ok(stream) => drop(worker.streams.insert(open.stream, self.streams.insert(stream))),
+            Ok(stream) => drop(peer.streams.insert(open.stream, self.streams.insert(stream))),
             Err(reason) => {
-                worker.answer(&Answer::Ended { stream: open.stream, reason });
+                peer.answer(&Answer::Ended { stream: open.stream, reason });
                 self.say_of_refusal();
             }
         }
@@ -910,17 +904,17 @@ impl Server {
         }
     }
 
-    fn count(&mut self, worker: &mut Worker, request: u64, channel: &[u8]) {
+    fn count(&mut self, peer: &mut Peer, request: u64, channel: &[u8]) {
         let Some(served) = &self.hub else { return };
         let Some(counted) = served.counts_and_subscribers(channel) else { return };
         match counted {
             Ok((hub, subscribers)) => {
                 let stats = runtime::stats();
-                worker.answer(&Answer::Counted(Box::new(Counted {
+                peer.answer(&Answer::Counted(Box::new(Counted {
                     request,
                     hub,
                     subscribers: subscribers as u64,
-                    workers: self.worker_count() as u64 + 1, // the one that is served is not among them
+                    workers: self.peer_count() as u64 + 1, // the one that is served is not among them
                     open: stats.open,
                     refused: stats.refused,
                     buffered: stats.buffered,
@@ -928,45 +922,45 @@ impl Server {
                     store: served.store_status(),
                 })));
             }
-            Err(error) => refuse(worker, request, failure_of(&error)),
+            Err(error) => refuse(peer, request, failure_of(&error)),
         }
     }
 
-    fn end_streams(&mut self, worker: &mut Worker, request: u64, end: EndRequest) {
-        let asker = Asker { worker: worker.token(), request, bytes: 0 };
+    fn end_streams(&mut self, peer: &mut Peer, request: u64, end: EndRequest) {
+        let asker = Asker { peer: peer.token(), request, bytes: 0 };
         let Some(served) = &mut self.hub else { return };
         match served.end_streams(end, asker) {
-            Ok(Some(count)) => worker.answer(&Answer::StreamsEnded { request, count: count as u64 }),
+            Ok(Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),
             Ok(None) => {} // it waits for the hub's store
-            Err(failure) => refuse(worker, request, failure),
+            Err(failure) => refuse(peer, request, failure),
         }
     }
 
-    fn list_channels(&mut self, worker: &mut Worker, request: u64, pattern: &[u8], from: u64) {
+    fn list_channels(&mut self, peer: &mut Peer, request: u64, pattern: &[u8], from: u64) {
         let Some(hub) = self.handle() else { return };
         match hub.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
-            Ok(page) => worker.answer(&Answer::Channels { request, page }),
-            Err(error) => refuse(worker, request, failure_of(&error)),
+            Ok(page) => peer.answer(&Answer::Channels { request, page }),
+            Err(error) => refuse(peer, request, failure_of(&error)),
         }
     }
 
-    fn describe(&mut self, worker: &mut Worker, request: u64, now: Instant) {
-        let others = self.workers.values().filter(|other| other.is_greeted).filter_map(Worker::process);
-        let mut workers: Vec<u32> = others.chain(worker.process()).collect();
-        workers.sort_unstable();
-        workers.dedup();
+    fn describe(&mut self, peer: &mut Peer, request: u64, now: Instant) {
+        let others = self.peers.values().filter(|other| other.is_greeted).filter_map(Peer::process);
+        let mut peers: Vec<u32> = others.chain(peer.process()).collect();
+        peers.sort_unstable();
+        peers.dedup();
         let (version, age) = (env!("CARGO_PKG_VERSION").into(), now.duration_since(self.started));
-        worker.answer(&Answer::Described(Box::new(Described { request, version, age, workers })));
+        peer.answer(&Answer::Described(Box::new(Described { request, version, age, workers: peers })));
     }
 
-    fn elect(&mut self, worker: &mut Worker, lease: u64, name: &[u8]) -> Result<(), End> {
-        let candidate = Candidate { worker: worker.token(), lease };
+    fn elect(&mut self, peer: &mut Peer, lease: u64, name: &[u8]) -> Result<(), End> {
+        let candidate = Candidate { peer: peer.token(), lease };
         if self.leases.contains(candidate) {
             return Err(End::Malformed);
         }
         match self.leases.elect(candidate, name) {
-            Ok(is_held) => worker.answer(&elected(candidate, is_held)),
-            Err(failure) => refuse(worker, lease, failure),
+            Ok(is_held) => peer.answer(&elected(candidate, is_held)),
+            Err(failure) => refuse(peer, lease, failure),
         }
         Ok(())
     }
@@ -974,29 +968,29 @@ impl Server {
     /// Tells workers that they hold a lease now.
     fn report_elected(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
         for candidate in candidates {
-            if let Some(worker) = self.workers.get_mut(&candidate.worker) {
-                worker.answer(&elected(candidate, true));
-                self.answered.push(worker.token());
+            if let Some(peer) = self.peers.get_mut(&candidate.peer) {
+                peer.answer(&elected(candidate, true));
+                self.answered.push(peer.token());
             }
         }
     }
 
     /// Leaves a worker's streams to themselves, gives its leases to others, and closes its connection.
-    fn end_worker(&mut self, worker: Worker, end: End) {
+    fn end_peer(&mut self, peer: Peer, end: End) {
         if end.is_cut_off() {
             self.cut_off += 1;
             say(&format!("cut a worker off: {end}"));
         }
-        self.kept.leave(&worker);
-        for id in worker.streams.values() {
+        self.kept.leave(&peer);
+        for id in peer.streams.values() {
             self.streams.release(*id);
         }
-        match worker.publishes_for {
-            Some(first) if self.publishers.get(&first) == Some(&worker.token()) => drop(self.publishers.remove(&first)),
+        match peer.publishes_for {
+            Some(first) if self.publishers.get(&first) == Some(&peer.token()) => drop(self.publishers.remove(&first)),
             Some(_) => {} // it was replaced
-            None => drop(self.publishers.remove(&worker.token()).and_then(|publisher| self.workers.remove(&publisher))),
+            None => drop(self.publishers.remove(&peer.token()).and_then(|publisher| self.peers.remove(&publisher))),
         }
-        let next = self.leases.leave(worker.token());
+        let next = self.leases.leave(peer.token());
         self.report_elected(next);
     }
 
@@ -1004,11 +998,11 @@ impl Server {
     fn report_ends(&mut self) {
         while let Some((id, reason)) = runtime::take_ended(0) {
             self.ahead.remove(&id.into());
-            if let Some(Opener { worker, number }) = self.streams.remove(id) {
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.streams.remove(&number);
-                    worker.answer(&Answer::Ended { stream: number, reason });
-                    self.answered.push(worker.token());
+            if let Some(Opener { peer, number }) = self.streams.remove(id) {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.streams.remove(&number);
+                    peer.answer(&Answer::Ended { stream: number, reason });
+                    self.answered.push(peer.token());
                 }
             }
         }
@@ -1018,10 +1012,10 @@ impl Server {
     fn report_progress(&mut self) {
         for id in runtime::take_progress() {
             let Some(stream) = self.streams.get_mut(id.into()) else { continue };
-            let Opener { worker, number } = stream.opener;
-            if let Some(worker) = self.workers.get_mut(&worker) {
-                worker.answer(&stream.state(number));
-                self.answered.push(worker.token());
+            let Opener { peer, number } = stream.opener;
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.answer(&stream.state(number));
+                self.answered.push(peer.token());
             }
         }
     }
@@ -1033,10 +1027,10 @@ impl Server {
             answered.sort_unstable();
             answered.dedup();
             for token in answered {
-                let Some(mut worker) = self.workers.remove(&token) else { continue };
-                match worker.flush(&self.epoll, now) {
-                    Ok(()) => self.keep(worker, now),
-                    Err(end) => self.end_worker(worker, end),
+                let Some(mut peer) = self.peers.remove(&token) else { continue };
+                match peer.flush(&self.epoll, now) {
+                    Ok(()) => self.keep(peer, now),
+                    Err(end) => self.end_peer(peer, end),
                 }
             }
         }
@@ -1065,8 +1059,8 @@ impl Server {
 
 /// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is no
 /// connection.
-fn take_socket(worker: &mut Worker) -> Result<Option<OwnedFd>, End> {
-    Ok(worker.descriptors.pop_front().ok_or(End::Descriptors)?.filter(is_connection))
+fn take_socket(peer: &mut Peer) -> Result<Option<OwnedFd>, End> {
+    Ok(peer.descriptors.pop_front().ok_or(End::Descriptors)?.filter(is_connection))
 }
 
 /// Returns true if the descriptor is a connected stream socket.
@@ -1075,16 +1069,16 @@ fn is_connection(socket: &OwnedFd) -> bool {
 }
 
 /// Refuses a request, unless no answer is wanted.
-fn refuse(worker: &mut Worker, request: u64, failure: Failure) {
+fn refuse(peer: &mut Peer, request: u64, failure: Failure) {
     if request > 0 {
-        worker.answer(&Answer::Refused { request, failure });
+        peer.answer(&Answer::Refused { request, failure });
     }
 }
 
 /// Counts the bytes of a request as handled, so that the worker may send more.
-fn grant(worker: &mut Worker, bytes: usize) {
-    if let Some(bytes) = worker.credits.handle(bytes) {
-        worker.answer(&Answer::Credits { bytes });
+fn grant(peer: &mut Peer, bytes: usize) {
+    if let Some(bytes) = peer.credits.handle(bytes) {
+        peer.answer(&Answer::Credits { bytes });
     }
 }
 
@@ -1092,8 +1086,8 @@ fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
     Answer::Elected { lease: candidate.lease, is_held }
 }
 
-fn done(worker: &mut Worker, request: u64) {
+fn done(peer: &mut Peer, request: u64) {
     if request > 0 {
-        worker.answer(&Answer::Done { request });
+        peer.answer(&Answer::Done { request });
     }
 }

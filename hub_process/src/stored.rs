@@ -381,7 +381,7 @@ impl StoredHub {
     fn note_queued(&mut self, ticket: u64, progress: &mut Progress) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
         waiting.is_queued = true;
-        let granted = |asker: &mut Asker| (asker.worker, std::mem::take(&mut asker.bytes));
+        let granted = |asker: &mut Asker| (asker.peer, std::mem::take(&mut asker.bytes));
         progress.queued.extend(waiting.askers.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0));
     }
 

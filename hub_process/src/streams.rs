@@ -1,6 +1,6 @@
 //! The streams that workers have handed over.
 
-use crate::worker::End;
+use crate::peer::End;
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::upgrade::{Restored, SavedStreamHandle};
 use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
@@ -19,7 +19,7 @@ const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 /// The opener of a stream: a worker's connection, and the number that it has given the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener {
-    pub worker: u64,
+    pub peer: u64,
     pub number: u64,
 }
 
@@ -247,7 +247,7 @@ struct SavedStream {
     is_watched: bool,
 }
 
-saved!(Opener { worker, number });
+saved!(Opener { peer, number });
 saved!(SavedStream { handle, opener, pushed, is_watched });
 saved!(SavedStreams { held, released });
 
@@ -293,6 +293,6 @@ impl Streams {
             Slot::Held(stream) if stream.is_watched => Some(stream),
             _ => None,
         });
-        held.map(|stream| (stream.opener.worker, stream.state(stream.opener.number))).collect()
+        held.map(|stream| (stream.opener.peer, stream.state(stream.opener.number))).collect()
     }
 }

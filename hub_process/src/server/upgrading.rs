@@ -6,6 +6,7 @@ use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
 use crate::messages::say;
+use crate::peer::{End, Peer, SavedPeer};
 use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::served::{Served, Source};
@@ -13,7 +14,6 @@ use crate::store::check_built;
 use crate::stored::{SavedStored, Seen, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::upgrade::{self, Program};
-use crate::worker::{End, SavedWorker, Worker};
 use eventsource_xs::runtime;
 use eventsource_xs::runtime::upgrade::SavedHubHandle;
 use eventsource_xs::saved;
@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// Takes note of an upgrade, which follows when all workers have had their turn.
-    pub(super) fn ask_for_upgrade(&mut self, worker: &mut Worker, upgrade: Upgrade<'_>) -> Result<(), End> {
+    pub(super) fn ask_for_upgrade(&mut self, peer: &mut Peer, upgrade: Upgrade<'_>) -> Result<(), End> {
         let program = upgrade.program.map_or(self.program.clone(), |path| OsStr::from_bytes(path).into());
         let failure = if self.is_ending {
             Failure::new(ErrorCode::Unavailable, None, "the process ends")
@@ -53,13 +53,13 @@ impl Server {
         } else {
             let upgrading = self.upgrading.get_or_insert(Upgrading { askers: Vec::new(), program: program.clone() });
             if upgrading.program == program {
-                upgrading.askers.push(worker.token());
+                upgrading.askers.push(peer.token());
                 return Ok(());
             }
             let message = format!("the process continues as {} already", upgrading.program.display());
             Failure::new(ErrorCode::Unavailable, None, &message)
         };
-        worker.answer(&Answer::Rejected(failure));
+        peer.answer(&Answer::Rejected(failure));
         Err(End::Rejected)
     }
 
@@ -69,10 +69,10 @@ impl Server {
         let Err(message) = self.try_upgrade(upgrading);
         say(&format!("no upgrade: {message}"));
         for token in &upgrading.askers {
-            let Some(mut worker) = self.workers.remove(token) else { continue };
-            worker.answer(&Answer::Rejected(Failure::new(ErrorCode::Unsupported, None, &message)));
-            let _ = worker.flush(&self.epoll, Instant::now());
-            self.end_worker(worker, End::Rejected);
+            let Some(mut peer) = self.peers.remove(token) else { continue };
+            peer.answer(&Answer::Rejected(Failure::new(ErrorCode::Unsupported, None, &message)));
+            let _ = peer.flush(&self.epoll, Instant::now());
+            self.end_peer(peer, End::Rejected);
         }
     }
 
@@ -150,7 +150,7 @@ impl Server {
             program_file: program.number(),
             seat: self.seat.saved(),
             hub,
-            workers: self.workers.values().map(Worker::saved).collect(),
+            peers: self.peers.values().map(Peer::saved).collect(),
             next_token: self.next_token,
             streams: self.streams.saved(),
             ahead: self.ahead.values().cloned().collect(),
@@ -192,15 +192,15 @@ impl Server {
         server.ahead = saved.ahead.into_iter().map(|ahead| (ahead.stream, ahead)).collect();
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
-        for worker in saved.workers {
-            let speaks_other_version = worker.is_greeted && saved.protocol != protocol::version();
-            let worker = Worker::restore(worker, &server.epoll)?;
-            server.kept.add(&worker);
+        for peer in saved.peers {
+            let speaks_other_version = peer.is_greeted && saved.protocol != protocol::version();
+            let peer = Peer::restore(peer, &server.epoll)?;
+            server.kept.add(&peer);
             match speaks_other_version {
-                true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails
+                true => server.end_peer(peer, End::Rejected), // it connects anew, and is told why that fails
                 false => {
-                    server.publishers.extend(worker.publishes_for.map(|first| (first, worker.token())));
-                    server.workers.insert(worker.token(), worker);
+                    server.publishers.extend(peer.publishes_for.map(|first| (first, peer.token())));
+                    server.peers.insert(peer.token(), peer);
                 }
             }
         }
@@ -211,16 +211,16 @@ impl Server {
     /// Sends what workers wait for after an upgrade.
     fn answer_after_upgrade(&mut self, askers: &[u64]) {
         for token in askers {
-            if let Some(worker) = self.workers.get_mut(token) {
-                worker.answer(&Answer::Upgraded);
+            if let Some(peer) = self.peers.get_mut(token) {
+                peer.answer(&Answer::Upgraded);
             }
         }
         for (token, answer) in self.streams.owed_states() {
-            if let Some(worker) = self.workers.get_mut(&token) {
-                worker.answer(&answer);
+            if let Some(peer) = self.peers.get_mut(&token) {
+                peer.answer(&answer);
             }
         }
-        self.answered = self.workers.keys().copied().collect();
+        self.answered = self.peers.keys().copied().collect();
         self.sweep = Some(Instant::now());
         self.flush_answers(Instant::now());
     }
@@ -239,7 +239,7 @@ pub struct SavedServer {
     program_file: i32,
     seat: SavedSeat,
     hub: Option<SavedServed>,
-    workers: Vec<SavedWorker>,
+    peers: Vec<SavedPeer>,
     next_token: u64,
     streams: SavedStreams,
     ahead: Vec<Ahead>,
@@ -258,7 +258,7 @@ saved!(SavedServer {
     program_file,
     seat,
     hub,
-    workers,
+    peers,
     next_token,
     streams,
     ahead,
@@ -298,7 +298,7 @@ impl SavedServer {
     /// Returns the numbers of all descriptors.
     fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
         let own = [self.seat.listener, self.seat.lock];
-        own.into_iter().chain(self.workers.iter().flat_map(SavedWorker::numbers))
+        own.into_iter().chain(self.peers.iter().flat_map(SavedPeer::numbers))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The connection of one worker: what it may send, and what it is still to be sent.
+//! The connection of a peer, which is a worker or a command: what it may send, and what it is still to be sent.
 
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{peer_process, receive, send, Epoll, Wait};
@@ -10,42 +10,42 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How many bytes are read at once. Then other workers have their turn.
+/// How many bytes are read at once. Then other peers have their turn.
 const READ_BYTES: usize = 64 << 10;
-/// How many bytes are read at once of a worker that has not greeted.
+/// How many bytes are read at once of a peer that has not greeted.
 const GREETING_READ_BYTES: usize = 4 << 10;
 /// The bytes of a frame's length, which come before it.
 const FRAME_LENGTH_BYTES: usize = 4;
-/// With so many unsent bytes of answers the worker's requests are not read until it has read some.
+/// With so many unsent bytes of answers the peer's requests are not read until it has read some.
 const SLOW_BYTES: usize = 1 << 20;
-/// With so many unsent bytes of answers the worker is cut off: so much it has not asked for.
+/// With so many unsent bytes of answers the peer is cut off: so much it has not asked for.
 const MOST_BYTES: usize = 16 << 20;
-/// How long a worker may take none of its answers.
+/// How long a peer may take none of its answers.
 const STUCK: Duration = Duration::from_secs(30);
-/// How long a worker may take to greet.
+/// How long a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// Why a worker's connection ends.
+/// Why a peer's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The worker has closed it.
+    /// The peer has closed it.
     Closed,
-    /// The worker was rejected.
+    /// The peer was rejected.
     Rejected,
     /// The bytes are not a message, or the message may not come now.
     Malformed,
-    /// The worker has sent more than its credits allow.
+    /// The peer has sent more than its credits allow.
     Flood,
-    /// The worker has sent descriptors without streams, or a stream without a descriptor.
+    /// The peer has sent descriptors without streams, or a stream without a descriptor.
     Descriptors,
-    /// The worker does not read its answers.
+    /// The peer does not read its answers.
     Stuck,
-    /// The worker does not greet.
+    /// The peer does not greet.
     Silent,
 }
 
 impl End {
-    /// Returns true if the worker has broken the rules.
+    /// Returns true if the peer has broken the rules.
     pub fn is_cut_off(self) -> bool {
         !matches!(self, Self::Closed | Self::Rejected)
     }
@@ -79,9 +79,9 @@ pub enum Keeps {
 
 saved!(Keeps: Nothing, Process, Streams);
 
-/// The connection of one worker.
+/// The connection of one peer.
 #[derive(Debug)]
-pub struct Worker {
+pub struct Peer {
     socket: OwnedFd,
     token: u64,
     pub inbox: FrameBuffer,
@@ -93,19 +93,19 @@ pub struct Worker {
     pub credits: Credits,
     pub is_greeted: bool,
     pub keeps: Keeps,
-    /// The worker that this connection is the publish connection of; `None` for a worker's first connection, and for commands.
+    /// The peer that this connection is the publish connection of; `None` for a worker's first connection, and for commands.
     pub publishes_for: Option<u64>,
-    /// The streams that the worker holds: their ids in the library by their numbers.
+    /// The streams that the peer holds: their ids in the library by their numbers.
     pub streams: HashMap<u64, u64>,
     connected: Instant,
     stuck_since: Option<Instant>,
     /// The events that the epoll set reports: readable, writable.
     asked: (bool, bool),
-    /// Whether the worker reads no answers any more.
+    /// Whether the peer reads no answers any more.
     is_deaf: bool,
 }
 
-impl Worker {
+impl Peer {
     pub fn new(socket: OwnedFd, token: u64, now: Instant) -> Self {
         Self {
             socket,
@@ -139,7 +139,7 @@ impl Worker {
         self.outbox.len() - self.sent
     }
 
-    /// Returns true if the worker's requests are to be read.
+    /// Returns true if the peer's requests are to be read.
     pub fn is_readable(&self) -> bool {
         self.is_deaf || self.unsent() < SLOW_BYTES
     }
@@ -158,7 +158,7 @@ impl Worker {
         }
     }
 
-    /// Checks that a worker that has not greeted has sent no more than a greeting may have. `bytes` is the length of a frame.
+    /// Checks that a peer that has not greeted has sent no more than a greeting may have. `bytes` is the length of a frame.
     pub fn check_greeting(&self, bytes: usize) -> Result<(), End> {
         match self.is_greeted || bytes <= MAX_GREETING_BYTES + FRAME_LENGTH_BYTES {
             true => Ok(()),
@@ -182,7 +182,7 @@ impl Worker {
         }
     }
 
-    /// Sends what the kernel takes. Fails if the connection has ended, or if the worker has too much to read.
+    /// Sends what the kernel takes. Fails if the connection has ended, or if the peer has too much to read.
     pub fn flush(&mut self, epoll: &Epoll, now: Instant) -> Result<(), End> {
         while self.unsent() > 0 {
             match send(self.socket.as_fd(), &self.outbox[self.sent..], None, Wait::Never) {
@@ -213,7 +213,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Called when the worker has closed its side: it reads no answers any more.
+    /// Called when the peer has closed its side: it reads no answers any more.
     pub fn stop_answering(&mut self) {
         self.is_deaf = true;
         self.outbox.clear();
@@ -221,7 +221,7 @@ impl Worker {
         self.stuck_since = None;
     }
 
-    /// Returns why the worker has had its time, if it has.
+    /// Returns why the peer has had its time, if it has.
     pub fn overdue(&self, now: Instant) -> Option<End> {
         if !self.is_greeted && now.duration_since(self.connected) >= GREETING {
             return Some(End::Silent);
@@ -237,7 +237,7 @@ impl Worker {
 
 /// The state for a new program: the sockets are numbers of descriptors.
 #[derive(Debug)]
-pub struct SavedWorker {
+pub struct SavedPeer {
     socket: i32,
     token: u64,
     inbox: Box<[u8]>,
@@ -253,7 +253,7 @@ pub struct SavedWorker {
     is_deaf: bool,
 }
 
-saved!(SavedWorker {
+saved!(SavedPeer {
     socket,
     token,
     inbox,
@@ -269,17 +269,17 @@ saved!(SavedWorker {
     is_deaf,
 });
 
-impl SavedWorker {
+impl SavedPeer {
     /// Returns the numbers of all descriptors.
     pub fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
         self.descriptors.iter().flatten().copied().chain([self.socket])
     }
 }
 
-impl Worker {
-    pub fn saved(&self) -> SavedWorker {
+impl Peer {
+    pub fn saved(&self) -> SavedPeer {
         let number = |descriptor: &Option<OwnedFd>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
-        SavedWorker {
+        SavedPeer {
             socket: self.socket.as_raw_fd(),
             token: self.token,
             inbox: self.inbox.bytes().into(),
@@ -297,7 +297,7 @@ impl Worker {
     }
 
     /// Continues with a connection, which is added to the epoll set.
-    pub fn restore(saved: SavedWorker, epoll: &Epoll) -> io::Result<Self> {
+    pub fn restore(saved: SavedPeer, epoll: &Epoll) -> io::Result<Self> {
         let socket = take_kept(saved.socket)?;
         epoll.add(socket.as_fd(), saved.token)?;
         let mut inbox = FrameBuffer::default();
@@ -327,71 +327,71 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
-    /// A worker, its other end and the epoll set that it is in.
-    fn worker(now: Instant) -> (Worker, UnixStream, Epoll) {
+    /// A peer, its other end and the epoll set that it is in.
+    fn peer(now: Instant) -> (Peer, UnixStream, Epoll) {
         let (socket, other) = UnixStream::pair().expect("a pair of sockets");
         let epoll = Epoll::new().expect("a descriptor");
         epoll.add(socket.as_fd(), 7).expect("a socket");
-        (Worker::new(socket.into(), 7, now), other, epoll)
+        (Peer::new(socket.into(), 7, now), other, epoll)
     }
 
-    fn answer_bytes(worker: &mut Worker, bytes: usize) {
+    fn answer_bytes(peer: &mut Peer, bytes: usize) {
         let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
-        worker.answer(&Answer::Refused { request: 1, failure });
+        peer.answer(&Answer::Refused { request: 1, failure });
     }
 
     #[test]
     fn a_worker_that_does_not_greet_has_its_time() {
         let now = Instant::now();
-        let (mut worker, ..) = worker(now);
-        assert_eq!(worker.overdue(now), None);
-        assert_eq!(worker.overdue(now + GREETING), Some(End::Silent));
-        worker.is_greeted = true;
-        assert_eq!((worker.overdue(now + GREETING), worker.may_be_overdue()), (None, false));
+        let (mut peer, ..) = peer(now);
+        assert_eq!(peer.overdue(now), None);
+        assert_eq!(peer.overdue(now + GREETING), Some(End::Silent));
+        peer.is_greeted = true;
+        assert_eq!((peer.overdue(now + GREETING), peer.may_be_overdue()), (None, false));
     }
 
     #[test]
     fn a_worker_that_takes_no_answers_is_not_read_and_is_cut_off_in_time() {
         let now = Instant::now();
-        let (mut worker, mut other, epoll) = worker(now);
-        worker.is_greeted = true;
-        answer_bytes(&mut worker, SLOW_BYTES * 2);
-        worker.flush(&epoll, now).expect("a connection");
-        assert_eq!((worker.is_readable(), worker.overdue(now), worker.asked), (false, None, (false, true)));
-        assert_eq!(worker.overdue(now + STUCK), Some(End::Stuck));
+        let (mut peer, mut other, epoll) = peer(now);
+        peer.is_greeted = true;
+        answer_bytes(&mut peer, SLOW_BYTES * 2);
+        peer.flush(&epoll, now).expect("a connection");
+        assert_eq!((peer.is_readable(), peer.overdue(now), peer.asked), (false, None, (false, true)));
+        assert_eq!(peer.overdue(now + STUCK), Some(End::Stuck));
         // It takes some of them: its time begins anew.
-        while worker.overdue(now + STUCK).is_some() {
+        while peer.overdue(now + STUCK).is_some() {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
-            worker.flush(&epoll, now + STUCK).expect("a connection");
+            peer.flush(&epoll, now + STUCK).expect("a connection");
         }
-        assert!(!worker.outbox.is_empty());
-        while !worker.outbox.is_empty() {
+        assert!(!peer.outbox.is_empty());
+        while !peer.outbox.is_empty() {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
-            worker.flush(&epoll, now).expect("a connection");
+            peer.flush(&epoll, now).expect("a connection");
         }
-        assert_eq!((worker.is_readable(), worker.may_be_overdue(), worker.asked), (true, false, (true, false)));
+        assert_eq!((peer.is_readable(), peer.may_be_overdue(), peer.asked), (true, false, (true, false)));
     }
 
     #[test]
     fn a_worker_with_too_many_answers_is_cut_off_at_once() {
         let now = Instant::now();
-        let (mut worker, _other, epoll) = worker(now);
+        let (mut peer, _other, epoll) = peer(now);
         for _ in 0..MOST_BYTES / SLOW_BYTES {
-            answer_bytes(&mut worker, SLOW_BYTES);
-            worker.flush(&epoll, now).expect("a connection");
+            answer_bytes(&mut peer, SLOW_BYTES);
+            peer.flush(&epoll, now).expect("a connection");
         }
-        answer_bytes(&mut worker, SLOW_BYTES);
-        assert_eq!(worker.flush(&epoll, now), Err(End::Stuck));
+        answer_bytes(&mut peer, SLOW_BYTES);
+        assert_eq!(peer.flush(&epoll, now), Err(End::Stuck));
     }
 
     #[test]
     fn requests_sent_before_a_worker_left_are_read() {
         let now = Instant::now();
-        let (mut worker, other, epoll) = worker(now);
-        answer_bytes(&mut worker, SLOW_BYTES * 2);
+        let (mut peer, other, epoll) = peer(now);
+        answer_bytes(&mut peer, SLOW_BYTES * 2);
         drop(other);
-        worker.flush(&epoll, now).expect("it is still read");
-        assert!(worker.is_readable() && worker.outbox.is_empty());
-        assert_eq!(worker.read(), Err(End::Closed));
+        peer.flush(&epoll, now).expect("it is still read");
+        assert!(peer.is_readable() && peer.outbox.is_empty());
+        assert_eq!(peer.read(), Err(End::Closed));
     }
 }
