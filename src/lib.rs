@@ -12,7 +12,7 @@
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
-//! - [`store`]: where a hub process keeps its events: the settings of the stores, and their rules
+//! - [`store_settings`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
 //! - [`wire`]: the messages between a worker and the hub process
 //! - `sys`: system calls (Linux)
@@ -59,7 +59,7 @@ pub mod reactor;
 pub mod remote;
 #[cfg(target_os = "linux")]
 pub mod runtime;
-pub mod store;
+pub mod store_settings;
 pub mod stream;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]

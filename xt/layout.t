@@ -19,18 +19,18 @@ use Testing::SourceTree qw(distribution_files slurp);
 
 # The folders of src/ and the other modules of the crate that each may use.
 my %MAY_USE = (
-    event   => [],
-    parse   => [qw(event)],
-    log     => [qw(event)],
-    stream  => [qw(event log)],
-    hub     => [qw(event log stream)],
-    sys     => [],
-    reactor => [qw(event log stream hub)],
-    store   => [],
-    wire    => [qw(event log stream hub store)],
-    runtime => [qw(event log stream hub reactor sys)],
-    remote  => [qw(event log stream hub reactor store wire runtime sys)],
-    xs      => [qw(event parse log stream hub reactor store wire runtime remote sys)],
+    event          => [],
+    parse          => [qw(event)],
+    log            => [qw(event)],
+    stream         => [qw(event log)],
+    hub            => [qw(event log stream)],
+    sys            => [],
+    reactor        => [qw(event log stream hub)],
+    store_settings => [],
+    wire           => [qw(event log stream hub store_settings)],
+    runtime        => [qw(event log stream hub reactor sys)],
+    remote         => [qw(event log stream hub reactor store_settings wire runtime sys)],
+    xs             => [qw(event parse log stream hub reactor store_settings wire runtime remote sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.

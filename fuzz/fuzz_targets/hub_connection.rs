@@ -9,28 +9,28 @@
 /// The modules of the program, beside its `main`.
 #[path = "../../hub_process/src"]
 mod program {
-    pub mod ahead;
     pub mod arguments;
+    pub mod hub;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
     pub mod messages;
+    pub mod new_program;
+    pub mod peer;
     pub mod protocol;
     pub mod publishing;
     pub mod run_options;
-    pub mod served;
     pub mod server;
     pub mod store;
-    pub mod stored;
+    pub mod stored_hub;
     pub mod streams;
-    pub mod upgrade;
-    pub mod peer;
+    pub mod streams_ahead;
 }
 
 // They name each other by `crate::`.
 use program::{
-    ahead, arguments, inherited, leases, lifetime, messages, protocol, publishing, run_options, served, server, store, stored, streams,
-    upgrade, peer,
+    arguments, hub, inherited, leases, lifetime, messages, new_program, peer, protocol, publishing, run_options, server,
+    store, stored_hub, streams, {     ahead,
 };
 
 use arbitrary::Arbitrary;

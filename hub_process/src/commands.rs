@@ -1,8 +1,8 @@
 //! The commands of the program other than `run` and `start`.
 
 use crate::arguments::Arguments;
+use crate::new_program::claim;
 use crate::server::SavedServer;
-use crate::upgrade::claim;
 use eventsource_xs::remote::{self, Start};
 use eventsource_xs::saved::VERSION;
 use std::error::Error;

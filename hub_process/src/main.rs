@@ -22,23 +22,23 @@
 
 #![forbid(unsafe_code)]
 
-mod ahead;
 mod arguments;
 mod commands;
+mod hub;
 mod inherited;
 mod leases;
 mod lifetime;
 mod messages;
+mod new_program;
 mod peer;
 mod protocol;
 mod publishing;
 mod run_options;
-mod served;
 mod server;
 mod store;
-mod stored;
+mod stored_hub;
 mod streams;
-mod upgrade;
+mod streams_ahead;
 
 use arguments::{Arguments, Command};
 use std::process::ExitCode;

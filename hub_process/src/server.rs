@@ -1,11 +1,11 @@
-//! The loop that serves workers. `upgrading` continues as another program.
+//! The loop that serves workers. `upgrade` continues as another program.
 
-mod upgrading;
+mod upgrade;
 
-pub use upgrading::SavedServer;
+pub use upgrade::SavedServer;
 
-use crate::ahead::Ahead;
 use crate::arguments::Arguments;
+use crate::hub::{check_claims, must_begin_anew, Hub, Source};
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
@@ -14,13 +14,13 @@ use crate::peer::{End, Keeps, Peer};
 use crate::protocol;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::run_options::RunOptions;
-use crate::served::{check_claims, must_begin_anew, Served, Source};
 use crate::store::check_built;
-use crate::stored::{Progress, StoredHub};
+use crate::stored_hub::{Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
+use crate::streams_ahead::StreamAhead;
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
-use eventsource_xs::remote::{kept, start};
+use eventsource_xs::remote::{kept_settings, start};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
@@ -36,7 +36,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use upgrading::{own_program, Upgrading};
+use upgrade::{own_program, Upgrading};
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Returns the settings with which a process begins: those of its command line, and those that are kept.
 fn known_settings(options: &RunOptions) -> NamedSettings {
-    let kept = kept::read(&options.place).unwrap_or_else(|message| {
+    let kept = kept_settings::read(&options.place).unwrap_or_else(|message| {
         say(&message);
         None
     });
@@ -148,13 +148,13 @@ struct Server {
     signals: OwnedFd,
     /// A descriptor that is readable while the reactor has ends and progress to report.
     _reports: [OwnedFd; 2],
-    hub: Option<Served>,
+    hub: Option<Hub>,
     /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.
-    predecessor: Option<Served>,
+    predecessor: Option<Hub>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
     /// Streams whose clients are ahead of the hub, by their ids in the library.
-    ahead: HashMap<u64, Ahead>,
+    ahead: HashMap<u64, StreamAhead>,
     peers: HashMap<u64, Peer>,
     /// The publish connections of workers, by their workers.
     publishers: HashMap<u64, u64>,
@@ -235,7 +235,7 @@ impl Server {
 
     /// Keeps the settings for the next process.
     fn keep_settings(&self) {
-        if let Err(error) = kept::write(&self.options.place, &self.known) {
+        if let Err(error) = kept_settings::write(&self.options.place, &self.known) {
             say(&format!(
                 "the settings of the hub cannot be kept in {}: {error}",
                 self.options.place.settings().display()
@@ -320,17 +320,17 @@ impl Server {
     }
 
     fn stored(&mut self) -> Option<&mut StoredHub> {
-        self.hub.as_mut().and_then(Served::stored_mut)
+        self.hub.as_mut().and_then(Hub::stored_mut)
     }
 
     /// Returns the hub; nothing while it does not exist, or its store has not begun.
     fn handle(&self) -> Option<&HubHandle> {
-        self.hub.as_ref().and_then(Served::handle)
+        self.hub.as_ref().and_then(Hub::handle)
     }
 
     /// Waits for the reports of the hub's store from here on.
     fn watch_store(&mut self) -> io::Result<()> {
-        match self.hub.as_mut().and_then(Served::stored_mut) {
+        match self.hub.as_mut().and_then(Hub::stored_mut) {
             Some(stored) => self.epoll.add(stored.descriptor(), STORE),
             None => Ok(()),
         }
@@ -343,7 +343,7 @@ impl Server {
     }
 
     fn unwatch_store(&mut self) {
-        if let Some(stored) = self.hub.as_mut().and_then(Served::stored_mut) {
+        if let Some(stored) = self.hub.as_mut().and_then(Hub::stored_mut) {
             self.epoll.remove(stored.descriptor());
         }
     }
@@ -714,7 +714,7 @@ impl Server {
         }
         let before = self.hub.take();
         let claimed = before.as_ref().map(|before| before.claimed.clone()).unwrap_or_default();
-        match Served::new(&self.options, settings, given.clone().or(claimed)) {
+        match Hub::new(&self.options, settings, given.clone().or(claimed)) {
             Ok(next) => {
                 self.hub = Some(next);
                 self.predecessor = before.filter(|before| before.has_own_events()).or(self.predecessor.take());
@@ -738,7 +738,7 @@ impl Server {
     /// Publishes the events of the hub before to the hub that has begun in its place, and tells workers the epoch.
     fn succeed(&mut self, now: Instant) {
         let before = self.predecessor.take();
-        let events = before.as_ref().and_then(Served::handle).map_or(Ok(Vec::new()), HubHandle::retained_events);
+        let events = before.as_ref().and_then(Hub::handle).map_or(Ok(Vec::new()), HubHandle::retained_events);
         match (events, &mut self.hub) {
             (Ok(events), Some(served)) => served.take_events(events, now),
             (Err(error), _) => say(&format!("the events of before are lost: {error}")),
@@ -794,10 +794,10 @@ impl Server {
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
                     let is_proven = self.stored().is_some_and(|stored| stored.is_proven(subscription.after.as_deref()));
-                    let ahead = Ahead::new(id, seq, is_proven, now);
+                    let ahead = StreamAhead::new(id, seq, is_proven, now);
                     self.ahead.entry(id).or_insert_with(|| ahead.clone()).also(&ahead);
                 }
-                let handle = self.hub.as_ref().and_then(Served::handle).filter(|handle| !handle.has_ended());
+                let handle = self.hub.as_ref().and_then(Hub::handle).filter(|handle| !handle.has_ended());
                 match (handle, id.and_then(|id| self.streams.get_mut(id))) {
                     (Some(hub), Some(stream)) => {
                         if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
@@ -1044,7 +1044,7 @@ impl Server {
                 let _ = start::remove_socket(self.options.place.socket());
             }
             if self.is_stopped {
-                kept::forget(&self.options.place);
+                kept_settings::forget(&self.options.place);
             }
         }
         if let Some(stored) = self.stored() {

@@ -2,7 +2,7 @@
 
 use crate::peer::End;
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::upgrade::{Restored, SavedStreamHandle};
+use eventsource_xs::runtime::saved_reactor::{Restored, SavedStreamHandle};
 use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};

@@ -121,7 +121,7 @@ mod merge;
 #[cfg(test)]
 mod model;
 mod notice;
-mod once;
+mod once_keys;
 mod pattern_evictions;
 mod positions;
 mod prefixes;
@@ -150,7 +150,7 @@ pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
 pub use history::{ChannelEvictions, History};
 pub use notice::Notice;
-pub use once::{OnceKeys, MAX_ONCE_BYTES};
+pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_published_id, given_ids, Refusal};
 

@@ -5,7 +5,7 @@
 
 use super::losses;
 use super::presence::{lock_presence, Presence};
-use super::remotes::{lock_remotes, Remotes};
+use super::registrations::{lock_remotes, Remotes};
 use super::start;
 use crate::runtime::process::{lock_process, register_fork_handlers};
 use crate::sys::thread;

@@ -5,7 +5,7 @@ use super::error::{CallError, Error};
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
 use super::links::leases::{Lease, LeaseState};
-use super::remotes::{RemoteHub, RemoteRegistration};
+use super::registrations::{RemoteHub, RemoteRegistration};
 use crate::runtime::forks::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;

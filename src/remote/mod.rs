@@ -1,9 +1,9 @@
 //! A named hub as other processes see it (Linux).
 //!
-//! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept`], the settings beside them,
-//!   `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and requests, [`client`], a
-//!   connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on which the thread that
-//!   publishes waits
+//! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside its
+//!   socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and requests,
+//!   [`client`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on which the thread
+//!   that publishes waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
@@ -11,7 +11,7 @@
 //! - `losses`: what was lost on the way to hub processes, until the application is told
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
 //!   threads see it, `publish_connection`, `leases`, and `command`, what threads ask of the event loop
-//! - `remotes`: the connections of a process, and how they end with it
+//! - `registrations`: the connections of a process, and how they end with it
 //! - `remote_hub`: the calls of a named hub
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `presence`: connections of workers that call nothing
@@ -27,8 +27,8 @@ mod lease_handle;
 mod links;
 mod losses;
 mod presence;
+mod registrations;
 mod remote_hub;
-mod remotes;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +43,7 @@ pub mod calls {
 }
 
 pub(crate) use access::{answers, greeting};
-pub use access::{client, error, kept, link, place, publisher, start};
+pub use access::{client, error, kept_settings, link, place, publisher, start};
 pub use client::{Client, Publication};
 pub use error::{CallError, Error};
 pub use greeting::upgrade;
@@ -54,6 +54,6 @@ pub use links::leases::LeaseState;
 pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
 pub use publisher::Publisher;
+pub use registrations::{shutdown, RemoteHub};
 pub use remote_hub::{RemotePublish, Subscribed};
-pub use remotes::{shutdown, RemoteHub};
 pub use start::Start;

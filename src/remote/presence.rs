@@ -5,7 +5,7 @@
 //! master of a server, and its children serve; so the children of a process that serves, and that has no reactor yet, do the
 //! same. What a worker forks is a job, a relay or a program: by then the worker has a reactor.
 
-use super::remotes::RemoteHub;
+use super::registrations::RemoteHub;
 use crate::runtime::forks::{fork_count, generation};
 use crate::runtime::wake::sync::lock;
 use crate::sys::thread;

@@ -10,7 +10,7 @@ use super::link::Link;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
 use super::links::publish_connection::PublishOutcome;
-use super::remotes::{lock_remotes, RemoteHub, RemoteRegistration};
+use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
 use crate::hub::{EndRequest, SubscribeRequest};
 use crate::reactor::StreamId;

@@ -15,10 +15,10 @@
 //! - `registration`: the hubs in the reactor of a process
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `handles`: streams and hubs of this process, as the application holds them
-//! - [`upgrade`]: a new program continues with the streams and hubs of this process
+//! - [`saved_reactor`]: a new program continues with the streams and hubs of this process
 
 pub mod descriptor_reserve;
-pub mod upgrade;
+pub mod saved_reactor;
 pub mod wake;
 
 mod error;

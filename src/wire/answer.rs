@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::frame::{write_frame, Frame, TooLong};
 use super::hello::Welcome;
 use super::request::read_reason;
-use super::store::StoreStatus;
+use super::store_status::StoreStatus;
 use crate::hub::{ChannelCounts, ChannelPage, Counts};
 use crate::stream::Reason;
 use std::time::Duration;

@@ -59,14 +59,14 @@ mod frame;
 mod hello;
 mod request;
 mod settings;
-mod store;
+mod store_status;
 #[cfg(test)]
 mod tests;
 
 use crate::codec;
 
 pub use crate::codec::Malformed;
-pub use crate::store::{FileSettings, FileSync, RedisSettings, StoreSettings};
+pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSettings};
 pub use answer::{Answer, Counted, Described};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
@@ -75,4 +75,4 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use request::{decode_end, encode_end, Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
-pub use store::StoreStatus;
+pub use store_status::StoreStatus;

@@ -4,7 +4,7 @@ use super::codec::{Malformed, Reader, Writer};
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, GapData, OnSlow};
 use crate::log::Bounds;
-use crate::store::StoreSettings;
+use crate::store_settings::StoreSettings;
 use crate::stream;
 use std::time::Duration;
 

@@ -22,10 +22,10 @@
 #![allow(unknown_lints, unexpected_cfgs)]
 
 mod encode;
+mod first_times;
 mod guard;
 #[cfg(target_os = "linux")]
 mod hub;
-mod once;
 mod parser;
 #[cfg(target_os = "linux")]
 mod process;

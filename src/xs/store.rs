@@ -2,7 +2,7 @@
 
 use super::text::RawText;
 use crate::codec::Reader;
-use crate::store::{names, StoreSettings};
+use crate::store_settings::{names, StoreSettings};
 use crate::wire::StoreStatus;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

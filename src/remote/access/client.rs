@@ -257,7 +257,8 @@ impl Client {
         }
     }
 
-    /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none within the timeout.
+    /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none
+    /// within the timeout.
     ///
     /// # Errors
     ///

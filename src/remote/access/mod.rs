@@ -5,7 +5,7 @@ pub mod client;
 pub mod error;
 mod foreign;
 pub(crate) mod greeting;
-pub mod kept;
+pub mod kept_settings;
 pub mod link;
 pub mod place;
 pub mod publisher;

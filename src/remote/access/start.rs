@@ -14,7 +14,7 @@
 
 use super::error::Error;
 use super::place::Place;
-use super::{foreign, kept};
+use super::{foreign, kept_settings};
 use crate::sys::local::{connect_at_once, own_user, peer_user, try_lock};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::cell::Cell;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 pub struct Start {
     /// The program that is started if no process serves the hub. `None` waits for another one to start it.
     pub program: Option<PathBuf>,
-    /// Whether the program is started only if settings of the hub are kept (`remote::kept`): for those who have none.
+    /// Whether the program is started only if settings of the hub are kept (`remote::kept_settings`): for those who have none.
     pub needs_settings: bool,
     /// How long the connection may take.
     pub timeout: Duration,
@@ -106,7 +106,7 @@ impl Start {
                 Err(error) => return Err(Error::at(place.socket(), "cannot connect to", &error)),
             };
             if let (Some(program), false) = (&self.program, is_busy) {
-                if (!self.needs_settings || kept::exist(place)) && start_if_free(program, place)? {
+                if (!self.needs_settings || kept_settings::exist(place)) && start_if_free(program, place)? {
                     // The socket listens now. If nobody does after that, the program has ended at once.
                     if !std::mem::replace(&mut has_started, true) {
                         continue;
@@ -224,7 +224,7 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         Err(error) if is_absent(&error) => {}
         connected => return Ok(connected.is_ok()),
     }
-    kept::take_over(place);
+    kept_settings::take_over(place);
     let listener = bind(place.socket())?;
     start(program, place, listener.into(), lock, no_fork).map_err(|error| {
         let _ = remove_socket(place.socket());

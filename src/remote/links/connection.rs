@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     queued_bytes: AtomicUsize,
     /// The publishes among them that wait for credits, and that other requests overtake.
     held_bytes: AtomicUsize,
-    /// The requests with the number [`UNAWAITED`](crate::remote::answers::UNAWAITED) that were not answered. Only the event loop writes it.
+    /// The requests with the number `UNAWAITED` that were not answered. Only the event loop writes it.
     unanswered: AtomicU64,
     last_request: AtomicU64,
     /// The requests that are waited for.
@@ -201,7 +201,7 @@ impl Connection {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts an answer to one of the [unawaited](crate::remote::answers::UNAWAITED) requests. Returns true if all are answered.
+    /// Counts an answer to one of the `UNAWAITED` requests. Returns true if all are answered.
     pub(crate) fn count_answered(&self) -> bool {
         let one_less = |count: u64| count.checked_sub(1);
         let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);

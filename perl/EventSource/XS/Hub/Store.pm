@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # The setting `store` of a hub: reads the hash, and makes of it what the native hub takes. The rules of the values are in
-# src/store, for the command line, too.
+# src/store_settings, for the command line, too.
 
 our $VERSION = '0.100';
 

@@ -15,12 +15,12 @@ const EPOCH_BYTES: usize = 16;
 
 /// The file; none where nothing is to be remembered.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct LastDelivered {
     file: Option<File>,
     written: u64,
 }
 
-impl Seen {
+impl LastDelivered {
     /// Opens the file of a hub. A hub works without it.
     pub fn open(path: &Path) -> Self {
         let mut options = OpenOptions::new();
@@ -72,15 +72,15 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("eventsource-seen-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         let path = folder.join("shop.sock.seen");
-        let mut seen = Seen::open(&path);
+        let mut seen = LastDelivered::open(&path);
         assert_eq!((seen.read("one"), seen.has_other("one")), (None, false));
         for (epoch, seq) in [("one", 7), ("one", 9), ("a much longer on", u64::MAX)] {
             seen.write(epoch, seq);
-            assert_eq!((Seen::open(&path).read(epoch), seen.read("other")), (Some(seq), None));
+            assert_eq!((LastDelivered::open(&path).read(epoch), seen.read("other")), (Some(seq), None));
             assert_eq!((seen.has_other(epoch), seen.has_other("other")), (false, true));
         }
         std::fs::remove_dir_all(&folder).expect("its own folder");
-        assert_eq!(Seen::default().read("one"), None);
-        Seen::open(Path::new("/no such folder/s")).write("one", 1);
+        assert_eq!(LastDelivered::default().read("one"), None);
+        LastDelivered::open(Path::new("/no such folder/s")).write("one", 1);
     }
 }

@@ -613,7 +613,7 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
         let (store, end) = Store::new().expect("a pipe");
         let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
         let name = Name::new("shop").expect("a name");
-        let seen = Seen::open(&folder.join("shop.sock"));
+        let seen = LastDelivered::open(&folder.join("shop.sock"));
         let mut hub = StoredHub { seen, ..StoredHub::of(store, &settings, &name) };
         let mut simulated = Simulated::new(end);
         for number in 0..last {

@@ -19,7 +19,7 @@ const MOST: Duration = Duration::from_secs(60);
 
 /// A stream that waits.
 #[derive(Clone, Debug)]
-pub struct Ahead {
+pub struct StreamAhead {
     pub stream: u64,
     /// The sequence number that it waits for.
     pub seq: u64,
@@ -33,9 +33,9 @@ pub struct Ahead {
     looked_at: Instant,
 }
 
-saved!(Ahead { stream, seq, is_proven, until, at_most, looked_at });
+saved!(StreamAhead { stream, seq, is_proven, until, at_most, looked_at });
 
-impl Ahead {
+impl StreamAhead {
     pub fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
         Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
     }
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn a_stream_that_subscribes_again_and_again_waits_once_for_the_highest_number() {
         let now = Instant::now();
-        let mut ahead = Ahead::new(1, 7, false, now);
+        let mut ahead = StreamAhead::new(1, 7, false, now);
         for (seq, is_proven) in [(9, true), (8, false), (9, false)] {
-            ahead.also(&Ahead::new(1, seq, is_proven, now + LEAST));
+            ahead.also(&StreamAhead::new(1, seq, is_proven, now + LEAST));
         }
         assert_eq!((ahead.seq, ahead.proves_loss()), (9, true));
         let is_over = |second: &u64| ahead.is_over(true, now + Duration::from_secs(*second));
@@ -93,14 +93,14 @@ mod tests {
             (0..100, 60, false),
         ] {
             let start = Instant::now();
-            let mut ahead = Ahead::new(1, 7, true, start);
+            let mut ahead = StreamAhead::new(1, 7, true, start);
             let is_over = |second: &u64| {
                 let now = start + Duration::from_secs(*second);
                 ahead.is_over(!down.contains(second), now)
             };
             assert_eq!((0..).find(is_over), Some(over), "down {down:?}");
             assert_eq!(ahead.proves_loss(), is_read, "down {down:?}");
-            assert!(!Ahead { is_proven: false, ..ahead }.proves_loss());
+            assert!(!StreamAhead { is_proven: false, ..ahead }.proves_loss());
         }
     }
 
@@ -108,7 +108,7 @@ mod tests {
     fn a_process_that_stood_still_has_read_nothing_meanwhile() {
         for (resumes, is_read) in [(6, true), (58, false)] {
             let start = Instant::now();
-            let mut ahead = Ahead::new(1, 7, true, start);
+            let mut ahead = StreamAhead::new(1, 7, true, start);
             let mut is_over = |second| ahead.is_over(true, start + Duration::from_secs(second));
             assert!(!is_over(1));
             assert_eq!((resumes..).find(|second| is_over(*second)), Some((resumes + 3).min(60)));

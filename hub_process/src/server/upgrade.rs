@@ -1,21 +1,21 @@
 //! Continuing as another program: what is saved of the server, and how the server of the new program begins.
 
 use super::{Server, STORE_LINGER};
-use crate::ahead::Ahead;
+use crate::hub::{Hub, Source};
 use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
 use crate::messages::say;
+use crate::new_program::{self, Program};
 use crate::peer::{End, Peer, SavedPeer};
 use crate::protocol;
 use crate::run_options::RunOptions;
-use crate::served::{Served, Source};
 use crate::store::check_built;
-use crate::stored::{SavedStored, Seen, StoredHub};
+use crate::stored_hub::{LastDelivered, SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
-use crate::upgrade::{self, Program};
+use crate::streams_ahead::StreamAhead;
 use eventsource_xs::runtime;
-use eventsource_xs::runtime::upgrade::SavedHubHandle;
+use eventsource_xs::runtime::saved_reactor::SavedHubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::saved::{Malformed, Restorer};
 use eventsource_xs::wire::{Answer, Failure, HubSettings, NamedSettings, Upgrade};
@@ -113,17 +113,17 @@ impl Server {
     }
 
     fn go_on_as(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
-        let paused = runtime::upgrade::pause().map_err(|error| error.to_string())?;
+        let paused = runtime::saved_reactor::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
         let now = Instant::now();
         let saved = self.saved(askers, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
-        let mut state = upgrade::begin_state(now);
+        let mut state = new_program::begin_state(now);
         state.add_bytes(&paused.state);
         state.add(&saved);
         let failed = |error: std::io::Error| format!("cannot save the state: {error}");
-        let state = upgrade::state_file(&state.into_bytes()).map_err(failed)?;
+        let state = new_program::state_file(&state.into_bytes()).map_err(failed)?;
         program.check(Some(&state))?;
         Err(program.go_on(&state, &descriptors, &self.options.place))
     }
@@ -163,12 +163,12 @@ impl Server {
 
     /// Continues with the state of another program.
     pub(super) fn restore(mut state: &File) -> Result<Self, Box<dyn Error>> {
-        upgrade::show_name();
+        new_program::show_name();
         let mut bytes = Vec::new();
         state.read_to_end(&mut bytes)?;
         let (reactor, saved) = SavedServer::read(&bytes, Instant::now())?;
         drop(bytes);
-        let restored = runtime::upgrade::restore(reactor)?;
+        let restored = runtime::saved_reactor::restore(reactor)?;
         drop(take_kept(saved.program_file)?);
         let seat = Seat::restore(&saved.seat, &saved.options.place)?;
         let program = OsStr::from_bytes(&saved.program).into();
@@ -181,11 +181,11 @@ impl Server {
                     stored,
                     &settings,
                     server.options.place.name(),
-                    Seen::open(&server.options.place.seen()),
+                    LastDelivered::open(&server.options.place.seen()),
                     handle,
                 )?)),
             };
-            server.hub = Some(Served { settings, claimed, source });
+            server.hub = Some(Hub { settings, claimed, source });
             server.watch_store()?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
@@ -242,7 +242,7 @@ pub struct SavedServer {
     peers: Vec<SavedPeer>,
     next_token: u64,
     streams: SavedStreams,
-    ahead: Vec<Ahead>,
+    ahead: Vec<StreamAhead>,
     leases: Leases,
     lifetime: Lifetime,
     cut_off: u64,
@@ -281,8 +281,8 @@ saved!(SavedServed { handle, settings, claimed, stored });
 
 impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.
-    pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::upgrade::State, Self), Malformed> {
-        let mut restorer = upgrade::read_state(bytes, now)?;
+    pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::saved_reactor::State, Self), Malformed> {
+        let mut restorer = new_program::read_state(bytes, now)?;
         let mut reactor = Restorer::new(restorer.take_bytes()?, now);
         let both = (reactor.take()?, restorer.take()?);
         reactor.end()?;

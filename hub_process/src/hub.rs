@@ -4,7 +4,7 @@ use crate::messages::say;
 use crate::publishing::{encode, failure_of, Asker, Published};
 use crate::run_options::RunOptions;
 use crate::store::Draft;
-use crate::stored::{Seen, StoredHub};
+use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{
     self, check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
@@ -16,7 +16,7 @@ use std::io;
 use std::time::Instant;
 
 /// The hub, from its first worker on.
-pub struct Served {
+pub struct Hub {
     pub settings: HubSettings,
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
@@ -31,7 +31,7 @@ pub enum Source {
     Stored(Box<StoredHub>),
 }
 
-impl Served {
+impl Hub {
     /// Begins with these settings.
     pub fn new(options: &RunOptions, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
         let source = match &settings.store {
@@ -39,7 +39,7 @@ impl Served {
             _ => Source::Stored(Box::new(StoredHub::begin(
                 &settings,
                 options.place.name(),
-                Seen::open(&options.place.seen()),
+                LastDelivered::open(&options.place.seen()),
             )?)),
         };
         Ok(Self { settings, claimed, source })

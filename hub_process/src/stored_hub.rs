@@ -14,12 +14,12 @@
 //! come back with ids of an unknown epoch. Replacing the history under open streams would need a case in every policy for slow
 //! clients.
 
+mod last_delivered;
 mod memory;
-mod seen;
 #[cfg(test)]
 mod tests;
 
-pub use seen::Seen;
+pub use last_delivered::LastDelivered;
 
 use crate::messages::say;
 use crate::publishing::{failure_of, Asker, Published};
@@ -89,7 +89,7 @@ pub struct StoredHub {
     /// Whether the history was complete once.
     is_ready: bool,
     /// The last delivered event, for a process that begins after this one was killed.
-    seen: Seen,
+    seen: LastDelivered,
     /// The sequence number of an entry that the history of a store that has begun anew must have: the last that was delivered.
     proof: Option<u64>,
     /// Whether the store was told that its history lacks that. What it reports is void until another epoch begins.
@@ -122,7 +122,7 @@ saved!(SavedStored { ids, last_seq, epoch_changes, gaps });
 
 impl StoredHub {
     /// Starts the store of these settings.
-    pub fn begin(settings: &HubSettings, name: &Name, seen: Seen) -> io::Result<Self> {
+    pub fn begin(settings: &HubSettings, name: &Name, seen: LastDelivered) -> io::Result<Self> {
         Ok(Self { seen, ..Self::of(start(settings, name)?, settings, name) })
     }
 
@@ -135,7 +135,7 @@ impl StoredHub {
             epoch: "".into(),
             last_seq: 0,
             is_ready: false,
-            seen: Seen::default(),
+            seen: LastDelivered::default(),
             proof: None,
             is_void: false,
             beginning: None,
@@ -154,7 +154,7 @@ impl StoredHub {
         saved: SavedStored,
         settings: &HubSettings,
         name: &Name,
-        seen: Seen,
+        seen: LastDelivered,
         handle: HubHandle,
     ) -> io::Result<Self> {
         let SavedStored { ids, last_seq, epoch_changes, gaps } = saved;
