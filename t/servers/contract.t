@@ -1,5 +1,5 @@
-# Plack::App::EventSource keeps its contract on each server: on the server's writer, with native streams. Behind nginx, under TLS
-# and on a Unix socket it keeps the basics.
+# Plack::App::EventSource keeps its contract on each server, on the server's writer and with native streams, and the basics of
+# it behind nginx, under TLS and on a Unix socket.
 
 use strict;
 use warnings;
@@ -13,6 +13,14 @@ use Test::More;
 # http_server_psgi.t runs the contract on HTTP::Server::PSGI.
 my @SERVERS = grep { $_ ne 'HTTP::Server::PSGI' } Testing::Server->names;
 
+# As documented, and with the least configuration.
+my @NGINX = ('documented', 'bare');
+
+sub on_nginx {
+    my $name = shift;
+    return map { ("$name, nginx $_" => [run_basics => $name, nginx => $_]) } @NGINX;
+}
+
 my %RUN = (
     (
         map { ($_ => [run => $_], "$_, native" => [run => $_, native => 1]) } @SERVERS, 'HTTP::Server::Simple::PSGI',
@@ -23,15 +31,8 @@ my %RUN = (
     # Under TLS streams stay on the server's writer.
     (map { ("$_, tls" => [run_basics => $_, tls => 1]) } 'HTTP::Server::PSGI', qw(Starman uWSGI)),
 
-    # As documented, and with the least configuration.
-    (
-        map {
-            my $nginx = $_;
-            ("Starman, unix, nginx $nginx" => [run_basics => 'Starman', nginx => $nginx, unix => 1]),
-                map { ("$_, nginx $nginx" => [run_basics => $_, nginx => $nginx]) } qw(Starman Twiggy uWSGI);
-        } 'documented',
-        'bare'
-    ),
+    (map { ("Starman, unix, nginx $_" => [run_basics => 'Starman', nginx => $_, unix => 1]) } @NGINX),
+    (map { on_nginx($_) } qw(Starman Twiggy uWSGI)),
     'uWSGI, nginx' => [run_basics => 'uWSGI, behind a proxy', nginx => 'uwsgi'],
     'FCGI, nginx'  => [run_basics => 'FCGI', nginx => 'FastCGI', unix => 1],
 );
