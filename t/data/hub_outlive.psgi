@@ -6,6 +6,8 @@
 #   /served        behind such a filter: a handler that pushes, serves, pushes and holds the connection
 #   /dies          behind such a filter: a handler that serves and dies
 #   /spawn         a stream whose handler pushes what spawn returns or throws
+#   /pushed?COUNT  behind such a filter: a handler that pushes so often, and subscribes
+#   /late?COUNT    the same behind a filter that is one write late
 #   /impatient     as /filtered, with a timeout of a second
 #   /push?PID,DATA the worker with that id pushes to the streams of /served that it holds
 #   /close?PID     it closes them
@@ -45,6 +47,13 @@ sub hold {
     $hub->subscribe($conn, 'news');
     $conn->push({event => 'own', data => 'second'});
     push @held, $conn;
+    return;
+}
+
+sub push_and_subscribe {
+    my ($conn, $env) = @_;
+    $conn->push("$_ $WORDS") for 1 .. $env->{QUERY_STRING};
+    $hub->subscribe($conn, 'news');
     return;
 }
 
@@ -117,6 +126,24 @@ sub filter {
     };
 }
 
+# The filter holds each write back until the next one. An empty write would lose what it holds, or come out as one.
+sub delay {
+    my $app = shift;
+    return sub {
+        my $env = shift;
+        return Plack::Util::response_cb(
+            $app->($env),
+            sub {
+                my $last = ":\n";
+                return sub {
+                    (my $bytes, $last) = ($last, shift);
+                    return $bytes;
+                };
+            }
+        );
+    };
+}
+
 builder {
     enable sub {
         my $app = shift;
@@ -129,6 +156,9 @@ builder {
     mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }, label => \&label));
     mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
     mount '/served'   => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
+    my $pushed = Plack::App::EventSource->new(handler_cb => \&push_and_subscribe, keepalive => 0)->to_app;
+    mount '/pushed' => filter($pushed);
+    mount '/late'   => delay($pushed);
     mount '/dies' => filter(
         Plack::App::EventSource->new(handler_cb => sub { $hub->serve($_[0], 'news'); die "on purpose\n" })->to_app);
     mount '/impatient' => filter($hub->to_app(channels => sub { return 'news' }, timeout => 1));

@@ -209,6 +209,11 @@ sub obstacle {
 sub prepare_env     { return undef }
 sub reads_body_once { return !!0 }
 
+sub respond {
+    my ($class, $respond, $response) = @_;
+    return scalar $respond->($response);
+}
+
 # The version is that of the request line, unless a middleware has changed it, which no server would ignore either.
 sub takes_chunks { return ($_[1]{SERVER_PROTOCOL} || '') eq 'HTTP/1.1' }
 
@@ -226,7 +231,7 @@ sub relay_descriptor     { return undef }
 sub when_sent {
     my ($class, $stream, $code) = @_;
     $code->();
-    return;
+    return !!1;
 }
 
 # Workers

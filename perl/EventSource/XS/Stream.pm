@@ -93,9 +93,12 @@ sub open {
         return $stream;
     }
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
-    my $writer = @writer ? $writer[0] : $respond->($response);
-    return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
-    $stream = EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening);
+    @writer = $adapter->respond($respond, $response)                 if !@writer;
+    return $class->_end_without_body($env, $response, $writer[0], $setting)
+        if !$writer[0] || $HAS_NO_BODY{$response->[0]};
+    my ($writer, $own) = @writer;
+    $stream =
+        EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening, server_writer => $own);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
         if $setting->{fallback} eq 'warn' && $setting->{native} eq 'auto' && !_has_left($adapter, $env);

@@ -25,6 +25,7 @@ my @RUNS = (
     ['Starlet', '/filtered', 0, qw(--max-reqs-per-child 1000000)],
     ['uWSGI',   '/filtered', 0],
     ['Twiggy',  '/filtered', 0],
+    ['Feersum', '/filtered', 0],
 );
 
 for my $row (@RUNS) {
@@ -32,7 +33,7 @@ for my $row (@RUNS) {
     subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
         my $missing = Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef);
         needs($missing);
-        my $is_alone = $name eq 'Twiggy';
+        my $is_alone = $name =~ /Twiggy|Feersum/;
         my $self     = Testing::Outlive->start(
             $name,
             endless => \@args,

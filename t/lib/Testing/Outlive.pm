@@ -90,13 +90,7 @@ sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {folder => File::Temp->newdir, clients => [], published => []}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
-    if ($option{by_hand}) {
-        $self->{hub} = Testing::Program->new('eventsource-hub')->run(
-            {}, $PROGRAM, 'run', '--name', 'test', '--socket', $self->{socket}, '--grace',
-            $option{grace} // 60,
-            qw(--idle-exit 60)
-        );
-    }
+    $self->start_hub($option{grace} // 60) if $option{by_hand};
     my %env = (
         HUB_SOCKET  => $self->{socket},
         HUB_SPAWN   => $option{by_hand} ? 0 : 1,
@@ -111,6 +105,14 @@ sub start {
         %{$option{start} || {}},
     );
     return $self;
+}
+
+# Starts the hub process.
+sub start_hub {
+    my ($self, $grace) = @_;
+    my @option = ('--name', 'test', '--socket', $self->{socket}, '--grace', $grace, '--idle-exit', 60);
+    $self->{hub} = Testing::Program->new('eventsource-hub')->run({}, $PROGRAM, 'run', @option);
+    return;
 }
 
 # Returns the hub, as a process outside of the server has it.

@@ -18,7 +18,8 @@ use warnings;
 # copy without psgix.io, which does not show that a handle exists elsewhere; and a handle that was closed already cannot be
 # repaired. Responses that are not streams are not touched.
 #
-# Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
+# Behind a filter of the body only the filter has Feersum's writer. respond notes it on its way to the filter: nothing is
+# written through the filter to find it, because a filter may hold such a write back, and Feersum takes an empty one for the end.
 
 our $VERSION = '0.100';
 
@@ -59,10 +60,22 @@ sub writer_classes { return $WRITER }
 # Its handle on the body drops what has been read.
 sub reads_body_once { return !!1 }
 
-# psgix.io must not be fetched. Behind a filter of the body there is no socket to look at.
+# psgix.io must not be fetched.
 sub client_socket {
     my ($class, $env, $writer) = @_;
     return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
+}
+
+# Feersum's responder is a closure that calls this method.
+sub respond {
+    my ($class, $respond, $response) = @_;
+    my $continue = Feersum::Connection->can('_continue_streaming_psgi')
+        or return $class->SUPER::respond($respond, $response);
+    my $own;
+    no warnings 'redefine';
+    local *Feersum::Connection::_continue_streaming_psgi = sub { return $own = $continue->(@_) };
+    my $given = $respond->($response);
+    return ($given, ref $own eq $WRITER ? $own : ());
 }
 
 # Feersum never says that it has several processes. What its worker runs in does.
@@ -103,22 +116,27 @@ sub relay_descriptor {
     return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
 }
 
-# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on.
+# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on. The writer
+# that Feersum gives the callback ends the response when it is freed, so a stream that stays here keeps it.
 sub when_sent {
     my ($class, $stream, $code) = @_;
-    my $known = _writer_of($stream) or return;
+    my $own = $stream->server_writer;
+    return !!0 if ref $own ne $WRITER;
     weaken $stream;
-    $known->poll_cb(
+    $own->poll_cb(
         sub {
             my $writer = shift;
             $writer->poll_cb(undef);
             return if !$stream;
             local @sent = ($stream, $writer);
             $code->();
-            _close_writer($writer) if $stream && $stream->passed_on;
+            if (!$stream || $stream->passed_on) { _close_writer($writer) }
+            else {
+                $stream->on_close(sub { undef $writer });
+            }
         }
     );
-    return;
+    return !!1;
 }
 
 # A scheme may come from the client, through a middleware that believes X-Forwarded-Proto. It says nothing about a
@@ -157,10 +175,10 @@ sub prepare_env {
 # The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
 sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
-    my $given  = $respond->($response);
-    my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
-    return (undef, $OBSTACLE->new('filter'), $given) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting)           if EventSource::XS::_has_left($writer->fileno);
+    my ($given, $own) = $class->respond($respond, $response);
+    my $writer = $class->server_writer($given);
+    return (undef, $OBSTACLE->new('filter'), $given, $own) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting)                 if EventSource::XS::_has_left($writer->fileno);
 
     # Feersum decides as takes_chunks does, and its status line says the same.
     my ($stream, $obstacle) =
@@ -243,18 +261,6 @@ sub _hang_up {
     return                if defined $socket && $stream->_attach($socket);
     POSIX::close($socket) if defined $socket;
     return $stream->_fail;
-}
-
-# Behind a filter of the body Feersum's writer is found by what the filter calls.
-sub _writer_of {
-    my $stream = shift;
-    my $found;
-    {
-        no warnings qw(prototype redefine);
-        local *Feersum::Connection::Writer::write = sub { $found = $_[0]; return };
-        $stream->write_to_server('');
-    }
-    return $found;
 }
 
 # The flag says that the value still has its magic, without running it.

@@ -132,15 +132,12 @@ sub pass_on {
     return;
 }
 
-# Under an event loop nobody serves the relay. It is passed on as soon as it is subscribed.
+# Under an event loop nobody serves the relay. It is passed on when the hub process has taken the stream.
 sub pass_on_in_loop {
     my ($class, $stream, $bound) = @_;
     my $relay = $RELAYS{refaddr $stream} or return;
-    weaken $relay;
-    my $start =
-        sub { EventSource::XS::Stream::Relay::Process->start($relay, $bound) if $relay && $relay->_can_pass_on; return };
-    my ($adapter) = EventSource::XS::Adapter->of_caller;
-    ($adapter || $stream->adapter)->when_sent($stream, $start);
+    $relay->{bound} = $bound;
+    $relay->_pass_on_when_sent if $relay->_can_pass_on;
     return;
 }
 
@@ -188,6 +185,23 @@ sub _can_pass_on {
         && $self->{stream}->is_open;
 }
 
+# Passes the relay on when the server has sent what it has. Until then the relay copies nothing, or that might never be.
+sub _pass_on_when_sent {
+    my $self  = shift;
+    my $bound = delete $self->{bound};
+    delete @$self{qw(look watch)};
+    weaken(my $known = $self);
+    my $go_on = sub {
+        return if !$known || !$known->{ours};
+        return if $known->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($known, $bound);
+        $known->_wait_for_hub;
+    };
+    my ($adapter) = EventSource::XS::Adapter->of_caller;
+    my $is_known = ($adapter || $self->{stream}->adapter)->when_sent($self->{stream}, $go_on);
+    $self->_wait_for_hub if !$is_known && $self->{ours};
+    return;
+}
+
 # The hub process has not taken the relay yet.
 sub _waits_for_hub {
     my $self = shift;
@@ -211,8 +225,10 @@ sub _wait_for_hub {
     my $copy = sub {
         return if !$self || $self->{owner} != $$;    # bytes that a child reads are lost for its parent
         local $@;
-        my $goes_on = eval { $self->_copy };
-        if    (!$goes_on)                { warn $@ if $@; $self->_end }
+        my $passes  = $self->{bound} && $self->_can_pass_on;
+        my $goes_on = eval { $passes ? $self->_pass_on_when_sent : $self->_copy };
+        if    ($passes)                  { warn $@ if $@ }
+        elsif (!$goes_on)                { warn $@ if $@; $self->_end }
         elsif ($self->{stream}->is_full) { $self->_wait_for_client }
     };
     my $loop = EventSource::XS::Loop->current;

@@ -50,11 +50,12 @@ sub CLONE { $clones++; %OPEN = (); return }
 
 # Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: opening, bytes
 # to send first; keepalive, the seconds of quiet after which a comment is sent under an event loop, up to half as many
-# later; none by default; line_end, crlf by default.
+# later; none by default; line_end, crlf by default; server_writer, the server's own writer behind a filter of the body, if
+# the adapter knows it (respond).
 sub new {
     my ($class, $writer, $env, %setting) = @_;
     my $adapter       = EventSource::XS::Adapter->of($env, $writer);
-    my $server_writer = EventSource::XS::Adapter->server_writer($writer);
+    my $server_writer = delete $setting{server_writer} || EventSource::XS::Adapter->server_writer($writer);
     my $self          = bless {
         adapter     => $adapter,
         writer      => $writer,
@@ -65,8 +66,9 @@ sub new {
         on_close    => [],
         settings    => \%setting,
         reason      => undef,
-        ($setting{line_end} || '') eq 'lf'                         ? (is_lf        => 1) : (),
-        $env->{'psgi.nonblocking'} && $adapter->takes_chunks($env) ? (takes_chunks => 1) : (),
+        ($setting{line_end} || '') eq 'lf'                         ? (is_lf         => 1)              : (),
+        $env->{'psgi.nonblocking'}                                 ? (server_writer => $server_writer) : (),
+        $env->{'psgi.nonblocking'} && $adapter->takes_chunks($env) ? (takes_chunks  => 1)              : (),
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
@@ -163,7 +165,7 @@ sub end {
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
-    delete @$self{qw(child_writer keepalive lease lease_end socket relay_stream)};
+    delete @$self{qw(child_writer keepalive lease lease_end server_writer socket relay_stream)};
     return;
 }
 
@@ -257,7 +259,7 @@ sub on_close {
 sub pass_on {
     my ($self, $relay_stream, $forgotten) = @_;
     delete $self->{watch};    # before its descriptor is closed
-    delete @$self{qw(child_writer keepalive lease lease_end socket writer)};
+    delete @$self{qw(child_writer keepalive lease lease_end server_writer socket writer)};
     delete $OPEN{refaddr $self};
     delete $HELD{refaddr $self};
     $self->{passed_on} = $relay_stream;
@@ -289,6 +291,9 @@ sub route_through {
     $COUNTED{opened}--;
     return;
 }
+
+# The server's own writer, behind the writers of middleware, where that is known.
+sub server_writer { return $_[0]{server_writer} }
 
 sub settings { return $_[0]{settings} }
 
