@@ -540,8 +540,8 @@ the position of the stream has advanced since the last id that the client receiv
 
 =head2 Processes
 
-A hub with a L</name> lives in a hub process, which all processes of this user on this machine share: whatever
-publishes reaches all streams. A worker hands the streams that subscribe to it over to that process. They stay open when
+A hub with a L</name> lives in a hub process, which all processes of this user on this machine share: an event of any
+of them reaches all streams. A worker hands the streams that subscribe to it over to that process. They stay open when
 the worker ends, is recycled or is killed.
 
 Without a name a hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server
@@ -610,7 +610,7 @@ B<The order.> Withdraw the right first, where the application looks for it; then
 stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,
 one that is being handed over to a hub process (L</name>), and one that subscribes later, but whose
 application was asked (the callback C<channels>) before C<end> was carried out: for 60 seconds, and as long as less than
-1,000 calls and 1 MiB of labels and topics came meanwhile. Whoever is asked for later is a new reader.
+1,000 calls and 1 MiB of labels and topics came meanwhile. A stream whose application is asked later is a new reader.
 
 =head1 ATTRIBUTES
 
@@ -744,14 +744,14 @@ Of L</history>, L</total_history>, L</max_topics>, L</max_streams>, L</grace> an
 
 C<gap_event>, C<gap_data>, C<position_event>, L</position>, C<opaque_ids>, C<on_slow> and L</store> are decided by the first
 object that names them while the process lives. If the hub runs with another value, which nobody has named, it begins anew
-with the named one: its events are published to it in their order, and its streams end. Their clients come back and are told of
+with the named one: its events are published to it in their order, and its streams end. Their clients come back and receive
 a gap. An object that names another value than that is refused: its calls throw C<refused>. So are those of a process
 with another version of the protocol.
 
 =item *
 
 The process keeps what was named in a file beside its socket, F<NAME.sock.settings>, which only the user may read. The next
-process begins with it, whoever starts it. C<eventsource hub stop NAME> deletes the file; a reboot does, too, as it empties
+process begins with it. C<eventsource hub stop NAME> deletes the file; a reboot does, too, as it empties
 F</run> and F</tmp>.
 
 =item *
@@ -777,7 +777,7 @@ receives what is published from then on.
 
 =head3 When the process is away
 
-Nobody serves the hub, its L</store> is away when its process starts, or that process is stopped by a signal. Then streams hold
+This is so if nobody serves the hub, if its L</store> is away when its process starts, or if a signal has stopped that process. Then streams hold
 neither a worker nor an event loop. The first request of a stream waits for the process for 50 ms, so that an error is
 thrown to its caller; the next ones do not wait until the process has answered. Their streams are open, and in the worker:
 they are sent their head and what is pushed, and are subscribed as soon as the process answers. If that takes longer than
@@ -827,7 +827,7 @@ then has 35 characters, or 39 with a L</store> in Redis. False by default. Encry
 
     per_process => 1
 
-Say that it is intended that each process has a hub of its own. The hub then does not warn of it. False by default.
+If true, each process has a hub of its own on purpose, and the hub does not warn of it. False by default.
 
 =head2 position
 
@@ -1023,7 +1023,7 @@ setting.
 Create a hub. Its streams end when the object is destroyed, unless it has a L</name>: then only its connection ends.
 
 Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
-program for L</name> is not installed. That there is no folder for the L</socket>, the first method that needs it says.
+program for L</name> is not installed. A missing folder of the L</socket> is an error of the first method that needs it.
 
 =head2 clock
 
@@ -1080,8 +1080,8 @@ names. The whole stream ends, also if it has other topics beside.
 =item finish
 
 If it is true, the clients are not to come back: each is sent the event of
-L<Plack::App::EventSource::Connection/finish>, and whoever reconnects all the same is answered with the response that
-C<channels> returns, if it does, and otherwise with the status 204. By default each client is sent a C<retry> (one to two
+L<Plack::App::EventSource::Connection/finish>, and a client that reconnects all the same receives the response that
+C<channels> returns, if it does, and otherwise the status 204. By default each client is sent a C<retry> (one to two
 times the C<retry> of its application) and comes back with its id; then the application is asked again, and those who may
 still read miss nothing.
 
@@ -1091,7 +1091,7 @@ A stream that waits in a worker because the hub process is away (L</publish_time
 process that the call has reached. A process that ends, or is killed, before that has forgotten the call: end the
 streams once more when the method has thrown, or when C<pid> in L</stats> has changed.
 
-What was published before is sent to the streams that keep up. A stream that lags is sent the rest of an event that was
+Streams that keep up are sent the events that were published before. A stream that lags is sent the rest of an event that was
 sent in part, and what is in its own buffer, but nothing more of the history; one that takes nothing ends after its
 C<timeout>. C<on_close> has the reason C<application>.
 
@@ -1165,7 +1165,7 @@ It does not wait for clients. If more than 64 MiB are on their way to the native
 With C<< wait => 0 >> the event is lost if the connection to the hub process breaks, or cannot be made, before that
 process has answered for it, or if that process refuses it. For a second after that process could not be reached,
 C<unavailable> is thrown. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
-they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or
+they were published in the end or not. A warning reports the first loss in a process, when a method of a hub or
 L<EventSource::XS/dispatch> is called next, or at the end of the process. A process that ends waits up to
 L</publish_timeout> for these answers; one that is ended by C<POSIX::_exit> or a signal does not.
 

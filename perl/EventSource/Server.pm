@@ -609,7 +609,7 @@ which stops a browser from reconnecting. Calling it again does nothing. To conti
 L</hub> it has the history of this one.
 
 This stops the server in the current process: on a preforking PSGI server, stop it in each worker. When a process ends
-without it, the streams end too, and their clients are told to reconnect.
+without it, the streams end too, and their clients reconnect.
 
 =head2 supply
 
@@ -641,7 +641,7 @@ A supply that is done ends no stream: events can still be emitted to the server.
     my $es = EventSource::Server->new(name => 'ticker', supply => $code);
 
 Without a C<name>, each worker has a hub of its own and runs the supply for its clients. With a C<name>, or with a L</hub>
-that has one, all workers share one hub: each event reaches the clients of all workers, whoever emits it, and the supply
+that has one, all workers share one hub: each event reaches the clients of all workers, from whichever worker it comes, and the supply
 runs once for all. The workers that have had a client or a tap elect one that runs it (L<EventSource::Hub::Lease>, with
 the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or its server is stopped, another one starts its
 supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
@@ -649,7 +649,7 @@ channels.
 
 After the hub process was killed the workers elect anew. If the same worker is elected, its supply continues; otherwise it
 is ended there and starts in another worker. For some milliseconds both may emit. If a supply that cannot start again (an
-iterator, a filehandle) has lost the election, its worker stands for no other one.
+iterator, a filehandle) has lost the election, its worker takes part in no further election.
 
 While the hub process cannot be reached, events of the supply are lost, each with a warning; the methods of the emitter
 return C<undef> then. L</emit> of the server throws what L<EventSource::Hub/publish> throws. A supply that is done is not
@@ -671,7 +671,7 @@ Register a tap, or remove it. L<EventSource::Server::Supply> calls these.
 
 =head1 EXAMPLES
 
-The examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an event loop, such as Twiggy.
+Examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an event loop, such as Twiggy.
 
 =head2 A clock
 
@@ -688,21 +688,6 @@ The examples of the Raku module. Each is an F<app.psgi> for a PSGI server with a
                     $emitter->emit(EventSource::Server::Event->new(type => 'tick', data => scalar localtime));
                 },
             );
-        },
-    );
-    $es->to_app;
-
-=head2 A clock with keepalives
-
-    use AnyEvent;
-    use EventSource::Server;
-
-    my $es = EventSource::Server->new(
-        keepalive          => 1,
-        keepalive_interval => 1,
-        supply             => sub {
-            my $emitter = shift;
-            return AnyEvent->timer(interval => 3, cb => sub { $emitter->emit(tick => scalar localtime) });
         },
     );
     $es->to_app;

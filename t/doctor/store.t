@@ -123,7 +123,7 @@ subtest 'figures of Redis, and a history that was lost' => sub {
     ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'Redis has lost the history';
     my $lost = qr/has lost its history 1 time, and all clients received a gap/;
     is_wrong(examined($stored), 'hub_store', 'warning', $lost, 'a history that was lost');
-    like text($stored), qr/WARNING hub_store: .*$lost.* It has .* Remedy: Find out who emptied Redis/,
+    like text($stored), qr/WARNING hub_store: .*$lost.* It has .* Remedy: Find the cause: Redis was emptied/,
         'the report says so, with the figures and a remedy';
 
     like finding($stored)->{sentence}, qr/$lost; it reported [0-9.]+ seconds ago: the (?:key|stream) .*is gone/,

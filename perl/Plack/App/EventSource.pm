@@ -957,14 +957,7 @@ before. If middleware has closed the handle too, the stream goes through the ser
 
 =head1 BEHIND NGINX
 
-    location /events {
-        proxy_pass http://127.0.0.1:5000;
-        proxy_http_version 1.1;
-        proxy_set_header Connection '';
-        proxy_read_timeout 1h;
-    }
-
-Buffering of events needs no setting: C<X-Accel-Buffering: no> turns it off.
+L<EventSource::Deployment/nginx> has a tested configuration. C<X-Accel-Buffering: no> turns the buffering of events off.
 
 Put nginx, or another proxy that reads a request before it passes it on, in front of Starman. Starman ends a worker
 whose client sends a body that is shorter than its C<Content-Length>; this happens to any application, and all streams

@@ -84,7 +84,7 @@ workers do that by themselves: L<EventSource::Deployment/What survives which res
 
     enable 'EventSource', notify_signal => 'URG';
 
-The name of a signal with which an idle worker is told to run callbacks, usually within a second
+The name of a signal that makes an idle worker run callbacks, usually within a second
 (L<EventSource::XS/notify_signal>). None by default. It is for Starlet, uWSGI and HTTP::Server::PSGI. Starman takes what a
 signal interrupts for an error, so there none is sent, and each worker warns once. A wrong name throws an
 L<EventSource::Error> where the application is made. An unknown attribute gives a warning.

@@ -249,9 +249,9 @@ stream: a server does not say what it buffers.
 
 End the stream when all pushed events have been sent.
 
-A browser reconnects when a stream ends, whoever has ended it, after its reconnection time (C<retry>, some three seconds by
+A browser reconnects after every end of a stream, after its reconnection time (C<retry>, some three seconds by
 default), and sends the id of the last event (WHATWG HTML, section 9.2.3). The handler then runs again. If it closes each
-time, that continues for ever. To end a stream for good, call L</finish>.
+time, the client reconnects for ever. To end a stream for good, call L</finish>.
 
 =head2 closed
 
@@ -414,8 +414,7 @@ example, with a warning.
 If it throws an L<EventSource::Error>, nothing was sent. It throws C<invalid> if C<event>, C<id> or C<retry> has a line
 break or NUL, if C<json> is given beside C<data> or C<bytes>, or cannot be encoded, and if C<bytes> is true and a string is
 not UTF-8. On a stream that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id> is one
-that the hub would refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than TAB, or a
-space or TAB at its beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is
+that the hub would refuse (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is
 unknown: a client that reconnects with it receives a C<gap> event.
 
 =head2 spawn

@@ -43,7 +43,8 @@ sub _end {
         'end',
         sprintf('The stream has sent so much within %.1f s that the doctor has read no further.',
             $stream->{left_at} || 0),
-        remedy => 'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
+        remedy =>
+            'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
     ) if $stream->is_excessive;
     return $FINDING->ok('end',
         sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))

@@ -54,7 +54,8 @@ sub findings {
     my $stream   = $seen->{stream} or return;
     my @findings = map { _redirect($_) } @{$seen->{hops}};
     if ($seen->{is_endless}) {
-        push @findings, $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
+        push @findings,
+            $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the redirect that leads back.');
     }
     return @findings if !$stream->has_head;
     push @findings, _status($seen, $stream);

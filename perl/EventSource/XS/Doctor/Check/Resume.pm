@@ -52,7 +52,8 @@ sub _resume {
     return $FINDING->wrong(
         'resume',
         'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
-        remedy => 'Answer a request with Last-Event-ID as one without it. Read the logs of the proxy and the application.'
+        remedy =>
+            'Answer a request with Last-Event-ID as one without it. Read the logs of the proxy and the application.'
     ) if ($status || 0) != 200;
     return $FINDING->wrong(
         'last_event_id', 'The server resumes after an id in the query, but not after the same id in the header'
@@ -88,7 +89,8 @@ sub _retry {
     return $FINDING->ok('retry',
         'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
         if !defined $retry;
-    my %mend = (remedy => 'Set retry to a value from 2000 to 10000 milliseconds.', measured => {milliseconds => 0 + $retry});
+    my %mend =
+        (remedy => 'Set retry to a value from 2000 to 10000 milliseconds.', measured => {milliseconds => 0 + $retry});
     return $FINDING->wrong('retry',
         "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
         if $retry >= $NEVER;
