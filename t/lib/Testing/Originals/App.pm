@@ -137,87 +137,83 @@ sub cases {
     );
 }
 
+# Names and codes as cases.
+sub _cases {
+    my @cases;
+    while (my ($name, $code) = splice @_, 0, 2) { push @cases, [$name, $code] }
+    return @cases;
+}
+
+# The same code for each of these, which its name has in place of the %.
+sub _each {
+    my ($name, $code, @of) = @_;
+    return map {
+        my $one = $_;
+        ($name =~ s/%/$one/r => sub { $code->($one) })
+    } @of;
+}
+
 sub _constructors {
-    return (
-        ['new with a list'        => new_app(handler_cb => $HANDLER)],
-        ['new with a hash'        => new_app({handler_cb => $HANDLER})],
-        ['new twice the same'     => new_app(handler_cb => 1,        handler_cb => $HANDLER)],
-        ['an odd list'            => new_app(handler_cb => $HANDLER, 'headers')],
-        ['undef as a name'        => new_app(handler_cb => $HANDLER, undef, 1)],
-        ['a reference as a name'  => new_app(handler_cb => $HANDLER, [],    1)],
-        ['unknown attributes'     => new_app(handler_cb => $HANDLER, colour => 1, handler => 2, header => 3)],
-        ['new on an object'       => sub { requested($APP->new->new(handler_cb => $HANDLER)->to_app) }],
-        ['new without attributes' => sub { ref $APP->new }],
-        map({
-                my $value = $_;
-                ["new with $_ alone" => sub { ref $APP->new(value($value)) }]
-        } value()),
-        map({
-                my $value = $_;
-                [
-                    "$_ as handler_cb, a POST" => sub {
-                        requested(
-                            $APP->new(handler_cb => value($value))->to_app,
-                            {REQUEST_METHOD => 'POST', no_allow => 1}
-                        );
-                        'lived';
-                    }
-                ]
-        } value()),
-        ['to_app without a handler' => sub { ref $APP->new->to_app }],
-        ['a POST without a handler' => sub { ($APP->new->to_app->({REQUEST_METHOD => 'POST'}))->[0] }],
-        ['to_app of the class'      => sub { ref $APP->to_app }],
-        ['a POST to the class'      => sub { ($APP->to_app->({REQUEST_METHOD => 'POST'}))->[0] }],
-        [
-            'call without to_app' => sub {
-                requested(sub { $APP->new(handler_cb => $HANDLER)->call(@_) });
-            }
-        ],
-        ['an object that is called' => sub { requested($APP->new(handler_cb => $HANDLER)) }],
-        [
-            'an object that is mounted' => sub {
-                my $map = Plack::App::URLMap->new;
-                $map->map('/' => $APP->new(handler_cb => $HANDLER));
-                return requested($map->to_app, {PATH_INFO => '/', SCRIPT_NAME => ''});
-            }
-        ],
-        map({
-                my $method = $_;
-                [
-                    "method $method" => sub {
-                        my @r = requested($APP->new(handler_cb => $HANDLER)->to_app, {REQUEST_METHOD => $method});
-                        return @r[0, 2];
-                    }
-                ]
-            } qw(GET HEAD POST PUT OPTIONS get GETS),
-            ''),
-        [
-            'accessors' => sub {
-                my $app = $APP->new(handler_cb => $HANDLER);
-                my @set = ($app->headers(['X-A', 1]), $app->headers, $app->headers('X-B', 2), $app->headers);
-                return (@set, requested($app->to_app), ref $app->handler_cb, ref $app->handler_cb($KEEPING));
-            }
-        ],
-        [
-            'attributes set between requests' => sub {
-                my $app = $APP->new;
-                my $run = $app->to_app;
-                $app->handler_cb($HANDLER);
-                my @first = requested($run);
-                $app->headers(my $headers = ['X-A', 1]);
-                my @second = requested($run);
-                push @$headers, 'X-B', 2;
-                my @third = requested($run);
-                $app->{headers} = undef;
-                return (@first, @second, @third, requested($run));
-            }
-        ],
-        [
-            'class methods' => sub {
-                return map { $APP->can($_) ? 1 : 0 } qw(new call to_app prepare_app handler_cb headers);
-            }
-        ],
-        ['versions' => sub { $APP->VERSION(0.02); 1 }],
+    return _cases(
+        'new with a list'        => new_app(handler_cb => $HANDLER),
+        'new with a hash'        => new_app({handler_cb => $HANDLER}),
+        'new twice the same'     => new_app(handler_cb => 1,        handler_cb => $HANDLER),
+        'an odd list'            => new_app(handler_cb => $HANDLER, 'headers'),
+        'undef as a name'        => new_app(handler_cb => $HANDLER, undef, 1),
+        'a reference as a name'  => new_app(handler_cb => $HANDLER, [],    1),
+        'unknown attributes'     => new_app(handler_cb => $HANDLER, colour => 1, handler => 2, header => 3),
+        'new on an object'       => sub { requested($APP->new->new(handler_cb => $HANDLER)->to_app) },
+        'new without attributes' => sub { ref $APP->new },
+        _each('new with % alone' => sub { ref $APP->new(value($_[0])) }, value()),
+        _each(
+            '% as handler_cb, a POST' => sub {
+                requested($APP->new(handler_cb => value($_[0]))->to_app, {REQUEST_METHOD => 'POST', no_allow => 1});
+                'lived';
+            },
+            value()
+        ),
+        'to_app without a handler' => sub { ref $APP->new->to_app },
+        'a POST without a handler' => sub { ($APP->new->to_app->({REQUEST_METHOD => 'POST'}))->[0] },
+        'to_app of the class'      => sub { ref $APP->to_app },
+        'a POST to the class'      => sub { ($APP->to_app->({REQUEST_METHOD => 'POST'}))->[0] },
+        'call without to_app'      => sub {
+            requested(sub { $APP->new(handler_cb => $HANDLER)->call(@_) });
+        },
+        'an object that is called'  => sub { requested($APP->new(handler_cb => $HANDLER)) },
+        'an object that is mounted' => sub {
+            my $map = Plack::App::URLMap->new;
+            $map->map('/' => $APP->new(handler_cb => $HANDLER));
+            return requested($map->to_app, {PATH_INFO => '/', SCRIPT_NAME => ''});
+        },
+        _each(
+            'method %' => sub {
+                my @r = requested($APP->new(handler_cb => $HANDLER)->to_app, {REQUEST_METHOD => $_[0]});
+                return @r[0, 2];
+            },
+            qw(GET HEAD POST PUT OPTIONS get GETS),
+            ''
+        ),
+        'accessors' => sub {
+            my $app = $APP->new(handler_cb => $HANDLER);
+            my @set = ($app->headers(['X-A', 1]), $app->headers, $app->headers('X-B', 2), $app->headers);
+            return (@set, requested($app->to_app), ref $app->handler_cb, ref $app->handler_cb($KEEPING));
+        },
+        'attributes set between requests' => sub {
+            my $app = $APP->new;
+            my $run = $app->to_app;
+            $app->handler_cb($HANDLER);
+            my @first = requested($run);
+            $app->headers(my $headers = ['X-A', 1]);
+            my @second = requested($run);
+            push @$headers, 'X-B', 2;
+            my @third = requested($run);
+            $app->{headers} = undef;
+            return (@first, @second, @third, requested($run));
+        },
+        'class methods' => sub {
+            return map { $APP->can($_) ? 1 : 0 } qw(new call to_app prepare_app handler_cb headers);
+        },
+        'versions' => sub { $APP->VERSION(0.02); 1 },
     );
 }
 
@@ -229,50 +225,45 @@ sub _headers {
                 $APP->new(handler_cb => $HANDLER, headers => ref $headers eq 'CODE' ? $headers->() : $headers)->to_app);
         }
     };
-    return (
-        ['headers'                      => $of->(['X-A' => 1, 'X-B' => 2])],
-        ['no headers'                   => $of->([])],
-        ['headers that are undef'       => $of->(undef)],
-        ['headers that are empty'       => $of->('')],
-        ['headers that are 0'           => $of->(0)],
-        ['a name without a value'       => $of->(['X-A'])],
-        ['a value that is undef'        => $of->(['X-A',          undef])],
-        ['a name that is undef'         => $of->([undef,          1])],
-        ['a name with a space'          => $of->(['X A',          1])],
-        ['a name with a colon'          => $of->(['X-A: 1',       'X-B: 2'])],
-        ['a name that is empty'         => $of->(['',             1])],
-        ['a header of the module'       => $of->(['Content-Type', 'text/plain'])],
-        ['a value with wide characters' => $of->(['X-A',          "\x{263A}"])],
-        ['a value with a tab'           => $of->(['X-A',          "a\tb"])],
-        ['an array that is an object'   => $of->(sub { bless ['X-A', 1], 'My::Class' })],
-        [
-            'an overloaded array' => $of->(
-                sub {
-                    my $x = sub { ['X-A', 1] };
-                    bless \$x, 'Testing::Originals::Array';
-                }
-            )
-        ],
-        [
-            'an array that changes' => sub {
-                my $count = 0;
-                my $value = sub { ['X-Count', ++$count] };
-                my $app =
-                    $APP->new(handler_cb => $HANDLER, headers => bless \$value, 'Testing::Originals::Array')->to_app;
-                requested($app);
-                my $before = $count;
-                my @second = requested($app);
-                return $count > $before ? 'asked again' : 'not asked again';
+    return _cases(
+        'headers'                      => $of->(['X-A' => 1, 'X-B' => 2]),
+        'no headers'                   => $of->([]),
+        'headers that are undef'       => $of->(undef),
+        'headers that are empty'       => $of->(''),
+        'headers that are 0'           => $of->(0),
+        'a name without a value'       => $of->(['X-A']),
+        'a value that is undef'        => $of->(['X-A',          undef]),
+        'a name that is undef'         => $of->([undef,          1]),
+        'a name with a space'          => $of->(['X A',          1]),
+        'a name with a colon'          => $of->(['X-A: 1',       'X-B: 2']),
+        'a name that is empty'         => $of->(['',             1]),
+        'a header of the module'       => $of->(['Content-Type', 'text/plain']),
+        'a value with wide characters' => $of->(['X-A',          "\x{263A}"]),
+        'a value with a tab'           => $of->(['X-A',          "a\tb"]),
+        'an array that is an object'   => $of->(sub { bless ['X-A', 1], 'My::Class' }),
+        'an overloaded array'          => $of->(
+            sub {
+                my $x = sub { ['X-A', 1] };
+                bless \$x, 'Testing::Originals::Array';
             }
-        ],
-        map({
-                my $value = $_;
-                ["a value of a header is $_" => $of->(sub { ['X-A', value($value)] })]
-        } value()),
-        map({
-                my $value = $_;
-                ["headers are $_, new" => sub { ref $APP->new(headers => value($value))->to_app }]
-        } value()),
+        ),
+        'an array that changes' => sub {
+            my $count = 0;
+            my $value = sub { ['X-Count', ++$count] };
+            my $app = $APP->new(handler_cb => $HANDLER, headers => bless \$value, 'Testing::Originals::Array')->to_app;
+            requested($app);
+            my $before = $count;
+            my @second = requested($app);
+            return $count > $before ? 'asked again' : 'not asked again';
+        },
+        _each(
+            'a value of a header is %' => sub {
+                my $value = shift;
+                $of->(sub { ['X-A', value($value)] })->();
+            },
+            value()
+        ),
+        _each('headers are %, new' => sub { ref $APP->new(headers => value($_[0]))->to_app }, value()),
     );
 }
 
@@ -280,177 +271,139 @@ sub _handlers {
     my $code =
         sub { my ($conn, $env) = @_; $conn->push(ref $conn, $env->{REQUEST_METHOD}, scalar @_); $conn->close; return };
     my %callable = callable($code);
-    return (
-        map({
-                my $name = $_;
-                ["a handler that is $name" =>
-                        sub { my %c = callable($code); requested($APP->new(handler_cb => $c{$name})->to_app) }
-                ]
-        } sort keys %callable),
-        map({
-                my $name = $_;
-                [
-                    "callbacks that are $name" => sub {
-                        my @called;
-                        my %c    = callable(sub { push @called, [@_]; return 'result' });
-                        my $conn = $CONNECTION->new(push_cb => $c{$name}, close_cb => $c{$name});
-                        return ($conn->push(1, 2), $conn->close, @called);
-                    }
-                ]
-        } sort keys %callable),
-        [
-            'the environment is the same' => sub {
-                my $given;
-                my $app = $APP->new(handler_cb => sub { $given = $_[1]; $_[0]->close })->to_app;
-                my $env = {REQUEST_METHOD => 'GET'};
-                $app->($env)->(sub { Testing::RecordingWriter->new });
-                $given == $env ? 1 : 0;
-            }
-        ],
+    return _cases(
+        _each(
+            'a handler that is %' =>
+                sub { my %c = callable($code); requested($APP->new(handler_cb => $c{$_[0]})->to_app) },
+            sort keys %callable
+        ),
+        _each(
+            'callbacks that are %' => sub {
+                my $name = shift;
+                my @called;
+                my %c    = callable(sub { push @called, [@_]; return 'result' });
+                my $conn = $CONNECTION->new(push_cb => $c{$name}, close_cb => $c{$name});
+                return ($conn->push(1, 2), $conn->close, @called);
+            },
+            sort keys %callable
+        ),
+        'the environment is the same' => sub {
+            my $given;
+            my $app = $APP->new(handler_cb => sub { $given = $_[1]; $_[0]->close })->to_app;
+            my $env = {REQUEST_METHOD => 'GET'};
+            $app->($env)->(sub { Testing::RecordingWriter->new });
+            $given == $env ? 1 : 0;
+        },
     );
 }
 
 sub _subclasses {
-    return (
-        [
-            'a subclass with attributes' => sub {
-                requested(
-                    Testing::Originals::Events->new(
-                        room       => 'red',
-                        handler_cb => sub { $_[0]->push($_[1]{room}); $_[0]->close }
-                    )->to_app
-                );
-            }
-        ],
-        [
-            'a subclass that prepares' => sub {
-                requested(Testing::Originals::Events->new(handler_cb => sub { $_[0]->push($_[1]{room}); $_[0]->close })
-                        ->to_app);
-            }
-        ],
-        ['a subclass that refuses' => sub { requested(Testing::Originals::Events->new->to_app, {forbidden => 1}) }],
-        [
-            'a subclass whose headers change' => sub {
-                my $app   = Testing::Originals::Events->new(room => 'red', handler_cb => $HANDLER);
-                my $run   = $app->to_app;
-                my @first = requested($run);
-                $app->{room} = 'blue';
-                return (@first, requested($run));
-            }
-        ],
-        [
-            'a subclass with its own new and accessors' =>
-                sub { requested(Testing::Originals::Wrapping->new(handler_cb => $HANDLER)->to_app) }
-        ],
-        [
-            'a subclass of the connection' => sub {
-                my @pushed;
-                my $conn = Testing::Originals::Shouting->new(push_cb => sub { push @pushed, @_; scalar @_ });
-                return ($conn->push('a', 'b'), @pushed);
-            }
-        ],
+    return _cases(
+        'a subclass with attributes' => sub {
+            requested(
+                Testing::Originals::Events->new(
+                    room       => 'red',
+                    handler_cb => sub { $_[0]->push($_[1]{room}); $_[0]->close }
+                )->to_app
+            );
+        },
+        'a subclass that prepares' => sub {
+            requested(
+                Testing::Originals::Events->new(handler_cb => sub { $_[0]->push($_[1]{room}); $_[0]->close })->to_app);
+        },
+        'a subclass that refuses' => sub { requested(Testing::Originals::Events->new->to_app, {forbidden => 1}) },
+        'a subclass whose headers change' => sub {
+            my $app   = Testing::Originals::Events->new(room => 'red', handler_cb => $HANDLER);
+            my $run   = $app->to_app;
+            my @first = requested($run);
+            $app->{room} = 'blue';
+            return (@first, requested($run));
+        },
+        'a subclass with its own new and accessors' =>
+            sub { requested(Testing::Originals::Wrapping->new(handler_cb => $HANDLER)->to_app) },
+        'a subclass of the connection' => sub {
+            my @pushed;
+            my $conn = Testing::Originals::Shouting->new(push_cb => sub { push @pushed, @_; scalar @_ });
+            return ($conn->push('a', 'b'), @pushed);
+        },
     );
 }
 
 sub _connections {
     my $result = sub { wantarray ? ('a', 'list') : defined wantarray ? 'a scalar' : undef };
-    return (
-        [
-            'a connection without push_cb' => sub {
-                my $n    = 0;
-                my $conn = $CONNECTION->new(close_cb => sub { $n++ });
-                $conn->close;
-                $n;
-            }
-        ],
-        [
-            'a connection without close_cb' => sub {
-                my $n    = 0;
-                my $conn = $CONNECTION->new(push_cb => sub { $n++ });
-                $conn->push;
-                $n;
-            }
-        ],
-        ['a connection without anything' => sub { ref $CONNECTION->new }],
-        [
-            'a connection of a hash' => sub {
-                ref $CONNECTION->new({push_cb => sub { }});
-            }
-        ],
-        [
-            'a connection of an odd list' => sub {
-                my $n;
-                $CONNECTION->new(push_cb => sub { $n = 1 }, 'close_cb')->push;
-                $n;
-            }
-        ],
-        [
-            'unknown attributes are not kept' => sub {
-                my $conn = $CONNECTION->new(push_cb => sub { }, colour => 1);
-                [grep { !/_cb\z/ } keys %$conn];
-            }
-        ],
-        map({
-                my $value = $_;
-                ["callbacks that are $_" =>
-                        sub { ref $CONNECTION->new(push_cb => value($value), close_cb => value($value)) }
-                ]
-        } value()),
-        ['push returns a list'    => sub { my @got = $CONNECTION->new(push_cb  => $result)->push;  @got }],
-        ['push returns a scalar'  => sub { my $got = $CONNECTION->new(push_cb  => $result)->push;  $got }],
-        ['close returns a list'   => sub { my @got = $CONNECTION->new(close_cb => $result)->close; @got }],
-        ['close returns a scalar' => sub { my $got = $CONNECTION->new(close_cb => $result)->close; $got }],
-        [
-            'the arguments of push_cb' => sub {
-                my @got;
-                $CONNECTION->new(push_cb => sub { @got = @_; $_[0] = 'changed' })
-                    ->push(my $text = 'x', undef, {a => 1}, [2]);
-                (@got, $text);
-            }
-        ],
-        [
-            'the arguments of close_cb' => sub {
-                my @got;
-                $CONNECTION->new(close_cb => sub { @got = @_ })->close(1, 2);
-                scalar @got;
-            }
-        ],
-        [
-            'close twice' => sub {
-                my $n    = 0;
-                my $conn = $CONNECTION->new(close_cb => sub { $n++ });
-                $conn->close;
-                $conn->close;
-                undef $conn;
-                $n;
-            }
-        ],
-        [
-            'a connection is not closed when it is released' => sub {
-                my $n    = 0;
-                my $conn = $CONNECTION->new(push_cb => sub { }, close_cb => sub { $n++ });
-                undef $conn;
-                $n;
-            }
-        ],
-        [
-            'an exception of push_cb' => sub {
-                my $lived = eval {
-                    $CONNECTION->new(push_cb => sub { die "no\n" })->push(1);
-                    1;
-                };
-                ($lived, $@);
-            }
-        ],
-        [
-            'an exception of close_cb' => sub {
-                my $lived = eval {
-                    $CONNECTION->new(close_cb => sub { die {a => 1} })->close;
-                    1;
-                };
-                ($lived, $@);
-            }
-        ],
+    return _cases(
+        'a connection without push_cb' => sub {
+            my $n    = 0;
+            my $conn = $CONNECTION->new(close_cb => sub { $n++ });
+            $conn->close;
+            $n;
+        },
+        'a connection without close_cb' => sub {
+            my $n    = 0;
+            my $conn = $CONNECTION->new(push_cb => sub { $n++ });
+            $conn->push;
+            $n;
+        },
+        'a connection without anything' => sub { ref $CONNECTION->new },
+        'a connection of a hash'        => sub {
+            ref $CONNECTION->new({push_cb => sub { }});
+        },
+        'a connection of an odd list' => sub {
+            my $n;
+            $CONNECTION->new(push_cb => sub { $n = 1 }, 'close_cb')->push;
+            $n;
+        },
+        'unknown attributes are not kept' => sub {
+            my $conn = $CONNECTION->new(push_cb => sub { }, colour => 1);
+            [grep { !/_cb\z/ } keys %$conn];
+        },
+        _each(
+            'callbacks that are %' => sub { ref $CONNECTION->new(push_cb => value($_[0]), close_cb => value($_[0])) },
+            value()
+        ),
+        'push returns a list'      => sub { my @got = $CONNECTION->new(push_cb  => $result)->push;  @got },
+        'push returns a scalar'    => sub { my $got = $CONNECTION->new(push_cb  => $result)->push;  $got },
+        'close returns a list'     => sub { my @got = $CONNECTION->new(close_cb => $result)->close; @got },
+        'close returns a scalar'   => sub { my $got = $CONNECTION->new(close_cb => $result)->close; $got },
+        'the arguments of push_cb' => sub {
+            my @got;
+            $CONNECTION->new(push_cb => sub { @got = @_; $_[0] = 'changed' })
+                ->push(my $text = 'x', undef, {a => 1}, [2]);
+            (@got, $text);
+        },
+        'the arguments of close_cb' => sub {
+            my @got;
+            $CONNECTION->new(close_cb => sub { @got = @_ })->close(1, 2);
+            scalar @got;
+        },
+        'close twice' => sub {
+            my $n    = 0;
+            my $conn = $CONNECTION->new(close_cb => sub { $n++ });
+            $conn->close;
+            $conn->close;
+            undef $conn;
+            $n;
+        },
+        'a connection is not closed when it is released' => sub {
+            my $n    = 0;
+            my $conn = $CONNECTION->new(push_cb => sub { }, close_cb => sub { $n++ });
+            undef $conn;
+            $n;
+        },
+        'an exception of push_cb' => sub {
+            my $lived = eval {
+                $CONNECTION->new(push_cb => sub { die "no\n" })->push(1);
+                1;
+            };
+            ($lived, $@);
+        },
+        'an exception of close_cb' => sub {
+            my $lived = eval {
+                $CONNECTION->new(close_cb => sub { die {a => 1} })->close;
+                1;
+            };
+            ($lived, $@);
+        },
     );
 }
 
