@@ -20,8 +20,6 @@ my @REFUSED = (
 );
 my @TAKEN = ('/node', '/node?%00', '/node%2500', '/a%20b', '/a%C2%A0b');
 
-my %START = (Starman => [workers => 1], Starlet => [workers => 1], uWSGI => [workers => 1]);
-
 # Returns the response to a request; of a stream its head.
 sub response_to {
     my ($server, $method, $path) = @_;
@@ -41,7 +39,7 @@ sub response_to {
 for my $name (Testing::Server->names) {
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', Testing::Server->single_process($name));
         for my $path (@REFUSED) {
             my %client = map { $_ => response_to($server, $_ => $path) } qw(GET HEAD POST);
             is $client{$_}->status, 400, "$_ $path: 400" for sort keys %client;

@@ -199,16 +199,10 @@ sub nodes {
     return;
 }
 
-my %START = (
-    Starman => [workers => 1, args => ['--max-requests',       1_000_000]],
-    Starlet => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
-    uWSGI   => [workers => 1],
-);
-
 sub on_server {
     my $name = shift;
     Testing::Server->require_or_skip_all($name);
-    my $server = Testing::Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
+    my $server = Testing::Server->start($name, 't/data/publisher.psgi', Testing::Server->single_process($name));
     my $reader = Testing::Client->get($server->port, '/eventsource/news');
     $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
     refusals($server);

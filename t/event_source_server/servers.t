@@ -19,13 +19,6 @@ my $DEADLINE = 10;    # seconds, for what should happen at once
 
 my $PSGI = 't/event_source_server/servers.psgi';
 
-# Each server has one process that it does not replace after some number of requests.
-my %START = (
-    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
-    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
-    'uWSGI'   => [workers => 1],
-);
-
 my $server;
 
 sub ask {
@@ -261,7 +254,7 @@ for my $case (@servers) {
     subtest join(', ', @$case) => sub {
         needs(Testing::Server->missing($name));
         my %env = (SUPPLY_LINES => $fifo, $hub ? (SERVER_HUB => "$hub-$name") : ());
-        $server = Testing::Server->start($name, $PSGI, @{$START{$name} || []}, env => \%env);
+        $server = Testing::Server->start($name, $PSGI, Testing::Server->single_process($name), env => \%env);
         my @tests = ($name =~ /Twiggy|Feersum/ ? @BY_LOOP : @WITHOUT_LOOP, @TESTS);
         while (my ($what, $test) = splice @tests, 0, 2) {
             subtest $what => sub { $test->($fifo) };

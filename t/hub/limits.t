@@ -13,7 +13,7 @@ use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
-for my $name ('HTTP::Server::PSGI', 'Starman', 'Twiggy', 'Feersum', 'uWSGI') {
+for my $name (Testing::Server->names) {
     subtest $name => sub {
         needs(Testing::Server->missing($name));
         my $server = Testing::HubServer->start($name, settings => {max_streams => 1});

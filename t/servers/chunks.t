@@ -14,8 +14,8 @@ use Time::HiRes qw(time);
 
 plan skip_all => 'there are no native streams on this system' if !Plack::App::EventSource->can('native');
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-my @SERVERS  = ('HTTP::Server::PSGI', 'HTTP::Server::Simple::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI));
+my $DEADLINE = 10;                                                       # seconds; for what should happen at once
+my @SERVERS  = ('HTTP::Server::Simple::PSGI', Testing::Server->names);
 
 # Feersum has sent its own head before the takeover. It does not say that the connection ends, but ends it.
 my $says_close;
