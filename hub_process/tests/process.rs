@@ -389,7 +389,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).expect("the owner may");
     let output = setpriv(&[program, "upgrade", "shop", "--socket", socket]).output().expect("setpriv");
     assert!(!output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the hub shop of another user"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the hub process shop of another user"), "{output:?}");
     assert_eq!(scene.client().welcome().pid, pid);
     kill(pid);
 
@@ -406,7 +406,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     let mut connected = UnixStream::connect(socket).expect("they listen");
     let mut answer = Vec::new();
     connected.read_to_end(&mut answer).expect("an answer, and the end");
-    assert!(String::from_utf8_lossy(&answer).contains("the hub shop of another user"), "{answer:?}");
+    assert!(String::from_utf8_lossy(&answer).contains("the hub process shop of another user"), "{answer:?}");
     kill(theirs.id());
     theirs.wait().expect("it has ended");
 }
