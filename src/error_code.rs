@@ -2,7 +2,7 @@
 
 /// The kind of an error: the codes of the Perl class EventSource::Error.
 ///
-/// `esx_code` in `src/xs/eventsource.h` has the same values in the same order.
+/// `esx_code` in `src/xs/eventsource.h` has the values of those that C finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ErrorCode {

@@ -28,6 +28,7 @@ mod name {
     pub(super) const DATA: u8 = 4;
     pub(super) const DATA_TRIMMED: u8 = 5;
     pub(super) const COMMENT: u8 = 6;
+    pub(super) const BLANK: u8 = 7;
 }
 
 impl RawField {
@@ -82,7 +83,8 @@ impl RawField {
                 text => Field::Data(text),
             },
             name::COMMENT => Field::Comment(text),
-            _ => Field::Blank,
+            name::BLANK => Field::Blank,
+            _ => guard::refuse_number("field", self.name),
         }))
     }
 }
@@ -122,10 +124,10 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
 
 /// `esx_line_end`
 pub(super) fn line_end(number: c_int) -> LineEnd {
-    if number == 0 {
-        LineEnd::Lf
-    } else {
-        LineEnd::CrLf
+    match number {
+        0 => LineEnd::Lf,
+        1 => LineEnd::CrLf,
+        _ => guard::refuse_number("line end", number),
     }
 }
 
@@ -146,9 +148,8 @@ unsafe extern "C" fn esx_encode(
         out.write_bytes(0, out_len);
         (slice::from_raw_parts(fields, len), slice::from_raw_parts_mut(out.cast(), out_len), &mut *report)
     };
-    let line_end = self::line_end(line_end);
     guard::run::<FieldError>(report, |report| {
-        report.set_size(encode(accepted(fields), line_end, out));
+        report.set_size(encode(accepted(fields), self::line_end(line_end), out));
         Ok(OK)
     })
 }

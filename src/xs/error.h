@@ -9,11 +9,6 @@
 #  define ESX_WARNS
 #endif
 
-static const char *const esx_code_names[ESX_CODES] = {
-    "invalid", "state", "unsupported", "unavailable", "timeout", "internal",
-    "unknown", "full", "refused"
-};
-
 /* The statement that called into this distribution. XSUBs leave no frame that Carp could see, so this walks perl's own. */
 static const COP *
 esx_caller(pTHX)
@@ -56,9 +51,10 @@ static void ESX_DIES
 esx_croak(pTHX_ int code, SV *field, SV *message)
 {
     HV *error = newHV();
+    const esx_text name = esx_code_name(code);
     SV *object = sv_bless(sv_2mortal(newRV_noinc((SV *)error)), gv_stashpvs("EventSource::Error", GV_ADD));
 
-    (void)hv_stores(error, "code", newSVpv(esx_code_names[code], 0));
+    (void)hv_stores(error, "code", newSVpvn(name.text, name.len));
     (void)hv_stores(error, "field", field ? newSVsv(field) : newSV(0));
     (void)hv_stores(error, "message", newSVsv(message));
     esx_error_location(aTHX_ error, esx_caller(aTHX));

@@ -17,11 +17,16 @@ enum esx_name {
 enum esx_strings { ESX_AS_IS, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
 
 /* The conversion of one field's text. esx_measure determines it; C performs the last two. */
-enum esx_conversion { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
+enum esx_conversion { ESX_COPY, ESX_REPAIR = 2, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC, ESX_ENDING };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_ENDING = 4 };
+
+typedef struct {
+    const char *text;
+    size_t len;
+} esx_text;
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -33,14 +38,8 @@ typedef struct {
     uint8_t strings;
 } esx_field;
 
-/* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
-enum esx_code {
-    ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
-    ESX_CODE_UNKNOWN,
-    ESX_CODE_FULL,
-    ESX_CODE_REFUSED,
-    ESX_CODES
-};
+/* The kinds of errors that C finds; src/error_code.rs has all. */
+enum esx_code { ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNAVAILABLE = 3, ESX_CODE_INTERNAL = 5 };
 
 /* The results of a call besides its status. Rust writes it and never reads it. */
 typedef struct {
@@ -49,9 +48,12 @@ typedef struct {
     const char *field; /* after an error: the name of the field or setting at fault, a static string without NUL, or NULL */
     size_t field_len;
     uint8_t utf8;      /* esx_measure: true if the result holds characters, encoded as perl does, rather than bytes */
-    uint8_t code;      /* after an error: an esx_code */
+    uint8_t code;      /* after an error: its kind */
     char message[248]; /* after an error: ends in NUL */
 } esx_report;
+
+/* The name of a kind of error. */
+esx_text esx_code_name(int code);
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
@@ -86,7 +88,7 @@ typedef struct {
     uint8_t is_chunked, line_end, drops_oldest, waits, ends_with_handle, may_wait;
 } esx_opening;
 
-enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_ENDED };
+enum esx_pushed { ESX_TAKEN, ESX_FULL };
 
 /* Whether an event that is pushed has an id. */
 enum esx_has_id { ESX_NO_ID, ESX_HAS_ID, ESX_ID_UNKNOWN };
@@ -155,20 +157,8 @@ int esx_is_hung_up(int number);
 size_t esx_default_max_streams(void);
 int esx_is_short(void);
 
-/* The treatment of a slow client whose next events were evicted, and the beginning of a stream. See src/hub. */
-enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_LATEST };
-enum esx_start_at { ESX_START_LATEST, ESX_START_OLDEST, ESX_START_LAST };
-
-/* How a stream is sent its position. */
-enum esx_position { ESX_POSITION_EVENT, ESX_POSITION_ID, ESX_POSITION_NONE };
-
-/* The reasons of gaps. */
-enum esx_gap { ESX_GAP_EVICTED, ESX_GAP_UNKNOWN, ESX_GAP_SLOW, ESX_GAPS };
-
-typedef struct {
-    const char *text;
-    size_t len;
-} esx_text;
+/* How many reasons a gap may have. */
+enum { ESX_GAPS = 3 };
 
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
  * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket

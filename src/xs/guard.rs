@@ -2,6 +2,7 @@
 //!
 //! Only functions that read a field or two, and cannot panic, do without it.
 
+use super::text::RawText;
 use crate::event::FieldError;
 use crate::parse::TooLarge;
 use crate::ErrorCode;
@@ -129,6 +130,18 @@ pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
         std::mem::forget(cause);
         otherwise
     })
+}
+
+/// Refuses a number that C does not have: a defect, which [`run`] reports as one.
+pub(super) fn refuse_number(what: &str, number: impl Display) -> ! {
+    panic!("{number} from C is no {what}")
+}
+
+/// Returns the name of a kind of error. It is empty for a number that is none.
+#[no_mangle]
+extern "C" fn esx_code_name(code: c_int) -> RawText {
+    let known = usize::try_from(code).ok().and_then(|code| ErrorCode::ALL.get(code));
+    RawText::of(known.map_or("", |code| code.name()).as_bytes())
 }
 
 fn describe(cause: &(dyn std::any::Any + Send)) -> String {

@@ -111,7 +111,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
-                _ => OnSlow::Latest,
+                2 => OnSlow::Latest,
+                number => guard::refuse_number("on_slow", number),
             },
             gap_event: text(raw.gap_event).unwrap_or_default(),
             gap_data: match raw.gap_data.map(text) {
@@ -347,13 +348,15 @@ unsafe extern "C" fn esx_hub_subscribe(
         let start = match raw.start {
             0 => Start::Latest,
             1 => Start::Oldest,
-            _ => Start::Last(raw.last),
+            2 => Start::Last(raw.last),
+            number => guard::refuse_number("start", number),
         };
         let first_block = FirstBlock {
             position: match raw.position {
                 0 => PositionStyle::Event,
                 1 => PositionStyle::Id,
-                _ => PositionStyle::None,
+                2 => PositionStyle::None,
+                number => guard::refuse_number("position", number),
             },
             retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
             keeps_id: raw.keeps_id != 0,
