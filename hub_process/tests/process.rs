@@ -197,7 +197,7 @@ fn a_handed_over_descriptor_that_does_not_listen_is_refused() {
     let scene = Scene::new();
     let output = scene.command(&["run", "--inherited"]).stdin(Stdio::null()).output().expect("the program");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && message.contains("no socket that listens"), "{message}");
+    assert!(!output.status.success() && message.contains("not a socket that listens"), "{message}");
 }
 
 #[test]
