@@ -1,0 +1,109 @@
+# What each proxy with its configuration of EventSource::Deployment must do, over HTTP/1.1 and HTTP/2 with TLS: an event arrives
+# at once, keepalives hold a quiet stream open, and the application sees that a client has disconnected.
+#
+# The test's copy of the configuration has timeouts of one second. That they take effect is seen on a stream without keepalive.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Client;
+use Testing::ConfiguredProxy;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Proxy;
+use Testing::Server;
+use Testing::SideBySide   qw(run_each);
+use Testing::SourceTree   qw(slurp);
+use Testing::StreamServer qw(path);
+
+my $DEADLINE = 10;     # seconds; for what should happen at once
+my $OFTEN    = 0.3;    # seconds; the keepalive of the streams
+
+# Runs all cases. Option: has_timeout, whether the proxy ends a quiet stream.
+sub proxy_ok {
+    my ($name, %option) = @_;
+    Testing::Server->require_or_skip_all('Starman');
+    needs(Testing::Proxy->missing($name));
+    my $server = Testing::StreamServer->start('Starman');
+    my $proxy  = Testing::Proxy->start($name, $server);
+    my $quiet  = $option{has_timeout} && $proxy->curl(path('/held', name => 'quiet', keepalive => 0), '--http2');
+    streams_ok($server, $proxy, $_) for '1.1', '2';
+    many_ok($server, $proxy);
+    ok wait_until($DEADLINE, sub { $quiet->has_ended }), 'the proxy ends a stream without keepalive' if $quiet;
+    return;
+}
+
+sub log_ok {
+    my ($client, $pattern, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok wait_until($DEADLINE, sub { $client->log =~ $pattern }), $name or diag $client->log;
+    return;
+}
+
+# Two streams of this process, one over each version of HTTP.
+sub streams_ok {
+    my ($server, $proxy, $version) = @_;
+    my $client = $proxy->curl(path('/held', name => $version, keepalive => $OFTEN), "--http$version");
+    log_ok($client, qr{\AHTTP/\Q$version\E 200}, "the response is HTTP/$version");
+    log_ok($client, qr/^event: held\r?\n/m,      'what the handler pushes arrives while the stream is open');
+    log_ok($client, qr/(?:^:\r?\n.*?){5}/ms,     'five keepalives, in more time than the timeout of the proxy');
+    $server->push(name => $version);
+    log_ok($client, qr/^id: 1\r?$/m, 'an event after them arrives while the stream is open');
+    ok !$client->has_ended, 'the stream is open';
+    $client->stop;
+    $server->ended_ok($version, 'client', 'the application sees that the client has disconnected');
+    return;
+}
+
+# One connection of HTTP/2 for more streams than a browser opens over HTTP/1.1.
+sub many_ok {
+    my ($server, $proxy) = @_;
+    my @names  = map { "many$_" } 1 .. 10;
+    my $client = $proxy->curl(path('/held', name => 'many[1-10]', keepalive => $OFTEN),
+        qw(--http2 --parallel --parallel-max 10));
+    my $held;
+    wait_until(
+        $DEADLINE,
+        sub {
+            $held = $server->stats->{held};
+            10 == grep { $held->{$_} } @names;
+        }
+    );
+    is scalar(grep { $held->{$_} } @names), 10, 'ten streams are open over HTTP/2';
+    $client->stop;
+    $server->ended_ok($_, 'client', "$_ ends with its client") for @names;
+    return;
+}
+
+sub haproxy_leaving {
+
+    # Keepalives would show HAProxy that the client has left, so the streams of these cases have none.
+    my @options = slurp('examples/deployment/haproxy.cfg') =~ /^\s+(option .+)/mg;
+    my $server  = Testing::StreamServer->start('Starman');
+    my %proxy   = (
+        deployed => Testing::ConfiguredProxy->start('HAProxy', $server, @options),
+        without  => Testing::ConfiguredProxy->start('HAProxy', $server, grep { !/abortonclose/ } @options),
+    );
+    for my $name (qw(without deployed)) {   # in this order: the end of the second one shows that the first had the time
+        my $client = Testing::Client->get($proxy{$name}->port, path('/held', name => $name, keepalive => 0));
+        ok $client->read_until(qr/^event: held\r?\n/m), "$name: a quiet stream is open";
+        $client->leave;
+    }
+    $server->ended_ok('deployed', 'client', 'the application sees at once that the client of a quiet stream has left');
+    ok !defined $server->ended('without'), 'without the option abortonclose it does not';
+    $server->push(name => 'without');
+    $server->push(name => 'without');
+    $server->ended_ok('without', 'client', 'but when it has sent something');
+    return;
+}
+
+my %CASE = (
+    'nginx'   => sub { proxy_ok('nginx',   has_timeout => 1) },
+    'HAProxy' => sub { proxy_ok('HAProxy', has_timeout => 1); haproxy_leaving() },
+    'Caddy'   => sub { proxy_ok('Caddy') },    # it has no timeout for quiet streams
+);
+run_each(sub { $CASE{$_[0]}->() }, sort keys %CASE);
+
+done_testing;
