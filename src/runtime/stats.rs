@@ -31,7 +31,7 @@ pub struct Counts {
     pub(super) consumed: AtomicU64,
 }
 
-/// The counters at one moment, of all reactors of this process.
+/// The counters at one moment, of all reactors of this process: `esx_counts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stats {
