@@ -9,6 +9,15 @@ use warnings;
 # polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
 # adapter knows how; it may show no socket where a middleware filters the body.
 
+# A member says in which state a stream is. The first one of these that is set counts:
+#
+#   reason         it has ended
+#   passed_on      a process has the connection, and this native stream stands for it (pass_on)
+#   relay_stream   a relay copies what a hub and the application write to this native stream (route_through)
+#   child_writer   a forked child writes to it instead of the server's writer (_send); nothing changes in the worker
+#
+# Otherwise the stream writes to the server itself. src/xs/stream.h reads the same members.
+
 our $VERSION = '0.100';
 
 use Errno ();
@@ -39,6 +48,9 @@ my %HELD;
 
 # The open streams by address. The references are weak.
 my %OPEN;
+
+# The members that only a stream has which uses the server's writer.
+my @OF_CONNECTION = qw(child_writer keepalive lease lease_end server_writer socket writer);
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
@@ -163,10 +175,8 @@ sub end {
         my ($callback, $holder, $class, $same) = @$asked;
         EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $reason);
     }
-    delete $HELD{refaddr $self};
-    delete $OPEN{refaddr $self};
-    delete @$self{qw(child_writer keepalive lease lease_end server_writer socket relay_stream)};
-    return;
+    delete $self->{relay_stream};
+    return $self->_let_go;
 }
 
 # The retry has a random part, so that clients that end together do not reconnect at the same time.
@@ -259,9 +269,7 @@ sub on_close {
 sub pass_on {
     my ($self, $relay_stream, $forgotten) = @_;
     delete $self->{watch};    # before its descriptor is closed
-    delete @$self{qw(child_writer keepalive lease lease_end server_writer socket writer)};
-    delete $OPEN{refaddr $self};
-    delete $HELD{refaddr $self};
+    $self->_let_go;
     $self->{passed_on} = $relay_stream;
     for my $asked (grep { $_->[0] != $forgotten } splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
@@ -378,6 +386,14 @@ sub _keep_alive {
     $seconds /= 2;    # quiet for two ticks
     my $loop = EventSource::XS::Loop->current or return;
     $self->{keepalive} = $loop->every($seconds, $tick);
+    return;
+}
+
+# Releases the connection and what belongs to it.
+sub _let_go {
+    my $self = shift;
+    delete @$self{@OF_CONNECTION};
+    delete $_->{refaddr $self} for \(%HELD, %OPEN);
     return;
 }
 
