@@ -1,9 +1,11 @@
 //! Streams in a process that forks, and in its children.
 #![cfg(target_os = "linux")]
 
+#[path = "client/child.rs"]
+mod child;
 mod client;
 
-use client::child::fork;
+use child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, OpenOptions, Pushed};

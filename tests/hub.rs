@@ -1,9 +1,11 @@
 //! Streams that are subscribed to a hub, on real sockets, with publishers in several threads and in a child.
 #![cfg(target_os = "linux")]
 
+#[path = "client/child.rs"]
+mod child;
 mod client;
 
-use client::child::fork;
+use child::fork;
 use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
 use eventsource_xs::hub::{

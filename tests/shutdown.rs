@@ -2,9 +2,11 @@
 //! test.
 #![cfg(target_os = "linux")]
 
+#[path = "client/child.rs"]
+mod child;
 mod client;
 
-use client::child::fork;
+use child::fork;
 use client::{local, open, opening, read_to_end, read_until, settings};
 use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};

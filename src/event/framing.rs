@@ -87,6 +87,16 @@ impl Shared {
         Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
     }
 
+    /// Makes a block of these bytes.
+    #[cfg(test)]
+    pub(crate) fn of(block: impl AsRef<[u8]>) -> Self {
+        let block = block.as_ref();
+        Self::write(block.len(), |out| {
+            out.copy_from_slice(block);
+            block.len()
+        })
+    }
+
     /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
     /// when its line arrives then has received the rest of the event.
     pub fn with_id_last<'a: 'b, 'b>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'b>>) -> Self {

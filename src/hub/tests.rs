@@ -27,10 +27,7 @@ pub(super) struct Case {
 
 fn event(id: &str) -> Shared {
     let text = format!("data: x\nid: {id}\n\n");
-    Shared::write(text.len(), |out| {
-        out.copy_from_slice(text.as_bytes());
-        text.len()
-    })
+    Shared::of(text)
 }
 
 /// Returns a block in words.

@@ -2,10 +2,7 @@ use super::*;
 
 fn entry(seq: u64, at: Instant, key: &str) -> LogEntry {
     let text = format!("data: {seq}\n\n");
-    let event = Shared::write(text.len(), |out| {
-        out.copy_from_slice(text.as_bytes());
-        text.len()
-    });
+    let event = Shared::of(text);
     LogEntry { seq, at, event, key: key.as_bytes().into(), has_custom_id: false, channel: 0 }
 }
 

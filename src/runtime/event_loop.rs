@@ -351,10 +351,7 @@ mod tests {
     }
 
     fn publication() -> Box<Publication> {
-        let event = Shared::write(16, |out| {
-            out[..4].copy_from_slice(b"x\n\n\n");
-            4
-        });
+        let event = Shared::of(b"x\n\n\n");
         Box::new(Publication { seq: 1, channel: b"news"[..].into(), event, key: Box::default(), id: None })
     }
 

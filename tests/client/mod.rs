@@ -2,8 +2,6 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
-pub mod child;
-
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream::{Framing, LineEnd, Settings};
 use std::io::{ErrorKind, Read};

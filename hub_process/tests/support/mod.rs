@@ -2,9 +2,13 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
+#[path = "../../../tests/client/mod.rs"]
+mod client;
 pub mod wire;
 
-use eventsource_xs::event::{Field, Framing, LineEnd, Text};
+pub use client::{eventually, read_until, tcp, DEADLINE};
+
+use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Link, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
@@ -12,27 +16,14 @@ use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, NamedSet
 use rustix::process::{kill_process, test_kill_process, Pid, Signal};
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
-
-/// Longer than any step takes, also on a slow machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Waits until a condition is true. Fails if it is not true before the deadline.
-pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {expected}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// A folder with the socket of a hub. When the test ends, so do the processes that have served the hub.
 pub struct Scene {
@@ -134,15 +125,7 @@ pub fn settings() -> HubSettings {
 }
 
 pub fn stream_settings() -> Settings {
-    Settings {
-        framing: Framing::Plain,
-        line_end: LineEnd::Lf,
-        keepalive: None,
-        timeout: DEADLINE * 2,
-        max_buffered: 1 << 20,
-        drop_oldest: false,
-        retry: Duration::from_secs(3),
-    }
+    Settings { max_buffered: 1 << 20, ..client::settings() }
 }
 
 pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
@@ -156,14 +139,6 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
 pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
     SubscribeRequest { topics, after: after.map(|id| id.as_bytes().into()), ..SubscribeRequest::default() }
-}
-
-/// Connects a client over TCP. Returns the server's socket and the client's.
-pub fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
-    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    (listener.accept().expect("a connection").0, client)
 }
 
 /// Returns the bytes of a command's greeting.
@@ -191,19 +166,6 @@ pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
     let open = Open { stream, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
     worker.open(open, socket.as_fd()).expect("a connection");
     client
-}
-
-/// Reads until the text ends with `end`.
-pub fn read_until(client: &mut impl Read, end: &str) -> String {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(end.as_bytes()) {
-        match client.read(&mut byte) {
-            Ok(1) => text.push(byte[0]),
-            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&text)),
-        }
-    }
-    String::from_utf8(text).expect("text")
 }
 
 /// Reads until the end of the event with this data.

@@ -85,10 +85,7 @@ fn labels(source: usize) -> Vec<Box<[u8]>> {
 
 fn event(seq: u64, id: &str, bytes: usize) -> Shared {
     let text = format!("data: {seq} {}\nid: {id}\n\n", "x".repeat(bytes));
-    Shared::write(text.len(), |out| {
-        out.copy_from_slice(text.as_bytes());
-        text.len()
-    })
+    Shared::of(text)
 }
 
 impl Run {

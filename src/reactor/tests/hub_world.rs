@@ -55,10 +55,7 @@ pub(super) fn publish(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
 pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::RangeInclusive<u64>) {
     for seq in seqs {
         let text = format!("{seq}.");
-        let event = Shared::write(text.len(), |out| {
-            out.copy_from_slice(text.as_bytes());
-            text.len()
-        });
+        let event = Shared::of(text);
         let publication = Publication { seq, channel: channel.as_bytes().into(), event, key: (*b"").into(), id: None };
         world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
     }
@@ -99,10 +96,7 @@ pub(super) fn counts(world: &mut World) -> hub::Counts {
 pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
     for seq in seqs {
         let text = format!("data: {seq}\n\n");
-        let event = Shared::write(text.len(), |out| {
-            out.copy_from_slice(text.as_bytes());
-            text.len()
-        });
+        let event = Shared::of(text);
         let publication = Publication { seq, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
         world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
     }

@@ -54,6 +54,13 @@ impl Scene {
         connection
     }
 
+    /// With a connection that has all credits.
+    fn connected() -> (Self, Arc<Connection>, HubSide) {
+        let scene = Self::new();
+        let (connection, hub) = scene.connect(1, WINDOW_BYTES);
+        (scene, connection, hub)
+    }
+
     fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
         self.connect_to(HubSettings::default(), number, credits)
     }
@@ -106,9 +113,14 @@ impl Scene {
 
     /// Opens a stream whose socket is still to come.
     fn open_without_socket(&self) -> (StreamId, Arc<StreamState>) {
+        self.open_with(None)
+    }
+
+    fn open_with(&self, socket: Option<OwnedFd>) -> (StreamId, Arc<StreamState>) {
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
-        let parts = StreamParts { socket: None, state: Arc::clone(&state) };
+        socket.iter().for_each(|socket| state.set_socket(socket.as_raw_fd(), 1));
+        let parts = StreamParts { socket, state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
         self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
@@ -127,15 +139,17 @@ impl Scene {
     /// Opens a stream, which has sent its head.
     fn open(&self) -> (StreamId, Arc<StreamState>, UnixStream) {
         let (socket, mut client) = UnixStream::pair().expect("a pair of sockets");
-        let stream = self.handle.new_stream();
-        let state = Arc::new(StreamState::new(stream, 4, 7));
-        state.set_socket(socket.as_raw_fd(), 1);
-        let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(&state) };
-        self.handle.count_opened();
-        let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
-        self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
+        let (stream, state) = self.open_with(Some(socket.into()));
         client.read_exact(&mut [0; 4]).expect("the head");
         (stream, state, client)
+    }
+
+    /// Hands an open stream over. Returns the hub's socket, and what that is to be sent first.
+    fn hand_over(&self, connection: &Arc<Connection>, hub: &mut HubSide, stream: StreamId) -> (UnixStream, Vec<u8>) {
+        let request = self.subscribe(connection, stream);
+        let taken = hub.take_over(stream);
+        assert!(matches!(self.wait(connection, request), Ok(Outcome::Done)));
+        taken
     }
 
     fn subscribe(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
@@ -168,8 +182,7 @@ impl Scene {
 
 #[test]
 fn a_request_gets_its_own_answer() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
     for request in requests {
         hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == request), "{got:?}"));
@@ -184,8 +197,7 @@ fn a_request_gets_its_own_answer() {
 
 #[test]
 fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let sent = scene.publish(&connection, 10);
     hub.next(|_| {});
     let in_part = scene.publish(&connection, 2 << 20); // more than the socket takes
@@ -204,8 +216,7 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
 
 #[test]
 fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     (0..4).for_each(|_| scene.publish_as(&connection, UNAWAITED, 10));
     (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish(Publish { request: UNAWAITED, .. })))));
     assert!(!connection.is_settled());
@@ -240,12 +251,9 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
 
 #[test]
 fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, state, mut client) = scene.open();
-    let request = scene.subscribe(&connection, stream);
-    let (mut socket, unsent) = hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    let (mut socket, unsent) = scene.hand_over(&connection, &mut hub, stream);
     assert_eq!((unsent.len(), state.is_handed_over(), state.buffered_bytes()), (0, true, 0));
     scene.push(stream, &state, b"event");
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
@@ -261,9 +269,7 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
 /// A stream that was handed over and is not held any more.
 fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> StreamId {
     let (stream, state, _client) = scene.open();
-    let request = scene.subscribe(connection, stream);
-    hub.take_over(stream);
-    assert!(matches!(scene.wait(connection, request), Ok(Outcome::Done)));
+    scene.hand_over(connection, hub, stream);
     state.remove_handle();
     scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
     hub.next(|got| assert!(matches!(got, Request::Release { stream: got } if got == u64::from(stream))));
@@ -272,8 +278,7 @@ fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> St
 
 #[test]
 fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let first = release(&scene, &connection, &mut hub);
     let second = release(&scene, &connection, &mut hub);
     assert_eq!((first.slot, first.serial == second.serial), (second.slot, false));
@@ -287,12 +292,9 @@ fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
 
 #[test]
 fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, state, _client) = scene.open();
-    let request = scene.subscribe(&connection, stream);
-    hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    scene.hand_over(&connection, &mut hub, stream);
     assert_eq!(state.report_end_or_reason(), None);
     state.remove_handle();
     scene.handle.send_queued(Queued::Command(Command::ReleaseState { stream }));
@@ -323,9 +325,7 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let (stream, state, mut client) = park(&scene);
     scene.push(stream, &state, b"after");
     let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
-    let request = scene.subscribe(&connection, stream);
-    let (mut socket, unsent) = hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    let (mut socket, unsent) = scene.hand_over(&connection, &mut hub, stream);
     assert_eq!(unsent, [&*SETTINGS.framing.frame(b"before"), &SETTINGS.framing.frame(b"after")].concat());
     assert_eq!(state.buffered_bytes(), 0);
     socket.write_all(b"alive").expect("a connection");
@@ -344,8 +344,7 @@ fn an_abandoned_stream_ends_with_its_socket() {
 
 #[test]
 fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     scene.publish_as(&connection, UNAWAITED, 10);
     send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
     hub.next(|_| {});
@@ -380,8 +379,7 @@ fn check_attached(hub: &mut HubSide, stream: StreamId, mut client: UnixStream) {
 
 #[test]
 fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, state) = scene.open_without_socket();
     let request = scene.subscribe(&connection, stream);
     // Later publishes come after the subscription.
@@ -399,8 +397,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
 
 #[test]
 fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, state) = scene.open_without_socket();
     scene.subscribe(&connection, stream);
     take_over_without_socket(&mut hub, stream, b"head");
@@ -443,8 +440,7 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
 
 #[test]
 fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let is_quiet = || connection.is_quiet(&scene.handle);
     scene.eventually("a new connection is", is_quiet);
     let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
@@ -461,12 +457,9 @@ fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
 
 #[test]
 fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, state, _client) = scene.open();
-    let request = scene.subscribe(&connection, stream);
-    hub.take_over(stream);
-    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    scene.hand_over(&connection, &mut hub, stream);
     scene.eventually("it is subscribed", || connection.is_quiet(&scene.handle));
     scene.push(stream, &state, b"event");
     assert!(!connection.is_quiet(&scene.handle));
@@ -535,8 +528,7 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
 
 #[test]
 fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (first, first_state, _first_client) = scene.open();
     let request = scene.subscribe(&connection, first);
     send(&scene.handle, LinkCommand::Await { connection: Arc::clone(&connection), request });
@@ -590,8 +582,7 @@ fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
 
 #[test]
 fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
-    let scene = Scene::new();
-    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (scene, connection, mut hub) = Scene::connected();
     let (stream, _state, _client) = scene.open();
     let request = scene.subscribe(&connection, stream);
     connection.forget(request);
