@@ -35,61 +35,40 @@ pub struct Counts {
     pub compacted: u64,
 }
 
+/// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
+macro_rules! in_order {
+    ($($name:ident),*) => {
+        /// Returns all counters, in their order.
+        pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
+            let Self { $($name),* } = *self;
+            [$($name),*]
+        }
+
+        /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
+        pub(crate) fn of_numbers([$($name),*]: [u64; Self::LEN]) -> Self {
+            Self { $($name),* }
+        }
+    };
+}
+
 impl Counts {
     /// How many counters there are.
     pub(crate) const LEN: usize = 12;
 
-    /// Returns all counters, in their order. Named one by one, so that a new one is not forgotten.
-    pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
-        let Self {
-            streams,
-            channels,
-            patterns,
-            published,
-            delivered,
-            events,
-            bytes,
-            resumed,
-            gaps,
-            disconnected,
-            skipped,
-            compacted,
-        } = *self;
-        [
-            streams,
-            channels,
-            patterns,
-            published,
-            delivered,
-            events,
-            bytes,
-            resumed,
-            gaps,
-            disconnected,
-            skipped,
-            compacted,
-        ]
-    }
-
-    /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
-    pub(crate) fn of_numbers(numbers: [u64; Self::LEN]) -> Self {
-        let [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted] =
-            numbers;
-        Self {
-            streams,
-            channels,
-            patterns,
-            published,
-            delivered,
-            events,
-            bytes,
-            resumed,
-            gaps,
-            disconnected,
-            skipped,
-            compacted,
-        }
-    }
+    in_order!(
+        streams,
+        channels,
+        patterns,
+        published,
+        delivered,
+        events,
+        bytes,
+        resumed,
+        gaps,
+        disconnected,
+        skipped,
+        compacted
+    );
 }
 
 /// The counters of a channel.

@@ -159,24 +159,13 @@ impl Stats {
 impl Counts {
     /// All counters, so that a new program continues them. Named one by one, so that a new one is not forgotten here.
     fn all(&self) -> Vec<&AtomicU64> {
-        let Self {
-            opened,
-            refused,
-            closed,
-            ended,
-            handed_over,
-            returned,
-            events,
-            bytes,
-            lost,
-            wakeups,
-            longest_delay_ns,
-            accepted,
-            published_bytes,
-            lost_bytes,
-            consumed,
-        } = self;
-        let others = [
+        macro_rules! all {
+            ($($name:ident),*) => {{
+                let Self { ended, $($name),* } = self;
+                [$($name),*].iter().copied().chain(ended).collect()
+            }};
+        }
+        all!(
             opened,
             refused,
             closed,
@@ -190,9 +179,8 @@ impl Counts {
             accepted,
             published_bytes,
             lost_bytes,
-            consumed,
-        ];
-        others.iter().copied().chain(ended).collect()
+            consumed
+        )
     }
 }
 
