@@ -3,6 +3,7 @@
 use crate::run_options::RunOptions;
 use crate::store::check_built;
 use eventsource_xs::remote::Place;
+use eventsource_xs::store_settings::VARIABLE;
 use eventsource_xs::wire::{Name, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
@@ -27,9 +28,6 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
                        Without both, run takes the environment variable EVENTSOURCE_STORE.
 
 The command eventsource publishes to hubs, follows them and stops them.";
-
-/// The environment variable with the store.
-const STORE: &str = "EVENTSOURCE_STORE";
 
 /// The command.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,18 +136,18 @@ impl Arguments {
             (Some(_), Some(_)) => return Err("--store and --store-from exclude each other".to_owned()),
             (Some(text), None) => ("--store", text),
             (None, Some(file)) => ("--store-from", first_line(&file)?),
-            (None, None) => match std::env::var(STORE) {
-                Ok(text) if !text.is_empty() => (STORE, text),
+            (None, None) => match std::env::var(VARIABLE) {
+                Ok(text) if !text.is_empty() => (VARIABLE, text),
                 Ok(_) | Err(std::env::VarError::NotPresent) => return Ok(()),
-                Err(_) => return Err(format!("{STORE} is not UTF-8")),
+                Err(_) => return Err(format!("{VARIABLE} is not UTF-8")),
             },
         };
-        // A process that is started in the background has another working directory.
-        if what == STORE && text.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
-            return Err(format!("{STORE}: the path must be absolute"));
-        }
-        let store = StoreSettings::parse(&text, self.timeout).and_then(|store| check_built(&store).map(|()| store));
-        self.store = Some(store.map_err(|message| format!("{what}: {message}"))?);
+        let parsed = match what {
+            VARIABLE => StoreSettings::parse_variable(&text, self.timeout)?,
+            _ => StoreSettings::parse(&text, self.timeout).map_err(|message| format!("{what}: {message}"))?,
+        };
+        check_built(&parsed).map_err(|message| format!("{what}: {message}"))?;
+        self.store = Some(parsed);
         Ok(())
     }
 

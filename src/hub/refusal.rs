@@ -126,7 +126,7 @@ pub fn check_published_id(id: &[u8]) -> Result<(), Refusal> {
 /// itself, and one that keeps clients away for more than a day.
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
-/// same name. Without settings no name is refused: only the hub process knows those of a named hub, and checks the event itself.
+/// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
 ///
 /// # Errors
 ///

@@ -40,6 +40,9 @@ impl Kind {
     }
 }
 
+/// The variable of the environment with the store of a process that is started.
+pub const VARIABLE: &str = "EVENTSOURCE_STORE";
+
 /// All kinds but memory, which has no settings.
 const KINDS: [&Kind; 2] = [&file::KIND, &redis::KIND];
 
@@ -101,6 +104,20 @@ impl StoreSettings {
         let place = KINDS.iter().find_map(of_kind).ok_or("a store is memory, file:PATH or the URL of Redis")?;
         let given: Vec<_> = std::iter::once(place).chain(settings).collect();
         Self::new(&given, publish_timeout)
+    }
+
+    /// Reads the text of the variable. A process that is started in the background has another working directory, so the path
+    /// of a file is absolute.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreSettings::new`].
+    pub fn parse_variable(text: &str, publish_timeout: Duration) -> Result<Self, String> {
+        let parsed = match text.strip_prefix("file:").map_or(false, |path| !path.starts_with('/')) {
+            true => Err("the path must be absolute".to_owned()),
+            false => Self::parse(text, publish_timeout),
+        };
+        parsed.map_err(|message| format!("{VARIABLE}: {message}"))
     }
 
     /// Returns the name of the kind of store.

@@ -18,6 +18,7 @@ const MAX_REPLICAS: u32 = 100;
 const QUEUE: u32 = 10_000;
 const MAX_QUEUE: u32 = 1_000_000;
 const MAX_PREFIX_BYTES: usize = 64;
+const PORT: u16 = 6379;
 const EXAMPLE: &str = "redis://127.0.0.1:6379/0";
 const SENTINEL_EXAMPLE: &str = "redis-sentinel://sentinel1:26379,sentinel2:26379/mymaster/0";
 /// The settings that are paths for TLS, and what they are.
@@ -79,6 +80,23 @@ impl RedisSettings {
             (Some(scheme), Some(at)) if at > scheme => format!("{}{}", &self.url[..scheme + 3], &self.url[at + 1..]),
             _ => self.url.to_string(),
         }
+    }
+
+    /// Returns true if connections to Redis and to Sentinels have TLS.
+    pub fn has_tls(&self) -> bool {
+        self.url.starts_with("rediss")
+    }
+
+    /// Returns the addresses, host and port, of Redis or of its Sentinels.
+    pub fn addresses(&self) -> Vec<String> {
+        let url = self.shown_url();
+        let place = url.split_once("://").map_or("", |(_, place)| place);
+        let hosts = place.split('/').next().unwrap_or_default();
+        let with_port = |host: &str| match host_and_port(host) {
+            (_, Some(_)) => host.to_owned(),
+            (host, None) => format!("{host}:{PORT}"), // Sentinels have a port always
+        };
+        hosts.split(',').map(with_port).collect()
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) {

@@ -251,7 +251,7 @@ void esx_lease_drop(void *lease);
 /* A connection to a hub process. The program is empty if it is not to be started; it is started only with settings that
  * are kept if those are needed. An undefined argument of a call has no
  * text. A result is valid until the next call. */
-enum { ESX_FOLDERS_MAX = 4096 };
+enum { ESX_PATHS_MAX = 4096 };
 
 void *esx_process_connect(esx_text name, esx_text socket, esx_text program, uint8_t needs_settings, double timeout,
     esx_report *report);
@@ -262,6 +262,7 @@ int esx_process_call(void *process, const esx_text *texts, size_t len, esx_repor
 esx_text esx_process_result(const void *process, size_t at);
 esx_text esx_store_names(size_t kind);
 int esx_process_folders(char *folders, esx_report *report);
+int esx_process_store(esx_text name, esx_text socket, esx_text text, char *store, esx_report *report);
 
 void esx_start(void);
 

@@ -1111,12 +1111,28 @@ _call(SV *self, ...)
 SV *
 _folders()
   PREINIT:
-    char folders[ESX_FOLDERS_MAX];
+    char folders[ESX_PATHS_MAX];
     esx_report report;
   CODE:
     if (esx_process_folders(folders, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
     RETVAL = newSVpvn(folders, report.size);
+  OUTPUT:
+    RETVAL
+
+SV *
+_first_store(SV *settings)
+  PREINIT:
+    char store[ESX_PATHS_MAX];
+    esx_report report;
+    HV *hash;
+  CODE:
+    settings = esx_keep_alive(aTHX_ settings);
+    hash = esx_settings(aTHX_ settings);
+    if (esx_process_store(esx_setting_text(aTHX_ hash, "name"), esx_setting_text(aTHX_ hash, "socket"),
+            esx_setting_text(aTHX_ hash, "store"), store, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    RETVAL = newSVpvn(store, report.size);
   OUTPUT:
     RETVAL
 

@@ -9,7 +9,8 @@ use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
 use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
-use crate::remote::{self, Client, Place, Publication};
+use crate::remote::{self, kept_settings, Client, Place, Publication};
+use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
 use crate::wire::{Counted, FieldList, Name, Open, Request};
 use crate::ErrorCode;
@@ -359,26 +360,67 @@ unsafe extern "C" fn esx_process_result(process: *const HubProcess, at: usize) -
     RawText::of(result)
 }
 
-/// Writes the paths of the folders with the sockets of this user's hubs, each with a NUL after it, and stores their length as
-/// the report's size. A path that has no room is left out: it is too long for a socket.
+/// Writes the paths of the folders with the sockets of this user's hubs as [`write_texts`] does.
 #[no_mangle]
 unsafe extern "C" fn esx_process_folders(out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: the report is on the stack of C.
     guard::run(unsafe { &mut *report }, |report| {
-        let mut paths = Vec::new();
-        for folder in remote::place::folders()? {
-            let path = folder.as_os_str().as_bytes();
-            if paths.len() + path.len() < FOLDERS_MAX {
-                paths.extend_from_slice(path);
-                paths.push(0);
-            }
-        }
-        // SAFETY: C's buffer has room for FOLDERS_MAX bytes.
-        unsafe { out.copy_from_nonoverlapping(paths.as_ptr().cast(), paths.len()) };
-        report.set_size(paths.len());
+        let folders = remote::place::folders()?;
+        let paths: Vec<_> = folders.iter().map(|folder| folder.as_os_str().as_bytes()).collect();
+        // SAFETY: C's buffer has room for PATHS_MAX bytes.
+        unsafe { write_texts(out, &paths, report) };
         Ok::<_, Error>(OK)
     })
 }
 
-/// `ESX_FOLDERS_MAX`
-const FOLDERS_MAX: usize = 4096;
+/// Writes the store with which a process would begin that is started now, as [`write_texts`] does: `memory`; `file` and the
+/// path; or `redis`, or `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
+#[no_mangle]
+unsafe extern "C" fn esx_process_store(
+    name: RawText,
+    socket: RawText,
+    text: RawText,
+    out: *mut c_char,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
+    let (report, [name, socket, text]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), text.bytes()]) };
+    guard::run(report, |report| {
+        let text = String::from_utf8_lossy(text.unwrap_or_default());
+        let store = match text.is_empty() {
+            true => kept_settings::to_begin_with(&place(name, socket)?).store.unwrap_or_default(),
+            false => StoreSettings::parse_variable(&text, Duration::ZERO)
+                .map_err(|message| remote::Error::Invalid { field: "store", message })?,
+        };
+        let texts = match &store {
+            StoreSettings::Redis(redis) if redis.has_tls() => [vec!["rediss".to_owned()], redis.addresses()].concat(),
+            StoreSettings::Redis(redis) => [vec!["redis".to_owned()], redis.addresses()].concat(),
+            _ => vec![store.kind().to_owned(), store.place()],
+        };
+        let texts: Vec<_> = texts.iter().map(String::as_bytes).collect();
+        // SAFETY: C's buffer has room for PATHS_MAX bytes.
+        unsafe { write_texts(out, &texts, report) };
+        Ok::<_, Error>(OK)
+    })
+}
+
+/// Writes texts, each with a NUL after it, and stores their length as the report's size. A text that has no room is left out.
+///
+/// # Safety
+///
+/// `out` has room for `PATHS_MAX` bytes.
+unsafe fn write_texts(out: *mut c_char, texts: &[&[u8]], report: &mut Report) {
+    let mut written = Vec::new();
+    for text in texts {
+        if written.len() + text.len() < PATHS_MAX {
+            written.extend_from_slice(text);
+            written.push(0);
+        }
+    }
+    // SAFETY: the caller guarantees the room.
+    unsafe { out.copy_from_nonoverlapping(written.as_ptr().cast(), written.len()) };
+    report.set_size(written.len());
+}
+
+/// `ESX_PATHS_MAX`
+const PATHS_MAX: usize = 4096;

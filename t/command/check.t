@@ -6,12 +6,14 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Testing::CommandLine;
+use EventSource::Hub;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CuttableProxy;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Client;
+use Testing::Process qw(is_running);
 use Testing::Redis;
 use Testing::Server;
 
@@ -56,9 +58,12 @@ subtest 'no process, and none could start' => sub {
     );
     my $file = "$folder/ready.db";
     for my $case (
-        ["file:$folder/missing/events.db", qr/.*its store .* cannot be written/],
-        ['disk',                           qr/.*is not the URL of a store/],
-        ['redis://:geheim@127.0.0.1:1/0',  qr/its store does not answer: 127\.0\.0\.1:1/],
+        ["file:$folder/missing/events.db",          qr/.*its store .* cannot be written/],
+        ['file:events.db',                          qr/.*EVENTSOURCE_STORE: the path must be absolute/],
+        ['disk',                                    qr/.*EVENTSOURCE_STORE: a store is memory, /],
+        ['redis://:geheim@127.0.0.1/1/0',           qr/.*EVENTSOURCE_STORE: redis must have host and port/],
+        ['redis://:geheim@127.0.0.1:1/0',           qr/its store does not answer: 127\.0\.0\.1:1/],
+        ['rediss-sentinel://127.0.0.1:1,[::1]:1/m', qr/its store does not answer: 127\.0\.0\.1:1,\[::1\]:1/],
     ) {
         local $ENV{EVENTSOURCE_STORE} = $case->[0];
         is_red(check(@none), $case->[1], $case->[0]);
@@ -66,6 +71,23 @@ subtest 'no process, and none could start' => sub {
     local $ENV{EVENTSOURCE_STORE} = "file:$file?sync=event";
     is check(@none)->{code}, 0, 'a file that could be made';
     ok !-e $file, 'is not made';
+};
+
+subtest 'no process, and a store that an object has named before' => sub {
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    my $stores = File::Temp->newdir;
+    my $hub    = EventSource::Hub->new(name => 'named', store => {file => "$stores/events.db"});
+    $hub->publish(news => 'one');
+    my $pid = $hub->stats->{process}{pid};
+    kill KILL => $pid;
+    ok wait_until($DEADLINE, sub { !is_running($pid) }), 'its process is killed';
+    is check('named')->{code}, 0, 'another one would have the store';
+    rename $stores, "$stores.away" or die "$stores: $!\n";
+    is_red(check('named'), qr/no process can start: its store \Q$stores\E\S+ cannot be written/,
+        'whose folder is gone');
+    local $ENV{EVENTSOURCE_STORE} = 'memory';
+    is check('named')->{code}, 0, 'the environment goes before it';
+    rename "$stores.away", $stores or die "$stores: $!\n";
 };
 
 subtest 'no process, and a Redis' => sub {

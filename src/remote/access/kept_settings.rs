@@ -61,6 +61,11 @@ pub(super) fn exist(place: &Place) -> bool {
     newest(place).is_some()
 }
 
+/// Returns the settings with which a process would begin that is started now.
+pub fn to_begin_with(place: &Place) -> NamedSettings {
+    newest(place).map(|(_, settings)| settings).unwrap_or_default()
+}
+
 /// Copies the settings that were kept last, if that was in another folder. Call this with the lock of the hub.
 pub(super) fn take_over(place: &Place) {
     if let Some((path, settings)) = newest(place).filter(|(path, _)| *path != place.settings()) {

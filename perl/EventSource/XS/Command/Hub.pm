@@ -71,8 +71,8 @@ sub _check {
         $problem = $COMMAND->message_of($error);
     }
     my $is_running = !!$stats;
-    my ($socket) = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
-    $problem = _readiness($socket, $option) if defined $socket;
+    my ($path) = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
+    $problem = _readiness($path, $option) if defined $path;
     my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
     $found{healthy} = defined $problem ? JSON::MaybeXS::false() : JSON::MaybeXS::true();
     $found{running} = $is_running      ? JSON::MaybeXS::true()  : JSON::MaybeXS::false();
@@ -117,13 +117,13 @@ sub _list {
 
 # The problem of a hub that has no process: the first worker starts one, if it can.
 sub _readiness {
-    my ($socket, $option) = @_;
+    my ($path, $option) = @_;
     require EventSource::XS::Hub::Readiness;
-    my $timeout = $option->{timeout} || $CHECK_TIMEOUT;
     return EventSource::XS::Hub::Readiness->problem(
-        socket  => $socket,
-        store   => $ENV{EVENTSOURCE_STORE},
-        timeout => $timeout
+        name    => $option->{hub},
+        path    => $path,
+        socket  => $option->{socket},
+        timeout => $option->{timeout} || $CHECK_TIMEOUT
     );
 }
 

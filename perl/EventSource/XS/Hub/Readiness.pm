@@ -17,21 +17,21 @@ use filetest 'access';    # a file system may be read-only
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
-my $TIMEOUT = 2;                                     # seconds
-my %PORT    = (redis => 6379, sentinel => 26_379);
+my $TIMEOUT = 2;          # seconds
 
 # Public methods
 
 # Return why no hub process could begin here, as a clause, or undef if one could: the program is installed, the folder
-# of socket can be written, and store answers within timeout seconds (above 0, fractions allowed, 2 by default). store is
-# the text of EVENTSOURCE_STORE; by default it is memory. A file answers if it, or its folder, can be written; Redis and
-# Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection.
+# of its socket can be written, and its store answers within timeout seconds (above 0, fractions allowed, 2 by default): the
+# one of EVENTSOURCE_STORE, or that objects have named before. A file answers if it, or its folder, can be written; Redis and
+# Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection. path is that of the
+# socket; name, and socket if it was given, are those of the hub.
 sub problem {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('problem takes settings', @given);
-    $SETTINGS->known(\%given, [qw(socket store timeout)]);
+    $SETTINGS->known(\%given, [qw(name path socket timeout)]);
     $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
-    return _without_program() || _folder($given{socket}) || _store($given{store}, $given{timeout} || $TIMEOUT);
+    return _without_program() || _folder($given{path}) || _store(@given{qw(name socket)}, $given{timeout} || $TIMEOUT);
 }
 
 # Private functions
@@ -43,8 +43,8 @@ sub _accepts_files {
 
 # True if a server answers in its protocol, whether or not it wants a password first. With TLS it is enough that it accepts.
 sub _answers {
-    my ($is_tls, $host, $port, $timeout) = @_;
-    my $socket = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Timeout => $timeout) or return !!0;
+    my ($is_tls, $address, $timeout) = @_;
+    my $socket = IO::Socket::IP->new(PeerHost => $address, Timeout => $timeout) or return !!0;
     return !!1 if $is_tls;
     local $SIG{PIPE} = 'IGNORE';
     syswrite $socket, "PING\r\n";
@@ -58,28 +58,28 @@ sub _folder {
     return -d $folder && -w $folder ? undef : "no process can start: $folder cannot be written";
 }
 
-# The store that a process would inherit, as its URL or path.
+# What a call says that throws.
+sub _message_of {
+    my $error = shift;
+    return blessed $error && $error->isa('EventSource::Error') ? $error->message =~ s/\A[\w:]+: //r : "$error";
+}
+
 sub _store {
-    my ($store, $timeout) = @_;
-    return undef if !defined $store || $store !~ /\S/ || $store eq 'memory';
-    if (my ($path) = $store =~ /\Afile:([^?]+)/) {
-        return _accepts_files($path) ? undef : "no process can start: its store $path cannot be written";
+    my ($name, $socket, $timeout) = @_;
+    my %given = (name => $name, socket => $socket // '', store => $ENV{EVENTSOURCE_STORE} // '');
+    my ($kind, @at) = eval { split /\0/, EventSource::Hub::Process::_first_store(\%given) }
+        or return 'no process can start: ' . _message_of($@);
+    return undef if $kind eq 'memory';
+    if ($kind eq 'file') {
+        return _accepts_files($at[0]) ? undef : "no process can start: its store $at[0] cannot be written";
     }
-    my ($tls, $sentinel, $hosts) = $store =~ m{\Aredis(s?)(-sentinel)?://(?:[^/@]*@)?([^/?]+)}
-        or return 'no process can start: EVENTSOURCE_STORE is not the URL of a store';
-    my $default = $PORT{$sentinel ? 'sentinel' : 'redis'};
-    for my $address (split /,/, $hosts) {
-        my ($host, $port) = $address =~ /\A\[?(.+?)\]?(?::([0-9]+))?\z/ or next;
-        return undef if _answers($tls, $host, $port || $default, $timeout);
-    }
-    return "its store does not answer: $hosts";
+    return undef if grep { _answers($kind eq 'rediss', $_, $timeout) } @at;
+    return 'its store does not answer: ' . join ',', @at;
 }
 
 sub _without_program {
     local $@;
-    return undef if eval { EventSource::Hub::Process->program; 1 };
-    my $error = $@;
-    return blessed $error && $error->isa('EventSource::Error') ? $error->message =~ s/\A[\w:]+: //r : "$error";
+    return eval { EventSource::Hub::Process->program; 1 } ? undef : _message_of($@);
 }
 
 1;
