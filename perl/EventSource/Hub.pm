@@ -1107,7 +1107,8 @@ history, as long as it is not evicted.
 
 Throws C<invalid> if neither a label nor a topic is given, or if one is wrong; and what every method of a hub with a
 L</name> throws. If Redis is away it throws what L</publish> throws then: the streams of this machine have ended, but
-others perhaps do not know of it. A call can be repeated.
+others perhaps do not know of it. A call can be repeated. With C<when_down> C<queue> it throws C<unknown>, and the request
+is in the queue: the others read it when Redis is back.
 
 =head2 epoch
 
