@@ -101,7 +101,7 @@ subtest 'wrong arguments' => sub {
     for my $case (
         [qr/one of --json, --raw, --data/ => [qw(--json --raw)]],
         [qr/one of --last/                => [qw(--last 1 --from-start)]],
-        [qr/not a regular expression/        => [qw{--match (}]],
+        [qr/not a regular expression/     => [qw{--match (}]],
         [qr/--raw prints all/             => [qw(--raw --count 1)]],
         [qr/--last is for hubs/           => [qw(--last 1 http://127.0.0.1:1/)]],
     ) {
