@@ -28,7 +28,14 @@ fn publication(seq: u64, channel: Vec<u8>, key: usize) -> Publication {
         out.copy_from_slice(b"data\n\n");
         6
     });
-    Publication { seq, channel: channel.into(), event, key: key.to_string().into_bytes().into(), id: None }
+    Publication {
+        seq,
+        channel: channel.into(),
+        event,
+        key: key.to_string().into_bytes().into(),
+        retain: Default::default(),
+        id: None,
+    }
 }
 
 /// A hub and the sequence number of its newest event.

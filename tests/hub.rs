@@ -36,7 +36,7 @@ fn hub(events: usize) -> HubHandle {
 
 /// Publishes an event, and returns its id.
 fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
-    let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
+    let meta = PublishMeta { channel: channel.as_bytes(), key: b"", retain: Default::default(), id: None };
     let mut published_id = String::new();
     hub.publish(meta, b"", |id| encode(id, data), |id| published_id = id.to_owned()).expect("a reactor");
     published_id
@@ -331,7 +331,7 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
         let at = now.checked_sub(Duration::from_secs(ago)).expect("a time");
         let event = encode(&format!("kept-{seq}"), &seq.to_string());
         let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
-        hub.append(Publication { seq, channel, event, key, id }, at)
+        hub.append(Publication { seq, channel, event, key, retain: Default::default(), id }, at)
     };
     for (seq, ago) in [(10, 100_000), (20, 60), (40, 1)] {
         append(seq, ago).expect("a reactor");

@@ -29,14 +29,14 @@ mod program {
 
 // They name each other by `crate::`.
 use program::{
-    arguments, hub, inherited, leases, lifetime, messages, new_program, peer, protocol, publishing, run_options, server,
-    store, stored_hub, streams, {     ahead,
+    arguments, hub, inherited, leases, lifetime, messages, new_program, peer, protocol, publishing, run_options,
+    server, store, stored_hub, streams, streams_ahead,
 };
 
 use arbitrary::Arbitrary;
 use arguments::Arguments;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, Client, Place};
 use eventsource_xs::stream::{Reason, Settings};
@@ -69,7 +69,7 @@ struct Input<'a> {
 #[derive(Arbitrary, Debug)]
 enum Message<'a> {
     Bytes(&'a [u8]),
-    Publish { channel: &'a [u8], key: &'a [u8], once: &'a [u8], data: &'a str, is_answered: bool },
+    Publish { channel: &'a [u8], key: &'a [u8], retain: u8, once: &'a [u8], data: &'a str, is_answered: bool },
     Open { stream: u8, unsent: &'a [u8], holds: bool, has_socket: bool, is_chunked: bool, drops: bool, most: u16 },
     Attach { stream: u8 },
     Push { stream: u8, event: &'a [u8], has_id: bool },
@@ -93,10 +93,11 @@ impl Message<'_> {
         let fields;
         let request = match *self {
             Self::Bytes(bytes) => return out.extend_from_slice(bytes),
-            Self::Publish { channel, key, once, data, is_answered } => {
+            Self::Publish { channel, key, retain, once, data, is_answered } => {
+                let retain = [Retain::No, Retain::Newest, Retain::Forget][usize::from(retain % 3)];
                 fields = FieldList::of([Field::Data(Text::from(data))]);
                 let request = is_answered.into();
-                Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+                Request::Publish(Publish { request, channel, key, retain, once, fields: fields.fields() })
             }
             Self::Open { stream: number, unsent, holds, has_socket, is_chunked, drops, most } => {
                 let settings = Settings {
@@ -126,7 +127,8 @@ impl Message<'_> {
                     _ => Start::Last(start.into()),
                 };
                 let first_block = FirstBlock::default();
-                let subscription = SubscribeRequest { topics, after: after.map(Into::into), start, first_block, ..Default::default() };
+                let subscription =
+                    SubscribeRequest { topics, after: after.map(Into::into), start, first_block, ..Default::default() };
                 Request::Subscribe { request: 9, stream: stream(number), subscription }
             }
             Self::Begin { stream: number } => Request::Begin { stream: stream(number) },

@@ -107,12 +107,12 @@ impl Hub {
 
     /// Publishes the events of a hub in whose place this one is, in their order. They get other ids.
     pub fn take_events(&mut self, events: Vec<RetainedEvent>, now: Instant) {
-        for RetainedEvent { channel, key, once, event, has_custom_id, .. } in events {
+        for RetainedEvent { channel, key, retain, once, event, has_custom_id, .. } in events {
             let fields = FieldList::of_block(event.bytes(Framing::Plain), has_custom_id);
             let given = given_ids(fields.fields().iter()).next();
             let published = match &mut self.source {
                 Source::Own(handle) => {
-                    let meta = PublishMeta { channel: &channel, key: &key, id: given.as_deref() };
+                    let meta = PublishMeta { channel: &channel, key: &key, retain, id: given.as_deref() };
                     let encode = |made: &str| encode(fields.fields(), made);
                     handle.publish(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
                 }
@@ -129,7 +129,7 @@ impl Hub {
 
     /// Publishes an event, which is checked first.
     pub fn publish(&mut self, publish: &Publish<'_>, asker: Asker, now: Instant) -> Result<Published, Failure> {
-        let Publish { channel, key, once, fields, .. } = *publish;
+        let Publish { channel, key, retain, once, fields, .. } = *publish;
         if once.len() > MAX_ONCE_BYTES {
             let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
@@ -140,7 +140,7 @@ impl Hub {
         match &mut self.source {
             Source::Own(handle) => {
                 let mut published = String::new();
-                let meta = PublishMeta { channel, key, id: given.as_deref() };
+                let meta = PublishMeta { channel, key, retain, id: given.as_deref() };
                 let published_id = |id: &str| published.push_str(id);
                 let encode = |made: &str| encode(fields, made);
                 handle.publish(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;

@@ -92,6 +92,7 @@ fn a_descriptor_without_a_stream_cuts_a_worker_off_and_is_closed() {
         request: 0,
         channel: b"news",
         key: b"",
+        retain: Default::default(),
         once: b"",
         fields: fields.fields(),
     }));
@@ -168,8 +169,14 @@ fn a_worker_that_closes_at_once_is_heard() {
     let scene = Scene::new();
     let mut other = scene.client_with(settings());
     let fields = FieldList::default();
-    let publish =
-        Request::Publish(Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() });
+    let publish = Request::Publish(Publish {
+        request: 0,
+        channel: b"news",
+        key: b"",
+        retain: Default::default(),
+        once: b"",
+        fields: fields.fields(),
+    });
     for _ in 0..20 {
         let mut worker = connect(&scene, true);
         worker.write_all(&encoded(&publish).repeat(100)).expect("a connection");

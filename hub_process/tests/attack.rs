@@ -100,7 +100,14 @@ fn kilobytes_of(pid: u32) -> u64 {
 
 fn publication(request: u64, data: &str) -> Vec<u8> {
     let fields = FieldList::of([eventsource_xs::event::Field::Data(Text::from(data))]);
-    let publish = Publish { request, channel: b"flood", key: b"", once: b"", fields: fields.fields() };
+    let publish = Publish {
+        request,
+        channel: b"flood",
+        key: b"",
+        retain: Default::default(),
+        once: b"",
+        fields: fields.fields(),
+    };
     encoded(&Request::Publish(publish))
 }
 
@@ -366,6 +373,7 @@ fn huge_subscriptions_delay_nobody_for_long() {
             request: 0,
             channel: "a".repeat(1000).as_bytes(),
             key: b"",
+            retain: Default::default(),
             once: b"",
             fields: FieldList::default().fields(),
         })));

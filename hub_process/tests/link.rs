@@ -25,7 +25,8 @@ fn queue(link: &mut Link, request: &Request<'_>, socket: Option<OwnedFd>) {
 /// Queues a publish. Runs the event loop while the queue is full.
 fn publish(link: &mut Link, request: u64, data: &str) {
     let fields = event("", data).fields;
-    let publish = Publish { request, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+    let publish =
+        Publish { request, channel: b"news", key: b"", retain: Default::default(), once: b"", fields: fields.fields() };
     while link.queued_bytes() >= MAX_QUEUED_BYTES {
         turn(link, |_| {});
     }
@@ -82,7 +83,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
         let head = format!("head {number}\n");
         let open = Open { stream: number, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
         publish(&mut link, 0, &"x".repeat(number as usize * 3000));
-        queue(&mut link, &Request::Open(open), Some(socket.into()));
+        queue(&mut link, &Request::Open(open), Some(socket));
         let subscription = topics("news", None);
         queue(&mut link, &Request::Subscribe { request: 0, stream: number, subscription }, None);
         clients.push(client);
@@ -112,7 +113,14 @@ fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
     let mut link = scene.link();
     signal(&link, Signal::STOP);
     let fields = event("", &"x".repeat(10_000)).fields;
-    let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+    let publish = Publish {
+        request: 0,
+        channel: b"news",
+        key: b"",
+        retain: Default::default(),
+        once: b"",
+        fields: fields.fields(),
+    };
     let mut count = 0;
     while link.queued_bytes() < MAX_QUEUED_BYTES {
         queue(&mut link, &Request::Publish(publish), None);
@@ -134,7 +142,7 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
     for stream in 1..=3 {
         let (socket, client) = tcp();
         let open = Open { stream, settings: stream_settings(), unsent: b"", holds: false };
-        queue(&mut link, &Request::Open(open), Some(socket.into()));
+        queue(&mut link, &Request::Open(open), Some(socket));
         clients.push(client);
     }
     assert_eq!(link.flush(), Err(Lost));

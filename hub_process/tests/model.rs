@@ -232,7 +232,14 @@ impl Model {
 
     fn publish_to(&mut self, worker: usize, channel: &'static str, data: String) {
         let fields = [Field::Data(Text::from(&*data))];
-        let event = Event { channel: channel.as_bytes(), key: b"", once: b"", id: None, waits: true };
+        let event = Event {
+            channel: channel.as_bytes(),
+            key: b"",
+            retain: Default::default(),
+            once: b"",
+            id: None,
+            waits: true,
+        };
         let mut id = None;
         let published = self.workers[worker].hub.publish(event, fields.into_iter(), |made| id = Some(place(made)));
         let (outcome, place) = match published {
@@ -265,7 +272,7 @@ impl Model {
         let (socket, own) = tcp();
         own.set_nonblocking(true).expect("a socket");
         let mut handle = StreamHandle::open(OpenOptions {
-            socket: Some(socket.into()),
+            socket: Some(socket),
             head: b"",
             settings: stream_settings(),
             waits: false,

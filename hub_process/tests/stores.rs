@@ -222,7 +222,8 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
         let fields =
             [Field::Event(EventName::new(Text::from("order")).expect("a name")), Field::Data(Text::from(data))];
         let once = data.as_bytes();
-        let publication = Publication { channel: b"news", key: b"k", once, fields: FieldList::of(fields) };
+        let publication =
+            Publication { channel: b"news", key: b"k", once, fields: FieldList::of(fields), ..Publication::default() };
         ids.push(job.publish(&publication).expect("an id"));
     }
     read_event(&mut tail, "last of the job");
@@ -231,7 +232,7 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
     // The job continues: it has an id of the new epoch, and its repetition is none.
     let fields = FieldList::of([Field::Data(Text::from("again"))]);
-    let again = Publication { channel: b"news", key: b"k", once: b"last of the job", fields };
+    let again = Publication { channel: b"news", key: b"k", once: b"last of the job", fields, ..Publication::default() };
     let id = job.publish(&again).expect("an id");
     assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
     worker.publish(&event("news", "of a worker")).expect("an id");

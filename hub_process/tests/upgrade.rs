@@ -346,8 +346,14 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
     for request in 1..=30 {
         let data = format!("number {request}");
         let fields = FieldList::of([Field::Data(Text::from(&*data))]);
-        let publish =
-            eventsource_xs::wire::Publish { request, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+        let publish = eventsource_xs::wire::Publish {
+            request,
+            channel: b"news",
+            key: b"",
+            retain: Default::default(),
+            once: b"",
+            fields: fields.fields(),
+        };
         Request::Publish(publish).encode(&mut bytes).expect("a short message");
     }
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");

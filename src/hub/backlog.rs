@@ -26,6 +26,12 @@ impl Hub {
         self.settings.on_slow == OnSlow::Latest
     }
 
+    /// Returns true if a stream may be sent only the newest entry of each key. One that follows the state is sent the state
+    /// again instead: a later event would hide that its key was forgotten.
+    pub(super) fn compacts_for(&self, cursor: &Cursor) -> bool {
+        self.compacts() && !cursor.follows_state
+    }
+
     /// Returns the backlog of a stream.
     pub(super) fn backlog<'a>(&'a self, cursor: &'a Cursor) -> Merge<'a> {
         /// From so many logs on, scanning the last publications is faster than looking at each log.
@@ -33,7 +39,8 @@ impl Hub {
         let Cursor { seq, ref topics, ref parts, is_compacted, .. } = *cursor;
         if let Some(parts) = parts {
             let list = if cursor.is_held() { &[] } else { &parts.list[..] };
-            return list.iter().flat_map(|part| self.sources(part, seq)).collect();
+            let through = parts.state_through().unwrap_or(u64::MAX);
+            return list.iter().flat_map(|part| self.sources(part, seq, through, self.compacts_for(cursor))).collect();
         }
         if seq >= self.last_seq {
             return Merge::Nothing;
@@ -44,18 +51,29 @@ impl Hub {
         self.logs(topics).filter_map(|log| Source::of(log, seq, u64::MAX, is_compacted)).collect()
     }
 
-    /// Returns the entries of each log of a part for a cursor that is at `seq`. A log that has evicted some of them gives
-    /// only the latest entry of each key if the part is compacted.
-    pub(super) fn sources<'a>(&'a self, part: &'a Part, seq: u64) -> impl Iterator<Item = Source<'a>> + 'a {
-        let Extent { after, until, uncompacted_through, .. } = part.extent;
-        let after = after.max(seq);
-        let compacts = self.compacts() && uncompacted_through <= after;
-        self.logs(&part.topics).filter_map(move |log| Source::of(log, after, until, compacts))
+    /// Returns the entries of each log of a part, through a sequence number, for a cursor that is at `seq`. A log that has
+    /// evicted some of them gives only the newest entry of each key if the part is compacted.
+    pub(super) fn sources<'a>(
+        &'a self,
+        part: &'a Part,
+        seq: u64,
+        through: u64,
+        compacts: bool,
+    ) -> impl Iterator<Item = Source<'a>> + 'a {
+        let Extent { after, until, uncompacted_through, state_through, .. } = part.extent;
+        let (after, until) = (after.max(seq), until.min(through));
+        let compacts = compacts && uncompacted_through <= after;
+        self.logs(&part.topics).filter_map(move |log| match state_through.filter(|state| *state > after) {
+            None => Source::of(log, after, until, compacts),
+            Some(state) => {
+                Some(Source::of_state(log, after, state.min(until), Source::of(log, state, until, compacts)))
+            }
+        })
     }
 
     /// Returns true if a part has an entry after its beginning, up to a sequence number.
     pub(super) fn has_entry_through(&self, part: &Part, through: u64) -> bool {
-        let mut sources = self.sources(part, 0);
+        let mut sources = self.sources(part, 0, u64::MAX, self.compacts());
         sources.any(|mut entries| entries.next().map_or(false, |first| first.seq <= through))
     }
 }

@@ -31,8 +31,12 @@ pub struct Counts {
     pub disconnected: u64,
     /// Lagging streams that were sent a `gap` event and continued.
     pub skipped: u64,
-    /// Lagging streams that continued with the latest entry of each key.
+    /// Lagging streams that continued with the newest entry of each key.
     pub compacted: u64,
+    /// Retained keys.
+    pub keys: u64,
+    /// The bytes of the retained entries that the history has evicted.
+    pub state_bytes: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -53,7 +57,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 12;
+    pub(crate) const LEN: usize = 14;
 
     in_order!(
         streams,
@@ -67,7 +71,9 @@ impl Counts {
         gaps,
         disconnected,
         skipped,
-        compacted
+        compacted,
+        keys,
+        state_bytes
     );
 }
 

@@ -26,6 +26,8 @@ pub struct Cursor {
     pub(super) last_id: LastId,
     /// Whether each event comes after a comment that names its channel.
     pub(super) names_channels: bool,
+    /// Whether the stream is sent the state after a gap.
+    pub(super) follows_state: bool,
 }
 
 impl Cursor {
@@ -60,6 +62,16 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
+    /// Returns the sequence number through which the stream is sent the state, and after that a position.
+    pub(super) fn state_through(&self) -> Option<u64> {
+        self.parts.as_ref().and_then(|parts| parts.state_through())
+    }
+
+    /// Returns true if the stream is ending.
+    pub(super) fn is_ending(&self) -> bool {
+        self.parts.as_ref().map_or(false, |parts| parts.is_ending)
+    }
+
     /// Returns true if the stream is ending and was sent all that was published before.
     pub(super) fn has_ended(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.is_ending && parts.list.is_empty())
@@ -90,4 +102,4 @@ impl Cursor {
     }
 }
 
-saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels });
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, follows_state });

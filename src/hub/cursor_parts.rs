@@ -35,6 +35,8 @@ pub(super) struct ResumePoint {
     pub(super) unknown_id: Option<Box<[u8]>>,
     /// True if the request's `start` determines the resume point, and not an id.
     pub(super) is_start: bool,
+    /// Whether the request starts with the state.
+    pub(super) follows_state: bool,
     /// The client's last event id, if the application gave it and the hub knows it.
     pub(super) custom_id: Option<Box<str>>,
 }
@@ -65,6 +67,8 @@ pub(super) struct Extent {
     /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for
     /// them.
     pub(super) uncompacted_through: u64,
+    /// Up to this number only the state is sent, if there is one.
+    pub(super) state_through: Option<u64>,
 }
 
 /// The evictions that a stream does not miss: those through a sequence number, up to a time on the eviction clock.
@@ -83,8 +87,16 @@ pub(super) struct Baseline {
 impl Part {
     /// Creates a part of which all events after a sequence number are to be sent.
     pub(super) fn new(topics: Topics, after: u64) -> Self {
-        let extent = Extent { after, until: u64::MAX, baseline: Baseline::default(), uncompacted_through: 0 };
-        Self { topics, extent }
+        let (until, baseline) = (u64::MAX, Baseline::default());
+        Self { topics, extent: Extent { after, until, baseline, uncompacted_through: 0, state_through: None } }
+    }
+
+    /// Creates a part of which the state through a sequence number is to be sent, and then all events.
+    pub(super) fn of_state(topics: Topics, through: u64) -> Self {
+        let mut part = Self::new(topics, 0);
+        part.extent.state_through = Some(through);
+        part.extent.baseline = Baseline { through, clock: u64::MAX };
+        part
     }
 }
 
@@ -107,7 +119,12 @@ impl Parts {
     /// Returns true if the parts do not differ any more for a cursor that has reached `seq`.
     fn are_equal_at(&self, seq: u64) -> bool {
         let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
-        self.boundary(seq).is_none() && self.list.iter().all(is_reached)
+        self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
+    }
+
+    /// Returns the sequence number through which the state is sent. A stream that ends is sent no position after it.
+    pub(super) fn state_through(&self) -> Option<u64> {
+        self.list.iter().filter_map(|part| part.extent.state_through).max().filter(|_| !self.is_ending)
     }
 
     /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.
@@ -122,5 +139,5 @@ impl Parts {
 
 saved!(Parts { list, resume_points, first_block, reported_through, is_ending });
 saved!(Part { topics, extent });
-saved!(Extent { after, until, baseline, uncompacted_through });
+saved!(Extent { after, until, baseline, uncompacted_through, state_through });
 saved!(Baseline { through, clock });

@@ -1,10 +1,11 @@
 //! The first block of a stream: its position, a reconnection time, and a `gap` event if its client has missed events.
 
-use super::cursor_parts::ResumePoint;
+use super::cursor_parts::{Part, ResumePoint};
 use super::event_id::Position;
 use super::gap::Missed;
 use super::last_id::LastId;
-use super::{Cursor, FirstBlock, Hub, Notice};
+use super::positions::block;
+use super::{Cursor, FirstBlock, Hub, Notice, PositionStyle};
 
 impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
@@ -17,30 +18,58 @@ impl Hub {
         };
         for (number, point) in points.iter_mut().enumerate() {
             self.resolve_id(point, &cursor.topics);
-            cursor.ensure_parts().list[number].extent.after = point.seq;
+            let part = &mut cursor.ensure_parts().list[number];
+            if self.begins_with_state(part, point) {
+                *part = Part::of_state(std::mem::take(&mut part.topics), self.last_seq);
+            } else {
+                part.extent.after = point.seq;
+            }
         }
-        cursor.seq = points.iter().map(|point| point.seq).min().unwrap_or(self.last_seq);
+        cursor.seq = cursor.ensure_parts().list.iter().map(|part| part.extent.after).min().unwrap_or(self.last_seq);
         let Missed { through, gap } = self.missed_at(cursor, &points);
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
         notices.extend(self.first_notice(cursor, position, &points));
         if let Some(gap) = gap {
             cursor.ensure_parts().report(through.unwrap_or(0));
+            let here = Some(here).filter(|_| cursor.state_through().is_none());
             notices.push(self.gap_notice(cursor, here, gap));
         }
         cursor.advance(cursor.seq);
         notices
     }
 
+    /// Returns true if a part begins with the state: the client is new, or has missed events.
+    fn begins_with_state(&self, part: &Part, point: &ResumePoint) -> bool {
+        let misses = || point.has_gap || self.evicted_through(&part.topics) > point.seq;
+        point.follows_state && (point.is_start || misses())
+    }
+
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
-    /// resumes after an id of the application is sent that id again.
+    /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
+    /// the state is complete: a client that leaves earlier begins again.
     fn first_notice(&self, cursor: &mut Cursor, position: Position, points: &[ResumePoint]) -> Option<Notice> {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
-        let id = Some(&*id).filter(|_| !keeps_id);
+        let id = Some(&*id).filter(|_| !keeps_id && cursor.state_through().is_none());
         self.position_block(style, id, retry).map(Notice::Position)
+    }
+
+    /// Ends the state at the beginning of a stream if all of it was sent. Returns the position that says so: an event, also for
+    /// streams that are sent positions without data, because the page has to see it.
+    pub(super) fn end_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
+        let through = cursor.state_through().filter(|_| self.backlog(cursor).next().is_none())?;
+        let parts = cursor.ensure_parts();
+        parts.list.iter_mut().for_each(|part| part.extent.state_through = None);
+        let keeps_id = parts.first_block.keeps_id;
+        cursor.last_id = LastId::new(through, keeps_id);
+        self.advance(cursor, through);
+        let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
+        let is_told = cursor.position != PositionStyle::None;
+        let position = is_told.then(|| block(Some(&self.settings.position_event), None, Some(""), id.as_deref()));
+        position.flatten().map(Notice::Position)
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The methods about missed events return the sequence number through which events are missed; 0 if none are.
 
-use super::cursor_parts::{Baseline, Extent, Part, ResumePoint};
+use super::cursor_parts::{Baseline, Extent, Part, Parts, ResumePoint};
 use super::event_id::Position;
 use super::last_id::LastId;
 use super::positions::block;
@@ -119,8 +119,13 @@ impl Hub {
     /// Sets the baseline of a part to what it misses at its resume point, and returns that.
     fn apply_baseline(&self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
         let compacts = self.compacts();
+        let is_evicted = |part: &Part| self.evicted_through(&part.topics) > point.seq;
         let parts = cursor.ensure_parts();
         let part = &mut parts.list[number];
+        if part.extent.state_through.is_some() {
+            let gap = if point.is_start || !is_evicted(part) { Gap::Unknown } else { Gap::Evicted };
+            return Missed { through: None, gap: Some(gap).filter(|_| !point.is_new_client()) };
+        }
         let evicted = self.evicted_through(&part.topics);
         let through = Some(evicted).filter(|evicted| *evicted > point.seq);
         let is_reported = evicted <= point.seq.max(point.reported_through);
@@ -169,6 +174,7 @@ impl Hub {
             notices.push(self.report_gap(cursor));
         }
         self.update_compaction(cursor);
+        notices.extend(self.end_state(cursor));
         Ok(notices)
     }
 
@@ -176,30 +182,37 @@ impl Hub {
     /// passed everything that its logs have evicted.
     pub(super) fn update_compaction(&mut self, cursor: &mut Cursor) {
         let may_lag = cursor.is_compacted || self.evicted_through > cursor.seq;
-        if self.compacts() && may_lag && cursor.parts.is_none() {
+        if self.compacts_for(cursor) && may_lag && cursor.parts.is_none() {
             let was = cursor.is_compacted;
             cursor.is_compacted = self.evicted_through(&cursor.topics) > cursor.seq;
             self.counts.compacted += u64::from(cursor.is_compacted && !was);
         }
     }
 
-    /// Returns a `gap` event for a lagging stream, which continues with what the logs still hold.
+    /// Returns a `gap` event for a lagging stream, which continues with the state if it follows that, otherwise with what the
+    /// logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        let seq = cursor.seq;
+        if cursor.follows_state && !cursor.is_ending() {
+            let list = vec![Part::of_state(cursor.topics.to_vec().into(), self.last_seq)];
+            cursor.parts = Some(Box::new(Parts { list, ..Parts::default() }));
+            (cursor.seq, cursor.is_compacted) = (0, false);
+            return self.gap_notice(cursor, None, Gap::Slow);
+        }
+        let (seq, compacts) = (cursor.seq, self.compacts_for(cursor));
         let parts = cursor.ensure_parts();
-        parts.report(parts.list.iter().map(|part| self.missed_by(part, seq)).max().unwrap_or(0));
+        parts.report(parts.list.iter().map(|part| self.missed_by(part, seq, compacts)).max().unwrap_or(0));
         let here = Position { seq, reported: Some(parts.reported_through) };
-        self.gap_notice(cursor, here, Gap::Slow)
+        self.gap_notice(cursor, Some(here), Gap::Slow)
     }
 
-    /// Returns a `gap` event with a position as its id, and counts it.
-    pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Position, gap: Gap) -> Notice {
+    /// Returns a `gap` event with a position as its id, and counts it. Before the state there is no position.
+    pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Option<Position>, gap: Gap) -> Notice {
         self.counts.gaps += 1;
-        cursor.last_id = LastId::at(here.seq);
+        cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));
         let data = gap.data(self.settings.gap_data.as_deref());
-        let id = self.epoch.id(here);
-        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(&data), Some(&id)).unwrap_or_default())
+        let id = here.map(|here| self.epoch.id(here));
+        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(&data), id.as_deref()).unwrap_or_default())
     }
 }
 
@@ -212,16 +225,19 @@ impl Hub {
             return false; // no log has evicted anything after the cursor
         }
         match &cursor.parts {
-            None if self.compacts() => self.discarded_through(&cursor.topics) > cursor.seq,
+            None if self.compacts_for(cursor) => self.discarded_through(&cursor.topics) > cursor.seq,
             None => self.evicted_through(&cursor.topics) > cursor.seq,
-            Some(parts) => parts.list.iter().any(|part| self.missed_by(part, cursor.seq) > 0),
+            Some(parts) => {
+                let compacts = self.compacts_for(cursor);
+                parts.list.iter().any(|part| self.missed_by(part, cursor.seq, compacts) > 0)
+            }
         }
     }
 
     /// Returns the sequence number through which a part misses events that were evicted before they were sent. The cursor
     /// is at `seq`.
-    pub(super) fn missed_by(&self, part: &Part, seq: u64) -> u64 {
-        let Part { ref topics, extent: Extent { after, until, baseline, uncompacted_through } } = *part;
+    pub(super) fn missed_by(&self, part: &Part, seq: u64, compacts: bool) -> u64 {
+        let Part { ref topics, extent: Extent { after, until, baseline, uncompacted_through, .. } } = *part;
         let after = after.max(seq);
         let history = self.evicted_through(topics).min(until);
         let discarded = self.discarded_through(topics).min(until);
@@ -230,7 +246,7 @@ impl Hub {
         }
         let since_baseline = self.evicted_since(topics, baseline.clock).min(until);
         let seen = after.max(baseline.through);
-        if !self.compacts() {
+        if !compacts {
             let is_missed = history > seen || (since_baseline > after && after < baseline.through);
             return if is_missed { history } else { 0 };
         }
@@ -244,7 +260,7 @@ impl Hub {
     }
 
     /// Returns the sequence number through which the history of any topic was evicted.
-    fn evicted_through(&self, topics: &[TopicId]) -> u64 {
+    pub(super) fn evicted_through(&self, topics: &[TopicId]) -> u64 {
         let evicted = topics.iter().map(|topic| match topic {
             TopicId::Channel(at) => self.channels[*at as usize].log.evicted_through(),
             TopicId::Pattern(at) => self.patterns[*at as usize].evictions.through(),

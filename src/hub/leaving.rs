@@ -39,7 +39,8 @@ impl Hub {
             let channels: BTreeSet<usize> = self.channels_of(&part.topics).collect();
             channels.into_iter().filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
-                let last = self.sources(&of_channel, cursor.seq).flatten().last()?.seq;
+                let last =
+                    self.sources(&of_channel, cursor.seq, u64::MAX, self.compacts_for(cursor)).flatten().last()?.seq;
                 Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
             })
         });

@@ -9,20 +9,26 @@ use std::collections::vec_deque;
 /// One input of a merge: entries of one log.
 pub(super) enum Source<'a> {
     All(vec_deque::Iter<'a, LogEntry>),
-    /// The latest entry of each key.
-    Latest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
+    /// Some of the entries: the newest of each key.
+    Newest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
 }
 
 impl<'a> Source<'a> {
     /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has
-    /// evicted some of them gives only the latest entry of each key.
+    /// evicted some of them gives only the newest entry of each key.
     pub(super) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
         if compacts && log.evicted_through() > after {
-            let latest = log.latest_after(after).take_while(move |entry| entry.seq <= through);
-            return Some(Self::Latest(Box::new(latest)));
+            let newest = log.newest_after(after).take_while(move |entry| entry.seq <= through);
+            return Some(Self::Newest(Box::new(newest)));
         }
         let entries = log.between(after, through);
         (entries.len() > 0).then(|| Self::All(entries))
+    }
+
+    /// Returns the retained entries of a log after one sequence number, through another, and then what `later` has.
+    pub(super) fn of_state(log: &'a Log, after: u64, through: u64, later: Option<Self>) -> Self {
+        let state = log.state_after(after).take_while(move |entry| entry.seq <= through);
+        Self::Newest(Box::new(state.chain(later.into_iter().flatten())))
     }
 }
 
@@ -32,7 +38,7 @@ impl<'a> Iterator for Source<'a> {
     fn next(&mut self) -> Option<&'a LogEntry> {
         match self {
             Self::All(entries) => entries.next(),
-            Self::Latest(entries) => entries.next(),
+            Self::Newest(entries) => entries.next(),
         }
     }
 }

@@ -135,6 +135,7 @@ mod retained;
 mod retention;
 mod sending;
 mod settings;
+mod state_bounds;
 mod steps;
 mod subscribers;
 mod subscription;
@@ -154,10 +155,12 @@ pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_published_id, given_ids, Refusal};
 
+pub use crate::log::Retain;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
 pub use settings::Settings;
+pub use state_bounds::{Full, StateBounds, StateSizes};
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};

@@ -17,7 +17,7 @@ impl Hub {
     fn check_counts(&self) {
         let logs = || self.channels.iter().map(|(_, channel)| &channel.log);
         let held = logs().map(Log::held).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
-        let is_held = |channel: &&Channel| !channel.log.is_empty();
+        let is_held = |channel: &&Channel| channel.log.first().is_some();
         let names: usize = self.channels.iter().map(|(_, at)| at).filter(is_held).map(|at| at.name.len()).sum();
         assert_eq!((self.counts.events, self.counts.bytes), (held.0 as u64, (held.1 + names) as u64));
         let first = |(at, channel): (usize, &Channel)| channel.log.first().map(|(seq, _)| (seq, at));

@@ -45,6 +45,7 @@ impl Hub {
     pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
         !cursor.is_held()
             && !cursor.replays_through_buffer()
+            && cursor.state_through().is_none()
             && self.backlog(cursor).next().is_none()
             && !self.is_lagging(cursor)
     }

@@ -3,7 +3,7 @@
 use super::last_id::LastId;
 use super::Hub;
 use crate::event::Shared;
-use crate::log::LogEntry;
+use crate::log::{LogEntry, Retain};
 use std::time::Instant;
 
 /// One event, as the producer publishes it.
@@ -15,8 +15,10 @@ pub struct Publication {
     pub channel: Box<[u8]>,
     /// The encoded event, its id included.
     pub event: Shared,
-    /// The key for compaction ([`OnSlow::Latest`](super::OnSlow::Latest)). Empty if the event has none.
+    /// The key, for the state of the channel and for [`OnSlow::Latest`](super::OnSlow::Latest). Empty if the event has none.
     pub key: Box<[u8]>,
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The id, if the application chose it.
     pub id: Option<Box<[u8]>>,
 }
@@ -43,7 +45,7 @@ impl Hub {
     /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
     /// published.
     pub fn publish(&mut self, publication: Publication, published_at: Instant) {
-        let Publication { seq, channel, event, key, id } = publication;
+        let Publication { seq, channel, event, key, retain, id } = publication;
         if seq > self.last_seq {
             self.last_seq = seq;
             self.counts.published += 1;
@@ -58,19 +60,12 @@ impl Hub {
         }
         self.recent.push(seq, at);
         self.queue_subscribers_of(at);
-        self.append(at, LogEntry { seq, at: published_at, event, key, has_custom_id, channel: at as u32 });
+        self.append(at, LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 });
     }
 
     fn append(&mut self, at: usize, entry: LogEntry) {
-        let channel = &mut self.channels[at];
-        if channel.log.is_empty() {
-            self.first_seqs.insert((entry.seq, at));
-            self.counts.bytes += channel.name.len() as u64;
-        }
-        self.counts.events += 1;
-        self.counts.bytes += entry.size() as u64;
-        channel.log.append(entry);
-        if !std::mem::replace(&mut channel.has_grown, true) {
+        self.change_log(at, |log| log.append(entry));
+        if !std::mem::replace(&mut self.channels[at].has_grown, true) {
             self.grown.push(at);
         }
     }

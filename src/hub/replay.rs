@@ -71,7 +71,7 @@ impl Hub {
     /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
     pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
         let (mut notices, mut bytes, mut events) = (Vec::new(), 0, 0);
-        let (mut seq, mut last_id) = (self.last_seq, cursor.last_id);
+        let (mut seq, mut last_id) = (cursor.state_through().unwrap_or(self.last_seq), cursor.last_id);
         for entry in self.backlog(cursor) {
             last_id = entry.last_id();
             bytes += entry.event.len();

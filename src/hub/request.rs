@@ -73,6 +73,8 @@ pub enum Start {
     Oldest,
     /// With that many of the last events that the logs hold.
     Last(usize),
+    /// With the state: the retained events. A client that has missed events is sent the state again, too.
+    State,
 }
 
 saved!(FirstBlock { position, retry, keeps_id, names_channels });

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 impl Hub {
     /// Returns where a request resumes. `added` are the topics that are new to the stream.
     pub(super) fn resume_point(&self, request: &SubscribeRequest, cursor: &Cursor, added: &[TopicId]) -> ResumePoint {
+        let follows_state = request.start == Start::State;
         if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
-            return point;
+            return ResumePoint { follows_state, ..point };
         }
         let seq = match request.start {
             Start::Latest => self.last_seq,
-            Start::Oldest => 0,
+            Start::Oldest | Start::State => 0,
             Start::Last(count) => self.seq_before_last(count, added),
         };
         // A client without an id has missed nothing.
@@ -25,6 +26,7 @@ impl Hub {
             has_gap,
             unknown_id: request.after.clone(),
             is_start: true,
+            follows_state,
             custom_id: None,
         }
     }
@@ -37,13 +39,14 @@ impl Hub {
             custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
         let has_gap = reported == Some(0);
         let reported_through = reported.unwrap_or(0).min(self.last_seq);
-        Some(ResumePoint { seq, reported_through, has_gap, unknown_id: None, is_start: false, custom_id })
+        let (unknown_id, is_start, follows_state) = (None, false, false);
+        Some(ResumePoint { seq, reported_through, has_gap, unknown_id, is_start, follows_state, custom_id })
     }
 
     /// Resolves an id that was unknown while the stream had only some of its topics.
     pub(super) fn resolve_id(&self, point: &mut ResumePoint, topics: &[TopicId]) {
         if let Some(known) = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics)) {
-            *point = known;
+            *point = ResumePoint { follows_state: point.follows_state, ..known };
         }
     }
 
@@ -76,4 +79,4 @@ impl Hub {
     }
 }
 
-saved!(ResumePoint { seq, reported_through, has_gap, unknown_id, is_start, custom_id });
+saved!(ResumePoint { seq, reported_through, has_gap, unknown_id, is_start, follows_state, custom_id });

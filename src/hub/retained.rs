@@ -4,6 +4,7 @@
 
 use super::Hub;
 use crate::event::Shared;
+use crate::log::Retain;
 
 /// A retained event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +13,10 @@ pub struct RetainedEvent {
     pub seq: u64,
     /// The channel's name.
     pub channel: Box<[u8]>,
-    /// The key for compaction. Empty if the event has none.
+    /// The key. Empty if the event has none.
     pub key: Box<[u8]>,
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key with which it was published once. Empty if the event has none.
     pub once: Box<[u8]>,
     /// The encoded event.
@@ -32,6 +35,7 @@ impl Hub {
                     seq: entry.seq,
                     channel: (*channel.name).into(),
                     key: entry.key.clone(),
+                    retain: entry.retain,
                     once: Box::default(),
                     event: entry.event.clone(),
                     has_custom_id: entry.has_custom_id,
@@ -39,6 +43,7 @@ impl Hub {
             })
             .collect();
         events.sort_unstable_by_key(|event| event.seq);
+        events.dedup_by_key(|event| event.seq);
         events
     }
 }

@@ -90,20 +90,25 @@ impl Hub {
     }
 
     /// Changes a channel's log, and what the hub stores about all logs.
-    fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
-        let channel = &mut self.channels[at];
-        let log = &mut channel.log;
-        let (first, held, history) = (log.first(), log.held(), log.history_len());
+    pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
+        let log = &mut self.channels[at].log;
+        let (first, held, retained, history) = (log.first(), log.held(), log.retained(), log.history_len());
+        let discarded = log.discarded_through();
         change(log);
-        let (now_first, now_held) = (log.first(), log.held());
-        let has_evicted = log.history_len() < history;
-        if has_evicted {
-            self.eviction_clock += 1;
-            channel.evicted_at = self.eviction_clock;
+        let (now_first, now_held, now_retained) = (log.first(), log.held(), log.retained());
+        let (has_evicted, has_discarded) = (log.history_len() < history, log.discarded_through() > discarded);
+        let counts = &mut self.counts;
+        for (count, before, now) in [
+            (&mut counts.events, held.0, now_held.0),
+            (&mut counts.bytes, held.1, now_held.1),
+            (&mut counts.keys, retained.0, now_retained.0),
+            (&mut counts.state_bytes, retained.1, now_retained.1),
+        ] {
+            *count = *count + now as u64 - before as u64;
         }
-        self.counts.events -= (held.0 - now_held.0) as u64;
-        self.counts.bytes -= (held.1 - now_held.1) as u64;
-        self.record_eviction(at, has_evicted);
+        if has_evicted || has_discarded {
+            self.record_eviction(at, has_evicted);
+        }
         if first != now_first {
             self.update_first_seq(at, first.map(|(seq, _)| seq), now_first.map(|(seq, _)| seq));
         }
@@ -111,7 +116,11 @@ impl Hub {
 
     /// Records in the hub and in the channel's patterns how far the channel's log has evicted and discarded entries.
     fn record_eviction(&mut self, at: usize, has_evicted: bool) {
-        let channel = &self.channels[at];
+        let channel = &mut self.channels[at];
+        if has_evicted {
+            self.eviction_clock += 1;
+            channel.evicted_at = self.eviction_clock;
+        }
         let (evicted, discarded) = (channel.log.evicted_through(), channel.log.discarded_through());
         self.evicted_through = self.evicted_through.max(evicted).max(discarded);
         for pattern in &channel.patterns {
@@ -130,11 +139,15 @@ impl Hub {
     /// Updates the index of first entries after the first entry of a log has changed. An empty log may leave its channel
     /// unused.
     fn update_first_seq(&mut self, at: usize, before: Option<u64>, first: Option<u64>) {
-        before.map(|seq| self.first_seqs.remove(&(seq, at)));
+        let name = self.channels[at].name.len() as u64;
+        match before {
+            Some(seq) => drop(self.first_seqs.remove(&(seq, at))),
+            None => self.counts.bytes += name,
+        }
         match first {
             Some(seq) => drop(self.first_seqs.insert((seq, at))),
             None => {
-                self.counts.bytes -= self.channels[at].name.len() as u64;
+                self.counts.bytes -= name;
                 self.remove_if_unused(TopicId::Channel(at as u32));
             }
         }

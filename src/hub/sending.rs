@@ -60,8 +60,8 @@ impl Hub {
                     gathered.blocks += 1;
                 }
                 None => {
-                    gathered.seq = self.last_seq;
-                    gathered.is_end = true;
+                    gathered.seq = cursor.state_through().unwrap_or(self.last_seq);
+                    gathered.is_end = cursor.state_through().is_none();
                     break;
                 }
             }

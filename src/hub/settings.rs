@@ -1,6 +1,7 @@
 //! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
 use super::gap::{GapData, OnSlow};
+use super::state_bounds::StateBounds;
 use crate::log::Bounds;
 
 /// The settings of a hub.
@@ -10,6 +11,10 @@ pub struct Settings {
     pub history: Bounds,
     /// The retention of all logs together.
     pub total_history: Bounds,
+    /// How much of each channel's state is retained.
+    pub state: StateBounds,
+    /// How much of all state together is retained.
+    pub total_state: StateBounds,
     /// How the hub treats a lagging stream.
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
@@ -30,6 +35,8 @@ impl Settings {
         Self {
             history,
             total_history,
+            state: StateBounds { keys: 10_000, bytes: 16 << 20 },
+            total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
             gap_data: None,
@@ -43,6 +50,8 @@ impl Settings {
 saved!(Settings {
     history,
     total_history,
+    state,
+    total_state,
     on_slow,
     gap_event,
     gap_data,

@@ -3,7 +3,7 @@
 use super::cursor_parts::{Part, ResumePoint};
 use super::event_id::Position;
 use super::topics::TopicId;
-use super::{Cursor, Gap, Hub, Notice, SubscribeRequest, Topic};
+use super::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -41,6 +41,7 @@ impl Hub {
         if is_first {
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
+            cursor.follows_state = request.start == Start::State;
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
         }
@@ -66,7 +67,7 @@ impl Hub {
         parts.list.push(Part::new(added.into(), self.last_seq));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = Position { seq: cursor.seq, reported };
-        let gap = misses.then(|| self.gap_notice(cursor, here, Gap::Unknown));
+        let gap = misses.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
         cursor.advance(cursor.seq);
         gap
     }

@@ -91,6 +91,7 @@ impl Case {
             channel: channel.as_bytes().into(),
             event: event(id.unwrap_or(&made)),
             key: key.as_bytes().into(),
+            retain: Retain::No,
             id: id.map(|id| id.as_bytes().into()),
         };
         self.hub.publish(publication, at);

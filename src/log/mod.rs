@@ -3,16 +3,17 @@
 //! A [`Log`] evicts entries only when the hub asks it to. It remembers the sequence number through which it has evicted
 //! anything ([`Log::evicted_through`]), so that a client that resumes too late receives a `gap` event.
 //!
-//! A log may also be compacted (`compacted`): it then keeps the latest entry of each key after evicting it.
+//! The newest entry of a key (`newest`) may outlive the history: of the keys that a publisher retains, until it is replaced or
+//! forgotten; in a compacted log of every key, within the bounds of the history.
 
 #![forbid(unsafe_code)]
 
-mod compacted;
+mod newest;
 #[cfg(test)]
 mod tests;
 
 use crate::event::Shared;
-use compacted::CompactedLog;
+use newest::Newest;
 use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -36,12 +37,26 @@ pub struct LogEntry {
     pub at: Instant,
     /// The encoded event.
     pub event: Shared,
-    /// The key for compaction. Events without a key share the empty one.
+    /// The key. Events without one share the empty key.
     pub key: Box<[u8]>,
+    /// What the entry does to the state of its channel.
+    pub retain: Retain,
     /// Whether the application gave the event its id.
     pub has_custom_id: bool,
     /// The slot of the log's channel in its hub. The log only keeps it.
     pub channel: u32,
+}
+
+/// What an event does to the state of its channel: the retained event of each key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retain {
+    /// Nothing.
+    #[default]
+    No,
+    /// The event is retained, in the place of the one before with its key.
+    Newest,
+    /// The key is forgotten.
+    Forget,
 }
 
 impl LogEntry {
@@ -51,40 +66,72 @@ impl LogEntry {
     }
 }
 
-/// The retained events of a channel, sorted by sequence number.
+/// The events of a channel, sorted by sequence number.
 ///
-/// `entries` is the history: all of the last entries. A compacted log also holds earlier entries, which the history has
-/// evicted and which are the latest of their key.
+/// `entries` is the history: all of the last entries. Earlier ones, which the history has evicted, are the newest of their key.
 #[derive(Debug, Default)]
 pub struct Log {
     entries: VecDeque<LogEntry>,
     bytes: usize,
     evicted_through: u64,
-    compacted: Option<Box<CompactedLog>>,
+    /// The retained entries: the state of the channel.
+    state: Option<Box<Newest>>,
+    compacted: Option<Box<Compacted>>,
+}
+
+/// What a compacted log knows of all its keys.
+#[derive(Debug, Default)]
+struct Compacted {
+    newest: Newest,
+    discarded_through: u64,
+}
+
+impl Compacted {
+    /// Records that the log has discarded an entry. Nothing is lost if a later one has replaced it.
+    fn record_discarded(&mut self, discarded: &LogEntry) {
+        if self.newest.is_newest(discarded) {
+            self.newest.forget(&discarded.key);
+            self.discarded_through = self.discarded_through.max(discarded.seq);
+        }
+    }
+
+    /// Discards the first entry that the history has evicted. Returns true if there was one.
+    fn discard_first(&mut self) -> bool {
+        let first = self.newest.pop_first();
+        self.discarded_through = first.as_ref().map_or(0, |first| first.seq).max(self.discarded_through);
+        first.is_some()
+    }
 }
 
 impl Log {
     /// Creates an empty log.
     ///
     /// An earlier log of the same channel may have evicted entries through `evicted_through`; 0 if none did. If
-    /// `is_compacted`, the log keeps the latest entry of each key beyond its history.
+    /// `is_compacted`, the log keeps the newest entry of each key beyond its history.
     pub fn new(evicted_through: u64, is_compacted: bool) -> Self {
-        let compacted = is_compacted.then(|| Box::new(CompactedLog::new(evicted_through)));
-        Self { evicted_through, compacted, ..Self::default() }
+        let compacted = Compacted { discarded_through: evicted_through, ..Compacted::default() };
+        Self { evicted_through, compacted: is_compacted.then(|| Box::new(compacted)), ..Self::default() }
     }
 
     /// Appends an entry. Its sequence number is greater than all others of the log.
     pub fn append(&mut self, entry: LogEntry) {
         if let Some(compacted) = &mut self.compacted {
-            compacted.record(&entry.key, entry.seq);
+            compacted.newest.record(&entry.key, entry.seq);
+        }
+        match (entry.retain, &mut self.state) {
+            (Retain::Newest, state) => state.get_or_insert_with(Box::default).record(&entry.key, entry.seq),
+            (Retain::Forget, Some(state)) => state.forget(&entry.key),
+            _ => {}
         }
         self.bytes += entry.size();
         self.entries.push_back(entry);
     }
 
-    /// Returns all entries, those that the history has evicted first.
+    /// Returns all entries, those that the history has evicted first. Such an entry may be there twice.
     pub fn all(&self) -> impl Iterator<Item = &LogEntry> {
-        self.compacted.as_deref().into_iter().flat_map(|compacted| compacted.after(0)).chain(&self.entries)
+        let state = self.state.as_deref().into_iter();
+        let newest = state.chain(self.compacted.as_ref().map(|compacted| &compacted.newest));
+        newest.flat_map(|newest| newest.after(0)).chain(&self.entries)
     }
 
     /// Returns the entries of the history after a sequence number.
@@ -113,18 +160,26 @@ impl Log {
         self.after(seq.checked_sub(1)?).next().filter(|entry| entry.seq == seq)
     }
 
-    /// Returns the latest entry of each key after a sequence number, those that the history has evicted included.
-    pub fn latest_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
-        let compacted = self.compacted.as_deref();
-        let evicted = compacted.into_iter().flat_map(move |compacted| compacted.after(seq));
-        evicted
-            .chain(self.after(seq))
-            .filter(move |entry| compacted.map_or(true, |compacted| compacted.is_latest(entry)))
+    /// Returns the newest entry of each key after a sequence number, if the log is compacted; otherwise those of the history.
+    pub fn newest_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
+        let newest = self.compacted.as_ref().map(|compacted| &compacted.newest);
+        let evicted = newest.into_iter().flat_map(move |newest| newest.after(seq));
+        evicted.chain(self.after(seq)).filter(move |entry| newest.map_or(true, |newest| newest.is_newest(entry)))
     }
 
-    /// Returns the first entry: its sequence number and the time of its publication.
+    /// Returns the retained entries after a sequence number.
+    pub fn state_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
+        self.state.as_deref().into_iter().flat_map(move |state| {
+            let retained =
+                self.after(seq).filter(move |entry| entry.retain == Retain::Newest && state.is_newest(entry));
+            state.after(seq).chain(retained)
+        })
+    }
+
+    /// Returns the first entry: its sequence number and the time of its publication. Entries that only the state holds do not
+    /// count: they do not expire.
     pub fn first(&self) -> Option<(u64, Instant)> {
-        let compacted = self.compacted.as_ref().and_then(|compacted| compacted.first());
+        let compacted = self.compacted.as_ref().and_then(|compacted| compacted.newest.first());
         compacted.or_else(|| self.entries.front()).map(|first| (first.seq, first.at))
     }
 
@@ -133,14 +188,15 @@ impl Log {
         self.entries.len() > bounds.events || (self.bytes > bounds.bytes && self.entries.len() > 1)
     }
 
-    /// Evicts the first entry of the history. If it is the latest of its key, a compacted log keeps it within `bounds`.
+    /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`.
     pub fn evict_first(&mut self, bounds: &Bounds) {
         if let (Some(evicted), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
-            compacted.keep(evicted, bounds);
+            compacted.newest.keep(evicted);
+            while compacted.newest.exceeds(bounds) && compacted.discard_first() {}
         }
     }
 
-    /// Discards the first entry of the log, compacted entries first. The log does not keep it, whatever its key.
+    /// Discards the first entry of the log, compacted entries first. Only the state may keep it.
     pub fn discard_first(&mut self) {
         if self.compacted.as_mut().map_or(false, |compacted| compacted.discard_first()) {
             return;
@@ -158,6 +214,11 @@ impl Log {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
+        if let Some(state) =
+            self.state.as_mut().filter(|state| first.retain == Retain::Newest && state.is_newest(&first))
+        {
+            state.keep(first.clone());
+        }
         Some(first)
     }
 
@@ -169,7 +230,7 @@ impl Log {
     /// Returns the sequence number through which the log has discarded even the latest entry of a key. A log without
     /// compaction discards what its history evicts.
     pub fn discarded_through(&self) -> u64 {
-        self.compacted.as_ref().map_or(self.evicted_through, |compacted| compacted.discarded_through())
+        self.compacted.as_ref().map_or(self.evicted_through, |compacted| compacted.discarded_through)
     }
 
     /// Returns the number of entries of the history.
@@ -182,18 +243,25 @@ impl Log {
         self.entries.front().map(|first| first.seq)
     }
 
-    /// Returns the number of entries and of their bytes.
+    /// Returns the number of entries and of their bytes, without those that only the state holds.
     pub fn held(&self) -> (usize, usize) {
-        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.held());
+        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.newest.held());
         (self.entries.len() + entries, self.bytes + bytes)
     }
 
-    /// Returns true if the log holds no entry, compacted ones included.
+    /// Returns the number of retained keys, and the bytes of the entries that only the state holds.
+    pub fn retained(&self) -> (usize, usize) {
+        self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.held().1))
+    }
+
+    /// Returns true if the log holds no entry, compacted and retained ones included.
     pub fn is_empty(&self) -> bool {
-        self.first().is_none()
+        self.first().is_none() && self.retained().0 == 0
     }
 }
 
 saved!(Bounds { events, bytes, age });
-saved!(LogEntry { seq, at, event, key, has_custom_id, channel });
-saved!(Log { entries, bytes, evicted_through, compacted });
+saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
+saved!(Retain: No, Newest, Forget);
+saved!(Log { entries, bytes, evicted_through, state, compacted });
+saved!(Compacted { newest, discarded_through });

@@ -3,7 +3,7 @@ use super::*;
 fn entry(seq: u64, at: Instant, key: &str) -> LogEntry {
     let text = format!("data: {seq}\n\n");
     let event = Shared::of(text);
-    LogEntry { seq, at, event, key: key.as_bytes().into(), has_custom_id: false, channel: 0 }
+    LogEntry { seq, at, event, key: key.as_bytes().into(), retain: Retain::No, has_custom_id: false, channel: 0 }
 }
 
 fn seqs<'a>(entries: impl Iterator<Item = &'a LogEntry>) -> Vec<u64> {
@@ -52,20 +52,20 @@ fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds(
     for (seq, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
         log.append(entry(seq, now, key));
     }
-    assert_eq!(seqs(log.latest_after(0)), [2, 3, 4, 5]);
+    assert_eq!(seqs(log.newest_after(0)), [2, 3, 4, 5]);
     for _ in 0..3 {
         log.evict_first(&BOUNDS);
     }
-    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![2, 3, 4, 5], 0));
+    assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![2, 3, 4, 5], 0));
     log.evict_first(&BOUNDS); // three keys exceed two entries, and b is the first
-    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![3, 4, 5], 2));
+    assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![3, 4, 5], 2));
     log.append(entry(6, now, "a"));
     log.evict_first(&BOUNDS); // the superseded a makes room for d
-    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![4, 5, 6], 2));
+    assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![4, 5, 6], 2));
     assert_eq!((log.held().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
     log.discard_first();
     log.discard_first();
-    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![6], 5));
+    assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![6], 5));
     log.discard_first();
     assert_eq!((log.discarded_through(), log.is_empty()), (6, true));
 }

@@ -13,6 +13,7 @@ mod model;
 mod sending;
 mod shutdown;
 mod socket_errors;
+mod state_model;
 mod subscriptions;
 mod withdrawing;
 mod world;

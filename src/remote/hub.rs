@@ -8,7 +8,7 @@ use super::presence::{self, lock_presence};
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::{RemotePublish, Subscribed};
 use crate::event::{EventId, Field, Shared, Text};
-use crate::hub::{Counts, EndRequest, Settings, SubscribeRequest};
+use crate::hub::{Counts, EndRequest, Retain, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
 use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,8 +39,10 @@ struct Inner {
 pub struct Event<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction. Empty if the event has none.
+    /// The key. Empty if the event has none.
     pub key: &'a [u8],
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
     pub once: &'a [u8],
     /// The id among the fields, if they have one.
@@ -96,15 +98,16 @@ impl Hub {
         fields: impl Iterator<Item = Field<'a>> + Clone,
         published: impl FnOnce(&str),
     ) -> Result<(), CallError> {
-        let Event { channel, key, once, id, waits } = event;
+        let Event { channel, key, retain, once, id, waits } = event;
         match self {
             Self::Local(hub) => {
                 let encode = |made: &str| Shared::with_id_last(fields, EventId::new(Text::from(made)).ok());
-                Ok(hub.publish(PublishMeta { channel, key, id }, once, encode, published)?)
+                Ok(hub.publish(PublishMeta { channel, key, retain, id }, once, encode, published)?)
             }
             Self::Named(NamedHub(inner)) => {
                 let fields = &FieldList::of(fields);
-                let made = inner.hub.publish(inner.key, &RemotePublish { channel, key, once, fields, waits })?;
+                let made =
+                    inner.hub.publish(inner.key, &RemotePublish { channel, key, retain, once, fields, waits })?;
                 if let Some(made) = made {
                     published(&made);
                 }

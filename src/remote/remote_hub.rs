@@ -12,7 +12,7 @@ use super::links::connection::Connection;
 use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
-use crate::hub::{EndRequest, SubscribeRequest};
+use crate::hub::{EndRequest, Retain, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -33,8 +33,10 @@ type Asked = (Outcome, Arc<Connection>);
 pub struct RemotePublish<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction. Empty if the event has none.
+    /// The key. Empty if the event has none.
     pub key: &'a [u8],
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
     pub once: &'a [u8],
     /// The event's fields.
@@ -232,8 +234,8 @@ impl RemoteHub {
     ///
     /// [`CallError`].
     pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, CallError> {
-        let RemotePublish { channel, key, once, fields, waits } = *publish;
-        let publish = |request| Publish { request, channel, key, once, fields: fields.fields() };
+        let RemotePublish { channel, key, retain, once, fields, waits } = *publish;
+        let publish = |request| Publish { request, channel, key, retain, once, fields: fields.fields() };
         let encode = |request, frame: &mut Vec<u8>| Ok(Request::Publish(publish(request)).encode(frame)?);
         if !waits {
             return self.send_unawaited(hub_key, encode).map(|()| None);

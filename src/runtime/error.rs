@@ -1,5 +1,6 @@
 //! Why the runtime refuses a call.
 
+use crate::hub::Full;
 use crate::ErrorCode;
 use std::fmt;
 use std::io;
@@ -20,6 +21,8 @@ pub enum Error {
     },
     /// The application's id for an event could be mistaken for one of the hub's own ids.
     ReservedId,
+    /// The event cannot be retained.
+    Full(Full),
     /// The reactor did not answer in time.
     Timeout,
     /// This process is a spawned child: a hub of its own would have no subscribers.
@@ -33,6 +36,7 @@ impl Error {
             Self::System(_) | Self::ShuttingDown => ErrorCode::Unavailable,
             Self::OtherHub | Self::SpawnedChild => ErrorCode::State,
             Self::TooManyTopics { .. } | Self::ReservedId => ErrorCode::Invalid,
+            Self::Full(_) => ErrorCode::Full,
             Self::Timeout => ErrorCode::Timeout,
         }
     }
@@ -42,6 +46,7 @@ impl Error {
         match self {
             Self::TooManyTopics { .. } => Some("channels"),
             Self::ReservedId => Some("id"),
+            Self::Full(_) => Some("retain"),
             Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout | Self::SpawnedChild => None,
         }
     }
@@ -57,6 +62,7 @@ impl fmt::Display for Error {
                 write!(f, "a stream may have at most {max} channels and patterns (max_topics)")
             }
             Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
+            Self::Full(full) => full.fmt(f),
             Self::Timeout => f.write_str("the reactor does not answer"),
             Self::SpawnedChild => f.write_str(
                 "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead",
@@ -71,6 +77,12 @@ impl std::error::Error for Error {
             Self::System(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<Full> for Error {
+    fn from(full: Full) -> Self {
+        Self::Full(full)
     }
 }
 

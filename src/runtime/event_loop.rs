@@ -352,7 +352,14 @@ mod tests {
 
     fn publication() -> Box<Publication> {
         let event = Shared::of(b"x\n\n\n");
-        Box::new(Publication { seq: 1, channel: b"news"[..].into(), event, key: Box::default(), id: None })
+        Box::new(Publication {
+            seq: 1,
+            channel: b"news"[..].into(),
+            event,
+            key: Box::default(),
+            retain: Default::default(),
+            id: None,
+        })
     }
 
     #[test]

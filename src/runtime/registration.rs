@@ -1,7 +1,7 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
 use super::reactor_handle::ReactorHandle;
-use crate::hub::{Epoch, OnceKeys};
+use crate::hub::{Epoch, OnceKeys, StateSizes};
 use crate::reactor::HubId;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub(super) struct HubRegistration {
     pub(super) last_seq: u64,
     /// The keys of events that are published once.
     pub(super) once: OnceKeys,
+    /// The sizes of what is retained.
+    pub(super) state: StateSizes,
 }
 
 /// The registrations of a process, each with the key that all copies of a hub share.

@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::frame::{kind_of, write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
 use crate::hub::{
-    Access, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
@@ -130,8 +130,10 @@ pub struct Publish<'a> {
     pub request: u64,
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction. Empty if the event has none.
+    /// The key. Empty if the event has none.
     pub key: &'a [u8],
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key that the publisher gives the event: a second publish with it returns the id of the first one. Empty if the
     /// event has none.
     pub once: &'a [u8],
@@ -309,6 +311,7 @@ impl<'a> Publish<'a> {
         writer.u64(self.request);
         writer.bytes(self.channel);
         writer.bytes(self.key);
+        writer.u8(self.retain as u8);
         writer.bytes(self.once);
         self.fields.write(writer);
     }
@@ -318,6 +321,7 @@ impl<'a> Publish<'a> {
             request: reader.u64()?,
             channel: reader.bytes()?,
             key: reader.bytes()?,
+            retain: read_retain(reader)?,
             once: reader.bytes()?,
             fields: Fields::read(reader)?,
         })
@@ -419,6 +423,12 @@ pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
     read_end(&mut Reader(bytes))
 }
 
+fn read_retain(reader: &mut Reader<'_>) -> Result<Retain, Malformed> {
+    let number = reader.u8()?;
+    let all = [Retain::No, Retain::Newest, Retain::Forget];
+    all.iter().copied().find(|retain| *retain as u8 == number).ok_or(Malformed)
+}
+
 fn write_start(writer: &mut Writer<'_>, start: Start) {
     match start {
         Start::Latest => writer.u8(0),
@@ -427,6 +437,7 @@ fn write_start(writer: &mut Writer<'_>, start: Start) {
             writer.u8(2);
             writer.size(count);
         }
+        Start::State => writer.u8(3),
     }
 }
 
@@ -435,6 +446,7 @@ fn read_start(reader: &mut Reader<'_>) -> Result<Start, Malformed> {
         0 => Ok(Start::Latest),
         1 => Ok(Start::Oldest),
         2 => reader.size().map(Start::Last),
+        3 => Ok(Start::State),
         _ => Err(Malformed),
     }
 }

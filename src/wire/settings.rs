@@ -2,7 +2,7 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use crate::event::{Framing, LineEnd};
-use crate::hub::{self, GapData, OnSlow};
+use crate::hub::{self, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
 use crate::store_settings::StoreSettings;
 use crate::stream;
@@ -113,6 +113,8 @@ macro_rules! named_settings {
 named_settings! {
     "history" history: Bounds, hub.history, read_bounds, write_bounds;
     "total_history" total_history: Bounds, hub.total_history, read_bounds, write_bounds;
+    "state" state: StateBounds, hub.state, read_state, |writer, state| write_state(writer, *state);
+    "total_state" total_state: StateBounds, hub.total_state, read_state, |writer, state| write_state(writer, *state);
     "on_slow" on_slow: OnSlow, hub.on_slow, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
     "gap_event" gap_event: Box<str>, hub.gap_event, read_text, |writer, text| writer.bytes(text.as_bytes());
     "gap_data" gap_data: Box<GapData>, hub.gap_data, read_gap_data, |writer, data| write_gap_data(writer, data);
@@ -134,6 +136,15 @@ impl HubSettings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         NamedSettings::read(reader).map(|named| named.over(Self::default()))
     }
+}
+
+fn write_state(writer: &mut Writer<'_>, StateBounds { keys, bytes }: StateBounds) {
+    writer.size(keys);
+    writer.size(bytes);
+}
+
+fn read_state(reader: &mut Reader<'_>) -> Result<StateBounds, Malformed> {
+    Ok(StateBounds { keys: reader.size()?, bytes: reader.size()? })
 }
 
 fn read_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {

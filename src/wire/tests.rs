@@ -4,8 +4,8 @@
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{
-    self, Access, ChannelCounts, ChannelPage, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle, Start,
-    SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    self, Access, ChannelCounts, ChannelPage, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle, Retain,
+    Start, StateBounds, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
@@ -66,6 +66,10 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     (any::<usize>(), any::<usize>(), duration()).prop_map(|(events, bytes, age)| Bounds { events, bytes, age })
 }
 
+fn state() -> impl Strategy<Value = StateBounds> {
+    any::<[usize; 2]>().prop_map(|[keys, bytes]| StateBounds { keys, bytes })
+}
+
 fn hub_settings() -> impl Strategy<Value = HubSettings> {
     let on_slow = prop_oneof![Just(OnSlow::Disconnect), Just(OnSlow::Gap), Just(OnSlow::Latest)];
     let texts = || any::<[String; 3]>();
@@ -73,16 +77,20 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
         Box::new(GapData { evicted: evicted.into(), unknown: unknown.into(), slow: slow.into() })
     }));
     let names = (any::<String>(), any::<String>());
-    let hub = (bounds(), bounds(), on_slow, names, gap_data, any::<[bool; 2]>()).prop_map(
-        |(history, total_history, on_slow, (gap_event, position_event), gap_data, flags)| hub::Settings {
-            history,
-            total_history,
-            on_slow,
-            gap_event: gap_event.into(),
-            gap_data,
-            position_event: position_event.into(),
-            refuses_position_event: flags[0],
-            opaque_ids: flags[1],
+    let hub = ((bounds(), bounds()), (state(), state()), on_slow, names, gap_data, any::<[bool; 2]>()).prop_map(
+        |((history, total_history), (state, total_state), on_slow, (gap_event, position_event), gap_data, flags)| {
+            hub::Settings {
+                history,
+                total_history,
+                state,
+                total_state,
+                on_slow,
+                gap_event: gap_event.into(),
+                gap_data,
+                position_event: position_event.into(),
+                refuses_position_event: flags[0],
+                opaque_ids: flags[1],
+            }
         },
     );
     (hub, any::<[usize; 2]>(), duration(), duration(), store_settings()).prop_map(
@@ -195,12 +203,18 @@ fn reason() -> impl Strategy<Value = Reason> {
     (0..Reason::ALL.len()).prop_map(|at| Reason::ALL[at])
 }
 
+fn retain() -> impl Strategy<Value = Retain> {
+    prop_oneof![Just(Retain::No), Just(Retain::Newest), Just(Retain::Forget)]
+}
+
 fn request() -> impl Strategy<Value = Request<'static>> {
     let number = any::<u64>;
     prop_oneof![
-        (number(), bytes(), bytes(), bytes(), fields()).prop_map(|(request, channel, key, once, fields)| {
-            Request::Publish(Publish { request, channel, key, once, fields })
-        }),
+        (number(), bytes(), bytes(), retain(), bytes(), fields()).prop_map(
+            |(request, channel, key, retain, once, fields)| {
+                Request::Publish(Publish { request, channel, key, retain, once, fields })
+            }
+        ),
         (number(), stream_settings(), bytes(), any::<bool>())
             .prop_map(|(stream, settings, unsent, holds)| Request::Open(Open { stream, settings, unsent, holds })),
         any::<u64>().prop_map(|stream| Request::Attach { stream }),

@@ -206,6 +206,7 @@ typedef struct {
 
 typedef struct {
     uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
+    uint64_t keys, state_bytes;
 } esx_hub_counts;
 
 /* The counts of a hub's own process; the pid is 0 if it has none. */

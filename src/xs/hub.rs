@@ -105,9 +105,9 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     let text = |raw: RawText| unsafe { raw.bytes() }.map(|text| String::from_utf8_lossy(text).into());
     let mut hub = std::ptr::null_mut();
     guard::run(report, |_| {
+        let history = Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) };
+        let total_history = Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, ..history };
         let settings = Settings {
-            history: Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) },
-            total_history: Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, age: seconds(raw.seconds) },
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
@@ -122,6 +122,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             position_event: text(raw.position_event).unwrap_or_default(),
             refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
+            ..Settings::new(history, total_history)
         };
         // SAFETY: as for `text`.
         let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
@@ -250,7 +251,14 @@ unsafe extern "C" fn esx_hub_publish(
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
         let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
-        let event = Event { channel, key, once: once.unwrap_or_default(), id: id.as_deref(), waits };
+        let event = Event {
+            channel,
+            key,
+            retain: Default::default(),
+            once: once.unwrap_or_default(),
+            id: id.as_deref(),
+            waits,
+        };
         let mut len = 0;
         let published = hub.publish(event, accepted(fields), |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };

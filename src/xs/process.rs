@@ -142,7 +142,13 @@ impl HubProcess {
             fields.push(Field::Retry(Retry::new(Text::from(retry))?));
         }
         fields.extend(data.map(|data| Field::Data(Text::from(data))));
-        self.client.begin_publish(&Publication { channel, key, once, fields: FieldList::of(fields) })?;
+        self.client.begin_publish(&Publication {
+            channel,
+            key,
+            once,
+            fields: FieldList::of(fields),
+            ..Publication::default()
+        })?;
         Ok(())
     }
 

@@ -61,7 +61,7 @@ impl MemoryHub {
         let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
-        self.handle.append(Publication { seq, channel, event, key, id }, at)?;
+        self.handle.append(Publication { seq, channel, event, key, retain: Default::default(), id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
         }

@@ -117,7 +117,7 @@ impl Naive {
 
     /// Returns true if slow clients are sent the event although it is no longer in the log.
     pub(super) fn is_compacted(&self, seq: u64) -> bool {
-        self.event(seq).state == State::Compacted && !self.is_superseded(seq)
+        self.event(seq).state == State::Compacted
     }
 
     /// Returns true if the channel of event `of` has dropped an event after `after`.
@@ -151,6 +151,12 @@ impl Naive {
     }
 
     pub(super) fn publish(&mut self, seq: u64, event: Event) {
+        let (channel, key) = (event.channel, event.key);
+        for kept in self.present_of(channel, State::Compacted) {
+            if self.event(kept).key == key {
+                self.change(kept, State::Evicted);
+            }
+        }
         self.events.insert(seq, event);
         self.present.push(seq);
         self.published += 1;
@@ -233,7 +239,7 @@ impl Naive {
     pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
         match request.start {
             Start::Latest => self.newest(),
-            Start::Oldest => 0,
+            Start::Oldest | Start::State => 0,
             Start::Last(count) => {
                 let held = self.after(&request.topics, 0, true);
                 let first = held.len().checked_sub(count);
@@ -309,13 +315,6 @@ impl Naive {
             let kept = naive.present_of(channel, State::Compacted);
             kept.len() > history.events || naive.bytes_of(&kept) > history.bytes
         };
-        if is_over(self) {
-            for kept in self.present_of(channel, State::Compacted) {
-                if self.is_superseded(kept) {
-                    self.change(kept, State::Evicted);
-                }
-            }
-        }
         while is_over(self) {
             let first = self.present_of(channel, State::Compacted)[0];
             self.change(first, State::Evicted);

@@ -145,7 +145,8 @@ impl Run {
         let seq = self.published_to_other_hub;
         let event = event(seq, &format!("{EPOCH}-{seq}"), 1);
         let channel = any(&mut self.rng, &CHANNELS).as_bytes().into();
-        let publication = Box::new(Publication { seq, channel, event, key: (*b"").into(), id: None });
+        let publication =
+            Box::new(Publication { seq, channel, event, key: (*b"").into(), retain: Default::default(), id: None });
         self.world.apply(Command::Publish { hub: OTHER_HUB, publication });
     }
 
@@ -211,7 +212,7 @@ impl Run {
             }
             let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
             let id = custom_id.map(|id| id.into_bytes().into());
-            let publication = Box::new(Publication { seq, channel, event, key, id });
+            let publication = Box::new(Publication { seq, channel, event, key, retain: Default::default(), id });
             self.world.apply(match self.numbering {
                 Numbering::Stored => Command::PublishStored { hub: HUB, publication, at },
                 _ => Command::Publish { hub: HUB, publication },
@@ -276,7 +277,14 @@ impl Run {
             let of = self.naive.event(*seq);
             let (channel, key) = (of.channel.as_bytes().into(), KEYS[usize::from(of.key)].as_bytes().into());
             let id = of.has_custom_id.then(|| of.id.as_bytes().into());
-            let publication = Box::new(Publication { seq: *seq, channel, event: of.block.clone(), key, id });
+            let publication = Box::new(Publication {
+                seq: *seq,
+                channel,
+                event: of.block.clone(),
+                key,
+                retain: Default::default(),
+                id,
+            });
             self.world.apply(Command::PublishStored { hub: HUB, publication, at: of.at });
         }
         if self.rng.bool() {

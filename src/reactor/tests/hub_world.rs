@@ -56,7 +56,14 @@ pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::Range
     for seq in seqs {
         let text = format!("{seq}.");
         let event = Shared::of(text);
-        let publication = Publication { seq, channel: channel.as_bytes().into(), event, key: (*b"").into(), id: None };
+        let publication = Publication {
+            seq,
+            channel: channel.as_bytes().into(),
+            event,
+            key: (*b"").into(),
+            retain: Default::default(),
+            id: None,
+        };
         world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
     }
 }
@@ -97,7 +104,14 @@ pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u6
     for seq in seqs {
         let text = format!("data: {seq}\n\n");
         let event = Shared::of(text);
-        let publication = Publication { seq, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        let publication = Publication {
+            seq,
+            channel: (*b"c").into(),
+            event,
+            key: (*b"").into(),
+            retain: Default::default(),
+            id: None,
+        };
         world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
     }
 }

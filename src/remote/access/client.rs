@@ -7,7 +7,7 @@ use super::error::Error;
 use super::greeting::connect;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::{ChannelPage, EndRequest, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, Retain, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Publish, Request, Welcome};
@@ -28,8 +28,10 @@ pub const MAX_PENDING: usize = 256;
 pub struct Publication<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction. Empty if the event has none.
+    /// The key. Empty if the event has none.
     pub key: &'a [u8],
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
     pub once: &'a [u8],
     /// The event's fields.
@@ -372,6 +374,6 @@ impl Client {
 }
 
 fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
-    let Publication { channel, key, once, fields } = publication;
-    Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+    let Publication { channel, key, retain, once, fields } = publication;
+    Request::Publish(Publish { request, channel, key, retain: *retain, once, fields: fields.fields() })
 }

@@ -157,7 +157,14 @@ mod tests {
     fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
-        let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+        let publish = Publish {
+            request: 0,
+            channel: b"news",
+            key: b"",
+            retain: Default::default(),
+            once: b"",
+            fields: fields.fields(),
+        };
         publisher.publish(publish, Instant::now() + within)
     }
 

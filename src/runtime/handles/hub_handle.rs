@@ -9,8 +9,8 @@
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, RetainedEvent, Settings,
-    SubscribeRequest,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, Retain, RetainedEvent,
+    Settings, StateSizes, SubscribeRequest,
 };
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
@@ -55,9 +55,10 @@ struct Inner {
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction: a later event with the same key replaces this one. If it is empty, the channel is the
-    /// key.
+    /// The key: a later event with the same key replaces this one. If it is empty, the channel is the key.
     pub key: &'a [u8],
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The event's id, if the application gives it one.
     pub id: Option<&'a [u8]>,
 }
@@ -171,7 +172,8 @@ impl HubHandle {
         let (history, total_history) =
             (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
         let once = OnceKeys::new(total_history.events, history.age);
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, once })
+        let state = StateSizes::default();
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -180,7 +182,8 @@ impl HubHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::ReservedId`].
+    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], or [`Error::Full`] if the event is to be retained and
+    /// does not fit; then nothing is published.
     pub fn publish(
         &self,
         meta: PublishMeta<'_>,
@@ -203,9 +206,14 @@ impl HubHandle {
         let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
+        if meta.retain == Retain::Newest {
+            let bounds = (self.0.settings.state, self.0.settings.total_state);
+            registration.state.check(meta.channel, meta.key, meta.key.len() + event.len(), bounds)?;
+        }
         registration.last_seq = seq;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
-        let publication = Box::new(Publication { seq, channel, event, key, id: id_given });
+        let publication = Box::new(Publication { seq, channel, event, key, retain: meta.retain, id: id_given });
+        registration.state.record(&publication);
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
         if !once.is_empty() {
@@ -224,7 +232,8 @@ impl HubHandle {
     pub fn append(&self, publication: Publication, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
-        let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
+        let HubRegistration { reactor, hub, last_seq, state, .. } = self.registration_or_create(&mut process)?;
+        state.record(&publication);
         *last_seq = publication.seq.max(*last_seq);
         reactor.publish(Command::PublishStored { hub: *hub, publication: Box::new(publication), at });
         Ok(())
@@ -373,16 +382,17 @@ pub(crate) struct SavedHub {
     last_seq: u64,
     is_stored: bool,
     once: OnceKeys,
+    state: StateSizes,
 }
 
-saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once });
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state });
 
 impl HubHandle {
     /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
     pub(crate) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { hub, epoch, last_seq, once, .. } = process.registrations.at(index);
+        let HubRegistration { hub, epoch, last_seq, once, state, .. } = process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
             retention: *lock(&self.0.retention),
@@ -392,15 +402,16 @@ impl HubHandle {
             last_seq: *last_seq,
             is_stored: self.0.is_stored,
             once: once.clone(),
+            state: state.clone(),
         })
     }
 
     /// Continues a hub of a restored reactor.
     pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
-        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once } = saved;
+        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state } = saved;
         let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention;
-        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once };
+        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once, state };
         lock_process().registrations.insert(handle.0.key, registration);
         handle
     }

@@ -1,0 +1,189 @@
+//! The bounds of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
+
+use super::{Publication, Retain};
+use std::collections::hash_map::{DefaultHasher, Entry, HashMap};
+use std::fmt;
+use std::hash::Hasher;
+
+/// How much is retained: of a channel, or of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateBounds {
+    /// The most keys.
+    pub keys: usize,
+    /// The most bytes of their events and of the keys themselves.
+    pub bytes: usize,
+}
+
+/// The error of an event that cannot be retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// The setting whose bound is reached.
+    pub setting: &'static str,
+    /// That bound.
+    pub bounds: StateBounds,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, bounds: StateBounds { keys, bytes } } = self;
+        write!(f, "the hub retains at most {keys} keys and {bytes} bytes ({setting}): forget some, or raise {setting}")
+    }
+}
+
+impl std::error::Error for Full {}
+
+/// The keys and the bytes that are retained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Sum {
+    /// Returns the sum after a key of so many bytes is put in the place of one of another number of bytes.
+    fn with(self, before: Option<u32>, after: Option<u32>) -> Self {
+        let of = |size: Option<u32>| (usize::from(size.is_some()), size.map_or(0, |size| size as usize));
+        let ((keys, bytes), (new_keys, new_bytes)) = (of(before), of(after));
+        Self { keys: self.keys + new_keys - keys, bytes: self.bytes + new_bytes - bytes }
+    }
+
+    fn exceeds(self, bounds: StateBounds) -> bool {
+        self.keys > bounds.keys || self.bytes > bounds.bytes
+    }
+}
+
+/// What is retained of one channel.
+#[derive(Clone, Debug, Default)]
+struct OfChannel {
+    /// The bytes of each key, by the key's hash: two keys with one hash count as one, which does no harm.
+    sizes: HashMap<u64, u32>,
+    sum: Sum,
+}
+
+/// The sizes of everything that a hub retains.
+#[derive(Clone, Debug, Default)]
+pub struct StateSizes {
+    channels: HashMap<Box<[u8]>, OfChannel>,
+    sum: Sum,
+}
+
+fn hash_of(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+impl StateSizes {
+    /// Checks whether an event can be retained in the place of the one before with its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the channel or the hub would exceed its bounds.
+    pub fn check(
+        &self,
+        channel: &[u8],
+        key: &[u8],
+        size: usize,
+        (state, total_state): (StateBounds, StateBounds),
+    ) -> Result<(), Full> {
+        let of_channel = self.channels.get(channel);
+        let before = of_channel.and_then(|channel| channel.sizes.get(&hash_of(key)).copied());
+        let after = Some(u32::try_from(size).unwrap_or(u32::MAX));
+        let exceeds = |sum: Sum, bounds| {
+            let with = sum.with(before, after);
+            with != sum && with.exceeds(bounds) && (with.keys > sum.keys || with.bytes > sum.bytes)
+        };
+        if exceeds(of_channel.map(|channel| channel.sum).unwrap_or_default(), state) {
+            return Err(Full { setting: "state", bounds: state });
+        }
+        if exceeds(self.sum, total_state) {
+            return Err(Full { setting: "total_state", bounds: total_state });
+        }
+        Ok(())
+    }
+
+    /// Counts what a publication does to the state of its channel.
+    pub fn record(&mut self, publication: &Publication) {
+        let Publication { channel, key, retain, event, .. } = publication;
+        match retain {
+            Retain::No => {}
+            Retain::Newest => self.retain(channel, key, key.len() + event.len()),
+            Retain::Forget => self.forget(channel, key),
+        }
+    }
+
+    /// Counts an event that is retained in the place of the one before with its key.
+    fn retain(&mut self, channel: &[u8], key: &[u8], size: usize) {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        if !self.channels.contains_key(channel) {
+            self.channels.insert(channel.into(), OfChannel::default());
+        }
+        if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
+            let before = sizes.insert(hash_of(key), size);
+            *sum = sum.with(before, Some(size));
+            self.sum = self.sum.with(before, Some(size));
+        }
+    }
+
+    /// Returns true if a key is retained.
+    pub fn contains(&self, channel: &[u8], key: &[u8]) -> bool {
+        self.channels.get(channel).map_or(false, |channel| channel.sizes.contains_key(&hash_of(key)))
+    }
+
+    /// Counts a key as forgotten.
+    fn forget(&mut self, channel: &[u8], key: &[u8]) {
+        if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
+            if let Entry::Occupied(entry) = sizes.entry(hash_of(key)) {
+                let before = Some(entry.remove());
+                *sum = sum.with(before, None);
+                self.sum = self.sum.with(before, None);
+            }
+            if sizes.is_empty() {
+                self.channels.remove(channel);
+            }
+        }
+    }
+}
+
+saved!(StateBounds { keys, bytes });
+saved!(Sum { keys, bytes });
+saved!(OfChannel { sizes, sum });
+saved!(StateSizes { channels, sum });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_replaces_or_shrinks_is_not() {
+        let bounds = |keys, bytes| StateBounds { keys, bytes };
+        let (state, total) = (bounds(2, 100), bounds(3, 150));
+        let mut sizes = StateSizes::default();
+        let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
+            let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, (state, total));
+            if checked.is_ok() {
+                sizes.retain(channel.as_bytes(), key.as_bytes(), size);
+            }
+            checked.map_err(|full| full.setting)
+        };
+        for (channel, key, size, outcome) in [
+            ("a", "1", 50, Ok(())),
+            ("a", "2", 51, Err("state")),
+            ("a", "2", 50, Ok(())),
+            ("a", "3", 0, Err("state")),
+            ("a", "1", 51, Err("state")),
+            ("a", "1", 40, Ok(())),
+            ("b", "1", 61, Err("total_state")),
+            ("b", "1", 60, Ok(())),
+            ("b", "2", 0, Err("total_state")),
+        ] {
+            assert_eq!(retain(&mut sizes, channel, key, size), outcome, "{channel} {key} {size}");
+        }
+        assert_eq!(sizes.sum, Sum { keys: 3, bytes: 150 });
+        sizes.forget(b"a", b"1");
+        sizes.forget(b"a", b"1");
+        sizes.forget(b"b", b"1");
+        assert_eq!((sizes.sum, sizes.channels.len()), (Sum { keys: 1, bytes: 50 }, 1));
+        assert!(sizes.contains(b"a", b"2") && !sizes.contains(b"a", b"1"));
+    }
+}

@@ -1,0 +1,396 @@
+//! The state model: random clients that keep a map of retained events, each compared with all that was published.
+//!
+//! EVENTSOURCE_XS_STEPS sets the number of steps (default: 40,000), EVENTSOURCE_XS_SEED the first seed. A failure prints
+//! its seed.
+
+use super::*;
+use crate::event::Shared;
+use crate::hub::{
+    Epoch, FirstBlock, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings, Start, SubscribeRequest,
+    Topic,
+};
+use crate::log::Bounds;
+use crate::parse::{Event, Parser};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+
+const HUB: HubId = 0;
+const CLIENTS: usize = 4;
+const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
+const CHANNELS: [&str; 4] = ["room/1", "room/2", "stock", "x"];
+const KEYS: [&str; 4] = ["", "a", "b", "c"];
+
+/// The retained events: channel and key to sequence number.
+type State = BTreeMap<(String, String), u64>;
+
+/// An event that was published.
+struct Published {
+    channel: &'static str,
+    key: &'static str,
+    retain: Retain,
+}
+
+/// A client that keeps a map, as a page does.
+#[derive(Default)]
+struct Client {
+    parser: Parser,
+    topics: Vec<Topic>,
+    map: State,
+    /// Everything through this number was received, or a gap was told. None while the state is coming.
+    complete_through: Option<u64>,
+    /// The last event of the state that is coming.
+    last_of_state: u64,
+    stream: Option<usize>,
+}
+
+struct Run {
+    rng: Rng,
+    world: World,
+    settings: HubSettings,
+    epoch: u64,
+    published: BTreeMap<u64, Published>,
+    clients: Vec<Client>,
+}
+
+fn any<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.usize(..of.len())]
+}
+
+fn matches(topics: &[Topic], channel: &str) -> bool {
+    topics.iter().any(|topic| super::hub_naive::matches(topic, channel))
+}
+
+fn retain_of(number: u8) -> Retain {
+    [Retain::No, Retain::Newest, Retain::Forget][usize::from(number)]
+}
+
+impl Client {
+    fn receive(&mut self, event: &Event, run: &Truth<'_>) {
+        match &*event.event {
+            "gap" => {
+                self.map.clear();
+                (self.complete_through, self.last_of_state) = (None, 0);
+            }
+            "position" => {
+                let seq = run.seq_of(&event.last_event_id).expect("a position has an id");
+                if let Some(complete) = self.complete_through {
+                    run.assert_none_between(&self.topics, complete, seq);
+                }
+                if self.complete_through.is_none() {
+                    // What was retained then, and still is, has come.
+                    for (key, newest) in run.state(&self.topics) {
+                        assert!(
+                            newest > seq || self.map.get(&key) == Some(&newest),
+                            "{key:?} {newest} is missing at {seq}"
+                        );
+                    }
+                }
+                self.complete_through = Some(seq);
+            }
+            _ => self.receive_event(event, run),
+        }
+    }
+
+    fn receive_event(&mut self, event: &Event, run: &Truth<'_>) {
+        let parts: Vec<&str> = event.data.split(' ').collect();
+        let (seq, channel, key) = (parts[0].parse().expect("a number"), parts[1], parts[2]);
+        let retain = retain_of(parts[3].parse().expect("a number"));
+        assert!(matches(&self.topics, channel), "{channel} is not for this client");
+        match self.complete_through {
+            None => {
+                assert_eq!(retain, Retain::Newest, "{seq} is no state");
+                assert!(seq > self.last_of_state, "{seq} after {}", self.last_of_state);
+                self.last_of_state = seq;
+            }
+            Some(complete) => {
+                assert!(seq > complete, "{seq} came again after {complete}");
+                run.assert_none_between(&self.topics, complete, seq - 1);
+                self.complete_through = Some(seq);
+            }
+        }
+        let key = (channel.to_owned(), key.to_owned());
+        match retain {
+            Retain::No => {}
+            Retain::Newest => drop(self.map.insert(key, seq)),
+            Retain::Forget => drop(self.map.remove(&key)),
+        }
+    }
+}
+
+/// What was published.
+struct Truth<'a> {
+    published: &'a BTreeMap<u64, Published>,
+    epoch: String,
+}
+
+impl Truth<'_> {
+    fn state(&self, topics: &[Topic]) -> State {
+        let mut state = State::new();
+        for (seq, event) in self.published.iter().filter(|(_, event)| matches(topics, event.channel)) {
+            let key = (event.channel.to_owned(), event.key.to_owned());
+            match event.retain {
+                Retain::No => {}
+                Retain::Newest => drop(state.insert(key, *seq)),
+                Retain::Forget => drop(state.remove(&key)),
+            }
+        }
+        state
+    }
+
+    /// Returns the sequence number of an id; none if it is of another epoch.
+    fn seq_of(&self, id: &str) -> Option<u64> {
+        let seq = |text: &str| text.split('-').next().and_then(|seq| seq.parse().ok());
+        id.strip_prefix("own")
+            .or_else(|| id.strip_prefix('e'))
+            .and_then(|id| id.strip_prefix(&self.epoch[1..]))
+            .and_then(seq)
+    }
+
+    fn assert_none_between(&self, topics: &[Topic], after: u64, through: u64) {
+        if after >= through {
+            return;
+        }
+        let mut missed = self.published.range(after + 1..=through).filter(|(_, event)| matches(topics, event.channel));
+        assert_eq!(missed.next().map(|(seq, _)| seq), None, "missed after {after}, through {through}");
+    }
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let ages = [Duration::from_secs(3), Duration::from_secs(20), Duration::MAX];
+        let bounds = |rng: &mut Rng, events: &[usize]| Bounds {
+            events: any(rng, events),
+            bytes: any(rng, &[200, 10_000, usize::MAX]),
+            age: any(rng, &ages),
+        };
+        let history = bounds(&mut rng, &[0, 1, 3, 20, usize::MAX]);
+        let total_history = bounds(&mut rng, &[0, 4, 30, usize::MAX]);
+        let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
+        let settings = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
+        let clients = (0..CLIENTS).map(|_| Client::default()).collect();
+        let mut run = Self { rng, world: World::new(), settings, epoch: 0, published: BTreeMap::new(), clients };
+        for client in &mut run.clients {
+            let count = run.rng.usize(1..3);
+            client.topics = (0..count)
+                .map(|_| match run.rng.bool() {
+                    true => Topic::Channel(any(&mut run.rng, &CHANNELS).as_bytes().into()),
+                    false => Topic::Pattern(any(&mut run.rng, &["room/*", "**", "*"]).as_bytes().into()),
+                })
+                .collect();
+        }
+        run.create_hub();
+        run
+    }
+
+    fn epoch_text(&self) -> String {
+        format!("e{}-", self.epoch)
+    }
+
+    fn create_hub(&mut self) {
+        let (epoch, settings) = (Epoch::new(&format!("e{}", self.epoch), None), Box::new(self.settings.clone()));
+        self.world.apply(Command::CreateHub { hub: HUB, epoch, settings, history: None });
+    }
+
+    fn truth(&self) -> Truth<'_> {
+        Truth { published: &self.published, epoch: self.epoch_text() }
+    }
+
+    fn publish(&mut self) {
+        for _ in 0..any(&mut self.rng, &[1, 1, 2, 10, 40]) {
+            let seq = self.published.keys().next_back().copied().unwrap_or(0) + 1;
+            let (channel, key) = (any(&mut self.rng, &CHANNELS), any(&mut self.rng, &KEYS));
+            let retain = any(&mut self.rng, &[Retain::No, Retain::Newest, Retain::Newest, Retain::Forget]);
+            self.published.insert(seq, Published { channel, key, retain });
+            let own = (self.rng.u8(..10) == 0).then(|| format!("{}{seq}-own", self.epoch_text().replace('e', "own")));
+            let id = own.clone().unwrap_or_else(|| format!("{}{seq}", self.epoch_text()));
+            let filler = "x".repeat(any(&mut self.rng, &[1, 20, 300]));
+            let text = format!("data: {seq} {channel} {key} {} {filler}\nid: {id}\n\n", retain as u8);
+            let event = Shared::of(text);
+            let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
+            let id = own.map(|id| id.into_bytes().into());
+            let publication = Box::new(Publication { seq, channel, event, key, retain, id });
+            self.world.apply(Command::Publish { hub: HUB, publication });
+        }
+    }
+
+    fn connect(&mut self, number: usize) {
+        let line_end = any(&mut self.rng, &[LineEnd::Lf, LineEnd::Lf, LineEnd::CrLf]);
+        let framing = Framing::Plain;
+        let settings = Settings { framing, line_end, keepalive: Some(Duration::from_secs(5)), ..settings() };
+        let stream = self.world.open(settings, "");
+        self.world.records[stream].is_subscribed = true;
+        let holds = self.rng.bool();
+        let last_id = self.clients[number].parser.last_event_id().to_owned();
+        let complete_through = self.truth().seq_of(&last_id);
+        let client = &mut self.clients[number];
+        client.parser.finish();
+        client.stream = Some(stream);
+        client.complete_through = complete_through; // unless a gap is told
+        let after = (!last_id.is_empty()).then(|| last_id.into_bytes().into());
+        if after.is_none() {
+            client.map.clear();
+            client.last_of_state = 0;
+        }
+        let position = any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id]);
+        let first_block = FirstBlock { position, ..FirstBlock::default() };
+        let topics = client.topics.clone();
+        let request =
+            Box::new(SubscribeRequest { topics, after, start: Start::State, first_block, access: Default::default() });
+        let id = self.world.records[stream].id;
+        self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
+        if holds {
+            if self.rng.bool() {
+                self.publish();
+            }
+            self.world.apply(Command::BeginSubscription { stream: id });
+        }
+    }
+
+    /// A client reads what was sent, perhaps only some of it.
+    fn read(&mut self, number: usize, only_some: bool) {
+        let stream = match self.clients[number].stream {
+            Some(stream) => stream,
+            None => return,
+        };
+        let came = self.world.client(stream).take_received();
+        let came = &came[..if only_some { self.rng.usize(..=came.len()) } else { came.len() }];
+        let truth_epoch = self.epoch_text();
+        let truth = Truth { published: &self.published, epoch: truth_epoch };
+        let client = &mut self.clients[number];
+        let mut parser = std::mem::take(&mut client.parser);
+        parser.feed(came).expect("events are small");
+        while let Some(event) = parser.next_event() {
+            client.receive(&event, &truth);
+        }
+        client.parser = parser;
+    }
+
+    fn leave(&mut self, number: usize) {
+        self.read(number, true);
+        if let Some(stream) = self.clients[number].stream.take() {
+            let client = self.world.client(stream);
+            if !client.is_closed {
+                client.default_send = Some(Err(libc::EPIPE));
+                self.world.ready(stream, Ready { hung_up: true, ..Ready::default() });
+            }
+        }
+    }
+
+    /// The hub ends, and another begins without its events.
+    fn restart(&mut self) {
+        for number in 0..CLIENTS {
+            self.leave(number);
+        }
+        self.world.run_until_idle();
+        self.world.apply(Command::CloseHub { hub: HUB });
+        self.world.run_until_idle();
+        self.epoch += 1;
+        self.published.clear();
+        self.create_hub();
+        for client in &mut self.clients {
+            client.complete_through = None;
+            client.last_of_state = 0;
+        }
+    }
+
+    /// Lets all clients read everything. Those that follow the state have it then.
+    fn let_all_read(&mut self) {
+        for number in 0..CLIENTS {
+            if let Some(stream) = self.clients[number].stream {
+                let client = self.world.client(stream);
+                client.sends.clear();
+                client.default_send = None;
+                if client.is_watched && !client.is_closed {
+                    self.world.writable(stream);
+                }
+            }
+        }
+        self.world.advance(Duration::from_secs(6));
+        for number in 0..CLIENTS {
+            self.read(number, false);
+            self.forget_ended(number);
+            let client = &self.clients[number];
+            if client.stream.is_some() {
+                assert_eq!(client.map, self.truth().state(&client.topics), "client {number}");
+            }
+        }
+    }
+
+    fn forget_ended(&mut self, number: usize) {
+        if let Some(stream) = self.clients[number].stream {
+            if self.world.records[stream].ended.is_some() {
+                self.read(number, false);
+                self.clients[number].stream = None;
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let number = self.rng.usize(..CLIENTS);
+        self.forget_ended(number);
+        match (self.rng.u8(..100), self.clients[number].stream) {
+            (0..=34, _) => self.publish(),
+            (35..=49, _) => self.world.turn(),
+            (50..=51, _) => {
+                self.world.turn();
+                self.world.upgrade();
+            }
+            (52..=56, _) => {
+                let most = any(&mut self.rng, &[10, 1000, 30_000]);
+                self.world.advance(Duration::from_millis(self.rng.u64(..most)));
+            }
+            (57..=97, None) => self.connect(number),
+            (57..=66, Some(_)) => self.leave(number),
+            (67..=76, Some(stream)) => {
+                let takes = any(&mut self.rng, &[Ok(0), Ok(1), Ok(17), Ok(200), Err(libc::EAGAIN)]);
+                let takes = if takes == Ok(0) { Err(libc::EAGAIN) } else { takes };
+                self.world.client(stream).default_send = Some(takes);
+            }
+            (77..=90, Some(stream)) => {
+                let client = self.world.client(stream);
+                client.default_send = None;
+                if client.is_watched && !client.is_closed {
+                    self.world.writable(stream);
+                }
+            }
+            (91..=95, Some(_)) => self.read(number, false),
+            (98, _) if self.rng.u8(..6) == 0 => self.restart(),
+            _ => self.let_all_read(),
+        }
+    }
+
+    fn check(&mut self) {
+        let hub = self.world.reactor.hubs.get_mut(HUB).expect("the hub exists");
+        hub.check();
+        let keys = hub.counts().keys;
+        let all = [Topic::Pattern((*b"**").into())];
+        assert_eq!(keys as usize, self.truth().state(&all).len());
+    }
+}
+
+#[test]
+fn every_client_ends_with_the_state_of_the_hub() {
+    let number = |variable: &str, default: u64| {
+        std::env::var(variable).map_or(default, |number| number.parse().expect(variable))
+    };
+    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
+    let first = number("EVENTSOURCE_XS_SEED", 1);
+    for seed in first..first + (steps + EPISODE - 1) / EPISODE {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut run = Run::new(seed);
+            for _ in 0..EPISODE {
+                run.step();
+                run.check();
+            }
+            run.let_all_read();
+        }));
+        if let Err(panic) = outcome {
+            eprintln!(
+                "EVENTSOURCE_XS_SEED={seed} EVENTSOURCE_XS_STEPS=1 cargo test --no-default-features --lib state_model"
+            );
+            resume_unwind(panic);
+        }
+    }
+}
