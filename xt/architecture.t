@@ -1,10 +1,7 @@
 # ARCHITECTURE.md is a map: it has at most 300 lines, and each file and function that it names exists.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
 my $MOST_LINES = 300;

@@ -1,11 +1,8 @@
 # The structs that cross the boundary have the same members in C and in Rust, in the same order and of the same types: so they
 # have the same layout (repr(C)).
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::SourceTree qw(slurp);
 
 # The types of C, and the sizes of its arrays, as Rust names them.

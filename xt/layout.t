@@ -10,11 +10,8 @@
 # - POD after __END__ may name PSGI servers, and so may all of perl/EventSource/XS/Adapter/ and perl/EventSource/XS/Test/
 # - a file may use the file of its folder: it has a part of that type's functions
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
 # The folders of src/ and the other modules of the crate that each may use.

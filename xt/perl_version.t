@@ -1,11 +1,8 @@
 # The code for users runs on Perl 5.14: it has no syntax of a later version.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Testing::Developer qw(needs_module);
-use Test::More;
+use Testing;
+use Testing::Developer  qw(needs_module);
 use Testing::SourceTree qw(distribution_files slurp);
 
 needs_module('Perl::MinimumVersion');

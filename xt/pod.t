@@ -1,12 +1,9 @@
 # Each module that applications load has a manual: its POD is right, and every public sub stands in it. Internal modules, in
 # EventSource/XS/, have a comment, and no POD but the guide to adapters. No manual and no example sends its readers to them.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Testing::Developer qw(needs_module);
-use Test::More;
+use Testing;
+use Testing::Developer  qw(needs_module);
 use Testing::SourceTree qw(distribution_files slurp);
 
 needs_module($_) for qw(Test::Pod Test::Pod::Coverage Dancer2 Mojolicious);

@@ -1,11 +1,8 @@
 # The modules, Cargo.toml and the newest entry in Changes have the same version.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use ExtUtils::MakeMaker ();
-use Test::More;
 use Testing::SourceTree qw(distribution_files slurp);
 
 my $version = MM->parse_version('perl/EventSource/XS.pm');

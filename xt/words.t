@@ -1,10 +1,7 @@
 # One concept has one name: no file uses another name for what the glossary calls a hub process or a named hub.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
 my %NOT = (

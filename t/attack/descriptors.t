@@ -1,10 +1,8 @@
 # A flood of clients that keep their sockets open: descriptors stay free, so no stream falls back to the server's writer,
 # ordinary requests are answered, and each refused client receives a complete response that tells it to come back.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs);
@@ -12,7 +10,6 @@ use Testing::HubServer;
 use POSIX                 ();
 use Testing::StreamServer qw(path);
 use Testing::Server;
-use Test::More;
 use Time::HiRes qw(sleep);
 
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');

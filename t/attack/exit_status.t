@@ -1,17 +1,14 @@
 # Streams that are open when their process ends: the exit status is the same as without them, the application's destructors
 # run, and on_close is given the reason.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Config             qw(%Config);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use File::Temp         ();
 use Testing::Server;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -2,13 +2,8 @@
 # published to the whole hub, unless they are opaque. An invented id replays no more than the history of the subscribed
 # channels.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use Testing::Client;
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Testing::HubServer  qw(path);

@@ -1,14 +1,9 @@
 # Attack: an argument, while it is read, frees or replaces the object whose method is called. Another client's object may
 # then have the memory of the first one. No byte may reach another client.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::Hub;
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Time::HiRes ();

@@ -1,13 +1,10 @@
 # An application holds the connection of a stream on the server's writer beyond its handler. On a server that blocks, that
 # writer writes to the next client from then on: the stream must have ended.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::StreamServer qw(on_each_server path);
-use Test::More;
 
 on_each_server(
     sub {

@@ -3,14 +3,8 @@
 # and the client loses events or receives a false gap. A publisher of such an id would cut off every subscriber, so hubs
 # refuse it. Every id that they accept comes back and resumes, on every server.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::Server;
 use Testing::Subscriber qw(blocks events);
@@ -21,8 +15,6 @@ use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
 use Testing::Server;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $CONTROL = 'id must not contain a control character other than TAB';
 my $BLANK   = 'id must not begin or end with a space or TAB';

@@ -1,17 +1,14 @@
 # Large pushes: a handler pushes more than max_buffered at once. A client that reads receives all of it. A client that never
 # reads is disconnected as slow, and each accepted event has arrived whole or is counted as lost.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 use Testing::Server;
 use Testing::SlowReader;
-use Test::More;
 
 my @SERVERS  = Testing::Server->names;
 my $DEADLINE = 20;                                    # seconds; for what should happen at once

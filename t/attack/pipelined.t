@@ -1,12 +1,9 @@
 # A client sends several requests in one write and leaves. After the takeover of the first stream, a server that reads ahead
 # runs the next request without its client: that request must end at once and leave nothing open.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Test::More;
 
 my @STREAMS =
     qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional /behind-a-proxy);

@@ -1,14 +1,11 @@
 # The request line and the headers of a client cannot make its stream occupy a worker: an unknown version, a scheme, a
 # condition.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::AttackedServer qw(on_each_server);
 use Testing::Developer      qw(needs);
 use Testing::Server;
-use Test::More;
 
 # The last token of the request line. uWSGI takes any bytes, the others take some numbers.
 my @VERSIONS = (

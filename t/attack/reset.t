@@ -1,12 +1,9 @@
 # A client resets its connection after its request has been read and before its stream begins, or while its handler runs.
 # Neither is an error of the application, and nothing stays open.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Test::More;
 
 my @STREAMS = qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional);
 

@@ -1,10 +1,8 @@
 # A body that is shorter than its Content-Length ends a worker of Starman, and with it all streams of that worker. Behind
 # nginx, as the documentation advises it, no such request reaches Starman.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::AttackedServer;
 use Testing::Client;
 use IO::Select;
@@ -12,7 +10,6 @@ use IO::Socket::INET;
 use Testing::Nginx;
 use Testing::Server;
 use Socket qw(SHUT_WR);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,16 +1,13 @@
 # A client that resets its connection raises no SIGPIPE in its server: streams leave the server's disposition of each
 # signal as it is. uWSGI's SIGPIPE handler is set in C, so perl knows nothing of it and cannot restore it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use POSIX qw(SIGALRM);
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,13 +1,8 @@
 # Attacks on spawned handlers: clients that leave while their child starts, many children, children that spawn, publish or
 # push to others, commands that do not end, workers that end, and applications that handle SIGCHLD.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);

@@ -1,13 +1,8 @@
 # A client resumes, and its handler subscribes to one channel after the other. No id may cover events that the client was
 # not sent: a client that is cut off after any block must receive the rest.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use Testing::Client;
 use Testing::Subscriber qw(events wait_for_events);
 use Testing::HubServer  qw(path);

@@ -1,12 +1,9 @@
 # Attack: a POST to a stream whose body never becomes complete. The request must end without a stream, and hold a worker no
 # longer than the server's own timeout. Starman is not here: such a body ends its worker (t/attack/short_post.t).
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Test::More;
 
 # The servers that give up while a client keeps them waiting. The others wait for minutes, whatever the application is.
 my %GIVES_UP = ('uWSGI' => 1, 'uWSGI, with keep-alive' => 1);

@@ -1,16 +1,11 @@
 # A real browser's EventSource comes back again and again while the hub process is away. After a 503 with Retry-After it never
 # would.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing           qw(native);
 use Test::EventSource ();
-use Test::More;
 use Testing::Browser;
 use Testing::Server;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Twiggy');

@@ -1,17 +1,11 @@
 # A real browser's EventSource receives what an application pushes, and reconnects with the last event ID after the
 # reconnection time.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Testing::Browser;
 use Testing::BrowserCases qw(cases expected_events);
 use Testing::Server;
-use Test::More;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;

@@ -1,13 +1,10 @@
 # A real browser's EventSource stops for good when its stream finishes: at once if the page listens for the event, otherwise
 # after one reconnect that is answered with 204.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Browser;
 use Testing::Server;
-use Test::More;
 
 Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;

@@ -2,11 +2,8 @@
 # what it has missed. A crowd of clients that reconnect all the time loses no event. With a named hub, each
 # button of the page is pressed that ends processes.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib qw(t/lib examples/live/lib);
+use Testing;
 use EventSource::Hub;
 use Live::Processes;
 use Testing::Browser;
@@ -17,9 +14,6 @@ use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;
-use Test::More;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 Testing::Browser->require_or_skip_all;
 my @browsers = map { Testing::Browser->start } 1, 2;

@@ -1,13 +1,10 @@
 # In a real browser: a page of a listed origin subscribes to a node, with its cookie, and publishes; other pages do
 # neither.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Browser;
 use Testing::Server;
-use Test::More;
 
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Twiggy');

@@ -1,16 +1,13 @@
 # A page in a real browser receives the numbers of a hub while its connection is cut, its server is killed, and its history is
 # too short. It receives each number once, and a gap event wherever numbers are missing.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Browser;
 use Testing::CuttableProxy;
 use HTTP::Tiny;
 use JSON::PP qw(encode_json);
 use Testing::Server;
-use Test::More;
 
 Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;

@@ -1,21 +1,15 @@
 # OpenAI's SDK for Python understands the streams of an application without a reconnection time: of handlers, and of a
 # hub without positions.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use JSON::PP ();
-use Test::More;
 use Testing::Client;
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
 use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $trouble = Testing::Clients::Install->missing('python');
 plan skip_all => $trouble if defined $trouble;

@@ -1,11 +1,8 @@
 # The table of client libraries in the POD says what the tests measure, and the versions are those that they install.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use JSON::PP ();
-use Test::More;
+use Testing;
+use JSON::PP                   ();
 use Testing::Clients::Expected qw(clients pod runs version);
 
 sub slurp {

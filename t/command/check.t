@@ -1,10 +1,7 @@
 # eventsource hub check: green if a hub delivers, red with a sentence if it does not; and the store on the command line.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp ();

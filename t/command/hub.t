@@ -1,11 +1,7 @@
 # eventsource stats, channels and hub, and the help.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();

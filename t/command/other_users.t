@@ -1,11 +1,8 @@
 # A hub of another user is found by nobody else: a command says so, and as whom to run it. Needs root, who sees the folders of
 # all.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use File::Copy        qw(copy);
 use File::Temp        ();

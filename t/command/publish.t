@@ -1,11 +1,7 @@
 # eventsource publish: events from arguments and standard input, ids, and what goes wrong.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use IO::Handle        ();
 use IPC::Open2        qw(open2);

@@ -1,11 +1,7 @@
 # eventsource tail: filters, forms, and what happens to the hub, to the reader of the output and to the command.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use File::Temp        ();
 use JSON::PP          ();

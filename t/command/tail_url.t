@@ -1,11 +1,7 @@
 # eventsource tail URL: servers that cut, that lie, that want to be asked for ever.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use Testing::HostileServer;
 

@@ -1,13 +1,10 @@
 # What a remote side writes does not reach the terminal as it is: control characters would move its cursor, set its title, or
 # have it type.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Temp ();
 use JSON::PP   ();
-use Test::More;
 use Testing::CommandLine;
 use Testing::Developer qw(needs_command);
 use Testing::HostileServer;

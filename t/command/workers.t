@@ -1,10 +1,7 @@
 # What commands publish reaches the streams of all workers of a server, and what workers publish reaches a tail.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use JSON::PP ();
 use Testing::Client;

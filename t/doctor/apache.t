@@ -1,11 +1,8 @@
 # The doctor behind an Apache that is configured wrongly. Apache sends what it has when the application pauses, so nothing
 # here makes it withhold events.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::DoctorCases qw(mistakes_ok);
 
 my @ORIGIN = ('--origin', 'http://page.example');

@@ -1,10 +1,7 @@
 # The command line of the doctor: usage, exit codes, TLS, the report for people.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::Doctor qw(is_fine);
 use Testing::Proxy;
 use Testing::Server;

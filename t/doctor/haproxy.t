@@ -1,10 +1,7 @@
 # The doctor behind a HAProxy that is configured wrongly.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::DoctorCases qw(mistakes_ok);
 
 my @ORIGIN = ('--origin', 'http://page.example');

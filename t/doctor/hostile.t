@@ -1,13 +1,10 @@
 # Servers that want something of the doctor: its secrets, its time, its memory.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
-use Test::More;
-use Testing::Doctor qw(is_wrong);
+use Testing::Doctor    qw(is_wrong);
 use Testing::HostileServer;
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";

@@ -1,12 +1,7 @@
 # The doctor and a named hub: it publishes the probe itself, and compares cgroups.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;

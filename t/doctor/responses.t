@@ -1,12 +1,9 @@
 # Responses that are not streams, and bodies that are written wrongly.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use JSON::PP     ();
-use MIME::Base64 qw(encode_base64);
-use Test::More;
+use Testing;
+use JSON::PP        ();
+use MIME::Base64    qw(encode_base64);
 use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
 

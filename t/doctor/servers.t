@@ -1,10 +1,7 @@
 # The doctor and the streams of this distribution, without a proxy: nothing is wrong, and no warning is given.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::Developer qw(needs);
 use Testing::Doctor    qw(is_fine is_wrong);
 use Testing::Server;

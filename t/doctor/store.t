@@ -1,10 +1,7 @@
 # The doctor and the store of a hub: its health, a Redis that evicts, a file on a tmpfs.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::StoredHub;
 use Cwd ();
 use EventSource::Hub::Process;

@@ -1,11 +1,9 @@
 # The manuals: the files that they quote are as they are in examples/, the files that they name exist, and each link leads to a
 # section that exists.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use File::Find qw(find);
-use Test::More;
 
 sub slurp {
     my $path = shift;

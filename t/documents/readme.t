@@ -1,14 +1,11 @@
 # The README: its first example runs on a real server, its other examples run, the files that it names exist, and its figures
 # of opened streams are those of their record.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer qw(needs_module);
 use File::Temp         ();
 use Test::EventSource;
-use Test::More;
 
 open my $lines, '<:encoding(UTF-8)', 'README.md' or die "README.md: $!";
 my $readme = do { local $/ = undef; <$lines> };

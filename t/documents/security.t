@@ -1,9 +1,7 @@
 # SECURITY.md: the files that it names exist, and each promise names a test.
 
-use strict;
-use warnings;
-
-use Test::More;
+use lib 't/lib';
+use Testing;
 
 open my $lines, '<:encoding(UTF-8)', 'SECURITY.md' or die "SECURITY.md: $!";
 my $security = do { local $/ = undef; <$lines> };

@@ -1,17 +1,14 @@
 # The SYNOPSIS of each public module runs as a program.
 
-use strict;
-use warnings;
-
-use EventSource::Hub::Process;
-use File::Find qw(find);
-use File::Temp ();
 use lib 't/lib';
+use Testing;
+use EventSource::Hub::Process;
+use File::Find            qw(find);
+use File::Temp            ();
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use SelectSaver ();
 use Test::EventSource;
-use Test::More;
 use Testing::Developer qw(has_module);
 
 # The framework of a module; none is required by the distribution.

@@ -1,13 +1,8 @@
 # The values that emit accepts, their encoding, and the errors of emit and new.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use utf8;
-
+use Testing;
 use EventSource::Server;
-use Test::More;
 use Testing::Errors qw(error_ok);
 
 my $LINE = qr/ at \Q${\__FILE__}\E line /;

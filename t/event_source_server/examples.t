@@ -1,17 +1,12 @@
 # The examples of EventSource::Server's documentation, run on Twiggy. My::Queue, which one of them uses, is defined here.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Client;
 use Testing::Developer qw(needs);
-use EventSource::XS;
-use File::Spec ();
-use File::Temp ();
+use File::Spec         ();
+use File::Temp         ();
 use Testing::Server;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 needs(Testing::Server->missing('Twiggy'));
 

@@ -1,13 +1,8 @@
 # A supply that runs once for all workers: one of them is elected, and another one takes over when it is killed. Each client
 # of each worker receives each event once.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;

@@ -1,10 +1,8 @@
 # The taps of a server: the bytes that they receive, their order, and how they end.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Server;
-use Test::More;
 
 subtest 'a tap receives the encoded events that are emitted after it' => sub {
     my $es = EventSource::Server->new;

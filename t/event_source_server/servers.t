@@ -1,19 +1,14 @@
 # EventSource::Server on real PSGI servers: clients, reconnects, stop, and the supplies that each server can read.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
-use EventSource::XS;
-use File::Temp ();
-use POSIX      qw(mkfifo);
+use File::Temp         ();
+use POSIX              qw(mkfifo);
 use Testing::Server;
 use Test::EventSource;
-use Test::More;
-BEGIN { plan skip_all => 'native streams need Linux' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 10;    # seconds, for what should happen at once
 

@@ -1,12 +1,9 @@
 # The kinds of supply, when each starts and how it ends, seen by taps in a process without an event loop.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Server;
 use POSIX ();
-use Test::More;
 
 # A server and the list of calls that a tap of it receives.
 sub tapped {

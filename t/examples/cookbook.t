@@ -1,11 +1,8 @@
 # Each recipe of EventSource::Cookbook runs on Starman with one worker, or with several if its hub has a name, and on Twiggy
 # where nothing blocks. A client receives what the recipe promises.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib qw(t/lib examples/live/lib);
+use Testing;
 use EventSource::Hub;
 use Encode     qw(decode_utf8 encode_utf8);
 use File::Temp ();
@@ -13,12 +10,9 @@ use JSON::PP   qw(decode_json);
 use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
-use Test::More;
 use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $DEADLINE = 10;         # seconds; for what should happen at once
 our $where = 'Starman';    ## no critic (ProhibitPackageVars)

@@ -3,14 +3,11 @@
 # npm has no Datastar with the events of 1.0. Its newest one, a beta, gives the same events other names, so the recipe runs here
 # with those. htmx 2 runs with the attributes that EventSource::Cookbook lists for it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Spec ();
 use File::Temp ();
 use Test::EventSource;
-use Test::More;
 use Testing::Browser;
 use Testing::Developer qw(needs);
 use Testing::Node      qw(packages_missing);

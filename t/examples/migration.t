@@ -1,11 +1,8 @@
 # The examples of EventSource::Migration: the application before and the application after send a client the same events.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Test::EventSource;
-use Test::More;
 use Testing::Daemon;
 use Testing::Developer qw(has_command has_module needs);
 use Testing::Server;

@@ -1,16 +1,10 @@
 # The pages of EventSource::Cookbook's recipes in a real browser: what a visitor does, and what the page shows.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use File::Temp ();
-use Test::More;
 use Testing::Browser;
 use Testing::Server;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 Testing::Browser->require_or_skip_all;
 my @browsers = map { Testing::Browser->start } 1, 2;

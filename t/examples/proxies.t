@@ -3,11 +3,8 @@
 #
 # The test's copy of the configuration has timeouts of one second. That they take effect is seen on a stream without keepalive.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::Client;
 use Testing::ConfiguredProxy;
 use Testing::Deadline  qw(wait_until);

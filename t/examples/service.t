@@ -1,14 +1,11 @@
 # The systemd unit and the container image of EventSource::Deployment: systemd accepts the unit, the image has what it needs to
 # build. Its command serves the application, drains, and ends in time when it is stopped.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Spec ();
 use JSON::PP   qw(decode_json);
 use Test::EventSource;
-use Test::More;
 use Testing::Daemon;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);

@@ -1,12 +1,9 @@
 # A browser opens six streams of an origin over HTTP/1.1, and the seventh waits. Over HTTP/2, behind nginx with the
 # configuration of EventSource::Deployment, all are open.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use JSON::MaybeXS ();
-use Test::More;
 use Testing::Browser;
 use Testing::Developer qw(needs);
 use Testing::Proxy;

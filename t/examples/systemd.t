@@ -1,15 +1,10 @@
 # The units of EventSource::Deployment under a real systemd: an application, and the hub process that has units of its
 # own. Streams outlive the application's service, and an upgrade of the hub process.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Systemd;
 use Testing::Deadline qw(wait_until);
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use Testing::Port;
 use Testing::Server;

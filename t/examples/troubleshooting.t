@@ -1,13 +1,10 @@
 # EventSource::Troubleshooting: the mistakes have the symptoms that it describes, the remedies work, and it lists each message
 # and each reason that appears.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use JSON::PP qw(decode_json);
 use Test::EventSource;
-use Test::More;
 use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);

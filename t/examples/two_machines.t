@@ -1,13 +1,10 @@
 # Two machines behind nginx, with the files of examples/deployment/two_machines and one Redis: all clients receive what is
 # published on either machine; when one machine ends, its clients come back through nginx to the other one and miss nothing.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Hub::Process ();
 use File::Temp                ();
-use Test::More;
 use Testing::Client;
 use Testing::Daemon;
 use Testing::Deadline qw(wait_until);

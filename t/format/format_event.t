@@ -1,13 +1,9 @@
 # format_event: every field, every form of the arguments, and the refused values.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use EventSource::XS qw(format_event);
-use JSON::MaybeXS   qw(decode_json);
-use Test::More;
+use Testing;
+use EventSource::XS         qw(format_event);
+use JSON::MaybeXS           qw(decode_json);
 use Testing::PlainFormatter qw(plain_format_event);
 
 my @BLOCKS = (

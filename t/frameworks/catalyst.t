@@ -1,12 +1,9 @@
 # Streams in an application of Catalyst: with a login, native, with resume and on_close.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(streams_on);
-use Test::More;
 
 needs_module('Catalyst');
 

@@ -1,13 +1,10 @@
 # Streams in an application of Dancer2: with a login, native, with resume and on_close; by POST; mistakes.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(mistakes_ok posts_ok streams_on);
 use Testing::Server;
-use Test::More;
 
 needs_module('Dancer2');
 

@@ -1,16 +1,13 @@
 # Streams in an application of Mojolicious on hypnotoad: the contract, and a hot deployment, after which the clients of the
 # old worker resume on the new one.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(needs_command needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
 use Testing::MojoServer;
 use Testing::Subscriber qw(blocks events wait_for_events);
-use Test::More;
 
 needs_module('Mojolicious');
 needs_command('hypnotoad');

@@ -1,10 +1,8 @@
 # Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each event
 # loop; by POST; what else the server does to connections; TLS; mistakes; prefork, whose workers share a named hub.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use JSON::PP ();
 use Test::EventSource;
 use Testing::Client;
@@ -15,7 +13,6 @@ use Testing::Frameworks
 use Testing::MojoServer;
 use Testing::Server;
 use Testing::Subscriber qw(wait_for_events);
-use Test::More;
 
 needs_module('Mojolicious');
 

@@ -1,14 +1,11 @@
 # Streams in an application of Mojolicious under PSGI: with a login, native, with resume and on_close; by POST; their heads;
 # mistakes.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(data_of get multiparts_ok posts_ok streams_on);
 use Testing::Server;
-use Test::More;
 
 needs_module('Mojolicious');
 

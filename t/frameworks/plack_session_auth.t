@@ -1,15 +1,12 @@
 # Streams in an application of Plack alone, behind the middleware for sessions and for HTTP authentication: with a login,
 # native, with resume and on_close.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use MIME::Base64        qw(encode_base64);
 use Testing::Developer  qw(needs needs_module);
 use Testing::Frameworks qw(application get streams_on);
 use Testing::Server;
-use Test::More;
 
 needs_module('Plack::Middleware::Session');
 

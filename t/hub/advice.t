@@ -1,17 +1,12 @@
 # What the manuals advise on named hubs: to bound the streams of a user, and to publish from a child of spawn.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing    qw(native);
 use File::Temp ();
 use Test::EventSource;
-use Test::More;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 needs(Testing::Server->missing('Starman'));
 

@@ -1,22 +1,16 @@
 # A hub whose process is away: nobody listens, its Redis is away when it starts, or it is stopped. Streams hold no worker and no
 # event loop meanwhile; their clients are told to come back; what comes back is served.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing    qw(native);
 use File::Temp ();
 use JSON::PP   ();
-use Test::More;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;
 use Time::HiRes qw(time);
-
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 30;                                                # seconds; for what should happen at once
 my $TIMEOUT  = 2;                                                 # seconds, of a call of the hub

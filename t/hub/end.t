@@ -1,13 +1,8 @@
 # EventSource::Hub->end and max_age: whoever may not read any more reads nothing that is published then. In one process, and
 # with a named hub.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub;
 use Test::EventSource;
 

@@ -1,13 +1,8 @@
 # The code and the field of each EventSource::Error that the Perl code of hubs, their applications and connections throws.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
+use Testing         qw(native);
 use Testing::Errors qw(error_ok);
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;

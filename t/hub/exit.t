@@ -1,10 +1,7 @@
 # The end of a process waits for all hubs that do not answer at the same time.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use EventSource::Hub;
 use POSIX ();
 use Testing::CommandLine;

@@ -1,14 +1,9 @@
 # Hubs and processes: each process has a hub of its own with its own epoch; a process that ends sends its clients a
 # retry.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use Testing::Fork qw(in_child);
 use EventSource::Hub;

@@ -1,14 +1,10 @@
 # Streams of this process that are handed over to the hub process: what was buffered, what is pushed later, their ends;
 # and the exceptions of such a hub.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::XS;
-use Test::More;
 use Testing::Deadline qw(wait_until);
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use EventSource::XS     qw(format_event);
 use File::Temp          ();

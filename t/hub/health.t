@@ -1,11 +1,9 @@
 # What EventSource::XS::Hub::Health makes of the counts of a hub. Each case is what the hub says, one answer after the other;
 # the last one is repeated.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS::Hub::Health;
-use Test::More;
 
 {
 

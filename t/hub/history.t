@@ -1,13 +1,8 @@
 # Retention: the bounds of each channel and of all channels in events, bytes and seconds; when channels appear and
 # vanish.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use Testing::Subscriber qw(events);

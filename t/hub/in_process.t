@@ -1,12 +1,10 @@
 # A test of an application with a hub, as its author would write it: in process, with native streams and on the server's writer.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Hub;
 use Plack::Builder;
 use Test::EventSource;
-use Test::More;
 
 for my $way (['natively', 1], ["through the server's writer", 0]) {
     my ($how, $native) = @$way;

@@ -1,17 +1,11 @@
 # No Perl value leaks, neither from a call of a hub nor from one that throws.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
-use EventSource::XS;
-use Test::More;
 
 BEGIN {
-    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
     needs_module('Test::LeakTrace');
     Test::LeakTrace->import;
 }

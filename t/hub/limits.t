@@ -1,17 +1,12 @@
 # A stream over max_streams: its client receives the status 200 and a retry, whether its stream is native or not.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Client;
-use Testing::Developer qw(needs);
-use EventSource::XS;
+use Testing::Developer  qw(needs);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer  qw(path);
 use Testing::Server;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 for my $name (Testing::Server->names) {
     subtest $name => sub {

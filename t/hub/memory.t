@@ -1,11 +1,9 @@
 # The memory of a hub: its histories and the events on their way to the native thread are bounded.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Hub;
 use EventSource::XS;
-use Test::More;
 
 plan skip_all => 'there is no /proc on this system' if !-e '/proc/self/status';
 

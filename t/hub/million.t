@@ -7,16 +7,13 @@
 # The server is Starman with one worker, which publishes the events; the clients are those of bench/load. The history is
 # shorter than the number of events. The test publishes more when the slowest client has caught up; the hub never waits.
 
-use strict;
-use warnings;
-
-use lib                qw(t/lib bench/streams/lib);
+use lib qw(t/lib bench/streams/lib);
+use Testing;
 use Testing::Developer qw(needs_command);
 use HTTP::Tiny;
 use JSON::PP qw(decode_json);
 use Load;
 use Testing::Server;
-use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $CLIENTS = 200;

@@ -1,12 +1,9 @@
 # Tests of t/hub with named hubs. named_servers.t does the same with tests that start servers.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::NamedHubs;
 use Testing::SideBySide qw(side_by_side);
-use Test::More;
 
 side_by_side(
     ['t/hub/taint.t', '-T', Testing::NamedHubs->again('t/hub/taint.t')],

@@ -1,12 +1,9 @@
 # Tests of t/hub that start servers, with named hubs.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::NamedHubs;
 use Testing::SideBySide qw(side_by_side);
-use Test::More;
 
 side_by_side(map { [$_ => Testing::NamedHubs->again($_)] } map { "t/hub/$_.t" } qw(limits relay slow));
 done_testing;

@@ -1,20 +1,15 @@
 # Polyfills from npm that cannot set headers send the last event ID in the query. In a real browser they resume by it and miss
 # no event.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use Testing::Browser;
 use Testing::Client;
-use EventSource::XS;
 use File::Spec          ();
 use Testing::Subscriber qw(blocks);
 use Testing::Node       qw(node_missing);
 use Testing::Server;
 use Testing::Developer qw(needs);
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 # The query parameter of each polyfill. amvtek uses one only in old browsers, whose XMLHttpRequest cannot set headers; in others
 # it sends the header.

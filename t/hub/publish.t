@@ -1,22 +1,14 @@
 # EventSource::Hub->publish: accepted values and how they arrive, and refused ones.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Testing::NamedHubs;
 use Testing::Subscriber qw(blocks);
 use Tie::Array;
 use Tie::Hash;
 use Tie::Scalar;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $hub        = EventSource::Hub->new;
 my $epoch      = $hub->epoch;

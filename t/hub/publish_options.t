@@ -1,13 +1,7 @@
 # EventSource::Hub->publish: its options `wait` and `once`. It runs a second time with named hubs.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub;
 use Testing::Deadline qw(wait_until);
 use Testing::Errors   qw(error_ok);

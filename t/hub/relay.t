@@ -1,20 +1,15 @@
 # A stream of a hub on the writer of a server with an event loop: pushed and published events take the same way, so no event
 # ends up inside another.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Testing::Developer qw(needs);
-use EventSource::XS;
+use Testing             qw(native);
+use Testing::Developer  qw(needs);
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
 use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
-use Test::More;
 use Time::HiRes qw(sleep);
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 20;                      # seconds
 my ($COUNT, $BYTES) = (300, 20_000);    # more than the sockets buffer

@@ -1,19 +1,14 @@
 # The contract of a hub on every server: with native streams, on the server's writer, and behind a filter of the body.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing            qw(native);
 use Testing::Developer qw(needs);
 use Testing::Deadline  qw(wait_until);
 use Testing::Client;
-use EventSource::XS;
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Testing::HubServer  qw(path);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,26 +1,18 @@
 # The settings of a hub, its streams and its application: accepted values, and errors that name the caller's line.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
+use Testing qw(native);
 
 {
 
     package OfHub;
     our @ISA = 'EventSource::Hub';
 }
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Testing::NamedHubs;
 use Testing::Subscriber;
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $hub = EventSource::Hub->new;
 my ($stream, $client) = Testing::StreamPair->open;

@@ -1,9 +1,7 @@
 # Slow clients of a hub: each policy of on_slow with full sockets, beside clients that read.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer  qw(needs);
 use Testing::Deadline   qw(wait_until);
 use Testing::Subscriber qw(blocks);
@@ -12,7 +10,6 @@ use List::Util              qw(max);
 use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
-use Test::More;
 
 my $DEADLINE = 20;               # seconds
 my $BYTES    = 20_000;

@@ -1,16 +1,11 @@
 # ithreads: all threads share a hub, and it ends when the last thread releases it.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing qw(native);
 use Config;
-use Test::More;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
-use lib 't/lib';
-use EventSource::XS;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Testing::Deadline qw(wait_until);
 use Testing::NamedHubs;

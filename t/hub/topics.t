@@ -1,12 +1,7 @@
 # max_topics: the maximum number of channels and patterns of a stream.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use Testing::Subscriber;

@@ -1,11 +1,8 @@
 # Who begins a hub, and with which settings: an object takes the settings that it does not name as they are, so a job may come
 # before the workers, and the process keeps what was named for the next one.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();

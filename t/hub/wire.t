@@ -1,17 +1,14 @@
 # The bytes of a hub's streams: one line end a stream, the order of fields, the first block, keepalives, positions, and the data
 # of gap events.
 
-use strict;
-use warnings;
 use lib 't/lib';
-
+use Testing;
 use EventSource::Hub;
 use EventSource::XS::Stream;
 use Plack::App::EventSource;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;
 use Test::EventSource;
-use Test::More;
 use Testing::Deadline qw(wait_until);
 use Testing::StreamPair;
 use Testing::Subscriber;

@@ -1,14 +1,10 @@
 # A string given to format_event as a field is sent as that field only: it cannot inject others.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Encode             qw(encode);
 use EventSource::XS    qw(format_event);
 use Testing::Injection qw(expected_lines lines no_injection require_parser);
-use Test::More;
 
 require_parser();
 

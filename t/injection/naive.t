@@ -1,13 +1,9 @@
 # The injection tests detect faulty encoders: each fault is found by the strings that should reveal it.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Encode             qw(encode);
 use Testing::Injection qw(expected_lines injected lines require_parser);
-use Test::More;
 
 require_parser();
 

@@ -1,15 +1,11 @@
 # A string that an application pushes as a field is sent as that field only: it cannot inject others.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Encode             qw(encode);
 use Testing::Injection qw(expected_lines lines no_injection require_parser);
 use Testing::RecordingWriter;
 use Plack::App::EventSource;
-use Test::More;
 
 require_parser();
 

@@ -1,11 +1,8 @@
 # cpanm installs from the folder and from the tarball, without a network.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer qw(needs_command);
-use Test::More;
 use Testing::SourceTree;
 
 needs_command($_) for qw(cargo cpanm make);

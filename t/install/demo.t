@@ -1,12 +1,8 @@
 # script/demo, as a user runs it: it builds and serves the page, its button kills the hub process, streams continue, with a
 # store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
 
-use strict;
-use warnings;
-
 use lib qw(t/lib examples/live/lib);
-use EventSource::XS;
-use Test::More;
+use Testing qw(native);
 use File::Temp ();
 use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;
@@ -20,7 +16,6 @@ use Testing::Redis;
 use Testing::RoamingClient;
 use Testing::Server;
 
-plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
 needs_command($_) for qw(cargo make);
 Testing::Server->require_or_skip_all('Starman');
 plan skip_all => q{eventsource-hub is not built here}

@@ -1,13 +1,10 @@
 # The tarball has everything for building, testing and reading, and nothing else.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer qw(needs_command);
 use File::Basename     qw(dirname);
 use File::Path         qw(make_path);
-use Test::More;
 use Testing::SourceTree;
 
 needs_command($_) for qw(cargo make tar gzip);

@@ -1,14 +1,11 @@
 # Makefile.PL and make: building, building again, installing, cleaning.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Config;
 use Testing::Developer qw(needs_command);
 use File::Find         qw(find);
 use IPC::Open2         qw(open2);
-use Test::More;
 use Testing::SourceTree;
 
 needs_command($_) for qw(cargo make);

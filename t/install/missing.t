@@ -1,12 +1,9 @@
 # If something is missing, Makefile.PL names it in one sentence, exits with 0 and writes no Makefile.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Cwd                qw(abs_path);
-use Testing::Developer qw(needs_command);
-use Test::More;
+use Testing;
+use Cwd                 qw(abs_path);
+use Testing::Developer  qw(needs_command);
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo rustc);

@@ -1,14 +1,11 @@
 # The library is built with the headers of the perl that ran Makefile.PL.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Config;
-use Testing::Developer qw(needs needs_command);
-use File::Copy         qw(copy);
-use File::Path         qw(remove_tree);
-use Test::More;
+use Testing::Developer  qw(needs needs_command);
+use File::Copy          qw(copy);
+use File::Path          qw(remove_tree);
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make cp);

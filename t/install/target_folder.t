@@ -1,14 +1,11 @@
 # make finds the library wherever cargo is configured to put it. Each folder begins with what cargo has compiled already.
 # eventsource-hub is found in the same way, and vendor.t builds it in such a folder; here it would take a minute for each.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Config;
 use Testing::Developer qw(needs_command);
 use File::Path         qw(make_path remove_tree);
-use Test::More;
 use Testing::SourceTree;
 
 needs_command($_) for qw(cargo make rustc);

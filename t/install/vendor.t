@@ -1,12 +1,9 @@
 # The tarball of script/vendor builds without network, and without crates that an earlier build has downloaded. What it builds
 # is found in a target folder whose name has a blank.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Testing::Developer qw(needs_command);
-use Test::More;
+use Testing;
+use Testing::Developer  qw(needs_command);
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make tar gzip unshare);

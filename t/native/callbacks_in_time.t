@@ -1,15 +1,11 @@
 # When callbacks run on servers that block: at the methods of hubs, at requests through the middleware, and in an idle worker
 # that has asked for a signal.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::XS;
 use IO::Socket::INET;
-use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource::Connection;
 use Plack::Middleware::EventSource;
 use POSIX              ();

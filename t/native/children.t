@@ -1,15 +1,12 @@
 # Handlers that fork and start programs, on every server: a child continues the stream, a program does not inherit a
 # connection.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

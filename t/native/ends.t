@@ -1,14 +1,10 @@
 # The end of a process: each client receives a reconnection time, pushed events arrive or are counted as lost, and the process
 # waits no longer than linger. Each process is a small program that connects to this test, which is the client.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::XS;
 use IO::Socket::INET;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, Proto => 'tcp')
     or die "no listener: $!";

@@ -1,10 +1,8 @@
 # A system call that fails leads to a fallback, a refusal, or a stream that ends with a reason, and the next request is
 # served. Calls of real servers are made to fail: those of the reactor's thread, and those that take over a stream.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
@@ -12,7 +10,6 @@ use Testing::FailingCalls;
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
-use Test::More;
 
 needs(Testing::FailingCalls->missing);
 

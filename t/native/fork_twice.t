@@ -1,7 +1,7 @@
 # A worker forks a process, which forks another one. If one of them hangs, the worker waits until a deadline and kills it.
 
-use strict;
-use warnings;
+use lib 't/lib';
+use Testing qw(native);
 
 # The process between hangs where it forks.
 my ($worker, $hangs);
@@ -11,11 +11,7 @@ BEGIN {
     *CORE::GLOBAL::fork = sub { sleep if $hangs && $$ != $worker; return CORE::fork() }
 }
 
-use lib 't/lib';
-use EventSource::XS;
 use EventSource::XS::Stream::Child;
-use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use POSIX ();
 
 use Testing::Process qw(zombies_of);

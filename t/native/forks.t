@@ -1,14 +1,10 @@
 # Native streams when their process forks: a child may continue a stream, and disturbs no other.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use Testing::Fork     qw(child_end fork_child);
 use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use POSIX   qw(_exit);
 use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);

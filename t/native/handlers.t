@@ -1,14 +1,11 @@
 # A native stream after its handler has returned, on every server: it stays open, later requests push to it, and it ends.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,13 +1,10 @@
 # Idle streams cost nothing but their keepalives, and those wake the process a few times for all of them.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer    qw(needs);
 use POSIX                 ();
 use Testing::StreamServer qw(on_each_server);
-use Test::More;
 
 my $STREAMS = 1_000;
 

@@ -1,15 +1,12 @@
 # Bytes that a client sends after its request are read and discarded. They do not lose the client its last events. A client
 # that does not stop sending is disconnected.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,14 +1,9 @@
 # After a takeover Starman waits for no further request of the client, whose connection it no longer has. Its own
 # dispatch_request runs here, with an object as its workers have it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use POSIX ();
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
+use POSIX   ();
 use Plack::App::EventSource;
 use Testing::Server;
 use Testing::StreamPair;

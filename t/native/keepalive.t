@@ -1,14 +1,11 @@
 # The output of a stream without a push: keepalive comments, and the reconnection time at the beginning.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

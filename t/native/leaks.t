@@ -1,13 +1,9 @@
 # Streams that have ended leave nothing behind: no memory of Perl's, none of the process, no descriptor.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::XS;
-use Test::More;
 use Testing::Deadline qw(wait_until);
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::XS::Stream::Native;
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);

@@ -1,13 +1,10 @@
 # A client that leaves ends its stream, whether or not events are pushed to it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline     qw(wait_until);
 use Socket                qw(SHUT_WR);
 use Testing::StreamServer qw(on_each_server);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

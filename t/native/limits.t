@@ -1,16 +1,13 @@
 # Limits of a process: a client beyond max_streams receives a reconnection time, and a client for whom no descriptor is left
 # disturbs no other.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use Testing::Developer      qw(has_command needs);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,13 +1,9 @@
 # Event loops run on_close of native streams: by themselves, or by a descriptor that the application watches.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing             qw(native);
 use Testing::EventLoops qw(event_loops);
 use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,14 +1,9 @@
 # Misuse of a native stream croaks at the line of the application and leaves the stream as it is.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing qw(native);
 use EventSource::XS::Stream;
 use POSIX ();
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource;
 

@@ -1,14 +1,10 @@
 # on_close: it runs once, with the reason, and only when callbacks may run.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::XS;
 use EventSource::XS::Stream;
-use Test::More;
 use Testing::Deadline qw(wait_until);
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use POSIX        ();

@@ -1,17 +1,11 @@
 # A foreign exception while a stream is opened, such as one of a signal handler, is passed on. It is not treated as a
 # refusal of the system.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing qw(native);
 use EventSource::XS::Stream::Native;
-use Test::More;
 use Testing::AttackedServer qw(on_each_server);
 use Testing::Deadline       qw(wait_until);
-
-plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,18 +1,14 @@
 # The takeover in one native call does what the takeover step by step does: the client receives the same bytes, the server
 # has the same descriptor afterwards, and the caller gets the same obstacle or exception.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing qw(native);
 use EventSource::XS ();
 use EventSource::XS::Stream;
 use IO::Handle;
 use Plack::Util;
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Test::More;
+use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep);
-
-plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
 
 my @HEADERS = ('Content-Type' => 'text/event-stream', 'X-Test' => 'yes');
 

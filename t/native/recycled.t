@@ -1,15 +1,12 @@
 # Workers that end while they have streams: recycled by their server, ended by a signal, or killed. Their clients are told
 # when to reconnect, streams of other workers stay open.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
-use Test::More;
 
 my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second
 my $STREAMS  = 5;

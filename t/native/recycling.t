@@ -1,11 +1,8 @@
 # A worker says once that its server ends workers after few requests, when a stream is to live on in it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS::Stream::WorkerRecycling;
-use Test::More;
 use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;

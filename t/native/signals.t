@@ -1,14 +1,9 @@
 # Perl's signal handlers beside the reactor: they run on the interpreter's thread and lose no event.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
+use Testing qw(native);
 use EventSource::XS::Stream;
-use Test::More;
 use Testing::Deadline qw(wait_until);
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::Util;
 use POSIX       qw(_exit getppid);

@@ -1,17 +1,14 @@
 # Clients that vanish without FIN, or that read nothing, are disconnected after timeout. This test opens the sockets itself,
 # in network namespaces whose link it cuts.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS;
 use EventSource::XS::Stream::Native;
 use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
-use POSIX  ();
-use Socket qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
-use Test::More;
+use POSIX              ();
+use Socket             qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
 use Time::HiRes        qw(time);

@@ -1,16 +1,13 @@
 # Slow clients: the memory for each is bounded, and no other client is delayed.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use IO::Select              ();
 use Testing::NumberedEvents qw(numbered numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
-use Test::More;
 
 my $DEADLINE = 20;          # seconds; for what should happen at once
 my $BUFFER   = 100_000;     # bytes

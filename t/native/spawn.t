@@ -1,12 +1,7 @@
 # A handler in a child process ($conn->spawn), and waiting for a handle or the client's leaving ($conn->wait).
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Testing            qw(native);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Process   qw(is_running zombies_of);

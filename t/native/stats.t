@@ -1,13 +1,9 @@
 # EventSource::XS->stats counts streams, events and bytes exactly.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once

@@ -1,17 +1,13 @@
 # ithreads beside native streams: each thread has a copy of every stream, and a stream ends with its last copy.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing qw(native);
 use Config;
-use Test::More;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
-use lib 't/lib';
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
-BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use threads::shared;

@@ -1,13 +1,8 @@
 # $conn->wait, and the arguments of $conn->spawn: handles of every kind, wrong arguments, streams that have ended.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing qw(native);
 use EventSource::Hub;
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource::Connection;
 use Socket             qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use POSIX              ();

@@ -1,12 +1,9 @@
 # EventSource::Parser: it takes bytes, cut anywhere, and returns events of characters.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Parser;
 use EventSource::XS qw(format_event);
-use Test::More;
 
 sub event {
     my ($data, $event, $id) = @_;

@@ -1,14 +1,11 @@
 # Plack::App::EventSource as a Plack::Component, its attributes, and a connection on two callbacks.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use HTTP::Request::Common qw(GET POST);
 use Plack::App::EventSource 0.08;    # at least the version of the original
 use HTTP::ServerEvent 0.02;
 use Plack::Test;
-use Test::More;
 
 sub content_of {
     my ($app, $request) = @_;

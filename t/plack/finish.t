@@ -1,12 +1,10 @@
 # $conn->finish: an event of the application's choice, and 204 for the client that reconnects afterwards.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use HTTP::Request::Common qw(GET);
 use Plack::App::EventSource;
 use Plack::Test;
-use Test::More;
 
 sub response {
     my ($handler, %option) = @_;

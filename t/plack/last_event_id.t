@@ -1,12 +1,9 @@
 # The last event ID of a Plack::App::EventSource: the header, or the query parameter of a polyfill. t/attack/long_query.t
 # has the bounds.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Plack::App::EventSource;
-use Test::More;
 use Testing::RecordingHub qw(answer);
 
 my $app = Plack::App::EventSource->new(

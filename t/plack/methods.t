@@ -1,13 +1,10 @@
 # The attribute methods, and the body of a request, in process. t/lib/Testing/Contract/Requests.pm has the same on servers.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS;
 use Plack::App::EventSource;
 use Plack::Request;
-use Test::More;
 use Testing::RecordingHub qw(answer);
 
 my $KNOWN = 'DELETE, GET, PATCH, POST, PUT, QUERY';

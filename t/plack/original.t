@@ -1,9 +1,7 @@
 # Plack::App::EventSource and its connection accept what the original module accepts, with the same result.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Originals;
 use Testing::Originals::App;
 

@@ -1,13 +1,10 @@
 # Pages of other origins: what they may do with a Plack::App::EventSource, and the CORS headers of its responses.
 # t/pubsub/origins.t has every form of the attribute.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS;
 use Plack::App::EventSource;
-use Test::More;
 use Testing::RecordingHub qw(answer);
 
 my $SHOP     = 'https://shop.example';

@@ -1,13 +1,9 @@
 # Plack::App::EventSource sends what the original module sends: head, events, end.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Testing::RecordingWriter;
 use Plack::App::EventSource;
-use Test::More;
 use Testing::Vectors qw(vectors);
 
 # The declared difference: all bytes on the wire are UTF-8. A field that is UTF-8 as bytes is sent as it is, any other is

@@ -1,14 +1,10 @@
 # Plack::App::EventSource::PubSub as a Plack::Component: its attributes, and the values that it refuses.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Hub;
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
-use Test::More;
 
 my $hub = Testing::RecordingHub->new;
 

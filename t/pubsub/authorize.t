@@ -1,14 +1,10 @@
 # The callback authorize decides which requests may subscribe and publish.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Plack::App::EventSource::PubSub;
 use Plack::Request;
 use Testing::RecordingHub qw(answer);
-use Test::More;
 
 my $hub = Testing::RecordingHub->new;
 

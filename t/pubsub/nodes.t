@@ -1,17 +1,11 @@
 # The node that a URL names, declared nodes, hosts, methods.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Plack::App::EventSource::PubSub;
 use Plack::App::URLMap;
 use Plack::Builder;
 use Testing::RecordingHub qw(answer);
-use Test::More;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 sub pubsub { return Plack::App::EventSource::PubSub->new(hub => Testing::RecordingHub->new, @_)->to_app }
 

@@ -1,12 +1,9 @@
 # Pages of other origins: what they may do, and the CORS headers of the responses.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
-use Test::More;
 
 my $hub = Testing::RecordingHub->new;
 

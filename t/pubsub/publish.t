@@ -1,18 +1,12 @@
 # POST: the event that is published, and the response.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Error;
 use EventSource::Hub;
 use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
-use Test::More;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $hub = Testing::RecordingHub->new;
 

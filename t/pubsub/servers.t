@@ -1,18 +1,12 @@
 # Nodes on real servers: which subscriber receives which events, and which requests are refused.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use JSON::PP          ();
 use Testing::Server;
 use Test::EventSource;
-use Test::More;
-
-binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $DEADLINE = 10;
 my @KEY      = ('X-Key' => 'open sesame');

@@ -1,12 +1,8 @@
 # HTTP::ServerEvent prints the same as the original module of that name.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use HTTP::ServerEvent;
-use Test::More;
 use Testing::Vectors qw(vectors);
 
 # The only difference: the original module treated the data "0" as no data.

@@ -1,15 +1,12 @@
 # A stream inside an action of Catalyst is native where the server allows that without Catalyst, and otherwise on the
 # server's writer.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs needs_module);
 use Testing::Server;
-use Test::More;
 
 needs_module('Catalyst');
 

@@ -1,15 +1,12 @@
 # A native stream to an HTTP/1.1 client is chunked on every server, and has its last chunk if and only if it was not cut. A
 # stream to an HTTP/1.0 client has no chunks. The decoder is the test's own, and strict.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Server;
 use IO::Select;
 use IO::Socket::INET;
 use Plack::App::EventSource;
-use Test::More;
 use Time::HiRes qw(time);
 
 plan skip_all => 'there are no native streams on this system' if !Plack::App::EventSource->can('native');

@@ -1,14 +1,11 @@
 # Plack::App::EventSource keeps its contract on each server, on the server's writer and with native streams, and the basics of
 # it behind nginx, under TLS and on a Unix socket.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Contract;
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
-use Test::More;
 
 # http_server_psgi.t runs the contract on HTTP::Server::PSGI.
 my @SERVERS = grep { $_ ne 'HTTP::Server::PSGI' } Testing::Server->names;

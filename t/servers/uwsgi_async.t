@@ -1,10 +1,7 @@
 # uWSGI with --async says that it has an event loop, which it has not: streams behave as without that option.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::Client;
 use Testing::Server;
 

@@ -1,10 +1,8 @@
 # The same mistakes in every constructor, and mistakes in events: each exception or warning names the field, the remedy and
 # the line of the application.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use B ();
 use EventSource::Hub;
 use EventSource::Hub::Lease;
@@ -18,7 +16,6 @@ use Plack::App::URLMap;
 use Plack::Builder qw(builder enable);
 use Plack::Middleware::EventSource;
 use Test::EventSource;
-use Test::More;
 
 plan skip_all => 'hubs need Linux' if $^O ne 'linux';
 

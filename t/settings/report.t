@@ -1,11 +1,8 @@
 # EventSource::XS::Report: the text of an exception, and where it is printed.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS::Report;
-use Test::More;
 
 {
 

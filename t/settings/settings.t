@@ -1,10 +1,8 @@
 # EventSource::XS::Settings: which settings each check accepts, and the exception for all others.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS::Settings;
-use Test::More;
 
 # A module that takes settings, as one of ours would, and an object with overloading.
 {

@@ -1,12 +1,9 @@
 # A hub that keeps its events in a file: they survive a killed hub process and a restart of the whole application. Clients are
 # and receive a gap only if the file is removed.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Temp ();
-use Test::More;
 use Testing::Machine;
 use Testing::RoamingClient;
 

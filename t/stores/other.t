@@ -1,12 +1,9 @@
 # A hub gets another store: memory first, then a file or Redis. The hub process has to begin anew, and its history is not
 # carried over. So each client receives one gap; then it receives everything, and misses nothing any more.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use File::Temp ();
-use Test::More;
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

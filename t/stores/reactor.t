@@ -2,12 +2,9 @@
 # nothing and receive no gap, and the process publishes as before. A defect is the only cause there is, so its system call
 # fails here.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use File::Temp ();
-use Test::More;
+use Testing;
+use File::Temp         ();
 use Testing::Developer qw(needs);
 use Testing::FailingCalls;
 use Testing::Machine;

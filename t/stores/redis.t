@@ -1,12 +1,9 @@
 # Three machines with one Redis: each has a hub process of its own and a Starman with two workers. What is published on one is
 # received on all, in one order and with one id; clients move between the machines and miss nothing.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use POSIX ();
-use Test::More;
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

@@ -1,10 +1,7 @@
 # How hubs reach Redis: the prefix of keys, passwords, which no message shows, users, TLS and Sentinels.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;

@@ -3,11 +3,8 @@
 # upgraded: nothing is repeated, and there is no gap. With an id that never existed it receives a gap. The same if the
 # history is full, where each batch of entries evicts others.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CuttableProxy;
 use Testing::Machine;
 use Testing::Redis;

@@ -1,11 +1,8 @@
 # The clock of Redis decides how old an event is. On a machine whose clock is minutes away from it, or steps, clients resume and
 # keys are remembered as on the others, and so they are in a hub that begins then.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::FakeClock;
 use Testing::Machine;
 use Testing::Redis;

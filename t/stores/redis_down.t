@@ -1,12 +1,9 @@
 # Two machines with one Redis that is killed, paused and restarted: nothing is lost, publishing fails in words meanwhile, and
 # all recover by themselves. When Redis has lost its data, all clients receive a gap, and everything works afterwards.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use File::Path qw(remove_tree);
-use Test::More;
+use Testing;
+use File::Path        qw(remove_tree);
 use Testing::Deadline qw(wait_until);
 use Testing::Machine;
 use Testing::Redis;

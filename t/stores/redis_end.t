@@ -1,12 +1,9 @@
 # Two machines with one Redis: streams end on both, whichever was asked, after what was published before and before what is
 # published after. A machine whose Redis is away ends its own streams at once.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Hub::Process;
-use Test::More;
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;

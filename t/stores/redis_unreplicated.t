@@ -3,11 +3,8 @@
 # can invent, that proves the loss, and all clients receive a gap. With plain ids only this client is, because anybody
 # could write such an id.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::CuttableProxy;
 use Testing::Machine;
 use Testing::Redis;

@@ -1,10 +1,7 @@
 # The setting `store` reaches the hub process, and all workers have the same one.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use Test::More;
+use Testing;
 use Testing::StoredHub;
 use File::Temp   ();
 use Scalar::Util qw(blessed);

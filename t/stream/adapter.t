@@ -1,13 +1,11 @@
 # EventSource::XS::Adapter finds the adapter of a server by the environment, the writer or the calling method.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS::Adapter;
 use EventSource::XS::Stream;
 use Plack::Util ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Test::More;
 
 my $GENERIC = 'EventSource::XS::Adapter';
 my $TIMEOUT = "failed to send all data\n";

@@ -1,12 +1,9 @@
 # A server that blocks says once for each reason that a stream is not native, and what to do about it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS::Adapter;
 use EventSource::XS::Stream::Obstacle;
-use Test::More;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs needs_module);

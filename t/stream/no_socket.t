@@ -1,11 +1,8 @@
 # Streams on the writer of a server that gives no psgix.io, or one that must not be fetched.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS::Stream::Writer ();
-use Test::More;
 use Testing::RecordingWriter;
 
 my @warnings;

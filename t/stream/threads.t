@@ -1,14 +1,11 @@
 # ithreads: the end of a thread does not end the streams that it has copies of.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use Config;
-use Test::More;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
-use lib 't/lib';
 use EventSource::XS::Stream::Writer ();
 use Plack::App::EventSource;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);

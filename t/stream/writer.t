@@ -1,14 +1,11 @@
 # A stream on a server's writer, with writers that fail at a given moment.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::XS;
 use EventSource::XS::Stream::Writer;
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Test::More;
 use Testing::RecordingWriter;
 
 sub stream {

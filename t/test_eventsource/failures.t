@@ -1,10 +1,8 @@
 # The diagnostics of a failed test of Test::EventSource.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use File::Temp ();
-use Test::More;
 
 # The output of a test that runs as a program of its own. Its code begins at line 1.
 sub said_by {

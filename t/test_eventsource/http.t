@@ -1,13 +1,11 @@
 # HTTP responses: each kind of framing, split at every byte, and broken off.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS::Test::Response;
 use IO::Socket::INET;
 use POSIX ();
 use Test::EventSource;
-use Test::More;
 use Time::HiRes qw(ITIMER_REAL setitimer sleep);
 
 my $EVENTS = "id: 1\ndata: one\n\ndata: two\n\n";

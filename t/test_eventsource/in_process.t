@@ -1,16 +1,12 @@
 # Test::EventSource with the application in the process of the test.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer qw(has_module);
 use EventSource::XS;
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
-use Test::More;
 use Testing::Errors qw(error_ok);
 use Time::HiRes     qw(ITIMER_REAL alarm setitimer sleep time);
 

@@ -1,13 +1,8 @@
 # Private hubs: applications with a named hub are redirected, tests that run at the same time do not meet, and nothing is left
 # when a test ends, dies or is killed.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing    qw(native);
 use File::Temp ();
 use IPC::Open3 qw(open3);
 use Test::EventSource;

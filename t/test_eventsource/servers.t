@@ -1,16 +1,13 @@
 # Test::EventSource with real servers. They end with the test.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
-use Test::More;
 use Time::HiRes qw(ITIMER_REAL setitimer);
 
 my @kept;

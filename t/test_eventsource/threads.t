@@ -1,10 +1,8 @@
 # ithreads: a thread has copies of a test's streams. They do not affect the originals.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use Config;
-use Test::More;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 

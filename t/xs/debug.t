@@ -1,15 +1,13 @@
 # With EVENTSOURCE_XS_DEBUG a string of characters that is encoded already gives a warning.
 
-use strict;
-use warnings;
-use utf8;
+use lib 't/lib';
+use Testing;
 
 BEGIN { $ENV{EVENTSOURCE_XS_DEBUG} = 1 }
 
 use EventSource::Hub;
 use EventSource::XS qw(format_event);
 use Plack::App::EventSource;
-use Test::More;
 
 my $ENCODED = "gr\xC3\xB6\xC3\x9Fe";
 my $flagged = $ENCODED;

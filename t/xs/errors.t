@@ -1,16 +1,12 @@
 # Exceptions of the native functions: an EventSource::Error with a code and a field, whose string is what croak would give.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Hub;
 use EventSource::Parser;
 use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
 use Scalar::Util qw(blessed);
-use Test::More;
 
 my $LINUX     = $^O eq 'linux';
 my $has_trace = eval { require Test::LeakTrace; 1 };

@@ -3,13 +3,11 @@
 #
 # A defect in the boundary may go unnoticed here by luck, so these tests also run under valgrind (script/sanitize).
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Parser;
 use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
-use Test::More;
 
 subtest 'an empty text from Rust, which has no NUL at its end, becomes an empty string' => sub {
     my $parser = EventSource::Parser->new;

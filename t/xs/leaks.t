@@ -1,12 +1,8 @@
 # XSUBs leak no memory: neither when they return, nor when Perl code dies inside them, nor when they refuse a field.
 
-use strict;
-use warnings;
-use utf8;
-
 use lib 't/lib';
+use Testing;
 use Testing::Developer qw(needs_module);
-use Test::More;
 
 BEGIN {
     needs_module('Test::LeakTrace');

@@ -1,12 +1,9 @@
 # The boundary reads every kind of scalar as Perl does, and runs its magic once.
 
-use strict;
-use warnings;
-use utf8;
-
+use lib 't/lib';
+use Testing;
 use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
-use Test::More;
 
 # The functions that encode events, each given one value as data. Their output differs in line ends only.
 my %WAYS = (

@@ -1,14 +1,12 @@
 #!perl -T
 # Taint mode: output is tainted if, and only if, it is made of tainted strings.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use EventSource::Parser;
 use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
 use Scalar::Util qw(tainted);
-use Test::More;
 
 my $evil = substr "$0$^X", 0, 0;
 plan skip_all => 'this perl does not taint' if !tainted($evil);

@@ -1,10 +1,8 @@
 # ithreads: a new thread clones a parser with its object. Each thread continues with its own copy.
 
-use strict;
-use warnings;
-
+use lib 't/lib';
+use Testing;
 use Config;
-use Test::More;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 

@@ -1,17 +1,14 @@
 # EventSource::Hub->end on six servers: streams end by their labels when every worker that has accepted them has gone, native
 # ones and those on the server's writer, and clients are told whether to come back.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
-use Test::More;
 
 my $DEADLINE = 20;                                                              # seconds
 my $RETRY    = qr/^retry: [0-9]+\r?\n(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n/m;

@@ -2,16 +2,13 @@
 # over: the worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream
 # holds its worker until the client leaves, and ends with it. nginx may keep its connections.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Nginx;
 use Testing::Outlive;
 use Testing::Process qw(is_running);
-use Test::More;
 
 my $DEADLINE = 30;    # seconds
 

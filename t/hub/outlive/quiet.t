@@ -1,12 +1,9 @@
 # A site on which nobody calls the hub: the workers that follow others connect to the hub process by themselves, so that its
 # streams stay open.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use EventSource::Hub::Process;
-use Test::More;
 use Testing::Deadline qw(wait_until);
 use Testing::Outlive;
 use Testing::Process qw(is_running);

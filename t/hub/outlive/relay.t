@@ -2,17 +2,14 @@
 # hub may have no such processes. Their bytes go through the worker. The clients resume without loss, the hub keeps nothing
 # of them, and the server answers. A worker that its server replaces (HUP) ends such a stream with a retry.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::Subscriber qw(events);
-use Test::More;
 
 my $DEADLINE = 20;    # seconds
 

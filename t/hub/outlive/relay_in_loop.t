@@ -2,17 +2,14 @@
 # reads. A process takes the stream over when that is done, and the hub is there. Until then the worker serves others, and
 # buffers nothing of the hub.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
-use Test::More;
 
 my $DEADLINE = 30;        # seconds
 my $MEMORY   = 60_000;    # kilobytes; 5 clients are published 80 MB each

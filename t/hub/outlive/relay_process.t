@@ -1,10 +1,8 @@
 # Streams on the server's writer that follow a named hub: under TLS, and behind a filter of the body. A
 # process of their own copies what the hub writes, so the worker is free and they outlive it.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
@@ -12,7 +10,6 @@ use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
-use Test::More;
 
 my $DEADLINE = 30;    # seconds
 

@@ -1,13 +1,10 @@
 # Streams of a named hub outlive the workers of each server.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Outlive;
 use Testing::SideBySide qw(run_each);
 use Testing::Server;
-use Test::More;
 
 my %OPTIONS = (
     'HTTP::Server::PSGI' => [single => 1],

@@ -1,13 +1,10 @@
 # uWSGI with threads: nothing is forked, because another thread may hold one of perl's own locks.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
+use Testing;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Outlive;
-use Test::More;
 
 my $DEADLINE = 20;    # seconds
 

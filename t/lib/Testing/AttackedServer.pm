@@ -1,6 +1,5 @@
 package Testing::AttackedServer;
-use strict;
-use warnings;
+use Testing;
 
 # A server under attack (t/data/attack.psgi), with two workers if it has workers. After each attack the server must be
 # sound: every worker is free, no stream is open, no descriptor is leaked.
@@ -23,7 +22,6 @@ use Testing::Journal;
 use IO::Select;
 use IO::Socket::INET;
 use List::Util qw(sum0);
-use Test::More;
 
 our @EXPORT_OK = qw(on_each_server);
 

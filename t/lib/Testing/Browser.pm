@@ -1,6 +1,5 @@
 package Testing::Browser;
-use strict;
-use warnings;
+use Testing;
 
 # A real headless Chromium, controlled over its DevTools pipe. Its processes and its profile are removed with the object.
 #
@@ -18,8 +17,7 @@ use File::Temp         ();
 use JSON::MaybeXS;
 use POSIX        qw(WNOHANG dup2 setpgid);
 use Scalar::Util qw(weaken);
-use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes  qw(sleep time);
 
 my $WITHIN     = 30;     # seconds that anything may take
 my $LOOK_EVERY = 0.05;

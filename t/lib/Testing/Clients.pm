@@ -1,6 +1,5 @@
 package Testing::Clients;
-use strict;
-use warnings;
+use Testing;
 
 # Runs client libraries against a server through proxies that cut their streams, and compares what each delivers with what
 # it is known to do (Testing::Clients::Expected). All clients run at once, each with a stream of each kind:
@@ -18,7 +17,6 @@ use warnings;
 use Carp       qw(croak);
 use File::Spec ();
 use JSON::PP   ();
-use Test::More;
 use Testing::Browser;
 use Testing::Client;
 use Testing::Clients::Cases    qw(cases);

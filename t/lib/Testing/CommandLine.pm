@@ -1,6 +1,5 @@
 package Testing::CommandLine;
-use strict;
-use warnings;
+use Testing;
 
 # Runs the program `eventsource` as a shell does, with a folder of its own for the sockets of hubs. Their processes end with the
 # object.
@@ -15,7 +14,6 @@ use EventSource::XS;
 use File::Temp   ();
 use IPC::Open3   qw(open3);
 use Scalar::Util qw(weaken);
-use Test::More;
 use Testing::Program;
 
 # The objects of this process. They end with the test, before the global destruction.

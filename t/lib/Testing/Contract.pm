@@ -1,6 +1,5 @@
 package Testing::Contract;
-use strict;
-use warnings;
+use Testing;
 
 # The contract of Plack::App::EventSource on every PSGI server: one table of servers below, one table of behaviours in
 # Contract/*.pm, and one loop over both.
@@ -38,7 +37,6 @@ use Testing::MockClient;
 use Testing::Nginx;
 use Plack::App::EventSource;
 use Testing::Server;
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -1,6 +1,5 @@
 package Testing::Doctor;
-use strict;
-use warnings;
+use Testing;
 
 # A run of `eventsource doctor` as a program, and its report.
 #
@@ -16,7 +15,6 @@ use Carp              qw(croak);
 use Testing::Deadline qw(wait_until);
 use Exporter          qw(import);
 use JSON::PP          ();
-use Test::More;
 
 our @EXPORT_OK = qw(is_fine is_wrong);
 

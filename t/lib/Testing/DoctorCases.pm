@@ -1,6 +1,5 @@
 package Testing::DoctorCases;
-use strict;
-use warnings;
+use Testing;
 
 # A proxy that is configured wrongly: the doctor names the mistake and the remedy, and finds nothing wrong after the remedy
 # was applied: the lines that it has printed.
@@ -13,7 +12,6 @@ use warnings;
 # nothing else may be reported; then, another mistake (check, verdict, sentence) that shows when this one is mended.
 
 use Exporter qw(import);
-use Test::More;
 use Testing::Client;
 use Testing::ConfiguredProxy;
 use Testing::Developer qw(needs);

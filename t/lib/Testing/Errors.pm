@@ -1,13 +1,11 @@
 package Testing::Errors;
-use strict;
-use warnings;
+use Testing;
 
 # Tests of the exceptions that this distribution throws.
 #
 #   error_ok('an empty id', invalid => 'id', sub { $hub->publish(a => {id => '', data => 1}) });
 
 use Exporter qw(import);
-use Test::More;
 
 our @EXPORT_OK = qw(error_ok);
 

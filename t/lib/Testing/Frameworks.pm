@@ -1,6 +1,5 @@
 package Testing::Frameworks;
-use strict;
-use warnings;
+use Testing;
 
 # The checks of the applications in examples/frameworks: a login by form, a stream that needs it, events of other requests,
 # resume, and clients that leave.
@@ -11,7 +10,6 @@ use warnings;
 
 use Carp     qw(croak);
 use Exporter qw(import);
-use Test::More;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);

@@ -1,6 +1,5 @@
 package Testing::HubServer;
-use strict;
-use warnings;
+use Testing;
 
 # A server with one process and a hub (t/data/hub.psgi), and the requests and checks of its tests.
 #
@@ -16,7 +15,6 @@ use Exporter            qw(import);
 use Testing::NamedHubs  ();
 use Testing::Subscriber ();
 use JSON::PP            ();
-use Test::More;
 
 our @EXPORT_OK = qw(path);
 

@@ -1,7 +1,5 @@
 package Testing::Injection;
-use strict;
-use warnings;
-use utf8;
+use Testing;
 
 # Checks that a string for one field of an event cannot inject anything else. Every string of up to three characters, of
 # those with a meaning in the format, is either refused, or parsed as exactly that string by two parsers: npm's and ours.
@@ -14,7 +12,6 @@ use EventSource::Parser ();
 use Exporter            qw(import);
 use JSON::MaybeXS       ();
 use Testing::Node       qw(node_missing parse_elsewhere);
-use Test::More;
 
 our @EXPORT_OK = qw(expected_lines injected lines no_injection require_parser);
 

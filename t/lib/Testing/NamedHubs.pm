@@ -1,6 +1,5 @@
 package Testing::NamedHubs;
-use strict;
-use warnings;
+use Testing;
 
 # Runs a test of hubs a second time: each hub that it makes is a named hub. The settings that a test
 # gives come first, so a named hub already keeps it.
@@ -15,7 +14,6 @@ use warnings;
 
 use EventSource::XS;
 use File::Temp ();
-use Test::More;
 
 my $folder;
 my $count = 0;

@@ -1,6 +1,5 @@
 package Testing::Originals;
-use strict;
-use warnings;
+use Testing;
 
 # Compares a drop-in with the module that it replaces. Both run the same cases, each in a process of its own. The originals'
 # sources are found through EVENTSOURCE_ORIGINALS, by default in ../shared/originals.
@@ -14,7 +13,6 @@ use warnings;
 
 use JSON::PP     ();
 use Scalar::Util qw(blessed reftype);
-use Test::More;
 
 my $FOLDER    = $ENV{EVENTSOURCE_ORIGINALS} || '../shared/originals';
 my $SEED      = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : time;

@@ -1,6 +1,5 @@
 package Testing::Outlive;
-use strict;
-use warnings;
+use Testing;
 
 # Streams that outlive the workers of a server: each way in which workers end, while another process publishes numbered events.
 # Every stream receives all of them, once and in order, and what its worker has pushed; its connection stays.
@@ -18,7 +17,6 @@ use Testing::Process  qw(is_running stop_hub_process);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp ();
-use Test::More;
 use Testing::Program;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);

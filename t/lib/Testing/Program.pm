@@ -1,6 +1,5 @@
 package Testing::Program;
-use strict;
-use warnings;
+use Testing;
 
 # A program that runs beside a test and ends with the object: it is stopped by its pid, its process group is killed, and it
 # is reaped. Its output is shown when the test fails.
@@ -16,7 +15,6 @@ use File::Spec        ();
 use File::Temp        ();
 use POSIX             qw(WNOHANG setpgid);
 use Scalar::Util      qw(weaken);
-use Test::More;
 
 # An interrupted test ends its programs too, and so does a test whose prove has ended.
 use sigtrap qw(die untrapped HUP INT PIPE TERM);

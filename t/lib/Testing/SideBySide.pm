@@ -1,6 +1,5 @@
 package Testing::SideBySide;
-use strict;
-use warnings;
+use Testing;
 
 # Cases of a test file that run at the same time, each in a perl of its own. Each is one test of the file: it fails if its perl
 # does, and is skipped if that skips everything.
@@ -13,7 +12,6 @@ use warnings;
 use Exporter   qw(import);
 use File::Temp ();
 use POSIX      ();
-use Test::More;
 
 our @EXPORT_OK = qw(run_each side_by_side);
 

@@ -1,6 +1,5 @@
 package Testing::StoredHub;
-use strict;
-use warnings;
+use Testing;
 
 # A named hub with a store, whose socket is in a folder of its own. That process ends a second after the test,
 # or when it is killed. Several objects with the same store are as many machines.
@@ -10,7 +9,6 @@ use warnings;
 #   $one->hub->publish(news => 'hello');
 #   $two->kill;    # by SIGKILL; then another one serves
 
-use Test::More;
 use EventSource::XS;
 use File::Temp        ();
 use Testing::Deadline qw(wait_until);

@@ -1,6 +1,5 @@
 package Testing::StreamServer;
-use strict;
-use warnings;
+use Testing;
 
 # A server with one process and native streams (t/data/streams.psgi), and the requests and checks of its tests.
 #
@@ -22,7 +21,6 @@ use File::Temp              ();
 use JSON::PP                ();
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
-use Test::More;
 
 our @EXPORT_OK = qw(on_each_server path);
 

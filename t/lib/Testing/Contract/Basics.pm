@@ -1,6 +1,5 @@
 package Testing::Contract::Basics;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours that hold on every way to a server: directly, behind nginx, over a Unix socket, under TLS.
 #
@@ -10,7 +9,6 @@ use Testing::Contract::Check
     qw(client_leaves next_request_ok response_complete_ok response_ends_ok stream_kind_is text_is);
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
 use Testing::Deadline          qw(wait_until);
-use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

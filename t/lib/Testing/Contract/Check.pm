@@ -1,6 +1,5 @@
 package Testing::Contract::Check;
-use strict;
-use warnings;
+use Testing;
 
 # Building blocks for the checks of the contract's behaviours. They run in the test. A check is given the client of the
 # behaviour's request, and the run (Testing::Contract).
@@ -13,7 +12,6 @@ use warnings;
 #   },
 
 use Exporter qw(import);
-use Test::More;
 
 our @EXPORT_OK = qw(
     $STREAM_KIND client_leaves head_is next_request_ok response_complete_ok response_ends_ok status_is stream_kind_is text_is

@@ -1,6 +1,5 @@
 package Testing::Contract::Ends;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours of a stream's end: dropped connections, clients that leave, handlers that end, children.
 #
@@ -10,8 +9,7 @@ use Testing::Contract::Basics  ();
 use Testing::Contract::Check   qw(client_leaves next_request_ok response_complete_ok response_ends_ok);
 use Testing::Contract::Handler qw($PAUSE repeat report report_close source);
 use Plack::Builder;
-use POSIX ();
-use Test::More;
+use POSIX       ();
 use Time::HiRes qw(sleep);
 
 my @BEHAVIOURS = (

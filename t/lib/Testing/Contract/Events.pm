@@ -1,6 +1,5 @@
 package Testing::Contract::Events;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours of events: fields, encoding, what a stream begins with.
 #
@@ -8,7 +7,6 @@ use warnings;
 
 use Testing::Contract::Check   qw(response_ends_ok text_is);
 use Testing::Contract::Handler qw(pushing report source);
-use Test::More;
 
 my @BEHAVIOURS = (
     {

@@ -1,6 +1,5 @@
 package Testing::Contract::Head;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours of a response's head: headers, subclasses and mounting.
 #
@@ -10,7 +9,6 @@ use Testing::Contract::Check   qw(head_is response_ends_ok status_is text_is);
 use Testing::Contract::Handler qw(add_headers pushing source);
 use Testing::Contract::Subclass;
 use Plack::Builder;
-use Test::More;
 
 # The headers that every stream begins with.
 my @HEAD = (

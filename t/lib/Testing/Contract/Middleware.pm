@@ -1,6 +1,5 @@
 package Testing::Contract::Middleware;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours of streams behind middleware: native behind what leaves the body alone, on the server's writer behind what
 # filters it.
@@ -14,7 +13,6 @@ use Testing::Contract::Check
 use Testing::Contract::Handler qw(behind pushing report source);
 use IO::Uncompress::Gunzip     qw($GunzipError gunzip);
 use Plack::Builder;
-use Test::More;
 
 my @LEAVES_BODY = qw(
     AccessLog ConditionalGET ContentLength ErrorDocument HTTPExceptions Head JSONP Lint ReverseProxy Runtime StackTrace

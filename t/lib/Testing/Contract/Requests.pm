@@ -1,6 +1,5 @@
 package Testing::Contract::Requests;
-use strict;
-use warnings;
+use Testing;
 
 # The behaviours of streams by other methods than GET: the body of the request, methods that are refused, and requests of
 # pages of other origins.
@@ -11,7 +10,6 @@ use Digest::MD5     qw(md5_hex);
 use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::Request;
-use Test::More;
 use Testing::Contract::Check   qw(next_request_ok response_complete_ok response_ends_ok);
 use Testing::Contract::Handler qw(source);
 
