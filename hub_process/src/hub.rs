@@ -7,7 +7,7 @@ use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{
-    self, check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
+    check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, Retain, RetainedEvent, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -85,13 +85,14 @@ impl Hub {
 
     /// Takes over the settings that may change: the newest count.
     pub fn adopt(&mut self, given: &HubSettings) {
-        let (history, total_history) = (given.hub.history, given.hub.total_history);
+        let retention = given.hub.retention();
         let own = &mut self.settings;
         own.max_streams = given.max_streams;
-        if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
-            (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
+        if (own.hub.retention(), own.max_topics) != (retention, given.max_topics) {
+            own.hub = own.hub.clone().with_retention(retention);
+            own.max_topics = given.max_topics;
             match &mut self.source {
-                Source::Own(handle) => handle.set_bounds(history, total_history, given.max_topics),
+                Source::Own(handle) => handle.set_bounds(retention, given.max_topics),
                 Source::Stored(stored) => stored.adopt(&self.settings),
             }
         }
@@ -146,6 +147,10 @@ impl Hub {
                 handle.publish(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
                 Ok(Published::Id(published))
             }
+            Source::Stored(_) if retain != Retain::No => {
+                let message = "a hub with a store cannot retain events yet: leave out retain, or the store";
+                Err(Failure::new(ErrorCode::Unsupported, Some("retain"), message))
+            }
             Source::Stored(stored) => {
                 let draft =
                     Draft { channel: channel.into(), key: key.into(), once: once.into(), fields: fields.into() };
@@ -157,11 +162,7 @@ impl Hub {
 
 /// Returns true if a hub cannot continue with other settings: clients and logs depend on these.
 pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
-    let of_hub = |settings: &HubSettings| {
-        let hub::Settings { history, total_history, .. } = served.hub;
-        hub::Settings { history, total_history, ..settings.hub.clone() }
-    };
-    of_hub(served) != of_hub(wanted) || !served.store.is_same(&wanted.store)
+    served.hub != wanted.hub.clone().with_retention(served.hub.retention()) || !served.store.is_same(&wanted.store)
 }
 
 /// Checks that of these settings nobody has named another value.

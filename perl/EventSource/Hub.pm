@@ -36,6 +36,12 @@ my @RETENTION = (
     },
 );
 
+# The same of what is retained, with the names that its bounds have in the native hub.
+my @STATE = (
+    {name => 'state',       default => {keys => 10_000,  bytes => 16_777_216}},
+    {name => 'total_state', default => {keys => 100_000, bytes => 67_108_864}},
+);
+
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
@@ -57,7 +63,7 @@ my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
     gap_data gap_event grace history idle_exit max_relays max_topics name on_slow opaque_ids per_process position_event
-    publish_timeout show_channel socket spawn store total_history
+    publish_timeout show_channel socket spawn state store total_history total_state
 );
 
 # The settings of a named hub, and the defaults of those that are seconds.
@@ -120,6 +126,16 @@ sub end {
     my $count = $self->_end($labels, $topics, $finish);
     EventSource::XS::_call_callbacks();
     return $count;
+}
+
+# The event that tells streams that a key is forgotten has this type and the key as its data, unless it is given.
+sub forget {
+    my ($self, $channel, $key, $event, @options) = @_;
+    $key = $SETTINGS->string(key => defined $key ? $key : '', field => 'key');
+    $SETTINGS->refuse(event => 'forget takes the event as a hash of fields, such as {event => \'gone\'}')
+        if defined $event && ref $event ne 'HASH';
+    my %event = (event => 'forget', $event && (exists $event->{data} || exists $event->{json}) ? () : (data => $key));
+    return $self->publish($channel, {%event, %{$event || {}}, key => $key, retain => 'forget'}, @options);
 }
 
 sub gap_event { return $_[0]{gap_event} }
@@ -271,6 +287,7 @@ sub _native_settings {
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
+        _state(%given),
         gap_data    => _gap_data($given{gap_data}, $gap_event),
         gap_event   => $gap_event,
         max_streams => $given{max_streams} || 0,
@@ -362,16 +379,36 @@ sub _of_process {
     return %native;
 }
 
+# The bounds of what is retained, by the names that the native hub has for them.
+sub _state {
+    my %given = @_;
+    my %native;
+    for my $setting (@STATE) {
+        my ($name, $default) = @$setting{qw(name default)};
+        my $bound = _bounds($name, $given{$name}, $default, 'keys');
+        $native{"${name}_$_"} =
+            $SETTINGS->whole_number("$_ of $name", $bound->{$_}, from => 0, to => $MAX_BOUND, field => $name)
+            for keys %$bound;
+    }
+    return %native;
+}
+
+# The bounds of a setting that is a hash of them.
+sub _bounds {
+    my ($name, $given, $default, $example) = @_;
+    $given = {} if !defined $given;
+    $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {$example => 100}") if ref $given ne 'HASH';
+    $SETTINGS->known($given, [keys %$default], "bound %s of $name");
+    return {%$default, map { defined $given->{$_} ? ($_ => $given->{$_}) : () } keys %$given};
+}
+
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
 sub _retention {
     my %given = @_;
     my %native;
     for my $setting (@RETENTION) {
         my ($name, $default) = @$setting{qw(name default)};
-        my $value = defined $given{$name} ? $given{$name} : {};
-        $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {events => 100}") if ref $value ne 'HASH';
-        $SETTINGS->known($value, [keys %$default], "bound %s of $name");
-        my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %$value);
+        my %bound = %{_bounds($name, $given{$name}, $default, 'events')};
         for my $bound (qw(events bytes)) {
             my %range = (from => 0, to => $MAX_BOUND, field => $name);
             $native{$bound . $setting->{suffix}} =
@@ -479,7 +516,8 @@ Redis it also takes the place of an event that only a later version can read
 =item C<{"reason":"unknown"}>
 
 The client's id says nothing to this hub: it is the id of another hub (of another process, or before a restart), it is
-ahead of the newest event, or it is not an id of a hub. The stream begins where L</start> says. Also if a slow handler subscribes
+ahead of the newest event, or it is not an id of a hub. The stream begins where L</start> says. Also if a slow
+handler subscribes
 to more channels after the stream has begun (L</subscribe>).
 
 =item C<{"reason":"slow"}>
@@ -498,6 +536,24 @@ A client that loses its connection before it has received the first block has no
 A client that missed no event receives no C<gap> event, with one exception. The hub keeps a tombstone for each channel
 that was removed when its history expired or was evicted: at most 65,536 of them. Older tombstones are merged into one,
 so a client of such a channel may receive a C<gap> event though it missed nothing.
+
+=head2 State
+
+A page often needs what is now, then what changes. Publish each change with a C<key> and C<< retain => 1 >>: the hub keeps the
+newest event of each key of a channel beyond its history. A stream with C<< start => 'state' >> begins with these events of its
+channels and patterns, in the order of their ids. Then comes one position, as an event (L</position_event>) even if
+L</position> is C<id>: the state is complete. What is published meanwhile follows, so no event is missing between the two, and
+none comes twice. With C<< position => 'none' >> nothing says that the state is complete.
+
+    $hub->publish(stock => {key => 'item/7', json => {left => 3}, retain => 1});
+    $hub->forget(stock => 'item/7');
+
+A client that comes back within the history receives what it has missed, as any other. If it has missed more, it receives a
+C<gap>, the state, and what comes: the gap means that it has to clear what it knows, for keys may have been forgotten meanwhile.
+It never has to load anything anew. A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the
+effect of C<gap> for a stream that starts with the state.
+
+The state is in the memory of the hub: a hub with a L</store> in a file or in Redis refuses C<retain>.
 
 =head2 What ids reveal
 
@@ -777,7 +833,8 @@ receives what is published from then on.
 
 =head3 When the process is away
 
-This is so if nobody serves the hub, if its L</store> is away when its process starts, or if a signal has stopped that process. Then streams hold
+This is so if nobody serves the hub, if its L</store> is away when its process starts, or if a signal has stopped
+that process. Then streams hold
 neither a worker nor an event loop. The first request of a stream waits for the process for 50 ms, so that an error is
 thrown to its caller; the next ones do not wait until the process has answered. Their streams are open, and in the worker:
 they are sent their head and what is pushed, and are subscribed as soon as the process answers. If that takes longer than
@@ -914,7 +971,15 @@ library if there is cargo 1.85 or newer when this distribution is built.
     start => 'latest'
 
 The position at which a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>,
-with the whole history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
+with the whole history; a negative whole number from -1 to -999,999,999, such as -10 for the last ten events; or C<state>, with
+the retained events of its channels (L</State>).
+
+=head2 state
+
+    state => {keys => 10_000, bytes => 16_777_216}
+
+How much of each channel is retained (L</State>): keys, and bytes of their events and of the keys themselves (whole numbers from
+0 to 999,999,999,999,999). These are the defaults.
 
 =head2 store
 
@@ -1005,6 +1070,12 @@ The program C<eventsource-hub run> can be given the store instead (L<eventsource
 The retention of all channels together, in the units of L</history>. These are the defaults; C<seconds> has no default.
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
+
+=head2 total_state
+
+    total_state => {keys => 100_000, bytes => 67_108_864}
+
+The same of all channels together.
 
 =head2 fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
@@ -1118,6 +1189,15 @@ Return the epoch of this process's hub, with which its ids begin: eight characte
 With a L</store> it is that of the store, and continues when the hub process is started anew; in Redis it has twelve
 characters.
 
+=head2 forget
+
+    my $id = $hub->forget($channel, $key);
+    my $id = $hub->forget($channel, $key, {event => $type, data => $data});
+
+Remove the retained event of a key, and publish an event that says so to the channel. By default its type is C<forget> and its
+data the key; the hash has other fields of it, as for L</publish>, which this method calls: what that returns and throws, this
+does, and it takes the same options after the hash. The event is published even if nothing of the key is retained.
+
 =head2 pattern
 
     my $pattern = EventSource::Hub->pattern('news/*');
@@ -1132,13 +1212,19 @@ C<**> may have at most 16 slashes if it has a C<*>, too.
 =head2 publish
 
     my $id = $hub->publish($channel, $data);
-    my $id = $hub->publish($channel, {event => $type, data => $data, key => $key});
+    my $id = $hub->publish($channel, {event => $type, data => $data});
+    my $id = $hub->publish($channel, {key => $key, data => $data, retain => 1});
     my $id = $hub->publish($channel, $event, {wait => 1, once => $key});
 
 Publish an event to a channel, and return its id. The name of a channel is any string that is not empty, of at most
 1,024 bytes in UTF-8. The event is its data (a string or a reference to an array of strings) or a reference to a hash of
 the fields that L<EventSource::XS/format_event> takes. The field C<key>, a string of at most 1,024 bytes in UTF-8, says
-for C<< on_slow => 'latest' >> which events replace each other: those with the same key.
+which events of the channel replace each other: those with the same key, and those without one. It counts for
+C<< on_slow => 'latest' >> and for retained events.
+
+With a true C<retain> the event is retained (L</State>) in the place of the one with its key that was. If a channel or the hub
+would retain more than its L</state> or L</total_state> allows, C<full> is thrown, and nothing was published. An event without
+C<retain> changes nothing of the state.
 
 The options are a reference to a hash:
 
@@ -1283,7 +1369,7 @@ The streams that are subscribed to a channel or a pattern.
 
 =item channels, patterns
 
-The channels that have subscribers or a history, and the patterns that have subscribers.
+The channels that have subscribers, a history or a state, and the patterns that have subscribers.
 
 =item published, delivered
 
@@ -1292,6 +1378,10 @@ The events that were published; the events that were handed to the kernel, count
 =item history
 
 A hash: C<events> and C<bytes> that are retained, keys and names included.
+
+=item state
+
+A hash: C<keys> that are retained, and C<bytes> of those of their events that the history has no longer.
 
 =item resumed, gaps
 

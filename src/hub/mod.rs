@@ -159,7 +159,7 @@ pub use crate::log::Retain;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
-pub use settings::Settings;
+pub use settings::{Retention, Settings};
 pub use state_bounds::{Full, StateBounds, StateSizes};
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};

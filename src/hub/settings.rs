@@ -29,7 +29,28 @@ pub struct Settings {
     pub opaque_ids: bool,
 }
 
+/// How much a hub retains, which may change while it has streams: of each channel, and of all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // those of `Settings`
+pub struct Retention {
+    pub history: Bounds,
+    pub total_history: Bounds,
+    pub state: StateBounds,
+    pub total_state: StateBounds,
+}
+
 impl Settings {
+    /// Returns how much is retained.
+    pub fn retention(&self) -> Retention {
+        let Self { history, total_history, state, total_state, .. } = *self;
+        Retention { history, total_history, state, total_state }
+    }
+
+    /// Returns these settings with another retention.
+    pub fn with_retention(self, Retention { history, total_history, state, total_state }: Retention) -> Self {
+        Self { history, total_history, state, total_state, ..self }
+    }
+
     /// Returns settings with that retention, and the defaults of the others.
     pub fn new(history: Bounds, total_history: Bounds) -> Self {
         Self {
@@ -47,6 +68,7 @@ impl Settings {
     }
 }
 
+saved!(Retention { history, total_history, state, total_state });
 saved!(Settings {
     history,
     total_history,

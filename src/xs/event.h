@@ -4,10 +4,10 @@
 enum esx_push { ESX_PUSH_IN_HUB = 1, ESX_PUSH_LF = 2 };
 
 /* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
- * is not sent; only a published event may have one. */
-enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, GIVEN_KEY, KEYS };
+ * is not sent, nor whether the event is retained; only a published event may have them. */
+enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, GIVEN_KEY, GIVEN_RETAIN, KEYS };
 
-static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key"};
+static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key", "retain"};
 
 /* Comparing with a constant of a constant length is a word's comparison, not a call. */
 static int
@@ -39,7 +39,11 @@ esx_key_of_name(pTHX_ SV **name, bool is_published)
     if (!esx_is_plain(*name))
         *name = esx_string(aTHX_ esx_read(aTHX_ *name));
     bytes = SvPV_nomg_const(*name, len);
-    return is_published && len == 3 && memEQ(bytes, "key", 3) ? GIVEN_KEY : esx_key_of(bytes, len);
+    if (is_published && len == 3 && memEQ(bytes, "key", 3))
+        return GIVEN_KEY;
+    if (is_published && len == 6 && memEQ(bytes, "retain", 6))
+        return GIVEN_RETAIN;
+    return esx_key_of(bytes, len);
 }
 
 /* True if names and values, or a single hash, can be read without running Perl code. An undefined name is not plain: perl

@@ -166,7 +166,8 @@ enum { ESX_GAPS = 3 };
  * with blanks between them. */
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
-    size_t events, bytes, events_in_total, bytes_in_total, max_topics, max_streams;
+    size_t events, bytes, events_in_total, bytes_in_total, state_keys, state_bytes, total_state_keys, total_state_bytes;
+    size_t max_topics, max_streams;
     double seconds;
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
@@ -175,12 +176,15 @@ typedef struct {
     esx_text named;
 } esx_hub_settings;
 
+/* What an event does to the state of its channel, in the order of src/log/mod.rs. */
+enum { ESX_RETAIN_NO, ESX_RETAIN_NEWEST, ESX_RETAIN_FORGET };
+
 /* An event to publish. The keys may be empty. */
 typedef struct {
     esx_text channel, key, once;
     const esx_field *fields;
     size_t len;
-    uint8_t waits;
+    uint8_t waits, retain;
 } esx_publication;
 
 /* A channel or a pattern of a subscription. */

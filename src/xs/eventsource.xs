@@ -794,6 +794,10 @@ _attach(SV *self, SV *settings)
     raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
     raw.bytes_in_total = esx_setting_uv(aTHX_ hash, "bytes_in_total");
     raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
+    raw.state_keys = esx_setting_uv(aTHX_ hash, "state_keys");
+    raw.state_bytes = esx_setting_uv(aTHX_ hash, "state_bytes");
+    raw.total_state_keys = esx_setting_uv(aTHX_ hash, "total_state_keys");
+    raw.total_state_bytes = esx_setting_uv(aTHX_ hash, "total_state_bytes");
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
     raw.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
@@ -833,12 +837,13 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     esx_block block;
     SV *key, *once = NULL;
     int strings, copies;
+    uint8_t retain = ESX_RETAIN_NO;
     bool waits = TRUE;
     dXSTARG;
   PPCODE:
     copies = esx_is_debugging || (options && !esx_publish_options_are_plain(aTHX_ options));
     for (; copies < 2; copies++)
-        if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
+        if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key, &retain))
             break;
     if (options)
         esx_snapshot_publish_options(aTHX_ ST(3), &once, &waits);
@@ -847,7 +852,7 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
             "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
-    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, once, waits, TARG);
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, retain, once, waits, TARG);
     esx_run_callbacks(aTHX);
     XSRETURN(1);
 

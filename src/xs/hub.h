@@ -71,10 +71,28 @@ esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **s
     return esx_is_plain(*sv);
 }
 
+/* Snapshots the value of `retain`: true, or the word with which EventSource::Hub::forget calls. Returns false if it needs
+ * copies. */
+static bool
+esx_snapshot_retain(pTHX_ bool copies, SV *value, uint8_t *retain)
+{
+    *retain = ESX_RETAIN_NO;
+    if (!value)
+        return TRUE;
+    if (copies)
+        value = esx_read(aTHX_ value);
+    else if (SvGMAGICAL(value) || SvROK(value))
+        return FALSE;
+    if (SvTRUE(value))
+        *retain = SvPOK(value) && strEQ(SvPVX_const(value), "forget") ? ESX_RETAIN_FORGET : ESX_RETAIN_NEWEST;
+    return TRUE;
+}
+
 /* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is
  * none. With copies ST(0) becomes a copy that keeps the hub alive. */
 static bool
-esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key)
+esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key,
+    uint8_t *retain)
 {
     SV *given[KEYS] = {NULL};
     SV *event;
@@ -104,6 +122,8 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int
     }
     *key = given[GIVEN_KEY];
     if (*key && !esx_snapshot_text(aTHX_ copies, "key", "key", key))
+        return FALSE;
+    if (!esx_snapshot_retain(aTHX_ copies, given[GIVEN_RETAIN], retain))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
 }
@@ -175,7 +195,8 @@ esx_channel_of(pTHX_ SV *name)
 /* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. Returns true if the call does not wait
  * for the id, and undef if the process ends. */
 static SV *
-esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *once, bool waits, SV *target)
+esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, uint8_t retain, SV *once, bool waits,
+    SV *target)
 {
     char id[ESX_ID_MAX];
     esx_publication publication;
@@ -204,6 +225,7 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
             esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
     }
     publication.waits = waits;
+    publication.retain = retain;
     publication.fields = block->fields;
     publication.len = block->len;
     status = esx_hub_publish(hub, &publication, id, &report);
@@ -289,12 +311,15 @@ esx_store_health_sv(pTHX_ const esx_store_health *store)
 static SV *
 esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *process, const esx_store_health *store)
 {
-    HV *hash = newHV(), *history = newHV(), *slow = newHV();
+    HV *hash = newHV(), *history = newHV(), *slow = newHV(), *state = newHV();
     (void)hv_stores(hash, "streams", newSVuv((UV)counts->streams));
     (void)hv_stores(hash, "channels", newSVuv((UV)counts->channels));
     (void)hv_stores(hash, "patterns", newSVuv((UV)counts->patterns));
     (void)hv_stores(hash, "published", newSVuv((UV)counts->published));
     (void)hv_stores(hash, "delivered", newSVuv((UV)counts->delivered));
+    (void)hv_stores(state, "keys", newSVuv((UV)counts->keys));
+    (void)hv_stores(state, "bytes", newSVuv((UV)counts->state_bytes));
+    (void)hv_stores(hash, "state", newRV_noinc((SV *)state));
     (void)hv_stores(hash, "resumed", newSVuv((UV)counts->resumed));
     (void)hv_stores(hash, "gaps", newSVuv((UV)counts->gaps));
     (void)hv_stores(history, "events", newSVuv((UV)counts->events));

@@ -7,7 +7,7 @@ use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::hub::{
     check_fields, check_id, check_published_id, given_ids, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow,
-    PositionStyle, Refusal, Settings, Start, SubscribeRequest, Topic,
+    PositionStyle, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
@@ -31,6 +31,10 @@ struct RawSettings {
     bytes: usize,
     events_in_total: usize,
     bytes_in_total: usize,
+    state_keys: usize,
+    state_bytes: usize,
+    total_state_keys: usize,
+    total_state_bytes: usize,
     max_topics: usize,
     max_streams: usize,
     seconds: f64,
@@ -56,6 +60,7 @@ struct RawPublication {
     fields: *const RawField,
     len: usize,
     waits: u8,
+    retain: u8,
 }
 
 /// `esx_process_counts`
@@ -122,6 +127,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             position_event: text(raw.position_event).unwrap_or_default(),
             refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
+            state: StateBounds { keys: raw.state_keys, bytes: raw.state_bytes },
+            total_state: StateBounds { keys: raw.total_state_keys, bytes: raw.total_state_bytes },
             ..Settings::new(history, total_history)
         };
         // SAFETY: as for `text`.
@@ -245,20 +252,19 @@ unsafe extern "C" fn esx_hub_publish(
     // SAFETY: as above.
     let (channel, key, once) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes(), (*raw).once.bytes()) };
     // SAFETY: as above.
-    let waits = unsafe { (*raw).waits } != 0;
+    let (waits, retain) = unsafe { ((*raw).waits != 0, (*raw).retain) };
     guard::run(report, |report| {
         let id = given_ids(accepted(fields)).next();
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
         let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
-        let event = Event {
-            channel,
-            key,
-            retain: Default::default(),
-            once: once.unwrap_or_default(),
-            id: id.as_deref(),
-            waits,
+        let retain = match retain {
+            0 => Retain::No,
+            1 => Retain::Newest,
+            2 => Retain::Forget,
+            number => guard::refuse_number("retain", number),
         };
+        let event = Event { channel, key, retain, once: once.unwrap_or_default(), id: id.as_deref(), waits };
         let mut len = 0;
         let published = hub.publish(event, accepted(fields), |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
@@ -356,7 +362,8 @@ unsafe extern "C" fn esx_hub_subscribe(
         let start = match raw.start {
             0 => Start::Latest,
             1 => Start::Oldest,
-            2 => Start::Last(raw.last),
+            2 => Start::State,
+            3 => Start::Last(raw.last),
             number => guard::refuse_number("start", number),
         };
         let first_block = FirstBlock {

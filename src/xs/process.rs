@@ -234,6 +234,7 @@ impl HubProcess {
         let start = match start {
             b"oldest" => Start::Oldest,
             b"last" => Start::Last(last),
+            b"state" => Start::State,
             _ => Start::Latest,
         };
         let after = given.next().map(Into::into);

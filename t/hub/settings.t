@@ -56,6 +56,9 @@ my @REFUSED = (
         'show_channel of a subclass' => sub { OfHub->new(show_channel => 'event') },
         'show_channel .+ not for a subclass'
     ],
+    ['an unknown bound of state'  => made(state       => {events => 1}),  "unknown bound 'events' of state"],
+    ['a negative number of keys'  => made(total_state => {keys   => -1}), 'keys of total_state must be'],
+    ['a state that is not a hash' => made(state       => 7), 'state must be a hash of bounds'],
     [
         'an unknown bound of total_history' => made(total_history => {hours => 1}),
         "unknown bound 'hours' of total_history"
@@ -76,10 +79,10 @@ my @REFUSED = (
         'a show_channel with a line break at its end' => made(show_channel => "data\n"),
         "show_channel must be 'event' or 'data'"
     ],
-    ['an unknown start'           => made(start => 'now'),  "start must be 'latest', 'oldest' or a number of events"],
-    ['a positive start'           => made(start => 10),     'start must be'],
-    ['a start of -0'              => made(start => '-0'),   'start must be'],
-    ['a start with a line break'  => made(start => "-1\n"), 'start must be'],
+    ['an unknown start' => made(start => 'now'), "start must be 'latest', 'oldest', 'state' or a number of events"],
+    ['a positive start' => made(start => 10),    'start must be'],
+    ['a start of -0'    => made(start => '-0'),  'start must be'],
+    ['a start with a line break'  => made(start       => "-1\n"),    'start must be'],
     ['a word as keepalive'        => made(keepalive   => 'x'),       'keepalive must be a number of seconds'],
     ['a fractional retry'         => made(retry       => 1.5),       'retry must be a whole number of milliseconds'],
     ['three retries'              => made(retry       => [1, 2, 3]), 'retry must be a whole number of milliseconds'],

@@ -85,7 +85,7 @@ my @MISTAKES = (
     [[retry     => -1],       'retry must be a whole number of milliseconds, or two of them', @WITH_SERVER],
     [
         [start => 'first'],
-        q(start must be 'latest', 'oldest' or a number of events, such as -10),
+        q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10),
         grep { $_ ne 'Plack::App::EventSource->new' } @WITH_SERVER
     ],
     [[handler_cb => 'main'],   'handler_cb must be a code reference',                 'Plack::App::EventSource->new'],

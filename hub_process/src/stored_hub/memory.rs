@@ -34,9 +34,9 @@ impl MemoryHub {
 
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
-        let (history, total_history) = (settings.hub.history, settings.hub.total_history);
-        self.handle.set_bounds(history, total_history, settings.max_topics);
-        self.ids.once.set_bounds(total_history.events, history.age);
+        let retention = settings.hub.retention();
+        self.handle.set_bounds(retention, settings.max_topics);
+        self.ids.once.set_bounds(retention.total_history.events, retention.history.age);
     }
 
     /// Checks an id that the application gives an event: it must not look like one of the hub's.

@@ -10,9 +10,8 @@ use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{
     ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, Retain, RetainedEvent,
-    Settings, StateSizes, SubscribeRequest,
+    Retention, Settings, StateSizes, SubscribeRequest,
 };
-use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
 use crate::runtime::process::{check_shutdown, lock_process, Process};
@@ -42,8 +41,8 @@ pub struct HubHandle(Arc<Inner>);
 struct Inner {
     key: u64,
     settings: Settings,
-    /// The retention, if it was changed: of each channel's log, and of all logs together.
-    retention: Mutex<Option<(Bounds, Bounds)>>,
+    /// How much is retained: that of the settings, or what it was changed to.
+    retention: Mutex<Retention>,
     /// How many channels and patterns a stream may be subscribed to.
     max_topics: AtomicUsize,
     /// Whether the hub continues with stored events.
@@ -107,7 +106,7 @@ impl HubHandle {
     fn make(settings: Settings, max_topics: usize, is_stored: bool) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
+        let (retention, max_topics) = (Mutex::new(settings.retention()), AtomicUsize::new(max_topics));
         Self(Arc::new(Inner { key, settings, retention, max_topics, is_stored }))
     }
 
@@ -124,10 +123,11 @@ impl HubHandle {
 
     /// Changes the settings that a hub may change while it has streams: how much is retained of each channel and of all, and
     /// how many topics a stream may be subscribed to from here on.
-    pub fn set_bounds(&self, history: Bounds, total_history: Bounds, max_topics: usize) {
+    pub fn set_bounds(&self, retention: Retention, max_topics: usize) {
         self.0.max_topics.store(max_topics, Ordering::Relaxed);
         let mut process = lock_process();
-        *lock(&self.0.retention) = Some((history, total_history));
+        *lock(&self.0.retention) = retention;
+        let Retention { history, total_history, .. } = retention;
         if let Some(index) = process.registrations.index_of(self.0.key) {
             let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
             once.set_bounds(total_history.events, history.age);
@@ -162,16 +162,12 @@ impl HubHandle {
             return Err(Error::SpawnedChild);
         }
         let hub = reactor.new_hub();
-        let settings = Box::new(self.0.settings.clone());
+        let retention = *lock(&self.0.retention);
+        let settings = Box::new(self.0.settings.clone().with_retention(retention));
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
-        if let Some(bounds) = *lock(&self.0.retention) {
-            reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) });
-        }
-        let (history, total_history) =
-            (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
-        let once = OnceKeys::new(total_history.events, history.age);
+        let once = OnceKeys::new(retention.total_history.events, retention.history.age);
         let state = StateSizes::default();
         Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state })
     }
@@ -207,8 +203,8 @@ impl HubHandle {
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
         if meta.retain == Retain::Newest {
-            let bounds = (self.0.settings.state, self.0.settings.total_state);
-            registration.state.check(meta.channel, meta.key, meta.key.len() + event.len(), bounds)?;
+            let Retention { state, total_state, .. } = *lock(&self.0.retention);
+            registration.state.check(meta.channel, meta.key, meta.key.len() + event.len(), (state, total_state))?;
         }
         registration.last_seq = seq;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
@@ -375,7 +371,7 @@ impl HubHandle {
 #[derive(Debug)]
 pub(crate) struct SavedHub {
     settings: Settings,
-    retention: Option<(Bounds, Bounds)>,
+    retention: Retention,
     max_topics: usize,
     hub: HubId,
     epoch: Epoch,

@@ -24,7 +24,7 @@ my $MAX_LABEL_BYTES = 256;     # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @POSITION = qw(event id none);
-my @START    = qw(latest oldest);
+my @START    = qw(latest oldest state);
 
 # Public methods
 
@@ -76,7 +76,7 @@ sub start {
     my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
     return ($kind,         0)  if defined $kind;
     return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
-    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10");
+    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest', 'state' or a number of events, such as -10");
 }
 
 # A pattern, or the name of a channel as a string.
