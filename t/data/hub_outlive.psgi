@@ -9,9 +9,10 @@
 #   /pushed?COUNT  behind such a filter: a handler that pushes so often, and subscribes
 #   /late?COUNT    the same behind a filter that is one write late
 #   /impatient     as /filtered, with a timeout of a second
+#   /unread?COUNT  as /pushed, with a timeout of a second
 #   /push?PID,DATA the worker with that id pushes to the streams of /served that it holds
 #   /close?PID     it closes them
-#   /reasons?PID   the reasons for which they have ended
+#   /reasons?PID   the reasons for which they and those of /unread have ended
 #   /plain         an ordinary response
 #   /publish?DATA  publishes the data; the response is the id
 #   /die?PID,HOW   the worker with that id pushes to the streams that it holds, and ends: HOW is exit, SEGV or KILL
@@ -54,6 +55,7 @@ sub push_and_subscribe {
     my ($conn, $env) = @_;
     $conn->push("$_ $WORDS") for 1 .. $env->{QUERY_STRING};
     $hub->subscribe($conn, 'news');
+    $conn->on_close(sub { push @reasons, $_[1] });
     return;
 }
 
@@ -156,8 +158,10 @@ builder {
     mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }, label => \&label));
     mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
     mount '/served'   => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
-    my $pushed = Plack::App::EventSource->new(handler_cb => \&push_and_subscribe, keepalive => 0)->to_app;
+    my %pushed = (handler_cb => \&push_and_subscribe, keepalive => 0);
+    my $pushed = Plack::App::EventSource->new(%pushed)->to_app;
     mount '/pushed' => filter($pushed);
+    mount '/unread' => filter(Plack::App::EventSource->new(%pushed, timeout => 1)->to_app);
     mount '/late'   => delay($pushed);
     mount '/dies' => filter(
         Plack::App::EventSource->new(handler_cb => sub { $hub->serve($_[0], 'news'); die "on purpose\n" })->to_app);

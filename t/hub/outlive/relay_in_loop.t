@@ -55,7 +55,8 @@ for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
         needs(Testing::Server->missing($name));
         my $self = Testing::Outlive->start($name, workers => 1, env => {HUB_SPAWN => 0});
-        my ($port, $pid) = ($self->{server}->port, $self->{server}->pid);
+        my $port = $self->{server}->port;
+        my (undef, $pid) = $self->ask('/plain');
 
         my $client = Testing::Client->get($port, '/late?3');
         ok $client->read_until(qr/^data: 2/m, $DEADLINE), "a stream begins while the hub process is away";
@@ -88,6 +89,15 @@ for my $name ('Twiggy', 'Feersum') {
             'the server has closed their connections';
         cmp_ok memory($pid) - $memory, '<', $MEMORY, 'it has buffered what was pushed, and nothing that was published';
         $_->leave for @never;
+
+        my $unread = Testing::SlowReader->get($port, '/unread?50');
+        ok has_subscribers($self, 1), 'a client that never reads is subscribed to a quiet hub';
+        ok has_subscribers($self, 0), 'its stream ends';
+        ok wait_until($DEADLINE, sub { my ($reasons) = $self->ask("/reasons?$pid"); $reasons =~ /timeout/ }),
+            'the reason is the timeout';
+        ok wait_until($DEADLINE, sub { $self->ask('/plain'); descriptors($pid) <= $descriptors }),
+            'the server has closed its connection';
+        $unread->leave;
         $self->end;
     };
 }

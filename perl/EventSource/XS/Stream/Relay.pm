@@ -189,7 +189,7 @@ sub _can_pass_on {
 sub _pass_on_when_sent {
     my $self  = shift;
     my $bound = delete $self->{bound};
-    delete @$self{qw(look watch)};
+    $self->_limit_silence;
     weaken(my $known = $self);
     my $go_on = sub {
         return if !$known || !$known->{ours};
@@ -200,6 +200,24 @@ sub _pass_on_when_sent {
     my $is_known = ($adapter || $self->{stream}->adapter)->when_sent($self->{stream}, $go_on);
     $self->_wait_for_hub if !$is_known && $self->{ours};
     return;
+}
+
+# Under an event loop, copies nothing, and ends the stream if the client takes nothing for the stream's timeout. The hub does
+# not see that while it has little to send.
+sub _limit_silence {
+    my $self = shift;
+    delete @$self{qw(look watch)};
+    weaken $self;
+    my $loop    = EventSource::XS::Loop->current or return;
+    my $timeout = $self->{stream}->settings->{timeout};
+    $timeout = $DEFAULT{timeout} if !defined $timeout;
+    my $wait = $self->{watch} = {};
+    weaken $wait;
+    my $begin = sub {
+        $wait->{timer} = $loop->after($timeout, sub { $self->{native}->close('timeout') if $self && $self->{native} });
+    };
+    $wait->{room} = $loop->writable($self->{stream}->socket, $begin);
+    return $begin->();
 }
 
 # The hub process has not taken the relay yet.
