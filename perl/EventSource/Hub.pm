@@ -758,8 +758,9 @@ A client that comes when there are that many receives the status 200, a C<retry>
 
 The maximum number of channels and patterns of one stream: a whole number from 1 to 999,999,999,999,999; 1,000 by
 default. A subscription to more throws an exception. Each pattern that no other stream has is compared once with the
-names of the channels that begin with its text before the first star, and all streams wait meanwhile. A pattern that
-begins with a star is compared with all names, some milliseconds for 50,000 of them: let clients name few of these.
+names of the channels that begin with its text before the first star. A pattern that begins with a star is compared with
+all names, some milliseconds for 50,000 of them: let clients name few of these. All subscriptions and events that come
+after such a one wait for it.
 
 =head2 name
 

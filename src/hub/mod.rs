@@ -136,7 +136,7 @@ mod retention;
 mod sending;
 mod settings;
 mod state_bounds;
-mod steps;
+pub(crate) mod steps;
 mod subscribers;
 mod subscription;
 #[cfg(test)]

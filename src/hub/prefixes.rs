@@ -2,7 +2,7 @@
 //!
 //! Most patterns have some text before their first star (`user/7/*`): a new one is compared only with the names that begin with
 //! that text, and a new name only with the patterns whose text it begins with. A pattern that begins with a star is compared
-//! with all names: the reactor takes no more commands in a turn that has compared many.
+//! with all names: the reactor creates no more patterns and takes no more commands in a turn that has compared many.
 
 use super::glob::{literal, Glob};
 use super::steps;

@@ -5,7 +5,7 @@
 pub(super) fn count(_: usize) {}
 
 #[cfg(test)]
-pub(super) use counted::{count, of};
+pub(crate) use counted::{count, of};
 
 #[cfg(test)]
 mod counted {
@@ -13,12 +13,12 @@ mod counted {
 
     thread_local!(static STEPS: Cell<usize> = const { Cell::new(0) });
 
-    pub(in crate::hub) fn count(steps: usize) {
+    pub(crate) fn count(steps: usize) {
         STEPS.with(|all| all.set(all.get() + steps));
     }
 
     /// Returns the steps that an action of this thread takes.
-    pub(in crate::hub) fn of<T>(action: impl FnOnce() -> T) -> usize {
+    pub(crate) fn of<T>(action: impl FnOnce() -> T) -> usize {
         let before = STEPS.with(Cell::get);
         action();
         STEPS.with(Cell::get) - before

@@ -72,6 +72,32 @@ impl Hub {
         gap
     }
 
+    /// Creates the patterns among the topics of a request, until they were compared with so many names. Returns true if all
+    /// exist.
+    pub fn create_patterns(&mut self, topics: &[Topic], most_compared: usize) -> bool {
+        topics.iter().all(|topic| match topic {
+            Topic::Pattern(text) if self.pattern_by_text.get(text).is_none() => {
+                let may_compare = self.compared < most_compared;
+                if may_compare {
+                    self.pattern_or_create(text);
+                }
+                may_compare
+            }
+            _ => true,
+        })
+    }
+
+    /// Removes those of the patterns that no stream was subscribed to.
+    pub fn remove_unused_patterns(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            if let Topic::Pattern(text) = topic {
+                if let Some(at) = self.pattern_by_text.get(text) {
+                    self.remove_if_unused(TopicId::Pattern(at as u32));
+                }
+            }
+        }
+    }
+
     /// Returns how many names the new patterns of subscriptions were compared with since the last call.
     pub fn take_compared(&mut self) -> usize {
         std::mem::take(&mut self.compared)

@@ -17,8 +17,8 @@ impl<I: Io> Reactor<I> {
     pub fn flush(&mut self, now: Instant) {
         self.flush_queued(now);
         self.behind_calls = 0;
-        self.compared = 0;
         self.hubs.evict(now);
+        self.continue_subscribing(now);
         // Checked here because what was sent above may have ended the last stream.
         if self.open_streams == 0 && self.shutdown.take().is_some() {
             self.answers.push(Answer::ShutdownComplete);
@@ -91,7 +91,7 @@ impl<I: Io> Reactor<I> {
 
     /// Returns true if there is something to send without waiting for a socket.
     pub fn is_busy(&self) -> bool {
-        !self.send_queue.is_empty() || !self.behind_queue.is_empty()
+        !self.send_queue.is_empty() || !self.behind_queue.is_empty() || self.subscribing.is_some()
     }
 
     /// Queues a stream for the next flush.

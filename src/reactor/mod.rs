@@ -66,7 +66,6 @@ pub use detaching::Detached;
 pub use io::{Io, Ready};
 pub use state::ReactorState;
 
-use crate::hub::Hub;
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
 use shutdown::Spread;
@@ -74,6 +73,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use stream_record::StreamRecord;
+use subscriptions::Subscribing;
 use timers::Timers;
 
 /// Sends to many clients.
@@ -96,6 +96,8 @@ pub struct Reactor<I: Io> {
     behind_queue: VecDeque<u32>,
     /// How many of this turn's calls for lagging streams are used up.
     behind_calls: usize,
+    /// A subscription whose patterns do not all exist yet. No command is executed before it takes effect.
+    subscribing: Option<Subscribing>,
     /// How many names the new patterns of this turn were compared with.
     compared: usize,
     timers: Timers,
@@ -127,6 +129,7 @@ impl<I: Io> Reactor<I> {
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
             behind_calls: 0,
+            subscribing: None,
             compared: 0,
             timers: Timers::new(now),
             drains: Vec::new(),
@@ -146,7 +149,8 @@ impl<I: Io> Reactor<I> {
         self.answers.drain(..)
     }
 
-    /// Returns true if the commands since the last flush have taken so long that other streams are to be sent something first.
+    /// Returns true if the commands since the last flush have taken so long that other streams are to be sent something before
+    /// the next one.
     pub fn is_turn_over(&self) -> bool {
         self.compared >= Self::MOST_COMPARED
     }
@@ -162,6 +166,9 @@ impl<I: Io> Reactor<I> {
     /// Most commands send nothing by themselves: [`flush`](Self::flush) does. Commands that depend on the state of a log
     /// flush first, and a slow client's stream is flushed before it ends.
     pub fn apply(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
+        while self.subscribing.is_some() {
+            self.continue_subscribing(now); // for a caller that does not ask whether the turn is over
+        }
         match command {
             Command::Open { stream, init } => self.open(stream, *init, socket, now),
             Command::Refuse { stream } => self.end_with_retry(stream, Reason::Server),
@@ -181,8 +188,7 @@ impl<I: Io> Reactor<I> {
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
             Command::Subscribe { hub, stream, request, holds } => {
-                self.subscribe(hub, stream, &request, holds, now);
-                self.compared += self.hubs.get_mut(hub).map_or(0, Hub::take_compared);
+                self.subscribe(Subscribing { hub, stream, request, holds }, now);
             }
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::StopWaiting { stream } => self.begin_now(stream),

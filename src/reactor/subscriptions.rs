@@ -51,21 +51,50 @@ impl Subscription {
     }
 }
 
+/// A stream that is to be subscribed to topics of a hub.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    pub(super) hub: HubId,
+    pub(super) stream: StreamId,
+    pub(super) request: Box<SubscribeRequest>,
+    /// Whether the stream's first subscriptions take effect only when it begins.
+    pub(super) holds: bool,
+}
+
 impl<I: Io> Reactor<I> {
     /// The longest time that subscriptions are held for a handler, which may run for long without a push.
     const HOLD: Duration = Duration::from_secs(5);
 
-    /// Subscribes a stream to topics of a hub. If `holds` is true, the stream's first subscriptions take effect only when
-    /// it [begins](Self::begin).
-    pub(super) fn subscribe(
-        &mut self,
-        hub: HubId,
-        id: StreamId,
-        request: &SubscribeRequest,
-        holds: bool,
-        now: Instant,
-    ) {
-        self.flush_hub(hub, now); // the stream begins with the log as it is after eviction
+    /// Subscribes a stream, after the patterns of its request were created. If they are to be compared with too many names
+    /// for one turn, [`flush`](Self::flush) continues.
+    pub(super) fn subscribe(&mut self, subscribing: Subscribing, now: Instant) {
+        let Subscribing { hub, stream, request, .. } = &subscribing;
+        self.flush_hub(*hub, now); // the stream begins with the log as it is after eviction
+        let is_open = self.record(*stream).is_some();
+        if let Some(hub) = self.hubs.get_mut(*hub).filter(|_| is_open) {
+            let has_all = hub.create_patterns(&request.topics, Self::MOST_COMPARED.saturating_sub(self.compared));
+            self.compared += hub.take_compared();
+            if !has_all {
+                self.subscribing = Some(subscribing);
+                return;
+            }
+        }
+        self.subscribe_now(&subscribing, now);
+        if let Some(hub) = self.hubs.get_mut(subscribing.hub) {
+            hub.remove_unused_patterns(&subscribing.request.topics);
+        }
+    }
+
+    /// Begins a turn with the subscription that the last turn did not finish.
+    pub(super) fn continue_subscribing(&mut self, now: Instant) {
+        self.compared = 0;
+        if let Some(subscribing) = self.subscribing.take() {
+            self.subscribe(subscribing, now);
+        }
+    }
+
+    fn subscribe_now(&mut self, subscribing: &Subscribing, now: Instant) {
+        let Subscribing { hub, stream: id, ref request, holds } = *subscribing;
         if !self.hubs.is_open(hub) {
             return self.end_with_retry(id, Reason::Server);
         }

@@ -168,13 +168,13 @@ impl EventLoop {
         self.rest = Rest::Sleep;
         self.handle.set_taking(true);
         for _ in 0..MAX_COMMANDS {
+            if self.reactor.is_turn_over() {
+                break;
+            }
             match self.queue.try_recv() {
                 Ok(queued) => {
                     bytes += queued.bytes();
                     self.take_command(queued, now);
-                    if self.reactor.is_turn_over() {
-                        break;
-                    }
                 }
                 Err(_) => break,
             }

@@ -340,6 +340,59 @@ fn a_stream_with_crlf_is_sent_copies_of_events_whole_and_in_order() {
     }
 }
 
+/// Subscribes a new stream, whose client has received the first event of 60, to 20 patterns that begin with stars.
+fn subscribe_to_stars(world: &mut World) -> usize {
+    (1..=60).for_each(|seq| publish_to(world, &format!("user/{seq}"), seq..=seq));
+    world.run_until_idle();
+    let stream = world.open(settings(), "");
+    let topics = (1..=20).map(|number| Topic::Pattern(format!("*/{number}").as_bytes().into())).collect();
+    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), ..Default::default() });
+    world.records[stream].is_subscribed = true;
+    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
+    stream
+}
+
+#[test]
+fn a_turn_compares_few_patterns_of_a_request_which_takes_effect_as_one() {
+    let mut world = with_history(10);
+    let neighbour = world.open(settings(), "");
+    let stream = subscribe_to_stars(&mut world);
+    let mut turns = 0;
+    while world.reactor.is_turn_over() {
+        turns += 1;
+        assert_eq!(world.received(stream), "");
+        world.ready(neighbour, Ready { hung_up: turns == 2, ..Ready::default() });
+        let steps = hub::steps::of(|| world.turn());
+        assert!(steps < 1500, "{steps} steps in turn {turns}, about 9 for each of 120 names");
+        assert_eq!(world.records[neighbour].ended.is_some(), turns >= 2, "neighbours are served meanwhile");
+    }
+    assert_eq!(turns, 10, "two patterns a turn");
+    world.run_until_idle();
+    assert_eq!(take_received(&mut world, stream), format!("event: position\ndata: \nid: e-1\n\n{}", numbers(2..=20)));
+    let counts = counts(&mut world);
+    assert_eq!((counts.resumed, counts.gaps), (1, 0));
+}
+
+#[test]
+fn commands_after_a_request_with_many_patterns_are_executed_after_it() {
+    let mut world = with_history(10);
+    let stream = subscribe_to_stars(&mut world);
+    publish_to(&mut world, "other/20", 61..=61);
+    world.run_until_idle();
+    assert!(world.received(stream).ends_with(&format!("{}61.", numbers(2..=20))));
+}
+
+#[test]
+fn a_client_that_leaves_while_its_patterns_are_compared_leaves_none() {
+    let mut world = with_history(10);
+    let stream = subscribe_to_stars(&mut world);
+    world.turn();
+    world.ready(stream, Ready { hung_up: true, ..Ready::default() });
+    world.run_until_idle();
+    assert!(!world.reactor.is_turn_over());
+    world.reactor.hubs.get_mut(HUB).expect("the hub exists").check();
+}
+
 #[test]
 fn a_turn_is_over_when_patterns_were_compared_with_many_names() {
     let mut world = with_history(10);
