@@ -550,8 +550,10 @@ none comes twice. With C<< position => 'none' >> nothing says that the state is 
 
 A client that comes back within the history receives what it has missed, as any other. If it has missed more, it receives a
 C<gap>, the state, and what comes: the gap means that it has to clear what it knows, for keys may have been forgotten meanwhile.
-It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>). A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the
-effect of C<gap> for a stream that starts with the state.
+It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>).
+
+A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
+with the state.
 
 The state is in the memory of the hub: a hub with a L</store> in a file or in Redis refuses C<retain>.
 

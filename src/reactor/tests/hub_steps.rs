@@ -5,7 +5,7 @@ use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
-    Access, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication,
+    Access, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication, Retain,
     Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
@@ -192,32 +192,43 @@ impl Run {
             if self.rng.u8(..4) == 0 {
                 self.publish_to_other_hub();
             }
-            let seq = self.next_seq();
-            let channel = any(&mut self.rng, &CHANNELS);
-            let key = self.rng.usize(..KEYS.len());
-            let custom_id = (self.rng.u8(..10) == 0).then(|| format!("custom_id {}", self.custom_ids));
-            self.custom_ids += 1;
-            let id = custom_id.clone().unwrap_or_else(|| format!("{EPOCH}-{seq}"));
-            let event = event(seq, &id, any(&mut self.rng, &[1, 20, 150]));
-            let at = self.publication_time();
-            let id = (id, custom_id.is_some());
-            self.naive.publish(seq, Naive::event_of(channel, (key as u8, KEYS[key].len()), id, &event, at));
-            for number in 0..SOURCES {
-                let stream = self.sources[number].connection.as_ref().map(|connection| connection.stream);
-                let is_subscribed =
-                    stream.map_or(false, |stream| self.has_subscription(stream) && !self.is_ending(stream));
-                if let Some(connection) = self.sources[number].connection.as_mut().filter(|_| is_subscribed) {
-                    connection.published(channel, seq);
-                }
-            }
-            let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
-            let id = custom_id.map(|id| id.into_bytes().into());
-            let publication = Box::new(Publication { seq, channel, event, key, retain: Default::default(), id });
-            self.world.apply(match self.numbering {
-                Numbering::Stored => Command::PublishStored { hub: HUB, publication, at },
-                _ => Command::Publish { hub: HUB, publication },
-            });
+            let (channel, key) = (any(&mut self.rng, &CHANNELS), self.rng.usize(..KEYS.len()));
+            let retain = any(&mut self.rng, &[Retain::No, Retain::No, Retain::Newest, Retain::Forget]);
+            self.publish_one(channel, key, retain);
         }
+    }
+
+    /// Forgets everything that is retained.
+    pub(super) fn forget_all(&mut self) {
+        for channel in CHANNELS {
+            (0..KEYS.len()).for_each(|key| self.publish_one(channel, key, Retain::Forget));
+        }
+    }
+
+    /// Publishes an event. The clients of this model do not follow the state: it is all the same to them what is retained.
+    fn publish_one(&mut self, channel: &'static str, key: usize, retain: Retain) {
+        let seq = self.next_seq();
+        let custom_id = (self.rng.u8(..10) == 0).then(|| format!("custom_id {}", self.custom_ids));
+        self.custom_ids += 1;
+        let id = custom_id.clone().unwrap_or_else(|| format!("{EPOCH}-{seq}"));
+        let event = event(seq, &id, any(&mut self.rng, &[1, 20, 150]));
+        let at = self.publication_time();
+        let id = (id, custom_id.is_some());
+        self.naive.publish(seq, Naive::event_of(channel, (key as u8, KEYS[key].len()), id, &event, at));
+        for number in 0..SOURCES {
+            let stream = self.sources[number].connection.as_ref().map(|connection| connection.stream);
+            let is_subscribed = stream.map_or(false, |stream| self.has_subscription(stream) && !self.is_ending(stream));
+            if let Some(connection) = self.sources[number].connection.as_mut().filter(|_| is_subscribed) {
+                connection.published(channel, seq);
+            }
+        }
+        let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
+        let id = custom_id.map(|id| id.into_bytes().into());
+        let publication = Box::new(Publication { seq, channel, event, key, retain, id });
+        self.world.apply(match self.numbering {
+            Numbering::Stored => Command::PublishStored { hub: HUB, publication, at },
+            _ => Command::Publish { hub: HUB, publication },
+        });
     }
 
     /// Returns the sequence number of the next event.
