@@ -167,21 +167,9 @@ pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
 
 /// Checks that of these settings nobody has named another value.
 pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<(), Failure> {
-    fn differs<T>(claimed: &Option<T>, given: &Option<T>, is_same: impl FnOnce(&T, &T) -> bool) -> bool {
-        claimed.as_ref().zip(given.as_ref()).is_some_and(|(claimed, given)| !is_same(claimed, given))
-    }
-    let differing = [
-        ("gap_event", differs(&claimed.gap_event, &given.gap_event, PartialEq::eq)),
-        ("gap_data", differs(&claimed.gap_data, &given.gap_data, PartialEq::eq)),
-        ("position_event", differs(&claimed.position_event, &given.position_event, PartialEq::eq)),
-        ("position", differs(&claimed.refuses_position_event, &given.refuses_position_event, PartialEq::eq)),
-        ("opaque_ids", differs(&claimed.opaque_ids, &given.opaque_ids, PartialEq::eq)),
-        ("on_slow", differs(&claimed.on_slow, &given.on_slow, PartialEq::eq)),
-        ("store", differs(&claimed.store, &given.store, StoreSettings::is_same)),
-    ];
-    match differing.iter().find(|(_, differs)| *differs) {
+    match claimed.disagreement(given) {
         None => Ok(()),
-        Some((field, _)) => {
+        Some(field) => {
             let message = format!(
                 "{field} differs from that of the hub process: give all peers the same settings, \
                  or stop the hub (eventsource hub stop NAME)"

@@ -63,9 +63,9 @@ impl<T> Setting<T> for Option<T> {
 }
 
 /// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
-/// [`HubSettings`], and how it is read and written.
+/// [`HubSettings`], which values may be named for one hub, and how it is read and written.
 macro_rules! named_settings {
-    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $read:expr, $write:expr;)*) => {
+    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $agree:expr, $read:expr, $write:expr;)*) => {
         /// The settings of a hub that somebody has named. The others are taken as they are.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[allow(missing_docs)] // those of `HubSettings`
@@ -91,6 +91,17 @@ macro_rules! named_settings {
                 Self { $($name: self.$name.or(other.$name),)* }
             }
 
+            /// Returns the name for applications of a setting that must be the same in `other`, and is not.
+            pub fn disagreement(&self, other: &Self) -> Option<&'static str> {
+                $(
+                    let agree: fn(&$type, &$type) -> bool = $agree;
+                    if self.$name.as_ref().zip(other.$name.as_ref()).map_or(false, |(one, other)| !agree(one, other)) {
+                        return Some($option);
+                    }
+                )*
+                None
+            }
+
             /// Returns all settings: these, and the others of `base`.
             pub fn over(self, mut base: HubSettings) -> HubSettings {
                 $(base.$first $(.$rest)? = Setting::<$type>::with(base.$first $(.$rest)?, self.$name);)*
@@ -110,22 +121,32 @@ macro_rules! named_settings {
     };
 }
 
+/// All have to name the same value.
+fn same<T: PartialEq>(one: &T, other: &T) -> bool {
+    one == other
+}
+
+/// The newest value that is named counts.
+fn newest<T>(_: &T, _: &T) -> bool {
+    true
+}
+
 named_settings! {
-    "history" history: Bounds, hub.history, read_bounds, write_bounds;
-    "total_history" total_history: Bounds, hub.total_history, read_bounds, write_bounds;
-    "state" state: StateBounds, hub.state, read_state, |writer, state| write_state(writer, *state);
-    "total_state" total_state: StateBounds, hub.total_state, read_state, |writer, state| write_state(writer, *state);
-    "on_slow" on_slow: OnSlow, hub.on_slow, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
-    "gap_event" gap_event: Box<str>, hub.gap_event, read_text, |writer, text| writer.bytes(text.as_bytes());
-    "gap_data" gap_data: Box<GapData>, hub.gap_data, read_gap_data, |writer, data| write_gap_data(writer, data);
-    "position_event" position_event: Box<str>, hub.position_event, read_text, |writer, text| writer.bytes(text.as_bytes());
-    "position" refuses_position_event: bool, hub.refuses_position_event, Reader::bool, |writer, refuses| writer.bool(*refuses);
-    "opaque_ids" opaque_ids: bool, hub.opaque_ids, Reader::bool, |writer, opaque| writer.bool(*opaque);
-    "max_topics" max_topics: usize, max_topics, Reader::size, |writer, most| writer.size(*most);
-    "max_streams" max_streams: usize, max_streams, Reader::size, |writer, most| writer.size(*most);
-    "idle_exit" idle_exit: Duration, idle_exit, Reader::duration, |writer, time| writer.duration(*time);
-    "grace" grace: Duration, grace, Reader::duration, |writer, time| writer.duration(*time);
-    "store" store: StoreSettings, store, StoreSettings::read, |writer, store| store.write(writer);
+    "history" history: Bounds, hub.history, newest, read_bounds, write_bounds;
+    "total_history" total_history: Bounds, hub.total_history, newest, read_bounds, write_bounds;
+    "state" state: StateBounds, hub.state, newest, read_state, |writer, state| write_state(writer, *state);
+    "total_state" total_state: StateBounds, hub.total_state, newest, read_state, |writer, state| write_state(writer, *state);
+    "on_slow" on_slow: OnSlow, hub.on_slow, same, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
+    "gap_event" gap_event: Box<str>, hub.gap_event, same, read_text, |to, text| to.bytes(text.as_bytes());
+    "gap_data" gap_data: Box<GapData>, hub.gap_data, same, read_gap_data, |writer, data| write_gap_data(writer, data);
+    "position_event" position_event: Box<str>, hub.position_event, same, read_text, |to, text| to.bytes(text.as_bytes());
+    "position" refuses_position_event: bool, hub.refuses_position_event, same, Reader::bool, |writer, yes| writer.bool(*yes);
+    "opaque_ids" opaque_ids: bool, hub.opaque_ids, same, Reader::bool, |writer, yes| writer.bool(*yes);
+    "max_topics" max_topics: usize, max_topics, newest, Reader::size, |writer, most| writer.size(*most);
+    "max_streams" max_streams: usize, max_streams, newest, Reader::size, |writer, most| writer.size(*most);
+    "idle_exit" idle_exit: Duration, idle_exit, newest, Reader::duration, |writer, time| writer.duration(*time);
+    "grace" grace: Duration, grace, newest, Reader::duration, |writer, time| writer.duration(*time);
+    "store" store: StoreSettings, store, StoreSettings::is_same, StoreSettings::read, |writer, store| store.write(writer);
 }
 
 impl HubSettings {
