@@ -955,6 +955,9 @@ descriptor which the server closes as well, and other responses may suffer. Befo
 C<psgix.io> out of the environment, so that its handler may copy it, and repairs what middleware has done by copying it
 before. If middleware has closed the handle too, the stream goes through the server's writer.
 
+A filter of the body must not return an empty string: Feersum takes an empty write for the end of the response, of any
+application. Exclude C<text/event-stream> from such a filter.
+
 =head1 BEHIND NGINX
 
 L<EventSource::Deployment/nginx> has a tested configuration. C<X-Accel-Buffering: no> turns the buffering of events off.

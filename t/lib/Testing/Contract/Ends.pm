@@ -59,7 +59,7 @@ my @BEHAVIOURS = (
     {
         name    => 'in an event loop a client that leaves is noticed behind a filter of the body',
         request => ['/held'],
-        needs   => ['client', 'loop', 'filtered leaving'],
+        needs   => ['client', 'loop'],
         app     => sub {
             return builder {
                 enable 'SimpleContentFilter', filter => sub { };
