@@ -73,7 +73,8 @@ impl Hub {
         for pattern in patterns {
             self.patterns[pattern].channels.insert(at);
         }
-        self.channel_by_name.insert(name, at);
+        self.channel_by_name.insert(Arc::clone(&name), at);
+        self.channels_in_order.insert(name, at);
         at
     }
 
@@ -83,7 +84,7 @@ impl Hub {
             return at;
         }
         let glob = Glob::new(text);
-        let channels: BTreeSet<usize> = matching(&self.channel_by_name, &glob, &mut self.compared).copied().collect();
+        let channels: BTreeSet<usize> = matching(&self.channels_in_order, &glob, &mut self.compared).copied().collect();
         let removed = self.tombstones.evicted_through(&glob, &mut self.compared);
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
@@ -111,6 +112,7 @@ impl Hub {
         if self.channels[at].subscribers.len() == 0 && self.channels[at].log.is_empty() {
             let channel = self.channels.remove(at);
             self.channel_by_name.remove(&channel.name);
+            self.channels_in_order.remove(&channel.name);
             for pattern in channel.patterns {
                 self.patterns[pattern].channels.remove(&at);
             }

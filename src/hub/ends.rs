@@ -195,7 +195,7 @@ impl Hub {
                 let glob = Glob::new(text);
                 let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
                 let mut compared = 0;
-                let channels = matching(&self.channel_by_name, &glob, &mut compared);
+                let channels = matching(&self.channels_in_order, &glob, &mut compared);
                 let by_name = channels.map(|at| &self.channels[*at].subscribers);
                 by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
             }

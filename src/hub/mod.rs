@@ -170,7 +170,7 @@ use history::Stored;
 use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tombstones::Tombstones;
 use topics::TopicId;
@@ -185,7 +185,9 @@ pub struct Hub {
     /// The sequence number through which events were offered to the streams that keep up.
     offered_through: u64,
     channels: Slab<Channel>,
-    channel_by_name: BTreeMap<Arc<[u8]>, usize>,
+    channel_by_name: HashMap<Arc<[u8]>, usize>,
+    /// The same in the order of the names, for patterns. A publication finds its channel sooner in the hash map.
+    channels_in_order: BTreeMap<Arc<[u8]>, usize>,
     patterns: Slab<Pattern>,
     pattern_by_text: PatternIndex,
     /// How many names new patterns were compared with since that was last taken.
@@ -221,7 +223,8 @@ impl Hub {
             last_seq: 0,
             offered_through: 0,
             channels: Slab::new(),
-            channel_by_name: BTreeMap::new(),
+            channel_by_name: HashMap::new(),
+            channels_in_order: BTreeMap::new(),
             patterns: Slab::new(),
             pattern_by_text: PatternIndex::default(),
             compared: 0,
@@ -262,6 +265,7 @@ impl Saved for Hub {
             offered_through,
             channels,
             channel_by_name: _,
+            channels_in_order: _,
             patterns,
             pattern_by_text: _,
             compared: _,
@@ -300,12 +304,14 @@ impl Saved for Hub {
         let (epoch, settings, last_seq, offered_through) = (from.take()?, from.take()?, from.take()?, from.take()?);
         let channels: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
         let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
+        let by_name = || channels.iter().map(|(at, channel)| (Arc::clone(&channel.name), at));
         Ok(Self {
             epoch,
             settings,
             last_seq,
             offered_through,
-            channel_by_name: channels.iter().map(|(at, channel)| (Arc::clone(&channel.name), at)).collect(),
+            channel_by_name: by_name().collect(),
+            channels_in_order: by_name().collect(),
             channels,
             pattern_by_text: patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect(),
             patterns,

@@ -27,8 +27,10 @@ impl Hub {
 
     fn check_channels(&self) {
         assert_eq!(self.channel_by_name.len(), self.channels.len());
+        assert_eq!(self.channels_in_order.len(), self.channels.len());
         for (at, channel) in &self.channels {
             assert_eq!(self.channel_by_name.get(&channel.name), Some(&at));
+            assert_eq!(self.channels_in_order.get(&channel.name), Some(&at));
             assert!(!channel.log.is_empty() || channel.subscribers.len() > 0, "an unused channel is removed");
             assert_eq!(channel.has_grown, self.grown.contains(&at));
             for (number, pattern) in &self.patterns {
