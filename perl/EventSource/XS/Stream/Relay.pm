@@ -28,8 +28,9 @@ use Time::HiRes  ();
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
 
-# Bytes to read at once, and seconds between two checks of a serving handler whether the client is there.
-my $BYTES          = 65_536;
+# Bytes to copy at once: less than the kernel has sent when a full socket has room again, or the queue of a server with an event
+# loop would grow while a slow client reads. And seconds between two checks of a serving handler whether the client is there.
+my $BYTES          = 16_384;
 my $CHECK_INTERVAL = 1;
 
 # Seconds between two looks whether the hub process has taken a stream.
