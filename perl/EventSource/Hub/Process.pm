@@ -108,7 +108,7 @@ sub follow {
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
     my ($kind, $last) = EventSource::XS::Hub::Subscription->start($option{start});
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @start = ((qw(latest oldest last))[$kind], $last);
+    my @start = ((qw(latest oldest state last))[$kind], $last);
     $self->_ask('follow', _number_of($socket), @start, $after, map { _topic($_) } @topics);
     return;
 }
@@ -410,7 +410,7 @@ Hand one end of a pair of stream sockets to the process, which writes the events
 it here. The other end reads an event stream (L<EventSource::Parser>). Each event comes after a comment with its
 channel, C<:channel NAME>, in which each control character and C<%> is a C<%> and two hexadecimal digits. A position is a
 block with an id and without data. C<after> is the id after which the stream resumes; without it C<start> says where it
-begins: C<latest> (by default), C<oldest>, or a number of events, such as -10.
+begins: C<latest> (by default), C<oldest>, C<state>, or a number of events, such as -10.
 
 The stream ends with the process, or when its reader is too slow (L<EventSource::Hub/on_slow>).
 
