@@ -1099,13 +1099,6 @@ Create a hub. Its streams end when the object is destroyed, unless it has a L</n
 Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
 program for L</name> is not installed. A missing folder of the L</socket> is an error of the first method that needs it.
 
-=head2 clock
-
-    my $time = EventSource::Hub->clock;
-
-Return the time of the system's monotonic clock in nanoseconds, as the option C<asked_at> of L</subscribe_stream> takes
-it; 0 where perl's integers are too small for it.
-
 =head2 check_topics
 
     $hub->check_topics(@topics);
@@ -1335,12 +1328,6 @@ At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN
 Return true if an event reaches only the streams of the process that publishes it, and the application has not said that
 this is intended: if the hub has neither a L</name> nor L</per_process>. On a server of one process that is right.
 
-=head2 relays
-
-    my $bound = $hub->relays;
-
-Return the bound of the processes of the hub's relays, an internal object; C<undef> if the hub has no L</name>.
-
 =head2 serve
 
     my $is_open = $hub->serve($connection, @topics);
@@ -1350,12 +1337,6 @@ Subscribe a stream as L</subscribe> does. If the stream goes through the writer 
 until its client disconnects or the hub ends it, and return then. If a process takes the stream over (L</Which streams>), return
 at once: the connection can be pushed to and closed as that of a native stream. A handler that ends with this call works on
 every server. Throws what L</subscribe> throws.
-
-=head2 serve_stream
-
-    my $is_open = $hub->serve_stream($stream, @topics, \%options);
-
-Subscribe a stream as L</subscribe_stream> does, then serve it as L</serve> does.
 
 =head2 stats
 
@@ -1475,16 +1456,6 @@ Throws C<invalid> if no channel is given, if a channel is neither a string nor a
 than L</max_topics> channels and patterns, or if an option is wrong. Throws C<state> if a later subscription has an
 option for the beginning, if the stream is subscribed to another hub, or if it goes through the writer of a server that
 blocks (use L</serve> there).
-
-=head2 subscribe_stream
-
-    my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
-
-Subscribe a stream for which there is no connection. The options are those of L</subscribe>,
-C<retry>, a number of milliseconds to send in the first block, C<keeps_id>: if it is true, no position replaces the id
-that the client has (L</position>), and C<asked_at>, when the application was asked for the stream (L</clock>), by
-default now. Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server
-that blocks, a stream that goes through its writer is sent nothing before it is served (L</serve>).
 
 =head2 subscribers
 

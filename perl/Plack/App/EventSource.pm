@@ -749,55 +749,17 @@ cannot be native; the exception reports the line that called L</to_app>.
 
 =head1 METHODS FOR SUBCLASSES
 
-=head2 after_handler
+=head2 opening
 
-    $component->after_handler($stream, $env);
+    my $bytes = $component->opening;
 
-End the request of a handler that has returned: on a server that blocks, end a stream that is not native, run the queued
-callbacks (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
-(L<EventSource::Deployment/Recycled workers>). Under an event loop this does nothing. L</run_handler> calls it last.
-
-=head2 check_at_request
-
-    $component->check_at_request($code);
-
-Call code that checks something at a request. If it throws an L<EventSource::Error>, the exception reports the line that
-called L</to_app>, or L</new> if Plack has called C<to_app>: the caller of C<call> is the PSGI server.
-
-=head2 check_attributes
-
-    $component->check_attributes;
-
-Throw C<invalid> if an attribute has a wrong value.
-
-=head2 end_with_error
-
-    $component->end_with_error($stream, $env, 'the handler died', $exception, $process);
-
-End a stream with the reason C<error>, and print the exception to C<psgi.errors>, with the text before it. C<$process>
-is the number of the process in which the handler began (C<$$>): in any other process, a child of it, rethrow the
-exception instead.
-
-=head2 opening, preamble_line, random_retry
-
-    my $bytes        = $component->opening;
-    my $bytes        = $component->preamble_line;
-    my $milliseconds = $component->random_retry;
-
-Return the bytes that a stream is sent first; their first part, the comment of L</preamble>, or an empty string; and a
-random reconnection time within L</retry>, or C<undef> if none is set.
+Return the bytes that a stream is sent first.
 
 =head2 response_headers
 
     my $headers = $component->response_headers;
 
 Return the headers of the response, as a reference to an array of names and values.
-
-=head2 run_handler
-
-    $component->run_handler($stream, $env);
-
-Run the handler for a stream whose head has been sent, and report an exception of the handler.
 
 =head2 stream_response
 
@@ -847,106 +809,8 @@ number is low (L<EventSource::Deployment/Recycled workers>).
 
 =head1 DIFFERENCES
 
-It differs from the original where that module breaks a stream or loses it:
-
-=over
-
-=item *
-
-A line break in pushed data makes two C<data:> lines. In the original it ends the line, and the rest becomes a field of
-its own.
-
-=item *
-
-A line break or NUL in C<event>, C<id> or C<retry> throws an exception, and nothing is sent. In the original it injects
-fields. So does one in C<headers>, where it injects headers.
-
-=item *
-
-Text that is not UTF-8 as bytes is encoded. In the original wide characters end the connection or reach the browser as
-garbage.
-
-=item *
-
-C<X-Accel-Buffering: no> is sent, unless C<headers> has it. A 405 has C<Allow>.
-
-=item *
-
-C<data> of a pushed hash may be a reference to an array of strings, and so may a message. The original sends them as
-C<ARRAY(0x...)>. Any other reference is sent as by the original, as C<HASH(0x...)> for example, with a warning unless it is an
-object with overloading.
-
-=item *
-
-A pushed hash may have C<json>, C<comment> and C<bytes>. The original ignores them.
-
-=item *
-
-What is probably a mistake gives a warning, once for each line of the application: an unknown field, an unknown attribute,
-arguments of C<new> that are not names and values, a C<handler_cb> that is not code, odd C<headers>. The result is that of
-the original. Where the original dies at a request (it has no C<handler_cb>, C<headers> is not an array), an
-L<EventSource::Error> says why.
-
-=item *
-
-An object's text and a tied variable are read once. The original reads them several times. If the text of an object that is a
-message dies, the push throws that exception, and nothing is sent. In the original the stream ends.
-
-=item *
-
-After C<close> a push returns false, and a second C<close> does nothing. In the original both go to the server's writer.
-C<close> returns nothing. In the original it returns what the server's writer returns.
-
-=item *
-
-A push to a client that has disconnected returns false, on every server. In the original it returns true, or what the
-server returns, on most.
-
-=item *
-
-A client that closes its sending side counts as one that has disconnected. The original module continues to write to it.
-
-=item *
-
-If the server's writer dies while the client is still connected, because of a signal's handler or a filter of the body,
-the push rethrows that exception, and the stream ends. The original ignores every such exception.
-
-=item *
-
-A connection whose last reference is gone is closed on servers that block. The original leaves it to the server: Starman
-lets an HTTP/1.1 client wait for its keep-alive timeout.
-
-=item *
-
-A connection that is not native is closed there when its handler returns, though the application keeps it. With the
-original a later push reaches the client of another request under uWSGI, FastCGI, and behind a proxy that keeps its
-connections.
-
-=item *
-
-An exception in the handler ends its stream and is printed to C<psgi.errors>. In the original it ends the process on
-some servers, and leaves the response open on others.
-
-=item *
-
-On uWSGI the head is sent at once. In the original the client waits for the first event.
-
-=item *
-
-A comment is sent after 15 quiet seconds (L</keepalive>), and another one where it must be found out whether the body is
-filtered.
-
-=item *
-
-Under an event loop a client for which more than 4 MiB are buffered is disconnected (L</max_buffered>). In the original
-it may take any amount of memory.
-
-=item *
-
-A connection is freed when the application releases it. In the original a cycle of references in each stream keeps it
-for ever.
-
-=back
+It differs from the original where that module breaks a stream or loses it. F<README.md> of the distribution lists all
+differences.
 
 =head1 UNDER FEERSUM
 

@@ -259,12 +259,6 @@ time, the client reconnects for ever. To end a stream for good, call L</finish>.
 
 Create a connection for a callback of L</on_close>, where the application has released the original one.
 
-=head2 enter_child
-
-    $conn->enter_child;
-
-Say that this process is a child that L</spawn> has made. For the modules of this distribution.
-
 =head2 finish
 
     my $is_open = $conn->finish;
@@ -331,13 +325,6 @@ received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the q
 C<lastEventId> or C<evs_last_event_id>, the first of them that is not empty, within the first 8,192 bytes of the query.
 C<undef> if it sent none. The client may send any string, of which at most 1,025 bytes are returned: no event has an id of
 more than 1,024. An id that is not UTF-8 is returned as its bytes.
-
-=head2 of_stream
-
-    my $conn = Plack::App::EventSource::Connection->of_stream({stream => $stream, last_event_id => 17});
-
-Make a connection of a hash of attributes with a stream, without checks. The hash becomes the object. For the modules of this
-distribution.
 
 =head2 on_close
 
