@@ -98,6 +98,10 @@ impl Node {
             count += 1;
             if count % 2500 == 0 {
                 eprintln!("{expected}: {:?}", self.store.status());
+                if let Some(Log { began, entries, is_ready }) = self.logs.last() {
+                    let last = entries.last().map(|entry| (entry.seq, String::from_utf8_lossy(&entry.draft.once)));
+                    eprintln!("{began:?}, ready: {is_ready}, {} entries, the last {last:?}", entries.len());
+                }
             }
             is_true(self)
         });
