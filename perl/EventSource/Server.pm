@@ -641,8 +641,8 @@ A supply that is done ends no stream: events can still be emitted to the server.
     my $es = EventSource::Server->new(name => 'ticker', supply => $code);
 
 Without a C<name>, each worker has a hub of its own and runs the supply for its clients. With a C<name>, or with a L</hub>
-that has one, all workers share one hub: each event reaches the clients of all workers, from whichever worker it comes, and the supply
-runs once for all. The workers that have had a client or a tap elect one that runs it (L<EventSource::Hub::Lease>, with
+that has one, all workers share one hub: each event reaches the clients of all workers, from whichever worker it comes, and the
+supply runs once for all. The workers that have had a client or a tap elect one that runs it (L<EventSource::Hub::Lease>, with
 the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or its server is stopped, another one starts its
 supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
 channels.

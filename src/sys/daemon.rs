@@ -53,8 +53,8 @@ pub enum Asked {
 pub fn signals() -> io::Result<OwnedFd> {
     const ALL: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2];
     let mut signals = MaybeUninit::uninit();
-    // SAFETY: the first call writes the set, before anything reads it. The default action is not a function of this process, and
-    // never runs, because the signals are blocked. `signalfd` returns a new descriptor, which nothing else
+    // SAFETY: the first call writes the set, before anything reads it. The default action is not a function of this process,
+    // and never runs, because the signals are blocked. `signalfd` returns a new descriptor, which nothing else
     // owns, or -1.
     unsafe {
         libc::sigemptyset(signals.as_mut_ptr());

@@ -1,7 +1,7 @@
 # No Perl value leaks, neither from a call of a hub nor from one that throws.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing            qw(native);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 

@@ -10,7 +10,6 @@ use warnings;
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
 use Testing::Developer qw(has_command needs);
-use Plack::App::EventSource;
 
 # The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
 # HTTP/1.0 with the server and would buffer the response; to FastCGI, also on connections that it keeps; in uWSGI's
@@ -24,6 +23,8 @@ my %LOCATION = (
     },
     uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
 );
+
+my $EXAMPLE = 'examples/deployment/nginx.conf';
 
 # Debian installs nginx in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
@@ -72,15 +73,13 @@ NGINX
     return;
 }
 
-# Returns the configuration that the POD of Plack::App::EventSource documents.
+# Returns the configuration that EventSource::Deployment documents.
 sub _documented {
     my $server = shift;
-    my $module = $INC{'Plack/App/EventSource.pm'};
-    open my $pod, '<', $module or croak "$module: $!";
-    my $text       = do { local $/; readline $pod };
-    my ($location) = $text =~ /^=head1 BEHIND NGINX\n\n((?: .*\n)+)/m or croak "$module says nothing of nginx";
-    $location =~ s{location /events\b}{location /}              or croak "$module: there is no location /events";
-    $location =~ s{http://127[.]0[.]0[.]1:5000}{http://$server} or croak "$module: there is no server on port 5000";
+    open my $example, '<', $EXAMPLE or croak "$EXAMPLE: $!";
+    my $text       = do { local $/; readline $example };
+    my ($location) = $text =~ m{^( +location / \{.*?^ +\}\n)}ms or croak "$EXAMPLE: there is no location /";
+    $location =~ s{http://events\b}{http://$server} or croak "$EXAMPLE: there is no upstream events";
     return $location;
 }
 

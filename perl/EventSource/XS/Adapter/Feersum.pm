@@ -19,7 +19,7 @@ use warnings;
 # repaired. Responses that are not streams are not touched.
 #
 # Behind a filter of the body only the filter has Feersum's writer. respond notes it on its way to the filter: nothing is
-# written through the filter to find it, because a filter may hold such a write back, and Feersum takes an empty one for the end.
+# written through the filter to find it, because a filter may hold such a write back, and an empty one is the end to Feersum.
 
 our $VERSION = '0.100';
 
@@ -116,8 +116,8 @@ sub relay_descriptor {
     return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
 }
 
-# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on. The writer
-# that Feersum gives the callback ends the response when it is freed, so a stream that stays here keeps it.
+# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on. The
+# writer that Feersum gives the callback ends the response when it is freed, so a stream that stays here keeps it.
 sub when_sent {
     my ($class, $stream, $code) = @_;
     my $own = $stream->server_writer;
