@@ -1,9 +1,9 @@
 //! A named hub as other processes see it (Linux).
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
-//!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and requests,
-//!   [`client`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on which the
-//!   thread that publishes waits
+//!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and
+//!   requests, [`client`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on
+//!   which the thread that publishes waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):

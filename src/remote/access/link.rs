@@ -2,8 +2,8 @@
 //!
 //! Requests are queued, and sent in their order when the kernel and the [credits](crate::wire::Credits) of publishes allow it.
 //! The queue is bounded, so that a caller knows when to slow its producers down. The event loop watches the
-//! [socket](Link::socket): it calls [`Link::read`] when the socket is readable, and [`Link::flush`] when it takes bytes again, for as long as
-//! [`Link::wants_to_write`].
+//! [socket](Link::socket): it calls [`Link::read`] when the socket is readable, and [`Link::flush`] when it takes bytes again,
+//! for as long as [`Link::wants_to_write`].
 
 use super::answers::Answers;
 use super::error::Error;
