@@ -1,12 +1,7 @@
 # The state: retained events, streams that begin with them, forgotten keys, and the bounds.
 
-use strict;
-use warnings;
-
 use lib 't/lib';
-use EventSource::XS;
-use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing qw(native);
 use EventSource::Hub;
 use Testing::Deadline   qw(wait_until);
 use Testing::Subscriber qw(blocks);
