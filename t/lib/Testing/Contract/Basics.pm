@@ -294,7 +294,7 @@ my @BEHAVIOURS = (
     },
     {
         name    => 'a pipelined request does not disturb the stream before it',
-        request => ['/many', then => "GET /plain HTTP/1.0\r\n\r\n"],
+        request => ['/many', then => "GET /plain HTTP/1.0\r\nHost: localhost\r\n\r\n"],
         needs   => [qw(client pipelining)],
         check   => sub {
             my ($client, $run) = @_;
