@@ -61,7 +61,7 @@ sub _respond {
     return $c->render(status => 400, text => 'A WebSocket cannot become a stream') && $c if $tx->is_websocket;
     my $is_psgi  = $c->req->env->{'psgi.version'};
     my $class    = 'EventSource::XS::Framework::Mojolicious::' . ($is_psgi ? 'PSGI' : 'Server');
-    my $response = $class->respond($c, _with_body($c->req, $stream_app), @servers);
+    my $response = $class->call_app($c, _with_body($c->req, $stream_app), @servers);
     EventSource::XS::Framework::Mojolicious::Response->render($c, $response) if $response;
     return $c;
 }

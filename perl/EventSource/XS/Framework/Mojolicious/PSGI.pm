@@ -29,7 +29,7 @@ sub adopt {
 
 # Call a PSGI application in an action. If it streams, the response of the action is that stream, and undef is returned.
 # Otherwise return its PSGI response, which the caller renders.
-sub respond {
+sub call_app {
     my ($class, $c, $stream_app) = @_;
     my $env = $c->req->env;
     EventSource::Error->throw(

@@ -32,7 +32,7 @@ EventSource::XS::Adapter->register(__PACKAGE__);
 # Call a PSGI application in an action. If it streams, the response of the action is that stream, and undef is returned.
 # Otherwise return its PSGI response, which the caller renders. @servers are the servers that may have the connection; by
 # default it is looked for in the loop that all share.
-sub respond {
+sub call_app {
     my ($class, $c, $stream_app, @servers) = @_;
     my $id       = $c->tx->connection;
     my ($server) = defined $id ? grep { $_ && $_->ioloop->stream($id) } @servers : ();
