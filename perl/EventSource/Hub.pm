@@ -1219,8 +1219,8 @@ which events of the channel replace each other: those with the same key, and tho
 C<< on_slow => 'latest' >> and for retained events.
 
 With a true C<retain> the event is retained (L</State>) in the place of the one with its key that was. If a channel or the hub
-would retain more than its L</state> or L</total_state> allows, C<full> is thrown, and nothing was published. An event without
-C<retain> changes nothing of the state.
+would retain more than its L</state> or L</total_state> allows, C<full> is thrown, and nothing was published; with a L</name>
+and C<< wait => 0 >> such an event is lost. An event without C<retain> changes nothing of the state.
 
 The options are a reference to a hash:
 
