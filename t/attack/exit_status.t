@@ -45,6 +45,7 @@ sub run {
         $_->leave for @clients;
     }
     ok wait_until($DEADLINE, sub { $server->has_ended }), 'the server ends';
+
     # Its workers are its children, and most servers wait for them.
     wait_until($name eq 'Starman' ? $DEADLINE : 1, sub { !$server->pids });
     seek $journal, 0, 0;
