@@ -1,8 +1,8 @@
 # script/demo, as a user runs it: it builds and serves the page, its button kills the hub process, streams continue, with a
 # store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
 
-use lib qw(t/lib examples/live/lib);
-use Testing qw(native);
+use lib        qw(t/lib examples/live/lib);
+use Testing    qw(native);
 use File::Temp ();
 use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;

@@ -2,7 +2,7 @@
 # has the same descriptor afterwards, and the caller gets the same obstacle or exception.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing         qw(native);
 use EventSource::XS ();
 use EventSource::XS::Stream;
 use IO::Handle;

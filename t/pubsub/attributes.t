@@ -126,8 +126,11 @@ subtest 'new and to_app refuse wrong settings of the streams' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     for my $case (
         [keepalive => 'x', 'EventSource::XS: keepalive must be a number of seconds'],
-        [start     => 'x', "EventSource::Hub: start must be 'latest', 'oldest', 'state' or a number of events, such as -10"],
-        [preamble  => 1,   'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
+        [
+            start => 'x',
+            "EventSource::Hub: start must be 'latest', 'oldest', 'state' or a number of events, such as -10"
+        ],
+        [preamble => 1, 'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
     ) {
         my ($name, $value, $why) = @$case;
         my ($file, $line) = (__FILE__, __LINE__ + 1);
