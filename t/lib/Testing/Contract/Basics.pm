@@ -366,6 +366,9 @@ sub ends_when_dropped {
     response_ends_ok($client);
     response_complete_ok($client);
     is $client->text, "data: foo\r\n\r\n", 'the event that was pushed arrives';
+
+    # A worker that is idle before its stream has ended runs the callback with its next request.
+    wait_until(5, sub { $run->journal($client) =~ /^closed/m || !$run->get('/one')->read_all });
     $run->journal_ok($client, qr/^closed by application, open: 0$/m, 'on_close reports the reason application');
     return;
 }
