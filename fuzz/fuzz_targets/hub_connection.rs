@@ -94,7 +94,7 @@ impl Message<'_> {
         let request = match *self {
             Self::Bytes(bytes) => return out.extend_from_slice(bytes),
             Self::Publish { channel, key, retain, once, data, is_answered } => {
-                let retain = [Retain::No, Retain::Newest, Retain::Forget][usize::from(retain % 3)];
+                let retain = Retain::ALL[usize::from(retain) % Retain::ALL.len()];
                 fields = FieldList::of([Field::Data(Text::from(data))]);
                 let request = is_answered.into();
                 Request::Publish(Publish { request, channel, key, retain, once, fields: fields.fields() })

@@ -59,6 +59,11 @@ pub enum Retain {
     Forget,
 }
 
+impl Retain {
+    /// All of them in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::No, Self::Newest, Self::Forget];
+}
+
 impl LogEntry {
     /// Returns the number of bytes of the event and its key.
     pub fn size(&self) -> usize {

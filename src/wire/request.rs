@@ -424,9 +424,7 @@ pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
 }
 
 fn read_retain(reader: &mut Reader<'_>) -> Result<Retain, Malformed> {
-    let number = reader.u8()?;
-    let all = [Retain::No, Retain::Newest, Retain::Forget];
-    all.iter().copied().find(|retain| *retain as u8 == number).ok_or(Malformed)
+    Retain::ALL.get(usize::from(reader.u8()?)).copied().ok_or(Malformed)
 }
 
 fn write_start(writer: &mut Writer<'_>, start: Start) {

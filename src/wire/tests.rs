@@ -204,7 +204,7 @@ fn reason() -> impl Strategy<Value = Reason> {
 }
 
 fn retain() -> impl Strategy<Value = Retain> {
-    prop_oneof![Just(Retain::No), Just(Retain::Newest), Just(Retain::Forget)]
+    (0..Retain::ALL.len()).prop_map(|at| Retain::ALL[at])
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {

@@ -258,12 +258,8 @@ unsafe extern "C" fn esx_hub_publish(
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
         let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
-        let retain = match retain {
-            0 => Retain::No,
-            1 => Retain::Newest,
-            2 => Retain::Forget,
-            number => guard::refuse_number("retain", number),
-        };
+        let known = Retain::ALL.get(usize::from(retain)).copied();
+        let retain = known.unwrap_or_else(|| guard::refuse_number("retain", retain));
         let event = Event { channel, key, retain, once: once.unwrap_or_default(), id: id.as_deref(), waits };
         let mut len = 0;
         let published = hub.publish(event, accepted(fields), |made| {

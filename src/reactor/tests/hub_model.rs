@@ -1,13 +1,10 @@
 //! The hub model: random clients of a hub, each compared with a list of everything that was published.
-//!
-//! EVENTSOURCE_XS_STEPS sets the number of steps (default: 40,000), EVENTSOURCE_XS_SEED the first seed. A failure prints
-//! its seed.
 
 use super::hub_client::Connection;
 use super::hub_steps::{Run, HUB, SOURCES};
+use super::seeds::run_seeds;
 use super::*;
 use crate::hub::{Counts, OnSlow};
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 /// The number of steps in one world.
 const EPISODE: u64 = if cfg!(miri) { 60 } else { 600 };
@@ -228,27 +225,13 @@ impl Run {
     }
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |number| number.parse().expect(variable))
-}
-
 #[test]
 fn every_client_receives_each_event_once_in_order_or_a_gap() {
-    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
-    let first = number("EVENTSOURCE_XS_SEED", 1);
-    for seed in first..first + (steps + EPISODE - 1) / EPISODE {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut run = Run::new(seed);
-            for _ in 0..EPISODE {
-                run.step();
-            }
-            run.end_all();
-        }));
-        if let Err(panic) = outcome {
-            eprintln!(
-                "EVENTSOURCE_XS_SEED={seed} EVENTSOURCE_XS_STEPS=1 cargo test --no-default-features --lib hub_model"
-            );
-            resume_unwind(panic);
+    run_seeds("hub_model", EPISODE, |seed| {
+        let mut run = Run::new(seed);
+        for _ in 0..EPISODE {
+            run.step();
         }
-    }
+        run.end_all();
+    });
 }

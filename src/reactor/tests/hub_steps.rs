@@ -63,7 +63,7 @@ fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize], is_total: bool) -> B
     Bounds { events: any(rng, events), bytes: any(rng, bytes), age: any(rng, &ages[..most_ages]) }
 }
 
-fn any<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+pub(super) fn any<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(..of.len())]
 }
 

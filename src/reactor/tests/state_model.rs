@@ -1,8 +1,7 @@
 //! The state model: random clients that keep a map of retained events, each compared with all that was published.
-//!
-//! EVENTSOURCE_XS_STEPS sets the number of steps (default: 40,000), EVENTSOURCE_XS_SEED the first seed. A failure prints
-//! its seed.
 
+use super::hub_steps::any;
+use super::seeds::run_seeds;
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
@@ -13,7 +12,6 @@ use crate::log::Bounds;
 use crate::parse::{Event, Parser};
 use fastrand::Rng;
 use std::collections::BTreeMap;
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 const HUB: HubId = 0;
 const CLIENTS: usize = 4;
@@ -53,16 +51,8 @@ struct Run {
     clients: Vec<Client>,
 }
 
-fn any<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
-    of[rng.usize(..of.len())]
-}
-
 fn matches(topics: &[Topic], channel: &str) -> bool {
     topics.iter().any(|topic| super::hub_naive::matches(topic, channel))
-}
-
-fn retain_of(number: u8) -> Retain {
-    [Retain::No, Retain::Newest, Retain::Forget][usize::from(number)]
 }
 
 impl Client {
@@ -95,11 +85,11 @@ impl Client {
     fn receive_event(&mut self, event: &Event, run: &Truth<'_>) {
         let parts: Vec<&str> = event.data.split(' ').collect();
         let (seq, channel, key) = (parts[0].parse().expect("a number"), parts[1], parts[2]);
-        let retain = retain_of(parts[3].parse().expect("a number"));
+        let retain = Retain::ALL[parts[3].parse::<usize>().expect("a number")];
         assert!(matches(&self.topics, channel), "{channel} is not for this client");
         match self.complete_through {
             None => {
-                assert_eq!(retain, Retain::Newest, "{seq} is no state");
+                assert_eq!(retain, Retain::Newest, "{seq} is not of the state");
                 assert!(seq > self.last_of_state, "{seq} after {}", self.last_of_state);
                 self.last_of_state = seq;
             }
@@ -372,25 +362,12 @@ impl Run {
 
 #[test]
 fn every_client_ends_with_the_state_of_the_hub() {
-    let number = |variable: &str, default: u64| {
-        std::env::var(variable).map_or(default, |number| number.parse().expect(variable))
-    };
-    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
-    let first = number("EVENTSOURCE_XS_SEED", 1);
-    for seed in first..first + (steps + EPISODE - 1) / EPISODE {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut run = Run::new(seed);
-            for _ in 0..EPISODE {
-                run.step();
-                run.check();
-            }
-            run.let_all_read();
-        }));
-        if let Err(panic) = outcome {
-            eprintln!(
-                "EVENTSOURCE_XS_SEED={seed} EVENTSOURCE_XS_STEPS=1 cargo test --no-default-features --lib state_model"
-            );
-            resume_unwind(panic);
+    run_seeds("state_model", EPISODE, |seed| {
+        let mut run = Run::new(seed);
+        for _ in 0..EPISODE {
+            run.step();
+            run.check();
         }
-    }
+        run.let_all_read();
+    });
 }
