@@ -108,7 +108,7 @@ sub follow {
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
     my ($kind, $last) = EventSource::XS::Hub::Subscription->start($option{start});
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @start = ((qw(latest oldest state last))[$kind], $last);
+    my @start = ((EventSource::XS::Hub::Subscription->kinds_of_start)[$kind], $last);
     $self->_ask('follow', _number_of($socket), @start, $after, map { _topic($_) } @topics);
     return;
 }

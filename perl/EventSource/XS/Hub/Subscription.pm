@@ -41,6 +41,9 @@ sub labels {
     return \@labels;
 }
 
+# The names of the kinds of start, in the order of their numbers.
+sub kinds_of_start { return @START, 'last' }
+
 sub max_age {
     my ($class, $seconds) = @_;
     return $SETTINGS->seconds(max_age => $seconds);
