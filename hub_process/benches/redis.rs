@@ -27,7 +27,7 @@ const TIME: Duration = Duration::from_secs(3);
 fn draft() -> Draft {
     let text = "x".repeat(100);
     let fields = FieldList::of([Field::Data(Text::from(&text[..]))]);
-    Draft { channel: b"news"[..].into(), key: Box::default(), once: Box::default(), fields }
+    Draft { channel: b"news"[..].into(), fields, ..Draft::default() }
 }
 
 fn open(redis: &Redis) -> Store {

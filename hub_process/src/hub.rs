@@ -7,7 +7,7 @@ use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{
-    check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, Retain, RetainedEvent, MAX_ONCE_BYTES,
+    check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -118,7 +118,7 @@ impl Hub {
                     handle.publish(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
                 }
                 Source::Stored(stored) => {
-                    let draft = Draft { channel, key, once, fields };
+                    let draft = Draft { channel, key, retain, once, fields };
                     stored.publish(draft, given.as_deref(), Asker::NOBODY, now).map(drop)
                 }
             };
@@ -147,13 +147,9 @@ impl Hub {
                 handle.publish(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
                 Ok(Published::Id(published))
             }
-            Source::Stored(_) if retain != Retain::No => {
-                let message = "a hub with a store cannot retain events yet: leave out retain, or the store";
-                Err(Failure::new(ErrorCode::Unsupported, Some("retain"), message))
-            }
             Source::Stored(stored) => {
-                let draft =
-                    Draft { channel: channel.into(), key: key.into(), once: once.into(), fields: fields.into() };
+                let (channel, key, once, fields) = (channel.into(), key.into(), once.into(), fields.into());
+                let draft = Draft { channel, key, retain, once, fields };
                 stored.publish(draft, given.as_deref(), asker, now)
             }
         }

@@ -16,6 +16,7 @@
 
 mod last_delivered;
 mod memory;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +26,13 @@ use crate::messages::say;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{EndRequest, Gap, History, REMEMBERED};
+use eventsource_xs::hub::{EndRequest, Gap, History, StateSizes, REMEMBERED};
 use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use memory::{Ids, MemoryHub};
+use state::{State, StateChange};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -69,6 +71,7 @@ pub struct Progress {
 #[derive(Debug)]
 struct Waiting {
     once: Box<[u8]>,
+    state: Option<StateChange>,
     askers: Vec<Asker>,
     /// Whether the store keeps it until it is up again.
     is_queued: bool,
@@ -113,12 +116,13 @@ pub struct StoredHub {
 #[derive(Debug)]
 pub struct SavedStored {
     ids: Ids,
+    state: StateSizes,
     last_seq: u64,
     epoch_changes: u64,
     gaps: u64,
 }
 
-saved!(SavedStored { ids, last_seq, epoch_changes, gaps });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -157,10 +161,11 @@ impl StoredHub {
         seen: LastDelivered,
         handle: HubHandle,
     ) -> io::Result<Self> {
-        let SavedStored { ids, last_seq, epoch_changes, gaps } = saved;
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps } = saved;
+        let state = State::of(state);
         Ok(Self {
             epoch: ids.epoch.as_str().into(),
-            memory: Some(MemoryHub { handle, ids }),
+            memory: Some(MemoryHub { handle, ids, state }),
             last_seq,
             is_ready: true,
             epoch_changes,
@@ -172,7 +177,8 @@ impl StoredHub {
     /// Returns what another program needs to continue, beside the hub in the reactor; nothing if the store has not begun.
     pub fn saved(&self) -> Option<SavedStored> {
         let Self { last_seq, epoch_changes, gaps, .. } = *self;
-        Some(SavedStored { ids: self.memory.as_ref()?.ids.clone(), last_seq, epoch_changes, gaps })
+        let MemoryHub { ids, state, .. } = self.memory.as_ref()?;
+        Some(SavedStored { ids: ids.clone(), state: state.sizes.clone(), last_seq, epoch_changes, gaps })
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
@@ -247,13 +253,20 @@ impl StoredHub {
                 return Ok(Published::Waits);
             }
         }
+        if draft.retain.changes_state() && !store::retains(&self.settings.store) {
+            let message = "a hub with this store cannot retain events yet: leave out retain, or the store";
+            return Err(Failure::new(ErrorCode::Unsupported, Some("retain"), message));
+        }
+        let retention = self.settings.hub.retention();
+        let state = memory.state_change(&draft, self.last_seq + 1, retention).map_err(|error| failure_of(&error))?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
+        state.iter().for_each(|change| memory.state.wait(ticket, change));
         if !draft.once.is_empty() {
             self.once.insert(draft.once.clone(), ticket);
         }
-        self.waiting
-            .insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker], is_queued: false, ended: None });
+        let once = draft.once.clone();
+        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended: None });
         self.store.ask(Ask::Append { ticket, draft });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
@@ -272,10 +285,8 @@ impl StoredHub {
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.waiting.insert(
-            ticket,
-            Waiting { once: Box::default(), askers: vec![asker], is_queued: false, ended: Some(count) },
-        );
+        let (once, state, ended) = (Box::default(), None, Some(count));
+        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended });
         self.store.ask(Ask::Append { ticket, draft });
         Ok(None)
     }
@@ -434,7 +445,11 @@ impl StoredHub {
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
         // evicted.
-        self.memory = Some(MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?);
+        let memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
+        let memory = self.memory.insert(memory);
+        for (ticket, waiting) in &self.waiting {
+            waiting.state.iter().for_each(|change| memory.state.wait(*ticket, change));
+        }
         (self.epoch, self.last_seq) = (epoch, 0);
         Ok(())
     }
@@ -498,6 +513,9 @@ impl StoredHub {
 
     fn tell(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
+            memory.state.release(ticket, change);
+        }
         if self.once.get(&waiting.once) == Some(&ticket) {
             self.once.remove(&waiting.once);
         }

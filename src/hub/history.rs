@@ -40,7 +40,8 @@ pub struct History {
 pub struct ChannelEvictions {
     /// The channel's name.
     pub channel: Box<[u8]>,
-    /// Entries through this sequence number are evicted, but a compacted log may still hold the latest of a key.
+    /// Entries through this sequence number are evicted, but a compacted log may still hold the latest of a key. Either may
+    /// still be retained.
     pub evicted_through: u64,
     /// Entries through this sequence number are evicted, whatever their key is.
     pub discarded_through: u64,
@@ -108,7 +109,7 @@ impl Hub {
     /// Creates a hub that continues with stored events.
     ///
     /// The entries of its history are published next, in their order, and before any stream subscribes: a stream that has
-    /// begun is not sent older events.
+    /// begun is not sent older events. So are the retained entries that the history has evicted, which are of the state only.
     pub fn stored(epoch: Epoch, settings: Settings, history: &History) -> Self {
         let named = history.evicted.iter().map(|(_, through)| *through);
         let evicted_through = named.fold(history.evicted_through, u64::max);

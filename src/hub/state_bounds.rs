@@ -1,7 +1,7 @@
 //! The bounds of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
 
-use super::{Publication, Retain};
-use std::collections::hash_map::{DefaultHasher, Entry, HashMap};
+use super::Publication;
+use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::fmt;
 use std::hash::Hasher;
 
@@ -105,39 +105,29 @@ impl StateSizes {
     /// Counts what a publication does to the state of its channel.
     pub fn record(&mut self, publication: &Publication) {
         let Publication { channel, key, retain, event, .. } = publication;
-        match retain {
-            Retain::No => {}
-            Retain::Newest => self.retain(channel, key, key.len() + event.len()),
-            Retain::Forget => self.forget(channel, key),
+        if retain.changes_state() {
+            self.set(channel, key, retain.size(key, event.len()));
         }
     }
 
-    /// Counts an event that is retained in the place of the one before with its key.
-    fn retain(&mut self, channel: &[u8], key: &[u8], size: usize) {
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
+    /// Returns how many bytes a key counts for; none if it is not retained.
+    pub fn size(&self, channel: &[u8], key: &[u8]) -> Option<usize> {
+        self.channels.get(channel)?.sizes.get(&hash_of(key)).map(|size| *size as usize)
+    }
+
+    /// Counts a key as retained with so many bytes, in the place of the event before; without a number, as forgotten.
+    pub fn set(&mut self, channel: &[u8], key: &[u8], size: Option<usize>) {
+        let size = size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
         if !self.channels.contains_key(channel) {
             self.channels.insert(channel.into(), OfChannel::default());
         }
         if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
-            let before = sizes.insert(hash_of(key), size);
-            *sum = sum.with(before, Some(size));
-            self.sum = self.sum.with(before, Some(size));
-        }
-    }
-
-    /// Returns true if a key is retained.
-    pub fn contains(&self, channel: &[u8], key: &[u8]) -> bool {
-        self.channels.get(channel).map_or(false, |channel| channel.sizes.contains_key(&hash_of(key)))
-    }
-
-    /// Counts a key as forgotten.
-    fn forget(&mut self, channel: &[u8], key: &[u8]) {
-        if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
-            if let Entry::Occupied(entry) = sizes.entry(hash_of(key)) {
-                let before = Some(entry.remove());
-                *sum = sum.with(before, None);
-                self.sum = self.sum.with(before, None);
-            }
+            let before = match size {
+                Some(size) => sizes.insert(hash_of(key), size),
+                None => sizes.remove(&hash_of(key)),
+            };
+            *sum = sum.with(before, size);
+            self.sum = self.sum.with(before, size);
             if sizes.is_empty() {
                 self.channels.remove(channel);
             }
@@ -162,7 +152,7 @@ mod tests {
         let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
             let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, (state, total));
             if checked.is_ok() {
-                sizes.retain(channel.as_bytes(), key.as_bytes(), size);
+                sizes.set(channel.as_bytes(), key.as_bytes(), Some(size));
             }
             checked.map_err(|full| full.setting)
         };
@@ -180,10 +170,10 @@ mod tests {
             assert_eq!(retain(&mut sizes, channel, key, size), outcome, "{channel} {key} {size}");
         }
         assert_eq!(sizes.sum, Sum { keys: 3, bytes: 150 });
-        sizes.forget(b"a", b"1");
-        sizes.forget(b"a", b"1");
-        sizes.forget(b"b", b"1");
+        for (channel, key) in [(b"a", b"1"), (b"a", b"1"), (b"b", b"1")] {
+            sizes.set(channel, key, None);
+        }
         assert_eq!((sizes.sum, sizes.channels.len()), (Sum { keys: 1, bytes: 50 }, 1));
-        assert!(sizes.contains(b"a", b"2") && !sizes.contains(b"a", b"1"));
+        assert_eq!((sizes.size(b"a", b"2"), sizes.size(b"a", b"1")), (Some(50), None));
     }
 }

@@ -62,6 +62,16 @@ pub enum Retain {
 impl Retain {
     /// All of them in the order of their discriminants.
     pub const ALL: [Self; 3] = [Self::No, Self::Newest, Self::Forget];
+
+    /// Returns true if an event with it changes the state.
+    pub fn changes_state(self) -> bool {
+        self != Self::No
+    }
+
+    /// Returns how many bytes are retained of an event of so many bytes; none if nothing is.
+    pub fn size(self, key: &[u8], event_len: usize) -> Option<usize> {
+        Some(key.len() + event_len).filter(|_| self == Self::Newest)
+    }
 }
 
 impl LogEntry {
@@ -119,7 +129,14 @@ impl Log {
     }
 
     /// Appends an entry. Its sequence number is greater than all others of the log.
+    ///
+    /// A retained entry that an earlier log has evicted comes back from a store: only the state holds it.
     pub fn append(&mut self, entry: LogEntry) {
+        if entry.retain == Retain::Newest && entry.seq <= self.evicted_through {
+            let state = self.state.get_or_insert_with(Box::default);
+            state.record(&entry.key, entry.seq);
+            return state.keep(entry);
+        }
         if let Some(compacted) = &mut self.compacted {
             compacted.newest.record(&entry.key, entry.seq);
         }

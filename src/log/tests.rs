@@ -69,3 +69,17 @@ fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds(
     log.discard_first();
     assert_eq!((log.discarded_through(), log.is_empty()), (6, true));
 }
+
+#[test]
+fn a_retained_entry_that_was_evicted_before_is_of_the_state_only() {
+    let now = Instant::now();
+    let retained = |seq, key| LogEntry { retain: Retain::Newest, ..entry(seq, now, key) };
+    let mut log = Log::new(10, true);
+    for entry in [retained(3, "a"), retained(5, "b"), retained(8, "a"), retained(11, "c"), entry(12, now, "b")] {
+        log.append(entry);
+    }
+    assert_eq!((seqs(log.state_after(0)), seqs(log.after(0))), (vec![5, 8, 11], vec![11, 12]));
+    assert_eq!((seqs(log.newest_after(0)), log.first().map(|(seq, _)| seq)), (vec![11, 12], Some(11)));
+    log.append(LogEntry { retain: Retain::Forget, ..entry(13, now, "b") });
+    assert_eq!((seqs(log.state_after(0)), log.retained().0), (vec![8, 11], 2));
+}

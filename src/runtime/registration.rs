@@ -15,7 +15,7 @@ pub(super) struct HubRegistration {
     pub(super) last_seq: u64,
     /// The keys of events that are published once.
     pub(super) once: OnceKeys,
-    /// The sizes of what is retained.
+    /// The sizes of what is retained. Of stored events the hub's store has them.
     pub(super) state: StateSizes,
 }
 

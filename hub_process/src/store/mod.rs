@@ -26,6 +26,23 @@
 //! A `Began` with the same epoch and a reason means that this process alone has missed entries, which were evicted while it
 //! was away. Its memory is void and its clients need a gap, but ids of the epoch stay valid for the history that follows.
 //!
+//! # What a store keeps
+//!
+//! An entry is garbage when all of this is true:
+//!
+//! - The history has evicted it: by [`Ask::Forget`], or by the store's own bounds ([`Ask::Retain`]).
+//! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
+//! - It is not retained: it is no [`Retain::Newest`], or a later entry of its channel and key is `Newest` or `Forget`.
+//!
+//! No bound evicts what is retained. The hub refuses a draft that does not fit before it asks the store, and counts the drafts
+//! that wait.
+//!
+//! A store deletes garbage in the order of sequence numbers, or all at once: without the entry that has forgotten a key, or has
+//! replaced its value, an earlier value would come back.
+//!
+//! What the history has evicted and what is still retained is reported as the rest of the history is, in the order of sequence
+//! numbers. The hub has these entries in its state only, because their channels have evicted as much ([`Began::evicted`]).
+//!
 //! # Clocks
 //!
 //! The clock of the store decides how old an entry is: that of Redis, which also assigns the ids, or that of the machine with
@@ -44,7 +61,7 @@ mod file;
 #[cfg(feature = "redis")]
 mod redis;
 
-use eventsource_xs::hub::{ChannelEvictions, EndRequest};
+use eventsource_xs::hub::{ChannelEvictions, EndRequest, Retain};
 use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Name, StoreSettings, StoreStatus};
 use rustix::io::{read, write};
 use rustix::pipe::{pipe_with, PipeFlags};
@@ -62,6 +79,8 @@ pub struct Draft {
     pub channel: Box<[u8]>,
     /// The key for compaction. Empty if the event has none.
     pub key: Box<[u8]>,
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
     /// The key that makes a repeated publish none. Empty if the event has none. Stores only keep it.
     pub once: Box<[u8]>,
     /// The event's fields. None if this version cannot read them: each event has some.
@@ -71,14 +90,13 @@ pub struct Draft {
 impl Draft {
     /// Returns how many bytes its texts have.
     pub fn bytes(&self) -> usize {
-        let Self { channel, key, once, fields } = self;
+        let Self { channel, key, retain: _, once, fields } = self;
         channel.len() + key.len() + once.len() + fields.as_bytes().len()
     }
 
     /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.
     pub fn of_end(end: &EndRequest) -> Self {
-        let nothing = || Box::<[u8]>::default();
-        Self { channel: nothing(), key: encode_end(end).into(), once: nothing(), fields: FieldList::of([]) }
+        Self { key: encode_end(end).into(), ..Self::default() }
     }
 
     /// Returns true if this version cannot read it: it is of a later one.
@@ -118,9 +136,9 @@ pub struct Entry {
 pub enum Ask {
     /// Append an event. Tickets are numbers that the asker uses once.
     Append { ticket: u64, draft: Draft },
-    /// Forget entries of channels.
+    /// Forget entries of channels, unless they are retained.
     Forget(Vec<ChannelEvictions>),
-    /// The retention of all channels together.
+    /// The retention of the history of all channels together.
     Retain { events: usize, bytes: usize, age: Duration },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
@@ -270,6 +288,11 @@ trait Engine {
         Ok(())
     }
 
+    /// Returns true if it keeps what is retained. The hub refuses such events otherwise.
+    fn retains(&self) -> bool {
+        false
+    }
+
     /// Starts the threads of the store, which take what is asked and report.
     fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()>;
 }
@@ -300,6 +323,11 @@ pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
 /// Checks that the store could begin anew with its settings. Fails with the reason.
 pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
     engine(settings)?.check()
+}
+
+/// Returns true if the store of these settings keeps what is retained.
+pub fn retains(settings: &StoreSettings) -> bool {
+    engine(settings).is_ok_and(|engine| engine.retains())
 }
 
 /// Returns the milliseconds since 1970.
@@ -465,12 +493,7 @@ mod tests {
         let run = move || {
             for seq in 1..=ENTRIES as u64 {
                 let key = vec![b'k'; 1 << 20].into();
-                let draft = Draft {
-                    channel: "news".as_bytes().into(),
-                    key,
-                    once: "".as_bytes().into(),
-                    fields: FieldList::of([]),
-                };
+                let draft = Draft { channel: "news".as_bytes().into(), key, ..Draft::default() };
                 reporter.report(Report::Entries(vec![Entry { seq, at: 0, ticket: None, draft }]));
                 count.fetch_add(1, Ordering::SeqCst);
             }

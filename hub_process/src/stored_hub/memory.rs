@@ -1,8 +1,9 @@
 //! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
 
+use super::state::{State, StateChange};
+use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::event::{EventId, Shared, Text};
-use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication, Retention};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -12,6 +13,7 @@ use std::time::Instant;
 pub struct MemoryHub {
     pub handle: HubHandle,
     pub ids: Ids,
+    pub state: State,
 }
 
 /// The ids of the hub, and those of events with a key `once`.
@@ -29,7 +31,7 @@ impl MemoryHub {
         let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
         let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
         let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.history.age);
-        Ok(Self { handle, ids: Ids { epoch, once } })
+        Ok(Self { handle, ids: Ids { epoch, once }, state: State::default() })
     }
 
     /// Takes over the settings that may change.
@@ -55,13 +57,37 @@ impl MemoryHub {
         self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
     }
 
+    /// Returns what a draft will do to the state, if it does anything. `seq` is about that of its entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if it does not fit.
+    pub fn state_change(
+        &self,
+        draft: &Draft,
+        seq: u64,
+        Retention { state, total_state, .. }: Retention,
+    ) -> Result<Option<StateChange>, Error> {
+        if !draft.retain.changes_state() {
+            return Ok(None);
+        }
+        let event_len = encode(draft.fields.fields(), &self.ids.epoch.event_id(seq)).len();
+        if let Some(size) = draft.retain.size(&draft.key, event_len) {
+            self.state.sizes.check(&draft.channel, &draft.key, size, (state, total_state))?;
+        }
+        Ok(StateChange::of(draft, event_len))
+    }
+
     /// Publishes an entry with these fields, which may be others than those of its draft. Returns its id.
     pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Error> {
         let made = self.ids.epoch.event_id(seq);
-        let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
+        let event = encode(fields, &made);
+        if let Some(change) = StateChange::of(draft, event.len()) {
+            self.state.store(&change);
+        }
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
-        self.handle.append(Publication { seq, channel, event, key, retain: Default::default(), id }, at)?;
+        self.handle.append(Publication { seq, channel, event, key, retain: draft.retain, id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
         }

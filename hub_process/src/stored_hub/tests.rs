@@ -111,7 +111,7 @@ impl Simulated {
 
 fn draft(number: u64, once: &str) -> Draft {
     let fields = FieldList::of([Field::Data(Text::from(&*number.to_string()))]);
-    Draft { channel: b"news"[..].into(), key: b""[..].into(), once: once.as_bytes().into(), fields }
+    Draft { channel: b"news"[..].into(), once: once.as_bytes().into(), fields, ..Draft::default() }
 }
 
 /// A client of the hub as it is now.

@@ -47,7 +47,13 @@ pub fn settings(url: &str) -> RedisSettings {
 /// Makes a draft.
 pub fn draft(text: &str) -> Draft {
     let fields = FieldList::of([Field::Data(Text::from(text))]);
-    Draft { channel: b"news"[..].into(), key: b"k"[..].into(), once: text.as_bytes().into(), fields }
+    Draft {
+        channel: b"news"[..].into(),
+        key: b"k"[..].into(),
+        once: text.as_bytes().into(),
+        fields,
+        ..Draft::default()
+    }
 }
 
 impl Node {

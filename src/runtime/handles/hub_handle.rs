@@ -202,9 +202,9 @@ impl HubHandle {
         let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
-        if meta.retain == Retain::Newest {
+        if let Some(size) = meta.retain.size(meta.key, event.len()) {
             let Retention { state, total_state, .. } = *lock(&self.0.retention);
-            registration.state.check(meta.channel, meta.key, meta.key.len() + event.len(), (state, total_state))?;
+            registration.state.check(meta.channel, meta.key, size, (state, total_state))?;
         }
         registration.last_seq = seq;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
@@ -228,8 +228,7 @@ impl HubHandle {
     pub fn append(&self, publication: Publication, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
-        let HubRegistration { reactor, hub, last_seq, state, .. } = self.registration_or_create(&mut process)?;
-        state.record(&publication);
+        let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
         *last_seq = publication.seq.max(*last_seq);
         reactor.publish(Command::PublishStored { hub: *hub, publication: Box::new(publication), at });
         Ok(())

@@ -70,7 +70,7 @@ fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (
     {
         let mut insert = transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
         for entry in entries {
-            let Entry { seq, at, draft: Draft { channel, key, once, fields }, .. } = entry;
+            let Entry { seq, at, draft: Draft { channel, key, once, fields, .. }, .. } = entry;
             let checksum = checksum(*seq, *at, [channel, key, once, fields.as_bytes()]);
             insert.execute(params![*seq as i64, *at as i64, channel, key, once, fields.as_bytes(), checksum])?;
         }
@@ -107,7 +107,7 @@ fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Entry>> {
         return Ok(None);
     }
     let Ok(fields) = FieldList::from_bytes(fields) else { return Ok(None) };
-    let draft = Draft { channel: channel.into(), key: key.into(), once: once.into(), fields };
+    let draft = Draft { channel: channel.into(), key: key.into(), once: once.into(), fields, ..Draft::default() };
     Ok(Some(Entry { seq, at, ticket: None, draft }))
 }
 

@@ -205,7 +205,7 @@ fn draft(channel: &str, data: &str) -> Draft {
 
 fn keyed(channel: &str, key: &str, data: &str) -> Draft {
     let fields = FieldList::of([Field::Data(Text::from(data))]);
-    Draft { channel: channel.as_bytes().into(), key: key.as_bytes().into(), once: Box::default(), fields }
+    Draft { channel: channel.as_bytes().into(), key: key.as_bytes().into(), fields, ..Draft::default() }
 }
 
 fn seqs(entries: &[Entry]) -> Vec<u64> {

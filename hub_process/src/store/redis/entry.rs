@@ -171,6 +171,7 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             key: key.unwrap_or_default(),
             once: once.unwrap_or_default(),
             fields: list.unwrap_or_default(),
+            ..Draft::default()
         },
     };
     let (producer, count) = source?;
@@ -249,7 +250,8 @@ mod tests {
     fn an_event_is_read_as_it_was_added_with_and_without_keys() {
         for (key, once) in [("", ""), ("k", ""), ("", "o"), ("k", "o")] {
             let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
-            let draft = Draft { channel, key, once, fields: FieldList::of([Field::Data(Text::from("1"))]) };
+            let fields = FieldList::of([Field::Data(Text::from("1"))]);
+            let draft = Draft { channel, key, once, fields, ..Draft::default() };
             let Event { draft: read, producer, count } = added(&draft);
             assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
         }
