@@ -1,4 +1,4 @@
-# The manuals: the files that they quote are as they are in examples/, the files that they name exist, and each link leads to a
+# The manuals: make has put in the files of examples/ that they quote, the files that they name exist, and each link leads to a
 # section that exists.
 
 use lib 't/lib';
@@ -31,15 +31,19 @@ sub sections {
     return map { (plain($_) => 1, plain($_) =~ s/ .*//sr => 1) } $pod{$module} =~ /^=(?:head\d|item) (.+)$/mg;
 }
 
-subtest 'a manual shows the files of examples/ as they are' => sub {
-    my $said = qx{$^X script/quote --check 2>&1};
-    is "$?: $said", '0: ', 'script/quote would change nothing';
-    my %quotes = map {
-        my $module = $_;
-        map { ($_ => $module) } $pod{$module} =~ /^=for quote (\S+)$/mg
-    } keys %pod;
-    ok -e, "$_ exists, which $quotes{$_} quotes" for sort keys %quotes;
-    my @unquoted = grep { !$quotes{$_} && !/package|node_modules/ && -f }
+subtest 'a built manual shows the files of examples/ as they are' => sub {
+    my %is_quoted;
+    for my $module (sort keys %pod) {
+        my @files = $pod{$module} =~ /^    # (examples\/\S+)$/mg or next;
+        my $built = slurp('blib/lib/' . $module =~ s{::}{/}gr . '.pod');
+        for my $file (@files) {
+            my $block = slurp($file) =~ s/^(?=.*\S)/    /gmr;
+            ok index($built, "\n\n$block\n") > 0, "$module has $file";
+            $is_quoted{$file} = 1;
+        }
+        unlike $built, qr/^    # examples\//m, "$module names no file in its place";
+    }
+    my @unquoted = grep { !$is_quoted{$_} && !/package|node_modules/ && -f }
         map { glob "examples/$_/*" }
         qw(cookbook deployment deployment/systemd/system deployment/systemd/user migration);
     is_deeply \@unquoted, [], 'each recipe is quoted';

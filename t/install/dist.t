@@ -5,7 +5,7 @@ use Testing;
 use Testing::Developer qw(needs_command);
 use File::Basename     qw(dirname);
 use File::Path         qw(make_path);
-use Testing::SourceTree;
+use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make tar gzip);
 
@@ -48,6 +48,14 @@ subtest 'the tarball has no other file' => sub {
     my %known = map { $_ => 1 } @ours, qw(MANIFEST META.json META.yml);
     is_deeply [grep { !$known{$_} } sort keys %packed],           [], 'every file belongs to the distribution';
     is_deeply [grep { m{^(?:[.]|xt/|fuzz/)} } sort keys %packed], [], 'no file is for a checkout only';
+};
+
+subtest 'the manuals in the tarball have the files that they quote' => sub {
+    for my $name (qw(Cookbook Deployment Migration)) {
+        my ($packed, $ours) = map { slurp($_->folder . "/perl/EventSource/$name.pod") } $unpacked, $tree;
+        unlike $packed, qr{^    # examples/}m, "$name: no name of a file stands in its place";
+        like $ours, qr{^    # examples/}m, "$name: the one in the checkout is as it was";
+    }
 };
 
 subtest 'the unpacked tarball builds and loads' => sub {
