@@ -1,9 +1,8 @@
-# The values that emit accepts, their encoding, and the errors of emit and new.
+# The values that emit accepts, their encoding, and the errors of emit. t/settings/mistakes.t has those of new.
 
 use lib 't/lib';
 use Testing;
 use EventSource::Server;
-use Testing::Errors qw(error_ok);
 
 my $LINE = qr/ at \Q${\__FILE__}\E line /;
 
@@ -105,77 +104,6 @@ subtest "emit croaks at the caller's line if its argument is not an event" => su
     is $count, 0, 'no invalid event was sent to a tap';
     ok defined $es->emit('fine'), 'a valid event is accepted after invalid ones';
     is $count, 1, 'the valid event was sent to the tap';
-};
-
-subtest "new croaks at the caller's line for an invalid option" => sub {
-    for my $case (
-        [['supply'] => qr/new takes options, as names and values or in a hash/],
-        [[colour => 'red']                    => qr/unknown option 'colour'/],
-        [[supply => 'lines']                  => qr/supply must be code, an object with tap or next, or a filehandle/],
-        [[supply => [1, 2]]                   => qr/supply must be code/],
-        [[supply => EventSource::Server->new] => qr/supply must be code/],
-        [
-            [
-                supply => do { open my $file, '<', $0 or die $!; close $file; $file }
-            ] => qr/a filehandle that is not open/
-        ],
-        [[keepalive_interval    => 0]      => qr/keepalive_interval must be a number of seconds above 0/],
-        [['keepalive-frequency' => 'x']    => qr/keepalive_interval must be a number of seconds above 0/],
-        [[headers               => 'x']    => qr/headers must be an array of names and values/],
-        [[headers               => ['x']]  => qr/headers must be an array of names and values/],
-        [[native                => 7]      => qr/native must be 'auto', 0 or 1/],
-        [[retry                 => 'soon'] => qr/retry must be a whole number of milliseconds/],
-        [[start                 => 'soon'] => qr/start must be/],
-        [[channel               => '']     => qr/a channel's name must not be empty/],
-        [[channel               => EventSource::Hub->pattern('*')] => qr/channel must be a name, not a pattern/],
-        [[hub                   => 'news', channel => 'c']         => qr/hub must be an EventSource::Hub/],
-        [[on_slow               => 'wait']                         => qr/on_slow/],
-        [[hub                   => EventSource::Hub->new]          => qr/channel must be given with hub/],
-        [
-            [hub => EventSource::Hub->new, channel => 'c', history => {}] =>
-                qr/history must be set on the hub itself if hub is given/
-        ],
-    ) {
-        my ($options, $why) = @$case;
-        my $line = __LINE__ + 1;
-        ok !eval { EventSource::Server->new(@$options); 1 }, "new croaks: $why";
-        like $@, qr/$why.*$LINE$line\b/s, "the error names the caller's line: $why";
-    }
-};
-
-{
-
-    package Endless;
-    sub new  { return bless {}, shift }
-    sub next { return 1 }
-}
-
-subtest 'each error has a code and the field at fault' => sub {
-    my $es     = EventSource::Server->new;
-    my $number = 0;
-    for my $case (
-        [invalid => 'colour',             sub { EventSource::Server->new(colour             => 'red') }],
-        [invalid => 'keepalive_interval', sub { EventSource::Server->new(keepalive_interval => 0) }],
-        [invalid => 'headers',            sub { EventSource::Server->new(headers            => 'x') }],
-        [invalid => 'supply',             sub { EventSource::Server->new(supply             => 'lines') }],
-        [invalid => 'channel', sub { EventSource::Server->new(hub => EventSource::Hub->new) }],
-        [invalid => 'history', sub { EventSource::Server->new(hub => $es->hub, channel => 'c', history => {}) }],
-        [invalid => 'type',    sub { $es->emit({type => 'a', event => 'b'}) }],
-        [invalid => undef,     sub { $es->emit(undef) }],
-        [
-            invalid => 'done',
-            sub {
-                $es->out_supply->tap(sub { }, done => 1);
-            }
-        ],
-        [
-            unsupported => 'supply',
-            sub { EventSource::Server->new(supply => Endless->new)->call({REQUEST_METHOD => 'GET'}) }
-        ],
-    ) {
-        my ($code, $field, $call) = @$case;
-        error_ok('case ' . ++$number, $code, $field, $call);
-    }
 };
 
 done_testing;

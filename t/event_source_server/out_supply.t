@@ -113,22 +113,6 @@ subtest 'a callback may close a later tap' => sub {
     }
 };
 
-subtest "tap croaks at the caller's line for an invalid argument" => sub {
-    my $supply = EventSource::Server->new->out_supply;
-    for my $case (
-        [[]                           => 'tap takes code'],
-        [['x']                        => 'tap takes code'],
-        [[sub { }, done => 1]         => 'done must be a code reference'],
-        [[sub { }, gone => sub { }]   => "unknown option 'gone' of tap; did you mean done? (known: done, quit)"],
-        [[sub { }, fields => sub { }] => "unknown option 'fields' of tap (known: done, quit)"],
-    ) {
-        my ($arguments, $why) = @$case;
-        my $line = __LINE__ + 1;
-        ok !eval { $supply->tap(@$arguments); 1 }, "tap croaks: $why";
-        is $@, "EventSource::Server: $why at ${\__FILE__} line $line.\n", "the error names the caller's line: $why";
-    }
-};
-
 subtest 'the object is a server and a PSGI application' => sub {
     my $code = sub { };
     my $es   = EventSource::Server->new({supply => $code, headers => ['X-A' => 'b']});

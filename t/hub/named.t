@@ -9,6 +9,6 @@ side_by_side(
     ['t/hub/taint.t', '-T', Testing::NamedHubs->again('t/hub/taint.t')],
     map     { [$_ => Testing::NamedHubs->again($_)] }
         map { "t/hub/$_.t" }
-        qw(drain errors history in_process leaks publish publish_options relay_forks resume settings state threads topics wire)
+        qw(drain history in_process leaks publish publish_options relay_forks resume settings state threads topics wire)
 );
 done_testing;

@@ -5,7 +5,6 @@ use Testing qw(native);
 use EventSource::XS::Stream;
 use POSIX ();
 use Testing::StreamPair;
-use Plack::App::EventSource;
 
 # Returns the exception of a call, or 'nothing'.
 sub exception {
@@ -99,42 +98,6 @@ subtest 'open croaks for an invalid descriptor' => sub {
     like exception(sub { EventSource::XS::Stream::Native->open($number, '', @settings) }),
         qr/\AEventSource::XS::Stream::Native: /,
         'open croaks for a closed descriptor';
-};
-
-my @BAD = (
-    (map { [keepalive    => $_, 'must be a number of seconds'] } -1, 'x', '', 'inf', "1\n"),
-    (map { [linger       => $_, 'must be a number of seconds'] } -1,              'soon'),
-    (map { [timeout      => $_, 'must (?:be a number of seconds|not be 0)'] } -1, 0, 'x', '0.0'),
-    (map { [max_buffered => $_, 'must be a whole number from 1'] } 0, -1, 1.5, '1e6', 'x'),
-    (map { [max_streams  => $_, 'must be a whole number from 1'] } 0, -1, 1.5, 'x'),
-    (map { [native       => $_, q{must be 'auto', 0 or 1}] } 2,                         'yes', ''),
-    (map { [on_full      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
-);
-
-subtest 'new and to_app croak for an invalid setting, at the line of their caller' => sub {
-    for my $bad (@BAD) {
-        my ($name, $value, $trouble) = @$bad;
-        my $shown  = "$name => " . ($value =~ s/\n/\\n/r);
-        my $source = Plack::App::EventSource->new(handler_cb => sub { });
-        $source->$name($value);
-        my ($file, $line) = (__FILE__, __LINE__ + 1);
-        like exception(sub { $source->to_app }), qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/,
-            "to_app: $shown";
-        $line = __LINE__ + 1;
-        like exception(sub { Plack::App::EventSource->new($name => $value) }),
-            qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/, "new: $shown";
-    }
-};
-
-subtest 'a GET croaks for a setting that has become invalid' => sub {
-    for my $bad (@BAD) {
-        my ($name, $value, $trouble) = @$bad;
-        my $source = Plack::App::EventSource->new(handler_cb => sub { });
-        my $app    = $source->to_app;
-        $source->$name($value);
-        like exception(sub { $app->({REQUEST_METHOD => 'GET'}) }), qr/\A[\w:]+: $name $trouble at /,
-            "$name => " . ($value =~ s/\n/\\n/r);
-    }
 };
 
 done_testing;

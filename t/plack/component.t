@@ -36,26 +36,38 @@ subtest 'a subclass of Plack::App::EventSource' => sub {
 };
 
 subtest 'new and to_app refuse wrong attributes' => sub {
+    my $RETRY    = 'retry must be a whole number of milliseconds, or two of them';
+    my $PREAMBLE = 'preamble must be a number of bytes from 3 to 65536, or 0';
     for my $case (
-        [on_gone  => 'die',  q(on_gone must be undef or 'unwind')],
-        [retry    => '1.5',  'retry must be a whole number of milliseconds, or two of them'],
-        [retry    => "1\n",  'retry must be a whole number of milliseconds, or two of them'],
-        [retry    => '',     'retry must be a whole number of milliseconds, or two of them'],
-        [preamble => 2,      'preamble must be a number of bytes from 3 to 65536, or 0'],
-        [preamble => 65_537, 'preamble must be a number of bytes from 3 to 65536, or 0'],
-        [preamble => 'x',    'preamble must be a number of bytes from 3 to 65536, or 0'],
+        [on_gone      => 'die',     q(on_gone must be undef or 'unwind')],
+        [retry        => '1.5',     $RETRY],
+        [retry        => "1\n",     $RETRY],
+        [retry        => '',        $RETRY],
+        [preamble     => 2,         $PREAMBLE],
+        [preamble     => 65_537,    $PREAMBLE],
+        [preamble     => 'x',       $PREAMBLE],
+        [keepalive    => "1\n",     'keepalive must be a number of seconds'],
+        [linger       => -1,        'linger must be a number of seconds'],
+        [timeout      => '0.0',     'timeout must not be 0'],
+        [max_buffered => '1e6',     'max_buffered must be a whole number from 1'],
+        [max_streams  => 1.5,       'max_streams must be a whole number from 1'],
+        [native       => '',        q(native must be 'auto', 0 or 1)],
+        [on_full      => "block\n", q(on_full must be 'block', 'disconnect' or 'drop_oldest')],
     ) {
         my ($name, $value, $why) = @$case;
         my $component = Plack::App::EventSource->new(handler_cb => sub { });
+        my $app       = $component->to_app;
         $component->$name($value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
         ok !eval { $component->to_app; 1 }, "to_app with $name '$value' throws";
-        is $@, "Plack::App::EventSource: $why at $file line $line.\n",
+        like $@, qr/\A[\w:]+: \Q$why\E at \Q$file\E line $line\.\n\z/,
             "the error of $name names the reason and the line of to_app";
         $line = __LINE__ + 1;
         ok !eval { Plack::App::EventSource->new($name => $value); 1 }, "new with $name '$value' throws";
-        is $@, "Plack::App::EventSource: $why at $file line $line.\n",
+        like $@, qr/\A[\w:]+: \Q$why\E at \Q$file\E line $line\.\n\z/,
             "the error of $name names the reason and the line of new";
+        ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, "a GET since $name is '$value' throws";
+        like $@, qr/\A[\w:]+: \Q$why\E at /, "the error of $name names the reason";
     }
     local $SIG{__WARN__} = sub { };
     my $component = Plack::App::EventSource->new;

@@ -16,6 +16,7 @@ use Plack::App::URLMap;
 use Plack::Builder qw(builder enable);
 use Plack::Middleware::EventSource;
 use Test::EventSource;
+use Testing::StreamPair;
 
 plan skip_all => 'hubs need Linux' if $^O ne 'linux';
 
@@ -33,6 +34,28 @@ plan skip_all => 'hubs need Linux' if $^O ne 'linux';
     sub drop      { return }
     sub is_native { return !!0 }
     sub write     { return !!1 }
+}
+
+# A stream on the writer of a server that blocks.
+{
+
+    package My::Blocking;
+    our @ISA = 'My::Stream';
+    sub is_open       { return 1 }
+    sub needs_serving { return 1 }
+}
+{
+
+    package My::Hub;
+    our @ISA = 'EventSource::Hub';
+}
+
+# An iterator, which a server that blocks cannot read.
+{
+
+    package My::Endless;
+    sub new  { return bless {}, shift }
+    sub next { return 1 }
 }
 
 my $hub      = EventSource::Hub->new(per_process => 1);
@@ -120,23 +143,26 @@ my @MISTAKES = (
 
 sub line_of { return B::svref_2object($_[0])->START->line }
 
-# Tests an exception: its field, its text after the module, and that its place is the line of the call.
+# Tests an exception: its code and its field, its text after the module, and that its place is the line of the call. The code
+# is `invalid`, unless the field stands in an array behind another one. Returns the exception.
 sub croaks_ok {
     my ($what, $code, $field, $text, @arguments) = @_;
+    (my $expected, $field) = ref $field eq 'ARRAY' ? @$field : ('invalid', $field);
+    my $error;
     subtest $what => sub {
         my @warnings;
         local $SIG{__WARN__} = sub { push @warnings, @_ };
         ok !eval { $code->(@arguments); 1 }, 'it dies' or return;
-        my $error = $@;
+        $error = $@;
         isa_ok $error, 'EventSource::Error' or return diag $error;
-        is $error->code, 'invalid', 'the code is invalid';
+        is $error->code, $expected, "the code is $expected";
         ref $field ? like $error->field, $field, 'the field' : is $error->field, $field, 'the field';
         my $message = $error->message =~ s/\A[\w:]+: //r;
         ref $text ? like $message, $text, 'the message' : is $message, $text, 'the message';
         is_deeply [$error->file, $error->line], [__FILE__, line_of($code)], 'the place is that of the call';
         is_deeply \@warnings,                   [],                         'there is no warning';
     };
-    return;
+    return $error;
 }
 
 sub shown {
@@ -252,9 +278,26 @@ my $handler = sub { $_[0]->push('x') };
 my ($app, $connection, $pubsub) = map { "Plack::App::EventSource$_" } '', '::Connection', '::PubSub';
 my ($hubs, $parser, $server) = map { "EventSource::$_" } qw(Hub Parser Server);
 my $test = 'Test::EventSource';
-my $conn = Plack::App::EventSource::Connection->new(stream => My::Stream->new);
+my ($conn, $blocking) = map { Plack::App::EventSource::Connection->new(stream => $_->new) } qw(My::Stream My::Blocking);
+my ($stream, $client) = Testing::StreamPair->open;
+my $real   = Plack::App::EventSource::Connection->new(stream  => $stream);
+my $bare   = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
+my $shows  = EventSource::Hub->new(per_process => 1, show_channel => 'data');
+my $tester = Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => $handler)->to_app);
+my @held;
+my $hanging = Test::EventSource->new(
+    app => sub {
+        sub { push @held, shift->([200, []]) }
+    }
+);
+open my $closed, '<', $0 or die $!;
+close $closed;
 
-my $GET = {REQUEST_METHOD => 'GET'};
+my $GET           = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
+my $SUPPLY        = 'supply must be code, an object with tap or next, or a filehandle';
+my $NO_CHANNEL    = 'there is no channel to subscribe to';
+my $NO_PATTERN    = 'a pattern must be a string that is not empty';
+my $NO_CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
 
 my @BEGINNERS = (
 
@@ -358,20 +401,73 @@ my @BEGINNERS = (
 
     [sub { EventSource::Hub::Lease->new(name => 'x') }, 'hub must be a named EventSource::Hub'],
 
+    # Its bounds and names
+    [sub { $hubs->new(history => {events => -1}) }, qr/\Aevents of history must be a whole number from 0/, 'history'],
+    [sub { $hubs->new(history => {bytes  => '9' x 16}) }, qr/\Abytes of history must be a whole number/,   'history'],
+    [sub { $hubs->new(total_history => {hours => 1}) },   qr/\Aunknown bound 'hours' of total_history/,    'hours'],
+    [
+        sub { $hubs->new(total_history => {seconds => 'x'}) },
+        'seconds of total_history must be a number of seconds',
+        'total_history'
+    ],
+    [sub { $hubs->new(state       => {events => 1}) },  qr/\Aunknown bound 'events' of state/, 'events'],
+    [sub { $hubs->new(total_state => {keys   => -1}) }, qr/\Akeys of total_state must be/,     'total_state'],
+    [sub { $hubs->new(state => 7) },                qr/\Astate must be a hash of bounds/],
+    [sub { My::Hub->new(show_channel => 'event') }, qr/\Ashow_channel .+ not for a subclass/],
+    [sub { $hubs->new(max_topics => 0) },         qr/\Amax_topics must be a whole number from 1 to /],
+    [sub { $hubs->new(gap_event  => '') },        'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(gap_event  => "gap\n") },   'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(start      => 10) },        qr/\Astart must be/],
+    [sub { $hubs->new(start      => '-0') },      qr/\Astart must be/],
+    [sub { $hubs->new(start      => "-1\n") },    qr/\Astart must be/],
+    [sub { $hubs->new(retry      => [1, 2, 3]) }, 'retry must be a whole number of milliseconds, or two of them'],
+    [sub { $shows->publish(a => {data => 'x', bytes => 1}) }, qr/\A./, 'bytes'],
+    [sub { $shows->publish(a => {json => \*STDIN}) }, qr/\Ajson: \S/],
+    [sub { $shows->publish(a => [undef]) }, 'element 0 of data is undefined', 'data'],
+
+    # Its streams
+    [sub { $hub->subscribe($real) },               $NO_CHANNEL,                                            'channels'],
+    [sub { $hub->subscribe($real, {after => 1}) }, $NO_CHANNEL,                                            'channels'],
+    [sub { $hub->serve($real) },                   $NO_CHANNEL,                                            'channels'],
+    [sub { $hub->subscribe($real, undef) },        'a channel must be a string or a pattern, not undef',   'channel'],
+    [sub { $hub->subscribe($real, 'a', '') },      q(a channel's name must not be empty),                  'channel'],
+    [sub { $hub->subscribe($real, ['a']) },        "a channel $STRING ARRAY",                              'channel'],
+    [sub { $hub->subscribe($real, {after => 1}, 'a') }, "a channel $STRING HASH",                          'channel'],
+    [sub { $hub->subscribe($real, 'é' x 513) }, q(a channel's name must have at most 1024 bytes in UTF-8), 'channel'],
+    [
+        sub {
+            $hub->subscribe($real, map { "c$_" } 0 .. 1_000);
+        },
+        qr/\A./,
+        'channels'
+    ],
+    [sub { $hub->subscribe($real, 'a', {since => 1}) },     qr/\Aunknown option 'since'/],
+    [sub { $hub->serve($real, 'a', {since => 1}) },         qr/\Aunknown option 'since'/],
+    [sub { $hub->subscribe($real, 'a', {start => 'now'}) }, qr/\Astart must be/],
+    [sub { $hub->subscribe($real, 'a', {after => []}) },    "after $STRING ARRAY"],
+    [sub { $hub->subscribe($stream, 'a') },   "subscribe $NO_CONNECTION",                   'connection'],
+    [sub { $hub->subscribe($bare, 'a') },     "subscribe $NO_CONNECTION",                   'connection'],
+    [sub { $hub->serve({}, 'a') },            "serve $NO_CONNECTION",                       'connection'],
+    [sub { $hub->subscribe($blocking, 'a') }, qr/\A./,                                      [state => 'connection']],
+    [sub { $hub->pattern },                   $NO_PATTERN,                                  'pattern'],
+    [sub { $hub->pattern('') },               $NO_PATTERN,                                  'pattern'],
+    [sub { $hub->pattern('☺' x 342) },        qr/\Aa pattern must have at most 1024 bytes/, 'pattern'],
+    [
+        sub { $hub->pattern('**a' . '/*' x 17 . '**') },
+        qr/\Aa pattern must have at most 16 slashes between two /,
+        'pattern'
+    ],
+    [sub { $hub->drain },                    'drain takes a number of seconds',                      'seconds'],
+    [sub { $hub->drain(-1) },                'drain takes a number of seconds',                      'seconds'],
+    [sub { $hub->subscribers('') },          q(a channel's name must be a string that is not empty), 'channel'],
+    [sub { $hub->subscribers('x' x 1_025) }, qr/\Aa channel's name must have at most 1024 bytes/,    'channel'],
+
     # Plack::App::EventSource::PubSub
     [sub { $pubsub->new->to_app }, 'hub must be an EventSource::Hub'],
     [sub { $pubsub->new($hub) },   'new takes attributes, as names and values or in a hash', undef],
     [sub { $pubsub->to_app },      qr/\Ato_app is a method of an object: /,                  undef],
-    [sub { $pubsub->new(hub => $hub, authorise => 1) }, qr/did you mean authorize\?/, 'authorise'],
-    [sub { $pubsub->new(hub => $hub, nodes     => 'news') }, 'nodes must be a reference to an array, a hash or code'],
-    [sub { $pubsub->new(hub => $hub, nodes     => [{}]) },   'each of nodes must be a string', 'nodes'],
-    [sub { $pubsub->new(hub => $hub, http_host => 'http://x') }, 'http_host must be the name of a host, or several'],
-    [
-        sub { $pubsub->new(hub => $hub, max_body => '1M') },
-        'max_body must be a whole number of bytes from 1 to 999999999999999'
-    ],
-    [sub { $pubsub->new(hub => $hub, prefix  => []) },  'prefix must be a string of less than 1024 bytes'],
-    [sub { $pubsub->new(hub => $hub, origins => 'x') }, qr/origins must be origins such as/],
+
+    # t/pubsub/attributes.t has those of its attributes.
 
     # EventSource::Server
     [sub { $server->new('x') }, 'new takes options, as names and values or in a hash', undef],
@@ -383,8 +479,18 @@ my @BEGINNERS = (
         sub { $server->new(hub => $hub, channel => 'a', history => {}) },
         'history must be set on the hub itself if hub is given'
     ],
-    [sub { $server->new(channel => []) },    "a channel $STRING ARRAY",                                      'channel'],
-    [sub { EventSource::Server->emit('x') }, 'emit is a method of an object: EventSource::Server->new(...)', undef],
+    [sub { $server->new(supply                => EventSource::Server->new) }, $SUPPLY],
+    [sub { $server->new(supply                => $closed) }, qr/a filehandle that is not open/, 'supply'],
+    [sub { $server->new(supply                => My::Endless->new)->call($GET) }, qr/\A./, [unsupported => 'supply']],
+    [sub { $server->new(keepalive_interval    => 0) },      'keepalive_interval must be a number of seconds above 0'],
+    [sub { $server->new('keepalive-frequency' => 'x') },    'keepalive_interval must be a number of seconds above 0'],
+    [sub { $server->new(on_slow               => 'wait') }, qr/\Aon_slow must be/],
+    [sub { $server->new(channel               => '') },     q(a channel's name must not be empty), 'channel'],
+    [sub { $server->new(channel               => $hubs->pattern('*')) }, 'channel must be a name, not a pattern'],
+    [sub { $server->new->emit({type => 'a', event => 'b'}) }, qr/\Atype and event are one field/, 'type'],
+    [sub { $server->new->emit(undef) },                       qr/not undef\z/,                    undef],
+    [sub { $server->new(channel => []) },                     "a channel $STRING ARRAY",          'channel'],
+    [sub { EventSource::Server->emit('x') },   'emit is a method of an object: EventSource::Server->new(...)', undef],
     [sub { $server->new->emit({msg => 'x'}) }, q(unknown field 'msg'; did you mean data?)],
     [
         sub {
@@ -414,6 +520,9 @@ my @BEGINNERS = (
         'close_cb'
     ],
 
+    [sub { $bare->on_close($handler) },                                      qr/\A./, [state       => undef]],
+    [sub { $app->new(native => 1, handler_cb => $handler)->to_app->($GET) }, qr/\A./, [unsupported => 'native']],
+
     # format_event, callbacks, the parser
     [sub { format_event() },       'an event needs one of event, id, retry, data, json, comment',       undef],
     [sub { format_event('text') }, 'format_event takes a hash reference, or names and values in pairs', undef],
@@ -437,8 +546,34 @@ my @BEGINNERS = (
     [sub { EventSource::Parser->feed('x') }, 'this is not a parser; make one with EventSource::Parser->new', undef],
 
     # Test::EventSource
-    [sub { $test->new }, 'either app or url has to be given', 'app'],
-    [sub { $test->new(app => {}) }, 'app must be an application or the path of one'],
+    [sub { $test->new(app => $handler, url => 'http://x/') }, 'either app or url has to be given',   'app'],
+    [sub { $test->new(app => '/nowhere') },                   '/nowhere: No such file or directory', 'app'],
+    [sub { $test->new(app => $handler,    workers => 2) },         'workers is for a server that is started here'],
+    [sub { $test->new(url => 'http://x/', server  => 'Starman') }, 'server is for a server that is started here'],
+    [sub { $test->new(url => 'ftp://x/') }, q(url must begin with http://, not 'ftp://x/')],
+    [
+        sub { $test->new(app => $handler, server => 'No::Such') },
+        'the server No::Such is not installed',
+        [unsupported => 'server']
+    ],
+    [
+        sub { $test->new(app => $handler, server => 'HTTP::Server::PSGI', workers => 2) },
+        'HTTP::Server::PSGI has one process, workers cannot be set',
+        'workers'
+    ],
+    [sub { $tester->get('/', timeout => 0) }, 'timeout must be a number of seconds above 0'],
+    [sub { $tester->get('/', http    => 2) }, 'http must be 1.0 or 1.1'],
+    [
+        sub { $tester->post('/', content => 'x', form => []) },
+        'only one of content, form and json can be sent, not content form',
+        'form'
+    ],
+    [sub { $tester->get('/')->like_event({name => 'x'}) }, qr/\A./, 'name'],
+    [sub { $tester->stop }, 'stop is for a server that was started here', [state => undef]],
+    [sub { $test->new(url => 'http://127.0.0.1:1/')->get('/') }, qr/\A./, [unavailable => undef]],
+    [sub { $hanging->get('/')->content(0.05) },                  qr/\A./, [timeout     => undef]],
+    [sub { $test->new },                                         'either app or url has to be given', 'app'],
+    [sub { $test->new(app => {}) },                              'app must be an application or the path of one'],
     [sub { $test->new(app => $handler, env     => []) }, 'env must be a hash'],
     [sub { $test->new(app => $handler, timeout => 0) },  'timeout must be a number of seconds above 0'],
     [sub { $test->new(app => $handler)->get('events') },          'a path must begin with /', 'path'],
@@ -467,6 +602,7 @@ for my $row (@BEGINNERS) {
         if !@field;
     croaks_ok('line ' . line_of($code), $code, @field, $text);
 }
+is_deeply [@{$hub->stats}{qw(streams channels)}], [0, 0], 'no call that throws has subscribed a stream';
 
 # What the original accepts, if only until a request.
 my $PAIRS = 'as names and values or in a hash';
@@ -599,9 +735,9 @@ my @STORES        = (
 );
 for my $number (0 .. $#STORES) {
     my ($store, $field, $text) = @{$STORES[$number]};
-    my $make = sub { EventSource::Hub->new(name => 'a', store => $store) };
-    croaks_ok("store $number: " . (ref $text ? $text : "'$text'"), $make, $field, $text);
-    unlike "$@", qr/gehe/, "store $number: no part of a password";
+    my $make  = sub { EventSource::Hub->new(name => 'a', store => $store) };
+    my $error = croaks_ok("store $number: " . (ref $text ? $text : "'$text'"), $make, $field, $text);
+    unlike $error, qr/gehe/, "store $number: no part of a password";
 }
 croaks_ok(
     'a store of a hub in this process',

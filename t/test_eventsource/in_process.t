@@ -7,8 +7,7 @@ use EventSource::XS;
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
-use Testing::Errors qw(error_ok);
-use Time::HiRes     qw(ITIMER_REAL alarm setitimer sleep time);
+use Time::HiRes qw(ITIMER_REAL alarm setitimer sleep time);
 
 # An application that keeps its connections, so that the test can push to them.
 my @kept;
@@ -489,81 +488,6 @@ subtest 'an application in a file' => sub {
     my $stream = Test::EventSource->new(app => 't/data/contract.psgi')->get('/one');
     $stream->like_event({data => 'foo'});
     $stream->ends_ok;
-};
-
-subtest "invalid arguments croak at the caller's line" => sub {
-    my $app = sub { [200, [], []] };
-    for my $case (
-        [[],                                'either app or url has to be given'],
-        [[app => $app, url => 'http://x/'], 'either app or url has to be given'],
-        [
-            [app => $app, option => 1],
-            q(unknown option 'option' (known: app, env, headers, server, server_args, timeout, url, workers))
-        ],
-        [[app => {}],                               'app must be an application or the path of one'],
-        [[app => '/nowhere'],                       '/nowhere: No such file or directory'],
-        [[app => $app, timeout => 'x'],             'timeout must be a number of seconds above 0'],
-        [[app => $app, workers => 2],               'workers is for a server that is started here'],
-        [[url => 'http://x/', server => 'Starman'], 'server is for a server that is started here'],
-        [[url => 'ftp://x/'],                       'url must begin with http://, not \'ftp://x/\''],
-        [[app => $app, server => 'No::Such'],       'the server No::Such is not installed'],
-        [
-            [app => $app, server => 'HTTP::Server::PSGI', workers => 2],
-            'HTTP::Server::PSGI has one process, workers cannot be set'
-        ],
-    ) {
-        my ($options, $why) = @$case;
-        ok !eval { Test::EventSource->new(@$options); 1 }, $why;
-        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
-            "the error names the caller's line: $why";
-    }
-    my $es = Test::EventSource->new(app => $app);
-    for my $case (
-        [get => ['x'], 'a path must begin with /'],
-        [
-            get => ['/', what => 1],
-            q(unknown option 'what' (known: content, cut_after, form, headers, http, json, last_event_id, position_event, timeout))
-        ],
-        [get  => ['/', timeout => 0],               'timeout must be a number of seconds above 0'],
-        [get  => ['/', http => 2],                  'http must be 1.0 or 1.1'],
-        [post => ['/', content => 'x', form => []], 'only one of content, form and json can be sent, not content form'],
-        [stop => [],                                'stop is for a server that was started here'],
-    ) {
-        my ($method, $options, $why) = @$case;
-        ok !eval { $es->$method(@$options); 1 }, "$method: $why";
-        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
-            "the error names the caller's line: $why";
-    }
-};
-
-subtest 'each error has a code and the field at fault' => sub {
-    my @writers;
-    my $es     = plain(sub { push @writers, $_[0] });
-    my $number = 0;
-    for my $case (
-        [
-            invalid => 'option',
-            sub {
-                Test::EventSource->new(app => sub { }, option => 1);
-            }
-        ],
-        [invalid => 'timeout', sub { $es->get('/', timeout => 0) }],
-        [invalid => 'path',    sub { $es->get('x') }],
-        [invalid => 'url',     sub { Test::EventSource->new(url => 'ftp://x/') }],
-        [invalid => 'name',    sub { $es->get('/')->like_event({name => 'x'}) }],
-        [
-            unsupported => 'server',
-            sub {
-                Test::EventSource->new(app => sub { }, server => 'No::Such');
-            }
-        ],
-        [state       => undef, sub { $es->stop }],
-        [timeout     => undef, sub { $es->get('/')->content(0.05) }],
-        [unavailable => undef, sub { Test::EventSource->new(url => 'http://127.0.0.1:1/')->get('/') }],
-    ) {
-        my ($code, $field, $call) = @$case;
-        error_ok('case ' . ++$number, $code, $field, $call);
-    }
 };
 
 done_testing;

@@ -16,187 +16,112 @@ my $wide      = "d\x{E4}t\x{E4}\x{263A}";
 
 sub push_bytes { return EventSource::XS::_push_bytes(@_) }
 
-# The name of a case, the call, the code, the field, the message.
-my @CASES = (
-    [
-        'format_event: a line break in id',
-        sub { format_event(id => "a\nb") },
-        'invalid', 'id', 'EventSource::XS: id must not contain a line break'
+# The call, the code, the field, and the message behind the name of the module.
+my %CASES = (
+    'EventSource::XS' => [
+        [sub { format_event(id => "a\nb") },             'invalid', 'id',    'id must not contain a line break'],
+        [sub { push_bytes(0, {id => "\r", data => 1}) }, 'invalid', 'id',    'id must not contain a line break'],
+        [sub { format_event(event => "\0") },            'invalid', 'event', 'event must not contain NUL'],
+        [
+            sub { format_event(retry => 'soon') },
+            'invalid', 'retry', 'retry must be a whole number of milliseconds, in ASCII digits'
+        ],
+        [sub { format_event(comment => "\xE9", bytes => 1) }, 'invalid', 'comment', 'comment must be valid UTF-8'],
+        [
+            sub { format_event(data => "\x{263A}", bytes => 1) },
+            'invalid', 'bytes', 'bytes is set, but a string holds a character above U+00FF'
+        ],
+        [sub { format_event($wide => 1) }, 'invalid', $wide, "unknown field '$wide'"],
+        [
+            sub { format_event(id => [1]) },
+            'invalid', 'id', 'id must be a string, not a reference to ARRAY; a structure goes into json => ...'
+        ],
+        [sub { format_event(data => [undef]) },      'invalid', 'data', 'element 0 of data is undefined'],
+        [sub { format_event(data => 1, json => 1) }, 'invalid', 'json', 'data and json exclude each other'],
+        [
+            sub { format_event(data => 1, 'id') },
+            'invalid', undef, 'format_event takes a hash reference, or names and values in pairs'
+        ],
+        [sub { format_event() }, 'invalid', undef, 'an event needs one of event, id, retry, data, json, comment'],
     ],
-    [
-        'format_event: NUL in event',
-        sub { format_event(event => "\0") },
-        'invalid', 'event', 'EventSource::XS: event must not contain NUL'
+    'EventSource::Parser' => [
+        [sub { $parser->feed('x' x 20) }, 'invalid', 'max_event', 'an event is larger than max_event, 10 bytes'],
+        [sub { $parser->feed(undef) },    'invalid', 'bytes',     'feed takes a string of bytes, not undef'],
+        [
+            sub { $parser->feed("\x{263A}") }, 'invalid',
+            'bytes',                           'feed takes bytes, this string holds a character above U+00FF'
+        ],
+        [
+            sub { EventSource::Parser::feed({}, 'x') },
+            'invalid', undef, 'this is not a parser; make one with EventSource::Parser->new'
+        ],
+        [sub { $parser->_attach(1) }, 'state', undef, 'this is a parser already'],
+        [
+            sub { EventSource::Parser->new(max_event => 0) }, 'invalid',
+            'max_event',                                      'max_event must be a whole number of bytes from 1 on'
+        ],
     ],
-    [
-        'format_event: letters in retry',
-        sub { format_event(retry => 'soon') },
-        'invalid', 'retry', 'EventSource::XS: retry must be a whole number of milliseconds, in ASCII digits'
-    ],
-    [
-        'format_event: bytes that are not UTF-8',
-        sub { format_event(comment => "\xE9", bytes => 1) },
-        'invalid',
-        'comment',
-        'EventSource::XS: comment must be valid UTF-8'
-    ],
-    [
-        'format_event: characters as bytes',
-        sub { format_event(data => "\x{263A}", bytes => 1) },
-        'invalid', 'bytes', 'EventSource::XS: bytes is set, but a string holds a character above U+00FF'
-    ],
-    [
-        'format_event: an unknown field',
-        sub { format_event($wide => 1) },
-        'invalid',
-        $wide,
-        "EventSource::XS: unknown field '$wide'"
-    ],
-    [
-        'format_event: a reference as id',
-        sub { format_event(id => [1]) },
-        'invalid', 'id',
-        'EventSource::XS: id must be a string, not a reference to ARRAY; a structure goes into json => ...'
-    ],
-    [
-        'format_event: undef in an array of data',
-        sub { format_event(data => [undef]) },
-        'invalid', 'data', 'EventSource::XS: element 0 of data is undefined'
-    ],
-    [
-        'format_event: a reference in an array of data',
-        sub { format_event(data => [{}]) },
-        'invalid', 'data',
-        'EventSource::XS: each element of data must be a string, not a reference to HASH; did you mean json => ...?'
-    ],
-    [
-        'format_event: data beside json',
-        sub { format_event(data => 1, json => 1) },
-        'invalid', 'json', 'EventSource::XS: data and json exclude each other'
-    ],
-    [
-        'format_event: an odd number of arguments',
-        sub { format_event(data => 1, 'id') },
-        'invalid', undef, 'EventSource::XS: format_event takes a hash reference, or names and values in pairs'
-    ],
-    [
-        'format_event: no field',
-        sub { format_event() },
-        'invalid', undef, 'EventSource::XS: an event needs one of event, id, retry, data, json, comment'
-    ],
-    [
-        'push: a line break in id',
-        sub { push_bytes(0, {id => "\r", data => 1}) },
-        'invalid', 'id', 'EventSource::XS: id must not contain a line break'
-    ],
-    [
-        'as_string: a line break in event',
-        sub { HTTP::ServerEvent->as_string(event => "\x{263A}\n") },
-        'invalid', 'event', "Newline or null detected in event type '\x{263A}\n'. Possible event injection."
-    ],
-    [
-        'parser: an event above the bound',
-        sub { $parser->feed('x' x 20) },
-        'invalid', 'max_event', 'EventSource::Parser: an event is larger than max_event, 10 bytes'
-    ],
-    [
-        'parser: undef instead of bytes',
-        sub { $parser->feed(undef) },
-        'invalid', 'bytes', 'EventSource::Parser: feed takes a string of bytes, not undef'
-    ],
-    [
-        'parser: characters instead of bytes',
-        sub { $parser->feed("\x{263A}") },
-        'invalid', 'bytes', 'EventSource::Parser: feed takes bytes, this string holds a character above U+00FF'
-    ],
-    [
-        'parser: another object',
-        sub { EventSource::Parser::feed({}, 'x') },
-        'invalid', undef, 'EventSource::Parser: this is not a parser; make one with EventSource::Parser->new'
-    ],
-    [
-        'parser: a second attachment',
-        sub { $parser->_attach(1) },
-        'state', undef, 'EventSource::Parser: this is a parser already'
-    ],
-    [
-        'parser: max_event of 0',
-        sub { EventSource::Parser->new(max_event => 0) },
-        'invalid', 'max_event', 'EventSource::Parser: max_event must be a whole number of bytes from 1 on'
-    ],
-    [
-        'parser: an unknown option',
-        sub { EventSource::Parser->new(max_evnt => 1) },
-        'invalid', 'max_evnt',
-        "EventSource::Parser: unknown option 'max_evnt'; did you mean max_event? (known: max_event)"
-    ],
+    !$LINUX
+    ? ()
+    : (
+        'EventSource::Hub' => [
+            [
+                sub { $hub->publish(a => {id => "\x01", data => 1}) },
+                'invalid', 'id',
+                'id must not contain a control character other than TAB: no client could send it back; remove it'
+            ],
+            [
+                sub { $hub->publish(a => {id => $hub->epoch . '-7', data => 1}) },
+                'invalid', 'id', "id must not begin as the hub's own ids do"
+            ],
+            [
+                sub { $hub->publish(a => {id => '7 ', data => 1}) },
+                'invalid', 'id',
+                'id must not begin or end with a space or TAB: no client could send it back; remove them'
+            ],
+            [
+                sub { $hub->publish(a => {retry => 86_400_001}) },
+                'invalid', 'retry', 'retry must be at most 86400000 milliseconds, a day'
+            ],
+            [
+                sub { $hub->publish(a => {event => 'gap', data => 1}) },
+                'invalid', 'event',
+                q(event must not be the name of the hub's event for gaps: choose another, or set gap_event)
+            ],
+            [
+                sub { $hub->publish([], 'x') }, 'invalid',
+                'channel',                      q(a channel's name must be a string, not a reference to ARRAY)
+            ],
+            [
+                sub { $hub->publish(a => {key => 'x' x 1025, data => 1}) },
+                'invalid', 'key', 'key must have at most 1024 bytes in UTF-8'
+            ],
+            [
+                sub { EventSource::Hub::publish({}, a => 1) },
+                'invalid', undef, 'this is not a hub; make one with EventSource::Hub->new'
+            ],
+        ],
+        'EventSource::XS::Stream::Native' => [
+            [
+                sub { EventSource::XS::Stream::Native::_close({}, 'boredom') },
+                'invalid', 'reason', q('boredom' is not a reason to close a stream)
+            ],
+        ]
+    ),
 );
+my @CASES = map {
+    my $module = $_;
+    map { my ($call, @rest) = @$_; [$call, @rest[0, 1], "$module: $rest[2]"] } @{$CASES{$module}}
+} sort keys %CASES;
 push @CASES,
-    (
     [
-        'publish: an id with a control character',
-        sub { $hub->publish(a => {id => "\x01", data => 1}) },
-        'invalid',
-        'id',
-        'EventSource::Hub: id must not contain a control character other than TAB: '
-            . 'no client could send it back; remove it'
-    ],
-    [
-        'publish: an id of the hub',
-        sub { $hub->publish(a => {id => $hub->epoch . '-7', data => 1}) },
-        'invalid', 'id', "EventSource::Hub: id must not begin as the hub's own ids do"
-    ],
-    [
-        'publish: an id that ends with a space',
-        sub { $hub->publish(a => {id => '7 ', data => 1}) },
-        'invalid', 'id',
-        'EventSource::Hub: id must not begin or end with a space or TAB: no client could send it back; remove them'
-    ],
-    [
-        'publish: a retry of more than a day',
-        sub { $hub->publish(a => {retry => 86_400_001}) },
-        'invalid', 'retry', 'EventSource::Hub: retry must be at most 86400000 milliseconds, a day'
-    ],
-    [
-        'publish: the event for gaps',
-        sub { $hub->publish(a => {event => 'gap', data => 1}) },
-        'invalid', 'event',
-        q(EventSource::Hub: event must not be the name of the hub's event for gaps: choose another, or set gap_event)
-    ],
-    [
-        'publish: undef as the event',
-        sub { $hub->publish(a => undef) },
-        'invalid', 'data', 'EventSource::Hub: publish takes data, or a hash of fields, not undef'
-    ],
-    [
-        'publish: a channel without a name',
-        sub { $hub->publish('', 'x') },
-        'invalid', 'channel', q(EventSource::Hub: a channel's name must be a string that is not empty)
-    ],
-    [
-        'publish: a reference as the channel',
-        sub { $hub->publish([], 'x') },
-        'invalid', 'channel', q(EventSource::Hub: a channel's name must be a string, not a reference to ARRAY)
-    ],
-    [
-        'publish: a long key',
-        sub { $hub->publish(a => {key => 'x' x 1025, data => 1}) },
-        'invalid', 'key', 'EventSource::Hub: key must have at most 1024 bytes in UTF-8'
-    ],
-    [
-        'publish: another object',
-        sub { EventSource::Hub::publish({}, a => 1) },
-        'invalid', undef, 'EventSource::Hub: this is not a hub; make one with EventSource::Hub->new'
-    ],
-    [
-        'close: an unknown reason',
-        sub { EventSource::XS::Stream::Native::_close({}, 'boredom') },
-        'invalid', 'reason', q(EventSource::XS::Stream::Native: 'boredom' is not a reason to close a stream)
-    ],
-    ) if $LINUX;
+    sub { HTTP::ServerEvent->as_string(event => "\x{263A}\n") },
+    'invalid', 'event', "Newline or null detected in event type '\x{263A}\n'. Possible event injection."
+    ];
 
 for my $case (@CASES) {
-    my ($name, $call, $code, $field, $message) = @$case;
+    my ($call, $code, $field, $message) = @$case;
+    my $name = $message =~ s/\n/~/gr;
     $parser->finish;
     my ($file, $line) = (__FILE__, undef);
     subtest $name => sub {
@@ -260,7 +185,7 @@ subtest 'a handler of $SIG{__DIE__} receives the object' => sub {
 subtest 'an exception leaks no memory' => sub {
     plan skip_all => 'Test::LeakTrace is not installed' if !$has_trace;
     for my $case (@CASES) {
-        my ($name, $call) = @$case;
+        my ($call, undef, undef, $message) = @$case;
         $parser->finish;
         eval { $call->() };
         eval { $call->() };
@@ -268,7 +193,7 @@ subtest 'an exception leaks no memory' => sub {
             sub {
                 eval { $call->() }
             },
-            $name
+            $message
         );
     }
 };
