@@ -7,11 +7,7 @@ use warnings;
 use Testing::Journal;
 use Plack::App::EventSource;
 use Plack::Builder;
-use POSIX       ();
-use Time::HiRes qw(sleep time);
-
-my $PATIENCE = 20;      # seconds until a handler gives up on what should happen at once
-my $PAUSE    = 0.01;    # seconds between two pushes of a handler that goes on
+use POSIX ();
 
 # The connections that are kept, by their tags.
 my %KEPT;
@@ -102,39 +98,8 @@ sub backlog {
     return;
 }
 
-# Pushes and sleeps until push returns false, or until EventSource::Gone ends the handler.
-sub loop {
-    my ($conn, $env) = @_;
-    report_close($conn, $env);
-    my $deadline = time + $PATIENCE;
-    my $returned = eval {
-        while (time < $deadline) {
-            if (!pushes($conn, 'tick')) {
-                report($env, 'push: false, again: ' . (pushes($conn, 'late') ? 1 : 0));
-                last;
-            }
-            sleep $PAUSE;
-        }
-        1;
-    };
-    report($env, 'handler ' . ($returned ? 'returned' : 'ended by ' . (ref $@ || $@)));
-    die $@ if !$returned;
-    return;
-}
-
-sub dies {
-    my ($conn, $env) = @_;
-    report_close($conn, $env);
-    pushes($conn, 'foo');
-    die "on purpose\n";
-}
-
-sub dropped {
-    my ($conn, $env) = @_;
-    report_close($conn, $env);
-    pushes($conn, "foo $_") for 1 .. 100;
-    return;
-}
+# The stream ends with the handler on a server that blocks.
+sub dropped { return pushes($_[0], 'foo') }
 
 # Leaves the stream to a child. The child pushes when this process has left the handler, and ends as the query says.
 sub child {
@@ -197,14 +162,10 @@ builder {
     mount '/tell'     => \&push_to_kept;
     mount '/act'      => \&end_kept;
     mount '/backlog'  => source(\&backlog, max_buffered => 64 * 1_048_576);
-    mount '/loop'     => source(\&loop);
-    mount '/unwound'  => source(\&loop, on_gone => 'unwind');
-    mount '/dies'     => source(\&dies);
     mount '/dropped'  => source(\&dropped);
+    mount '/pid'      => sub { plain($$) };
     mount '/child'    => source(\&child);
     mount '/program'  => source(\&program);
-    mount '/full'     => source(\&keep, max_streams => 1);
-    mount '/pid'      => sub { plain($$) };
     mount '/stats'    => $stats;
     mount '/dispatch' => sub { plain(EventSource::XS->dispatch) };
 };

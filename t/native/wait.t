@@ -1,8 +1,7 @@
-# $conn->wait, and the arguments of $conn->spawn: handles of every kind, wrong arguments, streams that have ended.
+# $conn->wait: handles of every kind, streams that have ended. t/settings/mistakes.t has wrong arguments, of $conn->spawn, too.
 
 use lib 't/lib';
 use Testing qw(native);
-use EventSource::Hub;
 use Plack::App::EventSource::Connection;
 use Socket             qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use POSIX              ();
@@ -145,65 +144,10 @@ subtest 'a handle of IO::Socket::SSL' => sub {
     waitpid $pid, 0;
 };
 
-subtest 'wrong arguments of wait' => sub {
+subtest 'a stream that has ended starts no child' => sub {
     my ($conn) = pair();
-    my ($from, $to) = pipes();
-    close $from;
-    open my $memory, '<', \'text' or die $!;
-    for my $case (
-        [[$from],       'handle',  'a closed handle'],
-        [[$memory],     'handle',  'a handle without a descriptor'],
-        [['no_handle'], 'handle',  'a name'],
-        [[{}],          'handle',  'another reference'],
-        [[0],           'handle',  'a number'],
-        [[undef, -1],   'seconds', 'a negative number of seconds'],
-        [[undef, 'x'],  'seconds', 'a word'],
-    ) {
-        my ($given, $field, $what) = @$case;
-        my $line = __LINE__ + 1;
-        ok !eval { $conn->wait(@$given); 1 }, "$what is refused";
-        is $@->code,  'invalid', 'the error has the code invalid';
-        is $@->field, $field,    'it names the field';
-        like "$@", qr/ at \Q${\__FILE__}\E line $line\.$/, 'and the line';
-    }
-    my ($looping) = pair(is_loop => 1);
-    ok !eval { $looping->wait(undef, 0); 1 }, 'a wait in an event loop is refused';
-    is $@->code, 'state', 'the error has the code state';
-    my $callbacks = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
-    ok !eval { $callbacks->wait(undef, 0); 1 }, 'a connection without a stream is refused';
-    is $@->code, 'state', 'the error has the code state';
-};
-
-subtest 'wrong arguments of spawn' => sub {
-    my ($conn) = pair();
-    for my $case (
-        [['code'],                     'callback',     'something other than code'],
-        [[],                           'callback',     'nothing'],
-        [[sub { }, grace => -1],       'grace',        'a negative grace'],
-        [[sub { }, max_children => 0], 'max_children', 'no child at all'],
-        [[sub { }, max_childs => 1],   'max_childs',   'an unknown option'],
-    ) {
-        my ($given, $field, $what) = @$case;
-        my $line = __LINE__ + 1;
-        ok !eval { $conn->spawn(@$given); 1 }, "$what is refused";
-        is $@->code,  'invalid', 'the error has the code invalid';
-        is $@->field, $field,    'it names the field';
-        like "$@", qr/ at \Q${\__FILE__}\E line $line\.$/, 'and the line';
-    }
-    my $callbacks = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
-    my ($subscribed) = pair(is_loop => 1);
-    EventSource::Hub->new(per_process => 1)->subscribe($subscribed, 'news');
-    for my $case ([$callbacks, qr/not native/], [$subscribed, qr/subscribed to a hub/]) {
-        my ($with, $why) = @$case;
-        ok !eval {
-            $with->spawn(sub { });
-            1;
-        }, "refused: $why";
-        is $@->code, 'state', 'the error has the code state';
-        like "$@", $why, 'it says why';
-    }
     $conn->close;
-    is $conn->spawn(sub { }), !!0, 'a stream that has ended starts no child';
+    is $conn->spawn(sub { }), !!0, 'spawn returns false';
 };
 
 done_testing;

@@ -279,8 +279,12 @@ my ($app, $connection, $pubsub) = map { "Plack::App::EventSource$_" } '', '::Con
 my ($hubs, $parser, $server) = map { "EventSource::$_" } qw(Hub Parser Server);
 my $test = 'Test::EventSource';
 my ($conn, $blocking) = map { Plack::App::EventSource::Connection->new(stream => $_->new) } qw(My::Stream My::Blocking);
-my ($stream, $client) = Testing::StreamPair->open;
-my $real   = Plack::App::EventSource::Connection->new(stream  => $stream);
+my ($stream, @clients) = Testing::StreamPair->open;
+my $real = Plack::App::EventSource::Connection->new(stream => $stream);
+my ($ours, $subscribed) = map {
+    (my $opened, $clients[@clients]) = Testing::StreamPair->open(is_loop => $_);
+    Plack::App::EventSource::Connection->new(stream => $opened);
+} 0, 1;
 my $bare   = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
 my $shows  = EventSource::Hub->new(per_process => 1, show_channel => 'data');
 my $tester = Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => $handler)->to_app);
@@ -292,9 +296,12 @@ my $hanging = Test::EventSource->new(
 );
 open my $closed, '<', $0 or die $!;
 close $closed;
+open my $memory, '<', \'text' or die $!;
+$shows->subscribe($subscribed, 'news');
 
 my $GET           = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
 my $SUPPLY        = 'supply must be code, an object with tap or next, or a filehandle';
+my $NO_HANDLE     = 'wait takes an open handle with a descriptor, or undef';
 my $NO_CHANNEL    = 'there is no channel to subscribe to';
 my $NO_PATTERN    = 'a pattern must be a string that is not empty';
 my $NO_CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
@@ -520,7 +527,27 @@ my @BEGINNERS = (
         'close_cb'
     ],
 
-    [sub { $bare->on_close($handler) },                                      qr/\A./, [state       => undef]],
+    [sub { $ours->wait($closed) },     $NO_HANDLE,                                                    'handle'],
+    [sub { $ours->wait($memory) },     $NO_HANDLE,                                                    'handle'],
+    [sub { $ours->wait('no_handle') }, $NO_HANDLE,                                                    'handle'],
+    [sub { $ours->wait({}) },          $NO_HANDLE,                                                    'handle'],
+    [sub { $ours->wait(0) },           $NO_HANDLE,                                                    'handle'],
+    [sub { $ours->wait(undef, -1) },   'seconds must be a number of seconds',                         'seconds'],
+    [sub { $ours->wait(undef, 'x') },  'seconds must be a number of seconds',                         'seconds'],
+    [sub { $real->wait(undef, 0) }, 'wait would stop the event loop: call it in a spawned handler',   [state => undef]],
+    [sub { $bare->wait(undef, 0) }, 'wait needs a stream',                                            [state => undef]],
+    [sub { $ours->spawn('code') },  'spawn takes a code reference',                                   'callback'],
+    [sub { $ours->spawn },          'spawn takes a code reference',                                   'callback'],
+    [sub { $ours->spawn($handler, grace => -1) },       'grace must be a number of seconds',          'grace'],
+    [sub { $ours->spawn($handler, max_children => 0) }, 'max_children must be a whole number from 1', 'max_children'],
+    [
+        sub { $ours->spawn($handler, max_childs => 1) },
+        qr/\Aunknown option 'max_childs' of spawn; did you mean max_children\?/,
+        'max_childs'
+    ],
+    [sub { $bare->spawn($handler) },                                         qr/not native/,          [state => undef]],
+    [sub { $subscribed->spawn($handler) },                                   qr/subscribed to a hub/, [state => undef]],
+    [sub { $bare->on_close($handler) },                                      qr/\A./,                 [state => undef]],
     [sub { $app->new(native => 1, handler_cb => $handler)->to_app->($GET) }, qr/\A./, [unsupported => 'native']],
 
     # format_event, callbacks, the parser
