@@ -62,36 +62,3 @@ impl Plan {
         format!(r#"{{"pushed":{pushed},"refused":{refused},"late":{late},"seconds":{seconds:.6},"cpu":{cpu:.6}}}"#)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_paced_round_is_due_an_interval_after_the_last_and_may_be_late() {
-        let mut plan = Plan::begin(&["3", "100", "64"]).unwrap();
-        let first = plan.event(1).due_ns;
-        assert_eq!(plan.pause(), Duration::ZERO);
-        plan.advance();
-        assert_eq!((plan.rounds, plan.late, plan.event(2).due_ns), (2, 0, first + 100_000_000_000));
-        assert!(plan.pause() > Duration::from_secs(90));
-        plan.due_ns = 0;
-        plan.interval_ns = 1;
-        plan.advance();
-        assert_eq!((plan.rounds, plan.late), (1, 1));
-    }
-
-    #[test]
-    fn a_round_flat_out_is_due_at_once_and_never_late() {
-        let mut plan = Plan::begin(&["2", "0", "64"]).unwrap();
-        plan.advance();
-        assert_eq!((plan.rounds, plan.late, plan.pause()), (1, 0, Duration::ZERO));
-    }
-
-    #[test]
-    fn invalid_arguments_are_refused() {
-        for words in [&["1", "0"][..], &["1", "x", "2"], &["-1", "0", "2"]] {
-            assert!(Plan::begin(words).is_err(), "{words:?}");
-        }
-    }
-}

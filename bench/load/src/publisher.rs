@@ -112,14 +112,3 @@ fn item(id: u64, data: &[u8]) -> String {
     let content = format!(r"id: {id}\ndata: {data}\n\n");
     format!(r#"J{{"channel":"all","formats":{{"http-stream":{{"content":"{content}"}}}}}}"#)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_item_holds_the_event_as_it_will_be_sent() {
-        let expected = r#"J{"channel":"all","formats":{"http-stream":{"content":"id: 7\ndata: 1 2 7 x\n\n"}}}"#;
-        assert_eq!(item(7, b"1 2 7 x"), expected);
-    }
-}

@@ -62,20 +62,3 @@ fn greeting() -> [u8; GREETING_BYTES] {
     greeting[12..16].copy_from_slice(b"NULL");
     greeting
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_length_of_a_frame_takes_one_byte_or_eight() {
-        assert_eq!(frame(b"abc"), b"\0\x03abc");
-        assert_eq!(frame(&[7; 255])[..2], [0, 255]);
-        assert_eq!(frame(&[7; 256])[..10], [2, 0, 0, 0, 0, 0, 0, 1, 0, 7]);
-    }
-
-    #[test]
-    fn ready_has_its_own_length() {
-        assert_eq!(usize::from(READY[1]), READY.len() - 2);
-    }
-}
