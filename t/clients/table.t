@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use JSON::PP                   ();
-use Testing::Clients::Expected qw(clients pod runs version);
+use Testing::Clients::Expected qw(clients headings runs table version);
 
 sub slurp {
     my $path = shift;
@@ -12,8 +12,10 @@ sub slurp {
     return scalar readline $file;
 }
 
-my ($is) = slurp('perl/EventSource/Clients.pod') =~ /^=for comment generated\n\n(.*?)\n=for comment end\n/ms;
-is $is, pod(), 'perl/EventSource/Clients.pod has what Testing::Clients::Expected says (its pod prints the text)';
+my $pod = slurp('perl/EventSource/Clients.pod');
+my ($table) = $pod =~ /^=head1 CLIENTS\n\n(.*?)\n=head2/ms;
+is $table, table(), 'perl/EventSource/Clients.pod has the table of Testing::Clients::Expected';
+is_deeply [$pod =~ /^=head2 (.*)$/mg], [headings(), 'openai'], 'it says why of each client with a fault';
 
 my %npm      = %{JSON::PP::decode_json(slurp('t/clients/package.json'))->{dependencies}};
 my %python   = slurp('t/clients/requirements.txt') =~ /^([\w-]+)==(\S+)$/mg;
@@ -23,6 +25,7 @@ my %npm_name = (
     htmx                 => 'htmx.org',
     'fetch-event-source' => '@microsoft/fetch-event-source'
 );
+
 for my $client (grep { length version($_) } clients()) {
     my $name = $npm_name{$client} // $client =~ tr/ /-/r;
     my $pin  = {browser => \%npm, node => \%npm, python => \%python, rust => \%rust}->{runs($client)}{$name};
