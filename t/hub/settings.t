@@ -1,5 +1,5 @@
-# The settings of a hub, its streams and its application: accepted values, and what they mean for a stream. t/settings/mistakes.t
-# has the refused ones.
+# The settings of a hub, its streams and its application: accepted values, and what they mean for a stream. The refused ones are
+# in t/settings/mistakes.t.
 
 use lib 't/lib';
 use Testing qw(native);
@@ -38,6 +38,7 @@ my @TAKEN = (
         ]
     ],
 );
+
 for my $row (@TAKEN) {
     my ($what, $given) = @$row;
     my $made = eval { EventSource::Hub->new(@$given) };

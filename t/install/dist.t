@@ -2,9 +2,9 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer qw(needs_command);
-use File::Basename     qw(dirname);
-use File::Path         qw(make_path);
+use Testing::Developer  qw(needs_command);
+use File::Basename      qw(dirname);
+use File::Path          qw(make_path);
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make tar gzip);
@@ -54,7 +54,7 @@ subtest 'the manuals in the tarball have the files that they quote' => sub {
     for my $name (qw(Cookbook Deployment Migration)) {
         my ($packed, $ours) = map { slurp($_->folder . "/perl/EventSource/$name.pod") } $unpacked, $tree;
         unlike $packed, qr{^    # examples/}m, "$name: no name of a file stands in its place";
-        like $ours, qr{^    # examples/}m, "$name: the one in the checkout is as it was";
+        like $ours,     qr{^    # examples/}m, "$name: the one in the checkout is as it was";
     }
 };
 
