@@ -13,6 +13,7 @@ use EventSource::XS::Test::Loop;
 use EventSource::XS::Test::PrivateHubs;
 use EventSource::XS::Test::Remote;
 use EventSource::XS::Test::Server;
+use EventSource::XS::Test::State;
 use Exporter qw(import);
 use HTTP::Request;
 use HTTP::Request::Common ();
@@ -21,7 +22,7 @@ use Plack::Util           ();
 use Scalar::Util          qw(blessed);
 use Test::EventSource::Stream;
 
-our @EXPORT_OK = qw(ends_ok like_event no_event);
+our @EXPORT_OK = qw(ends_ok like_event no_event state_is);
 
 # An error of a private hub's settings reports the line of the test.
 our @CARP_NOT = qw(EventSource::Hub);
@@ -32,7 +33,7 @@ my $TIMEOUT   = 5;    # seconds
 my $IDLE_EXIT = 5;    # seconds, of private hubs
 
 my @OPTIONS         = qw(app env headers server server_args timeout url workers);
-my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id position_event timeout);
+my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id position_event state timeout);
 
 sub new {
     my ($class, @options) = @_;
@@ -52,6 +53,7 @@ sub new {
 sub ends_ok    { goto &Test::EventSource::Stream::ends_ok }
 sub like_event { goto &Test::EventSource::Stream::like_event }
 sub no_event   { goto &Test::EventSource::Stream::no_event }
+sub state_is   { goto &Test::EventSource::Stream::state_is }
 
 # Public methods
 
@@ -127,6 +129,7 @@ sub stream {
         timeout         => defined $option{timeout} ? $option{timeout} : $self->{timeout},
         last_event_id   => $option{last_event_id},
         position_event  => exists $option{position_event} ? $option{position_event} : 'position',
+        state           => defined $option{state}         ? EventSource::XS::Test::State->new($option{state}) : undef,
         cut_after       => $option{cut_after},
         is_cut_expected => defined $option{cut_after},
     );
@@ -392,6 +395,14 @@ The value of C<Last-Event-ID>, a string of characters. The header is not sent by
 The type of the events that carry the position of a hub (L<EventSource::Hub/position_event>), C<position> by default.
 Such an event without data is not returned as an event: it only sets the last event ID. With C<undef> it is returned.
 
+=item state
+
+How the client of this stream keeps the state (L<EventSource::Hub/State>), for L<Test::EventSource::Stream/state_is>: a hash. No
+event says its key, so C<key> says where a client finds it: the name of a member of the JSON in each event, or a code reference
+that is given the event (L<EventSource::Parser/feed>) and returns its key, or C<undef> for an event without. C<forget_event>, by
+default C<forget>, is the type of events whose data is a forgotten key, C<gap_event>, by default C<gap>, the
+L<EventSource::Hub/gap_event>. With C<< position_event => undef >> the state counts as complete at any time.
+
 =item timeout
 
 The limit for the answer and for each later wait of this stream, in seconds. The default is that of L</new>.
@@ -482,9 +493,9 @@ true. Event loops and callbacks run meanwhile, as in every wait for a stream.
 
 =head1 FUNCTIONS
 
-    use Test::EventSource qw(ends_ok like_event no_event);
+    use Test::EventSource qw(ends_ok like_event no_event state_is);
 
-=head2 ends_ok, like_event, no_event
+=head2 ends_ok, like_event, no_event, state_is
 
     like_event($stream, {data => 'x'}, $name);
 
@@ -535,6 +546,19 @@ A native stream notices at once that the test has disconnected. A stream on the 
 middleware that filters the body) notices it at its next push, and sends no keepalives.
 
 =back
+
+=head1 STATE
+
+A page that shows the state (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>) keeps a map. So does a stream of a test:
+
+    my $hub = EventSource::Hub->new(start => 'state');
+    my $es  = Test::EventSource->new(app => $hub->to_app(channels => sub { 'stock' }));
+    $hub->publish(stock => {key => 'bolt', json => {item => 'bolt', left => 3}, retain => 1});
+
+    my $page = $es->get('/', state => {key => 'item'});
+    $page->state_is({bolt => {json => {item => 'bolt', left => 3}}}, 'a page begins with the stock');
+    $hub->forget(stock => 'bolt');
+    $page->state_is({}, 'and is told what is sold no longer');
 
 =head1 PRIVATE HUBS
 

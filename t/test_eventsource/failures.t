@@ -17,6 +17,7 @@ my $es = Test::EventSource->new(timeout => 0.2, app => sub {
         my $writer = $_[0]->([200, ['Content-Type', 'text/event-stream']]);
         $writer->write("id: 1\r\nevent: tick\r\ndata: caf\xC3\xA9\r\n\r\n") if $env->{PATH_INFO} ne '/empty';
         $writer->write('data: {"a":[1,{"b":2}],"c":null}' . "\n\n") if $env->{PATH_INFO} eq '/json';
+        $writer->write(qq(data: {"item":"$_","left":1}\n\n)) for $env->{PATH_INFO} eq '/state' ? qw(a b) : ();
         $env->{'psgi.errors'}->print("printed\n") if $env->{QUERY_STRING} eq 'print';
         $writer->close if $env->{QUERY_STRING} eq 'close';
         push @kept, $writer;
@@ -119,6 +120,29 @@ not ok 1 - the next event
 # GET /json, 200 text/event-stream, is open. Received 69 bytes:
 $BYTES
 #   data: {"a":[1,{"b":2}],"c":null}\\n
+#   \\n
+1..1
+SAID
+    ],
+    [
+        'a state that differs shows each key, and that it is not complete',
+        q~my $s = $es->get('/state', state => {key => 'item'});
+          $s->state_is({a => {json => {item => 'a', left => 2}}, c => 'x'}, 'the stock');~,
+        <<"SAID"
+not ok 1 - the stock
+#   Failed test 'the stock'
+#   at x.t line 2.
+# 'a': json{left}
+#      got: 1
+# expected: 2
+# 'b' should not be there: event 'message', data '{"item":"b","left":1}', id '1'
+# 'c' is missing
+# The state is not complete: no position has come.
+# GET /state, 200 text/event-stream, is open. Received 93 bytes:
+$BYTES
+#   data: {"item":"a","left":1}\\n
+#   \\n
+#   data: {"item":"b","left":1}\\n
 #   \\n
 1..1
 SAID

@@ -42,7 +42,7 @@ sub CLONE { $thread++; return }
 
 sub new {
     my ($class, %option) = @_;
-    my $self = bless {%option, id => '', comments => [], events => []}, $class;
+    my $self = bless {%option, id => '', comments => [], events => [], positions => 0}, $class;
     $self->{id} = $option{last_event_id} if defined $option{last_event_id};
     return $self->_connect;
 }
@@ -104,7 +104,8 @@ sub ends_ok {
 sub events {
     my ($self, $most, $seconds) = @_;
     $self->_wait_while($seconds, sub { @{$self->{events}} < $most });
-    return map { $_->{event} } splice @{$self->{events}}, 0, $most < @{$self->{events}} ? $most : @{$self->{events}};
+    my $count = @{$self->{events}};
+    return map { $self->_shift_event } 1 .. ($count < $most ? $count : $most);
 }
 
 # Receives what is available, up to a limit, since a server may send as fast as this receives. Signals are blocked: a
@@ -205,6 +206,31 @@ sub reconnect {
 sub response { return $_[0]{response}->head }
 
 sub retry { return $_[0]{parser}->retry }
+
+# Takes events until the state is as expected. It is not before it is complete.
+sub state_is {
+    my ($self, $expected, $name) = @_;
+    my $state = $self->{state}
+        or EventSource::Error->throw(
+        code    => 'state',
+        message => 'Test::EventSource: state_is is for a stream whose keys are known:'
+            . q{ get('/events', state => {key => 'item'})}
+        );
+    my $test  = Test::Builder->new;
+    my @wrong = $self->_state_differences($expected);
+    $self->_wait_while(
+        undef,
+        sub {
+            @wrong = $self->_state_differences($expected) while @wrong && $self->_shift_event;
+            return !!@wrong;
+        }
+    );
+    $test->ok(!@wrong, defined $name ? $name : 'the state');
+    return !!1 if !@wrong;
+    $test->diag($_) for @wrong;
+    $self->_explain;
+    return !!0;
+}
 
 sub status {
     my $head = $_[0]{response}->head;
@@ -315,8 +341,19 @@ sub _seconds {
 
 sub _shift_event {
     my $self  = shift;
-    my $entry = shift @{$self->{events}};
-    return $entry ? $entry->{event} : undef;
+    my $entry = shift @{$self->{events}} or return undef;
+    $self->{state}->take(@$entry{qw(event positions)}) if $self->{state};
+    return $entry->{event};
+}
+
+# The differences between the state and what a test expects. A position says that it is complete.
+sub _state_differences {
+    my ($self, $expected) = @_;
+    my @wrong     = $self->{state}->differences($expected);
+    my $positions = @{$self->{events}} ? $self->{events}[0]{positions} : $self->{positions};
+    push @wrong, 'The state is not complete: no position has come.'
+        if defined $self->{position_event} && !$self->{state}->is_complete($positions);
+    return @wrong;
 }
 
 # Parses bytes of the body. The parser is fed one line at a time, so that the last event ID before each event is known:
@@ -328,8 +365,10 @@ sub _take {
     while ($bytes =~ /\G([^\r\n]*(?:\r\n?|\n)|[^\r\n]+)/g) {
         my $piece  = $1;
         my $before = $self->{parser}->last_event_id;
-        my @events = grep { !$self->_is_position($_) } $self->{parser}->feed($piece);
-        push @{$self->{events}}, map { {event => $_, before => $before} } @events;
+        for my $event ($self->{parser}->feed($piece)) {
+            if ($self->_is_position($event)) { $self->{positions}++ }
+            else { push @{$self->{events}}, {event => $event, before => $before, positions => $self->{positions}} }
+        }
         $self->{line} .= $piece;
         next if $piece !~ /[\r\n]\z/;
         push @{$self->{comments}}, $1 if $self->{line} =~ /\A:([^\r\n]*)/;
@@ -432,6 +471,19 @@ Returns the event, or C<undef> if the test fails. Croaks if a field has another 
 
 Test that no event is received within C<$seconds> or until the response ends. An event that is received is taken. Returns
 true if there is none.
+
+=head2 state_is
+
+    my $stream = $es->get('/events', state => {key => 'item'});
+    $stream->state_is({bolt => {json => {item => 'bolt', left => 3}}, nut => qr/"left":7/}, $name);
+    $stream->state_is({}, 'nothing is sold');
+
+Test that the client knows exactly these keys, and of each the event as L</like_event> takes it. For a stream that keeps the state
+(L<EventSource::Hub/State>), as its option C<state> says (L<Test::EventSource/get>). Takes events until the state is complete
+and as expected, at most for the stream's C<timeout>: so it also waits for a change that the test has just published. Events that
+other methods take count. A C<gap> clears the state; L</reconnect> keeps it, as a page does.
+
+Returns true if the state is so. A failure reports each key that differs.
 
 =head1 METHODS
 
@@ -549,7 +601,7 @@ Return the status of the response, 200 for a stream.
     );
 
 Connect to a server and wait for the head of the response. C<request> returns the bytes of the request, which
-C<< $server->begin >> sends. C<last_event_id>, C<position_event> and C<cut_after> are optional.
+C<< $server->begin >> sends. C<last_event_id>, C<position_event>, C<state> and C<cut_after> are optional.
 
 =head2 attach
 
