@@ -11,6 +11,7 @@ use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
+use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Store;
 use EventSource::XS::Hub::Subscription;
@@ -128,14 +129,9 @@ sub end {
     return $count;
 }
 
-# The event that tells streams that a key is forgotten has this type and the key as its data, unless it is given.
 sub forget {
     my ($self, $channel, $key, $event, @options) = @_;
-    $key = $SETTINGS->string(key => defined $key ? $key : '', field => 'key');
-    $SETTINGS->refuse(event => 'forget takes the event as a hash of fields, such as {event => \'gone\'}')
-        if defined $event && ref $event ne 'HASH';
-    my %event = (event => 'forget', $event && (exists $event->{data} || exists $event->{json}) ? () : (data => $key));
-    return $self->publish($channel, {%event, %{$event || {}}, key => $key, retain => 'forget'}, @options);
+    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event), @options);
 }
 
 sub gap_event { return $_[0]{gap_event} }

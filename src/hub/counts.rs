@@ -88,6 +88,8 @@ pub struct ChannelCounts {
     pub events: u64,
     /// The bytes of these entries.
     pub bytes: u64,
+    /// Its retained keys.
+    pub keys: u64,
     /// The id of its last entry in the order of the hub. Empty if there is none.
     pub last_id: Box<str>,
 }
@@ -140,6 +142,7 @@ impl Hub {
             subscribers: (channel.subscribers.len() + by_pattern.sum::<usize>()) as u64,
             events: events as u64,
             bytes: bytes as u64,
+            keys: channel.log.retained().0 as u64,
             last_id: last.map_or_else(Box::default, |entry| self.epoch.event_id(entry.seq).into()),
         }
     }

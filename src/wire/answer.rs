@@ -304,9 +304,9 @@ impl Described {
 fn write_page(writer: &mut Writer<'_>, page: &ChannelPage) {
     writer.option(page.next, Writer::u64);
     writer.u32(page.channels.len().try_into().unwrap_or(u32::MAX));
-    for ChannelCounts { name, subscribers, events, bytes, last_id } in &page.channels {
+    for ChannelCounts { name, subscribers, events, bytes, keys, last_id } in &page.channels {
         writer.bytes(name);
-        for number in [subscribers, events, bytes] {
+        for number in [subscribers, events, bytes, keys] {
             writer.u64(*number);
         }
         writer.bytes(last_id.as_bytes());
@@ -321,6 +321,7 @@ fn read_page(reader: &mut Reader<'_>) -> Result<ChannelPage, Malformed> {
             subscribers: reader.u64()?,
             events: reader.u64()?,
             bytes: reader.u64()?,
+            keys: reader.u64()?,
             last_id: reader.str()?.into(),
         })
     };

@@ -280,9 +280,10 @@ fn store_status() -> impl Strategy<Value = StoreStatus> {
 }
 
 fn page() -> impl Strategy<Value = ChannelPage> {
-    let channel = (bytes(), any::<[u64; 3]>(), text()).prop_map(|(name, [subscribers, events, bytes], last_id)| {
-        ChannelCounts { name: name.into(), subscribers, events, bytes, last_id: last_id.into() }
-    });
+    let channel =
+        (bytes(), any::<[u64; 4]>(), text()).prop_map(|(name, [subscribers, events, bytes, keys], last_id)| {
+            ChannelCounts { name: name.into(), subscribers, events, bytes, keys, last_id: last_id.into() }
+        });
     (vec(channel, 0..5), option::of(any::<u64>())).prop_map(|(channels, next)| ChannelPage { channels, next })
 }
 

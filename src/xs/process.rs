@@ -8,7 +8,7 @@ use super::store;
 use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
-use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
 use crate::remote::{self, kept_settings, Client, Place, Publication};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
@@ -130,6 +130,11 @@ impl HubProcess {
 
     fn publish(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
         let (channel, key, once) = (given.bytes(), given.bytes(), given.bytes());
+        let retain = match given.bytes() {
+            b"" => Retain::No,
+            b"forget" => Retain::Forget,
+            _ => Retain::Newest,
+        };
         let (event, id, retry, data) = (given.text(), given.text(), given.text(), given.text());
         let mut fields = Vec::new();
         if let Some(event) = event {
@@ -142,13 +147,7 @@ impl HubProcess {
             fields.push(Field::Retry(Retry::new(Text::from(retry))?));
         }
         fields.extend(data.map(|data| Field::Data(Text::from(data))));
-        self.client.begin_publish(&Publication {
-            channel,
-            key,
-            once,
-            fields: FieldList::of(fields),
-            ..Publication::default()
-        })?;
+        self.client.begin_publish(&Publication { channel, key, retain, once, fields: FieldList::of(fields) })?;
         Ok(())
     }
 
@@ -174,8 +173,9 @@ impl HubProcess {
         let counted = self.client.count(given.bytes())?;
         let Counted { hub, subscribers, workers, open, refused, buffered, cut_off, store: status, .. } = counted;
         let Counts { streams, channels, patterns, published, delivered, events, bytes, .. } = hub;
-        let Counts { resumed, gaps, disconnected, skipped, compacted, .. } = hub;
-        let of_hub = [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps];
+        let Counts { resumed, gaps, disconnected, skipped, compacted, keys, state_bytes, .. } = hub;
+        let of_hub =
+            [streams, channels, patterns, published, delivered, events, bytes, keys, state_bytes, resumed, gaps];
         let others = [disconnected, skipped, compacted, subscribers, workers, open, refused, buffered, cut_off];
         for number in of_hub.iter().chain(&others) {
             self.push(number.to_string());
@@ -192,7 +192,7 @@ impl HubProcess {
         self.push(page.next.map_or_else(String::new, |next| next.to_string()));
         for channel in page.channels {
             self.push(&*channel.name);
-            for number in [channel.subscribers, channel.events, channel.bytes] {
+            for number in [channel.subscribers, channel.events, channel.bytes, channel.keys] {
                 self.push(number.to_string());
             }
             self.push(&*channel.last_id);

@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Subscription;
@@ -25,10 +26,12 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 # eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
-my @FIELDS     = qw(data event id json key once retry);
-my @COUNTS     = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
+my @FIELDS = qw(data event id json key once retain retry);
+my @COUNTS = qw(
+    streams channels patterns published delivered events bytes keys state_bytes resumed gaps disconnect gap latest
+);
 my @OF_PROCESS = qw(subscribers connections open refused buffered cut_off);
-my @OF_CHANNEL = qw(subscribers events bytes);
+my @OF_CHANNEL = qw(subscribers events bytes keys);
 
 # Public methods
 
@@ -53,7 +56,7 @@ sub channels {
     my $from = 0;
     while (length $from) {
         ($from, my @found) = $self->_ask('channels', $pattern, $from);
-        while (my ($name, @values) = splice @found, 0, 5) {
+        while (my ($name, @values) = splice @found, 0, @OF_CHANNEL + 2) {
             my %channel = (name => _characters($name), last_id => pop @values);
             @channel{@OF_CHANNEL} = map { $_ + 0 } @values;
             $code->(\%channel);
@@ -113,6 +116,11 @@ sub follow {
     return;
 }
 
+sub forget {
+    my ($self, $channel, $key, $event) = @_;
+    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event));
+}
+
 sub gap_event { return $_[0]{gap_event} }
 
 sub names {
@@ -165,6 +173,7 @@ sub stats {
     delete $stats{connections};
     delete $stats{subscribers} if !defined $channel;
     $stats{history} = {map { $_ => delete $stats{$_} } qw(bytes events)};
+    $stats{state}   = {keys => delete $stats{keys}, bytes => delete $stats{state_bytes}};
     $stats{slow}    = {map { $_ => delete $stats{$_} } qw(disconnect gap latest)};
     $stats{store}   = _store(@counts);
     $stats{workers} = [map { $_ + 0 } grep { $_ != $$ } @workers];
@@ -290,7 +299,8 @@ sub _publication {
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
     my $name = _name($channel);
     my ($key, $once) = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
-    my $data = $event{data};
+    my $retain = !$event{retain} ? '' : $event{retain} eq 'forget' ? 'forget' : 1;
+    my $data   = $event{data};
     if (exists $event{json}) {
         $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
         $data = $JSON->encode($event{json});
@@ -300,7 +310,7 @@ sub _publication {
     }
     $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json')
         if !grep { defined } $data, @event{qw(event id retry)};
-    return ($name, $key, $once, @event{qw(event id retry)}, $data);
+    return ($name, $key, $once, $retain, @event{qw(event id retry)}, $data);
 }
 
 # A topic as the native call takes it: its kind, and the pattern or the name.
@@ -378,7 +388,7 @@ many of them several times faster. At most 256 are sent before their answers hav
 
 Call a function with each channel whose name matches a pattern (L<EventSource::Hub/pattern>), or with all if the pattern is
 C<undef>, in no order: a reference to a hash of C<name>, C<subscribers> (the subscriptions to it, by its name or by
-patterns), C<events> and C<bytes> of its history, and C<last_id>, the id of the last event in the order of the hub, empty
+patterns), C<events> and C<bytes> of its history, C<keys> of its state, and C<last_id>, the id of the last event in the order of the hub, empty
 if there is none. The list is asked for in parts, so it holds nobody up; a channel that appears or disappears meanwhile
 may be missing or be there twice.
 
@@ -416,6 +426,14 @@ The stream ends with the process, or when its reader is too slow (L<EventSource:
 
 Throws C<invalid> with the field C<socket> if that is not an open stream socket.
 
+=head2 forget
+
+    my $id = $hub->forget($channel, $key);
+    my $id = $hub->forget($channel, $key, {event => $type, data => $data});
+
+Forget a key of the state, and publish an event that says so, as L<EventSource::Hub/forget> does; return the id of that event.
+Throws what L</publish> throws.
+
 =head2 names
 
     my @names = EventSource::Hub::Process->names;
@@ -433,12 +451,13 @@ Return the path of eventsource-hub. Throws C<unsupported> if it is not installed
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $type, data => $data, key => $key, once => $once});
+    my $id = $hub->publish($channel, {key => $key, json => $structure, retain => 1});
 
 Publish an event, and return its id in the order of the hub, even if it has one of the application. The event is its data, a
 string, or a reference to a hash of C<event>, C<id>, C<retry> (milliseconds), C<data> or C<json> (any structure), C<key>
-(L<EventSource::Hub/publish>) and C<once>, a key of at most 256 bytes that makes a repeated publish return the first
-one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event, C<unavailable> if its store
-does not take it, and C<unknown> if the store has perhaps taken it.
+(L<EventSource::Hub/publish>), C<retain> (L<EventSource::Hub/State>) and C<once>, a key of at most 256 bytes that makes a repeated
+publish return the first one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event, C<full>
+if it would retain too much, C<unavailable> if its store does not take it, and C<unknown> if the store has perhaps taken it.
 
 =head2 stats
 

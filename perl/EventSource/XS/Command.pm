@@ -16,6 +16,7 @@ use Scalar::Util  qw(blessed);
 # In the order of the help.
 my @COMMANDS = (
     [publish  => 'publish events to a channel'],
+    [forget   => 'forget a key of the state of a channel'],
     [tail     => 'print events as they come, of a hub or of a URL'],
     [stats    => 'print the counts of a hub'],
     [channels => 'list the channels of a hub'],

@@ -20,7 +20,7 @@ sub run {
         $pattern,
         sub {
             my $channel = shift;
-            my @fields  = @$channel{qw(name subscribers events bytes last_id)};
+            my @fields  = @$channel{qw(name subscribers events bytes last_id keys)};
             $COMMAND->print($option->{json} ? $COMMAND->json($channel) . "\n" : $COMMAND->line(@fields));
         }
     );

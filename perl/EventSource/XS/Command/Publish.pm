@@ -13,11 +13,11 @@ my $COMMAND = 'EventSource::XS::Command';
 my $JSON    = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1);
 
 my @OPTIONS = qw(
-    hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retry=i json lines json-lines no-wait quiet|q objects
+    hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retain retry=i json lines json-lines no-wait quiet|q objects
 );
 
 # The fields of a line of --json-lines.
-my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retry);
+my %IS_FIELD = map { $_ => 1 } qw(channel data event id json key once retain retry);
 
 # How much of the input is read at once. Its events are published together.
 my $READ_BYTES = 65_536;
@@ -54,9 +54,11 @@ sub _check_arguments {
         $COMMAND->usage("--$name is for one event") if $is_lines || @$arguments > 1;
     }
     if ($option->{'json-lines'}) {
-        my ($given) = grep { defined $option->{$_} } qw(event json key retry);
+        my ($given) = grep { defined $option->{$_} } qw(event json key retain retry);
         $COMMAND->usage("--$given has no meaning with --json-lines: each line has its own fields") if $given;
     }
+    $COMMAND->usage('--retain needs --key KEY: the event replaces the one with its key')
+        if $option->{retain} && !length($option->{key} // '');
     $option->{$_} = $COMMAND->text("--$_", $option->{$_}) for grep { defined $option->{$_} } qw(event id key once);
     return;
 }
@@ -72,7 +74,7 @@ sub _event {
     my $option = $self->{option};
     my $data   = $COMMAND->text($what, $bytes);
     $COMMAND->usage("$what is not JSON: " . _why($@)) if $option->{json} && !eval { $JSON->decode($bytes); 1 };
-    my %event = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retry);
+    my %event = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
     return {%event, channel => $self->{channel}, data => $data};
 }
 

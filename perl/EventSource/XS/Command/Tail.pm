@@ -19,7 +19,7 @@ use Time::HiRes qw(sleep time);
 my $COMMAND = 'EventSource::XS::Command';
 
 my @OPTIONS = qw(
-    hub=s socket=s spawn! channel=s@ event=s@ match=s last=i from-start after=s count=i timeout=f json raw data
+    hub=s socket=s spawn! channel=s@ event=s@ match=s last=i from-start from-state after=s count=i timeout=f json raw data
 );
 
 # The longest event, in bytes: the longest message to a hub process.
@@ -58,11 +58,11 @@ sub _follow_hub {
     my ($self, @names) = @_;
     $self->{topics} = [$self->_topics(@names)];
     my $option = $self->{option};
-    my $given  = grep { $option->{$_} } qw(last from-start after);
-    $COMMAND->usage('one of --last, --from-start, --after') if $given > 1;
-    my $start  = $option->{last} ? -$option->{last} : $option->{'from-start'} ? 'oldest' : 'latest';
+    my @given  = grep { $option->{$_} } qw(last from-start from-state after);
+    $COMMAND->usage('one of --last, --from-start, --from-state, --after') if @given > 1;
+    my %start  = (last => -($option->{last} || 0), 'from-start' => 'oldest', 'from-state' => 'state');
     my $after  = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
-    my $stream = $self->_connect($start, $after);
+    my $stream = $self->_connect(@given && $start{$given[0]} || 'latest', $after);
     my $pause  = $FIRST_PAUSE;
 
     while (!$self->_is_over) {
@@ -99,14 +99,15 @@ sub _connect {
     return $stream;
 }
 
-# The next hub process has only events that were published after the last one was lost.
+# The next hub process has only events that were published after the last one was lost, and its state, if that is asked for.
 sub _connect_again {
     my ($self, $pause) = @_;
     my $has_said;
     while (!$self->_is_over) {
         sleep $pause;
         local $self->{option} = {%{$self->{option}}, spawn => 0, timeout => $LONGEST_PAUSE};
-        my $stream = eval { $self->_connect('oldest', $self->{parser}->last_event_id) };
+        my $start  = $self->{option}{'from-state'} ? 'state' : 'oldest';
+        my $stream = eval { $self->_connect($start, $self->{parser}->last_event_id) };
         if ($stream) {
             $COMMAND->complain('tail', 'connected again') if $has_said;
             return $stream;
@@ -171,7 +172,8 @@ sub _take {
             $self->{output}->event({%$event, channel => $channel});
         }
         elsif ($event->{event} eq $self->{hub}->gap_event) {
-            $COMMAND->complain('tail', "gap: events are missing before $event->{id} ($event->{data})");
+            my $where = $self->{option}{'from-state'} ? 'the state follows' : "events are missing before $event->{id}";
+            $COMMAND->complain('tail', "gap: $where ($event->{data})");
         }
     }
     return;

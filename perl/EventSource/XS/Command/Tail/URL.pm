@@ -36,7 +36,7 @@ sub follow {
     my ($self, $url, @others) = @_;
     my ($option, $parser) = @$self{qw(option parser)};
     $COMMAND->usage("a URL is followed alone, without '$others[0]'") if @others;
-    my ($of_hub) = grep { defined $option->{$_} } qw(hub socket spawn channel last from-start);
+    my ($of_hub) = grep { defined $option->{$_} } qw(hub socket spawn channel last from-start from-state);
     $COMMAND->usage("--$of_hub is for hubs, not for a URL") if defined $of_hub;
     $self->{after} = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
     $self->{url}   = URI->new($url)->canonical;
