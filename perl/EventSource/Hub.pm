@@ -551,7 +551,8 @@ It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS ST
 A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
 with the state.
 
-The state is in the memory of the hub: a hub with a L</store> in a file or in Redis refuses C<retain>.
+The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
+without a store, only its upgrade. A forgotten key does not come back. A hub with a store in Redis refuses C<retain>.
 
 =head2 What ids reveal
 
