@@ -551,8 +551,8 @@ It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS ST
 A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
 with the state.
 
-The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
-without a store, only its upgrade. A forgotten key does not come back. A hub with a store in Redis refuses C<retain>.
+The state ends with the process, unless the L</store> is Redis: then it is that of all machines, and outlives their hub processes
+and the epoch (L</Stores>). A hub with a file refuses C<retain>.
 
 =head2 What ids reveal
 
@@ -613,6 +613,7 @@ The hub process keeps its history in memory. With a L</store> it keeps it in a f
     order             one for the hub       one for the hub             one for all machines
     worker is killed  streams stay open     streams stay open           streams stay open
     process killed    new epoch, a gap      ids continue, replay    ids continue, replay
+    what is retained  ends with the process refused                 outlives all hubs
     loss of power     new epoch, a gap      at most the last second is  a gap if Redis has lost
                                             lost, and told by a gap     anything
     Redis is away     -                     -                           streams stay open, publish
@@ -979,7 +980,8 @@ the retained events of its channels (L</State>).
     state => {keys => 10_000, bytes => 16_777_216}
 
 How much of each channel is retained (L</State>): keys, and bytes of their events and of the keys themselves (whole numbers from
-0 to 999,999,999,999,999). These are the defaults.
+0 to 999,999,999,999,999). These are the defaults. With Redis each machine counts what it has read and what it publishes itself:
+machines that publish at the same moment may exceed the bounds together, by what the others have on its way.
 
 =head2 store
 

@@ -24,7 +24,19 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
     needs!(has("redis-server"));
     let rules =
         ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
-    let more = ["+time", "+select", "+memory|usage", "+info", "+role"];
+    let more = [
+        "+hscan",
+        "+hdel",
+        "+zscore",
+        "+zadd",
+        "+zremrangebyscore",
+        "+zremrangebyrank",
+        "+time",
+        "+select",
+        "+memory|usage",
+        "+info",
+        "+role",
+    ];
     let mut words = vec!["--user", "hub", "on", ">s%cret@", "~mine:*", "+auth"];
     words.extend(rules);
     words.extend(more);
@@ -34,6 +46,7 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
         ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port))
     });
     assert!(a.publish("one").is_stored());
+    assert!(a.retain_once("k", "two", "o").is_stored() && a.forget("k").is_stored());
     assert!(redis.keys("*").is_empty());
     redis.login = Some(("hub".into(), "s%cret@".into()));
     assert!(!a.store.status().place.contains("cret"));

@@ -29,7 +29,7 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
         assert!(status.last_error.contains(&*node.log().began.reason), "{status:?}");
     }
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
-    assert_eq!(redis.keys("*").len(), 2, "the old stream is deleted: {:?}", redis.keys("*"));
+    assert_eq!(redis.keys("*").len(), 3, "the old stream is deleted: {:?}", redis.keys("*"));
 }
 
 fn stream(redis: &Redis) -> String {
@@ -58,6 +58,11 @@ begins_another_epoch! {
     flushall_begins_another_epoch: |redis| drop(redis.call(&["FLUSHALL"]));
     a_deleted_stream_begins_another_epoch: |redis| drop(redis.call(&["DEL", &stream(redis)]));
     a_deleted_pointer_begins_another_epoch: |redis| drop(redis.call(&["DEL", "es:{shop}"]));
+    a_deleted_state_begins_another_epoch: |redis| drop(redis.call(&["DEL", "es:{shop}.state"]));
+    a_state_of_another_type_begins_another_epoch: |redis| {
+        redis.call(&["DEL", "es:{shop}.state"]);
+        redis.call(&["SET", "es:{shop}.state", "x"]);
+    };
     a_stream_that_is_created_again_begins_another_epoch: |redis| {
         let stream = stream(redis);
         redis.call(&["DEL", &stream]);

@@ -22,6 +22,7 @@ mod node;
 mod proxy;
 mod random;
 mod server;
+mod state;
 #[allow(dead_code)]
 #[path = "../../src/store/mod.rs"]
 mod store;

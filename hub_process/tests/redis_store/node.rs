@@ -3,8 +3,9 @@
 use crate::server::eventually;
 use crate::store::{Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How a draft ended.
@@ -25,6 +26,8 @@ impl End {
 #[derive(Debug)]
 pub struct Log {
     pub began: Began,
+    /// The retained events that are older than the history.
+    pub retained: Vec<Entry>,
     pub entries: Vec<Entry>,
     pub is_ready: bool,
 }
@@ -56,6 +59,30 @@ pub fn draft(text: &str) -> Draft {
     }
 }
 
+/// Makes a draft that changes the state.
+pub fn retained(retain: Retain, key: &str, text: &str) -> Draft {
+    Draft { key: key.as_bytes().into(), retain, once: Box::default(), ..draft(text) }
+}
+
+fn text_of(draft: &Draft) -> String {
+    let data = draft.fields.fields().iter().find_map(|field| match field {
+        Field::Data(text) => Some(String::from_utf8_lossy(text.bytes()).into_owned()),
+        _ => None,
+    });
+    data.unwrap_or_default()
+}
+
+/// Does to a state what an entry does.
+pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &Entry) {
+    let key =
+        format!("{} {}", String::from_utf8_lossy(&entry.draft.channel), String::from_utf8_lossy(&entry.draft.key));
+    match entry.draft.retain {
+        Retain::No => {}
+        Retain::Newest => drop(state.insert(key, (entry.seq, text_of(&entry.draft)))),
+        Retain::Forget => drop(state.remove(&key)),
+    }
+}
+
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
@@ -84,17 +111,47 @@ impl Node {
     }
 
     pub fn append(&mut self, text: &str) -> u64 {
+        self.append_draft(draft(text))
+    }
+
+    pub fn append_draft(&mut self, draft: Draft) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.store.ask(Ask::Append { ticket, draft: draft(text) });
+        self.store.ask(Ask::Append { ticket, draft });
         ticket
     }
 
     /// Appends, and waits until the draft has ended.
     pub fn publish(&mut self, text: &str) -> End {
-        let ticket = self.append(text);
-        self.until(text, |node| node.ends.contains_key(&ticket));
+        self.publish_draft(draft(text))
+    }
+
+    fn publish_draft(&mut self, draft: Draft) -> End {
+        let ticket = self.append_draft(draft);
+        self.until("an end", |node| node.ends.contains_key(&ticket));
         self.ends[&ticket].clone()
+    }
+
+    /// Publishes a text that is retained.
+    pub fn retain(&mut self, key: &str, text: &str) -> End {
+        self.publish_draft(retained(Retain::Newest, key, text))
+    }
+
+    /// The same with a key `once`.
+    pub fn retain_once(&mut self, key: &str, text: &str, once: &str) -> End {
+        self.publish_draft(Draft { once: once.as_bytes().into(), ..retained(Retain::Newest, key, text) })
+    }
+
+    /// Forgets a key.
+    pub fn forget(&mut self, key: &str) -> End {
+        self.publish_draft(retained(Retain::Forget, key, ""))
+    }
+
+    /// Returns the state that a page would have: the sequence number and the text of each key.
+    pub fn state(&self) -> BTreeMap<String, (u64, String)> {
+        let mut state = BTreeMap::new();
+        self.log().retained.iter().chain(&self.log().entries).for_each(|entry| change(&mut state, entry));
+        state
     }
 
     pub fn until(&mut self, expected: &str, is_true: impl Fn(&Self) -> bool) {
@@ -104,7 +161,7 @@ impl Node {
             count += 1;
             if count % 2500 == 0 {
                 eprintln!("{expected}: {:?}", self.store.status());
-                if let Some(Log { began, entries, is_ready }) = self.logs.last() {
+                if let Some(Log { began, entries, is_ready, .. }) = self.logs.last() {
                     let last = entries.last().map(|entry| (entry.seq, String::from_utf8_lossy(&entry.draft.once)));
                     eprintln!("{began:?}, ready: {is_ready}, {} entries, the last {last:?}", entries.len());
                 }
@@ -123,7 +180,8 @@ impl Node {
                         let last = self.logs.last().map(|log| log.began.epoch.clone());
                         assert_eq!(last, Some(began.epoch.clone()), "an epoch has come back");
                     }
-                    self.logs.push(Log { began, entries: Vec::new(), is_ready: false });
+                    let (retained, entries) = (Vec::new(), Vec::new());
+                    self.logs.push(Log { began, retained, entries, is_ready: false });
                 }
                 Report::Ready => self.logs.last_mut().expect("a beginning").is_ready = true,
                 Report::Entries(entries) => self.note(entries),
@@ -137,6 +195,11 @@ impl Node {
         let index = self.logs.len() - 1;
         for entry in entries {
             let log = &mut self.logs[index];
+            if entry.seq <= log.began.evicted_through {
+                assert!(log.retained.last().is_none_or(|last| last.seq < entry.seq) && log.entries.is_empty());
+                log.retained.push(entry);
+                continue;
+            }
             let last = log.entries.last().map_or(log.began.evicted_through, |last| last.seq);
             assert!(entry.seq > last, "{} after {last}", entry.seq);
             if let Some(ticket) = entry.ticket {

@@ -1,16 +1,21 @@
 //! Several stores, random faults, then the books: whatever happens, each event is stored once and in one order, or its
-//! publisher is told, or another epoch has begun.
+//! publisher is told, or another epoch has begun. The state is what the events in that order make of it, on all of them.
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
-use crate::node::{settings, End, Node};
+use crate::node::{change, draft, settings, End, Log, Node};
 use crate::proxy::Proxy;
 use crate::server::{has, Redis};
+use crate::store::{Ask, Draft, Entry};
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 const NODES: usize = 3;
+const KEYS: u32 = 1500;
+/// The most entries of the stream in every other run: of what is retained, most is only in the hash.
+const FEW: usize = 1000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -35,7 +40,12 @@ impl Run {
             let queue = if index == 2 { 10_000 } else { 0 };
             Node::ready(&RedisSettings { timeout: Duration::from_secs(4), queue, ..settings(&proxy.url()) })
         });
-        let nodes = nodes.collect();
+        let nodes: Vec<Node> = nodes.collect();
+        if seed / 2 % 2 == 0 {
+            for node in &nodes {
+                node.store.ask(Ask::Retain { events: FEW, bytes: 1 << 30, age: Duration::from_secs(3600) });
+            }
+        }
         Self { redis, nodes, proxies, random: fastrand::Rng::with_seed(seed), is_persistent, published: 0 }
     }
 
@@ -46,8 +56,10 @@ impl Run {
             0..=69 => {
                 for _ in 0..self.random.u32(1..60) {
                     self.published += 1;
-                    let text = format!("{index}:{}", self.published);
-                    self.nodes[index].append(&text);
+                    let retain = Retain::ALL[self.random.usize(..3)];
+                    let key = self.random.u32(..KEYS).to_string().as_bytes().into();
+                    let draft = draft(&format!("{index}:{}", self.published));
+                    self.nodes[index].append_draft(Draft { key, retain, ..draft });
                 }
             }
             70..=73 => proxy.cut(),
@@ -66,8 +78,10 @@ impl Run {
                 self.redis.run();
             }
             96 => drop(self.redis.try_call(&["FLUSHALL"])),
-            97 => self.redis.keys("es:{shop}").iter().for_each(|key| drop(self.redis.try_call(&["DEL", key]))),
-            98 => self.redis.keys("es:{shop}:*").iter().for_each(|key| drop(self.redis.try_call(&["DEL", key]))),
+            97..=98 => {
+                let pattern = ["es:{shop}", "es:{shop}:*", "es:{shop}.state"][self.random.usize(..3)];
+                self.redis.keys(pattern).iter().for_each(|key| drop(self.redis.try_call(&["DEL", key])));
+            }
             _ => std::thread::sleep(Duration::from_millis(self.random.u64(1..300))),
         }
         std::thread::sleep(Duration::from_millis(self.random.u64(..4)));
@@ -85,8 +99,10 @@ impl Run {
             let all = node.next_ticket - 1;
             node.until("all ends", |node| node.ends.len() as u64 == all && node.store.status().is_up);
         }
+        let mut attempt = 0;
         let last = loop {
-            let end = self.nodes[0].publish("the last");
+            attempt += 1; // one that is perhaps stored is not repeated
+            let end = self.nodes[0].publish(&format!("the last {attempt}"));
             if let End::Stored(..) = end {
                 break self.nodes[0].entries().last().cloned().unwrap();
             }
@@ -98,7 +114,7 @@ impl Run {
     }
 
     fn compare(&self) {
-        let mut orders: HashMap<&str, HashMap<u64, &[u8]>> = HashMap::new();
+        let mut orders: HashMap<&str, BTreeMap<u64, &Entry>> = HashMap::new();
         for node in &self.nodes {
             for (index, log) in node.logs.iter().enumerate() {
                 let mut texts = HashSet::new();
@@ -106,7 +122,8 @@ impl Run {
                 for entry in &log.entries {
                     let text = &*entry.draft.once;
                     assert!(texts.insert(text), "{} is twice in {}", String::from_utf8_lossy(text), log.began.epoch);
-                    assert_eq!(*order.entry(entry.seq).or_insert(text), text, "two entries have one number");
+                    let draft = &order.entry(entry.seq).or_insert(entry).draft;
+                    assert_eq!(*draft, entry.draft, "two entries have one number");
                 }
                 assert!(log.is_ready || index + 1 < node.logs.len());
             }
@@ -116,22 +133,59 @@ impl Run {
             for log in &node.logs {
                 let (Some(first), Some(last)) = (log.entries.first(), log.entries.last()) else { continue };
                 let order = &orders[&*log.began.epoch];
-                let expected = order.keys().filter(|seq| (first.seq..=last.seq).contains(seq)).count();
+                let expected = order.range(first.seq..=last.seq).count();
                 assert_eq!(log.entries.len(), expected, "an entry of {} is missing", log.began.epoch);
             }
         }
         let current = &self.nodes[0].log().began.epoch;
+        let first = |node: &Node| node.log().entries.first().map(|entry| entry.seq);
+        let common = self.nodes.iter().map(first).max().flatten().expect("the last entry");
+        let entries = |node: &Node| -> Vec<(u64, String)> {
+            node.entries().into_iter().filter(|(seq, _)| *seq >= common).collect()
+        };
         for node in &self.nodes {
             assert_eq!(node.log().began.epoch, *current);
-            assert_eq!(node.entries(), self.nodes[0].entries());
+            assert_eq!(entries(node), entries(&self.nodes[0]));
             for end in node.ends.values() {
                 let End::Stored(index, seq) = end else { continue };
                 // What was acknowledged in the current epoch is there.
-                if node.logs[*index].began.epoch == *current {
+                if node.logs[*index].began.epoch == *current && *seq >= common {
                     assert!(self.nodes.iter().all(|node| node.log().entries.iter().any(|entry| entry.seq == *seq)));
                 }
             }
         }
+        self.compare_states(&orders[&**current]);
+    }
+
+    /// Compares the states of all stores, and of one that begins, with what the events of this epoch make of the state with
+    /// which a store began: the first one after which no event was evicted before any store had read it.
+    fn compare_states(&self, order: &BTreeMap<u64, &Entry>) {
+        let epoch = &self.nodes[0].log().began.epoch;
+        let logs = self.nodes.iter().flat_map(|node| &node.logs).filter(|log| log.began.epoch == *epoch);
+        let span = |log: &Log| (log.began.evicted_through, log.entries.last().map_or(0, |last| last.seq));
+        let spans: Vec<(u64, u64)> = logs.clone().map(span).collect();
+        let last = order.keys().last().copied().expect("the last entry");
+        let is_complete = |log: &&Log| {
+            let mut through = span(log).1;
+            while let Some((_, to)) = spans.iter().find(|(after, to)| *after <= through && *to > through) {
+                through = *to;
+            }
+            through == last
+        };
+        let first = logs.filter(is_complete).min_by_key(|log| log.began.evicted_through).expect("a log");
+        let mut expected = BTreeMap::new();
+        first.retained.iter().for_each(|entry| change(&mut expected, entry));
+        order.range(first.began.evicted_through..).for_each(|(_, entry)| change(&mut expected, entry));
+        let late = Node::ready(&settings(&self.redis.url()));
+        for node in self.nodes.iter().chain([&late]) {
+            assert_eq!(node.log().began.epoch, *epoch);
+            let state = node.state();
+            let keys: BTreeSet<&String> = state.keys().chain(expected.keys()).collect();
+            let differs = |key: &&&String| state.get(**key) != expected.get(**key);
+            let differ = keys.iter().filter(differs).map(|key| (key, state.get(*key), expected.get(*key)));
+            assert_eq!(differ.take(10).collect::<Vec<_>>(), []);
+        }
+        eprintln!("{} keys, of {} only in the hash", expected.len(), late.log().retained.len());
     }
 }
 

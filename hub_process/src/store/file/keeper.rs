@@ -156,7 +156,9 @@ impl Keeper {
         let began = Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason };
         self.reporter.report(Report::Began(began));
         database.read(|entries| {
-            entries.iter().for_each(|entry| index.append(entry));
+            for entry in &entries {
+                index.append(&entry.draft.channel, &entry.draft.key, entry.seq, size_of(&entry.draft));
+            }
             self.reporter.report(Report::Entries(entries));
         })?;
         index.settle();
@@ -272,7 +274,7 @@ impl Keeper {
         match result {
             Ok(()) => {
                 self.set_up(true);
-                self.reporter.update(|status| status.events = open.events());
+                self.reporter.update(|status| status.events = open.index.events());
                 if !entries.is_empty() {
                     self.reporter.report(Report::Entries(entries));
                 }
@@ -354,7 +356,7 @@ impl Keeper {
     }
 
     pub(super) fn show(&self, open: &Open) {
-        let (events, bytes) = (open.events(), open.database.size());
+        let (events, bytes) = (open.index.events(), open.database.size());
         self.reporter.update(|status| (status.events, status.bytes) = (events, bytes));
     }
 }
@@ -363,11 +365,6 @@ impl Open {
     pub(super) fn will_tick(&mut self) {
         let soon = Instant::now() + TICK;
         self.tick_at = Some(self.tick_at.map_or(soon, |at| at.min(soon)));
-    }
-
-    /// Returns the number of entries.
-    fn events(&self) -> u64 {
-        self.index.held().events + self.index.held().state
     }
 
     /// Makes entries of drafts. The times of entries never go back, whatever the clock does.
@@ -382,7 +379,9 @@ impl Open {
         self.database.commit(entries, &self.index, last)?;
         (self.last_seq, self.last_at) = last;
         self.index.is_written();
-        entries.iter().for_each(|entry| self.index.append(entry));
+        for Entry { seq, draft, .. } in entries {
+            self.index.append(&draft.channel, &draft.key, *seq, size_of(draft));
+        }
         self.will_tick();
         Ok(())
     }

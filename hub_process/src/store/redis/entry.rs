@@ -1,6 +1,9 @@
 //! Ids and entries of a Redis stream.
 
 use super::super::Draft;
+use super::epoch::StreamKeys;
+use super::state;
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::{cmd, Value};
 use std::fmt;
@@ -85,18 +88,41 @@ pub fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
+/// How entries are appended.
+pub struct Appending<'a> {
+    pub keys: &'a StreamKeys,
+    /// The retention of the stream.
+    pub most: usize,
+    pub age_ms: u64,
+    pub producer: &'a str,
+}
+
 /// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
-/// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field.
-pub fn write_append(out: &mut Vec<u8>, stream: &str, most: usize, producer: &str, count: u64, draft: &Draft) {
-    let mut command = cmd("XADD");
-    command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
+/// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
+/// field says what the event does to the state.
+pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft) {
+    let Appending { keys: StreamKeys { stream, state, once }, most, age_ms, producer } = *to;
+    let mut command;
+    if draft.retain == Retain::No {
+        command = cmd("XADD");
+        command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
+    } else {
+        command = cmd("EVAL");
+        command.arg(state::APPEND).arg(3).arg(stream).arg(state).arg(once);
+        command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
+    }
     if draft.channel.is_empty() {
         // Hubs that know no such request find no event here.
         command.arg("e").arg(&draft.key[..]);
     } else {
         command.arg("c").arg(&draft.channel[..]);
-        for (name, value) in [("k", &draft.key), ("o", &draft.once)] {
-            if !value.is_empty() {
+        let name = match draft.retain {
+            Retain::No => "k",
+            Retain::Newest => "r",
+            Retain::Forget => "x",
+        };
+        for (name, value) in [(name, &draft.key), ("o", &draft.once)] {
+            if !value.is_empty() || ["r", "x"].contains(&name) {
                 command.arg(name).arg(&value[..]);
             }
         }
@@ -152,11 +178,14 @@ fn stored(value: Value) -> Option<Stored> {
 /// without channel and key if this is another request than one to end streams. The hub tells people and clients.
 fn event(fields: Vec<Value>) -> Option<Event> {
     let (mut channel, mut key, mut once, mut list, mut source, mut end) = (None, None, None, None, None, None);
+    let mut retain = Retain::No;
     let mut fields = fields.into_iter();
     while let (Some(name), Some(Value::BulkString(bytes))) = (fields.next(), fields.next()) {
         match text(&name)? {
             b"c" => channel = Some(bytes.into()),
             b"k" => key = Some(bytes.into()),
+            b"r" => (key, retain) = (Some(bytes.into()), Retain::Newest),
+            b"x" => (key, retain) = (Some(bytes.into()), Retain::Forget),
             b"o" => once = Some(bytes.into()),
             b"f" => list = FieldList::from_bytes(&bytes).ok(),
             b"p" => source = producer(&bytes),
@@ -171,7 +200,7 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             key: key.unwrap_or_default(),
             once: once.unwrap_or_default(),
             fields: list.unwrap_or_default(),
-            ..Draft::default()
+            retain,
         },
     };
     let (producer, count) = source?;
@@ -238,22 +267,26 @@ mod tests {
     /// Returns the event of the entry that a command adds.
     fn added(draft: &Draft) -> Event {
         let mut bytes = Vec::new();
-        write_append(&mut bytes, "stream", 1000, "producer", 7, draft);
+        let keys = StreamKeys { stream: "stream".into(), state: "state".into(), once: "once".into() };
+        let to = Appending { keys: &keys, most: 1000, age_ms: 60_000, producer: "producer" };
+        write_append(&mut bytes, &to, 7, draft);
         let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {
             panic!("no command")
         };
-        let fields = words.split_off(7); // after XADD stream NOMKSTREAM MAXLEN ~ 1000 *
+        // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field.
+        let fields = words.split_off(if draft.retain == Retain::No { 7 } else { 9 });
         event(fields).expect("an event")
     }
 
     #[test]
     fn an_event_is_read_as_it_was_added_with_and_without_keys() {
         for (key, once) in [("", ""), ("k", ""), ("", "o"), ("k", "o")] {
-            let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
-            let fields = FieldList::of([Field::Data(Text::from("1"))]);
-            let draft = Draft { channel, key, once, fields, ..Draft::default() };
-            let Event { draft: read, producer, count } = added(&draft);
-            assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
+            for retain in Retain::ALL {
+                let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
+                let draft = Draft { channel, key, once, fields: FieldList::of([Field::Data(Text::from("1"))]), retain };
+                let Event { draft: read, producer, count } = added(&draft);
+                assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
+            }
         }
     }
 

@@ -12,16 +12,29 @@ const LAYOUT: &[u8] = b"1";
 /// Sets another epoch, if the epoch is still the expected one or none is set. The first entry of the stream is a marker with
 /// the first id: XADD NOMKSTREAM works from then on, and every later id is greater than the origin, wherever Redis' clock
 /// goes. The marker is evicted like an entry.
+///
+/// The state continues if its ids are sequence numbers of the new epoch (`2^40` milliseconds are 35 years), and then the marker
+/// is after all of them.
 const REPLACE: &str = "
 local current = redis.call('HGET', KEYS[1], 'epoch')
 if current and current ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')
-local origin = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local first = time[1] * 1000 + math.floor(time[2] / 1000)
+local origin = first
+local state = redis.pcall('HMGET', KEYS[4], 'origin', 'last')
+local before, last = tonumber(state[1] or ''), tonumber(string.match(state[2] or '', '^%d+') or '')
+if before and last and math.max(first, last + 1) - before < 2^40 then
+  origin, first = before, math.max(first, last + 1)
+else
+  redis.call('UNLINK', KEYS[4])
+end
+origin, first = string.format('%.0f', origin), string.format('%.0f', first)
 redis.call('DEL', KEYS[1])
-redis.call('UNLINK', KEYS[2])
+redis.call('UNLINK', KEYS[2], KEYS[5])
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'layout', ARGV[2], 'epoch', ARGV[3], 'origin', origin, 'cipher', ARGV[4], 'reason', ARGV[5])
-redis.call('XADD', KEYS[3], origin .. '-0', 'marker', ARGV[3])
+redis.call('XADD', KEYS[3], first .. '-0', 'marker', ARGV[3])
+redis.call('HSET', KEYS[4], 'epoch', ARGV[3], 'origin', origin)
 return 1
 ";
 
@@ -42,14 +55,23 @@ pub struct Keys {
     pointer: String,
 }
 
+/// The keys of an epoch. The state is that of all epochs.
+#[derive(Clone, Debug)]
+pub struct StreamKeys {
+    pub stream: String,
+    pub state: String,
+    pub once: String,
+}
+
 impl Keys {
     pub fn new(prefix: &str, hub: &str) -> Self {
         Self { pointer: format!("{prefix}:{{{hub}}}") }
     }
 
-    /// Returns the key of an epoch's stream.
-    pub fn stream(&self, epoch: &str) -> String {
-        format!("{}:{epoch}", self.pointer)
+    /// Returns the keys of an epoch.
+    pub fn of(&self, epoch: &str) -> StreamKeys {
+        let of = |name: &str| format!("{}{name}", self.pointer);
+        StreamKeys { stream: of(&format!(":{epoch}")), state: of(".state"), once: of(".once") }
     }
 
     /// Returns the command that reads the pointer.
@@ -77,7 +99,9 @@ impl Keys {
         let epoch = random_text().map_err(fresh)?;
         let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = cmd("EVAL");
-        command.arg(REPLACE).arg(3).arg(&self.pointer).arg(self.stream(expected)).arg(self.stream(&epoch));
+        let after = self.of(&epoch);
+        command.arg(REPLACE).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
+        command.arg(after.stream).arg(after.state).arg(after.once);
         command.arg(expected).arg(LAYOUT).arg(&epoch).arg(&cipher).arg(reason);
         connection.call(&command)?;
         let gone = || CallError::Cut(format!("the key {} vanished", self.pointer));

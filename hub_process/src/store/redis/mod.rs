@@ -3,6 +3,8 @@
 //! ```text
 //! PREFIX:{HUB}          the pointer: a hash with the epoch, its origin, the key of opaque ids, the version of this layout
 //! PREFIX:{HUB}:EPOCH    the live stream: a marker, then the entries
+//! PREFIX:{HUB}.state    the state: a hash with the newest event of each retained key
+//! PREFIX:{HUB}.once     a sorted set of the keys `once` of retained events
 //! ```
 //!
 //! - `call_error`: why a call fails, and what Redis refuses
@@ -11,7 +13,8 @@
 //! - `entry`: ids and entries of the stream
 //! - `epoch`: the pointer, and how another epoch begins
 //! - `producers`: which entries were stored twice
-//! - `retained`: how many bytes the stream holds
+//! - `sizes`: how many bytes the stream holds
+//! - `state`: what is retained, beyond the stream
 //! - `shared`: what both threads know: drafts on their way, the epoch, the health
 //! - `reader`, `writer`: the threads
 //!
@@ -32,14 +35,15 @@
 //! An entry carries its producer (a process) and a count, and a producer's counts increase in the stream. A reader drops a
 //! count that is not greater than the producer's last one. After its connection broke, the writer asks for the last id of the
 //! stream, waits until the reader has read it, and sends the drafts again that were not read, with the same counts. If the
-//! broken connection's commands are carried out after all, their counts are dropped, by all readers alike.
+//! broken connection's commands are carried out after all, their counts are dropped, by all readers alike; those that would
+//! change the state, by Redis itself.
 //!
 //! # Loss
 //!
 //! The last entry that was read must exist or be evicted: the reader looks at it after each reconnection and every second, and
 //! also at the pointer and the stream's last id, for a blocked XREAD stays silent when its stream is deleted and created again.
-//! If the entry does not exist, or its id is that of another one, a script sets another epoch, if no other hub has, and deletes
-//! the old stream. XADD never creates a stream.
+//! If the entry does not exist, or its id is that of another one, or the state is not that of the epoch, a script sets another
+//! epoch, if no other hub has, and deletes the old stream. XADD never creates a stream.
 //!
 //! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
 //! have perhaps delivered it, and in one epoch they would deliver it twice.
@@ -65,9 +69,10 @@ mod entry;
 mod epoch;
 mod producers;
 mod reader;
-mod retained;
 mod sentinels;
 mod shared;
+mod sizes;
+mod state;
 mod writer;
 
 use super::{Engine, StoreEnd};
@@ -99,6 +104,10 @@ const CHUNK_BYTES: usize = 1 << 20;
 const STALE: Duration = Duration::from_secs(3);
 
 impl Engine for RedisSettings {
+    fn retains(&self) -> bool {
+        true
+    }
+
     fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()> {
         // Fails if the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();

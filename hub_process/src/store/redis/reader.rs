@@ -1,17 +1,19 @@
 //! The thread that reads the stream, and reports everything that is in it.
 
-use super::super::{now_ms, Began, Entry, Report};
+use super::super::{now_ms, Began, Draft, Entry, Report};
 use super::backoff::Backoff;
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
 use super::entry::{self, entries, read_entries, Id, Info, Mark, Stored};
-use super::epoch::{Keys, Pointer};
+use super::epoch::{Keys, Pointer, StreamKeys};
 use super::producers::Producers;
-use super::retained::Retained;
 use super::shared::{Sent, Shared, Target};
+use super::sizes::Sizes;
+use super::state::{self, Contents};
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use crate::messages::say;
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
@@ -81,7 +83,7 @@ fn check_version(version: &str) -> Result<(), CallError> {
 /// The epoch that was reported, and how far.
 struct Position {
     pointer: Pointer,
-    stream: String,
+    keys: StreamKeys,
     /// The last id that was read.
     last: Id,
     /// The event of that entry, if it was one.
@@ -282,12 +284,11 @@ impl Reader {
         if position.history_end.is_some() {
             return false;
         }
-        let stream = &position.stream;
         self.shared.update(|state| {
             state.last_round = Instant::now();
             if state.target.is_none() {
-                let generation = state.generation;
-                state.target = Some(Target { url: connection.url.clone(), stream: stream.clone(), generation });
+                let (generation, url) = (state.generation, connection.url.clone());
+                state.target = Some(Target { url, keys: position.keys.clone(), generation });
             }
         });
         true
@@ -307,17 +308,30 @@ impl Reader {
         self.begin(connection, pointer, reason)
     }
 
-    /// Reports a beginning, and the history.
+    /// Reports a beginning: the state before the history, then the history.
     fn begin(&mut self, connection: &mut RedisConnection, pointer: Pointer, reason: &str) -> Result<(), Trouble> {
-        let stream = self.keys.stream(&pointer.epoch);
-        connection.set_patience(HISTORY_ANSWER)?;
-        let [info, first] = connection.calls([
-            cmd("XINFO").arg("STREAM").arg(&stream),
-            cmd("XRANGE").arg(&stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
-        ])?;
+        let keys = self.keys.of(&pointer.epoch);
+        let stream = &keys.stream;
         let refused = |refusal| Trouble::of(refusal, &pointer.epoch);
-        let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
+        let parse = |info: Result<Value, Refusal>| Info::parse(&info.map_err(refused)?).ok_or_else(malformed);
+        connection.set_patience(HISTORY_ANSWER)?;
+        let [before] = connection.calls([cmd("XINFO").arg("STREAM").arg(stream)])?;
+        let before = parse(before)?.last;
+        let retained = Contents::read(connection, &keys.state)?.map_err(refused)?;
+        if retained.epoch != pointer.epoch.as_bytes() {
+            return Err(lacks_state(&pointer.epoch));
+        }
+        let [info, first] = connection.calls([
+            cmd("XINFO").arg("STREAM").arg(stream),
+            cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
+        ])?;
+        let info = parse(info)?;
         let first = entries(first.map_err(refused)?).ok_or_else(malformed)?;
+        let first_id = first.first().map(|first| first.id);
+        if info.last > before && first_id.is_none_or(|first| first > before) {
+            return Err(missed()); // perhaps one that has changed the state while that was read
+        }
+        retained.remove_producers(connection, &keys.state, info.last)?;
         let last_seq = self.seq(&pointer, info.last)?;
         let evicted_through = match first.first() {
             Some(first) => self.seq(&pointer, first.id)?.saturating_sub(1),
@@ -333,8 +347,9 @@ impl Reader {
             evicted_through,
             reason: reason.into(),
         }));
+        self.report_state(retained, &pointer, first_id.unwrap_or(Id { part: info.last.part + 1, ..info.last }));
         let last = if first.is_empty() { info.last } else { pointer.start() };
-        self.position = Some(Position { pointer, stream, last, mark: None, history_end: Some(info.last) });
+        self.position = Some(Position { pointer, keys, last, mark: None, history_end: Some(info.last) });
         let is_complete = first.len() < HISTORY_CHUNK;
         self.take(first)?;
         if is_complete {
@@ -342,6 +357,19 @@ impl Reader {
             return Ok(());
         }
         self.read_on(connection, HISTORY_CHUNK)
+    }
+
+    /// Reports the retained events that are older than the history.
+    fn report_state(&mut self, retained: Contents, pointer: &Pointer, end: Id) {
+        let entry = |(id, draft): (Id, Draft)| {
+            let seq = id.seq(pointer.origin)?;
+            Some((id, Entry { seq, at: id.ms, ticket: None, draft }))
+        };
+        let older = retained.events.into_iter().take_while(|(id, _)| *id < end).filter_map(entry);
+        let (ids, mut out): (Vec<Id>, Vec<Entry>) = older.unzip();
+        let unread = out.iter().position(|entry| entry.draft.is_unread());
+        flush(&self.shared, &mut out);
+        unread.into_iter().for_each(|index| self.warn_of_unread(ids[index]));
     }
 
     fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
@@ -371,7 +399,7 @@ impl Reader {
             state.read_through = Id::default();
             state.own_count = 0;
             state.acknowledged.clear();
-            state.retained = Retained::default();
+            state.sizes = Sizes::default();
             state.lost = None;
         });
         if before.is_some() && !is_same {
@@ -404,7 +432,7 @@ impl Reader {
         loop {
             let Some(position) = &self.position else { return Ok(()) };
             let mut command = cmd("XRANGE");
-            command.arg(&position.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
+            command.arg(&position.keys.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
             let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
             let [answer] = connection.calls([&command])?;
             let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
@@ -449,7 +477,7 @@ impl Reader {
         let block = BLOCK.as_millis() as u64;
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(CHUNK).arg("BLOCK").arg(block);
-        command.arg("STREAMS").arg(&position.stream).arg(position.last.to_string());
+        command.arg("STREAMS").arg(&position.keys.stream).arg(position.last.to_string());
         let answer = connection.call(&command)?;
         let list = read_entries(answer).ok_or_else(malformed)?;
         let bytes: usize =
@@ -465,11 +493,12 @@ impl Reader {
         let Some(position) = &self.position else { return self.begin_first(connection) };
         let (epoch, last) = (position.pointer.epoch.as_str(), position.last);
         self.last_check = Instant::now();
-        let [time, pointer, info, list] = connection.calls([
+        let [time, state, pointer, info, list] = connection.calls([
             &cmd("TIME"),
+            cmd("HGET").arg(&position.keys.state).arg(state::EPOCH), // before the pointer: another hub may replace both
             &self.keys.read_command(),
-            cmd("XINFO").arg("STREAM").arg(&position.stream),
-            cmd("XRANGE").arg(&position.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
+            cmd("XINFO").arg("STREAM").arg(&position.keys.stream),
+            cmd("XRANGE").arg(&position.keys.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
         ])?;
         let refused = |refusal| Trouble::of(refusal, epoch);
         self.set_clock(&time);
@@ -486,6 +515,9 @@ impl Reader {
             }
             Some(pointer) if pointer.epoch != epoch => return Err(Trouble::Changed(pointer)),
             Some(_) => {}
+        }
+        if entry::text(&state.map_err(refused)?) != Some(epoch.as_bytes()) {
+            return Err(lacks_state(epoch));
         }
         let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
         let mut list = entries(list.map_err(refused)?).ok_or_else(malformed)?;
@@ -509,7 +541,7 @@ impl Reader {
         self.shared.update(|state| {
             state.last_round = Instant::now();
             if let Some(first) = info.first {
-                state.retained.forget_before(first);
+                state.sizes.forget_before(first);
             }
         });
         self.shared.reporter.update(|status| status.events = info.length);
@@ -564,7 +596,8 @@ impl Reader {
             if event.producer == self.producer {
                 own.push(id);
             }
-            if !self.producers.note(&event.producer, event.count, id) {
+            let is_new = self.producers.note(&event.producer, event.count, id);
+            if !is_new && event.draft.retain == Retain::No {
                 continue;
             }
             let ticket = (event.producer == self.producer)
@@ -579,7 +612,7 @@ impl Reader {
         flush(&self.shared, &mut out);
         let last = position.last;
         self.shared.update(|state| {
-            sizes.into_iter().for_each(|(id, size)| state.retained.add(id, size));
+            sizes.into_iter().for_each(|(id, size)| state.sizes.add(id, size));
             for id in &own {
                 state.acknowledged.remove(id);
             }
@@ -608,6 +641,10 @@ fn flush(shared: &Shared, out: &mut Vec<Entry>) {
     if !out.is_empty() {
         shared.reporter.report(Report::Entries(std::mem::take(out)));
     }
+}
+
+fn lacks_state(epoch: &str) -> Trouble {
+    Trouble::lost(epoch, "the key of the state is gone: it was deleted or evicted")
 }
 
 fn missed() -> Trouble {

@@ -3,7 +3,8 @@
 use super::super::{now_ms, Draft, Report, Reporter};
 use super::call_error::CallError;
 use super::entry::Id;
-use super::retained::Retained;
+use super::epoch::StreamKeys;
+use super::sizes::Sizes;
 use super::STALE;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
@@ -44,7 +45,7 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub url: String,
-    pub stream: String,
+    pub keys: StreamKeys,
     /// Counts beginnings.
     pub generation: u64,
 }
@@ -68,7 +69,7 @@ pub struct State {
     pub returned: Vec<Sent>,
     /// Why the writer believes that the stream of this generation is lost.
     pub lost: Option<(u64, String)>,
-    pub retained: Retained,
+    pub sizes: Sizes,
     pub last_round: Instant,
     pub is_writer_up: bool,
     /// Whether Redis has refused a draft, or replicas lacked one, and it is not known that they would take another.
@@ -105,7 +106,7 @@ impl Shared {
             has_unsent: false,
             returned: Vec::new(),
             lost: None,
-            retained: Retained::default(),
+            sizes: Sizes::default(),
             last_round: Instant::now(),
             is_writer_up: false,
             is_refusing: false,

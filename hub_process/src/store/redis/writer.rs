@@ -5,7 +5,8 @@ use super::backoff::Backoff;
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
-use super::entry::{self, write_append, Id, Info};
+use super::entry::{self, write_append, Appending, Id, Info};
+use super::epoch::StreamKeys;
 use super::shared::{Sent, Shared, State, Target, Waiting};
 use super::{ANSWER, CHUNK, CHUNK_BYTES};
 use eventsource_xs::wire::RedisSettings;
@@ -307,7 +308,7 @@ impl Writer {
             return Ok(false);
         }
         let mut connection = self.endpoint.connect(&target.url)?;
-        let awaited = match connection.call(cmd("XINFO").arg("STREAM").arg(&target.stream)) {
+        let awaited = match connection.call(cmd("XINFO").arg("STREAM").arg(&target.keys.stream)) {
             Ok(info) => Info::parse(&info).map(|info| info.last),
             Err(CallError::Refused(refusal)) if refusal.message.contains("no such key") => {
                 self.hint_loss(target.generation, "the stream is gone: it was deleted or evicted");
@@ -407,6 +408,8 @@ impl Writer {
             return (bytes, counts);
         }
         let most = self.retention.events.max(CHUNK);
+        let age_ms = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
+        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.producer };
         let now = Instant::now();
         for mut sent in mem::take(&mut state.returned) {
             self.count += 1;
@@ -428,7 +431,7 @@ impl Writer {
                     (sent.deadline, sent.since) = (now + self.timeout, now);
                 }
                 (sent.is_on_wire, sent.copies, sent.id) = (true, sent.copies + 1, None);
-                write_append(&mut bytes, &target.stream, most, &self.producer, *count, &sent.draft);
+                write_append(&mut bytes, &to, *count, &sent.draft);
                 counts.push(*count);
             }
         }
@@ -436,7 +439,7 @@ impl Writer {
             let Some(Waiting { ticket, draft, deadline }) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= draft.bytes();
             self.count += 1;
-            write_append(&mut bytes, &target.stream, most, &self.producer, self.count, &draft);
+            write_append(&mut bytes, &to, self.count, &draft);
             counts.push(self.count);
             let sent = Sent {
                 ticket,
@@ -562,21 +565,23 @@ impl Writer {
         let Some(session) = &mut self.session else { return Ok(()) };
         session.connection.set_patience(ANSWER)?;
         if self.shared.lock().is_refusing {
-            let is_refusing = is_refusing(&mut session.connection, &session.target.stream, self.replicas)?;
+            let is_refusing = is_refusing(&mut session.connection, &session.target.keys.stream, self.replicas)?;
             self.shared.update(|state| state.is_refusing = is_refusing);
         }
         let [time] = session.connection.calls([&cmd("TIME")])?;
         let first = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref());
         if let Some(first) = first {
             let mut trim = cmd("XTRIM");
-            trim.arg(&session.target.stream).arg("MINID").arg("~").arg(first.to_string());
+            trim.arg(&session.target.keys.stream).arg("MINID").arg("~").arg(first.to_string());
             let _ = session.connection.calls([&trim])?; // a user who may not trim has MAXLEN
         }
         if self.last_weighing.is_none_or(|last| last.elapsed() >= WEIGH) {
             self.last_weighing = Some(Instant::now());
-            let [bytes] = session.connection.calls([cmd("MEMORY").arg("USAGE").arg(&session.target.stream)])?;
-            if let Ok(Value::Int(bytes)) = bytes {
-                self.shared.reporter.update(|status| status.bytes = bytes.try_into().unwrap_or_default());
+            let usage = |key: &String| cmd("MEMORY").arg("USAGE").arg(key).clone();
+            let StreamKeys { stream, state, .. } = &session.target.keys;
+            let weights = session.connection.calls([&usage(stream), &usage(state)])?;
+            if let [Ok(Value::Int(stream)), Ok(Value::Int(state))] = weights {
+                self.shared.reporter.update(|status| status.bytes = (stream + state).try_into().unwrap_or_default());
             }
         }
         Ok(())
@@ -603,10 +608,10 @@ fn is_refusing(connection: &mut RedisConnection, stream: &str, replicas: u32) ->
 
 /// Returns the id before which the stream need not keep anything. The last entry stays: it shows that nothing is lost.
 fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>) -> Option<Id> {
-    let by_bytes = state.retained.cut(retention.bytes);
+    let by_bytes = state.sizes.cut(retention.bytes);
     let age = retention.age.max(SHORTEST_AGE);
     let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| time.and_then(entry::time)?.checked_sub(age));
-    let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
+    let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.sizes.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.read_through))
 }

@@ -19,12 +19,12 @@ struct Block {
 
 /// The sizes of the entries that the reader has read, as far as the stream holds them.
 #[derive(Debug, Default)]
-pub struct Retained {
+pub struct Sizes {
     blocks: VecDeque<Block>,
     bytes: usize,
 }
 
-impl Retained {
+impl Sizes {
     /// Counts an entry.
     pub fn add(&mut self, id: Id, bytes: usize) {
         match self.blocks.back_mut() {
@@ -77,17 +77,17 @@ mod tests {
 
     #[test]
     fn a_cut_keeps_at_least_one_chunk() {
-        let mut retained = Retained::default();
+        let mut sizes = Sizes::default();
         for ms in 0..10_000 {
-            retained.add(id(ms), 1 << 10);
+            sizes.add(id(ms), 1 << 10);
         }
-        assert_eq!(retained.cut(usize::MAX), None);
-        let first = retained.cut(5 << 20).expect("a cut");
+        assert_eq!(sizes.cut(usize::MAX), None);
+        let first = sizes.cut(5 << 20).expect("a cut");
         assert!((4800..5000).contains(&first.ms), "{first}");
-        assert_eq!(retained.cut(5 << 20), None);
-        let first = retained.cut(0).expect("a cut");
+        assert_eq!(sizes.cut(5 << 20), None);
+        let first = sizes.cut(0).expect("a cut");
         assert!((8900..=8976).contains(&first.ms), "{first}");
-        retained.forget_before(id(9_990));
-        assert!(retained.bytes < 80 << 10);
+        sizes.forget_before(id(9_990));
+        assert!(sizes.bytes < 80 << 10);
     }
 }

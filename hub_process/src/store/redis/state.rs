@@ -1,0 +1,166 @@
+//! The state: the newest event of each retained key, in a hash beside the stream. A sorted set has the keys `once` of the events
+//! that have changed it, with their times.
+//!
+//! The stream is trimmed, the hash is not. A script appends an event that changes the state and changes the hash with it, so no
+//! failover keeps one without the other.
+//!
+//! ```text
+//! epoch                the epoch whose stream the hash belongs to
+//! origin               the origin of all ids in the hash
+//! last                 the id of the last event that has changed the state
+//! p:PRODUCER           the last count of a producer that has changed the state, and the id of that event
+//! LENGTH:CHANNEL KEY   the id of the newest event of this key of this channel, and its fields
+//! ```
+//!
+//! # Exactly once
+//!
+//! A command that arrives late, on a broken connection, must not bring back what the same producer has replaced or forgotten
+//! since. So the script drops a count that is not greater than the producer's last one, and readers take every entry that
+//! changes the state. Hubs drop an event whose key `once` another event of the history has: such an event does not change the
+//! hash either.
+//!
+//! # Beginning
+//!
+//! A hub that begins reads the hash, which may change meanwhile, then the stream. Whatever has changed the hash since the hub
+//! began to read it is in the stream, and counts more. What is older than the stream is the beginning of the history.
+//!
+//! # Another epoch
+//!
+//! Another epoch begins with the state of the one before, as far as Redis still has it. It keeps the origin, so that the ids in
+//! the hash are sequence numbers of the new epoch as well, smaller than those of its stream.
+
+use super::super::Draft;
+use super::call_error::{CallError, Refusal};
+use super::connection::RedisConnection;
+use super::entry::{text, Id};
+use eventsource_xs::hub::Retain;
+use eventsource_xs::wire::FieldList;
+use redis::{cmd, Value};
+use std::collections::BTreeMap;
+
+/// Appends an event and changes the state. KEYS: the stream, the hash, the set of keys `once`. ARGV: the most entries of the
+/// stream, their age in milliseconds, the field of the hash, then the entry's fields: `c` with the channel, `r` or `x` with the
+/// key, perhaps `o` with the key `once`, `f` with the event's fields, `p` with the producer and its count. An event that was
+/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD.
+pub const APPEND: &str = "
+local producer, count = string.match(ARGV[#ARGV], '^(.*):(%d+)$')
+producer = 'p:' .. producer
+local seen = redis.call('HGET', KEYS[2], producer)
+if seen and tonumber(string.match(seen, '^%d+')) >= tonumber(count) then
+  redis.call('HSET', KEYS[2], producer, seen)
+  return '0-0'
+end
+local once = ARGV[8] == 'o' and ARGV[9]
+local known = once and redis.call('ZSCORE', KEYS[3], once)
+local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 4))
+if not id then return id end
+local field, value = 'last', id
+if once then
+  local ms = tonumber(string.match(id, '^%d+'))
+  known = known and tonumber(known) >= ms - ARGV[2]
+  if not known then redis.call('ZADD', KEYS[3], ms, once) end
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms - ARGV[2])
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[1])
+end
+if ARGV[6] == 'r' and not known then
+  field, value = ARGV[3], id .. ' ' .. ARGV[#ARGV - 2]
+elseif not known then
+  redis.call('HDEL', KEYS[2], ARGV[3])
+end
+redis.call('HSET', KEYS[2], producer, count .. ' ' .. id, 'last', id, field, value)
+return id
+";
+
+/// Removes fields of the hash that have still these values.
+const REMOVE: &str = "
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+";
+
+/// The field that shows whose state the hash is.
+pub const EPOCH: &str = "epoch";
+/// How many fields Redis returns at once, about.
+const CHUNK: usize = 1000;
+/// How many milliseconds a producer's last count is kept: no command arrives so late.
+const PRODUCER_MS: u64 = 3_600_000;
+
+/// Returns the field of a key.
+pub fn field(channel: &[u8], key: &[u8]) -> Vec<u8> {
+    [channel.len().to_string().as_bytes(), b":", channel, key].concat()
+}
+
+/// Takes a field and its value apart; none if they are not those of a key.
+fn event(field: &[u8], value: &[u8]) -> Option<(Id, Draft)> {
+    let (length, names) = split(field, b':')?;
+    let (channel, key) = names.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?;
+    let (id, fields) = split(value, b' ')?;
+    let fields = FieldList::from_bytes(fields).unwrap_or_default(); // without fields, it is of a later version
+    let draft = Draft { channel: channel.into(), key: key.into(), fields, retain: Retain::Newest, ..Draft::default() };
+    Some((Id::parse(id)?, draft))
+}
+
+fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let index = bytes.iter().position(|byte| *byte == at)?;
+    Some((&bytes[..index], &bytes[index + 1..]))
+}
+
+/// What the hash holds.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub epoch: Vec<u8>,
+    /// The newest events of keys. One that was replaced while the hash was read may be there, too.
+    pub events: BTreeMap<Id, Draft>,
+    producers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Contents {
+    /// Reads the hash in parts.
+    pub fn read(connection: &mut RedisConnection, key: &str) -> Result<Result<Self, Refusal>, CallError> {
+        let (mut contents, mut cursor) = (Self::default(), b"0".to_vec());
+        loop {
+            let [answer] = connection.calls([cmd("HSCAN").arg(key).arg(&cursor[..]).arg("COUNT").arg(CHUNK)])?;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            cursor = contents.take(answer).ok_or_else(|| CallError::Cut("its answer to HSCAN is malformed".into()))?;
+            if cursor == b"0" {
+                return Ok(Ok(contents));
+            }
+        }
+    }
+
+    /// Takes an answer to HSCAN. Returns the cursor.
+    fn take(&mut self, answer: Value) -> Option<Vec<u8>> {
+        let Value::Array(parts) = answer else { return None };
+        let [cursor, Value::Array(list)] = &parts[..] else { return None };
+        for pair in list.chunks_exact(2) {
+            let (field, value) = (text(&pair[0])?, text(&pair[1])?);
+            if field == EPOCH.as_bytes() {
+                self.epoch = value.into();
+            } else if field.starts_with(b"p:") {
+                self.producers.push((field.into(), value.into()));
+            } else {
+                self.events.extend(event(field, value));
+            }
+        }
+        text(cursor).map(Into::into)
+    }
+
+    /// Removes the producers that have changed nothing for long. `last` is the last id of the stream.
+    pub fn remove_producers(&self, connection: &mut RedisConnection, key: &str, last: Id) -> Result<(), CallError> {
+        let id = |value: &[u8]| split(value, b' ').and_then(|(_, id)| Id::parse(id)).unwrap_or_default();
+        let is_old = |value: &[u8]| id(value).ms.saturating_add(PRODUCER_MS) < last.ms;
+        let mut old = self.producers.iter().filter(|(_, value)| is_old(value)).peekable();
+        if old.peek().is_none() {
+            return Ok(());
+        }
+        let mut command = cmd("EVAL");
+        command.arg(REMOVE).arg(1).arg(key);
+        for (field, value) in old {
+            command.arg(&field[..]).arg(&value[..]);
+        }
+        connection.calls([&command]).map(drop) // refused, they only take room
+    }
+}
