@@ -88,8 +88,8 @@ impl Hub {
         let retention = given.hub.retention();
         let own = &mut self.settings;
         own.max_streams = given.max_streams;
-        if (own.hub.retention(), own.max_topics) != (retention, given.max_topics) {
-            own.hub = own.hub.clone().with_retention(retention);
+        if own.hub.retention() != retention || own.max_topics != given.max_topics {
+            own.hub = own.hub.clone().with_retention(retention.clone());
             own.max_topics = given.max_topics;
             match &mut self.source {
                 Source::Own(handle) => handle.set_bounds(retention, given.max_topics),

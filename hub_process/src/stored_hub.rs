@@ -257,8 +257,7 @@ impl StoredHub {
             let message = "a hub with this store cannot retain events yet: leave out retain, or the store";
             return Err(Failure::new(ErrorCode::Unsupported, Some("retain"), message));
         }
-        let retention = self.settings.hub.retention();
-        let state = memory.state_change(&draft, self.last_seq + 1, retention).map_err(|error| failure_of(&error))?;
+        let state = memory.state_change(&draft, self.last_seq + 1).map_err(|error| failure_of(&error))?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         state.iter().for_each(|change| memory.state.wait(ticket, change));
@@ -617,5 +616,5 @@ fn start(settings: &HubSettings, name: &Name) -> io::Result<Store> {
 
 fn retain(settings: &HubSettings) -> Ask {
     let total = settings.hub.total_history;
-    Ask::Retain { events: total.events, bytes: total.bytes, age: total.age.min(settings.hub.history.age) }
+    Ask::Retain { events: total.events, bytes: total.bytes, age: settings.hub.retention().longest_age() }
 }

@@ -551,8 +551,9 @@ It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS ST
 A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
 with the state.
 
-The state ends with the process, unless the L</store> is Redis: then it is that of all machines, and outlives their hub processes
-and the epoch (L</Stores>). A hub with a file refuses C<retain>.
+The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
+with Redis, where it is that of all machines, also the end of all hubs and of the epoch; without a store, only an upgrade of the
+process. A forgotten key does not come back.
 
 =head2 What ids reveal
 
@@ -613,7 +614,7 @@ The hub process keeps its history in memory. With a L</store> it keeps it in a f
     order             one for the hub       one for the hub             one for all machines
     worker is killed  streams stay open     streams stay open           streams stay open
     process killed    new epoch, a gap      ids continue, replay    ids continue, replay
-    what is retained  ends with the process refused                 outlives all hubs
+    what is retained  ends with the process outlives the process    outlives all hubs
     loss of power     new epoch, a gap      at most the last second is  a gap if Redis has lost
                                             lost, and told by a gap     anything
     Redis is away     -                     -                           streams stay open, publish

@@ -4,7 +4,7 @@ use super::cursor_parts::{Extent, Part};
 use super::merge::{Merge, Source};
 use super::recent_channels::RecentEntries;
 use super::topics::TopicId;
-use super::{Cursor, Hub, OnSlow};
+use super::{Cursor, Hub};
 
 impl Hub {
     /// Returns true if something was published after the stream's cursor, whatever its topics are.
@@ -21,15 +21,10 @@ impl Hub {
         cursor.topics.iter().map(channels).sum()
     }
 
-    /// Returns true if the hub's logs are compacted.
-    pub(super) fn compacts(&self) -> bool {
-        self.settings.on_slow == OnSlow::Latest
-    }
-
-    /// Returns true if a stream may be sent only the newest entry of each key. One that follows the state is sent the state
-    /// again instead: a later event would hide that its key was forgotten.
+    /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
+    /// sent the state again instead: a later event would hide that its key was forgotten.
     pub(super) fn compacts_for(&self, cursor: &Cursor) -> bool {
-        self.compacts() && !cursor.follows_state
+        self.policies.may_compact && !cursor.follows_state
     }
 
     /// Returns the backlog of a stream.
@@ -73,7 +68,7 @@ impl Hub {
 
     /// Returns true if a part has an entry after its beginning, up to a sequence number.
     pub(super) fn has_entry_through(&self, part: &Part, through: u64) -> bool {
-        let mut sources = self.sources(part, 0, u64::MAX, self.compacts());
+        let mut sources = self.sources(part, 0, u64::MAX, true);
         sources.any(|mut entries| entries.next().map_or(false, |first| first.seq <= through))
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Channel {
     /// The time of the log's last eviction, on the hub's eviction clock.
     pub(super) evicted_at: u64,
     pub(super) log: Log,
+    /// The number of the channel's policy.
+    pub(super) policy: usize,
     /// The streams that are subscribed by the channel's name.
     pub(super) subscribers: SubscriberList,
     /// The slots of the patterns that match the name.
@@ -50,6 +52,8 @@ pub(super) struct Pattern {
     pub(super) evictions: Evictions,
     /// The sequence number through which matching channels have discarded even the latest entry of a key.
     pub(super) discarded_through: u64,
+    /// The same of the channels in which a lagging stream ends.
+    pub(super) ending_through: u64,
 }
 
 impl Hub {
@@ -61,11 +65,13 @@ impl Hub {
         let name: Arc<[u8]> = name.into();
         let patterns = self.patterns_matching(&name);
         let Evicted { through, clock } = self.tombstones.take(&name);
-        let log = Log::new(through, self.compacts());
+        let policy = self.settings.policy_of(&name);
+        let log = Log::new(through, self.policies[policy].compacts());
         let at = self.channels.insert(Channel {
             name: Arc::clone(&name),
             evicted_at: clock,
             log,
+            policy,
             subscribers: SubscriberList::default(),
             patterns: patterns.clone(),
             has_grown: false,
@@ -90,8 +96,12 @@ impl Hub {
         let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
         let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
         let evictions = Evictions::new(self.eviction_clock, evicted);
+        // Of removed channels the policy is not known any more.
+        let removed = if self.policies[0].disconnects() { removed } else { 0 };
+        let ending_through = channels.iter().map(|at| self.channel_ending_through(*at)).fold(removed, u64::max);
         let subscribers = SubscriberList::default();
-        let at = self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through });
+        let at =
+            self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
@@ -111,6 +121,9 @@ impl Hub {
     fn remove_channel_if_unused(&mut self, at: usize) {
         if self.channels[at].subscribers.len() == 0 && self.channels[at].log.is_empty() {
             let channel = self.channels.remove(at);
+            if channel.has_grown {
+                self.grown.retain(|grown| *grown != at);
+            }
             self.channel_by_name.remove(&channel.name);
             self.channels_in_order.remove(&channel.name);
             for pattern in channel.patterns {
@@ -148,5 +161,5 @@ impl Hub {
     }
 }
 
-saved!(Channel { name, evicted_at, log, subscribers, patterns, has_grown });
-saved!(Pattern { glob, channels, subscribers, evictions, discarded_through });
+saved!(Channel { name, evicted_at, log, policy, subscribers, patterns, has_grown });
+saved!(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });

@@ -13,6 +13,7 @@ use super::last_id::LastId;
 use super::positions::block;
 use super::topics::TopicId;
 use super::{Cursor, Hub, Notice};
+use crate::log::Log;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -118,7 +119,6 @@ impl Hub {
 
     /// Sets the baseline of a part to what it misses at its resume point, and returns that.
     fn apply_baseline(&self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
-        let compacts = self.compacts();
         let is_evicted = |part: &Part| self.evicted_through(&part.topics) > point.seq;
         let parts = cursor.ensure_parts();
         let part = &mut parts.list[number];
@@ -136,7 +136,8 @@ impl Hub {
         let may_miss = point.is_new_client() && through.is_some() && self.has_entry_through(part, evicted);
         let clock = if may_miss { self.eviction_clock } else { u64::MAX };
         part.extent.baseline = Baseline { through: through.unwrap_or(0), clock };
-        part.extent.uncompacted_through = through.filter(|_| compacts).unwrap_or(0);
+        let is_compacted = || self.policies.may_compact && self.logs(&part.topics).any(Log::is_compacted);
+        part.extent.uncompacted_through = through.filter(|_| is_compacted()).unwrap_or(0);
         if !point.is_new_client() {
             parts.reported_through = parts.reported_through.max(through.unwrap_or(0));
         }
@@ -153,9 +154,24 @@ impl Hub {
         point.has_gap || has_evicted || has_entries()
     }
 
-    /// Returns true if lagging streams end.
-    pub fn disconnects(&self) -> bool {
-        self.settings.on_slow == OnSlow::Disconnect
+    /// Returns true if a stream is to end: it is lagging in a channel whose policy is [`OnSlow::Disconnect`].
+    pub fn must_end(&self, cursor: &Cursor) -> bool {
+        self.is_lagging(cursor) && self.ends(cursor)
+    }
+
+    /// Returns true if a lagging stream ends.
+    fn ends(&self, cursor: &Cursor) -> bool {
+        match &cursor.parts {
+            None => self.ending_through(&cursor.topics) > cursor.seq,
+            Some(parts) => parts.list.iter().any(|part| {
+                let Extent { after, until, baseline, .. } = part.extent;
+                let (after, missed) =
+                    (after.max(cursor.seq), self.missed_by(part, cursor.seq, self.compacts_for(cursor)));
+                // What was evicted before the stream began ends it only if it was to be sent that.
+                let seen = if missed > baseline.through { after.max(baseline.through) } else { after };
+                missed > 0 && self.ending_through(&part.topics).min(until) > seen
+            }),
+        }
     }
 
     /// Prepares a stream for being sent its backlog. If the stream is lagging, it returns a `gap` event for it, or
@@ -163,11 +179,11 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Lagging`] if the stream is lagging, and lagging streams are to end.
+    /// [`Lagging`] if the stream is to end.
     pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
         if self.is_lagging(cursor) {
-            if self.disconnects() {
+            if self.ends(cursor) {
                 self.counts.disconnected += 1;
                 return Err(Lagging);
             }
@@ -178,13 +194,13 @@ impl Hub {
         Ok(notices)
     }
 
-    /// Decides whether a stream is sent only the latest entry of each key. A lagging stream is, until its cursor has
-    /// passed everything that its logs have evicted.
+    /// Decides whether a stream is sent only the latest entry of each key of compacted logs. A lagging stream is, until its
+    /// cursor has passed everything that its logs have evicted.
     pub(super) fn update_compaction(&mut self, cursor: &mut Cursor) {
-        let may_lag = cursor.is_compacted || self.evicted_through > cursor.seq;
-        if self.compacts_for(cursor) && may_lag && cursor.parts.is_none() {
+        let may_lag = cursor.is_compacted || self.compacts_for(cursor) && self.evicted_through > cursor.seq;
+        if may_lag && cursor.parts.is_none() {
             let was = cursor.is_compacted;
-            cursor.is_compacted = self.evicted_through(&cursor.topics) > cursor.seq;
+            cursor.is_compacted = self.compacts_for(cursor) && self.evicted_through(&cursor.topics) > cursor.seq;
             self.counts.compacted += u64::from(cursor.is_compacted && !was);
         }
     }
@@ -237,23 +253,18 @@ impl Hub {
     /// Returns the sequence number through which a part misses events that were evicted before they were sent. The cursor
     /// is at `seq`.
     pub(super) fn missed_by(&self, part: &Part, seq: u64, compacts: bool) -> u64 {
-        let Part { ref topics, extent: Extent { after, until, baseline, uncompacted_through, .. } } = *part;
+        let Part { ref topics, extent: Extent { after, until, baseline, .. } } = *part;
         let after = after.max(seq);
         let history = self.evicted_through(topics).min(until);
         let discarded = self.discarded_through(topics).min(until);
         if history.max(discarded) <= after {
             return 0;
         }
-        let since_baseline = self.evicted_since(topics, baseline.clock).min(until);
-        let seen = after.max(baseline.through);
-        if !compacts {
-            let is_missed = history > seen || (since_baseline > after && after < baseline.through);
-            return if is_missed { history } else { 0 };
-        }
-        if discarded > seen {
-            discarded
-        } else if since_baseline > after && after < uncompacted_through {
-            since_baseline.min(uncompacted_through)
+        let lost = if compacts { discarded } else { history };
+        if lost > after.max(baseline.through) {
+            lost
+        } else if after < baseline.through && self.evicted_since(topics, baseline.clock).min(until) > after {
+            history.min(baseline.through)
         } else {
             0
         }
@@ -284,5 +295,23 @@ impl Hub {
             TopicId::Pattern(at) => self.patterns[*at as usize].discarded_through,
         });
         discarded.max().unwrap_or(0)
+    }
+
+    /// Returns the same, of topics in whose channels a lagging stream ends.
+    fn ending_through(&self, topics: &[TopicId]) -> u64 {
+        let ending = topics.iter().map(|topic| match topic {
+            TopicId::Channel(at) => self.channel_ending_through(*at as usize),
+            TopicId::Pattern(at) => self.patterns[*at as usize].ending_through,
+        });
+        ending.max().unwrap_or(0)
+    }
+
+    pub(super) fn channel_ending_through(&self, at: usize) -> u64 {
+        let channel = &self.channels[at];
+        if self.policies[channel.policy].disconnects() {
+            channel.log.discarded_through()
+        } else {
+            0
+        }
     }
 }

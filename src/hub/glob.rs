@@ -10,7 +10,7 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use memchr::{memchr_iter, memmem, memrchr_iter};
 
 /// A pattern: `*` matches any characters but `/`, `**` any characters, everything else itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     text: Box<[u8]>,
     /// The number of bytes before the first star.
@@ -20,7 +20,7 @@ pub(super) struct Glob {
 }
 
 /// A part of a pattern without `**`: its segments, between slashes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Block {
     segments: Box<[Segment]>,
     /// The text, if it has no star.
@@ -28,7 +28,7 @@ struct Block {
 }
 
 /// A part of a pattern without slashes and `**`: its pieces, between stars. Only the first and the last may be empty.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     pieces: Box<[Box<[u8]>]>,
     /// The bytes of all pieces, so the least that a match has.

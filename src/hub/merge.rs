@@ -17,7 +17,7 @@ impl<'a> Source<'a> {
     /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has
     /// evicted some of them gives only the newest entry of each key.
     pub(super) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
-        if compacts && log.evicted_through() > after {
+        if compacts && log.is_compacted() && log.evicted_through() > after {
             let newest = log.newest_after(after).take_while(move |entry| entry.seq <= through);
             return Some(Self::Newest(Box::new(newest)));
         }

@@ -58,7 +58,9 @@
 //!
 //! A log that exceeds its retention evicts its first entries, and entries that are too old expire. The log remembers
 //! the sequence number through which it has done so. A stream whose cursor is before that number has missed events:
-//! it is *lagging*. [`OnSlow`] says whether it ends, is sent a `gap` event, or is sent the latest entry of each key.
+//! it is *lagging*. [`OnSlow`] says whether it ends, is sent a `gap` event, or is sent the latest entry of each key. Channels
+//! may differ in that: a stream ends if it lags in one whose policy says so, else it is sent a `gap` event if it lags in one
+//! whose policy is that.
 //! A client that resumes from before that number has missed events too, and is sent a [`Gap`] first.
 //!
 //! A channel without subscribers and entries is removed. Its *tombstone* remembers how far it had evicted its
@@ -71,8 +73,8 @@
 //!
 //! # Compaction
 //!
-//! With [`OnSlow::Latest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
-//! stream is sent only these, until its cursor has passed everything that its logs have evicted.
+//! With [`OnSlow::Latest`] a log is compacted: it keeps the latest entry of each key longer than others. A lagging
+//! stream is sent only these of it, until its cursor has passed everything that its logs have evicted.
 //!
 //! # Notices
 //!
@@ -98,12 +100,14 @@
 //!
 //! Stores: `history` continues with events that a store has kept, and says what it may forget.
 //!
-//! `settings` and `counts` are what the application sets and reads. `steps` counts what searches do, for tests.
+//! `settings`, `channel_settings` and `counts` are what the application sets and reads; `policies` are what the settings say
+//! for a channel. `steps` counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
 mod backlog;
 mod channel;
+mod channel_settings;
 mod counts;
 mod cursor;
 mod cursor_parts;
@@ -123,6 +127,7 @@ mod model;
 mod notice;
 mod once_keys;
 mod pattern_evictions;
+mod policies;
 mod positions;
 mod prefixes;
 mod publishing;
@@ -144,6 +149,7 @@ mod tests;
 mod tombstones;
 mod topics;
 
+pub use channel_settings::ChannelSettings;
 pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
@@ -167,10 +173,11 @@ use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
 use ends::Marks;
 use history::Stored;
+use policies::Policies;
 use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tombstones::Tombstones;
 use topics::TopicId;
@@ -192,8 +199,8 @@ pub struct Hub {
     pattern_by_text: PatternIndex,
     /// How many names new patterns were compared with since that was last taken.
     compared: usize,
-    /// The first entry of each channel that has one: its sequence number, and the channel.
-    first_seqs: BTreeSet<(u64, usize)>,
+    /// What the settings say for channels.
+    policies: Policies,
     tombstones: Tombstones,
     custom_ids: CustomIds,
     /// The channels of the last publications.
@@ -219,6 +226,7 @@ impl Hub {
     pub fn new(epoch: Epoch, settings: Settings) -> Self {
         Self {
             epoch,
+            policies: Policies::new(&settings),
             settings,
             last_seq: 0,
             offered_through: 0,
@@ -228,7 +236,6 @@ impl Hub {
             patterns: Slab::new(),
             pattern_by_text: PatternIndex::default(),
             compared: 0,
-            first_seqs: BTreeSet::new(),
             tombstones: Tombstones::default(),
             custom_ids: CustomIds::default(),
             recent: RecentChannels::default(),
@@ -269,7 +276,7 @@ impl Saved for Hub {
             patterns,
             pattern_by_text: _,
             compared: _,
-            first_seqs,
+            policies: _,
             tombstones,
             custom_ids,
             recent,
@@ -287,7 +294,6 @@ impl Saved for Hub {
         to.add(offered_through);
         Slots(channels).save(to);
         Slots(patterns).save(to);
-        to.add(first_seqs);
         to.add(tombstones);
         to.add(custom_ids);
         to.add(recent);
@@ -305,9 +311,17 @@ impl Saved for Hub {
         let channels: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
         let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
         let by_name = || channels.iter().map(|(at, channel)| (Arc::clone(&channel.name), at));
+        let mut policies = Policies::new(&settings);
+        for (at, channel) in &channels {
+            if channel.policy >= policies.len() {
+                return Err(Malformed);
+            }
+            policies[channel.policy].firsts.extend(channel.log.first().map(|(seq, _)| (seq, at)));
+        }
         Ok(Self {
             epoch,
             settings,
+            policies,
             last_seq,
             offered_through,
             channel_by_name: by_name().collect(),
@@ -316,7 +330,6 @@ impl Saved for Hub {
             pattern_by_text: patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect(),
             patterns,
             compared: 0,
-            first_seqs: from.take()?,
             tombstones: from.take()?,
             custom_ids: from.take()?,
             recent: from.take()?,

@@ -20,9 +20,11 @@ impl Hub {
         let is_held = |channel: &&Channel| channel.log.first().is_some();
         let names: usize = self.channels.iter().map(|(_, at)| at).filter(is_held).map(|at| at.name.len()).sum();
         assert_eq!((self.counts.events, self.counts.bytes), (held.0 as u64, (held.1 + names) as u64));
-        let first = |(at, channel): (usize, &Channel)| channel.log.first().map(|(seq, _)| (seq, at));
-        let first_seqs: BTreeSet<_> = self.channels.iter().filter_map(first).collect();
-        assert_eq!(self.first_seqs, first_seqs);
+        for (number, policy) in self.policies.iter().enumerate() {
+            let of_policy = self.channels.iter().filter(|(_, channel)| channel.policy == number);
+            let firsts = of_policy.filter_map(|(at, channel)| channel.log.first().map(|(seq, _)| (seq, at)));
+            assert_eq!(policy.firsts, firsts.collect());
+        }
     }
 
     fn check_channels(&self) {
@@ -31,6 +33,8 @@ impl Hub {
         for (at, channel) in &self.channels {
             assert_eq!(self.channel_by_name.get(&channel.name), Some(&at));
             assert_eq!(self.channels_in_order.get(&channel.name), Some(&at));
+            assert_eq!(channel.policy, self.settings.policy_of(&channel.name));
+            assert_eq!(channel.log.is_compacted(), self.policies[channel.policy].compacts());
             assert!(!channel.log.is_empty() || channel.subscribers.len() > 0, "an unused channel is removed");
             assert_eq!(channel.has_grown, self.grown.contains(&at));
             for (number, pattern) in &self.patterns {
@@ -60,7 +64,8 @@ impl Hub {
 
     /// Returns true if the hub holds only what returning clients may need: ids and tombstones.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let lists = (self.to_notify.len(), self.grown.len(), self.first_seqs.len());
+        let firsts = self.policies.iter().map(|policy| policy.firsts.len()).sum();
+        let lists = (self.to_notify.len(), self.grown.len(), firsts);
         self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0) && self.marks.is_empty()
     }
 }

@@ -1,20 +1,31 @@
 //! Retention: evicting entries that exceed a bound of size, and expiring entries that are too old.
 
+use super::policies::Policies;
 use super::topics::TopicId;
-use super::{Hub, Settings};
+use super::{Hub, Retention};
 use crate::log::{Bounds, Log};
 use crate::stream::after;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Hub {
-    /// Sets the retention. The next [`evict`](Self::evict) applies it to all logs.
-    pub fn set_retention(&mut self, history: Bounds, total_history: Bounds) {
-        self.settings.history = history;
-        self.settings.total_history = total_history;
+    /// Sets the settings that may change. The next [`evict`](Self::evict) applies the bounds to all logs.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.settings = self.settings.clone().with_retention(retention);
+        self.policies = Policies::new(&self.settings);
+        let mut compacted = Vec::new();
         for (at, channel) in &mut self.channels {
+            channel.policy = self.settings.policy_of(&channel.name);
+            let policy = &mut self.policies[channel.policy];
+            policy.firsts.extend(channel.log.first().map(|(seq, _)| (seq, at)));
+            if policy.compacts() || channel.log.is_compacted() {
+                compacted.push((at, Some(policy.history).filter(|_| policy.compacts())));
+            }
             if !std::mem::replace(&mut channel.has_grown, true) {
                 self.grown.push(at);
             }
+        }
+        for (at, bounds) in compacted {
+            self.change_log(at, |log| log.set_compacted(bounds.as_ref()));
         }
     }
 
@@ -26,20 +37,21 @@ impl Hub {
     /// Evicts the entries that exceed the retention. The caller has offered everything that was published to the
     /// streams that keep up, so such a stream misses nothing, however small the bounds are.
     pub fn evict(&mut self, now: Instant) {
-        let Settings { history, total_history, .. } = self.settings;
         self.offered_through = self.last_seq;
         while let Some(at) = self.grown.pop() {
             if let Some(channel) = self.channels.get_mut(at) {
                 channel.has_grown = false;
+                let history = self.policies[channel.policy].history;
                 // Evicting the last entry may remove the channel.
                 while self.channels.get(at).map_or(false, |channel| channel.log.exceeds(&history)) {
                     self.change_log(at, |log| log.evict_first(&history));
                 }
             }
         }
+        let total_history = self.settings.total_history;
         while self.is_over_total(&total_history) {
-            match self.first_seqs.iter().next() {
-                Some(&(_, at)) => self.change_log(at, Log::discard_first),
+            match self.policies.first() {
+                Some((_, at)) => self.change_log(at, Log::discard_first),
                 None => break,
             }
         }
@@ -54,39 +66,41 @@ impl Hub {
 
     /// Returns true if [`evict`](Self::evict) would evict or expire something.
     pub fn has_evictions_due(&self, now: Instant) -> bool {
-        let Settings { history, total_history, .. } = self.settings;
         let mut grown = self.grown.iter().filter_map(|at| self.channels.get(*at));
-        grown.any(|channel| channel.log.exceeds(&history))
-            || self.is_over_total(&total_history)
-            || self.first_seqs.iter().next().map_or(false, |(_, at)| self.is_first_expired(*at, now))
+        let mut firsts = self.policies.iter().filter_map(|policy| policy.firsts.iter().next());
+        grown.any(|channel| channel.log.exceeds(&self.policies[channel.policy].history))
+            || self.is_over_total(&self.settings.total_history)
+            || firsts.any(|(_, at)| self.is_first_expired(*at, now))
     }
 
     /// Returns true if the first entry of a channel is too old.
     fn is_first_expired(&self, at: usize, now: Instant) -> bool {
-        let first = self.channels[at].log.first();
-        first.map_or(true, |(_, first)| now.saturating_duration_since(first) >= self.max_age())
+        let channel = &self.channels[at];
+        let age = self.policies[channel.policy].history.age;
+        channel.log.first().map_or(true, |(_, first)| now.saturating_duration_since(first) >= age)
     }
 
     /// Expires the entries that are too old, except those that were not yet offered to the streams that keep up.
     pub fn expire(&mut self, now: Instant) {
-        while let Some(&(seq, at)) = self.first_seqs.iter().next() {
-            if seq > self.offered_through || !self.is_first_expired(at, now) {
-                break;
+        for number in 0..self.policies.len() {
+            while let Some(&(seq, at)) = self.policies[number].firsts.iter().next() {
+                if seq > self.offered_through || !self.is_first_expired(at, now) {
+                    break;
+                }
+                self.change_log(at, Log::discard_first);
             }
-            self.change_log(at, Log::discard_first);
         }
-    }
-
-    fn max_age(&self) -> Duration {
-        self.settings.history.age.min(self.settings.total_history.age)
     }
 
     /// Returns when [`expire`](Self::expire) is due if nothing is published before. Entries expire up to a sixteenth of
     /// their age late, so that the reactor does not wake for each of them.
     pub fn next_due(&self) -> Option<Instant> {
-        let (_, at) = self.first_seqs.iter().next()?;
-        let (_, first) = self.channels[*at].log.first()?;
-        Some(after(first, self.max_age().saturating_add(self.max_age() / 16)))
+        let due = self.policies.iter().filter_map(|policy| {
+            let (_, at) = policy.firsts.iter().next()?;
+            let (_, first) = self.channels[*at].log.first()?;
+            Some(after(first, policy.history.age.saturating_add(policy.history.age / 16)))
+        });
+        due.min()
     }
 
     /// Changes a channel's log, and what the hub stores about all logs.
@@ -122,6 +136,7 @@ impl Hub {
             channel.evicted_at = self.eviction_clock;
         }
         let (evicted, discarded) = (channel.log.evicted_through(), channel.log.discarded_through());
+        let is_ending = self.policies[channel.policy].disconnects();
         self.evicted_through = self.evicted_through.max(evicted).max(discarded);
         for pattern in &channel.patterns {
             let pattern = &mut self.patterns[*pattern];
@@ -129,6 +144,9 @@ impl Hub {
                 pattern.evictions.record(self.eviction_clock, evicted);
             }
             pattern.discarded_through = pattern.discarded_through.max(discarded);
+            if is_ending {
+                pattern.ending_through = pattern.ending_through.max(discarded);
+            }
         }
         if let Some(stored) = &mut self.stored {
             stored.record_evictions(&channel.name, &channel.log);
@@ -139,13 +157,14 @@ impl Hub {
     /// Updates the index of first entries after the first entry of a log has changed. An empty log may leave its channel
     /// unused.
     fn update_first_seq(&mut self, at: usize, before: Option<u64>, first: Option<u64>) {
-        let name = self.channels[at].name.len() as u64;
+        let channel = &self.channels[at];
+        let (name, firsts) = (channel.name.len() as u64, &mut self.policies[channel.policy].firsts);
         match before {
-            Some(seq) => drop(self.first_seqs.remove(&(seq, at))),
+            Some(seq) => drop(firsts.remove(&(seq, at))),
             None => self.counts.bytes += name,
         }
         match first {
-            Some(seq) => drop(self.first_seqs.insert((seq, at))),
+            Some(seq) => drop(firsts.insert((seq, at))),
             None => {
                 self.counts.bytes -= name;
                 self.remove_if_unused(TopicId::Channel(at as u32));

@@ -2,7 +2,9 @@
 
 use super::gap::{GapData, OnSlow};
 use super::state_bounds::StateBounds;
+use super::ChannelSettings;
 use crate::log::Bounds;
+use std::time::Duration;
 
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Settings {
     pub state: StateBounds,
     /// How much of all state together is retained.
     pub total_state: StateBounds,
+    /// What differs for some channels. The first whose pattern matches a channel's name counts.
+    pub channels: Vec<ChannelSettings>,
     /// How the hub treats a lagging stream.
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
@@ -29,26 +33,44 @@ pub struct Settings {
     pub opaque_ids: bool,
 }
 
-/// How much a hub retains, which may change while it has streams: of each channel, and of all together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The settings that may change while a hub has streams: how much it retains of each channel and of all together, and what
+/// differs for some channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // those of `Settings`
 pub struct Retention {
     pub history: Bounds,
     pub total_history: Bounds,
     pub state: StateBounds,
     pub total_state: StateBounds,
+    pub channels: Vec<ChannelSettings>,
+}
+
+impl Retention {
+    /// Returns the age at which entries of all channels have expired.
+    pub fn longest_age(&self) -> Duration {
+        let ages = self.channels.iter().filter_map(|channels| channels.age);
+        ages.fold(self.history.age, Duration::max).min(self.total_history.age)
+    }
+
+    /// Returns the bounds of a channel's state, and the settings that name them if they are not the hub's own.
+    pub(super) fn state_of(&self, channel: &[u8]) -> (StateBounds, Option<&ChannelSettings>) {
+        let other = self.channels.iter().find(|channels| channels.are_for(channel));
+        let other = other.filter(|channels| channels.state_keys.is_some() || channels.state_bytes.is_some());
+        (other.map_or(self.state, |channels| channels.state(self.state)), other)
+    }
 }
 
 impl Settings {
-    /// Returns how much is retained.
+    /// Returns the settings that may change.
     pub fn retention(&self) -> Retention {
-        let Self { history, total_history, state, total_state, .. } = *self;
-        Retention { history, total_history, state, total_state }
+        let Self { history, total_history, state, total_state, ref channels, .. } = *self;
+        Retention { history, total_history, state, total_state, channels: channels.clone() }
     }
 
-    /// Returns these settings with another retention.
-    pub fn with_retention(self, Retention { history, total_history, state, total_state }: Retention) -> Self {
-        Self { history, total_history, state, total_state, ..self }
+    /// Returns these settings with others of those that may change.
+    pub fn with_retention(self, retention: Retention) -> Self {
+        let Retention { history, total_history, state, total_state, channels } = retention;
+        Self { history, total_history, state, total_state, channels, ..self }
     }
 
     /// Returns settings with that retention, and the defaults of the others.
@@ -58,6 +80,7 @@ impl Settings {
             total_history,
             state: StateBounds { keys: 10_000, bytes: 16 << 20 },
             total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
+            channels: Vec::new(),
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
             gap_data: None,
@@ -68,12 +91,13 @@ impl Settings {
     }
 }
 
-saved!(Retention { history, total_history, state, total_state });
+saved!(Retention { history, total_history, state, total_state, channels });
 saved!(Settings {
     history,
     total_history,
     state,
     total_state,
+    channels,
     on_slow,
     gap_event,
     gap_data,

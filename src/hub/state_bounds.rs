@@ -1,6 +1,6 @@
 //! The bounds of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
 
-use super::Publication;
+use super::{ChannelSettings, Publication, Retention};
 use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::fmt;
 use std::hash::Hasher;
@@ -15,10 +15,10 @@ pub struct StateBounds {
 }
 
 /// The error of an event that cannot be retained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Full {
     /// The setting whose bound is reached.
-    pub setting: &'static str,
+    pub setting: Box<str>,
     /// That bound.
     pub bounds: StateBounds,
 }
@@ -79,13 +79,8 @@ impl StateSizes {
     /// # Errors
     ///
     /// [`Full`] if the channel or the hub would exceed its bounds.
-    pub fn check(
-        &self,
-        channel: &[u8],
-        key: &[u8],
-        size: usize,
-        (state, total_state): (StateBounds, StateBounds),
-    ) -> Result<(), Full> {
+    pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Full> {
+        let (state, other) = retention.state_of(channel);
         let of_channel = self.channels.get(channel);
         let before = of_channel.and_then(|channel| channel.sizes.get(&hash_of(key)).copied());
         let after = Some(u32::try_from(size).unwrap_or(u32::MAX));
@@ -94,10 +89,11 @@ impl StateSizes {
             with != sum && with.exceeds(bounds) && (with.keys > sum.keys || with.bytes > sum.bytes)
         };
         if exceeds(of_channel.map(|channel| channel.sum).unwrap_or_default(), state) {
-            return Err(Full { setting: "state", bounds: state });
+            let of = |other: &ChannelSettings| format!("channels '{}' state", String::from_utf8_lossy(other.pattern()));
+            return Err(Full { setting: other.map_or("state".into(), |other| of(other).into()), bounds: state });
         }
-        if exceeds(self.sum, total_state) {
-            return Err(Full { setting: "total_state", bounds: total_state });
+        if exceeds(self.sum, retention.total_state) {
+            return Err(Full { setting: "total_state".into(), bounds: retention.total_state });
         }
         Ok(())
     }
@@ -143,18 +139,26 @@ saved!(StateSizes { channels, sum });
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Settings;
+    use crate::log::Bounds;
+    use std::time::Duration;
 
     #[test]
     fn what_does_not_fit_is_refused_and_what_replaces_or_shrinks_is_not() {
         let bounds = |keys, bytes| StateBounds { keys, bytes };
-        let (state, total) = (bounds(2, 100), bounds(3, 150));
+        let history = Bounds { events: 0, bytes: 0, age: Duration::ZERO };
+        let mut other = ChannelSettings::new(b"b*");
+        other.state_bytes = Some(60);
+        let (state, total_state) = (bounds(2, 100), bounds(3, 150));
+        let retention =
+            Settings { state, total_state, channels: vec![other], ..Settings::new(history, history) }.retention();
         let mut sizes = StateSizes::default();
         let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
-            let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, (state, total));
+            let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, &retention);
             if checked.is_ok() {
                 sizes.set(channel.as_bytes(), key.as_bytes(), Some(size));
             }
-            checked.map_err(|full| full.setting)
+            checked.map_err(|full| full.setting.into_string())
         };
         for (channel, key, size, outcome) in [
             ("a", "1", 50, Ok(())),
@@ -163,11 +167,16 @@ mod tests {
             ("a", "3", 0, Err("state")),
             ("a", "1", 51, Err("state")),
             ("a", "1", 40, Ok(())),
-            ("b", "1", 61, Err("total_state")),
+            ("b", "1", 61, Err("channels 'b*' state")),
+            ("c", "1", 61, Err("total_state")),
             ("b", "1", 60, Ok(())),
             ("b", "2", 0, Err("total_state")),
         ] {
-            assert_eq!(retain(&mut sizes, channel, key, size), outcome, "{channel} {key} {size}");
+            assert_eq!(
+                retain(&mut sizes, channel, key, size),
+                outcome.map_err(str::to_owned),
+                "{channel} {key} {size}"
+            );
         }
         assert_eq!(sizes.sum, Sum { keys: 3, bytes: 150 });
         for (channel, key) in [(b"a", b"1"), (b"a", b"1"), (b"b", b"1")] {

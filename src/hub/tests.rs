@@ -198,15 +198,108 @@ fn a_new_stream_is_sent_its_position_first_for_each_start() {
 fn another_retention_applies_to_every_log() {
     let mut case = Case::new(settings());
     case.publish("a b a b a b");
-    let Settings { history, total_history, .. } = settings();
-    case.hub.set_retention(Bounds { events: 1, ..history }, total_history);
+    let retention = settings().retention();
+    let history = Bounds { events: 1, ..retention.history };
+    case.hub.set_retention(Retention { history, ..retention.clone() });
     assert!(case.hub.has_evictions_due(case.now));
     case.hub.evict(case.now);
     assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 5, 6");
     assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
-    case.hub.set_retention(history, total_history);
+    case.hub.set_retention(retention);
     case.publish("a a");
     assert_eq!(case.start("a", None, Start::Oldest), "@e-0-3, 5, 7, 8");
+}
+
+/// Returns settings of the channels that a pattern matches.
+fn of_channels(pattern: &str, set: impl Fn(&mut ChannelSettings)) -> ChannelSettings {
+    let mut channels = ChannelSettings::new(pattern.as_bytes());
+    set(&mut channels);
+    channels
+}
+
+#[test]
+fn the_first_channel_settings_that_match_count_and_the_hub_names_the_rest() {
+    let channels = vec![
+        of_channels("stock", |stock| stock.events = Some(1)),
+        of_channels("user/*", |user| user.age = Some(Duration::from_secs(10))),
+        of_channels("**", |all| all.events = Some(2)),
+    ];
+    let mut case = Case::new(Settings { channels, ..settings() });
+    case.publish("stock stock stock user/1 user/1 user/1 user/1 a a a");
+    assert_eq!(case.start("**", None, Start::Oldest), "@e-0-8, 3, 5, 6, 7, 9, 10");
+    assert_eq!(case.resume("stock", "e-1"), "@e-1-0, gap e-1-2 evicted, 3");
+    assert_eq!(case.resume("user/1", "e-4"), "@e-4, 5, 6, 7");
+    assert_eq!(case.hub.next_due(), Some(case.now + Duration::from_millis(10_625)), "before those that are older");
+    case.now += Duration::from_secs(10);
+    assert!(case.hub.has_evictions_due(case.now));
+    case.hub.expire(case.now);
+    assert_eq!(case.start("**", None, Start::Oldest), "@e-0-8, 3, 9, 10");
+    assert_eq!(case.hub.next_due().map(|due| due > case.now + NEVER), Some(true));
+}
+
+#[test]
+fn an_entry_of_a_channel_becomes_no_older_than_the_hub_allows_for_all() {
+    let channels = vec![of_channels("a", |a| a.age = Some(Duration::MAX))];
+    let mut case = Case::new(Settings { channels, ..settings() });
+    case.publish("a b");
+    case.now += NEVER;
+    case.hub.expire(case.now);
+    assert_eq!(case.hub.counts().channels, 0);
+}
+
+#[test]
+fn other_channel_settings_apply_to_every_log() {
+    let mut case = Case::new(settings());
+    case.publish("a b a b a b");
+    let of_b =
+        |set: fn(&mut ChannelSettings)| Retention { channels: vec![of_channels("b", set)], ..settings().retention() };
+    case.hub.set_retention(of_b(|b| (b.events, b.on_slow) = (Some(1), Some(OnSlow::Latest))));
+    case.hub.check();
+    case.hub.evict(case.now);
+    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 1, 3, 5, 6");
+    case.publish_as("b", "k", None);
+    case.publish_as("b", "l", None);
+    case.publish("a");
+    assert_eq!(case.sent(), "7, 8, 9", "b has compacted 7");
+    case.hub.set_retention(of_b(|b| b.events = Some(1)));
+    case.hub.check();
+    case.publish("b");
+    assert_eq!(case.resume("b", "e-6"), "@e-6-0, gap e-6-8 evicted, 10");
+}
+
+#[test]
+fn a_stream_that_lags_in_several_channels_ends_if_it_does_in_one() {
+    let on = |pattern: &str, on_slow| of_channels(pattern, |channels| channels.on_slow = Some(on_slow));
+    let channels = vec![on("end*", OnSlow::Disconnect), on("new*", OnSlow::Latest)];
+    for (published, sent) in [
+        ("gap gap gap gap new1", "gap e-0-1 slow, 2, 3, 4, 5"),
+        ("new1 new1 new1 new1 end1 gap", "4, 5, 6"),
+        ("new1 new1 new1 new1 gap gap gap gap", "gap e-0-5 slow, 4, @e-4-5, 6, 7, 8"),
+        ("end1 end1 end1 end1 gap", "disconnected"),
+        ("end1 end1 end1 end1 gap gap gap gap new1", "disconnected"),
+    ] {
+        for topics in ["end1 gap new1", "**", "end* g** new1"] {
+            let mut case = Case::new(Settings { channels: channels.clone(), ..settings() });
+            assert_eq!(case.start(topics, None, Start::Latest), "@e-0");
+            case.publish(published);
+            assert_eq!(case.hub.must_end(&case.cursor), sent == "disconnected", "{topics}: {published}");
+            assert_eq!(case.sent(), sent, "{topics}: {published}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_ends_for_what_it_has_not_been_sent_only() {
+    let channels = vec![of_channels("gap", |gap| gap.on_slow = Some(OnSlow::Gap))];
+    for topics in ["end gap", "**"] {
+        let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
+        case.publish("end end end end gap");
+        let request = request(topics, Some("e-0"), Start::Latest);
+        case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+        assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-1 evicted");
+        case.publish("gap gap gap gap gap");
+        assert_eq!(case.sent(), "gap e-0-7 slow, 2, @e-2-7, 3, @e-3-7, 4, @e-4-7, 8, 9, 10", "{topics}");
+    }
 }
 
 #[test]

@@ -110,6 +110,11 @@ impl Compacted {
         }
     }
 
+    /// Discards the first entries that the history has evicted while these exceed the bounds.
+    fn shrink_to(&mut self, bounds: &Bounds) {
+        while self.newest.exceeds(bounds) && self.discard_first() {}
+    }
+
     /// Discards the first entry that the history has evicted. Returns true if there was one.
     fn discard_first(&mut self) -> bool {
         let first = self.newest.pop_first();
@@ -126,6 +131,26 @@ impl Log {
     pub fn new(evicted_through: u64, is_compacted: bool) -> Self {
         let compacted = Compacted { discarded_through: evicted_through, ..Compacted::default() };
         Self { evicted_through, compacted: is_compacted.then(|| Box::new(compacted)), ..Self::default() }
+    }
+
+    /// Returns true if the log keeps the newest entry of each key beyond its history.
+    pub fn is_compacted(&self) -> bool {
+        self.compacted.is_some()
+    }
+
+    /// Keeps the newest entry of each key beyond the history from here on, within `bounds`, or discards what only that has kept.
+    pub fn set_compacted(&mut self, bounds: Option<&Bounds>) {
+        let bounds = match bounds {
+            Some(bounds) => bounds,
+            None => return self.compacted = None,
+        };
+        let Self { compacted, entries, evicted_through, .. } = self;
+        let compacted = compacted.get_or_insert_with(|| {
+            let mut newest = Newest::default();
+            entries.iter().for_each(|entry| newest.record(&entry.key, entry.seq));
+            Box::new(Compacted { newest, discarded_through: *evicted_through })
+        });
+        compacted.shrink_to(bounds);
     }
 
     /// Appends an entry. Its sequence number is greater than all others of the log.
@@ -214,7 +239,7 @@ impl Log {
     pub fn evict_first(&mut self, bounds: &Bounds) {
         if let (Some(evicted), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
             compacted.newest.keep(evicted);
-            while compacted.newest.exceeds(bounds) && compacted.discard_first() {}
+            compacted.shrink_to(bounds);
         }
     }
 

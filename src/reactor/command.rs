@@ -3,7 +3,6 @@
 //! Both are plain data, so that the reactor could run in another process.
 
 use crate::hub;
-use crate::log::Bounds;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
@@ -79,12 +78,12 @@ pub enum Command {
         /// Where the hub begins if it continues with stored events.
         history: Option<Box<hub::History>>,
     },
-    /// Sets the retention of a hub.
+    /// Sets those settings of a hub that may change.
     SetRetention {
         /// The hub.
         hub: HubId,
-        /// The retention of each channel's log, and of all logs together.
-        bounds: Box<(Bounds, Bounds)>,
+        /// The settings.
+        retention: Box<hub::Retention>,
     },
     /// Publishes one event to the subscribers of its channel.
     Publish {

@@ -1,8 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, History, Hub, Publication, Settings};
-use crate::log::Bounds;
+use crate::hub::{Epoch, History, Hub, Publication, Retention, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
@@ -30,10 +29,10 @@ impl Hubs {
         self.0.insert(id, HubState { hub, is_draining: false, is_closed: false });
     }
 
-    /// Sets the retention of a hub. The next flush evicts what exceeds it.
-    pub(super) fn set_retention(&mut self, id: HubId, (history, total_history): (Bounds, Bounds)) {
+    /// Sets those settings of a hub that may change. The next flush evicts what exceeds the bounds.
+    pub(super) fn set_retention(&mut self, id: HubId, retention: Retention) {
         if let Some(hub) = self.get_mut(id) {
-            hub.set_retention(history, total_history);
+            hub.set_retention(retention);
         }
     }
 

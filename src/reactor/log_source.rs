@@ -91,7 +91,7 @@ impl<'a> LogSource<'a> {
             return LogState::Held;
         }
         let has_buffered = is_blocked || stream.buffered_bytes() > 0;
-        if has_buffered && !hub.disconnects() && (is_blocked || hub.is_lagging(cursor)) {
+        if has_buffered && (is_blocked || hub.is_lagging(cursor)) && !hub.must_end(cursor) {
             return LogState::Later;
         }
         let mut notices = match hub.catch_up(cursor) {

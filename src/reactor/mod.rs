@@ -184,7 +184,7 @@ impl<I: Io> Reactor<I> {
             Command::CreateHub { hub, epoch, settings, history } => {
                 self.hubs.create(hub, epoch, *settings, history.as_deref());
             }
-            Command::SetRetention { hub, bounds } => self.hubs.set_retention(hub, *bounds),
+            Command::SetRetention { hub, retention } => self.hubs.set_retention(hub, *retention),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
             Command::Subscribe { hub, stream, request, holds } => {

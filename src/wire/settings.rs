@@ -2,7 +2,7 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use crate::event::{Framing, LineEnd};
-use crate::hub::{self, GapData, OnSlow, StateBounds};
+use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
 use crate::store_settings::StoreSettings;
 use crate::stream;
@@ -136,6 +136,7 @@ named_settings! {
     "total_history" total_history: Bounds, hub.total_history, newest, read_bounds, write_bounds;
     "state" state: StateBounds, hub.state, newest, read_state, |writer, state| write_state(writer, *state);
     "total_state" total_state: StateBounds, hub.total_state, newest, read_state, |writer, state| write_state(writer, *state);
+    "channels" channels: Vec<ChannelSettings>, hub.channels, newest, read_channels, |writer, list| write_channels(writer, list);
     "on_slow" on_slow: OnSlow, hub.on_slow, same, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
     "gap_event" gap_event: Box<str>, hub.gap_event, same, read_text, |to, text| to.bytes(text.as_bytes());
     "gap_data" gap_data: Box<GapData>, hub.gap_data, same, read_gap_data, |writer, data| write_gap_data(writer, data);
@@ -166,6 +167,35 @@ fn write_state(writer: &mut Writer<'_>, StateBounds { keys, bytes }: StateBounds
 
 fn read_state(reader: &mut Reader<'_>) -> Result<StateBounds, Malformed> {
     Ok(StateBounds { keys: reader.size()?, bytes: reader.size()? })
+}
+
+fn write_channels(writer: &mut Writer<'_>, list: &[ChannelSettings]) {
+    writer.size(list.len());
+    for channels in list {
+        let ChannelSettings { events, bytes, age, state_keys, state_bytes, on_slow, .. } = *channels;
+        writer.bytes(channels.pattern());
+        writer.option(events, Writer::size);
+        writer.option(bytes, Writer::size);
+        writer.option(age, Writer::duration);
+        writer.option(state_keys, Writer::size);
+        writer.option(state_bytes, Writer::size);
+        writer.option(on_slow, |writer, on_slow| writer.u8(on_slow as u8));
+    }
+}
+
+fn read_channels(reader: &mut Reader<'_>) -> Result<Vec<ChannelSettings>, Malformed> {
+    let count = reader.size()?;
+    let read = |_| {
+        let mut channels = ChannelSettings::new(reader.bytes()?);
+        channels.events = reader.option(Reader::size)?;
+        channels.bytes = reader.option(Reader::size)?;
+        channels.age = reader.option(Reader::duration)?;
+        channels.state_keys = reader.option(Reader::size)?;
+        channels.state_bytes = reader.option(Reader::size)?;
+        channels.on_slow = reader.option(read_on_slow)?;
+        Ok(channels)
+    };
+    (0..count).map(read).collect()
 }
 
 fn read_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {

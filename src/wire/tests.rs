@@ -4,8 +4,8 @@
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{
-    self, Access, ChannelCounts, ChannelPage, Counts, EndRequest, FirstBlock, GapData, OnSlow, PositionStyle, Retain,
-    Start, StateBounds, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    self, Access, ChannelCounts, ChannelPage, ChannelSettings, Counts, EndRequest, FirstBlock, GapData, OnSlow,
+    PositionStyle, Retain, Start, StateBounds, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
@@ -70,20 +70,42 @@ fn state() -> impl Strategy<Value = StateBounds> {
     any::<[usize; 2]>().prop_map(|[keys, bytes]| StateBounds { keys, bytes })
 }
 
+fn on_slow() -> impl Strategy<Value = OnSlow> {
+    prop_oneof![Just(OnSlow::Disconnect), Just(OnSlow::Gap), Just(OnSlow::Latest)]
+}
+
+fn channels() -> impl Strategy<Value = ChannelSettings> {
+    let given = (any::<[Option<usize>; 4]>(), option::of(duration()), option::of(on_slow()));
+    (bytes(), given).prop_map(|(pattern, ([events, bytes, keys, state_bytes], age, on_slow))| {
+        let mut channels = ChannelSettings::new(pattern);
+        (channels.events, channels.bytes, channels.age) = (events, bytes, age);
+        (channels.state_keys, channels.state_bytes, channels.on_slow) = (keys, state_bytes, on_slow);
+        channels
+    })
+}
+
 fn hub_settings() -> impl Strategy<Value = HubSettings> {
-    let on_slow = prop_oneof![Just(OnSlow::Disconnect), Just(OnSlow::Gap), Just(OnSlow::Latest)];
     let texts = || any::<[String; 3]>();
     let gap_data = option::of(texts().prop_map(|[evicted, unknown, slow]| {
         Box::new(GapData { evicted: evicted.into(), unknown: unknown.into(), slow: slow.into() })
     }));
     let names = (any::<String>(), any::<String>());
-    let hub = ((bounds(), bounds()), (state(), state()), on_slow, names, gap_data, any::<[bool; 2]>()).prop_map(
-        |((history, total_history), (state, total_state), on_slow, (gap_event, position_event), gap_data, flags)| {
+    let channels = (vec(channels(), 0..3), on_slow());
+    let hub = ((bounds(), bounds()), (state(), state()), channels, names, gap_data, any::<[bool; 2]>()).prop_map(
+        |(
+            (history, total_history),
+            (state, total_state),
+            (channels, on_slow),
+            (gap_event, position_event),
+            gap_data,
+            flags,
+        )| {
             hub::Settings {
                 history,
                 total_history,
                 state,
                 total_state,
+                channels,
                 on_slow,
                 gap_event: gap_event.into(),
                 gap_data,

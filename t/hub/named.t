@@ -7,6 +7,7 @@ use Testing::SideBySide qw(side_by_side);
 
 side_by_side(
     ['t/hub/taint.t', '-T', Testing::NamedHubs->again('t/hub/taint.t')],
+    ['state.t, in a file', Testing::NamedHubs->again('t/hub/state.t', 'file')],
     map     { [$_ => Testing::NamedHubs->again($_)] }
         map { "t/hub/$_.t" }
         qw(drain history in_process leaks publish publish_options relay_forks resume settings state threads topics wire)

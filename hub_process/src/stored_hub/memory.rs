@@ -3,7 +3,7 @@
 use super::state::{State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication, Retention};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -30,15 +30,15 @@ impl MemoryHub {
     pub fn begin(settings: &HubSettings, history: &History) -> Result<Self, Error> {
         let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
         let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
-        let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.history.age);
+        let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.retention().longest_age());
         Ok(Self { handle, ids: Ids { epoch, once }, state: State::default() })
     }
 
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
         let retention = settings.hub.retention();
+        self.ids.once.set_bounds(retention.total_history.events, retention.longest_age());
         self.handle.set_bounds(retention, settings.max_topics);
-        self.ids.once.set_bounds(retention.total_history.events, retention.history.age);
     }
 
     /// Checks an id that the application gives an event: it must not look like one of the hub's.
@@ -62,18 +62,13 @@ impl MemoryHub {
     /// # Errors
     ///
     /// [`Error::Full`] if it does not fit.
-    pub fn state_change(
-        &self,
-        draft: &Draft,
-        seq: u64,
-        Retention { state, total_state, .. }: Retention,
-    ) -> Result<Option<StateChange>, Error> {
+    pub fn state_change(&self, draft: &Draft, seq: u64) -> Result<Option<StateChange>, Error> {
         if !draft.retain.changes_state() {
             return Ok(None);
         }
         let event_len = encode(draft.fields.fields(), &self.ids.epoch.event_id(seq)).len();
         if let Some(size) = draft.retain.size(&draft.key, event_len) {
-            self.state.sizes.check(&draft.channel, &draft.key, size, (state, total_state))?;
+            self.handle.check_state(&self.state.sizes, &draft.channel, &draft.key, size)?;
         }
         Ok(StateChange::of(draft, event_len))
     }

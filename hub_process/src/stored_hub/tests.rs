@@ -5,10 +5,10 @@
 use super::*;
 use crate::store::StoreEnd;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{Access, FirstBlock, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, FirstBlock, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
-use eventsource_xs::wire::{FieldList, StoreSettings};
+use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
 use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
 use std::io::Read;
@@ -680,6 +680,45 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
     let mut publish = |id: &[u8]| world.hub.publish(draft(1, ""), Some(id), Asker::NOBODY, world.now).map(drop);
     assert_eq!(publish(b"epoch1-1").expect_err("reserved").field.as_deref(), Some("id"));
     publish(b"other-1").expect("another id");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_the_store_is_asked() {
+    let mut world = World::new();
+    let file = FileSettings { path: "/none".into(), sync: FileSync::Never };
+    world.hub.settings.store = StoreSettings::File(file);
+    world.hub.settings.hub.state.keys = 2;
+    let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
+    let publish = |world: &mut World, key: &str, retain| {
+        world.next += 1;
+        let asker = Asker { peer: 1, request: world.next, bytes: 0 };
+        let published = world.hub.publish(retained(world.next, key, retain), None, asker, world.now);
+        if published.is_ok() {
+            world.open.insert(world.next, String::new());
+        }
+        world.store.listen();
+        published.map(drop).map_err(|failure| failure.code)
+    };
+    assert_eq!(publish(&mut world, "a", Retain::Newest), Ok(()));
+    assert_eq!(publish(&mut world, "b", Retain::Newest), Ok(()));
+    assert_eq!(publish(&mut world, "c", Retain::Newest), Err(ErrorCode::Full), "drafts that wait count");
+    assert_eq!(world.store.asked.len(), 2, "the store was not asked");
+    assert_eq!(publish(&mut world, "a", Retain::Forget), Ok(()));
+    assert_eq!(publish(&mut world, "c", Retain::Newest), Ok(()), "what will be forgotten makes room");
+    let (ticket, _) = world.store.asked.pop_back().expect("c");
+    world.store.fail(ticket, ErrorCode::Unavailable);
+    world.take();
+    assert_eq!(publish(&mut world, "d", Retain::Newest), Ok(()), "a draft that failed is counted back");
+    world.settle();
+    assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "entries count");
+    world.store.append(None, retained(1001, "b", Retain::Forget), 0);
+    world.store.append(None, retained(1002, "f", Retain::Newest), 0);
+    world.store.report(usize::MAX);
+    world.take();
+    assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "those of other machines count");
+    assert!(restart(&mut world));
+    assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "of a store that begins anew, too");
+    assert_eq!(publish(&mut world, "f", Retain::Newest), Ok(()));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::hub::tests::{compacting, settings, Case};
-use crate::hub::Start;
+use crate::hub::{Retention, Start};
 use crate::log::Bounds;
 use crate::saved::{Restorer, Saver};
 use std::time::{Duration, Instant};
@@ -132,8 +132,8 @@ fn take_evictions_reports_each_channel_once_as_far_as_its_entries_are_evicted() 
     replay(&mut case, &[(2, "a"), (4, "a"), (6, "a"), (8, "b"), (10, "a"), (12, "a")]);
     assert_eq!(evictions(&mut case), [("a".to_owned(), 4, 4)]);
     assert_eq!(evictions(&mut case), []);
-    let Settings { history, total_history, .. } = settings();
-    case.hub.set_retention(history, Bounds { events: 0, ..total_history });
+    let retention = settings().retention();
+    case.hub.set_retention(Retention { total_history: Bounds { events: 0, ..retention.total_history }, ..retention });
     case.hub.evict(case.now);
     assert_eq!(evictions(&mut case), [("a".to_owned(), 12, 12), ("b".to_owned(), 8, 8)]);
     let mut ordinary = Case::of(Hub::new(Epoch::new("e", None), settings()));

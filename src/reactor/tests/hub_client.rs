@@ -1,6 +1,7 @@
 //! A strict event source: it knows which events it is owed, and fails on any event, position or gap that is wrong.
 
 use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
+use super::hub_steps::CHANNELS;
 use super::*;
 use crate::hub::{FirstBlock, OnSlow, PositionStyle, SubscribeRequest, Topic};
 use crate::parse::{Event, Parser};
@@ -283,7 +284,8 @@ impl Connection {
 
     /// Returns true if an owed event need not arrive.
     fn is_excused(&self, seq: u64, terms: &Terms, naive: &Naive) -> bool {
-        let conflates = naive.settings.on_slow == OnSlow::Latest && naive.has_evicted(seq, self.caught_up);
+        let channel = naive.event(seq).channel;
+        let conflates = naive.has_had([channel], OnSlow::Latest) && naive.has_evicted(seq, self.caught_up);
         if conflates && naive.is_superseded(seq) {
             return true;
         }
@@ -314,9 +316,10 @@ impl Connection {
         assert!(self.gaps_due == 0 || naive.merged_through > 0, "a gap was not reported");
     }
 
-    /// Returns true if something owed was evicted.
+    /// Returns true if something owed was evicted that ends a slow client's stream.
     pub(super) fn is_overtaken(&self, naive: &Naive) -> bool {
-        self.owed.keys().any(|seq| !naive.is_in_log(*seq))
+        let ends = |seq: u64| naive.has_had([naive.event(seq).channel], OnSlow::Disconnect);
+        self.owed.keys().any(|seq| !naive.is_in_log(*seq) && ends(*seq))
     }
 
     /// Checks that the first block, except for comments, is a position.
@@ -474,7 +477,7 @@ impl EventSource {
             let is_missed = |(seq, _): (&u64, &Terms)| !naive.is_in_log(*seq) && !connection.is_covered(*seq);
             // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
             // whether later evictions are older than its beginning, and reports a gap in any case.
-            let compacts = naive.settings.on_slow == OnSlow::Latest;
+            let compacts = naive.has_had(CHANNELS, OnSlow::Latest);
             let is_unsure = compacts && !connection.keeps_up && connection.began_with_loss;
             let news = connection.owed.range(..=told).any(is_missed);
             assert!(news || is_unsure || told <= naive.merged_through, "a gap that reports nothing new: {gap:?}");

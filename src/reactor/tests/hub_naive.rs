@@ -1,8 +1,10 @@
 //! The hub's naive twin, written without regard to speed: a list of all events ever published, each with its state.
 
+use super::hub_steps::CHANNELS;
 use super::*;
 use crate::event::Shared;
 use crate::hub::{History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use crate::log::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const EPOCH: &str = "epoch";
@@ -56,6 +58,8 @@ pub(super) struct Naive {
     pub(super) merged_through: u64,
     /// The number of events that were published since the hub began.
     pub(super) published: u64,
+    /// The policies that channels have had.
+    policies: BTreeMap<&'static str, Vec<OnSlow>>,
 }
 
 /// The resume point that a client's last event id gives.
@@ -100,6 +104,41 @@ impl Naive {
             history_through: is_stored.then_some(0),
             merged_through: 0,
             published: 0,
+            policies: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the settings of a channel: their number, the retention and the policy.
+    fn settings_of(&self, channel: &str) -> (usize, Bounds, OnSlow) {
+        let HubSettings { history, total_history, on_slow, ref channels, .. } = self.settings;
+        let number = channels.iter().position(|of| glob_matches(of.pattern(), channel.as_bytes()));
+        let other = number.map(|number| &channels[number]);
+        let Bounds { events, bytes, age } = other.map_or(history, |other| other.history(history));
+        let history = Bounds { events, bytes, age: age.min(total_history.age) };
+        (number.map_or(0, |number| number + 1), history, other.and_then(|other| other.on_slow).unwrap_or(on_slow))
+    }
+
+    fn compacts(&self, channel: &str) -> bool {
+        self.settings_of(channel).2 == OnSlow::Latest
+    }
+
+    /// Returns true if any of these channels has, or had, a policy.
+    pub(super) fn has_had<'a>(&self, channels: impl IntoIterator<Item = &'a str>, policy: OnSlow) -> bool {
+        channels.into_iter().any(|channel| self.policies.get(channel).map_or(false, |all| all.contains(&policy)))
+    }
+
+    /// Changes the settings. What logs have compacted is within their bounds at once.
+    pub(super) fn change_settings(&mut self, settings: HubSettings) {
+        self.settings = settings;
+        self.channels_in_log().into_iter().for_each(|channel| self.shrink_compacted(channel));
+        self.note_policies();
+    }
+
+    /// Remembers the policies of channels.
+    pub(super) fn note_policies(&mut self) {
+        for channel in CHANNELS {
+            let on_slow = self.settings_of(channel).2;
+            self.policies.entry(channel).or_default().push(on_slow);
         }
     }
 
@@ -166,12 +205,11 @@ impl Naive {
     /// that is not known to be discarded. Returns the history of the next hub.
     pub(super) fn restart(&mut self, known: &BTreeMap<&'static str, StoredEvictions>, is_merged: bool) -> History {
         let newest = self.newest();
-        let compacts = self.settings.on_slow == OnSlow::Latest;
         for seq in self.events.keys().copied().collect::<Vec<_>>() {
             let event = self.event(seq);
             let StoredEvictions { evicted_through, discarded_through } =
                 known.get(event.channel).copied().unwrap_or_default();
-            let is_latest = compacts && seq > discarded_through && !self.is_superseded(seq);
+            let is_latest = self.compacts(event.channel) && seq > discarded_through && !self.is_superseded(seq);
             let is_kept = !event.is_forgotten && (seq > evicted_through || is_latest);
             let event = self.events.get_mut(&seq).expect("an event");
             event.is_forgotten = !is_kept;
@@ -274,8 +312,8 @@ impl Naive {
     /// Evicts at the end of a turn.
     pub(super) fn evict(&mut self, now: Instant) {
         self.offered = self.newest();
-        let history = self.settings.history;
         for channel in self.channels_in_log() {
+            let (_, history, _) = self.settings_of(channel);
             loop {
                 let held = self.present_of(channel, State::InLog);
                 let is_over = held.len() > history.events || (self.bytes_of(&held) > history.bytes && held.len() > 1);
@@ -296,24 +334,34 @@ impl Naive {
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        let age = self.settings.history.age.min(self.settings.total_history.age);
-        while let Some(first) = self.present.first().copied().filter(|first| *first <= self.offered) {
-            if now.saturating_duration_since(self.event(first).at) < age {
-                break;
+        for settings in 0..=self.settings.channels.len() {
+            let of_settings = |seq: &u64| self.settings_of(self.event(*seq).channel).0 == settings;
+            let all: Vec<u64> = self.present.iter().copied().filter(of_settings).collect();
+            for first in all {
+                let event = self.event(first);
+                let age = self.settings_of(event.channel).1.age;
+                if first > self.offered || now.saturating_duration_since(event.at) < age {
+                    break;
+                }
+                self.change(first, State::Evicted);
             }
-            self.change(first, State::Evicted);
         }
     }
 
     fn drop_from_log(&mut self, channel: &str, seq: u64) {
-        if self.settings.on_slow != OnSlow::Latest || self.is_superseded(seq) {
+        if !self.compacts(channel) || self.is_superseded(seq) {
             return self.change(seq, State::Evicted);
         }
         self.change(seq, State::Compacted);
-        let history = self.settings.history;
+        self.shrink_compacted(channel);
+    }
+
+    fn shrink_compacted(&mut self, channel: &str) {
+        let (_, history, on_slow) = self.settings_of(channel);
         let is_over = |naive: &Self| {
             let kept = naive.present_of(channel, State::Compacted);
-            kept.len() > history.events || naive.bytes_of(&kept) > history.bytes
+            let exceeds = kept.len() > history.events || naive.bytes_of(&kept) > history.bytes;
+            !kept.is_empty() && (exceeds || on_slow != OnSlow::Latest)
         };
         while is_over(self) {
             let first = self.present_of(channel, State::Compacted)[0];

@@ -5,8 +5,8 @@ use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
-    Access, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication, Retain,
-    Settings as HubSettings, Start, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication,
+    Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub(super) const HUB: HubId = 0;
 const OTHER_HUB: HubId = 1;
 pub(super) const SOURCES: usize = 5;
-const CHANNELS: [&str; 6] = ["news/a", "news/b", "news/a/b", "chat", "user/1", "x"];
+pub(super) const CHANNELS: [&str; 6] = ["news/a", "news/b", "news/a/b", "chat", "user/1", "x"];
 const PATTERNS: [&str; 6] = ["news/*", "news/**", "**", "*", "user/*", "none/*"];
 const KEYS: [&str; 3] = ["", "k", "l"];
 
@@ -47,6 +47,8 @@ pub(super) struct Run {
     pub(super) seen_of_other_hub: u64,
     /// Whether streams subscribe several times.
     is_changing: bool,
+    /// Whether the settings of the hub change while it has streams.
+    has_new_settings: bool,
     numbering: Numbering,
     /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
     lates: &'static [u64],
@@ -54,6 +56,30 @@ pub(super) struct Run {
     stored: BTreeMap<&'static str, StoredEvictions>,
     /// The counters of the hubs before this one.
     pub(super) past: Counts,
+}
+
+/// Returns the retention of channels, and that of the hub.
+fn histories(rng: &mut Rng) -> [Bounds; 2] {
+    [
+        bounds(rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
+        bounds(rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
+    ]
+}
+
+/// Returns settings that differ for some channels. In half of the runs none does.
+fn channel_settings(rng: &mut Rng, is_same: bool) -> Vec<ChannelSettings> {
+    let most = if is_same { 0 } else { 3 };
+    let of_channels = |_| {
+        let patterns = if rng.bool() { CHANNELS } else { PATTERNS };
+        let mut channels = ChannelSettings::new(any(rng, &patterns).as_bytes());
+        let [Bounds { events, bytes, age }, _] = histories(rng);
+        channels.events = Some(events).filter(|_| rng.bool());
+        channels.bytes = Some(bytes).filter(|_| rng.bool());
+        channels.age = Some(age).filter(|_| rng.bool());
+        channels.on_slow = any(rng, &[None, Some(OnSlow::Disconnect), Some(OnSlow::Gap), Some(OnSlow::Latest)]);
+        channels
+    };
+    (0..most).map(of_channels).collect()
 }
 
 fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize], is_total: bool) -> Bounds {
@@ -91,10 +117,12 @@ fn event(seq: u64, id: &str, bytes: usize) -> Shared {
 impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let history = bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false);
-        let total_history = bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true);
+        let [history, total_history] = histories(&mut rng);
         let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
-        let hub = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
+        let is_same = rng.bool();
+        let channels = channel_settings(&mut rng, is_same);
+        let hub = HubSettings { on_slow, channels, ..HubSettings::new(history, total_history) };
+        let has_new_settings = rng.u8(..4) == 0;
         let is_changing = rng.bool();
         let numbering = any(&mut rng, &[Numbering::Dense, Numbering::Sparse, Numbering::Stored, Numbering::Stored]);
         let is_stored = numbering == Numbering::Stored;
@@ -110,13 +138,15 @@ impl Run {
             });
         }
         let neighbour = Self::open_neighbour(&mut world);
+        let mut naive = Naive::new(hub, is_stored);
+        naive.note_policies();
         Self {
             rng,
             world,
             neighbour,
             published_to_other_hub: 0,
             seen_of_other_hub: 0,
-            naive: Naive::new(hub, is_stored),
+            naive,
             sources: (0..SOURCES).map(|_| EventSource::default()).collect(),
             left_unreported: Vec::new(),
             pushed: 0,
@@ -124,6 +154,7 @@ impl Run {
             custom_ids: 0,
             is_drained: false,
             is_changing,
+            has_new_settings,
             numbering,
             lates,
             stored: BTreeMap::new(),
@@ -165,6 +196,7 @@ impl Run {
                 let time = Duration::from_millis(self.rng.u64(..most));
                 self.advance(time);
             }
+            (54, _) if self.has_new_settings => self.change_settings(),
             (54..=55, _) => self.report_left(),
             (56, _) if self.numbering == Numbering::Stored && self.rng.u8(..4) == 0 => self.restart(),
             (56, _) => self.report_left(),
@@ -181,6 +213,16 @@ impl Run {
             _ => self.let_all_read(),
         }
         self.update_held();
+    }
+
+    /// Changes the settings of the hub that may change.
+    fn change_settings(&mut self) {
+        let [history, total_history] = histories(&mut self.rng);
+        let is_same = self.rng.bool();
+        let channels = channel_settings(&mut self.rng, is_same);
+        let settings = HubSettings { history, total_history, channels, ..self.naive.settings.clone() };
+        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(settings.retention()) });
+        self.naive.change_settings(settings);
     }
 
     pub(super) fn publish(&mut self) {

@@ -52,7 +52,7 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
     hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
         field: "gap_data",
         message: format!(
-            "gap_data, for all its reasons, gap_event and position_event are too long for a named hub: \
+            "channels, gap_data (for all its reasons), gap_event and position_event are too long for a named hub: \
              its settings have {bytes} bytes, and may have {most}"
         ),
     })?;

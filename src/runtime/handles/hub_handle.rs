@@ -9,8 +9,8 @@
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, History, OnceKeys, Publication, Retain, RetainedEvent,
-    Retention, Settings, StateSizes, SubscribeRequest,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, OnceKeys, Publication, Retain,
+    RetainedEvent, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -121,18 +121,16 @@ impl HubHandle {
         &self.0.settings
     }
 
-    /// Changes the settings that a hub may change while it has streams: how much is retained of each channel and of all, and
-    /// how many topics a stream may be subscribed to from here on.
+    /// Changes the settings that a hub may change while it has streams, and how many topics a stream may be subscribed to from
+    /// here on.
     pub fn set_bounds(&self, retention: Retention, max_topics: usize) {
         self.0.max_topics.store(max_topics, Ordering::Relaxed);
         let mut process = lock_process();
-        *lock(&self.0.retention) = retention;
-        let Retention { history, total_history, .. } = retention;
+        *lock(&self.0.retention) = retention.clone();
         if let Some(index) = process.registrations.index_of(self.0.key) {
             let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
-            once.set_bounds(total_history.events, history.age);
-            let bounds = Box::new((history, total_history));
-            reactor.send(Command::SetRetention { hub: *hub, bounds });
+            once.set_bounds(retention.total_history.events, retention.longest_age());
+            reactor.send(Command::SetRetention { hub: *hub, retention: Box::new(retention) });
         }
     }
 
@@ -162,12 +160,12 @@ impl HubHandle {
             return Err(Error::SpawnedChild);
         }
         let hub = reactor.new_hub();
-        let retention = *lock(&self.0.retention);
+        let retention = lock(&self.0.retention).clone();
+        let once = OnceKeys::new(retention.total_history.events, retention.longest_age());
         let settings = Box::new(self.0.settings.clone().with_retention(retention));
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
-        let once = OnceKeys::new(retention.total_history.events, retention.history.age);
         let state = StateSizes::default();
         Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state })
     }
@@ -203,8 +201,7 @@ impl HubHandle {
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
         if let Some(size) = meta.retain.size(meta.key, event.len()) {
-            let Retention { state, total_state, .. } = *lock(&self.0.retention);
-            registration.state.check(meta.channel, meta.key, size, (state, total_state))?;
+            self.check_state(&registration.state, meta.channel, meta.key, size)?;
         }
         registration.last_seq = seq;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
@@ -217,6 +214,15 @@ impl HubHandle {
         }
         published(&id);
         Ok(())
+    }
+
+    /// Checks whether an event can be retained beside others of these sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it does not fit.
+    pub fn check_state(&self, sizes: &StateSizes, channel: &[u8], key: &[u8], size: usize) -> Result<(), Full> {
+        sizes.check(channel, key, size, &lock(&self.0.retention))
     }
 
     /// Publishes an event that a store has given its sequence number. `at` is when it was stored, perhaps long ago. Sequence
@@ -390,7 +396,7 @@ impl HubHandle {
         let HubRegistration { hub, epoch, last_seq, once, state, .. } = process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
-            retention: *lock(&self.0.retention),
+            retention: lock(&self.0.retention).clone(),
             max_topics: self.0.max_topics.load(Ordering::Relaxed),
             hub: *hub,
             epoch: epoch.clone(),

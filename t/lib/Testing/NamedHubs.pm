@@ -5,6 +5,7 @@ use Testing;
 # gives come first, so a named hub already keeps it.
 #
 #   exec $^X, Testing::NamedHubs->again('t/hub/resume.t');
+#   exec $^X, Testing::NamedHubs->again('t/hub/state.t', 'file');    # each with a store in a file
 #
 # A test says with is_on where its expectations differ. These do not run again:
 #
@@ -15,11 +16,11 @@ use Testing;
 use EventSource::XS;
 use File::Temp ();
 
-my $folder;
+my ($folder, $store);
 my $count = 0;
 
 sub import {
-    my ($class, $file) = @_;
+    (my ($class, $file), $store) = @_;
     return if !defined $file;
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
     require EventSource::Hub;
@@ -35,8 +36,8 @@ sub import {
 
 # The arguments of perl that run a test again.
 sub again {
-    my ($class, $file) = @_;
-    return ("-M$class=$file", '-e', 1);
+    my ($class, @file_and_store) = @_;
+    return ("-M$class=" . join(',', @file_and_store), '-e', 1);
 }
 
 # True if each hub is named.
@@ -51,7 +52,9 @@ sub settings {
 
 sub _process {
     my $number = shift;
-    return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => 20);
+    my %all    = (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => 20);
+    $all{store} = {file => "$folder/$number.db", sync => 'never'} if defined $store;
+    return %all;
 }
 
 1;

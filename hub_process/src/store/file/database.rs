@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the tables. A program that changes them has another one, and reads the earlier ones.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;
@@ -65,7 +65,7 @@ const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE entries (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, channel BLOB NOT NULL, key BLOB NOT NULL,
-        once BLOB NOT NULL, fields BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;
+        retain INTEGER NOT NULL, once BLOB NOT NULL, fields BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;
 ";
 
 /// The file, open and locked. A drop leaves it as a killed process does.

@@ -4,18 +4,12 @@ use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use crate::store::{Draft, Entry};
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use rusqlite::{params, Connection};
 
 /// How many entries are read at a time.
 const PART: usize = 512;
-
-/// One of the first entries, which are deleted first.
-pub struct First {
-    pub seq: u64,
-    pub at: u64,
-    pub channel: Box<[u8]>,
-}
 
 impl Database {
     /// Reads all entries in their order, and hands them over in parts.
@@ -49,30 +43,16 @@ impl Database {
         let result = commit(&mut self.connection, entries, index, last);
         result.map_err(|error| Fault::of(&error, path))
     }
-
-    /// Returns the first entries.
-    pub fn first(&self, count: usize) -> Result<Vec<First>, Fault> {
-        let read = || -> rusqlite::Result<Vec<First>> {
-            let mut rows =
-                self.connection.prepare_cached("SELECT seq, at, channel FROM entries ORDER BY seq LIMIT ?1")?;
-            let rows = rows.query_map([count as i64], |row| {
-                let (seq, at) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
-                Ok(First { seq, at, channel: row.get::<_, Vec<u8>>(2)?.into() })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|error| self.fault(&error))
-    }
 }
 
 fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (u64, u64)) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
-        let mut insert = transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut insert = transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
         for entry in entries {
-            let Entry { seq, at, draft: Draft { channel, key, once, fields, .. }, .. } = entry;
-            let checksum = checksum(*seq, *at, [channel, key, once, fields.as_bytes()]);
-            insert.execute(params![*seq as i64, *at as i64, channel, key, once, fields.as_bytes(), checksum])?;
+            let Entry { seq, at, draft: Draft { channel, key, retain, once, fields }, .. } = entry;
+            let (fields, checksum) = (fields.as_bytes(), checksum(entry));
+            insert.execute(params![*seq as i64, *at as i64, channel, key, *retain as i64, once, fields, checksum])?;
         }
         let mut delete = transaction.prepare_cached("DELETE FROM entries WHERE seq = ?1")?;
         for seq in index.garbage() {
@@ -100,22 +80,24 @@ fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (
 
 /// Returns the entry of a row; none if its checksum is another one.
 fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Entry>> {
-    let (seq, at) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
-    let bytes = |column: usize| row.get_ref(column).and_then(|value| Ok(value.as_blob()?));
-    let [channel, key, once, fields] = [bytes(2)?, bytes(3)?, bytes(4)?, bytes(5)?];
-    if row.get::<_, i64>(6)? != checksum(seq, at, [channel, key, once, fields]) {
+    let number = |column: usize| row.get::<_, i64>(column).map(|number| number as u64);
+    let bytes = |column: usize| row.get_ref(column).and_then(|value| Ok(Box::from(value.as_blob()?)));
+    let retain = usize::try_from(number(4)?).ok().and_then(|retain| Retain::ALL.get(retain));
+    let (Some(retain), Ok(fields)) = (retain, FieldList::from_bytes(row.get_ref(6)?.as_blob()?)) else {
         return Ok(None);
-    }
-    let Ok(fields) = FieldList::from_bytes(fields) else { return Ok(None) };
-    let draft = Draft { channel: channel.into(), key: key.into(), once: once.into(), fields, ..Draft::default() };
-    Ok(Some(Entry { seq, at, ticket: None, draft }))
+    };
+    let draft = Draft { channel: bytes(2)?, key: bytes(3)?, retain: *retain, once: bytes(5)?, fields };
+    let entry = Entry { seq: number(0)?, at: number(1)?, ticket: None, draft };
+    Ok(Some(entry).filter(|entry| row.get(7) == Ok(checksum(entry))))
 }
 
-fn checksum(seq: u64, at: u64, texts: [&[u8]; 4]) -> i64 {
+fn checksum(Entry { seq, at, draft, .. }: &Entry) -> i64 {
+    let Draft { channel, key, retain, once, fields } = draft;
     let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&seq.to_le_bytes());
-    checksum.update(&at.to_le_bytes());
-    for text in texts {
+    for number in [*seq, *at, *retain as u64] {
+        checksum.update(&number.to_le_bytes());
+    }
+    for text in [channel, key, once, fields.as_bytes()] {
         checksum.update(&(text.len() as u64).to_le_bytes());
         checksum.update(text);
     }

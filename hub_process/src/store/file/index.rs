@@ -4,7 +4,10 @@
 //! for the file waits in `garbage` and `changed` until a transaction has carried it out ([`Index::is_written`]). So a full
 //! disk delays deletions, and loses none.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use super::size_of;
+use crate::store::{Draft, Entry};
+use eventsource_xs::hub::Retain;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The most channels without entries that are remembered one by one.
@@ -14,16 +17,27 @@ pub const MOST_EMPTY: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Index {
     channels: HashMap<Arc<[u8]>, Channel>,
+    /// The first entry of each channel that counts for the bounds.
+    firsts: BTreeSet<(u64, Arc<[u8]>)>,
     /// How far the channels that are not in `channels` have evicted entries.
     evicted_through: u64,
     /// Whether the file has another `evicted_through`.
     is_merged: bool,
     /// How many of the channels have no entries.
     empty: usize,
-    events: u64,
-    bytes: u64,
+    held: Held,
     garbage: Vec<u64>,
     changed: HashSet<Arc<[u8]>>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The entries that count for the bounds, and their bytes.
+    pub events: u64,
+    pub bytes: u64,
+    /// The entries that are evicted, and retained.
+    pub state: u64,
 }
 
 /// The entries of a channel, in their order.
@@ -31,6 +45,7 @@ pub struct Index {
 struct Channel {
     entries: VecDeque<Slot>,
     keyed: Option<Box<Keyed>>,
+    held: Held,
     evicted_through: u64,
     /// Whether the file has a row with `evicted_through`.
     has_row: bool,
@@ -39,15 +54,22 @@ struct Channel {
 /// The keys of a channel.
 #[derive(Debug, Default)]
 struct Keyed {
-    /// The sequence number of the latest entry of each key.
-    latest: HashMap<Arc<[u8]>, u64>,
-    /// Entries that are evicted, and the latest of their key.
+    keys: HashMap<Arc<[u8]>, Key>,
+    /// Entries that are evicted, and the latest of their key. Those that are retained are not here.
     kept: BTreeMap<u64, Slot>,
+}
+
+/// The sequence numbers of a key's latest entry and of its retained one; 0 if there is none. The empty key has no latest one.
+#[derive(Debug, Default)]
+struct Key {
+    latest: u64,
+    retained: u64,
 }
 
 #[derive(Debug)]
 struct Slot {
     seq: u64,
+    at: u64,
     size: u32,
     key: Option<Arc<[u8]>>,
 }
@@ -68,54 +90,61 @@ impl Index {
     }
 
     /// Adds an entry. Its sequence number is greater than all others.
-    pub fn append(&mut self, channel: &[u8], key: &[u8], seq: u64, size: usize) {
-        let evicted_through = self.evicted_through;
-        if !self.channels.contains_key(channel) {
-            self.empty += 1;
-            self.channels.insert(channel.into(), Channel { evicted_through, ..Channel::default() });
+    pub fn append(&mut self, entry: &Entry) {
+        let name = self.channel_or_create(&entry.draft.channel, self.evicted_through);
+        self.change(&name, |of, garbage| of.append(entry, garbage));
+    }
+
+    fn channel_or_create(&mut self, name: &[u8], evicted_through: u64) -> Arc<[u8]> {
+        if let Some((name, _)) = self.channels.get_key_value(name) {
+            return Arc::clone(name);
         }
-        let Some(of) = self.channels.get_mut(channel) else { return };
-        self.empty -= usize::from(of.is_empty());
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let key = (!key.is_empty()).then(|| of.keyed.get_or_insert_default().shared(key));
-        if let (Some(key), Some(keyed)) = (&key, &mut of.keyed) {
-            let earlier = keyed.latest.insert(Arc::clone(key), seq).and_then(|earlier| keyed.kept.remove(&earlier));
-            if let Some(slot) = earlier {
-                self.events -= 1;
-                self.bytes -= u64::from(slot.size);
-                self.garbage.push(slot.seq);
+        let name: Arc<[u8]> = name.into();
+        self.empty += 1;
+        self.channels.insert(Arc::clone(&name), Channel { evicted_through, ..Channel::default() });
+        name
+    }
+
+    /// Changes a channel, and what is known of all channels.
+    fn change(&mut self, name: &Arc<[u8]>, change: impl FnOnce(&mut Channel, &mut Vec<u64>)) {
+        let Some(of) = self.channels.get_mut(name) else { return };
+        let (held, first, was_empty) = (of.held, of.first_seq(), of.is_empty());
+        change(of, &mut self.garbage);
+        let all = &mut self.held;
+        all.events = all.events + of.held.events - held.events;
+        all.bytes = all.bytes + of.held.bytes - held.bytes;
+        all.state = all.state + of.held.state - held.state;
+        self.empty = self.empty + usize::from(of.is_empty()) - usize::from(was_empty);
+        let now_first = of.first_seq();
+        if first != now_first {
+            let first_of = |seq| (seq, Arc::clone(name));
+            if let Some(seq) = first {
+                self.firsts.remove(&first_of(seq));
             }
+            self.firsts.extend(now_first.map(first_of));
         }
-        of.entries.push_back(Slot { seq, size, key });
-        self.events += 1;
-        self.bytes += u64::from(size);
+    }
+
+    /// Returns the first entry that counts for the bounds: its channel, sequence number and time.
+    pub fn first(&self) -> Option<(Arc<[u8]>, u64, u64)> {
+        let (seq, channel) = self.firsts.first()?;
+        Some((Arc::clone(channel), *seq, self.channels.get(channel)?.first()?.at))
     }
 
     /// Forgets entries of a channel, as [`ChannelEvictions`](eventsource_xs::hub::ChannelEvictions) says.
     pub fn forget(&mut self, channel: &[u8], evicted_through: u64, discarded_through: u64) {
         let through = evicted_through.max(discarded_through);
-        if !self.channels.contains_key(channel) {
-            if through <= self.evicted_through {
-                return;
-            }
-            self.empty += 1;
-            self.channels.insert(channel.into(), Channel::default());
+        if !self.channels.contains_key(channel) && through <= self.evicted_through {
+            return;
         }
-        let Some((name, _)) = self.channels.get_key_value(channel) else { return };
-        let name = Arc::clone(name);
-        let Some(of) = self.channels.get_mut(channel) else { return };
+        let name = self.channel_or_create(channel, 0);
+        self.change(&name, |of, garbage| of.evict(through, discarded_through, garbage));
+        let Some(of) = self.channels.get_mut(&name) else { return };
         if through > of.evicted_through {
             of.evicted_through = through;
             self.changed.insert(Arc::clone(&name));
         }
-        let was_empty = of.is_empty();
-        for slot in of.evict(through, discarded_through) {
-            self.events -= 1;
-            self.bytes -= u64::from(slot.size);
-            self.garbage.push(slot.seq);
-        }
         if of.is_empty() {
-            self.empty += usize::from(!was_empty);
             if of.evicted_through <= self.evicted_through {
                 self.remove(&name);
             } else if self.empty > MOST_EMPTY {
@@ -191,60 +220,117 @@ impl Index {
         }
     }
 
-    /// Returns the number of entries.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// Returns the bytes of all entries.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Returns how much there is.
+    pub fn held(&self) -> Held {
+        self.held
     }
 }
 
 impl Channel {
     fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.keyed.as_ref().is_none_or(|keyed| keyed.kept.is_empty())
+        (self.held.events, self.held.state) == (0, 0)
     }
 
-    /// Evicts entries. Returns those that are to be deleted.
-    fn evict(&mut self, through: u64, discarded_through: u64) -> Vec<Slot> {
-        let mut deleted = Vec::new();
-        if let Some(keyed) = &mut self.keyed {
-            while keyed.kept.first_key_value().is_some_and(|(seq, _)| *seq <= discarded_through) {
-                deleted.extend(keyed.kept.pop_first().map(|(_, slot)| slot));
+    /// Returns the first entry that counts for the bounds.
+    fn first(&self) -> Option<&Slot> {
+        let kept = self.keyed.as_ref().and_then(|keyed| keyed.kept.values().next());
+        kept.or_else(|| self.entries.front())
+    }
+
+    fn first_seq(&self) -> Option<u64> {
+        self.first().map(|first| first.seq)
+    }
+
+    /// Adds an entry, which may replace those of its key that were kept.
+    fn append(&mut self, entry: &Entry, garbage: &mut Vec<u64>) {
+        let Entry { seq, at, draft, .. } = entry;
+        let size = u32::try_from(size_of(draft)).unwrap_or(u32::MAX);
+        let key = self.replace(*seq, draft, garbage);
+        self.entries.push_back(Slot { seq: *seq, at: *at, size, key });
+        self.held.events += 1;
+        self.held.bytes += u64::from(size);
+    }
+
+    /// Takes note of a new entry of a key. Returns the key as it is in the index, so that it is in memory once.
+    fn replace(&mut self, seq: u64, draft: &Draft, garbage: &mut Vec<u64>) -> Option<Arc<[u8]>> {
+        let Draft { key, retain, .. } = draft;
+        if key.is_empty() && !retain.changes_state() {
+            return None;
+        }
+        let Self { entries, keyed, held, .. } = self;
+        let Keyed { keys, kept } = &mut **keyed.get_or_insert_default();
+        let key: Arc<[u8]> = keys.get_key_value(&**key).map_or_else(|| (**key).into(), |(key, _)| Arc::clone(key));
+        let of = keys.entry(Arc::clone(&key)).or_default();
+        if retain.changes_state() {
+            let earlier = std::mem::replace(&mut of.retained, if *retain == Retain::Newest { seq } else { 0 });
+            if earlier != 0 && entries.front().is_none_or(|first| earlier < first.seq) {
+                held.state -= 1;
+                garbage.push(earlier);
             }
         }
-        while self.entries.front().is_some_and(|slot| slot.seq <= through) {
-            let Some(slot) = self.entries.pop_front() else { break };
-            match &mut self.keyed {
-                Some(keyed) if slot.seq > discarded_through && keyed.is_latest(&slot) => {
-                    keyed.kept.insert(slot.seq, slot);
-                }
-                _ => deleted.push(slot),
+        if !key.is_empty() {
+            let earlier = std::mem::replace(&mut of.latest, seq);
+            if let Some(slot) = kept.remove(&earlier) {
+                held.delete(&slot, garbage);
             }
         }
-        if let Some(keyed) = &mut self.keyed {
-            for slot in deleted.iter().filter(|slot| slot.key.is_some()) {
-                if keyed.is_latest(slot) {
-                    slot.key.as_ref().map(|key| keyed.latest.remove(key));
-                }
-            }
-            if keyed.latest.is_empty() {
-                self.keyed = None;
+        Some(key)
+    }
+
+    /// Evicts entries. Those that are retained stay, and count for the bounds no longer.
+    fn evict(&mut self, through: u64, discarded_through: u64, garbage: &mut Vec<u64>) {
+        let Self { entries, keyed, held, .. } = self;
+        if let Some(keyed) = keyed {
+            while let Some(first) = keyed.kept.first_entry().filter(|first| *first.key() <= discarded_through) {
+                let slot = first.remove();
+                held.delete(&slot, garbage);
+                keyed.forget(&slot);
             }
         }
-        deleted
+        while entries.front().is_some_and(|slot| slot.seq <= through) {
+            let Some(slot) = entries.pop_front() else { break };
+            let key = slot.key.as_ref().and_then(|key| keyed.as_ref()?.keys.get(key));
+            let [retained, latest] = key.map_or([0, 0], |key| [key.retained, key.latest]);
+            if retained == slot.seq {
+                held.events -= 1;
+                held.bytes -= u64::from(slot.size);
+                held.state += 1;
+                continue;
+            }
+            let is_kept = latest == slot.seq && slot.seq > discarded_through;
+            if !is_kept {
+                held.delete(&slot, garbage);
+            }
+            match keyed {
+                Some(keyed) if is_kept => drop(keyed.kept.insert(slot.seq, slot)),
+                Some(keyed) => keyed.forget(&slot),
+                None => {}
+            }
+        }
+        if keyed.as_ref().is_some_and(|keyed| keyed.keys.is_empty()) {
+            *keyed = None;
+        }
+    }
+}
+
+impl Held {
+    fn delete(&mut self, slot: &Slot, garbage: &mut Vec<u64>) {
+        self.events -= 1;
+        self.bytes -= u64::from(slot.size);
+        garbage.push(slot.seq);
     }
 }
 
 impl Keyed {
-    /// Returns the key as it is in the index, so that it is in memory once.
-    fn shared(&self, key: &[u8]) -> Arc<[u8]> {
-        self.latest.get_key_value(key).map_or_else(|| key.into(), |(key, _)| Arc::clone(key))
-    }
-
-    fn is_latest(&self, slot: &Slot) -> bool {
-        slot.key.as_ref().is_some_and(|key| self.latest.get(key) == Some(&slot.seq))
+    /// Forgets a deleted entry, and its key if that has no other.
+    fn forget(&mut self, slot: &Slot) {
+        let Some(key) = &slot.key else { return };
+        let Some(of) = self.keys.get_mut(key) else { return };
+        if of.latest == slot.seq {
+            of.latest = 0;
+        }
+        if (of.latest, of.retained) == (0, 0) {
+            self.keys.remove(key);
+        }
     }
 }

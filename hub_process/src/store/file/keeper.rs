@@ -156,9 +156,7 @@ impl Keeper {
         let began = Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason };
         self.reporter.report(Report::Began(began));
         database.read(|entries| {
-            for entry in &entries {
-                index.append(&entry.draft.channel, &entry.draft.key, entry.seq, size_of(&entry.draft));
-            }
+            entries.iter().for_each(|entry| index.append(entry));
             self.reporter.report(Report::Entries(entries));
         })?;
         index.settle();
@@ -274,7 +272,7 @@ impl Keeper {
         match result {
             Ok(()) => {
                 self.set_up(true);
-                self.reporter.update(|status| status.events = open.index.events());
+                self.reporter.update(|status| status.events = open.events());
                 if !entries.is_empty() {
                     self.reporter.report(Report::Entries(entries));
                 }
@@ -356,7 +354,7 @@ impl Keeper {
     }
 
     pub(super) fn show(&self, open: &Open) {
-        let (events, bytes) = (open.index.events(), open.database.size());
+        let (events, bytes) = (open.events(), open.database.size());
         self.reporter.update(|status| (status.events, status.bytes) = (events, bytes));
     }
 }
@@ -365,6 +363,11 @@ impl Open {
     pub(super) fn will_tick(&mut self) {
         let soon = Instant::now() + TICK;
         self.tick_at = Some(self.tick_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// Returns the number of entries.
+    fn events(&self) -> u64 {
+        self.index.held().events + self.index.held().state
     }
 
     /// Makes entries of drafts. The times of entries never go back, whatever the clock does.
@@ -379,9 +382,7 @@ impl Open {
         self.database.commit(entries, &self.index, last)?;
         (self.last_seq, self.last_at) = last;
         self.index.is_written();
-        for Entry { seq, draft, .. } in entries {
-            self.index.append(&draft.channel, &draft.key, *seq, size_of(draft));
-        }
+        entries.iter().for_each(|entry| self.index.append(entry));
         self.will_tick();
         Ok(())
     }

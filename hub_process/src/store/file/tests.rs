@@ -7,6 +7,7 @@ mod killed;
 use super::{start_in, Surroundings};
 use crate::store::{Ask, Began, ChannelEvictions, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
@@ -208,6 +209,14 @@ fn keyed(channel: &str, key: &str, data: &str) -> Draft {
     Draft { channel: channel.as_bytes().into(), key: key.as_bytes().into(), fields, ..Draft::default() }
 }
 
+fn retained(key: &str, data: &str) -> Draft {
+    Draft { retain: Retain::Newest, ..keyed("a", key, data) }
+}
+
+fn forgotten(key: &str) -> Draft {
+    Draft { retain: Retain::Forget, ..keyed("a", key, key) }
+}
+
 fn seqs(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq).collect()
 }
@@ -363,6 +372,36 @@ fn forgetting_keeps_the_latest_entry_of_each_key() {
     assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 6)]);
     store.forget("a", 6, 5);
     store.wait_until("5 is discarded", |status| status.events == 2);
+}
+
+#[test]
+fn what_is_retained_stays_whatever_is_forgotten_or_old_and_counts_for_no_bound() {
+    let folder = Folder::new();
+    let machine = Machine::default();
+    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    for draft in [retained("k", "1"), retained("", "2"), retained("l", "3"), retained("k", "4"), keyed("a", "k", "5")] {
+        store.append(draft);
+    }
+    store.append(forgotten("l"));
+    store.forget("a", 6, 6);
+    store.wait_until("2 and 4 are retained", |status| status.events == 2);
+    machine.clock.fetch_add(10_000, Ordering::SeqCst);
+    store.append(draft("a", "7"));
+    store.append(draft("b", "8"));
+    store.retain(1, 1, Duration::from_secs(5));
+    store.wait_until("8 is left of the history", |status| status.events == 3);
+    store.close();
+    let (mut store, again) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let retains = |entry: &Entry| (entry.seq, entry.draft.retain);
+    let expected = [(2, Retain::Newest), (4, Retain::Newest), (8, Retain::No)];
+    assert_eq!(again.entries.iter().map(retains).collect::<Vec<_>>(), expected);
+    assert_eq!(again.began.evicted, [(b"a".as_slice().into(), 7)]);
+    store.append(forgotten("k"));
+    store.append(retained("", "10"));
+    store.forget("a", 10, 10);
+    store.wait_until("8 and 10 are left", |status| status.events == 2);
+    store.close();
+    assert_eq!(seqs(&Running::begin_on(&folder.file(), FileSync::Second, &machine).1.entries), [8, 10]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What a store in a file does a second after something was written: it syncs, deletes, and gives pages back.
 
-use super::entries::First;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::keeper::{Keeper, Open, Stop, TICK};
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 /// After this time it is looked again whether entries are too old, whatever the clock said.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-/// How many of the first entries are looked at together when there are too many.
+/// How many of the first entries are deleted together when there are too many.
 const TRIM_PART: usize = 4096;
 
 impl Keeper {
@@ -34,18 +33,17 @@ impl Keeper {
             open.will_tick();
         }
         self.show(open);
-        self.expire_later(open)
+        self.expire_later(open);
+        Ok(())
     }
 
     /// Schedules the deletion of the first entry for when it is too old, also if nothing is written until then.
-    fn expire_later(&self, open: &mut Open) -> Result<(), Stop> {
-        let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
-        if let (Some(first), None) = (first.first(), open.tick_at) {
-            let until = first.at.saturating_add(self.bounds.age).saturating_sub((self.surroundings.now)());
+    fn expire_later(&self, open: &mut Open) {
+        if let (Some((_, _, at)), None) = (open.index.first(), open.tick_at) {
+            let until = at.saturating_add(self.bounds.age).saturating_sub((self.surroundings.now)());
             let pause = Duration::from_millis(until).clamp(TICK, LONGEST_PAUSE);
             open.tick_at = Some(Instant::now() + pause);
         }
-        Ok(())
     }
 
     /// Takes note of a fault that may pass. The next tick tries again.
@@ -65,18 +63,13 @@ impl Keeper {
     /// rule.
     pub(super) fn trim(&mut self, open: &mut Open) -> Result<(), Stop> {
         let oldest = (self.surroundings.now)().saturating_sub(self.bounds.age);
-        let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
-        if first.iter().all(|first| first.at >= oldest) && !self.exceeds(&open.index, 1, 1) {
-            return Ok(());
-        }
         loop {
-            let first = self.tolerate(open, open.database.first(TRIM_PART))?.unwrap_or_default();
             let mut count = 0;
-            for First { seq, at, channel } in &first {
-                if *at >= oldest && !self.exceeds(&open.index, 1, 1) {
+            while let Some((channel, seq, at)) = open.index.first().filter(|_| count < TRIM_PART) {
+                if at >= oldest && !self.exceeds(&open.index, 1, 1) {
                     break;
                 }
-                open.index.forget(channel, *seq, *seq);
+                open.index.forget(&channel, seq, seq);
                 count += 1;
             }
             self.store(open, Vec::new())?;
@@ -89,7 +82,7 @@ impl Keeper {
     /// Returns true if the entries exceed the bounds by a factor.
     pub(super) fn exceeds(&self, index: &Index, factor: u64, divisor: u64) -> bool {
         let most = |bound: u64| bound.saturating_mul(factor) / divisor;
-        let Bounds { events, bytes, .. } = self.bounds;
-        index.events() > most(events) || (index.bytes() > most(bytes) && index.events() > 1)
+        let (Bounds { events, bytes, .. }, held) = (self.bounds, index.held());
+        held.events > most(events) || (held.bytes > most(bytes) && held.events > 1)
     }
 }

@@ -1,24 +1,38 @@
-//! The index beside a naive twin, and channels that are remembered together.
+//! The index beside a naive twin, which has the rule of `store/mod.rs`, and channels that are remembered together.
 
-use crate::store::file::index::{Index, MOST_EMPTY};
+use crate::store::file::index::{Held, Index, MOST_EMPTY};
+use crate::store::file::size_of;
+use crate::store::{Draft, Entry};
+use eventsource_xs::hub::Retain;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Returns an entry whose channel and key are these numbers; 0 is none.
+fn entry(seq: u64, channel: &[u8], key: u8, retain: Retain) -> Entry {
+    let key = [key][..usize::from(key != 0)].into();
+    Entry { seq, at: 7 * seq, ticket: None, draft: Draft { channel: channel.into(), key, retain, ..Draft::default() } }
+}
 
 /// All entries of all channels, in a list.
 #[derive(Default)]
 struct Twin {
-    entries: Vec<(u64, u8, u8)>,
+    entries: Vec<(u64, u8, u8, Retain)>,
     forgotten: BTreeMap<u8, (u64, u64)>,
 }
 
 impl Twin {
-    fn left(&self) -> BTreeSet<u64> {
-        let is_left = |(seq, channel, key): &(u64, u8, u8)| {
-            let (evicted, discarded) = self.forgotten.get(channel).copied().unwrap_or_default();
-            let later = |other: &(u64, u8, u8)| other.0 > *seq && (other.1, other.2) == (*channel, *key);
-            let is_latest = *key != 0 && !self.entries.iter().any(later);
-            *seq > discarded && (*seq > evicted || is_latest)
+    /// Returns the entries that are no garbage, and whether they are left only because they are retained.
+    fn left(&self) -> BTreeMap<u64, bool> {
+        let is_left = |&(seq, channel, key, retain): &(u64, u8, u8, Retain)| {
+            let (evicted, discarded) = self.forgotten.get(&channel).copied().unwrap_or_default();
+            let later =
+                || self.entries.iter().filter(move |other| other.0 > seq && (other.1, other.2) == (channel, key));
+            let is_latest = key != 0 && later().next().is_none();
+            let is_retained = retain == Retain::Newest && later().all(|other| other.3 == Retain::No);
+            let counts = seq > discarded && (seq > evicted || is_latest);
+            let is_of_state = is_retained && seq <= evicted;
+            (counts || is_retained).then_some((seq, is_of_state))
         };
-        self.entries.iter().filter(|entry| is_left(entry)).map(|(seq, ..)| *seq).collect()
+        self.entries.iter().filter_map(is_left).collect()
     }
 }
 
@@ -38,16 +52,23 @@ fn the_index_deletes_as_its_naive_twin_does() {
                 *of = (of.0.max(evicted), of.1.max(discarded));
             } else {
                 let key = random.u8(0..4);
-                index.append(&[channel], &[key][..usize::from(key != 0)], seq, 10);
-                twin.entries.push((seq, channel, key));
+                let retain = Retain::ALL[random.usize(0..3)];
+                index.append(&entry(seq, &[channel], key, retain));
+                twin.entries.push((seq, channel, key, retain));
                 left.insert(seq);
             }
             for seq in index.garbage() {
                 assert!(left.remove(seq), "seed {seed}: {seq} is deleted twice");
             }
             index.is_written();
-            assert_eq!(left, twin.left(), "seed {seed} after {seq}");
-            assert_eq!((index.events(), index.bytes()), (left.len() as u64, 10 * left.len() as u64));
+            let expected = twin.left();
+            assert_eq!(left, expected.keys().copied().collect(), "seed {seed} after {seq}");
+            let counted = || twin.entries.iter().filter(|entry| expected.get(&entry.0) == Some(&false));
+            let bytes = counted().map(|entry| size_of(&self::entry(0, b"", entry.2, entry.3).draft) as u64).sum();
+            let (events, state) = (counted().count() as u64, expected.values().filter(|of| **of).count() as u64);
+            assert_eq!(index.held(), Held { events, bytes, state }, "seed {seed} after {seq}");
+            let first = counted().next().map(|entry| (entry.0, 7 * entry.0));
+            assert_eq!(index.first().map(|(_, seq, at)| (seq, at)), first, "seed {seed} after {seq}");
         }
     }
 }
@@ -67,11 +88,12 @@ fn channels_beyond_the_limit_are_remembered_together() {
         *others = index.changed_evicted_through().unwrap_or(*others);
         index.is_written();
     };
-    index.append(b"lives, evicts nothing", b"", 1, 1);
+    let event = |seq, name: &[u8]| entry(seq, name, 0, Retain::No);
+    index.append(&event(1, b"lives, evicts nothing"));
     let count = 3 * MOST_EMPTY as u64;
     let name = |number: u64| number.to_string().into_bytes();
     for number in 2..count {
-        index.append(&name(number), b"", number, 1);
+        index.append(&event(number, &name(number)));
         index.forget(&name(number), number, number);
         if number % 1000 == 0 {
             write(&mut index, &mut rows, &mut others);
@@ -85,7 +107,7 @@ fn channels_beyond_the_limit_are_remembered_together() {
         assert!(rows.get(&name(number)).map_or(others >= number, |through| *through == number), "{number}");
     }
     // A channel that nobody remembers counts as one of them.
-    index.append(b"new", b"", count, 1);
+    index.append(&event(count, b"new"));
     index.forget(b"new", others - 1, 0);
     write(&mut index, &mut rows, &mut others);
     assert_eq!(rows.get(b"new".as_slice()), None);
