@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use support::{gone, kill, open, settings, Scene, PROGRAM};
+use support::{gone, kill, open, read_until, settings, topics, Scene, PROGRAM};
 
 const CHANNELS: [&str; 2] = ["stock", "shop"];
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
@@ -211,6 +211,37 @@ fn hub_settings(rng: &mut Rng, scene: &Scene, has_file: bool) -> HubSettings {
         settings.store = StoreSettings::File(FileSettings { path, sync: FileSync::Never });
     }
     settings
+}
+
+#[test]
+fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_retained() {
+    let (mut rng, scene) = (Rng::with_seed(0), Scene::new());
+    let mut settings = hub_settings(&mut rng, &scene, true);
+    settings.hub.history.events = 1;
+    let mut worker = scene.client_with(settings.clone());
+    let mut ids = Vec::new();
+    for (value, retain) in (1..).zip([Retain::Newest, Retain::No, Retain::No]) {
+        ids.push(worker.publish(&Change { channel: "stock", key: "a", retain, value }.publication()).expect("an id"));
+    }
+    worker.stop().expect("an answer");
+    gone(worker.welcome().pid);
+    settings.hub.history.events = 20;
+    let mut worker = scene.client_with(settings);
+    for (stream, start, after, expected) in [
+        (1, From::Oldest, None, &["position", "plain"][..]),
+        (2, From::State, None, &["set", "position"]),
+        (3, From::State, Some(&ids[0]), &["gap", "set", "position"]),
+        (4, From::State, Some(&ids[1]), &["position", "plain"]),
+        (5, From::Latest, Some(&ids[0]), &["position", "gap", "plain"]),
+    ] {
+        let mut client = open(&mut worker, stream, "");
+        let request = SubscribeRequest { start, ..topics("stock", after.map(String::as_str)) };
+        worker.subscribe(stream, request).expect("a stream");
+        let last = format!("event: {}\n", expected[expected.len() - 1]);
+        let text = read_until(&mut client, &last);
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+        assert_eq!(names, expected, "stream {stream}");
+    }
 }
 
 fn number(variable: &str, otherwise: u64) -> u64 {

@@ -686,8 +686,9 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
 fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let mut world = World::new();
     let file = FileSettings { path: "/none".into(), sync: FileSync::Never };
-    world.hub.settings.store = StoreSettings::File(file);
-    world.hub.settings.hub.state.keys = 2;
+    let mut settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+    settings.hub.state.keys = 2;
+    world.hub.adopt(&settings);
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
     let publish = |world: &mut World, key: &str, retain| {
         world.next += 1;
