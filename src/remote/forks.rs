@@ -4,8 +4,8 @@
 //! last.
 
 use super::losses;
-use super::presence::{lock_presence, Presence};
 use super::registrations::{lock_remotes, Remotes};
+use super::serving::{lock_serving, Serving};
 use super::start;
 use crate::runtime::process::{lock_process, register_fork_handlers};
 use crate::sys::thread;
@@ -16,7 +16,7 @@ use std::sync::{MutexGuard, Once};
 /// The locks that a fork holds.
 struct Held {
     remotes: MutexGuard<'static, Remotes>,
-    presence: MutexGuard<'static, Presence>,
+    serving: MutexGuard<'static, Serving>,
     has_reactor: bool,
     _connecting: Option<MutexGuard<'static, ()>>,
 }
@@ -42,10 +42,10 @@ pub(super) fn register() -> io::Result<()> {
 extern "C" fn before_fork() {
     // First: the thread that holds this one may itself fork, to start a hub process.
     let _connecting = start::before_fork();
-    let (remotes, presence) = (lock_remotes(), lock_presence());
+    let (remotes, serving) = (lock_remotes(), lock_serving());
     let has_reactor = lock_process().has_started();
     // Fails only while the thread ends, which does not fork.
-    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(Held { remotes, presence, has_reactor, _connecting }));
+    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(Held { remotes, serving, has_reactor, _connecting }));
 }
 
 fn take_held() -> Option<Held> {
@@ -62,6 +62,6 @@ extern "C" fn after_fork_in_child() {
     // a lease, before the end of a child that makes no call.
     if let Some(mut held) = take_held() {
         held.remotes.leave_to_parent();
-        held.presence.enter_child(held.has_reactor);
+        held.serving.enter_child(held.has_reactor);
     }
 }

@@ -4,9 +4,9 @@ use super::error::CallError;
 use super::forks;
 use super::lease_handle::LeaseHandle;
 use super::links::command::{send, LinkCommand};
-use super::presence::{self, lock_presence};
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::{RemotePublish, Subscribed};
+use super::serving::{self, lock_serving};
 use crate::event::{EventId, Field, Shared, Text};
 use crate::hub::{Counts, EndRequest, Retain, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
@@ -75,7 +75,7 @@ impl Hub {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         forks::register()?;
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        lock_presence().add(key, &hub);
+        lock_serving().add(key, &hub);
         Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub }))))
     }
 
@@ -203,15 +203,15 @@ impl Hub {
 
 /// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.
 pub fn serve(has_request: bool) {
-    if forks::register().is_ok() && lock_presence().serve(has_request) {
-        presence::connect();
+    if forks::register().is_ok() && lock_serving().serve(has_request) {
+        serving::connect();
     }
 }
 
 impl Drop for Inner {
     // A fork copies the number of copies, but not the connection: a child's is its own.
     fn drop(&mut self) {
-        lock_presence().remove(self.key);
+        lock_serving().remove(self.key);
         if let Some(registration) = lock_remotes().remove(self.key) {
             registration.connection.publish_connection.close();
             send(&registration.reactor, LinkCommand::Close(registration.connection));

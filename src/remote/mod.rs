@@ -14,7 +14,7 @@
 //! - `registrations`: the connections of a process, and how they end with it
 //! - `remote_hub`: the calls of a named hub
 //! - `lease_handle`: a lease of such a hub, as the application holds it
-//! - `presence`: connections of workers that call nothing
+//! - `serving`: connections of workers that call nothing
 //! - `forks`: what a fork does to all that
 //! - [`hub`]: a hub as the application holds it, of this process or a named one
 
@@ -26,9 +26,9 @@ pub mod hub;
 mod lease_handle;
 mod links;
 mod losses;
-mod presence;
 mod registrations;
 mod remote_hub;
+mod serving;
 #[cfg(test)]
 mod tests;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The applications and hubs that a process serves.
-pub(super) struct Presence {
+pub(super) struct Serving {
     serves: bool,
     /// The named hubs, by the keys of their objects. Objects survive forks.
     hubs: Vec<(u64, RemoteHub)>,
@@ -27,15 +27,14 @@ pub(super) struct Presence {
 }
 
 /// A fork takes its lock.
-static PRESENCE: Mutex<Presence> =
-    Mutex::new(Presence { serves: false, hubs: Vec::new(), begun: None, connected: None });
+static SERVING: Mutex<Serving> = Mutex::new(Serving { serves: false, hubs: Vec::new(), begun: None, connected: None });
 
 /// Locks what this process knows of its applications and hubs.
-pub(super) fn lock_presence() -> MutexGuard<'static, Presence> {
-    lock(&PRESENCE)
+pub(super) fn lock_serving() -> MutexGuard<'static, Serving> {
+    lock(&SERVING)
 }
 
-impl Presence {
+impl Serving {
     /// Adds a hub.
     pub(super) fn add(&mut self, key: u64, hub: &RemoteHub) {
         self.hubs.push((key, hub.clone()));
@@ -85,9 +84,9 @@ impl Presence {
 /// Connects to the hub processes that run.
 pub(super) fn connect() {
     let hubs = {
-        let mut presence = lock_presence();
-        presence.connected = Some(generation());
-        presence.hubs.clone()
+        let mut serving = lock_serving();
+        serving.connected = Some(generation());
+        serving.hubs.clone()
     };
     // Without the lock, which a fork takes.
     for (key, hub) in hubs {
