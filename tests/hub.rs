@@ -54,8 +54,8 @@ fn encode(id: &str, data: &str) -> Shared {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    let (start, first_block, access) = (Start::Latest, Default::default(), Default::default());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, ..Default::default() })
+        .expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.

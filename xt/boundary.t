@@ -10,6 +10,7 @@ my %RUST = (
     'char'              => 'u8',
     'const char *'      => '*const c_char',
     'const esx_field *' => '*const RawField',
+    'const esx_text *'  => '*const RawText',
     'const esx_topic *' => '*const RawTopic',
     'double'            => 'f64',
     'esx_text'          => 'RawText',

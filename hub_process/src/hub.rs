@@ -5,9 +5,10 @@ use crate::publishing::{encode, failure_of, Asker, Published};
 use crate::run_options::RunOptions;
 use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
-use eventsource_xs::event::Framing;
+use eventsource_xs::event::{Framing, Unnumbered};
 use eventsource_xs::hub::{
-    check_fields, check_published_id, given_ids, Counts, EndRequest, Refusal, RetainedEvent, MAX_ONCE_BYTES,
+    check_fields, check_presence, check_published_id, check_unnumbered, given_ids, Counts, EndRequest, Presence,
+    Refusal, RetainedEvent, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -126,6 +127,28 @@ impl Hub {
                 say(&format!("an event of before is lost: {failure}"));
             }
         }
+    }
+
+    /// Checks what a stream is to have beside its topics.
+    pub fn check(&self, presence: &Presence) -> Result<(), Failure> {
+        check_presence(presence, Some(&self.settings.hub)).map_err(refusal)?;
+        let field = match presence {
+            Presence { member: Some(_), .. } => "member",
+            Presence { will: Some(_), .. } => "will",
+            _ => return Ok(()),
+        };
+        match self.source {
+            Source::Own(_) => Ok(()),
+            Source::Stored(_) => {
+                let message = format!("a hub with a store cannot have a {field} yet: leave out {field}, or the store");
+                Err(Failure::new(ErrorCode::Unsupported, Some(field), &message))
+            }
+        }
+    }
+
+    /// Checks an event of a member.
+    pub fn check_event(&self, event: &Unnumbered) -> Result<(), Failure> {
+        check_unnumbered(event, Some(&self.settings.hub)).map_err(refusal)
     }
 
     /// Publishes an event, which is checked first.

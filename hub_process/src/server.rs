@@ -176,6 +176,8 @@ struct Server {
     cut_off: u64,
     /// Whether the log has a message that streams are refused.
     has_said_of_refusal: bool,
+    /// Whether it has one that streams have no member.
+    has_said_of_members: bool,
     kept: Kept,
     /// Whether something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
@@ -223,6 +225,7 @@ impl Server {
             accept_pause: None,
             cut_off: 0,
             has_said_of_refusal: false,
+            has_said_of_members: false,
             kept: Kept::default(),
             was_used: false,
             is_ending: false,
@@ -790,12 +793,19 @@ impl Server {
                 self.with_stream(peer, stream, |stream| stream.push(event, has_id));
             }
             Request::Subscribe { request, stream, subscription } => {
+                if let Some(Err(failure)) = self.hub.as_ref().map(|served| served.check(&subscription.presence)) {
+                    refuse(peer, request, failure);
+                    return Ok(());
+                }
                 let id = peer.streams.get(&stream).copied();
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
                     let is_proven = self.stored().is_some_and(|stored| stored.is_proven(subscription.after.as_deref()));
                     let ahead = StreamAhead::new(id, seq, is_proven, now);
                     self.ahead.entry(id).or_insert_with(|| ahead.clone()).also(&ahead);
+                }
+                if subscription.presence.member.is_some() {
+                    self.say_of_refused_members();
                 }
                 let handle = self.hub.as_ref().and_then(Hub::handle).filter(|handle| !handle.has_ended());
                 match (handle, id.and_then(|id| self.streams.get_mut(id))) {
@@ -827,9 +837,31 @@ impl Server {
                 }
             }
             Request::Stop => (self.is_ending, self.is_stopped) = (true, true),
-            Request::Channels { request, pattern, from } => self.list_channels(peer, request, pattern, from),
+            Request::Channels { request, pattern, from } => self.ask_hub(peer, request, |hub| {
+                let page = hub.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from)?;
+                Ok(Answer::Channels { request, page })
+            }),
             Request::Describe { request } => self.describe(peer, request, now),
             Request::Elect { lease, name } => self.elect(peer, lease, name)?,
+            Request::Members { request, channel, after } => {
+                self.ask_hub(peer, request, |hub| {
+                    hub.member_page(channel, after).map(|page| Answer::Members { request, page })
+                });
+            }
+            Request::CountMembers { request, channel } => self.ask_hub(peer, request, |hub| {
+                hub.count_members(channel).map(|number| Answer::Number { request, number: number as u64 })
+            }),
+            Request::UpdateMember { request, channel, id, data, event } => {
+                let checked = self.hub.as_ref().map(|served| served.check_event(&event));
+                if let Some(Err(failure)) = checked {
+                    refuse(peer, request, failure);
+                    return Ok(());
+                }
+                self.ask_hub(peer, request, |hub| {
+                    let is_here = hub.update_member(channel, id, data, event)?;
+                    Ok(Answer::Number { request, number: is_here.into() })
+                });
+            }
             Request::Resign { lease } => {
                 let next = self.leases.resign(Candidate { peer: peer.token(), lease });
                 if next.is_some_and(|next| next.peer == peer.token()) {
@@ -840,6 +872,14 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Says once that a stream has opened without its member. The statistics count them.
+    fn say_of_refused_members(&mut self) {
+        if !self.has_said_of_members && self.handle().is_some_and(HubHandle::has_refused_members) {
+            self.has_said_of_members = true;
+            say("a stream has opened without its member: a channel has max_members, or the state is full");
+        }
     }
 
     /// Calls a function with a stream of a worker, unless it has ended.
@@ -936,10 +976,16 @@ impl Server {
         }
     }
 
-    fn list_channels(&mut self, peer: &mut Peer, request: u64, pattern: &[u8], from: u64) {
+    /// Answers with what the hub says.
+    fn ask_hub(
+        &self,
+        peer: &mut Peer,
+        request: u64,
+        ask: impl FnOnce(&HubHandle) -> Result<Answer<'static>, runtime::Error>,
+    ) {
         let Some(hub) = self.handle() else { return };
-        match hub.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
-            Ok(page) => peer.answer(&Answer::Channels { request, page }),
+        match ask(hub) {
+            Ok(answer) => peer.answer(&answer),
             Err(error) => refuse(peer, request, failure_of(&error)),
         }
     }

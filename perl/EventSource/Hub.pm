@@ -12,6 +12,7 @@ use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Store;
 use EventSource::XS::Hub::Subscription;
@@ -25,6 +26,7 @@ our @CARP_NOT = qw(EventSource::XS::Hub::App Plack::App::EventSource Plack::Comp
 
 my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
+my $MEMBER       = 'EventSource::XS::Hub::Member';
 
 # For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
 # native hub takes one age: the smaller seconds.
@@ -42,6 +44,8 @@ my @STATE = (
     {name => 'state',       default => {keys => 10_000,  bytes => 16_777_216}},
     {name => 'total_state', default => {keys => 100_000, bytes => 67_108_864}},
 );
+
+my $MAX_MEMBERS = 10_000;    # of a channel, by default
 
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
@@ -63,14 +67,14 @@ my @ON_SLOW     = qw(disconnect gap latest);
 my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
-    gap_data gap_event grace history idle_exit max_relays max_topics name on_slow opaque_ids per_process position_event
+    gap_data gap_event grace history idle_exit max_members max_relays max_topics name on_slow opaque_ids per_process position_event
     publish_timeout show_channel socket spawn state store total_history total_state
 );
 
 # The settings of a named hub, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-my @APP_OPTIONS      = qw(channels label methods origins);
+my @APP_OPTIONS      = qw(channels label member methods origins);
 my @STREAM_SETTINGS =
     qw(fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
 
@@ -136,6 +140,32 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
+# Change the data of a member.
+sub member {
+    my ($self, $channel, $id, $change) = @_;
+    my $is_here = $self->_update_member($MEMBER->change_of($channel, $id, $change));
+    EventSource::XS::_call_callbacks();
+    return $is_here;
+}
+
+sub members {
+    my ($self, $channel) = @_;
+    my ($name, $from, @members) = ($MEMBER->channel_of($channel), '');
+    do {
+        ($from, my @found) = $self->_members($name, $from);
+        while (my @member = splice @found, 0, 5) { push @members, $MEMBER->info_of(@member) }
+    } while length $from;
+    EventSource::XS::_call_callbacks();
+    return @members;
+}
+
+sub members_count {
+    my ($self, $channel) = @_;
+    my $count = $self->_count_members($MEMBER->channel_of($channel));
+    EventSource::XS::_call_callbacks();
+    return $count;
+}
+
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::XS::Hub::Pattern->new($pattern);
@@ -152,8 +182,11 @@ sub relays { return $_[0]{relays} }
 
 sub serve {
     my ($self, $connection, @topics) = @_;
-    my $stream        = _stream_of($connection, 'serve');
-    my $is_subscribed = $self->serve_stream($stream, $self->_with_default_id($connection, @topics));
+    my $stream = _stream_of($connection, 'serve');
+    my ($member, @given) = _with_member($self->_with_default_id($connection, @topics));
+    $connection->remember_member($self, $member)
+        if $member;    # before serve_stream, which may return at the stream's end
+    my $is_subscribed = $self->serve_stream($stream, @given);
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
 }
@@ -173,7 +206,9 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    my $is_subscribed = $self->subscribe_stream($stream, $self->_with_default_id($connection, @topics));
+    my ($member, @given) = _with_member($self->_with_default_id($connection, @topics));
+    my $is_subscribed = $self->subscribe_stream($stream, @given);
+    $connection->remember_member($self, $member) if $member && $is_subscribed;
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
 }
@@ -181,14 +216,17 @@ sub subscribe {
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, [qw(after asked_at keeps_id label max_age position retry start)], 'option %s');
+    $SETTINGS->known(\%option, [qw(after asked_at keeps_id label max_age member position retry start will)],
+        'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     my $topics  = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
     my ($start, $count) = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
-    my %access = $self->_access(%option);
+    my $member = $MEMBER->of($option{member});
+    my %access =
+        ($self->_access(%option), member => $member && $member->native, will => $MEMBER->will_of($option{will}));
     return !!0                                              if !$stream->is_open;
     ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
     $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
@@ -196,6 +234,7 @@ sub subscribe_stream {
     my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
     $self->_note_whether_away($is_subscribed == $WAITS);
+    $self->_note_refused_members if $access{member};
     EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
         if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
     return !!$is_subscribed;
@@ -278,16 +317,18 @@ sub _native_settings {
     my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
     $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
         if $position_event eq $gap_event && !_is_for_process(%given);
-    $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
-    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
+    $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
+    $SETTINGS->whole_number(max_relays  => $given{max_relays},  from => 0, to => $MAX_MAX_RELAYS);
+    $SETTINGS->whole_number(max_topics  => $given{max_topics},  from => 1, to => $MAX_BOUND);
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
         _state(%given),
         gap_data    => _gap_data($given{gap_data}, $gap_event),
         gap_event   => $gap_event,
+        max_members => defined $given{max_members} ? $given{max_members} : $MAX_MEMBERS,
         max_streams => $given{max_streams} || 0,
-        named       => join(' ', grep { defined $given{$_} } sort keys %given),    # a hub process keeps these
+        named       => join(' ', grep { defined $given{$_} } sort keys %given),            # a hub process keeps these
         max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
         _of_process(%given),
         on_slow                => $on_slow,
@@ -322,6 +363,15 @@ sub _is_own_id {
     my ($self, $id) = @_;
     my $epoch = $self->_known_epoch;
     return length $epoch ? index($id, "$epoch-") == 0 : $id =~ /\A[0-9a-v]{8,12}-[0-9a-v]+\z/;
+}
+
+# Says once that a stream of this process has opened without its member. A hub process says so itself.
+sub _note_refused_members {
+    my $self = shift;
+    return if $self->{has_told_of_members} || !$self->_has_refused_members;
+    $self->{has_told_of_members} = 1;
+    warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
+    return;
 }
 
 # Streams wait for the hub process. Says so once, unless it answers soon: it may just begin.
@@ -435,6 +485,14 @@ sub _warn_of_several_processes {
         . " it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
         . " per_process => 1 if that is intended.\n";
     return;
+}
+
+# The member of a subscription, checked, before its topics and options.
+sub _with_member {
+    my @given  = @_;
+    my %option = ref $given[-1] eq 'HASH' ? %{pop @given} : ();
+    my $member = $MEMBER->of($option{member});
+    return ($member, @given, {%option, member => $member});
 }
 
 # Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
@@ -554,6 +612,80 @@ with the state.
 The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
 with Redis, where it is that of all machines, also the end of all hubs and of the epoch; without a store, only an upgrade of the
 process. A forgotten key does not come back.
+
+=head2 Members
+
+A page often needs who is here. A stream may have a member, which the application knows by an id in a channel:
+
+    my $app = $hub->to_app(
+        channels => sub { ('room/7', 'room/7/people') },
+        member   => sub {
+            my $env = shift;
+            return {id => $env->{REMOTE_USER}, channel => 'room/7/people', json => {name => name_of($env)}};
+        },
+        start => 'state',
+    );
+
+The first stream of a member publishes an event of the type C<join> to that channel, retained with the id as its key
+(L</State>). When its last stream has ended and no other one has come for C<linger> seconds, an event of the type C<leave>
+forgets the key. So a page that is loaded anew does not leave, twenty tabs are one member, and each join is followed by one
+leave. Who is here is the state of a channel like any other: C<< start => 'state' >>, patterns, resume and gaps work on it,
+and only a stream that is subscribed to it is told. The data of C<join> is JSON with the C<id> and the fields of C<json>, that of
+C<leave> has the C<id>:
+
+    const people = new Map();
+    const source = new EventSource('/room/7');
+    const here = event => {
+        const member = JSON.parse(event.data);
+        people.set(member.id, member);
+    };
+    source.addEventListener('join', here);
+    source.addEventListener('update', here);
+    source.addEventListener('leave', event => people.delete(JSON.parse(event.data).id));
+    source.addEventListener('gap', () => people.clear());
+
+The hash of a member has these fields:
+
+=over
+
+=item id, channel
+
+The member and the channel of its events: a string of 1 to 1,024 bytes in UTF-8 each. Both come from the application, never from
+the client. The channel may be one that the stream itself is subscribed to.
+
+=item json, data
+
+What others may know of the member: a hash that can be JSON, or a text, which is then the data of C<join> and C<update> as it is.
+
+=item linger
+
+How many seconds a member stays when its last stream has ended: from 0 to 86,400, fractions allowed, 5 by default.
+
+=item join, update, leave
+
+Each a hash of fields of that event (C<event>, and C<data> or C<json>), which replace the default. C<< join => 'count' >> is for large rooms:
+instead of a join and a leave each, the channel is sent an event of the type C<count> whose data is the number of its members,
+at most once a second. It has no key, and is retained while somebody is here.
+
+=back
+
+A member can change while it is here (L</member>): streams receive an event of the type C<update> with the same key. So they do
+if a further stream of a member has other data than the member. L</members> and L</members_count> say who is here.
+
+A stream enters when its subscription takes effect: when its handler has returned. It leaves when it has ended, for whatever
+reason; a client that is gone without a word is noticed with the next keepalives. With a L</name> the hub process knows all this:
+a worker that ends, or is replaced, changes nothing, and neither does an upgrade of the process. If that process is killed,
+everything begins anew: clients reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
+
+A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its member.
+L</stats> counts that, and the log says it once.
+
+B<A will> is an event that the hub publishes when a stream ends in any way other than by the application's own decision
+(C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>.
+
+    $hub->subscribe($conn, 'game/7', {will => ['game/7', {event => 'gave up', json => {player => 2}}]});
+
+A hub with a L</store> in a file or in Redis refuses members and wills.
 
 =head2 What ids reveal
 
@@ -734,6 +866,12 @@ after three quarters of that time at the earliest and at the end of it at the la
 began together do not come back together. Its client is sent a C<retry>, comes back with its id, misses nothing, and the
 application is asked again (L</Who reads>). The hub keeps the time: neither the end of the worker nor an upgrade changes
 it.
+
+=head2 max_members
+
+    max_members => 10_000
+
+The most members of a channel (L</Members>), a whole number from 0 to 999,999,999,999,999. This is the default.
 
 =head2 max_relays
 
@@ -1194,6 +1332,29 @@ Remove the retained event of a key, and publish an event that says so to the cha
 data the key; the hash has other fields of it, as for L</publish>, which this method calls: what that returns and throws, this
 does, and it takes the same options after the hash. The event is published even if nothing of the key is retained.
 
+=head2 member
+
+    my $is_here = $hub->member($channel, $id, {json => {name => 'Ann', typing => \1}});
+
+Change the data of a member (L</Members>), from any process for a hub with a L</name>: a hash with C<json> or C<data>, and perhaps the
+type C<event> of the event that says so, C<update> by default. The same data publishes nothing. Returns false if the member
+is not here. Throws C<invalid> if an argument is wrong, C<full> if the event does not fit into the L</state>, and what L</publish>
+throws if the hub process cannot be reached.
+
+=head2 members
+
+    my @members = $hub->members($channel);
+
+Return the members of a channel (L</Members>) in the order of their ids, each a hash: C<id>; C<json> or C<data>, as the application gave
+it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has, 0 while it lingers. All streams count whose
+subscriptions took effect before the call. Throws as L</member>.
+
+=head2 members_count
+
+    my $count = $hub->members_count($channel);
+
+Return the number of members of a channel. Throws as L</member>.
+
 =head2 pattern
 
     my $pattern = EventSource::Hub->pattern('news/*');
@@ -1367,6 +1528,11 @@ A hash: C<events> and C<bytes> that are retained, keys and names included.
 
 A hash: C<keys> that are retained, and C<bytes> of those of their events that the history has no longer.
 
+=item members
+
+A hash: how many are C<here>, in all channels, and how many streams have opened without the member that they were to have
+(C<refused>).
+
 =item resumed, gaps
 
 The streams that began with an id of the client; the C<gap> events that were sent.
@@ -1429,7 +1595,9 @@ Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and
 is subscribed to already. It stays subscribed until it ends. The stream resumes after the event with the id C<after>, by
 default the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The
 option C<position> of a stream's first subscription replaces the L</position> of the hub. The option C<label>, a string
-or an array of strings, gives the stream labels (L</Who reads>); C<max_age> replaces L</max_age>. Returns false if the
+or an array of strings, gives the stream labels (L</Who reads>); C<max_age> replaces L</max_age>. The option C<member> is the
+stream's member, a hash; C<will>, an array of a channel and an event (data or a hash of fields, C<key> and C<retain> among them, but no C<id>),
+is what is published when the stream is gone (L</Members>). A later will replaces an earlier one. Returns false if the
 stream has ended. A stream that is given more than 64 labels by several calls ends with the reason C<error>.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
@@ -1479,7 +1647,8 @@ request.
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read
 the channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
 responses (L<Plack::App::EventSource/origins>). C<label> is a callback that returns the labels of a stream for its
-request, a list of strings; C<undef> and nothing stand for none (L</Who reads>). The other options replace attributes of
+request, a list of strings; C<undef> and nothing stand for none (L</Who reads>). C<member> is one that returns the member of a stream,
+a hash; C<undef> and nothing stand for none (L</Members>). The other options replace attributes of
 the hub for these streams: C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>, C<native>,
 C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
@@ -1489,8 +1658,8 @@ first 8,192 bytes of the query. An id that is longer than any event may have is 
 event (L</Order, resume, gaps>).
 
 Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call,
-if C<channels> returns something that is neither a list of channels nor a response, or C<label> something that is no
-list of labels.
+if C<channels> returns something that is neither a list of channels nor a response, C<label> something that is no
+list of labels, or C<member> something that is no member.
 
 =head2 type_of
 

@@ -37,6 +37,10 @@ pub struct Counts {
     pub keys: u64,
     /// The bytes of the retained entries that the history has evicted.
     pub state_bytes: u64,
+    /// Members that are here.
+    pub members: u64,
+    /// Streams that were to have a member, and opened without one.
+    pub members_refused: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -57,7 +61,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 14;
+    pub(crate) const LEN: usize = 16;
 
     in_order!(
         streams,
@@ -73,7 +77,9 @@ impl Counts {
         skipped,
         compacted,
         keys,
-        state_bytes
+        state_bytes,
+        members,
+        members_refused
     );
 }
 

@@ -96,6 +96,9 @@
 //! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
 //! stream. `tombstones`, `pattern_evictions` and `recent_channels` remember what was evicted.
 //!
+//! Presence: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams that enter and leave. It is beside the hub: its announcements
+//! are published as any other event.
+//!
 //! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
 //!
 //! Stores: `history` continues with events that a store has kept, and says what it may forget.
@@ -121,6 +124,7 @@ mod glob;
 mod history;
 mod last_id;
 mod leaving;
+mod members;
 mod merge;
 #[cfg(test)]
 mod model;
@@ -130,6 +134,7 @@ mod pattern_evictions;
 mod policies;
 mod positions;
 mod prefixes;
+mod presence;
 mod publishing;
 mod recent_channels;
 mod refusal;
@@ -156,10 +161,12 @@ pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED
 pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
 pub use history::{ChannelEvictions, History};
+pub use members::{Fits, MemberInfo, MemberPage, Members};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
+pub use presence::{Announcement, MemberData, MemberRequest, Presence};
 pub use publishing::Publication;
-pub use refusal::{check_fields, check_id, check_published_id, given_ids, Refusal};
+pub use refusal::{check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Refusal};
 
 pub use crate::log::Retain;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};

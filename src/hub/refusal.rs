@@ -1,7 +1,8 @@
 //! The events that a hub refuses: those with which one publisher could harm the hub's clients.
 
+use super::presence::Presence;
 use super::Settings;
-use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Text};
+use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Retry, Text, Unnumbered};
 use std::fmt;
 
 /// The most bytes of an id.
@@ -151,6 +152,33 @@ pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Optio
     Ok(())
 }
 
+/// Refuses events of members and wills as [`check_fields`] does others.
+///
+/// # Errors
+///
+/// As [`check_fields`].
+pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
+    let Presence { member, will } = presence;
+    let of_member = member.iter().flat_map(|member| [&member.join, &member.update, &member.leave]);
+    let mut events = of_member.chain(will.iter().map(|will| &will.event));
+    events.try_for_each(|event| check_unnumbered(event, settings))
+}
+
+/// Refuses an event without an id as [`check_fields`] does its fields.
+///
+/// # Errors
+///
+/// As [`check_fields`].
+pub fn check_unnumbered(event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+    let lines = event.bytes().split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let fields = lines.filter_map(|line| match line.split_once(": ") {
+        Some(("event", name)) => EventName::new(Text::from(name)).ok().map(Field::Event),
+        Some(("retry", retry)) => Retry::new(Text::from(retry)).ok().map(Field::Retry),
+        _ => None,
+    });
+    check_fields(fields, settings)
+}
+
 /// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
 fn is_sent_as(text: Text<'_>, other: &str) -> bool {
     let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
@@ -170,7 +198,6 @@ fn is_day_at_most(digits: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Retry;
     use crate::hub::{GapData, OnSlow};
     use crate::log::Bounds;
     use std::time::Duration;

@@ -1,5 +1,6 @@
 //! A request to subscribe: the topics, and where the stream begins.
 
+use super::presence::Presence;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct SubscribeRequest {
     pub first_block: FirstBlock,
     /// The reader, as its application knows it.
     pub access: Access,
+    /// Who is behind the stream.
+    pub presence: Presence,
 }
 
 /// The reader of a stream, as the application knows it at the subscription.

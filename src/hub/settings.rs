@@ -19,6 +19,8 @@ pub struct Settings {
     pub total_state: StateBounds,
     /// What differs for some channels. The first whose pattern matches a channel's name counts.
     pub channels: Vec<ChannelSettings>,
+    /// How many members a channel may have.
+    pub max_members: usize,
     /// How the hub treats a lagging stream.
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
@@ -33,8 +35,8 @@ pub struct Settings {
     pub opaque_ids: bool,
 }
 
-/// The settings that may change while a hub has streams: how much it retains of each channel and of all together, and what
-/// differs for some channels.
+/// The settings that may change while a hub has streams: how much it retains of each channel and of all together, what
+/// differs for some channels, and how many members a channel may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // those of `Settings`
 pub struct Retention {
@@ -43,6 +45,7 @@ pub struct Retention {
     pub state: StateBounds,
     pub total_state: StateBounds,
     pub channels: Vec<ChannelSettings>,
+    pub max_members: usize,
 }
 
 impl Retention {
@@ -63,14 +66,14 @@ impl Retention {
 impl Settings {
     /// Returns the settings that may change.
     pub fn retention(&self) -> Retention {
-        let Self { history, total_history, state, total_state, ref channels, .. } = *self;
-        Retention { history, total_history, state, total_state, channels: channels.clone() }
+        let Self { history, total_history, state, total_state, max_members, ref channels, .. } = *self;
+        Retention { history, total_history, state, total_state, channels: channels.clone(), max_members }
     }
 
     /// Returns these settings with others of those that may change.
     pub fn with_retention(self, retention: Retention) -> Self {
-        let Retention { history, total_history, state, total_state, channels } = retention;
-        Self { history, total_history, state, total_state, channels, ..self }
+        let Retention { history, total_history, state, total_state, channels, max_members } = retention;
+        Self { history, total_history, state, total_state, channels, max_members, ..self }
     }
 
     /// Returns settings with that retention, and the defaults of the others.
@@ -81,6 +84,7 @@ impl Settings {
             state: StateBounds { keys: 10_000, bytes: 16 << 20 },
             total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
             channels: Vec::new(),
+            max_members: 10_000,
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
             gap_data: None,
@@ -91,13 +95,14 @@ impl Settings {
     }
 }
 
-saved!(Retention { history, total_history, state, total_state, channels });
+saved!(Retention { history, total_history, state, total_state, channels, max_members });
 saved!(Settings {
     history,
     total_history,
     state,
     total_state,
     channels,
+    max_members,
     on_slow,
     gap_event,
     gap_data,

@@ -263,6 +263,33 @@ pub enum Answer {
         /// Why.
         reason: Reason,
     },
+    /// A stream has a member from here on: its subscription has taken effect.
+    Entered {
+        /// The hub.
+        hub: HubId,
+        /// The stream.
+        stream: StreamId,
+        /// The member.
+        member: Box<hub::MemberRequest>,
+    },
+    /// A stream has a will from here on.
+    Willed {
+        /// The hub.
+        hub: HubId,
+        /// The stream.
+        stream: StreamId,
+        /// The will.
+        will: Box<hub::Announcement>,
+    },
+    /// A stream has ended that has [entered](Self::Entered) or has a [will](Self::Willed). Reported once.
+    Left {
+        /// The hub.
+        hub: HubId,
+        /// The stream.
+        stream: StreamId,
+        /// Why it has ended.
+        reason: Reason,
+    },
     /// A stream's slot is free. This is the stream's last answer.
     Closed {
         /// The stream.

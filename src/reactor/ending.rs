@@ -84,8 +84,7 @@ impl<I: Io> Reactor<I> {
                 Self::discard_input(io, socket);
             }
             self.shut_socket_down(id);
-            self.open_streams -= 1;
-            self.answers.push(Answer::Ended { stream: id, reason });
+            self.report_end(id, reason);
             if closes_at_once {
                 self.close(id);
             } else {
@@ -107,8 +106,7 @@ impl<I: Io> Reactor<I> {
             if !has_ended {
                 // A stream that was ending keeps its reason unless an event is lost.
                 let reason = ending.filter(|_| lost.events == 0 && !has_subscription).unwrap_or(reason);
-                self.open_streams -= 1;
-                self.answers.push(Answer::Ended { stream: id, reason });
+                self.report_end(id, reason);
             }
             self.shut_socket_down(id);
             self.close(id);

@@ -18,6 +18,7 @@
 //! - `detaching`: giving a stream to another process
 //! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
+//! - `presence`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when
@@ -48,6 +49,7 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
+mod presence;
 mod reading;
 mod sending;
 mod shutdown;
@@ -68,6 +70,7 @@ pub use state::ReactorState;
 
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
+use presence::Presences;
 use shutdown::Spread;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -86,6 +89,7 @@ pub struct Reactor<I: Io> {
     /// The settings of the stream that was opened last. Mostly all streams have equal settings, and share them.
     last_settings: Option<Arc<Settings>>,
     hubs: Hubs,
+    presences: Presences,
     /// Streams whose subscriptions are held, each with the time at which they take effect at the latest.
     held: VecDeque<(Instant, StreamId)>,
     /// Streams whose clients are ahead of their hub, each with the sequence number up to which its client has read.
@@ -124,6 +128,7 @@ impl<I: Io> Reactor<I> {
             open_streams: 0,
             last_settings: None,
             hubs: Hubs::default(),
+            presences: Presences::default(),
             held: VecDeque::new(),
             ahead: Vec::new(),
             send_queue: Vec::new(),

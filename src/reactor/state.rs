@@ -3,6 +3,7 @@
 //! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
+use super::presence::Presences;
 use super::shutdown::Spread;
 use super::stream_record::{Deadline, StreamRecord};
 use super::subscriptions::Subscription;
@@ -22,12 +23,13 @@ saved!(Deadline: Attach, Retry, Linger);
 pub struct ReactorState {
     records: Vec<Option<StreamRecord<i32>>>,
     hubs: Hubs,
+    presences: Presences,
     held: VecDeque<(Instant, StreamId)>,
     ahead: Vec<(u64, StreamId)>,
     drains: Vec<Spread>,
 }
 
-saved!(ReactorState { records, hubs, held, ahead, drains });
+saved!(ReactorState { records, hubs, presences, held, ahead, drains });
 
 impl Saved for StreamRecord<i32> {
     fn save(&self, to: &mut Saver) {
@@ -94,6 +96,7 @@ impl<I: Io> Reactor<I> {
             }
         }
         to.add(&self.hubs);
+        to.add(&self.presences);
         to.add(&self.held);
         to.add(&self.ahead);
         to.add(&self.drains);
@@ -107,8 +110,9 @@ impl<I: Io> Reactor<I> {
     /// Continues with the streams and hubs of another reactor. `adopt` makes a socket of the number of its descriptor; a
     /// stream whose socket it cannot make ends.
     pub fn restore(&mut self, state: ReactorState, mut adopt: impl FnMut(i32) -> Option<I::Socket>, now: Instant) {
-        let ReactorState { records, hubs, held, ahead, drains } = state;
+        let ReactorState { records, hubs, presences, held, ahead, drains } = state;
         self.hubs = hubs;
+        self.presences = presences;
         self.held = held;
         self.ahead = ahead;
         self.drains = drains;

@@ -128,10 +128,15 @@ impl<I: Io> Reactor<I> {
             notices.extend(hub.begin(&mut subscription.cursor));
         }
         let is_held = subscription.cursor.is_held();
+        let hub = subscription.hub;
         if subscription.is_finished() {
             record.subscription = None;
         }
         buffer_notices(&mut record.stream, notices, id, answers);
+        self.note_presence(id, hub, request.presence.clone());
+        if !is_held {
+            self.enter(id, hub);
+        }
         match (is_held, holds) {
             (true, true) => self.hold(id, now),
             (true, false) => self.begin(id),
@@ -184,7 +189,9 @@ impl<I: Io> Reactor<I> {
         if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
+                let hub = *hub;
                 buffer_notices(&mut record.stream, notices, id, answers);
+                self.enter(id, hub);
                 self.queue_by_position(id);
             }
         }

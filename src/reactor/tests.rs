@@ -10,7 +10,7 @@ mod hub_steps;
 mod hub_world;
 mod hubs;
 mod model;
-mod seeds;
+mod presence;
 mod sending;
 mod shutdown;
 mod socket_errors;

@@ -7,8 +7,8 @@ use super::links::command::{send, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::{RemotePublish, Subscribed};
 use super::serving::{self, lock_serving};
-use crate::event::{EventId, Field, Shared, Text};
-use crate::hub::{Counts, EndRequest, Retain, Settings, SubscribeRequest};
+use crate::event::{EventId, Field, Shared, Text, Unnumbered};
+use crate::hub::{Counts, EndRequest, MemberData, MemberPage, Retain, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
 use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +160,48 @@ impl Hub {
                 let (counted, pid) = inner.hub.counted(inner.key, channel)?;
                 Ok(HubCounts::Named(Box::new(counted), pid))
             }
+        }
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, CallError> {
+        match self {
+            Self::Local(hub) => Ok(hub.member_page(channel, after)?),
+            Self::Named(NamedHub(inner)) => inner.hub.member_page(inner.key, channel, after),
+        }
+    }
+
+    /// Returns how many members a channel has.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn count_members(&self, channel: &[u8]) -> Result<usize, CallError> {
+        match self {
+            Self::Local(hub) => Ok(hub.count_members(channel)?),
+            Self::Named(NamedHub(inner)) => inner.hub.count_members(inner.key, channel),
+        }
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn update_member(
+        &self,
+        channel: &[u8],
+        id: &[u8],
+        data: MemberData,
+        event: Unnumbered,
+    ) -> Result<bool, CallError> {
+        match self {
+            Self::Local(hub) => Ok(hub.update_member(channel, id, data, event)?),
+            Self::Named(NamedHub(inner)) => inner.hub.update_member(inner.key, channel, id, &data, &event),
         }
     }
 

@@ -12,7 +12,8 @@ use super::links::connection::Connection;
 use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
-use crate::hub::{EndRequest, Retain, SubscribeRequest};
+use crate::event::Unnumbered;
+use crate::hub::{EndRequest, MemberData, MemberPage, Retain, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -319,6 +320,57 @@ impl RemoteHub {
             |request, frame: &mut Vec<u8>| Ok(Request::EndStreams { request, end: end.clone() }.encode(frame)?);
         match self.ask(key, encode)? {
             (Outcome::StreamsEnded(count), _) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+            _ => Err(Error::Unknown.into()),
+        }
+    }
+
+    /// Returns a part of the list of a channel's members.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub(super) fn member_page(&self, key: u64, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, CallError> {
+        let encode = |request, frame: &mut Vec<u8>| Ok(Request::Members { request, channel, after }.encode(frame)?);
+        match self.ask(key, encode)? {
+            (Outcome::Members(page), _) => Ok(page),
+            _ => Err(Error::Unknown.into()),
+        }
+    }
+
+    /// Returns how many members a channel has.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub(super) fn count_members(&self, key: u64, channel: &[u8]) -> Result<usize, CallError> {
+        let encode = |request, frame: &mut Vec<u8>| Ok(Request::CountMembers { request, channel }.encode(frame)?);
+        self.number(key, encode)
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub(super) fn update_member(
+        &self,
+        key: u64,
+        channel: &[u8],
+        id: &[u8],
+        data: &MemberData,
+        event: &Unnumbered,
+    ) -> Result<bool, CallError> {
+        let encode = |request, frame: &mut Vec<u8>| {
+            let (data, event) = (data.clone(), event.clone());
+            Ok(Request::UpdateMember { request, channel, id, data, event }.encode(frame)?)
+        };
+        Ok(self.number(key, encode)? > 0)
+    }
+
+    /// Asks for a number.
+    fn number(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>) -> Result<usize, CallError> {
+        match self.ask(key, encode)? {
+            (Outcome::Number(number), _) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
             _ => Err(Error::Unknown.into()),
         }
     }

@@ -59,6 +59,8 @@ pub(crate) struct EventLoop {
     /// Whether all streams have ended at the shutdown, and only the connections to hub processes have something to send.
     is_ending: bool,
     pause: Option<Pause>,
+    /// Applies what the reactor has reported of members. Returns false if that has to be tried again.
+    settle: fn(&Arc<ReactorHandle>, Instant) -> bool,
 }
 
 impl EventLoop {
@@ -67,7 +69,10 @@ impl EventLoop {
     /// # Errors
     ///
     /// If the system has no descriptor or no memory left.
-    pub(crate) fn new(handle: Arc<ReactorHandle>) -> io::Result<Self> {
+    pub(crate) fn new(
+        handle: Arc<ReactorHandle>,
+        settle: fn(&Arc<ReactorHandle>, Instant) -> bool,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
@@ -76,7 +81,20 @@ impl EventLoop {
         let (handover, ready) = (None, Vec::new());
         let (opened, rest) = (None, Rest::Sleep);
         let (is_ending, pause) = (false, None);
-        Ok(Self { reactor, handle, queue, streams, handover, ready, opened, rest, end_signal, is_ending, pause })
+        Ok(Self {
+            reactor,
+            handle,
+            queue,
+            streams,
+            handover,
+            ready,
+            opened,
+            rest,
+            end_signal,
+            is_ending,
+            pause,
+            settle,
+        })
     }
 
     /// Continues with what another program's reactor held.
@@ -150,11 +168,15 @@ impl EventLoop {
             self.reactor.flush(now);
             self.with_handover((), |handover, context| handover.flush(context));
             self.apply_answers();
+            self.settle_presence(now);
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
             drop(turn);
             if let Some(pause) = self.pause.take() {
-                self.pause(pause, now);
+                match self.queue.is_empty() {
+                    true => self.pause(pause, now),
+                    false => self.pause = Some(pause), // events of members
+                }
             }
             if self.wait(now).is_err() {
                 return;
@@ -254,6 +276,7 @@ impl EventLoop {
             .next_due()
             .into_iter()
             .chain(end_signal.due())
+            .chain(handle.presence.next_due())
             .chain(handover.as_ref().and_then(|handover| handover.next_due()))
             .min();
         let timeout = match due {
@@ -293,6 +316,15 @@ impl EventLoop {
         }
         if has_changed {
             self.handle.notify_all();
+        }
+    }
+
+    /// Applies what the reactor has reported of members, and does what is due for them. Not before a pause: what is published
+    /// then would be neither in the queue nor in a log.
+    fn settle_presence(&self, now: Instant) {
+        let is_due = self.pause.is_none() && self.handle.presence.next_due().map_or(false, |due| due <= now);
+        if is_due && !(self.settle)(&self.handle, now) {
+            self.handle.presence.put_off(now);
         }
     }
 
@@ -346,7 +378,7 @@ mod tests {
 
     fn event_loop() -> (Arc<ReactorHandle>, EventLoop) {
         let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
-        let event_loop = EventLoop::new(Arc::clone(&handle)).expect("a descriptor");
+        let event_loop = EventLoop::new(Arc::clone(&handle), |_, _| true).expect("a descriptor");
         (handle, event_loop)
     }
 

@@ -6,6 +6,7 @@
 //! - [`wake`]: what wakes whom: the reactor, threads that wait for it, interpreters
 //! - `stats`: the counters of a reactor
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
+//! - `presence`: what the reactor reports of streams with members, until it is applied
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
@@ -25,6 +26,7 @@ mod error;
 pub(crate) mod event_loop;
 pub(crate) mod forks;
 pub(crate) mod handles;
+mod presence;
 pub(crate) mod process;
 pub(crate) mod reactor_handle;
 mod registration;

@@ -19,8 +19,8 @@ use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
+use std::time::{Duration, Instant};
 
 /// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
@@ -110,7 +110,29 @@ pub(crate) fn lock_process() -> MutexGuard<'static, Process> {
     process
 }
 
+/// Applies what a reactor has reported of members, if no other thread has the lock of the process. Returns false if one has.
+fn try_settle(reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
+    let mut process = match PROCESS.try_lock() {
+        Ok(process) => process,
+        Err(TryLockError::Poisoned(process)) => process.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    process.settle(reactor, now);
+    true
+}
+
 impl Process {
+    /// Applies what a reactor has reported of members. While the process ends nobody is told any more.
+    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) {
+        match check_shutdown() {
+            Ok(()) => self.registrations.settle(reactor, now),
+            Err(_) => {
+                drop(reactor.presence.take());
+                reactor.presence.set_due(None);
+            }
+        }
+    }
+
     /// Returns the reactor. Starts one if none runs.
     ///
     /// # Errors
@@ -147,7 +169,7 @@ impl Process {
         }
         change_handle(&mut handle);
         let handle = Arc::new(handle);
-        let mut event_loop = EventLoop::new(Arc::clone(&handle))?;
+        let mut event_loop = EventLoop::new(Arc::clone(&handle), try_settle)?;
         change_loop(&mut event_loop);
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));

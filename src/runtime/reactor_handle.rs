@@ -1,5 +1,6 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
+use super::presence::PresenceReports;
 use super::stats::{Counts, Stats};
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
@@ -140,6 +141,8 @@ pub(crate) struct ReactorHandle {
     pub(crate) ends: Arc<EndQueues>,
     /// The streams whose progress is to be reported to another process.
     pub(super) progress: Arc<Progress>,
+    /// What hubs with members are still to be told of streams.
+    pub(super) presence: PresenceReports,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
@@ -181,6 +184,7 @@ impl ReactorHandle {
             notifier: Notifier::default(),
             ends: Arc::default(),
             progress: Arc::default(),
+            presence: PresenceReports::default(),
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
@@ -298,6 +302,17 @@ impl ReactorHandle {
         if self.is_dead() {
             self.discard_queue();
         }
+    }
+
+    /// Sends an event to publish without waiting for the reactor, whose thread may be this one.
+    pub(super) fn publish_at_once(&self, command: Command) {
+        let bytes = command.bytes() as u64;
+        self.counts.published_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counts.accepted.fetch_add(bytes, Ordering::Relaxed);
+        if let Err(SendError(queued)) = self.commands.send(Queued::Command(command)) {
+            self.discard(queued);
+        }
+        self.wake();
     }
 
     /// Sends an event to publish. Its bytes are counted apart, because no stream has buffered them yet.

@@ -1,9 +1,16 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
+use super::presence::{Change, Report};
 use super::reactor_handle::ReactorHandle;
-use crate::hub::{Epoch, OnceKeys, StateSizes};
-use crate::reactor::HubId;
+use crate::event::Shared;
+use crate::event::Unnumbered;
+use crate::hub::{
+    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes,
+};
+use crate::reactor::{Command, HubId};
+use crate::stream::Reason;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// One hub in the reactor of this process.
 pub(super) struct HubRegistration {
@@ -17,6 +24,93 @@ pub(super) struct HubRegistration {
     pub(super) once: OnceKeys,
     /// The sizes of what is retained. Of stored events the hub's store has them.
     pub(super) state: StateSizes,
+    /// How much may be.
+    pub(super) retention: Retention,
+    pub(super) members: Members,
+}
+
+/// More bytes than the id of an event has, with its line.
+const ID_LINE_BYTES: usize = 72;
+
+/// Checks whether an announced event can be retained.
+fn fits(state: &StateSizes, retention: &Retention, announced: &Announcement) -> Result<(), Full> {
+    let Announcement { channel, key, event, .. } = announced;
+    state.check(channel, key, key.len() + event.bytes().len() + ID_LINE_BYTES, retention)
+}
+
+/// Returns the time of the system's clock in milliseconds since 1970.
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl HubRegistration {
+    /// Gives an event the next sequence number, which its id has already, and returns the command that publishes it.
+    pub(super) fn publication(
+        &mut self,
+        (channel, key, retain): (Box<[u8]>, Box<[u8]>, Retain),
+        event: Shared,
+        id: Option<Box<[u8]>>,
+    ) -> Command {
+        self.last_seq += 1;
+        let publication = Box::new(Publication { seq: self.last_seq, channel, event, key, retain, id });
+        self.state.record(&publication);
+        Command::Publish { hub: self.hub, publication }
+    }
+
+    /// Applies a report of the reactor to the members.
+    pub(super) fn apply(&mut self, Report { stream, at, change, .. }: Report) {
+        let mut out = Vec::new();
+        let Self { members, state, retention, .. } = self;
+        match change {
+            Change::Entered(member) => {
+                let fits = |announced: &Announcement| fits(state, retention, announced);
+                members.enter(stream, *member, (retention.max_members, &fits), (at, wall_clock()), &mut out);
+            }
+            Change::Willed(will) => members.set_will(stream, will),
+            Change::Left(reason) => members.leave(stream, reason == Reason::Application, at, &mut out),
+        }
+        self.announce(out);
+    }
+
+    /// Does what is due for the members.
+    pub(super) fn run_due(&mut self, now: Instant) {
+        let mut out = Vec::new();
+        self.members.run_due(now, &mut out);
+        self.announce(out);
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if its event does not fit.
+    pub(super) fn update_member(
+        &mut self,
+        channel: &[u8],
+        id: &[u8],
+        data: MemberData,
+        event: Unnumbered,
+    ) -> Result<bool, Full> {
+        let mut out = Vec::new();
+        let Self { members, state, retention, .. } = self;
+        let fits = |announced: &Announcement| fits(state, retention, announced);
+        let is_here = members.update(channel, id, data, event, &fits, &mut out)?;
+        self.announce(out);
+        Ok(is_here)
+    }
+
+    /// Publishes events of members and wills. One that does not fit, which only a will or a growing number can be, is sent, and
+    /// not retained.
+    fn announce(&mut self, announced: Vec<Announcement>) {
+        for announced in announced {
+            let is_full = announced.retain == Retain::Newest && fits(&self.state, &self.retention, &announced).is_err();
+            let Announcement { channel, key, retain, event } = announced;
+            let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
+            let retain = if is_full { Retain::No } else { retain };
+            let command = self.publication((channel, key, retain), event, None);
+            self.reactor.publish_at_once(command);
+        }
+    }
 }
 
 /// The registrations of a process, each with the key that all copies of a hub share.
@@ -35,6 +129,22 @@ impl Registrations {
     /// Returns the registration at an index.
     pub(super) fn at(&mut self, index: usize) -> &mut HubRegistration {
         &mut self.0[index].1
+    }
+
+    /// Applies everything that a reactor has reported, and does what is due for the members of its hubs.
+    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) {
+        for report in reactor.presence.take() {
+            let of_reactor = self.0.iter_mut().map(|(_, hub)| hub).filter(|hub| Arc::ptr_eq(&hub.reactor, reactor));
+            if let Some(hub) = of_reactor.into_iter().find(|hub| hub.hub == report.hub) {
+                hub.apply(report); // otherwise the hub was dropped
+            }
+        }
+        let mut due = None;
+        for (_, hub) in self.0.iter_mut().filter(|(_, hub)| Arc::ptr_eq(&hub.reactor, reactor)) {
+            hub.run_due(now);
+            due = [due, hub.members.next_due()].iter().copied().flatten().min();
+        }
+        reactor.presence.set_due(due);
     }
 
     /// Adds a hub. Replaces its registration with a dead reactor. Returns its index.

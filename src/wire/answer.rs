@@ -4,9 +4,9 @@ use super::codec::{Malformed, Reader, Writer};
 use super::failure::Failure;
 use super::frame::{write_frame, Frame, TooLong};
 use super::hello::Welcome;
-use super::request::read_reason;
+use super::request::{read_data, read_reason, write_data};
 use super::store_status::StoreStatus;
-use crate::hub::{ChannelCounts, ChannelPage, Counts};
+use crate::hub::{ChannelCounts, ChannelPage, Counts, MemberInfo, MemberPage};
 use crate::stream::Reason;
 use std::time::Duration;
 
@@ -85,6 +85,20 @@ pub enum Answer<'a> {
         /// How many of this process.
         count: u64,
     },
+    /// A part of the list of a channel's members.
+    Members {
+        /// The request.
+        request: u64,
+        /// The part.
+        page: MemberPage,
+    },
+    /// The number that a request has asked for.
+    Number {
+        /// The request.
+        request: u64,
+        /// The number.
+        number: u64,
+    },
     /// The hub's ids begin with another epoch from here on: its store has lost history.
     Epoch {
         /// The epoch.
@@ -144,6 +158,8 @@ const DESCRIBED: u8 = 21;
 const ELECTED: u8 = 14;
 const EPOCH: u8 = 22;
 const STREAMS_ENDED: u8 = 23;
+const MEMBERS: u8 = 24;
+const NUMBER: u8 = 25;
 const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
@@ -163,6 +179,8 @@ impl<'a> Answer<'a> {
             Self::Elected { .. } => ELECTED,
             Self::StreamsEnded { .. } => STREAMS_ENDED,
             Self::Epoch { .. } => EPOCH,
+            Self::Members { .. } => MEMBERS,
+            Self::Number { .. } => NUMBER,
             Self::Upgraded => UPGRADED,
         }
     }
@@ -211,6 +229,14 @@ impl<'a> Answer<'a> {
                 writer.u64(*count);
             }
             Self::Epoch { epoch } => writer.bytes(epoch.as_bytes()),
+            Self::Members { request, page } => {
+                writer.u64(*request);
+                write_members(writer, page);
+            }
+            Self::Number { request, number } => {
+                writer.u64(*request);
+                writer.u64(*number);
+            }
             Self::Elected { lease, is_held } => {
                 writer.u64(*lease);
                 writer.bool(*is_held);
@@ -252,6 +278,8 @@ impl<'a> Answer<'a> {
             ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
             STREAMS_ENDED => Self::StreamsEnded { request: reader.u64()?, count: reader.u64()? },
             EPOCH => Self::Epoch { epoch: reader.str()? },
+            MEMBERS => Self::Members { request: reader.u64()?, page: read_members(reader)? },
+            NUMBER => Self::Number { request: reader.u64()?, number: reader.u64()? },
             UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),
         })
@@ -326,6 +354,30 @@ fn read_page(reader: &mut Reader<'_>) -> Result<ChannelPage, Malformed> {
         })
     };
     Ok(ChannelPage { channels: (0..count).map(channel).collect::<Result<_, _>>()?, next })
+}
+
+fn write_members(writer: &mut Writer<'_>, page: &MemberPage) {
+    writer.option(page.next.as_deref(), Writer::bytes);
+    writer.u32(page.members.len().try_into().unwrap_or(u32::MAX));
+    for MemberInfo { id, data, since, streams } in &page.members {
+        writer.bytes(id);
+        write_data(writer, data);
+        writer.u64(*since);
+        writer.u32(*streams);
+    }
+}
+
+fn read_members(reader: &mut Reader<'_>) -> Result<MemberPage, Malformed> {
+    let (next, count) = (reader.option(Reader::bytes)?.map(Into::into), reader.u32()?);
+    let member = |_| {
+        Ok(MemberInfo {
+            id: reader.bytes()?.into(),
+            data: read_data(reader)?,
+            since: reader.u64()?,
+            streams: reader.u32()?,
+        })
+    };
+    Ok(MemberPage { members: (0..count).map(member).collect::<Result<_, _>>()?, next })
 }
 
 fn write_counts(writer: &mut Writer<'_>, counts: &Counts) {

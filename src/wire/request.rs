@@ -1,11 +1,13 @@
 //! The messages of a worker.
 
 use super::codec::{Malformed, Reader, Writer};
-use super::fields::Fields;
+use super::fields::{FieldList, Fields};
 use super::frame::{kind_of, write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
+use crate::event::Unnumbered;
 use crate::hub::{
-    Access, EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Start,
+    SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
@@ -121,6 +123,38 @@ pub enum Request<'a> {
         /// The lease.
         lease: u64,
     },
+    /// Asks for a part of the list of a channel's members. The answer is [`Members`](super::Answer::Members) or
+    /// [`Refused`](super::Answer::Refused).
+    Members {
+        /// The request.
+        request: u64,
+        /// The channel.
+        channel: &'a [u8],
+        /// The id after which the list continues; none at first.
+        after: Option<&'a [u8]>,
+    },
+    /// Asks how many members a channel has. The answer is [`Number`](super::Answer::Number) or
+    /// [`Refused`](super::Answer::Refused).
+    CountMembers {
+        /// The request.
+        request: u64,
+        /// The channel.
+        channel: &'a [u8],
+    },
+    /// Changes the data of a member. The answer is [`Number`](super::Answer::Number), 1 if the member is here, or
+    /// [`Refused`](super::Answer::Refused).
+    UpdateMember {
+        /// The request.
+        request: u64,
+        /// The channel.
+        channel: &'a [u8],
+        /// The member.
+        id: &'a [u8],
+        /// The data.
+        data: MemberData,
+        /// The event that says so.
+        event: Unnumbered,
+    },
 }
 
 /// An event to publish.
@@ -173,6 +207,9 @@ const RESIGN: u8 = 15;
 const OPEN_WITHOUT_SOCKET: u8 = 16;
 const ATTACH: u8 = 17;
 const END_STREAMS: u8 = 18;
+const MEMBERS: u8 = 22;
+const COUNT_MEMBERS: u8 = 23;
+const UPDATE_MEMBER: u8 = 24;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
@@ -194,6 +231,9 @@ impl<'a> Request<'a> {
             Self::Elect { .. } => ELECT,
             Self::EndStreams { .. } => END_STREAMS,
             Self::Resign { .. } => RESIGN,
+            Self::Members { .. } => MEMBERS,
+            Self::CountMembers { .. } => COUNT_MEMBERS,
+            Self::UpdateMember { .. } => UPDATE_MEMBER,
         }
     }
 
@@ -221,7 +261,7 @@ impl<'a> Request<'a> {
                 writer.bool(*has_id);
             }
             Self::Subscribe { request, stream, subscription } => {
-                let SubscribeRequest { topics, after, start, first_block, access } = subscription;
+                let SubscribeRequest { topics, after, start, first_block, access, presence } = subscription;
                 writer.u64(*request);
                 writer.u64(*stream);
                 write_topics(writer, topics);
@@ -229,6 +269,7 @@ impl<'a> Request<'a> {
                 write_start(writer, *start);
                 write_first_block(writer, *first_block);
                 write_access(writer, access);
+                write_presence(writer, presence);
             }
             Self::Begin { stream } | Self::Release { stream } | Self::Attach { stream } => writer.u64(*stream),
             Self::End { stream, reason, discards } => {
@@ -257,6 +298,22 @@ impl<'a> Request<'a> {
                 write_end(writer, end);
             }
             Self::Resign { lease } => writer.u64(*lease),
+            Self::Members { request, channel, after } => {
+                writer.u64(*request);
+                writer.bytes(channel);
+                writer.option(*after, Writer::bytes);
+            }
+            Self::CountMembers { request, channel } => {
+                writer.u64(*request);
+                writer.bytes(channel);
+            }
+            Self::UpdateMember { request, channel, id, data, event } => {
+                writer.u64(*request);
+                writer.bytes(channel);
+                writer.bytes(id);
+                write_data(writer, data);
+                write_event(writer, event);
+            }
         }
     }
 
@@ -288,6 +345,7 @@ impl<'a> Request<'a> {
                     start: read_start(reader)?,
                     first_block: read_first_block(reader)?,
                     access: read_access(reader)?,
+                    presence: read_presence(reader)?,
                 },
             },
             BEGIN => Self::Begin { stream: reader.u64()? },
@@ -301,6 +359,17 @@ impl<'a> Request<'a> {
             ELECT => Self::Elect { lease: reader.u64()?, name: reader.bytes()? },
             END_STREAMS => Self::EndStreams { request: reader.u64()?, end: read_end(reader)? },
             RESIGN => Self::Resign { lease: reader.u64()? },
+            MEMBERS => {
+                Self::Members { request: reader.u64()?, channel: reader.bytes()?, after: reader.option(Reader::bytes)? }
+            }
+            COUNT_MEMBERS => Self::CountMembers { request: reader.u64()?, channel: reader.bytes()? },
+            UPDATE_MEMBER => Self::UpdateMember {
+                request: reader.u64()?,
+                channel: reader.bytes()?,
+                id: reader.bytes()?,
+                data: read_data(reader)?,
+                event: read_event(reader)?,
+            },
             _ => return Err(Malformed),
         })
     }
@@ -395,6 +464,73 @@ fn write_access(writer: &mut Writer<'_>, Access { labels, max_age, asked_at }: &
 
 fn read_access(reader: &mut Reader<'_>) -> Result<Access, Malformed> {
     Ok(Access { labels: read_labels(reader)?, max_age: reader.option(Reader::duration)?, asked_at: reader.u64()? })
+}
+
+/// The longest name of a channel, and the longest key: those that applications may give.
+const MAX_NAME_BYTES: usize = 1024;
+
+fn write_presence(writer: &mut Writer<'_>, Presence { member, will }: &Presence) {
+    writer.option(member.as_deref(), |writer, member| {
+        let MemberRequest { channel, id, linger, is_counted, data, join, update, leave } = member;
+        writer.bytes(channel);
+        writer.bytes(id);
+        writer.duration(*linger);
+        writer.bool(*is_counted);
+        write_data(writer, data);
+        [join, update, leave].iter().for_each(|event| write_event(writer, event));
+    });
+    writer.option(will.as_deref(), |writer, Announcement { channel, key, retain, event }| {
+        writer.bytes(channel);
+        writer.bytes(key);
+        writer.u8(*retain as u8);
+        write_event(writer, event);
+    });
+}
+
+fn read_presence(reader: &mut Reader<'_>) -> Result<Presence, Malformed> {
+    let member = reader.option(|reader| {
+        Ok(Box::new(MemberRequest {
+            channel: read_name(reader)?,
+            id: read_name(reader)?,
+            linger: reader.duration()?,
+            is_counted: reader.bool()?,
+            data: read_data(reader)?,
+            join: read_event(reader)?,
+            update: read_event(reader)?,
+            leave: read_event(reader)?,
+        }))
+    })?;
+    let will = reader.option(|reader| {
+        Ok(Box::new(Announcement {
+            channel: read_name(reader)?,
+            key: read_name(reader)?,
+            retain: read_retain(reader)?,
+            event: read_event(reader)?,
+        }))
+    })?;
+    Ok(Presence { member, will })
+}
+
+fn read_name(reader: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
+    Some(reader.bytes()?).filter(|name| name.len() <= MAX_NAME_BYTES).map(Into::into).ok_or(Malformed)
+}
+
+pub(super) fn write_data(writer: &mut Writer<'_>, MemberData { text, is_json }: &MemberData) {
+    writer.bytes(text);
+    writer.bool(*is_json);
+}
+
+pub(super) fn read_data(reader: &mut Reader<'_>) -> Result<MemberData, Malformed> {
+    Ok(MemberData { text: reader.bytes()?.into(), is_json: reader.bool()? })
+}
+
+/// Writes an event as its fields, which the other side checks.
+fn write_event(writer: &mut Writer<'_>, event: &Unnumbered) {
+    FieldList::of_block(event.bytes(), false).fields().write(writer);
+}
+
+fn read_event(reader: &mut Reader<'_>) -> Result<Unnumbered, Malformed> {
+    Ok(Unnumbered::of(Fields::read(reader)?.iter()))
 }
 
 fn write_end(writer: &mut Writer<'_>, EndRequest { labels, topics, finishes }: &EndRequest) {

@@ -137,6 +137,7 @@ named_settings! {
     "state" state: StateBounds, hub.state, newest, read_state, |writer, state| write_state(writer, *state);
     "total_state" total_state: StateBounds, hub.total_state, newest, read_state, |writer, state| write_state(writer, *state);
     "channels" channels: Vec<ChannelSettings>, hub.channels, newest, read_channels, |writer, list| write_channels(writer, list);
+    "max_members" max_members: usize, hub.max_members, newest, Reader::size, |writer, most| writer.size(*most);
     "on_slow" on_slow: OnSlow, hub.on_slow, same, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
     "gap_event" gap_event: Box<str>, hub.gap_event, same, read_text, |to, text| to.bytes(text.as_bytes());
     "gap_data" gap_data: Box<GapData>, hub.gap_data, same, read_gap_data, |writer, data| write_gap_data(writer, data);

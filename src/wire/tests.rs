@@ -2,10 +2,11 @@
 //! and without memory that they do not justify.
 
 use super::*;
-use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
+use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
-    self, Access, ChannelCounts, ChannelPage, ChannelSettings, Counts, EndRequest, FirstBlock, GapData, OnSlow,
-    PositionStyle, Retain, Start, StateBounds, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    self, Access, Announcement, ChannelCounts, ChannelPage, ChannelSettings, Counts, EndRequest, FirstBlock, GapData,
+    MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow, PositionStyle, Presence, Retain, Start, StateBounds,
+    SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
@@ -90,12 +91,12 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
         Box::new(GapData { evicted: evicted.into(), unknown: unknown.into(), slow: slow.into() })
     }));
     let names = (any::<String>(), any::<String>());
-    let channels = (vec(channels(), 0..3), on_slow());
+    let channels = (vec(channels(), 0..3), any::<usize>(), on_slow());
     let hub = ((bounds(), bounds()), (state(), state()), channels, names, gap_data, any::<[bool; 2]>()).prop_map(
         |(
             (history, total_history),
             (state, total_state),
-            (channels, on_slow),
+            (channels, max_members, on_slow),
             (gap_event, position_event),
             gap_data,
             flags,
@@ -106,6 +107,7 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
                 state,
                 total_state,
                 channels,
+                max_members,
                 on_slow,
                 gap_event: gap_event.into(),
                 gap_data,
@@ -197,10 +199,10 @@ fn subscription() -> impl Strategy<Value = SubscribeRequest> {
     let first_block = (style, option::of(any::<u64>()), any::<bool>(), any::<bool>()).prop_map(
         |(position, retry, keeps_id, names_channels)| FirstBlock { position, retry, keeps_id, names_channels },
     );
-    (topics(), option::of(bytes()), start, first_block, access()).prop_map(
-        |(topics, after, start, first_block, access)| {
+    (topics(), option::of(bytes()), start, first_block, access(), presence()).prop_map(
+        |(topics, after, start, first_block, access, presence)| {
             let after = after.map(Into::into);
-            SubscribeRequest { topics, after, start, first_block, access }
+            SubscribeRequest { topics, after, start, first_block, access, presence }
         },
     )
 }
@@ -215,6 +217,44 @@ fn access() -> impl Strategy<Value = Access> {
         max_age,
         asked_at,
     })
+}
+
+fn short() -> impl Strategy<Value = Box<[u8]>> {
+    vec(any::<u8>(), 0..30).prop_map(Into::into)
+}
+
+fn unnumbered() -> impl Strategy<Value = Unnumbered> {
+    ("[a-z]{1,9}", "[^\\x00\r]{0,20}").prop_map(|(name, data)| {
+        let name = EventName::new(Text::from(&*name)).expect("a name");
+        Unnumbered::of([Field::Event(name), Field::Data(Text::from(&*data))].into_iter())
+    })
+}
+
+fn data() -> impl Strategy<Value = MemberData> {
+    (short(), any::<bool>()).prop_map(|(text, is_json)| MemberData { text, is_json })
+}
+
+fn presence() -> impl Strategy<Value = Presence> {
+    let names = || (short(), short());
+    let events = (unnumbered(), unnumbered(), unnumbered());
+    let member = (names(), duration(), any::<bool>(), data(), events).prop_map(
+        |((channel, id), linger, is_counted, data, (join, update, leave))| {
+            Box::new(MemberRequest { channel, id, linger, is_counted, data, join, update, leave })
+        },
+    );
+    let will = (names(), retain(), unnumbered())
+        .prop_map(|((channel, key), retain, event)| Box::new(Announcement { channel, key, retain, event }));
+    (option::of(member), option::of(will)).prop_map(|(member, will)| Presence { member, will })
+}
+
+fn members() -> impl Strategy<Value = MemberPage> {
+    let member = (short(), data(), any::<u64>(), any::<u32>()).prop_map(|(id, data, since, streams)| MemberInfo {
+        id,
+        data,
+        since,
+        streams,
+    });
+    (vec(member, 0..4), option::of(short())).prop_map(|(members, next)| MemberPage { members, next })
 }
 
 fn end() -> impl Strategy<Value = EndRequest> {
@@ -261,6 +301,15 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         (number(), bytes()).prop_map(|(lease, name)| Request::Elect { lease, name }),
         number().prop_map(|lease| Request::Resign { lease }),
         (number(), end()).prop_map(|(request, end)| Request::EndStreams { request, end }),
+        (number(), bytes(), option::of(bytes())).prop_map(|(request, channel, after)| Request::Members {
+            request,
+            channel,
+            after
+        }),
+        (number(), bytes()).prop_map(|(request, channel)| Request::CountMembers { request, channel }),
+        (number(), bytes(), bytes(), data(), unnumbered()).prop_map(|(request, channel, id, data, event)| {
+            Request::UpdateMember { request, channel, id, data, event }
+        }),
     ]
 }
 
@@ -333,6 +382,8 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
         any::<String>().prop_map(|epoch| Answer::Epoch { epoch: keep_text(epoch) }),
         (number(), number()).prop_map(|(request, count)| Answer::StreamsEnded { request, count }),
+        (number(), number()).prop_map(|(request, number)| Answer::Number { request, number }),
+        (number(), members()).prop_map(|(request, page)| Answer::Members { request, page }),
         Just(Answer::Upgraded),
     ]
 }

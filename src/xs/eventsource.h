@@ -167,7 +167,7 @@ enum { ESX_GAPS = 3 };
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
     size_t events, bytes, events_in_total, bytes_in_total, state_keys, state_bytes, total_state_keys, total_state_bytes;
-    size_t max_topics, max_streams;
+    size_t max_topics, max_streams, max_members;
     double seconds;
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
@@ -206,11 +206,15 @@ typedef struct {
     size_t labels_len;
     double max_age; /* below 0 if there is none */
     uint64_t asked_at;
+    const esx_text *member; /* as EventSource::XS::Hub::Member makes them */
+    size_t member_len;
+    const esx_text *will;
+    size_t will_len;
 } esx_request;
 
 typedef struct {
     uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
-    uint64_t keys, state_bytes;
+    uint64_t keys, state_bytes, members, members_refused;
 } esx_hub_counts;
 
 /* The counts of a hub's own process; the pid is 0 if it has none. */
@@ -243,6 +247,12 @@ uint64_t esx_monotonic(void);
 int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_store_health *store,
     esx_report *report);
+void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
+esx_text esx_members_text(const void *texts, size_t at);
+void esx_members_drop(void *texts);
+int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
+int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
+int esx_hub_has_refused_members(void *hub);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 int esx_hub_has_process(void *hub);
 

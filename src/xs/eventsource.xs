@@ -800,6 +800,7 @@ _attach(SV *self, SV *settings)
     raw.total_state_bytes = esx_setting_uv(aTHX_ hash, "total_state_bytes");
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
     raw.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
+    raw.max_members = esx_setting_uv(aTHX_ hash, "max_members");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
     raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
@@ -889,6 +890,8 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     request.labels_len = 0;
     if (labels)
         request.labels = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ labels), &request.labels_len);
+    request.member = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "member"), &request.member_len);
+    request.will = esx_array_texts(aTHX_ esx_setting(aTHX_ hash, "will"), &request.will_len);
     request.start = (uint8_t)SvUV(start);
     request.last = SvUV(last);
     request.topics = esx_topics_of(aTHX_ array, &request.len);
@@ -901,6 +904,68 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     RETVAL = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (RETVAL < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+  OUTPUT:
+    RETVAL
+
+# A page of a channel's members: where the list continues, and five texts of each member. EventSource::Hub has checked the name.
+void
+_members(SV *self, SV *channel, SV *after)
+  PREINIT:
+    esx_text name, last;
+    esx_report report;
+    void *texts;
+    size_t at;
+  PPCODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
+    last = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ after)));
+    texts = esx_hub_members(esx_hub_of(aTHX_ self), name, last, &report);
+    if (!texts)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    EXTEND(SP, (SSize_t)report.size);
+    for (at = 0; at < report.size; at++) {
+        const esx_text text = esx_members_text(texts, at);
+        PUSHs(newSVpvn_flags(text.text, text.len, SVs_TEMP | SVf_UTF8));
+    }
+    esx_members_drop(texts);
+
+UV
+_count_members(SV *self, SV *channel)
+  PREINIT:
+    esx_text name;
+    esx_report report;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
+    if (esx_hub_count_members(esx_hub_of(aTHX_ self), name, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    RETVAL = report.size;
+  OUTPUT:
+    RETVAL
+
+bool
+_has_refused_members(SV *self)
+  CODE:
+    RETVAL = esx_hub_has_refused_members(esx_hub_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+# Takes what EventSource::XS::Hub::Member makes of a change. Returns false if the member is not here.
+bool
+_update_member(SV *self, SV *texts)
+  PREINIT:
+    const esx_text *given;
+    esx_report report;
+    size_t len;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    given = esx_array_texts(aTHX_ texts, &len);
+    if (esx_hub_update_member(esx_hub_of(aTHX_ self), given, len, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    RETVAL = report.size > 0;
   OUTPUT:
     RETVAL
 

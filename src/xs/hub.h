@@ -286,6 +286,34 @@ esx_topics_of(pTHX_ AV *read, size_t *len)
     return topics;
 }
 
+/* Returns pointers to the snapshots of texts in an array, in the buffer of a mortal; none if it is not an array. Runs the Perl
+ * code of the texts, once. */
+static const esx_text *
+esx_array_texts(pTHX_ SV *given, size_t *len)
+{
+    AV *array = esx_plain_array(esx_read(aTHX_ given));
+    AV *read = (AV *)sv_2mortal((SV *)newAV());
+    SV *buffer;
+    esx_text *texts;
+    SSize_t at, count;
+    *len = 0;
+    if (!array)
+        return NULL;
+    esx_keep_alive(aTHX_ (SV *)array);
+    for (at = 0; at <= av_len(array); at++) {
+        SV **element = av_fetch(array, at, 0);
+        SV *text = esx_string(aTHX_ esx_read(aTHX_ element ? *element : &PL_sv_no));
+        av_push(read, SvREFCNT_inc_simple_NN(text));
+    }
+    count = av_len(read) + 1;
+    buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_text)));
+    texts = (esx_text *)SvPVX(buffer);
+    for (at = 0; at < count; at++)
+        texts[at] = esx_text_of(aTHX_ AvARRAY(read)[at]);
+    *len = (size_t)count;
+    return texts;
+}
+
 /* The health of a store. Without an error its text and its age are undefined. */
 static SV *
 esx_store_health_sv(pTHX_ const esx_store_health *store)
@@ -311,7 +339,7 @@ esx_store_health_sv(pTHX_ const esx_store_health *store)
 static SV *
 esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *process, const esx_store_health *store)
 {
-    HV *hash = newHV(), *history = newHV(), *slow = newHV(), *state = newHV();
+    HV *hash = newHV(), *history = newHV(), *slow = newHV(), *state = newHV(), *members = newHV();
     (void)hv_stores(hash, "streams", newSVuv((UV)counts->streams));
     (void)hv_stores(hash, "channels", newSVuv((UV)counts->channels));
     (void)hv_stores(hash, "patterns", newSVuv((UV)counts->patterns));
@@ -320,6 +348,9 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *
     (void)hv_stores(state, "keys", newSVuv((UV)counts->keys));
     (void)hv_stores(state, "bytes", newSVuv((UV)counts->state_bytes));
     (void)hv_stores(hash, "state", newRV_noinc((SV *)state));
+    (void)hv_stores(members, "here", newSVuv((UV)counts->members));
+    (void)hv_stores(members, "refused", newSVuv((UV)counts->members_refused));
+    (void)hv_stores(hash, "members", newRV_noinc((SV *)members));
     (void)hv_stores(hash, "resumed", newSVuv((UV)counts->resumed));
     (void)hv_stores(hash, "gaps", newSVuv((UV)counts->gaps));
     (void)hv_stores(history, "events", newSVuv((UV)counts->events));

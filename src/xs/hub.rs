@@ -5,16 +5,18 @@ use super::guard::{self, Failure, Report, ENDING, OK};
 use super::store::{self, StoreHealth};
 use super::stream::seconds;
 use super::text::{path_of, RawText};
+use crate::event::Unnumbered;
 use crate::hub::{
-    check_fields, check_id, check_published_id, given_ids, Access, Counts, EndRequest, FirstBlock, GapData, OnSlow,
-    PositionStyle, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Access, Announcement,
+    Counts, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow, PositionStyle,
+    Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
 use crate::remote::{self, Address, CallError, Hub, LeaseHandle, LeaseState, RemoteHub, Subscribed};
 use crate::runtime::StreamHandle;
 use crate::sys::clock;
-use crate::wire::{Counted, HubSettings, Name, NamedSettings};
+use crate::wire::{Counted, FieldList, HubSettings, Name, NamedSettings};
 use crate::ErrorCode;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
@@ -37,6 +39,7 @@ struct RawSettings {
     total_state_bytes: usize,
     max_topics: usize,
     max_streams: usize,
+    max_members: usize,
     seconds: f64,
     on_slow: u8,
     opaque_ids: u8,
@@ -100,6 +103,74 @@ struct RawRequest {
     /// In seconds; below 0 if there is none.
     max_age: f64,
     asked_at: u64,
+    /// The texts of a member and of a will, in the order of EventSource::XS::Hub::Member; none if there is none.
+    member: *const RawText,
+    member_len: usize,
+    will: *const RawText,
+    will_len: usize,
+}
+
+/// Texts that EventSource::XS::Hub::Member has made.
+struct Texts<'a>(std::vec::IntoIter<&'a [u8]>);
+
+impl<'a> Texts<'a> {
+    /// # Safety
+    ///
+    /// `texts..texts + len` is readable, and so are the texts that they point to, for the lifetime.
+    unsafe fn new(texts: *const RawText, len: usize) -> Option<Self> {
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: the caller guarantees that the texts are readable.
+        let all = unsafe { slice::from_raw_parts(texts, len) };
+        // SAFETY: as above.
+        let all = all.iter().map(|text| unsafe { text.bytes() }.unwrap_or_default());
+        Some(Self(all.collect::<Vec<_>>().into_iter()))
+    }
+
+    fn bytes(&mut self) -> Box<[u8]> {
+        self.0.next().unwrap_or_default().into()
+    }
+
+    fn number(&mut self) -> f64 {
+        let text = std::str::from_utf8(self.0.next().unwrap_or_default()).unwrap_or_default();
+        text.parse().unwrap_or_default()
+    }
+
+    fn is_true(&mut self) -> bool {
+        self.number() != 0.0
+    }
+
+    /// An event that `EventSource::XS::format_event` has encoded.
+    fn event(&mut self) -> Unnumbered {
+        Unnumbered::of(FieldList::of_block(self.0.next().unwrap_or_default(), false).fields().iter())
+    }
+
+    fn data(&mut self) -> MemberData {
+        MemberData { text: self.bytes(), is_json: self.is_true() }
+    }
+
+    fn member(mut self) -> Box<MemberRequest> {
+        Box::new(MemberRequest {
+            channel: self.bytes(),
+            id: self.bytes(),
+            linger: seconds(self.number()),
+            is_counted: self.is_true(),
+            data: self.data(),
+            join: self.event(),
+            update: self.event(),
+            leave: self.event(),
+        })
+    }
+
+    fn will(mut self) -> Box<Announcement> {
+        Box::new(Announcement {
+            channel: self.bytes(),
+            key: self.bytes(),
+            retain: if self.is_true() { Retain::Newest } else { Retain::No },
+            event: self.event(),
+        })
+    }
 }
 
 #[no_mangle]
@@ -128,6 +199,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
             state: StateBounds { keys: raw.state_keys, bytes: raw.state_bytes },
+            max_members: raw.max_members,
             total_state: StateBounds { keys: raw.total_state_keys, bytes: raw.total_state_bytes },
             ..Settings::new(history, total_history)
         };
@@ -353,6 +425,8 @@ unsafe extern "C" fn esx_hub_subscribe(
     // SAFETY: the texts and the array of topics are in scalars' buffers, which live until the XSUB returns.
     let (topics, after, labels) =
         unsafe { (topics(raw.topics, raw.len), raw.after.bytes(), names(raw.labels, raw.labels_len)) };
+    // SAFETY: as above.
+    let (member, will) = unsafe { (Texts::new(raw.member, raw.member_len), Texts::new(raw.will, raw.will_len)) };
     let mut subscribed = Subscribed::Ended;
     let status = guard::run(report, |_| {
         let start = match raw.start {
@@ -376,8 +450,10 @@ unsafe extern "C" fn esx_hub_subscribe(
         let after = after.map(Into::into);
         let max_age = Some(raw.max_age).filter(|age| *age >= 0.0).map(seconds);
         let access = Access { labels, max_age, asked_at: raw.asked_at };
-        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access })?;
-        Ok::<_, CallError>(OK)
+        let presence = Presence { member: member.map(Texts::member), will: will.map(Texts::will) };
+        check_presence(&presence, hub.settings())?;
+        subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access, presence })?;
+        Ok::<_, PublishError>(OK)
     });
     match subscribed {
         _ if status != OK => -1,
@@ -385,6 +461,90 @@ unsafe extern "C" fn esx_hub_subscribe(
         Subscribed::Now => 1,
         Subscribed::Waits => 2,
     }
+}
+
+/// The texts of a page of members: where the list continues, and of each member its id, when it came, how many streams it has,
+/// whether its data is JSON, and the data. Returns a handle, or null with a report of the error.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_members(
+    hub: *mut Hub,
+    channel: RawText,
+    after: RawText,
+    report: *mut Report,
+) -> *mut Vec<Box<[u8]>> {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, channel, after, report) =
+        unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
+    let mut texts = std::ptr::null_mut();
+    guard::run(report, |report| {
+        let MemberPage { members, next } = hub.member_page(channel, after.filter(|after| !after.is_empty()))?;
+        let mut all = vec![next.unwrap_or_default()];
+        for MemberInfo { id, data, since, streams } in members {
+            let is_json = u8::from(data.is_json).to_string();
+            let numbers = [since.to_string(), streams.to_string(), is_json];
+            all.push(id);
+            all.extend(numbers.iter().map(|number| number.as_bytes().into()));
+            all.push(data.text);
+        }
+        report.set_size(all.len());
+        texts = Box::into_raw(Box::new(all));
+        Ok::<_, CallError>(OK)
+    });
+    texts
+}
+
+/// Returns a text of a page of members.
+#[no_mangle]
+unsafe extern "C" fn esx_members_text(texts: *const Vec<Box<[u8]>>, at: usize) -> RawText {
+    // SAFETY: `esx_hub_members` has returned the handle, and C has not freed it yet.
+    let texts = unsafe { &*texts };
+    guard::run_or(RawText::of(b""), || RawText::of(texts.get(at).map_or(&b""[..], |text| text)))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_members_drop(texts: *mut Vec<Box<[u8]>>) {
+    // SAFETY: called once for each handle of `esx_hub_members`.
+    let texts = unsafe { Box::from_raw(texts) };
+    guard::run_or((), || drop(texts));
+}
+
+/// Stores how many members a channel has as the report's size.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_count_members(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
+    guard::run(report, |report| {
+        report.set_size(hub.count_members(channel)?);
+        Ok::<_, CallError>(OK)
+    })
+}
+
+/// Returns 1 if a stream of a hub of this process has opened without the member that it was to have.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_has_refused_members(hub: *mut Hub) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let hub = unsafe { &*hub };
+    guard::run_or(0, || matches!(hub, Hub::Local(hub) if hub.has_refused_members()).into())
+}
+
+/// Changes the data of a member, with the texts of its channel, its id, its data and the event. Stores as the report's size
+/// whether it is here.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_update_member(
+    hub: *mut Hub,
+    texts: *const RawText,
+    len: usize,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: as in `esx_hub_subscribe`.
+    let (hub, texts, report) = unsafe { (&*hub, Texts::new(texts, len), &mut *report) };
+    guard::run(report, |report| {
+        let mut texts = texts.unwrap_or_else(|| Texts(Vec::new().into_iter()));
+        let (channel, id, data, event) = (texts.bytes(), texts.bytes(), texts.data(), texts.event());
+        check_unnumbered(&event, hub.settings())?;
+        report.set_size(hub.update_member(&channel, &id, data, event)?.into());
+        Ok::<_, PublishError>(OK)
+    })
 }
 
 /// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size. Unless the call waits for a

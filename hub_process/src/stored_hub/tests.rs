@@ -5,7 +5,7 @@
 use super::*;
 use crate::store::StoreEnd;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{Access, FirstBlock, Retain, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
@@ -158,8 +158,8 @@ impl Reader {
             topics: vec![Topic::Channel(b"news"[..].into())],
             after: id.map(|id| id.as_bytes().into()),
             start: Start::Oldest,
-            first_block: FirstBlock::default(),
             access,
+            ..SubscribeRequest::default()
         };
         assert!(hub.subscribe(&mut stream, request).expect("a hub"));
         Self { _stream: stream, client, text: String::new() }

@@ -2,8 +2,8 @@
 
 use super::hub_client::Connection;
 use super::hub_steps::{Run, CHANNELS, HUB, SOURCES};
-use super::seeds::run_seeds;
 use super::*;
+use crate::cases::run_seeds;
 use crate::hub::{Counts, OnSlow};
 
 /// The number of steps in one world.
@@ -224,7 +224,7 @@ impl Run {
 
 #[test]
 fn every_client_receives_each_event_once_in_order_or_a_gap() {
-    run_seeds("hub_model", EPISODE, |seed| {
+    run_seeds("hub_model", EPISODE, 40_000, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..EPISODE {
             run.step();

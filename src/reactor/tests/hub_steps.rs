@@ -5,8 +5,8 @@ use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication,
-    Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Presence,
+    Publication, Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -466,7 +466,14 @@ impl Run {
         for number in 0..=again {
             let topics = topics(&mut self.rng);
             let access = Access { labels: labels(source), ..Access::default() };
-            let request = SubscribeRequest { topics, after: after.clone(), start, first_block, access };
+            let request = SubscribeRequest {
+                topics,
+                after: after.clone(),
+                start,
+                first_block,
+                access,
+                presence: Presence::default(),
+            };
             self.subscribe(source, request, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}

@@ -1,8 +1,8 @@
 //! The state model: random clients that keep a map of retained events, each compared with all that was published.
 
 use super::hub_steps::any;
-use super::seeds::run_seeds;
 use super::*;
+use crate::cases::run_seeds;
 use crate::event::Shared;
 use crate::hub::{
     Epoch, FirstBlock, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings, Start, SubscribeRequest,
@@ -227,7 +227,7 @@ impl Run {
         let first_block = FirstBlock { position, ..FirstBlock::default() };
         let topics = client.topics.clone();
         let request =
-            Box::new(SubscribeRequest { topics, after, start: Start::State, first_block, access: Default::default() });
+            Box::new(SubscribeRequest { topics, after, start: Start::State, first_block, ..Default::default() });
         let id = self.world.records[stream].id;
         self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
         if holds {
@@ -362,7 +362,7 @@ impl Run {
 
 #[test]
 fn every_client_ends_with_the_state_of_the_hub() {
-    run_seeds("state_model", EPISODE, |seed| {
+    run_seeds("state_model", EPISODE, 40_000, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..EPISODE {
             run.step();

@@ -401,13 +401,8 @@ fn a_turn_is_over_when_patterns_were_compared_with_many_names() {
     for (stream, text, is_over) in
         [(streams[0], "user/7*", false), (streams[1], "*/7", false), (streams[2], "**7", true)]
     {
-        let request = Box::new(SubscribeRequest {
-            topics: vec![Topic::Pattern(text.as_bytes().into())],
-            after: None,
-            start: Start::Latest,
-            first_block: Default::default(),
-            access: Default::default(),
-        });
+        let request =
+            Box::new(SubscribeRequest { topics: vec![Topic::Pattern(text.as_bytes().into())], ..Default::default() });
         let stream = world.records[stream].id;
         world.apply(Command::Subscribe { hub: HUB, stream, request, holds: false });
         assert_eq!(world.reactor.is_turn_over(), is_over, "{text}");

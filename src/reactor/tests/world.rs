@@ -144,6 +144,8 @@ pub(crate) struct Record {
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
+    /// What was reported of members and wills.
+    pub(crate) presence: Vec<(StreamId, String)>,
     /// The content of the last [`Answer::Evictions`].
     pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
     /// How many streams requests have ended.
@@ -180,6 +182,7 @@ impl World {
             reactor: Reactor::new(Script::default(), now),
             now,
             records: Vec::new(),
+            presence: Vec::new(),
             evictions: Vec::new(),
             ended_streams: 0,
             counts: None,
@@ -368,6 +371,11 @@ impl World {
                 Answer::Evictions { evictions, .. } => self.evictions = evictions,
                 Answer::Channels { .. } | Answer::Retained { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
+                Answer::Entered { stream, member, .. } => {
+                    self.presence.push((stream, format!("enters {}", String::from_utf8_lossy(&member.id))))
+                }
+                Answer::Willed { stream, .. } => self.presence.push((stream, "has a will".into())),
+                Answer::Left { stream, reason, .. } => self.presence.push((stream, format!("leaves: {reason:?}"))),
                 Answer::ShutdownComplete => self.shutdowns += 1,
             }
         }

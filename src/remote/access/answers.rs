@@ -1,7 +1,7 @@
 //! The answers of a hub process: the one place that turns the bytes of a connection into them, and matches them to requests.
 
 use super::error::Error;
-use crate::hub::ChannelPage;
+use crate::hub::{ChannelPage, MemberPage};
 use crate::wire::{Answer, Counted, Credits, Described, Failure, FrameBuffer, Malformed};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -30,6 +30,10 @@ pub(crate) enum Outcome {
     StreamsEnded(u64),
     /// A part of the list of channels.
     Channels(ChannelPage),
+    /// A part of the list of a channel's members.
+    Members(MemberPage),
+    /// The number that was asked for.
+    Number(u64),
     /// The identity of the hub process.
     Described(Box<Described>),
     /// The request was refused.
@@ -50,6 +54,8 @@ impl Outcome {
             Answer::Counted(counted) => (counted.request, Self::Counted(counted)),
             Answer::StreamsEnded { request, count } => (request, Self::StreamsEnded(count)),
             Answer::Channels { request, page } => (request, Self::Channels(page)),
+            Answer::Members { request, page } => (request, Self::Members(page)),
+            Answer::Number { request, number } => (request, Self::Number(number)),
             Answer::Described(described) => (described.request, Self::Described(described)),
             Answer::Refused { request, failure } => (request, Self::Refused(failure)),
             other => return Err(other),

@@ -42,7 +42,7 @@ impl Scene {
     fn new() -> Self {
         handover::set_up(|| Box::new(Links::default()));
         let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
-        let event_loop = EventLoop::new(Arc::clone(&handle)).expect("a descriptor");
+        let event_loop = EventLoop::new(Arc::clone(&handle), |_, _| true).expect("a descriptor");
         std::thread::spawn(|| event_loop.run());
         Self { handle }
     }

@@ -1,6 +1,7 @@
 //! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
 
 use crate::reactor::{Answer, StreamId};
+use crate::runtime::presence::Change;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
 use crate::runtime::stats::add;
@@ -105,6 +106,9 @@ impl StreamTable {
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
+            Answer::Entered { hub, stream, member } => self.handle.presence.push(hub, stream, Change::Entered(member)),
+            Answer::Willed { hub, stream, will } => self.handle.presence.push(hub, stream, Change::Willed(will)),
+            Answer::Left { hub, stream, reason } => self.handle.presence.push(hub, stream, Change::Left(reason)),
             Answer::Counted { request_id, counts, subscribers } => {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));
             }

@@ -7,13 +7,14 @@
 //! reactor in which it began.
 
 use super::stream_handle::StreamHandle;
-use crate::event::Shared;
+use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, OnceKeys, Publication, Retain,
-    RetainedEvent, Retention, Settings, StateSizes, SubscribeRequest,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, MemberData, MemberPage, Members, OnceKeys,
+    Publication, Retain, RetainedEvent, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
+use crate::runtime::presence::Report;
 use crate::runtime::process::{check_shutdown, lock_process, Process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::registration::HubRegistration;
@@ -128,8 +129,9 @@ impl HubHandle {
         let mut process = lock_process();
         *lock(&self.0.retention) = retention.clone();
         if let Some(index) = process.registrations.index_of(self.0.key) {
-            let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
+            let HubRegistration { reactor, hub, once, retention: known, .. } = process.registrations.at(index);
             once.set_bounds(retention.total_history.events, retention.longest_age());
+            *known = retention.clone();
             reactor.send(Command::SetRetention { hub: *hub, retention: Box::new(retention) });
         }
     }
@@ -162,12 +164,12 @@ impl HubHandle {
         let hub = reactor.new_hub();
         let retention = lock(&self.0.retention).clone();
         let once = OnceKeys::new(retention.total_history.events, retention.longest_age());
-        let settings = Box::new(self.0.settings.clone().with_retention(retention));
+        let settings = Box::new(self.0.settings.clone().with_retention(retention.clone()));
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
-        let state = StateSizes::default();
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state })
+        let (state, members) = (StateSizes::default(), Members::default());
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -201,14 +203,12 @@ impl HubHandle {
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
         if let Some(size) = meta.retain.size(meta.key, event.len()) {
-            self.check_state(&registration.state, meta.channel, meta.key, size)?;
+            registration.state.check(meta.channel, meta.key, size, &registration.retention)?;
         }
-        registration.last_seq = seq;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
-        let publication = Box::new(Publication { seq, channel, event, key, retain: meta.retain, id: id_given });
-        registration.state.record(&publication);
+        let command = registration.publication((channel, key, meta.retain), event, id_given);
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
-        registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
+        registration.reactor.publish(command);
         if !once.is_empty() {
             registration.once.insert(once, &id, Instant::now());
         }
@@ -307,7 +307,58 @@ impl HubHandle {
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
-        reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        let (mut counts, subscribers) =
+            reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
+        let mut process = lock_process();
+        process.settle(&reactor, Instant::now());
+        let (here, refused) = self.registration_or_create(&mut process)?.members.totals();
+        (counts.members, counts.members_refused) = (here as u64, refused);
+        Ok((counts, subscribers))
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
+    /// subscriptions have taken effect before.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
+        self.with_settled(|registration| registration.members.page(channel, after))
+    }
+
+    /// Returns how many members a channel has.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
+        self.with_settled(|registration| registration.members.count(channel))
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
+    pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
+        Ok(self.with_settled(|registration| registration.update_member(channel, id, data, event))??)
+    }
+
+    /// Returns true if a stream is known to have opened without the member that it was to have.
+    pub fn has_refused_members(&self) -> bool {
+        let mut process = lock_process();
+        let index = process.registrations.index_of(self.0.key);
+        index.map_or(false, |index| process.registrations.at(index).members.totals().1 > 0)
+    }
+
+    /// Calls a function when what the reactor knows of members has been applied.
+    fn with_settled<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let command = |request_id| Command::Count { hub, request_id, channel: Box::default() };
+        reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
+        let mut process = lock_process();
+        process.settle(&reactor, Instant::now());
+        Ok(function(self.registration_or_create(&mut process)?))
     }
 
     /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
@@ -384,16 +435,20 @@ pub(crate) struct SavedHub {
     is_stored: bool,
     once: OnceKeys,
     state: StateSizes,
+    members: Members,
+    /// What is still to be applied to the members.
+    reports: Vec<Report>,
 }
 
-saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state });
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state, members, reports });
 
 impl HubHandle {
     /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
     pub(crate) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { hub, epoch, last_seq, once, state, .. } = process.registrations.at(index);
+        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members, .. } =
+            process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
             retention: lock(&self.0.retention).clone(),
@@ -404,16 +459,36 @@ impl HubHandle {
             is_stored: self.0.is_stored,
             once: once.clone(),
             state: state.clone(),
+            members: members.clone(),
+            reports: reactor.presence.of_hub(*hub),
         })
     }
 
     /// Continues a hub of a restored reactor.
     pub(crate) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
-        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state } = saved;
+        let SavedHub {
+            settings,
+            retention,
+            max_topics,
+            hub,
+            epoch,
+            last_seq,
+            is_stored,
+            once,
+            state,
+            members,
+            reports,
+        } = saved;
         let handle = Self::make(settings, max_topics, is_stored);
-        *lock(&handle.0.retention) = retention;
-        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once, state };
-        lock_process().registrations.insert(handle.0.key, registration);
+        *lock(&handle.0.retention) = retention.clone();
+        let reactor = Arc::clone(reactor);
+        let mut registration =
+            HubRegistration { reactor: Arc::clone(&reactor), hub, epoch, last_seq, once, state, retention, members };
+        reports.into_iter().for_each(|report| registration.apply(report));
+        let mut process = lock_process();
+        process.registrations.insert(handle.0.key, registration);
+        process.settle(&reactor, Instant::now());
+        drop(process);
         handle
     }
 }

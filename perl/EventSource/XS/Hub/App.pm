@@ -9,11 +9,12 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::XS::Hub::Streams';
+use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
-use Plack::Util::Accessor qw(channels hub label max_age position start);
+use Plack::Util::Accessor qw(channels hub label max_age member position start);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
@@ -42,7 +43,7 @@ sub check_attributes {
     $self->handler_cb(sub { }) if !$self->handler_cb;
     EventSource::XS::Hub::Subscription->max_age($self->max_age);
     EventSource::XS::Hub::Subscription->position($self->position);
-    $SETTINGS->code(label => $self->label);
+    $SETTINGS->code($_ => $self->$_) for qw(label member);
     return $self->SUPER::check_attributes;
 }
 
@@ -89,7 +90,8 @@ sub stream_response {
     my @labels = $self->label ? $self->label->($env) : ();
     $self->_check_labels(@labels);
     $env->{$CHANNELS} = \@channels;
-    $env->{$ACCESS}   = {asked_at => $asked_at, label => \@labels};
+    my ($member) = $self->member ? $self->member->($env) : ();
+    $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member($member)};
     return $self->SUPER::stream_response($env);
 }
 
@@ -117,6 +119,13 @@ sub _check_labels {
         }
     );
     return;
+}
+
+sub _checked_member {
+    my ($self, $given) = @_;
+    my $member;
+    $self->check_at_request(sub { $member = EventSource::XS::Hub::Member->of($given) });
+    return $member;
 }
 
 1;

@@ -104,11 +104,28 @@ sub on_close {
     return $self;
 }
 
+sub member {
+    my ($self, $change) = @_;
+    my ($hub, $channel, $id) = @{$self->{member} || []}
+        or EventSource::Error->throw(
+        code    => 'state',
+        message => __PACKAGE__ . ': member: a hub has no member of this stream: give subscribe the option member'
+        );
+    return $hub->member($channel, $id, $change);
+}
+
 # The hash becomes the object, always one of this class: perl need not look it up.
 sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
 
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
+
+# The hub has a member whose stream this is.
+sub remember_member {
+    my ($self, $hub, $member) = @_;
+    $self->{member} = [$hub, $member->channel, $member->id];
+    return;
+}
 
 sub spawn {
     my ($self, $code, @option) = @_;
@@ -325,6 +342,13 @@ received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the q
 C<lastEventId> or C<evs_last_event_id>, the first of them that is not empty, within the first 8,192 bytes of the query.
 C<undef> if it sent none. The client may send any string, of which at most 1,025 bytes are returned: no event has an id of
 more than 1,024. An id that is not UTF-8 is returned as its bytes.
+
+=head2 member
+
+    my $is_here = $conn->member({json => {name => 'Ann', typing => \1}});
+
+Change the data of the member that the last C<subscribe> or C<serve> of a hub has given the stream, as
+L<EventSource::Hub/member> does. Throws C<state> if there is none.
 
 =head2 on_close
 

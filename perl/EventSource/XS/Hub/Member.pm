@@ -1,0 +1,151 @@
+package EventSource::XS::Hub::Member;
+use strict;
+use warnings;
+
+# Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
+# the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
+# texts, in the order of src/xs/hub.rs. Events are encoded here, so that their mistakes are reported at once.
+
+our $VERSION = '0.100';
+
+use Carp            ();
+use EventSource::XS ();
+use EventSource::XS::Hub::Name;
+use EventSource::XS::Hub::Subscription;
+use EventSource::XS::Settings;
+use JSON::MaybeXS ();
+use Scalar::Util  qw(blessed);
+
+# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
+$Carp::CarpInternal{+__PACKAGE__} = 1;
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+
+my $LINGER     = 5;         # seconds
+my $MAX_LINGER = 86_400;    # seconds
+
+my @MEMBER = qw(channel data id join json leave linger update);
+my @EVENT  = qw(data event json);
+my @WILL   = qw(comment data event json key retain retry);
+
+# Public methods
+
+sub channel { return $_[0][0] }
+
+# A channel's name. Patterns have no members.
+sub channel_of {
+    my ($class, $given) = @_;
+    $SETTINGS->refuse(channel => q{channel must be the name of a channel, such as 'room/7/people'})
+        if !defined $given || blessed $given && $given->isa('EventSource::XS::Hub::Pattern');
+    return EventSource::XS::Hub::Subscription->topic($given);
+}
+
+# A new data of a member: the texts of its channel, its id, its data and its event. The type is `update` unless it is given.
+sub change_of {
+    my ($class, $channel, $id, $given) = @_;
+    $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
+        if ref $given ne 'HASH';
+    $SETTINGS->known($given, \@EVENT, 'field %s of a member');
+    my ($key, @data) = (_id($id), _data(_id($id), $given));
+    return [$class->channel_of($channel), $key, @data, _event('update', $data[0], {event => $given->{event}})];
+}
+
+sub id { return $_[0][1] }
+
+# The data of a member as `members` returns it: a value of json, or a text.
+sub info_of {
+    my ($class, $id, $since, $streams, $is_json, $text) = @_;
+    my %info = (id => $id, since => $since / 1000, streams => $streams + 0);
+    return {%info, data => $text} if !$is_json;
+    my $json = $JSON->decode($text);
+    delete $json->{id};
+    return {%info, json => $json};
+}
+
+sub native { return [@{$_[0]}] }
+
+# The member of a stream, an object of this class; undef if there is none.
+sub of {
+    my ($class, $given) = @_;
+    return $given if blessed $given && $given->isa($class);
+    return undef  if !defined $given;
+    $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
+        if ref $given ne 'HASH';
+    $SETTINGS->known($given, \@MEMBER, 'field %s of member');
+    my $channel = $class->channel_of($given->{channel});
+    my $id      = _id($given->{id});
+    my $linger  = $SETTINGS->seconds(linger => $given->{linger});
+    $linger = $LINGER if !defined $linger;
+    $SETTINGS->refuse(linger => "linger must be at most $MAX_LINGER seconds, a day") if $linger > $MAX_LINGER;
+    my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';
+    my ($text, $is_json) = _data($id, $given);
+    my @events = (
+        _event('join',   $text,                      $is_counted ? undef : $given->{join}),
+        _event('update', $text,                      $given->{update}),
+        _event('leave',  $JSON->encode({id => $id}), $given->{leave}),
+    );
+    return bless [$channel, $id, $linger, $is_counted ? 1 : 0, $text, $is_json, @events], $class;
+}
+
+# What is published when a stream has ended; undef if there is nothing.
+sub will_of {
+    my ($class, $given) = @_;
+    return undef if !defined $given;
+    $SETTINGS->refuse(will => q{will must be a channel and an event: ['room/7', {event => 'gone', data => $user}]})
+        if ref $given ne 'ARRAY' || @$given != 2;
+    my ($channel, $event) = @$given;
+    my %event = ref $event eq 'HASH' ? %$event : (data => $event);
+    $SETTINGS->known(\%event, \@WILL, 'field %s of will');
+    my ($key, $retain) = delete @event{qw(key retain)};
+    $key = $SETTINGS->string(key => $key);
+    my $problem = defined $key && length $key ? EventSource::XS::Hub::Name->problem($key) : undef;
+    $SETTINGS->refuse(key => "key $problem") if defined $problem;
+    return [$class->channel_of($channel), defined $key ? $key : '', $retain ? 1 : 0, _encoded(\%event)];
+}
+
+# Private functions
+
+# The data of a member: a text, and whether it is JSON.
+sub _data {
+    my ($id,   $given) = @_;
+    my ($data, $json)  = @$given{qw(data json)};
+    $SETTINGS->refuse(json => 'data and json exclude each other') if defined $data && defined $json;
+    return ($SETTINGS->string(data => $data, hint => '; did you mean json => ...?'), 0) if defined $data;
+    $SETTINGS->refuse(json => 'json of a member must be a hash') if defined $json && ref $json ne 'HASH';
+    my $text = eval { $JSON->encode({%{$json || {}}, id => $id}) };
+    return ($text, 1) if defined $text;
+    (my $reason = $@) =~ s/ at \S+ line \d+\.?\n\z//;
+    return $SETTINGS->refuse(json => "json: $reason");
+}
+
+# An encoded event as characters.
+sub _encoded {
+    my $event = shift;
+    my $block = EventSource::XS::format_event($event);
+    utf8::decode($block);
+    return $block;
+}
+
+# An event of a member: what the application gives replaces the type and the data.
+sub _event {
+    my ($type, $text, $given) = @_;
+    $given = {} if !defined $given;
+    $SETTINGS->refuse(
+        $type => "$type must be a hash of fields, such as {event => 'here'}" . ($type eq 'join' ? q{, or 'count'} : ''))
+        if ref $given ne 'HASH';
+    $SETTINGS->known($given, \@EVENT, "field %s of $type");
+    my %field = map { defined $given->{$_} ? ($_ => $given->{$_}) : () } @EVENT;
+    return _encoded({event => $type, exists $field{data} || exists $field{json} ? () : (data => $text), %field});
+}
+
+# The id of a member is the key of its events.
+sub _id {
+    my $given   = shift;
+    my $id      = $SETTINGS->string(id => defined $given ? $given : '', field => 'id');
+    my $problem = EventSource::XS::Hub::Name->problem($id);
+    $SETTINGS->refuse(id => "the id of a member $problem") if defined $problem;
+    return $id;
+}
+
+1;

@@ -1,0 +1,63 @@
+//! An event whose hub is still to give it an id.
+
+use super::{encode_to_vec, Field, LineEnd, Shared};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+
+/// An encoded event without an id, whose lines end in LF.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unnumbered(Box<[u8]>);
+
+impl Unnumbered {
+    /// Encodes fields. Ids among them are left out.
+    pub fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
+        let fields: Vec<_> = fields.filter(|field| !matches!(field, Field::Id(_))).collect();
+        Self(encode_to_vec(&fields, LineEnd::Lf).into())
+    }
+
+    /// Returns the block.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the event with an id, which is its last field.
+    pub fn with_id(&self, id: &str) -> Shared {
+        let fields = self.0.strip_suffix(b"\n").unwrap_or(&self.0);
+        let parts = [fields, b"id: ", id.as_bytes(), b"\n\n"];
+        Shared::write(parts.iter().map(|part| part.len()).sum(), |out| {
+            let mut at = 0;
+            for part in parts {
+                out[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+            at
+        })
+    }
+}
+
+impl Saved for Unnumbered {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventId, EventName, Framing, Text};
+
+    #[test]
+    fn an_event_with_a_later_id_is_the_event_that_is_encoded_with_it() {
+        let name = EventName::new(Text::from("join")).expect("a name");
+        let id = EventId::new(Text::from("e-1")).expect("an id");
+        let all = [Field::Event(name), Field::Data(Text::from("a\nb")), Field::Comment(Text::from("c"))];
+        for fields in [&all[..], &all[..1], &all[1..2], &[]] {
+            let unnumbered = Unnumbered::of(fields.iter().copied().chain([Field::Id(id)]));
+            let expected = Shared::with_id_last(fields.iter().copied(), Some(id));
+            assert_eq!(unnumbered.with_id("e-1").bytes(Framing::Chunked), expected.bytes(Framing::Chunked));
+        }
+    }
+}

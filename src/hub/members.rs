@@ -1,0 +1,358 @@
+//! The members of a hub's channels: who is behind its streams. And the wills of these streams.
+//!
+//! A stream may have a member, which its application knows by an id in a channel. With its first stream a member *joins*: an
+//! event of the channel, retained with the id as its key. A member whose last stream has left *lingers*: if no other stream
+//! of it enters in time, the member *leaves*, and the event that says so forgets the key. So who is here is the state of the
+//! channel. A member that is counted only has no events of its own: its channel's number of members is published, at most
+//! once in [`COUNT_INTERVAL`].
+//!
+//! [`Members`] only decides. Its caller says which streams enter and leave, in their order, tells the time, and publishes the
+//! [announcements](Announcement) in the order in which it is given them.
+
+use super::presence::{Announcement, MemberData, MemberRequest};
+use super::state_bounds::Full;
+use crate::event::Unnumbered;
+use crate::log::Retain;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::stream::{after, StreamId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// The shortest time between two counts of a channel.
+pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest time for which a member lingers.
+pub const MAX_LINGER: Duration = Duration::from_secs(86_400);
+
+/// A member as the list of members shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// The member.
+    pub id: Box<[u8]>,
+    /// Its data.
+    pub data: MemberData,
+    /// When it has come, in milliseconds of the system's clock since 1970.
+    pub since: u64,
+    /// How many streams it has; 0 while it lingers.
+    pub streams: u32,
+}
+
+/// A part of the list of a channel's members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberPage {
+    /// Some members, in the order of their ids.
+    pub members: Vec<MemberInfo>,
+    /// The id after which the list continues, if there is more.
+    pub next: Option<Box<[u8]>>,
+}
+
+impl MemberPage {
+    /// The most members of a page.
+    const MOST: usize = if cfg!(test) { 2 } else { 1000 };
+    /// The bytes after which a page ends.
+    const MOST_BYTES: usize = 256 << 10;
+}
+
+/// Somebody who is here.
+#[derive(Clone, Debug)]
+struct Member {
+    streams: u32,
+    since: u64,
+    is_counted: bool,
+    data: MemberData,
+    leave: Unnumbered,
+    linger: Duration,
+    /// When the member leaves, because it has no stream.
+    leaves_at: Option<Instant>,
+}
+
+/// What streams were told of the number of a channel's members.
+#[derive(Clone, Debug)]
+struct Count {
+    /// The last number.
+    published: usize,
+    /// When another one may be published.
+    next: Instant,
+}
+
+/// A channel with members.
+#[derive(Clone, Debug, Default)]
+struct Room {
+    members: BTreeMap<Box<[u8]>, Member>,
+    count: Option<Count>,
+}
+
+/// A channel and a member's id there.
+type MemberKey = (Arc<[u8]>, Box<[u8]>);
+
+/// The members and the will of a stream.
+#[derive(Clone, Debug, Default)]
+struct OfStream {
+    members: Vec<MemberKey>,
+    will: Option<Box<Announcement>>,
+}
+
+/// The members of a hub.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    rooms: HashMap<Arc<[u8]>, Room>,
+    of_stream: HashMap<u64, OfStream>,
+    /// The members that linger, by the time at which they leave.
+    leaving: BTreeSet<(Instant, MemberKey)>,
+    /// The channels whose number is looked at again, by the time.
+    counting: BTreeSet<(Instant, Arc<[u8]>)>,
+    here: usize,
+    refused: u64,
+}
+
+/// Decides whether an event can be retained.
+pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
+
+impl Members {
+    /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
+    /// fit; then the stream has no member. `wall` is the time of the system's clock in milliseconds.
+    pub fn enter(
+        &mut self,
+        stream: StreamId,
+        request: MemberRequest,
+        (most, fits): (usize, Fits<'_>),
+        (now, wall): (Instant, u64),
+        out: &mut Vec<Announcement>,
+    ) {
+        let MemberRequest { channel, id, linger, is_counted, data, join, update, leave } = request;
+        let linger = linger.min(MAX_LINGER);
+        let name: Arc<[u8]> =
+            self.rooms.get_key_value(&*channel).map_or_else(|| Arc::from(&*channel), |(name, _)| Arc::clone(name));
+        let is_here = self.rooms.get(&name).map_or(false, |room| room.members.contains_key(&id));
+        if is_here {
+            self.add_stream(stream, &name, &id);
+            if let Some(member) = self.member_mut(&name, &id) {
+                (member.linger, member.leave) = (linger, leave);
+            }
+            let _ = self.update(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
+            return;
+        }
+        let room = self.rooms.get(&name);
+        let joins = match is_counted {
+            false => Announcement::of_member(&name, &id, Retain::Newest, join),
+            true => Announcement::of_count(&name, 1),
+        };
+        let is_known = is_counted && room.map_or(false, |room| room.count.is_some());
+        if room.map_or(0, |room| room.members.len()) >= most || !is_known && fits(&joins).is_err() {
+            self.refused += 1;
+            return;
+        }
+        let room = self.rooms.entry(Arc::clone(&name)).or_default();
+        let member = Member { streams: 0, since: wall, is_counted, data, leave, linger, leaves_at: None };
+        room.members.insert(id.clone(), member);
+        if is_counted && room.count.is_none() {
+            room.count = Some(Count { published: 0, next: now });
+        }
+        self.here += 1;
+        if !is_counted {
+            out.push(joins);
+        }
+        self.add_stream(stream, &name, &id);
+        self.count_anew(&name, now, out);
+    }
+
+    /// Sets the will of a stream, in the place of an earlier one.
+    pub fn set_will(&mut self, stream: StreamId, will: Box<Announcement>) {
+        self.of_stream.entry(stream.into()).or_default().will = Some(will);
+    }
+
+    /// Removes a stream that has ended. Its will is published, unless its application has ended it.
+    pub fn leave(
+        &mut self,
+        stream: StreamId,
+        is_ended_by_application: bool,
+        now: Instant,
+        out: &mut Vec<Announcement>,
+    ) {
+        let OfStream { members, will } = match self.of_stream.remove(&stream.into()) {
+            Some(of_stream) => of_stream,
+            None => return,
+        };
+        out.extend(will.filter(|_| !is_ended_by_application).map(|will| *will));
+        for (channel, id) in members {
+            let member = match self.member_mut(&channel, &id) {
+                Some(member) => member,
+                None => continue,
+            };
+            member.streams -= 1;
+            if member.streams == 0 {
+                let at = after(now, member.linger);
+                member.leaves_at = Some(at);
+                self.leaving.insert((at, (channel, id)));
+            }
+        }
+        self.run_due(now, out);
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the event does not fit; then nothing has changed.
+    pub fn update(
+        &mut self,
+        channel: &[u8],
+        id: &[u8],
+        data: MemberData,
+        event: Unnumbered,
+        fits: Fits<'_>,
+        out: &mut Vec<Announcement>,
+    ) -> Result<bool, Full> {
+        let member = match self.member_mut(channel, id) {
+            Some(member) => member,
+            None => return Ok(false),
+        };
+        if member.data != data {
+            if !member.is_counted {
+                let event = Announcement::of_member(channel, id, Retain::Newest, event);
+                fits(&event)?;
+                out.push(event);
+            }
+            member.data = data;
+        }
+        Ok(true)
+    }
+
+    /// When [`run_due`](Self::run_due) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        let leaving = self.leaving.iter().next().map(|(at, _)| *at);
+        let counting = self.counting.iter().next().map(|(at, _)| *at);
+        leaving.into_iter().chain(counting).min()
+    }
+
+    /// Has members leave that have lingered, and publishes numbers that have changed.
+    pub fn run_due(&mut self, now: Instant, out: &mut Vec<Announcement>) {
+        while let Some(first) = self.leaving.iter().next().filter(|(at, _)| *at <= now).cloned() {
+            self.leaving.remove(&first);
+            let (_, (channel, id)) = first;
+            self.remove(&channel, &id, now, out);
+        }
+        while let Some(first) = self.counting.iter().next().filter(|(at, _)| *at <= now).cloned() {
+            self.counting.remove(&first);
+            self.count_anew(&first.1, now, out);
+        }
+    }
+
+    /// Returns how many members a channel has.
+    pub fn count(&self, channel: &[u8]) -> usize {
+        self.rooms.get(channel).map_or(0, |room| room.members.len())
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    pub fn page(&self, channel: &[u8], after: Option<&[u8]>) -> MemberPage {
+        let mut page = MemberPage::default();
+        let room = match self.rooms.get(channel) {
+            Some(room) => room,
+            None => return page,
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut bytes = 0;
+        for (id, Member { data, since, streams, .. }) in room.members.range::<[u8], _>((from, Bound::Unbounded)) {
+            if page.members.len() == MemberPage::MOST || bytes > MemberPage::MOST_BYTES {
+                page.next = page.members.last().map(|last| last.id.clone());
+                break;
+            }
+            bytes += id.len() + data.text.len();
+            page.members.push(MemberInfo { id: id.clone(), data: data.clone(), since: *since, streams: *streams });
+        }
+        page
+    }
+
+    /// Returns how many members are here, and how many streams have opened without the member that they were to have.
+    pub fn totals(&self) -> (usize, u64) {
+        (self.here, self.refused)
+    }
+
+    fn member_mut(&mut self, channel: &[u8], id: &[u8]) -> Option<&mut Member> {
+        self.rooms.get_mut(channel)?.members.get_mut(id)
+    }
+
+    /// Counts a stream for a member that is here, once.
+    fn add_stream(&mut self, stream: StreamId, channel: &Arc<[u8]>, id: &[u8]) {
+        let of_stream = self.of_stream.entry(stream.into()).or_default();
+        if of_stream.members.iter().any(|(known, member)| known == channel && **member == *id) {
+            return;
+        }
+        of_stream.members.push((Arc::clone(channel), id.into()));
+        if let Some(member) = self.member_mut(channel, id) {
+            member.streams += 1;
+            if let Some(at) = member.leaves_at.take() {
+                self.leaving.remove(&(at, (Arc::clone(channel), id.into())));
+            }
+        }
+    }
+
+    /// Removes a member that leaves.
+    fn remove(&mut self, channel: &Arc<[u8]>, id: &[u8], now: Instant, out: &mut Vec<Announcement>) {
+        let member = self.rooms.get_mut(channel).and_then(|room| room.members.remove(id));
+        if let Some(Member { is_counted, leave, .. }) = member {
+            self.here -= 1;
+            if !is_counted {
+                out.push(Announcement::of_member(channel, id, Retain::Forget, leave));
+            }
+            self.count_anew(channel, now, out);
+        }
+    }
+
+    /// Publishes the number of a channel's members if it has changed and its time has come; otherwise the channel is looked at
+    /// again. Removes a channel that has nobody.
+    fn count_anew(&mut self, channel: &Arc<[u8]>, now: Instant, out: &mut Vec<Announcement>) {
+        let Room { members, count } = match self.rooms.get_mut(channel) {
+            Some(room) => room,
+            None => return,
+        };
+        let number = members.len();
+        if let Some(Count { published, next }) = count {
+            let may_publish = *next <= now;
+            if may_publish && *published != number {
+                out.push(Announcement::of_count(channel, number));
+                (*published, *next) = (number, after(now, COUNT_INTERVAL));
+            } else if may_publish {
+                *count = count.take().filter(|_| number > 0);
+            }
+            if let Some(Count { next, .. }) = count.as_ref().filter(|count| count.next > now) {
+                self.counting.insert((*next, Arc::clone(channel)));
+            }
+        }
+        if number == 0 && count.is_none() {
+            self.rooms.remove(channel);
+        }
+    }
+}
+
+saved!(Member { streams, since, is_counted, data, leave, linger, leaves_at });
+saved!(Count { published, next });
+saved!(Room { members, count });
+saved!(OfStream { members, will });
+
+/// What is due follows from the rest.
+impl Saved for Members {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.rooms);
+        to.add(&self.of_stream);
+        to.add(&self.refused);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let mut members =
+            Self { rooms: from.take()?, of_stream: from.take()?, refused: from.take()?, ..Self::default() };
+        for (channel, Room { members: of_room, count }) in &members.rooms {
+            members.here += of_room.len();
+            for (id, member) in of_room {
+                members.leaving.extend(member.leaves_at.map(|at| (at, (Arc::clone(channel), id.clone()))));
+            }
+            members.counting.extend(count.as_ref().map(|count| (count.next, Arc::clone(channel))));
+        }
+        Ok(members)
+    }
+}

@@ -1,0 +1,330 @@
+//! The random model of members: streams that come and go beside a naive twin, which computes who is here from the streams
+//! alone. A page that keeps a map of the announcements ends with the same.
+
+use super::*;
+use crate::cases::run_seeds;
+use crate::event::{EventName, Field, Text};
+use crate::saved::{Restorer, Saver};
+use fastrand::Rng;
+use std::fmt::Write;
+
+const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
+const STEPS: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+const CHANNELS: [&str; 3] = ["room/1", "room/2", "lobby"];
+const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// How many members a channel may have.
+const MOST: usize = 4;
+
+fn event(name: &str, data: &str) -> Unnumbered {
+    let name = EventName::new(Text::from(name)).expect("a name");
+    Unnumbered::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+}
+
+/// Returns the type and the data of an event.
+fn parts(event: &Unnumbered) -> (String, String) {
+    let text = std::str::from_utf8(event.bytes()).expect("UTF-8");
+    let (name, data) = text.strip_suffix("\n\n").and_then(|text| text.split_once('\n')).expect("two fields");
+    (name.strip_prefix("event: ").expect("a type").into(), data.strip_prefix("data: ").expect("data").into())
+}
+
+fn request(channel: &str, id: &str, linger: Duration, is_counted: bool, data: &str) -> MemberRequest {
+    MemberRequest {
+        channel: channel.as_bytes().into(),
+        id: id.as_bytes().into(),
+        linger,
+        is_counted,
+        data: MemberData { text: data.as_bytes().into(), is_json: false },
+        join: event("join", data),
+        update: event("update", data),
+        leave: event("leave", id),
+    }
+}
+
+/// A member as the twin knows it: everything that its streams have said.
+#[derive(Clone, Debug, Default)]
+struct Twin {
+    streams: BTreeSet<u64>,
+    linger: Duration,
+    leaves_at: Option<Instant>,
+    is_counted: bool,
+    data: String,
+}
+
+type Key = (&'static str, &'static str);
+
+/// What a page knows: the data of each member, the last number of each channel, and when it came.
+#[derive(Debug, Default)]
+struct Page {
+    map: BTreeMap<(String, String), String>,
+    numbers: BTreeMap<String, (usize, Instant)>,
+    wills: Vec<u64>,
+}
+
+struct Run {
+    rng: Rng,
+    now: Instant,
+    members: Members,
+    twins: BTreeMap<Key, Twin>,
+    wills: BTreeMap<u64, u64>,
+    next_stream: u64,
+    open: Vec<u64>,
+    page: Page,
+    refused: u64,
+    log: String,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            now: Instant::now(),
+            members: Members::default(),
+            twins: BTreeMap::new(),
+            wills: BTreeMap::new(),
+            next_stream: 1,
+            open: Vec::new(),
+            page: Page::default(),
+            refused: 0,
+            log: String::new(),
+        }
+    }
+
+    fn any<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.rng.usize(..all.len())]
+    }
+
+    /// The twins that are here: with a stream, or lingering. The others are forgotten.
+    fn remove_left(&mut self) {
+        let now = self.now;
+        self.twins.retain(|_, twin| !twin.streams.is_empty() || twin.leaves_at.map_or(false, |at| at > now));
+    }
+
+    fn number(&self, channel: &str) -> usize {
+        self.twins.keys().filter(|(of, _)| *of == channel).count()
+    }
+
+    fn take(&mut self, announced: Vec<Announcement>) {
+        for Announcement { channel, key, retain, event } in announced {
+            let text = |bytes: Box<[u8]>| String::from_utf8(bytes.into_vec()).expect("UTF-8");
+            let (channel, id) = (text(channel), text(key));
+            let (name, data) = parts(&event);
+            let key = (channel.clone(), id.clone());
+            match (&*name, retain) {
+                ("join", Retain::Newest) => assert_eq!(self.page.map.insert(key, data), None, "{id} joins twice"),
+                ("update", Retain::Newest) => {
+                    assert!(self.page.map.insert(key, data).is_some(), "{id} has data and is not here");
+                }
+                ("leave", Retain::Forget) => {
+                    assert!(self.page.map.remove(&key).is_some(), "{id} leaves and is not here");
+                    assert_eq!(data, id);
+                }
+                ("count", _) => {
+                    let number = data.parse().expect("a number");
+                    assert_eq!((&*id, retain == Retain::Forget), ("", number == 0));
+                    if let Some((_, at)) = self.page.numbers.insert(channel, (number, self.now)) {
+                        assert!(self.now >= at + COUNT_INTERVAL, "two numbers within a second");
+                    }
+                }
+                ("will", Retain::No) => self.page.wills.push(data.parse().expect("a stream")),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn run_due(&mut self) {
+        let mut out = Vec::new();
+        self.members.run_due(self.now, &mut out);
+        self.remove_left();
+        self.take(out);
+    }
+
+    /// Lets time pass, as a caller does who looks at the members when something is due, and not before.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.members.next_due().filter(|due| *due <= until) {
+            self.now = due.max(self.now); // after an upgrade a channel's number is looked at that was due before
+            self.run_due();
+            assert!(self.members.next_due().map_or(true, |next| next > self.now), "what is due was not done");
+        }
+        self.now = until;
+        self.remove_left();
+    }
+
+    fn enter(&mut self) {
+        let (channel, id) = (self.any(&CHANNELS), self.any(&IDS));
+        let linger = Duration::from_millis(self.any(&[0, 0, 300, 700, 2000]));
+        let is_counted = channel == "lobby" && self.rng.u8(..8) > 0;
+        let data = format!("{}", self.rng.u8(..3));
+        let is_known = !self.open.is_empty() && self.rng.u8(..4) == 0;
+        let stream = if is_known { self.open[self.rng.usize(..self.open.len())] } else { self.next_stream };
+        let fits = self.rng.u8(..10) > 0;
+        let _ = writeln!(self.log, "{stream} enters {channel} {id} {data} {linger:?} {is_counted} {fits}");
+        if !is_known {
+            self.next_stream += 1;
+            self.open.push(stream);
+        }
+        let full = |_: &Announcement| match fits {
+            true => Ok(()),
+            false => Err(Full { setting: "state".into(), bounds: crate::hub::StateBounds { keys: 0, bytes: 0 } }),
+        };
+        let mut out = Vec::new();
+        let asked = request(channel, id, linger, is_counted, &data);
+        self.members.enter(stream.into(), asked, (MOST, &full), (self.now, 7), &mut out);
+        let number = self.number(channel);
+        let has_count = self.page_has_count(channel);
+        match self.twins.get_mut(&(channel, id)) {
+            Some(twin) => {
+                twin.streams.insert(stream);
+                (twin.linger, twin.leaves_at) = (linger, None);
+                if fits || twin.is_counted {
+                    twin.data = data;
+                }
+            }
+            None if number >= MOST || !(fits || is_counted && has_count) => self.refused += 1,
+            None => {
+                let streams = [stream].into_iter().collect();
+                let twin = Twin { streams, linger, leaves_at: None, is_counted, data };
+                self.twins.insert((channel, id), twin);
+            }
+        }
+        self.take(out);
+    }
+
+    /// The one thing that the twin does not know: whether the number of a channel that had nobody is still to be told.
+    fn page_has_count(&self, channel: &str) -> bool {
+        self.members.rooms.get(channel.as_bytes()).map_or(false, |room| room.count.is_some())
+    }
+
+    fn leave(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let stream = self.open.swap_remove(self.rng.usize(..self.open.len()));
+        let is_own = self.rng.bool();
+        let _ = writeln!(self.log, "{stream} leaves, by the application: {is_own}");
+        let mut out = Vec::new();
+        self.members.leave(stream.into(), is_own, self.now, &mut out);
+        self.members.leave(stream.into(), false, self.now, &mut out); // a second report has no effect
+        for twin in self.twins.values_mut() {
+            if twin.streams.remove(&stream) && twin.streams.is_empty() {
+                twin.leaves_at = Some(self.now + twin.linger);
+            }
+        }
+        let will = self.wills.remove(&stream).filter(|_| !is_own);
+        let before = self.page.wills.len();
+        self.remove_left();
+        self.take(out);
+        assert_eq!(self.page.wills[before..].to_vec(), will.into_iter().collect::<Vec<_>>());
+    }
+
+    fn set_will(&mut self) {
+        if !self.open.is_empty() {
+            let stream = self.open[self.rng.usize(..self.open.len())];
+            let number = self.rng.u64(..);
+            let event = event("will", &number.to_string());
+            let will = Announcement { channel: b"w"[..].into(), key: Box::default(), retain: Retain::No, event };
+            self.members.set_will(stream.into(), Box::new(will));
+            self.wills.insert(stream, number);
+        }
+    }
+
+    fn update(&mut self) {
+        let (channel, id) = (self.any(&CHANNELS), self.any(&IDS));
+        let data = format!("{}", self.rng.u8(..3));
+        let _ = writeln!(self.log, "update {channel} {id} {data}");
+        let mut out = Vec::new();
+        let given = MemberData { text: data.as_bytes().into(), is_json: false };
+        let (channel_name, key) = (channel.as_bytes(), id.as_bytes());
+        let is_here =
+            self.members.update(channel_name, key, given, event("update", &data), &|_| Ok(()), &mut out).expect("room");
+        assert_eq!(is_here, self.twins.contains_key(&(channel, id)));
+        if let Some(twin) = self.twins.get_mut(&(channel, id)) {
+            twin.data = data;
+        }
+        self.take(out);
+    }
+
+    /// A new program continues.
+    fn upgrade(&mut self) {
+        let mut saver = Saver::new(self.now);
+        saver.add(&self.members);
+        let bytes = saver.into_bytes();
+        let mut restorer = Restorer::new(&bytes, self.now);
+        self.members = restorer.take().expect("members");
+        restorer.end().expect("nothing is left");
+    }
+
+    fn check(&self) {
+        let mut uncounted = BTreeMap::new();
+        for ((channel, id), twin) in &self.twins {
+            if !twin.is_counted {
+                uncounted.insert((String::from(*channel), String::from(*id)), twin.data.clone());
+            }
+        }
+        assert_eq!(self.page.map, uncounted, "the page's map");
+        assert_eq!(self.members.totals(), (self.twins.len(), self.refused));
+        for channel in CHANNELS {
+            let (mut listed, mut after) = (Vec::new(), None);
+            loop {
+                let page = self.members.page(channel.as_bytes(), after.as_deref());
+                listed.extend(page.members);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let of_channel = self.twins.iter().filter(|((of, _), _)| *of == channel);
+            let expected: Vec<_> = of_channel
+                .map(|((_, id), twin)| MemberInfo {
+                    id: id.as_bytes().into(),
+                    data: MemberData { text: twin.data.as_bytes().into(), is_json: false },
+                    since: 7,
+                    streams: twin.streams.len() as u32,
+                })
+                .collect();
+            assert_eq!(self.members.count(channel.as_bytes()), expected.len());
+            assert_eq!(listed, expected, "the list of {channel}");
+        }
+    }
+
+    /// All streams leave. Nobody is left, and nothing is kept.
+    fn end(mut self) {
+        self.pass(Duration::from_secs(4)); // longer than anybody lingers, and a number waits
+        for channel in CHANNELS {
+            let told = self.page.numbers.get(channel).map(|(number, _)| *number);
+            if self.page_has_count(channel) {
+                assert_eq!(told, Some(self.number(channel)), "the number of {channel} at rest");
+            }
+        }
+        while !self.open.is_empty() {
+            self.leave();
+        }
+        self.pass(Duration::from_secs(10));
+        self.check();
+        assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
+        let Members { rooms, of_stream, leaving, counting, .. } = &self.members;
+        assert!(rooms.is_empty() && of_stream.is_empty() && leaving.is_empty() && counting.is_empty());
+    }
+}
+
+#[test]
+fn members_model() {
+    run_seeds("members_model", EPISODE, STEPS, |seed| {
+        let mut run = Run::new(seed);
+        for _ in 0..EPISODE {
+            match run.rng.u8(..100) {
+                0..=29 => run.enter(),
+                30..=59 => run.leave(),
+                60..=69 => run.update(),
+                70..=74 => run.set_will(),
+                75..=76 => run.upgrade(),
+                _ => {
+                    let time = Duration::from_millis(run.any(&[0, 1, 100, 300, 1000, 3000]));
+                    run.pass(time);
+                }
+            }
+            run.check();
+        }
+        run.end();
+    });
+}

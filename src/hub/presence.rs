@@ -1,0 +1,78 @@
+//! What an application says of who is behind a stream, and what it wants to be published when the stream is gone.
+
+use crate::event::{EventName, Field, Text, Unnumbered};
+use crate::log::Retain;
+use std::time::Duration;
+
+/// What a stream's application says of the one behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRequest {
+    /// The channel whose state says who is here.
+    pub channel: Box<[u8]>,
+    /// The member, and the key of its events.
+    pub id: Box<[u8]>,
+    /// How long the member stays when its last stream has left.
+    pub linger: Duration,
+    /// Whether the member is counted only.
+    pub is_counted: bool,
+    /// What is known of the member.
+    pub data: MemberData,
+    /// The event that says that the member has come.
+    pub join: Unnumbered,
+    /// The event that says that its data has changed.
+    pub update: Unnumbered,
+    /// The event that says that it has gone.
+    pub leave: Unnumbered,
+}
+
+/// What an application gives its streams beside their topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The member whose stream it is.
+    pub member: Option<Box<MemberRequest>>,
+    /// The stream's will: what is published when the stream ends, unless the application ends it.
+    pub will: Option<Box<Announcement>>,
+}
+
+/// The data of a member, as its application gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberData {
+    /// The data.
+    pub text: Box<[u8]>,
+    /// Whether the text is JSON that was made of a value.
+    pub is_json: bool,
+}
+
+/// An event that is to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The channel.
+    pub channel: Box<[u8]>,
+    /// The key. Empty if the event has none.
+    pub key: Box<[u8]>,
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
+    /// The event.
+    pub event: Unnumbered,
+}
+
+impl Announcement {
+    /// An event of a member.
+    pub(super) fn of_member(channel: &[u8], id: &[u8], retain: Retain, event: Unnumbered) -> Self {
+        Self { channel: channel.into(), key: id.into(), retain, event }
+    }
+
+    /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
+    pub(super) fn of_count(channel: &[u8], number: usize) -> Self {
+        let text = number.to_string();
+        let name = EventName::new(Text::from("count")).ok().map(Field::Event);
+        let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
+        let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
+        Self { channel: channel.into(), key: Box::default(), retain, event }
+    }
+}
+
+saved!(MemberData { text, is_json });
+saved!(Announcement { channel, key, retain, event });
+saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
+saved!(Presence { member, will });

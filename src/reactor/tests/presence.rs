@@ -1,0 +1,105 @@
+//! Tests of what is reported of streams with members and wills.
+
+use super::hub_world::*;
+use super::*;
+use crate::event::Unnumbered;
+use crate::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, SubscribeRequest, Topic};
+
+fn presence(id: &str, has_will: bool) -> Presence {
+    let member = MemberRequest {
+        channel: b"room"[..].into(),
+        id: id.as_bytes().into(),
+        linger: Duration::ZERO,
+        is_counted: false,
+        data: MemberData::default(),
+        join: Unnumbered::default(),
+        update: Unnumbered::default(),
+        leave: Unnumbered::default(),
+    };
+    let will = Announcement {
+        channel: b"w"[..].into(),
+        key: Box::default(),
+        retain: Retain::No,
+        event: Unnumbered::default(),
+    };
+    Presence { member: Some(Box::new(member)), will: Some(Box::new(will)).filter(|_| has_will) }
+}
+
+fn subscribe(world: &mut World, stream: usize, presence: Presence, holds: bool) {
+    world.records[stream].is_subscribed = true;
+    let topics = vec![Topic::Channel(b"news"[..].into())];
+    let request = Box::new(SubscribeRequest { topics, presence, ..Default::default() });
+    let id = world.records[stream].id;
+    world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
+    world.record_answers();
+}
+
+/// Takes what was reported.
+fn reported(world: &mut World) -> Vec<String> {
+    world.run_until_idle();
+    std::mem::take(&mut world.presence).into_iter().map(|(_, report)| report).collect()
+}
+
+#[test]
+fn a_stream_enters_and_leaves_once_whatever_ends_it() {
+    for (reason, ending) in [
+        (Reason::Application, Ending::Flush),
+        (Reason::Slow, Ending::Discard),
+        (Reason::Error, Ending::Discard),
+        (Reason::Server, Ending::Flush),
+    ] {
+        let mut world = with_history(10);
+        let stream = world.open(settings(), "");
+        subscribe(&mut world, stream, presence("ann", true), false);
+        assert_eq!(reported(&mut world), ["has a will", "enters ann"]);
+        world.end(stream, reason, ending);
+        assert_eq!(reported(&mut world), [format!("leaves: {reason:?}")]);
+        world.end(stream, Reason::Error, Ending::Discard);
+        assert!(reported(&mut world).is_empty());
+    }
+}
+
+#[test]
+fn a_held_stream_enters_when_its_handler_returns() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "");
+    subscribe(&mut world, stream, presence("ann", false), true);
+    subscribe(&mut world, stream, presence("bob", false), true);
+    assert!(reported(&mut world).is_empty());
+    let id = world.records[stream].id;
+    world.apply(Command::BeginSubscription { stream: id });
+    assert_eq!(reported(&mut world), ["enters ann", "enters bob"]);
+    subscribe(&mut world, stream, presence("cid", false), false);
+    assert_eq!(reported(&mut world), ["enters cid"], "a later subscription");
+    world.end(stream, Reason::Application, Ending::Flush);
+    assert_eq!(reported(&mut world), ["leaves: Application"]);
+}
+
+#[test]
+fn a_stream_that_ends_before_its_subscription_takes_effect_never_enters_and_has_its_will() {
+    for (holds, ends_first) in [(true, false), (false, true)] {
+        let mut world = with_history(10);
+        let stream = world.open(settings(), "");
+        if ends_first {
+            world.end(stream, Reason::Error, Ending::Discard);
+        }
+        subscribe(&mut world, stream, presence("ann", true), holds);
+        world.end(stream, Reason::Error, Ending::Discard);
+        let expected: &[&str] = if ends_first { &[] } else { &["has a will", "leaves: Error"] };
+        assert_eq!(reported(&mut world), expected);
+    }
+}
+
+#[test]
+fn a_new_program_knows_who_has_entered() {
+    let mut world = with_history(10);
+    let (entered, held) = (world.open(settings(), ""), world.open(settings(), ""));
+    subscribe(&mut world, entered, presence("ann", false), false);
+    subscribe(&mut world, held, presence("bob", false), true);
+    assert_eq!(reported(&mut world), ["enters ann"]);
+    world.upgrade();
+    let id = world.records[held].id;
+    world.apply(Command::BeginSubscription { stream: id });
+    world.end(entered, Reason::Error, Ending::Discard);
+    assert_eq!(reported(&mut world), ["enters bob", "leaves: Error"]);
+}

@@ -1,0 +1,106 @@
+//! What the reactor reports of streams with members and wills, until it is applied to their hubs.
+//!
+//! The members are beside a hub's sequence numbers, behind the lock of the process, because their events take part in that
+//! order. The reactor's thread must not wait for that lock: a publisher may hold it who waits for the reactor. So it leaves its
+//! reports here. Whoever has the lock applies them: the reactor's thread tries to get it in each turn, and a call that asks for
+//! members has it.
+
+use super::wake::sync::lock;
+use crate::hub::{Announcement, MemberRequest};
+use crate::reactor::{HubId, StreamId};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::stream::Reason;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long the reactor's thread waits before it tries again to get the lock of the process.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// A change of one stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// It has a member from here on.
+    Entered(Box<MemberRequest>),
+    /// It has a will from here on.
+    Willed(Box<Announcement>),
+    /// It has ended.
+    Left(Reason),
+}
+
+/// A report of the reactor.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(super) hub: HubId,
+    pub(super) stream: StreamId,
+    pub(super) at: Instant,
+    pub(super) change: Change,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    reports: Vec<Report>,
+    due: Option<Instant>,
+}
+
+/// The reports that are still to be applied, in their order, and when members of the reactor's hubs have something to do.
+#[derive(Debug, Default)]
+pub(super) struct PresenceReports(Mutex<Inner>);
+
+impl PresenceReports {
+    pub(super) fn push(&self, hub: HubId, stream: StreamId, change: Change) {
+        let at = Instant::now();
+        let mut inner = lock(&self.0);
+        inner.reports.push(Report { hub, stream, at, change });
+        inner.due = Some(inner.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Takes all reports. The caller has the lock of the process, and applies them.
+    pub(super) fn take(&self) -> Vec<Report> {
+        std::mem::take(&mut lock(&self.0).reports)
+    }
+
+    /// Sets when there is something to do after the reports that were taken.
+    pub(super) fn set_due(&self, due: Option<Instant>) {
+        let mut inner = lock(&self.0);
+        let first = inner.reports.first().map(|report| report.at);
+        inner.due = first.or(due);
+    }
+
+    /// Returns the reports of a hub, with which a new program continues.
+    pub(super) fn of_hub(&self, hub: HubId) -> Vec<Report> {
+        lock(&self.0).reports.iter().filter(|report| report.hub == hub).cloned().collect()
+    }
+
+    /// Tries again a little later.
+    pub(super) fn put_off(&self, now: Instant) {
+        lock(&self.0).due = Some(now + RETRY);
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        lock(&self.0).due
+    }
+}
+
+saved!(Report { hub, stream, at, change });
+
+impl Saved for Change {
+    fn save(&self, to: &mut Saver) {
+        let (entered, willed, left) = match self.clone() {
+            Self::Entered(member) => (Some(member), None, None),
+            Self::Willed(will) => (None, Some(will), None),
+            Self::Left(reason) => (None, None, Some(reason)),
+        };
+        to.add(&entered);
+        to.add(&willed);
+        to.add(&left);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        match (from.take()?, from.take()?, from.take()?) {
+            (Some(member), None, None) => Ok(Self::Entered(member)),
+            (None, Some(will), None) => Ok(Self::Willed(will)),
+            (None, None, Some(reason)) => Ok(Self::Left(reason)),
+            _ => Err(Malformed),
+        }
+    }
+}

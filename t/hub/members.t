@@ -1,0 +1,238 @@
+# Members: who is behind the streams of a hub, and the wills of streams.
+
+use lib 't/lib';
+use Testing qw(native);
+use EventSource::Hub;
+use JSON::MaybeXS     qw(decode_json);
+use Testing::Deadline qw(wait_until);
+use Testing::NamedHubs;
+use Testing::Subscriber qw(blocks);
+
+my $ROOM = 'room/7/people';
+
+# A page: a stream that begins with the state of the room, and the events that its client has received, each as a text.
+sub page {
+    my ($hub, %option) = @_;
+    return Testing::Subscriber->open($hub, $ROOM, {start => 'state', %option});
+}
+
+sub told {
+    my ($page, $count) = @_;
+    my @blocks = grep { defined $_->{data} } $page->blocks_at($count);
+    return [map { "$_->{event} $_->{data}" } @blocks];
+}
+
+# A stream of a member, which reads another channel.
+sub stream_of {
+    my ($hub, $id, %member) = @_;
+    return Testing::Subscriber->open($hub, 'news', {member => {id => $id, channel => $ROOM, %member}});
+}
+
+sub ids {
+    return join ' ', map { $_->{id} } $_[0]->members($ROOM);
+}
+
+# Waits until the room has these members.
+sub has {
+    my ($hub, $ids, $name) = @_;
+    wait_until(10, sub { ids($hub) eq $ids });
+    return is ids($hub), $ids, $name;
+}
+
+subtest 'the first stream of a member joins, and the last one leaves' => sub {
+    my $hub     = EventSource::Hub->new;
+    my $page    = page($hub);
+    my $started = time;
+    my $first   = stream_of($hub, 'ann', json => {name => 'Ann'}, linger => 0);
+    is_deeply told($page, 1), ['join {"id":"ann","name":"Ann"}'], 'a join with the data';
+    my $second = stream_of($hub, 'ann', json => {name => 'Ann'}, linger => 0);
+    my ($member) = $hub->members($ROOM);
+    ok $member->{since} >= $started - 1 && $member->{since} <= time + 1, 'since when';
+    delete $member->{since};
+    is_deeply $member, {id => 'ann', json => {name => 'Ann'}, streams => 2}, 'the list counts its streams';
+    is $hub->members_count($ROOM),   1, 'the number of members';
+    is $hub->stats->{members}{here}, 1, 'the statistics, too';
+    $first->conn->close;
+    wait_until(10, sub { ($hub->members($ROOM))[0]{streams} == 1 });
+    $second->conn->close;
+    is_deeply told($page, 2),         ['join {"id":"ann","name":"Ann"}', 'leave {"id":"ann"}'], 'one join, one leave';
+    is_deeply [$hub->members($ROOM)], [],                                                       'nobody is left';
+    is_deeply told(page($hub), 0),    [],                                                       'in the state, too';
+};
+
+subtest 'a reload is no leave' => sub {
+    my $hub   = EventSource::Hub->new;
+    my $page  = page($hub);
+    my $first = stream_of($hub, 'ann');
+    $first->conn->close;
+    wait_until(10, sub { ($hub->members($ROOM))[0]{streams} == 0 });
+    my $second = stream_of($hub, 'ann');
+    is(($hub->members($ROOM))[0]{streams}, 1, 'the member is here still');
+    $second->client->leave;
+    $hub->publish($ROOM => {event => 'end', data => ''});
+    is_deeply told($page, 2), ['join {"id":"ann"}', 'end '], 'and nobody was told';
+};
+
+subtest 'the state is who is here' => sub {
+    my $hub     = EventSource::Hub->new;
+    my @streams = map { stream_of($hub, $_) } qw(cid ann bob);
+    is ids($hub), 'ann bob cid', 'the list is in the order of ids';
+    is_deeply told(page($hub), 3), [map { qq(join {"id":"$_"}) } qw(cid ann bob)],
+        'the state in the order of their joins';
+    $_->conn->close for @streams;
+};
+
+subtest 'a change' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $page   = page($hub);
+    my $stream = stream_of($hub, 'ann', json => {name => 'Ann'});
+    ok $stream->conn->member({json => {name => 'Ann', typing => 1}}), 'the connection knows its member';
+    ok $hub->member($ROOM,  'ann', {data => 'text', event => 'typing'}), 'from anywhere';
+    ok $hub->member($ROOM,  'ann', {data => 'text'}),                    'the same data';
+    ok !$hub->member($ROOM, 'bob', {data => 'x'}),                       'somebody who is not here';
+    my $other = stream_of($hub, 'ann', json => {name => 'Anna'});
+    is_deeply told($page, 4),
+        [
+        'join {"id":"ann","name":"Ann"}',
+        'update {"id":"ann","name":"Ann","typing":1}',
+        'typing text',
+        'update {"id":"ann","name":"Anna"}'
+        ],
+        'is told once; a stream with other data is one';
+    is_deeply [map { $_->{json} } $hub->members($ROOM)], [{name => 'Anna'}],                    'the list has it';
+    is_deeply told(page($hub), 1),                       ['update {"id":"ann","name":"Anna"}'], 'the state, too';
+    $_->conn->close for $stream, $other;
+};
+
+subtest 'the form of the events can be chosen' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $page   = page($hub);
+    my $stream = stream_of(
+        $hub, "\x{e9}\x{20ac}",
+        data   => 'a text',
+        linger => 0,
+        join   => {event => 'here'},
+        leave  => {event => 'gone', json => ['x']},
+        update => {data  => 'new'}
+    );
+    my $other = stream_of($hub, "\x{e9}\x{20ac}", data => 'another', update => {data => 'new'}, linger => 0);
+    is(($hub->members($ROOM))[0]{data}, 'another',        'data as a text');
+    is(($hub->members($ROOM))[0]{id},   "\x{e9}\x{20ac}", 'an id of any characters');
+    $_->conn->close for $stream, $other;
+    is_deeply told($page, 3), ['here a text', 'update new', qq(leave {"id":"\xc3\xa9\xe2\x82\xac"})],
+        'types and data; the newest stream says how its member leaves';
+};
+
+subtest 'a room that is only counted' => sub {
+    my $hub     = EventSource::Hub->new;
+    my $page    = page($hub);
+    my @streams = map { stream_of($hub, $_, join => 'count', linger => 0) } qw(a b c);
+    is_deeply told($page,      2), ['count 1', 'count 3'], 'the number, at most once a second';
+    is_deeply told(page($hub), 1), ['count 3'],            'it is retained';
+    is ids($hub), 'a b c', 'the list has the members';
+    $_->conn->close for @streams;
+    is_deeply told($page, 3), ['count 1', 'count 3', 'count 0'], 'and when all have left';
+    is $hub->stats->{state}{keys}, 0, 'nothing is retained of an empty room';
+};
+
+subtest 'several members, and none' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $stream = stream_of($hub, 'ann', linger => 0);
+    $hub->subscribe($stream->conn, 'b', {member => {id => 'ann', channel => 'other', linger => 0}});
+    is $hub->members_count($ROOM) + $hub->members_count('other'), 2, 'a stream can have a member in two rooms';
+    my $none = Testing::Subscriber->open($hub, 'news', {member => undef});
+    is $hub->stats->{members}{here}, 2, 'undef is nobody';
+    $stream->client->leave;
+    wait_until(10, sub { !$hub->stats->{members}{here} });
+    is $hub->stats->{members}{here}, 0, 'it leaves both';
+};
+
+subtest 'too many members' => sub {
+    my $hub = EventSource::Hub->new(max_members => 1, state => {keys => 2});
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    my @streams = map { stream_of($hub, $_) } qw(ann bob);
+    has $hub, 'ann', 'the second one is no member';
+    ok $streams[1]->conn->is_open, 'its stream is open';
+    is $hub->stats->{members}{refused}, 1, 'which is counted';
+    push @streams, map { stream_of($hub, $_) } qw(cid dan);
+    is scalar(@warnings), Testing::NamedHubs->is_on ? 0 : 1, 'and said once, by the process that has the hub';
+    $hub->publish(full => {data => 'x', retain => 1, key => $_}) for qw(k l);
+    $hub->subscribe($streams[0]->conn, 'x', {member => {id => 'eve', channel => 'full'}});
+    is $hub->members_count('full'),     0, 'a full state has no member either';
+    is $hub->stats->{members}{refused}, 4, 'which is counted, too';
+    $_->conn->close for @streams;
+};
+
+subtest 'mistakes' => sub {
+    my $hub        = EventSource::Hub->new;
+    my $subscriber = Testing::Subscriber->open($hub, 'news');
+    my $conn       = $subscriber->conn;
+    my %good       = (id => 'ann', channel => $ROOM);
+    for my $case (
+        [[channel => undef],              qr/channel must be the name of a channel/],
+        [[id      => undef],              qr/the id of a member must not be empty/],
+        [[id      => ''],                 qr/the id of a member must not be empty/],
+        [[id      => []],                 qr/id must be a string/],
+        [[id      => 'x' x 1025],         qr/the id of a member must have at most 1024 bytes/],
+        [[channel => $hub->pattern('*')], qr/channel must be the name of a channel/],
+        [[linger  => -1],                 qr/linger must be/],
+        [[linger  => 86_401],             qr/linger must be at most 86400 seconds/],
+        [[json    => []],                 qr/json of a member must be a hash/],
+        [[json    => {}, data => 'x'],    qr/data and json exclude each other/],
+        [[json    => {x => \*STDIN}],     qr/json: /],
+        [[join    => 'counted'],          qr/join must be a hash of fields.*or 'count'/],
+        [[leave   => {event => "a\nb"}],  qr/event must not contain a line break/],
+        [[leave   => {id => 1}],          qr/unknown field 'id' of leave/],
+        [[joins   => {}],                 qr/unknown field 'joins' of member; did you mean join/],
+        [[join    => {event => 'gap'}],   qr/must not be the name of the hub's event for gaps/],
+    ) {
+        my ($wrong, $message) = @$case;
+        ok !eval { $hub->subscribe($conn, 'x', {member => {%good, @$wrong}}); 1 }, 'a wrong member is refused';
+        like $@, qr/$message.* at \S*members\.t line/s, "$message";
+    }
+    for my $case (
+        ['x',                                qr/will must be a channel and an event/],
+        [['a'],                              qr/will must be a channel and an event/],
+        [['a', {event => 'x', id => 1}],     qr/unknown field 'id' of will/],
+        [['a', {retry => 'x', data => 'x'}], qr/retry/],
+    ) {
+        my ($will, $message) = @$case;
+        ok !eval { $hub->subscribe($conn, 'x', {will => $will}); 1 }, 'a wrong will is refused';
+        like $@, qr/$message.* at \S*members\.t line/s, "$message";
+    }
+    ok !eval { $hub->subscribe($conn, 'x', {member => 'ann'}); 1 }, 'a member that is not a hash is refused';
+    like $@, qr/member must be a hash.* at \S*members\.t line/, 'at the caller';
+    ok !eval { $conn->member({data => 'x'}); 1 }, 'a connection without a member';
+    is $@->code, 'state', 'throws state';
+    ok !eval { $hub->member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
+    like $@, qr/member takes the new data as a hash.* at \S*members\.t line/, 'throws at the caller';
+    is ids($hub), '', 'nobody has joined';
+};
+
+subtest 'a will' => sub {
+    my $hub  = EventSource::Hub->new;
+    my $page = Testing::Subscriber->open($hub, 'wills');
+    my $open = sub {
+        my $number = shift;
+        return Testing::Subscriber->open($hub, 'news', {will => ['wills', {event => 'will', json => [$number]}]});
+    };
+    my ($client, $closed, $finished, $later) = map { $open->($_) } 1 .. 4;
+    $hub->subscribe($later->conn, 'x', {will => [wills => 'the later will']});
+    $closed->conn->close;
+    $finished->conn->finish;
+    wait_until(10, sub { $hub->stats->{streams} <= 3 });
+    $client->client->leave;
+    my @data = $page->data(1);
+    is_deeply \@data, ['[1]'], 'is published when the client leaves, not when the application ends the stream';
+    $later->client->leave;
+    is_deeply [$page->data(2)], ['[1]', 'the later will'], 'a later will replaces an earlier one';
+    my $retained =
+        Testing::Subscriber->open($hub, 'news', {will => [wills => {data => 'off', key => 'k', retain => 1}]});
+    $retained->position;    # its subscription has taken effect
+    $retained->client->leave;
+    is_deeply [$page->data(3)], ['[1]', 'the later will', 'off'], 'it may be retained';
+    is $hub->stats->{state}{keys}, 1, 'and then it is state';
+};
+
+done_testing;
