@@ -253,22 +253,24 @@ impl StoredHub {
                 return Ok(Published::Waits);
             }
         }
-        if draft.retain.changes_state() && !store::retains(&self.settings.store) {
-            let message = "a hub with this store cannot retain events yet: leave out retain, or the store";
-            return Err(Failure::new(ErrorCode::Unsupported, Some("retain"), message));
-        }
         let state = memory.state_change(&draft, self.last_seq + 1).map_err(|error| failure_of(&error))?;
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        state.iter().for_each(|change| memory.state.wait(ticket, change));
-        if !draft.once.is_empty() {
-            self.once.insert(draft.once.clone(), ticket);
-        }
-        let once = draft.once.clone();
-        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended: None });
-        self.store.ask(Ask::Append { ticket, draft });
+        self.append(draft, state, None, asker);
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
+    }
+
+    /// Asks the store to append a draft, for which somebody waits.
+    fn append(&mut self, draft: Draft, state: Option<StateChange>, ended: Option<usize>, asker: Asker) {
+        let (ticket, once) = (self.next_ticket, draft.once.clone());
+        self.next_ticket += 1;
+        if let (Some(change), Some(memory)) = (&state, &mut self.memory) {
+            memory.state.wait(ticket, change);
+        }
+        if !once.is_empty() {
+            self.once.insert(once.clone(), ticket);
+        }
+        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended });
+        self.store.ask(Ask::Append { ticket, draft });
     }
 
     /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
@@ -282,11 +284,7 @@ impl StoredHub {
         if !self.settings.store.is_shared() {
             return Ok(Some(count));
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let (once, state, ended) = (Box::default(), None, Some(count));
-        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended });
-        self.store.ask(Ask::Append { ticket, draft });
+        self.append(draft, None, Some(count), asker);
         Ok(None)
     }
 

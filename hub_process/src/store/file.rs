@@ -45,10 +45,6 @@ impl Engine for FileSettings {
         place::check(self.path.as_ref().as_ref()).map_err(|fault| fault.message.into())
     }
 
-    fn retains(&self) -> bool {
-        true
-    }
-
     fn start(&self, _: &str, end: StoreEnd) -> io::Result<()> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         start_in(Surroundings { now: Arc::new(now_ms), boot: boot.trim().into() }, self.clone(), end)

@@ -288,11 +288,6 @@ trait Engine {
         Ok(())
     }
 
-    /// Returns true if it keeps what is retained. The hub refuses such events otherwise.
-    fn retains(&self) -> bool {
-        false
-    }
-
     /// Starts the threads of the store, which take what is asked and report.
     fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()>;
 }
@@ -323,11 +318,6 @@ pub fn check_built(settings: &StoreSettings) -> Result<(), String> {
 /// Checks that the store could begin anew with its settings. Fails with the reason.
 pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
     engine(settings)?.check()
-}
-
-/// Returns true if the store of these settings keeps what is retained.
-pub fn retains(settings: &StoreSettings) -> bool {
-    engine(settings).is_ok_and(|engine| engine.retains())
 }
 
 /// Returns the milliseconds since 1970.

@@ -8,7 +8,7 @@ use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
-use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
+use eventsource_xs::wire::{FieldList, StoreSettings};
 use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
 use std::io::Read;
@@ -685,8 +685,7 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
 #[test]
 fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let mut world = World::new();
-    let file = FileSettings { path: "/none".into(), sync: FileSync::Never };
-    let mut settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+    let mut settings = world.hub.settings.clone();
     settings.hub.state.keys = 2;
     world.hub.adopt(&settings);
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };

@@ -33,17 +33,13 @@ impl Keeper {
             open.will_tick();
         }
         self.show(open);
-        self.expire_later(open);
-        Ok(())
-    }
-
-    /// Schedules the deletion of the first entry for when it is too old, also if nothing is written until then.
-    fn expire_later(&self, open: &mut Open) {
+        // The first entry is deleted when it is too old, also if nothing is written until then.
         if let (Some((_, _, at)), None) = (open.index.first(), open.tick_at) {
             let until = at.saturating_add(self.bounds.age).saturating_sub((self.surroundings.now)());
             let pause = Duration::from_millis(until).clamp(TICK, LONGEST_PAUSE);
             open.tick_at = Some(Instant::now() + pause);
         }
+        Ok(())
     }
 
     /// Takes note of a fault that may pass. The next tick tries again.

@@ -104,10 +104,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 const STALE: Duration = Duration::from_secs(3);
 
 impl Engine for RedisSettings {
-    fn retains(&self) -> bool {
-        true
-    }
-
     fn start(&self, hub: &str, end: StoreEnd) -> io::Result<()> {
         // Fails if the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
