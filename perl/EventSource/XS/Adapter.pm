@@ -5,8 +5,6 @@ use warnings;
 # The interface between a stream and the PSGI server under it. Each server has a subclass in EventSource/XS/Adapter/;
 # this class finds the right one, and its own methods are those of a server that is not known.
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Stream::Obstacle;

@@ -5,8 +5,6 @@ use warnings;
 # The last event ID that a client sent, in the header or in the query. The client may send any string, so the search has
 # a bounded cost.
 
-our $VERSION = '0.100';
-
 # The query parameters in which polyfills that cannot set headers send the last event ID.
 my @PARAMETERS    = qw(last_event_id lastEventId evs_last_event_id);
 my %IS_PARAMETER  = map { ($_ => 1) } @PARAMETERS;

@@ -7,8 +7,6 @@ use warnings;
 # It has only the operations that streams and supplies need. It never loads an event loop itself. Timers and watches are
 # canceled when the returned value is destroyed, so keep it as long as they should run.
 
-our $VERSION = '0.100';
-
 use Scalar::Util qw(weaken);
 
 # For each loop, a function that calls code once after some seconds. The timer is canceled when the returned value is

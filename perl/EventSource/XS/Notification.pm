@@ -5,8 +5,6 @@ use warnings;
 # Tells an idle worker that streams have ended, so that it runs their callbacks: by a descriptor for event loops, or by a signal
 # to itself.
 
-our $VERSION = '0.100';
-
 use Config;
 use EventSource::Error;
 use EventSource::XS::Adapter;

@@ -5,8 +5,6 @@ use warnings;
 # The pages of other origins: what they may do, and what a browser is told about it (Fetch, section 3.2: the CORS
 # protocol).
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Report;
 use EventSource::XS::Response;
 

@@ -5,8 +5,6 @@ use warnings;
 # The event in the body of a POST. The client may be hostile: every field is checked, and an exception of the hub's
 # formatter becomes a refusal only if the client caused it.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Library;
 use EventSource::XS::RequestBody;
 use JSON::MaybeXS ();

@@ -5,8 +5,6 @@ use warnings;
 # Reports an exception of the application to the server's log. The exception may be any value, even one without a
 # string.
 
-our $VERSION = '0.100';
-
 # Public methods
 
 # Call code of the application in scalar context. Returns a reference to its result; or an empty list if it died. The

@@ -9,8 +9,6 @@ use warnings;
 # cannot hold today. Such a request takes the server as long as if the application had read the body itself. A limit of the
 # size is the server's or the proxy's task.
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use EventSource::XS::Adapter;
 use Stream::Buffered;

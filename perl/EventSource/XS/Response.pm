@@ -4,8 +4,6 @@ use warnings;
 
 # Ordinary responses of this distribution's applications, and changes of any PSGI response.
 
-our $VERSION = '0.100';
-
 # Public methods
 
 # Return a copy of a PSGI response, an array or a code reference, with changes. The response itself stays as it is: the

@@ -13,8 +13,6 @@ use warnings;
 # Each check takes the name of the setting as it appears in the message. The option field gives the field of the exception
 # where that is another: seconds of history is part of the setting history, for example.
 
-our $VERSION = '0.100';
-
 use Carp ();
 use EventSource::Error;
 use List::Util   qw(min);

@@ -4,8 +4,6 @@ use warnings;
 
 # Begins the response to one request as a stream: a native one if that can be, otherwise one on the server's writer.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Notification;

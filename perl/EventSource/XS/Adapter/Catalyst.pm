@@ -8,8 +8,6 @@ use warnings;
 # writer. This adapter shows the writer inside, so that the stream is as it would be without Catalyst: native where the
 # server allows it. If something has replaced Catalyst::Response::Writer::write, the writer counts as unknown.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use B ();
 

@@ -9,8 +9,6 @@ use warnings;
 # and ends it. This adapter finds the connection by the address of the socket that the server listens on, so a stream sees
 # that the web server has closed it.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use POSIX        ();
 use Scalar::Util qw(reftype);

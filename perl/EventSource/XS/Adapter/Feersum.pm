@@ -21,8 +21,6 @@ use warnings;
 # Behind a filter of the body only the filter has Feersum's writer. respond notes it on its way to the filter: nothing is
 # written through the filter to find it, because a filter may hold such a write back, and an empty one is the end to Feersum.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;

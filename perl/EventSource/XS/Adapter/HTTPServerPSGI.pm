@@ -9,8 +9,6 @@ use warnings;
 #
 # A client that reads nothing for the server's timeout ends the response; some versions die then.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 
 sub name            { return 'HTTP::Server::PSGI' }

@@ -10,8 +10,6 @@ use warnings;
 #
 # Behind a filter of the body the head is sent with the first event.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 
 sub name           { return 'HTTP::Server::Simple::PSGI' }

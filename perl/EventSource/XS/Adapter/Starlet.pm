@@ -11,8 +11,6 @@ use warnings;
 #
 # A worker ends after --max-reqs-per-child requests, 100 unless given. A smaller --min-reqs-per-child is not looked at.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use Socket qw(SOL_SOCKET SO_RCVTIMEO);
 

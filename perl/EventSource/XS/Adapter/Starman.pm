@@ -14,8 +14,6 @@ use warnings;
 # request on /dev/null, and find that this is not a connection, which takes longer than all the rest of its own work after the
 # response.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use Scalar::Util qw(refaddr);
 

@@ -11,8 +11,6 @@ use warnings;
 # the handle by an empty write, and waits until it has sent what it has. In the relay's process (Stream::Relay::Process) the
 # class of the writer writes to the socket without the handle.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Stream::Writer::Socket;
 use Scalar::Util qw(weaken);

@@ -6,8 +6,6 @@ use warnings;
 #
 # uWSGI is recognized by the class of psgi.errors, in each of its interpreters. Its writer is a uwsgi::streaming.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer::Socket;

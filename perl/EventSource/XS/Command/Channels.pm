@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource channels`: lists the channels of a hub.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 
 my $COMMAND = 'EventSource::XS::Command';

@@ -4,8 +4,6 @@ use warnings;
 
 # The command `eventsource doctor URL`: reads the command line, examines the stream, prints the report.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;

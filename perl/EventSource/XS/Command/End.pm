@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource end`: ends streams of a hub by their labels or topics, and prints how many.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 
 my $COMMAND = 'EventSource::XS::Command';

@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource hub`: the hub processes. `run` is a command of the program eventsource-hub.
 
-our $VERSION = '0.100';
-
 use EventSource::Hub::Process;
 use EventSource::XS::Command;
 use File::Spec   ();

@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource publish`: publishes events from arguments or standard input, and prints their ids.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 use JSON::MaybeXS ();
 

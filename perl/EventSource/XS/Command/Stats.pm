@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource stats`: prints the counts of a hub and of its process.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 use Time::HiRes qw(sleep);
 

@@ -5,8 +5,6 @@ use warnings;
 # `eventsource tail`: prints events as they come. A hub process writes them to one end of a pair of sockets, which is
 # handed to it as a stream; a URL is read over HTTP. Both ways a lost stream is resumed after its last id.
 
-our $VERSION = '0.100';
-
 use EventSource::Parser;
 use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;

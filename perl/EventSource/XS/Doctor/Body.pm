@@ -5,8 +5,6 @@ use warnings;
 # The body of an event stream as it is written: its blocks with the time of their arrival, its comments, its line ends. A
 # parser such as EventSource::Parser gives only what a browser would dispatch, and hides what is wrong.
 
-our $VERSION = '0.100';
-
 use Encode ();
 
 my $MAX_LINE   = 1_048_576;    # bytes of a line that are kept

@@ -9,8 +9,6 @@ use warnings;
 # A response is read no further (is_excessive) if it has more than 16 MiB, with or without its compression, more than
 # 100,000 lines, or comes in more than 100,000 pieces.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Body;
 use IO::Select ();
 use IO::Socket::INET;

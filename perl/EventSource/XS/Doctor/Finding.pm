@@ -4,8 +4,6 @@ use warnings;
 
 # The finding of one check: a verdict, a sentence, and a remedy with lines of configuration.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Remedy;
 
 # The longest text, in characters: a server may send long names and values.

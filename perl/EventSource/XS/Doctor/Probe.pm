@@ -5,8 +5,6 @@ use warnings;
 # Causes one event on the examined stream: by a command of the user, or by publishing to a named hub. EventSource::Hub::Process
 # publishes, because it takes the settings of the hub as they are.
 
-our $VERSION = '0.100';
-
 use EventSource::Hub::Process ();
 use EventSource::XS::Command  ();
 use File::Temp                ();

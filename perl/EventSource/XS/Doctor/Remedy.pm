@@ -5,8 +5,6 @@ use warnings;
 # The lines of configuration that mend a stream in each proxy. They belong where the proxy passes the stream on: the
 # location of nginx, the backend of HAProxy, the site of Caddy, the virtual host of Apache.
 
-our $VERSION = '0.100';
-
 my $TYPES = 'text/html text/plain text/css application/javascript application/json';
 
 # %s is what the check knows: seconds, an origin, a header.

@@ -4,8 +4,6 @@ use warnings;
 
 # The report of an examination: sentences for people, or one object for programs.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 use JSON::MaybeXS ();
 use Text::Wrap    ();

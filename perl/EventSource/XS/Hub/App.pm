@@ -6,8 +6,6 @@ use warnings;
 #
 # "to_app" in EventSource::Hub has the manual.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Hub::Streams';
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;

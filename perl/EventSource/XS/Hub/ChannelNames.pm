@@ -4,8 +4,6 @@ use warnings;
 
 # A hub whose events include the name of their channel.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use overload      ();

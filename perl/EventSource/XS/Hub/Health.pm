@@ -5,8 +5,6 @@ use warnings;
 # Whether a named hub delivers: asks for its counts, again if they may be those of an unlucky moment. It publishes
 # nothing.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Settings;
 use Time::HiRes qw(sleep time);
 

@@ -4,8 +4,6 @@ use warnings;
 
 # How long the name of a channel may be. Patterns and keys have the same bound. src/xs/hub.h checks it for `publish`.
 
-our $VERSION = '0.100';
-
 my $MAX_BYTES = 1024;    # in UTF-8
 
 # Public methods

@@ -6,8 +6,6 @@ use warnings;
 #
 # "pattern" in EventSource::Hub has the manual.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;
 

@@ -4,8 +4,6 @@ use warnings;
 
 # Finds out whether a hub without a process would work: the first worker starts one, if this user can. It starts nothing.
 
-our $VERSION = '0.100';
-
 use EventSource::Hub::Process;
 use EventSource::XS::Settings;
 use File::Basename qw(dirname);

@@ -5,8 +5,6 @@ use warnings;
 # The setting `store` of a hub: reads the hash, and makes of it what the native hub takes. The rules of the values are in
 # src/store_settings, for the command line, too.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Library;
 use EventSource::XS::Settings;
 

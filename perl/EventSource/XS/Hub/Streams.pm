@@ -4,8 +4,6 @@ use warnings;
 
 # An application whose streams follow a hub: their lines end in LF, and the hub sends the reconnection time with the position.
 
-our $VERSION = '0.100';
-
 use parent 'Plack::App::EventSource';
 
 our @CARP_NOT = qw(Plack::App::EventSource);

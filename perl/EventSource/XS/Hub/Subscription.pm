@@ -5,8 +5,6 @@ use warnings;
 # What a stream may ask of a hub: its topics and labels, where it begins, in which form it is sent its position, how long it
 # stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes it.
 
-our $VERSION = '0.100';
-
 use Carp ();
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;

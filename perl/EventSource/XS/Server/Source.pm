@@ -4,8 +4,6 @@ use warnings;
 
 # Detects the kind of a supply and reads it into an emitter.
 
-our $VERSION = '0.100';
-
 use Encode ();
 use Errno  ();
 use EventSource::XS::Settings;

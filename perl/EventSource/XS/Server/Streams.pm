@@ -5,8 +5,6 @@ use warnings;
 # The application that answers the requests of an EventSource::Server with streams. Its responses have the headers of that
 # server.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Hub::Streams';
 use Plack::Util::Accessor qw(server);
 use Scalar::Util          qw(weaken);

@@ -10,8 +10,6 @@ use warnings;
 # disconnects or the leash breaks, whatever the child does then. The child closes its copies of all other connections, because
 # these would keep them open when the worker ends them.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Library;
 use EventSource::XS::Report;
 use EventSource::XS::Settings;

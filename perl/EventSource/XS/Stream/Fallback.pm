@@ -5,8 +5,6 @@ use warnings;
 # On a server that blocks, a stream on the server's writer holds a worker, or a process if it follows a named hub. This
 # module says so, with the remedy.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Library;
 
 # Public methods

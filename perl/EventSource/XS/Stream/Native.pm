@@ -8,8 +8,6 @@ use warnings;
 # EventSource::XS::_duplicate, are the interface between the modules of this distribution and its library. Modules of this
 # distribution may call them across packages; applications must not.
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;

@@ -5,8 +5,6 @@ use warnings;
 # Why a stream is not native, and what to do about it. This is the list of all reasons but those of one server, which its
 # adapter has. src/runtime/handles/capture.rs has the codes of those that the library finds.
 
-our $VERSION = '0.100';
-
 use overload
     '""'     => sub { $_[0]{text} },
     'bool'   => sub { 1 },

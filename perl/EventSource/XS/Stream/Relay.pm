@@ -13,8 +13,6 @@ use warnings;
 # once. On servers that block, serve copies. For a named hub, a process of the relay copies in both cases
 # (Stream::Relay::Process).
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;

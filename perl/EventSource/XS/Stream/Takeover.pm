@@ -17,8 +17,6 @@ use warnings;
 #    can tell an end from a cut, and because some clients hand on chunks at once but collect plain bytes; unless the application
 #    has set Content-Length.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Stream::Native;

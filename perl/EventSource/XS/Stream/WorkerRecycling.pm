@@ -5,8 +5,6 @@ use warnings;
 # Some servers end a worker after a number of requests, and the native streams of that worker with it. This module
 # warns if that will happen often.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Adapter;
 
 # With fewer requests than this a worker ends much earlier than streams that live for hours.

@@ -18,8 +18,6 @@ use warnings;
 #
 # Otherwise the stream writes to the server itself. src/xs/stream.h reads the same members.
 
-our $VERSION = '0.100';
-
 use Errno ();
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;

@@ -4,8 +4,6 @@ use warnings;
 
 # Compares an event with a test's expectation and describes the differences.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Test::More    ();

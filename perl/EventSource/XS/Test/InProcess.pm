@@ -7,8 +7,6 @@ use warnings;
 # Three things differ. The request is read from memory. A write never waits for the client, which cannot read meanwhile.
 # With psgi.nonblocking, the default, the response continues after the application has returned.
 
-our $VERSION = '0.100';
-
 use parent 'HTTP::Server::PSGI';
 use EventSource::Error;
 use EventSource::XS::Library;

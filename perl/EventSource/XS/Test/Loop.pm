@@ -4,8 +4,6 @@ use warnings;
 
 # Waits for a condition or a handle while the process's event loop runs.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use IO::Select;

@@ -6,8 +6,6 @@ use warnings;
 # which the environment gives. A keeper process ends the hubs and removes the folder when the test ends in any way. The
 # keeper and the test share a pair of sockets, the line: a byte on it ends the hubs, and so does its end.
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use Fcntl       qw(LOCK_EX LOCK_NB);
 use File::Path  ();

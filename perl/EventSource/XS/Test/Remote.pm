@@ -4,8 +4,6 @@ use warnings;
 
 # A running server: connects to it and sends requests.
 
-our $VERSION = '0.100';
-
 use Errno ();
 use EventSource::Error;
 use EventSource::XS::Settings;

@@ -4,8 +4,6 @@ use warnings;
 
 # Parses an HTTP response incrementally: its head, and the bytes of its body without the framing.
 
-our $VERSION = '0.100';
-
 use HTTP::Response;
 
 sub new {

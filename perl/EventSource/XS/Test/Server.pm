@@ -6,8 +6,6 @@ use warnings;
 # it has forked, when the test stops it or ends in any way. The keeper and the test share a pair of sockets, the line: a
 # byte on it stops the server, and so does its end.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Test::Remote';
 use Carp qw(shortmess);
 use EventSource::Error;

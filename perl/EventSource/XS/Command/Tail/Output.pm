@@ -4,8 +4,6 @@ use warnings;
 
 # The output of `eventsource tail`: which events, in which form, and how many.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Command;
 use POSIX       qw(floor strftime);
 use Time::HiRes qw(time);

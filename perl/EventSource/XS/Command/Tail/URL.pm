@@ -4,8 +4,6 @@ use warnings;
 
 # `eventsource tail URL`: reads the stream of any server, and connects again as a browser does.
 
-our $VERSION = '0.100';
-
 use EventSource::Error;
 use EventSource::XS::Command;
 use EventSource::XS::Doctor::Connection;
@@ -83,8 +81,11 @@ sub _open {
     my $id   = $self->{parser}->last_event_id;
     $id = $self->{after} if !length $id;
     utf8::encode($id);
-    my @headers =
-        ([Accept => 'text/event-stream'], ['Cache-Control' => 'no-store'], ['User-Agent' => "eventsource/$VERSION"]);
+    my @headers = (
+        [Accept          => 'text/event-stream'],
+        ['Cache-Control' => 'no-store'],
+        ['User-Agent'    => 'eventsource/' . EventSource::XS::Command->VERSION]
+    );
     push @headers, ['Last-Event-ID' => $id] if length $id;
     $self->{fruitless}++;
     my $url = $self->{url};

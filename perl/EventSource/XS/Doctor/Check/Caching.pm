@@ -4,8 +4,6 @@ use warnings;
 
 # Whether a cache may keep the response, or has answered itself.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

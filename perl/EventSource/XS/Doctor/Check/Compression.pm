@@ -5,8 +5,6 @@ use warnings;
 # Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked
 # for no compression. A compressor that flushes each event is no trouble.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding;
 use List::Util qw(max);

@@ -5,8 +5,6 @@ use warnings;
 # Whether bytes arrive when they are sent, or something between withholds them. A stream that withholds events looks like a
 # quiet one, so only the probe is sure.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 use List::Util qw(max);
 

@@ -4,8 +4,6 @@ use warnings;
 
 # Whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 use List::Util qw(max);
 

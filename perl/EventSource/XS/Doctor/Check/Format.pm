@@ -4,8 +4,6 @@ use warnings;
 
 # Whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

@@ -4,8 +4,6 @@ use warnings;
 
 # Whether a restart of the service by systemd would kill the hub process together with its workers.
 
-our $VERSION = '0.100';
-
 use EventSource::Hub::Process;
 use EventSource::XS::Doctor::Finding;
 use Scalar::Util qw(blessed);

@@ -4,8 +4,6 @@ use warnings;
 
 # Whether the store of a hub is healthy, and keeps what it is meant to keep.
 
-our $VERSION = '0.100';
-
 use EventSource::Hub::Process;
 use EventSource::XS::Doctor::Finding;
 use EventSource::XS::Hub::Health;

@@ -4,8 +4,6 @@ use warnings;
 
 # Whether pages of another origin may read the stream (CORS).
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

@@ -4,8 +4,6 @@ use warnings;
 
 # The version of HTTP, and the framing of the response.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

@@ -4,8 +4,6 @@ use warnings;
 
 # The way to the stream: redirects, the status, and the type.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

@@ -5,8 +5,6 @@ use warnings;
 # Whether a client that reconnects receives what it has missed. An id that has no effect in the header is sent in the query,
 # too: that tells a server that does not resume from a proxy that removes Last-Event-ID.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Doctor::Finding;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';

@@ -5,8 +5,6 @@ use warnings;
 # Mojolicious under a PSGI server, with streams. The server of Mojolicious returns every response with a body that is read
 # line by line, so nothing could be taken over. This one returns the response of a stream instead, as a delayed response.
 
-our $VERSION = '0.100';
-
 use parent 'Mojo::Server::PSGI';
 use EventSource::Error;
 use EventSource::Framework;

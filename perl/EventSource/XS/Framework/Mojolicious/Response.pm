@@ -6,8 +6,6 @@ use warnings;
 # that of Mojolicious, after all hooks and with the cookie of the session. Mojolicious sends it when its loop runs, at the
 # earliest.
 
-our $VERSION = '0.100';
-
 use Plack::Util ();
 
 # Create the response of a controller, on the Mojo::IOLoop::Stream of its connection.

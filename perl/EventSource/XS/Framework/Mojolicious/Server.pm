@@ -5,8 +5,6 @@ use warnings;
 # The adapter of Mojolicious' own servers. They are not PSGI servers; an action gives its stream a PSGI environment and a
 # responder, so that everything of this distribution that is a PSGI application runs there.
 
-our $VERSION = '0.100';
-
 use parent 'EventSource::XS::Adapter';
 use EventSource::Error;
 use EventSource::XS::Framework::Mojolicious::Response;

@@ -17,8 +17,6 @@ use warnings;
 # No event loop runs in the process: it would share the worker's epoll set. The process has no descriptors of the server but
 # those of this connection, its files and its log. It runs no END blocks and no destructors of the application.
 
-our $VERSION = '0.100';
-
 use Digest::MD5 qw(md5_hex);
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
