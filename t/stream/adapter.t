@@ -1,4 +1,5 @@
-# EventSource::XS::Adapter finds the adapter of a server by the environment, the writer or the calling method.
+# EventSource::XS::Adapter takes no writer of others for that of a server, and leaves the environment as it is. That it finds the
+# adapter of each server, t/servers/contract.t shows: streams are native.
 
 use lib 't/lib';
 use Testing;
@@ -7,7 +8,6 @@ use EventSource::XS::Stream;
 use Plack::Util ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
-my $GENERIC = 'EventSource::XS::Adapter';
 my $TIMEOUT = "failed to send all data\n";
 
 # Returns a writer like those of servers, compiled in a package.
@@ -17,76 +17,16 @@ sub inline_writer {
     return Plack::Util::inline_object(write => $write, close => sub { });
 }
 
-subtest 'of_env' => sub {
+subtest 'a writer that belongs to no server' => sub {
     my %cases = (
-        'an empty environment'                   => [{}, $GENERIC],
-        'psgi.errors as a glob'                  => [{'psgi.errors' => *STDERR},                  $GENERIC],
-        'psgi.errors of uWSGI'                   => [{'psgi.errors' => bless {}, 'uwsgi::error'}, "${GENERIC}::UWSGI"],
-        'the guard of Feersum, though undefined' => [{'psgix.output.guard' => undef}, "${GENERIC}::Feersum"],
+        'no writer'                           => undef,
+        'an object of an unknown class'       => bless({}, 'Some::Writer'),
+        'an inline object of a middleware'    => inline_writer('Plack::Util'),
+        'an inline object without a code ref' => bless({write => 1}, 'Plack::Util::Prototype'),
     );
     for my $case (sort keys %cases) {
-        my ($env, $expected) = @{$cases{$case}};
-        is(EventSource::XS::Adapter->of_env($env), $expected, $case);
+        is(EventSource::XS::Adapter->of_writer($cases{$case}), undef, $case);
     }
-};
-
-subtest 'of_writer' => sub {
-    my %cases = (
-        'no writer'                           => [undef,                                         undef],
-        'an object of an unknown class'       => [bless({}, 'Some::Writer'),                     undef],
-        'an inline object of a middleware'    => [inline_writer('Plack::Util'),                  undef],
-        'an inline object without a code ref' => [bless({write => 1}, 'Plack::Util::Prototype'), undef],
-        'HTTP::Server::PSGI'                  => [inline_writer('HTTP::Server::PSGI'),           'HTTPServerPSGI'],
-        'HTTP::Server::Simple::PSGI' => [bless(sub { }, 'HTTP::Server::Simple::PSGI::Writer'), 'HTTPServerSimplePSGI'],
-        'Starman'                    => [inline_writer('Starman::Server'),                     'Starman'],
-        'Starlet'                    => [inline_writer('Starlet::Server'),                     'Starlet'],
-        'Twiggy'                     => [bless({}, 'Twiggy::Writer'),                          'Twiggy'],
-        'Feersum'                    => [bless({}, 'Feersum::Connection::Writer'),             'Feersum'],
-        'uWSGI'                      => [bless({}, 'uwsgi::streaming'),                        'UWSGI'],
-    );
-    for my $case (sort keys %cases) {
-        my ($writer, $expected) = @{$cases{$case}};
-        is(EventSource::XS::Adapter->of_writer($writer), defined $expected ? "${GENERIC}::$expected" : undef, $case);
-    }
-};
-
-{
-
-    package Catalyst::Response::Writer;    ## no critic (Modules::ProhibitMultiplePackages)
-    sub write { return }
-}
-
-subtest 'the writer of a framework' => sub {
-    my $inner = bless {}, 'Twiggy::Writer';
-    my $outer = bless {_writer => $inner}, 'Catalyst::Response::Writer';
-    is(EventSource::XS::Adapter->server_writer($inner), $inner,               "a server's writer is returned as it is");
-    is(EventSource::XS::Adapter->server_writer($outer), $inner,               "the server's writer inside is found");
-    is(EventSource::XS::Adapter->of_writer($outer),     "${GENERIC}::Twiggy", 'the adapter is that of the server');
-    no warnings 'redefine';
-    local *Catalyst::Response::Writer::write = sub { return };
-    is(EventSource::XS::Adapter->of_writer($outer), undef, 'a replaced write makes the writer unknown');
-};
-
-subtest 'of' => sub {
-    my $writer = bless {}, 'Twiggy::Writer';
-    is(EventSource::XS::Adapter->of({'psgix.output.guard' => 1}, $writer),
-        "${GENERIC}::Feersum", 'the environment comes first');
-    is(
-        EventSource::XS::Adapter->of({}, $writer),
-        "${GENERIC}::Twiggy",
-        'the writer decides if the environment is of any server'
-    );
-    is(EventSource::XS::Adapter->of({}, undef), $GENERIC, 'an unknown server has the generic adapter');
-};
-
-subtest 'of_sub' => sub {
-    is(EventSource::XS::Adapter->of_sub('Starman::Server::dispatch_request'), "${GENERIC}::Starman", 'Starman');
-    is(EventSource::XS::Adapter->of_sub('Starlet::Server::accept_loop'),      "${GENERIC}::Starlet", 'Starlet');
-    is(EventSource::XS::Adapter->of_sub('HTTP::Server::PSGI::accept_loop'),
-        "${GENERIC}::HTTPServerPSGI", 'HTTP::Server::PSGI');
-    is(EventSource::XS::Adapter->of_sub('Twiggy::Server::run'),       "${GENERIC}::Twiggy", 'Twiggy');
-    is(EventSource::XS::Adapter->of_sub('Plack::Handler::FCGI::run'), "${GENERIC}::FCGI",   'FCGI');
-    is(EventSource::XS::Adapter->of_sub('main::accept_loop'),         undef,                'an unknown sub');
 };
 
 subtest 'exceptions of servers' => sub {

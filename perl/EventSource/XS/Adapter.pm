@@ -74,13 +74,6 @@ sub of_env {
     return __PACKAGE__;
 }
 
-# The adapter whose serving_sub has this name; undef if there is none.
-sub of_sub {
-    my ($class, $sub) = @_;
-    _index() if !$is_indexed;
-    return $BY_SUB{$sub};
-}
-
 # The adapter by the writer that a responder has returned; undef if the writer belongs to no known server, as that of a
 # middleware that filters the body.
 sub of_writer {

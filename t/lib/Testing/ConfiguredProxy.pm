@@ -11,9 +11,7 @@ use warnings;
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
 use Testing::Developer qw(has_command);
-
-# Debian installs most of them in this folder, which is not in a user's PATH.
-$ENV{PATH} .= ':/usr/sbin';
+use Testing::Nginx;
 
 # The program, the text of its configuration, and the command line.
 my %PROXY = (
@@ -140,31 +138,16 @@ listen proxy
 HAPROXY
 }
 
-# All that it writes is in the folder. It is one process, because the workers of root are another user's.
 sub _nginx {
-    my ($self,   $server, @directives) = @_;
-    my ($folder, $port,   $to)         = ($self->folder, $self->port, $server->port);
-    my $places = join ' ',              map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
-    my $lines  = join "\n            ", @directives;
-    return <<"NGINX";
-daemon off;
-master_process off;
-pid $folder/pid;
-events {}
-http {
-    access_log off;
-    $places
-    proxy_cache_path $folder/cache keys_zone=cache:1m;
-    proxy_http_version 1.1;
-    server {
-        listen 127.0.0.1:$port;
-        location / {
-            proxy_pass http://127.0.0.1:$to;
-            $lines
-        }
-    }
-}
-NGINX
+    my ($self, $server, @directives) = @_;
+    my ($port, $to) = ($self->port, $server->port);
+    return Testing::Nginx::frame(
+        $self->folder,
+        'proxy_cache_path ' . $self->folder . '/cache keys_zone=cache:1m;',
+        'proxy_http_version 1.1;',
+        "server { listen 127.0.0.1:$port; location / { proxy_pass http://127.0.0.1:$to;",
+        @directives, '} }'
+    );
 }
 
 # Joins the lines of each block.

@@ -22,7 +22,6 @@ use Testing;
 # not the path. A behaviour with neither uses the application of another behaviour with the same path. t/data/contract.psgi
 # makes the routes.
 
-use Carp qw(croak);
 use Testing::Client;
 use Testing::Contract::Basics;
 use Testing::Contract::Ends;
@@ -30,15 +29,12 @@ use Testing::Contract::Events;
 use Testing::Contract::Head;
 use Testing::Contract::Middleware;
 use Testing::Contract::Requests;
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_module needs);
-use File::Temp         ();
+use Testing::Journal;
 use Testing::MockClient;
 use Testing::Nginx;
 use Plack::App::EventSource;
 use Testing::Server;
-
-my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # The features that a server lacks, with the reasons. A behaviour names the features that it needs. A run may also need unix
 # or tls.
@@ -188,28 +184,13 @@ sub has {
 sub is_native { return $_[0]{native} && !$_[0]{never_native} }
 
 # Returns the reports of this client's handler so far.
-sub journal {
-    my ($self, $client) = @_;
-    open my $journal, '<', $self->{journal}->filename or croak "$self->{journal}: $!";
-    return join '', map { /\A\Q$client->{tag}\E (.*)/s ? $1 : () } readline $journal;
-}
+sub journal { return $_[0]{journal}->reports($_[1]{tag}) }
 
 # Waits until a report of this client's handler matches, and makes a test of it.
-sub journal_ok {
-    my ($self, $client, $pattern, $name) = @_;
-    my $reports;
-    wait_until($DEADLINE, sub { ($reports = $self->journal($client)) =~ $pattern });
-    return like $reports, $pattern, $name;
-}
+sub journal_ok { my ($self, $client, @rest) = @_; return $self->{journal}->report_ok($client->{tag}, @rest) }
 
 # Writes a line for a handler to the journal.
-sub write_journal {
-    my ($self, $tag, $text) = @_;
-    open my $journal, '>>', $self->{journal}->filename or croak "$self->{journal}: $!";
-    print {$journal} "$tag $text\n";
-    close $journal or croak "$self->{journal}: $!";
-    return;
-}
+sub write_journal { my ($self, @line) = @_; return $self->{journal}->write(@line) }
 
 # The server ends before the journal: its last streams still report their ends.
 sub DESTROY {
@@ -262,9 +243,9 @@ sub _start {
     my $native = $option{native} ? 1 : 0;
     plan(skip_all => 'there are no native streams on this system')
         if $native && !Plack::App::EventSource->can('native');
-    my $journal = File::Temp->new(TEMPLATE => 'contract-XXXXXX', TMPDIR => 1);
+    my $journal = Testing::Journal->new;
     my $self    = bless {%option, name => $name, native => $native, journal => $journal, tags => 0}, $class;
-    my $env     = {CONTRACT_JOURNAL => $journal->filename, CONTRACT_NATIVE => $native};
+    my $env     = {CONTRACT_JOURNAL => $journal->path, CONTRACT_NATIVE => $native};
     $self->{never_native} = $option{tls} || $name =~ /\A(?:FCGI|MockHTTP)\z/;
     if ($name eq 'MockHTTP') { $self->{mock} = Testing::MockClient->new('t/data/contract.psgi', $env) }
     else                     { $self->_start_server($env) }

@@ -13,6 +13,7 @@ use Testing::Client;
 use Testing::Deadline   qw(wait_until);
 use Exporter            qw(import);
 use Testing::NamedHubs  ();
+use Testing::Server     qw(path);
 use Testing::Subscriber ();
 use JSON::PP            ();
 
@@ -21,22 +22,6 @@ our @EXPORT_OK = qw(path);
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # Public functions and methods
-
-sub path {
-    my ($path, %query) = @_;
-    return "$path?" . join '&',
-        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
-}
-
-# Sends a request on a connection of its own. Returns the body of the response.
-sub ask {
-    my ($self, $path, %query) = @_;
-    my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
-    $client->read_all && $client->complete or croak "HubServer: $path was not answered";
-    croak "HubServer: $path: " . $client->status . ' ' . $client->body if $client->status != 200;
-    $client->leave;
-    return $client->body;
-}
 
 sub is_loop { return $_[0]{name} =~ /Twiggy|Feersum/ }
 

@@ -26,10 +26,20 @@ my %LOCATION = (
 
 my $EXAMPLE = 'examples/deployment/nginx.conf';
 
-# Debian installs nginx in this folder, which is not in a user's PATH.
+# Debian installs nginx, HAProxy and Apache in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
 
-# Public methods
+# Public functions and methods
+
+# Returns a configuration with these directives of http. All that nginx writes is in the folder. It is one process, because the
+# workers of root are another user's, whose the folder is not.
+sub frame {
+    my ($folder, @http) = @_;
+    my @places = map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
+    return join "\n", 'daemon off;', 'master_process off;', "pid $folder/pid;", 'events {}', 'http {',
+        'access_log off;', @places,
+        @http, "}\n";
+}
 
 # Ends the test file, or the subtest, green, if there is no nginx; with EVENTSOURCE_XS_FULL, it has to be there.
 sub require_or_skip_all { return needs(has_command('nginx') ? undef : 'there is no nginx here') }
@@ -47,28 +57,11 @@ sub start {
 
 # Private functions and methods
 
-# All that it writes is in the folder. It is one process, for root's workers are another user's, whose the folder is not.
 sub _configure {
     my ($self, $upstream, $location, @more) = @_;
-    my ($folder, $port) = ($self->folder, $self->port);
-    my $places = join "\n    ", map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
+    my $server = join "\n", 'server {', 'listen 127.0.0.1:' . $self->port . ';', @more, $location, '}';
     open my $file, '>', $self->_file or croak $self->_file . ": $!";
-    print {$file} <<"NGINX";
-daemon off;
-master_process off;
-pid $folder/pid;
-events {}
-http {
-    access_log off;
-    $places
-    $upstream
-    server {
-        listen 127.0.0.1:$port;
-        @more
-        $location
-    }
-}
-NGINX
+    print {$file} frame($self->folder, $upstream, $server);
     close $file or croak $self->_file . ": $!";
     return;
 }

@@ -11,11 +11,9 @@ use warnings;
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
 use Testing::Developer qw(has_command);
+use Testing::Nginx;
 use Testing::Program;
 use Testing::SourceTree qw(slurp);
-
-# Debian installs nginx and HAProxy in this folder, which is not in a user's PATH.
-$ENV{PATH} .= ':/usr/sbin';
 
 my $HOST = 'events.example.org';
 
@@ -124,7 +122,6 @@ sub _edit_haproxy {
     );
 }
 
-# All that nginx writes is in the folder. It is one process, because the workers of root are another user's.
 sub _edit_nginx {
     my ($self, $text) = @_;
     my $folder = $self->folder;
@@ -134,8 +131,7 @@ sub _edit_nginx {
         qr/listen 443 /       => 'listen 127.0.0.1:' . $self->port . ' ',
         qr{/etc/ssl/}         => "$folder/"
     );
-    my $places = join ' ', map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
-    return "daemon off; master_process off; pid $folder/pid; events {} http { access_log off; $places\n$site}\n";
+    return Testing::Nginx::frame($folder, $site);
 }
 
 sub _path { return $_[0]->folder . "/$HOST.$_[1]" }

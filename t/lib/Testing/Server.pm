@@ -9,12 +9,16 @@ use warnings;
 #   get($server->url('/one'));
 
 use parent 'Testing::Daemon';
-use Carp               qw(croak);
-use Config             qw(%Config);
+use Carp     qw(croak);
+use Config   qw(%Config);
+use Exporter qw(import);
+use Testing::Client;
 use Testing::Developer qw(has_command has_module needs);
 use File::Spec         ();
 use File::Temp         ();
 use POSIX              ();
+
+our @EXPORT_OK = qw(path);
 
 # How each server is started: the modules that it needs, and its command line for an application, a number of
 # processes, and a certificate for TLS.
@@ -44,7 +48,24 @@ my %SERVER = (
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
 );
 
-# Public methods
+# Public functions and methods
+
+# Returns a path with a query.
+sub path {
+    my ($path, %query) = @_;
+    return "$path?" . join '&',
+        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
+}
+
+# Sends a request on a connection of its own. Returns the body of the response, whose status has to be 200.
+sub ask {
+    my ($self, $path, %query) = @_;
+    my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
+    $client->read_all && $client->complete or croak "Server: $path was not answered";
+    croak "Server: $path: " . $client->status . ' ' . $client->body if $client->status != 200;
+    $client->leave;
+    return $client->body;
+}
 
 # The file with the certificate of a server under TLS.
 sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }

@@ -14,12 +14,13 @@ use Testing;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline       qw(wait_until);
-use Testing::Developer      qw(needs);
-use Exporter                qw(import);
-use File::Temp              ();
-use JSON::PP                ();
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Exporter           qw(import);
+use JSON::PP           ();
+use Testing::Journal;
 use Testing::NumberedEvents qw(numbers);
+use Testing::Server         qw(path);
 use Testing::SlowReader;
 
 our @EXPORT_OK = qw(on_each_server path);
@@ -29,12 +30,6 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # Public functions and methods
-
-# Returns a path with a query.
-sub path {
-    my ($path, %query) = @_;
-    return "$path?" . join '&', map { "$_=$query{$_}" } sort keys %query;
-}
 
 # Runs a test on each of the named servers, by default on @SERVERS.
 sub on_each_server {
@@ -48,16 +43,6 @@ sub on_each_server {
         };
     }
     return;
-}
-
-# Sends a request on a connection of its own. Returns the body of the response.
-sub ask {
-    my ($self, $path, %query) = @_;
-    my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
-    $client->read_all && $client->complete or croak "StreamServer: $path was not answered";
-    croak "StreamServer: $path: " . $client->body if $client->status != 200;
-    $client->leave;
-    return $client->body;
 }
 
 # Returns a path under /proc of the process with the streams.
@@ -108,26 +93,16 @@ sub fares {
 # Returns how many streams have begun on the server's writer.
 sub fell_back {
     my $self = shift;
-    my $file = $self->{journal}->filename;
+    my $file = $self->{journal}->path;
     open my $journal, '<', $file or croak "$file: $!";
     return scalar grep { /begins, native: 0/ } readline $journal;
 }
 
 # Returns the reports of a stream's handler so far.
-sub journal {
-    my ($self, $name) = @_;
-    my $file = $self->{journal}->filename;
-    open my $journal, '<', $file or croak "$file: $!";
-    return join '', map { /\A\Q$name\E (.*)/s ? $1 : () } readline $journal;
-}
+sub journal { return $_[0]{journal}->reports($_[1]) }
 
 # Waits until a handler's reports match, and makes a test of it.
-sub journal_ok {
-    my ($self, $name, $pattern, $what) = @_;
-    my $reports;
-    wait_until($DEADLINE, sub { ($reports = $self->journal($name)) =~ $pattern });
-    return like $reports, $pattern, $what;
-}
+sub journal_ok { my $self = shift; return $self->{journal}->report_ok(@_) }
 
 # Pushes numbered events to the stream `name`: `count` events from number `from` (by default 1), of that many `bytes` of data.
 # Returns how many were accepted.
@@ -164,8 +139,8 @@ sub serves_ok {
 
 sub start {
     my ($class, $name, %option) = @_;
-    my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
-    my $env     = {STREAMS_JOURNAL => $journal->filename, %{$option{env} || {}}};
+    my $journal = Testing::Journal->new;
+    my $env     = {STREAMS_JOURNAL => $journal->path, %{$option{env} || {}}};
     my @start   = ($class->single_process($name), %option, env => $env);
     my $self    = $class->SUPER::start($name, 't/data/streams.psgi', @start);
     $self->{journal} = $journal;

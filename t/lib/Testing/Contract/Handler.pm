@@ -12,9 +12,9 @@ use warnings;
 #   },
 
 use Exporter qw(import);
-use Fcntl    qw(O_APPEND O_WRONLY);
 use Plack::App::EventSource;
 use Plack::Util ();
+use Testing::Journal;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw($PAUSE add_headers behind buffering journal_matches pushing repeat report report_close source tag);
@@ -116,11 +116,7 @@ sub repeat {
 # Appends a line to the journal. Does not create the file: a server may outlive its test by a moment.
 sub report {
     my ($env, $text) = @_;
-    my $file = $ENV{CONTRACT_JOURNAL} or die "CONTRACT_JOURNAL does not name a file\n";
-    sysopen my $journal, $file, O_WRONLY | O_APPEND or die "$file: $!\n";
-    syswrite $journal, tag($env) . " $text\n";
-    close $journal;
-    return;
+    return Testing::Journal->open($ENV{CONTRACT_JOURNAL})->write(tag($env), $text);
 }
 
 # Has the connection report its end.
