@@ -50,11 +50,11 @@ my %SERVER = (
 
 # Public functions and methods
 
-# Returns a path with a query.
+# Returns a path with a query. Its brackets are for curl.
 sub path {
     my ($path, %query) = @_;
     return "$path?" . join '&',
-        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
+        map { "$_=" . ($query{$_} =~ s/([^\w.*,\[\]-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
 }
 
 # Sends a request on a connection of its own. Returns the body of the response, whose status has to be 200.
