@@ -692,37 +692,6 @@ Examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an ev
     );
     $es->to_app;
 
-=head2 JSON
-
-    use AnyEvent;
-    use EventSource::Server;
-
-    my $es = EventSource::Server->new(
-        supply => sub {
-            my $emitter = shift;
-            my $tick = sub { $emitter->emit({type => 'message', json => {date => scalar localtime, pid => $$}}) };
-            return AnyEvent->timer(interval => 1, cb => $tick);
-        },
-    );
-    $es->to_app;
-
-=head2 A bridge
-
-Forward the messages of a queue. C<My::Queue> stands for a client of the queue that calls back.
-
-    use EventSource::Server;
-    use My::Queue;
-
-    my $es = EventSource::Server->new(
-        supply => sub {
-            my $emitter = shift;
-            my $queue   = My::Queue->connect('localhost');
-            $queue->consume(hello => sub { my $body = shift; $emitter->emit(hello => $body) });
-            return $queue;
-        },
-    );
-    $es->to_app;
-
 =head2 The lines of a program
 
     use EventSource::Server;

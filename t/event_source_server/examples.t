@@ -1,10 +1,9 @@
-# The examples of EventSource::Server's documentation, run on Twiggy. My::Queue, which one of them uses, is defined here.
+# The examples of EventSource::Server's documentation, run on Twiggy.
 
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
 use Testing::Developer qw(needs);
-use File::Spec         ();
 use File::Temp         ();
 use Testing::Server;
 
@@ -32,28 +31,13 @@ sub write_file {
 }
 
 my $folder = File::Temp->newdir;
-mkdir "$folder/My" or die $!;
-write_file("$folder/My/Queue.pm", <<'QUEUE');
-package My::Queue;
-use AnyEvent;
-sub connect { return bless {}, shift }
-
-sub consume {
-    my ($self, $queue, $code) = @_;
-    $self->{timer} = AnyEvent->timer(after => 0.1, interval => 0.1, cb => sub { $code->("message of $queue") });
-    return;
-}
-1;
-QUEUE
-my $log = write_file("$folder/log", "first\nsecond\n");
+my $log    = write_file("$folder/log", "first\nsecond\n");
 
 my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;
 
 # The events that a client of each example receives.
 my %RECEIVED = (
     'A clock'                => qr/^event: tick\ndata: $TIME\nid: \S+\n\n.*^event: tick\ndata: $TIME\nid: \S+\n\n/ms,
-    'JSON'                   => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\nid: \S+\n\n/m,
-    'A bridge'               => qr/(?:^event: hello\ndata: message of hello\nid: \S+\n\n.*){2}/ms,
     'The lines of a program' => qr/^data: first\nid: \S+\n\n.*^data: second\nid: \S+\n\n.*^data: third\nid: \S+\n\n/ms,
     'A response of your own' => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
 );
@@ -63,8 +47,7 @@ is_deeply [sort keys %code], [sort keys %RECEIVED], 'each example has an expecta
 for my $name (sort keys %RECEIVED) {
     subtest $name => sub {
         my $psgi   = write_file("$folder/example.psgi", "use strict; use warnings;\n$code{$name}");
-        my $libs   = join ':', "$folder", File::Spec->rel2abs('t/lib'), grep { defined } $ENV{PERL5LIB};
-        my $server = Testing::Server->start('Twiggy', $psgi, env => {PERL5LIB => $libs, LOG_FILE => $log});
+        my $server = Testing::Server->start('Twiggy', $psgi, env => {LOG_FILE => $log});
         my $client = Testing::Client->get($server->port, '/');
         if ($name =~ /lines/) {
             ok $client->read_until(qr/^data: second$/m), 'the lines that the file has already are streamed';
