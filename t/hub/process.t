@@ -1,5 +1,5 @@
-# A named hub, on a server with four workers: every stream receives what any worker or other process
-# publishes, and streams outlive the worker that has accepted them.
+# A named hub, on a server with four workers: every stream receives what any worker or other process publishes. That streams
+# outlive the worker that has accepted them is in t/hub/outlive.
 
 use lib 't/lib';
 use Testing           qw(native);
@@ -101,22 +101,6 @@ for my $client (@readers) {
     is_deeply \@got, \@published, 'a reader receives every event once, in the order of the hub';
 }
 is + (ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all';
-
-subtest 'a stream continues when the worker that has accepted it is killed' => sub {
-    my ($worker)  = sort { $a <=> $b } keys %readers;
-    my @orphans   = @{$readers{$worker}};
-    my ($handled) = open_stream('/handler');
-    kill KILL => $worker;
-    ok wait_until($DEADLINE, sub { !kill 0 => $worker }), 'the worker has ended';
-    my ($after) = ask('/publish?after');
-    for my $client (@orphans) {
-        ok has($client, 'after'), 'a stream of the killed worker receives an event';
-        is scalar(grep { $_ eq 'after' } data_of($client)), 1, 'once';
-        ok !$client->ended, 'and is open';
-    }
-    ok has($handled, 'after'), 'a stream of another worker receives it too' if $handled->header('X-Worker') != $worker;
-    $handled->leave;
-};
 
 subtest 'pushes and closes of a worker reach the stream in order' => sub {
     my $client = open_stream('/handler');

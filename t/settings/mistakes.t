@@ -332,6 +332,14 @@ my @BEGINNERS = (
         sub { $app->new(origins => {}) },
         q(origins must be origins such as 'https://example.com', '*', or a code reference)
     ],
+    [
+        sub { $app->new(origins => ['https://a/']) },
+        q(origins must be origins such as 'https://example.com', '*', or a code reference)
+    ],
+    [
+        sub { $app->new(origins => [undef]) },
+        q(origins must be origins such as 'https://example.com', '*', or a code reference)
+    ],
 
     # EventSource::Hub
     [sub { $hubs->new('news') }, 'new takes settings, as names and values or in a hash', undef],
