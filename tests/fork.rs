@@ -9,7 +9,7 @@ use child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, OpenOptions, Pushed};
-use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::stream::Reason;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -80,23 +80,6 @@ fn a_child_that_releases_a_stream_leaves_it_to_its_parent() {
     assert_eq!(handle.as_mut().map(|handle| handle.push(b"data: parent\n\n")), Some(Pushed::Taken));
     drop(handle);
     assert_eq!(read_to_end(&mut client), "head\ndata: parent\n\n");
-}
-
-#[test]
-fn a_child_cannot_continue_a_stream_with_unsent_events_of_its_parent() {
-    let _alone = alone();
-    let (socket, _client) = local();
-    let number = socket.as_raw_fd();
-    let connection = file_at(number);
-    let mut handle = open(opening(socket, Settings { max_buffered: usize::MAX, ..settings() }));
-    assert_eq!(handle.push(&[b'x'; 10_000_000]), Pushed::Taken); // more than a socket takes
-    fork(|| {
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Ended);
-        assert_ne!(file_at(number), connection, "the child does not keep the connection open");
-    })
-    .wait();
-    assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
-    handle.end(Reason::Application, Ending::Discard);
 }
 
 #[test]
@@ -224,25 +207,4 @@ fn a_fork_waits_until_the_pushes_of_the_handler_are_sent() {
         assert!(read_until(&mut client, "child\n\n").ends_with("data: 99\n\ndata: child\n\n"));
         handle.leave_handler();
     }
-}
-
-#[test]
-fn a_child_opens_and_counts_streams_of_its_own() {
-    let _alone = alone();
-    let (parents, mut parents_client) = local();
-    let parents = open(opening(parents, settings()));
-    let before = stats();
-    fork(|| {
-        assert_eq!(stats().opened, 0);
-        let (socket, mut client) = local();
-        let mut handle = open(opening(socket, settings()));
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
-        drop(handle);
-        assert_eq!(read_to_end(&mut client), "head\ndata: child\n\n");
-        assert_eq!(stats().opened, 1);
-    })
-    .wait();
-    assert_eq!(stats().opened, before.opened);
-    drop(parents);
-    assert_eq!(read_to_end(&mut parents_client), "head\n");
 }

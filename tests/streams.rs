@@ -1,10 +1,11 @@
-//! Streams on real sockets, as an application holds them.
+//! Streams on real sockets, as an application holds them: what threads and the kernel decide. `src/reactor/tests` has what the
+//! reactor decides, `t/native` both on real servers.
 #![cfg(target_os = "linux")]
 
 mod client;
 
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
-use eventsource_xs::runtime::{notify_descriptor, stats, take_ended, OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::runtime::{notify_descriptor, take_ended, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::fs;
 use std::io::{Read, Write};
@@ -90,27 +91,6 @@ fn bytes_from_a_client_are_discarded_and_never_reset_its_connection() {
 }
 
 #[test]
-fn a_client_that_never_stops_sending_ends_the_stream_with_reason_error() {
-    let (socket, mut client) = tcp();
-    let handle = open(opening(socket, settings()));
-    while client.write_all(&[b'x'; 10_000]).is_ok() {}
-    assert_eq!(wait_for_end(&handle), Reason::Error);
-}
-
-#[test]
-fn a_slow_client_ends_its_own_stream_alone() {
-    let (slow, _slow_client) = local();
-    let (quick, mut quick_client) = local();
-    let mut slow = open(opening(slow, settings()));
-    let mut quick = open(opening(quick, settings()));
-    eventually("the slow stream ends", || slow.push(&event(50_000)) == Pushed::Ended);
-    assert_eq!(wait_for_end(&slow), Reason::Slow);
-    assert_eq!(quick.push(b"data: 1\n\n"), Pushed::Taken);
-    read_until(&mut quick_client, "data: 1\n\n");
-    assert!(quick.is_open());
-}
-
-#[test]
 fn the_kernel_buffers_little_for_a_client_that_never_reads() {
     let (socket, client) = tcp();
     let mut handle = open(opening(socket, settings()));
@@ -125,18 +105,6 @@ fn the_kernel_buffers_little_for_a_client_that_never_reads() {
     let taken = "head\n".len() + large.len() - handle.buffered_bytes();
     let received = received_bytes(&client);
     assert!(taken - received < 512 << 10, "{taken} taken, {received} received");
-}
-
-#[test]
-fn a_single_event_may_be_larger_than_the_buffer() {
-    let (socket, mut client) = local();
-    let mut handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.buffered_bytes() == 0);
-    let large = event(TOO_MUCH);
-    assert_eq!(handle.push(&large), Pushed::Taken);
-    handle.close(Reason::Application);
-    assert_eq!(read_to_end(&mut client).len(), "head\n".len() + large.len());
-    eventually("nothing is buffered", || handle.buffered_bytes() == 0);
 }
 
 #[test]
@@ -228,45 +196,6 @@ fn a_burst_that_the_socket_takes_does_not_end_the_stream_as_slow() {
 }
 
 #[test]
-fn a_stream_that_drops_the_oldest_events_drops_whole_events() {
-    const COUNT: usize = 4_000; // far more than both sockets hold
-    let (socket, mut client) = local();
-    let mut handle = open(opening(socket, Settings { drop_oldest: true, ..settings() }));
-    let lost = stats().lost;
-    for number in 0..COUNT {
-        let event = format!("id: {number}\ndata: {}\n\n", "x".repeat(10_000));
-        assert_eq!(handle.push(event.as_bytes()), Pushed::Taken);
-    }
-    handle.close(Reason::Application);
-    let text = read_to_end(&mut client);
-    let events: Vec<&str> = text.strip_prefix("head\n").expect("the head").split_terminator("\n\n").collect();
-    let numbers = events.iter().map(|event| {
-        let (id, data) = event.strip_prefix("id: ").and_then(|event| event.split_once("\ndata: ")).expect("an event");
-        assert_eq!(data.len(), 10_000);
-        id.parse::<usize>().expect("a number")
-    });
-    let numbers: Vec<usize> = numbers.collect();
-    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
-    assert_eq!(numbers.last(), Some(&(COUNT - 1)));
-    assert!(numbers.len() < COUNT);
-    eventually("the dropped events are counted as lost", || stats().lost - lost >= (COUNT - numbers.len()) as u64);
-}
-
-#[test]
-fn a_stream_beyond_max_streams_receives_a_retry() {
-    let (socket, mut client) = local();
-    let mut handle = open(OpenOptions { max_streams: 0, ..opening(socket, settings()) });
-    assert!(!handle.is_open());
-    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Ended);
-    let text = read_to_end(&mut client);
-    let retry = text.strip_prefix("head\nretry: ").and_then(|retry| retry.strip_suffix("\n\n"));
-    let retry: u64 = retry.and_then(|retry| retry.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
-    assert!((3_000..=6_000).contains(&retry));
-    assert_eq!(wait_for_end(&handle), Reason::Server);
-    assert!(stats().refused >= 1);
-}
-
-#[test]
 fn events_pushed_before_the_socket_is_attached_are_sent_afterwards() {
     let mut handle = open(opening(None, settings()));
     assert_eq!(handle.push(b"data: early\n\n"), Pushed::Taken);
@@ -275,29 +204,6 @@ fn events_pushed_before_the_socket_is_attached_are_sent_afterwards() {
     assert_eq!(read_until(&mut client, "\n\n"), "head\ndata: early\n\n");
     drop(handle);
     assert_eq!(read_to_end(&mut client), "");
-}
-
-#[test]
-fn a_stream_that_never_gets_a_socket_ends_with_reason_timeout() {
-    let handle = open(opening(None, Settings { timeout: Duration::from_millis(1), ..settings() }));
-    assert_eq!(wait_for_end(&handle), Reason::Timeout);
-}
-
-#[test]
-fn a_client_that_takes_nothing_for_the_timeout_ends_the_stream_with_reason_timeout() {
-    let (socket, _client) = local();
-    let mut handle = open(opening(socket, Settings { timeout: Duration::from_millis(50), ..settings() }));
-    eventually("the head is sent", || handle.buffered_bytes() == 0);
-    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken);
-    assert_eq!(wait_for_end(&handle), Reason::Timeout);
-    assert_eq!(handle.buffered_bytes(), 0);
-}
-
-#[test]
-fn a_quiet_stream_is_sent_keepalive_comments() {
-    let (socket, mut client) = local();
-    let _handle = open(opening(socket, Settings { keepalive: Some(Duration::from_millis(5)), ..settings() }));
-    assert_eq!(read_until(&mut client, ":\n:\n:\n"), "head\n:\n:\n:\n");
 }
 
 #[test]
