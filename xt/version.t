@@ -9,7 +9,7 @@ my $version = MM->parse_version('perl/EventSource/XS.pm');
 like $version, qr/\A\d+\.\d{3}\z/, 'EventSource::XS has a version with three decimals';
 
 for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
-    next if $file =~ m{/XS/} && slurp($file) !~ /VERSION/;
+    next if $file =~ m{/XS/} && slurp($file) !~ /our \$VERSION/;
     is(MM->parse_version($file), $version, "$file has the version of EventSource::XS");
 }
 

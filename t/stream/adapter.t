@@ -1,5 +1,5 @@
-# EventSource::XS::Adapter takes no writer of others for that of a server, and leaves the environment as it is. That it finds the
-# adapter of each server, t/servers/contract.t shows: streams are native.
+# EventSource::XS::Adapter takes no writer of others for that of a server, and leaves the environment as it is. That it finds
+# the adapter of each server shows in t/servers/contract.t: streams are native.
 
 use lib 't/lib';
 use Testing;
