@@ -2,9 +2,10 @@
 # and paths that publish and report. The environment has the settings of the hub as JSON.
 #
 #   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
+#   /state?channels=...                a stream that begins with the state; its position is an event
 #   /end?label=l&finish=1              ends streams, and answers with their number on this machine
-#   /publish?channel=a&data=hello      publishes an event with the other fields of the query, and answers with its id, or with
-#                                      error and the code of the exception
+#   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
+#                                      key, and answers with its id, or with error and the code of the exception
 #   /job?...                           the same in a forked process
 # /burst?channel=a&count=9&bytes=99  publishes so many events without waiting, with their numbers and some filling as data;
 # then
@@ -43,7 +44,12 @@ sub labels {
 sub publish {
     my %event  = @_;
     my %option = map { defined $event{$_} ? ($_ => delete $event{$_}) : () } qw(once);
-    my $id     = eval { $hub->publish(delete $event{channel}, \%event, \%option) };
+    my $forget = delete $event{forget};
+    my $id     = eval {
+        defined $forget
+            ? $hub->forget($event{channel}, $forget)
+            : $hub->publish(delete $event{channel}, \%event, \%option);
+    };
     return $id if defined $id;
     my $error = $@;
     return 'error ' . (ref $error ? $error->code : $error);
@@ -78,8 +84,9 @@ sub answer {
 }
 
 builder {
-    mount '/hub' => $hub->to_app(channels => \&topics, label => \&labels);
-    mount '/end' => sub {
+    mount '/hub'   => $hub->to_app(channels => \&topics, label => \&labels);
+    mount '/state' => $hub->to_app(channels => \&topics, start => 'state');
+    mount '/end'   => sub {
         return answer(eval { $hub->end(query($_[0])) } // "error $@");
     };
     mount '/publish' => sub { return answer(publish(query($_[0]))) };

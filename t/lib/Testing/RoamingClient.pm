@@ -93,6 +93,18 @@ sub move {
     return $self;
 }
 
+# Returns what a page has that keeps the state: data is KEY=VALUE.
+sub page {
+    my $self = shift;
+    my %page;
+    for my $block (grep { defined $_->{data} } $self->_blocks) {
+        %page = ()                   if _is_gap($block);
+        delete $page{$block->{data}} if ($block->{event} // '') eq 'forget';
+        $page{$1} = $2               if $block->{data} =~ /\A(\w+)=(.*)\z/s;
+    }
+    return \%page;
+}
+
 # Connects to a machine, and waits for the position of the stream. The topics are `channels` and `patterns`, as lists with
 # commas; id, the last event ID that the client begins with; path, another path.
 sub open {
