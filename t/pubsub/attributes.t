@@ -1,8 +1,8 @@
-# Plack::App::EventSource::PubSub as a Plack::Component: its attributes, and the values that it refuses.
+# Plack::App::EventSource::PubSub as a Plack::Component: its attributes. t/settings/mistakes.t has the values
+# that it refuses.
 
 use lib 't/lib';
 use Testing;
-use EventSource::Hub;
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
 
@@ -65,84 +65,6 @@ subtest 'the settings of the streams' => sub {
     delete $hub->{apps};
     Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
     is_deeply [keys %{$hub->{apps}[0]}], ['channels'], 'the application has no settings that were not set';
-};
-
-subtest 'new and to_app refuse wrong attributes' => sub {
-    for my $case (
-        [hub       => undef,            'hub must be an EventSource::Hub'],
-        [hub       => 'EventSource',    'hub must be an EventSource::Hub'],
-        [hub       => {},               'hub must be an EventSource::Hub'],
-        [hub       => bless({}, 'Hub'), 'hub must be an EventSource::Hub'],
-        [authorize => 'yes',            'authorize must be a code reference'],
-        [authorize => 1,                'authorize must be a code reference'],
-        [authorize => [],               'authorize must be a code reference'],
-        [nodes     => 'news',           'nodes must be a reference to an array, a hash or code'],
-        [nodes     => \'news',          'nodes must be a reference to an array, a hash or code'],
-        (
-            map { [max_body => $_, 'max_body must be a whole number of bytes from 1 to 999999999999999'] } 0,
-            -1, '1.5', '1k', '', "1\n", []
-        ),
-        (
-            map { [http_host => $_, 'http_host must be the name of a host, or several'] } '',
-            'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
-        ),
-        (
-            map { [origins => $_, q(origins must be origins such as 'https://example.com', '*', or a code reference)] }
-                '',
-            'example.com',
-            'https://',
-            'https://a/',
-            'https://a/b',
-            'null',
-            "https://a\n",
-            [undef],
-            ['*', ''],
-            {}
-        ),
-        (map { [prefix => $_, 'prefix must be a string of less than 1024 bytes'] } [], 'x' x 1024, 'ö' x 512),
-        [
-            authorise => sub { 1 },
-            "unknown attribute 'authorise'; did you mean authorize? (known: authorize, fallback, headers, http_host, hub, keepalive, linger, max_body, "
-                . 'max_streams, native, nodes, origins, position, preamble, prefix, retry, start, timeout)'
-        ],
-    ) {
-        my ($name, $value, $why) = @$case;
-        my $shown = "$name => " . (ref $value || (defined $value ? "'$value'" : 'undef'));
-        my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value); 1 }, "$shown: new throws";
-        is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n",
-            "the error of $name names the reason and the line of new";
-
-        my $component = Plack::App::EventSource::PubSub->new(hub => $hub);
-        $component->{$name} = $value;
-        $line = __LINE__ + 1;
-        ok !eval { $component->to_app; 1 }, "$shown, which is set later: to_app throws";
-        is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n",
-            "the error of $name names the reason and the line of to_app";
-    }
-};
-
-subtest 'new and to_app refuse wrong settings of the streams' => sub {
-    plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
-    for my $case (
-        [keepalive => 'x', 'EventSource::XS: keepalive must be a number of seconds'],
-        [
-            start => 'x',
-            "EventSource::Hub: start must be 'latest', 'oldest', 'state' or a number of events, such as -10"
-        ],
-        [preamble => 1, 'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
-    ) {
-        my ($name, $value, $why) = @$case;
-        my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { Plack::App::EventSource::PubSub->new($name => $value); 1 }, "new with $name => $value throws";
-        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the line of new";
-
-        my $component = Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new);
-        $component->$name($value);
-        $line = __LINE__ + 1;
-        ok !eval { $component->to_app; 1 }, "to_app with $name => $value throws";
-        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the line of to_app";
-    }
 };
 
 subtest 'to_app accepts attributes' => sub {

@@ -83,6 +83,7 @@ my %MAKE = (
 my @OF_STREAMS   = ('Plack::App::EventSource->new', 'EventSource::Hub->new', '$hub->to_app', 'PubSub->new');
 my @WITH_SERVER  = (@OF_STREAMS,  'EventSource::Server->new');
 my @WITH_HEADERS = (@WITH_SERVER, 'Test::EventSource->new');
+my $ORIGINS      = q(origins must be origins such as 'https://example.com', '*', or a code reference);
 
 # What is given, the text of the exception, and the constructors. Its field is the first name, or none if there is no value.
 my @MISTAKES = (
@@ -116,9 +117,40 @@ my @MISTAKES = (
     [[max_event  => 'x'],      'max_event must be a whole number of bytes from 1 on', 'EventSource::Parser->new'],
     [[onchange   => sub { }],  qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'],
     [[done       => 'x'],      'done must be a code reference',                                    'tap'],
-    [[supply => 'x'],   'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'],
-    [[authorize => 1],  'authorize must be a code reference',                               'PubSub->new'],
-    [[hub       => {}], 'hub must be an EventSource::Hub', 'PubSub->new', 'EventSource::Server->new'],
+    [[supply => 'x'], 'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'],
+    [[hub    => {}],  'hub must be an EventSource::Hub', 'PubSub->new', 'EventSource::Server->new'],
+    (map { [[hub => $_], 'hub must be an EventSource::Hub', 'PubSub->new'] } undef, 'EventSource', bless {}, 'Hub'),
+    (map { [[authorize => $_], 'authorize must be a code reference', 'PubSub->new'] } 1, 'yes',    []),
+    (map { [[nodes => $_], 'nodes must be a reference to an array, a hash or code', 'PubSub->new'] } 'news', \'news'),
+    (
+        map { [[max_body => $_], 'max_body must be a whole number of bytes from 1 to 999999999999999', 'PubSub->new'] }
+            0,
+        -1,
+        '1.5',
+        '1k',
+        '',
+        "1\n",
+        []
+    ),
+    (
+        map { [[http_host => $_], 'http_host must be the name of a host, or several', 'PubSub->new'] } '',
+        'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
+    ),
+    (
+        map { [[origins => $_], $ORIGINS, 'PubSub->new'] } '',
+        'example.com', 'https://', 'https://a/', 'https://a/b', 'null', "https://a\n", [undef], ['*', ''], {}
+    ),
+    (
+        map { [[prefix => $_], 'prefix must be a string of less than 1024 bytes', 'PubSub->new'] } [],
+        'x' x 1024, 'ö' x 512
+    ),
+    [[preamble => 1], 'preamble must be a number of bytes from 3 to 65536, or 0', 'PubSub->new'],
+    [
+        [authorise => sub { 1 }],
+        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, fallback, headers, http_host, hub, keepalive, linger, max_body, "
+            . 'max_streams, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
+        'PubSub->new'
+    ],
 
     # Names. An odd number of arguments has no field.
     [
@@ -207,6 +239,11 @@ for my $row (@MISTAKES) {
             warns_ok($what, at_own_line("$APP(handler_cb => sub { }, \@_)"), $text, @$given);
         }
         else { croaks_ok($what, $MAKE{$constructor}, $field, $text, @$given) }
+        if (defined $field && $constructor eq 'PubSub->new') {
+            my $component = $MAKE{$constructor}->();
+            $component->{$field} = $given->[1];
+            croaks_ok("$what, set later", sub { $component->to_app }, $field, $text);
+        }
     }
 }
 
@@ -322,24 +359,13 @@ my @BEGINNERS = (
     [sub { $app->new(max_buffered => '4M') },         'max_buffered must be a whole number from 1'],
     [sub { $app->new(max_streams  => 'unlimited') },  'max_streams must be a whole number from 1'],
     [sub { $app->new(preamble     => 'yes') },        'preamble must be a number of bytes from 3 to 65536, or 0'],
+    [sub { $app->new(line_end     => 'cr') },         q(line_end must be 'crlf' or 'lf')],
     [sub { $app->new(methods      => 'POST') },       q(methods must be an array of names, such as ['GET', 'POST'])],
     [sub { $app->new(methods => ['post']) }, q(methods has 'post': names of methods are in capitals, write 'POST')],
-    [
-        sub { $app->new(origins => 'example.com') },
-        q(origins must be origins such as 'https://example.com', '*', or a code reference)
-    ],
-    [
-        sub { $app->new(origins => {}) },
-        q(origins must be origins such as 'https://example.com', '*', or a code reference)
-    ],
-    [
-        sub { $app->new(origins => ['https://a/']) },
-        q(origins must be origins such as 'https://example.com', '*', or a code reference)
-    ],
-    [
-        sub { $app->new(origins => [undef]) },
-        q(origins must be origins such as 'https://example.com', '*', or a code reference)
-    ],
+    [sub { $app->new(origins => 'example.com') },  $ORIGINS],
+    [sub { $app->new(origins => {}) },             $ORIGINS],
+    [sub { $app->new(origins => ['https://a/']) }, $ORIGINS],
+    [sub { $app->new(origins => [undef]) },        $ORIGINS],
 
     # EventSource::Hub
     [sub { $hubs->new('news') }, 'new takes settings, as names and values or in a hash', undef],
@@ -361,15 +387,38 @@ my @BEGINNERS = (
         'socket must be an absolute path without a NUL, such as /run/shop/hub.sock'
     ],
     [sub { $hubs->new(name => 'a', socket => '/tmp/' . 'x' x 110, spawn => 0) }, qr/\Asocket has at most 107 bytes/],
-    [sub { $hubs->new(on_slow      => 'drop') },   q(on_slow must be 'disconnect', 'gap' or 'latest')],
-    [sub { $hubs->new(gap_event    => []) },       "gap_event $STRING ARRAY"],
-    [sub { $hubs->new(gap_event    => "a\nb") },   'gap_event must be one line that is not empty'],
-    [sub { $hubs->new(show_channel => 1) },        q(show_channel must be 'event' or 'data')],
-    [sub { $hubs->new(channels     => ['news']) }, 'channels is an option of to_app, not a setting of new'],
-    [sub { $hubs->new(methods      => ['POST']) }, 'methods is an option of to_app, not a setting of new'],
+    [sub { $hubs->new(on_slow      => 'drop') },  q(on_slow must be 'disconnect', 'gap' or 'latest')],
+    [sub { $hubs->new(gap_event    => []) },      "gap_event $STRING ARRAY"],
+    [sub { $hubs->new(gap_event    => "a\nb") },  'gap_event must be one line that is not empty'],
+    [sub { $hubs->new(show_channel => 1) },       q(show_channel must be 'event' or 'data')],
+    [sub { $hubs->new(position     => 'often') }, "position must be 'event', 'id' or 'none'"],
+    [sub { $hub->to_app(@channels, position => 'x') }, "position must be 'event', 'id' or 'none'"],
+    [sub { $hubs->new(position_event => '') },         'position_event must be one line that is not empty'],
+    [sub { $hubs->new(position_event => 'gap') }, "position_event must not be 'gap', the name of the event for gaps"],
+    [sub { $hubs->new(gap_data => []) },          "gap_data $STRING ARRAY"],
+    [
+        sub {
+            $hubs->new(gap_data => sub { });
+        },
+        "gap_data must return the data of the event, not undef, for the reason 'evicted'"
+    ],
+    [
+        sub {
+            $hubs->new(gap_data => sub { +{} });
+        },
+        "what gap_data returns $STRING HASH",
+        'gap_data'
+    ],
+    [
+        sub { $hub->publish(a => {event => 'position', data => 1}) },
+        "event must not be the name of the hub's event for positions: choose another, or set position_event"
+    ],
+    [sub { $hubs->new(channels => ['news']) }, 'channels is an option of to_app, not a setting of new'],
+    [sub { $hubs->new(methods  => ['POST']) }, 'methods is an option of to_app, not a setting of new'],
     [
         sub { EventSource::Hub->to_app(@channels) },
-        'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)', undef
+        'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)',
+        undef
     ],
     [sub { EventSource::Hub->publish(news => 'x') }, 'this is not a hub; make one with EventSource::Hub->new', undef],
     [sub { $hub->to_app },         'to_app takes channels, a code reference',                'channels'],
@@ -481,8 +530,6 @@ my @BEGINNERS = (
     [sub { $pubsub->new->to_app }, 'hub must be an EventSource::Hub'],
     [sub { $pubsub->new($hub) },   'new takes attributes, as names and values or in a hash', undef],
     [sub { $pubsub->to_app },      qr/\Ato_app is a method of an object: /,                  undef],
-
-    # t/pubsub/attributes.t has those of its attributes.
 
     # EventSource::Server
     [sub { $server->new('x') }, 'new takes options, as names and values or in a hash', undef],
