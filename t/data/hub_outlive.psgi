@@ -1,6 +1,7 @@
 # A hub in a process of its own, for workers that end in all ways.
 #
-#   /hub           a stream of the channel news; with ?label=user/7 it has that label
+#   /hub           a stream of the channel news; with ?label=user/7 it has that label, with ?member=ann that member of people
+#   /will          a stream whose handler subscribes with a will
 #   /held          a stream whose handler pushes, subscribes and holds the connection
 #   /filtered      as /hub, behind a filter of the body: on the server's writer
 #   /served        behind such a filter: a handler that pushes, serves, pushes and holds the connection
@@ -90,6 +91,10 @@ sub of_worker {
 
 sub label { return $_[0]{QUERY_STRING} =~ /\Alabel=(.+)/ ? $1 : () }
 
+sub member {
+    return $_[0]{QUERY_STRING} =~ /\Amember=(.+)/ ? {id => $1, channel => 'people', linger => 0.5} : undef;
+}
+
 sub die_so {
     my $env = shift;
     my ($pid, $how) = split /,/, $env->{QUERY_STRING};
@@ -154,10 +159,13 @@ builder {
             return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
         };
     };
-    mount '/hub'      => $hub->to_app(channels => sub { return 'news' }, label => \&label);
-    mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }, label => \&label));
-    mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
-    mount '/served'   => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
+    my %reader = (channels => sub { return 'news' }, label => \&label, member => \&member);
+    mount '/hub'      => $hub->to_app(%reader);
+    mount '/filtered' => filter($hub->to_app(%reader));
+    mount '/will' => Plack::App::EventSource->new(
+        handler_cb => sub { $hub->subscribe($_[0], 'news', {will => ['people', 'the will']}) })->to_app;
+    mount '/held'   => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
+    mount '/served' => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
     my %pushed = (handler_cb => \&push_and_subscribe, keepalive => 0);
     my $pushed = Plack::App::EventSource->new(%pushed)->to_app;
     mount '/pushed' => filter($pushed);

@@ -1,0 +1,77 @@
+# Members of a named hub on six servers: they stay while workers are killed and replaced and the hub process is upgraded, native
+# ones and those on the server's writer, twenty tabs are one, and nobody is left when the hub process was killed.
+
+use lib 't/lib';
+use Testing;
+use EventSource::Hub::Process;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Outlive;
+use Testing::Process qw(is_running);
+use Testing::Server;
+use Testing::SideBySide qw(run_each);
+use Testing::Subscriber;
+
+my $DEADLINE = 20;    # seconds
+my $TABS     = 20;
+
+Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
+
+# The members, each with the number of its streams.
+sub here {
+    my $hub = shift;
+    return join ' ', map { "$_->{id}:$_->{streams}" } $hub->members('people');
+}
+
+sub has {
+    my ($hub, $here, $name) = @_;
+    wait_until($DEADLINE, sub { here($hub) eq $here });
+    return is here($hub), $here, $name;
+}
+
+sub told {
+    my ($page, $count) = @_;
+    return join ' ', map { $_->{event} // $_->{data} } grep { defined $_->{data} } $page->blocks_at($count);
+}
+
+sub test {
+    my $name = shift;
+    needs(Testing::Server->missing($name));
+    my $self = Testing::Outlive->start($name, by_hand => 1, single => $name =~ /PSGI|Twiggy|Feersum/);
+    my $hub  = $self->hub;
+    my $page = Testing::Subscriber->open($hub, 'people');
+    my @tabs = map { $self->open('/hub?member=ann') } 1 .. $TABS;
+    my $bob  = $self->open('/filtered?member=bob');
+    my $will = $self->open('/will');
+    has $hub, "ann:$TABS bob:1", 'streams of both kinds have members';
+    ok wait_until($DEADLINE, sub { $self->relays == 1 }), 'a process has taken the stream on the writer over';
+    $self->{server}->restart('KILL');
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            !grep { is_running($_->{worker}) } @tabs, $bob, $will;
+        }
+        ),
+        'the workers have gone';
+    $_->{client}->leave for @tabs[1 .. $TABS - 1];
+    has $hub, 'ann:1 bob:1', 'tabs are closed';
+    EventSource::Hub::Process->upgrade(name => 'test', socket => $self->{socket});
+    has $hub, 'ann:1 bob:1', 'the hub process continues as another program';
+    is told($page, 2), 'join join', 'nobody was told of all that';
+    $_->{client}->leave for $bob, $will;
+    like told($page, 4), qr/\Ajoin join (?:leave the will|the will leave)\z/,
+        'a client leaves, and a will is published';
+    has $hub, 'ann:1', 'the others stay';
+    kill KILL => $hub->stats->{process}{pid};
+    ok $tabs[0]{client}->read_all($DEADLINE), 'the streams end with the hub process';
+    $self->start_hub(60);
+    has $hub, '', 'the next one begins with nobody';
+    $self->open('/hub?member=ann');
+    has $hub, 'ann:1', 'who comes back is here';
+    $page->conn->close;
+    $self->end;
+    return;
+}
+
+run_each(\&test, Testing::Server->names);
+done_testing;
