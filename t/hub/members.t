@@ -3,8 +3,9 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use JSON::MaybeXS     qw(decode_json);
+use Test::EventSource;
 use Testing::Deadline qw(wait_until);
+use Testing::Fork     qw(in_child);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(blocks);
 
@@ -208,6 +209,34 @@ subtest 'mistakes' => sub {
     ok !eval { $hub->member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
     like $@, qr/member takes the new data as a hash.* at \S*members\.t line/, 'throws at the caller';
     is ids($hub), '', 'nobody has joined';
+};
+
+subtest 'the callback of to_app' => sub {
+    my $hub   = EventSource::Hub->new;
+    my $given = {id => 'ann', channel => $ROOM};
+    my $app   = $hub->to_app(channels => sub { return $ROOM }, member => sub { return $given }, start => 'state');
+    my $es    = Test::EventSource->new(app => $app);
+    my $first = $es->get('/');
+    is $first->next_event->{event}, 'join', 'its result is the member, who reads of itself';
+    $given = undef;
+    my $second = $es->get('/');
+    is $second->next_event->{event}, 'join', 'undef is nobody';
+    $given = 'ann';
+    is $es->get('/')->status, 500, 'anything else is an exception of the request';
+    ok !eval {
+        $hub->to_app(channels => sub { }, member => {id => 'ann'});
+        1;
+    }, 'a hash for all streams';
+    like $@, qr/member must be a code reference.* at \S*members\.t line/, 'is none';
+};
+
+subtest 'a drain, and a fork' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $stream = stream_of($hub, 'ann', linger => 0);
+    my $count  = in_child(sub { return $hub->members_count($ROOM) });
+    is $count->(), Testing::NamedHubs->is_on ? 1 : 0, 'a child has nobody, unless it has the same hub';
+    $hub->drain(0);
+    has $hub, '', 'whose stream was drained is not here';
 };
 
 subtest 'a will' => sub {
