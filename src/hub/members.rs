@@ -243,6 +243,16 @@ impl Members {
         }
     }
 
+    /// Has all members leave, and forgets all streams: the hub ends.
+    pub fn end(&mut self, out: &mut Vec<Announcement>) {
+        for (channel, Room { members, count }) in std::mem::take(self).rooms {
+            out.extend(count.map(|_| Announcement::of_count(&channel, 0)));
+            for (id, Member { leave, .. }) in members.into_iter().filter(|(_, member)| !member.is_counted) {
+                out.push(Announcement::of_member(&channel, &id, Retain::Forget, leave));
+            }
+        }
+    }
+
     /// Returns how many members a channel has.
     pub fn count(&self, channel: &[u8]) -> usize {
         self.rooms.get(channel).map_or(0, |room| room.members.len())

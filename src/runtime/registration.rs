@@ -79,6 +79,13 @@ impl HubRegistration {
         self.announce(out);
     }
 
+    /// Has all members leave: another hub takes the place of this one, and their streams end.
+    pub(super) fn end_members(&mut self) {
+        let mut out = Vec::new();
+        self.members.end(&mut out);
+        self.announce(out);
+    }
+
     /// Changes the data of a member. Returns false if it is not here.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
+use File::Temp ();
 use Test::EventSource;
 use Testing::Deadline qw(wait_until);
 use Testing::Fork     qw(in_child);
@@ -228,6 +229,28 @@ subtest 'the callback of to_app' => sub {
         1;
     }, 'a hash for all streams';
     like $@, qr/member must be a code reference.* at \S*members\.t line/, 'is none';
+};
+
+subtest 'a named hub' => sub {
+    plan skip_all => 'these hubs have no name' if !Testing::NamedHubs->is_on;
+    my $folder = File::Temp->newdir;
+    my @name   = (name => 'shop', socket => "$folder/hub.sock");
+    my $stored =
+        EventSource::Hub->new(name => 'stored', socket => "$folder/stored.sock", store => {file => "$folder/db"});
+    my $conn = Testing::Subscriber->open($stored, 'news');
+    is $stored->stats->{store}{up}, 1, 'a hub with a store';
+    for my $option ({member => {id => 'ann', channel => $ROOM}}, {will => [a => 'b']}) {
+        ok !eval { $stored->subscribe($conn->conn, 'x', $option); 1 }, 'a store refuses ' . join ' ', keys %$option;
+        is $@->code, 'unsupported', 'as unsupported';
+    }
+    my $hub     = EventSource::Hub->new(@name);
+    my @streams = (stream_of($hub, 'ann'), stream_of($hub, 'bob', channel => 'lobby', join => 'count'));
+    has $hub, 'ann', 'somebody is here';
+    my $next = EventSource::Hub->new(@name, on_slow => 'gap');    # it begins anew
+    $next->publish(news => 'x');
+    is $next->stats->{state}{keys}, 0, 'a hub in the place of another has none of its members';
+    ok $_->client->read_all, 'their streams have ended' for @streams;
+    is_deeply [$next->members($ROOM)], [], 'nobody is a ghost';
 };
 
 subtest 'a drain, and a fork' => sub {

@@ -73,7 +73,9 @@ impl Error {
             Self::Unknown | Self::Timeout => ErrorCode::Unknown,
             Self::Full => ErrorCode::Full,
             // A process of another version, or one that cannot continue as another program: this system can do it.
-            Self::Refused(failure) if failure.code == ErrorCode::Unsupported => ErrorCode::Refused,
+            Self::Refused(failure) if failure.code == ErrorCode::Unsupported && failure.field.is_none() => {
+                ErrorCode::Refused
+            }
             Self::Refused(failure) => failure.code,
             Self::Invalid { .. } => ErrorCode::Invalid,
         }

@@ -253,12 +253,13 @@ impl HubHandle {
     }
 
     /// Returns the retained events of a hub in this process, in their order: another hub that takes its place is published
-    /// them.
+    /// them. Its members leave: their streams end with this hub, and may join the other one.
     ///
     /// # Errors
     ///
     /// As [`take_evictions`](Self::take_evictions).
     pub fn retained_events(&self) -> Result<Vec<RetainedEvent>, Error> {
+        self.with_settled(HubRegistration::end_members)?;
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::ListRetained { hub, request_id };
         let mut events = reactor.ask(&reactor.retained, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
