@@ -20,7 +20,7 @@ my %ALSO_PRIVATE = (
     'EventSource::Hub'                => [qw(clock relays serve_stream subscribe_stream)],
     'Plack::App::EventSource'         =>
         [qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler)],
-    'Plack::App::EventSource::Connection' => [qw(enter_child of_stream)],
+    'Plack::App::EventSource::Connection' => [qw(enter_child of_stream remember_member)],
 );
 
 # Perl's own hooks, and those of Plack::Component, which documents them.

@@ -6,8 +6,6 @@ use warnings;
 # the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
 # texts, in the order of src/xs/hub.rs. Events are encoded here, so that their mistakes are reported at once.
 
-our $VERSION = '0.100';
-
 use Carp            ();
 use EventSource::XS ();
 use EventSource::XS::Hub::Name;
