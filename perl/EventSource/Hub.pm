@@ -14,6 +14,7 @@ use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Retention;
 use EventSource::XS::Hub::Store;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
@@ -28,26 +29,9 @@ my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 
-# For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
-# native hub takes one age: the smaller seconds.
-my @RETENTION = (
-    {name => 'history', suffix => '', default => {events => 1000, bytes => 1_048_576, seconds => 3600}},
-    {
-        name    => 'total_history',
-        suffix  => '_in_total',
-        default => {events => 100_000, bytes => 67_108_864, seconds => undef}
-    },
-);
-
-# The same of what is retained, with the names that its bounds have in the native hub.
-my @STATE = (
-    {name => 'state',       default => {keys => 10_000,  bytes => 16_777_216}},
-    {name => 'total_state', default => {keys => 100_000, bytes => 67_108_864}},
-);
-
 my $MAX_MEMBERS = 10_000;    # of a channel, by default
 
-# The largest bound of a history, in events or bytes. It fits a size_t.
+# The largest number of members and topics, and of milliseconds of a retry.
 my $MAX_BOUND = 999_999_999_999_999;
 
 # The latest time of the clock, in nanoseconds.
@@ -63,9 +47,9 @@ my $AWAY     = 2;              # seconds from which on a hub process that does n
 my $PATIENCE = 0.5;            # seconds that the first stream holds its worker for it
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @ON_SLOW     = qw(disconnect gap latest);
 my @GAP_REASONS = qw(evicted unknown slow);
 
+# Both new and to_app have channels, which differ.
 my @HUB_SETTINGS = qw(
     gap_data gap_event grace history idle_exit max_members max_relays max_topics name on_slow opaque_ids per_process position_event
     publish_timeout show_channel socket spawn state store total_history total_state
@@ -74,7 +58,7 @@ my @HUB_SETTINGS = qw(
 # The settings of a named hub, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-my @APP_OPTIONS      = qw(channels label member methods origins);
+my @APP_OPTIONS      = qw(label member methods origins);
 my @STREAM_SETTINGS =
     qw(fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
 
@@ -88,7 +72,7 @@ sub new {
     for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
         $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
     }
-    $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
+    $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {
         gap_event      => $native{gap_event},
@@ -247,7 +231,7 @@ sub to_app {
     for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
         $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
     }
-    $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->known(\%given, ['channels', @APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::XS::Hub::App;
     return EventSource::XS::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -311,7 +295,6 @@ sub _later_start {
 # The settings of the native hub.
 sub _native_settings {
     my %given = @_;
-    $SETTINGS->one_of(on_slow => $given{on_slow}, @ON_SLOW);
     $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
     my $gap_event      = defined $given{gap_event}      ? $given{gap_event}      : 'gap';
     my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
@@ -320,10 +303,8 @@ sub _native_settings {
     $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
     $SETTINGS->whole_number(max_relays  => $given{max_relays},  from => 0, to => $MAX_MAX_RELAYS);
     $SETTINGS->whole_number(max_topics  => $given{max_topics},  from => 1, to => $MAX_BOUND);
-    my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
-        _retention(%given),
-        _state(%given),
+        EventSource::XS::Hub::Retention->native(%given),
         gap_data    => _gap_data($given{gap_data}, $gap_event),
         gap_event   => $gap_event,
         max_members => defined $given{max_members} ? $given{max_members} : $MAX_MEMBERS,
@@ -331,7 +312,6 @@ sub _native_settings {
         named       => join(' ', grep { defined $given{$_} } sort keys %given),            # a hub process keeps these
         max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
         _of_process(%given),
-        on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
         position_event         => $position_event,
         refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
@@ -422,48 +402,6 @@ sub _of_process {
             if $native{socket} !~ m{\A/[^\0]+\z};
     }
     $native{program} = EventSource::Hub::Process->program if !defined $given{spawn} || $given{spawn};
-    return %native;
-}
-
-# The bounds of what is retained, by the names that the native hub has for them.
-sub _state {
-    my %given = @_;
-    my %native;
-    for my $setting (@STATE) {
-        my ($name, $default) = @$setting{qw(name default)};
-        my $bound = _bounds($name, $given{$name}, $default, 'keys');
-        $native{"${name}_$_"} =
-            $SETTINGS->whole_number("$_ of $name", $bound->{$_}, from => 0, to => $MAX_BOUND, field => $name)
-            for keys %$bound;
-    }
-    return %native;
-}
-
-# The bounds of a setting that is a hash of them.
-sub _bounds {
-    my ($name, $given, $default, $example) = @_;
-    $given = {} if !defined $given;
-    $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {$example => 100}") if ref $given ne 'HASH';
-    $SETTINGS->known($given, [keys %$default], "bound %s of $name");
-    return {%$default, map { defined $given->{$_} ? ($_ => $given->{$_}) : () } keys %$given};
-}
-
-# The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
-sub _retention {
-    my %given = @_;
-    my %native;
-    for my $setting (@RETENTION) {
-        my ($name, $default) = @$setting{qw(name default)};
-        my %bound = %{_bounds($name, $given{$name}, $default, 'events')};
-        for my $bound (qw(events bytes)) {
-            my %range = (from => 0, to => $MAX_BOUND, field => $name);
-            $native{$bound . $setting->{suffix}} =
-                $SETTINGS->whole_number("$bound of $name", $bound{$bound}, %range);
-        }
-        my $seconds = $SETTINGS->seconds("seconds of $name", $bound{seconds}, field => $name);
-        $native{seconds} = $seconds
-            if defined $seconds && (!defined $native{seconds} || $seconds < $native{seconds});
-    }
     return %native;
 }
 
@@ -805,6 +743,31 @@ application was asked (the callback C<channels>) before C<end> was carried out: 
 
 L</new> takes all of them. C<undef> stands for the default.
 
+=head2 channels
+
+    channels => {
+        'user/*' => {history => {events => 100, seconds => 86_400}},
+        stock    => {history => {events => 1}, state => {keys => 50_000}, on_slow => 'gap'},
+    }
+    channels => ['user/admin' => {history => {events => 10}}, 'user/*' => {history => {events => 100}}]
+
+Settings of some channels: a hash or an array of names or patterns (L</pattern>), each with a hash of C<history>, C<state> and
+C<on_slow>, at most 100. The first that matches a channel's name counts. Each setting and each bound that it leaves out is
+that of the hub (L</history>, L</state>, L</on_slow>), and so is everything of a channel that none matches.
+
+In an array the order is that of the list. A hash has none: a name comes before all patterns, then the pattern whose text
+before the first star is longer, then the one that comes first in the order of the characters. So the narrower one counts:
+C<user/7>, C<user/7/*>, C<user/*>, C<**>.
+
+L</total_history> and L</total_state> bound all channels together, so C<seconds> of C<total_history> is also the longest time
+of any channel.
+
+A stream that is subscribed to several channels ends if it has missed events of one with C<< on_slow => 'disconnect' >>.
+Otherwise it receives a C<gap> event if it has missed events of one with C<gap>. Only of those with C<latest> it receives the
+latest events.
+
+C<channels> of L</to_app> is another thing: the channels of a stream.
+
 =head2 gap_data
 
     gap_data => '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"warning","data":"gap"}}'
@@ -846,7 +809,8 @@ quiet site keep the streams. L<EventSource::Deployment/What survives which resta
 The retention of each channel: a number of events and of bytes (whole numbers from 0 to 999,999,999,999,999), and a
 number of seconds (from 0, fractions allowed). These are the defaults. A single event may have more bytes than that. The
 history bounds what can be replayed and how far a slow client may lag. A client that keeps up is sent everything,
-whatever the history. An event that expires is evicted a sixteenth of its time later at the latest.
+whatever the history. An event that expires is evicted a sixteenth of its time later at the latest. L</channels> may have
+another one.
 
 =head2 idle_exit
 
@@ -934,7 +898,8 @@ before, then the defaults. So a job needs a name only, and may come before the w
 
 =item *
 
-Of L</history>, L</total_history>, L</max_topics>, L</max_streams>, L</grace> and L</idle_exit> the newest named value counts.
+Of L</history>, L</total_history>, L</state>, L</total_state>, L</channels>, L</max_topics>, L</max_streams>, L</grace> and
+L</idle_exit> the newest named value counts.
 
 =item *
 
@@ -993,7 +958,8 @@ wait. Under an event loop publish with C<< wait => 0 >>, which never waits.
 
     on_slow => 'disconnect'
 
-The policy for a stream of a slow client when events are evicted before they were sent to it:
+The policy for a stream of a slow client when events are evicted before they were sent to it. L</channels> may have another
+one.
 
 =over
 
@@ -1119,7 +1085,7 @@ the retained events of its channels (L</State>).
     state => {keys => 10_000, bytes => 16_777_216}
 
 How much of each channel is retained (L</State>): keys, and bytes of their events and of the keys themselves (whole numbers from
-0 to 999,999,999,999,999). These are the defaults. With Redis each machine counts what it has read and what it publishes itself:
+0 to 999,999,999,999,999). These are the defaults. L</channels> may have other ones. With Redis each machine counts what it has read and what it publishes itself:
 machines that publish at the same moment may exceed the bounds together, by what the others have on its way.
 
 =head2 store
@@ -1397,8 +1363,8 @@ published, so C<wait> makes no difference there but for what is returned.
 
 A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
 published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
-most 1,048,576), each for the C<seconds> of L</history>. So a publisher that does not know whether its event was published
-(C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>. A
+most 1,048,576), each for the C<seconds> of L</history>, or the most of L</channels>. So a publisher that does not know whether
+its event was published (C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>. A
 hub process that is started anew remembers none without a L</store>; with one, it knows the keys of the events that
 the store has retained.
 

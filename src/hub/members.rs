@@ -10,7 +10,7 @@
 //! [announcements](Announcement) in the order in which it is given them.
 
 use super::presence::{Announcement, MemberData, MemberRequest};
-use super::state_bounds::Full;
+use super::state_sizes::Full;
 use crate::event::Unnumbered;
 use crate::log::Retain;
 use crate::saved::{Malformed, Restorer, Saved, Saver};

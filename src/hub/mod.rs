@@ -146,6 +146,7 @@ mod retention;
 mod sending;
 mod settings;
 mod state_bounds;
+mod state_sizes;
 pub(crate) mod steps;
 mod subscribers;
 mod subscription;
@@ -173,7 +174,8 @@ pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, To
 pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
 pub use settings::{Retention, Settings};
-pub use state_bounds::{Full, StateBounds, StateSizes};
+pub use state_bounds::StateBounds;
+pub use state_sizes::{Full, StateSizes};
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};

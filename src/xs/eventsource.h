@@ -168,12 +168,13 @@ typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
     size_t events, bytes, events_in_total, bytes_in_total, state_keys, state_bytes, total_state_keys, total_state_bytes;
     size_t max_topics, max_streams, max_members;
-    double seconds;
+    double seconds, seconds_in_total; /* below 0 if there is none */
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
     double idle_exit, grace, publish_timeout;
     esx_text store; /* as EventSource::XS::Hub::Store packs it */
     esx_text named;
+    esx_text channels; /* as EventSource::XS::Hub::Retention packs it */
 } esx_hub_settings;
 
 /* What an event does to the state of its channel, in the order of src/log/mod.rs. */

@@ -794,6 +794,7 @@ _attach(SV *self, SV *settings)
     raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
     raw.bytes_in_total = esx_setting_uv(aTHX_ hash, "bytes_in_total");
     raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
+    raw.seconds_in_total = esx_setting_nv(aTHX_ hash, "seconds_in_total");
     raw.state_keys = esx_setting_uv(aTHX_ hash, "state_keys");
     raw.state_bytes = esx_setting_uv(aTHX_ hash, "state_bytes");
     raw.total_state_keys = esx_setting_uv(aTHX_ hash, "total_state_keys");
@@ -812,6 +813,7 @@ _attach(SV *self, SV *settings)
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
     raw.store = esx_setting_bytes(aTHX_ hash, "store");
     raw.named = esx_setting_text(aTHX_ hash, "named");
+    raw.channels = esx_setting_bytes(aTHX_ hash, "channels");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));

@@ -5,11 +5,12 @@ use super::guard::{self, Failure, Report, ENDING, OK};
 use super::store::{self, StoreHealth};
 use super::stream::seconds;
 use super::text::{path_of, RawText};
+use crate::codec::Reader;
 use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Access, Announcement,
-    Counts, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow, PositionStyle,
-    Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    ChannelSettings, Counts, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest,
+    OnSlow, PositionStyle, Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
@@ -41,6 +42,7 @@ struct RawSettings {
     max_streams: usize,
     max_members: usize,
     seconds: f64,
+    seconds_in_total: f64,
     on_slow: u8,
     opaque_ids: u8,
     refuses_position_event: u8,
@@ -52,6 +54,7 @@ struct RawSettings {
     publish_timeout: f64,
     store: RawText,
     named: RawText,
+    channels: RawText,
 }
 
 /// `esx_publication`
@@ -173,6 +176,33 @@ impl<'a> Texts<'a> {
     }
 }
 
+fn on_slow(number: u8) -> OnSlow {
+    match number {
+        0 => OnSlow::Disconnect,
+        1 => OnSlow::Gap,
+        2 => OnSlow::Latest,
+        number => guard::refuse_number("on_slow", number),
+    }
+}
+
+/// Reads the settings of channels: of each the pattern, the bounds of the history and of the state, and the policy for slow
+/// clients. A part that is not given is empty.
+fn channel_settings(given: &[u8]) -> Result<Vec<ChannelSettings>, remote::Error> {
+    let malformed = |_| remote::Error::Invalid { field: "channels", message: "channels cannot be read".into() };
+    let mut reader = Reader(given);
+    let mut all = Vec::new();
+    while !reader.0.is_empty() {
+        let mut channels = ChannelSettings::new(reader.bytes().map_err(malformed)?);
+        let mut text = || reader.str().map_err(malformed);
+        (channels.events, channels.bytes) = (text()?.parse().ok(), text()?.parse().ok());
+        channels.age = text()?.parse().ok().map(seconds);
+        (channels.state_keys, channels.state_bytes) = (text()?.parse().ok(), text()?.parse().ok());
+        channels.on_slow = text()?.parse().ok().map(on_slow);
+        all.push(channels);
+    }
+    Ok(all)
+}
+
 #[no_mangle]
 unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Hub {
     // SAFETY: both are on the stack of C, and the settings have values.
@@ -182,14 +212,13 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     let mut hub = std::ptr::null_mut();
     guard::run(report, |_| {
         let history = Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) };
-        let total_history = Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, ..history };
+        let age = seconds(raw.seconds_in_total);
+        let total_history = Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, age };
+        // SAFETY: as for `text`.
+        let channels = channel_settings(unsafe { raw.channels.bytes() }.unwrap_or_default())?;
         let settings = Settings {
-            on_slow: match raw.on_slow {
-                0 => OnSlow::Disconnect,
-                1 => OnSlow::Gap,
-                2 => OnSlow::Latest,
-                number => guard::refuse_number("on_slow", number),
-            },
+            on_slow: on_slow(raw.on_slow),
+            channels,
             gap_event: text(raw.gap_event).unwrap_or_default(),
             gap_data: match raw.gap_data.map(text) {
                 [Some(evicted), Some(unknown), Some(slow)] => Some(Box::new(GapData { evicted, unknown, slow })),

@@ -188,6 +188,39 @@ subtest 'on_slow latest keeps the latest event of a channel without keys' => sub
     );
 };
 
+subtest 'on_slow of the channels that a stream lags in decides' => sub {
+    needs(Testing::Server->missing('HTTP::Server::PSGI'));
+    my %channels = (a => {on_slow => 'gap'}, 'b*' => {on_slow => 'latest'});
+    my $server   = Testing::HubServer->start('HTTP::Server::PSGI',
+        settings => {history => \%HISTORY, channels => \%channels, retry => 5});
+    my %slow = map { ($_ => $server->stream('/hub', channels => $_, class => 'Testing::SlowReader')) } 'a', 'b1', 'c',
+        'a,b1', 'a,c';
+    for my $channel (qw(a b1 c)) {
+        $server->publish(channel => $channel, count => $COUNT, bytes => $BYTES);
+    }
+    $server->stats_ok(
+        sub { $_->{slow}{disconnect} == 2 && $_->{streams} == 3 },
+        'the streams that lag in the channel of which nothing else is said end'
+    );
+    for my $channels (sort keys %slow) {
+        my $client = $slow{$channels};
+        if ($channels =~ /c/) {
+            $client->read_all($DEADLINE);
+            ok $client->ended, "$channels: ends";
+            is scalar gaps(blocks($client->text)), 0, "$channels: without a gap" if $channels eq 'c';
+            next;
+        }
+        ok $client->read_until(
+            qr/^data: $COUNT\..*\nid: .+-${\($channels =~ m{b1} ? 2 * $COUNT : $COUNT)}\n\n/m, $DEADLINE
+            ),
+            "$channels: the newest event comes";
+        my @gaps = gaps(blocks($client->text));
+        is @gaps > 0, $channels =~ /a/, "$channels: a gap if it lags in the channel whose streams receive one";
+        $client->leave;
+    }
+    $server->stop;
+};
+
 # Otherwise the client could keep the server waiting for as long as it likes, by not reading its buffered data.
 subtest 'a client that never reads is disconnected' => sub {
     for my $way (@WAYS) {

@@ -101,6 +101,26 @@ subtest 'bounds that an object does not name stay' => sub {
     is $stats->{history}{events}, 2, 'and those of the next process';
 };
 
+subtest 'channels: what the newest object names counts, with a store and for the next process, too' => sub {
+    for my $store ('memory', {file => $shell->folder . '/channels.db'}) {
+        my $name   = ref $store ? 'stored' : 'channels';
+        my $events = sub { $shell->connect($name)->stats->{history}{events} };
+        my $worker =
+            hub($name, store => $store, history => {events => 2}, channels => {'stock*' => {history => {events => 1}}});
+        for my $number (1 .. 5) { $worker->publish($_ => $number) for qw(news stock) }
+        is $events->(), 3, "$name: each channel has its history";
+        my $other = hub($name,
+            channels => {news => {history => {events => 3}, on_slow => 'gap'}, stock => {on_slow => 'latest'}});
+        for my $number (6 .. 10) { $other->publish($_ => $number) for qw(news stock) }
+        is $events->(), 3 + 2, "$name: another object changes it while the process runs";
+        run_job($name => 11);
+        is $events->(), 3 + 2, "$name: one that names nothing does not";
+        kill_process_of($other);
+        run_job($name => $_) for 12 .. 16;
+        is $events->(), 3 + (ref $store ? 2 : 0), "$name: the next process has the settings";
+    }
+};
+
 subtest 'a command starts the hub with the settings that were named, or not at all' => sub {
     my $publish = sub { return $shell->run(qw(publish --hub kept --timeout), @_) };
     my $done    = $publish->(qw(0.2 news x));

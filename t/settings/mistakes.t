@@ -336,9 +336,14 @@ close $closed;
 open my $memory, '<', \'text' or die $!;
 $shows->subscribe($subscribed, 'news');
 
-my $GET           = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
-my $SUPPLY        = 'supply must be code, an object with tap or next, or a filehandle';
-my $NO_HANDLE     = 'wait takes an open handle with a descriptor, or undef';
+my $GET       = {REQUEST_METHOD => 'GET', 'psgi.streaming' => 1};
+my $SUPPLY    = 'supply must be code, an object with tap or next, or a filehandle';
+my $NO_HANDLE = 'wait takes an open handle with a descriptor, or undef';
+my $NO_CHANNELS =
+      'channels must be names or patterns and their settings, in a hash or in an array of pairs. The channels of a'
+    . ' stream are an option of to_app';
+my $NO_HISTORIES =
+    q(unknown setting 'histories' of channels 'a'; did you mean history? (known: history, on_slow, state));
 my $NO_CHANNEL    = 'there is no channel to subscribe to';
 my $NO_PATTERN    = 'a pattern must be a string that is not empty';
 my $NO_CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
@@ -413,8 +418,9 @@ my @BEGINNERS = (
         sub { $hub->publish(a => {event => 'position', data => 1}) },
         "event must not be the name of the hub's event for positions: choose another, or set position_event"
     ],
-    [sub { $hubs->new(channels => ['news']) }, 'channels is an option of to_app, not a setting of new'],
-    [sub { $hubs->new(methods  => ['POST']) }, 'methods is an option of to_app, not a setting of new'],
+    [sub { $hubs->new(channels => ['news']) },                 $NO_CHANNELS,  'channels'],
+    [sub { $hubs->new(channels => {a => {histories => {}}}) }, $NO_HISTORIES, 'histories'],
+    [sub { $hubs->new(methods  => ['POST']) },                 'methods is an option of to_app, not a setting of new'],
     [
         sub { EventSource::Hub->to_app(@channels) },
         'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)',

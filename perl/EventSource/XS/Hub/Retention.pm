@@ -1,0 +1,138 @@
+package EventSource::XS::Hub::Retention;
+use strict;
+use warnings;
+
+# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, on_slow and
+# channels, and makes of them what the native hub takes.
+
+our $VERSION = '0.100';
+
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Settings;
+use Scalar::Util qw(blessed);
+
+# An error reports the line of the application.
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::Pattern);
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+
+my @HISTORY = qw(events bytes seconds);
+my @STATE   = qw(keys bytes);
+
+my %DEFAULT = (
+    history       => {events => 1000,    bytes => 1_048_576, seconds => 3600},
+    total_history => {events => 100_000, bytes => 67_108_864},
+    state         => {keys   => 10_000,  bytes => 16_777_216},
+    total_state   => {keys   => 100_000, bytes => 67_108_864},
+);
+
+# The largest bound, in events, keys or bytes. It fits a size_t.
+my $MAX_BOUND = 999_999_999_999_999;
+
+# The native hub compares a new channel with each of them, and asks each for the next event that expires.
+my $MAX_CHANNELS = 100;
+
+# The native hub takes these as numbers, in the order of src/xs/eventsource.h.
+my @ON_SLOW = qw(disconnect gap latest);
+
+# Public methods
+
+sub native {
+    my ($class,   %given)         = @_;
+    my ($history, $total_history) = map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history);
+    my ($state,   $total_state)   = map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state);
+    my $on_slow = _on_slow('on_slow', $given{on_slow}, 'on_slow');
+    my $seconds = $total_history->{seconds};
+    return (
+        channels         => _channels($given{channels}),
+        on_slow          => $on_slow || 0,
+        seconds_in_total => defined $seconds ? $seconds : -1,    # no bound
+        (map { ($_              => $history->{$_}) } @HISTORY),
+        (map { ("${_}_in_total" => $total_history->{$_}) } qw(events bytes)),
+        (map { ("state_$_"      => $state->{$_}, "total_state_$_" => $total_state->{$_}) } @STATE),
+    );
+}
+
+# Private functions
+
+# The bounds that are given of a setting that is a hash of them.
+sub _bounds {
+    my ($name, $given, $field, @bounds) = @_;
+    $given = {} if !defined $given;
+    $SETTINGS->refuse($field, "$name must be a hash of bounds, such as {$bounds[0] => 100}") if ref $given ne 'HASH';
+    $SETTINGS->known($given, \@bounds, _format("bound %s of $name"));
+    return {map { ($_ => _bound("$_ of $name", $given->{$_}, $field)) } grep { defined $given->{$_} } @bounds};
+}
+
+sub _bound {
+    my ($name, $value, $field) = @_;
+    return $SETTINGS->seconds($name, $value, field => $field) if $name =~ /\Aseconds /;
+    return $SETTINGS->whole_number($name, $value, from => 0, to => $MAX_BOUND, field => $field);
+}
+
+# The list of channels with settings of their own, as bytes: seven texts for each, with their lengths before them.
+sub _channels {
+    my $given = shift;
+    return '' if !defined $given;
+    my @list =
+          ref $given eq 'ARRAY' && !(@$given % 2) ? @$given
+        : ref $given eq 'HASH'                    ? map { ($_ => $given->{$_}) } _in_order(keys %$given)
+        : $SETTINGS->refuse(
+        channels => 'channels must be names or patterns and their settings, in a hash or in an array of'
+            . ' pairs. The channels of a stream are an option of to_app');
+    $SETTINGS->refuse(channels => "channels has at most $MAX_CHANNELS names and patterns") if @list > 2 * $MAX_CHANNELS;
+    my $native = '';
+    while (my ($pattern, $settings) = splice @list, 0, 2) {
+        $native .= pack '(V/a*)7', map { defined $_ ? $_ : '' } _of_channels($pattern, $settings);
+    }
+    return $native;
+}
+
+# Escapes the text of an application in a format, where %s is the last conversion.
+sub _format {
+    my ($before, $after) = split /%s/, shift, 2;
+    $after =~ s/%/%%/g;
+    return "$before%s$after";
+}
+
+# A hash has no order. A name comes before a pattern, and of two patterns the one whose text before the first star is longer.
+sub _in_order {
+    my %prefix     = map { ($_ => /\A([^*]*)/) } @_;
+    my %is_pattern = map { ($_ => $_ ne $prefix{$_}) } @_;
+    my @sorted =
+        sort { $is_pattern{$a} <=> $is_pattern{$b} || length $prefix{$b} <=> length $prefix{$a} || $a cmp $b } @_;
+    return @sorted;
+}
+
+# The pattern of some channels and their settings, as the native hub takes them. undef is the hub's own.
+sub _of_channels {
+    my ($pattern, $settings) = @_;
+    my $is_object = blessed $pattern && $pattern->isa('EventSource::XS::Hub::Pattern');
+    my $text      = ${$is_object ? $pattern : EventSource::XS::Hub::Pattern->new($pattern)};
+    my $of        = "of channels '$text'";
+    $SETTINGS->refuse(channels => "the settings $of must be a hash, such as {history => {events => 100}}")
+        if ref $settings ne 'HASH';
+    $SETTINGS->known($settings, [qw(history on_slow state)], _format("setting %s $of"));
+    my $history = _bounds("history $of", $settings->{history}, 'channels', @HISTORY);
+    my $state   = _bounds("state $of",   $settings->{state},   'channels', @STATE);
+    my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'channels');
+    utf8::encode($text);
+    return ($text, @$history{@HISTORY}, @$state{@STATE}, $on_slow);
+}
+
+# The number of a policy for slow clients; undef if none is given.
+sub _on_slow {
+    my ($name, $given, $field) = @_;
+    return undef if !defined $given;
+    my ($number) = grep { $ON_SLOW[$_] eq $given } 0 .. $#ON_SLOW;
+    $SETTINGS->refuse($field, "$name must be 'disconnect', 'gap' or 'latest'") if !defined $number;
+    return $number;
+}
+
+# The bounds of a setting of the hub.
+sub _own_bounds {
+    my ($name, $given, @bounds) = @_;
+    return {%{$DEFAULT{$name}}, %{_bounds($name, $given, $name, @bounds)}};
+}
+
+1;

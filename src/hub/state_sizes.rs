@@ -1,0 +1,178 @@
+//! The sizes of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
+
+use super::{ChannelSettings, Publication, Retention, StateBounds};
+use std::collections::hash_map::{DefaultHasher, HashMap};
+use std::fmt;
+use std::hash::Hasher;
+
+/// The error of an event that cannot be retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// The setting whose bound is reached.
+    pub setting: Box<str>,
+    /// That bound.
+    pub bounds: StateBounds,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, bounds: StateBounds { keys, bytes } } = self;
+        write!(f, "the hub retains at most {keys} keys and {bytes} bytes ({setting}): forget some, or raise {setting}")
+    }
+}
+
+impl std::error::Error for Full {}
+
+/// The keys and the bytes that are retained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Sum {
+    /// Returns the sum after a key of so many bytes is put in the place of one of another number of bytes.
+    fn with(self, before: Option<u32>, after: Option<u32>) -> Self {
+        let of = |size: Option<u32>| (usize::from(size.is_some()), size.map_or(0, |size| size as usize));
+        let ((keys, bytes), (new_keys, new_bytes)) = (of(before), of(after));
+        Self { keys: self.keys + new_keys - keys, bytes: self.bytes + new_bytes - bytes }
+    }
+
+    fn exceeds(self, bounds: StateBounds) -> bool {
+        self.keys > bounds.keys || self.bytes > bounds.bytes
+    }
+}
+
+/// What is retained of one channel.
+#[derive(Clone, Debug, Default)]
+struct OfChannel {
+    /// The bytes of each key, by the key's hash: two keys with one hash count as one, which does no harm.
+    sizes: HashMap<u64, u32>,
+    sum: Sum,
+}
+
+/// The sizes of everything that a hub retains.
+#[derive(Clone, Debug, Default)]
+pub struct StateSizes {
+    channels: HashMap<Box<[u8]>, OfChannel>,
+    sum: Sum,
+}
+
+fn hash_of(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+impl StateSizes {
+    /// Checks whether an event can be retained in the place of the one before with its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the channel or the hub would exceed its bounds.
+    pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Full> {
+        let (state, other) = retention.state_of(channel);
+        let of_channel = self.channels.get(channel);
+        let before = of_channel.and_then(|channel| channel.sizes.get(&hash_of(key)).copied());
+        let after = Some(u32::try_from(size).unwrap_or(u32::MAX));
+        let exceeds = |sum: Sum, bounds| {
+            let with = sum.with(before, after);
+            with != sum && with.exceeds(bounds) && (with.keys > sum.keys || with.bytes > sum.bytes)
+        };
+        if exceeds(of_channel.map(|channel| channel.sum).unwrap_or_default(), state) {
+            let of = |other: &ChannelSettings| format!("channels '{}' state", String::from_utf8_lossy(other.pattern()));
+            return Err(Full { setting: other.map_or("state".into(), |other| of(other).into()), bounds: state });
+        }
+        if exceeds(self.sum, retention.total_state) {
+            return Err(Full { setting: "total_state".into(), bounds: retention.total_state });
+        }
+        Ok(())
+    }
+
+    /// Counts what a publication does to the state of its channel.
+    pub fn record(&mut self, publication: &Publication) {
+        let Publication { channel, key, retain, event, .. } = publication;
+        if retain.changes_state() {
+            self.set(channel, key, retain.size(key, event.len()));
+        }
+    }
+
+    /// Returns how many bytes a key counts for; none if it is not retained.
+    pub fn size(&self, channel: &[u8], key: &[u8]) -> Option<usize> {
+        self.channels.get(channel)?.sizes.get(&hash_of(key)).map(|size| *size as usize)
+    }
+
+    /// Counts a key as retained with so many bytes, in the place of the event before; without a number, as forgotten.
+    pub fn set(&mut self, channel: &[u8], key: &[u8], size: Option<usize>) {
+        let size = size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        if !self.channels.contains_key(channel) {
+            self.channels.insert(channel.into(), OfChannel::default());
+        }
+        if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
+            let before = match size {
+                Some(size) => sizes.insert(hash_of(key), size),
+                None => sizes.remove(&hash_of(key)),
+            };
+            *sum = sum.with(before, size);
+            self.sum = self.sum.with(before, size);
+            if sizes.is_empty() {
+                self.channels.remove(channel);
+            }
+        }
+    }
+}
+
+saved!(Sum { keys, bytes });
+saved!(OfChannel { sizes, sum });
+saved!(StateSizes { channels, sum });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Settings;
+    use crate::log::Bounds;
+    use std::time::Duration;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_replaces_or_shrinks_is_not() {
+        let bounds = |keys, bytes| StateBounds { keys, bytes };
+        let history = Bounds { events: 0, bytes: 0, age: Duration::ZERO };
+        let mut other = ChannelSettings::new(b"b*");
+        other.state_bytes = Some(60);
+        let (state, total_state) = (bounds(2, 100), bounds(3, 150));
+        let retention =
+            Settings { state, total_state, channels: vec![other], ..Settings::new(history, history) }.retention();
+        let mut sizes = StateSizes::default();
+        let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
+            let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, &retention);
+            if checked.is_ok() {
+                sizes.set(channel.as_bytes(), key.as_bytes(), Some(size));
+            }
+            checked.map_err(|full| full.setting.into_string())
+        };
+        for (channel, key, size, outcome) in [
+            ("a", "1", 50, Ok(())),
+            ("a", "2", 51, Err("state")),
+            ("a", "2", 50, Ok(())),
+            ("a", "3", 0, Err("state")),
+            ("a", "1", 51, Err("state")),
+            ("a", "1", 40, Ok(())),
+            ("b", "1", 61, Err("channels 'b*' state")),
+            ("c", "1", 61, Err("total_state")),
+            ("b", "1", 60, Ok(())),
+            ("b", "2", 0, Err("total_state")),
+        ] {
+            assert_eq!(
+                retain(&mut sizes, channel, key, size),
+                outcome.map_err(str::to_owned),
+                "{channel} {key} {size}"
+            );
+        }
+        assert_eq!(sizes.sum, Sum { keys: 3, bytes: 150 });
+        for (channel, key) in [(b"a", b"1"), (b"a", b"1"), (b"b", b"1")] {
+            sizes.set(channel, key, None);
+        }
+        assert_eq!((sizes.sum, sizes.channels.len()), (Sum { keys: 1, bytes: 50 }, 1));
+        assert_eq!((sizes.size(b"a", b"2"), sizes.size(b"a", b"1")), (Some(50), None));
+    }
+}
