@@ -28,6 +28,7 @@
 
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_PATIENCE};
+use crate::store::Began;
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
@@ -91,38 +92,22 @@ pub struct Opening<'a> {
     pub lost: Option<&'a str>,
 }
 
-/// The history, as the file describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    pub epoch: Box<str>,
-    pub cipher_key: [u8; 16],
-    pub last_seq: u64,
-    pub last_at: u64,
-    pub evicted: Vec<(Box<[u8]>, u64)>,
-    pub evicted_through: u64,
-    /// Why the epoch is new, if entries may be missing.
-    pub lost: Option<Box<str>>,
-}
-
-impl History {
-    /// Returns what cannot be true of a history. Only entries have checksums, so the rest is checked against itself. With a
-    /// wrong number, events would get ids that count as evicted, or that were given before.
-    fn trouble(&self) -> Option<String> {
-        let Self { epoch, last_seq, last_at, evicted, evicted_through, .. } = self;
-        let evicted = evicted.iter().map(|(_, through)| *through).fold(*evicted_through, u64::max);
-        if !epoch.is_empty() && (epoch.len() > MOST_EPOCH || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-            return Some("its epoch is damaged".to_owned());
-        }
-        if *last_seq > MOST_NUMBER || *last_at > MOST_NUMBER {
-            return Some("the number or the time of its last event is damaged".to_owned());
-        }
-        (evicted > *last_seq).then(|| format!("it has evicted the event {evicted}, and its last one is {last_seq}"))
+/// Returns what cannot be true of a history. Only entries have checksums, so the rest is checked against itself. With a wrong
+/// number, events would get ids that count as evicted, or that were given before.
+fn trouble(Began { epoch, last_seq, evicted, evicted_through, .. }: &Began, last_at: u64) -> Option<String> {
+    let evicted = evicted.iter().map(|(_, through)| *through).fold(*evicted_through, u64::max);
+    if !epoch.is_empty() && (epoch.len() > MOST_EPOCH || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return Some("its epoch is damaged".to_owned());
     }
+    if *last_seq > MOST_NUMBER || last_at > MOST_NUMBER {
+        return Some("the number or the time of its last event is damaged".to_owned());
+    }
+    (evicted > *last_seq).then(|| format!("it has evicted the event {evicted}, and its last one is {last_seq}"))
 }
 
 impl Database {
-    /// Opens the file, which [`lock`](super::place::lock) has locked.
-    pub fn open(file: Arc<File>, opening: &Opening<'_>) -> Result<(Self, History), Fault> {
+    /// Opens the file, which [`lock`](super::place::lock) has locked. Returns the history with the time of its last entry, too.
+    pub fn open(file: Arc<File>, opening: &Opening<'_>) -> Result<(Self, Began, u64), Fault> {
         let (path, sync) = (opening.path, opening.sync);
         if rusqlite::version_number() < LEAST_SQLITE {
             let (lasting, version) = (Kind::Lasting, rusqlite::version());
@@ -139,8 +124,8 @@ impl Database {
             None if is_new => None,
             None => database.loss(has_wal, opening.boot)?,
         };
-        let history = database.begin(lost, opening.boot)?;
-        Ok((database, history))
+        let (began, last_at) = database.begin(lost, opening.boot)?;
+        Ok((database, began, last_at))
     }
 
     /// Refuses the database of another program.
@@ -179,18 +164,18 @@ impl Database {
     }
 
     /// Reads what the file says of its history, begins an epoch unless one continues, and marks the file as in use.
-    fn begin(&mut self, lost: Option<Box<str>>, boot: &str) -> Result<History, Fault> {
-        let mut history = self.history()?;
-        let epoch_goes_on = lost.is_none() && !history.epoch.is_empty();
+    fn begin(&mut self, lost: Option<Box<str>>, boot: &str) -> Result<(Began, u64), Fault> {
+        let (mut began, last_at) = self.history()?;
+        let epoch_goes_on = lost.is_none() && !began.epoch.is_empty();
         if !epoch_goes_on {
-            (history.epoch, history.cipher_key) = new_epoch().map_err(|error| self.lasting(&format!(": {error}")))?;
+            (began.epoch, began.cipher_key) = new_epoch().map_err(|error| self.lasting(&format!(": {error}")))?;
         }
-        history.lost = lost;
+        began.reason = lost.unwrap_or_default();
         let inode = self.inode()?;
         let sync = self.sync as i64;
         let values: [(&str, &dyn ToSql); 6] = [
-            ("epoch", &history.epoch),
-            ("cipher_key", &history.cipher_key),
+            ("epoch", &began.epoch),
+            ("cipher_key", &began.cipher_key),
             ("boot", &boot),
             ("sync", &sync),
             ("inode", &inode),
@@ -201,7 +186,7 @@ impl Database {
         self.wal = Some(File::open(wal_of(&self.path)).map_err(|error| self.lasting(&format!("has no WAL: {error}")))?);
         let level = if self.sync == FileSync::Event { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", level).map_err(|error| self.fault(&error))?;
-        Ok(history)
+        Ok((began, last_at))
     }
 
     /// Returns why reported entries may be missing, if they may.
@@ -236,23 +221,23 @@ impl Database {
         }
     }
 
-    fn history(&self) -> Result<History, Fault> {
+    fn history(&self) -> Result<(Began, u64), Fault> {
         let number = |name: &str| Ok(self.meta::<i64>(name)?.unwrap_or(0) as u64);
         let last = "SELECT seq, at FROM entries ORDER BY seq DESC LIMIT 1";
         let last =
             self.connection.query_row(last, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)));
         let (last_seq, last_at) = last.optional().map_err(|error| self.fault(&error))?.unwrap_or_default();
-        let history = History {
+        let began = Began {
             epoch: self.meta::<String>("epoch")?.unwrap_or_default().into(),
             cipher_key: self.meta::<[u8; 16]>("cipher_key")?.unwrap_or_default(),
             last_seq: last_seq.max(number("last_seq")?),
-            last_at: last_at.max(number("last_at")?),
             evicted: self.evicted().map_err(|error| self.fault(&error))?,
             evicted_through: number("evicted_through")?,
-            lost: None,
+            reason: Box::default(),
         };
-        match history.trouble() {
-            None => Ok(history),
+        let last_at = last_at.max(number("last_at")?);
+        match trouble(&began, last_at) {
+            None => Ok((began, last_at)),
             Some(trouble) => Err(Fault::new(Kind::Damaged, format!("{}: {trouble}", self.path.display()))),
         }
     }

@@ -1,12 +1,12 @@
 //! The thread of a store in a file: it opens the file, carries out what is asked, and reports.
 
-use super::database::{Database, History, Opening};
+use super::database::{Database, Opening};
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::place::{lock, real, set_aside};
 use super::{size_of, Bounds, Surroundings};
 use crate::messages::say;
-use crate::store::{Ask, Began, Draft, Entry, Report, Reporter, StoreEnd};
+use crate::store::{Ask, Draft, Entry, Report, Reporter, StoreEnd};
 use eventsource_xs::wire::FileSettings;
 use std::fs::File;
 use std::path::PathBuf;
@@ -142,18 +142,15 @@ impl Keeper {
     }
 
     fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
-        let (database, history) = Database::open(file, &self.opening())?;
-        let History { epoch, cipher_key, last_seq, last_at, evicted, evicted_through, lost } = history;
-        let mut index = Index::new(evicted_through);
-        for (channel, through) in &evicted {
+        let (database, began, last_at) = Database::open(file, &self.opening())?;
+        let (last_seq, mut index) = (began.last_seq, Index::new(began.evicted_through));
+        for (channel, through) in &began.evicted {
             index.add_row(channel, *through);
         }
-        if let (Some(reason), None) = (&lost, &self.lost) {
-            self.lose(reason.to_string());
+        if !began.reason.is_empty() && self.lost.is_none() {
+            self.lose(began.reason.to_string());
         }
-        let reason = lost.unwrap_or_default();
         self.reporter.set_clock((self.surroundings.now)());
-        let began = Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason };
         self.reporter.report(Report::Began(began));
         database.read(|entries| {
             entries.iter().for_each(|entry| index.append(entry));
