@@ -253,7 +253,7 @@ impl StoredHub {
                 return Ok(Published::Waits);
             }
         }
-        let state = memory.state_change(&draft, self.last_seq + 1).map_err(|error| failure_of(&error))?;
+        let state = memory.state_change(&draft).map_err(|error| failure_of(&error))?;
         self.append(draft, state, None, asker);
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)

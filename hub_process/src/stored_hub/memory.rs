@@ -1,6 +1,6 @@
 //! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
 
-use super::state::{State, StateChange};
+use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
 use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication};
@@ -57,29 +57,23 @@ impl MemoryHub {
         self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
     }
 
-    /// Returns what a draft will do to the state, if it does anything. `seq` is about that of its entry.
+    /// Returns what a draft will do to the state, if it does anything.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] if it does not fit.
-    pub fn state_change(&self, draft: &Draft, seq: u64) -> Result<Option<StateChange>, Error> {
-        if !draft.retain.changes_state() {
-            return Ok(None);
-        }
-        let event_len = encode(draft.fields.fields(), &self.ids.epoch.event_id(seq)).len();
-        if let Some(size) = draft.retain.size(&draft.key, event_len) {
+    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Error> {
+        if let Some(size) = size_of(draft) {
             self.handle.check_state(&self.state.sizes, &draft.channel, &draft.key, size)?;
         }
-        Ok(StateChange::of(draft, event_len))
+        Ok(StateChange::of(draft))
     }
 
     /// Publishes an entry with these fields, which may be others than those of its draft. Returns its id.
     pub fn publish(&mut self, seq: u64, at: Instant, draft: &Draft, fields: Fields<'_>) -> Result<String, Error> {
         let made = self.ids.epoch.event_id(seq);
         let event = encode(fields, &made);
-        if let Some(change) = StateChange::of(draft, event.len()) {
-            self.state.store(&change);
-        }
+        self.state.store(draft);
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
         self.handle.append(Publication { seq, channel, event, key, retain: draft.retain, id }, at)?;

@@ -1,19 +1,21 @@
 //! The sizes of what is retained, with the drafts that wait for the store: a publisher whose draft waits has its room.
+//!
+//! The fields of a draft count as their event, whose id the store has still to give.
 
 use crate::store::Draft;
 use eventsource_xs::hub::StateSizes;
+use std::collections::hash_map::DefaultHasher;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// What is retained, and what will be when the store has the drafts that wait.
 #[derive(Debug, Default)]
 pub struct State {
     /// With the drafts that wait.
     pub sizes: StateSizes,
-    /// The keys of these drafts.
-    waiting: HashMap<ChannelAndKey, WaitingKey>,
+    /// The keys of these drafts, by their hashes.
+    waiting: HashMap<u64, WaitingKey>,
 }
-
-type ChannelAndKey = (Box<[u8]>, Box<[u8]>);
 
 /// A key of drafts that wait.
 #[derive(Debug)]
@@ -24,21 +26,31 @@ struct WaitingKey {
     drafts: Vec<(u64, Option<usize>)>,
 }
 
-/// What an event does to the state.
+/// What a draft does to the state.
 #[derive(Clone, Debug)]
 pub struct StateChange {
-    of: ChannelAndKey,
-    /// The bytes that the key counts for from then on; none if it is forgotten.
+    channel: Box<[u8]>,
+    key: Box<[u8]>,
     size: Option<usize>,
 }
 
 impl StateChange {
-    /// Returns what a draft does to the state, if it does anything, when its event has so many bytes.
-    pub fn of(draft: &Draft, event_len: usize) -> Option<Self> {
-        let Draft { channel, key, retain, .. } = draft;
-        let changes = retain.changes_state();
-        changes.then(|| Self { of: (channel.clone(), key.clone()), size: retain.size(key, event_len) })
+    /// Returns what a draft does to the state, if it does anything.
+    pub fn of(draft: &Draft) -> Option<Self> {
+        let (channel, key) = (&draft.channel, &draft.key);
+        draft.retain.changes_state().then(|| Self { channel: channel.clone(), key: key.clone(), size: size_of(draft) })
     }
+}
+
+/// Returns the bytes that a key counts for after a draft; none if it is forgotten.
+pub fn size_of(draft: &Draft) -> Option<usize> {
+    draft.retain.size(&draft.key, draft.fields.as_bytes().len())
+}
+
+fn hash_of(channel: &[u8], key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (channel, key).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl State {
@@ -48,37 +60,43 @@ impl State {
     }
 
     /// Counts a draft that waits for the store.
-    pub fn wait(&mut self, ticket: u64, StateChange { of, size }: &StateChange) {
-        let stored = self.sizes.size(&of.0, &of.1);
-        let key = self.waiting.entry(of.clone()).or_insert(WaitingKey { stored, drafts: Vec::new() });
-        key.drafts.push((ticket, *size));
-        self.sizes.set(&of.0, &of.1, *size);
+    pub fn wait(&mut self, ticket: u64, StateChange { channel, key, size }: &StateChange) {
+        let stored = self.sizes.size(channel, key);
+        let waiting = self.waiting.entry(hash_of(channel, key)).or_insert(WaitingKey { stored, drafts: Vec::new() });
+        waiting.drafts.push((ticket, *size));
+        self.sizes.set(channel, key, *size);
     }
 
-    /// Counts an entry. Drafts that wait for its key come after it.
-    pub fn store(&mut self, StateChange { of, size }: &StateChange) {
-        match self.waiting.get_mut(of) {
-            Some(key) => key.stored = *size,
-            None => self.sizes.set(&of.0, &of.1, *size),
+    /// Counts the draft of an entry. Drafts that wait for its key come after it.
+    pub fn store(&mut self, draft: &Draft) {
+        let Draft { channel, key, retain, .. } = draft;
+        if retain.changes_state() {
+            match self.waiting.get_mut(&hash_of(channel, key)) {
+                Some(waiting) => waiting.stored = size_of(draft),
+                None => self.sizes.set(channel, key, size_of(draft)),
+            }
         }
     }
 
     /// Takes note that a draft waits no longer: it is stored and counted, or has failed.
-    pub fn release(&mut self, ticket: u64, StateChange { of, .. }: &StateChange) {
-        let Some(key) = self.waiting.get_mut(of) else { return };
-        key.drafts.retain(|(waiting, _)| *waiting != ticket);
-        let size = key.drafts.last().map_or(key.stored, |(_, size)| *size);
-        if key.drafts.is_empty() {
-            self.waiting.remove(of);
+    pub fn release(&mut self, ticket: u64, StateChange { channel, key, .. }: &StateChange) {
+        let hash = hash_of(channel, key);
+        let Some(waiting) = self.waiting.get_mut(&hash) else { return };
+        waiting.drafts.retain(|(waiting, _)| *waiting != ticket);
+        let size = waiting.drafts.last().map_or(waiting.stored, |(_, size)| *size);
+        if waiting.drafts.is_empty() {
+            self.waiting.remove(&hash);
         }
-        self.sizes.set(&of.0, &of.1, size);
+        self.sizes.set(channel, key, size);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventsource_xs::event::{Field, Text};
     use eventsource_xs::hub::Retain;
+    use eventsource_xs::wire::FieldList;
     use std::collections::BTreeMap;
 
     #[test]
@@ -87,33 +105,36 @@ mod tests {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut state = State::default();
             let mut stored = BTreeMap::new();
-            let mut waiting: Vec<(u64, u8, StateChange)> = Vec::new();
+            let mut waiting: Vec<(u64, Draft, StateChange)> = Vec::new();
             for ticket in 0..100 {
                 let (key, retain) = (random.u8(0..3), Retain::ALL[random.usize(1..3)]);
-                let draft = Draft { key: [key].into(), retain, ..Draft::default() };
-                let change = StateChange::of(&draft, random.usize(1..100)).expect("a change");
+                let data = "x".repeat(random.usize(1..100));
+                let fields = FieldList::of([Field::Data(Text::from(&*data))]);
+                let draft = Draft { key: [key].into(), retain, fields, ..Draft::default() };
+                let change = StateChange::of(&draft).expect("a change");
                 match random.u8(0..5) {
                     0 | 1 => {
                         state.wait(ticket, &change);
-                        waiting.push((ticket, key, change));
+                        waiting.push((ticket, draft, change));
                     }
                     2 => {
-                        state.store(&change);
+                        state.store(&draft);
                         stored.insert(key, change.size);
                     }
                     outcome if !waiting.is_empty() => {
                         let first = if outcome == 3 { 0 } else { random.usize(0..waiting.len()) };
-                        let (ticket, key, change) = waiting.remove(first);
+                        let (ticket, draft, change) = waiting.remove(first);
                         if outcome == 3 {
-                            state.store(&change);
-                            stored.insert(key, change.size);
+                            state.store(&draft);
+                            stored.insert(draft.key[0], change.size);
                         }
                         state.release(ticket, &change);
                     }
                     _ => {}
                 }
                 for key in 0..3 {
-                    let last = waiting.iter().rfind(|(_, of, _)| *of == key).map(|(_, _, change)| change.size);
+                    let last =
+                        waiting.iter().rfind(|(_, draft, _)| draft.key[0] == key).map(|(_, _, change)| change.size);
                     let expected = last.unwrap_or_else(|| stored.get(&key).copied().flatten());
                     assert_eq!(state.sizes.size(b"", &[key]), expected, "seed {seed} after {ticket}: {key}");
                 }
