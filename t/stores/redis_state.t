@@ -1,5 +1,5 @@
-# Two machines with one Redis: pages that keep the state have the same map on both, whatever becomes of the hubs, the history and
-# Redis, and whichever machine they come to.
+# Two machines with one Redis: pages that keep the state have the same map on both, whatever becomes of the hubs, the history
+# and Redis, and whichever machine they come to.
 
 use lib 't/lib';
 use Testing;

@@ -1,8 +1,9 @@
 //! Replicas and Sentinel.
 
 use crate::access::make_certificates;
-use crate::node::{settings, End, Node};
+use crate::node::{retained, settings, End, Node};
 use crate::server::{eventually, has, has_tls, new_folder, text, Port, Redis};
+use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
@@ -24,13 +25,13 @@ fn sentinel_of(port: u16, more: &str) -> Redis {
     ))
 }
 
-/// Publishes an event, and has the replica leave its master when it has it. Returns the stream's name.
-fn publish_and_part(node: &mut Node, replica: &Redis) -> String {
+/// Publishes an event, and has the replica leave its master when it has so many entries. Returns the stream's name.
+fn publish_and_part(node: &mut Node, replica: &Redis, entries: u32) -> String {
     assert!(node.publish("replicated").is_stored());
     let mut stream = String::new();
     eventually("it is replicated", || {
         stream = replica.keys("es:{shop}:*").pop().unwrap_or_default();
-        !stream.is_empty() && replica.call(&["XLEN", &stream]) == "2"
+        !stream.is_empty() && replica.call(&["XLEN", &stream]) == entries.to_string()
     });
     replica.call(&["REPLICAOF", "NO", "ONE"]);
     stream
@@ -248,6 +249,7 @@ fn fail_over(replicas: u32) -> usize {
     }
     master.kill();
     for number in 0..50 {
+        a.append_draft(retained(Retain::Newest, &(number % 20).to_string(), &number.to_string()));
         a.append(&format!("after {number}"));
     }
     let all = a.next_ticket - 1;
@@ -261,6 +263,10 @@ fn fail_over(replicas: u32) -> usize {
     // The only replica is the master now: nobody can confirm an event.
     let is_unknown = |end: &End| matches!(end, End::Failed(failure) if failure.code == ErrorCode::Unknown);
     assert!(a.ends.values().all(|end| end.is_stored() || replicas > 0 && is_unknown(end)), "{:?}", a.ends);
+    assert_eq!(a.state().len(), 20);
+    for node in [&b, &Node::ready(&settings)] {
+        assert_eq!(node.state(), a.state());
+    }
     if a.logs.len() == 1 {
         assert_eq!(a.texts().len() as u64, all);
         assert_eq!(a.texts(), b.texts());
@@ -292,9 +298,10 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&proxy.url()));
-    publish_and_part(&mut a, &replica);
-    assert!(a.publish("not replicated").is_stored());
-    b.until("both", |node| node.texts().len() == 2);
+    assert!(a.retain("x", "1").is_stored() && a.retain("y", "1").is_stored());
+    publish_and_part(&mut a, &replica, 4);
+    assert!(a.retain("x", "not replicated").is_stored() && a.forget("y").is_stored());
+    b.until("all", |node| node.log().entries.len() == 5);
     proxy.lead_to(replica.port);
     proxy.cut();
     master.kill();
@@ -305,6 +312,9 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     assert!(a.publish("after").is_stored());
     b.until("after", |node| node.texts() == ["after"]);
     assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    // The state is that of the replica: it has lost what is lost.
+    assert_eq!(a.state(), b.state());
+    assert_eq!(a.state().into_values().map(|(_, text)| text).collect::<Vec<_>>(), ["1", "1"]);
     replica.kill();
 }
 
@@ -315,7 +325,7 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     let mut replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
-    let stream = publish_and_part(&mut a, &replica);
+    let stream = publish_and_part(&mut a, &replica, 2);
     // The master stores it, and its answers are lost.
     a.until("up", |node| node.store.status().is_up);
     proxy.swallow(false, true);
@@ -338,7 +348,7 @@ fn another_hub_has_read_the_lost_events() -> bool {
     let mut replica = replica_of(&master, &[]);
     let [of_a, of_b] = [(); 2].map(|()| crate::proxy::Proxy::new(master.port));
     let mut a = Node::ready(&settings(&of_a.url()));
-    let stream = publish_and_part(&mut a, &replica);
+    let stream = publish_and_part(&mut a, &replica, 2);
     a.until("up", |node| node.store.status().is_up);
     let blocked = || -> Vec<String> {
         let list = master.call(&["CLIENT", "LIST"]);
@@ -398,7 +408,7 @@ fn a_missing_entry_is_noticed_when_others_have_published_since() {
     let replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
-    publish_and_part(&mut a, &replica);
+    publish_and_part(&mut a, &replica, 2);
     assert!(a.publish("not replicated").is_stored());
     proxy.refuse(true);
     proxy.cut();

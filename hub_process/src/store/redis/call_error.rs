@@ -23,6 +23,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Creates the answer of Redis. Redis 6.2 puts the reason why it refuses a command of a script at the end of an `ERR`.
+    pub fn new(code: &str, message: &str) -> Self {
+        let reason =
+            message.rsplit_once(": -").filter(|_| code == "ERR").and_then(|(_, reason)| reason.split(' ').next());
+        Self { code: reason.unwrap_or(code).into(), message: message.into() }
+    }
+
     /// Whether only people can help, so that trying again soon is of no use.
     pub fn needs_people(&self) -> bool {
         ["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"].contains(&&self.code[..])

@@ -42,9 +42,8 @@ impl RedisConnection {
     pub fn receive(&mut self) -> Result<Value, CallError> {
         match self.connection.recv_response()? {
             Value::ServerError(error) => {
-                let code = error.code().to_owned();
-                let message = format!("{code} {}", error.details().unwrap_or_default());
-                Err(CallError::Refused(Refusal { code, message: message.trim_end().into() }))
+                let message = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                Err(CallError::Refused(Refusal::new(error.code(), message.trim_end())))
             }
             value => Ok(value),
         }
