@@ -24,7 +24,7 @@ impl Hub {
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
     /// sent the state again instead: a later event would hide that its key was forgotten.
     pub(super) fn compacts_for(&self, cursor: &Cursor) -> bool {
-        self.policies.may_compact && !cursor.follows_state
+        self.policies.may_compact && !cursor.follows_state()
     }
 
     /// Returns the backlog of a stream.

@@ -2,7 +2,7 @@
 
 use super::cursor_parts::{Part, Parts};
 use super::last_id::LastId;
-use super::topics::Topics;
+use super::topics::{TopicId, Topics};
 use super::PositionStyle;
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
@@ -26,8 +26,8 @@ pub struct Cursor {
     pub(super) last_id: LastId,
     /// Whether each event comes after a comment that names its channel.
     pub(super) names_channels: bool,
-    /// Whether the stream is sent the state after a gap.
-    pub(super) follows_state: bool,
+    /// The topics whose state the stream is sent after a gap.
+    pub(super) state_topics: Option<Box<Topics>>,
 }
 
 impl Cursor {
@@ -67,6 +67,17 @@ impl Cursor {
         self.parts.as_ref().and_then(|parts| parts.state_through())
     }
 
+    /// Returns true if the stream is sent the state after a gap.
+    pub(super) fn follows_state(&self) -> bool {
+        self.state_topics.is_some()
+    }
+
+    /// Adds topics to those whose state the stream follows.
+    pub(super) fn follow_state(&mut self, added: &[TopicId]) {
+        let before = self.state_topics.take().unwrap_or_default();
+        self.state_topics = Some(Box::new([&before, added].concat().into()));
+    }
+
     /// Returns true if the stream is ending.
     pub(super) fn is_ending(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.is_ending)
@@ -102,4 +113,4 @@ impl Cursor {
     }
 }
 
-saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, follows_state });
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, state_topics });

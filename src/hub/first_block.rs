@@ -16,33 +16,41 @@ impl Hub {
             Some(parts) if !parts.resume_points.is_empty() => std::mem::take(&mut parts.resume_points),
             _ => return notices,
         };
-        for (number, point) in points.iter_mut().enumerate() {
-            self.resolve_id(point, &cursor.topics);
-            let part = &mut cursor.ensure_parts().list[number];
-            if self.begins_with_state(part, point) {
-                *part = Part::of_state(std::mem::take(&mut part.topics), self.last_seq);
+        points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
+        let last_seq = self.last_seq;
+        let list = &mut cursor.ensure_parts().list;
+        let misses = list.iter().zip(&points).any(|(part, point)| self.misses(part, point));
+        for (part, point) in list.iter_mut().zip(&points) {
+            if point.follows_state && (point.is_start || misses) {
+                *part = Part::of_state(std::mem::take(&mut part.topics), last_seq);
             } else {
                 part.extent.after = point.seq;
             }
         }
-        cursor.seq = cursor.ensure_parts().list.iter().map(|part| part.extent.after).min().unwrap_or(self.last_seq);
+        cursor.seq = list.iter().map(|part| part.extent.after).min().unwrap_or(last_seq);
         let Missed { through, gap } = self.missed_at(cursor, &points);
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
         notices.extend(self.first_notice(cursor, position, &points));
         if let Some(gap) = gap {
-            cursor.ensure_parts().report(through.unwrap_or(0));
-            let here = Some(here).filter(|_| cursor.state_through().is_none());
+            let begins_with_state = cursor.state_through().is_some();
+            let parts = cursor.ensure_parts();
+            parts.report(through.unwrap_or(0));
+            if begins_with_state {
+                parts.reported_through = 0; // there are no positions before the state is complete
+            }
+            let here = Some(here).filter(|_| !begins_with_state);
             notices.push(self.gap_notice(cursor, here, gap));
         }
         cursor.advance(cursor.seq);
         notices
     }
 
-    /// Returns true if a part begins with the state: the client is new, or has missed events.
-    fn begins_with_state(&self, part: &Part, point: &ResumePoint) -> bool {
-        let misses = || point.has_gap || self.evicted_through(&part.topics) > point.seq;
-        point.follows_state && (point.is_start || misses())
+    /// Returns true if the client has missed events of a part. Then each part that follows the state begins with it: the client
+    /// receives one gap, whatever it has missed.
+    fn misses(&self, part: &Part, point: &ResumePoint) -> bool {
+        let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
+        point.has_gap || (!point.is_start && self.evicted_through(&part.topics) > seen)
     }
 
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that

@@ -119,6 +119,7 @@ impl Hub {
 
     /// Sets the baseline of a part to what it misses at its resume point, and returns that.
     fn apply_baseline(&self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
+        let may_compact = self.compacts_for(cursor);
         let is_evicted = |part: &Part| self.evicted_through(&part.topics) > point.seq;
         let parts = cursor.ensure_parts();
         let part = &mut parts.list[number];
@@ -136,7 +137,7 @@ impl Hub {
         let may_miss = point.is_new_client() && through.is_some() && self.has_entry_through(part, evicted);
         let clock = if may_miss { self.eviction_clock } else { u64::MAX };
         part.extent.baseline = Baseline { through: through.unwrap_or(0), clock };
-        let is_compacted = || self.policies.may_compact && self.logs(&part.topics).any(Log::is_compacted);
+        let is_compacted = || may_compact && self.logs(&part.topics).any(Log::is_compacted);
         part.extent.uncompacted_through = through.filter(|_| is_compacted()).unwrap_or(0);
         if !point.is_new_client() {
             parts.reported_through = parts.reported_through.max(through.unwrap_or(0));
@@ -209,10 +210,8 @@ impl Hub {
     /// logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        if cursor.follows_state && !cursor.is_ending() {
-            let list = vec![Part::of_state(cursor.topics.to_vec().into(), self.last_seq)];
-            cursor.parts = Some(Box::new(Parts { list, ..Parts::default() }));
-            (cursor.seq, cursor.is_compacted) = (0, false);
+        if cursor.follows_state() && !cursor.is_ending() {
+            self.begin_state_again(cursor);
             return self.gap_notice(cursor, None, Gap::Slow);
         }
         let (seq, compacts) = (cursor.seq, self.compacts_for(cursor));
@@ -220,6 +219,25 @@ impl Hub {
         parts.report(parts.list.iter().map(|part| self.missed_by(part, seq, compacts)).max().unwrap_or(0));
         let here = Position { seq, reported: Some(parts.reported_through) };
         self.gap_notice(cursor, Some(here), Gap::Slow)
+    }
+
+    /// Lets a stream begin with the state again. Topics whose state it does not follow continue with what the logs still hold.
+    pub(super) fn begin_state_again(&self, cursor: &mut Cursor) {
+        let seq = std::mem::take(&mut cursor.seq);
+        let of_state = cursor.state_topics.as_deref().map_or(Vec::new(), |topics| topics.to_vec());
+        let mut list = vec![Part::of_state(of_state.clone().into(), self.last_seq)];
+        let whole = Part::new(cursor.topics.to_vec().into(), seq);
+        let before = cursor.parts.take().map_or(vec![whole], |parts| parts.list);
+        for Part { topics, extent } in before {
+            let others = topics.iter().copied().filter(|topic| !of_state.contains(topic)).collect::<Vec<_>>();
+            if !others.is_empty() {
+                let mut part = Part::new(others.into(), extent.after.max(seq));
+                part.extent.baseline = Baseline { through: self.evicted_through(&part.topics), clock: u64::MAX };
+                list.push(part);
+            }
+        }
+        cursor.parts = Some(Box::new(Parts { list, ..Parts::default() }));
+        cursor.is_compacted = false;
     }
 
     /// Returns a `gap` event with a position as its id, and counts it. Before the state there is no position.

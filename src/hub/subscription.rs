@@ -41,9 +41,11 @@ impl Hub {
         if is_first {
             cursor.position = request.first_block.position;
             cursor.names_channels = request.first_block.names_channels;
-            cursor.follows_state = request.start == Start::State;
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
+        }
+        if request.start == Start::State {
+            cursor.follow_state(&added);
         }
         let parts = cursor.parts.get_or_insert_with(Box::default);
         if is_first {
@@ -54,7 +56,8 @@ impl Hub {
         None
     }
 
-    /// Makes a later subscription effective.
+    /// Makes a later subscription effective. A client takes the first position for the end of the state, and clears what it knows
+    /// at a gap, so the state comes after a gap.
     fn subscribe_later(
         &mut self,
         cursor: &mut Cursor,
@@ -63,8 +66,17 @@ impl Hub {
         point: &ResumePoint,
     ) -> Option<Notice> {
         let misses = request.after.is_some() && self.misses_after(&added, point);
+        let begins_with_state = request.start == Start::State;
+        if begins_with_state {
+            cursor.follow_state(&added);
+        }
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.last_seq));
+        if cursor.follows_state() && (misses || begins_with_state) {
+            self.begin_state_again(cursor);
+            return Some(self.gap_notice(cursor, None, Gap::Unknown));
+        }
+        let parts = cursor.ensure_parts();
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = Position { seq: cursor.seq, reported };
         let gap = misses.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));

@@ -1,4 +1,5 @@
-//! The state model: random clients that keep a map of retained events, each compared with all that was published.
+//! The state model: random clients that keep a map of retained events, each compared with all that was published. Some streams
+//! have a second request, whose channels do not begin with their state.
 
 use super::hub_steps::any;
 use super::*;
@@ -17,6 +18,8 @@ const HUB: HubId = 0;
 const CLIENTS: usize = 4;
 const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
 const CHANNELS: [&str; 4] = ["room/1", "room/2", "stock", "x"];
+/// A channel that clients read from its history, by a request of its own.
+const HISTORY: &str = "history/of/x";
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
 
 /// The retained events: channel and key to sequence number.
@@ -33,7 +36,15 @@ struct Published {
 #[derive(Default)]
 struct Client {
     parser: Parser,
+    /// The topics whose state it follows.
     topics: Vec<Topic>,
+    /// Where it begins to read [`HISTORY`], if it does.
+    history: Option<Start>,
+    /// The last event of that, and the last one before which nothing is missing unless a gap was told.
+    last_of_history: u64,
+    history_through: Option<u64>,
+    /// Something came before the second request, so a gap follows.
+    is_early: bool,
     map: State,
     /// Everything through this number was received, or a gap was told. None while the state is coming.
     complete_through: Option<u64>,
@@ -60,21 +71,21 @@ impl Client {
         match &*event.event {
             "gap" => {
                 self.map.clear();
-                (self.complete_through, self.last_of_state) = (None, 0);
+                (self.complete_through, self.history_through, self.last_of_state) = (None, None, 0);
+                self.is_early = false;
             }
             "position" => {
                 let seq = run.seq_of(&event.last_event_id).expect("a position has an id");
                 if let Some(complete) = self.complete_through {
-                    run.assert_none_between(&self.topics, complete, seq);
+                    self.check_none_between(run, complete, seq);
                 }
                 if self.complete_through.is_none() {
                     // What was retained then, and still is, has come.
-                    for (key, newest) in run.state(&self.topics) {
-                        assert!(
-                            newest > seq || self.map.get(&key) == Some(&newest),
-                            "{key:?} {newest} is missing at {seq}"
-                        );
-                    }
+                    let state = run.state(&self.topics);
+                    let mut due = state.iter().filter(|(_, newest)| **newest <= seq);
+                    let missing = due.find(|(key, newest)| self.map.get(*key) != Some(*newest));
+                    assert!(missing.is_none() || self.history.is_some(), "{missing:?} at {seq}");
+                    self.is_early |= missing.is_some();
                 }
                 self.complete_through = Some(seq);
             }
@@ -82,28 +93,50 @@ impl Client {
         }
     }
 
+    /// Checks that nothing is missing, unless the second request may have come late: then a gap follows.
+    fn check_none_between(&mut self, run: &Truth<'_>, after: u64, through: u64) {
+        let missed = run.first_between(&self.topics, after, through);
+        assert!(missed.is_none() || self.history.is_some(), "{missed:?} is missing after {after}, through {through}");
+        self.is_early |= missed.is_some();
+    }
+
     fn receive_event(&mut self, event: &Event, run: &Truth<'_>) {
         let parts: Vec<&str> = event.data.split(' ').collect();
         let (seq, channel, key) = (parts[0].parse().expect("a number"), parts[1], parts[2]);
         let retain = Retain::ALL[parts[3].parse::<usize>().expect("a number")];
-        assert!(matches(&self.topics, channel), "{channel} is not for this client");
+        let is_of_history = self.history.is_some() && channel == HISTORY;
+        let is_of_state = matches(&self.topics, channel);
+        assert!(is_of_history || is_of_state, "{channel} is not for this client");
+        if !is_of_state {
+            assert!(seq > self.last_of_history, "{seq} came again after {}", self.last_of_history);
+            let through = self.history_through.unwrap_or(seq);
+            assert_eq!(run.first_between(&[Topic::Channel(HISTORY.as_bytes().into())], through, seq - 1), None);
+            (self.last_of_history, self.history_through) = (seq, Some(seq));
+        }
         match self.complete_through {
             None => {
-                assert_eq!(retain, Retain::Newest, "{seq} is not of the state");
+                assert!(
+                    is_of_history || retain == Retain::Newest,
+                    "{seq} of {channel} is not of the state of {:?}, {:?}",
+                    self.topics,
+                    self.history
+                );
                 assert!(seq > self.last_of_state, "{seq} after {}", self.last_of_state);
                 self.last_of_state = seq;
             }
+            // Its request may have come later than the other one's.
+            Some(_) if !is_of_state => {}
             Some(complete) => {
                 assert!(seq > complete, "{seq} came again after {complete}");
-                run.assert_none_between(&self.topics, complete, seq - 1);
+                self.check_none_between(run, complete, seq - 1);
                 self.complete_through = Some(seq);
             }
         }
         let key = (channel.to_owned(), key.to_owned());
         match retain {
-            Retain::No => {}
-            Retain::Newest => drop(self.map.insert(key, seq)),
+            Retain::Newest if is_of_state => drop(self.map.insert(key, seq)),
             Retain::Forget => drop(self.map.remove(&key)),
+            _ => {}
         }
     }
 }
@@ -137,12 +170,9 @@ impl Truth<'_> {
             .and_then(seq)
     }
 
-    fn assert_none_between(&self, topics: &[Topic], after: u64, through: u64) {
-        if after >= through {
-            return;
-        }
-        let mut missed = self.published.range(after + 1..=through).filter(|(_, event)| matches(topics, event.channel));
-        assert_eq!(missed.next().map(|(seq, _)| seq), None, "missed after {after}, through {through}");
+    fn first_between(&self, topics: &[Topic], after: u64, through: u64) -> Option<u64> {
+        let mut between = self.published.range(after + 1..).take_while(|(seq, _)| **seq <= through);
+        between.find(|(_, event)| matches(topics, event.channel)).map(|(seq, _)| *seq)
     }
 }
 
@@ -169,6 +199,9 @@ impl Run {
                     false => Topic::Pattern(any(&mut run.rng, &["room/*", "**", "*"]).as_bytes().into()),
                 })
                 .collect();
+            if run.rng.bool() {
+                client.history = Some(any(&mut run.rng, &[Start::Oldest, Start::Last(2), Start::Latest]));
+            }
         }
         run.create_hub();
         run
@@ -190,7 +223,8 @@ impl Run {
     fn publish(&mut self) {
         for _ in 0..any(&mut self.rng, &[1, 1, 2, 10, 40]) {
             let seq = self.published.keys().next_back().copied().unwrap_or(0) + 1;
-            let (channel, key) = (any(&mut self.rng, &CHANNELS), any(&mut self.rng, &KEYS));
+            let channel = if self.rng.u8(..4) == 0 { HISTORY } else { any(&mut self.rng, &CHANNELS) };
+            let key = any(&mut self.rng, &KEYS);
             let retain = any(&mut self.rng, &[Retain::No, Retain::Newest, Retain::Newest, Retain::Forget]);
             self.published.insert(seq, Published { channel, key, retain });
             let own = (self.rng.u8(..10) == 0).then(|| format!("{}{seq}-own", self.epoch_text().replace('e', "own")));
@@ -218,6 +252,7 @@ impl Run {
         client.parser.finish();
         client.stream = Some(stream);
         client.complete_through = complete_through; // unless a gap is told
+        (client.last_of_history, client.history_through, client.is_early) = (0, None, false);
         let after = (!last_id.is_empty()).then(|| last_id.into_bytes().into());
         if after.is_none() {
             client.map.clear();
@@ -225,15 +260,22 @@ impl Run {
         }
         let position = any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id]);
         let first_block = FirstBlock { position, ..FirstBlock::default() };
-        let topics = client.topics.clone();
-        let request =
-            Box::new(SubscribeRequest { topics, after, start: Start::State, first_block, ..Default::default() });
         let id = self.world.records[stream].id;
-        self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
-        if holds {
-            if self.rng.bool() {
+        let mut requests = vec![(client.topics.clone(), Start::State)];
+        requests.extend(client.history.map(|start| (vec![Topic::Channel(HISTORY.as_bytes().into())], start)));
+        if self.rng.bool() {
+            requests.reverse();
+        }
+        let holds = holds || requests.len() > 1;
+        for (topics, start) in requests {
+            let after = after.clone();
+            let request = Box::new(SubscribeRequest { topics, after, start, first_block, ..Default::default() });
+            self.world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
+            if holds && self.rng.bool() {
                 self.publish();
             }
+        }
+        if holds {
             self.world.apply(Command::BeginSubscription { stream: id });
         }
     }
@@ -304,6 +346,7 @@ impl Run {
             let client = &self.clients[number];
             if client.stream.is_some() {
                 assert_eq!(client.map, self.truth().state(&client.topics), "client {number}");
+                assert!(!client.is_early, "client {number} has received no gap");
             }
         }
     }
