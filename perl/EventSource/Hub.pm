@@ -547,6 +547,14 @@ It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS ST
 A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
 with the state.
 
+A handler may begin with the state of some channels and with the history of others, in calls of L</subscribe> of its own:
+
+    $hub->subscribe($conn, 'room/7',        {start => -50});
+    $hub->subscribe($conn, 'room/7/people', {start => 'state'});
+
+At a C<gap> the state of the one comes again, and the others continue: their events may come twice if the stream ends in the
+middle of that.
+
 The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
 with Redis, where it is that of all machines, also the end of all hubs and of the epoch; without a store, only an upgrade of the
 process. A forgotten key does not come back.
