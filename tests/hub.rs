@@ -17,7 +17,7 @@ use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, PublishMeta, Pushed
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -78,6 +78,18 @@ fn without_end(framing: Framing) -> OpenOptions<'static> {
     OpenOptions { head: b"", ends_with_handle: false, ..opening(None, Settings { framing, ..settings() }) }
 }
 
+/// Subscribes a new stream on a socket. Returns the stream and the other end of its socket.
+fn follow<C>(
+    hub: &HubHandle,
+    (socket, client): (OwnedFd, C),
+    channels: &[&str],
+    after: Option<&str>,
+) -> (StreamHandle, C) {
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(subscribe(hub, &mut stream, channels, after));
+    (stream, client)
+}
+
 #[test]
 fn events_of_many_threads_reach_every_stream_in_the_same_order() {
     const THREADS: usize = 4;
@@ -86,9 +98,7 @@ fn events_of_many_threads_reach_every_stream_in_the_same_order() {
     let hub = hub(100_000);
     let mut clients = Vec::new();
     for _ in 0..20 {
-        let (socket, client) = tcp();
-        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(subscribe(&hub, &mut stream, &["0", "1", "2", "3"], None));
+        let (_stream, client) = follow(&hub, tcp(), &["0", "1", "2", "3"], None);
         clients.push(client); // the hub keeps the stream open
     }
     let publishers = (0..THREADS).map(|channel| {
@@ -148,9 +158,7 @@ fn a_client_that_reconnects_again_and_again_misses_no_event() {
     let mut after = format!("{}-0", hub.epoch().expect("an epoch"));
     let mut connections = 0;
     while numbers.last() != Some(&(EVENTS - 1)) {
-        let (socket, mut client) = tcp();
-        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(subscribe(&hub, &mut stream, &["news"], Some(&after)));
+        let (_stream, mut client) = follow(&hub, tcp(), &["news"], Some(&after));
         connections += 1;
         let mut left = 1 + connections * 977 % 4_000; // bytes until the connection is cut, often within an event
         while left > 0 && numbers.last() != Some(&(EVENTS - 1)) {
@@ -181,9 +189,7 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
     let (socket, mut chunked) = local();
     let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Chunked) });
     assert!(subscribe(&hub, &mut stream, &["news"], None));
-    let (socket, mut slow) = local();
-    let mut other = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&hub, &mut other, &["big"], None));
+    let (_other, mut slow) = follow(&hub, local(), &["big"], None);
     let big = "x".repeat(100_000);
     for _ in 0..100 {
         publish(&hub, "big", &big);
@@ -206,9 +212,7 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
     let hub = hub(0);
     let mut ends = Vec::new();
     for _ in 0..2 {
-        let (socket, client) = tcp();
-        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(subscribe(&hub, &mut stream, &["news"], None));
+        let (stream, client) = follow(&hub, tcp(), &["news"], None);
         ends.push((stream, client));
     }
     for number in 0..1_000 {
@@ -230,9 +234,7 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
 fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let _alone = alone();
     let hub = hub(1_000);
-    let (socket, mut client) = local();
-    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&hub, &mut stream, &["news"], None));
+    let (mut stream, mut client) = follow(&hub, local(), &["news"], None);
     let id = publish(&hub, "news", "before");
     let before = read_until(&mut client, "before\n\n");
     let (childs_socket, mut childs_client) = local();
@@ -259,9 +261,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
 fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     let _alone = alone();
     let hub = hub(1_000);
-    let (socket, mut client) = local();
-    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&hub, &mut stream, &["news"], None));
+    let (mut stream, mut client) = follow(&hub, local(), &["news"], None);
     let mut text = read_until(&mut client, "\n\n");
     let (mut parent, mut child_side) = UnixStream::pair().expect("a pair of sockets");
     let child = fork(|| {
@@ -305,14 +305,10 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     // The next reactor could give the first hub's number to the second one.
     let id = publish(&first, "news", "before");
     kill_reactor();
-    let (socket, mut client) = local();
-    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&second, &mut stream, &["news"], None));
+    let (_stream, mut client) = follow(&second, local(), &["news"], None);
     publish(&second, "news", "from the second");
     assert!(read_until(&mut client, "from the second\n\n").starts_with("event: position\n"));
-    let (socket, mut client) = local();
-    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));
+    let (_stream, mut client) = follow(&first, local(), &["news"], Some(&id));
     publish(&first, "news", "from the first");
     assert!(read_until(&mut client, "from the first\n\n").contains("event: gap\n"));
 }
@@ -336,9 +332,7 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
     for (seq, ago) in [(10, 100_000), (20, 60), (40, 1)] {
         append(seq, ago).expect("a reactor");
     }
-    let (socket, mut client) = local();
-    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(subscribe(&hub, &mut stream, &["news"], Some("kept-10")));
+    let (_stream, mut client) = follow(&hub, local(), &["news"], Some("kept-10"));
     append(90, 0).expect("a reactor");
     assert_eq!(publish(&hub, "news", "end"), "kept-91");
     let sent = events_until(&mut client, "end").into_iter().map(|event| (event.data, event.last_event_id));
