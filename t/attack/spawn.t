@@ -37,14 +37,6 @@ sub gone_ok {
     ), $what;
 }
 
-sub children_ok {
-    my ($run, $count, $what) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $counted;
-    wait_until($DEADLINE, sub { ($counted = $run->ask('/children')) == $count });
-    return is $counted, $count, $what;
-}
-
 # Opens a stream whose handler spawns a child. Returns its client and the process ids of the child and the worker.
 sub spawned {
     my ($run, $query, $pattern) = @_;
@@ -62,7 +54,7 @@ sub clients_leave_while_children_start {
         Time::HiRes::sleep(0.001 * ($number % 7));
         $client->leave;
     }
-    children_ok($run, 0, 'no child is left');
+    $run->children_ok(0, 'no child is left');
     unlike $run->server->log, qr/spawn: |died|panic/, 'nothing is logged';
     return;
 }
@@ -71,11 +63,11 @@ sub many_children {
     my $run     = shift;
     my @clients = map { $run->get('/spawn?do=sleeps') } 1 .. $MANY;
     ok !(grep { !$_->read_until(qr/asleep/) } @clients), "$MANY children run";
-    children_ok($run, $MANY, 'the worker counts them');
+    $run->children_ok($MANY, 'the worker counts them');
     my @pids = map { ($run->journal_ok($_, qr/^child (\d+)$/m, 'a child'))[0] } @clients;
     $_->leave for @clients;
     gone_ok('all end with their clients', @pids);
-    children_ok($run, 0, 'the worker counts none');
+    $run->children_ok(0, 'the worker counts none');
     return;
 }
 
@@ -88,7 +80,7 @@ sub no_child_spawns {
         'spawn in a child throws'
     );
     ok $client->read_all, 'the stream ends with the child';
-    children_ok($run, 0, 'there is no other child');
+    $run->children_ok(0, 'there is no other child');
     return;
 }
 

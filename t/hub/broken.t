@@ -3,14 +3,14 @@
 
 use lib 't/lib';
 use Testing           qw(native);
+use Testing::Errors   qw(error_of);
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use EventSource::Hub;
-use File::Temp   ();
-use IPC::Open3   ();
-use POSIX        ();
-use Scalar::Util qw(blessed);
-use Symbol       ();
+use File::Temp ();
+use IPC::Open3 ();
+use POSIX      ();
+use Symbol     ();
 use Testing::Subscriber;
 
 my $DEADLINE = 20;                                  # seconds
@@ -26,14 +26,6 @@ eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "eventsource-hu
 
 my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, $_[0] };
-
-# The code and the field of the exception of a call.
-sub error_of {
-    my $call = shift;
-    return 'no exception' if eval { $call->(); 1 };
-    my $error = $@;
-    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
-}
 
 sub pid_of { return $_[0]->stats->{process}{pid} }
 

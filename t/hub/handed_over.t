@@ -2,14 +2,14 @@
 # and the exceptions of such a hub.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing         qw(native);
+use Testing::Errors qw(error_of);
 use EventSource::XS;
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use EventSource::XS     qw(format_event);
 use File::Temp          ();
 use POSIX               ();
-use Scalar::Util        qw(blessed);
 use Testing::Subscriber qw(blocks);
 
 my $DEADLINE = 20;    # seconds
@@ -20,14 +20,6 @@ my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
 eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 my $hub = EventSource::Hub->new(%PROCESS);
-
-# The code and the field of the exception of a call.
-sub error_of {
-    my $call = shift;
-    return 'no exception' if eval { $call->(); 1 };
-    my $error = $@;
-    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
-}
 
 # How many sockets this process holds.
 sub sockets {

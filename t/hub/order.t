@@ -3,13 +3,13 @@
 # connection after a fork, in threads, while signals come, and while the hub process does not answer.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing         qw(native);
+use Testing::Errors qw(error_of);
 use Config;
 use if $Config{useithreads}, 'threads';
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use File::Temp          ();
-use Scalar::Util        qw(blessed);
 use Testing::Fork       qw(in_child);
 use Testing::Subscriber qw(events);
 use Time::HiRes         qw(setitimer ITIMER_REAL);
@@ -50,12 +50,6 @@ sub hub_with_two_connections {
 sub number_of { return $_[0] =~ /-([0-9]+)\z/ ? $1 : "no id: $_[0]" }
 
 sub pid_of { return $_[0]->stats->{process}{pid} }
-
-sub error_of {
-    my $call = shift;
-    return 'no exception' if eval { $call->(); 1 };
-    return blessed $@ && $@->isa('EventSource::Error') ? $@->code : $@;
-}
 
 sub stop {
     my $pid = shift;

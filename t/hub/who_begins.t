@@ -3,6 +3,7 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Errors qw(error_of);
 use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();
@@ -16,11 +17,6 @@ my $shell    = Testing::CommandLine->new;
 $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
 
 sub hub { return EventSource::Hub->new(name => shift, grace => 60, idle_exit => 60, @_) }
-
-sub error_of {
-    my $code = shift;
-    return eval { $code->(); 1 } ? 'no exception' : join ' ', grep { defined } $@->code, $@->field;
-}
 
 # Publishes in a process of its own, with an object that names nothing.
 sub run_job {

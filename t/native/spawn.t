@@ -40,14 +40,6 @@ sub spawned {
     return ($client, $child, $worker);
 }
 
-sub children_ok {
-    my ($run, $count, $what) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $counted;
-    wait_until($DEADLINE, sub { ($counted = $run->ask('/children')) == $count });
-    return is $counted, $count, $what;
-}
-
 sub stream_ends_with_child {
     my $run = shift;
     my ($client, $child, $worker) = spawned($run, 'do=counts', qr/data: 1/);
@@ -76,7 +68,7 @@ sub worker_is_free {
     ok is_running($_->[1]),                 'another child runs on' for @others;
     ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
     $_->[0]->leave for @others;
-    children_ok($run, 0, 'no child is left');
+    $run->children_ok(0, 'no child is left');
     return;
 }
 
@@ -89,7 +81,7 @@ sub sleeping_child_ends {
     $client->leave;
     $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
     ok wait_until($DEADLINE, sub { !is_running($child) }), 'and is killed after the grace';
-    children_ok($run, 0, 'no child is left');
+    $run->children_ok(0, 'no child is left');
     return;
 }
 
@@ -132,10 +124,10 @@ sub number_is_bounded {
     $run->journal_ok($second, qr/^refused in/m,        'spawn returns false beyond max_children');
     $run->journal_ok($second, qr/^open: 1, push: 1$/m, 'the stream is still that of the worker');
     $first->leave;
-    children_ok($run, 0, 'the first child ends');
+    $run->children_ok(0, 'the first child ends');
     my ($third) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
     $_->leave for $second, $third;
-    children_ok($run, 0, 'no child is left');
+    $run->children_ok(0, 'no child is left');
     return;
 }
 
@@ -144,7 +136,7 @@ sub child_waits {
     my ($client) = spawned($run, 'do=waits', qr/data: timeout readable timeout/);
     $client->leave;
     $run->journal_ok($client, qr/^waited: gone$/m, 'wait returns gone when the client leaves');
-    children_ok($run, 0, 'no child is left');
+    $run->children_ok(0, 'no child is left');
     return;
 }
 

@@ -2,16 +2,9 @@
 
 use lib 't/lib';
 use Testing;
+use Testing::Errors qw(error_of);
 use Testing::StoredHub;
-use File::Temp   ();
-use Scalar::Util qw(blessed);
-
-sub error_of {
-    my $call = shift;
-    return 'no exception' if eval { $call->(); 1 };
-    my $error = $@;
-    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
-}
+use File::Temp ();
 
 my $folder = File::Temp->newdir;
 

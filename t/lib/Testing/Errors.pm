@@ -5,9 +5,18 @@ use Testing;
 #
 #   error_ok('an empty id', invalid => 'id', sub { $hub->publish(a => {id => '', data => 1}) });
 
-use Exporter qw(import);
+use Exporter     qw(import);
+use Scalar::Util qw(blessed);
 
-our @EXPORT_OK = qw(error_ok);
+our @EXPORT_OK = qw(error_of error_ok);
+
+# The code of the exception of a call, and its field if it has one.
+sub error_of {
+    my $call = shift;
+    return 'no exception' if eval { $call->(); 1 };
+    my $error = $@;
+    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
+}
 
 # Makes tests that a call dies of an EventSource::Error with this code and this field.
 sub error_ok {

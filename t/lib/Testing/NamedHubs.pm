@@ -11,7 +11,7 @@ use Testing;
 #
 #   forks.t       each child has a hub of its own there; handed_over.t and process.t test forks with a name
 #   memory.t      the memory that is measured is that of this process
-#   million.t, polyfill.t, servers.t: what they test does not depend on where the hub is; process.t has a server
+#   million.t, servers.t: what they test does not depend on where the hub is; process.t has a server
 
 use EventSource::XS;
 use File::Temp ();

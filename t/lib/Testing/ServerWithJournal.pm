@@ -8,9 +8,13 @@ use warnings;
 #   my $client = $server->get('/keep');
 #   $server->journal_ok($client, qr/^closed by client$/m, 'on_close reports the reason client');
 
+use Test::More import => ['is'];
 use Testing::Client;
+use Testing::Deadline qw(wait_until);
 use Testing::Journal;
 use Testing::Server;
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # Public methods
 
@@ -19,6 +23,15 @@ sub ask {
     my ($self, $path, %option) = @_;
     my $client = $self->get($path, http => '1.0', %option);
     return $client->read_all ? $client->body : undef;
+}
+
+# Waits until the worker of t/data/callbacks.psgi counts so many children, and makes a test of it.
+sub children_ok {
+    my ($self, $count, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $counted;
+    wait_until($DEADLINE, sub { ($counted = $self->ask('/children')) == $count });
+    return is $counted, $count, $what;
 }
 
 # Sends a request with a tag of its own, under which its handler reports to the journal.
