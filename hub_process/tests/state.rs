@@ -9,13 +9,13 @@ use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{Retain, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::{upgrade, Client, Publication};
-use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, StoreSettings};
+use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, NamedSettings, StoreSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use support::{gone, kill, open, read_until, settings, topics, Scene, PROGRAM};
+use support::{event, gone, kill, open, read_until, settings, topics, Scene, PROGRAM};
 
 const CHANNELS: [&str; 2] = ["stock", "shop"];
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
@@ -241,6 +241,30 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
         let text = read_until(&mut client, &last);
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
         assert_eq!(names, expected, "stream {stream}");
+    }
+}
+
+#[test]
+fn what_is_retained_before_the_first_worker_moves_to_its_store() {
+    let (mut rng, scene) = (Rng::with_seed(0), Scene::new());
+    let mut job = scene.client_with(NamedSettings::default());
+    for (value, key, retain) in
+        [(1, "a", Retain::Newest), (2, "b", Retain::Newest), (3, "a", Retain::Newest), (4, "b", Retain::Forget)]
+    {
+        job.publish(&Change { channel: "stock", key, retain, value }.publication()).expect("an id");
+    }
+    let mut worker = scene.client_with(hub_settings(&mut rng, &scene, true));
+    worker.publish(&event("shop", "after these")).expect("an id");
+    for is_killed in [false, true] {
+        if is_killed {
+            kill(worker.welcome().pid);
+            worker = scene.client();
+        }
+        let mut client = open(&mut worker, 1, "");
+        worker.subscribe(1, SubscribeRequest { start: From::State, ..topics("stock", None) }).expect("a stream");
+        let text = read_until(&mut client, "event: position\n");
+        let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data, ["3 stock a"], "killed: {is_killed}");
     }
 }
 
