@@ -162,15 +162,28 @@ impl Hub {
 
     /// Returns true if a lagging stream ends.
     fn ends(&self, cursor: &Cursor) -> bool {
+        if self.policies.len() == 1 {
+            return self.policies[0].disconnects();
+        }
+        let seq = cursor.seq;
         match &cursor.parts {
-            None => self.ending_through(&cursor.topics) > cursor.seq,
-            Some(parts) => parts.list.iter().any(|part| {
-                let Extent { after, until, baseline, .. } = part.extent;
-                let (after, missed) =
-                    (after.max(cursor.seq), self.missed_by(part, cursor.seq, self.compacts_for(cursor)));
-                // What was evicted before the stream began ends it only if it was to be sent that.
-                let seen = if missed > baseline.through { after.max(baseline.through) } else { after };
-                missed > 0 && self.ending_through(&part.topics).min(until) > seen
+            None => self.ending_through(&cursor.topics) > seq,
+            Some(parts) => parts.list.iter().any(|part| self.ends_by(part, seq, self.compacts_for(cursor))),
+        }
+    }
+
+    /// Returns true if a part misses events of a channel in which a lagging stream ends.
+    fn ends_by(&self, part: &Part, seq: u64, compacts: bool) -> bool {
+        let Part { ref topics, extent: Extent { after, until, baseline, .. } } = *part;
+        let after = after.max(seq);
+        match self.missed_by(part, seq, compacts) {
+            0 => false,
+            missed if missed > baseline.through => self.ending_through(topics).min(until) > after.max(baseline.through),
+            // What the stream began with was evicted later. Of removed channels the hub does not know when.
+            _ => self.channels_of(topics).any(|at| {
+                let channel = &self.channels[at];
+                let is_ending = self.policies[channel.policy].disconnects();
+                is_ending && channel.evicted_since(baseline.clock).min(until) > after
             }),
         }
     }

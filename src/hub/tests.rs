@@ -299,6 +299,14 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
         assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-1 evicted");
         case.publish("gap gap gap gap gap");
         assert_eq!(case.sent(), "gap e-0-7 slow, 2, @e-2-7, 3, @e-3-7, 4, @e-4-7, 8, 9, 10", "{topics}");
+
+        let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
+        case.publish("gap end end end end");
+        let request = self::request(topics, None, Start::Oldest);
+        case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+        assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-2");
+        case.publish("gap gap gap");
+        assert_eq!(case.sent(), "gap e-0-2 slow, 3, 4, 5, 6, 7, 8", "{topics}: end has evicted nothing since");
     }
 }
 
