@@ -3,7 +3,7 @@
 mod support;
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::OnSlow;
+use eventsource_xs::hub::{ChannelSettings, OnSlow};
 use eventsource_xs::remote::{upgrade, Client, Error, Place, Publication, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, Open, Request, Role, Upgrade};
@@ -499,6 +499,9 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let scene = Scene::new();
     let mut settings = HubSettings { max_topics: 2, ..settings() };
     (settings.hub.on_slow, settings.hub.opaque_ids, settings.hub.history.events) = (OnSlow::Latest, true, 2);
+    let mut news = ChannelSettings::new(b"news/*");
+    news.events = Some(1);
+    settings.hub.channels = vec![news];
     let mut worker = scene.client_with(settings.clone());
     let keyed = |key: &'static [u8], data: &str| Publication { key, ..event("prices", data) };
     for (key, data) in [(b"a", "a1"), (b"b", "b1"), (b"a", "a2"), (b"c", "c1"), (b"c", "c2")] {
@@ -544,6 +547,15 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
         eventsource_xs::hub::SubscribeRequest { start: eventsource_xs::hub::Start::Oldest, ..topics("prices", None) };
     worker.subscribe(4, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut all, "c2")).last().map(String::as_str), Some("c2"));
+    // The settings of a channel that is new.
+    for data in ["n1", "n2"] {
+        worker.publish(&event("news/1", data)).expect("an id");
+    }
+    let mut of_news = open(&mut worker, 5, "");
+    let subscription =
+        eventsource_xs::hub::SubscribeRequest { start: eventsource_xs::hub::Start::Oldest, ..topics("news/1", None) };
+    worker.subscribe(5, subscription).expect("a stream");
+    assert_eq!(data(&read_event(&mut of_news, "n2")), ["n2"]);
     // Workers with other settings are still refused.
     settings.hub.opaque_ids = false;
     let refused = Client::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
