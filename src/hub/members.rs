@@ -293,6 +293,7 @@ impl Members {
         if of_stream.members.iter().any(|(known, member)| known == channel && **member == *id) {
             return;
         }
+        of_stream.members.reserve_exact(1); // most streams have one
         of_stream.members.push((Arc::clone(channel), id.into()));
         if let Some(member) = self.member_mut(channel, id) {
             member.streams += 1;

@@ -113,6 +113,21 @@ struct RawRequest {
     will_len: usize,
 }
 
+impl MemberPage {
+    /// Returns the page for EventSource::XS::Hub::Member: where the list continues, and of each member its id, when it came,
+    /// how many streams it has, whether its data is JSON, and the data.
+    pub(super) fn into_texts(self) -> Vec<Box<[u8]>> {
+        let mut all = vec![self.next.unwrap_or_default()];
+        for MemberInfo { id, data, since, streams } in self.members {
+            let numbers = [since.to_string(), streams.to_string(), u8::from(data.is_json).to_string()];
+            all.push(id);
+            all.extend(numbers.iter().map(|number| number.as_bytes().into()));
+            all.push(data.text);
+        }
+        all
+    }
+}
+
 /// Texts that EventSource::XS::Hub::Member has made.
 struct Texts<'a>(std::vec::IntoIter<&'a [u8]>);
 
@@ -492,8 +507,7 @@ unsafe extern "C" fn esx_hub_subscribe(
     }
 }
 
-/// The texts of a page of members: where the list continues, and of each member its id, when it came, how many streams it has,
-/// whether its data is JSON, and the data. Returns a handle, or null with a report of the error.
+/// The [texts](MemberPage::into_texts) of a page of members. Returns a handle, or null with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_members(
     hub: *mut Hub,
@@ -506,15 +520,7 @@ unsafe extern "C" fn esx_hub_members(
         unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
     let mut texts = std::ptr::null_mut();
     guard::run(report, |report| {
-        let MemberPage { members, next } = hub.member_page(channel, after.filter(|after| !after.is_empty()))?;
-        let mut all = vec![next.unwrap_or_default()];
-        for MemberInfo { id, data, since, streams } in members {
-            let is_json = u8::from(data.is_json).to_string();
-            let numbers = [since.to_string(), streams.to_string(), is_json];
-            all.push(id);
-            all.extend(numbers.iter().map(|number| number.as_bytes().into()));
-            all.push(data.text);
-        }
+        let all = hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts();
         report.set_size(all.len());
         texts = Box::into_raw(Box::new(all));
         Ok::<_, CallError>(OK)

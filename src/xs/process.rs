@@ -103,6 +103,7 @@ impl HubProcess {
             b"answers" => self.answers()?,
             b"count" => self.count(arguments)?,
             b"channels" => self.channels(arguments)?,
+            b"members" => self.members(arguments)?,
             b"describe" => self.describe()?,
             b"follow" => self.follow(arguments)?,
             b"drain" => self.client.drain(seconds(arguments.number()))?,
@@ -184,6 +185,12 @@ impl HubProcess {
             self.push(name);
             self.push(value);
         }
+        Ok(())
+    }
+
+    fn members(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let page = self.client.members(given.bytes(), given.next().filter(|after| !after.is_empty()))?;
+        self.results = page.into_texts().into_iter().map(Into::into).collect();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use JSON::PP          ();
 use POSIX             ();
 use Socket            qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::Deadline qw(wait_until);
+use Testing::Subscriber;
 
 my $DEADLINE = 20;    # seconds
 
@@ -95,6 +96,24 @@ subtest 'channels' => sub {
     is $one->{last_id}, $worker->epoch . '-126', 'and the last id';
     my $head = $shell->run('channels', '--hub', 'nobody', '--timeout', '0.2');
     is $head->{code}, 3, 'no hub: 3';
+};
+
+subtest 'members' => sub {
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    my $worker  = EventSource::Hub->new(name => 'test');
+    my @members = (
+        {id => 'ann',  channel => 'people', json => {name => "\x{e9}"}},
+        {id => "b\tb", channel => 'people', data => 'text'},
+    );
+    my @streams = map { Testing::Subscriber->open($worker, 'news', {member => $_}) } @members;
+    my @lines   = split /\n/, $shell->run(qw(members --hub test people))->{out};
+    like $lines[0], qr/\Aann\t1\t[0-9.]+\t\{"name":"\xc3\xa9"\}\z/, 'a member with JSON';
+    like $lines[1], qr/\Ab\\tb\t1\t[0-9.]+\ttext\z/,                'one with a text';
+    my ($ann) = map { $json->decode($_) } split /\n/, $shell->run(qw(members --hub test people --json))->{out};
+    is_deeply [@$ann{qw(id json streams)}], ['ann', {name => "\x{e9}"}, 1], '--json';
+    is $shell->run(qw(members --hub test nobody))->{out}, '', 'a channel with nobody';
+    is $shell->run(qw(members --hub test))->{code},       2,  'no channel: 2';
+    $_->conn->close for @streams;
 };
 
 subtest 'end' => sub {
@@ -218,11 +237,11 @@ subtest 'another version of the protocol is refused' => sub {
 subtest 'help and version' => sub {
     like $shell->run('--version')->{out}, qr/\Aeventsource [0-9.]+\n\z/, '--version';
     like $shell->run('--help')->{out},    qr/Publish|publish.*tail/s,    '--help';
-    for my $command (qw(publish tail stats channels end hub)) {
+    for my $command (qw(publish tail stats channels members end hub)) {
         my $done = $shell->run($command, '--help');
         is $done->{code}, 0, "$command --help";
         like $done->{out}, qr/eventsource \Q$command\E/, 'has its examples';
-        my @others = grep { $_ ne $command } qw(publish tail stats channels end hub);
+        my @others = grep { $_ ne $command } qw(publish tail stats channels members end hub);
         unlike $done->{out}, qr/^\s*eventsource (?:@{[join '|', @others]}) --hub shop/m, 'and not those of others';
     }
     for my $case ([['fly'], qr/unknown command fly/], [[], qr/which command/], [['hub'], qr/run, start/]) {

@@ -11,6 +11,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Subscription;
@@ -122,6 +123,19 @@ sub forget {
 }
 
 sub gap_event { return $_[0]{gap_event} }
+
+sub members {
+    my ($self, $channel) = @_;
+    my ($name, $from, @members) = (_name($channel), '');
+    do {
+        ($from, my @found) = $self->_ask('members', $name, $from);
+        while (my @member = splice @found, 0, 5) {
+            push @members, EventSource::XS::Hub::Member->info_of(map { _characters($_) } @member);
+        }
+        $from = _characters($from);
+    } while length $from;
+    return @members;
+}
 
 sub names {
     my $class = shift;
@@ -433,6 +447,12 @@ Throws C<invalid> with the field C<socket> if that is not an open stream socket.
 
 Forget a key of the state, and publish an event that says so, as L<EventSource::Hub/forget> does; return the id of that event.
 Throws what L</publish> throws.
+
+=head2 members
+
+    my @members = $hub->members('room/7/people');
+
+Return the members of a channel, as L<EventSource::Hub/members> does.
 
 =head2 names
 

@@ -20,6 +20,7 @@ my @COMMANDS = (
     [tail     => 'print events as they come, of a hub or of a URL'],
     [stats    => 'print the counts of a hub'],
     [channels => 'list the channels of a hub'],
+    [members  => 'list the members of a channel'],
     [end      => 'end the streams of a user, or of topics'],
     [hub      => 'start, list, check, drain, upgrade and stop the processes of hubs'],
     [doctor   => 'find out what keeps a stream from working'],

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::greeting::connect;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::{ChannelPage, EndRequest, Retain, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, MemberPage, Retain, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
 use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Publish, Request, Welcome};
@@ -145,6 +145,20 @@ impl Client {
         self.send(&Request::Channels { request, pattern, from }, None)?;
         match self.answer_to(request)? {
             Outcome::Channels(page) => Ok(page),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
+        let request = self.next_request();
+        self.send(&Request::Members { request, channel, after }, None)?;
+        match self.answer_to(request)? {
+            Outcome::Members(page) => Ok(page),
             _ => Err(Error::Unknown),
         }
     }
