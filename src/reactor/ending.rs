@@ -7,7 +7,7 @@
 //!   [`end_at_once`](Reactor::end_at_once) does not wait for that.
 //! - [`close`](Reactor::close) closes the socket and frees the slot.
 
-use super::stream_record::{Deadline, StreamRecord};
+use super::stream_record::{Deadline, Queue, StreamRecord};
 use super::{Answer, Ending, Io, Reactor, StreamId};
 use crate::stream::{Lost, Reason};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl<I: Io> Reactor<I> {
                 None => break,
             }
             self.flush_stream(id.slot, now);
-            if !self.record(id).map_or(false, |record| record.is_queued) {
+            if !self.record(id).map_or(false, |record| record.queue != Queue::None) {
                 break;
             }
         }

@@ -3,13 +3,14 @@
 //! Streams that keep up come first, from the send queue. Streams that lag behind what others have been sent take turns
 //! with each other. Eviction comes last, so that a client that keeps up misses nothing, however short the log is.
 
+use super::stream_record::Queue;
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::Hub;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// The most calls a turn for lagging streams, so that they do not delay the streams that keep up for long.
-    const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
+    const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 32 };
     /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
 
@@ -41,7 +42,7 @@ impl<I: Io> Reactor<I> {
         loop {
             let mut queued = std::mem::take(&mut self.send_queue);
             for slot in queued.drain(..) {
-                self.flush_stream(slot, now);
+                self.flush_queued_in(Queue::Send, slot, now);
             }
             // Streams that were queued again went into a new vector. Mostly there are none.
             queued.append(&mut self.send_queue);
@@ -63,7 +64,8 @@ impl<I: Io> Reactor<I> {
         for hub in hubs.iter_mut() {
             hub.notify_subscribers(|id| match records.get_mut(id.slot as usize) {
                 Some(Some(record)) if record.serial == id.serial && record.subscription.is_some() => {
-                    if !std::mem::replace(&mut record.is_queued, true) {
+                    if record.queue == Queue::None {
+                        record.queue = Queue::Send;
                         send_queue.push(id.slot);
                     }
                     true
@@ -85,7 +87,16 @@ impl<I: Io> Reactor<I> {
                 let logs = subscription.map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
                 self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
             }
-            self.flush_stream(slot, now);
+            self.flush_queued_in(Queue::Behind, slot, now);
+        }
+    }
+
+    /// Sends to a stream, unless it has left the queue or was sent something meanwhile.
+    fn flush_queued_in(&mut self, queue: Queue, slot: u32, now: Instant) {
+        if let Some(Some(record)) = self.records.get(slot as usize) {
+            if record.queue == queue {
+                self.flush_stream(slot, now);
+            }
         }
     }
 
@@ -97,8 +108,18 @@ impl<I: Io> Reactor<I> {
     /// Queues a stream for the next flush.
     pub(super) fn queue(&mut self, slot: u32) {
         if let Some(Some(record)) = self.records.get_mut(slot as usize) {
-            if !std::mem::replace(&mut record.is_queued, true) {
+            if record.queue == Queue::None {
+                record.queue = Queue::Send;
                 self.send_queue.push(slot);
+            }
+        }
+    }
+
+    /// Takes a stream out of the send queue, which it is in to be sent its head.
+    pub(super) fn leave_send_queue(&mut self, slot: u32) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if record.queue == Queue::Send {
+                record.queue = Queue::None;
             }
         }
     }
@@ -107,7 +128,8 @@ impl<I: Io> Reactor<I> {
     pub(super) fn queue_behind(&mut self, slot: u32) {
         match self.records.get_mut(slot as usize) {
             Some(Some(record)) if record.subscription.is_some() => {
-                if !std::mem::replace(&mut record.is_queued, true) {
+                if record.queue == Queue::None {
+                    record.queue = Queue::Behind;
                     self.behind_queue.push_back(slot);
                 }
             }

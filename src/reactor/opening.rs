@@ -1,6 +1,6 @@
 //! Opening a stream, and attaching its socket.
 
-use super::stream_record::{Deadline, StreamRecord};
+use super::stream_record::{Deadline, Queue, StreamRecord};
 use super::{Io, Reactor, StreamId, StreamInit};
 use crate::stream::{after, Reason, Settings, Stream};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl<I: Io> Reactor<I> {
             subscription: None,
             socket: None,
             serial: id.serial,
-            is_queued: false,
+            queue: Queue::None,
             is_blocked: false,
             has_ended: false,
             is_handed_over: is_inherited,

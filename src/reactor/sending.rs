@@ -2,7 +2,7 @@
 
 use super::log_source::{LogSource, LogState};
 use super::socket_errors::{is_memory, reason_of};
-use super::stream_record::Deadline;
+use super::stream_record::{Deadline, Queue};
 use super::{Answer, Io, Reactor, StreamId};
 use crate::hub::Gathered;
 use crate::stream::{Reason, Stream};
@@ -38,7 +38,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn flush_stream(&mut self, slot: u32, now: Instant) {
         let id = match self.records.get_mut(slot as usize) {
             Some(Some(record)) => {
-                record.is_queued = false;
+                record.queue = Queue::None;
                 StreamId { slot, serial: record.serial }
             }
             _ => return,

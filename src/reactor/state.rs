@@ -5,7 +5,7 @@
 use super::hubs::Hubs;
 use super::presence::Presences;
 use super::shutdown::Spread;
-use super::stream_record::{Deadline, StreamRecord};
+use super::stream_record::{Deadline, Queue, StreamRecord};
 use super::subscriptions::Subscription;
 use super::{Io, Reactor, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
@@ -42,7 +42,7 @@ impl Saved for StreamRecord<i32> {
             subscription: from.take::<Option<Box<Subscription>>>()?,
             socket: Some(from.take()?).filter(|number| *number != NO_SOCKET),
             serial: from.take()?,
-            is_queued: false,
+            queue: Queue::None,
             is_blocked: false,
             has_ended: from.take()?,
             is_handed_over: from.take()?,
@@ -62,7 +62,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         subscription,
         socket,
         serial,
-        is_queued: _,
+        queue: _,
         is_blocked: _,
         has_ended,
         is_handed_over,
@@ -144,7 +144,7 @@ impl<I: Io> Reactor<I> {
             subscription: record.subscription,
             socket,
             serial: record.serial,
-            is_queued: false,
+            queue: Queue::None,
             is_blocked: false,
             has_ended: record.has_ended,
             is_handed_over: record.is_handed_over,

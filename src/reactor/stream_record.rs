@@ -17,6 +17,16 @@ pub(super) enum Deadline {
     Linger,
 }
 
+/// The queue that a stream is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    None,
+    /// The send queue.
+    Send,
+    /// The queue of lagging streams. A stream that was in the send queue before has left that.
+    Behind,
+}
+
 /// One stream with its socket and its subscription.
 #[derive(Debug)]
 pub(super) struct StreamRecord<S> {
@@ -25,8 +35,8 @@ pub(super) struct StreamRecord<S> {
     pub(super) subscription: Option<Box<Subscription>>,
     pub(super) socket: Option<S>,
     pub(super) serial: u32,
-    /// Whether the stream is in the send queue or in the queue of lagging streams.
-    pub(super) is_queued: bool,
+    /// The queue that the stream is in.
+    pub(super) queue: Queue,
     /// Whether the socket took nothing, so that sending waits until it is writable.
     pub(super) is_blocked: bool,
     pub(super) has_ended: bool,

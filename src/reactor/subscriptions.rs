@@ -154,6 +154,7 @@ impl<I: Io> Reactor<I> {
             self.hubs.get(*hub).map_or(false, |hub| hub.is_behind(cursor))
         });
         if is_behind {
+            self.leave_send_queue(id.slot);
             self.queue_behind(id.slot);
         } else {
             self.queue(id.slot);
