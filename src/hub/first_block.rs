@@ -69,7 +69,7 @@ impl Hub {
     /// Ends the state at the beginning of a stream if all of it was sent. Returns the position that says so: an event, also for
     /// streams that are sent positions without data, because the page has to see it.
     pub(super) fn end_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
-        let through = cursor.state_through().filter(|_| self.backlog(cursor).next().is_none())?;
+        let through = cursor.state_through().filter(|through| cursor.seq >= *through)?;
         let parts = cursor.ensure_parts();
         parts.list.iter_mut().for_each(|part| part.extent.state_through = None);
         let keeps_id = parts.first_block.keeps_id;

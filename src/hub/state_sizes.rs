@@ -105,19 +105,19 @@ impl StateSizes {
     /// Counts a key as retained with so many bytes, in the place of the event before; without a number, as forgotten.
     pub fn set(&mut self, channel: &[u8], key: &[u8], size: Option<usize>) {
         let size = size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
-        if !self.channels.contains_key(channel) {
-            self.channels.insert(channel.into(), OfChannel::default());
-        }
-        if let Some(OfChannel { sizes, sum }) = self.channels.get_mut(channel) {
-            let before = match size {
-                Some(size) => sizes.insert(hash_of(key), size),
-                None => sizes.remove(&hash_of(key)),
-            };
-            *sum = sum.with(before, size);
-            self.sum = self.sum.with(before, size);
-            if sizes.is_empty() {
-                self.channels.remove(channel);
-            }
+        let OfChannel { sizes, sum } = match self.channels.get_mut(channel) {
+            None if size.is_some() => self.channels.entry(channel.into()).or_default(),
+            None => return,
+            Some(of_channel) => of_channel,
+        };
+        let before = match size {
+            Some(size) => sizes.insert(hash_of(key), size),
+            None => sizes.remove(&hash_of(key)),
+        };
+        *sum = sum.with(before, size);
+        self.sum = self.sum.with(before, size);
+        if sizes.is_empty() {
+            self.channels.remove(channel);
         }
     }
 }

@@ -53,7 +53,7 @@ pub enum Retain {
     /// Nothing.
     #[default]
     No,
-    /// The event is retained, in the place of the one before with its key.
+    /// The event is retained, in the place of the one before with its key. That one is `No` from then on.
     Newest,
     /// The key is forgotten.
     Forget,
@@ -147,7 +147,9 @@ impl Log {
         let Self { compacted, entries, evicted_through, .. } = self;
         let compacted = compacted.get_or_insert_with(|| {
             let mut newest = Newest::default();
-            entries.iter().for_each(|entry| newest.record(&entry.key, entry.seq));
+            for entry in entries.iter() {
+                newest.record(&entry.key, entry.seq);
+            }
             Box::new(Compacted { newest, discarded_through: *evicted_through })
         });
         compacted.shrink_to(bounds);
@@ -165,10 +167,16 @@ impl Log {
         if let Some(compacted) = &mut self.compacted {
             compacted.newest.record(&entry.key, entry.seq);
         }
-        match (entry.retain, &mut self.state) {
+        let replaced = match (entry.retain, &mut self.state) {
             (Retain::Newest, state) => state.get_or_insert_with(Box::default).record(&entry.key, entry.seq),
             (Retain::Forget, Some(state)) => state.forget(&entry.key),
-            _ => {}
+            _ => None,
+        };
+        if let Some(seq) = replaced {
+            let at = self.entries.partition_point(|entry| entry.seq < seq);
+            if let Some(replaced) = self.entries.get_mut(at) {
+                replaced.retain = Retain::No;
+            }
         }
         self.bytes += entry.size();
         self.entries.push_back(entry);
@@ -217,9 +225,7 @@ impl Log {
     /// Returns the retained entries after a sequence number.
     pub fn state_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
         self.state.as_deref().into_iter().flat_map(move |state| {
-            let retained =
-                self.after(seq).filter(move |entry| entry.retain == Retain::Newest && state.is_newest(entry));
-            state.after(seq).chain(retained)
+            state.after(seq).chain(self.after(seq).filter(|entry| entry.retain == Retain::Newest))
         })
     }
 
@@ -238,7 +244,9 @@ impl Log {
     /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`.
     pub fn evict_first(&mut self, bounds: &Bounds) {
         if let (Some(evicted), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
-            compacted.newest.keep(evicted);
+            if compacted.newest.is_newest(&evicted) {
+                compacted.newest.keep(evicted);
+            }
             compacted.shrink_to(bounds);
         }
     }
@@ -253,6 +261,7 @@ impl Log {
         }
     }
 
+    /// Removes the first entry of the history. Returns it, unless only the state keeps it.
     fn pop_first(&mut self) -> Option<LogEntry> {
         let first = self.entries.pop_front()?;
         self.bytes -= first.size();
@@ -261,10 +270,14 @@ impl Log {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
-        if let Some(state) =
-            self.state.as_mut().filter(|state| first.retain == Retain::Newest && state.is_newest(&first))
-        {
-            state.keep(first.clone());
+        let compacts = self.compacted.is_some();
+        match self.state.as_mut().filter(|_| first.retain == Retain::Newest) {
+            Some(state) if compacts => state.keep(first.clone()),
+            Some(state) => {
+                state.keep(first);
+                return None;
+            }
+            None => {}
         }
         Some(first)
     }

@@ -1,61 +1,80 @@
 //! The newest entry of each key of a log, which outlives the history.
 
 use super::{Bounds, LogEntry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::{DefaultHasher, HashMap, RandomState};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
 
 /// The newest entry of each key: of all entries, or of those that are retained.
 ///
-/// While the history holds an entry, only its sequence number is here.
-#[derive(Debug, Default)]
+/// While the history holds an entry, only its sequence number is here. Keys are told apart by a hash with a random seed: they
+/// would take more memory than everything else here. That two of 100,000 keys have the same one is less likely than 1 in 10^9,
+/// and nobody can choose such keys.
+#[derive(Debug)]
 pub(super) struct Newest {
-    /// The sequence number of each key's newest entry, in the history or here.
-    seqs: HashMap<Box<[u8]>, u64>,
-    /// The newest entries that the history has evicted.
-    entries: BTreeMap<u64, LogEntry>,
+    seed: u64,
+    /// The sequence number of each key's newest entry, in the history or here, by the hash of the key.
+    seqs: HashMap<u64, u64>,
+    /// The newest entries that the history has evicted. In boxes: a node of the map is half empty.
+    entries: BTreeMap<u64, Box<LogEntry>>,
     /// The bytes of these.
     bytes: usize,
 }
 
+impl Default for Newest {
+    fn default() -> Self {
+        let seed = RandomState::new().build_hasher().finish();
+        Self { seed, seqs: HashMap::new(), entries: BTreeMap::new(), bytes: 0 }
+    }
+}
+
 impl Newest {
-    /// Records a new entry of the history. It replaces the one of its key before, which is dropped.
-    pub(super) fn record(&mut self, key: &[u8], seq: u64) {
-        match self.seqs.get_mut(key) {
-            Some(newest) => {
-                let before = std::mem::replace(newest, seq);
-                self.remove(before);
-            }
-            None => drop(self.seqs.insert(key.into(), seq)),
-        }
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// Records a new entry of the history. It replaces the one of its key before: drops it, or returns its sequence number if
+    /// the history has it.
+    pub(super) fn record(&mut self, key: &[u8], seq: u64) -> Option<u64> {
+        let before = self.seqs.insert(self.hash(key), seq)?;
+        self.drop_replaced(before)
     }
 
     pub(super) fn is_newest(&self, entry: &LogEntry) -> bool {
-        self.seqs.get(&entry.key) == Some(&entry.seq)
+        self.seqs.get(&self.hash(&entry.key)) == Some(&entry.seq)
     }
 
-    /// Keeps an entry that the history has evicted, if it is the newest of its key.
+    /// Keeps the newest entry of a key, which the history has evicted.
     pub(super) fn keep(&mut self, evicted: LogEntry) {
-        if self.is_newest(&evicted) {
-            self.bytes += evicted.size();
-            self.entries.insert(evicted.seq, evicted);
-        }
+        self.bytes += evicted.size();
+        self.entries.insert(evicted.seq, Box::new(evicted));
     }
 
-    /// Forgets a key and its entry.
-    pub(super) fn forget(&mut self, key: &[u8]) {
-        if let Some(seq) = self.seqs.remove(key) {
-            self.remove(seq);
+    /// Forgets a key: drops its entry, or returns its sequence number if the history has it.
+    pub(super) fn forget(&mut self, key: &[u8]) -> Option<u64> {
+        let seq = self.seqs.remove(&self.hash(key))?;
+        self.drop_replaced(seq)
+    }
+
+    fn drop_replaced(&mut self, seq: u64) -> Option<u64> {
+        match self.remove(seq) {
+            Some(_) => None,
+            None => Some(seq),
         }
     }
 
     /// Forgets the first key whose entry is here, and returns that entry.
     pub(super) fn pop_first(&mut self) -> Option<LogEntry> {
         let seq = *self.entries.keys().next()?;
-        let first = self.remove(seq)?;
-        self.seqs.remove(&first.key);
+        let first = *self.remove(seq)?;
+        self.seqs.remove(&self.hash(&first.key));
         Some(first)
     }
 
-    fn remove(&mut self, seq: u64) -> Option<LogEntry> {
+    fn remove(&mut self, seq: u64) -> Option<Box<LogEntry>> {
         let removed = self.entries.remove(&seq)?;
         self.bytes -= removed.size();
         Some(removed)
@@ -67,11 +86,11 @@ impl Newest {
 
     /// Returns the entries here after a sequence number.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
-        self.entries.range(seq.saturating_add(1)..).map(|(_, entry)| entry)
+        self.entries.range(seq.saturating_add(1)..).map(|(_, entry)| &**entry)
     }
 
     pub(super) fn first(&self) -> Option<&LogEntry> {
-        self.entries.values().next()
+        self.entries.values().next().map(|first| &**first)
     }
 
     /// Returns the number of keys.
@@ -85,4 +104,4 @@ impl Newest {
     }
 }
 
-saved!(Newest { seqs, entries, bytes });
+saved!(Newest { seed, seqs, entries, bytes });
