@@ -1,9 +1,10 @@
-# A Catalyst application whose actions give a stream's response to Catalyst (t/servers/catalyst.t). The first event says
-# whether the stream is native.
+# A Catalyst application whose actions give a stream's response to Catalyst (t/servers/catalyst.t, t/frameworks/state.t). The
+# first event says whether the stream is native.
 
 use strict;
 use warnings;
 
+use EventSource::Hub;
 use Plack::App::EventSource;
 
 {
@@ -38,6 +39,9 @@ my %SOURCE = map { ($_ => Plack::App::EventSource->new(handler_cb => $APP{$_})->
 $SOURCE{writer} = Plack::App::EventSource->new(handler_cb => $APP{one},  native => 0)->to_app;
 $SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native => 0)->to_app;
 
+my $hub   = EventSource::Hub->new;
+my $state = $hub->to_app(channels => sub { 'stock' }, start => 'state');
+
 {
 
     package CatalystStreams::Controller::Root;    ## no critic (Modules::ProhibitMultiplePackages)
@@ -48,6 +52,13 @@ $SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native 
     sub stream : Local : Args(1) {
         my ($self, $c, $name) = @_;
         $c->res->from_psgi_response($SOURCE{$name}->($c->req->env));
+        return;
+    }
+
+    sub state : Local : Args(0) {
+        my ($self, $c) = @_;
+        $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
+        $c->res->from_psgi_response($state->($c->req->env));
         return;
     }
 

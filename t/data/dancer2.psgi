@@ -1,4 +1,5 @@
-# An application of Dancer2 whose streams answer a POST, and with mistakes (t/frameworks/dancer2.t).
+# An application of Dancer2 whose streams answer a POST, one that begins with the state, and mistakes (t/frameworks/dancer2.t,
+# state.t).
 
 package Unusual;
 use Dancer2;
@@ -20,6 +21,10 @@ sub echo {
 any ['get', 'post', 'put', 'options'] => '/echo' => sub { event_source \&echo };
 post '/only-get' => sub { event_source \&echo, methods => ['GET'] };
 post '/events' => sub { events $hub, 'news', {start => 'oldest'} };
+get '/state' => sub {
+    $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
+    events $hub, 'stock', {start => 'state'};
+};
 get '/no-hub'     => sub { events 'news' };
 get '/no-channel' => sub { events $hub };
 get '/no-handler' => sub { event_source 'news' };

@@ -1,4 +1,4 @@
-# An application of Mojolicious with unusual streams (t/frameworks/mojolicious_daemon.t, mojolicious_psgi.t).
+# An application of Mojolicious with unusual streams (t/frameworks/mojolicious_daemon.t, mojolicious_psgi.t, state.t).
 
 use EventSource::Hub;
 use EventSource::XS;
@@ -105,6 +105,10 @@ any '/echo' => $echo;
 post '/only-get' => sub { shift->event_source(\&ends, methods => ['GET']) };
 post '/events'   => sub { shift->events($hub, 'news', {start => 'oldest'}) };
 
+get '/state' => sub {
+    $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
+    shift->events($hub, 'stock', {start => 'state'});
+};
 get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };
 get '/no-hub'         => sub { shift->events('news') };
 get '/no-channel'     => sub { shift->events($hub) };

@@ -1,0 +1,20 @@
+# Streams that begin with the state, in the way of each framework.
+
+use lib 't/lib';
+use Testing;
+use Test::EventSource;
+use Testing::Developer qw(needs needs_module);
+use Testing::Server;
+
+for my $framework (qw(Dancer2 Mojolicious Catalyst)) {
+    subtest $framework => sub {
+        needs_module($framework);
+        needs(Testing::Server->missing('Starman'));
+        my $file = 't/data/' . lc($framework) . '.psgi';
+        my $es   = Test::EventSource->new(app => $file, server => 'Starman', workers => 1);
+        my $page = $es->get('/state', state => {key => sub { $_[0]{data} }});
+        $page->state_is({bolt => 'bolt', nut => 'nut'}, 'the stream begins with what is retained');
+    };
+}
+
+done_testing;
