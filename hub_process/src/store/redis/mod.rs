@@ -10,7 +10,7 @@
 //! - `call_error`: why a call fails, and what Redis refuses
 //! - `connection`, `backoff`: a connection; how long a thread waits before it makes another one
 //! - `endpoint`, `sentinels`: where Redis is, and which one is the master
-//! - `entry`: ids and entries of the stream
+//! - `entry`, `append`: ids and entries of the stream; the commands that append them
 //! - `epoch`: the pointer, and how another epoch begins
 //! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
@@ -61,6 +61,7 @@
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
+mod append;
 mod backoff;
 mod call_error;
 mod connection;

@@ -1,11 +1,12 @@
 //! The thread that stores drafts.
 
 use super::super::{Ask, Draft, Report};
+use super::append::{write_append, Appending};
 use super::backoff::Backoff;
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
-use super::entry::{self, write_append, Appending, Id, Info};
+use super::entry::{self, Id, Info};
 use super::epoch::StreamKeys;
 use super::shared::{Sent, Shared, State, Target, Waiting};
 use super::{ANSWER, CHUNK, CHUNK_BYTES};

@@ -1,0 +1,93 @@
+//! The commands that append entries to the stream.
+
+use super::super::Draft;
+use super::epoch::StreamKeys;
+use super::state;
+use eventsource_xs::hub::Retain;
+use redis::cmd;
+
+/// How entries are appended.
+pub struct Appending<'a> {
+    pub keys: &'a StreamKeys,
+    /// The retention of the stream.
+    pub most: usize,
+    pub age_ms: u64,
+    pub producer: &'a str,
+}
+
+/// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
+/// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
+/// field says what the event does to the state.
+pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft) {
+    let Appending { keys: StreamKeys { stream, state, once }, most, age_ms, producer } = *to;
+    let mut command;
+    if draft.retain == Retain::No {
+        command = cmd("XADD");
+        command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
+    } else {
+        command = cmd("EVAL");
+        command.arg(state::APPEND).arg(3).arg(stream).arg(state).arg(once);
+        command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
+    }
+    if draft.channel.is_empty() {
+        // Hubs that know no such request find no event here.
+        command.arg("e").arg(&draft.key[..]);
+    } else {
+        command.arg("c").arg(&draft.channel[..]);
+        let name = match draft.retain {
+            Retain::No => "k",
+            Retain::Newest => "r",
+            Retain::Forget => "x",
+        };
+        for (name, value) in [(name, &draft.key), ("o", &draft.once)] {
+            if !value.is_empty() || ["r", "x"].contains(&name) {
+                command.arg(name).arg(&value[..]);
+            }
+        }
+        command.arg("f").arg(draft.fields.as_bytes());
+    }
+    command.arg("p").arg(format!("{producer}:{count}"));
+    command.write_packed_command(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::{event, Event};
+    use super::*;
+    use eventsource_xs::event::{Field, Text};
+    use eventsource_xs::hub::EndRequest;
+    use eventsource_xs::wire::FieldList;
+    use redis::Value;
+
+    /// Returns the event of the entry that a command adds.
+    fn added(draft: &Draft) -> Event {
+        let mut bytes = Vec::new();
+        let keys = StreamKeys { stream: "stream".into(), state: "state".into(), once: "once".into() };
+        let to = Appending { keys: &keys, most: 1000, age_ms: 60_000, producer: "producer" };
+        write_append(&mut bytes, &to, 7, draft);
+        let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {
+            panic!("no command")
+        };
+        // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field.
+        let fields = words.split_off(if draft.retain == Retain::No { 7 } else { 9 });
+        event(fields).expect("an event")
+    }
+
+    #[test]
+    fn an_event_is_read_as_it_was_added_with_and_without_keys() {
+        for (key, once) in [("", ""), ("k", ""), ("", "o"), ("k", "o")] {
+            for retain in Retain::ALL {
+                let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
+                let draft = Draft { channel, key, once, fields: FieldList::of([Field::Data(Text::from("1"))]), retain };
+                let Event { draft: read, producer, count } = added(&draft);
+                assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_to_end_streams_is_read_as_it_was_added() {
+        let end = EndRequest { labels: vec![b"user/7"[..].into()], finishes: true, ..EndRequest::default() };
+        assert_eq!(added(&Draft::of_end(&end)).draft.end(), Some(end));
+    }
+}
