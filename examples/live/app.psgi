@@ -1,5 +1,5 @@
 # The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
-# missed. script/demo starts it, with several workers and with LIVE_HUB: the socket of a named hub, in a
+# missed. All windows show the same board, and who is here. script/demo starts it, with several workers and with LIVE_HUB: the socket of a named hub, in a
 # folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the hub process. With
 # LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is missed when its process is killed.
 # Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
@@ -44,8 +44,8 @@ my $hub = EventSource::Hub->new(
 # The crowd's streams. Most applications need no more than this.
 my $events = $hub->to_app(channels => sub { return qw(notes figures) });
 
-# The windows' streams have the same channels. `here` comes first: events that were published until now are replayed; later
-# ones are new.
+# The windows' streams have the same channels, and begin with the state of two others: the board, and who is here. `here` comes
+# first: events that were published until now are replayed; later ones are new.
 my $window = Plack::App::EventSource->new(
     retry      => [1000, 2000],
     handler_cb => sub {
@@ -54,14 +54,25 @@ my $window = Plack::App::EventSource->new(
         my %stats = %{$hub->stats};
         my %here  = (has_process => defined $SOCKET ? 1 : 0, pid => $$, published => $stats{published});
         my $here  = {%here, store => $STORE ? $stats{store}{kind} : undef, time => time};
+        my @after = (after => $connection->last_event_id // $query->get('last_event_id'));
         $connection->push({event => 'here', data => encode_json($here)});
-        $hub->serve(
-            $connection,
-            qw(notes figures),
-            {after => $connection->last_event_id // $query->get('last_event_id')}
-        );
+        $hub->subscribe($connection, qw(notes figures), {@after});
+        $hub->subscribe($connection, qw(board people), {@after, start => 'state', member => member($query)});
     },
 );
+
+# The member of a window. The window chooses its id and its name here; where users log in, the application knows both.
+sub member {
+    my $query = shift;
+    my $id    = $query->get('window') // '';
+    return if $STORE || $id !~ /\A\w{1,40}\z/;
+    return {id => $id, channel => 'people', linger => 2, json => {name => name($query->get('as'))}};
+}
+
+sub name {
+    my $name = substr shift // '', 0, 20;
+    return $name =~ /\S/ ? $name : 'Somebody';
+}
 
 # The events of each channel are numbered, so that the crowd can tell whether one is missing. A number counts when its event
 # is published.
@@ -143,6 +154,22 @@ sub note {
     return {id => publish('notes', {from => $from, text => $text})};
 }
 
+# Gives a window another name.
+sub rename_window {
+    my $sent = shift;
+    my ($id, $name) = map { ref $_ ? undef : $_ } @$sent{qw(window as)};
+    return {is_here => $STORE || !defined $id ? 0 : $hub->member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
+}
+
+# Paints a tile of the board for all windows, or cleans it.
+sub paint {
+    my $sent = shift;
+    my ($tile, $from) = map { ref $_ ? undef : $_ } @$sent{qw(tile from)};
+    return {} if ($tile // '') !~ /\A[0-9]{1,2}\z/;
+    return {id => $hub->forget(board => $tile)} if !defined $from;
+    return {id => $hub->publish(board => {key => $tile, json => {tile => 0 + $tile, from => name($from)}, retain => 1})};
+}
+
 # What the buttons of a window do. Each returns what it does, the process to signal, and the signal.
 my %ACT = (
     worker => sub {
@@ -200,6 +227,8 @@ builder {
     mount '/events'  => $events;
     mount '/window'  => $window->to_app;
     mount '/notes'   => posted(\&note);
+    mount '/name'    => posted(\&rename_window);
+    mount '/board'   => posted(\&paint);
     mount '/act'     => posted(\&act);
     mount '/figures' => posted(\&figures);
     mount '/'        => Plack::App::File->new(file => "$PUBLIC/index.html")->to_app;

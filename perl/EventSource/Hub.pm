@@ -589,6 +589,11 @@ C<leave> has the C<id>:
     source.addEventListener('update', here);
     source.addEventListener('leave', event => people.delete(JSON.parse(event.data).id));
     source.addEventListener('gap', () => people.clear());
+    addEventListener('pagehide', () => source.close());
+    addEventListener('pageshow', event => event.persisted && location.reload());
+
+The last two lines are for browsers that keep a page when its user leaves it, and its stream with it (back/forward cache): without
+them a member stays until the browser drops that page.
 
 The hash of a member has these fields:
 

@@ -1,5 +1,5 @@
 # The demonstration in two windows of real browsers: both receive what one publishes, and one whose connection is cut receives
-# what it has missed. A crowd of clients that reconnect all the time loses no event. With a named hub, each
+# what it has missed. They show the same board, and who is here. A crowd of clients that reconnect all the time loses no event. With a named hub, each
 # button of the page is pressed that ends processes.
 
 use lib qw(t/lib examples/live/lib);
@@ -27,6 +27,8 @@ my $STATE  = q{document.getElementById('state').dataset.state};
 my $OPENED = shown('opened');
 my $NOTES  = q{[...document.querySelectorAll('#notes .text')].map(text => text.textContent)};
 my $LAST   = q{[...document.querySelectorAll('#notes li')].at(-1)};
+my $PEOPLE = q{[...document.querySelectorAll('#people li')].map(person => person.textContent).join()};
+my $BOARD  = q{[...document.querySelectorAll('#tiles button')].map(tile => tile.textContent).join()};
 my $BREAK  = q{[...document.querySelectorAll('#notes .break')].at(-1)?.textContent};
 
 sub shown { return qq{document.getElementById('$_[0]').textContent} }
@@ -183,6 +185,19 @@ subtest 'Starman, with four workers and a named hub' => sub {
     is_deeply [$hub], [Live::Processes::hub($socket)], 'it is the process that the kernel lists';
     my ($epoch) = $teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/;
 
+    $_->wait_for("$PEOPLE === 'Teal,Violet'", 'a window shows who is here') for @browsers;
+    $teal->evaluate(q{document.querySelectorAll('#tiles button')[2].click()});
+    $violet->wait_for("$BOARD === ',,Teal,,,,,,,,,'", 'the other window shows a painted tile');
+    $violet->evaluate(q{document.querySelectorAll('#tiles button')[4].click()});
+    $violet->evaluate(
+        q{const name = document.getElementById('as'); name.value = 'Violetta'; name.dispatchEvent(new Event('change'))});
+    $teal->wait_for("$PEOPLE === 'Teal,Violetta'", 'a name changes');
+    $violet->open('about:blank');
+    $teal->wait_for("$PEOPLE === 'Teal'", 'a closed window leaves');
+    $violet->open($server->url('/?as=Violet'));
+    $violet->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,Teal,,Violet,,,,,,,'", 'a new window begins with the state');
+    $teal->wait_for("$PEOPLE === 'Teal,Violet'", 'and the other one shows it');
+
     my $worker = $teal->evaluate(shown('worker'));
     click($teal, 'kill-worker');
     all_receive_ok("kill -9 of worker $worker");
@@ -203,7 +218,9 @@ subtest 'Starman, with four workers and a named hub' => sub {
     write_note($teal, 'by new workers');
     all_receive_ok('by new workers');
     is_deeply [map { $_->evaluate($OPENED) } @browsers], [1, 1], 'the windows have had one stream each all the time';
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and received no gap';
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers],        [0, 0], 'and received no gap';
+    is_deeply [map { $_->evaluate("$PEOPLE + $BOARD") } @browsers], [('Teal,Violet,,Teal,,Violet,,,,,,,') x 2],
+        'who is here and what is painted is the same after all that';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
         'the crowd has neither missed events nor duplicates nor gaps';
     is $teal->evaluate(shown('hub')), $hub, 'the hub process is the same';
@@ -212,6 +229,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     click($teal, 'kill-hub');
     $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
     $_->wait_for(shown('told') . " === '1'",             'and receives a gap')                         for @browsers;
+    $_->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows') for @browsers;
     write_note($violet, 'by another hub');
     all_receive_ok('by another hub');
     isnt + ($teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/)[0], $epoch, 'the hub has a new epoch';

@@ -13,11 +13,12 @@ const span = (className, text) => Object.assign(document.createElement('span'), 
 
 const CUT_SECONDS = 2;
 
-// This window: the author that other windows show.
-const me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
+// This window: the author that other windows show, and an id that stays when the page is loaded anew.
+let me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
+window.name ||= `w${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
 
 function setAuthor(item, author) {
-  item.textContent = author;
+  item.textContent = author ?? '';
   item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
 }
 
@@ -36,14 +37,21 @@ let absence; // the last time without a connection, and the row that shows it
 const isReplayed = (id, time) => opened > 1 && (here.store ? time < here.time : +id.split('-')[1] <= here.published);
 
 function open() {
-  source = new EventSource(`window?${new URLSearchParams({last_event_id: last})}`);
+  source = new EventSource(`window?${new URLSearchParams({last_event_id: last, window: window.name, as: me})}`);
   source.onopen = streamOpened;
   source.onerror = () => streamLost();
   hear('here', data => { here = data; showWorker(); });
   hear('notes', addNote);
   hear('figures', drawFigures);
+  hear('board', ({tile, from}) => paint(tile, from));
+  hear('forget', tile => paint(tile, null));
+  for (const type of ['join', 'update']) hear(type, member => { people.set(member.id, member.name); showPeople(); });
+  hear('leave', ({id}) => { people.delete(id); showPeople(); });
   hear('gap', ({reason}) => {
     show('told', ++gaps);
+    people.clear();
+    showPeople();
+    for (const tile of tiles) setAuthor(tile, null);
     addBreak(reason === 'unknown' ? 'The hub was restarted: notes may be missing' : 'Notes are missing: the history no longer has them');
   });
   showState('connecting');
@@ -131,6 +139,33 @@ function addRow(row) {
   while (element('notes').children.length > ROWS) element('notes').firstChild.remove();
   if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
 }
+
+// Who is here, and the board: the state of two channels. A gap means that it comes again.
+
+const people = new Map();
+
+function showPeople() {
+  const named = [...people].sort(([, one], [, other]) => one.localeCompare(other));
+  element('people').replaceChildren(...named.map(([id, name]) => {
+    const person = document.createElement('li');
+    setAuthor(person, name);
+    person.className = id === window.name ? 'author me' : 'author';
+    return person;
+  }));
+}
+
+const tiles = Array.from({length: 12}, (_, number) => {
+  const tile = Object.assign(document.createElement('button'), {type: 'button'});
+  tile.ariaLabel = `Tile ${number + 1}`;
+  tile.onclick = () => ask('board', {tile: number, from: tile.textContent ? null : me});
+  return tile;
+});
+
+function paint(number, author) {
+  if (tiles[number]) setAuthor(tiles[number], author);
+}
+
+element('tiles').append(...tiles);
 
 // Requests of the page.
 
@@ -259,5 +294,17 @@ function drawSeats(seats) {
   [...seats].forEach((seat, at) => { box.children[at].className = seat === '1' ? 'lit' : ''; });
 }
 
+element('as').onchange = () => {
+  me = element('as').value.trim() || me;
+  element('as').value = me;
+  setAuthor(element('me'), me);
+  ask('name', {window: window.name, as: me});
+};
+
+// A browser may keep a page that is left, with its stream: who has left would stay here.
+addEventListener('pagehide', () => source.close());
+addEventListener('pageshow', event => { if (event.persisted) streamLost(0); });
+
+element('as').value = me;
 setAuthor(element('me'), me);
 open();
