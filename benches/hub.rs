@@ -3,14 +3,19 @@
 //! Each line shows the time per item for few items and for sixteen times as many, and the ratio of the two. Each time is
 //! the least of five runs. A ratio well above 1 means that one large request delays every other client.
 //!
-//!     cargo bench --no-default-features --bench hub
+//! Then it sends the state of a channel to streams that begin with it, over loopback, and shows how long that takes and how long
+//! the longest turn of the reactor is: so long another stream waits. Both are CPU time; that of the clients does not count.
+//!
+//!     cargo bench --no-default-features --bench hub [-- state]
 
 use eventsource_xs::event::{Framing, LineEnd, Shared};
-use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Settings, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
-use std::io::{self, IoSlice};
+use rustix::time::{clock_gettime, ClockId};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
@@ -219,6 +224,131 @@ fn fan_out(streams: usize) -> Duration {
     })
 }
 
+/// An [`Io`] of connections over loopback: the stream's end, and the client's. What was sent is read at once.
+struct Loopback {
+    bytes: Vec<u8>,
+    received: usize,
+    reading: Duration,
+}
+
+impl Io for Loopback {
+    type Socket = (TcpStream, TcpStream);
+
+    fn register(&mut self, _: &Self::Socket, _: StreamId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn watch_writable(&mut self, _: &Self::Socket, _: StreamId, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn send(&mut self, (ours, theirs): &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+        let count = (&mut &*ours).write_vectored(blocks)?;
+        self.bytes.resize(count.max(self.bytes.len()), 0);
+        self.received += count;
+        let since = cpu();
+        (&mut &*theirs).read_exact(&mut self.bytes[..count])?;
+        self.reading += cpu() - since;
+        Ok(count)
+    }
+
+    fn discard_input(&mut self, _: &Self::Socket) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn may_linger(&self) -> bool {
+        true
+    }
+
+    fn shutdown(&mut self, _: &Self::Socket) {}
+
+    fn unregister(&mut self, _: &Self::Socket) {}
+
+    fn close(&mut self, _: Self::Socket) {}
+}
+
+/// Returns the CPU time of this thread.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let theirs = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    (listener.accept().expect("a connection").0, theirs)
+}
+
+/// What a channel's state consists of, beside its history.
+struct State {
+    keys: usize,
+    /// How many channels have the keys.
+    channels: usize,
+    /// How often each key was published: the history has only replaced events if that is often.
+    rounds: usize,
+    history: usize,
+}
+
+/// Sends a state to streams that begin with it at the same time. Prints the time for each stream and the longest turn.
+fn send_state(what: &str, state: &State, streams: usize) {
+    let &State { keys, channels, rounds, history } = state;
+    let now = Instant::now();
+    let mut reactor = Reactor::new(Loopback { bytes: Vec::new(), received: 0, reading: Duration::ZERO }, now);
+    let hub_settings = Box::new(settings(OnSlow::Gap, history));
+    reactor.apply(
+        Command::CreateHub { hub: 0, epoch: Epoch::new("01234567", None), settings: hub_settings, history: None },
+        None,
+        now,
+    );
+    let data = [b"data: ".to_vec(), vec![b'x'; 100], b"\nid: 01234567-12345\n\n".to_vec()].concat();
+    for seq in 1..=keys * rounds {
+        let channel = (seq % channels).to_string().into_bytes();
+        let event = Shared::write(data.len(), |out| {
+            out.copy_from_slice(&data);
+            data.len()
+        });
+        let publication = publication(seq as u64, channel, seq % keys);
+        let publication = Box::new(Publication { event, retain: Retain::Newest, ..publication });
+        reactor.apply(Command::Publish { hub: 0, publication }, None, now);
+        reactor.flush(now);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    for slot in 0..streams as u32 {
+        let stream = StreamId { slot, serial: 1 };
+        let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
+        reactor.apply(Command::Open { stream, init }, Some(connection(&listener)), now);
+        let request =
+            Box::new(SubscribeRequest { topics: vec![pattern("*")], start: Start::State, ..Default::default() });
+        reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
+    }
+    let (mut all, mut longest, mut turns) = (Duration::ZERO, Duration::ZERO, 0);
+    while all == Duration::ZERO || reactor.is_busy() {
+        let (since, reading) = (cpu(), reactor.io().reading);
+        reactor.flush(now);
+        reactor.take_answers();
+        let turn = cpu() - since - (reactor.io().reading - reading);
+        (all, longest, turns) = (all + turn, longest.max(turn), turns + 1);
+    }
+    let least = streams * keys * data.len();
+    assert!(reactor.io().received > least, "{} of {least} bytes", reactor.io().received);
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let each = milliseconds(all) / streams as f64;
+    println!("{what:50} {streams:8} {each:10.2} {:10.2} {turns:8}", milliseconds(longest));
+}
+
+fn send_states() {
+    println!(
+        "{:50} {:>8} {:>10} {:>10} {:>8}",
+        "a state of 10,000 keys of 100 bytes", "streams", "ms each", "turn, ms", "turns"
+    );
+    for streams in [1, 100, 1000] {
+        let usual = State { keys: 10_000, channels: 1, rounds: 1, history: 1000 };
+        send_state("most of it older than the history", &usual, streams);
+        send_state("all of it in the history", &State { history: 20_000, ..usual }, streams);
+        send_state("a history of 20,000 events before it", &State { history: 30_000, rounds: 3, ..usual }, streams);
+        send_state("of 1,000 channels, by a pattern", &State { channels: 1000, ..usual }, streams);
+    }
+}
+
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
     line_end: LineEnd::Lf,
@@ -240,6 +370,9 @@ fn main() {
         ("new channels beside patterns", create_channels, 500),
         ("sending 100 events to streams", fan_out, 250),
     ];
+    if std::env::args().any(|argument| argument == "state") {
+        return send_states();
+    }
     println!("{:30} {:>8} {:>10} {:>8} {:>10} {:>6}", "", "of", "ns each", "of", "ns each", "ratio");
     for (name, run, few) in cases {
         let each = |count| {
@@ -249,4 +382,5 @@ fn main() {
         let (of_few, of_many) = (each(few), each(MANY * few));
         println!("{name:30} {few:8} {of_few:10.0} {:8} {of_many:10.0} {:6.1}", MANY * few, of_many / of_few);
     }
+    send_states();
 }
