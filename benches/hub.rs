@@ -3,8 +3,8 @@
 //! Each line shows the time per item for few items and for sixteen times as many, and the ratio of the two. Each time is
 //! the least of five runs. A ratio well above 1 means that one large request delays every other client.
 //!
-//! Then it sends the state of a channel to streams that begin with it, over loopback, and shows how long that takes and how long
-//! the longest turn of the reactor is: so long another stream waits. Both are CPU time; that of the clients does not count.
+//! Then it sends the state of a channel to streams that begin with it, over loopback, and shows how long that takes and how
+//! long the longest turn of the reactor is: so long another stream waits. Both are CPU time; that of the clients does not count.
 //!
 //!     cargo bench --no-default-features --bench hub [-- state]
 

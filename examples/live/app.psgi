@@ -1,8 +1,8 @@
 # The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
-# missed. All windows show the same board, and who is here. script/demo starts it, with several workers and with LIVE_HUB: the socket of a named hub, in a
-# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the hub process. With
-# LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is missed when its process is killed.
-# Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
+# missed. All windows show the same board, and who is here. script/demo starts it, with several workers and
+# with LIVE_HUB: the socket of a named hub, in a folder that nothing else uses. Then the page has buttons that end a worker, all
+# workers, or the hub process. With LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is
+# missed when its process is killed. Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
 #
 #   plackup examples/live/app.psgi
 #   plackup -s Starman --workers 1 --max-requests 1000000 examples/live/app.psgi
@@ -57,7 +57,7 @@ my $window = Plack::App::EventSource->new(
         my @after = (after => $connection->last_event_id // $query->get('last_event_id'));
         $connection->push({event => 'here', data => encode_json($here)});
         $hub->subscribe($connection, qw(notes figures), {@after});
-        $hub->subscribe($connection, qw(board people), {@after, start => 'state', member => member($query)});
+        $hub->subscribe($connection, qw(board people),  {@after, start => 'state', member => member($query)});
     },
 );
 
@@ -158,16 +158,18 @@ sub note {
 sub rename_window {
     my $sent = shift;
     my ($id, $name) = map { ref $_ ? undef : $_ } @$sent{qw(window as)};
-    return {is_here => $STORE || !defined $id ? 0 : $hub->member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
+    return {is_here => $STORE
+            || !defined $id ? 0 : $hub->member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
 }
 
 # Paints a tile of the board for all windows, or cleans it.
 sub paint {
     my $sent = shift;
     my ($tile, $from) = map { ref $_ ? undef : $_ } @$sent{qw(tile from)};
-    return {} if ($tile // '') !~ /\A[0-9]{1,2}\z/;
+    return {}                                   if ($tile // '') !~ /\A[0-9]{1,2}\z/;
     return {id => $hub->forget(board => $tile)} if !defined $from;
-    return {id => $hub->publish(board => {key => $tile, json => {tile => 0 + $tile, from => name($from)}, retain => 1})};
+    return {id => $hub->publish(board => {key => $tile, json => {tile => 0 + $tile, from => name($from)}, retain => 1})
+    };
 }
 
 # What the buttons of a window do. Each returns what it does, the process to signal, and the signal.

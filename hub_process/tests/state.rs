@@ -1,5 +1,5 @@
-//! The state model: pages that keep a map of what is retained, while the process is killed, stopped and upgraded at random. Each
-//! map is compared with that of all that was published.
+//! The state model: pages that keep a map of what is retained, while the process is killed, stopped and upgraded at random.
+//! Each map is compared with that of all that was published.
 //!
 //! EVENTSOURCE_XS_STEPS sets the number of steps with each seed, EVENTSOURCE_XS_SEED the first seed. A failure prints its seed.
 

@@ -575,8 +575,8 @@ A page often needs who is here. A stream may have a member, which the applicatio
 The first stream of a member publishes an event of the type C<join> to that channel, retained with the id as its key
 (L</State>). When its last stream has ended and no other one has come for C<linger> seconds, an event of the type C<leave>
 forgets the key. So a page that is loaded anew does not leave, twenty tabs are one member, and each join is followed by one
-leave. Who is here is the state of a channel like any other: C<< start => 'state' >>, patterns, resume and gaps work on it,
-and only a stream that is subscribed to it is told. The data of C<join> is JSON with the C<id> and the fields of C<json>, that of
+leave. Who is here is the state of a channel like any other: C<< start => 'state' >>, patterns, resume and gaps work on it, and
+only a stream that is subscribed to it is told. The data of C<join> is JSON with the C<id> and the fields of C<json>, that of
 C<leave> has the C<id>:
 
     const people = new Map();
@@ -592,8 +592,8 @@ C<leave> has the C<id>:
     addEventListener('pagehide', () => source.close());
     addEventListener('pageshow', event => event.persisted && location.reload());
 
-The last two lines are for browsers that keep a page when its user leaves it, and its stream with it (back/forward cache): without
-them a member stays until the browser drops that page.
+The last two lines are for browsers that keep a page when its user leaves it, and its stream with it (back/forward cache):
+without them a member stays until the browser drops that page.
 
 The hash of a member has these fields:
 
@@ -606,7 +606,8 @@ the client. The channel may be one that the stream itself is subscribed to.
 
 =item json, data
 
-What others may know of the member: a hash that can be JSON, or a text, which is then the data of C<join> and C<update> as it is.
+What others may know of the member: a hash that can be JSON, or a text, which is then the data of C<join> and C<update> as it
+is.
 
 =item linger
 
@@ -614,9 +615,9 @@ How many seconds a member stays when its last stream has ended: from 0 to 86,400
 
 =item join, update, leave
 
-Each a hash of fields of that event (C<event>, and C<data> or C<json>), which replace the default. C<< join => 'count' >> is for large rooms:
-instead of a join and a leave each, the channel is sent an event of the type C<count> whose data is the number of its members,
-at most once a second. It has no key, and is retained while somebody is here.
+Each a hash of fields of that event (C<event>, and C<data> or C<json>), which replace the default. C<< join => 'count' >> is for
+large rooms: instead of a join and a leave each, the channel is sent an event of the type C<count> whose data is the number of
+its members, at most once a second. It has no key, and is retained while somebody is here.
 
 =back
 
@@ -624,12 +625,13 @@ A member can change while it is here (L</member>): streams receive an event of t
 if a further stream of a member has other data than the member. L</members> and L</members_count> say who is here.
 
 A stream enters when its subscription takes effect: when its handler has returned. It leaves when it has ended, for whatever
-reason; a client that is gone without a word is noticed with the next keepalives. With a L</name> the hub process knows all this:
-a worker that ends, or is replaced, changes nothing, and neither does an upgrade of the process. If that process is killed,
-everything begins anew: clients reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
+reason; a client that is gone without a word is noticed with the next keepalives. With a L</name> the hub process knows all
+this: a worker that ends, or is replaced, changes nothing, and neither does an upgrade of the process. If that process is
+killed, everything begins anew: clients reconnect, receive a C<gap>, and join. A hub without a name has its members in each
+process.
 
-A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its member.
-L</stats> counts that, and the log says it once.
+A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
+member. L</stats> counts that, and the log says it once.
 
 B<A will> is an event that the hub publishes when a stream ends in any way other than by the application's own decision
 (C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>.
@@ -1098,8 +1100,9 @@ the retained events of its channels (L</State>).
     state => {keys => 10_000, bytes => 16_777_216}
 
 How much of each channel is retained (L</State>): keys, and bytes of their events and of the keys themselves (whole numbers from
-0 to 999,999,999,999,999). These are the defaults. L</channels> may have other ones. With Redis each machine counts what it has read and what it publishes itself:
-machines that publish at the same moment may exceed the bounds together, by what the others have on its way.
+0 to 999,999,999,999,999). These are the defaults. L</channels> may have other ones. With Redis each machine counts what it has
+read and what it publishes itself: machines that publish at the same moment may exceed the bounds together, by what the others
+have on its way.
 
 =head2 store
 
@@ -1315,18 +1318,18 @@ does, and it takes the same options after the hash. The event is published even 
 
     my $is_here = $hub->member($channel, $id, {json => {name => 'Ann', typing => \1}});
 
-Change the data of a member (L</Members>), from any process for a hub with a L</name>: a hash with C<json> or C<data>, and perhaps the
-type C<event> of the event that says so, C<update> by default. The same data publishes nothing. Returns false if the member
-is not here. Throws C<invalid> if an argument is wrong, C<full> if the event does not fit into the L</state>, and what L</publish>
-throws if the hub process cannot be reached.
+Change the data of a member (L</Members>), from any process for a hub with a L</name>: a hash with C<json> or C<data>, and
+perhaps the type C<event> of the event that says so, C<update> by default. The same data publishes nothing. Returns false if the
+member is not here. Throws C<invalid> if an argument is wrong, C<full> if the event does not fit into the L</state>, and what
+L</publish> throws if the hub process cannot be reached.
 
 =head2 members
 
     my @members = $hub->members($channel);
 
-Return the members of a channel (L</Members>) in the order of their ids, each a hash: C<id>; C<json> or C<data>, as the application gave
-it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has, 0 while it lingers. All streams count whose
-subscriptions took effect before the call. Throws as L</member>.
+Return the members of a channel (L</Members>) in the order of their ids, each a hash: C<id>; C<json> or C<data>, as the
+application gave it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has, 0 while it lingers. All
+streams count whose subscriptions took effect before the call. Throws as L</member>.
 
 =head2 members_count
 
@@ -1377,9 +1380,9 @@ published, so C<wait> makes no difference there but for what is returned.
 A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
 published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
 most 1,048,576), each for the C<seconds> of L</history>, or the most of L</channels>. So a publisher that does not know whether
-its event was published (C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>. A
-hub process that is started anew remembers none without a L</store>; with one, it knows the keys of the events that
-the store has retained.
+its event was published (C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if
+there is no L</name>. A hub process that is started anew remembers none without a L</store>; with one, it knows the keys of the
+events that the store has retained.
 
 =back
 
@@ -1570,14 +1573,14 @@ or received only the latest events (C<latest>).
     my $is_open = $hub->subscribe($connection, @topics);
     my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
-Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
-is subscribed to already. It stays subscribed until it ends. The stream resumes after the event with the id C<after>, by
-default the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The
-option C<position> of a stream's first subscription replaces the L</position> of the hub. The option C<label>, a string
-or an array of strings, gives the stream labels (L</Who reads>); C<max_age> replaces L</max_age>. The option C<member> is the
-stream's member, a hash; C<will>, an array of a channel and an event (data or a hash of fields, C<key> and C<retain> among them, but no C<id>),
-is what is published when the stream is gone (L</Members>). A later will replaces an earlier one. Returns false if the
-stream has ended. A stream that is given more than 64 labels by several calls ends with the reason C<error>.
+Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it is
+subscribed to already. It stays subscribed until it ends. The stream resumes after the event with the id C<after>, by default
+the id that the client sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position>
+of a stream's first subscription replaces the L</position> of the hub. The option C<label>, a string or an array of strings,
+gives the stream labels (L</Who reads>); C<max_age> replaces L</max_age>. The option C<member> is the stream's member, a hash;
+C<will>, an array of a channel and an event (data or a hash of fields, C<key> and C<retain> among them, but no C<id>), is what
+is published when the stream is gone (L</Members>). A later will replaces an earlier one. Returns false if the stream has ended.
+A stream that is given more than 64 labels by several calls ends with the reason C<error>.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
 the application does not hold the connection. An event that is pushed to the connection is sent before events that are
@@ -1623,13 +1626,13 @@ reference, the application sends that. If it returns nothing, the application an
 the response begins. With L<Plack::Request> it can read the body, on every server. An exception of it is an exception of the
 request.
 
-C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read
-the channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
-responses (L<Plack::App::EventSource/origins>). C<label> is a callback that returns the labels of a stream for its
-request, a list of strings; C<undef> and nothing stand for none (L</Who reads>). C<member> is one that returns the member of a stream,
-a hash; C<undef> and nothing stand for none (L</Members>). The other options replace attributes of
-the hub for these streams: C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>, C<native>,
-C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
+channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the responses
+(L<Plack::App::EventSource/origins>). C<label> is a callback that returns the labels of a stream for its request, a list of
+strings; C<undef> and nothing stand for none (L</Who reads>). C<member> is one that returns the member of a stream, a hash;
+C<undef> and nothing stand for none (L</Members>). The other options replace attributes of the hub for these streams:
+C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>,
+C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the

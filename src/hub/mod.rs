@@ -96,8 +96,8 @@
 //! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
 //! stream. `tombstones`, `pattern_evictions` and `recent_channels` remember what was evicted.
 //!
-//! Presence: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams that enter and leave. It is beside the hub: its announcements
-//! are published as any other event.
+//! Presence: `presence` is what a stream says of its member and its will; `members` decides who is here, from
+//! the streams that enter and leave. It is beside the hub: its announcements are published as any other event.
 //!
 //! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
 //!

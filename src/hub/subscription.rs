@@ -56,8 +56,8 @@ impl Hub {
         None
     }
 
-    /// Makes a later subscription effective. A client takes the first position for the end of the state, and clears what it knows
-    /// at a gap, so the state comes after a gap.
+    /// Makes a later subscription effective. A client takes the first position for the end of the state, and clears what it
+    /// knows at a gap, so the state comes after a gap.
     fn subscribe_later(
         &mut self,
         cursor: &mut Cursor,

@@ -138,7 +138,8 @@ impl Log {
         self.compacted.is_some()
     }
 
-    /// Keeps the newest entry of each key beyond the history from here on, within `bounds`, or discards what only that has kept.
+    /// Keeps the newest entry of each key beyond the history from here on, within `bounds`, or discards what only that
+    /// has kept.
     pub fn set_compacted(&mut self, bounds: Option<&Bounds>) {
         let bounds = match bounds {
             Some(bounds) => bounds,

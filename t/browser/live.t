@@ -1,6 +1,6 @@
 # The demonstration in two windows of real browsers: both receive what one publishes, and one whose connection is cut receives
-# what it has missed. They show the same board, and who is here. A crowd of clients that reconnect all the time loses no event. With a named hub, each
-# button of the page is pressed that ends processes.
+# what it has missed. They show the same board, and who is here. A crowd of clients that reconnect all the time loses no
+# event. With a named hub, each button of the page is pressed that ends processes.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;
@@ -190,12 +190,14 @@ subtest 'Starman, with four workers and a named hub' => sub {
     $violet->wait_for("$BOARD === ',,Teal,,,,,,,,,'", 'the other window shows a painted tile');
     $violet->evaluate(q{document.querySelectorAll('#tiles button')[4].click()});
     $violet->evaluate(
-        q{const name = document.getElementById('as'); name.value = 'Violetta'; name.dispatchEvent(new Event('change'))});
+        q{const name = document.getElementById('as'); name.value = 'Violetta'; name.dispatchEvent(new Event('change'))}
+    );
     $teal->wait_for("$PEOPLE === 'Teal,Violetta'", 'a name changes');
     $violet->open('about:blank');
     $teal->wait_for("$PEOPLE === 'Teal'", 'a closed window leaves');
     $violet->open($server->url('/?as=Violet'));
-    $violet->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,Teal,,Violet,,,,,,,'", 'a new window begins with the state');
+    $violet->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,Teal,,Violet,,,,,,,'",
+        'a new window begins with the state');
     $teal->wait_for("$PEOPLE === 'Teal,Violet'", 'and the other one shows it');
 
     my $worker = $teal->evaluate(shown('worker'));
@@ -218,7 +220,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     write_note($teal, 'by new workers');
     all_receive_ok('by new workers');
     is_deeply [map { $_->evaluate($OPENED) } @browsers], [1, 1], 'the windows have had one stream each all the time';
-    is_deeply [map { $_->evaluate(shown('told')) } @browsers],        [0, 0], 'and received no gap';
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and received no gap';
     is_deeply [map { $_->evaluate("$PEOPLE + $BOARD") } @browsers], [('Teal,Violet,,Teal,,Violet,,,,,,,') x 2],
         'who is here and what is painted is the same after all that';
     is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
@@ -229,7 +231,8 @@ subtest 'Starman, with four workers and a named hub' => sub {
     click($teal, 'kill-hub');
     $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
     $_->wait_for(shown('told') . " === '1'",             'and receives a gap')                         for @browsers;
-    $_->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows') for @browsers;
+    $_->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows')
+        for @browsers;
     write_note($violet, 'by another hub');
     all_receive_ok('by another hub');
     isnt + ($teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/)[0], $epoch, 'the hub has a new epoch';

@@ -401,9 +401,9 @@ many of them several times faster. At most 256 are sent before their answers hav
     $hub->channels('news/*', sub { my $channel = shift; print "$channel->{name}\n" });
 
 Call a function with each channel whose name matches a pattern (L<EventSource::Hub/pattern>), or with all if the pattern is
-C<undef>, in no order: a reference to a hash of C<name>, C<subscribers> (the subscriptions to it, by its name or by
-patterns), C<events> and C<bytes> of its history, C<keys> of its state, and C<last_id>, the id of the last event in the order of the hub, empty
-if there is none. The list is asked for in parts, so it holds nobody up; a channel that appears or disappears meanwhile
+C<undef>, in no order: a reference to a hash of C<name>, C<subscribers> (the subscriptions to it, by its name or by patterns),
+C<events> and C<bytes> of its history, C<keys> of its state, and C<last_id>, the id of the last event in the order of the hub,
+empty if there is none. The list is asked for in parts, so it holds nobody up; a channel that appears or disappears meanwhile
 may be missing or be there twice.
 
 =head2 drain
@@ -475,9 +475,10 @@ Return the path of eventsource-hub. Throws C<unsupported> if it is not installed
 
 Publish an event, and return its id in the order of the hub, even if it has one of the application. The event is its data, a
 string, or a reference to a hash of C<event>, C<id>, C<retry> (milliseconds), C<data> or C<json> (any structure), C<key>
-(L<EventSource::Hub/publish>), C<retain> (L<EventSource::Hub/State>) and C<once>, a key of at most 256 bytes that makes a repeated
-publish return the first one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event, C<full>
-if it would retain too much, C<unavailable> if its store does not take it, and C<unknown> if the store has perhaps taken it.
+(L<EventSource::Hub/publish>), C<retain> (L<EventSource::Hub/State>) and C<once>, a key of at most 256 bytes that makes a
+repeated publish return the first one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the
+event, C<full> if it would retain too much, C<unavailable> if its store does not take it, and C<unknown> if the store has
+perhaps taken it.
 
 =head2 stats
 

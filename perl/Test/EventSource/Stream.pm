@@ -478,10 +478,10 @@ true if there is none.
     $stream->state_is({bolt => {json => {item => 'bolt', left => 3}}, nut => qr/"left":7/}, $name);
     $stream->state_is({}, 'nothing is sold');
 
-Test that the client knows exactly these keys, and of each the event as L</like_event> takes it. For a stream that keeps the state
-(L<EventSource::Hub/State>), as its option C<state> says (L<Test::EventSource/get>). Takes events until the state is complete
-and as expected, at most for the stream's C<timeout>: so it also waits for a change that the test has just published. Events that
-other methods take count. A C<gap> clears the state; L</reconnect> keeps it, as a page does.
+Test that the client knows exactly these keys, and of each the event as L</like_event> takes it. For a stream that keeps the
+state (L<EventSource::Hub/State>), as its option C<state> says (L<Test::EventSource/get>). Takes events until the state is
+complete and as expected, at most for the stream's C<timeout>: so it also waits for a change that the test has just published.
+Events that other methods take count. A C<gap> clears the state; L</reconnect> keeps it, as a page does.
 
 Returns true if the state is so. A failure reports each key that differs.
 

@@ -1,5 +1,5 @@
-//! The state: the newest event of each retained key, in a hash beside the stream. A sorted set has the keys `once` of the events
-//! that have changed it, with their times.
+//! The state: the newest event of each retained key, in a hash beside the stream. A sorted set has the keys `once` of the
+//! events that have changed it, with their times.
 //!
 //! The stream is trimmed, the hash is not. A script appends an event that changes the state and changes the hash with it, so no
 //! failover keeps one without the other.

@@ -2,8 +2,8 @@ package EventSource::XS::Hub::Retention;
 use strict;
 use warnings;
 
-# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, on_slow and
-# channels, and makes of them what the native hub takes.
+# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, on_slow
+# and channels, and makes of them what the native hub takes.
 
 our $VERSION = '0.100';
 
