@@ -24,15 +24,15 @@ impl Hub {
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
     /// sent the state again instead: a later event would hide that its key was forgotten.
     pub(super) fn compacts_for(&self, cursor: &Cursor) -> bool {
-        self.policies.may_compact && !cursor.follows_state()
+        self.policies.may_compact && !cursor.follows_state
     }
 
     /// Returns the backlog of a stream.
     pub(super) fn backlog<'a>(&'a self, cursor: &'a Cursor) -> Merge<'a> {
         /// From so many logs on, scanning the last publications is faster than looking at each log.
         const MANY: usize = 8;
-        let Cursor { seq, ref topics, ref parts, is_compacted, .. } = *cursor;
-        if let Some(parts) = parts {
+        let Cursor { seq, ref topics, is_compacted, .. } = *cursor;
+        if let Some(parts) = cursor.parts() {
             let list = if cursor.is_held() { &[] } else { &parts.list[..] };
             let through = parts.state_through().unwrap_or(u64::MAX);
             return list.iter().flat_map(|part| self.sources(part, seq, through, self.compacts_for(cursor))).collect();

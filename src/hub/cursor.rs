@@ -26,8 +26,8 @@ pub struct Cursor {
     pub(super) last_id: LastId,
     /// Whether each event comes after a comment that names its channel.
     pub(super) names_channels: bool,
-    /// The topics whose state the stream is sent after a gap.
-    pub(super) state_topics: Option<Box<Topics>>,
+    /// Whether the stream is sent the state after a gap: of all topics, or of those that `parts` name.
+    pub(super) follows_state: bool,
 }
 
 impl Cursor {
@@ -67,15 +67,33 @@ impl Cursor {
         self.parts.as_ref().and_then(|parts| parts.state_through())
     }
 
-    /// Returns true if the stream is sent the state after a gap.
-    pub(super) fn follows_state(&self) -> bool {
-        self.state_topics.is_some()
+    /// Returns the parts, while topics differ in what is to be sent.
+    pub(super) fn parts(&self) -> Option<&Parts> {
+        self.parts.as_deref().filter(|parts| !parts.are_equal())
     }
 
-    /// Adds topics to those whose state the stream follows.
-    pub(super) fn follow_state(&mut self, added: &[TopicId]) {
-        let before = self.state_topics.take().unwrap_or_default();
-        self.state_topics = Some(Box::new([&before, added].concat().into()));
+    /// Records whether the stream follows the state of topics that were added to it.
+    pub(super) fn record_state(&mut self, added: &[TopicId], follows: bool) {
+        if !follows && !self.follows_state {
+            return;
+        }
+        let mut state = if self.follows_state { self.state_topics(added) } else { Vec::new() };
+        if follows {
+            state.extend_from_slice(added);
+        }
+        state.sort_unstable();
+        let some = if state.len() < self.topics.len() { state } else { Vec::new() };
+        self.follows_state = true;
+        if !some.is_empty() || self.parts.is_some() {
+            self.parts.get_or_insert_with(Box::default).state_topics = some.into();
+        }
+    }
+
+    /// Returns the topics whose state the stream follows, without some that were added to it.
+    pub(super) fn state_topics(&self, added: &[TopicId]) -> Vec<TopicId> {
+        let some = self.parts.as_ref().map(|parts| &parts.state_topics).filter(|some| !some.is_empty());
+        let topics = some.unwrap_or(&self.topics).iter().copied();
+        topics.filter(|topic| added.binary_search(topic).is_err()).collect()
     }
 
     /// Returns true if the stream is ending.
@@ -91,13 +109,11 @@ impl Cursor {
     /// Returns the parts. A cursor without parts gets one with all its topics.
     pub(super) fn ensure_parts(&mut self) -> &mut Parts {
         let Self { seq, topics, parts, .. } = self;
-        parts.get_or_insert_with(|| {
-            let mut parts = Parts::default();
-            if !topics.is_empty() {
-                parts.list.push(Part::new(topics.to_vec().into(), *seq));
-            }
-            Box::new(parts)
-        })
+        let parts = parts.get_or_insert_with(Box::default);
+        if parts.are_equal() && !topics.is_empty() {
+            parts.list.push(Part::new(topics.to_vec().into(), *seq));
+        }
+        parts
     }
 
     /// Advances the cursor to a sequence number, and removes the parts if they no longer differ.
@@ -108,9 +124,11 @@ impl Cursor {
             _ => return,
         };
         if parts.drop_reached(seq) {
-            self.parts = None;
+            let state_topics = std::mem::take(&mut parts.state_topics);
+            let has_some = !state_topics.is_empty();
+            self.parts = has_some.then(|| Box::new(Parts { state_topics, ..Parts::default() }));
         }
     }
 }
 
-saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, state_topics });
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels, follows_state });

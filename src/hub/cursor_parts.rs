@@ -20,6 +20,8 @@ pub(super) struct Parts {
     pub(super) reported_through: u64,
     /// Whether the stream ends when all parts are sent. Each part then has one channel.
     pub(super) is_ending: bool,
+    /// The topics whose state the stream follows, sorted, if it does not follow that of all.
+    pub(super) state_topics: Topics,
 }
 
 /// The beginning of a subscription in the hub's sequence.
@@ -116,6 +118,11 @@ impl Parts {
         uncompacted.chain([self.reported_through]).filter(|at| *at > seq).min()
     }
 
+    /// Returns true if there are no parts: topics do not differ in what is to be sent.
+    pub(super) fn are_equal(&self) -> bool {
+        self.list.is_empty() && self.resume_points.is_empty() && !self.is_ending
+    }
+
     /// Returns true if the parts do not differ any more for a cursor that has reached `seq`.
     fn are_equal_at(&self, seq: u64) -> bool {
         let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
@@ -137,7 +144,7 @@ impl Parts {
     }
 }
 
-saved!(Parts { list, resume_points, first_block, reported_through, is_ending });
+saved!(Parts { list, resume_points, first_block, reported_through, is_ending, state_topics });
 saved!(Part { topics, extent });
 saved!(Extent { after, until, baseline, uncompacted_through, state_through });
 saved!(Baseline { through, clock });

@@ -166,7 +166,7 @@ impl Hub {
             return self.policies[0].disconnects();
         }
         let seq = cursor.seq;
-        match &cursor.parts {
+        match cursor.parts() {
             None => self.ending_through(&cursor.topics) > seq,
             Some(parts) => parts.list.iter().any(|part| self.ends_by(part, seq, self.compacts_for(cursor))),
         }
@@ -212,7 +212,7 @@ impl Hub {
     /// cursor has passed everything that its logs have evicted.
     pub(super) fn update_compaction(&mut self, cursor: &mut Cursor) {
         let may_lag = cursor.is_compacted || self.compacts_for(cursor) && self.evicted_through > cursor.seq;
-        if may_lag && cursor.parts.is_none() {
+        if may_lag && cursor.parts().is_none() {
             let was = cursor.is_compacted;
             cursor.is_compacted = self.compacts_for(cursor) && self.evicted_through(&cursor.topics) > cursor.seq;
             self.counts.compacted += u64::from(cursor.is_compacted && !was);
@@ -223,7 +223,7 @@ impl Hub {
     /// logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        if cursor.follows_state() && !cursor.is_ending() {
+        if cursor.follows_state && !cursor.is_ending() {
             self.begin_state_again(cursor);
             return self.gap_notice(cursor, None, Gap::Slow);
         }
@@ -237,19 +237,21 @@ impl Hub {
     /// Lets a stream begin with the state again. Topics whose state it does not follow continue with what the logs still hold.
     pub(super) fn begin_state_again(&self, cursor: &mut Cursor) {
         let seq = std::mem::take(&mut cursor.seq);
-        let of_state = cursor.state_topics.as_deref().map_or(Vec::new(), |topics| topics.to_vec());
+        let of_state = cursor.state_topics(&[]);
         let mut list = vec![Part::of_state(of_state.clone().into(), self.last_seq)];
         let whole = Part::new(cursor.topics.to_vec().into(), seq);
-        let before = cursor.parts.take().map_or(vec![whole], |parts| parts.list);
+        let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
+        let (before, state_topics) = (if parts.are_equal() { vec![whole] } else { parts.list }, parts.state_topics);
         for Part { topics, extent } in before {
-            let others = topics.iter().copied().filter(|topic| !of_state.contains(topic)).collect::<Vec<_>>();
+            let others =
+                topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();
             if !others.is_empty() {
                 let mut part = Part::new(others.into(), extent.after.max(seq));
                 part.extent.baseline = Baseline { through: self.evicted_through(&part.topics), clock: u64::MAX };
                 list.push(part);
             }
         }
-        cursor.parts = Some(Box::new(Parts { list, ..Parts::default() }));
+        cursor.parts = Some(Box::new(Parts { list, state_topics, ..Parts::default() }));
         cursor.is_compacted = false;
     }
 
@@ -271,7 +273,7 @@ impl Hub {
         if self.evicted_through <= cursor.seq || cursor.is_held() {
             return false; // no log has evicted anything after the cursor
         }
-        match &cursor.parts {
+        match cursor.parts() {
             None if self.compacts_for(cursor) => self.discarded_through(&cursor.topics) > cursor.seq,
             None => self.evicted_through(&cursor.topics) > cursor.seq,
             Some(parts) => {

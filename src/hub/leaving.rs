@@ -34,7 +34,7 @@ impl Hub {
     /// Returns a part for each channel of which a stream is still to be sent something.
     fn rest(&self, cursor: &Cursor) -> Vec<Part> {
         let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
-        let parts = cursor.parts.as_ref().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
+        let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
         let rest = parts.iter().flat_map(|part| {
             let channels: BTreeSet<usize> = self.channels_of(&part.topics).collect();
             channels.into_iter().filter_map(move |at| {

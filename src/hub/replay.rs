@@ -23,7 +23,7 @@ impl Hub {
     ///
     /// A call returns a limited number of bytes, because the client may not read.
     pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
-        let (through, reported) = match &cursor.parts {
+        let (through, reported) = match cursor.parts() {
             Some(parts) => (parts.boundary(cursor.seq), parts.reported_through),
             None => (None, 0),
         };

@@ -102,11 +102,11 @@ impl Hub {
 
     /// Advances a cursor to a sequence number. A stream that ends there has no subscription any more.
     pub(super) fn advance(&mut self, cursor: &mut Cursor, seq: u64) {
-        let had_parts = cursor.parts.is_some();
+        let had_parts = cursor.parts().is_some();
         cursor.advance(seq);
         if cursor.has_ended() {
             self.remove_stream(std::mem::take(cursor));
-        } else if had_parts && cursor.parts.is_none() {
+        } else if had_parts && cursor.parts().is_none() {
             self.update_compaction(cursor);
         }
     }

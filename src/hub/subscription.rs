@@ -34,6 +34,7 @@ impl Hub {
             cursor.advance(cursor.seq);
             return None;
         }
+        cursor.record_state(&added, request.start == Start::State);
         let point = self.resume_point(request, cursor, &added);
         if is_later {
             return self.subscribe_later(cursor, added, request, &point);
@@ -43,9 +44,6 @@ impl Hub {
             cursor.names_channels = request.first_block.names_channels;
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
-        }
-        if request.start == Start::State {
-            cursor.follow_state(&added);
         }
         let parts = cursor.parts.get_or_insert_with(Box::default);
         if is_first {
@@ -66,19 +64,14 @@ impl Hub {
         point: &ResumePoint,
     ) -> Option<Notice> {
         let misses = request.after.is_some() && self.misses_after(&added, point);
-        let begins_with_state = request.start == Start::State;
-        if begins_with_state {
-            cursor.follow_state(&added);
-        }
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.last_seq));
-        if cursor.follows_state() && (misses || begins_with_state) {
+        let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
+        let here = Position { seq: cursor.seq, reported };
+        if cursor.follows_state && (misses || request.start == Start::State) {
             self.begin_state_again(cursor);
             return Some(self.gap_notice(cursor, None, Gap::Unknown));
         }
-        let parts = cursor.ensure_parts();
-        let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
-        let here = Position { seq: cursor.seq, reported };
         let gap = misses.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
         cursor.advance(cursor.seq);
         gap
