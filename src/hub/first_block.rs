@@ -32,15 +32,13 @@ impl Hub {
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
         notices.extend(self.first_notice(cursor, position, &points));
+        let begins_with_state = cursor.state_through().is_some();
         if let Some(gap) = gap {
-            let begins_with_state = cursor.state_through().is_some();
-            let parts = cursor.ensure_parts();
-            parts.report(through.unwrap_or(0));
-            if begins_with_state {
-                parts.reported_through = 0; // there are no positions before the state is complete
-            }
-            let here = Some(here).filter(|_| !begins_with_state);
-            notices.push(self.gap_notice(cursor, here, gap));
+            cursor.ensure_parts().report(through.unwrap_or(0));
+            notices.push(self.gap_notice(cursor, Some(here).filter(|_| !begins_with_state), gap));
+        }
+        if begins_with_state {
+            cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
         }
         cursor.advance(cursor.seq);
         notices
@@ -61,8 +59,11 @@ impl Hub {
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
+        if cursor.state_through().is_some() {
+            return block(None, retry, None, None).map(Notice::Position);
+        }
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
-        let id = Some(&*id).filter(|_| !keeps_id && cursor.state_through().is_none());
+        let id = Some(&*id).filter(|_| !keeps_id);
         self.position_block(style, id, retry).map(Notice::Position)
     }
 

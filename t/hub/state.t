@@ -60,6 +60,11 @@ subtest 'the position after the state is an event' => sub {
         $subscriber->client->read_until(qr/\n\n/);
         like $subscriber->client->text, qr/\Aevent: here\ndata: ?\nid: [^\n]+-0\n\n\z/, "position => '$position'";
     }
+    my $retries    = EventSource::Hub->new;
+    my $subscriber = Testing::Subscriber->open($retries, 'stock', {start => 'state', retry => 1000});
+    $subscriber->client->read_until(qr/\nid: [^\n]+\n\n/);
+    like $subscriber->client->text, qr/\Aretry: [0-9]+\n\nevent: position\ndata: ?\nid: [^\n]+\n\n\z/,
+        'a reconnection time comes without a position';
     my $hub = EventSource::Hub->new(position => 'none');
     receives $hub, 'stock', {}, [], "position => 'none': none";
 };
