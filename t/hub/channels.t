@@ -113,11 +113,15 @@ subtest 'wrong settings' => sub {
             {'u/*' => {history => {seconds => 'x'}}},
             qr/seconds of history of channels 'u\/\*' must be a number of seconds/
         ],
-        [{'u/*' => {state => {keys => 1.5}}}, qr/keys of state of channels 'u\/\*' must be a whole number/],
-        [{'u/*' => {on_slow => 'wait'}},      qr/on_slow of channels 'u\/\*' must be 'disconnect', 'gap' or 'latest'/],
-        [{'' => $hash},                       qr/a pattern must be a string that is not empty/],
-        [{map { ($_ => $hash) } 1 .. 101},    qr/channels has at most 100 names and patterns/],
-        [[undef, $hash],                      qr/a pattern must be a string that is not empty/],
+        [{'u/*' => {state   => {keys => 1.5}}}, qr/keys of state of channels 'u\/\*' must be a whole number/],
+        [{'u/*' => {on_slow => 'wait'}}, qr/on_slow of channels 'u\/\*' must be 'disconnect', 'gap' or 'latest'/],
+        [{''    => $hash}, qr/a pattern must be a string that is not empty/],
+        [{map { ($_ => $hash) } 1 .. 101}, qr/channels has at most 100 names and patterns/],
+        [
+            {EventSource::Hub->pattern('u/*') => $hash},
+            qr/channels has a pattern object as the key of a hash: give its text/
+        ],
+        [[undef, $hash], qr/a pattern must be a string that is not empty/],
     ) {
         my ($channels, $message) = @$case;
         ok !eval { EventSource::Hub->new(channels => $channels); 1 }, "refused: $message";

@@ -107,6 +107,9 @@ sub _in_order {
 # The pattern of some channels and their settings, as the native hub takes them. undef is the hub's own.
 sub _of_channels {
     my ($pattern, $settings) = @_;
+    $SETTINGS->refuse(
+        channels => 'channels has a pattern object as the key of a hash: give its text, or an array of pairs')
+        if defined $pattern && !ref $pattern && $pattern =~ /\AEventSource::XS::Hub::Pattern=SCALAR\(/;
     my $is_object = blessed $pattern && $pattern->isa('EventSource::XS::Hub::Pattern');
     my $text      = ${$is_object ? $pattern : EventSource::XS::Hub::Pattern->new($pattern)};
     my $of        = "of channels '$text'";
