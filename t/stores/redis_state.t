@@ -18,6 +18,7 @@ my %settings = (total_history => {events => 1_000}, state => {keys => 60});
 my @machines = map { Testing::Machine->start({redis => $redis->url}, %settings) } 1, 2;
 my %expected;
 my $last = 0;
+my @pages;
 
 sub page {
     my $number = shift;
@@ -37,14 +38,23 @@ sub set {
     return;
 }
 
-# The pages have what was published last, then the same map.
+# The pages have what was published last, then the same map. It is retained: a page that connects again only now has it, too.
 sub have_ok {
     my ($name, @pages) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $last++;
-    $machines[$last % 2]->publish(stock => "last $last");
-    ok $_->has("last $last"), "$name: the last event" for @pages;
+    $machines[$last % 2]->publish_at_last(stock => "last=$last", key => 'last', retain => 1);
+    $expected{last} = $last;
+    ok $_->has("last=$last"), "$name: the last event" for @pages;
     is_deeply $_->page, \%expected, "$name: the map" for @pages;
+    return;
+}
+
+# Both machines have everything that was published: a machine that is behind does not count it yet.
+sub have_both_ok {
+    $last++;
+    $machines[0]->publish(stock => "last $last");
+    ok $_->has("last $last"), 'a page has everything' for @pages;
     return;
 }
 
@@ -57,7 +67,8 @@ sub fill_history {
     return;
 }
 
-my @pages = map { page($_) } 0, 1;
+
+@pages = map { page($_) } 0, 1;
 
 subtest 'a key is published on one machine, and replaced and forgotten on the other' => sub {
     set($_ % 2, "k$_", "first$_") for 1 .. 9;
@@ -140,8 +151,10 @@ subtest 'what does not fit is refused on both' => sub {
     my $full = sub { $machines[$_[0]]->publish(stock => 'x=1', key => "f$_[1]", retain => 1) };
     my $fits = 60 - keys %expected;
     unlike $full->($_ % 2, $_), qr/\Aerror/, 'a key that fits' for 1 .. $fits;
+    have_both_ok();
     is $full->($_, 'more'), 'error full', 'one more does not' for 0, 1;
     unlike $machines[1]->ask('/publish', channel => 'stock', forget => 'f1'), qr/\Aerror/, 'a forgotten key';
+    have_both_ok();
     unlike $full->(0, 'more'),                                                qr/\Aerror/, 'makes room';
 };
 
