@@ -4,7 +4,8 @@
 //! the least of five runs. A ratio well above 1 means that one large request delays every other client.
 //!
 //! Then it sends the state of a channel to streams that begin with it, over loopback, and shows how long that takes and how
-//! long the longest turn of the reactor is: so long another stream waits. Both are CPU time; that of the clients does not count.
+//! long the longest turn of the reactor is: so long another stream waits. Both are CPU time; that of the clients does not
+//! count.
 //!
 //!     cargo bench --no-default-features --bench hub [-- state]
 
