@@ -11,9 +11,12 @@ use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
 use Testing::Subscriber;
+use POSIX       ();
+use Time::HiRes qw(sleep);
 
 my $DEADLINE = 20;    # seconds
 my $TABS     = 20;
+my $CROWD    = 60;
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
@@ -62,6 +65,7 @@ sub test {
     like told($page, 4), qr/\Ajoin join (?:leave the will|the will leave)\z/,
         'a client leaves, and a will is published';
     has $hub, 'ann:1', 'the others stay';
+    leave_during_upgrade_ok($self, $hub);
     kill KILL => $hub->stats->{process}{pid};
     ok $tabs[0]{client}->read_all($DEADLINE), 'the streams end with the hub process';
     $self->start_hub(60);
@@ -70,6 +74,25 @@ sub test {
     has $hub, 'ann:1', 'who comes back is here';
     $page->conn->close;
     $self->end;
+    return;
+}
+
+# Clients leave one after the other while the hub process is replaced: before, meanwhile and after.
+sub leave_during_upgrade_ok {
+    my ($self, $hub) = @_;
+    my @crowd = map { $self->open("/hub?member=c$_") } 1 .. $CROWD;
+    ok wait_until($DEADLINE, sub { $hub->members_count('people') == 1 + $CROWD }), 'a crowd comes';
+    defined(my $pid = fork) or die "fork: $!\n";
+    if (!$pid) {
+        POSIX::_exit(eval { EventSource::Hub::Process->upgrade(name => 'test', socket => $self->{socket}); 1 } ? 0 : 1);
+    }
+    for my $stream (@crowd) {
+        $stream->{client}->leave;
+        sleep 0.002;
+    }
+    waitpid $pid, 0;
+    is $?, 0, 'and leaves while the hub process is upgraded';
+    has $hub, 'ann:1', 'nobody of it is here';
     return;
 }
 
