@@ -67,7 +67,6 @@ sub fill_history {
     return;
 }
 
-
 @pages = map { page($_) } 0, 1;
 
 subtest 'a key is published on one machine, and replaced and forgotten on the other' => sub {
@@ -155,7 +154,7 @@ subtest 'what does not fit is refused on both' => sub {
     is $full->($_, 'more'), 'error full', 'one more does not' for 0, 1;
     unlike $machines[1]->ask('/publish', channel => 'stock', forget => 'f1'), qr/\Aerror/, 'a forgotten key';
     have_both_ok();
-    unlike $full->(0, 'more'),                                                qr/\Aerror/, 'makes room';
+    unlike $full->(0, 'more'), qr/\Aerror/, 'makes room';
 };
 
 $_->leave  for @pages;
