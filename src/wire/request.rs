@@ -529,8 +529,12 @@ fn write_event(writer: &mut Writer<'_>, event: &Unnumbered) {
     FieldList::of_block(event.bytes(), false).fields().write(writer);
 }
 
+/// Reads an event. It is malformed unless its fields are those of a block.
 fn read_event(reader: &mut Reader<'_>) -> Result<Unnumbered, Malformed> {
-    Ok(Unnumbered::of(Fields::read(reader)?.iter()))
+    let fields = Fields::read(reader)?;
+    let event = Unnumbered::of(fields.iter());
+    let is_of_block = FieldList::of_block(event.bytes(), false).fields() == fields;
+    is_of_block.then(|| event).ok_or(Malformed)
 }
 
 fn write_end(writer: &mut Writer<'_>, EndRequest { labels, topics, finishes }: &EndRequest) {
