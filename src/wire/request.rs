@@ -534,7 +534,7 @@ fn read_event(reader: &mut Reader<'_>) -> Result<Unnumbered, Malformed> {
     let fields = Fields::read(reader)?;
     let event = Unnumbered::of(fields.iter());
     let is_of_block = FieldList::of_block(event.bytes(), false).fields() == fields;
-    is_of_block.then(|| event).ok_or(Malformed)
+    is_of_block.then_some(event).ok_or(Malformed)
 }
 
 fn write_end(writer: &mut Writer<'_>, EndRequest { labels, topics, finishes }: &EndRequest) {
