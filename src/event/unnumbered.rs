@@ -1,27 +1,28 @@
 //! An event whose hub is still to give it an id.
 
 use super::{encode_to_vec, Field, LineEnd, Shared};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 
 /// An encoded event without an id, whose lines end in LF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unnumbered(Box<[u8]>);
+pub struct Unnumbered {
+    block: Box<[u8]>,
+}
 
 impl Unnumbered {
     /// Encodes fields. Ids among them are left out.
     pub fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
         let fields: Vec<_> = fields.filter(|field| !matches!(field, Field::Id(_))).collect();
-        Self(encode_to_vec(&fields, LineEnd::Lf).into())
+        Self { block: encode_to_vec(&fields, LineEnd::Lf).into() }
     }
 
     /// Returns the block.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.block
     }
 
     /// Returns the event with an id, which is its last field.
     pub fn with_id(&self, id: &str) -> Shared {
-        let fields = self.0.strip_suffix(b"\n").unwrap_or(&self.0);
+        let fields = self.block.strip_suffix(b"\n").unwrap_or(&self.block);
         let parts = [fields, b"id: ", id.as_bytes(), b"\n\n"];
         Shared::write(parts.iter().map(|part| part.len()).sum(), |out| {
             let mut at = 0;
@@ -34,15 +35,7 @@ impl Unnumbered {
     }
 }
 
-impl Saved for Unnumbered {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
-    }
-}
+saved!(Unnumbered { block });
 
 #[cfg(test)]
 mod tests {

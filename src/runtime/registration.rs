@@ -2,8 +2,7 @@
 
 use super::presence::{Change, Report};
 use super::reactor_handle::ReactorHandle;
-use crate::event::Shared;
-use crate::event::Unnumbered;
+use crate::event::{Shared, Unnumbered};
 use crate::hub::{
     Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes,
 };
