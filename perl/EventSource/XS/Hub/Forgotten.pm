@@ -5,8 +5,6 @@ use warnings;
 # The event that tells streams that a key of the state is forgotten: of the type forget, with the key as its data, unless the
 # application gives others.
 
-our $VERSION = '0.100';
-
 use Carp ();
 use EventSource::XS::Settings;
 

@@ -5,8 +5,6 @@ use warnings;
 # What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, on_slow
 # and channels, and makes of them what the native hub takes.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);

@@ -5,8 +5,6 @@ use warnings;
 # What the client of a stream knows that keeps the state: the newest event of each key. An event does not say its key, so the
 # test says how a client finds it.
 
-our $VERSION = '0.100';
-
 use EventSource::XS::Settings;
 use EventSource::XS::Test::Expected;
 use JSON::MaybeXS ();
