@@ -45,7 +45,8 @@ sub change_of {
     $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, 'field %s of a member');
-    my ($key, @data) = (_id($id), _data(_id($id), $given));
+    my $key  = _id($id);
+    my @data = _data($key, $given);
     return [$class->channel_of($channel), $key, @data, _event('update', $data[0], {event => $given->{event}})];
 }
 
