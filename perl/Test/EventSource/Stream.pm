@@ -10,12 +10,12 @@ use Carp  qw(shortmess);
 use Errno ();
 use EventSource::Error;
 use EventSource::Parser;
+use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Test::Expected;
 use EventSource::XS::Test::Loop;
 use EventSource::XS::Test::Remote;
 use EventSource::XS::Test::Response;
 use HTTP::Headers;
-use POSIX  qw(SIG_BLOCK SIG_SETMASK sigprocmask);
 use Socket qw(MSG_DONTWAIT);
 use Test::Builder;
 use Time::HiRes qw(time);
@@ -28,9 +28,6 @@ my $SHOWN_BYTES = 8192;
 # The bytes that are received at once: while a test waits, and otherwise. The latter is more than a socket holds.
 my $WAIT_BYTES = 262_144;
 my $FILL_BYTES = 8_388_608;
-
-my $SIGNALS = POSIX::SigSet->new;
-$SIGNALS->fillset;
 
 # An event of a test may be large.
 my $MAX_EVENT = 1_073_741_824;
@@ -108,17 +105,11 @@ sub events {
     return map { $self->_shift_event } 1 .. ($count < $most ? $count : $most);
 }
 
-# Receives what is available, up to a limit, since a server may send as fast as this receives. Signals are blocked: a
-# handler that dies would lose bytes that were received but not stored.
+# Receives what is available, up to a limit, since a server may send as fast as this receives. A handler of a signal that
+# dies would lose bytes that were received but not stored.
 sub fill {
     my ($self, $most) = @_;
-    my $blocked = POSIX::SigSet->new;
-    sigprocmask(SIG_BLOCK, $SIGNALS, $blocked);
-    local $@;
-    my $returned  = eval { $self->_fill(defined $most ? $most : $FILL_BYTES); 1 };
-    my $exception = $@;
-    sigprocmask(SIG_SETMASK, $blocked);
-    die $exception if !$returned;
+    without_signals(sub { $self->_fill(defined $most ? $most : $FILL_BYTES) });
     return;
 }
 

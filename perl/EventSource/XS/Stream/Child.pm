@@ -13,6 +13,7 @@ use warnings;
 use EventSource::XS::Library;
 use EventSource::XS::Report;
 use EventSource::XS::Settings;
+use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Stream::Native;
 use IO::Handle;
 use IO::Select;
@@ -108,24 +109,24 @@ sub fork_twice {
     my ($class, $code) = @_;
     pipe my $id,     my $ids     or return;
     pipe my $report, my $reports or return;
-    my ($all, $before) = map { POSIX::SigSet->new } 1 .. 2;
-    $all->fillset;
-    my $status = $?;    # a local one would hide the status of an exit in the child
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $all, $before);
-    my $between = fork;
-
-    if (defined $between && !$between) {
-        my $child = fork;
-        close $_ for $id, $report, $child ? () : $ids;
-        syswrite $ids, "$child\n" if $child;
-        eval { $code->($reports); 1 } || warn $@ if defined $child && !$child;
-        POSIX::_exit(defined $child ? 0 : 1);
-    }
-    my $error = $! + 0;
-    close $_ for $ids, $reports;
-    (my $child, $error) = _begun($between, $id, $report) if defined $between;
-    ($!, $?) = ($error, $status);    ## no critic (RequireLocalizedPunctuationVars) for the caller
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
+    my $status = $?;                # a local one would hide the status of an exit in the child
+    my $child  = without_signals(
+        sub {
+            my $between = fork;
+            if (defined $between && !$between) {
+                my $child = fork;
+                close $_ for $id, $report, $child ? () : $ids;
+                syswrite $ids, "$child\n" if $child;
+                eval { $code->($reports); 1 } || warn $@ if defined $child && !$child;
+                POSIX::_exit(defined $child ? 0 : 1);
+            }
+            my $error = $! + 0;
+            close $_ for $ids, $reports;
+            (my $child, $error) = _begun($between, $id, $report) if defined $between;
+            ($!, $?) = ($error, $status);    ## no critic (RequireLocalizedPunctuationVars) for the caller
+            return $child;
+        }
+    );
     return $child ? ($child, $report) : ();
 }
 

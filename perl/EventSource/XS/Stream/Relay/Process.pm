@@ -20,6 +20,7 @@ use warnings;
 use Digest::MD5 qw(md5_hex);
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
+use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Stream::Child;
 use IO::Handle;
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
@@ -71,7 +72,7 @@ sub start {
     # From here on the worker needs no descriptor that it has not got, but the pipe with which fork_twice begins.
     my $self = bless {ours => $relay->ours, stream => $stream, number => $client, null => $null}, $class;
     @$self{qw(adapter numbers)} = (\@adapter, \@numbers);
-    return _without_signals(
+    return without_signals(
         sub {
             EventSource::XS::Stream::Child->fork_twice(sub { $self->_run($slot, shift) })
                 or return _refuse("no process: $!");
@@ -124,19 +125,6 @@ sub _slot {
         return $slot if bind $slot, pack_sockaddr_un($name);
     }
     return;
-}
-
-# A handler of a signal may end the worker. Its end must not write to a client that has two writers.
-sub _without_signals {
-    my $code = shift;
-    my ($all, $before) = map { POSIX::SigSet->new } 1 .. 2;
-    $all->fillset;
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $all, $before);
-    my $result = eval { $code->() };
-    my $error  = $@;
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
-    die $error if $error;
-    return $result;
 }
 
 # Private methods: in the process
