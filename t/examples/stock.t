@@ -8,6 +8,8 @@ use File::Temp ();
 use Live::Processes;
 use Test::EventSource;
 use Testing::Browser;
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running);
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;
@@ -42,7 +44,8 @@ is $set->(item => '<', left => 1), 400, 'what is no word is refused';
 
 subtest 'a worker is killed' => sub {
     my ($worker) = Live::Processes::workers($server->pid);
-    ok kill(KILL => $worker), 'a worker is killed';
+    ok kill(KILL => $worker),                        'a worker is killed';
+    ok wait_until(10, sub { !is_running($worker) }), 'it accepts no connection any more';
     is $set->(item => 'bolt', left => 4), 204, 'bolt: 4';
     $shows->('bolt: 4', 'the page shows it');
 };
