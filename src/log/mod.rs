@@ -8,9 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+mod key_table;
 mod newest;
 #[cfg(test)]
 mod tests;
+
+pub use key_table::KeyTable;
 
 use crate::event::Shared;
 use newest::Newest;
