@@ -557,7 +557,10 @@ middle of that.
 
 The state survives what the history survives (L</Stores>): with a L</store> in a file, the end of the hub process in any way;
 with Redis, where it is that of all machines, also the end of all hubs and of the epoch; without a store, only an upgrade of the
-process. A forgotten key does not come back.
+process. Forgetting survives as publishing does. If the store loses the end of its history (a file up to the last second at a
+loss of power, Redis what it had not written or replicated at a failure), keys that were forgotten there are back, and clients
+that come back receive a gap and the state. With C<< when_down => 'queue' >> (L</store>) an event that waited in one machine is
+stored after one that another machine has published later: it can bring back a key that the other one has forgotten.
 
 =head2 Members
 
@@ -622,7 +625,8 @@ its members, at most once a second. It has no key, and is retained while somebod
 =back
 
 A member can change while it is here (L</member>): streams receive an event of the type C<update> with the same key. So they do
-if a further stream of a member has other data than the member. L</members> and L</members_count> say who is here.
+if a further stream of a member has other data than the member; C<update> is the form of that event. A call of L</member> gives
+the form of its own. L</members> and L</members_count> say who is here.
 
 A stream enters when its subscription takes effect: when its handler has returned. It leaves when it has ended, for whatever
 reason; a client that is gone without a word is noticed with the next keepalives. With a L</name> the hub process knows all
