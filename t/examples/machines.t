@@ -1,41 +1,23 @@
 # The dashboard of machines of EventSource::Cookbook in a real browser, on Starman with four workers: after a real gap the page
 # shows what is, without what was forgotten meanwhile, and is not loaded again.
 
-use lib qw(t/lib examples/live/lib);
+use lib 't/lib';
 use Testing;
-use EventSource::Hub;
-use File::Temp ();
-use Live::Processes;
-use Test::EventSource;
 use Testing::Browser;
 use Testing::CuttableProxy;
-use Testing::Server;
+use Testing::Recipe;
 
-Testing::Browser->require_or_skip_all;
-Testing::Server->require_or_skip_all('Starman');
-my $folder = File::Temp->newdir;
-my $socket = "$folder/machines.sock";
-my $hub    = eval { EventSource::Hub->new(name => 'machines', socket => $socket) };
-plan skip_all => 'eventsource-hub is not built here' if !$hub || !eval { $hub->epoch };
-
-my $server = Testing::Server->start(
-    'Starman', 'examples/cookbook/machines.psgi',
-    workers => 4,
-    args    => [qw(--max-requests 1000000)],
-    env     => {MACHINES_SOCKET => $socket}
-);
-my $proxy = Testing::CuttableProxy->start($server->port);
-my $es    = Test::EventSource->new(url => $server->url(''), timeout => 10);
+my $machines = Testing::Recipe->start('machines');
+my $proxy    = Testing::CuttableProxy->start($machines->port);
+my $browser  = Testing::Browser->start;
 
 sub set {
     my ($machine, $figure, $value) = @_;
-    my @form = (machine => $machine, figure => $figure, defined $value ? (value => $value) : ());
-    return $es->post('/set', form => \@form)->code;
+    return $machines->post('/set', machine => $machine, figure => $figure, defined $value ? (value => $value) : ());
 }
 
-my $browser = Testing::Browser->start;
-my $shown   = q([...rows.rows].map(row => [...row.cells].map(cell => cell.textContent).join(' ')).join(', '));
-my $shows   = sub { my ($text, $name) = @_; return $browser->wait_for("$shown === '$text'", $name) };
+my $shown = q([...rows.rows].map(row => [...row.cells].map(cell => cell.textContent).join(' ')).join(', '));
+my $shows = sub { my ($text, $name) = @_; return $browser->wait_for("$shown === '$text'", $name) };
 
 set(web1 => load => 0.5);
 $browser->open($proxy->url('/'));
@@ -66,6 +48,4 @@ subtest 'the page is away, and misses more' => sub {
 };
 
 $browser->open('about:blank');
-Live::Processes::end_hub($socket);
-
 done_testing;
