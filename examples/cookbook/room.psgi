@@ -1,0 +1,138 @@
+# Who is in a room, who is typing, and who is away.
+use strict;
+use warnings;
+
+use Digest::SHA qw(hmac_sha256_hex);
+use Encode      qw(decode);
+use EventSource::Hub;
+use Plack::Builder;
+use Plack::Request;
+
+# All workers have the same one.
+my $SECRET = $ENV{ROOM_SECRET} || die "ROOM_SECRET is not set\n";
+
+# ROOM_SOCKET is for tests; without it the hub is found by its name.
+my @socket = defined $ENV{ROOM_SOCKET} ? (socket => $ENV{ROOM_SOCKET}) : ();
+my $hub    = EventSource::Hub->new(name => 'room', start => 'state', on_slow => 'gap', @socket);
+
+# In place of your login: a cookie has a name, and an id that nobody can choose.
+sub enter {
+    my $name = shift->body_parameters->{name} // '';
+    return [400, [], []] if $name !~ /\A\w{1,20}\z/a;
+    open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
+    read $random, my $bytes, 8;
+    my $visitor = unpack('H*', $bytes) . ".$name";
+    my $cookie  = "visitor=$visitor." . hmac_sha256_hex($visitor, $SECRET);
+    return [204, ['Set-Cookie' => "$cookie; Path=/; HttpOnly; SameSite=Lax"], []];    # on https: and Secure
+}
+
+sub visitor {
+    my ($id, $name, $mac) = split /[.]/, Plack::Request->new(shift)->cookies->{visitor} // '';
+    return if !defined $mac || $mac ne hmac_sha256_hex("$id.$name", $SECRET);
+    return {id => $id, name => $name};
+}
+
+# The stream of a visitor. Its first one makes the visitor a member.
+my $events = $hub->to_app(
+    channels =>
+        sub { visitor(shift) ? qw(room room/people) : [403, ['Content-Type' => 'text/plain'], ['Please enter']] },
+    member => sub {
+        my $visitor = visitor(shift);
+        return {id => $visitor->{id}, channel => 'room/people', json => {name => $visitor->{name}, does => ''}};
+    },
+);
+
+sub say_it {
+    my $request = shift;
+    my $visitor = visitor($request->env) or return [403, [], []];
+    my $text    = decode('UTF-8', $request->body_parameters->{text} // '');
+    $hub->publish(room => {event => 'said', json => {name => $visitor->{name}, text => $text}});
+    return [204, [], []];
+}
+
+# Any worker can change any member; the hub process knows them all.
+sub does {
+    my $request = shift;
+    my $visitor = visitor($request->env) or return [403, [], []];
+    my $does    = $request->body_parameters->{does} // '';
+    return [400, [], []] if $does !~ /\A(?:|typing|away)\z/;
+    $hub->member('room/people', $visitor->{id}, {json => {name => $visitor->{name}, does => $does}});
+    return [204, [], []];
+}
+
+my %POST = (enter => \&enter, say => \&say_it, does => \&does);
+
+builder {
+    for my $name (keys %POST) {
+        mount "/$name" => sub {
+            my $request = Plack::Request->new(shift);
+            return $request->method eq 'POST' ? $POST{$name}->($request) : [405, [Allow => 'POST'], []];
+        };
+    }
+    mount '/events' => $events;
+    mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
+<!doctype html>
+<form id="entrance" hidden>Your name <input name="name" required pattern="\w{1,20}"> <button>Enter</button></form>
+<form id="room" hidden><input name="text" autocomplete="off"> <button>Say</button></form>
+<ul id="here"></ul>
+<pre id="said"></pre>
+<script>
+const people = new Map()
+let source, isComplete, typing, does = ''
+
+// One after the other: two workers might answer them in another order.
+let last = Promise.resolve()
+const post = (path, fields) =>
+  last = last.then(() => fetch(path, {method: 'POST', body: new URLSearchParams(fields)})).catch(console.warn)
+
+const tell = what => {
+  clearTimeout(typing)
+  if (what === 'typing') typing = setTimeout(tell, 3000, '')
+  if (what !== does) post('/does', {does: does = what})
+}
+room.elements.text.oninput = () => tell('typing')
+document.onvisibilitychange = () => tell(document.hidden ? 'away' : '')
+
+const show = () => {
+  if (isComplete) here.replaceChildren(...[...people.values()].map(({name, does}) =>
+    Object.assign(document.createElement('li'), {textContent: does ? `${name} (${does})` : name})))
+}
+const set = event => { const person = JSON.parse(event.data); people.set(person.id, person); show() }
+const open = () => {
+  let isNew
+  isComplete = false
+  source = new EventSource('/events')
+  source.onopen = () => { isNew = true; room.hidden = false; entrance.hidden = true }
+  source.onerror = () => { if (source.readyState === EventSource.CLOSED) room.hidden = !(entrance.hidden = false) }
+  source.addEventListener('join', set)
+  source.addEventListener('update', set)
+  source.addEventListener('leave', event => { people.delete(JSON.parse(event.data).id); show() })
+  source.addEventListener('gap', () => { people.clear(); isComplete = false })
+  source.addEventListener('position', () => {
+    isComplete = true
+    show()
+    if (isNew && does) post('/does', {does})   // a stream that comes back has set the data of the callback
+    isNew = false
+  })
+  source.addEventListener('said', event => {
+    const {name, text} = JSON.parse(event.data)
+    said.append(`${name}: ${text}\n`)
+  })
+}
+room.onsubmit = event => {
+  event.preventDefault()
+  post('/say', {text: room.elements.text.value})
+  room.elements.text.value = ''
+  tell('')
+}
+entrance.onsubmit = event => {
+  event.preventDefault()
+  post('/enter', {name: entrance.elements.name.value}).then(open)
+}
+// A browser may keep a page that was left, and its stream with it.
+addEventListener('pagehide', () => source.close())
+addEventListener('pageshow', event => event.persisted && location.reload())
+open()
+</script>
+HTML
+};
