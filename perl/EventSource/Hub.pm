@@ -638,7 +638,8 @@ A channel has at most L</max_members>. A stream beyond that, or whose C<join> do
 member. L</stats> counts that, and the log says it once.
 
 B<A will> is an event that the hub publishes when a stream ends in any way other than by the application's own decision
-(C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>.
+(C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>. The decision counts, even if the client leaves before it was
+sent everything. The age of a stream (L</max_age>) and L</drain> are no such decision.
 
     $hub->subscribe($conn, 'game/7', {will => ['game/7', {event => 'gave up', json => {player => 2}}]});
 

@@ -287,8 +287,8 @@ pub enum Answer {
         hub: HubId,
         /// The stream.
         stream: StreamId,
-        /// Why it has ended.
-        reason: Reason,
+        /// Whether the application has decided that it ends, whatever has ended it then.
+        is_by_application: bool,
     },
     /// A stream's slot is free. This is the stream's last answer.
     Closed {

@@ -14,8 +14,16 @@ use std::collections::HashMap;
 pub(super) struct Presences {
     /// The members of streams whose subscriptions are held.
     joining: HashMap<u64, Vec<MemberRequest>>,
-    /// The hubs of the streams that were reported.
-    reported: HashMap<u64, HubId>,
+    /// The streams that were reported.
+    reported: HashMap<u64, Reported>,
+}
+
+/// A stream that was reported.
+#[derive(Debug)]
+struct Reported {
+    hub: HubId,
+    /// Whether the stream ends because of its age, which is no decision of the application.
+    has_aged: bool,
 }
 
 impl<I: Io> Reactor<I> {
@@ -23,7 +31,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn note_presence(&mut self, id: StreamId, hub: HubId, Presence { member, will }: Presence) {
         let stream = u64::from(id);
         if let Some(will) = will {
-            self.presences.reported.insert(stream, hub);
+            self.presences.reported.insert(stream, Reported { hub, has_aged: false });
             self.answers.push(Answer::Willed { hub, stream: id, will });
         }
         if let Some(member) = member {
@@ -40,23 +48,35 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending().is_some()) {
             return;
         }
-        self.presences.reported.insert(id.into(), hub);
+        self.presences.reported.insert(id.into(), Reported { hub, has_aged: false });
         self.answers.extend(joining.into_iter().map(|member| {
             let member = Box::new(member);
             Answer::Entered { hub, stream: id, member }
         }));
     }
 
-    /// Reports that a stream has ended.
+    /// Notes that a stream ends because of its age, unless it is ending already.
+    pub(super) fn note_age(&mut self, id: StreamId) {
+        if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
+            if let Some(reported) = self.presences.reported.get_mut(&id.into()) {
+                reported.has_aged = true;
+            }
+        }
+    }
+
+    /// Reports that a stream has ended. The application's decision counts, even if the client has left before it was sent all.
     pub(super) fn report_end(&mut self, id: StreamId, reason: Reason) {
         self.open_streams -= 1;
         self.answers.push(Answer::Ended { stream: id, reason });
+        let ending = self.record(id).and_then(|record| record.stream.ending()).unwrap_or(reason);
         let Presences { joining, reported } = &mut self.presences;
         joining.remove(&id.into());
-        if let Some(hub) = reported.remove(&id.into()) {
-            self.answers.push(Answer::Left { hub, stream: id, reason });
+        if let Some(Reported { hub, has_aged }) = reported.remove(&id.into()) {
+            let is_by_application = ending == Reason::Application && !has_aged;
+            self.answers.push(Answer::Left { hub, stream: id, is_by_application });
         }
     }
 }
 
 saved!(Presences { joining, reported });
+saved!(Reported { hub, has_aged });

@@ -24,6 +24,7 @@ impl<I: Io> Reactor<I> {
     /// Ends the streams that are old enough.
     pub(super) fn end_aged(&mut self, now: Instant) {
         for id in self.hubs.take_aged(now, Self::AGED_PER_TURN) {
+            self.note_age(id);
             self.withdraw(id, false);
         }
     }

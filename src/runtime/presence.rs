@@ -9,7 +9,6 @@ use super::wake::sync::lock;
 use crate::hub::{Announcement, MemberRequest};
 use crate::reactor::{HubId, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use crate::stream::Reason;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ pub(crate) enum Change {
     /// It has a will from here on.
     Willed(Box<Announcement>),
     /// It has ended.
-    Left(Reason),
+    Left { is_by_application: bool },
 }
 
 /// A report of the reactor.
@@ -88,7 +87,7 @@ impl Saved for Change {
         let (entered, willed, left) = match self.clone() {
             Self::Entered(member) => (Some(member), None, None),
             Self::Willed(will) => (None, Some(will), None),
-            Self::Left(reason) => (None, None, Some(reason)),
+            Self::Left { is_by_application } => (None, None, Some(is_by_application)),
         };
         to.add(&entered);
         to.add(&willed);
@@ -99,7 +98,7 @@ impl Saved for Change {
         match (from.take()?, from.take()?, from.take()?) {
             (Some(member), None, None) => Ok(Self::Entered(member)),
             (None, Some(will), None) => Ok(Self::Willed(will)),
-            (None, None, Some(reason)) => Ok(Self::Left(reason)),
+            (None, None, Some(is_by_application)) => Ok(Self::Left { is_by_application }),
             _ => Err(Malformed),
         }
     }

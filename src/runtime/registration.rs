@@ -7,7 +7,6 @@ use crate::hub::{
     Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes,
 };
 use crate::reactor::{Command, HubId};
-use crate::stream::Reason;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,7 +65,7 @@ impl HubRegistration {
                 members.enter(stream, *member, (retention.max_members, &fits), (at, wall_clock()), &mut out);
             }
             Change::Willed(will) => members.set_will(stream, will),
-            Change::Left(reason) => members.leave(stream, reason == Reason::Application, at, &mut out),
+            Change::Left { is_by_application } => members.leave(stream, is_by_application, at, &mut out),
         }
         self.announce(out);
     }

@@ -53,10 +53,47 @@ fn a_stream_enters_and_leaves_once_whatever_ends_it() {
         subscribe(&mut world, stream, presence("ann", true), false);
         assert_eq!(reported(&mut world), ["has a will", "enters ann"]);
         world.end(stream, reason, ending);
-        assert_eq!(reported(&mut world), [format!("leaves: {reason:?}")]);
+        assert_eq!(
+            reported(&mut world),
+            [if reason == Reason::Application { "leaves by the application" } else { "leaves" }]
+        );
         world.end(stream, Reason::Error, Ending::Discard);
         assert!(reported(&mut world).is_empty());
     }
+}
+
+#[test]
+fn the_decision_of_the_application_counts_though_the_client_leaves_before_it_was_sent_all() {
+    for (is_own, expected) in [(true, "leaves by the application"), (false, "leaves")] {
+        let mut world = with_history(10);
+        let stream = world.open(settings(), "");
+        subscribe(&mut world, stream, presence("ann", true), false);
+        assert_eq!(reported(&mut world).len(), 2);
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        world.push(stream, b"data: unsent\n\n");
+        if is_own {
+            world.end(stream, Reason::Application, Ending::Flush);
+        }
+        assert!(reported(&mut world).is_empty());
+        world.upgrade();
+        world.client(stream).default_send = Some(Err(libc::EPIPE));
+        world.ready(stream, Ready { hung_up: true, ..Ready::default() });
+        assert_eq!(reported(&mut world), [expected]);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_because_of_its_age_has_its_will() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "");
+    world.records[stream].is_subscribed = true;
+    let access = crate::hub::Access { max_age: Some(Duration::from_secs(10)), ..Default::default() };
+    let topics = vec![Topic::Channel(b"news"[..].into())];
+    let request = SubscribeRequest { topics, presence: presence("ann", true), access, ..Default::default() };
+    let id = world.records[stream].id;
+    world.apply(Command::Subscribe { hub: HUB, stream: id, request: Box::new(request), holds: false });
+    world.advance(Duration::from_secs(11));
+    assert_eq!(reported(&mut world), ["has a will", "enters ann", "leaves"]);
 }
 
 #[test]
@@ -72,7 +109,7 @@ fn a_held_stream_enters_when_its_handler_returns() {
     subscribe(&mut world, stream, presence("cid", false), false);
     assert_eq!(reported(&mut world), ["enters cid"], "a later subscription");
     world.end(stream, Reason::Application, Ending::Flush);
-    assert_eq!(reported(&mut world), ["leaves: Application"]);
+    assert_eq!(reported(&mut world), ["leaves by the application"]);
 }
 
 #[test]
@@ -85,7 +122,7 @@ fn a_stream_that_ends_before_its_subscription_takes_effect_never_enters_and_has_
         }
         subscribe(&mut world, stream, presence("ann", true), holds);
         world.end(stream, Reason::Error, Ending::Discard);
-        let expected: &[&str] = if ends_first { &[] } else { &["has a will", "leaves: Error"] };
+        let expected: &[&str] = if ends_first { &[] } else { &["has a will", "leaves"] };
         assert_eq!(reported(&mut world), expected);
     }
 }
@@ -101,5 +138,5 @@ fn a_new_program_knows_who_has_entered() {
     let id = world.records[held].id;
     world.apply(Command::BeginSubscription { stream: id });
     world.end(entered, Reason::Error, Ending::Discard);
-    assert_eq!(reported(&mut world), ["enters bob", "leaves: Error"]);
+    assert_eq!(reported(&mut world), ["enters bob", "leaves"]);
 }

@@ -375,7 +375,10 @@ impl World {
                     self.presence.push((stream, format!("enters {}", String::from_utf8_lossy(&member.id))))
                 }
                 Answer::Willed { stream, .. } => self.presence.push((stream, "has a will".into())),
-                Answer::Left { stream, reason, .. } => self.presence.push((stream, format!("leaves: {reason:?}"))),
+                Answer::Left { stream, is_by_application, .. } => {
+                    let leaves = if is_by_application { "leaves by the application" } else { "leaves" };
+                    self.presence.push((stream, leaves.into()));
+                }
                 Answer::ShutdownComplete => self.shutdowns += 1,
             }
         }

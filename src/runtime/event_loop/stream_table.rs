@@ -108,7 +108,9 @@ impl StreamTable {
             Answer::Closed { stream } => self.apply_closed(stream),
             Answer::Entered { hub, stream, member } => self.handle.presence.push(hub, stream, Change::Entered(member)),
             Answer::Willed { hub, stream, will } => self.handle.presence.push(hub, stream, Change::Willed(will)),
-            Answer::Left { hub, stream, reason } => self.handle.presence.push(hub, stream, Change::Left(reason)),
+            Answer::Left { hub, stream, is_by_application } => {
+                self.handle.presence.push(hub, stream, Change::Left { is_by_application });
+            }
             Answer::Counted { request_id, counts, subscribers } => {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));
             }
