@@ -10,6 +10,7 @@ use EventSource::Error;
 use EventSource::XS::Settings;
 use EventSource::XS::Test::InProcess;
 use EventSource::XS::Test::Loop;
+use EventSource::XS::Test::Members;
 use EventSource::XS::Test::PrivateHubs;
 use EventSource::XS::Test::Remote;
 use EventSource::XS::Test::Server;
@@ -20,9 +21,10 @@ use HTTP::Request::Common ();
 use JSON::MaybeXS         ();
 use Plack::Util           ();
 use Scalar::Util          qw(blessed);
+use Test::Builder;
 use Test::EventSource::Stream;
 
-our @EXPORT_OK = qw(ends_ok like_event no_event state_is);
+our @EXPORT_OK = qw(ends_ok like_event members_are no_event state_is);
 
 # An error of a private hub's settings reports the line of the test.
 our @CARP_NOT = qw(EventSource::Hub);
@@ -33,7 +35,7 @@ my $TIMEOUT   = 5;    # seconds
 my $IDLE_EXIT = 5;    # seconds, of private hubs
 
 my @OPTIONS         = qw(app env headers server server_args timeout url workers);
-my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id position_event state timeout);
+my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id members position_event state timeout);
 
 sub new {
     my ($class, @options) = @_;
@@ -54,6 +56,19 @@ sub ends_ok    { goto &Test::EventSource::Stream::ends_ok }
 sub like_event { goto &Test::EventSource::Stream::like_event }
 sub no_event   { goto &Test::EventSource::Stream::no_event }
 sub state_is   { goto &Test::EventSource::Stream::state_is }
+
+# Of a stream, or of a channel of a hub.
+sub members_are {
+    goto &Test::EventSource::Stream::members_are if !blessed $_[0] || !$_[0]->isa('EventSource::Hub');
+    my ($hub, $channel, $expected, $name) = @_;
+    my $wrong = sub { EventSource::XS::Test::Members->of_list($hub->members($channel))->differences($expected) };
+    my @wrong = $wrong->();    # before the wait, so that a mistake is reported at the caller's line
+    EventSource::XS::Test::Loop::wait_for(sub { return !@wrong || !(@wrong = $wrong->()) }, $TIMEOUT);
+    my $test = Test::Builder->new;
+    $test->ok(!@wrong, defined $name ? $name : "the members of $channel");
+    $test->diag($_) for @wrong;
+    return !@wrong;
+}
 
 # Public methods
 
@@ -128,8 +143,9 @@ sub stream {
         request         => sub { _bytes($request, $_[0]) },
         timeout         => defined $option{timeout} ? $option{timeout} : $self->{timeout},
         last_event_id   => $option{last_event_id},
-        position_event  => exists $option{position_event} ? $option{position_event} : 'position',
-        state           => defined $option{state}         ? EventSource::XS::Test::State->new($option{state}) : undef,
+        position_event  => exists $option{position_event} ? $option{position_event}                       : 'position',
+        state           => defined $option{state} ? EventSource::XS::Test::State->new($option{state})     : undef,
+        members         => $option{members}       ? EventSource::XS::Test::Members->new($option{members}) : undef,
         cut_after       => $option{cut_after},
         is_cut_expected => defined $option{cut_after},
     );
@@ -390,6 +406,12 @@ Headers of this request, an array of names and values. They replace other header
 
 The value of C<Last-Event-ID>, a string of characters. The header is not sent by default.
 
+=item members
+
+True if the client of this stream keeps who is here (L<EventSource::Hub/Members>), for L<Test::EventSource::Stream/members_are>.
+The C<id> in the JSON of each event says whose it is. A hash names other types of events: C<join_event>, C<update_event>,
+C<leave_event>, and C<gap_event> for the L<EventSource::Hub/gap_event>.
+
 =item position_event
 
 The type of the events that carry the position of a hub (L<EventSource::Hub/position_event>), C<position> by default.
@@ -399,9 +421,9 @@ Such an event without data is not returned as an event: it only sets the last ev
 
 How the client of this stream keeps the state (L<EventSource::Hub/State>), for L<Test::EventSource::Stream/state_is>: a hash. No
 event says its key, so C<key> says where a client finds it: the name of a member of the JSON in each event, or a code reference
-that is given the event (L<EventSource::Parser/feed>) and returns its key, or C<undef> for an event without. C<forget_event>, by
-default C<forget>, is the type of events whose data is a forgotten key, C<gap_event>, by default C<gap>, the
-L<EventSource::Hub/gap_event>. With C<< position_event => undef >> the state counts as complete at any time.
+that is given the event (L<EventSource::Parser/feed>) and returns its key, or C<undef> for an event without. C<forget_event>,
+C<forget> by default, is the type of events that forget a key: the one that C<key> finds, or else the data. C<gap_event>, C<gap>
+by default, is the L<EventSource::Hub/gap_event>. With C<< position_event => undef >> the state counts as complete at any time.
 
 =item timeout
 
@@ -493,13 +515,22 @@ true. Event loops and callbacks run meanwhile, as in every wait for a stream.
 
 =head1 FUNCTIONS
 
-    use Test::EventSource qw(ends_ok like_event no_event state_is);
+    use Test::EventSource qw(ends_ok like_event members_are no_event state_is);
 
 =head2 ends_ok, like_event, no_event, state_is
 
     like_event($stream, {data => 'x'}, $name);
 
 The methods of L<Test::EventSource::Stream> with these names, as functions. Exported on request.
+
+=head2 members_are
+
+    members_are($hub, 'room/7/people', ['ann', 'bob'], $name);
+    members_are($stream, {ann => {name => 'Ann'}}, $name);
+
+Test that a channel of a hub has exactly these members, or, as L<Test::EventSource::Stream/members_are>, that a stream knows
+them. Waits for at most five seconds, or for the stream's C<timeout>, because members enter and leave a moment after the call
+that causes it, and stay for C<linger>. Exported on request.
 
 =head1 IN PROCESS
 
@@ -559,6 +590,18 @@ A page that shows the state (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>) k
     $page->state_is({bolt => {json => {item => 'bolt', left => 3}}}, 'a page begins with the stock');
     $hub->forget(stock => 'bolt');
     $page->state_is({}, 'and is told what is sold no longer');
+
+Who is here is such a state, too:
+
+    my $room = EventSource::Hub->new(start => 'state');
+    my $door = Test::EventSource->new(app => $room->to_app(
+        channels => sub { 'people' },
+        member   => sub { return {id => $_[0]{QUERY_STRING}, channel => 'people', linger => 0} },
+    ));
+    my ($ann, $bob) = map { $door->get("/?$_", members => 1) } qw(ann bob);
+    $ann->members_are(['ann', 'bob'], 'Ann sees Bob');
+    $bob->close;
+    $ann->members_are(['ann'], 'Bob has left');
 
 =head1 PRIVATE HUBS
 

@@ -8,7 +8,7 @@ use File::Temp ();
 sub said_by {
     my $code  = shift;
     my $begin = <<'BEGIN';
-use strict; use warnings; use Test::More; use Test::EventSource qw(ends_ok like_event no_event);
+use strict; use warnings; use Test::More; use Test::EventSource qw(ends_ok like_event members_are no_event);
 my @kept;
 my $es = Test::EventSource->new(timeout => 0.2, app => sub {
     my $env = shift;
@@ -18,6 +18,7 @@ my $es = Test::EventSource->new(timeout => 0.2, app => sub {
         $writer->write("id: 1\r\nevent: tick\r\ndata: caf\xC3\xA9\r\n\r\n") if $env->{PATH_INFO} ne '/empty';
         $writer->write('data: {"a":[1,{"b":2}],"c":null}' . "\n\n") if $env->{PATH_INFO} eq '/json';
         $writer->write(qq(data: {"item":"$_","left":1}\n\n)) for $env->{PATH_INFO} eq '/state' ? qw(a b) : ();
+        $writer->write(qq(event: join\ndata: {"id":"$_"}\n\n)) for $env->{PATH_INFO} eq '/members' ? qw(a b) : ();
         $env->{'psgi.errors'}->print("printed\n") if $env->{QUERY_STRING} eq 'print';
         $writer->close if $env->{QUERY_STRING} eq 'close';
         push @kept, $writer;
@@ -146,6 +147,32 @@ $BYTES
 #   \\n
 1..1
 SAID
+    ],
+    [
+        'members that differ are shown',
+        q~my $s = $es->get('/members', members => 1, position_event => undef);
+          members_are($s, {a => {name => 'A'}, c => {}});~,
+        qr/\Anot ok 1 - the members
+#   Failed test 'the members'
+#   at x.t line 2.
+# 'a': json\{name\}
+#      got: nothing
+# expected: "A"
+# 'b' should not be there: event 'join', data '\{"id":"b"\}', id '1'
+# 'c' is missing
+# GET \/members/
+    ],
+    [
+        'members of a hub that differ are shown',
+        q~use EventSource::Hub; my $hub = EventSource::Hub->new;
+          my $app = $hub->to_app(channels => sub { 'x' }, member => sub { {id => 'a', channel => 'room'} });
+          my $s = Test::EventSource->new(app => $app)->get('/');
+          members_are($hub, 'room', ['b']);~,
+        qr/\Anot ok 1 - the members of room
+#   Failed test 'the members of room'
+#   at x.t line 4.
+# 'a' should not be there: event 'join', data '\{"id":"a"\}', id ''
+# 'b' is missing\n/
     ],
     [
         'JSON that lacks a member shows "nothing"',

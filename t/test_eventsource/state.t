@@ -1,9 +1,9 @@
-# state_is: what the client of a stream knows that keeps the state.
+# state_is and members_are: what the client of a stream knows that keeps the state, and who is here.
 
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Test::EventSource   qw(state_is);
+use Test::EventSource   qw(members_are state_is);
 use Testing::Errors     qw(error_ok);
 use Testing::SourceTree qw(slurp);
 
@@ -60,6 +60,63 @@ subtest 'other types, and a key that code finds' => sub {
     $page->state_is({y => {event => 'message', data => 'y=1'}}, 'one is gone');
 };
 
+subtest 'a forgotten key is found as any other, or it is the data' => sub {
+    my ($hub, $es) = tested();
+    my $page = $es->get('/', @STATE);
+    set($hub, $_, 1) for qw(a b c);
+    $hub->forget(stock => 'a', {json => {item => 'a', gone => 1}});
+    $hub->forget(stock => 'b');
+    $page->state_is({c => left(c => 1)}, 'both are gone');
+};
+
+subtest 'members' => sub {
+    my $hub = EventSource::Hub->new(start => 'state', history => {events => 2});
+    my $app = $hub->to_app(
+        channels => sub { ('room', 'people') },
+        member   => sub {
+            my ($id, $name) = split /=/, $_[0]{QUERY_STRING};
+            return {id => $id, channel => 'people', linger => 0, json => {name => $name}};
+        },
+    );
+    my $es  = Test::EventSource->new(app => $app);
+    my $ann = $es->get('/?ann=Ann', members => 1, state => {key => 'item'});
+    my $bob = $es->get('/?bob=Bob', members => 1);
+    $_->members_are(['bob', 'ann'], 'each knows both') for $ann, $bob;
+    members_are($ann, {ann => {name => 'Ann'}, bob => {name => 'Bob'}}, 'and their data');
+    $hub->member(people => 'ann', {json => {name => 'Ann', typing => 1}});
+    $hub->publish(room => {json => {id => 'cid', item => 'x'}});
+    $bob->members_are({ann => {name => 'Ann', typing => 1}, bob => qr/"name":"Bob"/}, 'a change');
+    members_are($hub, 'people', {ann => {name => 'Ann', typing => 1}, bob => qr/"name":"Bob"/}, 'the hub has the same');
+    $bob->close;
+    members_are($hub, 'people', ['ann'], 'the hub waits until Bob has left');
+    $ann->members_are(['ann'], 'so does the client');
+    $ann->state_is({x => qr/cid/}, 'an event that is not of a member is none, whatever it has');
+    $ann->close;
+    $hub->publish(room => 'more') for 1 .. 3;
+    $ann->reconnect;
+    $ann->members_are(['ann'], 'after a gap the client has the members of then');
+    members_are($hub, 'nobody', [], 'nobody');
+};
+
+subtest 'members with other types of events, and texts' => sub {
+    my $hub = EventSource::Hub->new(start => 'state', gap_event => 'lost');
+    my %own = (join => {event => 'here'}, update => {event => 'news'}, leave => {event => 'gone'});
+    my $app = $hub->to_app(
+        channels => sub { 'people' },
+        member   => sub { return {id => $_[0]{QUERY_STRING}, channel => 'people', linger => 0, %own} },
+    );
+    my $es   = Test::EventSource->new(app => $app);
+    my %type = (join_event => 'here', update_event => 'news', leave_event => 'gone', gap_event => 'lost');
+    my ($ann, $bob) = map { $es->get("/?$_", members => \%type) } qw(ann bob);
+    $ann->members_are({ann => {}, bob => {}}, 'both');
+    $hub->member(people => 'ann', {json => {x => 1}, event => 'news'});
+    $ann->members_are({ann => {x => 1}, bob => {}}, 'a change');
+    $bob->close;
+    $ann->members_are(['ann'], 'one has left');
+    $hub->member(people => 'ann', {data => 'a text'});
+    members_are($hub, 'people', {ann => 'a text'}, 'a hub knows texts, too');
+};
+
 subtest 'the example of the manual' => sub {
     my ($example) = slurp('perl/Test/EventSource.pm') =~ /^=head1 STATE$(.*?)^=head1/ms;
     my $code      = join "\n", map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $example;
@@ -68,12 +125,22 @@ subtest 'the example of the manual' => sub {
 
 subtest 'mistakes' => sub {
     my ($hub, $es) = tested();
-    error_ok('a state that is not a hash', invalid => 'state', sub { $es->get('/', state => 'item') });
-    error_ok('no key',                     invalid => 'key',   sub { $es->get('/', state => {}) });
-    error_ok('an unknown option',          invalid => 'keys',  sub { $es->get('/', state => {keys => 'item'}) });
-    error_ok('a stream without state',     state   => undef,   sub { $es->get('/')->state_is({}) });
-    error_ok('a list',        invalid => 'state', sub { $es->get('/', @STATE)->state_is([]) });
-    error_ok('a wrong field', invalid => 'dta',   sub { $es->get('/', @STATE)->state_is({a => {dta => 1}}) });
+    error_ok('a state that is not a hash', invalid => 'state',   sub { $es->get('/', state   => 'item') });
+    error_ok('no key',                     invalid => 'key',     sub { $es->get('/', state   => {}) });
+    error_ok('an unknown option',          invalid => 'keys',    sub { $es->get('/', state   => {keys => 'item'}) });
+    error_ok('members that are a text',    invalid => 'members', sub { $es->get('/', members => []) });
+    error_ok('an unknown type',            invalid => 'join',    sub { $es->get('/', members => {join => 'x'}) });
+    error_ok('a stream without members',   state   => undef,     sub { $es->get('/')->members_are([]) });
+    error_ok(
+        'members that are neither a list nor a hash',
+        invalid => 'members',
+        sub { $es->get('/', members => 1)->members_are('ann') }
+    );
+    error_ok('of a hub, too',          invalid => 'members', sub { members_are($hub, 'x',   'ann') });
+    error_ok('a channel that is none', invalid => 'channel', sub { members_are($hub, undef, ['ann']) });
+    error_ok('a stream without state', state   => undef,     sub { $es->get('/')->state_is({}) });
+    error_ok('a list',                 invalid => 'state', sub { $es->get('/', @STATE)->state_is([]) });
+    error_ok('a wrong field',          invalid => 'dta',   sub { $es->get('/', @STATE)->state_is({a => {dta => 1}}) });
 };
 
 done_testing;

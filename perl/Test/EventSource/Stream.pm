@@ -161,6 +161,11 @@ sub like_event {
     return undef;
 }
 
+sub members_are {
+    my ($self, $expected, $name) = @_;
+    return $self->_knows('members => 1', $self->{members}, $expected, defined $name ? $name : 'the members');
+}
+
 sub next_comment {
     my ($self, $seconds) = @_;
     $self->_wait_while($seconds, sub { !@{$self->{comments}} });
@@ -198,29 +203,9 @@ sub response { return $_[0]{response}->head }
 
 sub retry { return $_[0]{parser}->retry }
 
-# Takes events until the state is as expected. It is not before it is complete.
 sub state_is {
     my ($self, $expected, $name) = @_;
-    my $state = $self->{state}
-        or EventSource::Error->throw(
-        code    => 'state',
-        message => 'Test::EventSource: state_is is for a stream whose keys are known:'
-            . q{ get('/events', state => {key => 'item'})}
-        );
-    my $test  = Test::Builder->new;
-    my @wrong = $self->_state_differences($expected);
-    $self->_wait_while(
-        undef,
-        sub {
-            @wrong = $self->_state_differences($expected) while @wrong && $self->_shift_event;
-            return !!@wrong;
-        }
-    );
-    $test->ok(!@wrong, defined $name ? $name : 'the state');
-    return !!1 if !@wrong;
-    $test->diag($_) for @wrong;
-    $self->_explain;
-    return !!0;
+    return $self->_knows(q{state => {key => 'item'}}, $self->{state}, $expected, defined $name ? $name : 'the state');
 }
 
 sub status {
@@ -254,6 +239,15 @@ sub _connect {
     $self->close;
     my $news = $self->{server}->news;
     die shortmess("Test::EventSource: $self->{name}: $reason") . (length $news ? "The server printed:\n$news" : '');
+}
+
+sub _differences {
+    my ($self, $state, $expected) = @_;
+    my @wrong     = $state->differences($expected);
+    my $positions = @{$self->{events}} ? $self->{events}[0]{positions} : $self->{positions};
+    push @wrong, 'The state is not complete: no position has come.'
+        if defined $self->{position_event} && !$state->is_complete($positions);
+    return @wrong;
 }
 
 # Prints the state of the response, the last received bytes and the server's output.
@@ -317,6 +311,30 @@ sub _is_position {
     return defined $self->{position_event} && $event->{event} eq $self->{position_event} && $event->{data} eq '';
 }
 
+# Takes events until the client knows what is expected. It does not before its state is complete: a position says so.
+sub _knows {
+    my ($self, $option, $state, $expected, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    EventSource::Error->throw(
+        code    => 'state',
+        message => "Test::EventSource: this is for a stream that is opened with $option"
+    ) if !$state;
+    my @wrong = $self->_differences($state, $expected);
+    $self->_wait_while(
+        undef,
+        sub {
+            @wrong = $self->_differences($state, $expected) while @wrong && $self->_shift_event;
+            return !!@wrong;
+        }
+    );
+    my $test = Test::Builder->new;
+    $test->ok(!@wrong, $name);
+    return !!1 if !@wrong;
+    $test->diag($_) for @wrong;
+    $self->_explain;
+    return !!0;
+}
+
 sub _no_event_reason {
     my $self = shift;
     return 'No event received: the response is not an event stream.' if !$self->_is_event_stream;
@@ -333,18 +351,8 @@ sub _seconds {
 sub _shift_event {
     my $self  = shift;
     my $entry = shift @{$self->{events}} or return undef;
-    $self->{state}->take(@$entry{qw(event positions)}) if $self->{state};
+    $_->take(@$entry{qw(event positions)}) for grep { defined } @$self{qw(members state)};
     return $entry->{event};
-}
-
-# The differences between the state and what a test expects. A position says that it is complete.
-sub _state_differences {
-    my ($self, $expected) = @_;
-    my @wrong     = $self->{state}->differences($expected);
-    my $positions = @{$self->{events}} ? $self->{events}[0]{positions} : $self->{positions};
-    push @wrong, 'The state is not complete: no position has come.'
-        if defined $self->{position_event} && !$self->{state}->is_complete($positions);
-    return @wrong;
 }
 
 # Parses bytes of the body. The parser is fed one line at a time, so that the last event ID before each event is known:
@@ -455,6 +463,19 @@ expressions to match. C<json> is a structure that the data, decoded as JSON, mus
 may have any value. An argument that is not a hash is the expected data. Waits for the stream's C<timeout>.
 
 Returns the event, or C<undef> if the test fails. Croaks if a field has another name or an invalid value.
+
+=head2 members_are
+
+    my $stream = $es->get('/room/7', members => 1);
+    $stream->members_are(['ann', 'bob'], $name);
+    $stream->members_are({ann => {name => 'Ann'}, bob => {name => 'Bob', typing => 1}}, $name);
+
+Test that the client knows exactly these members (L<EventSource::Hub/Members>): an array of their ids, or a hash of each one's
+data. The data is a hash, of what C<json> has beside the id, or a string or a regular expression for that of the event. For a
+stream that begins with the state, with the option C<members> (L<Test::EventSource/get>). Waits as L</state_is> does.
+L<Test::EventSource/members_are> can ask a hub instead.
+
+Returns true if these are here. A failure reports each member that differs.
 
 =head2 no_event
 

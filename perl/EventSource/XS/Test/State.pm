@@ -48,9 +48,9 @@ sub take {
         @$self{qw(events begins_after)} = ({}, $positions);
         return;
     }
-    return delete $self->{events}{$event->{data}} if $event->{event} eq $self->{forget_event};
     my $key = $self->_key_of($event);
-    $self->{events}{$key} = $event if defined $key;
+    if    ($event->{event} eq $self->{forget_event}) { delete $self->{events}{defined $key ? $key : $event->{data}} }
+    elsif (defined $key)                             { $self->{events}{$key} = $event }
     return;
 }
 
