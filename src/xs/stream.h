@@ -85,11 +85,12 @@ esx_new_capture(pTHX_ void *capture)
     return newRV_noinc(object);
 }
 
-/* Makes an object of a class around a handle. */
+/* Makes an object of a class around a handle: an array, which EventSource::XS::Stream::Native keeps callbacks in. It takes no
+ * more memory than a scalar with magic. */
 static SV *
 esx_stream_object(pTHX_ HV *class, void *stream)
 {
-    SV *object = newSV_type(SVt_PVMG);
+    SV *object = newSV_type(SVt_PVAV);
     esx_handle_attach(aTHX_ object, &esx_stream_table)->mg_ptr = stream;
     return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }

@@ -15,8 +15,10 @@ use EventSource::XS::Stream::Obstacle;
 use Scalar::Util qw(weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
-# The callbacks of on_close by the stream's name: the stream, then three values for each callback.
-my %ON_CLOSE;
+# The streams that have callbacks of on_close, by slot; by name if the slot has another stream, as it may in a forked child, or
+# if the end of a leash is waited for. The stream itself is an array: for each callback that, its holder, and if these differ
+# from what is usual, the holder's class and fields. Arrays of their own, and names in a hash, take 210 bytes more for a stream.
+my (@IN_SLOT, %BY_NAME);
 
 # The reasons of streams that end with another process, by the stream's name: code that returns the reason.
 my %REASON_OF;
@@ -24,8 +26,8 @@ my %REASON_OF;
 # Callbacks that belong to the parent process.
 my @forgotten;
 
-# One shared array [class] per holder class, for holders without fields. It saves an array per stream.
-my %KIND;
+# The class of a holder, unless the third value names another one.
+my $CONNECTION = 'Plack::App::EventSource::Connection';
 
 # The perl interpreter that the reactor reports ends to, until it is destroyed; and the process in which the event
 # loop watches the notification descriptor.
@@ -45,8 +47,8 @@ my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.1);
 sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
-    %ON_CLOSE     = ();
-    %REASON_OF    = ();
+    @$_           = () for grep { $_ } @IN_SLOT, values %BY_NAME;
+    @IN_SLOT      = %BY_NAME = %REASON_OF = ();
     return;
 }
 
@@ -82,7 +84,9 @@ sub collect {
 # A child calls this for a stream of its parent. What the callbacks hold is not freed: destructors are the parent's.
 sub forget_callbacks {
     my $self = shift;
-    push @forgotten, delete $ON_CLOSE{$self->_name};
+    _take($self->_name);
+    push @forgotten, grep { ref eq 'CODE' } @$self;
+    @$self = ();
     return;
 }
 
@@ -91,7 +95,8 @@ sub hand_over {
     my ($self, $leash, $reason) = @_;
     if ($leash) {
         my $name = $leash->_name;
-        $ON_CLOSE{$name}  = delete $ON_CLOSE{$self->_name} || [$self];
+        _take($self->_name);
+        $BY_NAME{$name}   = $self;
         $REASON_OF{$name} = $reason;
         $self->watch;
         _queue($name, 'error') if defined $leash->_want_end;
@@ -128,11 +133,12 @@ sub on_close {
     my $reason = $self->_want_end;
     if (defined $reason) { EventSource::XS->later_here($callback, $holder || $self, $reason) }
     else {
-        my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
-        my $class   = ref $holder;
-        push @$waiting, $callback, $holder, $same ? [$class, $same] : ($KIND{$class} ||= [$class]);
-        weaken $waiting->[-2] if $holder;
-        $self->watch          if !$self->is_blocking;
+        _keep($self) if !@$self;
+        push @$self, undef if @$self % 3;    # the last callback has no third value
+        push @$self, $callback, $holder || $self;
+        weaken $self->[-1] if $holder;
+        push @$self, [ref $holder, $same] if $same || $holder && ref $holder ne $CONNECTION;
+        $self->watch if !$self->is_blocking;
     }
     return;
 }
@@ -228,7 +234,7 @@ sub wait {
 # The handler has returned. If it has closed the stream, the callbacks can mostly run now.
 sub wait_for_end_briefly {
     my $self = shift;
-    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && $ON_CLOSE{$self->_name};
+    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && @$self;
     return;
 }
 
@@ -248,24 +254,36 @@ sub _at_least_0 {
     return $smaller < 0 ? 0 : $smaller;
 }
 
+sub _keep {
+    my $self   = shift;
+    my $name   = $self->_name;
+    my ($slot) = $name =~ /([0-9]+)\z/;
+    if   ($IN_SLOT[$slot]) { $BY_NAME{$name} = $self }
+    else                   { $IN_SLOT[$slot] = $self }
+    return;
+}
+
 # Queues the callbacks of a stream that has ended. Returns their number.
 sub _queue {
     my ($name, $reason) = @_;
-    my $waiting = delete $ON_CLOSE{$name} or return 0;
-    my $stream  = shift @$waiting;
-    my $count   = @$waiting / 3;
+    my $stream  = _take($name) or return 0;
+    my @waiting = splice @$stream;
+    my $count   = int((@waiting + 2) / 3);
     $reason = (delete $REASON_OF{$name})->() if $REASON_OF{$name};
-    while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
-        EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $reason);
+    while (my ($callback, $holder, $kind) = splice @waiting, 0, 3) {
+        my ($class, $same) = $kind ? @$kind : $CONNECTION;
+        EventSource::XS->later_here($callback, $holder || $class->closed($stream, $same), $reason);
     }
     return $count;
 }
 
-# Returns the argument of a callback whose holder has been freed: the stream itself, or an object of the holder's class.
-sub _stand_in_for_holder {
-    my ($stream, $kind) = @_;
-    my ($class,  $same) = @$kind;
-    return $class ? $class->closed($stream, $same) : $stream;
+# Returns the stream whose callbacks are called at the end of that name, and forgets it; undef if there is none.
+sub _take {
+    my $name   = shift;
+    my ($slot) = $name =~ /([0-9]+)\z/;
+    my $stream = $IN_SLOT[$slot];
+    return delete $BY_NAME{$name} if !$stream || $stream->_name ne $name;
+    return delete $IN_SLOT[$slot];
 }
 
 sub _watch {
