@@ -108,6 +108,7 @@ pub struct Members {
     counting: BTreeSet<(Instant, Arc<[u8]>)>,
     here: usize,
     refused: u64,
+    has_ended: bool,
 }
 
 /// Decides whether an event can be retained.
@@ -124,6 +125,9 @@ impl Members {
         (now, wall): (Instant, u64),
         out: &mut Vec<Announcement>,
     ) {
+        if self.has_ended {
+            return;
+        }
         let MemberRequest { channel, id, linger, is_counted, data, join, update, leave } = request;
         let linger = linger.min(MAX_LINGER);
         let name: Arc<[u8]> =
@@ -191,7 +195,8 @@ impl Members {
                 self.leaving.insert((at, (channel, id)));
             }
         }
-        self.run_due(now, out);
+        let mut left = usize::MAX; // of others nothing is due
+        self.run_due(now, &mut left, out);
     }
 
     /// Changes the data of a member. Returns false if it is not here.
@@ -230,27 +235,39 @@ impl Members {
         leaving.into_iter().chain(counting).min()
     }
 
-    /// Has members leave that have lingered, and publishes numbers that have changed.
-    pub fn run_due(&mut self, now: Instant, out: &mut Vec<Announcement>) {
-        while let Some(first) = self.leaving.iter().next().filter(|(at, _)| *at <= now).cloned() {
+    /// Has members leave that have lingered, and publishes numbers that have changed. Takes at most so many steps from `left`;
+    /// if none is left, there may be more to do.
+    pub fn run_due(&mut self, now: Instant, left: &mut usize, out: &mut Vec<Announcement>) {
+        while let Some(first) = self.leaving.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
+            *left -= 1;
             self.leaving.remove(&first);
             let (_, (channel, id)) = first;
             self.remove(&channel, &id, now, out);
         }
-        while let Some(first) = self.counting.iter().next().filter(|(at, _)| *at <= now).cloned() {
+        while let Some(first) = self.counting.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
+            *left -= 1;
             self.counting.remove(&first);
             self.count_anew(&first.1, now, out);
         }
     }
 
-    /// Has all members leave, and forgets all streams: the hub ends.
+    /// Has all members leave, and all streams end with their wills: the hub ends. Nobody enters any more.
     pub fn end(&mut self, out: &mut Vec<Announcement>) {
-        for (channel, Room { members, count }) in std::mem::take(self).rooms {
+        let Self { rooms, of_stream, refused, .. } = std::mem::take(self);
+        (self.has_ended, self.refused) = (true, refused);
+        let wills: BTreeMap<_, _> = of_stream.into_iter().filter_map(|(stream, of)| Some((stream, of.will?))).collect();
+        out.extend(wills.into_values().map(|will| *will));
+        for (channel, Room { members, count }) in rooms {
             out.extend(count.map(|_| Announcement::of_count(&channel, 0)));
             for (id, Member { leave, .. }) in members.into_iter().filter(|(_, member)| !member.is_counted) {
                 out.push(Announcement::of_member(&channel, &id, Retain::Forget, leave));
             }
         }
+    }
+
+    /// Returns true if the hub has ended.
+    pub fn have_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Returns how many members a channel has.

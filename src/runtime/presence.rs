@@ -9,6 +9,7 @@ use super::wake::sync::lock;
 use crate::hub::{Announcement, MemberRequest};
 use crate::reactor::{HubId, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,10 @@ pub(crate) struct Report {
 
 #[derive(Debug, Default)]
 struct Inner {
-    reports: Vec<Report>,
+    reports: VecDeque<Report>,
     due: Option<Instant>,
+    /// Whether a hub that is reported may still be registered.
+    is_held: bool,
 }
 
 /// The reports that are still to be applied, in their order, and when members of the reactor's hubs have something to do.
@@ -49,19 +52,40 @@ impl PresenceReports {
     pub(super) fn push(&self, hub: HubId, stream: StreamId, change: Change) {
         let at = Instant::now();
         let mut inner = lock(&self.0);
-        inner.reports.push(Report { hub, stream, at, change });
+        inner.reports.push_back(Report { hub, stream, at, change });
         inner.due = Some(inner.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Takes all reports. The caller has the lock of the process, and applies them.
-    pub(super) fn take(&self) -> Vec<Report> {
-        std::mem::take(&mut lock(&self.0).reports)
+    /// Takes all reports, unless they are held. The caller has the lock of the process, and applies them.
+    pub(super) fn take(&self) -> VecDeque<Report> {
+        let mut inner = lock(&self.0);
+        if inner.is_held {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut inner.reports)
+    }
+
+    /// Puts reports back that are to be applied later, before those that have come meanwhile.
+    pub(super) fn put_back(&self, mut reports: VecDeque<Report>) {
+        let mut inner = lock(&self.0);
+        reports.append(&mut inner.reports);
+        inner.reports = reports;
+    }
+
+    /// Holds the reports back from here on: the hubs of a new program are still to be registered.
+    pub(super) fn hold(&self) {
+        lock(&self.0).is_held = true;
+    }
+
+    /// Releases the reports: all hubs are registered.
+    pub(super) fn release(&self) {
+        lock(&self.0).is_held = false;
     }
 
     /// Sets when there is something to do after the reports that were taken.
     pub(super) fn set_due(&self, due: Option<Instant>) {
         let mut inner = lock(&self.0);
-        let first = inner.reports.first().map(|report| report.at);
+        let first = inner.reports.front().map(|report| report.at);
         inner.due = first.or(due);
     }
 
@@ -76,7 +100,8 @@ impl PresenceReports {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        lock(&self.0).due
+        let inner = lock(&self.0);
+        inner.due.filter(|_| !inner.is_held)
     }
 }
 

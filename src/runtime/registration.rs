@@ -27,6 +27,9 @@ pub(super) struct HubRegistration {
     pub(super) members: Members,
 }
 
+/// How many reports, and leaves and numbers that are due, are handled while the lock of the process is held.
+const STEPS: usize = 256;
+
 /// More bytes than the id of an event has, with its line.
 const ID_LINE_BYTES: usize = 72;
 
@@ -64,16 +67,17 @@ impl HubRegistration {
                 let fits = |announced: &Announcement| fits(state, retention, announced);
                 members.enter(stream, *member, (retention.max_members, &fits), (at, wall_clock()), &mut out);
             }
+            Change::Willed(will) if members.have_ended() => out.push(*will), // and so does the stream
             Change::Willed(will) => members.set_will(stream, will),
             Change::Left { is_by_application } => members.leave(stream, is_by_application, at, &mut out),
         }
         self.announce(out);
     }
 
-    /// Does what is due for the members.
-    pub(super) fn run_due(&mut self, now: Instant) {
+    /// Does what is due for the members, in at most `left` steps, which it counts down.
+    pub(super) fn run_due(&mut self, now: Instant, left: &mut usize) {
         let mut out = Vec::new();
-        self.members.run_due(now, &mut out);
+        self.members.run_due(now, left, &mut out);
         self.announce(out);
     }
 
@@ -136,20 +140,33 @@ impl Registrations {
         &mut self.0[index].1
     }
 
-    /// Applies everything that a reactor has reported, and does what is due for the members of its hubs.
-    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) {
-        for report in reactor.presence.take() {
+    /// Applies what a reactor has reported, and does what is due for the members of its hubs: both in the order of their times,
+    /// in at most [`STEPS`]. Returns false if there is more to do.
+    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
+        let mut left = STEPS;
+        let mut reports = reactor.presence.take();
+        while let Some(report) = reports.pop_front() {
             let of_reactor = self.0.iter_mut().map(|(_, hub)| hub).filter(|hub| Arc::ptr_eq(&hub.reactor, reactor));
             if let Some(hub) = of_reactor.into_iter().find(|hub| hub.hub == report.hub) {
+                hub.run_due(report.at, &mut left);
+                if left == 0 {
+                    reports.push_front(report);
+                    break;
+                }
+                left -= 1;
                 hub.apply(report); // otherwise the hub was dropped
             }
         }
+        if !reports.is_empty() {
+            reactor.presence.put_back(reports);
+        }
         let mut due = None;
         for (_, hub) in self.0.iter_mut().filter(|(_, hub)| Arc::ptr_eq(&hub.reactor, reactor)) {
-            hub.run_due(now);
+            hub.run_due(now, &mut left);
             due = [due, hub.members.next_due()].iter().copied().flatten().min();
         }
         reactor.presence.set_due(due);
+        left > 0
     }
 
     /// Adds a hub. Replaces its registration with a dead reactor. Returns its index.
@@ -169,5 +186,142 @@ impl Registrations {
     /// held the locks of their reactor.
     pub(super) fn leave_to_parent(&mut self) {
         std::mem::forget(std::mem::take(&mut self.0));
+    }
+}
+
+#[cfg(all(test, not(miri)))] // a descriptor
+mod tests {
+    use super::*;
+    use crate::hub::{MemberRequest, Settings};
+    use crate::log::Bounds;
+    use crate::runtime::reactor_handle::Queued;
+    use crate::stream::StreamId;
+    use std::time::Duration;
+
+    const HUB: HubId = 1;
+
+    fn reactor() -> Arc<ReactorHandle> {
+        Arc::new(ReactorHandle::new().expect("a descriptor"))
+    }
+
+    fn registration(reactor: &Arc<ReactorHandle>) -> HubRegistration {
+        let bounds = Bounds { events: 10, bytes: 1000, age: Duration::MAX };
+        HubRegistration {
+            reactor: Arc::clone(reactor),
+            hub: HUB,
+            epoch: Epoch::new("e", None),
+            last_seq: 0,
+            once: OnceKeys::new(10, Duration::MAX),
+            state: StateSizes::default(),
+            retention: Settings::new(bounds, bounds).retention(),
+            members: Members::default(),
+        }
+    }
+
+    fn stream(number: u32) -> StreamId {
+        StreamId { slot: number, serial: 1 }
+    }
+
+    fn enters(number: u32) -> Change {
+        Change::Entered(Box::new(MemberRequest {
+            channel: b"room"[..].into(),
+            id: format!("{number:04}").into_bytes().into(),
+            linger: Duration::ZERO,
+            is_counted: false,
+            data: MemberData::default(),
+            join: Unnumbered::default(),
+            update: Unnumbered::default(),
+            leave: Unnumbered::default(),
+        }))
+    }
+
+    fn will(key: &str) -> Change {
+        let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unnumbered::default());
+        Change::Willed(Box::new(Announcement { channel, key: key.as_bytes().into(), retain, event }))
+    }
+
+    /// Returns the channels and keys of what was published.
+    fn published(reactor: &ReactorHandle) -> Vec<String> {
+        let queued = reactor.queue();
+        let commands = queued.try_iter().map(|queued| match queued {
+            Queued::Command(Command::Publish { publication, .. }) => {
+                let Publication { seq: _, channel, key, retain, .. } = *publication;
+                format!("{} {} {retain:?}", String::from_utf8_lossy(&channel), String::from_utf8_lossy(&key))
+            }
+            _ => panic!("another command"),
+        });
+        commands.collect()
+    }
+
+    #[test]
+    fn reports_of_a_hub_that_is_still_to_be_registered_are_held() {
+        let reactor = reactor();
+        let mut registrations = Registrations::new();
+        reactor.presence.hold();
+        reactor.presence.push(HUB, stream(1), Change::Left { is_by_application: false });
+        registrations.settle(&reactor, Instant::now());
+        assert_eq!(reactor.presence.next_due(), None, "the reactor does not try again and again");
+        let mut restored = registration(&reactor);
+        let (at, hub) = (Instant::now(), HUB);
+        restored.apply(Report { hub, stream: stream(1), at, change: enters(1) });
+        restored.apply(Report { hub, stream: stream(1), at, change: will("1") });
+        registrations.insert(7, restored);
+        registrations.settle(&reactor, Instant::now());
+        assert_eq!(published(&reactor), ["room 0001 Newest"]);
+        reactor.presence.release();
+        assert!(reactor.presence.next_due().is_some());
+        assert!(registrations.settle(&reactor, Instant::now()));
+        assert_eq!(published(&reactor), ["wills 1 No", "room 0001 Forget"]);
+    }
+
+    #[test]
+    fn many_that_come_and_go_at_once_are_announced_in_order_a_few_at_a_time() {
+        let reactor = reactor();
+        let mut registrations = Registrations::new();
+        registrations.insert(7, registration(&reactor));
+        let mut settle = |retain: &str| {
+            let mut all = Vec::new();
+            loop {
+                let is_done = registrations.settle(&reactor, Instant::now());
+                let some = published(&reactor);
+                assert!(some.len() <= 2 * STEPS);
+                all.extend(some);
+                if is_done {
+                    break;
+                }
+                assert!(reactor.presence.next_due().map_or(false, |due| due <= Instant::now()));
+            }
+            assert_eq!(all, (0..2000).map(|number| format!("room {number:04} {retain}")).collect::<Vec<_>>());
+        };
+        (0..2000).for_each(|number| reactor.presence.push(HUB, stream(number), enters(number)));
+        settle("Newest");
+        for number in 0..2000 {
+            reactor.presence.push(HUB, stream(number), Change::Left { is_by_application: true });
+        }
+        settle("Forget");
+    }
+
+    #[test]
+    fn a_hub_that_is_replaced_publishes_all_wills_and_nobody_enters_it_later() {
+        let reactor = reactor();
+        let mut hub = registration(&reactor);
+        let mut apply = |number, change| {
+            hub.apply(Report { hub: HUB, stream: stream(number), at: Instant::now(), change });
+        };
+        for number in 1..=2 {
+            apply(number, enters(number));
+            apply(number, will(&number.to_string()));
+        }
+        published(&reactor);
+        hub.end_members();
+        assert_eq!(published(&reactor), ["wills 1 No", "wills 2 No", "room 0001 Forget", "room 0002 Forget"]);
+        let mut apply = |number, change| {
+            hub.apply(Report { hub: HUB, stream: stream(number), at: Instant::now(), change });
+        };
+        apply(3, enters(3));
+        apply(3, will("3"));
+        apply(1, Change::Left { is_by_application: false });
+        apply(3, Change::Left { is_by_application: false });
+        assert_eq!(published(&reactor), ["wills 3 No"]);
     }
 }

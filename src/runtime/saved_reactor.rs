@@ -18,7 +18,7 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crossbeam_channel::{bounded, Sender};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the reactor may take to end its turn. It never waits for a client.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,7 +62,8 @@ pub struct State {
 
 saved!(State { numbers, counts, streams, reactor });
 
-/// A reactor that continues with what another program has held, and the streams that have no handle yet.
+/// A reactor that continues with what another program has held, and the streams that have no handle yet. What it reports of
+/// members is applied when this is dropped: then all hubs are registered.
 #[derive(Debug)]
 pub struct Restored {
     reactor: Arc<ReactorHandle>,
@@ -79,9 +80,20 @@ pub fn restore(state: State) -> Result<Restored, Error> {
     let State { numbers, counts, streams, reactor } = state;
     let streams: Vec<_> = streams.into_iter().map(|(stream, state)| (stream, Arc::new(state))).collect();
     let states = streams.iter().map(|(stream, state)| (u64::from(*stream), Arc::clone(state))).collect();
-    let change_handle = |handle: &mut ReactorHandle| handle.restore(counts, numbers);
+    let change_handle = |handle: &mut ReactorHandle| {
+        handle.restore(counts, numbers);
+        handle.presence.hold();
+    };
     let reactor = lock_process().start_with(change_handle, |event_loop| event_loop.restore(streams, reactor))?;
     Ok(Restored { reactor, states })
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        self.reactor.presence.release();
+        lock_process().settle(&self.reactor, Instant::now());
+        self.reactor.wake(); // something may be due sooner
+    }
 }
 
 impl Restored {

@@ -24,7 +24,7 @@ use crate::sys::{clock, random};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
@@ -68,6 +68,19 @@ fn new_epoch() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let number = random::number();
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
+}
+
+/// Locks the state of this process when everything is applied that a reactor has reported of members. Others may have the lock
+/// in between.
+fn lock_settled(reactor: &Arc<ReactorHandle>) -> MutexGuard<'static, Process> {
+    loop {
+        let mut process = lock_process();
+        if process.settle(reactor, Instant::now()) {
+            return process;
+        }
+        drop(process);
+        std::thread::yield_now();
+    }
 }
 
 /// Returns a random key for opaque ids. There is no substitute for the kernel's random bytes: a client that could guess the
@@ -310,8 +323,7 @@ impl HubHandle {
         let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
         let (mut counts, subscribers) =
             reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_process();
-        process.settle(&reactor, Instant::now());
+        let mut process = lock_settled(&reactor);
         let (here, refused) = self.registration_or_create(&mut process)?.members.totals();
         (counts.members, counts.members_refused) = (here as u64, refused);
         Ok((counts, subscribers))
@@ -357,8 +369,7 @@ impl HubHandle {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::Count { hub, request_id, channel: Box::default() };
         reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_process();
-        process.settle(&reactor, Instant::now());
+        let mut process = lock_settled(&reactor);
         Ok(function(self.registration_or_create(&mut process)?))
     }
 
@@ -488,7 +499,6 @@ impl HubHandle {
         reports.into_iter().for_each(|report| registration.apply(report));
         let mut process = lock_process();
         process.registrations.insert(handle.0.key, registration);
-        process.settle(&reactor, Instant::now());
         drop(process);
         handle
     }
