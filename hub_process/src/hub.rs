@@ -119,7 +119,7 @@ impl Hub {
                     handle.publish(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
                 }
                 Source::Stored(stored) => {
-                    let draft = Draft { channel, key, retain, once, fields };
+                    let draft = Draft { channel, key, retain, once, fields, ..Draft::default() };
                     stored.publish(draft, given.as_deref(), Asker::NOBODY, now).map(drop)
                 }
             };
@@ -172,7 +172,7 @@ impl Hub {
             }
             Source::Stored(stored) => {
                 let (channel, key, once, fields) = (channel.into(), key.into(), once.into(), fields.into());
-                let draft = Draft { channel, key, retain, once, fields };
+                let draft = Draft { channel, key, retain, once, fields, ..Draft::default() };
                 stored.publish(draft, given.as_deref(), asker, now)
             }
         }

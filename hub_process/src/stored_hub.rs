@@ -380,6 +380,8 @@ impl StoredHub {
                 progress.is_ready = true;
             }
             Report::Queued(tickets) => tickets.into_iter().for_each(|ticket| self.note_queued(ticket, progress)),
+            // No hub with a store has members yet.
+            Report::Done(_) | Report::Announce => {}
             Report::Failed { ticket, failure } => self.tell(ticket, &Err(failure), progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
         }

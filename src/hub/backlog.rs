@@ -55,13 +55,14 @@ impl Hub {
         through: u64,
         compacts: bool,
     ) -> impl Iterator<Item = Source<'a>> + 'a {
-        let Extent { after, until, uncompacted_through, state_through, .. } = part.extent;
+        let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
         self.logs(&part.topics).filter_map(move |log| match state_through.filter(|state| *state > after) {
             None => Source::of(log, after, until, compacts),
             Some(state) => {
-                Some(Source::of_state(log, after, state.min(until), Source::of(log, state, until, compacts)))
+                let later = Source::of(log, state, until, compacts);
+                Some(Source::of_state(log, (after, state_since), state.min(until), later))
             }
         })
     }

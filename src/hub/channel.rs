@@ -52,6 +52,8 @@ pub(super) struct Pattern {
     pub(super) evictions: Evictions,
     /// The sequence number through which matching channels have discarded even the latest entry of a key.
     pub(super) discarded_through: u64,
+    /// The same of entries that forget a key, since there is the pattern.
+    pub(super) forgot_through: u64,
     /// The same of the channels in which a lagging stream ends.
     pub(super) ending_through: u64,
 }
@@ -100,8 +102,15 @@ impl Hub {
         let removed = if self.policies[0].disconnects() { removed } else { 0 };
         let ending_through = channels.iter().map(|at| self.channel_ending_through(*at)).fold(removed, u64::max);
         let subscribers = SubscriberList::default();
-        let at =
-            self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });
+        let at = self.patterns.insert(Pattern {
+            glob,
+            channels,
+            subscribers,
+            evictions,
+            discarded_through,
+            forgot_through: 0,
+            ending_through,
+        });
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
@@ -162,4 +171,4 @@ impl Hub {
 }
 
 saved!(Channel { name, evicted_at, log, policy, subscribers, patterns, has_grown });
-saved!(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });
+saved!(Pattern { glob, channels, subscribers, evictions, discarded_through, forgot_through, ending_through });

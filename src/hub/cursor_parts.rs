@@ -69,8 +69,10 @@ pub(super) struct Extent {
     /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for
     /// them.
     pub(super) uncompacted_through: u64,
-    /// Up to this number only the state is sent, if there is one.
+    /// Up to this number only the state is sent, if there is one. It increases while the history evicts later entries.
     pub(super) state_through: Option<u64>,
+    /// The sequence number at which the stream began with the state. It is sent what later entries forget.
+    pub(super) state_since: u64,
 }
 
 /// The evictions that a stream does not miss: those through a sequence number, up to a time on the eviction clock.
@@ -90,15 +92,22 @@ impl Part {
     /// Creates a part of which all events after a sequence number are to be sent.
     pub(super) fn new(topics: Topics, after: u64) -> Self {
         let (until, baseline) = (u64::MAX, Baseline::default());
-        Self { topics, extent: Extent { after, until, baseline, uncompacted_through: 0, state_through: None } }
+        let extent = Extent { after, until, baseline, uncompacted_through: 0, state_through: None, state_since: 0 };
+        Self { topics, extent }
     }
 
     /// Creates a part of which the state through a sequence number is to be sent, and then all events.
     pub(super) fn of_state(topics: Topics, through: u64) -> Self {
         let mut part = Self::new(topics, 0);
-        part.extent.state_through = Some(through);
-        part.extent.baseline = Baseline { through, clock: u64::MAX };
+        part.extent.state_since = through;
+        part.extend_state(through);
         part
+    }
+
+    /// Lets the state end with a later sequence number. What was evicted before needs no `gap` event.
+    pub(super) fn extend_state(&mut self, through: u64) {
+        self.extent.state_through = Some(through);
+        self.extent.baseline = Baseline { through, clock: u64::MAX };
     }
 }
 
@@ -146,5 +155,5 @@ impl Parts {
 
 saved!(Parts { list, resume_points, first_block, reported_through, is_ending, state_topics });
 saved!(Part { topics, extent });
-saved!(Extent { after, until, baseline, uncompacted_through, state_through });
+saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });
 saved!(Baseline { through, clock });

@@ -196,6 +196,7 @@ impl Hub {
     /// [`Lagging`] if the stream is to end.
     pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
+        self.extend_state(cursor);
         if self.is_lagging(cursor) {
             if self.ends(cursor) {
                 self.counts.disconnected += 1;
@@ -206,6 +207,21 @@ impl Hub {
         self.update_compaction(cursor);
         notices.extend(self.end_state(cursor));
         Ok(notices)
+    }
+
+    /// Lets the state that a stream is being sent end with what was evicted meanwhile: of these entries the client needs only
+    /// those that are still retained. Otherwise a slow client would be sent the beginning of the state again and again.
+    fn extend_state(&self, cursor: &mut Cursor) {
+        let through = match cursor.state_through() {
+            Some(through) if self.evicted_through > through => through,
+            _ => return,
+        };
+        let parts = cursor.ensure_parts();
+        let of_state = || parts.list.iter().filter(|part| part.extent.state_through.is_some());
+        let evicted = of_state().map(|part| self.evicted_through(&part.topics)).fold(through, u64::max);
+        for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
+            part.extend_state(evicted);
+        }
     }
 
     /// Decides whether a stream is sent only the latest entry of each key of compacted logs. A lagging stream is, until its
@@ -286,7 +302,11 @@ impl Hub {
     /// Returns the sequence number through which a part misses events that were evicted before they were sent. The cursor
     /// is at `seq`.
     pub(super) fn missed_by(&self, part: &Part, seq: u64, compacts: bool) -> u64 {
-        let Part { ref topics, extent: Extent { after, until, baseline, .. } } = *part;
+        let Part { ref topics, extent: Extent { after, until, baseline, state_through, state_since, .. } } = *part;
+        if state_through.is_some() {
+            let forgot = self.forgot_through(topics).min(until);
+            return if forgot > state_since { forgot } else { 0 };
+        }
         let after = after.max(seq);
         let history = self.evicted_through(topics).min(until);
         let discarded = self.discarded_through(topics).min(until);
@@ -328,6 +348,15 @@ impl Hub {
             TopicId::Pattern(at) => self.patterns[*at as usize].discarded_through,
         });
         discarded.max().unwrap_or(0)
+    }
+
+    /// Returns the sequence number through which the history of any topic has evicted entries that forget a key.
+    fn forgot_through(&self, topics: &[TopicId]) -> u64 {
+        let forgot = topics.iter().map(|topic| match topic {
+            TopicId::Channel(at) => self.channels[*at as usize].log.forgot_through(),
+            TopicId::Pattern(at) => self.patterns[*at as usize].forgot_through,
+        });
+        forgot.max().unwrap_or(0)
     }
 
     /// Returns the same, of topics in whose channels a lagging stream ends.

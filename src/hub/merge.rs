@@ -25,9 +25,10 @@ impl<'a> Source<'a> {
         (entries.len() > 0).then(|| Self::All(entries))
     }
 
-    /// Returns the retained entries of a log after one sequence number, through another, and then what `later` has.
-    pub(super) fn of_state(log: &'a Log, after: u64, through: u64, later: Option<Self>) -> Self {
-        let state = log.state_after(after).take_while(move |entry| entry.seq <= through);
+    /// Returns the retained entries of a log after one sequence number, through another, and those that have forgotten keys
+    /// after `since`; then what `later` has.
+    pub(super) fn of_state(log: &'a Log, (after, since): (u64, u64), through: u64, later: Option<Self>) -> Self {
+        let state = log.state_after(after, since).take_while(move |entry| entry.seq <= through);
         Self::Newest(Box::new(state.chain(later.into_iter().flatten())))
     }
 }

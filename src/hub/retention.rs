@@ -144,6 +144,7 @@ impl Hub {
                 pattern.evictions.record(self.eviction_clock, evicted);
             }
             pattern.discarded_through = pattern.discarded_through.max(discarded);
+            pattern.forgot_through = pattern.forgot_through.max(channel.log.forgot_through());
             if is_ending {
                 pattern.ending_through = pattern.ending_through.max(discarded);
             }

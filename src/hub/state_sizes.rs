@@ -1,9 +1,9 @@
 //! The sizes of what is retained. A publisher is told at once that a key does not fit, so its thread counts.
 
-use super::{ChannelSettings, Publication, Retention, StateBounds};
-use std::collections::hash_map::{DefaultHasher, HashMap};
+use super::{ChannelSettings, Retain, Retention, StateBounds};
+use crate::log::KeyTable;
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hasher;
 
 /// The error of an event that cannot be retained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Sum {
 /// What is retained of one channel.
 #[derive(Clone, Debug, Default)]
 struct OfChannel {
-    /// The bytes of each key, by the key's hash: two keys with one hash count as one, which does no harm.
-    sizes: HashMap<u64, u32>,
+    /// The bytes of each key: two keys with one hash count as one, which does no harm.
+    sizes: KeyTable<u32>,
     sum: Sum,
 }
 
@@ -58,10 +58,9 @@ pub struct StateSizes {
     sum: Sum,
 }
 
-fn hash_of(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    hasher.finish()
+/// Returns a number of bytes as it is counted.
+fn counted(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 impl StateSizes {
@@ -71,54 +70,86 @@ impl StateSizes {
     ///
     /// [`Full`] if the channel or the hub would exceed its bounds.
     pub fn check(&self, channel: &[u8], key: &[u8], size: usize, retention: &Retention) -> Result<(), Full> {
-        let (state, other) = retention.state_of(channel);
         let of_channel = self.channels.get(channel);
-        let before = of_channel.and_then(|channel| channel.sizes.get(&hash_of(key)).copied());
-        let after = Some(u32::try_from(size).unwrap_or(u32::MAX));
-        let exceeds = |sum: Sum, bounds| {
-            let with = sum.with(before, after);
-            with != sum && with.exceeds(bounds) && (with.keys > sum.keys || with.bytes > sum.bytes)
-        };
-        if exceeds(of_channel.map(|channel| channel.sum).unwrap_or_default(), state) {
-            let of = |other: &ChannelSettings| format!("channels '{}' state", String::from_utf8_lossy(other.pattern()));
-            return Err(Full { setting: other.map_or("state".into(), |other| of(other).into()), bounds: state });
+        let before = of_channel.and_then(|channel| channel.sizes.get(key).copied());
+        let after = Some(counted(size));
+        let sum = of_channel.map(|channel| channel.sum).unwrap_or_default();
+        let sums = (sum.with(before, after), self.sum.with(before, after));
+        if after > before {
+            retention.check_state(channel, sums)
+        } else {
+            Ok(())
         }
-        if exceeds(self.sum, retention.total_state) {
-            return Err(Full { setting: "total_state".into(), bounds: retention.total_state });
-        }
-        Ok(())
     }
 
-    /// Counts what a publication does to the state of its channel.
-    pub fn record(&mut self, publication: &Publication) {
-        let Publication { channel, key, retain, event, .. } = publication;
-        if retain.changes_state() {
-            self.set(channel, key, retain.size(key, event.len()));
+    /// Counts what an event does to the state of its channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the event is to be retained, and the channel or the hub would exceed its bounds. Then nothing has changed.
+    pub fn change(
+        &mut self,
+        channel: &[u8],
+        key: &[u8],
+        (retain, event_len): (Retain, usize),
+        retention: &Retention,
+    ) -> Result<(), Full> {
+        if !retain.changes_state() {
+            return Ok(());
         }
+        let size = retain.size(key, event_len).map(counted);
+        let (before, of_channel) = self.replace(channel, key, size);
+        // What is replaced by something smaller is not refused, whatever the bounds are now.
+        let checked = if size > before { retention.check_state(channel, (of_channel, self.sum)) } else { Ok(()) };
+        if checked.is_err() {
+            self.replace(channel, key, before);
+        }
+        checked
     }
 
     /// Returns how many bytes a key counts for; none if it is not retained.
     pub fn size(&self, channel: &[u8], key: &[u8]) -> Option<usize> {
-        self.channels.get(channel)?.sizes.get(&hash_of(key)).map(|size| *size as usize)
+        self.channels.get(channel)?.sizes.get(key).map(|size| *size as usize)
     }
 
     /// Counts a key as retained with so many bytes, in the place of the event before; without a number, as forgotten.
     pub fn set(&mut self, channel: &[u8], key: &[u8], size: Option<usize>) {
-        let size = size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        self.replace(channel, key, size.map(counted));
+    }
+
+    /// Does the same. Returns the key's bytes before, and the sum of the channel after it.
+    fn replace(&mut self, channel: &[u8], key: &[u8], size: Option<u32>) -> (Option<u32>, Sum) {
         let OfChannel { sizes, sum } = match self.channels.get_mut(channel) {
             None if size.is_some() => self.channels.entry(channel.into()).or_default(),
-            None => return,
+            None => return Default::default(),
             Some(of_channel) => of_channel,
         };
         let before = match size {
-            Some(size) => sizes.insert(hash_of(key), size),
-            None => sizes.remove(&hash_of(key)),
+            Some(size) => sizes.insert(key, size),
+            None => sizes.remove(key),
         };
         *sum = sum.with(before, size);
         self.sum = self.sum.with(before, size);
+        let sum = *sum;
         if sizes.is_empty() {
             self.channels.remove(channel);
         }
+        (before, sum)
+    }
+}
+
+impl Retention {
+    /// Checks the sums of a channel and of the hub.
+    fn check_state(&self, channel: &[u8], (of_channel, all): (Sum, Sum)) -> Result<(), Full> {
+        let (state, other) = self.state_of(channel);
+        if of_channel.exceeds(state) {
+            let of = |other: &ChannelSettings| format!("channels '{}' state", String::from_utf8_lossy(other.pattern()));
+            return Err(Full { setting: other.map_or("state".into(), |other| of(other).into()), bounds: state });
+        }
+        if all.exceeds(self.total_state) {
+            return Err(Full { setting: "total_state".into(), bounds: self.total_state });
+        }
+        Ok(())
     }
 }
 
@@ -138,29 +169,28 @@ mod tests {
         let bounds = |keys, bytes| StateBounds { keys, bytes };
         let history = Bounds { events: 0, bytes: 0, age: Duration::ZERO };
         let mut other = ChannelSettings::new(b"b*");
-        other.state_bytes = Some(60);
+        other.state_bytes = Some(61);
         let (state, total_state) = (bounds(2, 100), bounds(3, 150));
         let retention =
             Settings { state, total_state, channels: vec![other], ..Settings::new(history, history) }.retention();
         let mut sizes = StateSizes::default();
         let retain = |sizes: &mut StateSizes, channel: &str, key: &str, size| {
-            let checked = sizes.check(channel.as_bytes(), key.as_bytes(), size, &retention);
-            if checked.is_ok() {
-                sizes.set(channel.as_bytes(), key.as_bytes(), Some(size));
-            }
+            let (channel, key) = (channel.as_bytes(), key.as_bytes());
+            let checked = sizes.check(channel, key, size, &retention);
+            assert_eq!(sizes.change(channel, key, (Retain::Newest, size - key.len()), &retention), checked);
             checked.map_err(|full| full.setting.into_string())
         };
         for (channel, key, size, outcome) in [
             ("a", "1", 50, Ok(())),
             ("a", "2", 51, Err("state")),
             ("a", "2", 50, Ok(())),
-            ("a", "3", 0, Err("state")),
+            ("a", "3", 1, Err("state")),
             ("a", "1", 51, Err("state")),
             ("a", "1", 40, Ok(())),
-            ("b", "1", 61, Err("channels 'b*' state")),
+            ("b", "1", 62, Err("channels 'b*' state")),
             ("c", "1", 61, Err("total_state")),
             ("b", "1", 60, Ok(())),
-            ("b", "2", 0, Err("total_state")),
+            ("b", "2", 1, Err("total_state")),
         ] {
             assert_eq!(
                 retain(&mut sizes, channel, key, size),

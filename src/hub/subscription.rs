@@ -70,7 +70,9 @@ impl Hub {
         let here = Position { seq: cursor.seq, reported };
         if cursor.follows_state && (misses || request.start == Start::State) {
             self.begin_state_again(cursor);
-            return Some(self.gap_notice(cursor, None, Gap::Unknown));
+            // A client that leaves before the state comes with this id receives the gap again, and then the state.
+            let here = Position { reported: Some(0), ..here };
+            return Some(self.gap_notice(cursor, Some(here), Gap::Unknown));
         }
         let gap = misses.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
         cursor.advance(cursor.seq);

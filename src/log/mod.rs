@@ -8,9 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+mod key_table;
 mod newest;
 #[cfg(test)]
 mod tests;
+
+pub use key_table::KeyTable;
 
 use crate::event::Shared;
 use newest::Newest;
@@ -89,6 +92,8 @@ pub struct Log {
     entries: VecDeque<LogEntry>,
     bytes: usize,
     evicted_through: u64,
+    /// The history has evicted entries that forget a key through this number.
+    forgot_through: u64,
     /// The retained entries: the state of the channel.
     state: Option<Box<Newest>>,
     compacted: Option<Box<Compacted>>,
@@ -223,11 +228,15 @@ impl Log {
         evicted.chain(self.after(seq)).filter(move |entry| newest.map_or(true, |newest| newest.is_newest(entry)))
     }
 
-    /// Returns the retained entries after a sequence number.
-    pub fn state_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
-        self.state.as_deref().into_iter().flat_map(move |state| {
-            state.after(seq).chain(self.after(seq).filter(|entry| entry.retain == Retain::Newest))
-        })
+    /// Returns the retained entries after a sequence number, and those that have forgotten keys after `since`.
+    pub fn state_after(&self, seq: u64, since: u64) -> impl Iterator<Item = &LogEntry> {
+        let is_of_state = move |entry: &&LogEntry| match entry.retain {
+            Retain::No => false,
+            Retain::Newest => true,
+            Retain::Forget => entry.seq > since,
+        };
+        let state = self.state.as_deref().into_iter();
+        state.flat_map(move |state| state.after(seq).chain(self.after(seq).filter(is_of_state)))
     }
 
     /// Returns the first entry: its sequence number and the time of its publication. Entries that only the state holds do not
@@ -268,6 +277,9 @@ impl Log {
         self.bytes -= first.size();
         // An earlier log may have evicted more than this one knows of: stored entries come back.
         self.evicted_through = self.evicted_through.max(first.seq);
+        if first.retain == Retain::Forget {
+            self.forgot_through = first.seq;
+        }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
@@ -286,6 +298,11 @@ impl Log {
     /// Returns the sequence number through which the history has evicted anything; 0 if it has evicted nothing.
     pub fn evicted_through(&self) -> u64 {
         self.evicted_through
+    }
+
+    /// Returns the sequence number through which the history has evicted entries that forget a key; 0 if none.
+    pub fn forgot_through(&self) -> u64 {
+        self.forgot_through
     }
 
     /// Returns the sequence number through which the log has discarded even the latest entry of a key. A log without
@@ -324,5 +341,5 @@ impl Log {
 saved!(Bounds { events, bytes, age });
 saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
 saved!(Retain: No, Newest, Forget);
-saved!(Log { entries, bytes, evicted_through, state, compacted });
+saved!(Log { entries, bytes, evicted_through, forgot_through, state, compacted });
 saved!(Compacted { newest, discarded_through });

@@ -1,50 +1,30 @@
 //! The newest entry of each key of a log, which outlives the history.
 
-use super::{Bounds, LogEntry};
-use std::collections::hash_map::{DefaultHasher, HashMap, RandomState};
+use super::{Bounds, KeyTable, LogEntry};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 
-/// The newest entry of each key: of all entries, or of those that are retained.
-///
-/// While the history holds an entry, only its sequence number is here. Keys are told apart by a hash with a random seed: they
-/// would take more memory than everything else here. That two of 100,000 keys have the same one is less likely than 1 in 10^9,
-/// and nobody can choose such keys.
-#[derive(Debug)]
+/// The newest entry of each key: of all entries, or of those that are retained. While the history holds an entry, only its
+/// sequence number is here.
+#[derive(Debug, Default)]
 pub(super) struct Newest {
-    seed: u64,
-    /// The sequence number of each key's newest entry, in the history or here, by the hash of the key.
-    seqs: HashMap<u64, u64>,
+    /// The sequence number of each key's newest entry, in the history or here.
+    seqs: KeyTable<u64>,
     /// The newest entries that the history has evicted. In boxes: a node of the map is half empty.
     entries: BTreeMap<u64, Box<LogEntry>>,
     /// The bytes of these.
     bytes: usize,
 }
 
-impl Default for Newest {
-    fn default() -> Self {
-        let seed = RandomState::new().build_hasher().finish();
-        Self { seed, seqs: HashMap::new(), entries: BTreeMap::new(), bytes: 0 }
-    }
-}
-
 impl Newest {
-    fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.seed);
-        hasher.write(key);
-        hasher.finish()
-    }
-
     /// Records a new entry of the history. It replaces the one of its key before: drops it, or returns its sequence number if
     /// the history has it.
     pub(super) fn record(&mut self, key: &[u8], seq: u64) -> Option<u64> {
-        let before = self.seqs.insert(self.hash(key), seq)?;
+        let before = self.seqs.insert(key, seq)?;
         self.drop_replaced(before)
     }
 
     pub(super) fn is_newest(&self, entry: &LogEntry) -> bool {
-        self.seqs.get(&self.hash(&entry.key)) == Some(&entry.seq)
+        self.seqs.get(&entry.key) == Some(&entry.seq)
     }
 
     /// Keeps the newest entry of a key, which the history has evicted.
@@ -55,7 +35,7 @@ impl Newest {
 
     /// Forgets a key: drops its entry, or returns its sequence number if the history has it.
     pub(super) fn forget(&mut self, key: &[u8]) -> Option<u64> {
-        let seq = self.seqs.remove(&self.hash(key))?;
+        let seq = self.seqs.remove(key)?;
         self.drop_replaced(seq)
     }
 
@@ -70,7 +50,7 @@ impl Newest {
     pub(super) fn pop_first(&mut self) -> Option<LogEntry> {
         let seq = *self.entries.keys().next()?;
         let first = *self.remove(seq)?;
-        self.seqs.remove(&self.hash(&first.key));
+        self.seqs.remove(&first.key);
         Some(first)
     }
 
@@ -104,4 +84,4 @@ impl Newest {
     }
 }
 
-saved!(Newest { seed, seqs, entries, bytes });
+saved!(Newest { seqs, entries, bytes });

@@ -54,7 +54,6 @@ impl HubRegistration {
     ) -> Command {
         self.last_seq += 1;
         let publication = Box::new(Publication { seq: self.last_seq, channel, event, key, retain, id });
-        self.state.record(&publication);
         Command::Publish { hub: self.hub, publication }
     }
 
@@ -112,10 +111,10 @@ impl HubRegistration {
     /// not retained.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for announced in announced {
-            let is_full = announced.retain == Retain::Newest && fits(&self.state, &self.retention, &announced).is_err();
             let Announcement { channel, key, retain, event } = announced;
             let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
-            let retain = if is_full { Retain::No } else { retain };
+            let counted = self.state.change(&channel, &key, (retain, event.len()), &self.retention);
+            let retain = if counted.is_ok() { retain } else { Retain::No };
             let command = self.publication((channel, key, retain), event, None);
             self.reactor.publish_at_once(command);
         }

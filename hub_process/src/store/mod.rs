@@ -17,7 +17,7 @@
 //!
 //! A store begins with [`Report::Began`], then reports its history as [`Report::Entries`], then [`Report::Ready`]. From there
 //! on it reports every entry once, in the order of sequence numbers, with the tickets of those that this process has asked for.
-//! A draft ends in exactly one of two ways: its entry is reported, or [`Report::Failed`] is. A draft that failed as `Unknown`
+//! A draft ends in exactly one way: its entry is reported, or [`Report::Failed`] is, or [`Report::Done`]. A draft that failed as `Unknown`
 //! may be reported as an entry later, without its ticket.
 //!
 //! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
@@ -25,6 +25,26 @@
 //!
 //! A `Began` with the same epoch and a reason means that this process alone has missed entries, which were evicted while it
 //! was away. Its memory is void and its clients need a gap, but ids of the epoch stay valid for the history that follows.
+//!
+//! # Members
+//!
+//! A draft may say that a member is here, or is gone ([`MemberPart`]). A file has one machine, so each of these is an entry.
+//! Several machines share a Redis, and a member is here while it is on any of them. So a shared store keeps a set of machines
+//! with each member, and changes it with the entry, as one:
+//!
+//! - [`Here`](MemberPart::Here) adds this machine. It appends the entry if the set was empty.
+//! - [`Changed`](MemberPart::Changed) appends the entry if the set is not empty. It adds no machine.
+//! - [`Gone`](MemberPart::Gone) removes this machine. It appends the entry if the set is empty then, and was not before.
+//!
+//! A draft without entry ends with [`Report::Done`]. A draft that repeats what is true already does nothing, so a hub may send
+//! each of them again.
+//!
+//! A machine that dies, or cannot reach the store for some seconds, is removed from the sets; a member who is on no other one
+//! then leaves with its event [`leave`](MemberHere::leave), when it has lingered. The entry has no ticket on any machine.
+//!
+//! [`Report::Announce`] tells the hub that the store may have lost sets, or has removed this machine from them. The hub then
+//! sends `Here` for each member that has streams on this machine or lingers, and `Changed` where the retained entry shows
+//! other data than the hub has. It may forget the drafts `Gone` that have failed: who is not announced is gone.
 //!
 //! # What a store keeps
 //!
@@ -72,6 +92,71 @@ use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// What an event says of the member whose id is its key. It has no key `once`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberPart {
+    /// Nothing.
+    #[default]
+    None,
+    /// The member has a stream on this machine. Entries that are [`Changed`](Self::Changed) are read as this, too.
+    Here(Box<MemberHere>),
+    /// Its data has changed. The machine need not have a stream of it.
+    Changed(Box<MemberHere>),
+    /// It has no stream on this machine, and has lingered.
+    Gone,
+}
+
+/// What a store keeps of a member who is here, with its retained event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberHere {
+    /// How long it stays when its last stream has left.
+    pub linger: Duration,
+    /// The event that says that it has gone.
+    pub leave: FieldList,
+    /// What else the hub needs to continue it. Stores only keep it.
+    pub rest: Box<[u8]>,
+}
+
+impl MemberPart {
+    /// Returns how many bytes its texts have.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::None | Self::Gone => 0,
+            Self::Here(here) | Self::Changed(here) => here.leave.as_bytes().len() + here.rest.len(),
+        }
+    }
+
+    /// Returns it as stores keep it; empty if it says nothing.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Gone => vec![0],
+            Self::Here(here) | Self::Changed(here) => {
+                let MemberHere { linger, leave, rest } = &**here;
+                let linger = u64::try_from(linger.as_millis()).unwrap_or(u64::MAX);
+                let length = leave.as_bytes().len() as u32; // a record has less than 4 GB
+                [&[1], &linger.to_le_bytes()[..], &length.to_le_bytes(), leave.as_bytes(), rest].concat()
+            }
+        }
+    }
+
+    /// Returns what was encoded; nothing if it is of a later version.
+    pub fn decode(bytes: &[u8]) -> Self {
+        let here = || {
+            let (linger, bytes) = bytes.strip_prefix(&[1])?.split_first_chunk()?;
+            let (length, bytes) = bytes.split_first_chunk()?;
+            let (leave, rest) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            let linger = Duration::from_millis(u64::from_le_bytes(*linger));
+            let leave = FieldList::from_bytes(leave).ok()?;
+            Some(Self::Here(Box::new(MemberHere { linger, leave, rest: rest.into() })))
+        };
+        match bytes {
+            [0] => Self::Gone,
+            _ => here().unwrap_or_default(),
+        }
+    }
+}
+
 /// An event that is to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
@@ -85,13 +170,15 @@ pub struct Draft {
     pub once: Box<[u8]>,
     /// The event's fields. None if this version cannot read them: each event has some.
     pub fields: FieldList,
+    /// What the event says of a member.
+    pub member: MemberPart,
 }
 
 impl Draft {
     /// Returns how many bytes its texts have.
     pub fn bytes(&self) -> usize {
-        let Self { channel, key, retain: _, once, fields } = self;
-        channel.len() + key.len() + once.len() + fields.as_bytes().len()
+        let Self { channel, key, retain: _, once, fields, member } = self;
+        channel.len() + key.len() + once.len() + fields.as_bytes().len() + member.bytes()
     }
 
     /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.
@@ -157,6 +244,10 @@ pub enum Report {
     Ready,
     /// The store keeps these drafts in a queue of its own, which it bounds, until it is up again.
     Queued(Vec<u64>),
+    /// The store did what a draft says of a member. It appended no entry, or one that it reports without ticket.
+    Done(u64),
+    /// The hub should say again which members it has: the store is new, or was away.
+    Announce,
     /// A draft was not stored, or perhaps was (`Unknown`).
     Failed { ticket: u64, failure: Failure },
     /// The store cannot begin. It tries again if it `retries`.
@@ -471,10 +562,26 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventsource_xs::event::{Field, Text};
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     const ENTRIES: usize = 100;
+
+    #[test]
+    fn what_a_draft_says_of_a_member_is_read_as_it_was_kept() {
+        let leave = FieldList::of([Field::Data(Text::from("left"))]);
+        let here = MemberHere { linger: Duration::from_millis(5500), leave, rest: b"since"[..].into() };
+        let empty = MemberHere::default();
+        for member in
+            [MemberPart::None, MemberPart::Gone, MemberPart::Here(here.into()), MemberPart::Here(empty.into())]
+        {
+            let bytes = member.encode();
+            assert_eq!(MemberPart::decode(&bytes), member);
+            let cut = (1..bytes.len().min(14)).map(|length| MemberPart::decode(&bytes[..length]));
+            assert!(cut.into_iter().all(|member| member == MemberPart::None));
+        }
+    }
 
     /// Starts a thread that reports entries of a MiB. Returns how many it has reported so far.
     fn report_entries(reporter: Reporter) -> (Arc<AtomicUsize>, thread::JoinHandle<()>) {

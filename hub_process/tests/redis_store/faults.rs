@@ -14,6 +14,7 @@ const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"]
 fn code(end: &End) -> Option<ErrorCode> {
     match end {
         End::Stored(..) => None,
+        End::Done => None,
         End::Failed(failure) => Some(failure.code),
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub enum End {
     /// In the log with this index, with this sequence number.
     Stored(usize, u64),
+    /// Without an entry.
+    Done,
     Failed(Failure),
 }
 
@@ -40,6 +42,8 @@ pub struct Node {
     pub queued: BTreeSet<u64>,
     pub refusals: Vec<(Failure, bool)>,
     pub next_ticket: u64,
+    /// How many times the hub was asked to announce its members.
+    pub announcements: u32,
 }
 
 /// Settings for a server.
@@ -94,6 +98,7 @@ impl Node {
             queued: BTreeSet::new(),
             refusals: Vec::new(),
             next_ticket: 1,
+            announcements: 0,
         };
         node.store.ask(Ask::Retain { events: 100_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
         node
@@ -185,6 +190,8 @@ impl Node {
                 }
                 Report::Ready => self.logs.last_mut().expect("a beginning").is_ready = true,
                 Report::Entries(entries) => self.note(entries),
+                Report::Done(ticket) => self.end(ticket, End::Done),
+                Report::Announce => self.announcements += 1,
                 Report::Failed { ticket, failure } => self.end(ticket, End::Failed(failure)),
                 Report::CannotBegin { failure, retries } => self.refusals.push((failure, retries)),
             }

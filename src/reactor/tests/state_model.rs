@@ -51,6 +51,7 @@ struct Client {
     /// The last event of the state that is coming.
     last_of_state: u64,
     stream: Option<usize>,
+    gaps: usize,
 }
 
 struct Run {
@@ -70,6 +71,7 @@ impl Client {
     fn receive(&mut self, event: &Event, run: &Truth<'_>) {
         match &*event.event {
             "gap" => {
+                self.gaps += 1;
                 self.map.clear();
                 (self.complete_through, self.history_through, self.last_of_state) = (None, None, 0);
                 self.is_early = false;
@@ -116,7 +118,7 @@ impl Client {
         match self.complete_through {
             None => {
                 assert!(
-                    is_of_history || retain == Retain::Newest,
+                    is_of_history || retain != Retain::No,
                     "{seq} of {channel} is not of the state of {:?}, {:?}",
                     self.topics,
                     self.history
@@ -222,21 +224,56 @@ impl Run {
 
     fn publish(&mut self) {
         for _ in 0..any(&mut self.rng, &[1, 1, 2, 10, 40]) {
-            let seq = self.published.keys().next_back().copied().unwrap_or(0) + 1;
-            let channel = if self.rng.u8(..4) == 0 { HISTORY } else { any(&mut self.rng, &CHANNELS) };
-            let key = any(&mut self.rng, &KEYS);
             let retain = any(&mut self.rng, &[Retain::No, Retain::Newest, Retain::Newest, Retain::Forget]);
-            self.published.insert(seq, Published { channel, key, retain });
-            let own = (self.rng.u8(..10) == 0).then(|| format!("{}{seq}-own", self.epoch_text().replace('e', "own")));
-            let id = own.clone().unwrap_or_else(|| format!("{}{seq}", self.epoch_text()));
-            let filler = "x".repeat(any(&mut self.rng, &[1, 20, 300]));
-            let text = format!("data: {seq} {channel} {key} {} {filler}\nid: {id}\n\n", retain as u8);
-            let event = Shared::of(text);
-            let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
-            let id = own.map(|id| id.into_bytes().into());
-            let publication = Box::new(Publication { seq, channel, event, key, retain, id });
-            self.world.apply(Command::Publish { hub: HUB, publication });
+            let channel = if self.rng.u8(..4) == 0 { HISTORY } else { any(&mut self.rng, &CHANNELS) };
+            self.publish_one(channel, retain);
         }
+    }
+
+    fn publish_one(&mut self, channel: &'static str, retain: Retain) {
+        let seq = self.published.keys().next_back().copied().unwrap_or(0) + 1;
+        let key = any(&mut self.rng, &KEYS);
+        self.published.insert(seq, Published { channel, key, retain });
+        let own = (self.rng.u8(..10) == 0).then(|| format!("{}{seq}-own", self.epoch_text().replace('e', "own")));
+        let id = own.clone().unwrap_or_else(|| format!("{}{seq}", self.epoch_text()));
+        let filler = "x".repeat(any(&mut self.rng, &[1, 20, 300]));
+        let text = format!("data: {seq} {channel} {key} {} {filler}\nid: {id}\n\n", retain as u8);
+        let event = Shared::of(text);
+        let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
+        let id = own.map(|id| id.into_bytes().into());
+        let publication = Box::new(Publication { seq, channel, event, key, retain, id });
+        self.world.apply(Command::Publish { hub: HUB, publication });
+    }
+
+    /// A new client reads a little at a time, but more than is published and retained meanwhile, whatever its history is. It is
+    /// sent the state without a gap.
+    fn read_slowly(&mut self, number: usize) {
+        if self.clients[number].history.is_some() || self.settings.on_slow == OnSlow::Disconnect {
+            return; // what it follows beside the state may be evicted; it may be lagging when it has the state
+        }
+        self.leave(number);
+        self.clients[number].parser = Parser::default();
+        self.connect(number);
+        self.clients[number].gaps = 0;
+        let stream = self.clients[number].stream.expect("it is connected");
+        self.world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        for round in 0.. {
+            assert!(round < 200, "client {number} never has the state");
+            let (channel, retain) = (any(&mut self.rng, &CHANNELS), any(&mut self.rng, &[Retain::No, Retain::Newest]));
+            self.publish_one(channel, retain);
+            self.world.run_until_idle();
+            let client = self.world.client(stream);
+            client.sends.push_back(Ok(1000));
+            if client.is_watched {
+                self.world.writable(stream);
+            }
+            self.world.run_until_idle();
+            self.read(number, false);
+            if self.clients[number].complete_through.is_some() {
+                break;
+            }
+        }
+        assert_eq!((self.clients[number].gaps, self.world.records[stream].ended), (0, None), "client {number}");
     }
 
     fn connect(&mut self, number: usize) {
@@ -390,6 +427,7 @@ impl Run {
             }
             (91..=95, Some(_)) => self.read(number, false),
             (98, _) if self.rng.u8(..6) == 0 => self.restart(),
+            (98, _) => self.read_slowly(number),
             _ => self.let_all_read(),
         }
     }

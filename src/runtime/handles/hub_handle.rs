@@ -215,9 +215,8 @@ impl HubHandle {
         let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
-        if let Some(size) = meta.retain.size(meta.key, event.len()) {
-            registration.state.check(meta.channel, meta.key, size, &registration.retention)?;
-        }
+        let HubRegistration { state, retention, .. } = registration;
+        state.change(meta.channel, meta.key, (meta.retain, event.len()), retention)?;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
         let command = registration.publication((channel, key, meta.retain), event, id_given);
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.

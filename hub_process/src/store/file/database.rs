@@ -66,7 +66,8 @@ const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE entries (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, channel BLOB NOT NULL, key BLOB NOT NULL,
-        retain INTEGER NOT NULL, once BLOB NOT NULL, fields BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT;
+        retain INTEGER NOT NULL, once BLOB NOT NULL, fields BLOB NOT NULL, member BLOB NOT NULL,
+        checksum INTEGER NOT NULL) STRICT;
 ";
 
 /// The file, open and locked. A drop leaves it as a killed process does.

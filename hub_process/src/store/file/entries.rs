@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::fault::{Fault, Kind};
 use super::index::Index;
-use crate::store::{Draft, Entry};
+use crate::store::{Draft, Entry, MemberPart};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use rusqlite::{params, Connection};
@@ -48,11 +48,12 @@ impl Database {
 fn commit(connection: &mut Connection, entries: &[Entry], index: &Index, last: (u64, u64)) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
-        let mut insert = transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
         for entry in entries {
-            let Entry { seq, at, draft: Draft { channel, key, retain, once, fields }, .. } = entry;
-            let (fields, checksum) = (fields.as_bytes(), checksum(entry));
-            insert.execute(params![*seq as i64, *at as i64, channel, key, *retain as i64, once, fields, checksum])?;
+            let Entry { seq, at, draft: Draft { channel, key, retain, once, fields, member }, .. } = entry;
+            let (seq, at, retain, fields) = (*seq as i64, *at as i64, *retain as i64, fields.as_bytes());
+            insert.execute(params![seq, at, channel, key, retain, once, fields, member.encode(), checksum(entry)])?;
         }
         let mut delete = transaction.prepare_cached("DELETE FROM entries WHERE seq = ?1")?;
         for seq in index.garbage() {
@@ -86,18 +87,19 @@ fn entry_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Entry>> {
     let (Some(retain), Ok(fields)) = (retain, FieldList::from_bytes(row.get_ref(6)?.as_blob()?)) else {
         return Ok(None);
     };
-    let draft = Draft { channel: bytes(2)?, key: bytes(3)?, retain: *retain, once: bytes(5)?, fields };
+    let member = MemberPart::decode(row.get_ref(7)?.as_blob()?);
+    let draft = Draft { channel: bytes(2)?, key: bytes(3)?, retain: *retain, once: bytes(5)?, fields, member };
     let entry = Entry { seq: number(0)?, at: number(1)?, ticket: None, draft };
-    Ok(Some(entry).filter(|entry| row.get(7) == Ok(checksum(entry))))
+    Ok(Some(entry).filter(|entry| row.get(8) == Ok(checksum(entry))))
 }
 
 fn checksum(Entry { seq, at, draft, .. }: &Entry) -> i64 {
-    let Draft { channel, key, retain, once, fields } = draft;
+    let Draft { channel, key, retain, once, fields, member } = draft;
     let mut checksum = crc32fast::Hasher::new();
     for number in [*seq, *at, *retain as u64] {
         checksum.update(&number.to_le_bytes());
     }
-    for text in [channel, key, once, fields.as_bytes()] {
+    for text in [channel, key, once, fields.as_bytes(), &member.encode()] {
         checksum.update(&(text.len() as u64).to_le_bytes());
         checksum.update(text);
     }

@@ -44,6 +44,10 @@ pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &D
                 command.arg(name).arg(&value[..]);
             }
         }
+        let member = draft.member.encode();
+        if !member.is_empty() {
+            command.arg("m").arg(member);
+        }
         command.arg("f").arg(draft.fields.as_bytes());
     }
     command.arg("p").arg(format!("{producer}:{count}"));
@@ -78,7 +82,8 @@ mod tests {
         for (key, once) in [("", ""), ("k", ""), ("", "o"), ("k", "o")] {
             for retain in Retain::ALL {
                 let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
-                let draft = Draft { channel, key, once, fields: FieldList::of([Field::Data(Text::from("1"))]), retain };
+                let fields = FieldList::of([Field::Data(Text::from("1"))]);
+                let draft = Draft { channel, key, once, fields, retain, ..Draft::default() };
                 let Event { draft: read, producer, count } = added(&draft);
                 assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
             }

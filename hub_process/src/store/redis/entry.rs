@@ -1,6 +1,6 @@
 //! Ids and entries of a Redis stream.
 
-use super::super::Draft;
+use super::super::{Draft, MemberPart};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::Value;
@@ -94,7 +94,7 @@ fn producer(text: &[u8]) -> Option<(Box<[u8]>, u64)> {
 
 /// Returns about how many bytes Redis holds for an entry.
 pub fn size(draft: &Draft) -> usize {
-    64 + draft.channel.len() + draft.key.len() + draft.once.len() + draft.fields.as_bytes().len()
+    64 + draft.channel.len() + draft.key.len() + draft.once.len() + draft.fields.as_bytes().len() + draft.member.bytes()
 }
 
 /// Takes the entries out of an answer to XRANGE.
@@ -132,7 +132,7 @@ fn stored(value: Value) -> Option<Stored> {
 /// without channel and key if this is another request than one to end streams. The hub tells people and clients.
 pub fn event(fields: Vec<Value>) -> Option<Event> {
     let (mut channel, mut key, mut once, mut list, mut source, mut end) = (None, None, None, None, None, None);
-    let mut retain = Retain::No;
+    let (mut retain, mut member) = (Retain::No, MemberPart::None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(Value::BulkString(bytes))) = (fields.next(), fields.next()) {
         match text(&name)? {
@@ -141,6 +141,7 @@ pub fn event(fields: Vec<Value>) -> Option<Event> {
             b"r" => (key, retain) = (Some(bytes.into()), Retain::Newest),
             b"x" => (key, retain) = (Some(bytes.into()), Retain::Forget),
             b"o" => once = Some(bytes.into()),
+            b"m" => member = MemberPart::decode(&bytes),
             b"f" => list = FieldList::from_bytes(&bytes).ok(),
             b"p" => source = producer(&bytes),
             b"e" => end = Some(bytes.into()),
@@ -155,6 +156,7 @@ pub fn event(fields: Vec<Value>) -> Option<Event> {
             once: once.unwrap_or_default(),
             fields: list.unwrap_or_default(),
             retain,
+            member,
         },
     };
     let (producer, count) = source?;
