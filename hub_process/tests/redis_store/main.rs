@@ -15,6 +15,7 @@ mod access;
 mod failover;
 mod faults;
 mod losses;
+mod members;
 #[allow(dead_code)]
 #[path = "../../src/messages.rs"]
 mod messages;

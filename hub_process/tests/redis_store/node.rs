@@ -46,6 +46,11 @@ pub struct Node {
     pub announcements: u32,
 }
 
+/// Returns a number of the environment.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// Settings for a server.
 pub fn settings(url: &str) -> RedisSettings {
     RedisSettings { url: url.into(), timeout: Duration::from_secs(40), ..RedisSettings::default() }

@@ -3,7 +3,7 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
-use crate::node::{change, draft, settings, End, Log, Node};
+use crate::node::{change, draft, number, settings, End, Log, Node};
 use crate::proxy::Proxy;
 use crate::server::{has, Redis};
 use crate::store::{Ask, Draft, Entry};
@@ -16,10 +16,6 @@ const NODES: usize = 3;
 const KEYS: u32 = 1500;
 /// The most entries of the stream in every other run: of what is retained, most is only in the hash.
 const FEW: usize = 1000;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 struct Run {
     redis: Redis,

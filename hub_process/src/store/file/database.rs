@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the tables. A program that changes them has another one, and reads the earlier ones.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Says in the file's first page that the database is a store: "esxs".
 const APPLICATION_ID: i64 = 0x6573_7873;

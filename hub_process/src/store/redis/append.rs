@@ -1,7 +1,8 @@
 //! The commands that append entries to the stream.
 
-use super::super::Draft;
+use super::super::{Draft, MemberPart};
 use super::epoch::StreamKeys;
+use super::machines::Lapsed;
 use super::state;
 use eventsource_xs::hub::Retain;
 use redis::cmd;
@@ -18,7 +19,23 @@ pub struct Appending<'a> {
 /// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
 /// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
 /// field says what the event does to the state.
-pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft) {
+/// `machine` is the one that a member is on, or not.
+pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, machine: &str) {
+    let happened = match draft.member {
+        MemberPart::None => return write(out, to, count, draft, None),
+        MemberPart::Here(_) => "here",
+        MemberPart::Changed(_) => "changed",
+        MemberPart::Gone => "gone",
+    };
+    write(out, to, count, draft, Some((happened, machine)));
+}
+
+/// Appends the command that removes a machine, whose lease has ended, from a member.
+pub fn write_lapsed(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, Lapsed { machine, draft }: &Lapsed) {
+    write(out, to, count, draft, Some(("reap", machine)));
+}
+
+fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, &str)>) {
     let Appending { keys: StreamKeys { stream, state, once }, most, age_ms, producer } = *to;
     let mut command;
     if draft.retain == Retain::No {
@@ -26,7 +43,11 @@ pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &D
         command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
     } else {
         command = cmd("EVAL");
-        command.arg(state::APPEND).arg(3).arg(stream).arg(state).arg(once);
+        command.arg(if member.is_some() { state::APPEND_MEMBER } else { state::APPEND });
+        command.arg(3).arg(stream).arg(state).arg(once);
+        if let Some((happened, machine)) = member {
+            command.arg(happened).arg(machine);
+        }
         command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
     }
     if draft.channel.is_empty() {
@@ -56,6 +77,7 @@ pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &D
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::MemberHere;
     use super::super::entry::{event, Event};
     use super::*;
     use eventsource_xs::event::{Field, Text};
@@ -68,12 +90,14 @@ mod tests {
         let mut bytes = Vec::new();
         let keys = StreamKeys { stream: "stream".into(), state: "state".into(), once: "once".into() };
         let to = Appending { keys: &keys, most: 1000, age_ms: 60_000, producer: "producer" };
-        write_append(&mut bytes, &to, 7, draft);
+        write_append(&mut bytes, &to, 7, draft, "m");
         let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {
             panic!("no command")
         };
-        // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field.
-        let fields = words.split_off(if draft.retain == Retain::No { 7 } else { 9 });
+        // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field. For members,
+        // two more come before 1000.
+        let before = if draft.retain == Retain::No { 7 } else { 9 };
+        let fields = words.split_off(before + if draft.member == MemberPart::None { 0 } else { 2 });
         event(fields).expect("an event")
     }
 
@@ -87,6 +111,18 @@ mod tests {
                 let Event { draft: read, producer, count } = added(&draft);
                 assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
             }
+        }
+    }
+
+    #[test]
+    fn what_an_event_says_of_a_member_is_read_as_it_was_added() {
+        let leave = FieldList::of([Field::Data(Text::from("left"))]);
+        let here = MemberHere { leave, rest: b"rest"[..].into(), ..MemberHere::default() };
+        for (retain, member) in [(Retain::Newest, MemberPart::Here(here.into())), (Retain::Forget, MemberPart::Gone)] {
+            let [channel, key] = ["room", "ann"].map(|text| text.as_bytes().into());
+            let fields = FieldList::of([Field::Data(Text::from("1"))]);
+            let draft = Draft { channel, key, fields, retain, member, ..Draft::default() };
+            assert_eq!(added(&draft).draft, draft);
         }
     }
 

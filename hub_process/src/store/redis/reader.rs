@@ -639,7 +639,7 @@ impl Reader {
 
 fn flush(shared: &Shared, out: &mut Vec<Entry>) {
     if !out.is_empty() {
-        shared.reporter.report(Report::Entries(std::mem::take(out)));
+        shared.report_entries(std::mem::take(out));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The state that the reader and the writer share: drafts on their way, the epoch, the health.
 
-use super::super::{now_ms, Draft, Report, Reporter};
+use super::super::{now_ms, Draft, Entry, MemberPart, Report, Reporter};
 use super::call_error::CallError;
 use super::entry::Id;
 use super::epoch::StreamKeys;
@@ -9,6 +9,7 @@ use super::STALE;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,10 @@ pub struct Shared {
     changed: Condvar,
     pub reporter: Reporter,
     timeout: Duration,
+    /// Whether the hub, on any machine, has had members.
+    has_members: AtomicBool,
+    /// Whether a draft of a member has failed, so that Redis perhaps takes the member for here, or for gone, wrongly.
+    has_failed_member: AtomicBool,
 }
 
 impl Shared {
@@ -115,7 +120,36 @@ impl Shared {
             is_closing: false,
             trouble: "no connection yet".into(),
         };
-        Self { state: Mutex::new(state), changed: Condvar::new(), reporter, timeout: settings.timeout }
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            reporter,
+            timeout: settings.timeout,
+            has_members: AtomicBool::new(false),
+            has_failed_member: AtomicBool::new(false),
+        }
+    }
+
+    /// Reports entries, and takes note of members.
+    pub fn report_entries(&self, entries: Vec<Entry>) {
+        entries.iter().for_each(|entry| self.note_member(&entry.draft));
+        self.reporter.report(Report::Entries(entries));
+    }
+
+    /// Takes note that the hub has members, if this is of one.
+    pub fn note_member(&self, draft: &Draft) {
+        if draft.member != MemberPart::None {
+            self.has_members.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub fn has_members(&self) -> bool {
+        self.has_members.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if a draft of a member has failed since this was asked before.
+    pub fn take_failed_member(&self) -> bool {
+        self.has_failed_member.swap(false, Ordering::Relaxed)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -168,21 +202,25 @@ impl Shared {
     }
 
     /// Reports that a draft failed.
-    pub fn fail(&self, ticket: u64, code: ErrorCode, message: &str) {
+    pub fn fail(&self, (ticket, draft): (u64, &Draft), code: ErrorCode, message: &str) {
+        if draft.member != MemberPart::None {
+            self.has_failed_member.store(true, Ordering::Relaxed);
+        }
         self.reporter.update(|status| status.failed += 1);
         self.reporter.report(Report::Failed { ticket, failure: Failure::new(code, None, message) });
     }
 
     /// Reports that a draft was not stored.
-    pub fn fail_unavailable(&self, ticket: u64, why: &str) {
-        self.fail(ticket, ErrorCode::Unavailable, &format!("the event was not published: {why}"));
+    pub fn fail_unavailable(&self, asked: (u64, &Draft), why: &str) {
+        self.fail(asked, ErrorCode::Unavailable, &format!("the event was not published: {why}"));
     }
 
     /// Reports that a draft was perhaps stored, if it was sent.
     pub fn fail_sent(&self, sent: &Sent, why: &str) {
+        let asked = (sent.ticket, &sent.draft);
         match sent.copies {
-            0 => self.fail_unavailable(sent.ticket, why),
-            _ => self.fail(sent.ticket, ErrorCode::Unknown, &format!("the event was perhaps published: {why}")),
+            0 => self.fail_unavailable(asked, why),
+            _ => self.fail(asked, ErrorCode::Unknown, &format!("the event was perhaps published: {why}")),
         }
     }
 

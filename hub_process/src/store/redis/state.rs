@@ -10,6 +10,8 @@
 //! last                 the id of the last event that has changed the state
 //! p:PRODUCER           the last count of a producer that has changed the state, and the id of that event
 //! LENGTH:CHANNEL KEY   the id of the newest event of this key of this channel, and its fields
+//!                      of a member, also the machines that it is on, and what the hub needs to continue it
+//! machines             the machines that have members, and when their leases end
 //! ```
 //!
 //! # Exactly once
@@ -29,20 +31,19 @@
 //! Another epoch begins with the state of the one before, as far as Redis still has it. It keeps the origin, so that the ids in
 //! the hash are sequence numbers of the new epoch as well, smaller than those of its stream.
 
-use super::super::Draft;
+use super::super::{Draft, MemberPart};
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::entry::{text, Id};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
-use redis::{cmd, Value};
+use redis::{cmd, Cmd, Value};
 use std::collections::BTreeMap;
 
-/// Appends an event and changes the state. KEYS: the stream, the hash, the set of keys `once`. ARGV: the most entries of the
-/// stream, their age in milliseconds, the field of the hash, then the entry's fields: `c` with the channel, `r` or `x` with the
-/// key, perhaps `o` with the key `once`, `f` with the event's fields, `p` with the producer and its count. An event that was
-/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD.
-pub const APPEND: &str = "
+/// Drops what was done before.
+macro_rules! drop_repeated {
+    () => {
+        "
 local producer, count = string.match(ARGV[#ARGV], '^(.*):(%d+)$')
 producer = 'p:' .. producer
 local seen = redis.call('HGET', KEYS[2], producer)
@@ -50,6 +51,14 @@ if seen and tonumber(string.match(seen, '^%d+')) >= tonumber(count) then
   redis.call('HSET', KEYS[2], producer, seen)
   return '0-0'
 end
+"
+    };
+}
+
+/// Appends the event and changes the state.
+macro_rules! append {
+    () => {
+        "
 local once = ARGV[8] == 'o' and ARGV[9]
 local known = once and redis.call('ZSCORE', KEYS[3], once)
 local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 4))
@@ -63,13 +72,61 @@ if once then
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[1])
 end
 if ARGV[6] == 'r' and not known then
-  field, value = ARGV[3], id .. ' ' .. ARGV[#ARGV - 2]
+  field, value = ARGV[3], id .. machines .. ' ' .. member .. ARGV[#ARGV - 2]
 elseif not known then
   redis.call('HDEL', KEYS[2], ARGV[3])
 end
 redis.call('HSET', KEYS[2], producer, count .. ' ' .. id, 'last', id, field, value)
 return id
-";
+"
+    };
+}
+
+/// Appends an event and changes the state. KEYS: the stream, the hash, the set of keys `once`. ARGV: the most entries of the
+/// stream, their age in milliseconds, the field of the hash, then the entry's fields: `c` with the channel, `r` or `x` with the
+/// key, perhaps `o` with the key `once`, `f` with the event's fields, `p` with the producer and its count. An event that was
+/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD.
+pub const APPEND: &str = concat!(drop_repeated!(), "local machines, member = '', ''", append!());
+
+/// The same for an event of a member: it changes the machines on which the member is, and appends the event if that is news.
+/// ARGV begins with what happened and the machine; the entry has a field `m` before `f`. The answer is `done` if it was no news.
+///
+/// A machine that has no lease is one whose lease has ended, until it renews that. What a machine that is `gone` without
+/// having said so is removed from must not count as its own again when the clock goes back: so it has no lease from then on.
+pub const APPEND_MEMBER: &str = concat!(
+    "local mode, machine = table.remove(ARGV, 1), table.remove(ARGV, 1)",
+    drop_repeated!(),
+    "
+if not redis.call('HGET', KEYS[2], 'epoch') then return false end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local leases = redis.call('HGET', KEYS[2], 'machines') or ''
+local id, machines, rest = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^([^, ]*)([^ ]*)(.*)$')
+local here = string.find(machines, ',' .. machine, 1, true)
+local lease = tonumber(string.match(leases, ' ' .. machine .. '=(-?%d+)'))
+local before, is_news = machines, machines ~= ''
+if mode == 'here' then
+  is_news = not is_news
+  if not here then machines = machines .. ',' .. machine end
+  if not lease then redis.call('HSET', KEYS[2], 'machines', leases .. ' ' .. machine .. '=0') end
+elseif mode ~= 'changed' then
+  if mode == 'reap' and lease and lease > 0 then
+    if lease > now then return 'done' end
+    leases = string.gsub(leases, ' ' .. machine .. '=%d+', ' ' .. machine .. '=0')
+    redis.call('HSET', KEYS[2], 'machines', leases)
+  end
+  if here then machines = string.sub(machines, 1, here - 1) .. string.sub(machines, here + 1 + #machine) end
+  is_news = here and machines == ''
+end
+if not is_news then
+  redis.call('HSET', KEYS[2], producer, count .. ' ' .. string.format('%.0f-0', now))
+  if machines ~= before then redis.call('HSET', KEYS[2], ARGV[3], id .. machines .. rest) end
+  return 'done'
+end
+local member = #ARGV[9] .. ':' .. ARGV[9]
+",
+    append!()
+);
 
 /// Removes fields of the hash that have still these values.
 const REMOVE: &str = "
@@ -91,18 +148,50 @@ pub fn field(channel: &[u8], key: &[u8]) -> Vec<u8> {
 }
 
 /// Takes a field and its value apart; none if they are not those of a key.
-fn event(field: &[u8], value: &[u8]) -> Option<(Id, Draft)> {
+pub fn event(field: &[u8], value: &[u8]) -> Option<(Id, Draft)> {
     let (length, names) = split(field, b':')?;
     let (channel, key) = names.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?;
-    let (id, fields) = split(value, b' ')?;
+    let (head, rest) = split(value, b' ')?;
+    let (id, member, fields) = match split(head, b',') {
+        None => (head, MemberPart::None, rest),
+        Some((id, _)) => {
+            let (length, rest) = split(rest, b':')?;
+            let (member, fields) = rest.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?;
+            (id, MemberPart::decode(member), fields)
+        }
+    };
     let fields = FieldList::from_bytes(fields).unwrap_or_default(); // without fields, it is of a later version
-    let draft = Draft { channel: channel.into(), key: key.into(), fields, retain: Retain::Newest, ..Draft::default() };
-    Some((Id::parse(id)?, draft))
+    let (channel, key, retain) = (channel.into(), key.into(), Retain::Newest);
+    Some((Id::parse(id)?, Draft { channel, key, fields, retain, member, ..Draft::default() }))
+}
+
+/// Returns the machines that a member is on.
+pub fn machines(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (head, _) = split(value, b' ').unwrap_or_default();
+    head.split(|byte| *byte == b',').skip(1)
 }
 
 fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let index = bytes.iter().position(|byte| *byte == at)?;
     Some((&bytes[..index], &bytes[index + 1..]))
+}
+
+/// Returns the command that reads a part of the hash.
+pub fn scan_command(key: &str, cursor: &[u8]) -> Cmd {
+    let mut command = cmd("HSCAN");
+    command.arg(key).arg(cursor).arg("COUNT").arg(CHUNK);
+    command
+}
+
+/// The cursor, the fields and values of a part.
+type Scanned<'a> = (&'a [u8], Vec<(&'a [u8], &'a [u8])>);
+
+/// Takes its answer apart.
+pub fn scanned(answer: &Value) -> Option<Scanned<'_>> {
+    let Value::Array(parts) = answer else { return None };
+    let [cursor, Value::Array(list)] = &parts[..] else { return None };
+    let pairs = list.chunks_exact(2).map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+    Some((text(cursor)?, pairs.collect::<Option<_>>()?))
 }
 
 /// What the hash holds.
@@ -119,7 +208,7 @@ impl Contents {
     pub fn read(connection: &mut RedisConnection, key: &str) -> Result<Result<Self, Refusal>, CallError> {
         let (mut contents, mut cursor) = (Self::default(), b"0".to_vec());
         loop {
-            let [answer] = connection.calls([cmd("HSCAN").arg(key).arg(&cursor[..]).arg("COUNT").arg(CHUNK)])?;
+            let [answer] = connection.calls([&scan_command(key, &cursor)])?;
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -133,10 +222,8 @@ impl Contents {
 
     /// Takes an answer to HSCAN. Returns the cursor.
     fn take(&mut self, answer: Value) -> Option<Vec<u8>> {
-        let Value::Array(parts) = answer else { return None };
-        let [cursor, Value::Array(list)] = &parts[..] else { return None };
-        for pair in list.chunks_exact(2) {
-            let (field, value) = (text(&pair[0])?, text(&pair[1])?);
+        let (cursor, pairs) = scanned(&answer)?;
+        for (field, value) in pairs {
             if field == EPOCH.as_bytes() {
                 self.epoch = value.into();
             } else if field.starts_with(b"p:") {
@@ -145,7 +232,7 @@ impl Contents {
                 self.events.extend(event(field, value));
             }
         }
-        text(cursor).map(Into::into)
+        Some(cursor.into())
     }
 
     /// Removes the producers that have changed nothing for long. `last` is the last id of the stream.

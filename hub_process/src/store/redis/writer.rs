@@ -1,13 +1,14 @@
 //! The thread that stores drafts.
 
-use super::super::{Ask, Draft, Report};
-use super::append::{write_append, Appending};
+use super::super::{Ask, Draft, MemberPart, Report};
+use super::append::{write_append, write_lapsed, Appending};
 use super::backoff::Backoff;
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info};
 use super::epoch::StreamKeys;
+use super::machines::Machines;
 use super::shared::{Sent, Shared, State, Target, Waiting};
 use super::{ANSWER, CHUNK, CHUNK_BYTES};
 use eventsource_xs::wire::RedisSettings;
@@ -41,6 +42,13 @@ struct Retention {
     age: Duration,
 }
 
+impl Retention {
+    /// Returns the most entries, and their age in milliseconds.
+    fn bounds(&self) -> (usize, u64) {
+        (self.events.max(CHUNK), u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// The connection, and what it is for.
 struct Session {
     connection: RedisConnection,
@@ -63,6 +71,7 @@ pub struct Writer {
     /// Whether the drafts that wait are in the queue for a Redis that is away.
     is_queueing: bool,
     retention: Retention,
+    machines: Machines,
     session: Option<Session>,
     count: u64,
     next_attempt: Instant,
@@ -93,6 +102,7 @@ impl Writer {
             waiting_bytes: 0,
             is_queueing: false,
             retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
+            machines: Machines::new(producer),
             session: None,
             count: 0,
             next_attempt: now,
@@ -121,6 +131,9 @@ impl Writer {
                 state.is_writer_up = is_up;
             });
             self.shared.refresh();
+        }
+        if let Some(Session { connection, target, .. }) = &mut self.session {
+            self.machines.end(connection, &target.keys);
         }
         self.shared.update(|state| state.is_closing = true);
     }
@@ -159,7 +172,7 @@ impl Writer {
     fn pause(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_ready = self.is_ready();
-        if is_ready && (!self.waiting.is_empty() || !state.returned.is_empty()) {
+        if is_ready && (!self.waiting.is_empty() || !state.returned.is_empty() || self.machines.is_scanning()) {
             return None;
         }
         // The writer waits for the reader or for Redis, or has drafts that may have to fail.
@@ -185,10 +198,11 @@ impl Writer {
             if self.waiting.len() + on_their_way >= most || self.waiting_bytes >= MOST_QUEUE_BYTES {
                 let (count, trouble) = (self.waiting.len() + on_their_way, self.shared.lock().trouble.clone());
                 let message = format!("the event was not published: {count} events wait already ({trouble})");
-                return self.shared.fail(ticket, ErrorCode::Full, &message);
+                return self.shared.fail((ticket, &draft), ErrorCode::Full, &message);
             }
         }
         let deadline = (self.queue == 0).then(|| Instant::now() + self.timeout);
+        self.shared.note_member(&draft);
         self.waiting_bytes += draft.bytes();
         self.waiting.push_back(Waiting { ticket, draft, deadline });
         if self.is_queueing {
@@ -233,7 +247,7 @@ impl Writer {
             }
             let Some(Waiting { ticket, draft, .. }) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= draft.bytes();
-            self.shared.fail_unavailable(ticket, &self.trouble());
+            self.shared.fail_unavailable((ticket, &draft), &self.trouble());
         }
         if self.queue > 0 && !self.is_ready() {
             return; // they wait until Redis is back
@@ -281,6 +295,7 @@ impl Writer {
             return Ok(());
         }
         self.send_batch()?;
+        self.tend_members()?;
         self.keep_up()
     }
 
@@ -350,6 +365,8 @@ impl Writer {
             state.sent.insert(self.count, sent);
         }
         state.has_unsent = !state.sent.is_empty();
+        drop(state);
+        self.announce_members();
         true
     }
 
@@ -377,6 +394,7 @@ impl Writer {
         let mut stored = Vec::with_capacity(counts.len());
         for count in counts {
             match session.connection.receive() {
+                Ok(answer) if self.has_done(count, &answer) => {}
                 Ok(answer) => match Id::of(&answer) {
                     Some(id) => stored.push((count, id)),
                     None => self.take_back(count, &session.target, "the stream is gone: it was deleted or evicted"),
@@ -408,8 +426,8 @@ impl Writer {
         if state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
             return (bytes, counts);
         }
-        let most = self.retention.events.max(CHUNK);
-        let age_ms = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
+        let (most, age_ms) = self.retention.bounds();
+        let machines = &mut self.machines;
         let to = Appending { keys: &target.keys, most, age_ms, producer: &self.producer };
         let now = Instant::now();
         for mut sent in mem::take(&mut state.returned) {
@@ -432,7 +450,7 @@ impl Writer {
                     (sent.deadline, sent.since) = (now + self.timeout, now);
                 }
                 (sent.is_on_wire, sent.copies, sent.id) = (true, sent.copies + 1, None);
-                write_append(&mut bytes, &to, *count, &sent.draft);
+                write_append(&mut bytes, &to, *count, &sent.draft, machines.name_for(&sent.draft));
                 counts.push(*count);
             }
         }
@@ -440,7 +458,7 @@ impl Writer {
             let Some(Waiting { ticket, draft, deadline }) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= draft.bytes();
             self.count += 1;
-            write_append(&mut bytes, &to, self.count, &draft);
+            write_append(&mut bytes, &to, self.count, &draft, machines.name_for(&draft));
             counts.push(self.count);
             let sent = Sent {
                 ticket,
@@ -455,6 +473,67 @@ impl Writer {
             state.sent.insert(self.count, sent);
         }
         (bytes, counts)
+    }
+
+    /// Takes the answer for a draft of a member that needed no entry, or was carried out before.
+    fn has_done(&self, count: u64, answer: &Value) -> bool {
+        if !matches!(entry::text(answer), Some(b"done" | b"0-0")) {
+            return false;
+        }
+        let done = self.shared.update(|state| {
+            let sent = state.sent.get(&count).filter(|sent| sent.draft.member != MemberPart::None)?;
+            let ticket = sent.ticket;
+            state.sent.remove(&count);
+            Some(ticket)
+        });
+        done.into_iter().for_each(|ticket| self.shared.reporter.report(Report::Done(ticket)));
+        done.is_some() || entry::text(answer) == Some(b"done")
+    }
+
+    /// Has the hub announce its members: Redis may have lost what it was told of them.
+    fn announce_members(&mut self) {
+        self.shared.take_failed_member();
+        self.machines.begin();
+        self.shared.reporter.report(Report::Announce);
+    }
+
+    /// Renews the lease of this machine, and has members leave those whose lease has ended.
+    fn tend_members(&mut self) -> Result<(), CallError> {
+        if !self.shared.has_members() {
+            return Ok(());
+        }
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let result = self.tend_machines(&mut session);
+        self.session = Some(session);
+        if !result? {
+            self.announce_members();
+        }
+        Ok(())
+    }
+
+    /// Returns false if the members must be announced again.
+    fn tend_machines(&mut self, Session { connection, target, .. }: &mut Session) -> Result<bool, CallError> {
+        if !self.machines.tend(connection, &target.keys)? {
+            return Ok(false);
+        }
+        let lapsed = self.machines.lapsed(connection, &target.keys)?;
+        let mut bytes = Vec::new();
+        let (most, age_ms) = self.retention.bounds();
+        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.producer };
+        for lapsed in &lapsed {
+            self.count += 1;
+            write_lapsed(&mut bytes, &to, self.count, lapsed);
+        }
+        if !lapsed.is_empty() {
+            connection.send(&bytes)?;
+        }
+        for _ in lapsed {
+            match connection.receive() {
+                Err(CallError::Refused(_)) | Ok(_) => {} // the next look finds it again
+                Err(cut) => return Err(cut),
+            }
+        }
+        Ok(self.shared.lock().is_refusing || !self.shared.take_failed_member())
     }
 
     fn note_ids(&self, stored: &[(u64, Id)], target: &Target) {

@@ -137,10 +137,10 @@ fn the_files_of_others_and_of_later_programs_are_refused_untouched() {
     let later = folder.0.join("later");
     Running::begin(&later, FileSync::Second).0.close();
     let database = rusqlite::Connection::open(&later).expect("a database");
-    database.execute("UPDATE meta SET value = 3 WHERE name = 'format'", []).expect("a store");
+    database.execute("UPDATE meta SET value = 4 WHERE name = 'format'", []).expect("a store");
     drop(database);
     let (message, retries) = Running::start(&later, FileSync::Second, &Machine::default()).cannot_begin();
-    assert!(message.contains("has the format 3") && !retries, "{message}");
+    assert!(message.contains("has the format 4") && !retries, "{message}");
     assert_eq!(folder.others(), ["later", "later-wal"]);
 }
 

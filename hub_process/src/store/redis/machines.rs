@@ -1,0 +1,271 @@
+//! The machines that have members: the lease of this one, and the members of those whose lease has ended.
+//!
+//! A machine here is what a process is on one connection. After each reconnection Redis may have lost what this process has
+//! told it, so it takes another name, and its hub announces its members again. The lease of the name before ends by itself, and
+//! with it whatever is said wrongly of it.
+//!
+//! Redis' clock decides whether a lease has ended. The script that removes a machine from a member looks again, so a machine
+//! that has come back keeps its members.
+
+use super::super::{Draft, MemberPart};
+use super::connection::RedisConnection;
+use super::entry::text;
+use super::epoch::StreamKeys;
+use super::state::{self, scan_command, scanned};
+use super::{call_error::CallError, ANSWER};
+use eventsource_xs::hub::Retain;
+use redis::{cmd, Value};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::time::{Duration, Instant};
+
+/// How long a lease lasts. Tests have less time.
+const LEASE: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
+/// How often it is renewed, and Redis is asked for leases that have ended.
+const RENEW: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(2) };
+/// How long a lease must have ended before members leave: all leases end if Redis' clock jumps, until they are renewed.
+const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(3) };
+/// The lease of a machine that has ended in order.
+const ENDED: i64 = -1;
+
+/// Renews leases, removes machines, and returns the time and all leases. KEYS: the hash. ARGV: the lease in milliseconds, the
+/// machine to renew or to end, `end` if that, the machine to renew if it has a lease, the machines to remove if they have
+/// none. The first number is 1 if the first machine had a lease.
+const TEND: &str = "
+if not redis.call('HGET', KEYS[1], 'epoch') then return false end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local list = redis.call('HGET', KEYS[1], 'machines') or ''
+local leases = {}
+for machine, lease in string.gmatch(list, ' (%w+)=(-?%d+)') do leases[machine] = tonumber(lease) end
+local own, before = ARGV[2], ARGV[4]
+local had_lease = (leases[own] or 0) > now and 1 or 0
+if own ~= '' then leases[own] = ARGV[3] == 'end' and -1 or now + ARGV[1] end
+if leases[before] then leases[before] = now + ARGV[1] end
+for i = 5, #ARGV do
+  if (leases[ARGV[i]] or 0) <= now then leases[ARGV[i]] = nil end
+end
+local out = {}
+for machine, lease in pairs(leases) do out[#out + 1] = ' ' .. machine .. '=' .. string.format('%.0f', lease) end
+out = table.concat(out)
+if out == '' and list ~= '' then
+  redis.call('HDEL', KEYS[1], 'machines')
+elseif out ~= list and (own ~= '' or before ~= '' or #ARGV > 4) then
+  redis.call('HSET', KEYS[1], 'machines', out)
+end
+return {had_lease, string.format('%.0f', now), out}
+";
+
+/// A machine whose lease has ended.
+#[derive(Clone, Copy, Debug)]
+struct Dead {
+    seen: Instant,
+    has_ended_in_order: bool,
+    /// Whether a member still lingers on it, as far as the hash was read.
+    is_needed: bool,
+}
+
+impl Dead {
+    fn new(seen: Instant, has_ended_in_order: bool) -> Self {
+        Self { seen, has_ended_in_order, is_needed: true }
+    }
+
+    /// Returns when a member leaves that is on no other machine.
+    fn due(&self, linger: Duration) -> Instant {
+        let rest = if self.has_ended_in_order { linger } else { linger.saturating_sub(LEASE) };
+        self.seen.checked_add(rest.max(GRACE)).unwrap_or(self.seen + Duration::from_secs(1 << 32))
+    }
+}
+
+/// A member on a machine whose lease has ended, and the event with which it leaves.
+pub struct Lapsed {
+    pub machine: String,
+    pub draft: Draft,
+}
+
+/// Whether this machine had a lease, the time by Redis' clock, and when the leases of all end.
+type Leases = (bool, i64, Vec<(String, i64)>);
+
+pub struct Machines {
+    producer: String,
+    sessions: u16,
+    /// The name of this machine on this connection.
+    own: String,
+    /// Whether Redis was told of a member on it.
+    has_members: bool,
+    /// Whether it has a lease.
+    has_lease: bool,
+    /// The name on the connection before, until its lease is renewed for the last time.
+    before: String,
+    tended: Option<Instant>,
+    /// No member of another machine leaves before: others reconnect, too.
+    calm_until: Instant,
+    /// The machines that have a lease.
+    living: HashSet<String>,
+    dead: HashMap<String, Dead>,
+    removed: Vec<String>,
+    /// When the hash is read for members of machines whose lease has ended, and how far it was.
+    scan_at: Option<Instant>,
+    cursor: Option<Vec<u8>>,
+}
+
+impl Machines {
+    pub fn new(producer: &str) -> Self {
+        Self {
+            producer: producer.into(),
+            sessions: 0,
+            own: format!("{producer}0000"),
+            has_members: false,
+            has_lease: false,
+            before: String::new(),
+            tended: None,
+            calm_until: Instant::now(),
+            living: HashSet::new(),
+            dead: HashMap::new(),
+            removed: Vec::new(),
+            scan_at: None,
+            cursor: None,
+        }
+    }
+
+    /// Takes another name. The hub announces its members under it.
+    pub fn begin(&mut self) {
+        self.sessions = self.sessions.wrapping_add(1);
+        let name = format!("{}{:04x}", self.producer, self.sessions); // all names are of one length
+        let before = mem::replace(&mut self.own, name);
+        if mem::take(&mut self.has_members) {
+            self.before = before;
+        }
+        let now = Instant::now();
+        self.has_lease = false;
+        self.tended = None;
+        self.calm_until = now + LEASE;
+        self.dead.clear();
+        (self.scan_at, self.cursor) = (Some(now), None);
+    }
+
+    /// Returns the name under which a draft is sent.
+    pub fn name_for(&mut self, draft: &Draft) -> &str {
+        if matches!(draft.member, MemberPart::Here(_)) && !mem::replace(&mut self.has_members, true) {
+            self.tended = None; // it has no lease before it renews that
+        }
+        &self.own
+    }
+
+    pub fn is_scanning(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    /// Renews the lease, and looks for others that have ended. Returns false if the lease of this machine had ended.
+    pub fn tend(&mut self, connection: &mut RedisConnection, keys: &StreamKeys) -> Result<bool, CallError> {
+        let now = Instant::now();
+        if self.tended.is_some_and(|tended| now < tended + RENEW) {
+            return Ok(true);
+        }
+        self.tended = Some(now);
+        let own = if self.has_members { self.own.as_str() } else { "" };
+        let Some((had_lease, clock, leases)) = self.call(connection, keys, own, "")? else { return Ok(true) };
+        self.before.clear();
+        self.removed.clear();
+        let is_lost = self.has_lease && !had_lease;
+        self.has_lease = self.has_members;
+        self.living.clear();
+        for (name, lease) in leases {
+            if lease > clock || name == self.own {
+                self.dead.remove(&name);
+                self.living.insert(name);
+            } else if let Entry::Vacant(place) = self.dead.entry(name) {
+                place.insert(Dead::new(now, lease == ENDED));
+                self.scan_at = Some(now);
+            }
+        }
+        Ok(!is_lost)
+    }
+
+    /// Ends the lease: this process ends.
+    pub fn end(&mut self, connection: &mut RedisConnection, keys: &StreamKeys) {
+        if self.has_members {
+            let own = self.own.clone();
+            let _ = self.call(connection, keys, &own, "end"); // otherwise it ends by itself
+        }
+    }
+
+    /// Renews leases; returns nothing if Redis refuses.
+    fn call(
+        &self,
+        connection: &mut RedisConnection,
+        keys: &StreamKeys,
+        own: &str,
+        end: &str,
+    ) -> Result<Option<Leases>, CallError> {
+        let mut command = cmd("EVAL");
+        command.arg(TEND).arg(1).arg(&keys.state).arg(LEASE.as_millis() as u64);
+        command.arg(own).arg(end).arg(&self.before).arg(&self.removed);
+        connection.set_patience(ANSWER)?;
+        let [answer] = connection.calls([&command])?;
+        let parse = |answer: &Value| {
+            let Value::Array(parts) = answer else { return None };
+            let [Value::Int(had_lease), now, list] = &parts[..] else { return None };
+            let string = |value| std::str::from_utf8(text(value)?).ok();
+            let lease = |word: &str| word.split_once('=').and_then(|(name, at)| Some((name.into(), at.parse().ok()?)));
+            Some((*had_lease == 1, string(now)?.parse().ok()?, string(list)?.split(' ').filter_map(lease).collect()))
+        };
+        Ok(answer.ok().as_ref().and_then(parse))
+    }
+
+    /// Reads a part of the hash, if it is time. Returns members who leave a machine.
+    pub fn lapsed(&mut self, connection: &mut RedisConnection, keys: &StreamKeys) -> Result<Vec<Lapsed>, CallError> {
+        let now = Instant::now();
+        if self.cursor.is_none() && self.scan_at.is_some_and(|at| at <= now) {
+            self.scan_at = None;
+            self.dead.values_mut().for_each(|dead| dead.is_needed = false);
+            self.cursor = Some(b"0".to_vec());
+        }
+        let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
+        connection.set_patience(ANSWER)?;
+        let [answer] = connection.calls([&scan_command(&keys.state, &cursor)])?;
+        let Ok(answer) = answer else { return Ok(Vec::new()) };
+        let Some((cursor, pairs)) = scanned(&answer) else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for (field, value) in pairs {
+            for machine in state::machines(value) {
+                out.extend(self.lapsed_of(machine, field, value, now));
+            }
+        }
+        if cursor != b"0" {
+            self.cursor = Some(cursor.into());
+            return Ok(out);
+        }
+        self.dead.retain(|name, dead| {
+            if !dead.is_needed {
+                self.removed.push(name.clone());
+            }
+            dead.is_needed
+        });
+        Ok(out)
+    }
+
+    /// Returns the member if its machine has no lease, and it has lingered.
+    fn lapsed_of(&mut self, machine: &[u8], field: &[u8], value: &[u8], now: Instant) -> Option<Lapsed> {
+        let machine = std::str::from_utf8(machine).ok()?;
+        if machine == self.own || self.living.contains(machine) {
+            return None;
+        }
+        let dead = self.dead.entry(machine.into()).or_insert_with(|| Dead::new(now, false));
+        let (_, Draft { channel, key, member, .. }) = state::event(field, value)?;
+        let MemberPart::Here(here) = member else { return None };
+        dead.is_needed = true;
+        let due = dead.due(here.linger).max(self.calm_until);
+        if due > now {
+            self.scan_at = Some(self.scan_at.map_or(due, |at| at.min(due)));
+            return None;
+        }
+        let (fields, retain, member) = (here.leave, Retain::Forget, MemberPart::Gone);
+        self.scan_at.get_or_insert(now + RENEW); // it is removed if nobody is on it then
+        Some(Lapsed {
+            machine: machine.into(),
+            draft: Draft { channel, key, retain, fields, member, ..Draft::default() },
+        })
+    }
+}

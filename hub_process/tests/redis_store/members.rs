@@ -1,0 +1,378 @@
+//! Members: on several machines each joins once and leaves once, whatever becomes of a machine, a connection or Redis.
+//!
+//! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
+
+use crate::node::{number, settings, End, Node};
+use crate::proxy::Proxy;
+use crate::server::{has, Redis};
+use crate::store::{Ask, Draft, MemberHere, MemberPart};
+use eventsource_xs::event::{Field, Text};
+use eventsource_xs::hub::Retain;
+use eventsource_xs::wire::{FieldList, RedisSettings};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+const STATE: &str = "es:{shop}.state";
+
+fn fields(text: &str) -> FieldList {
+    FieldList::of([Field::Data(Text::from(text))])
+}
+
+fn here(linger: Duration) -> Box<MemberHere> {
+    MemberHere { linger, leave: fields("lapsed"), rest: b"rest"[..].into() }.into()
+}
+
+fn draft(member: &str, text: &str, part: MemberPart) -> Draft {
+    let retain = if part == MemberPart::Gone { Retain::Forget } else { Retain::Newest };
+    let (channel, key) = (b"room"[..].into(), member.as_bytes().into());
+    Draft { channel, key, retain, fields: fields(text), member: part, ..Draft::default() }
+}
+
+/// A store, and the members that its hub has.
+struct Machine {
+    node: Node,
+    members: BTreeSet<String>,
+    linger: Duration,
+    announced: u32,
+}
+
+impl Machine {
+    fn new(settings: &RedisSettings) -> Self {
+        Self { node: Node::ready(settings), members: BTreeSet::new(), linger: Duration::ZERO, announced: 0 }
+    }
+
+    fn here(&mut self, member: &str) -> u64 {
+        self.members.insert(member.into());
+        self.node.append_draft(draft(member, "join", MemberPart::Here(here(self.linger))))
+    }
+
+    fn change(&mut self, member: &str, text: &str) -> u64 {
+        self.node.append_draft(draft(member, text, MemberPart::Changed(here(self.linger))))
+    }
+
+    fn gone(&mut self, member: &str) -> u64 {
+        self.members.remove(member);
+        self.node.append_draft(draft(member, "leave", MemberPart::Gone))
+    }
+
+    fn ends(&mut self, ticket: u64) -> End {
+        self.node.until("an end", |node| node.ends.contains_key(&ticket));
+        self.node.ends[&ticket].clone()
+    }
+
+    /// Does what a hub does.
+    fn pump(&mut self) {
+        self.node.pump();
+        if self.node.announcements > self.announced {
+            self.announced = self.node.announcements;
+            for member in self.members.clone() {
+                self.here(&member);
+            }
+        }
+    }
+
+    /// Returns the members that are in the state.
+    fn state(&self) -> BTreeSet<String> {
+        let room = |key: &String| key.strip_prefix("room ").map(str::to_owned);
+        self.node.state().keys().filter_map(room).collect()
+    }
+
+    /// Returns the texts of the entries of members.
+    fn told(&self) -> Vec<String> {
+        let entries = self.node.log().entries.iter().filter(|entry| &*entry.draft.channel == b"room");
+        let text = |draft: &Draft| match draft.fields.fields().iter().next() {
+            Some(Field::Data(text)) => String::from_utf8_lossy(text.bytes()).into_owned(),
+            _ => String::new(),
+        };
+        entries.map(|entry| format!("{} {}", String::from_utf8_lossy(&entry.draft.key), text(&entry.draft))).collect()
+    }
+
+    /// Checks of each beginning that a member joins who is not here, and leaves who is.
+    fn check(&self) {
+        for log in &self.node.logs {
+            let mut here: BTreeSet<&[u8]> = BTreeSet::new();
+            for entry in log.retained.iter().chain(&log.entries) {
+                let key = &*entry.draft.key;
+                match entry.draft.member {
+                    MemberPart::Gone => assert!(here.remove(key), "{entry:?} has left twice in {:?}", log.began),
+                    _ if entry.draft.fields == fields("join") => {
+                        assert!(here.insert(key), "{entry:?} has joined twice in {:?}", log.began);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Waits until all machines have these members, and says what was told meanwhile.
+fn until(machines: &mut [&mut Machine], expected: &[&str]) {
+    let expected: BTreeSet<String> = expected.iter().map(|member| (*member).to_owned()).collect();
+    let mut last = None;
+    crate::server::eventually(&format!("{expected:?}"), || {
+        machines.iter_mut().for_each(|machine| machine.pump());
+        let states: Vec<_> = machines.iter().map(|machine| machine.state()).collect();
+        let are_equal = states.iter().all(|state| *state == expected);
+        if last.as_ref() != Some(&states) {
+            eprintln!("{states:?}");
+            last = Some(states);
+        }
+        are_equal
+    });
+    machines.iter().for_each(|machine| machine.check());
+}
+
+type Step<'a> = &'a dyn Fn(&mut Machine) -> u64;
+
+#[test]
+fn a_member_on_two_machines_joins_once_and_leaves_once() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let mut a = Machine::new(&settings(&redis.url()));
+    let mut b = Machine::new(&settings(&redis.url()));
+    let stored = |end: End| matches!(end, End::Stored(..));
+    let steps: [(Step, bool, bool); 10] = [
+        (&|machine| machine.here("ann"), true, true),
+        (&|machine| machine.here("ann"), true, false),
+        (&|machine| machine.here("ann"), false, false),
+        (&|machine| machine.change("ann", "busy"), false, true),
+        (&|machine| machine.change("bob", "busy"), false, false),
+        (&|machine| machine.gone("ann"), true, false),
+        (&|machine| machine.gone("ann"), true, false),
+        (&|machine| machine.gone("ann"), false, true),
+        (&|machine| machine.gone("ann"), false, false),
+        (&|machine| machine.here("ann"), false, true),
+    ];
+    for (index, (ask, is_a, expected)) in steps.into_iter().enumerate() {
+        let machine = if is_a { &mut a } else { &mut b };
+        let ticket = ask(machine);
+        let end = machine.ends(ticket);
+        assert_eq!(stored(end.clone()), expected, "{index}: {end:?}");
+        assert!(expected || end == End::Done, "{index}: {end:?}");
+    }
+    until(&mut [&mut a, &mut b], &["ann"]);
+    assert_eq!(a.told(), ["ann join", "ann busy", "ann leave", "ann join"]);
+    assert_eq!(a.told(), b.told());
+    // What the hub needs to continue a member is there from the beginning, also without the history.
+    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
+    let late = Node::ready(&settings(&redis.url()));
+    let kept: Vec<&MemberPart> = late.log().retained.iter().map(|entry| &entry.draft.member).collect();
+    assert_eq!(kept, [&MemberPart::Here(here(Duration::ZERO))]);
+}
+
+#[test]
+fn a_hub_without_members_has_no_lease() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let mut a = Machine::new(&settings(&redis.url()));
+    assert!(a.node.retain("k", "text").is_stored());
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(redis.call(&["HEXISTS", STATE, "machines"]), "0");
+    let ticket = a.here("ann");
+    assert!(a.ends(ticket).is_stored());
+    crate::server::eventually("a lease", || redis.call(&["HEXISTS", STATE, "machines"]) == "1");
+}
+
+#[test]
+fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let mut away = Machine::new(&settings(&proxy.url()));
+    let mut other = Machine::new(&settings(&redis.url()));
+    for member in ["ann", "both", "moves"] {
+        away.here(member);
+    }
+    other.here("both");
+    until(&mut [&mut away, &mut other], &["ann", "both", "moves"]);
+    proxy.refuse(true);
+    proxy.cut();
+    other.here("moves");
+    let before = Instant::now();
+    until(&mut [&mut other], &["both", "moves"]);
+    eprintln!("left after {:?}", before.elapsed());
+    assert_eq!(other.told(), ["ann join", "both join", "moves join", "ann lapsed"]);
+    away.members.remove("moves");
+    proxy.heal();
+    until(&mut [&mut away, &mut other], &["ann", "both", "moves"]);
+    away.gone("both");
+    other.gone("moves");
+    until(&mut [&mut away, &mut other], &["ann", "both"]);
+    other.gone("both");
+    until(&mut [&mut away, &mut other], &["ann"]);
+    let expected = ["ann join", "both join", "moves join", "ann lapsed", "ann join", "moves leave"];
+    assert_eq!(other.told()[..6], expected);
+    assert_eq!(other.told().len(), 7); // the last with a name that the machine had before, perhaps
+}
+
+#[test]
+fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let mut away = Machine::new(&settings(&proxy.url()));
+    let mut other = Machine::new(&settings(&redis.url()));
+    away.here("ann");
+    until(&mut [&mut away, &mut other], &["ann"]);
+    for _ in 0..3 {
+        let announced = away.announced;
+        proxy.cut();
+        crate::server::eventually("an announcement", || {
+            away.pump();
+            away.announced > announced
+        });
+    }
+    // The names that it had before lose their leases meanwhile.
+    crate::server::eventually("one machine", || {
+        away.pump();
+        other.pump();
+        redis.call(&["HGET", STATE, "machines"]).matches('=').count() == 1
+    });
+    until(&mut [&mut away, &mut other], &["ann"]);
+    assert_eq!(other.told(), ["ann join"]);
+    away.gone("ann");
+    until(&mut [&mut away, &mut other], &[]);
+    assert_eq!(other.told(), ["ann join", "ann leave"]);
+}
+
+#[test]
+fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let mut ends = Machine::new(&settings(&redis.url()));
+    let mut other = Machine::new(&settings(&redis.url()));
+    ends.linger = Duration::from_secs(2);
+    ends.here("ann");
+    ends.here("moves");
+    until(&mut [&mut ends, &mut other], &["ann", "moves"]);
+    ends.node.store.ask(Ask::Close);
+    drop(ends);
+    other.here("moves");
+    until(&mut [&mut other], &["moves"]);
+    assert_eq!(other.told(), ["ann join", "moves join", "ann lapsed"]);
+    // Nobody is left who remembers them.
+    drop(other);
+    let mut late = Machine::new(&settings(&redis.url()));
+    until(&mut [&mut late], &[]);
+}
+
+#[test]
+fn members_survive_redis() {
+    needs!(has("redis-server"));
+    let mut redis = Redis::start(&PERSISTENT);
+    let mut a = Machine::new(&settings(&redis.url()));
+    let mut b = Machine::new(&settings(&redis.url()));
+    a.here("ann");
+    until(&mut [&mut a, &mut b], &["ann"]);
+    a.here("both");
+    b.here("both");
+    until(&mut [&mut a, &mut b], &["ann", "both"]);
+    redis.kill();
+    a.gone("both");
+    std::thread::sleep(Duration::from_secs(4)); // all leases end
+    redis.run();
+    until(&mut [&mut a, &mut b], &["ann", "both"]);
+    b.gone("both");
+    until(&mut [&mut a, &mut b], &["ann"]);
+    // With the name that the machine had before, perhaps, once that has lapsed.
+    let mut told = a.told();
+    let last = told.pop().unwrap();
+    assert_eq!(told, ["ann join", "both join"]);
+    assert!(["both leave", "both lapsed"].contains(&&*last), "{last}");
+    redis.call(&["FLUSHALL"]);
+    b.here("bob");
+    let began = (a.node.logs.len(), b.node.logs.len());
+    crate::server::eventually("another epoch", || {
+        a.pump();
+        b.pump();
+        a.node.logs.len() > began.0 && b.node.logs.len() > began.1
+    });
+    until(&mut [&mut a, &mut b], &["ann", "bob"]);
+}
+
+const MACHINES: usize = 3;
+
+/// Has random machines have random members, while everything fails that can. At rest, those are here whom a machine has.
+fn run(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut redis = Redis::start(if seed % 2 == 0 { &PERSISTENT } else { &[] });
+    let proxies: Vec<Proxy> = (0..MACHINES).map(|_| Proxy::new(redis.port)).collect();
+    let begin = |index: usize| {
+        let queue = if index == 2 { 10_000 } else { 0 };
+        let timeout = Duration::from_secs(4);
+        Machine::new(&RedisSettings { timeout, queue, ..settings(&proxies[index].url()) })
+    };
+    let mut machines: Vec<Machine> = (0..MACHINES).map(begin).collect();
+    for _ in 0..number("EVENTSOURCE_XS_STEPS").unwrap_or(300) {
+        let index = random.usize(..MACHINES);
+        let (machine, proxy) = (&mut machines[index], &proxies[index]);
+        let member = random.u32(..12).to_string();
+        machine.linger = Duration::from_millis(random.u64(..5000));
+        match random.u32(..100) {
+            0..=34 => _ = machine.here(&member),
+            35..=59 => _ = machine.gone(&member),
+            60..=64 => _ = machine.change(&member, &format!("{}", random.u64(..))),
+            65..=68 => drop(machine.node.append(&format!("{}", random.u64(..)))),
+            69..=72 => proxy.cut(),
+            73 => proxy.hold(),
+            74..=77 => proxy.cut_after(random.bool(), random.i64(1..3000)),
+            78 => proxy.half_close(),
+            79 => proxy.swallow(random.bool(), true),
+            80 => proxy.refuse(true),
+            81..=88 => proxy.heal(),
+            89 => drop(redis.try_call(&["CLIENT", "KILL", "TYPE", "normal"])),
+            90 => {
+                redis.kill();
+                redis.run();
+            }
+            91 => drop(redis.try_call(&["FLUSHALL"])),
+            92 => redis.keys("es:{shop}*").iter().take(1).for_each(|key| drop(redis.try_call(&["DEL", key]))),
+            93 => {
+                // Another process takes the place of one that ends, or is killed: nothing that it says arrives any more.
+                if random.bool() {
+                    proxy.refuse(true);
+                    proxy.cut();
+                }
+                machine.check();
+                let mut node =
+                    Node::start(&RedisSettings { timeout: Duration::from_secs(4), ..settings(&proxy.url()) });
+                std::mem::swap(&mut machine.node, &mut node);
+                drop(node);
+                proxy.heal();
+                machine.members.clear();
+                machine.announced = 0;
+                machine.node.until("ready", Node::is_ready);
+            }
+            94..=95 => std::thread::sleep(Duration::from_millis(random.u64(1..2000))),
+            _ => std::thread::sleep(Duration::from_millis(random.u64(1..100))),
+        }
+        machines.iter_mut().for_each(Machine::pump);
+    }
+    proxies.iter().for_each(Proxy::heal);
+    let all: BTreeSet<String> = machines.iter().flat_map(|machine| machine.members.clone()).collect();
+    let all: Vec<&str> = all.iter().map(|member| &**member).collect();
+    let mut machines: Vec<&mut Machine> = machines.iter_mut().collect();
+    until(&mut machines, &all);
+    // It stays so, also when all names that machines had before have lost their leases.
+    crate::server::eventually("three machines", || {
+        machines.iter_mut().for_each(|machine| machine.pump());
+        redis.call(&["HGET", STATE, "machines"]).matches('=').count() <= MACHINES
+    });
+    until(&mut machines, &all);
+    let told: Vec<usize> = machines.iter().map(|machine| machine.told().len()).collect();
+    let began: Vec<usize> = machines.iter().map(|machine| machine.node.logs.len()).collect();
+    eprintln!("{} members, {told:?} events in the last epoch, beginnings {began:?}", all.len());
+}
+
+#[test]
+fn random_faults_leave_no_ghost_and_lose_no_member() {
+    needs!(has("redis-server"));
+    let runs =
+        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
+    for seed in runs {
+        eprintln!("EVENTSOURCE_XS_SEED={seed}");
+        run(seed);
+    }
+}
