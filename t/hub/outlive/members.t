@@ -1,9 +1,11 @@
-# Members of a named hub on six servers: they stay while workers are killed and replaced and the hub process is upgraded, native
-# ones and those on the server's writer, twenty tabs are one, and nobody is left when the hub process was killed.
+# Members of a named hub on six servers: they stay while workers are recycled, replaced and killed and the hub process is
+# upgraded, native ones and those on the server's writer, and twenty tabs are one. Nobody is left when the hub process was
+# killed or drained.
 
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
+use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
@@ -40,22 +42,25 @@ sub told {
 sub test {
     my $name = shift;
     needs(Testing::Server->missing($name));
-    my $self = Testing::Outlive->start($name, by_hand => 1, single => $name =~ /PSGI|Twiggy|Feersum/);
+    my %how  = Testing::Outlive->how($name);
+    my $self = Testing::Outlive->start($name, %how, by_hand => 1, endless => $how{recycle});
     my $hub  = $self->hub;
     my $page = Testing::Subscriber->open($hub, 'people');
-    my @tabs = map { $self->open('/hub?member=ann') } 1 .. $TABS;
+    my @tabs = map { $self->open('/hub?member=ann') } 2 .. $TABS;
     my $bob  = $self->open('/filtered?member=bob');
     my $will = $self->open('/will');
-    has $hub, "ann:$TABS bob:1", 'streams of both kinds have members';
     ok wait_until($DEADLINE, sub { $self->relays == 1 }), 'a process has taken the stream on the writer over';
+    workers_go_ok($self, 'workers are recycled', @tabs, $bob, $will) if $how{recycle};
+    push @tabs, $self->open('/hub?member=ann');
+    has $hub, "ann:$TABS bob:1", 'streams of both kinds have members';
+
+    if ($how{reload}) {
+        kill $how{reload} => $self->{server}->pid;
+        workers_go_ok($self, 'the master replaces its workers', $tabs[-1]);
+        has $hub, "ann:$TABS bob:1", 'the streams of workers that were replaced are open';
+    }
     $self->{server}->restart('KILL');
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            !grep { is_running($_->{worker}) } @tabs, $bob, $will;
-        }
-        ),
-        'the workers have gone';
+    workers_go_ok($self, 'the workers are killed', @tabs, $bob, $will);
     $_->{client}->leave for @tabs[1 .. $TABS - 1];
     has $hub, 'ann:1 bob:1', 'tabs are closed';
     EventSource::Hub::Process->upgrade(name => 'test', socket => $self->{socket});
@@ -70,11 +75,26 @@ sub test {
     ok $tabs[0]{client}->read_all($DEADLINE), 'the streams end with the hub process';
     $self->start_hub(60);
     has $hub, '', 'the next one begins with nobody';
-    $self->open('/hub?member=ann');
+    my $again = $self->open('/hub?member=ann');
     has $hub, 'ann:1', 'who comes back is here';
     $page->conn->close;
+    $hub->drain(0);
+    ok $again->{client}->read_all($DEADLINE), 'the streams of a hub that is drained end';
+    my $late = Testing::Client->get($self->{server}->port, '/hub?member=bob');
+    ok $late->read_all($DEADLINE), 'and so does one that begins then';
+    has $hub, '', 'nobody is here';
     $self->end;
     return;
+}
+
+# Waits until the workers that have opened these streams have gone. Requests have workers recycled.
+sub workers_go_ok {
+    my ($self, $what, @streams) = @_;
+    my $goes = sub {
+        $self->ask('/plain');
+        return !grep { is_running($_->{worker}) } @streams;
+    };
+    return ok wait_until($DEADLINE, $goes), $what;
 }
 
 # Clients leave one after the other while the hub process is replaced: before, meanwhile and after.

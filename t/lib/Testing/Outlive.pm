@@ -4,11 +4,7 @@ use Testing;
 # Streams that outlive the workers of a server: each way in which workers end, while another process publishes numbered events.
 # Every stream receives all of them, once and in order, and what its worker has pushed; its connection stays.
 #
-#   Testing::Outlive->run('Starman', recycle => [qw(--max-requests 9)], endless => [qw(--max-requests 99999)], reload => 'HUP');
-#
-# endless and recycle are arguments for workers that are never replaced, and that are replaced after some requests; reload, the
-# signal with which the master starts its workers anew. A server of one process, single => 1, is only ended and started.
-# workers, a number, is for a server whose master does not replace a worker that has ended.
+#   Testing::Outlive->run('Starman');
 
 use Carp              qw(croak);
 use Testing::Client   ();
@@ -26,6 +22,20 @@ my $DEADLINE = 20;       # seconds
 my $WORKERS  = 2;
 my $PAUSE    = 0.002;    # seconds between two events
 my $PUSHES   = 150;      # as in the application
+
+# How workers end. endless and recycle are arguments for workers that are never replaced, and that are replaced after some
+# requests; reload, the signal with which the master starts its workers anew. A server of one process, single, is only ended and
+# started. workers is for a server whose master does not listen any more when it forks a worker again, so that this one serves
+# nobody: there are enough from the start.
+my %HOW = (
+    'HTTP::Server::PSGI' => {single  => 1},
+    'Twiggy'             => {single  => 1},
+    'Feersum'            => {workers => 6},
+    'Starman' => {endless => [qw(--max-requests 1000000)], recycle => [qw(--max-requests 10)], reload => 'HUP'},
+    'Starlet' =>
+        {endless => [qw(--max-reqs-per-child 1000000)], recycle => [qw(--max-reqs-per-child 10)], reload => 'HUP'},
+    'uWSGI' => {recycle => [qw(--max-requests 10 --min-worker-lifetime 0)], reload => 'HUP'},
+);
 
 # As in the application. A client that is not read while its worker ends is not to be a slow one.
 my %HISTORY = (history => {events => 100_000, bytes => 1 << 26});
@@ -60,9 +70,13 @@ sub require_or_skip_all {
     return;
 }
 
+# How the workers of a server end.
+sub how { return %{$HOW{$_[1]} || {}} }
+
 # Runs all tests of a server.
 sub run {
-    my ($class, $name, %option) = @_;
+    my ($class, $name) = @_;
+    my %option = $class->how($name);
     $class->require_or_skip_all($name);
     if (!$option{single}) {
         subtest 'workers that end' => sub { _workers_end($class->start($name, %option), %option) };
@@ -82,7 +96,7 @@ sub run {
     return;
 }
 
-# Starts a server. Options besides those of run: by_hand, the hub process is started here; start, options of the server; env,
+# Starts a server. Options besides those of how: by_hand, the hub process is started here; start, options of the server; env,
 # more of its environment; grace, the seconds of that process.
 sub start {
     my ($class, $name, %option) = @_;
