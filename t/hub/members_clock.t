@@ -1,0 +1,48 @@
+# A clock that steps makes no member of a hub leave, and none stay: the monotonic clock says how long a member lingers.
+
+use lib 't/lib';
+use Testing qw(native);
+use EventSource::Hub;
+use File::Temp        ();
+use Test::EventSource qw(members_are);
+use Testing::Deadline qw(wait_until);
+use Testing::FakeClock;
+use Testing::Subscriber;
+
+my $DAY = 86_400;    # seconds
+
+Testing::FakeClock->require_or_skip_all;
+my $folder = File::Temp->newdir;
+my $clock  = Testing::FakeClock->new(0);
+my $hub    = EventSource::Hub->new(name => 'clock', socket => "$folder/hub.sock", idle_exit => 1);
+my $begun  = do {
+    local %ENV = (%ENV, $clock->env);
+    eval { $hub->epoch };
+};
+plan skip_all => 'eventsource-hub is not built here' if !$begun;
+
+sub stream_of {
+    my ($id, $linger) = @_;
+    return Testing::Subscriber->open($hub, 'news', {member => {id => $id, channel => 'people', linger => $linger}});
+}
+
+my $ann = stream_of('ann', 0);
+my $bob = stream_of('bob', $DAY / 2);
+members_are($hub, 'people', ['ann', 'bob'], 'two are here');
+$bob->conn->close;
+ok wait_until(10, sub { !($hub->members('people'))[1]{streams} }), 'one of them has no stream any more';
+for my $step ($DAY, -$DAY) {
+    $clock->step($step);
+    my $new = stream_of('new', 0.5);
+    members_are($hub, 'people', ['ann', 'bob', 'new'], "$step seconds: another one comes");
+    my ($since) = map { $_->{since} } grep { $_->{id} eq 'new' } $hub->members('people');
+    cmp_ok abs($since - time - $step), '<', $DAY / 4, 'by the clock of then';
+    $clock->step(-$step);
+    $new->conn->close;
+    members_are($hub, 'people', ['ann', 'bob'], 'and leaves; one stays whose time is not over');
+}
+$ann->conn->close;
+members_are($hub, 'people', ['bob'], 'a stream that ends is noticed');
+stream_of('bob', 0)->conn->close;
+members_are($hub, 'people', [], 'nobody is left');
+done_testing;
