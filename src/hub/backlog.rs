@@ -21,6 +21,12 @@ impl Hub {
         cursor.topics.iter().map(channels).sum()
     }
 
+    /// Returns at most how many entries were looked at to send a stream the part of the state after a sequence number: in the
+    /// history the retained ones are among others.
+    pub fn state_entries_after(&self, cursor: &Cursor, seq: u64) -> usize {
+        cursor.seq.saturating_sub(seq).min(self.counts.events) as usize // a gap may have begun the state again
+    }
+
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
     /// sent the state again instead: a later event would hide that its key was forgotten.
     pub(super) fn compacts_for(&self, cursor: &Cursor) -> bool {
@@ -61,8 +67,8 @@ impl Hub {
         self.logs(&part.topics).filter_map(move |log| match state_through.filter(|state| *state > after) {
             None => Source::of(log, after, until, compacts),
             Some(state) => {
-                let later = Source::of(log, state, until, compacts);
-                Some(Source::of_state(log, (after, state_since), state.min(until), later))
+                let later = if until > state { Source::of(log, state, until, compacts) } else { None };
+                Source::of_state(log, (after, state_since), state.min(until), later)
             }
         })
     }

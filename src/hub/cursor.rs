@@ -67,6 +67,11 @@ impl Cursor {
         self.parts.as_ref().and_then(|parts| parts.state_through())
     }
 
+    /// Returns the sequence number through which the stream was sent the state, while it is sent that.
+    pub fn state_seq(&self) -> Option<u64> {
+        self.state_through().map(|_| self.seq)
+    }
+
     /// Returns the parts, while topics differ in what is to be sent.
     pub(super) fn parts(&self) -> Option<&Parts> {
         self.parts.as_deref().filter(|parts| !parts.are_equal())

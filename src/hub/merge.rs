@@ -1,7 +1,7 @@
 //! The k-way merge of several logs by sequence number.
 
 use super::recent_channels::RecentEntries;
-use crate::log::{Log, LogEntry};
+use crate::log::{Log, LogEntry, StateEntries};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque;
@@ -9,6 +9,7 @@ use std::collections::vec_deque;
 /// One input of a merge: entries of one log.
 pub(super) enum Source<'a> {
     All(vec_deque::Iter<'a, LogEntry>),
+    State(StateEntries<'a>),
     /// Some of the entries: the newest of each key.
     Newest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
 }
@@ -27,9 +28,17 @@ impl<'a> Source<'a> {
 
     /// Returns the retained entries of a log after one sequence number, through another, and those that have forgotten keys
     /// after `since`; then what `later` has.
-    pub(super) fn of_state(log: &'a Log, (after, since): (u64, u64), through: u64, later: Option<Self>) -> Self {
-        let state = log.state_after(after, since).take_while(move |entry| entry.seq <= through);
-        Self::Newest(Box::new(state.chain(later.into_iter().flatten())))
+    pub(super) fn of_state(
+        log: &'a Log,
+        (after, since): (u64, u64),
+        through: u64,
+        later: Option<Self>,
+    ) -> Option<Self> {
+        match (log.state(after, through, since), later) {
+            (None, later) => later,
+            (Some(state), None) => Some(Self::State(state)),
+            (Some(state), Some(later)) => Some(Self::Newest(Box::new(state.chain(later)))),
+        }
     }
 }
 
@@ -39,6 +48,7 @@ impl<'a> Iterator for Source<'a> {
     fn next(&mut self) -> Option<&'a LogEntry> {
         match self {
             Self::All(entries) => entries.next(),
+            Self::State(entries) => entries.next(),
             Self::Newest(entries) => entries.next(),
         }
     }

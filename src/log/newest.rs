@@ -1,7 +1,7 @@
 //! The newest entry of each key of a log, which outlives the history.
 
 use super::{Bounds, KeyTable, LogEntry};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 /// The newest entry of each key: of all entries, or of those that are retained. While the history holds an entry, only its
 /// sequence number is here.
@@ -9,11 +9,15 @@ use std::collections::BTreeMap;
 pub(super) struct Newest {
     /// The sequence number of each key's newest entry, in the history or here.
     seqs: KeyTable<u64>,
-    /// The newest entries that the history has evicted. In boxes: a node of the map is half empty.
-    entries: BTreeMap<u64, Box<LogEntry>>,
-    /// The bytes of these.
-    bytes: usize,
+    /// The newest entries that the history has evicted, sorted by their sequence numbers. Removed ones leave a hole, but not
+    /// the first, and at most as many as there are entries. In boxes: the memory for more is up to as large.
+    slots: VecDeque<Slot>,
+    /// The number of entries here, and of their bytes.
+    held: (usize, usize),
 }
+
+/// An entry's sequence number, and the entry if it is still here.
+type Slot = (u64, Option<Box<LogEntry>>);
 
 impl Newest {
     /// Records a new entry of the history. It replaces the one of its key before: drops it, or returns its sequence number if
@@ -29,8 +33,13 @@ impl Newest {
 
     /// Keeps the newest entry of a key, which the history has evicted.
     pub(super) fn keep(&mut self, evicted: LogEntry) {
-        self.bytes += evicted.size();
-        self.entries.insert(evicted.seq, Box::new(evicted));
+        self.held = (self.held.0 + 1, self.held.1 + evicted.size());
+        let slot = (evicted.seq, Some(Box::new(evicted)));
+        match self.slots.back() {
+            // A store gives back what it has retained in no order.
+            Some((last, _)) if *last > slot.0 => self.slots.insert(self.slot_after(slot.0), slot),
+            _ => self.slots.push_back(slot),
+        }
     }
 
     /// Forgets a key: drops its entry, or returns its sequence number if the history has it.
@@ -48,29 +57,47 @@ impl Newest {
 
     /// Forgets the first key whose entry is here, and returns that entry.
     pub(super) fn pop_first(&mut self) -> Option<LogEntry> {
-        let seq = *self.entries.keys().next()?;
+        let seq = self.first()?.seq;
         let first = *self.remove(seq)?;
         self.seqs.remove(&first.key);
         Some(first)
     }
 
     fn remove(&mut self, seq: u64) -> Option<Box<LogEntry>> {
-        let removed = self.entries.remove(&seq)?;
-        self.bytes -= removed.size();
+        let at = self.slots.binary_search_by_key(&seq, |slot| slot.0).ok()?;
+        let removed = self.slots[at].1.take()?;
+        self.held = (self.held.0 - 1, self.held.1 - removed.size());
+        if self.slots.len() > 2 * self.held.0 {
+            self.slots.retain(|slot| slot.1.is_some());
+            self.slots.shrink_to(2 * self.held.0 + 8);
+        }
+        while self.slots.front().map_or(false, |slot| slot.1.is_none()) {
+            self.slots.pop_front();
+        }
         Some(removed)
     }
 
     pub(super) fn exceeds(&self, bounds: &Bounds) -> bool {
-        self.entries.len() > bounds.events || self.bytes > bounds.bytes
+        self.held.0 > bounds.events || self.held.1 > bounds.bytes
+    }
+
+    /// Returns the index of the first slot after a sequence number.
+    pub(super) fn slot_after(&self, seq: u64) -> usize {
+        self.slots.partition_point(|slot| slot.0 <= seq)
+    }
+
+    /// Returns the slots: entries here, and holes.
+    pub(super) fn slots(&self) -> &VecDeque<Slot> {
+        &self.slots
     }
 
     /// Returns the entries here after a sequence number.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
-        self.entries.range(seq.saturating_add(1)..).map(|(_, entry)| &**entry)
+        self.slots.range(self.slot_after(seq)..).filter_map(|slot| slot.1.as_deref())
     }
 
     pub(super) fn first(&self) -> Option<&LogEntry> {
-        self.entries.values().next().map(|first| &**first)
+        self.slots.front().and_then(|slot| slot.1.as_deref())
     }
 
     /// Returns the number of keys.
@@ -80,8 +107,8 @@ impl Newest {
 
     /// Returns the number of entries here and of their bytes.
     pub(super) fn held(&self) -> (usize, usize) {
-        (self.entries.len(), self.bytes)
+        self.held
     }
 }
 
-saved!(Newest { seqs, entries, bytes });
+saved!(Newest { seqs, slots, held });

@@ -4,6 +4,7 @@
 //! with each other. Eviction comes last, so that a client that keeps up misses nothing, however short the log is.
 
 use super::stream_record::Queue;
+use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::Hub;
 use std::time::Instant;
@@ -13,6 +14,8 @@ impl<I: Io> Reactor<I> {
     const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 32 };
     /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
+    /// The same of entries among which retained ones are searched.
+    const ENTRIES_PER_CALL: usize = 4096;
 
     /// Sends what is buffered and what was published, then evicts from the logs.
     pub fn flush(&mut self, now: Instant) {
@@ -82,13 +85,18 @@ impl<I: Io> Reactor<I> {
                 Some(slot) => slot,
                 None => return,
             };
-            if let Some(Some(record)) = self.records.get(slot as usize) {
-                let subscription = record.subscription.as_deref();
-                let logs = subscription.map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
-                self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
-            }
+            let logs = self.subscription(slot).map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
+            self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
+            let state_seq = self.subscription(slot).and_then(|subscription| subscription.cursor.state_seq());
             self.flush_queued_in(Queue::Behind, slot, now);
+            if let (Some(seq), Some(subscription)) = (state_seq, self.subscription(slot)) {
+                self.behind_calls += subscription.state_entries_after(&self.hubs, seq) / Self::ENTRIES_PER_CALL;
+            }
         }
+    }
+
+    fn subscription(&self, slot: u32) -> Option<&Subscription> {
+        self.records.get(slot as usize)?.as_ref()?.subscription.as_deref()
     }
 
     /// Sends to a stream, unless it has left the queue or was sent something meanwhile.

@@ -43,6 +43,11 @@ impl Subscription {
         hubs.get(self.hub).map_or(0, |hub| hub.logs_to_merge(&self.cursor))
     }
 
+    /// Returns at most how many entries were looked at to send the part of the state after a sequence number.
+    pub(super) fn state_entries_after(&self, hubs: &Hubs, seq: u64) -> usize {
+        hubs.get(self.hub).map_or(0, |hub| hub.state_entries_after(&self.cursor, seq))
+    }
+
     /// Unregisters a stream that is closed.
     pub(super) fn remove(self, hubs: &mut Hubs) {
         if let Some(hub) = hubs.get_mut(self.hub) {
