@@ -5,9 +5,8 @@ use super::Hub;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::sync::Arc;
 
-/// The counters of a hub. Their order is the one of the C struct `esx_hub_counts`.
+/// The counters of a hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
 pub struct Counts {
     /// Streams that are subscribed, or are ending and still to be sent events.
     pub streams: u64,
@@ -156,11 +155,6 @@ impl Hub {
     /// Returns the counters.
     pub fn counts(&self) -> Counts {
         Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
-    }
-
-    /// Counts a stream that ends because more is buffered for it than its limit.
-    pub fn count_disconnected(&mut self) {
-        self.counts.disconnected += 1;
     }
 }
 

@@ -213,26 +213,6 @@ typedef struct {
     size_t will_len;
 } esx_request;
 
-typedef struct {
-    uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
-    uint64_t keys, state_bytes, members, members_refused;
-} esx_hub_counts;
-
-/* The counts of a hub's own process; the pid is 0 if it has none. */
-typedef struct {
-    uint64_t pid, workers, open, refused, buffered, cut_off;
-} esx_process_counts;
-
-/* The health of the store of a hub's own process; all zero if there is none. Times are in seconds. Longer texts are cut. */
-enum { ESX_STORE_KIND_MAX = 16, ESX_STORE_PLACE_MAX = 1024, ESX_STORE_ERROR_MAX = 1024 };
-
-typedef struct {
-    double since, lag, last_error_age;
-    uint64_t is_up, pending, events, bytes, failed, reconnects, epoch_changes;
-    size_t kind_len, place_len, last_error_len;
-    char kind[ESX_STORE_KIND_MAX], place[ESX_STORE_PLACE_MAX], last_error[ESX_STORE_ERROR_MAX];
-} esx_store_health;
-
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
@@ -246,11 +226,11 @@ int esx_hub_end(void *hub, const esx_topic *labels, size_t labels_len, const esx
     esx_report *report);
 uint64_t esx_monotonic(void);
 int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
-int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_store_health *store,
-    esx_report *report);
+int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
+void *esx_hub_counts(void *hub, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
-esx_text esx_members_text(const void *texts, size_t at);
-void esx_members_drop(void *texts);
+esx_text esx_texts_at(const void *texts, size_t at);
+void esx_texts_drop(void *texts);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
 int esx_hub_has_refused_members(void *hub);

@@ -927,10 +927,10 @@ _members(SV *self, SV *channel, SV *after)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     EXTEND(SP, (SSize_t)report.size);
     for (at = 0; at < report.size; at++) {
-        const esx_text text = esx_members_text(texts, at);
+        const esx_text text = esx_texts_at(texts, at);
         PUSHs(newSVpvn_flags(text.text, text.len, SVs_TEMP | SVf_UTF8));
     }
-    esx_members_drop(texts);
+    esx_texts_drop(texts);
 
 UV
 _count_members(SV *self, SV *channel)
@@ -1028,41 +1028,38 @@ epoch(SV *self)
 SV *
 stats(SV *self)
   PREINIT:
-    static const esx_text nothing = {"", 0};
-    esx_hub_counts counts;
-    esx_process_counts process;
-    esx_store_health store;
     esx_report report;
-    int status;
+    void *texts;
+    size_t at;
+    AV *read;
+    SV *counts;
   CODE:
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &process, &store, &report);
-    if (status == ESX_ENDING)
-        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
-    if (status != ESX_OK)
+    texts = esx_hub_counts(esx_hub_of(aTHX_ self), &report);
+    if (!texts)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    read = newAV();
+    counts = sv_2mortal(newRV_noinc((SV *)read));
+    for (at = 0; at < report.size; at++) {
+        const esx_text text = esx_texts_at(texts, at);
+        av_push(read, newSVpvn_utf8(text.text, text.len, TRUE));
+    }
+    esx_texts_drop(texts);
     esx_run_callbacks(aTHX);
-    RETVAL = esx_hub_counts_sv(aTHX_ &counts, &process, &store);
+    RETVAL = SvREFCNT_inc(esx_call(aTHX_ "EventSource::Hub::Process::_counts_of", 1, &counts));
   OUTPUT:
     RETVAL
 
 UV
 subscribers(SV *self, SV *channel)
   PREINIT:
-    esx_hub_counts counts;
-    esx_process_counts process;
-    esx_store_health store;
     esx_report report;
     esx_text name;
-    int status;
   CODE:
     channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &process, &store, &report);
-    if (status == ESX_ENDING)
-        report.size = 0;
-    else if (status != ESX_OK)
+    if (esx_hub_subscribers(esx_hub_of(aTHX_ self), name, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     esx_run_callbacks(aTHX);
     RETVAL = report.size;

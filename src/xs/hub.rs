@@ -1,23 +1,24 @@
 //! The handle behind an EventSource::Hub.
 
+use super::counts;
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
-use super::store::{self, StoreHealth};
+use super::store;
 use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::codec::Reader;
 use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Access, Announcement,
-    ChannelSettings, Counts, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest,
-    OnSlow, PositionStyle, Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
+    PositionStyle, Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
 use crate::remote::{self, Address, CallError, Hub, LeaseHandle, LeaseState, RemoteHub, Subscribed};
 use crate::runtime::StreamHandle;
 use crate::sys::clock;
-use crate::wire::{Counted, FieldList, HubSettings, Name, NamedSettings};
+use crate::wire::{FieldList, HubSettings, Name, NamedSettings};
 use crate::ErrorCode;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
@@ -67,19 +68,6 @@ struct RawPublication {
     len: usize,
     waits: u8,
     retain: u8,
-}
-
-/// `esx_process_counts`
-#[repr(C)]
-#[derive(Default)]
-struct ProcessCounts {
-    /// 0 if the hub has no hub process.
-    pid: u64,
-    workers: u64,
-    open: u64,
-    refused: u64,
-    buffered: u64,
-    cut_off: u64,
 }
 
 /// `esx_topic`
@@ -507,20 +495,13 @@ unsafe extern "C" fn esx_hub_subscribe(
     }
 }
 
-/// The [texts](MemberPage::into_texts) of a page of members. Returns a handle, or null with a report of the error.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_members(
-    hub: *mut Hub,
-    channel: RawText,
-    after: RawText,
-    report: *mut Report,
-) -> *mut Vec<Box<[u8]>> {
-    // SAFETY: as in `esx_hub_publish`.
-    let (hub, channel, after, report) =
-        unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
+type OwnTexts = Vec<Box<[u8]>>;
+
+/// Returns a handle of texts, and stores their number as the report's size; or null with a report of the error.
+fn texts(report: &mut Report, make: impl FnOnce() -> Result<OwnTexts, CallError>) -> *mut OwnTexts {
     let mut texts = std::ptr::null_mut();
     guard::run(report, |report| {
-        let all = hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts();
+        let all = make()?;
         report.set_size(all.len());
         texts = Box::into_raw(Box::new(all));
         Ok::<_, CallError>(OK)
@@ -528,17 +509,30 @@ unsafe extern "C" fn esx_hub_members(
     texts
 }
 
-/// Returns a text of a page of members.
+/// The [texts](MemberPage::into_texts) of a page of members. Returns a handle, or null with a report of the error.
 #[no_mangle]
-unsafe extern "C" fn esx_members_text(texts: *const Vec<Box<[u8]>>, at: usize) -> RawText {
-    // SAFETY: `esx_hub_members` has returned the handle, and C has not freed it yet.
+unsafe extern "C" fn esx_hub_members(
+    hub: *mut Hub,
+    channel: RawText,
+    after: RawText,
+    report: *mut Report,
+) -> *mut OwnTexts {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, channel, after, report) =
+        unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
+    texts(report, || Ok(hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts()))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_texts_at(texts: *const OwnTexts, at: usize) -> RawText {
+    // SAFETY: `texts` has returned the handle, and C has not freed it yet.
     let texts = unsafe { &*texts };
     guard::run_or(RawText::of(b""), || RawText::of(texts.get(at).map_or(&b""[..], |text| text)))
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_members_drop(texts: *mut Vec<Box<[u8]>>) {
-    // SAFETY: called once for each handle of `esx_hub_members`.
+unsafe extern "C" fn esx_texts_drop(texts: *mut OwnTexts) {
+    // SAFETY: called once for each handle of `texts`.
     let texts = unsafe { Box::from_raw(texts) };
     guard::run_or((), || drop(texts));
 }
@@ -598,40 +592,39 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char
     })
 }
 
-fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts, StoreHealth) {
-    let Counted { hub, subscribers, workers, open, refused, buffered, cut_off, ref store, .. } = *counted;
-    let process = ProcessCounts { pid: pid.into(), workers, open, refused, buffered, cut_off };
-    (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process, StoreHealth::of(store))
-}
-
-/// Writes the hub's counts, and those of its process and its store if it has one of its own, and stores the number of the
-/// channel's subscribers as the report's size. Returns `ENDING` if the process ends.
+/// Stores the number of a channel's subscribers as the report's size.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_ask(
-    hub: *mut Hub,
-    channel: RawText,
-    counts: *mut Counts,
-    process: *mut ProcessCounts,
-    store: *mut StoreHealth,
-    report: *mut Report,
-) -> c_int {
+unsafe extern "C" fn esx_hub_subscribers(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, subscribers, counted_process, health) = match hub.count(channel) {
-            Ok(HubCounts::Local(counts, all)) => (counts, all, ProcessCounts::default(), StoreHealth::default()),
-            Ok(HubCounts::Named(counted, pid)) => of_process(&counted, pid),
-            Err(error) if error.is_shutdown() => return Ok(ENDING), // all streams have ended
+        let subscribers = match hub.count(channel) {
+            Ok(HubCounts::Local(_, subscribers)) => subscribers,
+            Ok(HubCounts::Named(counted, _)) => usize::try_from(counted.subscribers).unwrap_or(usize::MAX),
+            Err(error) if error.is_shutdown() => 0, // all streams have ended
             Err(error) => return Err(error),
         };
-        // SAFETY: both are structs on the stack of C, perhaps without a value yet.
-        unsafe {
-            counts.write(counted);
-            process.write(counted_process);
-            store.write(health);
-        }
         report.set_size(subscribers);
         Ok::<_, CallError>(OK)
+    })
+}
+
+/// The [counts] of a hub, and of its process and its store if it has one of its own: names and values, in texts as
+/// those of [`esx_hub_members`].
+#[no_mangle]
+unsafe extern "C" fn esx_hub_counts(hub: *mut Hub, report: *mut Report) -> *mut OwnTexts {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, report) = unsafe { (&*hub, &mut *report) };
+    texts(report, || {
+        let named = match hub.count(b"")? {
+            HubCounts::Local(of_hub, _) => counts::of_hub(&of_hub),
+            HubCounts::Named(counted, pid) => {
+                let mut named = counts::of_process(&counted);
+                named.push(("process.pid", pid.to_string()));
+                named
+            }
+        };
+        Ok(named.into_iter().flat_map(|(name, value)| [name.as_bytes().into(), value.into_bytes().into()]).collect())
     })
 }
 

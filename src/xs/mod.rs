@@ -12,7 +12,8 @@
 //! - `text`: texts of C (Linux)
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
-//! - `store`: the settings and the health of the store of a hub process (Linux)
+//! - `store`: the settings of the store of a hub process (Linux)
+//! - `counts`: the counts of a hub, its process and its store (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
@@ -21,6 +22,8 @@
 // build.rs sets perl_multiplicity. Newer compilers warn about the unknown cfg, and Rust 1.63 warns about the unknown lint.
 #![allow(unknown_lints, unexpected_cfgs)]
 
+#[cfg(target_os = "linux")]
+mod counts;
 mod encode;
 mod first_times;
 mod guard;

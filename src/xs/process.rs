@@ -3,16 +3,16 @@
 //! A call has a name and texts, and returns texts, so that the boundary is one function for all of them. Both sides are in
 //! this distribution: `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
 
+use super::counts;
 use super::guard::{self, Failure, Report, OK};
-use super::store;
 use super::stream::seconds;
 use super::text::{path_of, RawText};
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
-use crate::hub::{Counts, EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
+use crate::hub::{EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
 use crate::remote::{self, kept_settings, Client, Place, Publication};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
-use crate::wire::{Counted, FieldList, Name, Open, Request};
+use crate::wire::{FieldList, Name, Open, Request};
 use crate::ErrorCode;
 use rustix::fd::BorrowedFd;
 use std::fmt;
@@ -172,16 +172,8 @@ impl HubProcess {
 
     fn count(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
         let counted = self.client.count(given.bytes())?;
-        let Counted { hub, subscribers, workers, open, refused, buffered, cut_off, store: status, .. } = counted;
-        let Counts { streams, channels, patterns, published, delivered, events, bytes, .. } = hub;
-        let Counts { resumed, gaps, disconnected, skipped, compacted, keys, state_bytes, .. } = hub;
-        let of_hub =
-            [streams, channels, patterns, published, delivered, events, bytes, keys, state_bytes, resumed, gaps];
-        let others = [disconnected, skipped, compacted, subscribers, workers, open, refused, buffered, cut_off];
-        for number in of_hub.iter().chain(&others) {
-            self.push(number.to_string());
-        }
-        for (name, value) in store::texts_of(&status) {
+        self.push(counted.subscribers.to_string());
+        for (name, value) in counts::of_process(&counted) {
             self.push(name);
             self.push(value);
         }

@@ -28,10 +28,10 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my $PROGRAM = 'eventsource-hub';
 
 my @FIELDS = qw(data event id json key once retain retry);
-my @COUNTS = qw(
-    streams channels patterns published delivered events bytes keys state_bytes resumed gaps disconnect gap latest
-);
-my @OF_PROCESS = qw(subscribers connections open refused buffered cut_off);
+
+# The texts of counts; the others are numbers.
+my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
+
 my @OF_CHANNEL = qw(subscribers events bytes keys);
 
 # Public methods
@@ -178,19 +178,14 @@ sub publish {
 }
 
 sub stats {
-    my ($self, $channel) = @_;
-    my @counts  = $self->_ask('count', defined $channel ? _name($channel) : '');
-    my @numbers = map { $_ + 0 } splice @counts, 0, @COUNTS + @OF_PROCESS;
+    my ($self, $channel)          = @_;
+    my ($subscribers, @texts)     = $self->_ask('count', defined $channel ? _name($channel) : '');
     my ($version, $age, @workers) = $self->_ask('describe');
-    my %stats;
-    @stats{@COUNTS, @OF_PROCESS} = @numbers;
-    delete $stats{connections};
-    delete $stats{subscribers} if !defined $channel;
-    $stats{history} = {map { $_ => delete $stats{$_} } qw(bytes events)};
-    $stats{state}   = {keys => delete $stats{keys}, bytes => delete $stats{state_bytes}};
-    $stats{slow}    = {map { $_ => delete $stats{$_} } qw(disconnect gap latest)};
-    $stats{store}   = _store(@counts);
-    $stats{workers} = [map { $_ + 0 } grep { $_ != $$ } @workers];
+    my %counts = %{_counts_of([map { _characters($_) } @texts])};
+    my %stats  = (%counts, %{$counts{process}});
+    delete @stats{qw(members process)};
+    $stats{subscribers} = $subscribers + 0 if defined $channel;
+    $stats{workers}     = [map { $_ + 0 } grep { $_ != $$ } @workers];
     return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
 }
 
@@ -280,20 +275,19 @@ sub _problem_of_store {
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }
 
-# The health of a store, from names and values.
-sub _store {
-    my %store = @_;
-    my ($kind, $place, $error) = map { _characters($_) } delete @store{qw(kind place last_error)};
-    my $age = delete $store{last_error_age};
-    $_ += 0 for values %store;
-    my $has_error = length $error;
-    return {
-        %store,
-        kind           => $kind,
-        last_error     => $has_error ? $error   : undef,
-        last_error_age => $has_error ? $age + 0 : undef,
-        place          => $place,
-    };
+# Called by src/xs, too: makes hashes of the names and values of a hub's counts. Without an error of the store, its text and its
+# age are undefined.
+sub _counts_of {
+    my @texts = @{$_[0]};
+    my %counts;
+    while (my ($path, $text) = splice @texts, 0, 2) {
+        my ($group, $name) = $path =~ /\A(?:(\w+)[.])?(\w+)\z/;
+        my $hash = $group ? $counts{$group} ||= {} : \%counts;
+        $hash->{$name} = $IS_TEXT{$name} ? $text : $text + 0;
+    }
+    my $store = $counts{store};
+    @$store{qw(last_error last_error_age)} = () if $store && !length $store->{last_error};
+    return \%counts;
 }
 
 # The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
