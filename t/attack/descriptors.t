@@ -10,7 +10,6 @@ use Testing::HubServer;
 use POSIX                 ();
 use Testing::StreamServer qw(path);
 use Testing::Server;
-use Time::HiRes qw(sleep);
 
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 

@@ -11,7 +11,7 @@ use Test::EventSource;
 use Testing::Client;
 use Testing::HubServer;
 use Testing::Server;
-use Testing::Subscriber qw(blocks events);
+use Testing::Subscriber qw(events);
 
 my $LOOKED_AT = 8_192;                                             # bytes of a query
 my $LONGEST   = 1_024;                                             # bytes of an id

@@ -8,7 +8,6 @@ use File::Copy        qw(copy);
 use File::Temp        ();
 use POSIX             ();
 use Testing::Deadline qw(wait_until);
-use Testing::Process  qw(is_running);
 
 my $DEADLINE = 20;    # seconds
 

@@ -5,7 +5,7 @@ use Testing;
 use Testing::CommandLine;
 use File::Temp        ();
 use JSON::PP          ();
-use POSIX             qw(WIFEXITED);
+use POSIX             ();
 use Testing::Deadline qw(wait_until);
 use Testing::Server;
 

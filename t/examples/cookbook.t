@@ -4,7 +4,7 @@
 use lib qw(t/lib examples/live/lib);
 use Testing;
 use EventSource::Hub;
-use Encode     qw(decode_utf8 encode_utf8);
+use Encode     qw(encode_utf8);
 use File::Temp ();
 use JSON::PP   qw(decode_json);
 use Live::Processes;

@@ -7,7 +7,7 @@ use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(needs_command needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
 use Testing::MojoServer;
-use Testing::Subscriber qw(blocks events wait_for_events);
+use Testing::Subscriber qw(events wait_for_events);
 
 needs_module('Mojolicious');
 needs_command('hypnotoad');

@@ -6,13 +6,11 @@ use Testing;
 use JSON::PP ();
 use Test::EventSource;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_module needs needs_module);
-use Testing::Frameworks
-    qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok);
+use Testing::Deadline   qw(wait_until);
+use Testing::Developer  qw(has_module needs needs_module);
+use Testing::Frameworks qw(application data_of get kinds_ok mistakes_ok multiparts_ok post posts_ok streams_ok);
 use Testing::MojoServer;
 use Testing::Server;
-use Testing::Subscriber qw(wait_for_events);
 
 needs_module('Mojolicious');
 

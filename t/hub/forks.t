@@ -8,8 +8,8 @@ use Testing::Client;
 use Testing::Fork qw(in_child);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
-use Testing::HubServer  qw(path);
-use POSIX               ();
+use Testing::HubServer;
+use POSIX ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -7,7 +7,6 @@ use Testing::Errors qw(error_of);
 use EventSource::XS;
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use EventSource::XS     qw(format_event);
 use File::Temp          ();
 use POSIX               ();
 use Testing::Subscriber qw(blocks);

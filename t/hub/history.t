@@ -6,7 +6,7 @@ use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use Testing::Subscriber qw(events);
-use Time::HiRes         qw(sleep time);
+use Time::HiRes         qw(time);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -16,7 +16,6 @@ use Time::HiRes         qw(setitimer ITIMER_REAL);
 
 my $DEADLINE = 30;                                  # seconds
 my $folder   = File::Temp::tempdir(CLEANUP => 1);
-my $owner    = $$;
 my $count    = 0;
 
 sub process {

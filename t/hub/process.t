@@ -7,7 +7,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use Testing::Client;
 use Testing::Server;
-use Testing::Subscriber qw(blocks wait_for_events);
+use Testing::Subscriber qw(blocks);
 use File::Temp          ();
 use IPC::Open2          ();
 

@@ -3,12 +3,9 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Testing::Deadline qw(wait_until);
-use Testing::Errors   qw(error_ok);
+use Testing::Errors qw(error_ok);
 use Testing::NamedHubs;
 use Testing::Subscriber;
-
-my $DEADLINE = 20;    # seconds
 
 subtest 'once' => sub {
     my $hub        = EventSource::Hub->new;

@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing             qw(native);
 use Testing::Developer  qw(needs);
-use Testing::Subscriber qw(blocks events);
+use Testing::Subscriber qw(events);
 use Testing::HubServer;
 use Testing::NumberedEvents ();
 use Testing::Server;

@@ -1,11 +1,10 @@
 # The resume point of a stream for each kind of last event ID, valid or not.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::Hub;
-use Testing::Subscriber qw(blocks events wait_for_events);
-use Testing::HubServer  qw(path);
+use Testing::Subscriber qw(blocks events);
+use Testing::HubServer;
 
 my $hub = EventSource::Hub->new(history => {events => 3});
 my $e   = $hub->epoch;
@@ -80,8 +79,7 @@ sub data {
     return map { $_->{data} } grep { defined $_->{data} && !defined $_->{event} } @_;
 }
 
-my $gaps  = 0;
-my $moved = 0;
+my $gaps = 0;
 for my $row (@IDS) {
     my ($what, $id, $gap, @data) = @$row;
     subtest "after $what" => sub {

@@ -1,14 +1,12 @@
 # max_topics: the maximum number of channels and patterns of a stream.
 
 use lib 't/lib';
-use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing qw(native);
 use EventSource::Hub;
 use Testing::Subscriber;
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
 my $TOO_MANY =
     qr/\AEventSource::Hub: a stream may have at most ([0-9]+) channels and patterns \(max_topics\) at \S+topics\.t line/;
 

@@ -5,7 +5,7 @@ use Testing;
 use Testing::Client;
 use Testing::Deadline       qw(wait_until);
 use IO::Select              ();
-use Testing::NumberedEvents qw(numbered numbers);
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 

@@ -6,7 +6,6 @@ use Testing;
 use EventSource::Hub::Process;
 use Testing::Deadline qw(wait_until);
 use Testing::Outlive;
-use Testing::Process qw(is_running);
 use Testing::Server;
 
 my $DEADLINE = 20;    # seconds

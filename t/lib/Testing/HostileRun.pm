@@ -16,7 +16,7 @@ use Testing::HostileClients;
 use IO::Select;
 use List::Util              qw(max sum0);
 use Testing::NumberedEvents qw(numbered);
-use Time::HiRes             qw(sleep time);
+use Time::HiRes             qw(sleep);
 
 my $DEADLINE = 15;         # seconds until the server is idle
 my $HISTORY  = 200;        # events that a client may be behind, in each worker

@@ -12,7 +12,7 @@ use Testing;
 # the values, and $random->() a whole number.
 
 use JSON::PP     ();
-use Scalar::Util qw(blessed reftype);
+use Scalar::Util qw(blessed);
 
 my $FOLDER    = $ENV{EVENTSOURCE_ORIGINALS} || '../shared/originals';
 my $SEED      = defined $ENV{EVENTSOURCE_XS_SEED} ? $ENV{EVENTSOURCE_XS_SEED} : time;
