@@ -8,7 +8,7 @@ use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
 
-fn replica_of(master: &Redis, more: &[&str]) -> Redis {
+pub fn replica_of(master: &Redis, more: &[&str]) -> Redis {
     let port = master.port.to_string();
     let mut words = vec!["--replicaof", "127.0.0.1", &port, "--repl-ping-replica-period", "1"];
     words.extend(more);

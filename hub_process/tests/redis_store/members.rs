@@ -2,6 +2,7 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
+use crate::failover::replica_of;
 use crate::node::{number, settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{has, Redis};
@@ -290,6 +291,42 @@ fn members_survive_redis() {
         a.node.logs.len() > began.0 && b.node.logs.len() > began.1
     });
     until(&mut [&mut a, &mut b], &["ann", "bob"]);
+}
+
+#[test]
+fn a_failover_that_loses_what_needed_no_event_leaves_no_ghost() {
+    needs!(has("redis-server"));
+    let mut master = Redis::start(&[]);
+    let replica = replica_of(&master, &[]);
+    let proxy = Proxy::new(master.port);
+    let mut a = Machine::new(&settings(&proxy.url()));
+    let mut b = Machine::new(&settings(&proxy.url()));
+    for (is_a, member) in [(true, "stays"), (true, "leaves"), (false, "leaves")] {
+        let machine = if is_a { &mut a } else { &mut b };
+        let ticket = machine.here(member);
+        machine.ends(ticket);
+    }
+    assert_eq!(master.call(&["WAIT", "1", "5000"]), "1");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    for ticket in [b.here("stays"), b.gone("leaves")] {
+        assert_eq!(b.ends(ticket), End::Done);
+    }
+    master.kill();
+    proxy.lead_to(replica.port);
+    let announced = (a.announced, b.announced);
+    crate::server::eventually("announcements", || {
+        a.pump();
+        b.pump();
+        a.announced > announced.0 && b.announced > announced.1
+    });
+    a.gone("stays");
+    a.gone("leaves");
+    until(&mut [&mut a, &mut b], &["stays"]);
+    assert!(
+        a.told().iter().all(|told| ["stays join", "leaves join", "leaves lapsed"].contains(&&**told)),
+        "{:?}",
+        a.told()
+    );
 }
 
 const MACHINES: usize = 3;
