@@ -279,3 +279,30 @@ fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
     b.until("all ends", |node| node.ends.len() == 1103);
     assert_eq!(redis.call(&["ZCARD", "es:{shop}.once"]), "1000");
 }
+
+#[test]
+fn a_hub_begins_while_others_publish_more_than_the_history_keeps() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    for number in 0..20_000 {
+        a.append_draft(retained(Retain::Newest, &number.to_string(), "text"));
+    }
+    a.until("all", |node| node.ends.len() == 20_000);
+    let proxy = Proxy::new(redis.port);
+    proxy.delay(30); // for each part of the state
+    let mut late = Node::start(&settings(&proxy.url()));
+    eventually("ready", || {
+        for number in 0..500 {
+            a.append_draft(retained(Retain::Newest, &number.to_string(), "changed"));
+        }
+        let all = a.next_ticket - 1;
+        a.until("all", |node| node.ends.len() as u64 == all);
+        late.pump();
+        late.is_ready()
+    });
+    assert!(a.retain("last", "text").is_stored());
+    late.until("the last", |node| node.state().contains_key("news last"));
+    assert_eq!(late.state(), a.state());
+}

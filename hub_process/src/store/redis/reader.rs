@@ -122,6 +122,8 @@ pub struct Reader {
     /// The last reason why the store cannot begin.
     reported: String,
     is_warned: bool,
+    /// Whether the stream had passed everything that it had when the state began to be read.
+    has_missed_changes: bool,
     /// Whether people were told of entries that this version cannot read.
     is_warned_of_unread: bool,
 }
@@ -140,6 +142,7 @@ impl Reader {
             last_check: now,
             reported: String::new(),
             is_warned: false,
+            has_missed_changes: false,
             is_warned_of_unread: false,
         }
     }
@@ -315,20 +318,28 @@ impl Reader {
         let refused = |refusal| Trouble::of(refusal, &pointer.epoch);
         let parse = |info: Result<Value, Refusal>| Info::parse(&info.map_err(refused)?).ok_or_else(malformed);
         connection.set_patience(HISTORY_ANSWER)?;
-        let [before] = connection.calls([cmd("XINFO").arg("STREAM").arg(stream)])?;
-        let before = parse(before)?.last;
-        let retained = Contents::read(connection, &keys.state)?.map_err(refused)?;
+        let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
+            let [answer] = connection.calls([&state::snapshot_command(&keys, HISTORY_CHUNK)])?;
+            let (retained, info, first) = Contents::of_snapshot(answer.map_err(refused)?).ok_or_else(malformed)?;
+            (None, retained, Ok(info), Ok(first))
+        } else {
+            let [before] = connection.calls([cmd("XINFO").arg("STREAM").arg(stream)])?;
+            let before = parse(before)?.last;
+            let retained = Contents::read(connection, &keys.state)?.map_err(refused)?;
+            let [info, first] = connection.calls([
+                cmd("XINFO").arg("STREAM").arg(stream),
+                cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
+            ])?;
+            (Some(before), retained, info, first)
+        };
         if retained.epoch != pointer.epoch.as_bytes() {
             return Err(lacks_state(&pointer.epoch));
         }
-        let [info, first] = connection.calls([
-            cmd("XINFO").arg("STREAM").arg(stream),
-            cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
-        ])?;
         let info = parse(info)?;
         let first = entries(first.map_err(refused)?).ok_or_else(malformed)?;
         let first_id = first.first().map(|first| first.id);
-        if info.last > before && first_id.is_none_or(|first| first > before) {
+        if before.is_some_and(|before| info.last > before && first_id.is_none_or(|first| first > before)) {
+            self.has_missed_changes = true;
             return Err(missed()); // perhaps one that has changed the state while that was read
         }
         retained.remove_producers(connection, &keys.state, info.last)?;

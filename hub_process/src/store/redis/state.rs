@@ -26,6 +26,9 @@
 //! A hub that begins reads the hash, which may change meanwhile, then the stream. Whatever has changed the hash since the hub
 //! began to read it is in the stream, and counts more. What is older than the stream is the beginning of the history.
 //!
+//! If everything that was in the stream is evicted meanwhile, the hub reads the hash once more, together with the beginning of
+//! the stream: that takes Redis' time from others, but the next attempt would fail as well.
+//!
 //! # Another epoch
 //!
 //! Another epoch begins with the state of the one before, as far as Redis still has it. It keeps the origin, so that the ids in
@@ -35,6 +38,7 @@ use super::super::{Draft, MemberPart};
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::entry::{text, Id};
+use super::epoch::StreamKeys;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::{cmd, Cmd, Value};
@@ -135,6 +139,25 @@ for i = 1, #ARGV, 2 do
 end
 ";
 
+/// Reads the whole hash, the stream's description and its first entries.
+const SNAPSHOT: &str = "
+local fields, cursor = {}, '0'
+repeat
+  local part = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', 1000)
+  cursor = part[1]
+  for i = 1, #part[2] do fields[#fields + 1] = part[2][i] end
+until cursor == '0'
+local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[1])
+return {{cursor, fields}, redis.call('XINFO', 'STREAM', KEYS[2]), first}
+";
+
+/// Returns the command that reads the hash, and the beginning of the stream, at one moment.
+pub fn snapshot_command(keys: &StreamKeys, entries: usize) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(SNAPSHOT).arg(2).arg(&keys.state).arg(&keys.stream).arg(entries);
+    command
+}
+
 /// The field that shows whose state the hash is.
 pub const EPOCH: &str = "epoch";
 /// How many fields Redis returns at once, about.
@@ -218,6 +241,15 @@ impl Contents {
                 return Ok(Ok(contents));
             }
         }
+    }
+
+    /// Takes the answer to [`snapshot_command`]: also those to XINFO and XRANGE.
+    pub fn of_snapshot(answer: Value) -> Option<(Self, Value, Value)> {
+        let Value::Array(parts) = answer else { return None };
+        let [fields, info, first] = <[Value; 3]>::try_from(parts).ok()?;
+        let mut contents = Self::default();
+        contents.take(fields)?;
+        Some((contents, info, first))
     }
 
     /// Takes an answer to HSCAN. Returns the cursor.
