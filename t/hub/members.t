@@ -57,9 +57,11 @@ subtest 'the first stream of a member joins, and the last one leaves' => sub {
     $first->conn->close;
     wait_until(10, sub { ($hub->members($ROOM))[0]{streams} == 1 });
     $second->conn->close;
-    is_deeply told($page, 2),         ['join {"id":"ann","name":"Ann"}', 'leave {"id":"ann"}'], 'one join, one leave';
-    is_deeply [$hub->members($ROOM)], [],                                                       'nobody is left';
-    is_deeply told(page($hub), 0),    [],                                                       'in the state, too';
+    is_deeply told($page, 2), ['join {"id":"ann","name":"Ann"}', 'leave {"id":"ann"}'], 'one join, one leave';
+    $first->client->read_all;
+    is_deeply told($first, 0),        [], 'the stream of another channel is told nothing';
+    is_deeply [$hub->members($ROOM)], [], 'nobody is left';
+    is_deeply told(page($hub), 0),    [], 'in the state, too';
 };
 
 subtest 'a reload is no leave' => sub {
