@@ -7,8 +7,8 @@ use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::{Framing, Unnumbered};
 use eventsource_xs::hub::{
-    check_fields, check_presence, check_published_id, check_unnumbered, given_ids, Counts, EndRequest, Presence,
-    Refusal, RetainedEvent, MAX_ONCE_BYTES,
+    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
+    Presence, Refusal, RetainedEvent, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -146,9 +146,9 @@ impl Hub {
         }
     }
 
-    /// Checks an event of a member.
-    pub fn check_event(&self, event: &Unnumbered) -> Result<(), Failure> {
-        check_unnumbered(event, Some(&self.settings.hub)).map_err(refusal)
+    /// Checks a change of a member.
+    pub fn check_member(&self, data: &MemberData, event: &Unnumbered) -> Result<(), Failure> {
+        check_member(data, event, Some(&self.settings.hub)).map_err(refusal)
     }
 
     /// Publishes an event, which is checked first.

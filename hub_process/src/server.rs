@@ -852,7 +852,7 @@ impl Server {
                 hub.count_members(channel).map(|number| Answer::Number { request, number: number as u64 })
             }),
             Request::UpdateMember { request, channel, id, data, event } => {
-                let checked = self.hub.as_ref().map(|served| served.check_event(&event));
+                let checked = self.hub.as_ref().map(|served| served.check_member(&data, &event));
                 if let Some(Err(failure)) = checked {
                     refuse(peer, request, failure);
                     return Ok(());

@@ -3,8 +3,8 @@
 
 mod support;
 
-use eventsource_xs::event::Text;
-use eventsource_xs::hub::Topic;
+use eventsource_xs::event::{Field, Text, Unnumbered};
+use eventsource_xs::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
 use eventsource_xs::wire::{FieldList, HubSettings, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::time::Duration;
 use support::{
     encoded, event, eventually, hello, open, opening, read_event, settings, stream_settings, tcp, topics, Scene,
     DEADLINE,
@@ -99,7 +100,7 @@ fn kilobytes_of(pid: u32) -> u64 {
 }
 
 fn publication(request: u64, data: &str) -> Vec<u8> {
-    let fields = FieldList::of([eventsource_xs::event::Field::Data(Text::from(data))]);
+    let fields = FieldList::of([Field::Data(Text::from(data))]);
     let publish = Publish {
         request,
         channel: b"flood",
@@ -109,6 +110,24 @@ fn publication(request: u64, data: &str) -> Vec<u8> {
         fields: fields.fields(),
     };
     encoded(&Request::Publish(publish))
+}
+
+/// A member, and a will.
+fn presence(channel: &str, id: &str, data: &str) -> Presence {
+    let event = || Unnumbered::of([Field::Data(Text::from(data))].into_iter());
+    let member = MemberRequest {
+        channel: channel.as_bytes().into(),
+        id: id.as_bytes().into(),
+        linger: Duration::ZERO,
+        is_counted: false,
+        data: MemberData { text: data.as_bytes().into(), is_json: true },
+        join: event(),
+        update: event(),
+        leave: event(),
+    };
+    let (key, retain) = (id.as_bytes().into(), Retain::Newest);
+    let will = Announcement { channel: b"wills"[..].into(), key, retain, event: event() };
+    Presence { member: Some(Box::new(member)), will: Some(Box::new(will)) }
 }
 
 fn send_beside(worker: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) {
@@ -124,7 +143,8 @@ fn read_out(worker: &mut UnixStream) {
 #[test]
 fn any_byte_of_a_session_may_be_rubbish() {
     let mut witness = Witness::new();
-    let subscribe = encoded(&Request::Subscribe { request: 2, stream: 7, subscription: topics("flood", None) });
+    let subscription = SubscribeRequest { presence: presence("room", "ann", "{}"), ..topics("flood", None) };
+    let subscribe = encoded(&Request::Subscribe { request: 2, stream: 7, subscription });
     let push = encoded(&Request::Push { stream: 7, event: b"data: x\n\n", has_id: false });
     let after = [opening(7), subscribe, push, publication(3, "hello")].concat();
     let session = [hello(), after].concat();
@@ -146,6 +166,30 @@ fn any_byte_of_a_session_may_be_rubbish() {
     drop(socket);
     witness.is_as_before("rubbish");
     assert!(witness.cut_off() > 0);
+}
+
+#[test]
+fn members_that_nobody_could_list_cut_their_worker_off() {
+    let mut witness = Witness::new();
+    for (number, (channel, id, data)) in
+        [("", "ann", "{}"), ("room", "", "{}"), ("room", "a\u{fe}", "{}"), ("room", "ann", "\u{fe}")]
+            .into_iter()
+            .enumerate()
+    {
+        let subscription = SubscribeRequest { presence: presence(channel, id, data), ..topics("news", None) };
+        let mut subscribe = encoded(&Request::Subscribe { request: 2, stream: 7, subscription });
+        // Not UTF-8.
+        let of_two = subscribe.windows(2).position(|bytes| bytes == "\u{fe}".as_bytes());
+        of_two.into_iter().for_each(|at| subscribe[at] = 0xfe);
+        let mut worker = witness.connect_and_greet();
+        let (socket, _client) = tcp();
+        send_beside(&worker, &opening(7), socket.as_fd());
+        let _ = worker.write_all(&subscribe);
+        read_out(&mut worker);
+        witness.is_as_before("a member");
+        assert_eq!(witness.cut_off(), number as u64 + 1);
+    }
+    assert_eq!(witness.worker.members(b"room", None).expect("a list").members, []);
 }
 
 #[test]

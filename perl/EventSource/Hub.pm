@@ -605,12 +605,12 @@ The hash of a member has these fields:
 =item id, channel
 
 The member and the channel of its events: a string of 1 to 1,024 bytes in UTF-8 each. Both come from the application, never from
-the client. The channel may be one that the stream itself is subscribed to.
+the client. The channel may be one that the stream itself is subscribed to. A stream has at most 64 members, of as many subscriptions.
 
 =item json, data
 
 What others may know of the member: a hash that can be JSON, or a text, which is then the data of C<join> and C<update> as it
-is.
+is. It has at most 65,536 bytes, as has each event of a member and a will.
 
 =item linger
 

@@ -26,6 +26,9 @@ mod tests;
 /// The shortest time between two counts of a channel.
 pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most members of a stream.
+pub const MAX_MEMBERS_OF_STREAM: usize = if cfg!(test) { 3 } else { 64 };
+
 /// The longest time for which a member lingers.
 pub const MAX_LINGER: Duration = Duration::from_secs(86_400);
 
@@ -97,6 +100,12 @@ struct OfStream {
     will: Option<Box<Announcement>>,
 }
 
+impl OfStream {
+    fn has(&self, channel: &[u8], id: &[u8]) -> bool {
+        self.members.iter().any(|(known, member)| **known == *channel && **member == *id)
+    }
+}
+
 /// The members of a hub.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
@@ -116,7 +125,7 @@ pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
 
 impl Members {
     /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
-    /// fit; then the stream has no member. `wall` is the time of the system's clock in milliseconds.
+    /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's clock in milliseconds.
     pub fn enter(
         &mut self,
         stream: StreamId,
@@ -130,6 +139,11 @@ impl Members {
         }
         let MemberRequest { channel, id, linger, is_counted, data, join, update, leave } = request;
         let linger = linger.min(MAX_LINGER);
+        let is_full = |of: &OfStream| of.members.len() >= MAX_MEMBERS_OF_STREAM && !of.has(&channel, &id);
+        if self.of_stream.get(&stream.into()).map_or(false, is_full) {
+            self.refused += 1;
+            return;
+        }
         let name: Arc<[u8]> =
             self.rooms.get_key_value(&*channel).map_or_else(|| Arc::from(&*channel), |(name, _)| Arc::clone(name));
         let is_here = self.rooms.get(&name).map_or(false, |room| room.members.contains_key(&id));
@@ -307,7 +321,7 @@ impl Members {
     /// Counts a stream for a member that is here, once.
     fn add_stream(&mut self, stream: StreamId, channel: &Arc<[u8]>, id: &[u8]) {
         let of_stream = self.of_stream.entry(stream.into()).or_default();
-        if of_stream.members.iter().any(|(known, member)| known == channel && **member == *id) {
+        if of_stream.has(channel, id) {
             return;
         }
         of_stream.members.reserve_exact(1); // most streams have one

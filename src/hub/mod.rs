@@ -162,12 +162,12 @@ pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED
 pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
 pub use history::{ChannelEvictions, History};
-pub use members::{Fits, MemberInfo, MemberPage, Members};
+pub use members::{Fits, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use presence::{Announcement, MemberData, MemberRequest, Presence};
 pub use publishing::Publication;
-pub use refusal::{check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Refusal};
+pub use refusal::{check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal};
 
 pub use crate::log::Retain;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};

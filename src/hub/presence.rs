@@ -4,6 +4,9 @@ use crate::event::{EventName, Field, Text, Unnumbered};
 use crate::log::Retain;
 use std::time::Duration;
 
+/// The type of the event with the number of members.
+pub(super) const COUNT_EVENT: &str = "count";
+
 /// What a stream's application says of the one behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRequest {
@@ -65,7 +68,7 @@ impl Announcement {
     /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
     pub(super) fn of_count(channel: &[u8], number: usize) -> Self {
         let text = number.to_string();
-        let name = EventName::new(Text::from("count")).ok().map(Field::Event);
+        let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
         Self { channel: channel.into(), key: Box::default(), retain, event }

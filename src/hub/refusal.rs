@@ -1,6 +1,6 @@
 //! The events that a hub refuses: those with which one publisher could harm the hub's clients.
 
-use super::presence::Presence;
+use super::presence::{MemberData, Presence, COUNT_EVENT};
 use super::Settings;
 use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Retry, Text, Unnumbered};
 use std::fmt;
@@ -11,6 +11,9 @@ const MAX_ID_BYTES: usize = 1024;
 /// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
 /// clients away permanently.
 const MAX_RETRY: u64 = 86_400_000;
+
+/// The most bytes of the data of a member, and of each event of a member or a will: the hub keeps them for each.
+const MAX_PRESENCE_BYTES: usize = 65_536;
 
 /// The last event ID of a stream that is finished for good (`$conn->finish`). A client that reconnects with it is answered
 /// 204, and stays away.
@@ -43,6 +46,10 @@ pub enum Refusal {
     PositionEventName,
     /// The reconnection time is longer than a day, 86,400,000 ms.
     LongRetry,
+    /// The data of a member, or an event of a member or a will, has more than 65,536 bytes.
+    LargePresence,
+    /// The numbers of members have the name of an event of the hub itself.
+    CountEventName,
 }
 
 impl fmt::Display for Refusal {
@@ -66,6 +73,10 @@ impl fmt::Display for Refusal {
                 "event must not be the name of the hub's event for positions: choose another, or set position_event"
             }
             Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
+            Self::LargePresence => "the data and each event of a member or a will must have at most 65536 bytes",
+            Self::CountEventName => {
+                "members cannot be counted: 'count' is the name of the hub's event for gaps or positions; choose another for that"
+            }
         })
     }
 }
@@ -79,6 +90,8 @@ impl Refusal {
             Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId | Self::FinishedId => FieldName::Id,
             Self::GapEventName | Self::PositionEventName => FieldName::Event,
             Self::LongRetry => FieldName::Retry,
+            Self::LargePresence => FieldName::Data,
+            Self::CountEventName => FieldName::Event,
         }
     }
 }
@@ -152,24 +165,41 @@ pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Optio
     Ok(())
 }
 
-/// Refuses events of members and wills as [`check_fields`] does others.
+/// Refuses events of members and wills as [`check_fields`] does others, and those that are too large.
 ///
 /// # Errors
 ///
-/// As [`check_fields`].
+/// As [`check_member`], or [`Refusal::CountEventName`].
 pub fn check_presence(presence: &Presence, settings: Option<&Settings>) -> Result<(), Refusal> {
     let Presence { member, will } = presence;
-    let of_member = member.iter().flat_map(|member| [&member.join, &member.update, &member.leave]);
-    let mut events = of_member.chain(will.iter().map(|will| &will.event));
-    events.try_for_each(|event| check_unnumbered(event, settings))
+    if let Some(member) = member {
+        for event in [&member.join, &member.update, &member.leave] {
+            check_member(&member.data, event, settings)?;
+        }
+        let count = || EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event).into_iter();
+        if member.is_counted && check_fields(count(), settings).is_err() {
+            return Err(Refusal::CountEventName);
+        }
+    }
+    will.iter().try_for_each(|will| check_unnumbered(&will.event, settings))
 }
 
-/// Refuses an event without an id as [`check_fields`] does its fields.
+/// Refuses the data of a member and its event.
 ///
 /// # Errors
 ///
-/// As [`check_fields`].
-pub fn check_unnumbered(event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+/// As [`check_fields`], or [`Refusal::LargePresence`].
+pub fn check_member(data: &MemberData, event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+    if data.text.len() > MAX_PRESENCE_BYTES {
+        return Err(Refusal::LargePresence);
+    }
+    check_unnumbered(event, settings)
+}
+
+fn check_unnumbered(event: &Unnumbered, settings: Option<&Settings>) -> Result<(), Refusal> {
+    if event.bytes().len() > MAX_PRESENCE_BYTES {
+        return Err(Refusal::LargePresence);
+    }
     let lines = event.bytes().split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let fields = lines.filter_map(|line| match line.split_once(": ") {
         Some(("event", name)) => EventName::new(Text::from(name)).ok().map(Field::Event),

@@ -5,7 +5,7 @@
 //! command on: the application knows of the stream.
 
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{MemberRequest, Presence};
+use crate::hub::{MemberRequest, Presence, MAX_MEMBERS_OF_STREAM};
 use crate::stream::Reason;
 use std::collections::HashMap;
 
@@ -35,7 +35,10 @@ impl<I: Io> Reactor<I> {
             self.answers.push(Answer::Willed { hub, stream: id, will });
         }
         if let Some(member) = member {
-            self.presences.joining.entry(stream).or_default().push(*member);
+            let joining = self.presences.joining.entry(stream).or_default();
+            if joining.len() <= MAX_MEMBERS_OF_STREAM {
+                joining.push(*member); // the hub refuses the last one
+            }
         }
     }
 

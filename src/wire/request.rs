@@ -490,8 +490,8 @@ fn write_presence(writer: &mut Writer<'_>, Presence { member, will }: &Presence)
 fn read_presence(reader: &mut Reader<'_>) -> Result<Presence, Malformed> {
     let member = reader.option(|reader| {
         Ok(Box::new(MemberRequest {
-            channel: read_name(reader)?,
-            id: read_name(reader)?,
+            channel: read_given_name(reader)?,
+            id: read_given_name(reader)?,
             linger: reader.duration()?,
             is_counted: reader.bool()?,
             data: read_data(reader)?,
@@ -502,7 +502,7 @@ fn read_presence(reader: &mut Reader<'_>) -> Result<Presence, Malformed> {
     })?;
     let will = reader.option(|reader| {
         Ok(Box::new(Announcement {
-            channel: read_name(reader)?,
+            channel: read_given_name(reader)?,
             key: read_name(reader)?,
             retain: read_retain(reader)?,
             event: read_event(reader)?,
@@ -511,8 +511,14 @@ fn read_presence(reader: &mut Reader<'_>) -> Result<Presence, Malformed> {
     Ok(Presence { member, will })
 }
 
+/// Reads a name, which is UTF-8: the workers that list members decode it.
 fn read_name(reader: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
-    Some(reader.bytes()?).filter(|name| name.len() <= MAX_NAME_BYTES).map(Into::into).ok_or(Malformed)
+    let is_name = |name: &&[u8]| name.len() <= MAX_NAME_BYTES && std::str::from_utf8(name).is_ok();
+    Some(reader.bytes()?).filter(is_name).map(Into::into).ok_or(Malformed)
+}
+
+fn read_given_name(reader: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
+    Some(read_name(reader)?).filter(|name| !name.is_empty()).ok_or(Malformed)
 }
 
 pub(super) fn write_data(writer: &mut Writer<'_>, MemberData { text, is_json }: &MemberData) {
@@ -521,7 +527,8 @@ pub(super) fn write_data(writer: &mut Writer<'_>, MemberData { text, is_json }: 
 }
 
 pub(super) fn read_data(reader: &mut Reader<'_>) -> Result<MemberData, Malformed> {
-    Ok(MemberData { text: reader.bytes()?.into(), is_json: reader.bool()? })
+    let text = std::str::from_utf8(reader.bytes()?).map_err(|_| Malformed)?;
+    Ok(MemberData { text: text.as_bytes().into(), is_json: reader.bool()? })
 }
 
 /// Writes an event as its fields, which the other side checks.

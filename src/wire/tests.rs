@@ -230,19 +230,24 @@ fn unnumbered() -> impl Strategy<Value = Unnumbered> {
     })
 }
 
+/// A name in UTF-8.
+fn name_of(least: usize) -> impl Strategy<Value = Box<[u8]>> {
+    vec(any::<char>(), least..10).prop_map(|name| name.into_iter().collect::<String>().into_bytes().into())
+}
+
 fn data() -> impl Strategy<Value = MemberData> {
-    (short(), any::<bool>()).prop_map(|(text, is_json)| MemberData { text, is_json })
+    (name_of(0), any::<bool>()).prop_map(|(text, is_json)| MemberData { text, is_json })
 }
 
 fn presence() -> impl Strategy<Value = Presence> {
-    let names = || (short(), short());
+    let names = |least| (name_of(1), name_of(least));
     let events = (unnumbered(), unnumbered(), unnumbered());
-    let member = (names(), duration(), any::<bool>(), data(), events).prop_map(
+    let member = (names(1), duration(), any::<bool>(), data(), events).prop_map(
         |((channel, id), linger, is_counted, data, (join, update, leave))| {
             Box::new(MemberRequest { channel, id, linger, is_counted, data, join, update, leave })
         },
     );
-    let will = (names(), retain(), unnumbered())
+    let will = (names(0), retain(), unnumbered())
         .prop_map(|((channel, key), retain, event)| Box::new(Announcement { channel, key, retain, event }));
     (option::of(member), option::of(will)).prop_map(|(member, will)| Presence { member, will })
 }

@@ -9,7 +9,7 @@ use super::text::{path_of, RawText};
 use crate::codec::Reader;
 use crate::event::Unnumbered;
 use crate::hub::{
-    check_fields, check_id, check_presence, check_published_id, check_unnumbered, given_ids, Access, Announcement,
+    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
     PositionStyle, Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
@@ -570,7 +570,7 @@ unsafe extern "C" fn esx_hub_update_member(
     guard::run(report, |report| {
         let mut texts = texts.unwrap_or_else(|| Texts(Vec::new().into_iter()));
         let (channel, id, data, event) = (texts.bytes(), texts.bytes(), texts.data(), texts.event());
-        check_unnumbered(&event, hub.settings())?;
+        check_member(&data, &event, hub.settings())?;
         report.set_size(hub.update_member(&channel, &id, data, event)?.into());
         Ok::<_, PublishError>(OK)
     })

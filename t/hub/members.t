@@ -174,22 +174,24 @@ subtest 'mistakes' => sub {
     my $conn       = $subscriber->conn;
     my %good       = (id => 'ann', channel => $ROOM);
     for my $case (
-        [[channel => undef],              qr/channel must be the name of a channel/],
-        [[id      => undef],              qr/the id of a member must not be empty/],
-        [[id      => ''],                 qr/the id of a member must not be empty/],
-        [[id      => []],                 qr/id must be a string/],
-        [[id      => 'x' x 1025],         qr/the id of a member must have at most 1024 bytes/],
-        [[channel => $hub->pattern('*')], qr/channel must be the name of a channel/],
-        [[linger  => -1],                 qr/linger must be/],
-        [[linger  => 86_401],             qr/linger must be at most 86400 seconds/],
-        [[json    => []],                 qr/json of a member must be a hash/],
-        [[json    => {}, data => 'x'],    qr/data and json exclude each other/],
-        [[json    => {x => \*STDIN}],     qr/json: /],
-        [[join    => 'counted'],          qr/join must be a hash of fields.*or 'count'/],
-        [[leave   => {event => "a\nb"}],  qr/event must not contain a line break/],
-        [[leave   => {id => 1}],          qr/unknown field 'id' of leave/],
-        [[joins   => {}],                 qr/unknown field 'joins' of member; did you mean join/],
-        [[join    => {event => 'gap'}],   qr/must not be the name of the hub's event for gaps/],
+        [[channel => undef],                  qr/channel must be the name of a channel/],
+        [[id      => undef],                  qr/the id of a member must not be empty/],
+        [[id      => ''],                     qr/the id of a member must not be empty/],
+        [[id      => []],                     qr/id must be a string/],
+        [[id      => 'x' x 1025],             qr/the id of a member must have at most 1024 bytes/],
+        [[channel => $hub->pattern('*')],     qr/channel must be the name of a channel/],
+        [[linger  => -1],                     qr/linger must be/],
+        [[linger  => 86_401],                 qr/linger must be at most 86400 seconds/],
+        [[json    => []],                     qr/json of a member must be a hash/],
+        [[json    => {}, data => 'x'],        qr/data and json exclude each other/],
+        [[json    => {x => \*STDIN}],         qr/json: /],
+        [[join    => 'counted'],              qr/join must be a hash of fields.*or 'count'/],
+        [[leave   => {event => "a\nb"}],      qr/event must not contain a line break/],
+        [[leave   => {id => 1}],              qr/unknown field 'id' of leave/],
+        [[joins   => {}],                     qr/unknown field 'joins' of member; did you mean join/],
+        [[join    => {event => 'gap'}],       qr/must not be the name of the hub's event for gaps/],
+        [[leave   => {data => 'x' x 65_536}], qr/member or a will must have at most 65536 bytes/],
+        [[data    => 'x' x 65_537, map { $_ => {data => ''} } qw(join update)], qr/must have at most 65536 bytes/],
     ) {
         my ($wrong, $message) = @$case;
         ok !eval { $hub->subscribe($conn, 'x', {member => {%good, @$wrong}}); 1 }, 'a wrong member is refused';
@@ -200,6 +202,7 @@ subtest 'mistakes' => sub {
         [['a'],                              qr/will must be a channel and an event/],
         [['a', {event => 'x', id => 1}],     qr/unknown field 'id' of will/],
         [['a', {retry => 'x', data => 'x'}], qr/retry/],
+        [['a', 'x' x 65_536],                qr/member or a will must have at most 65536 bytes/],
     ) {
         my ($will, $message) = @$case;
         ok !eval { $hub->subscribe($conn, 'x', {will => $will}); 1 }, 'a wrong will is refused';
@@ -211,7 +214,14 @@ subtest 'mistakes' => sub {
     is $@->code, 'state', 'throws state';
     ok !eval { $hub->member($ROOM, 'ann', 'x'); 1 }, 'a change that is not a hash';
     like $@, qr/member takes the new data as a hash.* at \S*members\.t line/, 'throws at the caller';
+    ok !eval { $hub->member($ROOM, 'ann', {data => 'x' x 65_537}); 1 }, 'a change that is too large';
+    like $@, qr/must have at most 65536 bytes/, 'is refused';
     is ids($hub), '', 'nobody has joined';
+    my $counts_gaps = EventSource::Hub->new(gap_event => 'count');
+    my $other       = Testing::Subscriber->open($counts_gaps, 'news');
+    ok !eval { $counts_gaps->subscribe($other->conn, 'x', {member => {%good, join => 'count'}}); 1 },
+        'numbers that clients would take for gaps';
+    like $@, qr/members cannot be counted: 'count' is the name of the hub's event for gaps/, 'are refused';
 };
 
 subtest 'the callback of to_app' => sub {

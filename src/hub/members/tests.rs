@@ -178,7 +178,11 @@ impl Run {
         self.members.enter(stream.into(), asked, (MOST, &full), (self.now, 7), &mut out);
         let number = self.number(channel);
         let has_count = self.page_has_count(channel);
+        let of_stream = self.twins.iter().filter(|(_, twin)| twin.streams.contains(&stream)).map(|(key, _)| *key);
+        let of_stream: Vec<Key> = of_stream.collect();
+        let has_enough = of_stream.len() >= MAX_MEMBERS_OF_STREAM && !of_stream.contains(&(channel, id));
         match self.twins.get_mut(&(channel, id)) {
+            _ if has_enough => self.refused += 1,
             Some(twin) => {
                 twin.streams.insert(stream);
                 (twin.linger, twin.leaves_at) = (linger, None);
