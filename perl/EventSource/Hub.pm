@@ -628,18 +628,18 @@ A member can change while it is here (L</member>): streams receive an event of t
 if a further stream of a member has other data than the member; C<update> is the form of that event. A call of L</member> gives
 the form of its own. L</members> and L</members_count> say who is here.
 
-A stream enters when its subscription takes effect: when its handler has returned. It leaves when it has ended, for whatever
-reason; a client that is gone without a word is noticed with the next keepalives. With a L</name> the hub process knows all
-this: a worker that ends, or is replaced, changes nothing, and neither does an upgrade of the process. If that process is
-killed, everything begins anew: clients reconnect, receive a C<gap>, and join. A hub without a name has its members in each
-process.
+A stream enters when its subscription takes effect: when its handler has returned. If it reads that channel itself, the C<join>
+that it causes comes after its first position. It leaves when it has ended, for whatever reason; a client that is gone without a
+word is noticed with the next keepalives. With a L</name> the hub process knows all this: a worker that ends, or is replaced,
+changes nothing, and neither does an upgrade of the process. If that process is killed, everything begins anew: clients
+reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.
 
 B<A will> is an event that the hub publishes when a stream ends in any way other than by the application's own decision
-(C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>. The decision counts, even if the client leaves before it was
-sent everything. The age of a stream (L</max_age>) and L</drain> are no such decision.
+(C<close>, C<finish>, L</end>): the option C<will> of L</subscribe>. The decision counts, even if the client leaves before it
+was sent everything. The age of a stream (L</max_age>) and L</drain> are no such decision.
 
     $hub->subscribe($conn, 'game/7', {will => ['game/7', {event => 'gave up', json => {player => 2}}]});
 

@@ -112,7 +112,8 @@ subtest 'members' => sub {
     my ($ann) = map { $json->decode($_) } split /\n/, $shell->run(qw(members --hub test people --json))->{out};
     is_deeply [@$ann{qw(id json streams)}], ['ann', {name => "\x{e9}"}, 1], '--json';
     is $shell->run(qw(members --hub test nobody))->{out}, '', 'a channel with nobody';
-    is $shell->run(qw(members --hub test))->{code},       2,  'no channel: 2';
+    like $shell->run(qw(stats --hub test))->{out}, qr/^members[.]here\t2\nmembers[.]refused\t0$/m, 'stats counts them';
+    is $shell->run(qw(members --hub test))->{code}, 2, 'no channel: 2';
     $_->conn->close for @streams;
 };
 

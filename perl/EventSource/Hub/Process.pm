@@ -183,7 +183,7 @@ sub stats {
     my ($version, $age, @workers) = $self->_ask('describe');
     my %counts = %{_counts_of([map { _characters($_) } @texts])};
     my %stats  = (%counts, %{$counts{process}});
-    delete @stats{qw(members process)};
+    delete $stats{process};
     $stats{subscribers} = $subscribers + 0 if defined $channel;
     $stats{workers}     = [map { $_ + 0 } grep { $_ != $$ } @workers];
     return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
