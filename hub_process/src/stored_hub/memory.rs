@@ -3,7 +3,7 @@
 use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication};
+use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication, Retain};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -74,12 +74,45 @@ impl MemoryHub {
         let made = self.ids.epoch.event_id(seq);
         let event = encode(fields, &made);
         self.state.store(draft);
+        // An event in place of one that cannot be read is no state. The key is retained no longer: its value is unknown here.
+        let retain = match draft.retain {
+            Retain::Newest if draft.is_unread() => Retain::Forget,
+            retain => retain,
+        };
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
-        self.handle.append(Publication { seq, channel, event, key, retain: draft.retain, id }, at)?;
+        self.handle.append(Publication { seq, channel, event, key, retain, id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
         }
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_xs::event::{Field, Text};
+    use eventsource_xs::wire::FieldList;
+
+    #[test]
+    fn an_event_in_place_of_one_that_cannot_be_read_is_not_retained() {
+        let history = History { epoch: "e".into(), ..History::default() };
+        let mut hub = MemoryHub::begin(&HubSettings::default(), &history).expect("a hub");
+        let fields = FieldList::of([Field::Data(Text::from("x"))]);
+        let draft = |fields| Draft {
+            channel: b"c"[..].into(),
+            key: b"k"[..].into(),
+            retain: Retain::Newest,
+            fields,
+            ..Draft::default()
+        };
+        let (read, unread) = (draft(fields.clone()), draft(FieldList::default()));
+        let now = Instant::now();
+        for (seq, draft, keys) in [(1, &read, 1), (2, &unread, 0), (3, &read, 1)] {
+            hub.publish(seq, now, draft, fields.fields()).expect("an id");
+            let (counts, _) = hub.handle.counts_and_subscribers(b"").expect("counts");
+            assert_eq!((counts.keys, hub.state.sizes.size(b"c", b"k").is_some()), (keys, keys > 0), "{seq}");
+        }
     }
 }

@@ -42,9 +42,9 @@ impl StateChange {
     }
 }
 
-/// Returns the bytes that a key counts for after a draft; none if it is forgotten.
+/// Returns the bytes that a key counts for after a draft; none if it is forgotten, or cannot be read.
 pub fn size_of(draft: &Draft) -> Option<usize> {
-    draft.retain.size(&draft.key, draft.fields.as_bytes().len())
+    draft.retain.size(&draft.key, draft.fields.as_bytes().len()).filter(|_| !draft.is_unread())
 }
 
 fn hash_of(channel: &[u8], key: &[u8]) -> u64 {
