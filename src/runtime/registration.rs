@@ -108,13 +108,19 @@ impl HubRegistration {
     }
 
     /// Publishes events of members and wills. One that does not fit, which only a will or a growing number can be, is sent, and
-    /// not retained.
+    /// its key forgotten.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for announced in announced {
             let Announcement { channel, key, retain, event } = announced;
             let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
             let counted = self.state.change(&channel, &key, (retain, event.len()), &self.retention);
-            let retain = if counted.is_ok() { retain } else { Retain::No };
+            let retain = match counted {
+                Ok(()) => retain,
+                Err(Full { .. }) => {
+                    let _ = self.state.change(&channel, &key, (Retain::Forget, 0), &self.retention); // never full
+                    Retain::Forget // what is retained of the key is older
+                }
+            };
             let command = self.publication((channel, key, retain), event, None);
             self.reactor.publish_at_once(command);
         }
@@ -191,7 +197,8 @@ impl Registrations {
 #[cfg(all(test, not(miri)))] // a descriptor
 mod tests {
     use super::*;
-    use crate::hub::{MemberRequest, Settings};
+    use crate::event::{Field, Text};
+    use crate::hub::{MemberRequest, Settings, StateBounds};
     use crate::log::Bounds;
     use crate::runtime::reactor_handle::Queued;
     use crate::stream::StreamId;
@@ -203,8 +210,12 @@ mod tests {
         Arc::new(ReactorHandle::new().expect("a descriptor"))
     }
 
-    fn registration(reactor: &Arc<ReactorHandle>) -> HubRegistration {
+    fn settings() -> Settings {
         let bounds = Bounds { events: 10, bytes: 1000, age: Duration::MAX };
+        Settings::new(bounds, bounds)
+    }
+
+    fn registration(reactor: &Arc<ReactorHandle>) -> HubRegistration {
         HubRegistration {
             reactor: Arc::clone(reactor),
             hub: HUB,
@@ -212,7 +223,7 @@ mod tests {
             last_seq: 0,
             once: OnceKeys::new(10, Duration::MAX),
             state: StateSizes::default(),
-            retention: Settings::new(bounds, bounds).retention(),
+            retention: settings().retention(),
             members: Members::default(),
         }
     }
@@ -298,6 +309,25 @@ mod tests {
             reactor.presence.push(HUB, stream(number), Change::Left { is_by_application: true });
         }
         settle("Forget");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_sent_and_its_key_forgotten() {
+        let reactor = reactor();
+        let mut hub = registration(&reactor);
+        hub.retention = Settings { state: StateBounds { keys: 9, bytes: 100 }, ..settings() }.retention();
+        for (number, (bytes, retain)) in [(10, "Newest"), (200, "Forget"), (10, "Newest")].iter().enumerate() {
+            let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(*bytes)))));
+            let (channel, key) = (b"wills"[..].into(), b"k"[..].into());
+            let change = Change::Willed(Box::new(Announcement { channel, key, retain: Retain::Newest, event }));
+            let mut apply = |change| {
+                hub.apply(Report { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });
+            };
+            apply(change);
+            apply(Change::Left { is_by_application: false });
+            assert_eq!(published(&reactor), [format!("wills k {retain}")]);
+            assert_eq!(hub.state.size(b"wills", b"k").is_some(), *retain == "Newest");
+        }
     }
 
     #[test]
