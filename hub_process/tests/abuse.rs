@@ -88,14 +88,8 @@ fn a_descriptor_without_a_stream_cuts_a_worker_off_and_is_closed() {
     let scene = Scene::new();
     let mut other = scene.client_with(settings());
     let fields = FieldList::default();
-    let publish = encoded(&Request::Publish(Publish {
-        request: 0,
-        channel: b"news",
-        key: b"",
-        retain: Default::default(),
-        once: b"",
-        fields: fields.fields(),
-    }));
+    let publish =
+        encoded(&Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() }));
     let mut worker = connect(&scene, true);
     let mut client = send_with_socket(&worker, &publish);
     assert!(is_closed(&mut worker));
@@ -169,14 +163,7 @@ fn a_worker_that_closes_at_once_is_heard() {
     let scene = Scene::new();
     let mut other = scene.client_with(settings());
     let fields = FieldList::default();
-    let publish = Request::Publish(Publish {
-        request: 0,
-        channel: b"news",
-        key: b"",
-        retain: Default::default(),
-        once: b"",
-        fields: fields.fields(),
-    });
+    let publish = Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() });
     for _ in 0..20 {
         let mut worker = connect(&scene, true);
         worker.write_all(&encoded(&publish).repeat(100)).expect("a connection");

@@ -101,14 +101,7 @@ fn kilobytes_of(pid: u32) -> u64 {
 
 fn publication(request: u64, data: &str) -> Vec<u8> {
     let fields = FieldList::of([Field::Data(Text::from(data))]);
-    let publish = Publish {
-        request,
-        channel: b"flood",
-        key: b"",
-        retain: Default::default(),
-        once: b"",
-        fields: fields.fields(),
-    };
+    let publish = Publish { request, channel: b"flood", fields: fields.fields(), ..Publish::default() };
     encoded(&Request::Publish(publish))
 }
 
@@ -414,12 +407,9 @@ fn huge_subscriptions_delay_nobody_for_long() {
         }
         // A channel that stars may match in many ways.
         let _ = (&worker).write_all(&encoded(&Request::Publish(Publish {
-            request: 0,
             channel: "a".repeat(1000).as_bytes(),
-            key: b"",
-            retain: Default::default(),
-            once: b"",
             fields: FieldList::default().fields(),
+            ..Publish::default()
         })));
         witness.is_served(name);
         drop((worker, socket));

@@ -25,8 +25,7 @@ fn queue(link: &mut Link, request: &Request<'_>, socket: Option<OwnedFd>) {
 /// Queues a publish. Runs the event loop while the queue is full.
 fn publish(link: &mut Link, request: u64, data: &str) {
     let fields = event("", data).fields;
-    let publish =
-        Publish { request, channel: b"news", key: b"", retain: Default::default(), once: b"", fields: fields.fields() };
+    let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
     while link.queued_bytes() >= MAX_QUEUED_BYTES {
         turn(link, |_| {});
     }
@@ -113,14 +112,7 @@ fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
     let mut link = scene.link();
     signal(&link, Signal::STOP);
     let fields = event("", &"x".repeat(10_000)).fields;
-    let publish = Publish {
-        request: 0,
-        channel: b"news",
-        key: b"",
-        retain: Default::default(),
-        once: b"",
-        fields: fields.fields(),
-    };
+    let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
     let mut count = 0;
     while link.queued_bytes() < MAX_QUEUED_BYTES {
         queue(&mut link, &Request::Publish(publish), None);

@@ -27,14 +27,7 @@ fn publisher_of(scene: &Scene, worker: &Client) -> Publisher {
 
 fn publish_within(publisher: &mut Publisher, data: &str, time: Duration) -> Result<Box<str>, Unpublished> {
     let fields = event("", data).fields;
-    let publish = Publish {
-        request: 0,
-        channel: b"news",
-        key: b"",
-        retain: Default::default(),
-        once: b"",
-        fields: fields.fields(),
-    };
+    let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
     publisher.publish(publish, Instant::now() + time)
 }
 
@@ -82,14 +75,7 @@ fn a_refused_event_leaves_the_connection_open() {
     let mut publisher = publisher_of(&scene, &worker);
     let long = [b'k'; 257];
     let fields = event("", "x").fields;
-    let refused = Publish {
-        request: 0,
-        channel: b"news",
-        key: b"",
-        retain: Default::default(),
-        once: &long,
-        fields: fields.fields(),
-    };
+    let refused = Publish { channel: b"news", once: &long, fields: fields.fields(), ..Publish::default() };
     match publisher.publish(refused, Instant::now() + DEADLINE) {
         Err(Unpublished::Refused(error)) => assert_eq!(error.field(), Some("once")),
         other => panic!("{other:?}"),

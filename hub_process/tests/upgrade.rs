@@ -349,10 +349,8 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
         let publish = eventsource_xs::wire::Publish {
             request,
             channel: b"news",
-            key: b"",
-            retain: Default::default(),
-            once: b"",
             fields: fields.fields(),
+            ..eventsource_xs::wire::Publish::default()
         };
         Request::Publish(publish).encode(&mut bytes).expect("a short message");
     }

@@ -7,7 +7,7 @@ use super::codec::{Malformed, Reader, Writer};
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};
 
 /// The fields of an event as they are in a message: any sequence of them, each valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a>(&'a [u8]);
 
 /// Fields, to be sent.

@@ -158,7 +158,7 @@ pub enum Request<'a> {
 }
 
 /// An event to publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Publish<'a> {
     /// The request; 0 if no answer is wanted.
     pub request: u64,

@@ -157,14 +157,7 @@ mod tests {
     fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
-        let publish = Publish {
-            request: 0,
-            channel: b"news",
-            key: b"",
-            retain: Default::default(),
-            once: b"",
-            fields: fields.fields(),
-        };
+        let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
         publisher.publish(publish, Instant::now() + within)
     }
 

@@ -93,14 +93,7 @@ impl Scene {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
         let mut frame = Vec::new();
-        let publish = Publish {
-            request,
-            channel: b"news",
-            key: b"",
-            retain: Default::default(),
-            once: b"",
-            fields: fields.fields(),
-        };
+        let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
         Request::Publish(publish).encode(&mut frame).expect("a short request");
         connection.add_coming(frame.len());
         send(&self.handle, LinkCommand::Send { connection: Arc::clone(connection), request, frame });
