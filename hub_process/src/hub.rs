@@ -132,23 +132,26 @@ impl Hub {
     /// Checks what a stream is to have beside its topics.
     pub fn check(&self, presence: &Presence) -> Result<(), Failure> {
         check_presence(presence, Some(&self.settings.hub)).map_err(refusal)?;
-        let field = match presence {
-            Presence { member: Some(_), .. } => "member",
-            Presence { will: Some(_), .. } => "will",
-            _ => return Ok(()),
-        };
-        match self.source {
-            Source::Own(_) => Ok(()),
-            Source::Stored(_) => {
-                let message = format!("a hub with a store cannot have a {field} yet: leave out {field}, or the store");
-                Err(Failure::new(ErrorCode::Unsupported, Some(field), &message))
-            }
+        let is_counted = presence.member.as_ref().is_some_and(|member| member.is_counted);
+        if is_counted && !self.has_own_events() {
+            let message = "a hub with a store cannot count members: leave out join => 'count', or the store";
+            return Err(Failure::new(ErrorCode::Unsupported, Some("member"), message));
         }
+        Ok(())
     }
 
     /// Checks a change of a member.
-    pub fn check_member(&self, data: &MemberData, event: &Unnumbered) -> Result<(), Failure> {
-        check_member(data, event, Some(&self.settings.hub)).map_err(refusal)
+    pub fn check_member(
+        &self,
+        (channel, id): (&[u8], &[u8]),
+        data: &MemberData,
+        event: &Unnumbered,
+    ) -> Result<(), Failure> {
+        check_member(data, event, Some(&self.settings.hub)).map_err(refusal)?;
+        match &self.source {
+            Source::Own(_) => Ok(()),
+            Source::Stored(stored) => stored.check_update(channel, id, event),
+        }
     }
 
     /// Publishes an event, which is checked first.

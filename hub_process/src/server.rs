@@ -43,6 +43,7 @@ const SIGNALS: u64 = 1;
 const ENDS: u64 = 2;
 const PROGRESS: u64 = 3;
 const STORE: u64 = 4;
+const MEMBERS: u64 = 5;
 const FIRST_WORKER: u64 = 16;
 
 /// The most connections of workers and commands. Workers may have half as many publish connections beside them.
@@ -146,8 +147,8 @@ struct Server {
     epoll: Epoll,
     seat: Seat,
     signals: OwnedFd,
-    /// A descriptor that is readable while the reactor has ends and progress to report.
-    _reports: [OwnedFd; 2],
+    /// Descriptors that are readable while the reactor has ends, progress and announcements of members to report.
+    _reports: [OwnedFd; 3],
     hub: Option<Hub>,
     /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.
     predecessor: Option<Hub>,
@@ -194,9 +195,14 @@ impl Server {
         seat.listener.set_nonblocking(true)?;
         epoll.add(seat.listener.as_fd(), LISTENER)?;
         epoll.add(signals.as_fd(), SIGNALS)?;
-        let reports = [duplicate(runtime::notify_descriptor(0)?)?, runtime::progress_descriptor()?];
+        let reports = [
+            duplicate(runtime::notify_descriptor(0)?)?,
+            runtime::progress_descriptor()?,
+            runtime::announced_descriptor()?,
+        ];
         epoll.add(reports[0].as_fd(), ENDS)?;
         epoll.add(reports[1].as_fd(), PROGRESS)?;
+        epoll.add(reports[2].as_fd(), MEMBERS)?;
         runtime::linger(LINGER);
         let settings = known.clone().over(HubSettings::default());
         let server = Self {
@@ -266,6 +272,7 @@ impl Server {
                 SIGNALS => self.take_signals(),
                 ENDS => self.report_ends(),
                 PROGRESS => self.report_progress(),
+                MEMBERS => self.take_announced(),
                 STORE => self.take_store_reports(now),
                 _ => self.serve(token, readiness, now),
             }
@@ -852,7 +859,7 @@ impl Server {
                 hub.count_members(channel).map(|number| Answer::Number { request, number: number as u64 })
             }),
             Request::UpdateMember { request, channel, id, data, event } => {
-                let checked = self.hub.as_ref().map(|served| served.check_member(&data, &event));
+                let checked = self.hub.as_ref().map(|served| served.check_member((channel, id), &data, &event));
                 if let Some(Err(failure)) = checked {
                     refuse(peer, request, failure);
                     return Ok(());
@@ -1062,6 +1069,18 @@ impl Server {
             if let Some(peer) = self.peers.get_mut(&peer) {
                 peer.answer(&stream.state(number));
                 self.answered.push(peer.token());
+            }
+        }
+    }
+
+    /// Takes what members and wills of a hub with a store have announced.
+    fn take_announced(&mut self) {
+        let announced = runtime::take_announced();
+        let Some(stored) = self.stored() else { return };
+        for announced in announced {
+            // A hub of before has ended its streams, and its members linger in this one.
+            if stored.handle().is_some_and(|handle| handle.has_announced(&announced)) {
+                stored.announce(announced);
             }
         }
     }

@@ -15,6 +15,7 @@
 //! clients.
 
 mod last_delivered;
+mod members;
 mod memory;
 mod state;
 #[cfg(test)]
@@ -24,13 +25,15 @@ pub use last_delivered::LastDelivered;
 
 use crate::messages::say;
 use crate::publishing::{failure_of, Asker, Published};
-use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{self, Ask, Began, Draft, Entry, MemberPart, Report, Store};
+use eventsource_xs::event::Unnumbered;
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{EndRequest, Gap, History, StateSizes, REMEMBERED};
-use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::hub::{EndRequest, Gap, History, Members, Retain, StateSizes, REMEMBERED};
+use eventsource_xs::runtime::{Announced, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
+use members::{draft_of, kept_of, MemberKey, OwnMembers};
 use memory::{Ids, MemoryHub};
 use state::{State, StateChange};
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +44,8 @@ use std::time::{Duration, Instant};
 
 /// How often the store is told what the hub has evicted.
 const FORGET: Duration = Duration::from_secs(1);
+/// How often it is looked whether the store is up that has failed what a member says.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -77,6 +82,14 @@ struct Waiting {
     is_queued: bool,
     /// How many streams of this machine were ended, if this is a request to end streams.
     ended: Option<usize>,
+    /// The member that says this.
+    member: Option<MemberKey>,
+}
+
+impl Waiting {
+    fn of(asker: Asker) -> Self {
+        Self { once: Box::default(), state: None, askers: vec![asker], is_queued: false, ended: None, member: None }
+    }
 }
 
 /// The hub, its store, and what waits for it.
@@ -110,6 +123,16 @@ pub struct StoredHub {
     epoch_changes: u64,
     /// How many streams were sent a `gap` event in place of an event that this version cannot read.
     gaps: u64,
+    /// The members of this machine.
+    members: OwnMembers,
+    /// The wills of streams that have ended since the store was ready.
+    wills: Vec<Draft>,
+    /// When it is looked whether the store is up that has failed what a member says.
+    retry_at: Option<Instant>,
+    /// Whether the store has reported its history, and is not asked to end. Members and wills wait until then.
+    is_open: bool,
+    /// Whether the store was asked to end.
+    is_closing: bool,
 }
 
 /// The state that another program needs to continue, beside the hub in memory.
@@ -120,9 +143,11 @@ pub struct SavedStored {
     last_seq: u64,
     epoch_changes: u64,
     gaps: u64,
+    members: OwnMembers,
+    wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -150,6 +175,11 @@ impl StoredHub {
             restart_at: None,
             epoch_changes: 0,
             gaps: 0,
+            members: OwnMembers::default(),
+            wills: Vec::new(),
+            retry_at: None,
+            is_open: false,
+            is_closing: false,
         }
     }
 
@@ -161,7 +191,7 @@ impl StoredHub {
         seen: LastDelivered,
         handle: HubHandle,
     ) -> io::Result<Self> {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps } = saved;
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills } = saved;
         let state = State::of(state);
         Ok(Self {
             epoch: ids.epoch.as_str().into(),
@@ -170,6 +200,8 @@ impl StoredHub {
             is_ready: true,
             epoch_changes,
             gaps,
+            members,
+            wills,
             ..Self::begin(settings, name, seen)?
         })
     }
@@ -178,7 +210,9 @@ impl StoredHub {
     pub fn saved(&self) -> Option<SavedStored> {
         let Self { last_seq, epoch_changes, gaps, .. } = *self;
         let MemoryHub { ids, state, .. } = self.memory.as_ref()?;
-        Some(SavedStored { ids: ids.clone(), state: state.sizes.clone(), last_seq, epoch_changes, gaps })
+        let (ids, state) = (ids.clone(), state.sizes.clone());
+        let (members, wills) = (self.members.clone(), self.wills.clone());
+        Some(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills })
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
@@ -254,22 +288,22 @@ impl StoredHub {
             }
         }
         let state = memory.state_change(&draft).map_err(|error| failure_of(&error))?;
-        self.append(draft, state, None, asker);
+        self.append(draft, Waiting { state, ..Waiting::of(asker) });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
     }
 
     /// Asks the store to append a draft, for which somebody waits.
-    fn append(&mut self, draft: Draft, state: Option<StateChange>, ended: Option<usize>, asker: Asker) {
+    fn append(&mut self, draft: Draft, waiting: Waiting) {
         let (ticket, once) = (self.next_ticket, draft.once.clone());
         self.next_ticket += 1;
-        if let (Some(change), Some(memory)) = (&state, &mut self.memory) {
+        if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
             memory.state.wait(ticket, change);
         }
         if !once.is_empty() {
             self.once.insert(once.clone(), ticket);
         }
-        self.waiting.insert(ticket, Waiting { once, state, askers: vec![asker], is_queued: false, ended });
+        self.waiting.insert(ticket, Waiting { once, ..waiting });
         self.store.ask(Ask::Append { ticket, draft });
     }
 
@@ -284,7 +318,7 @@ impl StoredHub {
         if !self.settings.store.is_shared() {
             return Ok(Some(count));
         }
-        self.append(draft, None, Some(count), asker);
+        self.append(draft, Waiting { ended: Some(count), ..Waiting::of(asker) });
         Ok(None)
     }
 
@@ -331,7 +365,7 @@ impl StoredHub {
         }
         self.seen.write(&self.epoch, self.last_seq);
         if has_ended && self.restart_at.is_none() {
-            self.restart_at = Some(now + RESTART);
+            (self.restart_at, self.is_open) = (Some(now + RESTART), false);
             self.fail_waiting("the store has ended", &mut progress);
         }
         progress
@@ -341,7 +375,7 @@ impl StoredHub {
         match report {
             Report::Began(began) => {
                 self.abandon_beginning(progress);
-                self.is_void = false;
+                (self.is_void, self.is_open) = (false, false);
                 let last = match self.memory {
                     Some(_) => Some(self.last_seq).filter(|_| began.epoch == self.epoch),
                     None => self.seen.read(&began.epoch),
@@ -362,6 +396,7 @@ impl StoredHub {
                 None => entries.into_iter().for_each(|entry| self.publish_entry(entry, true, now, progress)),
             },
             Report::Ready => {
+                let begins_anew = self.beginning.is_some();
                 if let Some((began, history)) = self.beginning.take() {
                     let evicted_through = began.evicted_through;
                     if let Err(failure) = self.begin_anew(began, progress) {
@@ -378,10 +413,15 @@ impl StoredHub {
                 }
                 self.is_ready = true;
                 progress.is_ready = true;
+                self.open(begins_anew, now);
             }
             Report::Queued(tickets) => tickets.into_iter().for_each(|ticket| self.note_queued(ticket, progress)),
             // No hub with a store has members yet.
-            Report::Done(_) | Report::Announce => {}
+            Report::Done(ticket) => self.tell(ticket, &Ok("".into()), progress),
+            Report::Announce => {
+                let keys = self.members.say_again(true);
+                self.say_all(keys);
+            }
             Report::Failed { ticket, failure } => self.tell(ticket, &Err(failure), progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
         }
@@ -450,6 +490,7 @@ impl StoredHub {
             waiting.state.iter().for_each(|change| memory.state.wait(*ticket, change));
         }
         (self.epoch, self.last_seq) = (epoch, 0);
+        self.members.begin();
         Ok(())
     }
 
@@ -495,10 +536,127 @@ impl StoredHub {
                 published
             }
         };
+        self.note_member(&draft, ticket, is_new);
         if let Some(ticket) = ticket {
             let result = published.map(Into::into).map_err(|error| failure_of(&error));
             self.tell(ticket, &result, progress);
         }
+    }
+
+    /// Takes what a member or a will announces.
+    pub fn announce(&mut self, announced: Announced) {
+        let draft = draft_of(announced);
+        if draft.member == MemberPart::None {
+            self.wills.push(draft);
+            self.publish_wills();
+        } else {
+            let key = (draft.channel.clone(), draft.key.clone());
+            self.members.announce(draft);
+            self.say(&key);
+        }
+    }
+
+    fn publish_wills(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        for draft in std::mem::take(&mut self.wills) {
+            if let Err(failure) = self.publish(draft, None, Asker::NOBODY, Instant::now()) {
+                say(&format!("a will is lost: {failure}"));
+            }
+        }
+    }
+
+    /// Says to the store what a member has still to say.
+    fn say(&mut self, key: &MemberKey) {
+        if !self.is_open {
+            return;
+        }
+        let is_shared = self.settings.store.is_shared();
+        while let Some(draft) = self.members.next(key, is_shared) {
+            let Some(memory) = &mut self.memory else { return };
+            match memory.state_change(&draft) {
+                Ok(state) => {
+                    let waiting = Waiting { state, member: Some(key.clone()), ..Waiting::of(Asker::NOBODY) };
+                    self.append(draft, waiting);
+                    self.forget_at.get_or_insert_with(|| Instant::now() + FORGET);
+                    return;
+                }
+                Err(_) => self.refuse_member(key),
+            }
+        }
+    }
+
+    fn say_all(&mut self, keys: Vec<MemberKey>) {
+        keys.iter().for_each(|key| self.say(key));
+    }
+
+    /// Called when the store has answered what a member has said.
+    fn answer_member(&mut self, key: &MemberKey, failure: Option<&Failure>) {
+        match failure.map(|failure| failure.code) {
+            None => self.members.done(key),
+            Some(ErrorCode::Full | ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse_member(key),
+            Some(_) => {
+                self.members.failed(key);
+                self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+                return;
+            }
+        }
+        self.say(key);
+    }
+
+    /// Drops what a member has said. One that cannot come is not here.
+    fn refuse_member(&mut self, key: &MemberKey) {
+        if self.members.refused(key) {
+            self.tell_members(|members| members.refuse(&key.0, &key.1));
+        }
+    }
+
+    fn tell_members(&self, change: impl FnOnce(&mut Members)) {
+        if let Some(handle) = self.handle() {
+            let _ = handle.tell_members(change); // fails only while the hub or the process ends
+        }
+    }
+
+    /// Takes note of what an entry says of a member.
+    fn note_member(&mut self, draft: &Draft, ticket: Option<u64>, is_new: bool) {
+        let is_own =
+            ticket.and_then(|ticket| self.waiting.get(&ticket)).is_some_and(|waiting| waiting.member.is_some());
+        let is_newer = self.members.note(draft, is_own, self.settings.store.is_shared(), is_new);
+        let (channel, key) = (&draft.channel, &draft.key);
+        match &draft.member {
+            MemberPart::None => return,
+            MemberPart::Gone => self.tell_members(|members| members.tell_gone(channel, key)),
+            MemberPart::Here(here) | MemberPart::Changed(here) => {
+                self.tell_members(|members| members.tell_here(channel, key, kept_of(here), is_newer));
+            }
+        }
+        if is_new && !is_own {
+            self.say(&(channel.clone(), key.clone()));
+        }
+    }
+
+    /// Called when the store has reported its history: members whose streams were those of a process, or of a hub in memory,
+    /// before this one linger from now on, and what has waited is said.
+    fn open(&mut self, begins_anew: bool, now: Instant) {
+        self.is_open = !self.is_closing;
+        if begins_anew {
+            for ((channel, id), kept) in self.members.here() {
+                self.tell_members(|members| members.adopt(channel, id, kept, now));
+            }
+        }
+        let keys = self.members.say_again(self.settings.store.is_shared());
+        self.say_all(keys);
+        self.publish_wills();
+    }
+
+    /// Checks that an event of a member can be retained.
+    pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unnumbered) -> Result<(), Failure> {
+        let fields = FieldList::of_block(event.bytes(), false);
+        let draft =
+            Draft { channel: channel.into(), key: id.into(), retain: Retain::Newest, fields, ..Draft::default() };
+        let checked = self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(&draft));
+        checked.map(drop).map_err(|error| failure_of(&error))
     }
 
     /// Returns what clients are sent in place of an event that this version cannot read. It is an entry of its channel, so
@@ -518,6 +676,13 @@ impl StoredHub {
         if self.once.get(&waiting.once) == Some(&ticket) {
             self.once.remove(&waiting.once);
         }
+        if let Some(member) = waiting.member {
+            self.answer_member(&member, result.as_ref().err());
+            return;
+        }
+        if let (Err(failure), Some(&Asker::NOBODY)) = (result, waiting.askers.first()) {
+            say(&format!("an event for which nobody waits is lost, perhaps a will: {failure}"));
+        }
         let ended = waiting.ended;
         progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone(), ended }));
     }
@@ -532,7 +697,7 @@ impl StoredHub {
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.forget_at.into_iter().chain(self.restart_at).min()
+        self.forget_at.into_iter().chain(self.restart_at).chain(self.retry_at).min()
     }
 
     /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
@@ -543,6 +708,12 @@ impl StoredHub {
         if self.forget_at.is_some_and(|at| now >= at) {
             self.forget_at = None;
             self.forget_evicted();
+        }
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = (!self.is_up() || !self.is_open).then(|| now + RETRY);
+            if self.retry_at.is_none() {
+                self.say_all(self.members.waiting());
+            }
         }
         if self.restart_at.is_some_and(|at| now >= at) {
             self.restart_at = None;
@@ -573,6 +744,7 @@ impl StoredHub {
     /// Starts the store anew. The hub in memory continues where the store does.
     pub fn restart(&mut self) -> io::Result<()> {
         self.store = start(&self.settings, &self.name)?;
+        self.is_closing = false;
         Ok(())
     }
 
@@ -595,6 +767,7 @@ impl StoredHub {
     pub fn end(&mut self, within: Duration) -> (Progress, bool) {
         let mut progress = Progress::default();
         self.forget_evicted();
+        (self.is_open, self.is_closing) = (false, true);
         self.store.ask(Ask::Close);
         let until = Instant::now() + within;
         while let Some(report) = self.store.wait_for_report(until) {

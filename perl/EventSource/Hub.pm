@@ -634,6 +634,10 @@ word is noticed with the next keepalives. With a L</name> the hub process knows 
 changes nothing, and neither does an upgrade of the process. If that process is killed, everything begins anew: clients
 reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
 
+With a L</store> a killed hub process changes nothing for members that come back while they linger: nobody leaves or joins. The
+others leave once. What members and wills say waits while the store cannot be reached. C<< join => 'count' >> needs a hub
+without a store: with one it is C<unsupported>.
+
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.
 
@@ -642,8 +646,6 @@ B<A will> is an event that the hub publishes when a stream ends in any way other
 was sent everything. The age of a stream (L</max_age>) and L</drain> are no such decision.
 
     $hub->subscribe($conn, 'game/7', {will => ['game/7', {event => 'gave up', json => {player => 2}}]});
-
-A hub with a L</store> in a file or in Redis refuses members and wills.
 
 =head2 What ids reveal
 
@@ -1333,7 +1335,7 @@ L</publish> throws if the hub process cannot be reached.
     my @members = $hub->members($channel);
 
 Return the members of a channel (L</Members>) in the order of their ids, each a hash: C<id>; C<json> or C<data>, as the
-application gave it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has, 0 while it lingers. All
+application gave it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has on this machine, 0 while it lingers. All
 streams count whose subscriptions took effect before the call. Throws as L</member>.
 
 =head2 members_count

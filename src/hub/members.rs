@@ -8,11 +8,13 @@
 //!
 //! [`Members`] only decides. Its caller says which streams enter and leave, in their order, tells the time, and publishes the
 //! [announcements](Announcement) in the order in which it is given them.
+//!
+//! In a hub with a store the announcements go to the store, which tells who is here: also members of other machines, and those
+//! of a process before. A member that it has told stays in the list until it tells that the member has gone.
 
-use super::presence::{Announcement, MemberData, MemberRequest};
+use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Says};
 use super::state_sizes::Full;
 use crate::event::Unnumbered;
-use crate::log::Retain;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{after, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -72,6 +74,10 @@ struct Member {
     linger: Duration,
     /// When the member leaves, because it has no stream.
     leaves_at: Option<Instant>,
+    /// Whether it has streams here, or lingers here. Otherwise only the store says that it is here.
+    is_own: bool,
+    /// Whether the hub's store has told that it is here.
+    is_told: bool,
 }
 
 /// What streams were told of the number of a channel's members.
@@ -151,13 +157,16 @@ impl Members {
             self.add_stream(stream, &name, &id);
             if let Some(member) = self.member_mut(&name, &id) {
                 (member.linger, member.leave) = (linger, leave);
+                if !std::mem::replace(&mut member.is_own, true) {
+                    out.push(Announcement::of_member(&name, &id, Says::Here, join));
+                }
             }
             let _ = self.update(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
             return;
         }
         let room = self.rooms.get(&name);
         let joins = match is_counted {
-            false => Announcement::of_member(&name, &id, Retain::Newest, join),
+            false => Announcement::of_member(&name, &id, Says::Here, join),
             true => Announcement::of_count(&name, 1),
         };
         let is_known = is_counted && room.map_or(false, |room| room.count.is_some());
@@ -166,7 +175,17 @@ impl Members {
             return;
         }
         let room = self.rooms.entry(Arc::clone(&name)).or_default();
-        let member = Member { streams: 0, since: wall, is_counted, data, leave, linger, leaves_at: None };
+        let member = Member {
+            streams: 0,
+            since: wall,
+            is_counted,
+            data,
+            leave,
+            linger,
+            leaves_at: None,
+            is_own: true,
+            is_told: false,
+        };
         room.members.insert(id.clone(), member);
         if is_counted && room.count.is_none() {
             room.count = Some(Count { published: 0, next: now });
@@ -233,7 +252,7 @@ impl Members {
         };
         if member.data != data {
             if !member.is_counted {
-                let event = Announcement::of_member(channel, id, Retain::Newest, event);
+                let event = Announcement::of_member(channel, id, Says::Changed, event);
                 fits(&event)?;
                 out.push(event);
             }
@@ -256,7 +275,7 @@ impl Members {
             *left -= 1;
             self.leaving.remove(&first);
             let (_, (channel, id)) = first;
-            self.remove(&channel, &id, now, out);
+            self.end_linger(&channel, &id, now, out);
         }
         while let Some(first) = self.counting.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
             *left -= 1;
@@ -274,7 +293,7 @@ impl Members {
         for (channel, Room { members, count }) in rooms {
             out.extend(count.map(|_| Announcement::of_count(&channel, 0)));
             for (id, Member { leave, .. }) in members.into_iter().filter(|(_, member)| !member.is_counted) {
-                out.push(Announcement::of_member(&channel, &id, Retain::Forget, leave));
+                out.push(Announcement::of_member(&channel, &id, Says::Gone, leave));
             }
         }
     }
@@ -334,15 +353,98 @@ impl Members {
         }
     }
 
-    /// Removes a member that leaves.
-    fn remove(&mut self, channel: &Arc<[u8]>, id: &[u8], now: Instant, out: &mut Vec<Announcement>) {
-        let member = self.rooms.get_mut(channel).and_then(|room| room.members.remove(id));
-        if let Some(Member { is_counted, leave, .. }) = member {
-            self.here -= 1;
-            if !is_counted {
-                out.push(Announcement::of_member(channel, id, Retain::Forget, leave));
-            }
+    /// Announces that a member leaves, and removes it unless that is the store's to tell.
+    fn end_linger(&mut self, channel: &Arc<[u8]>, id: &[u8], now: Instant, out: &mut Vec<Announcement>) {
+        let member = match self.member_mut(channel, id) {
+            Some(member) => member,
+            None => return,
+        };
+        member.leaves_at = None;
+        member.is_own = false;
+        if !member.is_counted {
+            out.push(Announcement::of_member(channel, id, Says::Gone, member.leave.clone()));
+        }
+        if !member.is_told {
+            self.remove(channel, id);
             self.count_anew(channel, now, out);
+        }
+    }
+
+    fn remove(&mut self, channel: &[u8], id: &[u8]) {
+        let room = match self.rooms.get_mut(channel) {
+            Some(room) => room,
+            None => return,
+        };
+        let leaves_at = room.members.remove(id).map(|member| member.leaves_at);
+        self.here -= usize::from(leaves_at.is_some());
+        if let Some(at) = leaves_at.flatten() {
+            self.leaving.remove(&(at, (channel.into(), id.into())));
+        }
+        if room.members.is_empty() && room.count.is_none() {
+            self.rooms.remove(channel);
+        }
+    }
+
+    /// Returns what a store keeps of a member.
+    pub fn kept(&self, channel: &[u8], id: &[u8]) -> Option<KeptMember> {
+        let Member { since, linger, data, leave, .. } = self.rooms.get(channel)?.members.get(id)?;
+        Some(KeptMember { since: *since, linger: *linger, data: data.clone(), leave: leave.clone() })
+    }
+
+    /// Takes note that the store has a member. What it keeps replaces what is known here, if it is `newer`.
+    pub fn tell_here(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, is_newer: bool) {
+        let KeptMember { since, linger, data, leave } = kept;
+        if let Some(member) = self.member_mut(channel, id) {
+            member.is_told = true;
+            if is_newer {
+                member.data = data;
+            }
+            return;
+        }
+        let member = Member {
+            streams: 0,
+            since,
+            is_counted: false,
+            data,
+            leave,
+            linger,
+            leaves_at: None,
+            is_own: false,
+            is_told: true,
+        };
+        self.rooms.entry(channel.into()).or_default().members.insert(id.into(), member);
+        self.here += 1;
+    }
+
+    /// Takes note that the store no longer has a member.
+    pub fn tell_gone(&mut self, channel: &[u8], id: &[u8]) {
+        match self.member_mut(channel, id) {
+            Some(member) if member.is_own => member.is_told = false, // it is announced again
+            Some(_) => self.remove(channel, id),
+            None => {}
+        }
+    }
+
+    /// Has a member linger here whose streams were those of a process, or of a hub, before this one.
+    pub fn adopt(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, now: Instant) {
+        if self.member_mut(channel, id).is_none() {
+            self.tell_here(channel, id, kept, true);
+            self.member_mut(channel, id).into_iter().for_each(|member| member.is_told = false);
+        }
+        if let Some(member) = self.member_mut(channel, id).filter(|member| !member.is_own) {
+            let at = after(now, member.linger);
+            member.is_own = true;
+            member.leaves_at = Some(at);
+            self.leaving.insert((at, (channel.into(), id.into())));
+        }
+    }
+
+    /// Removes a member whose event the store has refused. Its streams have no member from here on.
+    pub fn refuse(&mut self, channel: &[u8], id: &[u8]) {
+        self.refused += 1;
+        self.remove(channel, id);
+        for of_stream in self.of_stream.values_mut() {
+            of_stream.members.retain(|(known, member)| **known != *channel || **member != *id);
         }
     }
 
@@ -372,7 +474,7 @@ impl Members {
     }
 }
 
-saved!(Member { streams, since, is_counted, data, leave, linger, leaves_at });
+saved!(Member { streams, since, is_counted, data, leave, linger, leaves_at, is_own, is_told });
 saved!(Count { published, next });
 saved!(Room { members, count });
 saved!(OfStream { members, will });

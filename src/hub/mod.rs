@@ -165,7 +165,7 @@ pub use history::{ChannelEvictions, History};
 pub use members::{Fits, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
-pub use presence::{Announcement, MemberData, MemberRequest, Presence};
+pub use presence::{Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal};
 

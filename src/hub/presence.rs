@@ -46,6 +46,33 @@ pub struct MemberData {
     pub is_json: bool,
 }
 
+/// A member as a store keeps it, so that a later process continues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptMember {
+    /// When it has come, in milliseconds of the system's clock since 1970.
+    pub since: u64,
+    /// How long it stays when its last stream has left.
+    pub linger: Duration,
+    /// Its data.
+    pub data: MemberData,
+    /// The event that says that it has gone.
+    pub leave: Unnumbered,
+}
+
+/// What an event says of the member whose id is its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Says {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It is here.
+    Here,
+    /// Its data has changed.
+    Changed,
+    /// It has gone.
+    Gone,
+}
+
 /// An event that is to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
@@ -57,12 +84,15 @@ pub struct Announcement {
     pub retain: Retain,
     /// The event.
     pub event: Unnumbered,
+    /// What it says of a member.
+    pub says: Says,
 }
 
 impl Announcement {
     /// An event of a member.
-    pub(super) fn of_member(channel: &[u8], id: &[u8], retain: Retain, event: Unnumbered) -> Self {
-        Self { channel: channel.into(), key: id.into(), retain, event }
+    pub(super) fn of_member(channel: &[u8], id: &[u8], says: Says, event: Unnumbered) -> Self {
+        let retain = if says == Says::Gone { Retain::Forget } else { Retain::Newest };
+        Self { channel: channel.into(), key: id.into(), retain, event, says }
     }
 
     /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
@@ -71,11 +101,13 @@ impl Announcement {
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
-        Self { channel: channel.into(), key: Box::default(), retain, event }
+        Self { channel: channel.into(), key: Box::default(), retain, event, says: Says::Nothing }
     }
 }
 
 saved!(MemberData { text, is_json });
-saved!(Announcement { channel, key, retain, event });
+saved!(Says: Nothing, Here, Changed, Gone);
+saved!(KeptMember { since, linger, data, leave });
+saved!(Announcement { channel, key, retain, event, says });
 saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
 saved!(Presence { member, will });

@@ -38,10 +38,11 @@ pub use error::Error;
 pub use handles::capture::{Capture, Obstacle};
 pub use handles::hub_handle::{HubHandle, PublishMeta};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
+pub use presence::Announced;
+pub use process::{announced_descriptor, progress_descriptor, take_announced, take_progress};
 pub use process::{
     end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
 };
-pub use process::{progress_descriptor, take_progress};
 pub use stats::{Counts, Stats};
 pub use wake::end_queue::{count_callbacks, has_callbacks};
 pub use wake::end_signal::set_end_signal;

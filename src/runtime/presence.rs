@@ -6,7 +6,7 @@
 //! members has it.
 
 use super::wake::sync::lock;
-use crate::hub::{Announcement, MemberRequest};
+use crate::hub::{Announcement, KeptMember, MemberRequest};
 use crate::reactor::{HubId, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
@@ -34,6 +34,16 @@ pub(crate) struct Report {
     pub(super) stream: StreamId,
     pub(super) at: Instant,
     pub(super) change: Change,
+}
+
+/// What a member or a will announces in a hub with a store. The hub's owner has the store publish it.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    pub(super) hub: HubId,
+    /// The event.
+    pub announcement: Announcement,
+    /// What the store keeps of a member that is here.
+    pub kept: Option<KeptMember>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +116,7 @@ impl PresenceReports {
 }
 
 saved!(Report { hub, stream, at, change });
+saved!(Announced { hub, announcement, kept });
 
 impl Saved for Change {
     fn save(&self, to: &mut Saver) {

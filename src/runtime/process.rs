@@ -6,6 +6,7 @@
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
+use super::presence::Announced;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
 use super::stats::Stats;
@@ -302,6 +303,21 @@ pub fn take_progress() -> Vec<StreamId> {
 pub fn progress_descriptor() -> io::Result<OwnedFd> {
     let running = last_reactor().filter(|reactor| !reactor.is_dead());
     running.map_or_else(reactor_or_start, Ok)?.progress.descriptor()
+}
+
+/// Takes what members and wills of hubs with a store have announced.
+pub fn take_announced() -> Vec<Announced> {
+    last_reactor().map_or_else(Vec::new, |reactor| reactor.announced.take())
+}
+
+/// Returns a descriptor that is readable while [`take_announced`] has something to return.
+///
+/// # Errors
+///
+/// As for a new stream, if no reactor runs yet.
+pub fn announced_descriptor() -> io::Result<OwnedFd> {
+    let running = last_reactor().filter(|reactor| !reactor.is_dead());
+    running.map_or_else(reactor_or_start, Ok)?.announced.descriptor()
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

@@ -1,11 +1,11 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
-use super::presence::PresenceReports;
+use super::presence::{Announced, PresenceReports};
 use super::stats::{Counts, Stats};
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
 use super::wake::notifier::Notifier;
-use super::wake::progress::Progress;
+use super::wake::report_queue::ReportQueue;
 use super::wake::sync::lock;
 use super::wake::waker::Waker;
 use crate::hub;
@@ -140,7 +140,9 @@ pub(crate) struct ReactorHandle {
     /// The ends of streams that interpreters have yet to take.
     pub(crate) ends: Arc<EndQueues>,
     /// The streams whose progress is to be reported to another process.
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<ReportQueue<StreamId>>,
+    /// What members and wills announce to hubs with a store.
+    pub(super) announced: Arc<ReportQueue<Announced>>,
     /// What hubs with members are still to be told of streams.
     pub(super) presence: PresenceReports,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
@@ -184,6 +186,7 @@ impl ReactorHandle {
             notifier: Notifier::default(),
             ends: Arc::default(),
             progress: Arc::default(),
+            announced: Arc::default(),
             presence: PresenceReports::default(),
             past: Vec::new(),
             slots: Mutex::default(),
@@ -203,6 +206,7 @@ impl ReactorHandle {
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
         self.progress = Arc::clone(&dead.progress);
+        self.announced = Arc::clone(&dead.announced);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));

@@ -1,10 +1,10 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
-use super::presence::{Change, Report};
+use super::presence::{Announced, Change, Report};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes,
+    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, Says, StateSizes,
 };
 use crate::reactor::{Command, HubId};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(super) struct HubRegistration {
     /// How much may be.
     pub(super) retention: Retention,
     pub(super) members: Members,
+    /// Whether a store gives the sequence numbers.
+    pub(super) is_stored: bool,
 }
 
 /// How many reports, and leaves and numbers that are due, are handled while the lock of the process is held.
@@ -108,10 +110,16 @@ impl HubRegistration {
     }
 
     /// Publishes events of members and wills. One that does not fit, which only a will or a growing number can be, is sent, and
-    /// its key forgotten.
+    /// its key forgotten. In a hub with a store the store has the order, and decides what fits.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for announced in announced {
-            let Announcement { channel, key, retain, event } = announced;
+            if self.is_stored {
+                let says_more = matches!(announced.says, Says::Here | Says::Changed);
+                let kept = self.members.kept(&announced.channel, &announced.key).filter(|_| says_more);
+                self.reactor.announced.push(Announced { hub: self.hub, announcement: announced, kept });
+                continue;
+            }
+            let Announcement { channel, key, retain, event, .. } = announced;
             let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
             let counted = self.state.change(&channel, &key, (retain, event.len()), &self.retention);
             let retain = match counted {
@@ -225,6 +233,7 @@ mod tests {
             state: StateSizes::default(),
             retention: settings().retention(),
             members: Members::default(),
+            is_stored: false,
         }
     }
 
@@ -247,7 +256,13 @@ mod tests {
 
     fn will(key: &str) -> Change {
         let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unnumbered::default());
-        Change::Willed(Box::new(Announcement { channel, key: key.as_bytes().into(), retain, event }))
+        Change::Willed(Box::new(Announcement {
+            channel,
+            key: key.as_bytes().into(),
+            retain,
+            event,
+            says: Says::Nothing,
+        }))
     }
 
     /// Returns the channels and keys of what was published.
@@ -319,7 +334,13 @@ mod tests {
         for (number, (bytes, retain)) in [(10, "Newest"), (200, "Forget"), (10, "Newest")].iter().enumerate() {
             let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(*bytes)))));
             let (channel, key) = (b"wills"[..].into(), b"k"[..].into());
-            let change = Change::Willed(Box::new(Announcement { channel, key, retain: Retain::Newest, event }));
+            let change = Change::Willed(Box::new(Announcement {
+                channel,
+                key,
+                retain: Retain::Newest,
+                event,
+                says: Says::Nothing,
+            }));
             let mut apply = |change| {
                 hub.apply(Report { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });
             };

@@ -5,6 +5,7 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};
+use crate::saved::{Restorer, Saved, Saver};
 
 /// The fields of an event as they are in a message: any sequence of them, each valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,16 @@ impl FieldList {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         check_fields(bytes)?;
         Ok(Self(bytes.into()))
+    }
+}
+
+impl Saved for FieldList {
+    fn save(&self, to: &mut Saver) {
+        to.add_bytes(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Self::from_bytes(from.take_bytes()?)
     }
 }
 

@@ -6,8 +6,8 @@ use super::frame::{kind_of, write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
 use crate::event::Unnumbered;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Start,
-    SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Says,
+    Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
@@ -479,7 +479,7 @@ fn write_presence(writer: &mut Writer<'_>, Presence { member, will }: &Presence)
         write_data(writer, data);
         [join, update, leave].iter().for_each(|event| write_event(writer, event));
     });
-    writer.option(will.as_deref(), |writer, Announcement { channel, key, retain, event }| {
+    writer.option(will.as_deref(), |writer, Announcement { channel, key, retain, event, .. }| {
         writer.bytes(channel);
         writer.bytes(key);
         writer.u8(*retain as u8);
@@ -506,6 +506,7 @@ fn read_presence(reader: &mut Reader<'_>) -> Result<Presence, Malformed> {
             key: read_name(reader)?,
             retain: read_retain(reader)?,
             event: read_event(reader)?,
+            says: Says::Nothing,
         }))
     })?;
     Ok(Presence { member, will })

@@ -5,8 +5,8 @@ use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
     self, Access, Announcement, ChannelCounts, ChannelPage, ChannelSettings, Counts, EndRequest, FirstBlock, GapData,
-    MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow, PositionStyle, Presence, Retain, Start, StateBounds,
-    SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow, PositionStyle, Presence, Retain, Says, Start,
+    StateBounds, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
@@ -247,8 +247,9 @@ fn presence() -> impl Strategy<Value = Presence> {
             Box::new(MemberRequest { channel, id, linger, is_counted, data, join, update, leave })
         },
     );
-    let will = (names(0), retain(), unnumbered())
-        .prop_map(|((channel, key), retain, event)| Box::new(Announcement { channel, key, retain, event }));
+    let will = (names(0), retain(), unnumbered()).prop_map(|((channel, key), retain, event)| {
+        Box::new(Announcement { channel, key, retain, event, says: Says::Nothing })
+    });
     (option::of(member), option::of(will)).prop_map(|(member, will)| Presence { member, will })
 }
 

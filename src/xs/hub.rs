@@ -11,7 +11,7 @@ use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Refusal, Retain, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    PositionStyle, Presence, Refusal, Retain, Says, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::remote::hub::{Event, HubCounts};
@@ -175,6 +175,7 @@ impl<'a> Texts<'a> {
             key: self.bytes(),
             retain: if self.is_true() { Retain::Newest } else { Retain::No },
             event: self.event(),
+            says: Says::Nothing,
         })
     }
 }

@@ -116,6 +116,7 @@ impl Server {
         let paused = runtime::saved_reactor::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
+        self.take_announced();
         let now = Instant::now();
         let saved = self.saved(askers, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();

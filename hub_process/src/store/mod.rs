@@ -82,6 +82,8 @@ mod file;
 mod redis;
 
 use eventsource_xs::hub::{ChannelEvictions, EndRequest, Retain};
+use eventsource_xs::saved;
+use eventsource_xs::saved::{Malformed, Restorer, Saved, Saver};
 use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Name, StoreSettings, StoreStatus};
 use rustix::io::{read, write};
 use rustix::pipe::{pipe_with, PipeFlags};
@@ -153,6 +155,32 @@ impl MemberPart {
         match bytes {
             [0] => Self::Gone,
             _ => here().unwrap_or_default(),
+        }
+    }
+}
+
+saved!(MemberHere { linger, leave, rest });
+saved!(Draft { channel, key, retain, once, fields, member });
+
+impl Saved for MemberPart {
+    fn save(&self, to: &mut Saver) {
+        let (kind, here): (u8, _) = match self {
+            Self::None => (0, None),
+            Self::Here(here) => (1, Some((**here).clone())),
+            Self::Changed(here) => (2, Some((**here).clone())),
+            Self::Gone => (3, None),
+        };
+        to.add(&kind);
+        to.add(&here);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        match (from.take::<u8>()?, from.take::<Option<MemberHere>>()?) {
+            (0, None) => Ok(Self::None),
+            (1, Some(here)) => Ok(Self::Here(here.into())),
+            (2, Some(here)) => Ok(Self::Changed(here.into())),
+            (3, None) => Ok(Self::Gone),
+            _ => Err(Malformed),
         }
     }
 }

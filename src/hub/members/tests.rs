@@ -4,6 +4,7 @@
 use super::*;
 use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
+use crate::log::Retain;
 use crate::saved::{Restorer, Saver};
 use fastrand::Rng;
 use std::fmt::Write;
@@ -104,7 +105,7 @@ impl Run {
     }
 
     fn take(&mut self, announced: Vec<Announcement>) {
-        for Announcement { channel, key, retain, event } in announced {
+        for Announcement { channel, key, retain, event, .. } in announced {
             let text = |bytes: Box<[u8]>| String::from_utf8(bytes.into_vec()).expect("UTF-8");
             let (channel, id) = (text(channel), text(key));
             let (name, data) = parts(&event);
@@ -232,7 +233,13 @@ impl Run {
             let stream = self.open[self.rng.usize(..self.open.len())];
             let number = self.rng.u64(..);
             let event = event("will", &number.to_string());
-            let will = Announcement { channel: b"w"[..].into(), key: Box::default(), retain: Retain::No, event };
+            let will = Announcement {
+                channel: b"w"[..].into(),
+                key: Box::default(),
+                retain: Retain::No,
+                event,
+                says: Says::Nothing,
+            };
             self.members.set_will(stream.into(), Box::new(will));
             self.wills.insert(stream, number);
         }

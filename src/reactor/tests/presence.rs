@@ -3,7 +3,7 @@
 use super::hub_world::*;
 use super::*;
 use crate::event::Unnumbered;
-use crate::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, SubscribeRequest, Topic};
+use crate::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
 
 fn presence(id: &str, has_will: bool) -> Presence {
     let member = MemberRequest {
@@ -21,6 +21,7 @@ fn presence(id: &str, has_will: bool) -> Presence {
         key: Box::default(),
         retain: Retain::No,
         event: Unnumbered::default(),
+        says: Says::Nothing,
     };
     Presence { member: Some(Box::new(member)), will: Some(Box::new(will)).filter(|_| has_will) }
 }

@@ -14,7 +14,7 @@ use crate::hub::{
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
-use crate::runtime::presence::Report;
+use crate::runtime::presence::{Announced, Report};
 use crate::runtime::process::{check_shutdown, lock_process, Process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::registration::HubRegistration;
@@ -182,7 +182,8 @@ impl HubHandle {
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
         let (state, members) = (StateSizes::default(), Members::default());
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members })
+        let is_stored = self.0.is_stored;
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members, is_stored })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -356,6 +357,29 @@ impl HubHandle {
         Ok(self.with_settled(|registration| registration.update_member(channel, id, data, event))??)
     }
 
+    /// Changes the members as the store of the hub tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn tell_members(&self, change: impl FnOnce(&mut Members)) -> Result<(), Error> {
+        let mut process = lock_process();
+        let HubRegistration { reactor, members, .. } = self.registration_or_create(&mut process)?;
+        let due = members.next_due();
+        change(members);
+        if members.next_due() != due {
+            let reactor = Arc::clone(reactor);
+            process.settle(&reactor, Instant::now());
+            reactor.wake();
+        }
+        Ok(())
+    }
+
+    /// Returns true if this hub has announced that.
+    pub fn has_announced(&self, announced: &Announced) -> bool {
+        self.reactor_and_hub().map_or(false, |(_, hub)| hub == announced.hub)
+    }
+
     /// Returns true if a stream is known to have opened without the member that it was to have.
     pub fn has_refused_members(&self) -> bool {
         let mut process = lock_process();
@@ -493,8 +517,17 @@ impl HubHandle {
         let handle = Self::make(settings, max_topics, is_stored);
         *lock(&handle.0.retention) = retention.clone();
         let reactor = Arc::clone(reactor);
-        let mut registration =
-            HubRegistration { reactor: Arc::clone(&reactor), hub, epoch, last_seq, once, state, retention, members };
+        let mut registration = HubRegistration {
+            reactor: Arc::clone(&reactor),
+            hub,
+            epoch,
+            last_seq,
+            once,
+            state,
+            retention,
+            members,
+            is_stored,
+        };
         reports.into_iter().for_each(|report| registration.apply(report));
         let mut process = lock_process();
         process.registrations.insert(handle.0.key, registration);

@@ -4,12 +4,12 @@
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `end_queue`: the ends of streams that interpreters have yet to take
-//! - `progress`: the streams that have made progress, for a hub process
+//! - `report_queue`: the streams that have made report_queue, for a hub process
 //! - `end_signal`: the signal that tells an idle interpreter of ended streams
 
 pub(crate) mod end_queue;
 pub(crate) mod end_signal;
 pub mod notifier;
-pub(crate) mod progress;
+pub(crate) mod report_queue;
 pub(crate) mod sync;
 pub mod waker;

@@ -1,0 +1,261 @@
+//! The members of a hub with a file: streams that come and go while the process is killed and upgraded at random. Who is here is
+//! compared with the streams alone, and so is the map of a page that reads of joins, changes and leaves.
+//!
+//! EVENTSOURCE_XS_STEPS sets the number of steps with each seed, EVENTSOURCE_XS_SEED the first seed. A failure prints its seed.
+
+mod support;
+
+use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
+use eventsource_xs::hub::{
+    Announcement, MemberData, MemberRequest, Presence, Retain, Says, Start as From, SubscribeRequest,
+};
+use eventsource_xs::parse::{Event, Parser};
+use eventsource_xs::remote::{upgrade, Client};
+use eventsource_xs::wire::{FileSettings, FileSync, HubSettings, StoreSettings};
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::{event, gone, kill, open, settings, topics, Scene, DEADLINE, PROGRAM};
+
+const MEMBERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
+/// Those of them that linger longer than any test: whatever becomes of the process, they join once and never leave. The others
+/// leave at once.
+const LASTING: [&str; 2] = ["ann", "bob"];
+
+fn unnumbered(name: &str, data: &str) -> Unnumbered {
+    let name = EventName::new(Text::from(name)).expect("a name");
+    Unnumbered::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+}
+
+fn member(id: &str, data: &str) -> Box<MemberRequest> {
+    let linger = if LASTING.contains(&id) { DEADLINE * 4 } else { Duration::ZERO };
+    Box::new(MemberRequest {
+        channel: b"room"[..].into(),
+        id: id.as_bytes().into(),
+        linger,
+        is_counted: false,
+        data: MemberData { text: data.as_bytes().into(), is_json: false },
+        join: unnumbered("join", &format!("{id} {data}")),
+        update: unnumbered("update", &format!("{id} {data}")),
+        leave: unnumbered("leave", id),
+    })
+}
+
+fn stored(scene: &Scene) -> HubSettings {
+    let path = scene.folder.join("events.db").to_str().expect("text").into();
+    HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
+}
+
+/// A page that reads of the room.
+#[derive(Default)]
+struct Page {
+    parser: Parser,
+    socket: Option<TcpStream>,
+    map: BTreeMap<String, String>,
+    joins: BTreeMap<String, usize>,
+}
+
+impl Page {
+    /// Reads through the event with this number.
+    fn read_through(&mut self, last: u64) {
+        let socket = self.socket.as_mut().expect("a connection");
+        let mut bytes = [0; 4096];
+        loop {
+            while let Some(Event { event, data, .. }) = self.parser.next_event() {
+                let (id, value) = data.split_once(' ').unwrap_or((&data, ""));
+                let (id, value) = (id.to_owned(), value.to_owned());
+                match &*event {
+                    "join" => {
+                        assert_eq!(self.map.insert(id.clone(), value), None, "{id} joins twice");
+                        *self.joins.entry(id).or_default() += 1;
+                    }
+                    "update" => assert!(self.map.insert(id.clone(), value).is_some(), "{id} changes, and is not here"),
+                    "leave" => assert!(self.map.remove(&id).is_some(), "{id} leaves, and is not here"),
+                    "position" => {}
+                    "message" if data == last.to_string() => return,
+                    "message" => {}
+                    other => panic!("{other}: {data}"),
+                }
+            }
+            let count = socket.read(&mut bytes).expect("a stream that stays");
+            assert!(count > 0, "the stream stays");
+            self.parser.feed(&bytes[..count]).expect("small events");
+        }
+    }
+}
+
+struct Run {
+    rng: Rng,
+    scene: Scene,
+    worker: Client,
+    /// The open streams with members, by the number of the stream.
+    streams: BTreeMap<u64, (&'static str, TcpStream)>,
+    last_stream: u64,
+    last_event: u64,
+    /// The lasting members that have come.
+    lasting: BTreeSet<&'static str>,
+    /// What each member that is here has said last.
+    data: BTreeMap<&'static str, String>,
+    page: Page,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let (rng, scene) = (Rng::with_seed(seed), Scene::new());
+        let worker = scene.client_with(stored(&scene));
+        let mut run = Self {
+            rng,
+            scene,
+            worker,
+            streams: BTreeMap::new(),
+            last_stream: 0,
+            last_event: 0,
+            lasting: BTreeSet::new(),
+            data: BTreeMap::new(),
+            page: Page::default(),
+        };
+        run.read_page();
+        run
+    }
+
+    fn subscribe(&mut self, request: SubscribeRequest) -> TcpStream {
+        self.last_stream += 1;
+        let client = open(&mut self.worker, self.last_stream, "");
+        self.worker.subscribe(self.last_stream, request).expect("a stream");
+        client
+    }
+
+    fn read_page(&mut self) {
+        let last_id = self.page.parser.last_event_id();
+        let after = Some(last_id.to_owned()).filter(|id| !id.is_empty());
+        let request = SubscribeRequest { start: From::State, ..topics("room", after.as_deref()) };
+        self.page.parser.finish();
+        self.page.socket = Some(self.subscribe(request));
+    }
+
+    fn enter(&mut self, id: &'static str, data: &str) {
+        let presence = Presence { member: Some(member(id, data)), ..Presence::default() };
+        let client = self.subscribe(SubscribeRequest { presence, ..topics("news", None) });
+        self.worker.members(b"room", None).expect("a page"); // a client that leaves now was here
+        self.streams.insert(self.last_stream, (id, client));
+        self.data.insert(id, data.to_owned());
+        if LASTING.contains(&id) {
+            self.lasting.insert(id);
+        }
+    }
+
+    /// Compares who is here with the streams.
+    fn compare(&mut self) {
+        let mut expected: BTreeMap<String, (String, u32)> = BTreeMap::new();
+        for id in self.lasting.iter().copied().chain(self.streams.values().map(|(id, _)| *id)) {
+            let streams = self.streams.values().filter(|(of, _)| *of == id).count();
+            expected.insert(id.to_owned(), (self.data[id].clone(), streams as u32));
+        }
+        let text = |bytes: &[u8]| String::from_utf8(bytes.into()).expect("UTF-8");
+        let mut found = BTreeMap::from([(String::new(), (String::new(), 0))]);
+        let deadline = Instant::now() + DEADLINE;
+        while found != expected {
+            assert!(Instant::now() < deadline, "{found:?} are here, not {expected:?}");
+            let members = self.worker.members(b"room", None).expect("a page").members;
+            found = members.iter().map(|of| (text(&of.id), (text(&of.data.text), of.streams))).collect();
+        }
+        let map: BTreeMap<String, String> = expected.into_iter().map(|(id, (data, _))| (id, data)).collect();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            self.last_event += 1;
+            self.worker.publish(&event("room", &self.last_event.to_string())).expect("an id");
+            self.page.read_through(self.last_event);
+            if self.page.map == map {
+                break;
+            }
+            assert!(Instant::now() < deadline, "a page has {:?}, not {map:?}", self.page.map);
+        }
+        for id in LASTING {
+            assert!(self.page.joins.get(id).copied().unwrap_or(0) <= 1, "{id} joins again");
+        }
+    }
+
+    /// The process dies, or ends. Some streams come back, and all lasting members: who has just come is perhaps
+    /// not stored.
+    fn begin_again(&mut self, is_killed: bool) {
+        let pid = self.worker.welcome().pid;
+        if is_killed {
+            kill(pid);
+        } else {
+            self.worker.stop().expect("an answer");
+            gone(pid);
+        }
+        self.worker = self.scene.client_with(stored(&self.scene));
+        self.read_page();
+        let before = std::mem::take(&mut self.streams).into_values().map(|(id, _)| id);
+        for id in before.filter(|_| self.rng.bool()).chain(self.lasting.clone()).collect::<Vec<_>>() {
+            let data = self.data[id].clone();
+            self.enter(id, &data);
+        }
+    }
+
+    fn step(&mut self) {
+        let id = *self.rng.choice(&MEMBERS).expect("a member");
+        match self.rng.u8(..100) {
+            0..=34 => {
+                let data = self.rng.u8(..3).to_string();
+                self.enter(id, &data);
+            }
+            35..=69 => {
+                if let Some(stream) = self.streams.keys().copied().nth(self.rng.usize(..8)) {
+                    self.streams.remove(&stream);
+                }
+            }
+            70..=84 => self.compare(),
+            85..=90 => self.begin_again(true),
+            91..=92 => self.begin_again(false),
+            _ => upgrade(&Scene::start(), &self.scene.place, Some(Path::new(PROGRAM))).expect("an upgrade"),
+        }
+    }
+}
+
+#[test]
+fn members_are_those_of_the_streams_whatever_becomes_of_the_process() {
+    let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |number| number.parse().expect(name));
+    let first = number("EVENTSOURCE_XS_SEED", 1);
+    for seed in first..first + 5 {
+        println!("EVENTSOURCE_XS_SEED={seed}");
+        let mut run = Run::new(seed);
+        for _ in 0..number("EVENTSOURCE_XS_STEPS", 120) {
+            run.step();
+        }
+        run.compare();
+    }
+}
+
+#[test]
+fn a_will_is_stored_once() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(stored(&scene));
+    let will = Box::new(Announcement {
+        channel: b"room"[..].into(),
+        key: b"last"[..].into(),
+        retain: Retain::Newest,
+        event: unnumbered("will", "the end"),
+        says: Says::Nothing,
+    });
+    let client = open(&mut worker, 1, "");
+    let presence = Presence { will: Some(will), ..Presence::default() };
+    worker.subscribe(1, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
+    let mut reader = open(&mut worker, 2, "");
+    worker.subscribe(2, topics("room", None)).expect("a stream");
+    drop(client);
+    support::read_event(&mut reader, "the end");
+    kill(worker.welcome().pid);
+    let mut worker = scene.client();
+    let mut reader = open(&mut worker, 1, "");
+    worker.subscribe(1, SubscribeRequest { start: From::State, ..topics("room", None) }).expect("a stream");
+    let text = support::read_until(&mut reader, "event: position\n");
+    assert_eq!(text.matches("data: the end\n").count(), 1, "{text}");
+    reader.set_nonblocking(true).expect("a socket");
+    let mut rest = Vec::new();
+    assert_eq!(reader.read_to_end(&mut rest).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
+}
