@@ -2,6 +2,7 @@
 # and paths that publish and report. The environment has the settings of the hub as JSON.
 #
 #   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
+#   /member?id=ann&channels=...        a stream with this member of people
 #   /state?channels=...                a stream that begins with the state; its position is an event
 #   /end?label=l&finish=1              ends streams, and answers with their number on this machine
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
@@ -39,6 +40,11 @@ sub topics {
 sub labels {
     my %query = query(shift);
     return split /,/, $query{labels} // '';
+}
+
+sub member {
+    my %query = query(shift);
+    return {id => $query{id}, channel => 'people', linger => 2};
 }
 
 sub publish {
@@ -84,9 +90,10 @@ sub answer {
 }
 
 builder {
-    mount '/hub'   => $hub->to_app(channels => \&topics, label => \&labels);
-    mount '/state' => $hub->to_app(channels => \&topics, start => 'state');
-    mount '/end'   => sub {
+    mount '/hub'    => $hub->to_app(channels => \&topics, label  => \&labels);
+    mount '/state'  => $hub->to_app(channels => \&topics, start  => 'state');
+    mount '/member' => $hub->to_app(channels => \&topics, member => \&member);
+    mount '/end'    => sub {
         return answer(eval { $hub->end(query($_[0])) } // "error $@");
     };
     mount '/publish' => sub { return answer(publish(query($_[0]))) };

@@ -1,0 +1,114 @@
+# Members of machines with one Redis: who is on two of them joins once and leaves once, who changes machines causes nothing, and
+# the members of a machine that dies leave.
+
+use lib 't/lib';
+use Testing;
+use EventSource::Hub;
+use Testing::Deadline qw(wait_until);
+use Testing::Machine;
+use Testing::Redis;
+use Testing::RoamingClient;
+use Time::HiRes qw(sleep);
+
+my $DEADLINE = 30;    # seconds
+
+Testing::Machine->require_or_skip_all;
+Testing::Redis->require_or_skip_all;
+
+my $redis    = Testing::Redis->start(appendonly => 'always');
+my @machines = map { Testing::Machine->start({redis => $redis->url}) } 1, 2;
+my @hubs     = map { EventSource::Hub->new($_->place, store => {redis => $redis->url}) } @machines;
+my $reader   = Testing::RoamingClient->open($machines[1], channels => 'people');
+
+sub member {
+    my ($number, $id) = @_;
+    return Testing::RoamingClient->open($machines[$number], path => "/member?id=$id&channels=news");
+}
+
+# The members as a machine knows them.
+sub here {
+    return join ' ', map { $_->{id} } eval { $_[0]->members('people') }
+}
+
+sub here_ok {
+    my ($here, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    wait_until(
+        $DEADLINE,
+        sub {
+            $reader->has_gaps_now;
+            !grep { here($_) ne $here } @hubs;
+        }
+    );
+    return is_deeply [map { here($_) } @hubs], [$here, $here], $name;
+}
+
+# What was told since this was asked before.
+my $told = 0;
+
+sub told {
+    $reader->has_gaps_now;
+    my @events = map { "$_->{event} " . ($_->{data} =~ s/\A\{"id":"(.*)"\}\z/$1/r) } $reader->events;
+    my @new    = @events[$told .. $#events];
+    $told = @events;
+    return \@new;
+}
+
+subtest 'a member on two machines joins once and leaves once' => sub {
+    my @tabs = map { member($_, 'ann') } 0, 1;
+    here_ok('ann', 'both machines know the member');
+    $tabs[0]->leave;
+    sleep 3;    # longer than it lingers
+    here_ok('ann', 'it is on one machine still');
+    is_deeply told(), ['join ann'], 'it has joined once';
+    $tabs[1]->leave;
+    here_ok('', 'nobody is here');
+    is_deeply told(), ['leave ann'], 'it has left once';
+};
+
+subtest 'a client that goes to the other machine causes no event' => sub {
+    my $client = member(0, 'bob');
+    here_ok('bob', 'a member comes');
+    $client->move($machines[$_ % 2]) for 1 .. 3;
+    sleep 3;
+    here_ok('bob', 'the member is here');
+    is_deeply told(), ['join bob'], 'nobody was told';
+    $client->leave;
+    here_ok('', 'the member leaves');
+    is_deeply told(), ['leave bob'], 'once';
+};
+
+subtest 'the members of a machine that stops leave, and join when it goes on' => sub {
+    my @clients = (member(0, 'cid'), member(0, 'dan'), member(1, 'dan'));
+    here_ok('cid dan', 'members come');
+    told();
+    my ($pid) = $machines[0]->hubs;
+    kill STOP => $pid;
+    ok wait_until($DEADLINE, sub { here($hubs[1]) eq 'dan' }), 'those who are on no other machine leave';
+    is_deeply told(), ['leave cid'], 'once';
+    kill CONT => $pid;
+    here_ok('cid dan', 'they are here again');
+    is_deeply told(), ['join cid'], 'once';
+    $clients[0]->leave;
+    $machines[0]->kill_hub;
+    ok wait_until($DEADLINE, sub { here($hubs[1]) eq 'dan' }), 'and leave when it is killed';
+    $_->leave for @clients[1, 2];
+    here_ok('', 'nobody is left');
+    is_deeply told(), ['leave cid', 'leave dan'], 'once';
+};
+
+subtest 'Redis is away and comes back' => sub {
+    my @clients = (member(0, 'eve'), member(1, 'fay'));
+    here_ok('eve fay', 'members come');
+    $redis->kill;
+    $clients[1]->leave;
+    sleep 3;
+    $redis->restart;
+    here_ok('eve', 'who has gone meanwhile has left');
+    is_deeply told(), ['join eve', 'join fay', 'leave fay'], 'nobody has joined or left twice';
+    $clients[0]->leave;
+    here_ok('', 'nobody is left');
+};
+
+$_->end_ok for @machines;
+done_testing;
