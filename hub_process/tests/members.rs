@@ -1,5 +1,5 @@
-//! The members of a hub with a file: streams that come and go while the process is killed and upgraded at random. Who is here is
-//! compared with the streams alone, and so is the map of a page that reads of joins, changes and leaves.
+//! The members of a hub with a file: streams that come and go while the process is killed and upgraded at random. Who is here
+//! is compared with the streams alone, and so is the map of a page that reads of joins, changes and leaves.
 //!
 //! EVENTSOURCE_XS_STEPS sets the number of steps with each seed, EVENTSOURCE_XS_SEED the first seed. A failure prints its seed.
 

@@ -605,7 +605,8 @@ The hash of a member has these fields:
 =item id, channel
 
 The member and the channel of its events: a string of 1 to 1,024 bytes in UTF-8 each. Both come from the application, never from
-the client. The channel may be one that the stream itself is subscribed to. A stream has at most 64 members, of as many subscriptions.
+the client. The channel may be one that the stream itself is subscribed to. A stream has at most 64 members, of as many
+subscriptions.
 
 =item json, data
 
@@ -1335,8 +1336,8 @@ L</publish> throws if the hub process cannot be reached.
     my @members = $hub->members($channel);
 
 Return the members of a channel (L</Members>) in the order of their ids, each a hash: C<id>; C<json> or C<data>, as the
-application gave it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has on this machine, 0 while it lingers. All
-streams count whose subscriptions took effect before the call. Throws as L</member>.
+application gave it; C<since>, when it has joined, as C<time> counts; C<streams>, how many it has on this machine, 0 while it
+lingers. All streams count whose subscriptions took effect before the call. Throws as L</member>.
 
 =head2 members_count
 

@@ -131,7 +131,8 @@ pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
 
 impl Members {
     /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
-    /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's clock in milliseconds.
+    /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's
+    /// clock in milliseconds.
     pub fn enter(
         &mut self,
         stream: StreamId,

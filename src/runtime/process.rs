@@ -123,8 +123,8 @@ fn try_settle(reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
 }
 
 impl Process {
-    /// Applies what a reactor has reported of members. While the process ends nobody is told any more. Returns false if there is
-    /// more to do: others wait for the lock of the process.
+    /// Applies what a reactor has reported of members. While the process ends nobody is told any more. Returns false if there
+    /// is more to do: others wait for the lock of the process.
     pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
         match check_shutdown() {
             Ok(()) => self.registrations.settle(reactor, now),

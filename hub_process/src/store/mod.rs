@@ -17,8 +17,8 @@
 //!
 //! A store begins with [`Report::Began`], then reports its history as [`Report::Entries`], then [`Report::Ready`]. From there
 //! on it reports every entry once, in the order of sequence numbers, with the tickets of those that this process has asked for.
-//! A draft ends in exactly one way: its entry is reported, or [`Report::Failed`] is, or [`Report::Done`]. A draft that failed as `Unknown`
-//! may be reported as an entry later, without its ticket.
+//! A draft ends in exactly one way: its entry is reported, or [`Report::Failed`] is, or [`Report::Done`]. A draft that failed
+//! as `Unknown` may be reported as an entry later, without its ticket.
 //!
 //! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
 //! reported before is void, and its epoch never comes back. Drafts without report are reported after it, or fail.

@@ -93,7 +93,8 @@ return id
 pub const APPEND: &str = concat!(drop_repeated!(), "local machines, member = '', ''", append!());
 
 /// The same for an event of a member: it changes the machines on which the member is, and appends the event if that is news.
-/// ARGV begins with what happened and the machine; the entry has a field `m` before `f`. The answer is `done` if it was no news.
+/// ARGV begins with what happened and the machine; the entry has a field `m` before `f`. The answer is `done` if it was not
+/// news.
 ///
 /// A machine that has no lease is one whose lease has ended, until it renews that. What a machine that is `gone` without
 /// having said so is removed from must not count as its own again when the clock goes back: so it has no lease from then on.
