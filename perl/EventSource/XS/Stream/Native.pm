@@ -85,7 +85,7 @@ sub collect {
 sub forget_callbacks {
     my $self = shift;
     _take($self->_name);
-    push @forgotten, grep { ref eq 'CODE' } @$self;
+    push @forgotten, grep { ref eq 'CODE' || ref eq 'ARRAY' } @$self;
     @$self = ();
     return;
 }
