@@ -416,7 +416,6 @@ impl StoredHub {
                 self.open(begins_anew, now);
             }
             Report::Queued(tickets) => tickets.into_iter().for_each(|ticket| self.note_queued(ticket, progress)),
-            // No hub with a store has members yet.
             Report::Done(ticket) => self.tell(ticket, &Ok("".into()), progress),
             Report::Announce => {
                 let keys = self.members.say_again(true);
@@ -595,9 +594,10 @@ impl StoredHub {
     fn answer_member(&mut self, key: &MemberKey, failure: Option<&Failure>) {
         match failure.map(|failure| failure.code) {
             None => self.members.done(key),
-            Some(ErrorCode::Full | ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse_member(key),
-            Some(_) => {
-                self.members.failed(key);
+            Some(ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse_member(key),
+            // Full is the store's queue. That of the state was found before the store was asked.
+            Some(code) => {
+                self.members.failed(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable));
                 self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
                 return;
             }

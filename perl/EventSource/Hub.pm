@@ -636,8 +636,11 @@ changes nothing, and neither does an upgrade of the process. If that process is 
 reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
 
 With a L</store> a killed hub process changes nothing for members that come back while they linger: nobody leaves or joins. The
-others leave once. What members and wills say waits while the store cannot be reached. C<< join => 'count' >> needs a hub
-without a store: with one it is C<unsupported>.
+others leave once. With Redis the members are those of all machines: one with streams on two of them joins once and leaves
+once, and the members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be
+reached; a will that comes then is lost, and the log says so. Leave the keys of members to the hub: a L</publish> or L</forget>
+with such a key changes what pages are told, not who is here. C<< join => 'count' >> needs a hub without a store: with one it is
+C<unsupported>.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.

@@ -111,8 +111,14 @@ impl Own {
     fn add(&mut self, draft: Draft) {
         let here = self.changes.iter().position(is_here);
         match (&draft.member, here) {
-            (MemberPart::Gone, Some(at)) => self.changes.truncate(at),
-            (MemberPart::Here(_), Some(_)) => {}
+            (MemberPart::Gone, Some(at)) => {
+                self.changes.truncate(at);
+                // What was to be said again was perhaps said before.
+                let last = self.changes.last().or(self.asked.as_ref());
+                if last.is_none_or(|last| last.member != MemberPart::Gone) {
+                    self.changes.push(draft);
+                }
+            }
             _ => {
                 self.changes.retain(|change| !matches!(change.member, MemberPart::Changed(_)));
                 self.changes.push(draft);
@@ -122,10 +128,12 @@ impl Own {
 }
 
 impl OwnMembers {
-    /// Takes note of what a member says.
+    /// Takes note of what a member says. Data may be changed of one that is here on another machine only.
     pub fn announce(&mut self, draft: Draft) {
         let own = self.0.entry(key_of(&draft)).or_default();
-        (own.here, own.is_of_before) = (here_of(&draft), false);
+        if own.here.is_some() || !matches!(draft.member, MemberPart::Changed(_)) {
+            (own.here, own.is_of_before) = (here_of(&draft), false);
+        }
         own.add(draft);
     }
 
@@ -155,9 +163,14 @@ impl OwnMembers {
         self.0.get_mut(key).into_iter().for_each(|own| (own.asked, own.is_asking) = (None, false));
     }
 
-    /// Takes note that the store has failed: it is asked again.
-    pub fn failed(&mut self, key: &MemberKey) {
-        self.0.get_mut(key).into_iter().for_each(|own| own.is_asking = false);
+    /// Takes note that the store has failed: it is asked again, unless it was to be told of a member that has gone meanwhile,
+    /// and cannot have done it.
+    pub fn failed(&mut self, key: &MemberKey, is_certain: bool) {
+        let Some(own) = self.0.get_mut(key) else { return };
+        own.is_asking = false;
+        if is_certain && own.here.is_none() && !own.is_stored && own.asked.as_ref().is_some_and(is_here) {
+            self.0.remove(key);
+        }
     }
 
     /// Takes note that the store will not do what it was asked. Returns true if the member is not here for that.
@@ -206,7 +219,8 @@ impl OwnMembers {
     pub fn say_again(&mut self, is_shared: bool) -> Vec<MemberKey> {
         for own in self.0.values_mut() {
             let again = own.here.clone().filter(|_| is_shared || !own.is_stored && own.is_idle());
-            again.into_iter().for_each(|draft| own.add(draft));
+            let again = again.filter(|_| !own.changes.iter().any(is_here));
+            again.into_iter().for_each(|draft| own.changes.insert(0, draft)); // a change of its data waits after it
         }
         self.waiting()
     }
@@ -223,5 +237,74 @@ impl OwnMembers {
             MemberPart::Here(here) => Some((key, kept_of(here))),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(member: MemberPart) -> Draft {
+        Draft { channel: (*b"room").into(), key: (*b"ann").into(), member, ..Draft::default() }
+    }
+
+    fn here() -> Draft {
+        draft(MemberPart::Here(Box::default()))
+    }
+
+    fn changed() -> Draft {
+        draft(MemberPart::Changed(Box::default()))
+    }
+
+    /// What the store is asked, one after the other.
+    fn asked(own: &mut OwnMembers) -> Vec<Draft> {
+        let key = key_of(&here());
+        let next = || {
+            let draft = own.next(&key, true)?;
+            own.done(&key);
+            Some(draft)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_change_of_a_member_of_another_machine_does_not_make_it_one_of_this() {
+        let mut own = OwnMembers::default();
+        own.announce(changed());
+        assert_eq!(asked(&mut own), [changed()]);
+        own.note(&draft(MemberPart::Gone), false, true, true);
+        assert!(own.say_again(true).is_empty() && own.here().next().is_none());
+    }
+
+    #[test]
+    fn a_change_that_waits_is_said_after_its_member_is_announced_again() {
+        let mut own = OwnMembers::default();
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        own.announce(changed());
+        own.say_again(true);
+        assert_eq!(asked(&mut own), [here(), changed()]);
+    }
+
+    #[test]
+    fn a_member_that_was_to_be_announced_again_says_that_it_has_gone() {
+        let mut own = OwnMembers::default();
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        own.say_again(true);
+        own.announce(draft(MemberPart::Gone));
+        assert_eq!(asked(&mut own), [draft(MemberPart::Gone)]);
+        assert!(own.0.is_empty());
+    }
+
+    #[test]
+    fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
+        let mut own = OwnMembers::default();
+        let key = key_of(&here());
+        own.announce(here());
+        assert_eq!(own.next(&key, true), Some(here()));
+        own.announce(draft(MemberPart::Gone));
+        own.failed(&key, true);
+        assert!(own.0.is_empty());
     }
 }
