@@ -219,7 +219,7 @@ subtest 'mistakes' => sub {
     is ids($hub), '', 'nobody has joined';
     my $counts_gaps = EventSource::Hub->new(gap_event => 'count');
     $counts_gaps->publish(news => 'its process has begun');
-    my $other       = Testing::Subscriber->open($counts_gaps, 'news');
+    my $other = Testing::Subscriber->open($counts_gaps, 'news');
     ok !eval { $counts_gaps->subscribe($other->conn, 'x', {member => {%good, join => 'count'}}); 1 },
         'numbers that clients would take for gaps';
     like $@, qr/members cannot be counted: 'count' is the name of the hub's event for gaps/, 'are refused';
