@@ -74,9 +74,9 @@ struct Member {
     linger: Duration,
     /// When the member leaves, because it has no stream.
     leaves_at: Option<Instant>,
-    /// Whether it has streams here, or lingers here. Otherwise only the store says that it is here.
+    /// True if it has streams here, or lingers here. Otherwise only the store says that it is here.
     is_own: bool,
-    /// Whether the hub's store has told that it is here.
+    /// True if the hub's store says that it is here.
     is_told: bool,
 }
 
@@ -269,8 +269,8 @@ impl Members {
         leaving.into_iter().chain(counting).min()
     }
 
-    /// Has members leave that have lingered, and publishes numbers that have changed. Takes at most so many steps from `left`;
-    /// if none is left, there may be more to do.
+    /// Ends members whose linger is over, and publishes numbers that have changed. Each takes a step from `left`; if none is
+    /// left, there may be more to do.
     pub fn run_due(&mut self, now: Instant, left: &mut usize, out: &mut Vec<Announcement>) {
         while let Some(first) = self.leaving.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
             *left -= 1;
@@ -285,7 +285,7 @@ impl Members {
         }
     }
 
-    /// Has all members leave, and all streams end with their wills: the hub ends. Nobody enters any more.
+    /// Ends all members, and publishes the wills of all streams: the hub ends. Nobody enters any more.
     pub fn end(&mut self, out: &mut Vec<Announcement>) {
         let Self { rooms, of_stream, refused, .. } = std::mem::take(self);
         (self.has_ended, self.refused) = (true, refused);
@@ -426,7 +426,7 @@ impl Members {
         }
     }
 
-    /// Has a member linger here whose streams were those of a process, or of a hub, before this one.
+    /// Lets a member linger here whose streams were those of a process, or of a hub, before this one.
     pub fn adopt(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, now: Instant) {
         if self.member_mut(channel, id).is_none() {
             self.tell_here(channel, id, kept, true);

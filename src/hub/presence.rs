@@ -59,7 +59,7 @@ pub struct KeptMember {
     pub leave: Unnumbered,
 }
 
-/// What an event says of the member whose id is its key.
+/// An event's statement of the member whose id is its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Says {
     /// Nothing.

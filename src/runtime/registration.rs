@@ -82,7 +82,7 @@ impl HubRegistration {
         self.announce(out);
     }
 
-    /// Has all members leave: another hub takes the place of this one, and their streams end.
+    /// Ends all members: another hub takes the place of this one, and their streams end.
     pub(super) fn end_members(&mut self) {
         let mut out = Vec::new();
         self.members.end(&mut out);

@@ -94,7 +94,7 @@ use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What an event says of the member whose id is its key. It has no key `once`.
+/// An event's statement of the member whose id is its key. It has no key `once`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum MemberPart {
     /// Nothing.

@@ -2,7 +2,7 @@ package EventSource::XS::Test::Members;
 use strict;
 use warnings;
 
-# Who is here, as a client that is told of members knows it, or as a hub lists it. The members are a state whose keys are ids.
+# The members that a client knows by their events, or that a hub lists. They are a state whose keys are ids.
 
 use parent 'EventSource::XS::Test::State';
 use EventSource::XS::Settings;
@@ -60,7 +60,7 @@ sub of_list {
 
 # Private functions
 
-# What like_event takes: the JSON of an event has the id, too.
+# Returns the data for like_event: the JSON of an event has the id, too.
 sub _event {
     my ($id, $data) = @_;
     return ref $data eq 'HASH' ? {json => {%$data, id => $id}} : $data;
