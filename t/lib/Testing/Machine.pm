@@ -119,16 +119,18 @@ sub restart {
 
 sub server { return $_[0]{server} }
 
-# Starts a machine with a store; undef for memory. More settings of the hub may follow, and env, more of the environment.
+# Starts a machine with a store; undef for memory. More settings of the hub may follow, and env, more of the environment, and
+# workers.
 sub start {
     my ($class, $store, %settings) = @_;
-    my %env = %{delete $settings{env} || {}};
+    my %env     = %{delete $settings{env} || {}};
+    my $workers = delete $settings{workers} // $WORKERS;
     my %hub =
         (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
     my $self = bless {folder => File::Temp->newdir, hub => \%hub}, $class;
     $self->{server} = Testing::Server->start(
         'Starman', 't/data/machine.psgi',
-        workers => $WORKERS,
+        workers => $workers,
         args    => ['--max-requests', 1_000_000],
         env     => {HUB_SETTINGS => $JSON->encode(\%hub), EVENTSOURCE_RUNTIME_DIR => "$self->{folder}", %env},
     );

@@ -9,7 +9,7 @@ use warnings;
 
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(plain_as_string plain_format_event);
+our @EXPORT_OK = qw(plain_as_string plain_format_event plain_push);
 
 # HTTP::ServerEvent->as_string: characters in, characters out.
 sub plain_as_string {
@@ -41,6 +41,16 @@ sub plain_format_event {
     $block =~ s/[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/\x{FFFD}/g;
     utf8::encode($block);
     return $block;
+}
+
+# What Plack::App::EventSource writes for the messages of one push, without line breaks in them: characters in, characters out.
+sub plain_push {
+    my @lines;
+    for my $message (@_) {
+        my $field = ref $message ? $message : {data => $message};
+        push @lines, join "\r\n", map { "$_: $field->{$_}" } grep { defined $field->{$_} } qw(event id data retry);
+    }
+    return join '', map { "$_\r\n" } @lines, '';
 }
 
 1;

@@ -2,15 +2,18 @@ package Testing::Process;
 use strict;
 use warnings;
 
-# Processes that a test has not started itself: what /proc says about them, and the end of a hub process.
+# Processes that a test has not started itself: what /proc says about them, their stop, and the end of a hub process.
 #
 #   ok wait_until(10, sub { !is_running($pid) }), 'the process has ended';
 #   is_deeply [zombies_of($worker)], [], 'it has no zombies';
 #   is stop_hub_process(name => 'shop', socket => $path), undef, 'the process has begun to end';
 
-use Exporter qw(import);
+use Exporter          qw(import);
+use Testing::Deadline qw(wait_until);
 
-our @EXPORT_OK = qw(is_running stop_hub_process zombies_of);
+our @EXPORT_OK = qw(is_asleep is_running stop_hub_process suspend zombies_of);
+
+sub is_asleep { return ((_state_and_parent($_[0]))[0] // '') eq 'S' }
 
 # False also for a zombie: init reaps orphans when it likes. One whose threads live still holds its sockets, so it runs.
 sub is_running {
@@ -25,6 +28,14 @@ sub stop_hub_process {
     require EventSource::Hub::Process;
     eval { EventSource::Hub::Process->connect(spawn => 0, timeout => 10, @place)->stop; 1 } and return undef;
     return $@;
+}
+
+# Stops a process until it is sent SIGCONT. Returns when it is stopped.
+sub suspend {
+    my $pid = shift;
+    kill STOP => $pid;
+    wait_until(20, sub { ((_state_and_parent($pid))[0] // '') eq 'T' }) or die "$pid does not stop";
+    return;
 }
 
 # Returns the ids of the children that a process has not reaped.
