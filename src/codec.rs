@@ -1,6 +1,7 @@
 //! Numbers, texts and lists as bytes: in messages, and in the state that a new program continues with.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that are not a message of this version.
@@ -52,6 +53,10 @@ impl Writer<'_> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u32(bytes.len().try_into().unwrap_or(u32::MAX));
         self.0.extend_from_slice(bytes);
+    }
+
+    fn str(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
     }
 
     pub(crate) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
@@ -143,4 +148,127 @@ impl<'a> Reader<'a> {
             _ => Err(Malformed),
         }
     }
+}
+
+/// A value as bytes in a message. `coded!` implements it.
+pub(crate) trait Coded<'a>: Sized {
+    /// The most values of this type in a list.
+    const MOST: usize = u32::MAX as usize;
+
+    fn write(&self, to: &mut Writer<'_>);
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed>;
+}
+
+/// A random value of a message, for tests.
+#[cfg(test)]
+pub(crate) trait Random: Sized {
+    fn random(rng: &mut fastrand::Rng) -> Self;
+}
+
+macro_rules! coded_by {
+    ($($type:ty: |$value:ident| $given:expr, $method:ident;)*) => {$(
+        impl<'a> Coded<'a> for $type {
+            fn write(&self, to: &mut Writer<'_>) {
+                let $value = self;
+                to.$method($given);
+            }
+
+            fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok(from.$method()?.into())
+            }
+        }
+    )*};
+}
+
+coded_by! {
+    bool: |value| *value, bool;
+    u32: |value| *value, u32;
+    u64: |value| *value, u64;
+    usize: |value| *value, size;
+    Duration: |value| *value, duration;
+    &'a [u8]: |value| value, bytes;
+    Box<[u8]>: |value| value, bytes;
+    Arc<[u8]>: |value| value, bytes;
+    &'a str: |value| value, str;
+    Box<str>: |value| value, str;
+}
+
+impl<'a, T: Coded<'a>> Coded<'a> for Option<T> {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.option(self.as_ref(), |to, value| value.write(to));
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        from.option(T::read)
+    }
+}
+
+impl<'a, T: Coded<'a>> Coded<'a> for Box<T> {
+    fn write(&self, to: &mut Writer<'_>) {
+        T::write(self, to);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        T::read(from).map(Self::new)
+    }
+}
+
+impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.u32(self.len().try_into().unwrap_or(u32::MAX));
+        self.iter().for_each(|value| value.write(to));
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let count = from.u32()?;
+        if count as usize > T::MOST {
+            return Err(Malformed);
+        }
+        (0..count).map(|_| T::read(from)).collect()
+    }
+}
+
+/// Implements [`Coded`] for structs by all of their fields, in the order of the bytes, or for enums without fields by the
+/// numbers of their variants, of which a list is given.
+macro_rules! coded {
+    ($($type:ident $(<$life:lifetime>)? { $($field:ident),+ $(,)? })+) => {$(
+        impl<'a> $crate::codec::Coded<'a> for $type $(<$life>)? {
+            fn write(&self, to: &mut $crate::codec::Writer<'_>) {
+                let Self { $($field),+ } = self;
+                $($crate::codec::Coded::write($field, to);)+
+            }
+
+            fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
+                $(let $field = $crate::codec::Coded::read(from)?;)+
+                Ok(Self { $($field),+ })
+            }
+        }
+
+        #[cfg(test)]
+        impl$(<$life>)? $crate::codec::Random for $type $(<$life>)? {
+            fn random(rng: &mut fastrand::Rng) -> Self {
+                Self { $($field: $crate::codec::Random::random(rng)),+ }
+            }
+        }
+    )+};
+    ($($type:ident in $all:expr),+ $(,)?) => {$(
+        impl<'a> $crate::codec::Coded<'a> for $type {
+            fn write(&self, to: &mut $crate::codec::Writer<'_>) {
+                to.u8(*self as u8);
+            }
+
+            fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
+                let number = from.u8()?;
+                $all.iter().copied().find(|known| *known as u8 == number).ok_or($crate::codec::Malformed)
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::codec::Random for $type {
+            fn random(rng: &mut fastrand::Rng) -> Self {
+                $all[rng.usize(..$all.len())]
+            }
+        }
+    )+};
 }

@@ -8,7 +8,7 @@
 //!
 //! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
-//! - [`log`]: the retained events of one channel, within bounds
+//! - [`log`]: the events of one channel, within bounds
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
@@ -45,6 +45,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
+#[macro_use]
 mod codec;
 mod error_code;
 #[macro_use]

@@ -7,8 +7,8 @@ use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::{Framing, Unnumbered};
 use eventsource_xs::hub::{
-    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, MemberData,
-    Presence, Refusal, RetainedEvent, MAX_ONCE_BYTES,
+    check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
+    MemberData, Presence, Refusal, MAX_ONCE_BYTES,
 };
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
@@ -108,8 +108,8 @@ impl Hub {
     }
 
     /// Publishes the events of a hub in whose place this one is, in their order. They get other ids.
-    pub fn take_events(&mut self, events: Vec<RetainedEvent>, now: Instant) {
-        for RetainedEvent { channel, key, retain, once, event, has_custom_id, .. } in events {
+    pub fn take_events(&mut self, events: Vec<HubEntry>, now: Instant) {
+        for HubEntry { channel, key, retain, once, event, has_custom_id, .. } in events {
             let fields = FieldList::of_block(event.bytes(Framing::Plain), has_custom_id);
             let given = given_ids(fields.fields().iter()).next();
             let published = match &mut self.source {
@@ -131,13 +131,7 @@ impl Hub {
 
     /// Checks what a stream is to have beside its topics.
     pub fn check(&self, presence: &Presence) -> Result<(), Failure> {
-        check_presence(presence, Some(&self.settings.hub)).map_err(refusal)?;
-        let is_counted = presence.member.as_ref().is_some_and(|member| member.is_counted);
-        if is_counted && !self.has_own_events() {
-            let message = "a hub with a store cannot count members: leave out join => 'count', or the store";
-            return Err(Failure::new(ErrorCode::Unsupported, Some("member"), message));
-        }
-        Ok(())
+        check_presence(presence, Some(&self.settings.hub)).map_err(refusal)
     }
 
     /// Checks a change of a member.

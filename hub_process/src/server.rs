@@ -748,7 +748,7 @@ impl Server {
     /// Publishes the events of the hub before to the hub that has begun in its place, and tells workers the epoch.
     fn succeed(&mut self, now: Instant) {
         let before = self.predecessor.take();
-        let events = before.as_ref().and_then(Hub::handle).map_or(Ok(Vec::new()), HubHandle::retained_events);
+        let events = before.as_ref().and_then(Hub::handle).map_or(Ok(Vec::new()), HubHandle::entries);
         match (events, &mut self.hub) {
             (Ok(events), Some(served)) => served.take_events(events, now),
             (Err(error), _) => say(&format!("the events of before are lost: {error}")),
@@ -1080,7 +1080,7 @@ impl Server {
         for announced in announced {
             // A hub of before has ended its streams, and its members linger in this one.
             if stored.handle().is_some_and(|handle| handle.has_announced(&announced)) {
-                stored.announce(announced);
+                stored.announce(announced.announcement, announced.kept);
             }
         }
     }

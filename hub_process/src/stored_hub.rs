@@ -14,8 +14,11 @@
 //! come back with ids of an unknown epoch. Replacing the history under open streams would need a case in every policy for slow
 //! clients.
 
+mod counted;
 mod last_delivered;
 mod members;
+#[cfg(test)]
+mod members_model;
 mod memory;
 mod state;
 #[cfg(test)]
@@ -26,14 +29,17 @@ pub use last_delivered::LastDelivered;
 use crate::messages::say;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::store::{self, Ask, Began, Draft, Entry, MemberPart, Report, Store};
+use counted::Counted;
 use eventsource_xs::event::Unnumbered;
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{EndRequest, Gap, History, Members, Retain, StateSizes, REMEMBERED};
-use eventsource_xs::runtime::{Announced, HubHandle};
+use eventsource_xs::hub::{
+    room_of, Announcement, EndRequest, Gap, History, KeptMember, Members, Retain, Says, StateSizes, REMEMBERED,
+};
+use eventsource_xs::runtime::HubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
-use members::{draft_of, kept_of, MemberKey, OwnMembers};
+use members::{draft_of, kept_of, MemberKey, Next, OwnMembers};
 use memory::{Ids, MemoryHub};
 use state::{State, StateChange};
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +52,8 @@ use std::time::{Duration, Instant};
 const FORGET: Duration = Duration::from_secs(1);
 /// How often it is looked whether the store is up that has failed what a member says.
 const RETRY: Duration = Duration::from_secs(1);
+/// How many wills may wait for a store that is away.
+const MOST_WILLS: usize = 10_000;
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -84,11 +92,21 @@ struct Waiting {
     ended: Option<usize>,
     /// The member that says this.
     member: Option<MemberKey>,
+    /// The draft, if it is a will.
+    will: Option<Box<Draft>>,
 }
 
 impl Waiting {
     fn of(asker: Asker) -> Self {
-        Self { once: Box::default(), state: None, askers: vec![asker], is_queued: false, ended: None, member: None }
+        Self {
+            once: Box::default(),
+            state: None,
+            askers: vec![asker],
+            is_queued: false,
+            ended: None,
+            member: None,
+            will: None,
+        }
     }
 }
 
@@ -125,6 +143,7 @@ pub struct StoredHub {
     gaps: u64,
     /// The members of this machine.
     members: OwnMembers,
+    counted: Counted,
     /// The wills of streams that have ended since the store was ready.
     wills: Vec<Draft>,
     /// When it is looked whether the store is up that has failed what a member says.
@@ -144,10 +163,11 @@ pub struct SavedStored {
     epoch_changes: u64,
     gaps: u64,
     members: OwnMembers,
+    counted: Counted,
     wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -176,6 +196,7 @@ impl StoredHub {
             epoch_changes: 0,
             gaps: 0,
             members: OwnMembers::default(),
+            counted: Counted::default(),
             wills: Vec::new(),
             retry_at: None,
             is_open: false,
@@ -191,9 +212,13 @@ impl StoredHub {
         seen: LastDelivered,
         handle: HubHandle,
     ) -> io::Result<Self> {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills } = saved;
+        Ok(Self::begin(settings, name, seen)?.continuing(saved, handle))
+    }
+
+    fn continuing(self, saved: SavedStored, handle: HubHandle) -> Self {
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills } = saved;
         let state = State::of(state);
-        Ok(Self {
+        Self {
             epoch: ids.epoch.as_str().into(),
             memory: Some(MemoryHub { handle, ids, state }),
             last_seq,
@@ -201,9 +226,10 @@ impl StoredHub {
             epoch_changes,
             gaps,
             members,
+            counted,
             wills,
-            ..Self::begin(settings, name, seen)?
-        })
+            ..self
+        }
     }
 
     /// Returns what another program needs to continue, beside the hub in the reactor; nothing if the store has not begun.
@@ -211,8 +237,8 @@ impl StoredHub {
         let Self { last_seq, epoch_changes, gaps, .. } = *self;
         let MemoryHub { ids, state, .. } = self.memory.as_ref()?;
         let (ids, state) = (ids.clone(), state.sizes.clone());
-        let (members, wills) = (self.members.clone(), self.wills.clone());
-        Some(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, wills })
+        let (members, counted, wills) = (self.members.clone(), self.counted.clone(), self.wills.clone());
+        Some(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills })
     }
 
     pub fn handle(&self) -> Option<&HubHandle> {
@@ -288,6 +314,10 @@ impl StoredHub {
             }
         }
         let state = memory.state_change(&draft).map_err(|error| failure_of(&error))?;
+        if state.is_some() && memory.has_member(&draft) {
+            let message = "this key is that of a member who is here: change it with member()";
+            return Err(Failure::new(ErrorCode::Invalid, Some("key"), message));
+        }
         self.append(draft, Waiting { state, ..Waiting::of(asker) });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
@@ -480,16 +510,21 @@ impl StoredHub {
             say(&format!("clients receive a gap: {reason}"));
         }
         let is_shared = self.settings.store.is_shared();
+        let evicted = evicted.into_iter().filter(|(channel, _)| !room_of(channel).1).collect();
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through, is_shared };
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
         // evicted.
         let memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
+        let mut wills = Vec::new();
+        self.tell_members(|members| wills = members.take_wills());
+        wills.into_iter().for_each(|will| self.keep_will(draft_of(will, None), "too many wait already"));
         let memory = self.memory.insert(memory);
         for (ticket, waiting) in &self.waiting {
             waiting.state.iter().for_each(|change| memory.state.wait(*ticket, change));
         }
         (self.epoch, self.last_seq) = (epoch, 0);
         self.members.begin();
+        self.counted = Counted::default();
         Ok(())
     }
 
@@ -523,10 +558,19 @@ impl StoredHub {
             return;
         }
         self.forget_at.get_or_insert(now + FORGET);
+        let (room, is_counted) = room_of(&draft.channel);
+        if is_counted {
+            self.counted.note_member(room, &draft, seq);
+            self.note_member(&draft, ticket, is_new);
+            ticket.into_iter().for_each(|ticket| self.tell(ticket, &Ok("".into()), progress));
+            return;
+        }
         let at = self.store.instant_of(at, now);
+        let mut number = None;
         let published = match memory.once_id(&draft) {
             Some(id) => Ok(id),
             None => {
+                number = self.counted.note_number(&draft, seq);
                 let published = memory.publish(seq, at, &draft, gap.as_ref().unwrap_or(&draft.fields).fields());
                 if published.is_ok() && gap.is_some() {
                     let counted = memory.handle.counts_and_subscribers(&draft.channel);
@@ -535,6 +579,9 @@ impl StoredHub {
                 published
             }
         };
+        if let Some(number) = number {
+            self.tell_members(|members| members.tell_number(&draft.channel, number, now));
+        }
         self.note_member(&draft, ticket, is_new);
         if let Some(ticket) = ticket {
             let result = published.map(Into::into).map_err(|error| failure_of(&error));
@@ -543,10 +590,13 @@ impl StoredHub {
     }
 
     /// Takes what a member or a will announces.
-    pub fn announce(&mut self, announced: Announced) {
-        let draft = draft_of(announced);
-        if draft.member == MemberPart::None {
-            self.wills.push(draft);
+    pub fn announce(&mut self, announcement: Announcement, kept: Option<KeptMember>) {
+        let is_number = announcement.says == Says::Number;
+        let draft = draft_of(announcement, kept);
+        if is_number {
+            self.publish_number(draft);
+        } else if draft.member == MemberPart::None {
+            self.keep_will(draft, "too many wait already");
             self.publish_wills();
         } else {
             let key = (draft.channel.clone(), draft.key.clone());
@@ -555,15 +605,43 @@ impl StoredHub {
         }
     }
 
+    /// Publishes the number of a channel's members. It is announced again until the store has told it.
+    fn publish_number(&mut self, draft: Draft) {
+        let draft = Draft { once: self.counted.once(&draft.channel, self.last_seq), ..draft };
+        if !self.is_open || self.once.contains_key(&draft.once) {
+            return;
+        }
+        let published = self.publish(draft.clone(), None, Asker::NOBODY, Instant::now());
+        if published.is_err_and(|failure| failure.code == ErrorCode::Full) {
+            // It is sent, and what is retained of the key is older.
+            let draft = Draft { retain: Retain::Forget, ..draft };
+            let _ = self.publish(draft, None, Asker::NOBODY, Instant::now());
+        }
+    }
+
     fn publish_wills(&mut self) {
         if !self.is_open {
             return;
         }
         for draft in std::mem::take(&mut self.wills) {
-            if let Err(failure) = self.publish(draft, None, Asker::NOBODY, Instant::now()) {
-                say(&format!("a will is lost: {failure}"));
+            match self.publish(draft.clone(), None, Asker::NOBODY, Instant::now()) {
+                Ok(_) => {
+                    let last = self.waiting.last_entry();
+                    last.into_iter().for_each(|mut last| last.get_mut().will = Some(draft.clone().into()));
+                }
+                Err(failure) if failure.code == ErrorCode::Unavailable => self.keep_will(draft, &failure.to_string()),
+                Err(failure) => say(&format!("a will is lost: {failure}")),
             }
         }
+    }
+
+    /// Keeps a will until the store is up, unless too many wait already.
+    fn keep_will(&mut self, draft: Draft, otherwise: &str) {
+        if self.wills.len() >= MOST_WILLS {
+            return say(&format!("a will is lost: {otherwise}"));
+        }
+        self.wills.push(draft);
+        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
     }
 
     /// Says to the store what a member has still to say.
@@ -572,9 +650,17 @@ impl StoredHub {
             return;
         }
         let is_shared = self.settings.store.is_shared();
-        while let Some(draft) = self.members.next(key, is_shared) {
+        loop {
+            let draft = match self.members.next(key, is_shared) {
+                Next::Ask(draft) => draft,
+                Next::Wait => return,
+                Next::Rest(announced) => {
+                    return self.tell_members(|members| members.settle(&key.0, &key.1, announced));
+                }
+            };
             let Some(memory) = &mut self.memory else { return };
-            match memory.state_change(&draft) {
+            let (_, is_counted) = room_of(&draft.channel);
+            match if is_counted { Ok(None) } else { memory.state_change(&draft) } {
                 Ok(state) => {
                     let waiting = Waiting { state, member: Some(key.clone()), ..Waiting::of(Asker::NOBODY) };
                     self.append(draft, waiting);
@@ -597,9 +683,10 @@ impl StoredHub {
             Some(ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse_member(key),
             // Full is the store's queue. That of the state was found before the store was asked.
             Some(code) => {
-                self.members.failed(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable));
-                self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
-                return;
+                if self.members.failed(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
+                    self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+                    return;
+                }
             }
         }
         self.say(key);
@@ -622,14 +709,19 @@ impl StoredHub {
     fn note_member(&mut self, draft: &Draft, ticket: Option<u64>, is_new: bool) {
         let is_own =
             ticket.and_then(|ticket| self.waiting.get(&ticket)).is_some_and(|waiting| waiting.member.is_some());
-        let is_newer = self.members.note(draft, is_own, self.settings.store.is_shared(), is_new);
+        self.members.note(draft, is_own, self.settings.store.is_shared(), is_new);
         let (channel, key) = (&draft.channel, &draft.key);
         match &draft.member {
             MemberPart::None => return,
             MemberPart::Gone => self.tell_members(|members| members.tell_gone(channel, key)),
             MemberPart::Here(here) | MemberPart::Changed(here) => {
-                self.tell_members(|members| members.tell_here(channel, key, kept_of(here), is_newer));
+                self.tell_members(|members| members.tell_here(channel, key, kept_of(here)));
             }
+        }
+        let (room, is_counted) = room_of(channel);
+        if is_counted {
+            let (published, now) = (self.counted.number(room), Instant::now());
+            self.tell_members(|members| members.tell_counted(channel, published, is_own, now));
         }
         if is_new && !is_own {
             self.say(&(channel.clone(), key.clone()));
@@ -680,7 +772,13 @@ impl StoredHub {
             self.answer_member(&member, result.as_ref().err());
             return;
         }
-        if let (Err(failure), Some(&Asker::NOBODY)) = (result, waiting.askers.first()) {
+        if let (Err(failure), Some(will)) = (result, waiting.will) {
+            if matches!(failure.code, ErrorCode::Full | ErrorCode::Unavailable) {
+                return self.keep_will(*will, &failure.to_string()); // it is certainly not stored
+            }
+        }
+        let is_lost = !Counted::is_number(&waiting.once) && waiting.askers.first() == Some(&Asker::NOBODY);
+        if let (Err(failure), true) = (result, is_lost) {
             say(&format!("an event for which nobody waits is lost, perhaps a will: {failure}"));
         }
         let ended = waiting.ended;
@@ -713,6 +811,7 @@ impl StoredHub {
             self.retry_at = (!self.is_up() || !self.is_open).then(|| now + RETRY);
             if self.retry_at.is_none() {
                 self.say_all(self.members.waiting());
+                self.publish_wills();
             }
         }
         if self.restart_at.is_some_and(|at| now >= at) {
@@ -734,8 +833,9 @@ impl StoredHub {
         self.store.ask(Ask::Close);
     }
 
-    fn forget_evicted(&self) {
-        let evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+    fn forget_evicted(&mut self) {
+        let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+        evicted.extend(self.counted.take_evictions());
         if !evicted.is_empty() {
             self.store.ask(Ask::Forget(evicted));
         }

@@ -7,7 +7,7 @@ mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
 use eventsource_xs::hub::{
-    Announcement, MemberData, MemberRequest, Presence, Retain, Says, Start as From, SubscribeRequest,
+    Announcement, MemberData, MemberRequest, Presence, Retain, Says, Start as From, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::{upgrade, Client};
@@ -44,6 +44,11 @@ fn member(id: &str, data: &str) -> Box<MemberRequest> {
     })
 }
 
+/// The same member where members are only counted.
+fn counted(id: &str) -> Box<MemberRequest> {
+    Box::new(MemberRequest { channel: b"lobby"[..].into(), is_counted: true, ..*member(id, "") })
+}
+
 fn stored(scene: &Scene) -> HubSettings {
     let path = scene.folder.join("events.db").to_str().expect("text").into();
     HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
@@ -55,7 +60,11 @@ struct Page {
     parser: Parser,
     socket: Option<TcpStream>,
     map: BTreeMap<String, String>,
+    /// The members of whom it was told nothing since it began with the state: one that leaves before its join was sent is not
+    /// in the state, and its leave comes alone.
+    untold: BTreeSet<&'static str>,
     joins: BTreeMap<String, usize>,
+    number: usize,
 }
 
 impl Page {
@@ -67,13 +76,15 @@ impl Page {
             while let Some(Event { event, data, .. }) = self.parser.next_event() {
                 let (id, value) = data.split_once(' ').unwrap_or((&data, ""));
                 let (id, value) = (id.to_owned(), value.to_owned());
+                let is_untold = self.untold.remove(&*id);
                 match &*event {
                     "join" => {
                         assert_eq!(self.map.insert(id.clone(), value), None, "{id} joins twice");
                         *self.joins.entry(id).or_default() += 1;
                     }
                     "update" => assert!(self.map.insert(id.clone(), value).is_some(), "{id} changes, and is not here"),
-                    "leave" => assert!(self.map.remove(&id).is_some(), "{id} leaves, and is not here"),
+                    "leave" => assert!(self.map.remove(&id).is_some() || is_untold, "{id} leaves, and is not here"),
+                    "count" => self.number = data.parse().expect("a number"),
                     "position" => {}
                     "message" if data == last.to_string() => return,
                     "message" => {}
@@ -131,7 +142,11 @@ impl Run {
     fn read_page(&mut self) {
         let last_id = self.page.parser.last_event_id();
         let after = Some(last_id.to_owned()).filter(|id| !id.is_empty());
-        let request = SubscribeRequest { start: From::State, ..topics("room", after.as_deref()) };
+        if after.is_none() {
+            self.page.untold = MEMBERS.into();
+        }
+        let mut request = SubscribeRequest { start: From::State, ..topics("room", after.as_deref()) };
+        request.topics.push(Topic::Channel(b"lobby"[..].into()));
         self.page.parser.finish();
         self.page.socket = Some(self.subscribe(request));
     }
@@ -139,12 +154,33 @@ impl Run {
     fn enter(&mut self, id: &'static str, data: &str) {
         let presence = Presence { member: Some(member(id, data)), ..Presence::default() };
         let client = self.subscribe(SubscribeRequest { presence, ..topics("news", None) });
+        let presence = Presence { member: Some(counted(id)), ..Presence::default() };
+        let request = SubscribeRequest { presence, ..topics("offers", None) };
+        self.worker.subscribe(self.last_stream, request).expect("a stream");
         self.worker.members(b"room", None).expect("a page"); // a client that leaves now was here
         self.streams.insert(self.last_stream, (id, client));
         self.data.insert(id, data.to_owned());
         if LASTING.contains(&id) {
             self.lasting.insert(id);
         }
+    }
+
+    /// Publishes an event, and has the page read through it.
+    fn read(&mut self) {
+        self.last_event += 1;
+        self.worker.publish(&event("room", &self.last_event.to_string())).expect("an id");
+        self.page.read_through(self.last_event);
+    }
+
+    /// Compares the number that was told last with the members.
+    fn compare_number(&mut self) {
+        let expected = self.page.map.len();
+        let deadline = Instant::now() + DEADLINE;
+        while self.page.number != expected {
+            assert!(Instant::now() < deadline, "the number is {}, not {expected}", self.page.number);
+            self.read();
+        }
+        assert_eq!(self.worker.members(b"lobby", None).expect("a page").members.len(), expected);
     }
 
     /// Compares who is here with the streams.
@@ -165,9 +201,7 @@ impl Run {
         let map: BTreeMap<String, String> = expected.into_iter().map(|(id, (data, _))| (id, data)).collect();
         let deadline = Instant::now() + DEADLINE;
         loop {
-            self.last_event += 1;
-            self.worker.publish(&event("room", &self.last_event.to_string())).expect("an id");
-            self.page.read_through(self.last_event);
+            self.read();
             if self.page.map == map {
                 break;
             }
@@ -228,7 +262,24 @@ fn members_are_those_of_the_streams_whatever_becomes_of_the_process() {
             run.step();
         }
         run.compare();
+        run.compare_number();
     }
+}
+
+#[test]
+fn data_that_the_state_cannot_keep_does_not_replace_the_data_before() {
+    let mut run = Run::new(1);
+    run.enter("ann", "before");
+    run.enter("bob", &"x".repeat(500));
+    run.compare();
+    let mut small = stored(&run.scene);
+    small.hub.state.bytes = 1000;
+    run.worker = run.scene.client_with(small);
+    run.enter("ann", &"x".repeat(500));
+    run.data.insert("ann", "before".into());
+    run.compare();
+    run.enter("ann", "after");
+    run.compare();
 }
 
 #[test]
@@ -247,6 +298,7 @@ fn a_will_is_stored_once() {
     worker.subscribe(1, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
     let mut reader = open(&mut worker, 2, "");
     worker.subscribe(2, topics("room", None)).expect("a stream");
+    worker.members(b"room", None).expect("a page"); // the subscriptions have taken effect: a client that leaves now has a will
     drop(client);
     support::read_event(&mut reader, "the end");
     kill(worker.welcome().pid);

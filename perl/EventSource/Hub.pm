@@ -540,12 +540,21 @@ none comes twice. With C<< position => 'none' >> nothing says that the state is 
     $hub->publish(stock => {key => 'item/7', json => {left => 3}, retain => 1});
     $hub->forget(stock => 'item/7');
 
+A key that is forgotten after the stream has begun, but before it was sent, is not in the state: the client receives the event
+that forgets a key that it does not know. So it may be told that a member leaves of whom it was told nothing (L</Members>).
+
 A client that comes back within the history receives what it has missed, as any other. If it has missed more, it receives a
 C<gap>, the state, and what comes: the gap means that it has to clear what it knows, for keys may have been forgotten meanwhile.
 It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>).
 
 A slow client receives the same, unless L</on_slow> ends its stream: C<latest> has the effect of C<gap> for a stream that starts
-with the state.
+with the state. A stream that the application has ended cannot begin with the state again: if its client is slow, it ends with
+the reason C<slow>, and the client receives the gap when it comes back.
+
+A client that is still sent the state when events are evicted needs no gap: the state that it receives ends later, with what is
+retained then. It also receives events without C<retain> that were published since its stream began, except those that their
+channel has evicted. If a channel has evicted an event that forgets a key, the client receives a gap and the state anew, even
+if it was not sent that key yet.
 
 A handler may begin with the state of some channels and with the history of others, in calls of L</subscribe> of its own:
 
@@ -629,7 +638,8 @@ A member can change while it is here (L</member>): streams receive an event of t
 if a further stream of a member has other data than the member; C<update> is the form of that event. A call of L</member> gives
 the form of its own. L</members> and L</members_count> say who is here.
 
-A stream enters when its subscription takes effect: when its handler has returned. If it reads that channel itself, the C<join>
+A stream enters when its subscription takes effect: when its handler has returned. A client that leaves before was not here,
+and its will is not published. If the stream reads that channel itself, the C<join>
 that it causes comes after its first position. It leaves when it has ended, for whatever reason; a client that is gone without a
 word is noticed with the next keepalives. With a L</name> the hub process knows all this: a worker that ends, or is replaced,
 changes nothing, and neither does an upgrade of the process. If that process is killed, everything begins anew: clients
@@ -638,9 +648,10 @@ reconnect, receive a C<gap>, and join. A hub without a name has its members in e
 With a L</store> a killed hub process changes nothing for members that come back while they linger: nobody leaves or joins. The
 others leave once. With Redis the members are those of all machines: one with streams on two of them joins once and leaves
 once, and the members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be
-reached; a will that comes then is lost, and the log says so. Leave the keys of members to the hub: a L</publish> or L</forget>
-with such a key changes what pages are told, not who is here. C<< join => 'count' >> needs a hub without a store: with one it is
-C<unsupported>.
+reached, and so do up to 10,000 wills, also those of streams that end because the store has lost its history; a will that is
+lost nevertheless, the log reports. A L</publish> with C<retain>, or a L</forget>, whose key is that of a member who is here
+throws C<invalid>. The number of C<< join => 'count' >> is that of all machines, too; when the machine that has changed it dies,
+another one publishes it some seconds later.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.
@@ -861,7 +872,10 @@ it.
 
     max_members => 10_000
 
-The most members of a channel (L</Members>), a whole number from 0 to 999,999,999,999,999. This is the default.
+The most members of a channel (L</Members>), a whole number from 0 to 999,999,999,999,999. This is the default. Those of other
+machines count, as far as the store has told this one of them: who joins on two machines at the same moment may exceed it.
+The retained events of members count for L</state> and L</total_state>. What the hub keeps of a member beside them, its data and
+its event C<leave>, does not: at most 65,536 bytes each, so this setting bounds it.
 
 =head2 max_relays
 
@@ -964,15 +978,16 @@ receives what is published from then on.
 
 =head3 When the process is away
 
-This is so if nobody serves the hub, if its L</store> is away when its process starts, or if a signal has stopped
-that process. Then streams hold
-neither a worker nor an event loop. The first request of a stream waits for the process for 50 ms, so that an error is
-thrown to its caller; the next ones do not wait until the process has answered. Their streams are open, and in the worker:
-they are sent their head and what is pushed, and are subscribed as soon as the process answers. If that takes longer than
-L</publish_timeout>, they end with a C<retry>, between one and two times the setting, and their clients come back. For a
-second after a process could not be reached, a stream of L</to_app> ends so at once; C<subscribe> and C<serve> throw
-C<unavailable>. On a server that blocks, a stream that goes through the server's writer (L</Which streams>) always ends so,
-the first one after half a second. The worker warns once: C<the hub process 'shop' does not answer>.
+This is so if nobody serves the hub, if its L</store> is away when its process starts, or if a signal has stopped that
+process. Then streams hold neither a worker nor an event loop. The first request of a stream waits for the process for 50 ms,
+so that an error is thrown to its caller; the next ones do not wait until the process has answered. Their streams are open,
+and in the worker: they are sent their head and what is pushed, and are subscribed as soon as the process answers. If it
+refuses a subscription then, the stream ends with the reason C<error>, and the worker warns of the first one, as of events
+that are lost (L</publish>). If the answer takes longer than L</publish_timeout>, they end with a C<retry>, between one and
+two times the setting, and their clients come back. For a second after a process could not be reached, a stream of L</to_app>
+ends so at once; C<subscribe> and C<serve> throw C<unavailable>. On a server that blocks, a stream that goes through the
+server's writer (L</Which streams>) always ends so, the first one after half a second. The worker warns once: C<the hub
+process 'shop' does not answer>.
 
 The status of such a response is 200, not 503 with C<Retry-After>: an C<EventSource> that is answered 503 fails for good
 (WHATWG HTML, section 9.2.3) and does not read C<Retry-After>. It comes back after a stream that ends.
@@ -995,7 +1010,7 @@ The stream ends with the reason C<slow>. The client reconnects and receives a C<
 
 =item C<gap>
 
-The stream receives a C<gap> event and continues with the retained events.
+The stream receives a C<gap> event and continues with what the history still has, or with the L</State>.
 
 =item C<latest>
 

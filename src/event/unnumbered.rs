@@ -37,10 +37,50 @@ impl Unnumbered {
 
 saved!(Unnumbered { block });
 
+/// An event in which one text may stand for another, such as the id of a member. Events of one form need not be kept each.
+#[derive(Clone, Debug)]
+pub struct Form {
+    before: Box<[u8]>,
+    /// What follows the text; none if the text is not in the event.
+    after: Option<Box<[u8]>>,
+}
+
+impl Form {
+    /// Returns the form of an event with a text. Only its last occurrence is replaced.
+    pub fn of(event: &Unnumbered, text: &[u8]) -> Self {
+        let at = event.block.len().checked_sub(text.len()).and_then(|last| {
+            let mut starts = (0..=last).rev().filter(|_| !text.is_empty());
+            starts.find(|start| event.block[*start..].starts_with(text))
+        });
+        let (before, after) = event.block.split_at(at.unwrap_or(event.block.len()));
+        Self { before: before.into(), after: at.map(|_| after[text.len()..].into()) }
+    }
+
+    /// Returns the event with a text.
+    pub fn with(&self, text: &[u8]) -> Unnumbered {
+        let block = match &self.after {
+            Some(after) => [&*self.before, text, after].concat().into(),
+            None => self.before.clone(),
+        };
+        Unnumbered { block }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{EventId, EventName, Framing, Text};
+
+    #[test]
+    fn a_form_of_an_event_gives_that_event_and_others_with_another_text() {
+        let event = |id: &str| Unnumbered::of(std::iter::once(Field::Data(Text::from(&*format!("who: {id}")))));
+        for id in ["ann", "a", "d", "data", "who: ann", "", "\u{e9}", "data: who: data: who: data: who: "] {
+            assert_eq!(Form::of(&event(id), id.as_bytes()).with(id.as_bytes()), event(id), "{id}");
+            let of_ann = Form::of(&event("ann"), b"ann");
+            assert_eq!(of_ann.with(id.as_bytes()), event(id), "{id}");
+        }
+        assert_eq!(Form::of(&event("ann"), b"bob").with(b"bob"), event("ann"));
+    }
 
     #[test]
     fn an_event_with_a_later_id_is_the_event_that_is_encoded_with_it() {

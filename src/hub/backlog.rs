@@ -64,12 +64,14 @@ impl Hub {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
-        self.logs(&part.topics).filter_map(move |log| match state_through.filter(|state| *state > after) {
-            None => Source::of(log, after, until, compacts),
-            Some(state) => {
-                let later = if until > state { Source::of(log, state, until, compacts) } else { None };
-                Source::of_state(log, (after, state_since), state.min(until), later)
+        self.logs(&part.topics).filter_map(move |log| {
+            // What came after the beginning of the state is sent as long as this log holds it.
+            let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
+            if state <= after {
+                return Source::of(log, after, until, compacts);
             }
+            let later = if until > state { Source::of(log, state, until, compacts) } else { None };
+            Source::of_state(log, (after, state_since), state.min(until), later)
         })
     }
 

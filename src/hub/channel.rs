@@ -1,10 +1,9 @@
 //! Channels and patterns of channel names: their logs and subscribers, and the hub's tables of them.
 
 use super::glob::Glob;
+use super::names::Evicted;
 use super::pattern_evictions::Evictions;
-use super::prefixes::matching;
 use super::subscribers::SubscriberList;
-use super::tombstones::Evicted;
 use super::topics::TopicId;
 use super::Hub;
 use crate::log::Log;
@@ -66,23 +65,24 @@ impl Hub {
         }
         let name: Arc<[u8]> = name.into();
         let patterns = self.patterns_matching(&name);
-        let Evicted { through, clock } = self.tombstones.take(&name);
+        let at = self.channels.vacant_key();
+        let Evicted { through, clock } = self.names.add(Arc::clone(&name), at);
         let policy = self.settings.policy_of(&name);
         let log = Log::new(through, self.policies[policy].compacts());
-        let at = self.channels.insert(Channel {
+        for pattern in &patterns {
+            self.patterns[*pattern].channels.insert(at);
+        }
+        self.channels.insert(Channel {
             name: Arc::clone(&name),
             evicted_at: clock,
             log,
             policy,
             subscribers: SubscriberList::default(),
-            patterns: patterns.clone(),
+            patterns,
             has_grown: false,
         });
-        for pattern in patterns {
-            self.patterns[pattern].channels.insert(at);
-        }
-        self.channel_by_name.insert(Arc::clone(&name), at);
-        self.channels_in_order.insert(name, at);
+        self.channel_by_name.insert(name, at);
+        self.record_ending(at);
         at
     }
 
@@ -92,8 +92,8 @@ impl Hub {
             return at;
         }
         let glob = Glob::new(text);
-        let channels: BTreeSet<usize> = matching(&self.channels_in_order, &glob, &mut self.compared).copied().collect();
-        let removed = self.tombstones.evicted_through(&glob, &mut self.compared);
+        let (channels, removed) = self.names.matching(&glob, &mut self.compared);
+        let channels: BTreeSet<usize> = channels.into_iter().collect();
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
         let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
@@ -118,6 +118,15 @@ impl Hub {
         at
     }
 
+    /// Records in a channel's patterns how far it has evicted entries, if a lagging stream ends in it.
+    pub(super) fn record_ending(&mut self, at: usize) {
+        let ending_through = self.channel_ending_through(at);
+        for pattern in &self.channels[at].patterns {
+            let pattern = &mut self.patterns[*pattern];
+            pattern.ending_through = pattern.ending_through.max(ending_through);
+        }
+    }
+
     /// Removes a channel that has neither subscribers nor entries, or a pattern without subscribers.
     pub(super) fn remove_if_unused(&mut self, topic: TopicId) {
         match topic {
@@ -134,12 +143,11 @@ impl Hub {
                 self.grown.retain(|grown| *grown != at);
             }
             self.channel_by_name.remove(&channel.name);
-            self.channels_in_order.remove(&channel.name);
             for pattern in channel.patterns {
                 self.patterns[pattern].channels.remove(&at);
             }
             let evicted = Evicted { through: channel.log.evicted_through(), clock: channel.evicted_at };
-            self.tombstones.insert(channel.name, evicted);
+            self.names.remove(channel.name, evicted);
         }
     }
 

@@ -138,9 +138,14 @@ impl Parts {
         self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
     }
 
-    /// Returns the sequence number through which the state is sent. A stream that ends is sent no position after it.
+    /// Returns the sequence number through which the state is sent.
+    pub(super) fn last_of_state(&self) -> Option<u64> {
+        self.list.iter().filter_map(|part| part.extent.state_through).max()
+    }
+
+    /// Returns the same if a position follows. A stream that ends is sent none.
     pub(super) fn state_through(&self) -> Option<u64> {
-        self.list.iter().filter_map(|part| part.extent.state_through).max().filter(|_| !self.is_ending)
+        self.last_of_state().filter(|_| !self.is_ending)
     }
 
     /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.

@@ -17,7 +17,6 @@
 //! ([`asked_at`](Access::asked_at)): one that is older than a request which means it ends at once, too.
 
 use super::glob::{self, Glob};
-use super::prefixes::matching;
 use super::subscribers::SubscriberList;
 use super::{Access, Hub, SubscribeRequest, Topic};
 use crate::stream::{after, StreamId};
@@ -194,9 +193,8 @@ impl Hub {
             Topic::Pattern(text) => {
                 let glob = Glob::new(text);
                 let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
-                let mut compared = 0;
-                let channels = matching(&self.channels_in_order, &glob, &mut compared);
-                let by_name = channels.map(|at| &self.channels[*at].subscribers);
+                let (channels, _) = self.names.matching(&glob, &mut 0);
+                let by_name = channels.iter().map(|at| &self.channels[*at].subscribers);
                 by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
             }
         };

@@ -160,8 +160,11 @@ impl Hub {
         self.is_lagging(cursor) && self.ends(cursor)
     }
 
-    /// Returns true if a lagging stream ends.
+    /// Returns true if a lagging stream ends. One that is ending anyway cannot begin with the state again.
     fn ends(&self, cursor: &Cursor) -> bool {
+        if cursor.follows_state && cursor.is_ending() {
+            return true;
+        }
         if self.policies.len() == 1 {
             return self.policies[0].disconnects();
         }
@@ -174,10 +177,11 @@ impl Hub {
 
     /// Returns true if a part misses events of a channel in which a lagging stream ends.
     fn ends_by(&self, part: &Part, seq: u64, compacts: bool) -> bool {
-        let Part { ref topics, extent: Extent { after, until, baseline, .. } } = *part;
+        let Part { ref topics, extent: Extent { after, until, baseline, state_through, state_since, .. } } = *part;
         let after = after.max(seq);
         match self.missed_by(part, seq, compacts) {
             0 => false,
+            _ if state_through.is_some() => self.ending_through(topics).min(until) > state_since,
             missed if missed > baseline.through => self.ending_through(topics).min(until) > after.max(baseline.through),
             // What the stream began with was evicted later. Of removed channels the hub does not know when.
             _ => self.channels_of(topics).any(|at| {
@@ -212,11 +216,11 @@ impl Hub {
     /// Lets the state that a stream is being sent end with what was evicted meanwhile: of these entries the client needs only
     /// those that are still retained. Otherwise a slow client would be sent the beginning of the state again and again.
     fn extend_state(&self, cursor: &mut Cursor) {
-        let through = match cursor.state_through() {
-            Some(through) if self.evicted_through > through => through,
-            _ => return,
+        let through = cursor.parts().and_then(Parts::last_of_state).filter(|through| self.evicted_through > *through);
+        let (through, parts) = match through {
+            Some(through) => (through, cursor.ensure_parts()),
+            None => return,
         };
-        let parts = cursor.ensure_parts();
         let of_state = || parts.list.iter().filter(|part| part.extent.state_through.is_some());
         let evicted = of_state().map(|part| self.evicted_through(&part.topics)).fold(through, u64::max);
         for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
@@ -239,7 +243,7 @@ impl Hub {
     /// logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        if cursor.follows_state && !cursor.is_ending() {
+        if cursor.follows_state {
             self.begin_state_again(cursor);
             return self.gap_notice(cursor, None, Gap::Slow);
         }
@@ -271,7 +275,7 @@ impl Hub {
         cursor.is_compacted = false;
     }
 
-    /// Returns a `gap` event with a position as its id, and counts it. Before the state there is no position.
+    /// Returns a `gap` event with a position as its id, and counts it.
     pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Option<Position>, gap: Gap) -> Notice {
         self.counts.gaps += 1;
         cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));

@@ -10,23 +10,33 @@
 //! [announcements](Announcement) in the order in which it is given them.
 //!
 //! In a hub with a store the announcements go to the store, which tells who is here: also members of other machines, and those
-//! of a process before. A member that it has told stays in the list until it tells that the member has gone.
+//! of a process before. A member that it has told stays in the list until it tells that the member has gone. Of counted members
+//! it is told in a channel that no stream reads, and the number is one for all machines: each of them publishes it when it
+//! differs from what the store has told, first those whose members have changed it.
 
-use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Says};
-use super::state_sizes::Full;
-use crate::event::Unnumbered;
-use crate::saved::{Malformed, Restorer, Saved, Saver};
-use crate::stream::{after, StreamId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
+mod lingering;
+mod member;
+mod slots;
 #[cfg(test)]
 mod tests;
 
+use super::presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Says};
+use super::state_sizes::Full;
+use crate::event::{Form, Unnumbered};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::stream::{after, StreamId};
+use lingering::Lingering;
+use member::{Common, Member, SavedMember};
+use slots::Slots;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 /// The shortest time between two counts of a channel.
 pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a machine waits until it publishes a number that members of another machine have changed, which has perhaps died.
+const COUNT_RESERVE: Duration = Duration::from_secs(3);
 
 /// The most members of a stream.
 pub const MAX_MEMBERS_OF_STREAM: usize = if cfg!(test) { 3 } else { 64 };
@@ -63,23 +73,6 @@ impl MemberPage {
     const MOST_BYTES: usize = 256 << 10;
 }
 
-/// Somebody who is here.
-#[derive(Clone, Debug)]
-struct Member {
-    streams: u32,
-    since: u64,
-    is_counted: bool,
-    data: MemberData,
-    leave: Unnumbered,
-    linger: Duration,
-    /// When the member leaves, because it has no stream.
-    leaves_at: Option<Instant>,
-    /// True if it has streams here, or lingers here. Otherwise only the store says that it is here.
-    is_own: bool,
-    /// True if the hub's store says that it is here.
-    is_told: bool,
-}
-
 /// What streams were told of the number of a channel's members.
 #[derive(Clone, Debug)]
 struct Count {
@@ -87,28 +80,37 @@ struct Count {
     published: usize,
     /// When another one may be published.
     next: Instant,
+    /// When the number is looked at again.
+    due: Option<Instant>,
+}
+
+/// What this machine says of a member to the store, which has still to do it.
+#[derive(Clone, Debug, Default)]
+struct Changing {
+    /// How many announcements that is.
+    announced: u32,
+    /// The data of the member that the store has told last.
+    told: Option<MemberData>,
 }
 
 /// A channel with members.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Room {
-    members: BTreeMap<Box<[u8]>, Member>,
+    /// The slots of the members, in the order of their ids.
+    members: Vec<u32>,
+    /// What the newest members have in common.
+    common: Arc<Common>,
     count: Option<Count>,
 }
 
-/// A channel and a member's id there.
-type MemberKey = (Arc<[u8]>, Box<[u8]>);
+impl Room {
+    fn new(common: Arc<Common>) -> Self {
+        Self { members: Vec::new(), common, count: None }
+    }
 
-/// The members and the will of a stream.
-#[derive(Clone, Debug, Default)]
-struct OfStream {
-    members: Vec<MemberKey>,
-    will: Option<Box<Announcement>>,
-}
-
-impl OfStream {
-    fn has(&self, channel: &[u8], id: &[u8]) -> bool {
-        self.members.iter().any(|(known, member)| **known == *channel && **member == *id)
+    /// Finds a member's place in the list, or that which it would have.
+    fn search(&self, members: &Slots, id: &[u8]) -> Result<usize, usize> {
+        self.members.binary_search_by(|at| members.id(*at).cmp(id))
     }
 }
 
@@ -116,20 +118,32 @@ impl OfStream {
 #[derive(Clone, Debug, Default)]
 pub struct Members {
     rooms: HashMap<Arc<[u8]>, Room>,
-    of_stream: HashMap<u64, OfStream>,
-    /// The members that linger, by the time at which they leave.
-    leaving: BTreeSet<(Instant, MemberKey)>,
+    members: Slots,
+    /// The streams of members.
+    streams: BTreeSet<(StreamId, u32)>,
+    /// The wills of streams.
+    wills: BTreeMap<StreamId, Box<Announcement>>,
+    /// The members of which the store is still to be told something.
+    changing: BTreeMap<u32, Changing>,
+    lingering: Lingering,
     /// The channels whose number is looked at again, by the time.
     counting: BTreeSet<(Instant, Arc<[u8]>)>,
     here: usize,
     refused: u64,
     has_ended: bool,
+    /// Whether a store has the order of events.
+    is_stored: bool,
 }
 
 /// Decides whether an event can be retained.
 pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
 
 impl Members {
+    /// The members of a hub whose events a store has, or not.
+    pub fn new(is_stored: bool) -> Self {
+        Self { is_stored, ..Self::default() }
+    }
+
     /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
     /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's
     /// clock in milliseconds.
@@ -145,63 +159,63 @@ impl Members {
             return;
         }
         let MemberRequest { channel, id, linger, is_counted, data, join, update, leave } = request;
-        let linger = linger.min(MAX_LINGER);
-        let is_full = |of: &OfStream| of.members.len() >= MAX_MEMBERS_OF_STREAM && !of.has(&channel, &id);
-        if self.of_stream.get(&stream.into()).map_or(false, is_full) {
+        let known = self.find(&channel, &id);
+        let of_stream = self.of_stream(stream);
+        if of_stream.len() >= MAX_MEMBERS_OF_STREAM && !of_stream.iter().any(|at| Some(*at) == known) {
             self.refused += 1;
             return;
         }
-        let name: Arc<[u8]> =
-            self.rooms.get_key_value(&*channel).map_or_else(|| Arc::from(&*channel), |(name, _)| Arc::clone(name));
-        let is_here = self.rooms.get(&name).map_or(false, |room| room.members.contains_key(&id));
-        if is_here {
-            self.add_stream(stream, &name, &id);
-            if let Some(member) = self.member_mut(&name, &id) {
-                (member.linger, member.leave) = (linger, leave);
+        let common = self.common(&channel, &id, &leave);
+        if let Some(at) = known {
+            self.add_stream(stream, at);
+            if let Some(member) = self.members.get_mut(at) {
+                member.set_linger(linger);
+                member.common = common;
                 if !std::mem::replace(&mut member.is_own, true) {
-                    out.push(Announcement::of_member(&name, &id, Says::Here, join));
+                    out.push(Announcement::of_member((&channel, &id, member.is_counted), Says::Here, join));
+                    self.note_announced(at);
                 }
             }
             let _ = self.update(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
             return;
         }
-        let room = self.rooms.get(&name);
-        let joins = match is_counted {
-            false => Announcement::of_member(&name, &id, Says::Here, join),
-            true => Announcement::of_count(&name, 1),
+        let room = self.rooms.get(&*channel);
+        let joins = match is_counted && !self.is_stored {
+            false => Announcement::of_member((&channel, &id, is_counted), Says::Here, join),
+            true => Announcement::of_count(&channel, 1),
         };
-        let is_known = is_counted && room.map_or(false, |room| room.count.is_some());
+        let is_known = is_counted && (self.is_stored || room.map_or(false, |room| room.count.is_some()));
         if room.map_or(0, |room| room.members.len()) >= most || !is_known && fits(&joins).is_err() {
             self.refused += 1;
             return;
         }
-        let room = self.rooms.entry(Arc::clone(&name)).or_default();
-        let member = Member {
-            streams: 0,
-            since: wall,
-            is_counted,
-            data,
-            leave,
-            linger,
-            leaves_at: None,
-            is_own: true,
-            is_told: false,
-        };
-        room.members.insert(id.clone(), member);
-        if is_counted && room.count.is_none() {
-            room.count = Some(Count { published: 0, next: now });
+        let mut member = Member::new(&id, KeptMember { since: wall, linger, data, leave }, Arc::clone(&common));
+        (member.is_counted, member.is_own) = (is_counted, true);
+        let at = self.add(member);
+        self.note_announced(at);
+        match self.rooms.get_mut(&*channel).filter(|_| is_counted && !self.is_stored) {
+            Some(room) => room.count = room.count.take().or(Some(Count { published: 0, next: now, due: None })),
+            None => out.push(joins),
         }
-        self.here += 1;
-        if !is_counted {
-            out.push(joins);
+        self.add_stream(stream, at);
+        if !self.is_stored {
+            self.count_anew(&common.channel, now, out); // otherwise when the store has told the member
         }
-        self.add_stream(stream, &name, &id);
-        self.count_anew(&name, now, out);
     }
 
     /// Sets the will of a stream, in the place of an earlier one.
     pub fn set_will(&mut self, stream: StreamId, will: Box<Announcement>) {
-        self.of_stream.entry(stream.into()).or_default().will = Some(will);
+        self.wills.insert(stream, will);
+    }
+
+    /// Takes the wills of all streams: these end, because another hub takes the place of this one.
+    pub fn take_wills(&mut self) -> Vec<Announcement> {
+        std::mem::take(&mut self.wills).into_values().map(|will| *will).collect()
+    }
+
+    /// Returns true if somebody is here whose events have this key.
+    pub fn have(&self, channel: &[u8], id: &[u8]) -> bool {
+        self.find(channel, id).and_then(|at| self.members.get(at)).map_or(false, |member| !member.is_counted)
     }
 
     /// Removes a stream that has ended. Its will is published, unless its application has ended it.
@@ -212,21 +226,12 @@ impl Members {
         now: Instant,
         out: &mut Vec<Announcement>,
     ) {
-        let OfStream { members, will } = match self.of_stream.remove(&stream.into()) {
-            Some(of_stream) => of_stream,
-            None => return,
-        };
+        let will = self.wills.remove(&stream);
         out.extend(will.filter(|_| !is_ended_by_application).map(|will| *will));
-        for (channel, id) in members {
-            let member = match self.member_mut(&channel, &id) {
-                Some(member) => member,
-                None => continue,
-            };
-            member.streams -= 1;
-            if member.streams == 0 {
-                let at = after(now, member.linger);
-                member.leaves_at = Some(at);
-                self.leaving.insert((at, (channel, id)));
+        for at in self.of_stream(stream) {
+            self.remove_stream(stream, at);
+            if let Some(member) = self.members.get_mut(at).filter(|member| member.streams == 0) {
+                self.lingering.add(at, after(now, member.linger()));
             }
         }
         let mut left = usize::MAX; // of others nothing is due
@@ -247,24 +252,28 @@ impl Members {
         fits: Fits<'_>,
         out: &mut Vec<Announcement>,
     ) -> Result<bool, Full> {
-        let member = match self.member_mut(channel, id) {
-            Some(member) => member,
+        let is_stored = self.is_stored;
+        let (at, member) = match self.find_mut(channel, id) {
+            Some(found) => found,
             None => return Ok(false),
         };
-        if member.data != data {
+        if member.data() != data {
+            let event = Announcement::of_member((channel, id, member.is_counted), Says::Changed, event);
             if !member.is_counted {
-                let event = Announcement::of_member(channel, id, Says::Changed, event);
                 fits(&event)?;
+            }
+            if !member.is_counted || is_stored {
                 out.push(event);
             }
-            member.data = data;
+            self.note_announced(at);
+            self.members.get_mut(at).into_iter().for_each(|member| member.set_data(&data));
         }
         Ok(true)
     }
 
     /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let leaving = self.leaving.iter().next().map(|(at, _)| *at);
+        let leaving = self.lingering.first().map(|(at, _)| at);
         let counting = self.counting.iter().next().map(|(at, _)| *at);
         leaving.into_iter().chain(counting).min()
     }
@@ -272,29 +281,28 @@ impl Members {
     /// Ends members whose linger is over, and publishes numbers that have changed. Each takes a step from `left`; if none is
     /// left, there may be more to do.
     pub fn run_due(&mut self, now: Instant, left: &mut usize, out: &mut Vec<Announcement>) {
-        while let Some(first) = self.leaving.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
+        while let Some((_, first)) = self.lingering.first().filter(|(at, _)| *left > 0 && *at <= now) {
             *left -= 1;
-            self.leaving.remove(&first);
-            let (_, (channel, id)) = first;
-            self.end_linger(&channel, &id, now, out);
+            self.lingering.remove(first);
+            self.end_linger(first, now, out);
         }
         while let Some(first) = self.counting.iter().next().filter(|(at, _)| *left > 0 && *at <= now).cloned() {
             *left -= 1;
             self.counting.remove(&first);
+            self.count_mut(&first.1).into_iter().for_each(|count| count.due = None);
             self.count_anew(&first.1, now, out);
         }
     }
 
     /// Ends all members, and publishes the wills of all streams: the hub ends. Nobody enters any more.
     pub fn end(&mut self, out: &mut Vec<Announcement>) {
-        let Self { rooms, of_stream, refused, .. } = std::mem::take(self);
-        (self.has_ended, self.refused) = (true, refused);
-        let wills: BTreeMap<_, _> = of_stream.into_iter().filter_map(|(stream, of)| Some((stream, of.will?))).collect();
+        let Self { rooms, members, wills, refused, is_stored, .. } = std::mem::take(self);
+        (self.has_ended, self.refused, self.is_stored) = (true, refused, is_stored);
         out.extend(wills.into_values().map(|will| *will));
-        for (channel, Room { members, count }) in rooms {
+        for (channel, Room { members: of_room, count, .. }) in rooms {
             out.extend(count.map(|_| Announcement::of_count(&channel, 0)));
-            for (id, Member { leave, .. }) in members.into_iter().filter(|(_, member)| !member.is_counted) {
-                out.push(Announcement::of_member(&channel, &id, Says::Gone, leave));
+            for member in of_room.iter().filter_map(|at| members.get(*at)).filter(|member| !member.is_counted) {
+                out.push(Announcement::of_member((&channel, member.id(), false), Says::Gone, member.leave()));
             }
         }
     }
@@ -316,15 +324,16 @@ impl Members {
             Some(room) => room,
             None => return page,
         };
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let from = after.map_or(0, |after| room.search(&self.members, after).map_or_else(|at| at, |at| at + 1));
         let mut bytes = 0;
-        for (id, Member { data, since, streams, .. }) in room.members.range::<[u8], _>((from, Bound::Unbounded)) {
+        for member in room.members[from..].iter().filter_map(|at| self.members.get(*at)) {
             if page.members.len() == MemberPage::MOST || bytes > MemberPage::MOST_BYTES {
                 page.next = page.members.last().map(|last| last.id.clone());
                 break;
             }
-            bytes += id.len() + data.text.len();
-            page.members.push(MemberInfo { id: id.clone(), data: data.clone(), since: *since, streams: *streams });
+            let (id, data) = (member.id().into(), member.data());
+            page.members.push(MemberInfo { id, data, since: member.since, streams: member.streams });
+            bytes += member.bytes();
         }
         page
     }
@@ -334,170 +343,334 @@ impl Members {
         (self.here, self.refused)
     }
 
-    fn member_mut(&mut self, channel: &[u8], id: &[u8]) -> Option<&mut Member> {
-        self.rooms.get_mut(channel)?.members.get_mut(id)
+    fn find(&self, channel: &[u8], id: &[u8]) -> Option<u32> {
+        let room = self.rooms.get(channel)?;
+        room.search(&self.members, id).ok().map(|at| room.members[at])
+    }
+
+    fn find_mut(&mut self, channel: &[u8], id: &[u8]) -> Option<(u32, &mut Member)> {
+        let at = self.find(channel, id)?;
+        Some((at, self.members.get_mut(at)?))
+    }
+
+    fn count_mut(&mut self, channel: &[u8]) -> Option<&mut Count> {
+        self.rooms.get_mut(channel)?.count.as_mut()
+    }
+
+    /// Returns what a new member has in common with others of its channel.
+    fn common(&self, channel: &[u8], id: &[u8], leave: &Unnumbered) -> Arc<Common> {
+        let common = self.rooms.get(channel).map(|room| &room.common);
+        match common.filter(|common| common.leave.with(id) == *leave) {
+            Some(common) => Arc::clone(common),
+            None => {
+                let channel = common.map_or_else(|| Arc::from(channel), |common| Arc::clone(&common.channel));
+                Arc::new(Common { channel, leave: Form::of(leave, id) })
+            }
+        }
+    }
+
+    /// Adds a member that is not here.
+    fn add(&mut self, member: Member) -> u32 {
+        let common = Arc::clone(&member.common);
+        let at = self.members.add(member);
+        let new = || Room::new(Arc::clone(&common));
+        let room = self.rooms.entry(Arc::clone(&common.channel)).or_insert_with(new);
+        if let Err(place) = room.search(&self.members, self.members.id(at)) {
+            room.members.insert(place, at);
+            self.here += 1;
+        }
+        room.common = common;
+        at
+    }
+
+    /// Returns the members of a stream. Those that the store has refused meanwhile are none.
+    fn of_stream(&mut self, stream: StreamId) -> Vec<u32> {
+        let all: Vec<u32> = self.streams.range((stream, 0)..=(stream, u32::MAX)).map(|(_, at)| *at).collect();
+        let (here, refused) = all.into_iter().partition(|at| self.members.get(*at).map_or(false, Member::is_here));
+        let refused: Vec<u32> = refused;
+        refused.into_iter().for_each(|at| self.remove_stream(stream, at));
+        here
+    }
+
+    /// Counts an announcement of a member, before its data change, until the store has done it.
+    fn note_announced(&mut self, at: u32) {
+        if self.is_stored {
+            let member = self.members.get(at).filter(|member| member.told > 0);
+            let new = || Changing { announced: 0, told: member.map(Member::data) };
+            self.changing.entry(at).or_insert_with(new).announced += 1;
+        }
     }
 
     /// Counts a stream for a member that is here, once.
-    fn add_stream(&mut self, stream: StreamId, channel: &Arc<[u8]>, id: &[u8]) {
-        let of_stream = self.of_stream.entry(stream.into()).or_default();
-        if of_stream.has(channel, id) {
-            return;
-        }
-        of_stream.members.reserve_exact(1); // most streams have one
-        of_stream.members.push((Arc::clone(channel), id.into()));
-        if let Some(member) = self.member_mut(channel, id) {
-            member.streams += 1;
-            if let Some(at) = member.leaves_at.take() {
-                self.leaving.remove(&(at, (Arc::clone(channel), id.into())));
+    fn add_stream(&mut self, stream: StreamId, at: u32) {
+        let member = match self.members.get_mut(at) {
+            Some(member) if self.streams.insert((stream, at)) => member,
+            _ => return,
+        };
+        member.streams += 1;
+        self.lingering.remove(at);
+    }
+
+    /// Counts a stream of a member no more.
+    fn remove_stream(&mut self, stream: StreamId, at: u32) {
+        self.streams.remove(&(stream, at));
+        if let Some(member) = self.members.get_mut(at) {
+            member.streams -= 1;
+            if member.streams == 0 && !member.is_here() {
+                self.members.remove(at);
             }
         }
     }
 
     /// Announces that a member leaves, and removes it unless that is the store's to tell.
-    fn end_linger(&mut self, channel: &Arc<[u8]>, id: &[u8], now: Instant, out: &mut Vec<Announcement>) {
-        let member = match self.member_mut(channel, id) {
+    fn end_linger(&mut self, at: u32, now: Instant, out: &mut Vec<Announcement>) {
+        let member = match self.members.get_mut(at) {
             Some(member) => member,
             None => return,
         };
-        member.leaves_at = None;
         member.is_own = false;
-        if !member.is_counted {
-            out.push(Announcement::of_member(channel, id, Says::Gone, member.leave.clone()));
+        let channel = Arc::clone(&member.common.channel);
+        if !member.is_counted || self.is_stored {
+            let who = (&*channel, member.id(), member.is_counted);
+            out.push(Announcement::of_member(who, Says::Gone, member.leave()));
         }
-        if !member.is_told {
-            self.remove(channel, id);
-            self.count_anew(channel, now, out);
+        if member.told == 0 {
+            self.remove(at);
+            self.count_anew(&channel, now, out);
         }
     }
 
-    fn remove(&mut self, channel: &[u8], id: &[u8]) {
-        let room = match self.rooms.get_mut(channel) {
-            Some(room) => room,
+    /// Removes a member that is neither of here nor told. Its slot stays while streams have it.
+    fn remove(&mut self, at: u32) {
+        let Self { rooms, members, changing, lingering, here, .. } = self;
+        let member = match members.get_mut(at) {
+            Some(member) => member,
             None => return,
         };
-        let leaves_at = room.members.remove(id).map(|member| member.leaves_at);
-        self.here -= usize::from(leaves_at.is_some());
-        if let Some(at) = leaves_at.flatten() {
-            self.leaving.remove(&(at, (channel.into(), id.into())));
+        changing.remove(&at);
+        lingering.remove(at);
+        let (streams, common) = (member.streams, Arc::clone(&member.common));
+        if let Some(room) = rooms.get_mut(&common.channel) {
+            if let Ok(place) = room.search(members, members.id(at)) {
+                room.members.remove(place);
+                *here -= 1;
+            }
+            if room.members.len() < room.members.capacity() / 4 {
+                room.members.shrink_to(2 * room.members.len());
+            }
+            if room.members.is_empty() && room.count.is_none() {
+                rooms.remove(&common.channel);
+            }
         }
-        if room.members.is_empty() && room.count.is_none() {
-            self.rooms.remove(channel);
+        if streams == 0 {
+            members.remove(at);
         }
     }
 
-    /// Returns what a store keeps of a member.
+    /// Gives back the memory of many that have left.
+    fn pack(&mut self) {
+        let Self { rooms, members, streams, changing, lingering, .. } = self;
+        if let Some(new) = members.pack() {
+            let of = |at: u32| new.get(at as usize).copied().unwrap_or(0);
+            *streams = std::mem::take(streams).into_iter().map(|(stream, at)| (stream, of(at))).collect();
+            *changing = std::mem::take(changing).into_iter().map(|(at, changing)| (of(at), changing)).collect();
+            lingering.renumber(of);
+            rooms.values_mut().flat_map(|room| &mut room.members).for_each(|at| *at = of(*at));
+        }
+    }
+
+    /// Returns what a store keeps of a member in a channel.
     pub fn kept(&self, channel: &[u8], id: &[u8]) -> Option<KeptMember> {
-        let Member { since, linger, data, leave, .. } = self.rooms.get(channel)?.members.get(id)?;
-        Some(KeptMember { since: *since, linger: *linger, data: data.clone(), leave: leave.clone() })
+        self.members.get(self.find(room_of(channel).0, id)?).map(Member::kept)
     }
 
-    /// Takes note that the store has a member. What it keeps replaces what is known here, if it is `newer`.
-    pub fn tell_here(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, is_newer: bool) {
-        let KeptMember { since, linger, data, leave } = kept;
-        if let Some(member) = self.member_mut(channel, id) {
-            member.is_told = true;
-            if is_newer {
-                member.data = data;
+    /// Takes note that the store has a member, which it keeps in a channel. Its data there are those of the list, unless this
+    /// machine has still to say something of it.
+    pub fn tell_here(&mut self, channel: &[u8], id: &[u8], kept: KeptMember) {
+        let (channel, is_counted) = room_of(channel);
+        let known = self.find(channel, id);
+        let Self { members, changing, .. } = self;
+        if let Some((at, member)) = known.and_then(|at| Some((at, members.get_mut(at)?))) {
+            member.told |= 1 << u8::from(is_counted);
+            match changing.get_mut(&at) {
+                Some(changing) => changing.told = Some(kept.data),
+                None => member.set_data(&kept.data),
             }
             return;
         }
-        let member = Member {
-            streams: 0,
-            since,
-            is_counted: false,
-            data,
-            leave,
-            linger,
-            leaves_at: None,
-            is_own: false,
-            is_told: true,
-        };
-        self.rooms.entry(channel.into()).or_default().members.insert(id.into(), member);
-        self.here += 1;
+        let common = self.common(channel, id, &kept.leave);
+        let mut member = Member::new(id, kept, common);
+        (member.told, member.is_counted) = (1 << u8::from(is_counted), is_counted);
+        self.add(member);
     }
 
     /// Takes note that the store no longer has a member.
     pub fn tell_gone(&mut self, channel: &[u8], id: &[u8]) {
-        match self.member_mut(channel, id) {
-            Some(member) if member.is_own => member.is_told = false, // it is announced again
-            Some(_) => self.remove(channel, id),
-            None => {}
+        let (channel, is_counted) = room_of(channel);
+        if let Some((at, member)) = self.find_mut(channel, id) {
+            member.told &= !(1 << u8::from(is_counted));
+            let is_here = member.is_here(); // one of here is announced again
+            self.changing.get_mut(&at).into_iter().for_each(|changing| changing.told = None);
+            if !is_here {
+                self.remove(at);
+                self.pack();
+            }
+        }
+    }
+
+    /// Called when the store has told that a counted member of a channel has come or gone. The last number that it has told was
+    /// `published`. If this machine has said so, it publishes another one, otherwise only if nobody has done that.
+    pub fn tell_counted(&mut self, channel: &[u8], published: usize, is_own: bool, now: Instant) {
+        let (channel, _) = room_of(channel);
+        let common = self.common(channel, &[], &Unnumbered::default());
+        let name = Arc::clone(&common.channel);
+        let room = self.rooms.entry(Arc::clone(&name)).or_insert_with(|| Room::new(common));
+        let count = room.count.get_or_insert(Count { published, next: now, due: None });
+        let at = if is_own { count.next } else { after(now, COUNT_RESERVE) };
+        self.look_at_number(&name, at);
+    }
+
+    /// Takes note of the number of a channel's members that the store has told.
+    pub fn tell_number(&mut self, channel: &[u8], number: usize, now: Instant) {
+        if let Some(count) = self.count_mut(channel) {
+            (count.published, count.next) = (number, after(now, COUNT_INTERVAL));
+            let at = after(count.next, COUNT_RESERVE);
+            self.look_at_number(&channel.into(), at);
         }
     }
 
     /// Lets a member linger here whose streams were those of a process, or of a hub, before this one.
     pub fn adopt(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, now: Instant) {
-        if self.member_mut(channel, id).is_none() {
-            self.tell_here(channel, id, kept, true);
-            self.member_mut(channel, id).into_iter().for_each(|member| member.is_told = false);
-        }
-        if let Some(member) = self.member_mut(channel, id).filter(|member| !member.is_own) {
-            let at = after(now, member.linger);
+        let (channel, is_counted) = room_of(channel);
+        let at = self.find(channel, id).unwrap_or_else(|| {
+            let common = self.common(channel, id, &kept.leave);
+            let mut member = Member::new(id, kept, common);
+            member.is_counted = is_counted;
+            self.add(member)
+        });
+        if let Some(member) = self.members.get_mut(at).filter(|member| !member.is_own) {
             member.is_own = true;
-            member.leaves_at = Some(at);
-            self.leaving.insert((at, (channel.into(), id.into())));
+            self.lingering.add(at, after(now, member.linger()));
         }
     }
 
     /// Removes a member whose event the store has refused. Its streams have no member from here on.
     pub fn refuse(&mut self, channel: &[u8], id: &[u8]) {
         self.refused += 1;
-        self.remove(channel, id);
-        for of_stream in self.of_stream.values_mut() {
-            of_stream.members.retain(|(known, member)| **known != *channel || **member != *id);
+        if let Some((at, member)) = self.find_mut(room_of(channel).0, id) {
+            (member.is_own, member.told) = (false, 0);
+            self.remove(at);
+            self.pack();
+        }
+    }
+
+    /// Takes note that the store has answered a number of announcements of a member, and that no more of those wait. If that is
+    /// all, the member has the data that the store has told, also if that has refused a change.
+    pub fn settle(&mut self, channel: &[u8], id: &[u8], announced: u32) {
+        let at = self.find(room_of(channel).0, id);
+        let (at, changing) = match at.and_then(|at| Some((at, self.changing.get_mut(&at)?))) {
+            Some(found) => found,
+            None => return,
+        };
+        changing.announced = changing.announced.saturating_sub(announced);
+        if changing.announced == 0 {
+            let told = self.changing.remove(&at).and_then(|changing| changing.told);
+            if let Some((member, data)) = self.members.get_mut(at).zip(told) {
+                member.set_data(&data);
+            }
         }
     }
 
     /// Publishes the number of a channel's members if it has changed and its time has come; otherwise the channel is looked at
     /// again. Removes a channel that has nobody.
     fn count_anew(&mut self, channel: &Arc<[u8]>, now: Instant, out: &mut Vec<Announcement>) {
-        let Room { members, count } = match self.rooms.get_mut(channel) {
+        let Room { members, count, .. } = match self.rooms.get_mut(channel) {
             Some(room) => room,
             None => return,
         };
-        let number = members.len();
-        if let Some(Count { published, next }) = count {
+        let mut number = members.len();
+        if let Some(Count { published, next, due }) = count {
             let may_publish = *next <= now;
+            if self.is_stored && may_publish {
+                let slots = &self.members;
+                let is_told = |at: &&u32| slots.get(**at).map_or(false, |member| member.told > 0);
+                number = members.iter().filter(is_told).count(); // the same on all machines
+            }
             if may_publish && *published != number {
                 out.push(Announcement::of_count(channel, number));
-                (*published, *next) = (number, after(now, COUNT_INTERVAL));
-            } else if may_publish {
-                *count = count.take().filter(|_| number > 0);
-            }
-            if let Some(Count { next, .. }) = count.as_ref().filter(|count| count.next > now) {
-                self.counting.insert((*next, Arc::clone(channel)));
+                *next = after(now, COUNT_INTERVAL);
+                if !self.is_stored {
+                    *published = number; // otherwise the store tells it
+                }
+            } else if may_publish && members.is_empty() {
+                if let Some(due) = *due {
+                    self.counting.remove(&(due, Arc::clone(channel)));
+                }
+                *count = None;
             }
         }
-        if number == 0 && count.is_none() {
+        if members.is_empty() && count.is_none() {
             self.rooms.remove(channel);
+        } else if let Some(Count { next, .. }) = count.as_ref().filter(|count| count.next > now) {
+            let at = *next;
+            self.look_at_number(channel, at);
         }
+    }
+
+    /// Looks at the number of a channel's members at a time, if not before.
+    fn look_at_number(&mut self, channel: &Arc<[u8]>, at: Instant) {
+        let due = match self.count_mut(channel) {
+            Some(count) if count.due.map_or(true, |due| at < due) => count.due.replace(at),
+            _ => return,
+        };
+        if let Some(due) = due {
+            self.counting.remove(&(due, Arc::clone(channel)));
+        }
+        self.counting.insert((at, Arc::clone(channel)));
     }
 }
 
-saved!(Member { streams, since, is_counted, data, leave, linger, leaves_at, is_own, is_told });
-saved!(Count { published, next });
-saved!(Room { members, count });
-saved!(OfStream { members, will });
+saved!(Count { published, next, due });
+saved!(Changing { announced, told });
 
 /// What is due follows from the rest.
 impl Saved for Members {
     fn save(&self, to: &mut Saver) {
-        to.add(&self.rooms);
-        to.add(&self.of_stream);
+        let mut streams: HashMap<u32, Vec<StreamId>> = HashMap::new();
+        self.streams.iter().for_each(|(stream, at)| streams.entry(*at).or_default().push(*stream));
+        let saved = |(at, member): (u32, &Member)| {
+            member.saved(
+                streams.remove(&at).unwrap_or_default(),
+                self.lingering.of(at),
+                self.changing.get(&at).cloned(),
+            )
+        };
+        to.add(&self.members.iter().map(saved).collect::<Vec<SavedMember>>());
+        let counts = self.rooms.iter().filter_map(|(channel, room)| Some((Arc::clone(channel), room.count.clone()?)));
+        to.add(&counts.collect::<HashMap<Arc<[u8]>, Count>>());
+        to.add(&self.wills);
         to.add(&self.refused);
+        to.add(&self.is_stored);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let mut members =
-            Self { rooms: from.take()?, of_stream: from.take()?, refused: from.take()?, ..Self::default() };
-        for (channel, Room { members: of_room, count }) in &members.rooms {
-            members.here += of_room.len();
-            for (id, member) in of_room {
-                members.leaving.extend(member.leaves_at.map(|at| (at, (Arc::clone(channel), id.clone()))));
-            }
-            members.counting.extend(count.as_ref().map(|count| (count.next, Arc::clone(channel))));
+        let mut members = Self::default();
+        for saved in from.take::<Vec<SavedMember>>()? {
+            let common = members.common(&saved.channel, &saved.id, &saved.kept.leave);
+            let leaves_at = saved.leaves_at;
+            let (member, streams, changing) = saved.restored(common);
+            let at = if member.is_here() { members.add(member) } else { members.members.add(member) };
+            members.changing.extend(changing.map(|changing| (at, changing)));
+            leaves_at.into_iter().for_each(|leaves_at| members.lingering.add(at, leaves_at));
+            members.streams.extend(streams.into_iter().map(|stream| (stream, at)));
         }
+        for (channel, count) in from.take::<HashMap<Arc<[u8]>, Count>>()? {
+            let common = members.common(&channel, &[], &Unnumbered::default());
+            members.counting.extend(count.due.map(|due| (due, Arc::clone(&common.channel))));
+            let room = members.rooms.entry(Arc::clone(&common.channel));
+            room.or_insert_with(|| Room::new(common)).count = Some(count);
+        }
+        (members.wills, members.refused, members.is_stored) = (from.take()?, from.take()?, from.take()?);
         Ok(members)
     }
 }

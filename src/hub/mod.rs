@@ -87,21 +87,21 @@
 //! `prefixes`, `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
 //! Subscribing: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
-//! `leaving` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque), `event_id`
-//! (positions) and `custom_ids` (the application's).
+//! `subscription_end` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque),
+//! `event_id` (positions) and `custom_ids` (the application's).
 //!
 //! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
 //! gathers them, `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
 //!
 //! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
-//! stream. `tombstones`, `pattern_evictions` and `recent_channels` remember what was evicted.
+//! stream. `names`, `pattern_evictions` and `recent_channels` remember what was evicted.
 //!
 //! Presence: `presence` is what a stream says of its member and its will; `members` decides who is here, from
 //! the streams that enter and leave. It is beside the hub: its announcements are published as any other event.
 //!
 //! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
 //!
-//! Stores: `history` continues with events that a store has kept, and says what it may forget.
+//! Stores: `stored_history` continues with events that a store has kept, and says what it may forget.
 //!
 //! `settings`, `channel_settings` and `counts` are what the application sets and reads; `policies` are what the settings say
 //! for a channel. `steps` counts what searches do, for tests.
@@ -116,18 +116,18 @@ mod cursor;
 mod cursor_parts;
 mod custom_ids;
 mod ends;
+mod entries;
 mod epoch;
 mod event_id;
 mod first_block;
 mod gap;
 mod glob;
-mod history;
 mod last_id;
-mod leaving;
 mod members;
 mod merge;
 #[cfg(test)]
 mod model;
+mod names;
 mod notice;
 mod once_keys;
 mod pattern_evictions;
@@ -141,18 +141,18 @@ mod refusal;
 mod replay;
 mod request;
 mod resume_point;
-mod retained;
 mod retention;
 mod sending;
 mod settings;
 mod state_bounds;
 mod state_sizes;
 pub(crate) mod steps;
+mod stored_history;
 mod subscribers;
 mod subscription;
+mod subscription_end;
 #[cfg(test)]
 mod tests;
-mod tombstones;
 mod topics;
 
 pub use channel_settings::ChannelSettings;
@@ -161,17 +161,17 @@ pub use cursor::Cursor;
 pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
 pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
-pub use history::{ChannelEvictions, History};
 pub use members::{Fits, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
-pub use presence::{Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
+pub use presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal};
+pub use stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
+pub use entries::HubEntry;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
-pub use retained::RetainedEvent;
 pub use sending::{Gathered, Sent};
 pub use settings::{Retention, Settings};
 pub use state_bounds::StateBounds;
@@ -181,14 +181,14 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
 use ends::Marks;
-use history::Stored;
+use names::Names;
 use policies::Policies;
 use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
 use slab::Slab;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use tombstones::Tombstones;
+use stored_history::Stored;
 use topics::TopicId;
 
 /// The channels of an application, and their events.
@@ -202,15 +202,14 @@ pub struct Hub {
     offered_through: u64,
     channels: Slab<Channel>,
     channel_by_name: HashMap<Arc<[u8]>, usize>,
-    /// The same in the order of the names, for patterns. A publication finds its channel sooner in the hash map.
-    channels_in_order: BTreeMap<Arc<[u8]>, usize>,
+    /// The same and the tombstones in the order of the names. A publication finds its channel sooner in the hash map.
+    names: Names,
     patterns: Slab<Pattern>,
     pattern_by_text: PatternIndex,
     /// How many names new patterns were compared with since that was last taken.
     compared: usize,
     /// What the settings say for channels.
     policies: Policies,
-    tombstones: Tombstones,
     custom_ids: CustomIds,
     /// The channels of the last publications.
     recent: RecentChannels,
@@ -241,11 +240,10 @@ impl Hub {
             offered_through: 0,
             channels: Slab::new(),
             channel_by_name: HashMap::new(),
-            channels_in_order: BTreeMap::new(),
+            names: Names::default(),
             patterns: Slab::new(),
             pattern_by_text: PatternIndex::default(),
             compared: 0,
-            tombstones: Tombstones::default(),
             custom_ids: CustomIds::default(),
             recent: RecentChannels::default(),
             evicted_through: 0,
@@ -281,12 +279,11 @@ impl Saved for Hub {
             offered_through,
             channels,
             channel_by_name: _,
-            channels_in_order: _,
+            names,
             patterns,
             pattern_by_text: _,
             compared: _,
             policies: _,
-            tombstones,
             custom_ids,
             recent,
             evicted_through,
@@ -303,7 +300,7 @@ impl Saved for Hub {
         to.add(offered_through);
         Slots(channels).save(to);
         Slots(patterns).save(to);
-        to.add(tombstones);
+        to.add(names);
         to.add(custom_ids);
         to.add(recent);
         to.add(evicted_through);
@@ -319,7 +316,6 @@ impl Saved for Hub {
         let (epoch, settings, last_seq, offered_through) = (from.take()?, from.take()?, from.take()?, from.take()?);
         let channels: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
         let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
-        let by_name = || channels.iter().map(|(at, channel)| (Arc::clone(&channel.name), at));
         let mut policies = Policies::new(&settings);
         for (at, channel) in &channels {
             if channel.policy >= policies.len() {
@@ -327,19 +323,24 @@ impl Saved for Hub {
             }
             policies[channel.policy].firsts.extend(channel.log.first().map(|(seq, _)| (seq, at)));
         }
+        let mut names: Names = from.take()?;
+        let mut channel_by_name = HashMap::new();
+        for (at, channel) in &channels {
+            names.add(Arc::clone(&channel.name), at);
+            channel_by_name.insert(Arc::clone(&channel.name), at);
+        }
         Ok(Self {
             epoch,
             settings,
             policies,
             last_seq,
             offered_through,
-            channel_by_name: by_name().collect(),
-            channels_in_order: by_name().collect(),
             channels,
+            channel_by_name,
+            names,
             pattern_by_text: patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect(),
             patterns,
             compared: 0,
-            tombstones: from.take()?,
             custom_ids: from.take()?,
             recent: from.take()?,
             evicted_through: from.take()?,

@@ -14,6 +14,12 @@ impl Hub {
         assert!(self.stored.is_some() || self.custom_ids.len() <= self.counts.published as usize);
     }
 
+    /// Returns true if a channel's history holds an entry.
+    pub(crate) fn holds(&self, channel: &[u8], seq: u64) -> bool {
+        let at = self.channel_by_name.get(channel);
+        at.map_or(false, |at| self.channels[*at].log.at(seq).is_some())
+    }
+
     fn check_counts(&self) {
         let logs = || self.channels.iter().map(|(_, channel)| &channel.log);
         let held = logs().map(Log::held).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
@@ -29,10 +35,10 @@ impl Hub {
 
     fn check_channels(&self) {
         assert_eq!(self.channel_by_name.len(), self.channels.len());
-        assert_eq!(self.channels_in_order.len(), self.channels.len());
+        assert_eq!(self.names.channels(), self.channels.len());
         for (at, channel) in &self.channels {
             assert_eq!(self.channel_by_name.get(&channel.name), Some(&at));
-            assert_eq!(self.channels_in_order.get(&channel.name), Some(&at));
+            assert_eq!(self.names.channel(&channel.name), Some(at));
             assert_eq!(channel.policy, self.settings.policy_of(&channel.name));
             assert_eq!(channel.log.is_compacted(), self.policies[channel.policy].compacts());
             assert!(!channel.log.is_empty() || channel.subscribers.len() > 0, "an unused channel is removed");
@@ -42,11 +48,14 @@ impl Hub {
                 assert_eq!(channel.patterns.contains(&number), is_match);
                 assert_eq!(pattern.channels.iter().filter(|other| **other == at).count(), usize::from(is_match));
                 assert!(!is_match || pattern.evictions.through() >= channel.log.evicted_through());
+                assert!(!is_match || pattern.ending_through >= self.channel_ending_through(at));
             }
         }
     }
 
     fn check_patterns(&self) {
+        let may_end = self.policies.iter().any(policies::Policy::disconnects);
+        assert!(may_end || self.patterns.iter().all(|(_, pattern)| pattern.ending_through == 0));
         let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.channels.contains(*at));
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.subscribers.len() > 0 && known(pattern)));
         assert_eq!(self.pattern_by_text.len(), self.patterns.len());
@@ -67,5 +76,12 @@ impl Hub {
         let firsts = self.policies.iter().map(|policy| policy.firsts.len()).sum();
         let lists = (self.to_notify.len(), self.grown.len(), firsts);
         self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0) && self.marks.is_empty()
+    }
+}
+
+impl Settings {
+    /// Returns how a stream that lags in a channel is treated.
+    pub(crate) fn on_slow_of(&self, channel: &[u8]) -> OnSlow {
+        Policies::new(self)[self.policy_of(channel)].on_slow
     }
 }

@@ -23,34 +23,41 @@ pub(super) fn matching<'a, V>(
     counted.filter(move |(name, _)| glob.matches(name)).map(|(_, value)| value)
 }
 
-/// A pattern's text before its first star, and the rest.
-type Parts = (Box<[u8]>, Box<[u8]>);
-
-/// The slots of patterns, in the order of what is before their first stars.
+/// The slots of patterns: by what is before their first stars, in its order, and by the rest.
 #[derive(Debug, Default)]
-pub(super) struct PatternIndex(BTreeMap<Parts, usize>);
+pub(super) struct PatternIndex(ByText<ByText<usize>>);
+
+type ByText<T> = BTreeMap<Box<[u8]>, T>;
+
+/// Divides a pattern before its first star.
+fn divided(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(literal(text).len())
+}
 
 impl PatternIndex {
-    fn key(text: &[u8]) -> Parts {
-        let (literal, rest) = text.split_at(literal(text).len());
-        (literal.into(), rest.into())
-    }
-
     pub(super) fn get(&self, text: &[u8]) -> Option<usize> {
-        self.0.get(&Self::key(text)).copied()
+        let (literal, rest) = divided(text);
+        self.0.get(literal)?.get(rest).copied()
     }
 
     pub(super) fn insert(&mut self, text: &[u8], at: usize) {
-        self.0.insert(Self::key(text), at);
+        let (literal, rest) = divided(text);
+        self.0.entry(literal.into()).or_default().insert(rest.into(), at);
     }
 
     pub(super) fn remove(&mut self, text: &[u8]) {
-        self.0.remove(&Self::key(text));
+        let (literal, rest) = divided(text);
+        if let Some(rests) = self.0.get_mut(literal) {
+            rests.remove(rest);
+            if rests.is_empty() {
+                self.0.remove(literal);
+            }
+        }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().map(BTreeMap::len).sum()
     }
 
     /// Returns the slots of the patterns whose text before the first star a name begins with.
@@ -60,11 +67,12 @@ impl PatternIndex {
         // Backwards from the texts that `begin` itself begins with. The first one that differs shows how much of `begin` any
         // text before it can have.
         'shorter: loop {
-            let end = ([begin, &[0]].concat().into(), Box::default());
-            for ((literal, _), at) in self.0.range(..end).rev() {
+            let through = (Bound::Unbounded, Bound::Included(begin));
+            for (literal, rests) in self.0.range::<[u8], _>(through).rev() {
                 steps::count(1);
                 if begin.starts_with(literal) {
-                    found.push(*at);
+                    steps::count(rests.len());
+                    found.extend(rests.values());
                 } else {
                     let same = begin.iter().zip(&**literal).take_while(|(one, other)| one == other).count();
                     begin = &begin[..same];
@@ -78,7 +86,9 @@ impl PatternIndex {
 
 impl<'a> FromIterator<(&'a [u8], usize)> for PatternIndex {
     fn from_iter<I: IntoIterator<Item = (&'a [u8], usize)>>(patterns: I) -> Self {
-        Self(patterns.into_iter().map(|(text, at)| (Self::key(text), at)).collect())
+        let mut index = Self::default();
+        patterns.into_iter().for_each(|(text, at)| index.insert(text, at));
+        index
     }
 }
 
@@ -120,8 +130,8 @@ mod tests {
         for number in 0..20_000 {
             hub.pattern_or_create(format!("user/{number}/*").as_bytes());
             hub.channel_or_create(format!("user/{number}/news").as_bytes());
-            let evicted = super::super::tombstones::Evicted { through: 1, clock: 1 };
-            hub.tombstones.insert(format!("user/{number}/gone").into_bytes().into(), evicted);
+            let evicted = super::super::names::Evicted { through: 1, clock: 1 };
+            hub.names.remove(format!("user/{number}/gone").into_bytes().into(), evicted);
         }
         hub.take_compared();
         let steps = steps::of(|| hub.channel_or_create(b"user/7/mail"));

@@ -7,8 +7,26 @@ use std::time::Duration;
 /// The type of the event with the number of members.
 pub(super) const COUNT_EVENT: &str = "count";
 
+/// Begins the name of the channel in which a store keeps the counted members of a channel: streams are not told of them. No
+/// name in UTF-8 has this byte.
+const COUNTED: u8 = 0xFF;
+
+/// Returns the channel in which a store keeps members of a channel.
+pub(super) fn kept_channel(channel: &[u8], is_counted: bool) -> Box<[u8]> {
+    match is_counted {
+        true => [&[COUNTED], channel].concat().into(),
+        false => channel.into(),
+    }
+}
+
+/// Returns the channel whose members a store keeps in a channel, and whether these are counted only: streams are not told of
+/// the events of those.
+pub fn room_of(kept_channel: &[u8]) -> (&[u8], bool) {
+    kept_channel.strip_prefix(&[COUNTED]).map_or((kept_channel, false), |channel| (channel, true))
+}
+
 /// What a stream's application says of the one behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberRequest {
     /// The channel whose state says who is here.
     pub channel: Box<[u8]>,
@@ -71,6 +89,8 @@ pub enum Says {
     Changed,
     /// It has gone.
     Gone,
+    /// How many there are.
+    Number,
 }
 
 /// An event that is to be published.
@@ -90,9 +110,9 @@ pub struct Announcement {
 
 impl Announcement {
     /// An event of a member.
-    pub(super) fn of_member(channel: &[u8], id: &[u8], says: Says, event: Unnumbered) -> Self {
+    pub(super) fn of_member((channel, id, is_counted): (&[u8], &[u8], bool), says: Says, event: Unnumbered) -> Self {
         let retain = if says == Says::Gone { Retain::Forget } else { Retain::Newest };
-        Self { channel: channel.into(), key: id.into(), retain, event, says }
+        Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, says }
     }
 
     /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
@@ -101,12 +121,12 @@ impl Announcement {
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
-        Self { channel: channel.into(), key: Box::default(), retain, event, says: Says::Nothing }
+        Self { channel: channel.into(), key: Box::default(), retain, event, says: Says::Number }
     }
 }
 
 saved!(MemberData { text, is_json });
-saved!(Says: Nothing, Here, Changed, Gone);
+saved!(Says: Nothing, Here, Changed, Gone, Number);
 saved!(KeptMember { since, linger, data, leave });
 saved!(Announcement { channel, key, retain, event, says });
 saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });

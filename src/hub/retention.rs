@@ -27,6 +27,9 @@ impl Hub {
         for (at, bounds) in compacted {
             self.change_log(at, |log| log.set_compacted(bounds.as_ref()));
         }
+        self.patterns.iter_mut().for_each(|(_, pattern)| pattern.ending_through = 0); // other channels may end streams now
+        let channels: Vec<usize> = self.channels.iter().map(|(at, _)| at).collect();
+        channels.into_iter().for_each(|at| self.record_ending(at));
     }
 
     /// Returns true if something was published, or the retention set, since the last [`evict`](Self::evict).
@@ -136,7 +139,6 @@ impl Hub {
             channel.evicted_at = self.eviction_clock;
         }
         let (evicted, discarded) = (channel.log.evicted_through(), channel.log.discarded_through());
-        let is_ending = self.policies[channel.policy].disconnects();
         self.evicted_through = self.evicted_through.max(evicted).max(discarded);
         for pattern in &channel.patterns {
             let pattern = &mut self.patterns[*pattern];
@@ -145,14 +147,12 @@ impl Hub {
             }
             pattern.discarded_through = pattern.discarded_through.max(discarded);
             pattern.forgot_through = pattern.forgot_through.max(channel.log.forgot_through());
-            if is_ending {
-                pattern.ending_through = pattern.ending_through.max(discarded);
-            }
         }
         if let Some(stored) = &mut self.stored {
             stored.record_evictions(&channel.name, &channel.log);
             stored.forget_seqs(self.evicted_through);
         }
+        self.record_ending(at);
     }
 
     /// Updates the index of first entries after the first entry of a log has changed. An empty log may leave its channel

@@ -163,7 +163,7 @@ impl Case {
 
     /// Ends the stream, which is still to be sent what was published before.
     fn leave(&mut self) {
-        self.hub.leave(STREAM, &mut self.cursor);
+        self.hub.end_subscription(STREAM, &mut self.cursor);
         self.hub.check();
     }
 }
@@ -447,34 +447,6 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
     assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
     assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
-}
-
-#[test]
-fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says() {
-    for (on_slow, sent) in [
-        (OnSlow::Disconnect, "disconnected"),
-        (OnSlow::Gap, "gap e-1-4 slow, 5, 6, 7"),
-        (OnSlow::Latest, "7"), // of a channel without keys
-    ] {
-        let mut case = Case::new(Settings { on_slow, ..settings() });
-        case.start("a", None, Start::Latest);
-        case.publish("a");
-        assert_eq!(case.sent(), "1");
-        case.publish("a a a a a a");
-        assert_eq!(case.sent(), sent);
-        if on_slow == OnSlow::Disconnect {
-            assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-4 evicted, 5, 6, 7");
-        }
-        case.publish("a a a");
-        assert_eq!(case.sent(), "8, 9, 10", "a stream that keeps up is sent everything");
-        let Counts { disconnected, skipped, compacted, gaps, .. } = case.hub.counts();
-        let expected = match on_slow {
-            OnSlow::Disconnect => (1, 0, 0, 1),
-            OnSlow::Gap => (0, 1, 0, 1),
-            OnSlow::Latest => (0, 0, 1, 0),
-        };
-        assert_eq!((disconnected, skipped, compacted, gaps), expected);
-    }
 }
 
 #[test]

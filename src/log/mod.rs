@@ -1,4 +1,4 @@
-//! The log of one channel: its retained events, sorted by sequence number.
+//! The log of one channel: its events within bounds, sorted by sequence number.
 //!
 //! A [`Log`] evicts entries only when the hub asks it to. It remembers the sequence number through which it has evicted
 //! anything ([`Log::evicted_through`]), so that a client that resumes too late receives a `gap` event.

@@ -36,7 +36,7 @@ impl Newest {
         self.held = (self.held.0 + 1, self.held.1 + evicted.size());
         let slot = (evicted.seq, Some(Box::new(evicted)));
         match self.slots.back() {
-            // A store gives back what it has retained in no order.
+            // What a store gives back is in order, but the history may have evicted later entries meanwhile.
             Some((last, _)) if *last > slot.0 => self.slots.insert(self.slot_after(slot.0), slot),
             _ => self.slots.push_back(slot),
         }

@@ -149,8 +149,8 @@ pub enum Command {
         /// Identifies the request in the answer.
         request_id: u64,
     },
-    /// Asks for all retained events of a hub. [`Answer::Retained`] follows.
-    ListRetained {
+    /// Asks for all entries of a hub. [`Answer::Entries`] follows.
+    ListEntries {
         /// The hub.
         hub: HubId,
         /// Identifies the request in the answer.
@@ -318,12 +318,12 @@ pub enum Answer {
         /// The evictions of channels since the last request.
         evictions: Vec<hub::ChannelEvictions>,
     },
-    /// The answer to [`Command::ListRetained`].
-    Retained {
+    /// The answer to [`Command::ListEntries`].
+    Entries {
         /// The request.
         request_id: u64,
         /// The events in their order.
-        events: Vec<hub::RetainedEvent>,
+        events: Vec<hub::HubEntry>,
     },
     /// The answer to [`Command::EndStreams`].
     StreamsEnded {

@@ -158,11 +158,11 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Evictions { request_id, evictions });
     }
 
-    /// Answers with the hub's retained events.
-    pub(super) fn list_retained(&mut self, id: HubId, request_id: u64, now: Instant) {
+    /// Answers with the hub's entries.
+    pub(super) fn list_entries(&mut self, id: HubId, request_id: u64, now: Instant) {
         self.flush_hub(id, now);
-        let events = self.hubs.get(id).map(Hub::retained_events).unwrap_or_default();
-        self.answers.push(Answer::Retained { request_id, events });
+        let events = self.hubs.get(id).map(Hub::entries).unwrap_or_default();
+        self.answers.push(Answer::Entries { request_id, events });
     }
 
     /// Returns the streams that have a subscription to a hub.

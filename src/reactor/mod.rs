@@ -201,7 +201,7 @@ impl<I: Io> Reactor<I> {
             Command::ListChannels { hub, request_id, pattern, from } => {
                 self.list_channels(hub, request_id, pattern.as_deref(), from);
             }
-            Command::ListRetained { hub, request_id } => self.list_retained(hub, request_id, now),
+            Command::ListEntries { hub, request_id } => self.list_entries(hub, request_id, now),
             Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
             Command::EndStreams { hub, request_id, request, at } => {
                 self.end_streams(hub, request_id, &request, at, now);

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 pub(super) struct Presences {
     /// The members of streams whose subscriptions are held.
     joining: HashMap<u64, Vec<MemberRequest>>,
-    /// The streams that were reported.
-    reported: HashMap<u64, Reported>,
+    /// The streams that were reported, by their slots.
+    reported: HashMap<u32, Reported>,
 }
 
 /// A stream that was reported.
@@ -29,13 +29,12 @@ struct Reported {
 impl<I: Io> Reactor<I> {
     /// Notes what a subscription says of the stream, which the hub has.
     pub(super) fn note_presence(&mut self, id: StreamId, hub: HubId, Presence { member, will }: Presence) {
-        let stream = u64::from(id);
         if let Some(will) = will {
-            self.presences.reported.insert(stream, Reported { hub, has_aged: false });
+            self.presences.reported.insert(id.slot, Reported { hub, has_aged: false });
             self.answers.push(Answer::Willed { hub, stream: id, will });
         }
         if let Some(member) = member {
-            let joining = self.presences.joining.entry(stream).or_default();
+            let joining = self.presences.joining.entry(id.into()).or_default();
             if joining.len() <= MAX_MEMBERS_OF_STREAM {
                 joining.push(*member); // the hub refuses the last one
             }
@@ -51,7 +50,7 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending().is_some()) {
             return;
         }
-        self.presences.reported.insert(id.into(), Reported { hub, has_aged: false });
+        self.presences.reported.insert(id.slot, Reported { hub, has_aged: false });
         self.answers.extend(joining.into_iter().map(|member| {
             let member = Box::new(member);
             Answer::Entered { hub, stream: id, member }
@@ -61,7 +60,7 @@ impl<I: Io> Reactor<I> {
     /// Notes that a stream ends because of its age, unless it is ending already.
     pub(super) fn note_age(&mut self, id: StreamId) {
         if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
-            if let Some(reported) = self.presences.reported.get_mut(&id.into()) {
+            if let Some(reported) = self.presences.reported.get_mut(&id.slot) {
                 reported.has_aged = true;
             }
         }
@@ -74,7 +73,7 @@ impl<I: Io> Reactor<I> {
         let ending = self.record(id).and_then(|record| record.stream.ending()).unwrap_or(reason);
         let Presences { joining, reported } = &mut self.presences;
         joining.remove(&id.into());
-        if let Some(Reported { hub, has_aged }) = reported.remove(&id.into()) {
+        if let Some(Reported { hub, has_aged }) = reported.remove(&id.slot) {
             let is_by_application = ending == Reason::Application && !has_aged;
             self.answers.push(Answer::Left { hub, stream: id, is_by_application });
         }

@@ -254,7 +254,7 @@ impl<I: Io> Reactor<I> {
                     Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
                     Err(_) => return self.end_at_once(id, Reason::Slow),
                 }
-                hub.leave(id, cursor);
+                hub.end_subscription(id, cursor);
             }
             if cursor.is_idle() {
                 record.subscription = None;

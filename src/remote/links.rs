@@ -264,10 +264,13 @@ impl Links {
                 (UNAWAITED, Outcome::Refused(failure)) => refused.push(failure),
                 (UNAWAITED, _) => {}
                 (_, outcome) => {
-                    let is_refused = matches!(outcome, Outcome::Refused(_));
-                    let stream = subscribing.remove(&request).filter(|_| is_refused);
+                    let stream = subscribing.remove(&request);
+                    let failure = match &outcome {
+                        Outcome::Refused(failure) => Some(failure.to_string()),
+                        _ => None,
+                    };
                     if !connection.complete(request, outcome) {
-                        to_end.extend(stream);
+                        to_end.extend(stream.zip(failure));
                     }
                 }
             }
@@ -301,7 +304,8 @@ impl Links {
             losses::record(1, &failure.to_string());
         }
         // No thread waits for the refusal.
-        for stream in to_end {
+        for (stream, failure) in to_end {
+            losses::record(1, &failure);
             let (reason, ending) = (Reason::Error, Ending::Flush);
             self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
         }

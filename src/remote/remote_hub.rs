@@ -420,6 +420,7 @@ impl RemoteHub {
                 Ok(_) => return Ok(Subscribed::Now),
                 Err(Error::Timeout) => {
                     send(&reactor, LinkCommand::Await { connection, request });
+                    stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);
                 }
                 Err(error) => return Err(error.into()),

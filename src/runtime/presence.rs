@@ -29,7 +29,7 @@ pub(crate) enum Change {
 
 /// A report of the reactor.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
+pub(crate) struct PresenceReport {
     pub(super) hub: HubId,
     pub(super) stream: StreamId,
     pub(super) at: Instant,
@@ -48,7 +48,7 @@ pub struct Announced {
 
 #[derive(Debug, Default)]
 struct Inner {
-    reports: VecDeque<Report>,
+    reports: VecDeque<PresenceReport>,
     due: Option<Instant>,
     /// Whether a hub that is reported may still be registered.
     is_held: bool,
@@ -62,12 +62,12 @@ impl PresenceReports {
     pub(super) fn push(&self, hub: HubId, stream: StreamId, change: Change) {
         let at = Instant::now();
         let mut inner = lock(&self.0);
-        inner.reports.push_back(Report { hub, stream, at, change });
+        inner.reports.push_back(PresenceReport { hub, stream, at, change });
         inner.due = Some(inner.due.map_or(at, |due| due.min(at)));
     }
 
     /// Takes all reports, unless they are held. The caller has the lock of the process, and applies them.
-    pub(super) fn take(&self) -> VecDeque<Report> {
+    pub(super) fn take(&self) -> VecDeque<PresenceReport> {
         let mut inner = lock(&self.0);
         if inner.is_held {
             return VecDeque::new();
@@ -76,7 +76,7 @@ impl PresenceReports {
     }
 
     /// Puts reports back that are to be applied later, before those that have come meanwhile.
-    pub(super) fn put_back(&self, mut reports: VecDeque<Report>) {
+    pub(super) fn put_back(&self, mut reports: VecDeque<PresenceReport>) {
         let mut inner = lock(&self.0);
         reports.append(&mut inner.reports);
         inner.reports = reports;
@@ -100,7 +100,7 @@ impl PresenceReports {
     }
 
     /// Returns the reports of a hub, with which a new program continues.
-    pub(super) fn of_hub(&self, hub: HubId) -> Vec<Report> {
+    pub(super) fn of_hub(&self, hub: HubId) -> Vec<PresenceReport> {
         lock(&self.0).reports.iter().filter(|report| report.hub == hub).cloned().collect()
     }
 
@@ -115,7 +115,7 @@ impl PresenceReports {
     }
 }
 
-saved!(Report { hub, stream, at, change });
+saved!(PresenceReport { hub, stream, at, change });
 saved!(Announced { hub, announcement, kept });
 
 impl Saved for Change {

@@ -157,7 +157,7 @@ pub(crate) struct ReactorHandle {
     pub(super) ended_streams: Requests<usize>,
     /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
-    pub(super) retained: Requests<Vec<hub::RetainedEvent>>,
+    pub(super) entries: Requests<Vec<hub::HubEntry>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -195,7 +195,7 @@ impl ReactorHandle {
             pages: Requests::default(),
             ended_streams: Requests::default(),
             evictions: Requests::default(),
-            retained: Requests::default(),
+            entries: Requests::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })

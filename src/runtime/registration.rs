@@ -1,6 +1,6 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
-use super::presence::{Announced, Change, Report};
+use super::presence::{Announced, Change, PresenceReport};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
@@ -60,7 +60,7 @@ impl HubRegistration {
     }
 
     /// Applies a report of the reactor to the members.
-    pub(super) fn apply(&mut self, Report { stream, at, change, .. }: Report) {
+    pub(super) fn apply(&mut self, PresenceReport { stream, at, change, .. }: PresenceReport) {
         let mut out = Vec::new();
         let Self { members, state, retention, .. } = self;
         match change {
@@ -245,12 +245,7 @@ mod tests {
         Change::Entered(Box::new(MemberRequest {
             channel: b"room"[..].into(),
             id: format!("{number:04}").into_bytes().into(),
-            linger: Duration::ZERO,
-            is_counted: false,
-            data: MemberData::default(),
-            join: Unnumbered::default(),
-            update: Unnumbered::default(),
-            leave: Unnumbered::default(),
+            ..MemberRequest::default()
         }))
     }
 
@@ -288,8 +283,8 @@ mod tests {
         assert_eq!(reactor.presence.next_due(), None, "the reactor does not try again and again");
         let mut restored = registration(&reactor);
         let (at, hub) = (Instant::now(), HUB);
-        restored.apply(Report { hub, stream: stream(1), at, change: enters(1) });
-        restored.apply(Report { hub, stream: stream(1), at, change: will("1") });
+        restored.apply(PresenceReport { hub, stream: stream(1), at, change: enters(1) });
+        restored.apply(PresenceReport { hub, stream: stream(1), at, change: will("1") });
         registrations.insert(7, restored);
         registrations.settle(&reactor, Instant::now());
         assert_eq!(published(&reactor), ["room 0001 Newest"]);
@@ -342,7 +337,7 @@ mod tests {
                 says: Says::Nothing,
             }));
             let mut apply = |change| {
-                hub.apply(Report { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });
+                hub.apply(PresenceReport { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });
             };
             apply(change);
             apply(Change::Left { is_by_application: false });
@@ -356,7 +351,7 @@ mod tests {
         let reactor = reactor();
         let mut hub = registration(&reactor);
         let mut apply = |number, change| {
-            hub.apply(Report { hub: HUB, stream: stream(number), at: Instant::now(), change });
+            hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
         };
         for number in 1..=2 {
             apply(number, enters(number));
@@ -366,7 +361,7 @@ mod tests {
         hub.end_members();
         assert_eq!(published(&reactor), ["wills 1 No", "wills 2 No", "room 0001 Forget", "room 0002 Forget"]);
         let mut apply = |number, change| {
-            hub.apply(Report { hub: HUB, stream: stream(number), at: Instant::now(), change });
+            hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
         };
         apply(3, enters(3));
         apply(3, will("3"));

@@ -2,7 +2,6 @@
 
 use super::given::{is_folder, Given};
 use super::{Kind, StoreSettings};
-use crate::codec::{Malformed, Reader, Writer};
 
 pub(super) const KIND: Kind = Kind {
     names: "file sync",
@@ -46,15 +45,5 @@ fn read(given: &Given<'_>) -> Result<FileSettings, String> {
     Ok(FileSettings { path: absolute, sync })
 }
 
-impl FileSettings {
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        writer.bytes(self.path.as_bytes());
-        writer.u8(self.sync as u8);
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let path = reader.str()?.into();
-        let sync = SYNC.get(usize::from(reader.u8()?)).copied().ok_or(Malformed)?;
-        Ok(Self { path, sync })
-    }
-}
+coded!(FileSettings { path, sync });
+coded!(FileSync in SYNC);

@@ -14,7 +14,7 @@ mod redis;
 pub use file::{FileSettings, FileSync};
 pub use redis::RedisSettings;
 
-use crate::codec::{Malformed, Reader, Writer};
+use crate::codec::{Coded, Malformed, Reader, Writer};
 use crate::saved::{Restorer, Saved, Saver};
 use given::Given;
 use std::time::Duration;
@@ -152,26 +152,28 @@ impl StoreSettings {
             _ => self == other,
         }
     }
+}
 
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+impl Coded<'_> for StoreSettings {
+    fn write(&self, to: &mut Writer<'_>) {
         match self {
-            Self::Memory => writer.u8(0),
+            Self::Memory => to.u8(0),
             Self::File(settings) => {
-                writer.u8(1);
-                settings.write(writer);
+                to.u8(1);
+                settings.write(to);
             }
             Self::Redis(settings) => {
-                writer.u8(2);
-                settings.write(writer);
+                to.u8(2);
+                settings.write(to);
             }
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match reader.u8()? {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match from.u8()? {
             0 => Ok(Self::Memory),
-            1 => FileSettings::read(reader).map(Self::File),
-            2 => RedisSettings::read(reader).map(|settings| Self::Redis(Box::new(settings))),
+            1 => Coded::read(from).map(Self::File),
+            2 => Coded::read(from).map(Self::Redis),
             _ => Err(Malformed),
         }
     }

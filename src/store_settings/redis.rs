@@ -2,7 +2,6 @@
 
 use super::given::Given;
 use super::{Kind, StoreSettings};
-use crate::codec::{Malformed, Reader, Writer};
 use std::fmt;
 use std::time::Duration;
 
@@ -98,33 +97,9 @@ impl RedisSettings {
         };
         hosts.split(',').map(with_port).collect()
     }
-
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        let Self { url, sentinel_login, replicas, queue, prefix, ca, cert, key, timeout } = self;
-        writer.bytes(url.as_bytes());
-        writer.bytes(sentinel_login.as_bytes());
-        writer.u32(*replicas);
-        writer.u32(*queue);
-        for text in [prefix, ca, cert, key] {
-            writer.bytes(text.as_bytes());
-        }
-        writer.duration(*timeout);
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            url: reader.str()?.into(),
-            sentinel_login: reader.str()?.into(),
-            replicas: reader.u32()?,
-            queue: reader.u32()?,
-            prefix: reader.str()?.into(),
-            ca: reader.str()?.into(),
-            cert: reader.str()?.into(),
-            key: reader.str()?.into(),
-            timeout: reader.duration()?,
-        })
-    }
 }
+
+coded!(RedisSettings { url, sentinel_login, replicas, queue, prefix, ca, cert, key, timeout });
 
 fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
     let url = given.text("redis").unwrap_or_default();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Identifies a stream. A slot is reused when its stream is closed; the serial number tells the streams of a slot apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId {
     /// The stream's slot in its reactor.
     pub slot: u32,

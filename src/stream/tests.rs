@@ -141,33 +141,6 @@ proptest! {
 }
 
 #[test]
-fn a_buffer_sent_in_two_parts_arrives_whole_wherever_it_is_cut() {
-    let blocks: [(&[u8], bool); 4] = [(b"head", false), (b"one", true), (b"", true), (b"three", true)];
-    let whole = b"headonethree";
-    for first in 0..=whole.len() {
-        for second in first..=whole.len() {
-            let mut stream = stream(1000, false);
-            for (bytes, is_event) in blocks {
-                if is_event {
-                    assert_eq!(stream.push(Bytes::from_static(bytes)), Lost::default());
-                } else {
-                    stream.push_non_event(Bytes::from_static(bytes));
-                }
-            }
-            assert_eq!(gathered(&stream, 64), whole);
-            let ended = stream.advance(first, Instant::now());
-            assert_eq!(gathered(&stream, 64), &whole[first..]);
-            let ended = ended + stream.advance(second - first, Instant::now());
-            assert_eq!(gathered(&stream, 64), &whole[second..]);
-            assert_eq!(ended, [7, 12].iter().filter(|end| second >= **end).count());
-            assert_eq!(stream.buffered_bytes(), whole.len() - second);
-            assert_eq!(stream.discard(), lost(2 - ended, whole.len() - second));
-            assert_eq!(gathered(&stream, 64), b"");
-        }
-    }
-}
-
-#[test]
 fn gather_fills_at_most_the_given_blocks() {
     let mut stream = stream(1000, false);
     for _ in 0..10 {
@@ -210,15 +183,6 @@ fn a_full_buffer_drops_the_oldest_event_that_may_be_dropped() {
         assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{buffered:?}");
         assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{buffered:?}");
     }
-}
-
-#[test]
-fn a_stream_without_drop_oldest_drops_nothing() {
-    let mut stream = stream(1, false);
-    for _ in 0..100 {
-        assert_eq!(stream.push(Bytes::from_static(b"event")), Lost::default());
-    }
-    assert_eq!(stream.buffered_bytes(), 500);
 }
 
 #[test]

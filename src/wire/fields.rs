@@ -3,7 +3,7 @@
 //! Fields travel, not the bytes of an event: the hub process encodes the event with its id, and checks it by constructing it.
 //! So no worker can send bytes to clients that are not an event.
 
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Coded, Malformed, Reader, Writer};
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};
 use crate::saved::{Restorer, Saved, Saver};
 
@@ -124,18 +124,19 @@ impl From<Fields<'_>> for FieldList {
     }
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn write(self, writer: &mut Writer<'_>) {
-        writer.bytes(self.0);
+impl<'a> Coded<'a> for Fields<'a> {
+    fn write(&self, to: &mut Writer<'_>) {
+        to.bytes(self.0);
     }
 
-    /// Takes fields, and checks all of them.
-    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let fields = Self(reader.bytes()?);
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let fields = Self(from.bytes()?);
         check_fields(fields.0)?;
         Ok(fields)
     }
+}
 
+impl<'a> Fields<'a> {
     /// Returns the fields in their order.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> + Clone {
         let mut rest = Reader(self.0);

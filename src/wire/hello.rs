@@ -1,6 +1,6 @@
 //! The first message of each side, and the name of a hub.
 
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
 use super::frame::{write_frame_of, Frame, TooLong};
 use super::settings::{HubSettings, NamedSettings};
@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The version of the messages. Processes of different versions do not work together: hub process and library are installed
 /// together.
-pub const VERSION: u16 = 8;
+pub const VERSION: u16 = 9;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.
@@ -67,9 +67,15 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Self::new(reader.str()?).map_err(|_| Malformed)
+impl Coded<'_> for Name {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.0.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::new(from.str()?).map_err(|_| Malformed)
     }
 }
 
@@ -152,17 +158,16 @@ impl Hello {
         write_frame_of(MAX_GREETING_BYTES, out, HELLO, |writer| {
             writer.0.extend_from_slice(MAGIC);
             writer.u16(VERSION);
-            writer.bytes(self.name.as_str().as_bytes());
+            self.name.write(writer);
             match &self.role {
                 Role::Command => writer.u8(COMMAND),
                 Role::Worker(settings) => {
                     writer.u8(WORKER);
                     settings.write(writer);
                 }
-                Role::Publisher(WorkerId { process, number }) => {
+                Role::Publisher(worker) => {
                     writer.u8(PUBLISHER);
-                    writer.u32(*process);
-                    writer.u64(*number);
+                    worker.write(writer);
                 }
             }
         })
@@ -209,8 +214,8 @@ impl Hello {
         let name = Name::read(&mut reader)?;
         let role = match reader.u8()? {
             COMMAND => Role::Command,
-            WORKER => Role::Worker(Box::new(NamedSettings::read(&mut reader)?)),
-            PUBLISHER => Role::Publisher(WorkerId { process: reader.u32()?, number: reader.u64()? }),
+            WORKER => Role::Worker(Coded::read(&mut reader)?),
+            PUBLISHER => Role::Publisher(WorkerId::read(&mut reader)?),
             _ => return Err(Malformed),
         };
         reader.end()?;
@@ -240,24 +245,9 @@ impl Welcome {
     pub fn worker(&self) -> WorkerId {
         WorkerId { process: self.pid, number: self.number }
     }
+}
 
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        writer.bytes(self.name.as_str().as_bytes());
-        writer.u32(self.pid);
-        writer.u64(self.number);
-        writer.bytes(self.epoch.as_bytes());
-        self.settings.write(writer);
-        writer.u64(self.credits);
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            name: Name::read(reader)?,
-            pid: reader.u32()?,
-            number: reader.u64()?,
-            epoch: reader.str()?.into(),
-            settings: HubSettings::read(reader)?,
-            credits: reader.u64()?,
-        })
-    }
+coded! {
+    WorkerId { process, number }
+    Welcome { name, pid, number, epoch, settings, credits }
 }

@@ -46,11 +46,13 @@
 //! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `hello`: the first message of each side
-//! - `request`: what a worker sends; `answer`: what the hub process sends
+//! - `request`: what a worker sends; `answer`: what the hub process sends; `messages`: both of them as bytes
 //! - `credits`: how much a worker may send
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod messages;
 mod answer;
 mod credits;
 mod failure;

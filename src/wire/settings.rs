@@ -1,11 +1,11 @@
 //! The settings of hubs and streams in messages.
 
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Coded, Malformed, Reader, Writer};
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
 use crate::store_settings::StoreSettings;
-use crate::stream;
+use crate::stream::Settings as StreamSettings;
 use std::time::Duration;
 
 /// The settings of a named hub.
@@ -63,9 +63,9 @@ impl<T> Setting<T> for Option<T> {
 }
 
 /// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
-/// [`HubSettings`], which values may be named for one hub, and how it is read and written.
+/// [`HubSettings`], and which values may be named for one hub.
 macro_rules! named_settings {
-    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $agree:expr, $read:expr, $write:expr;)*) => {
+    ($($option:literal $name:ident: $type:ty, $first:ident $(. $rest:ident)?, $agree:expr;)*) => {
         /// The settings of a hub that somebody has named. The others are taken as they are.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[allow(missing_docs)] // those of `HubSettings`
@@ -107,16 +107,9 @@ macro_rules! named_settings {
                 $(base.$first $(.$rest)? = Setting::<$type>::with(base.$first $(.$rest)?, self.$name);)*
                 base
             }
-
-            pub(super) fn write(&self, writer: &mut Writer<'_>) {
-                $(writer.option(self.$name.as_ref(), $write);)*
-            }
-
-            pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: reader.option($read)?,)* })
-            }
         }
 
+        coded!(NamedSettings { $($name),* });
         saved!(NamedSettings { $($name),* });
     };
 }
@@ -132,125 +125,70 @@ fn newest<T>(_: &T, _: &T) -> bool {
 }
 
 named_settings! {
-    "history" history: Bounds, hub.history, newest, read_bounds, write_bounds;
-    "total_history" total_history: Bounds, hub.total_history, newest, read_bounds, write_bounds;
-    "state" state: StateBounds, hub.state, newest, read_state, |writer, state| write_state(writer, *state);
-    "total_state" total_state: StateBounds, hub.total_state, newest, read_state, |writer, state| write_state(writer, *state);
-    "channels" channels: Vec<ChannelSettings>, hub.channels, newest, read_channels, |writer, list| write_channels(writer, list);
-    "max_members" max_members: usize, hub.max_members, newest, Reader::size, |writer, most| writer.size(*most);
-    "on_slow" on_slow: OnSlow, hub.on_slow, same, read_on_slow, |writer, on_slow| writer.u8(*on_slow as u8);
-    "gap_event" gap_event: Box<str>, hub.gap_event, same, read_text, |to, text| to.bytes(text.as_bytes());
-    "gap_data" gap_data: Box<GapData>, hub.gap_data, same, read_gap_data, |writer, data| write_gap_data(writer, data);
-    "position_event" position_event: Box<str>, hub.position_event, same, read_text, |to, text| to.bytes(text.as_bytes());
-    "position" refuses_position_event: bool, hub.refuses_position_event, same, Reader::bool, |writer, yes| writer.bool(*yes);
-    "opaque_ids" opaque_ids: bool, hub.opaque_ids, same, Reader::bool, |writer, yes| writer.bool(*yes);
-    "max_topics" max_topics: usize, max_topics, newest, Reader::size, |writer, most| writer.size(*most);
-    "max_streams" max_streams: usize, max_streams, newest, Reader::size, |writer, most| writer.size(*most);
-    "idle_exit" idle_exit: Duration, idle_exit, newest, Reader::duration, |writer, time| writer.duration(*time);
-    "grace" grace: Duration, grace, newest, Reader::duration, |writer, time| writer.duration(*time);
-    "store" store: StoreSettings, store, StoreSettings::is_same, StoreSettings::read, |writer, store| store.write(writer);
+    "history" history: Bounds, hub.history, newest;
+    "total_history" total_history: Bounds, hub.total_history, newest;
+    "state" state: StateBounds, hub.state, newest;
+    "total_state" total_state: StateBounds, hub.total_state, newest;
+    "channels" channels: Vec<ChannelSettings>, hub.channels, newest;
+    "max_members" max_members: usize, hub.max_members, newest;
+    "on_slow" on_slow: OnSlow, hub.on_slow, same;
+    "gap_event" gap_event: Box<str>, hub.gap_event, same;
+    "gap_data" gap_data: Box<GapData>, hub.gap_data, same;
+    "position_event" position_event: Box<str>, hub.position_event, same;
+    "position" refuses_position_event: bool, hub.refuses_position_event, same;
+    "opaque_ids" opaque_ids: bool, hub.opaque_ids, same;
+    "max_topics" max_topics: usize, max_topics, newest;
+    "max_streams" max_streams: usize, max_streams, newest;
+    "idle_exit" idle_exit: Duration, idle_exit, newest;
+    "grace" grace: Duration, grace, newest;
+    "store" store: StoreSettings, store, StoreSettings::is_same;
 }
 
-impl HubSettings {
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        NamedSettings::from(self.clone()).write(writer);
+impl Coded<'_> for HubSettings {
+    fn write(&self, to: &mut Writer<'_>) {
+        NamedSettings::from(self.clone()).write(to);
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        NamedSettings::read(reader).map(|named| named.over(Self::default()))
-    }
-}
-
-fn write_state(writer: &mut Writer<'_>, StateBounds { keys, bytes }: StateBounds) {
-    writer.size(keys);
-    writer.size(bytes);
-}
-
-fn read_state(reader: &mut Reader<'_>) -> Result<StateBounds, Malformed> {
-    Ok(StateBounds { keys: reader.size()?, bytes: reader.size()? })
-}
-
-fn write_channels(writer: &mut Writer<'_>, list: &[ChannelSettings]) {
-    writer.size(list.len());
-    for channels in list {
-        let ChannelSettings { events, bytes, age, state_keys, state_bytes, on_slow, .. } = *channels;
-        writer.bytes(channels.pattern());
-        writer.option(events, Writer::size);
-        writer.option(bytes, Writer::size);
-        writer.option(age, Writer::duration);
-        writer.option(state_keys, Writer::size);
-        writer.option(state_bytes, Writer::size);
-        writer.option(on_slow, |writer, on_slow| writer.u8(on_slow as u8));
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        NamedSettings::read(from).map(|named| named.over(Self::default()))
     }
 }
 
-fn read_channels(reader: &mut Reader<'_>) -> Result<Vec<ChannelSettings>, Malformed> {
-    let count = reader.size()?;
-    let read = |_| {
-        let mut channels = ChannelSettings::new(reader.bytes()?);
-        channels.events = reader.option(Reader::size)?;
-        channels.bytes = reader.option(Reader::size)?;
-        channels.age = reader.option(Reader::duration)?;
-        channels.state_keys = reader.option(Reader::size)?;
-        channels.state_bytes = reader.option(Reader::size)?;
-        channels.on_slow = reader.option(read_on_slow)?;
+impl Coded<'_> for ChannelSettings {
+    fn write(&self, to: &mut Writer<'_>) {
+        let Self { events, bytes, age, state_keys, state_bytes, on_slow, .. } = self;
+        to.bytes(self.pattern());
+        events.write(to);
+        bytes.write(to);
+        age.write(to);
+        state_keys.write(to);
+        state_bytes.write(to);
+        on_slow.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut channels = Self::new(from.bytes()?);
+        channels.events = Coded::read(from)?;
+        channels.bytes = Coded::read(from)?;
+        channels.age = Coded::read(from)?;
+        channels.state_keys = Coded::read(from)?;
+        channels.state_bytes = Coded::read(from)?;
+        channels.on_slow = Coded::read(from)?;
         Ok(channels)
-    };
-    (0..count).map(read).collect()
-}
-
-fn read_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {
-    reader.str().map(Into::into)
-}
-
-fn write_gap_data(writer: &mut Writer<'_>, GapData { evicted, unknown, slow }: &GapData) {
-    for data in [evicted, unknown, slow] {
-        writer.bytes(data.as_bytes());
     }
 }
 
-fn read_gap_data(reader: &mut Reader<'_>) -> Result<Box<GapData>, Malformed> {
-    let (evicted, unknown, slow) = (read_text(reader)?, read_text(reader)?, read_text(reader)?);
-    Ok(Box::new(GapData { evicted, unknown, slow }))
+coded! {
+    Bounds { events, bytes, age }
+    GapData { evicted, unknown, slow }
+    StateBounds { keys, bytes }
+    StreamSettings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry }
 }
 
-fn write_bounds(writer: &mut Writer<'_>, Bounds { events, bytes, age }: &Bounds) {
-    writer.size(*events);
-    writer.size(*bytes);
-    writer.duration(*age);
-}
-
-fn read_bounds(reader: &mut Reader<'_>) -> Result<Bounds, Malformed> {
-    Ok(Bounds { events: reader.size()?, bytes: reader.size()?, age: reader.duration()? })
-}
-
-fn read_on_slow(reader: &mut Reader<'_>) -> Result<OnSlow, Malformed> {
-    let all = [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest];
-    let number = reader.u8()?;
-    all.iter().copied().find(|on_slow| *on_slow as u8 == number).ok_or(Malformed)
-}
-
-pub(super) fn write_stream(writer: &mut Writer<'_>, settings: &stream::Settings) {
-    let stream::Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry } = settings;
-    writer.bool(*framing == Framing::Chunked);
-    writer.bool(*line_end == LineEnd::CrLf);
-    writer.option(*keepalive, Writer::duration);
-    writer.duration(*timeout);
-    writer.size(*max_buffered);
-    writer.bool(*drop_oldest);
-    writer.duration(*retry);
-}
-
-pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, Malformed> {
-    Ok(stream::Settings {
-        framing: if reader.bool()? { Framing::Chunked } else { Framing::Plain },
-        line_end: if reader.bool()? { LineEnd::CrLf } else { LineEnd::Lf },
-        keepalive: reader.option(Reader::duration)?,
-        timeout: reader.duration()?,
-        max_buffered: reader.size()?,
-        drop_oldest: reader.bool()?,
-        retry: reader.duration()?,
-    })
-}
+coded!(
+    Framing in [Framing::Plain, Framing::Chunked],
+    LineEnd in [LineEnd::Lf, LineEnd::CrLf],
+    OnSlow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest],
+);
 
 saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store });

@@ -1,7 +1,5 @@
 //! The health of a hub's store, in messages.
 
-use super::codec::{Malformed, Reader, Writer};
-
 /// The health of a hub's store. Times are milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
@@ -33,48 +31,18 @@ pub struct StoreStatus {
     pub last_error_at: u64,
 }
 
-impl StoreStatus {
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
-        let Self {
-            kind,
-            place,
-            is_up,
-            since,
-            pending,
-            events,
-            bytes,
-            lag,
-            epoch_changes,
-            reconnects,
-            failed,
-            last_error,
-            last_error_at,
-        } = self;
-        for text in [kind, place, last_error] {
-            writer.bytes(text.as_bytes());
-        }
-        writer.bool(*is_up);
-        for number in [since, pending, events, bytes, lag, epoch_changes, reconnects, failed, last_error_at] {
-            writer.u64(*number);
-        }
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let [kind, place, last_error] = [reader.str()?.into(), reader.str()?.into(), reader.str()?.into()];
-        Ok(Self {
-            kind,
-            place,
-            last_error,
-            is_up: reader.bool()?,
-            since: reader.u64()?,
-            pending: reader.u64()?,
-            events: reader.u64()?,
-            bytes: reader.u64()?,
-            lag: reader.u64()?,
-            epoch_changes: reader.u64()?,
-            reconnects: reader.u64()?,
-            failed: reader.u64()?,
-            last_error_at: reader.u64()?,
-        })
-    }
-}
+coded!(StoreStatus {
+    kind,
+    place,
+    is_up,
+    since,
+    pending,
+    events,
+    bytes,
+    lag,
+    epoch_changes,
+    reconnects,
+    failed,
+    last_error,
+    last_error_at,
+});

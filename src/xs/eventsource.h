@@ -126,6 +126,7 @@ int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_is_attached(void *stream);
 int esx_stream_is_handed_over(void *stream);
+int esx_stream_is_for_hub_process(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);

@@ -630,16 +630,40 @@ _close(SV *self, SV *why)
             "EventSource::XS::Stream::Native: '%" SVf "' is not a reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
-# Ends the stream with the reason server, after its client is sent a reconnection time.
+# end_with_retry ends the stream with the reason server, after its client is sent a reconnection time.
 void
 end_with_retry(SV *self)
+  ALIAS:
+    _fail = 1
+    _hand_over = 2
+    _leave_other_clients = 3
+    drop = 4
+    enter_handler = 5
+    leave_handler = 6
+  PREINIT:
+    static void (*const orders[])(void *) = {esx_stream_end_with_retry, esx_stream_fail, esx_stream_hand_over,
+        esx_stream_leave_other_clients, esx_stream_release, esx_stream_enter_handler, esx_stream_leave_handler};
   CODE:
-    esx_stream_end_with_retry(esx_stream_of(aTHX_ self));
+    orders[ix](esx_stream_of(aTHX_ self));
 
-void
-_fail(SV *self)
+# A stream that is handed over lives in the hub process, and so outlives this one. One that is for it may still wait for it.
+bool
+is_open(SV *self)
+  ALIAS:
+    is_subscribed = 1
+    is_attached = 2
+    is_handed_over = 3
+    is_blocking = 4
+    _has_begun = 5
+    is_for_hub_process = 6
+  PREINIT:
+    static int (*const questions[])(void *) = {esx_stream_is_open, esx_stream_is_subscribed, esx_stream_is_attached,
+        esx_stream_is_handed_over, esx_stream_ends_with_handle, esx_stream_has_begun,
+        esx_stream_is_for_hub_process};
   CODE:
-    esx_stream_fail(esx_stream_of(aTHX_ self));
+    RETVAL = questions[ix](esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
 
 void
 _wait_for_end(SV *self, SV *milliseconds)
@@ -657,16 +681,6 @@ _name(SV *self)
     RETVAL = esx_stream_name_sv(aTHX_ esx_stream_name(esx_stream_of(aTHX_ self)));
   OUTPUT:
     RETVAL
-
-void
-_hand_over(SV *self)
-  CODE:
-    esx_stream_hand_over(esx_stream_of(aTHX_ self));
-
-void
-_leave_other_clients(SV *self)
-  CODE:
-    esx_stream_leave_other_clients(esx_stream_of(aTHX_ self));
 
 void
 _end_process_too(SV *self, NV grace, int report)
@@ -697,70 +711,12 @@ buffered(SV *self)
   OUTPUT:
     RETVAL
 
-void
-drop(SV *self)
-  CODE:
-    esx_stream_release(esx_stream_of(aTHX_ self));
-
 bool
 is_lf(SV *self)
   CODE:
     RETVAL = esx_stream_line_end(esx_stream_of(aTHX_ self)) == ESX_LF;
   OUTPUT:
     RETVAL
-
-bool
-is_subscribed(SV *self)
-  CODE:
-    RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-bool
-is_attached(SV *self)
-  CODE:
-    RETVAL = esx_stream_is_attached(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-# True if the stream lives in the hub process, and so outlives this one.
-bool
-is_handed_over(SV *self)
-  CODE:
-    RETVAL = esx_stream_is_handed_over(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-bool
-is_blocking(SV *self)
-  CODE:
-    RETVAL = esx_stream_ends_with_handle(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-bool
-is_open(SV *self)
-  CODE:
-    RETVAL = esx_stream_is_open(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-bool
-_has_begun(SV *self)
-  CODE:
-    RETVAL = esx_stream_has_begun(esx_stream_of(aTHX_ self)) > 0;
-  OUTPUT:
-    RETVAL
-
-void
-enter_handler(SV *self)
-  CODE:
-    esx_stream_enter_handler(esx_stream_of(aTHX_ self));
-
-void
-leave_handler(SV *self)
-  CODE:
-    esx_stream_leave_handler(esx_stream_of(aTHX_ self));
 
 void
 write(SV *self, SV *bytes)

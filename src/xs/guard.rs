@@ -132,6 +132,45 @@ pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Defines functions that C calls with a handle, each behind [`run_or`]: after a panic they return 0.
+///
+/// C found the pointer in the magic of a live object, which one interpreter uses at a time, and keeps the object alive during
+/// the call.
+macro_rules! guarded {
+    ($($(#[$doc:meta])* fn $name:ident($it:ident: &mut $of:ty $(, $given:ident: $type:ty)*) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        #[no_mangle]
+        unsafe extern "C" fn $name($it: *mut $of $(, $given: $type)*) $(-> $result)? {
+            // SAFETY: the handle is alive and not used elsewhere, see above.
+            let $it = unsafe { &mut *$it };
+            $crate::xs::guard::run_or(Default::default(), || $body)
+        }
+    )*};
+}
+
+/// Defines how C frees handles, once each, and how it copies them for a new ithread. C takes them from the magic of objects,
+/// where only functions of this folder put them.
+macro_rules! handles {
+    ($($of:ty: $drop:ident $(, $(#[$doc:meta])* $clone:ident)?;)*) => {$(
+        #[no_mangle]
+        unsafe extern "C" fn $drop(handle: *mut $of) {
+            // SAFETY: called once, when the owner of the handle is freed.
+            let handle = unsafe { Box::from_raw(handle) };
+            $crate::xs::guard::run_or((), || drop(handle));
+        }
+
+        $(
+            $(#[$doc])*
+            #[no_mangle]
+            unsafe extern "C" fn $clone(handle: *const $of) -> *mut $of {
+                // SAFETY: the object is alive.
+                let handle = unsafe { &*handle };
+                $crate::xs::guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
+            }
+        )?
+    )*};
+}
+
 /// Refuses a number that C does not have: a defect, which [`run`] reports as one.
 pub(super) fn refuse_number(what: &str, number: impl Display) -> ! {
     panic!("{number} from C is no {what}")

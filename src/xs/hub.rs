@@ -268,19 +268,14 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     hub
 }
 
-/// Copies the handle for a new ithread, whose copy of the object is the same hub.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_clone(hub: *const Hub) -> *mut Hub {
-    // SAFETY: C found `hub` in the magic of a live object, where only `esx_hub_new` and this function put one.
-    let hub = unsafe { &*hub };
-    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(hub.clone())))
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_hub_drop(hub: *mut Hub) {
-    // SAFETY: called once, when the object that owns the handle is freed.
-    let hub = unsafe { Box::from_raw(hub) };
-    guard::run_or((), || drop(hub));
+handles! {
+    Hub: esx_hub_drop,
+    /// Copies the handle for a new ithread, whose copy of the object is the same hub.
+    esx_hub_clone;
+    Arc<LeaseHandle>: esx_lease_drop,
+    /// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
+    esx_lease_clone;
+    OwnTexts: esx_texts_drop;
 }
 
 impl Failure for Refusal {
@@ -531,13 +526,6 @@ unsafe extern "C" fn esx_texts_at(texts: *const OwnTexts, at: usize) -> RawText 
     guard::run_or(RawText::of(b""), || RawText::of(texts.get(at).map_or(&b""[..], |text| text)))
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_texts_drop(texts: *mut OwnTexts) {
-    // SAFETY: called once for each handle of `texts`.
-    let texts = unsafe { Box::from_raw(texts) };
-    guard::run_or((), || drop(texts));
-}
-
 /// Stores how many members a channel has as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_count_members(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
@@ -670,19 +658,4 @@ unsafe extern "C" fn esx_lease_state(lease: *mut Arc<LeaseHandle>) -> c_int {
     // SAFETY: C found `lease` in the magic of a live object, where only `esx_hub_elect` and `esx_lease_clone` put one.
     let lease = unsafe { &*lease };
     guard::run_or(LeaseState::Lost as c_int, || lease.state() as c_int)
-}
-
-/// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
-#[no_mangle]
-unsafe extern "C" fn esx_lease_clone(lease: *const Arc<LeaseHandle>) -> *mut Arc<LeaseHandle> {
-    // SAFETY: as in `esx_lease_state`.
-    let lease = unsafe { &*lease };
-    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(Arc::clone(lease))))
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_lease_drop(lease: *mut Arc<LeaseHandle>) {
-    // SAFETY: called once, when the object that owns the handle is freed.
-    let lease = unsafe { Box::from_raw(lease) };
-    guard::run_or((), || drop(lease));
 }

@@ -26,6 +26,7 @@
 mod counts;
 mod encode;
 mod first_times;
+#[macro_use]
 mod guard;
 #[cfg(target_os = "linux")]
 mod hub;

@@ -30,19 +30,10 @@ extern "C" fn esx_parser_new(max_event: usize) -> *mut ParserHandle {
     })
 }
 
-/// Copies the parser for a new ithread, whose copy of the object has its own parser, in the same state.
-#[no_mangle]
-unsafe extern "C" fn esx_parser_clone(handle: *const ParserHandle) -> *mut ParserHandle {
-    // SAFETY: C found `handle` in the magic of a live object, where only `esx_parser_new` and this function put one.
-    let handle = unsafe { &*handle };
-    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_parser_drop(handle: *mut ParserHandle) {
-    // SAFETY: called once, when the object that owns the handle is freed.
-    let handle = unsafe { Box::from_raw(handle) };
-    guard::run_or((), || drop(handle));
+handles! {
+    ParserHandle: esx_parser_drop,
+    /// Copies the parser for a new ithread, whose copy of the object has its own parser, in the same state.
+    esx_parser_clone;
 }
 
 #[no_mangle]

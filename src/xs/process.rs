@@ -327,11 +327,8 @@ extern "C" fn esx_process_clone(_process: *const HubProcess) -> *mut HubProcess 
     std::ptr::null_mut()
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_process_drop(process: *mut HubProcess) {
-    // SAFETY: called once, when the object that owns the handle is freed.
-    let process = unsafe { Box::from_raw(process) };
-    guard::run_or((), || drop(process));
+handles! {
+    HubProcess: esx_process_drop;
 }
 
 /// Calls by name: the first of the texts. Stores the number of results as the report's size.

@@ -160,25 +160,83 @@ extern "C" fn esx_capture_clone(_capture: *const Capture) -> *mut Capture {
     std::ptr::null_mut()
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_capture_drop(capture: *mut Capture) {
-    // SAFETY: called once, when the object that owns the capture is freed.
-    let capture = unsafe { Box::from_raw(capture) };
-    guard::run_or((), || drop(capture));
+handles! {
+    Capture: esx_capture_drop;
+    StreamHandle: esx_stream_drop,
+    /// Copies the handle for a new ithread, whose copy of the object holds the same stream.
+    esx_stream_clone;
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_capture_has_head(capture: *mut Capture) -> c_int {
-    // SAFETY: C found the pointer in the magic of a live object, which one interpreter uses at a time.
-    let capture = unsafe { &mut *capture };
-    guard::run_or(0, || capture.has_head().into())
-}
+guarded! {
+    fn esx_capture_has_head(capture: &mut Capture) -> c_int { capture.has_head().into() }
+    fn esx_capture_restore(capture: &mut Capture) { capture.restore() }
 
-#[no_mangle]
-unsafe extern "C" fn esx_capture_restore(capture: *mut Capture) {
-    // SAFETY: see `esx_capture_has_head`.
-    let capture = unsafe { &mut *capture };
-    guard::run_or((), || capture.restore());
+    fn esx_stream_attach(handle: &mut StreamHandle, number: c_int) -> c_int {
+        match descriptor::adopt(number) {
+            Ok(socket) => {
+                handle.attach(socket);
+                1
+            }
+            Err(_) => 0,
+        }
+    }
+
+    /// Attaches a stream to a duplicate of a server's descriptor, and leaves the server with `/dev/null`. Returns 0 if that
+    /// fails; the server may be left with `/dev/null` then too.
+    fn esx_stream_take_over(handle: &mut StreamHandle, number: c_int) -> c_int {
+        let taken = descriptor::duplicate(number).and_then(|socket| descriptor::silence(number).map(|()| socket));
+        taken.map_or(0, |socket| {
+            handle.attach(socket);
+            1
+        })
+    }
+
+    fn esx_stream_wait(handle: &mut StreamHandle, len: usize, milliseconds: u32) {
+        handle.wait_for_room(len, Duration::from_millis(milliseconds.into()))
+    }
+
+    fn esx_stream_wait_for_end(handle: &mut StreamHandle, milliseconds: u32) {
+        handle.wait_for_end(Duration::from_millis(milliseconds.into()))
+    }
+
+    fn esx_stream_close(handle: &mut StreamHandle, reason: u32) {
+        let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
+        handle.close(reason);
+    }
+
+    fn esx_stream_end_with_retry(handle: &mut StreamHandle) { handle.end_with_retry() }
+    fn esx_stream_fail(handle: &mut StreamHandle) { handle.end_without_socket() }
+    fn esx_stream_release(handle: &mut StreamHandle) { handle.release() }
+    fn esx_stream_enter_handler(handle: &mut StreamHandle) { handle.enter_handler() }
+    fn esx_stream_leave_handler(handle: &mut StreamHandle) { handle.leave_handler() }
+    fn esx_stream_is_subscribed(handle: &mut StreamHandle) -> c_int { handle.is_subscribed().into() }
+    fn esx_stream_has_begun(handle: &mut StreamHandle) -> c_int { handle.has_begun().into() }
+
+    /// Returns the line end with which events for the stream are encoded.
+    fn esx_stream_line_end(handle: &mut StreamHandle) -> c_int { (handle.line_end() == LineEnd::CrLf).into() }
+    fn esx_stream_is_open(handle: &mut StreamHandle) -> c_int { handle.is_open().into() }
+    fn esx_stream_is_attached(handle: &mut StreamHandle) -> c_int { handle.is_attached().into() }
+    fn esx_stream_is_handed_over(handle: &mut StreamHandle) -> c_int { handle.is_handed_over().into() }
+    fn esx_stream_is_for_hub_process(handle: &mut StreamHandle) -> c_int { handle.is_for_hub_process().into() }
+    fn esx_stream_ends_with_handle(handle: &mut StreamHandle) -> c_int { handle.ends_with_handle().into() }
+    fn esx_stream_buffered(handle: &mut StreamHandle) -> usize { handle.buffered_bytes() }
+    fn esx_stream_name(handle: &mut StreamHandle) -> u64 { handle.id().into() }
+
+    /// Gives the stream to a forked child.
+    fn esx_stream_hand_over(handle: &mut StreamHandle) { handle.hand_over() }
+
+    /// In a forked child: closes the inherited connections of all other clients.
+    fn esx_stream_leave_other_clients(handle: &mut StreamHandle) { handle.leave_other_clients() }
+
+    /// Makes this process end with the stream, and writes the reason to a descriptor first.
+    fn esx_stream_end_process_too(handle: &mut StreamHandle, grace: f64, report: c_int) {
+        handle.end_process_too(seconds(grace), report)
+    }
+
+    /// Waits until everything is sent. Returns 1 if it is.
+    fn esx_stream_wait_until_sent(handle: &mut StreamHandle, milliseconds: u32) -> c_int {
+        handle.wait_until_sent(Duration::from_millis(milliseconds.into())).into()
+    }
 }
 
 /// Opens the stream of a captured response. Its settings are those of the opening; the opening's head is the probe.
@@ -199,21 +257,6 @@ unsafe extern "C" fn esx_capture_open(
     handle
 }
 
-/// Copies the handle for a new ithread, whose copy of the object holds the same stream.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_clone(handle: *const StreamHandle) -> *mut StreamHandle {
-    // SAFETY: C found `handle` in the magic of a live object, where only `esx_stream_open` and this function put one.
-    let handle = unsafe { &*handle };
-    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_drop(handle: *mut StreamHandle) {
-    // SAFETY: called once, when the object that owns the handle is freed.
-    let handle = unsafe { Box::from_raw(handle) };
-    guard::run_or((), || drop(handle));
-}
-
 /// Borrows the handle behind a pointer from C for the time of one call.
 ///
 /// # Safety
@@ -223,34 +266,6 @@ unsafe extern "C" fn esx_stream_drop(handle: *mut StreamHandle) {
 unsafe fn borrow<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
     // SAFETY: the caller guarantees that the handle is alive and not used elsewhere.
     unsafe { &mut *handle }
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int) -> c_int {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or(0, || match descriptor::adopt(number) {
-        Ok(socket) => {
-            handle.attach(socket);
-            1
-        }
-        Err(_) => 0,
-    })
-}
-
-/// Attaches a stream to a duplicate of a server's descriptor, and leaves the server with `/dev/null`. Returns 0 if that
-/// fails; the server may be left with `/dev/null` then too.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_take_over(handle: *mut StreamHandle, number: c_int) -> c_int {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or(0, || {
-        let taken = descriptor::duplicate(number).and_then(|socket| descriptor::silence(number).map(|()| socket));
-        taken.map_or(0, |socket| {
-            handle.attach(socket);
-            1
-        })
-    })
 }
 
 /// Returns 1 if a line of a block is an `id`.
@@ -282,118 +297,6 @@ unsafe extern "C" fn esx_stream_push(
     })
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_stream_wait(handle: *mut StreamHandle, len: usize, milliseconds: u32) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.wait_for_room(len, Duration::from_millis(milliseconds.into())));
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_wait_for_end(handle: *mut StreamHandle, milliseconds: u32) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.wait_for_end(Duration::from_millis(milliseconds.into())));
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
-    guard::run_or((), || handle.close(reason));
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_end_with_retry(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.end_with_retry());
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.end_without_socket());
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_release(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.release());
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_enter_handler(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.enter_handler());
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.leave_handler());
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_is_subscribed(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.is_subscribed().into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_has_begun(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.has_begun().into()
-}
-
-/// Returns the line end with which events for the stream are encoded.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_line_end(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    (unsafe { borrow(handle) }.line_end() == LineEnd::CrLf).into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_is_open(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.is_open().into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_is_attached(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.is_attached().into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_is_handed_over(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.is_handed_over().into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.ends_with_handle().into()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_buffered(handle: *mut StreamHandle) -> usize {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.buffered_bytes()
-}
-
-#[no_mangle]
-unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
-    // SAFETY: see `borrow`.
-    unsafe { borrow(handle) }.id().into()
-}
-
 /// Returns the number of the reason for which the stream has ended, or -1 if it is open. Its end is then reported later, by
 /// [`esx_next_end`].
 #[no_mangle]
@@ -401,38 +304,6 @@ unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
     guard::run_or(-1, || handle.report_end_or_reason().map_or(-1, |reason| reason as c_int))
-}
-
-/// Gives the stream to a forked child.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_hand_over(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.hand_over());
-}
-
-/// In a forked child: closes the inherited connections of all other clients.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_leave_other_clients(handle: *mut StreamHandle) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.leave_other_clients());
-}
-
-/// Makes this process end with the stream, and writes the reason to a descriptor first.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_end_process_too(handle: *mut StreamHandle, grace: f64, report: c_int) {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.end_process_too(seconds(grace), report));
-}
-
-/// Waits until everything is sent. Returns 1 if it is.
-#[no_mangle]
-unsafe extern "C" fn esx_stream_wait_until_sent(handle: *mut StreamHandle, milliseconds: u32) -> c_int {
-    // SAFETY: see `borrow`.
-    let handle = unsafe { borrow(handle) };
-    guard::run_or(0, || handle.wait_until_sent(Duration::from_millis(milliseconds.into())).into())
 }
 
 /// Takes the next stream that has ended: writes its name and returns the reason's number, or -1 if there is none.

@@ -39,8 +39,13 @@ my %SOURCE = map { ($_ => Plack::App::EventSource->new(handler_cb => $APP{$_})->
 $SOURCE{writer} = Plack::App::EventSource->new(handler_cb => $APP{one},  native => 0)->to_app;
 $SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native => 0)->to_app;
 
-my $hub   = EventSource::Hub->new;
-my $state = $hub->to_app(channels => sub { 'stock' }, start => 'state');
+my $hub    = EventSource::Hub->new;
+my $state  = $hub->to_app(channels => sub { 'stock' }, start => 'state');
+my $people = $hub->to_app(
+    channels => sub { 'people' },
+    start    => 'state',
+    member   => sub { return {id => $_[0]{'catalyst_streams.id'}, channel => 'people', linger => 0} },
+);
 
 {
 
@@ -59,6 +64,12 @@ my $state = $hub->to_app(channels => sub { 'stock' }, start => 'state');
         my ($self, $c) = @_;
         $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
         $c->res->from_psgi_response($state->($c->req->env));
+        return;
+    }
+
+    sub people : Local : Args(1) {
+        my ($self, $c, $id) = @_;
+        $c->res->from_psgi_response($people->({%{$c->req->env}, 'catalyst_streams.id' => $id}));
         return;
     }
 

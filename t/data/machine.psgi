@@ -2,7 +2,7 @@
 # and paths that publish and report. The environment has the settings of the hub as JSON.
 #
 #   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
-#   /member?id=ann&channels=...        a stream with this member of people
+#   /member?id=ann&channels=...        a stream with this member of people; with count=lobby one that is counted there
 #   /state?channels=...                a stream that begins with the state; its position is an event
 #   /end?label=l&finish=1              ends streams, and answers with their number on this machine
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
@@ -44,7 +44,8 @@ sub labels {
 
 sub member {
     my %query = query(shift);
-    return {id => $query{id}, channel => 'people', linger => 2};
+    return {id => $query{id}, channel => 'people', linger => 2} if !defined $query{count};
+    return {id => $query{id}, channel => $query{count}, join => 'count', linger => 0};
 }
 
 sub publish {

@@ -109,6 +109,11 @@ get '/state' => sub {
     $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
     shift->events($hub, 'stock', {start => 'state'});
 };
+get '/people/:id' => sub {
+    my $c      = shift;
+    my $member = {id => $c->param('id'), channel => 'people', linger => 0};
+    $c->events($hub, 'people', {start => 'state', member => sub { return $member }});
+};
 get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };
 get '/no-hub'         => sub { shift->events('news') };
 get '/no-channel'     => sub { shift->events($hub) };

@@ -1,4 +1,4 @@
-# Streams that begin with the state, in the way of each framework.
+# Streams that begin with the state, and streams of members, in the way of each framework.
 
 use lib 't/lib';
 use Testing;
@@ -14,6 +14,11 @@ for my $framework (qw(Dancer2 Mojolicious Catalyst)) {
         my $es   = Test::EventSource->new(app => $file, server => 'Starman', workers => 1);
         my $page = $es->get('/state', state => {key => sub { $_[0]{data} }});
         $page->state_is({bolt => 'bolt', nut => 'nut'}, 'the stream begins with what is retained');
+        my $ann = $es->get('/people/ann', members => 1);
+        my $bob = $es->get('/people/bob', members => 1);
+        $_->members_are(['ann', 'bob'], 'both members are here') for $ann, $bob;
+        $bob->close;
+        $ann->members_are(['ann'], 'one has left');
     };
 }
 

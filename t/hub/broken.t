@@ -7,10 +7,11 @@ use Testing::Errors   qw(error_of);
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use EventSource::Hub;
-use File::Temp ();
-use IPC::Open3 ();
-use POSIX      ();
-use Symbol     ();
+use File::Temp       ();
+use IPC::Open3       ();
+use POSIX            ();
+use Symbol           ();
+use Testing::Process qw(is_asleep suspend);
 use Testing::Subscriber;
 use Time::HiRes qw(sleep);
 
@@ -32,19 +33,6 @@ sub pid_of { return $_[0]->stats->{process}{pid} }
 
 sub lost { return EventSource::XS->stats->{lost} }
 
-# The state of a process, as the kernel names it: T if it is stopped, S if it sleeps.
-sub state_of {
-    my $pid = shift;
-    open my $stat, '<', "/proc/$pid/stat" or return '';
-    return readline($stat) =~ /.*\) ([A-Z]) / ? $1 : '';
-}
-
-sub stop {
-    my $pid = shift;
-    kill STOP => $pid;
-    return wait_until($DEADLINE, sub { state_of($pid) eq 'T' }) || diag "$pid does not stop";
-}
-
 # Kills a process when this one sleeps, as it does while it waits for an answer.
 sub kill_while_waiting {
     my ($pid, $call) = @_;
@@ -55,7 +43,7 @@ sub kill_while_waiting {
         wait_until(
             $DEADLINE,
             sub {
-                $asleep = state_of($parent) eq 'S' ? $asleep + 1 : 0;
+                $asleep = is_asleep($parent) ? $asleep + 1 : 0;
                 return $asleep > 5;
             }
         );
@@ -86,7 +74,7 @@ subtest 'a process that takes no requests' => sub {
     my $hub    = EventSource::Hub->new(process($number, publish_timeout => 0.5));
     my $first  = $hub->publish(a => 'first');
     my $pid    = pid_of($hub);
-    stop($pid);
+    suspend($pid);
     is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a call without an answer throws unknown';
     my ($accepted, $refused, $error) = (0, 0, '');
     while ($accepted < 10_000 && $refused < 3) {    # the socket takes a little more at first
@@ -116,7 +104,7 @@ subtest 'a process that is killed' => sub {
     my $hub  = EventSource::Hub->new(process());
     my ($id) = map { $hub->publish(a => $_) } 1 .. 3;    # on each connection
     my $pid  = pid_of($hub);
-    stop($pid);
+    suspend($pid);
     is kill_while_waiting($pid, sub { $hub->publish(a => 'x') }), 'unknown',
         'a publish that waits for its answer throws unknown';
     my $next = $hub->publish(a => 'x');
@@ -138,7 +126,7 @@ subtest 'a lost publish that did not wait is counted' => sub {
     my $hub = EventSource::Hub->new(process());
     $hub->epoch;
     my ($before, $pid) = (lost(), pid_of($hub));
-    stop($pid);
+    suspend($pid);
     ok $hub->publish(a => $_, {wait => 0}), 'an event is accepted' for 1 .. 5;
     kill KILL => $pid;
     ok wait_until($DEADLINE, sub { lost() - $before == 5 }), 'each of them counts as lost' or diag lost() - $before;
@@ -163,7 +151,7 @@ subtest 'a script that ends' => sub {
     is run_script($script =~ s/\Amy/our/r, process($number)), '', 'so does it with a hub that global destruction frees';
     is $hub->stats->{published},                              2_000, 'and its events arrive';
     my $pid = pid_of($hub);
-    stop($pid);
+    suspend($pid);
     like run_script('my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => 1)',
         process($number, publish_timeout => 0.1)),
         qr/\AEventSource::Hub: .* does not answer at -e line 1/, 'a script that cannot reach it says so';

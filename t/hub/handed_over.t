@@ -9,6 +9,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use POSIX               ();
+use Testing::Process    qw(suspend);
 use Testing::Subscriber qw(blocks);
 
 my $DEADLINE = 20;    # seconds
@@ -128,13 +129,34 @@ subtest 'a stream that gets its socket later' => sub {
     ok $client->read_all, 'it can be closed';
 };
 
+subtest 'a process that answers late refuses a stream that waits for it' => sub {
+    my $late = EventSource::Hub->new(%PROCESS, name => 'late', socket => "$folder/late.sock", max_topics => 3);
+    my ($here, $pid) = (Testing::Subscriber->open($late, 'a', 'b'), $late->stats->{process}{pid});
+    my ($reason, @warnings);
+    $here->conn->on_close(sub { $reason = $_[1] });
+    suspend($pid);
+    ok $late->subscribe($here->conn, 'c', 'd'), 'two more topics than the three are accepted';
+    kill CONT => $pid;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'the stream ends when it answers';
+    is $reason,          'error', 'with the reason';
+    is scalar @warnings, 1,       'a warning says it';
+    like $warnings[0], qr/\AEventSource::Hub: 1 .* subscriptions .* are lost: .* 3 channels/, 'and why';
+};
+
 subtest 'a stream without its socket is refused at once' => sub {
     my $small = EventSource::Hub->new(%PROCESS, name => 'small', socket => "$folder/small.sock", max_topics => 3);
-    my ($stream, $conn, $number, $client) = without_socket();
+    my ($stream, $conn, $number, $client);
+
+    # A process that begins, or does not answer in 50 ms, refuses it later.
+    my $is_refused = sub {
+        ($stream, $conn, $number, $client) = without_socket();
+        $small->subscribe($conn, 'a', 'b') or die 'two topics are not accepted';
+        return error_of(sub { $small->subscribe($conn, 'c', 'd') }) eq 'invalid channels';
+    };
+    ok wait_until($DEADLINE, $is_refused), 'two topics are accepted, and two more are not';
     my $reason;
     $conn->on_close(sub { $reason = $_[1] });
-    ok $small->subscribe($conn, 'a', 'b'), 'two topics are accepted';
-    is error_of(sub { $small->subscribe($conn, 'c', 'd') }), 'invalid channels', 'two more are not';
     ok $stream->_attach($number), 'it gets its socket';
     $small->publish(b => 'x');
     ok $client->read_until(qr/^data: x\n/m, $DEADLINE), 'it stays subscribed';

@@ -11,6 +11,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use Testing::Fork       qw(in_child);
+use Testing::Process    qw(suspend);
 use Testing::Subscriber qw(events);
 use Time::HiRes         qw(setitimer ITIMER_REAL);
 
@@ -49,13 +50,6 @@ sub hub_with_two_connections {
 sub number_of { return $_[0] =~ /-([0-9]+)\z/ ? $1 : "no id: $_[0]" }
 
 sub pid_of { return $_[0]->stats->{process}{pid} }
-
-sub stop {
-    my $pid = shift;
-    kill STOP => $pid;
-    my $is_stopped = sub { open my $stat, '<', "/proc/$pid/stat" or return; readline($stat) =~ /.*\) T / };
-    return wait_until($DEADLINE, $is_stopped) || diag "$pid does not stop";
-}
 
 # The data of the events that the client of a stream has received.
 sub data_of {
@@ -148,7 +142,7 @@ subtest 'a hub process that stops for a second' => sub {
     my ($hub) = hub_with_two_connections();
     my $pid   = pid_of($hub);
     my $first = number_of($hub->publish(a => 'x'));
-    stop($pid);
+    suspend($pid);
     my $goes_on = in_child(sub { sleep 1; kill CONT => $pid; return 'done' });
     is number_of($hub->publish(a => 'x')), $first + 1, 'answers when it continues';
     $goes_on->();
@@ -161,7 +155,7 @@ subtest 'an answer that comes too late is not an answer to another publish' => s
     my $pid     = pid_of($hub);
     for my $round (1 .. 3) {
         my $number = number_of(($hub->publish(a => 'x'))[0]);
-        stop($pid);
+        suspend($pid);
         is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a publish without an answer throws unknown';
         kill CONT => $pid;
         my $got;
@@ -179,7 +173,7 @@ subtest 'signals do not make a publish longer' => sub {
     my @process = process(publish_timeout => 0.3);
     my ($hub)   = hub_with_two_connections(@process);
     my $pid     = pid_of($hub);
-    stop($pid);
+    suspend($pid);
     my $signals = 0;
     local $SIG{ALRM} = sub { $signals++ };
     setitimer(ITIMER_REAL, 0.02, 0.02);

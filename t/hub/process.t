@@ -9,6 +9,7 @@ use Testing::Client;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
 use File::Temp          ();
+use IO::Socket::UNIX    ();
 use IPC::Open2          ();
 
 Testing::Server->require_or_skip_all('Starman');
@@ -30,8 +31,8 @@ my $server = Testing::Server->start(
 );
 
 sub ask {
-    my $path   = shift;
-    my $client = Testing::Client->get($server->port, $path, headers => [Connection => 'close']);
+    my ($path, $of) = @_;
+    my $client = Testing::Client->get(($of || $server)->port, $path, headers => [Connection => 'close']);
     $client->read_all;
     return ($client->body, $client->header('X-Worker'));
 }
@@ -195,6 +196,18 @@ subtest 'recycled workers' => sub {
         $client->leave;
     }
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn of ends that do not come';
+    $other->stop;
+};
+
+subtest 'a recycled worker whose stream waits for the hub process' => sub {
+    my $socket = "$folder/silent.sock";
+    my $silent = IO::Socket::UNIX->new(Local => $socket, Listen => 10) or die "no socket: $!";
+    my $other  = Testing::Server->start('Starman', 't/data/hub_process.psgi', env => {%env, HUB_SOCKET => $socket});
+    my $client = Testing::Client->get($other->port, '/hub');
+    ok $client->read_head($DEADLINE), 'the stream is open' or return;
+    my $worker = $client->header('X-Worker');
+    ok wait_until($DEADLINE, sub { ((ask('/none', $other))[1] // '') eq $worker }), 'its worker is free';
+    unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn';
     $other->stop;
 };
 

@@ -11,6 +11,7 @@ use Testing::RoamingClient;
 use Time::HiRes qw(sleep);
 
 my $DEADLINE = 30;    # seconds
+my $PROMISE  = 15;    # seconds within which the members of a dead machine leave
 
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
@@ -84,14 +85,15 @@ subtest 'the members of a machine that stops leave, and join when it goes on' =>
     told();
     my ($pid) = $machines[0]->hubs;
     kill STOP => $pid;
-    ok wait_until($DEADLINE, sub { here($hubs[1]) eq 'dan' }), 'those who are on no other machine leave';
+    ok wait_until($PROMISE, sub { here($hubs[1]) eq 'dan' }),
+        'those who are on no other machine leave within 15 seconds';
     is_deeply told(), ['leave cid'], 'once';
     kill CONT => $pid;
     here_ok('cid dan', 'they are here again');
     is_deeply told(), ['join cid'], 'once';
     $clients[0]->leave;
     $machines[0]->kill_hub;
-    ok wait_until($DEADLINE, sub { here($hubs[1]) eq 'dan' }), 'and leave when it is killed';
+    ok wait_until($PROMISE, sub { here($hubs[1]) eq 'dan' }), 'and leave when it is killed, as soon';
     $_->leave for @clients[1, 2];
     here_ok('', 'nobody is left');
     is_deeply told(), ['leave cid', 'leave dan'], 'once';
@@ -108,6 +110,42 @@ subtest 'Redis is away and comes back' => sub {
     is_deeply told(), ['join eve', 'join fay', 'leave fay'], 'nobody has joined or left twice';
     $clients[0]->leave;
     here_ok('', 'nobody is left');
+};
+
+subtest 'the number of members that are only counted is that of all machines' => sub {
+    my $page  = Testing::RoamingClient->open($machines[1], channels => 'lobby');
+    my $count = sub {
+        my $number = shift;
+        my @events;
+        my $is_last = sub {
+            $page->has_gaps_now;
+            @events = $page->events;
+            return @events && $events[-1]{data} eq $number;
+        };
+        wait_until($DEADLINE, $is_last);
+        return $events[-1]{data};
+    };
+    my $counted = sub {
+        my ($number, $id) = @_;
+        return Testing::RoamingClient->open($machines[$number], path => "/member?id=$id&count=lobby&channels=news");
+    };
+    my @clients = map { $counted->(@$_) } [0, 'ann'], [1, 'ann'], [1, 'bob'], [0, 'cid'];
+    is $count->(3), 3, 'it counts each once';
+    $_->leave for @clients[0, 2];
+    is $count->(2), 2, 'who is on one of them still is counted';
+    $clients[3]->leave;
+    is $count->(1), 1, 'who has left is not';
+    $clients[1]->leave;
+    my $dan = $counted->(0, 'dan');
+    is $count->(1), 1, 'one has come, and one has left';
+    kill STOP => my ($pid) = $machines[0]->hubs;
+    is $count->(0), 0, 'nobody is left when a machine has died';
+    kill CONT => $pid;
+    is $count->(1), 1, 'it is back';
+    $dan->leave;
+    is $count->(0), 0, 'nobody is left';
+    is_deeply [map { $_->{event} } $page->events], [('count') x $page->events], 'the page is told nothing else';
+    $page->leave;
 };
 
 $_->end_ok for @machines;

@@ -69,6 +69,20 @@ subtest 'a forgotten key is found as any other, or it is the data' => sub {
     $page->state_is({c => left(c => 1)}, 'both are gone');
 };
 
+subtest 'a position that comes after the last event completes the state' => sub {
+    my $writer;
+    my $respond = sub {
+        $writer = $_[0]->([200, ['Content-Type' => 'text/event-stream']]);
+        $writer->write("data: a\n\n");
+    };
+    my $key_of = sub {
+        $writer->write("event: position\nid: 1\ndata: \n\n");
+        return 'key';
+    };
+    my $page = Test::EventSource->new(app => sub { $respond })->get('/', timeout => 5, state => {key => $key_of});
+    $page->state_is({key => 'a'}, 'the position is written when the test takes the event');
+};
+
 subtest 'members' => sub {
     my $hub = EventSource::Hub->new(start => 'state', history => {events => 2});
     my $app = $hub->to_app(

@@ -6,8 +6,7 @@
 
 use crate::store::{Draft, MemberHere, MemberPart};
 use eventsource_xs::event::Unnumbered;
-use eventsource_xs::hub::{KeptMember, MemberData, Says};
-use eventsource_xs::runtime::Announced;
+use eventsource_xs::hub::{Announcement, KeptMember, MemberData, Retain, Says};
 use eventsource_xs::saved;
 use eventsource_xs::saved::{Malformed, Restorer, Saved, Saver};
 use eventsource_xs::wire::FieldList;
@@ -20,23 +19,46 @@ pub type MemberKey = (Box<[u8]>, Box<[u8]>);
 #[derive(Clone, Debug, Default)]
 pub struct OwnMembers(HashMap<MemberKey, Own>);
 
+/// A member. It is small while it has nothing to say.
 #[derive(Clone, Debug, Default)]
 struct Own {
-    /// The draft that says that the member is here; none if it has gone.
-    here: Option<Draft>,
+    /// The [packed](packed) draft that says that the member is here; none if it has gone.
+    here: Option<Box<[u8]>>,
     /// Whether a process before this one has said that.
     is_of_before: bool,
     /// Whether the store has it.
     is_stored: bool,
+    /// What it has to say, if anything.
+    saying: Option<Box<Saying>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Saying {
     /// What the store was asked last, unless it has done that.
     asked: Option<Draft>,
     /// Whether it has still to answer. Otherwise it has failed, and has perhaps done it.
     is_asking: bool,
     /// What it is asked then.
     changes: Vec<Draft>,
+    /// Says that the member is here as it was before these changes of its data.
+    before: Option<Box<[u8]>>,
+    /// How often it was announced since it had nothing to say.
+    announced: u32,
 }
 
-saved!(Own { here, is_of_before, is_stored, asked, is_asking, changes });
+/// What is to be done for a member.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The store is asked.
+    Ask(Draft),
+    /// The store has still to answer.
+    Wait,
+    /// The store has answered all that was announced so often.
+    Rest(u32),
+}
+
+saved!(Own { here, is_of_before, is_stored, saying });
+saved!(Saying { asked, is_asking, changes, before, announced });
 
 impl Saved for OwnMembers {
     fn save(&self, to: &mut Saver) {
@@ -49,7 +71,7 @@ impl Saved for OwnMembers {
 }
 
 /// Returns the draft of what a member or a will announces.
-pub fn draft_of(Announced { announcement, kept, .. }: Announced) -> Draft {
+pub fn draft_of(announcement: Announcement, kept: Option<KeptMember>) -> Draft {
     let here = || {
         kept.map(|KeptMember { since, linger, data: MemberData { text, is_json }, leave }| {
             let rest = [&since.to_le_bytes()[..], &[is_json.into()], &text].concat().into();
@@ -57,7 +79,7 @@ pub fn draft_of(Announced { announcement, kept, .. }: Announced) -> Draft {
         })
     };
     let member = match announcement.says {
-        Says::Nothing => MemberPart::None,
+        Says::Nothing | Says::Number => MemberPart::None,
         Says::Here => MemberPart::Here(here().unwrap_or_default()),
         Says::Changed => MemberPart::Changed(here().unwrap_or_default()),
         Says::Gone => MemberPart::Gone,
@@ -93,37 +115,74 @@ fn is_here(draft: &Draft) -> bool {
     matches!(draft.member, MemberPart::Here(_))
 }
 
-/// Returns the draft that says that a member is here, as one that says so or has changed it does.
-fn here_of(draft: &Draft) -> Option<Draft> {
-    match &draft.member {
-        MemberPart::Here(here) | MemberPart::Changed(here) => {
-            Some(Draft { member: MemberPart::Here(here.clone()), ..draft.clone() })
+/// Returns the draft that says that a member is here, as one that says so or has changed it does, in one piece: there is one
+/// for each member.
+fn packed(draft: &Draft) -> Option<Box<[u8]>> {
+    let fields = draft.fields.as_bytes();
+    let length = fields.len() as u32; // a message has less than 4 GB
+    match draft.member {
+        MemberPart::Here(_) | MemberPart::Changed(_) => {
+            Some([&length.to_le_bytes()[..], fields, &draft.member.encode()].concat().into())
         }
         MemberPart::None | MemberPart::Gone => None,
     }
 }
 
+/// Returns the draft of what is [packed].
+fn unpacked((channel, key): &MemberKey, here: &[u8]) -> Draft {
+    let (length, rest) = here.split_first_chunk().unwrap_or((&[0; 4], &[]));
+    let (fields, member) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).unwrap_or_default();
+    let fields = FieldList::from_bytes(fields).unwrap_or_default();
+    let (channel, key, member) = (channel.clone(), key.clone(), MemberPart::decode(member));
+    Draft { channel, key, retain: Retain::Newest, fields, member, ..Draft::default() }
+}
+
 impl Own {
     fn is_idle(&self) -> bool {
-        self.asked.is_none() && self.changes.is_empty()
+        self.saying.as_ref().is_none_or(|saying| saying.asked.is_none() && saying.changes.is_empty())
+    }
+
+    /// Returns true if all that it has to say is that it is here. The store ignores the data of that if others were faster.
+    fn has_only_here_to_say(&self) -> bool {
+        self.saying.iter().flat_map(|saying| saying.asked.iter().chain(&saying.changes)).all(is_here)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.saying.as_ref().is_some_and(|saying| saying.is_asking)
+    }
+
+    fn saying(&mut self) -> &mut Saying {
+        self.saying.get_or_insert_default()
+    }
+
+    fn says_here(&self) -> bool {
+        self.saying.iter().flat_map(|saying| &saying.changes).any(is_here)
     }
 
     fn add(&mut self, draft: Draft) {
-        let here = self.changes.iter().position(is_here);
+        let Saying { asked, changes, .. } = self.saying();
+        let here = changes.iter().position(is_here);
         match (&draft.member, here) {
             (MemberPart::Gone, Some(at)) => {
-                self.changes.truncate(at);
+                changes.truncate(at);
                 // What was to be said again was perhaps said before.
-                let last = self.changes.last().or(self.asked.as_ref());
+                let last = changes.last().or(asked.as_ref());
                 if last.is_none_or(|last| last.member != MemberPart::Gone) {
-                    self.changes.push(draft);
+                    changes.push(draft);
                 }
             }
             _ => {
-                self.changes.retain(|change| !matches!(change.member, MemberPart::Changed(_)));
-                self.changes.push(draft);
+                changes.retain(|change| !matches!(change.member, MemberPart::Changed(_)));
+                changes.push(draft);
             }
         }
+    }
+
+    /// Returns what the store was asked, which it has done, or will not do.
+    fn take_asked(&mut self) -> Option<Draft> {
+        let saying = self.saying();
+        saying.is_asking = false;
+        saying.asked.take()
     }
 }
 
@@ -131,83 +190,105 @@ impl OwnMembers {
     /// Takes note of what a member says. Data may be changed of one that is here on another machine only.
     pub fn announce(&mut self, draft: Draft) {
         let own = self.0.entry(key_of(&draft)).or_default();
-        if own.here.is_some() || !matches!(draft.member, MemberPart::Changed(_)) {
-            (own.here, own.is_of_before) = (here_of(&draft), false);
+        let is_change = matches!(draft.member, MemberPart::Changed(_));
+        if own.here.is_some() || !is_change {
+            let before = std::mem::replace(&mut own.here, packed(&draft)).filter(|_| is_change);
+            own.is_of_before = false;
+            let saying = own.saying();
+            saying.before = saying.before.take().or(before);
         }
+        own.saying().announced += u32::from(draft.member != MemberPart::Gone);
         own.add(draft);
     }
 
-    /// Returns the next draft of a member for the store, if it can be asked now. A store of this machine alone is not asked
-    /// for what it has already.
-    pub fn next(&mut self, key: &MemberKey, is_shared: bool) -> Option<Draft> {
-        let own = self.0.get_mut(key).filter(|own| !own.is_asking)?;
-        while own.asked.is_some() || !own.changes.is_empty() {
-            let draft = own.asked.take().unwrap_or_else(|| own.changes.remove(0));
+    /// Returns what is to be done for a member. A store of this machine alone is not asked for what it has already.
+    pub fn next(&mut self, key: &MemberKey, is_shared: bool) -> Next {
+        let Some(own) = self.0.get_mut(key).filter(|own| !own.is_asking()) else { return Next::Wait };
+        while !own.is_idle() {
+            let is_stored = own.is_stored;
+            let saying = own.saying();
+            let draft = saying.asked.take().unwrap_or_else(|| saying.changes.remove(0));
             let is_needed = match draft.member {
-                MemberPart::Here(_) => is_shared || !own.is_stored,
-                _ => is_shared || own.is_stored,
+                MemberPart::Here(_) => is_shared || !is_stored,
+                _ => is_shared || is_stored,
             };
             if is_needed {
-                (own.asked, own.is_asking) = (Some(draft.clone()), true);
-                return Some(draft);
+                (saying.asked, saying.is_asking) = (Some(draft.clone()), true);
+                return Next::Ask(draft);
             }
         }
+        let announced = own.saying.take().map_or(0, |saying| saying.announced);
         if own.here.is_none() {
             self.0.remove(key);
         }
-        None
+        Next::Rest(announced)
     }
 
     /// Takes note that the store has done what it was asked.
     pub fn done(&mut self, key: &MemberKey) {
-        self.0.get_mut(key).into_iter().for_each(|own| (own.asked, own.is_asking) = (None, false));
-    }
-
-    /// Takes note that the store has failed: it is asked again, unless it was to be told of a member that has gone meanwhile,
-    /// and cannot have done it.
-    pub fn failed(&mut self, key: &MemberKey, is_certain: bool) {
-        let Some(own) = self.0.get_mut(key) else { return };
-        own.is_asking = false;
-        if is_certain && own.here.is_none() && !own.is_stored && own.asked.as_ref().is_some_and(is_here) {
-            self.0.remove(key);
+        if let Some(own) = self.0.get_mut(key) {
+            let done = own.take_asked();
+            own.saying().before = done.as_ref().and_then(packed);
         }
     }
 
-    /// Takes note that the store will not do what it was asked. Returns true if the member is not here for that.
+    /// Takes note that the store has failed. Returns true if it is asked again: not if it was to be told of a member that has
+    /// gone meanwhile, and cannot have done it.
+    pub fn failed(&mut self, key: &MemberKey, is_certain: bool) -> bool {
+        let Some(own) = self.0.get_mut(key) else { return false };
+        let is_gone = own.here.is_none() && !own.is_stored;
+        let saying = own.saying();
+        saying.is_asking = false;
+        let is_over = is_certain && is_gone && saying.asked.as_ref().is_some_and(is_here);
+        if is_over {
+            (saying.asked, saying.changes) = (None, Vec::new());
+        }
+        !is_over
+    }
+
+    /// Takes note that the store will not do what it was asked. Returns true if the member is not here for that. Data that
+    /// cannot change are as before.
     pub fn refused(&mut self, key: &MemberKey) -> bool {
         let Some(own) = self.0.get_mut(key) else { return false };
-        own.is_asking = false;
-        let is_refused = own.asked.take().as_ref().is_some_and(is_here);
-        if is_refused {
+        let asked = own.take_asked();
+        if asked.as_ref().is_some_and(is_here) {
             self.0.remove(key);
+            return true;
         }
-        is_refused
+        if own.is_idle() && asked.is_some_and(|draft| matches!(draft.member, MemberPart::Changed(_))) {
+            let before = own.saying().before.take();
+            own.here = own.here.take().map(|here| before.unwrap_or(here));
+        }
+        false
     }
 
-    /// Takes note of an entry of the store. Returns true if what it says is newer than what is known here.
-    pub fn note(&mut self, draft: &Draft, is_own: bool, is_shared: bool, is_new: bool) -> bool {
+    /// Takes note of an entry of the store.
+    pub fn note(&mut self, draft: &Draft, is_own: bool, is_shared: bool, is_new: bool) {
         let key = key_of(draft);
         let own = match draft.member {
-            MemberPart::None => return false,
+            MemberPart::None => return,
             MemberPart::Gone => self.0.get_mut(&key),
             _ if is_shared => self.0.get_mut(&key),
-            _ => Some(self.0.entry(key).or_default()),
+            _ => Some(self.0.entry(key_of(draft)).or_default()),
         };
-        let Some(own) = own else { return true };
-        let is_newer = !is_own && own.is_idle();
+        let Some(own) = own else { return };
+        let is_newer = !is_own && own.has_only_here_to_say();
         own.is_stored = draft.member != MemberPart::Gone;
         if !own.is_stored && own.is_of_before {
             own.here = None;
         } else if !own.is_stored {
             // Another machine has taken this one for dead.
-            let again = own.here.clone().filter(|_| is_new && is_newer);
+            let again =
+                own.here.as_ref().filter(|_| is_new && is_newer && !own.says_here()).map(|here| unpacked(&key, here));
             again.into_iter().for_each(|draft| own.add(draft));
         } else if own.here.is_some() && is_newer {
-            own.here = here_of(draft);
+            own.here = packed(draft);
+            let here = own.here.as_ref().map(|here| unpacked(&key, here));
+            let waiting = own.saying.iter_mut().flat_map(|saying| &mut saying.changes);
+            waiting.zip(here).for_each(|(change, here)| *change = here);
         } else if !is_new && is_newer {
-            (own.here, own.is_of_before) = (here_of(draft), true);
+            (own.here, own.is_of_before) = (packed(draft), true);
         }
-        is_newer
     }
 
     /// Takes note that another history begins: what the store has will be told.
@@ -217,23 +298,26 @@ impl OwnMembers {
 
     /// Says again that members are here, because the store may not know. Returns all members with something to say.
     pub fn say_again(&mut self, is_shared: bool) -> Vec<MemberKey> {
-        for own in self.0.values_mut() {
-            let again = own.here.clone().filter(|_| is_shared || !own.is_stored && own.is_idle());
-            let again = again.filter(|_| !own.changes.iter().any(is_here));
-            again.into_iter().for_each(|draft| own.changes.insert(0, draft)); // a change of its data waits after it
+        for (key, own) in &mut self.0 {
+            let again = own.here.as_ref().filter(|_| is_shared || !own.is_stored && own.is_idle());
+            let again = again.filter(|_| !own.says_here()).map(|here| unpacked(key, here));
+            again.into_iter().for_each(|draft| own.saying().changes.insert(0, draft));
+            // a change of its data waits after it
         }
         self.waiting()
     }
 
-    /// Returns the members with something to say.
+    /// Returns the members with something to say, in an order that is always the same.
     pub fn waiting(&self) -> Vec<MemberKey> {
-        let waits = |own: &Own| !own.is_asking && (!own.is_idle() || own.here.is_none());
-        self.0.iter().filter(|(_, own)| waits(own)).map(|(key, _)| key.clone()).collect()
+        let waits = |own: &Own| !own.is_asking() && (!own.is_idle() || own.here.is_none());
+        let mut keys: Vec<_> = self.0.iter().filter(|(_, own)| waits(own)).map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Returns the members that are here, with what a store keeps of them.
     pub fn here(&self) -> impl Iterator<Item = (&MemberKey, KeptMember)> {
-        self.0.iter().filter_map(|(key, own)| match &own.here.as_ref()?.member {
+        self.0.iter().filter_map(|(key, own)| match &unpacked(key, own.here.as_ref()?).member {
             MemberPart::Here(here) => Some((key, kept_of(here))),
             _ => None,
         })
@@ -245,7 +329,8 @@ mod tests {
     use super::*;
 
     fn draft(member: MemberPart) -> Draft {
-        Draft { channel: (*b"room").into(), key: (*b"ann").into(), member, ..Draft::default() }
+        let retain = if member == MemberPart::Gone { Retain::Forget } else { Retain::Newest };
+        Draft { channel: (*b"room").into(), key: (*b"ann").into(), retain, member, ..Draft::default() }
     }
 
     fn here() -> Draft {
@@ -260,7 +345,7 @@ mod tests {
     fn asked(own: &mut OwnMembers) -> Vec<Draft> {
         let key = key_of(&here());
         let next = || {
-            let draft = own.next(&key, true)?;
+            let Next::Ask(draft) = own.next(&key, true) else { return None };
             own.done(&key);
             Some(draft)
         };
@@ -287,6 +372,52 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_change_is_not_announced_again() {
+        let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
+        let mut own = OwnMembers::default();
+        let key = key_of(&here());
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        for text in ["small", "large", "larger"] {
+            own.announce(draft(MemberPart::Changed(data(text))));
+            assert!(matches!(own.next(&key, true), Next::Ask(_)));
+            match text {
+                "small" => own.done(&key),
+                _ => assert!(!own.refused(&key)),
+            }
+            assert!(matches!(own.next(&key, true), Next::Rest(_)));
+        }
+        own.announce(draft(MemberPart::Changed(data("large"))));
+        assert!(matches!(own.next(&key, true), Next::Ask(_)));
+        own.announce(draft(MemberPart::Changed(data("larger"))));
+        assert!(!own.refused(&key), "another change waits");
+        assert!(matches!(own.next(&key, true), Next::Ask(_)));
+        assert!(!own.refused(&key));
+        own.say_again(true);
+        assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("small")))]);
+    }
+
+    #[test]
+    fn newer_data_of_another_machine_counts_while_a_member_is_announced() {
+        let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
+        let mut own = OwnMembers::default();
+        let key = key_of(&here());
+        own.announce(draft(MemberPart::Here(data("old"))));
+        assert!(matches!(own.next(&key, true), Next::Ask(_)));
+        let newer = draft(MemberPart::Here(data("new")));
+        own.note(&newer, false, true, true);
+        own.done(&key);
+        own.say_again(true);
+        assert_eq!(asked(&mut own), std::slice::from_ref(&newer));
+        own.announce(draft(MemberPart::Changed(data("newest"))));
+        assert!(matches!(own.next(&key, true), Next::Ask(_)));
+        own.note(&newer, false, true, true);
+        own.done(&key);
+        own.say_again(true);
+        assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("newest")))], "a change on its way came after it");
+    }
+
+    #[test]
     fn a_member_that_was_to_be_announced_again_says_that_it_has_gone() {
         let mut own = OwnMembers::default();
         own.announce(here());
@@ -302,9 +433,10 @@ mod tests {
         let mut own = OwnMembers::default();
         let key = key_of(&here());
         own.announce(here());
-        assert_eq!(own.next(&key, true), Some(here()));
+        assert_eq!(own.next(&key, true), Next::Ask(here()));
         own.announce(draft(MemberPart::Gone));
-        own.failed(&key, true);
+        assert!(!own.failed(&key, true));
+        assert_eq!(own.next(&key, true), Next::Rest(1));
         assert!(own.0.is_empty());
     }
 }

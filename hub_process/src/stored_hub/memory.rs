@@ -57,6 +57,13 @@ impl MemoryHub {
         self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
     }
 
+    /// Returns true if the key of a draft is that of a member who is here.
+    pub fn has_member(&self, draft: &Draft) -> bool {
+        let mut has = false;
+        let _ = self.handle.tell_members(|members| has = members.have(&draft.channel, &draft.key));
+        has
+    }
+
     /// Returns what a draft will do to the state, if it does anything.
     ///
     /// # Errors

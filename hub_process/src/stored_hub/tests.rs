@@ -8,6 +8,7 @@ use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
+use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{FieldList, StoreSettings};
 use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
@@ -742,4 +743,66 @@ fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     end.reporter.report(Report::CannotBegin { failure: failure.clone(), retries: true });
     let progress = hub.take_reports(Instant::now());
     assert_eq!((progress.cannot_begin, progress.is_ready), (Some((failure, true)), false));
+}
+
+/// Returns what the store is asked, without its tickets.
+fn asked(world: &mut World) -> Vec<Draft> {
+    world.store.listen();
+    world.store.asked.iter().map(|(_, draft)| draft.clone()).collect()
+}
+
+#[test]
+fn a_will_waits_while_the_store_is_away() {
+    let mut world = World::new();
+    let will = draft(1, "");
+    world.hub.keep_will(will.clone(), "");
+    world.hub.publish_wills();
+    assert_eq!(asked(&mut world), std::slice::from_ref(&will));
+    let (ticket, _) = world.store.asked.pop_front().expect("a will");
+    world.store.fail(ticket, ErrorCode::Unavailable);
+    world.take();
+    world.now += DEADLINE;
+    world.hub.run_timers(world.now);
+    assert_eq!(asked(&mut world), [], "it is away");
+    world.store.end.reporter.update(|status| status.is_up = true);
+    world.now += DEADLINE;
+    world.hub.run_timers(world.now);
+    assert_eq!(asked(&mut world), [will]);
+    let (ticket, will) = world.store.asked.pop_front().expect("a will");
+    world.store.append(Some(ticket), will, 0);
+    world.store.report(usize::MAX);
+    world.hub.take_reports(world.now);
+    assert!(!world.hub.has_waiting() && world.hub.wills.is_empty());
+}
+
+#[test]
+fn the_wills_of_a_hub_that_is_replaced_are_published() {
+    let mut world = World::new();
+    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
+    let (channel, key, retain, says) = (b"news"[..].into(), Box::default(), Retain::No, Says::Nothing);
+    let will = eventsource_xs::hub::Announcement { channel, key, retain, event, says };
+    world.hub.tell_members(|members| members.set_will(StreamId { slot: 1, serial: 1 }, will.into()));
+    world.store.log.clear();
+    world.store.epoch += 1;
+    world.store.begin("history was lost");
+    world.take();
+    assert_eq!(asked(&mut world), [draft(1, "")]);
+}
+
+#[test]
+fn an_event_with_the_key_of_a_member_is_refused() {
+    let mut world = World::new();
+    let key = || b"ann"[..].into();
+    let here = MemberPart::Here(Box::default());
+    let joins = Draft { key: key(), retain: Retain::Newest, member: here, ..draft(1, "") };
+    world.store.append(None, joins, 0);
+    world.store.report(usize::MAX);
+    world.take();
+    for retain in [Retain::Newest, Retain::Forget] {
+        let draft = Draft { key: key(), retain, ..draft(2, "") };
+        let refused = world.hub.publish(draft, None, Asker::NOBODY, world.now).map(drop).expect_err("a member's key");
+        assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some("key")));
+    }
+    let other = Draft { channel: b"other"[..].into(), key: key(), retain: Retain::Newest, ..draft(2, "") };
+    assert!(world.hub.publish(other, None, Asker::NOBODY, world.now).is_ok());
 }

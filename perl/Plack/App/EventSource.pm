@@ -76,7 +76,7 @@ sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
     if    (!$stream->is_open) { $stream->wait_for_end_briefly }
-    elsif ($stream->is_native && !$stream->is_handed_over) {
+    elsif ($stream->is_native && !$stream->is_for_hub_process) {
         EventSource::XS::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
     }
     elsif (!$stream->is_native) { $stream->drop }

@@ -311,7 +311,8 @@ sub _is_position {
     return defined $self->{position_event} && $event->{event} eq $self->{position_event} && $event->{data} eq '';
 }
 
-# Takes events until the client knows what is expected. It does not before its state is complete: a position says so.
+# Takes events until the client knows what is expected. It does not before its state is complete: a position says so, and may
+# come after the last event.
 sub _knows {
     my ($self, $option, $state, $expected, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -319,12 +320,13 @@ sub _knows {
         code    => 'state',
         message => "Test::EventSource: this is for a stream that is opened with $option"
     ) if !$state;
-    my @wrong = $self->_differences($state, $expected);
+    my @wrong;
+    my $is_wrong = sub { !!(@wrong = $self->_differences($state, $expected)) };
     $self->_wait_while(
         undef,
         sub {
-            @wrong = $self->_differences($state, $expected) while @wrong && $self->_shift_event;
-            return !!@wrong;
+            while ($is_wrong->()) { $self->_shift_event or return !!1 }
+            return !!0;
         }
     );
     my $test = Test::Builder->new;

@@ -261,6 +261,20 @@ impl Run {
         self.take(out);
     }
 
+    /// A store refuses what a member has announced: it is not here, and its streams have no member.
+    fn refuse(&mut self) {
+        let keys: Vec<Key> = self.twins.iter().filter(|(_, twin)| !twin.is_counted).map(|(key, _)| *key).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let (channel, id) = self.any(&keys);
+        let _ = writeln!(self.log, "{channel} {id} is refused");
+        self.members.refuse(channel.as_bytes(), id.as_bytes());
+        self.twins.remove(&(channel, id));
+        self.page.map.remove(&(channel.into(), id.into()));
+        self.refused += 1;
+    }
+
     /// A new program continues.
     fn upgrade(&mut self) {
         let mut saver = Saver::new(self.now);
@@ -319,8 +333,9 @@ impl Run {
         self.pass(Duration::from_secs(10));
         self.check();
         assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
-        let Members { rooms, of_stream, leaving, counting, .. } = &self.members;
-        assert!(rooms.is_empty() && of_stream.is_empty() && leaving.is_empty() && counting.is_empty());
+        let Members { rooms, members, streams, lingering, counting, .. } = &self.members;
+        assert!(rooms.is_empty() && members.iter().next().is_none() && streams.is_empty());
+        assert!(lingering.first().is_none() && counting.is_empty());
     }
 }
 
@@ -335,6 +350,7 @@ fn members_model() {
                 60..=69 => run.update(),
                 70..=74 => run.set_will(),
                 75..=76 => run.upgrade(),
+                77..=79 => run.refuse(),
                 _ => {
                     let time = Duration::from_millis(run.any(&[0, 1, 100, 300, 1000, 3000]));
                     run.pass(time);
@@ -343,5 +359,165 @@ fn members_model() {
             run.check();
         }
         run.end();
+    });
+}
+
+/// What a store tells all machines, in its order.
+#[derive(Clone, Debug)]
+enum Told {
+    /// A member is here, or has gone; the machine that has said so.
+    Member { id: Box<[u8]>, is_here: bool, by: usize },
+    /// The number of members.
+    Number(usize),
+}
+
+/// A machine, and what was told that it has read. The number with which it last knew the store's number.
+#[derive(Default)]
+struct Machine {
+    members: Members,
+    read: usize,
+    number: (usize, usize),
+    streams: Vec<u64>,
+}
+
+/// Several machines with one store, which keeps on which of them a member is.
+struct Machines {
+    machines: Vec<Machine>,
+    told: Vec<Told>,
+    sets: BTreeMap<Box<[u8]>, BTreeSet<usize>>,
+    /// The last number's place in what was told, and when.
+    last: (usize, Option<Instant>),
+    now: Instant,
+}
+
+impl Machines {
+    fn take(&mut self, by: usize, announced: Vec<Announcement>) {
+        for Announcement { channel, key: id, says, event, .. } in announced {
+            if says == Says::Number {
+                assert_eq!(&*channel, b"lobby");
+                if self.last.0 == self.machines[by].number.0 {
+                    let at = self.last.1.replace(self.now);
+                    assert!(at.map_or(true, |at| self.now >= at + COUNT_INTERVAL), "two numbers within a second");
+                    self.told.push(Told::Number(parts(&event).1.parse().expect("a number")));
+                    self.last.0 = self.told.len();
+                }
+                continue;
+            }
+            assert_eq!(room_of(&channel), (&b"lobby"[..], true), "no stream is told of it");
+            let set = self.sets.entry(id.clone()).or_default();
+            let was_here = !set.is_empty();
+            match says {
+                Says::Here => drop(set.insert(by)),
+                _ => drop(set.remove(&by)),
+            }
+            let is_here = !set.is_empty();
+            if was_here != is_here {
+                self.told.push(Told::Member { id, is_here, by });
+            }
+        }
+    }
+
+    /// A machine reads the next of what was told.
+    fn read(&mut self, index: usize) {
+        let machine = &mut self.machines[index];
+        let told = match self.told.get(machine.read) {
+            Some(told) => told.clone(),
+            None => return,
+        };
+        machine.read += 1;
+        let (members, now) = (&mut machine.members, self.now);
+        match told {
+            Told::Number(number) => {
+                machine.number = (machine.read, number);
+                members.tell_number(b"lobby", number, now);
+            }
+            Told::Member { id, is_here, by } => {
+                let channel = [&[0xFF], &b"lobby"[..]].concat();
+                if is_here {
+                    let (since, linger, data, leave) =
+                        (7, Duration::ZERO, MemberData::default(), Unnumbered::default());
+                    members.tell_here(&channel, &id, KeptMember { since, linger, data, leave });
+                } else {
+                    members.tell_gone(&channel, &id);
+                }
+                members.tell_counted(&channel, machine.number.1, by == index, now);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        for index in 0..self.machines.len() {
+            let (mut out, mut left) = (Vec::new(), usize::MAX);
+            self.machines[index].members.run_due(self.now, &mut left, &mut out);
+            self.take(index, out);
+        }
+    }
+
+    fn settle(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            for index in 0..self.machines.len() {
+                (self.machines[index].read..self.told.len()).for_each(|_| self.read(index));
+            }
+            self.pass(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn machines_with_one_store_publish_one_number() {
+    run_seeds("machines_with_one_store", EPISODE, STEPS / 10, |seed| {
+        let mut rng = Rng::with_seed(seed);
+        let machines = (0..3).map(|_| Machine { members: Members::new(true), ..Machine::default() }).collect();
+        let (now, sets) = (Instant::now(), BTreeMap::new());
+        let mut run = Machines { machines, told: Vec::new(), sets, last: (0, None), now };
+        for stream in 1..EPISODE {
+            let index = rng.usize(..3);
+            let machine = &mut run.machines[index];
+            let mut out = Vec::new();
+            match rng.u8(..100) {
+                0..=14 => {
+                    let asked = request("lobby", IDS[rng.usize(..5)], Duration::ZERO, true, "");
+                    machine.members.enter(stream.into(), asked, (MOST, &|_| Ok(())), (run.now, 7), &mut out);
+                    machine.streams.push(stream);
+                }
+                15..=29 if !machine.streams.is_empty() => {
+                    let stream = machine.streams.swap_remove(rng.usize(..machine.streams.len()));
+                    machine.members.leave(stream.into(), false, run.now, &mut out);
+                }
+                30..=79 => run.read(index),
+                _ => run.pass(Duration::from_millis(rng.u64(..500))),
+            }
+            run.take(index, out);
+        }
+        run.settle(Duration::from_secs(10));
+        let number = run.sets.values().filter(|set| !set.is_empty()).count();
+        let told = |run: &Machines| match run.told.iter().rev().find(|told| matches!(told, Told::Number(_))) {
+            Some(Told::Number(number)) => *number,
+            _ => 0,
+        };
+        assert_eq!(told(&run), number, "the number at rest");
+        for Machine { members, .. } in &run.machines {
+            assert_eq!(members.count(b"lobby"), number);
+        }
+        let before = run.told.len();
+        run.settle(Duration::from_secs(10));
+        assert_eq!(run.told.len(), before, "at rest nothing is told");
+        for index in 0..3 {
+            for stream in std::mem::take(&mut run.machines[index].streams) {
+                let mut out = Vec::new();
+                run.machines[index].members.leave(stream.into(), false, run.now, &mut out);
+                run.take(index, out);
+            }
+        }
+        run.settle(Duration::from_secs(20));
+        assert_eq!(told(&run), 0);
+        for Machine { members: Members { rooms, members, counting, .. }, .. } in &run.machines {
+            assert!(
+                rooms.is_empty() && members.iter().next().is_none() && counting.is_empty(),
+                "{rooms:?} {counting:?}"
+            );
+        }
     });
 }

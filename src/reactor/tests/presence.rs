@@ -3,19 +3,11 @@
 use super::hub_world::*;
 use super::*;
 use crate::event::Unnumbered;
-use crate::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
+use crate::hub::{Announcement, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
 
 fn presence(id: &str, has_will: bool) -> Presence {
-    let member = MemberRequest {
-        channel: b"room"[..].into(),
-        id: id.as_bytes().into(),
-        linger: Duration::ZERO,
-        is_counted: false,
-        data: MemberData::default(),
-        join: Unnumbered::default(),
-        update: Unnumbered::default(),
-        leave: Unnumbered::default(),
-    };
+    let (channel, id) = (b"room"[..].into(), id.as_bytes().into());
+    let member = MemberRequest { channel, id, ..MemberRequest::default() };
     let will = Announcement {
         channel: b"w"[..].into(),
         key: Box::default(),

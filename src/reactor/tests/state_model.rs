@@ -6,13 +6,13 @@ use super::*;
 use crate::cases::run_seeds;
 use crate::event::Shared;
 use crate::hub::{
-    Epoch, FirstBlock, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings, Start, SubscribeRequest,
-    Topic,
+    ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings,
+    Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::parse::{Event, Parser};
 use fastrand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const HUB: HubId = 0;
 const CLIENTS: usize = 4;
@@ -50,7 +50,17 @@ struct Client {
     complete_through: Option<u64>,
     /// The last event of the state that is coming.
     last_of_state: u64,
+    /// The events that came before the state was complete, and a number that the hub had reached when the state began.
+    came: BTreeSet<u64>,
+    began_through: u64,
+    connected_through: u64,
+    /// Whether it may receive a `gap` event because it is slow.
+    may_lag: bool,
+    /// The last event before the application ended the stream, which the client still reads.
+    ends_through: Option<u64>,
     stream: Option<usize>,
+    /// How often the state was complete, and the gaps before that.
+    states: usize,
     gaps: usize,
 }
 
@@ -71,8 +81,10 @@ impl Client {
     fn receive(&mut self, event: &Event, run: &Truth<'_>) {
         match &*event.event {
             "gap" => {
-                self.gaps += 1;
+                assert!(self.may_lag || !event.data.contains("slow"), "a slow client is not told that it must end");
+                self.gaps += usize::from(self.states == 0);
                 self.map.clear();
+                self.begin_state(run);
                 (self.complete_through, self.history_through, self.last_of_state) = (None, None, 0);
                 self.is_early = false;
             }
@@ -81,18 +93,33 @@ impl Client {
                 if let Some(complete) = self.complete_through {
                     self.check_none_between(run, complete, seq);
                 }
-                if self.complete_through.is_none() {
-                    // What was retained then, and still is, has come.
-                    let state = run.state(&self.topics);
-                    let mut due = state.iter().filter(|(_, newest)| **newest <= seq);
-                    let missing = due.find(|(key, newest)| self.map.get(*key) != Some(*newest));
-                    assert!(missing.is_none() || self.history.is_some(), "{missing:?} at {seq}");
-                    self.is_early |= missing.is_some();
+                if self.complete_through.is_none() && self.ends_through.is_none() {
+                    self.check_none_lost(run, seq);
                 }
+                self.states += usize::from(self.complete_through.is_none());
                 self.complete_through = Some(seq);
             }
             _ => self.receive_event(event, run),
         }
+    }
+
+    fn begin_state(&mut self, run: &Truth<'_>) {
+        self.came.clear();
+        self.began_through = run.last_seq();
+    }
+
+    /// Checks that everything came that was published since the state began, except what the history has evicted, and
+    /// that what was retained, and still is, has come.
+    fn check_none_lost(&mut self, run: &Truth<'_>, through: u64) {
+        let since = run.published.range(self.began_through + 1..).take_while(|(seq, _)| **seq <= through);
+        let mut due = since.filter(|(_, event)| matches(&self.topics, event.channel));
+        let lost = due.find(|(seq, event)| !self.came.contains(seq) && run.hub.holds(event.channel.as_bytes(), **seq));
+        let lost = lost.map(|(seq, event)| (seq, event.channel));
+        let state = run.state(&self.topics);
+        let mut due = state.iter().filter(|(_, newest)| **newest <= through);
+        let missing = due.find(|(key, newest)| self.map.get(*key) != Some(*newest));
+        assert!((lost, missing) == (None, None) || self.history.is_some(), "{lost:?}, {missing:?} at {through}");
+        self.is_early |= (lost, missing) != (None, None);
     }
 
     /// Checks that nothing is missing, unless the second request may have come late: then a gap follows.
@@ -117,8 +144,10 @@ impl Client {
         }
         match self.complete_through {
             None => {
+                self.came.insert(seq);
+                // Beside the state comes what was published since it began.
                 assert!(
-                    is_of_history || retain != Retain::No,
+                    is_of_history || retain != Retain::No || seq > self.connected_through,
                     "{seq} of {channel} is not of the state of {:?}, {:?}",
                     self.topics,
                     self.history
@@ -145,11 +174,16 @@ impl Client {
 
 /// What was published.
 struct Truth<'a> {
+    hub: &'a Hub,
     published: &'a BTreeMap<u64, Published>,
     epoch: String,
 }
 
 impl Truth<'_> {
+    fn last_seq(&self) -> u64 {
+        self.published.keys().next_back().copied().unwrap_or(0)
+    }
+
     fn state(&self, topics: &[Topic]) -> State {
         let mut state = State::new();
         for (seq, event) in self.published.iter().filter(|(_, event)| matches(topics, event.channel)) {
@@ -178,6 +212,18 @@ impl Truth<'_> {
     }
 }
 
+/// In half of the runs some channels differ in how lagging streams are treated.
+fn channel_settings(rng: &mut Rng) -> Vec<ChannelSettings> {
+    let most = any(rng, &[0, 0, 1, 2]);
+    let of_channels = |_| {
+        let mut channels = ChannelSettings::new(any(rng, &["room/*", "room/1", "stock", "x", HISTORY]).as_bytes());
+        channels.on_slow = Some(any(rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]));
+        channels.events = any(rng, &[None, Some(0), Some(2), Some(30)]);
+        channels
+    };
+    (0..most).map(of_channels).collect()
+}
+
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -190,7 +236,8 @@ impl Run {
         let history = bounds(&mut rng, &[0, 1, 3, 20, usize::MAX]);
         let total_history = bounds(&mut rng, &[0, 4, 30, usize::MAX]);
         let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
-        let settings = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
+        let channels = channel_settings(&mut rng);
+        let settings = HubSettings { on_slow, channels, ..HubSettings::new(history, total_history) };
         let clients = (0..CLIENTS).map(|_| Client::default()).collect();
         let mut run = Self { rng, world: World::new(), settings, epoch: 0, published: BTreeMap::new(), clients };
         for client in &mut run.clients {
@@ -219,7 +266,8 @@ impl Run {
     }
 
     fn truth(&self) -> Truth<'_> {
-        Truth { published: &self.published, epoch: self.epoch_text() }
+        let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
+        Truth { hub, published: &self.published, epoch: self.epoch_text() }
     }
 
     fn publish(&mut self) {
@@ -248,32 +296,45 @@ impl Run {
     /// A new client reads a little at a time, but more than is published and retained meanwhile, whatever its history is. It is
     /// sent the state without a gap.
     fn read_slowly(&mut self, number: usize) {
-        if self.clients[number].history.is_some() || self.settings.on_slow == OnSlow::Disconnect {
+        let HubSettings { channels, on_slow, .. } = &self.settings;
+        let may_end =
+            channels.iter().map(|of| of.on_slow).chain([Some(*on_slow)]).any(|of| of == Some(OnSlow::Disconnect));
+        if self.clients[number].history.is_some() || may_end {
             return; // what it follows beside the state may be evicted; it may be lagging when it has the state
         }
         self.leave(number);
         self.clients[number].parser = Parser::default();
         self.connect(number);
-        self.clients[number].gaps = 0;
+        (self.clients[number].gaps, self.clients[number].states) = (0, 0);
         let stream = self.clients[number].stream.expect("it is connected");
         self.world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        let reads = any(&mut self.rng, &[400, 1000]);
+        let end = any(&mut self.rng, &[1, 5, 20, usize::MAX]);
         for round in 0.. {
             assert!(round < 200, "client {number} never has the state");
+            if round == end {
+                self.end(number, stream);
+            }
             let (channel, retain) = (any(&mut self.rng, &CHANNELS), any(&mut self.rng, &[Retain::No, Retain::Newest]));
             self.publish_one(channel, retain);
             self.world.run_until_idle();
             let client = self.world.client(stream);
-            client.sends.push_back(Ok(1000));
+            client.sends.push_back(Ok(reads));
             if client.is_watched {
                 self.world.writable(stream);
             }
             self.world.run_until_idle();
             self.read(number, false);
-            if self.clients[number].complete_through.is_some() {
+            if self.clients[number].states > 0 || self.world.records[stream].ended.is_some() {
                 break;
             }
         }
-        assert_eq!((self.clients[number].gaps, self.world.records[stream].ended), (0, None), "client {number}");
+        let expected = self.clients[number].ends_through.map(|_| Reason::Application);
+        let ended = self.world.records[stream].ended;
+        let has_state = self.clients[number].states > 0; // it may lag after that
+        assert!(ended.is_none() || ended == expected || has_state, "client {number}: {ended:?}");
+        assert_eq!(self.clients[number].gaps, 0, "client {number}");
+        self.forget_ended(number);
     }
 
     fn connect(&mut self, number: usize) {
@@ -284,11 +345,13 @@ impl Run {
         self.world.records[stream].is_subscribed = true;
         let holds = self.rng.bool();
         let last_id = self.clients[number].parser.last_event_id().to_owned();
-        let complete_through = self.truth().seq_of(&last_id);
+        let (complete_through, connected_through) = (self.truth().seq_of(&last_id), self.truth().last_seq());
+        let may_lag = self.may_lag(number);
         let client = &mut self.clients[number];
         client.parser.finish();
         client.stream = Some(stream);
         client.complete_through = complete_through; // unless a gap is told
+        (client.connected_through, client.may_lag, client.ends_through) = (connected_through, may_lag, None);
         (client.last_of_history, client.history_through, client.is_early) = (0, None, false);
         let after = (!last_id.is_empty()).then(|| last_id.into_bytes().into());
         if after.is_none() {
@@ -315,6 +378,34 @@ impl Run {
         if holds {
             self.world.apply(Command::BeginSubscription { stream: id });
         }
+        let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
+        let truth = Truth { hub, published: &self.published, epoch: self.epoch_text() };
+        self.clients[number].begin_state(&truth);
+    }
+
+    /// Returns true if a client reads a channel in which a lagging stream does not end.
+    fn may_lag(&self, number: usize) -> bool {
+        let Client { topics, history, .. } = &self.clients[number];
+        let mut channels = CHANNELS.into_iter().filter(|channel| matches(topics, channel));
+        let lags = |channel: &str| self.settings.on_slow_of(channel.as_bytes()) != OnSlow::Disconnect;
+        channels.any(lags) || (history.is_some() || matches(topics, HISTORY)) && lags(HISTORY)
+    }
+
+    /// The application ends a stream, which is still sent what was published before.
+    fn end(&mut self, number: usize, stream: usize) {
+        if self.clients[number].ends_through.is_none() {
+            self.clients[number].ends_through = Some(self.truth().last_seq());
+            self.world.end(stream, Reason::Application, Ending::Flush);
+        }
+    }
+
+    /// Changes how lagging streams are treated. Those that are open may have lagged before.
+    fn change_settings(&mut self) {
+        self.settings.channels = channel_settings(&mut self.rng);
+        self.world.apply(Command::SetRetention { hub: HUB, retention: Box::new(self.settings.retention()) });
+        for number in 0..CLIENTS {
+            self.clients[number].may_lag |= self.may_lag(number);
+        }
     }
 
     /// A client reads what was sent, perhaps only some of it.
@@ -325,8 +416,8 @@ impl Run {
         };
         let came = self.world.client(stream).take_received();
         let came = &came[..if only_some { self.rng.usize(..=came.len()) } else { came.len() }];
-        let truth_epoch = self.epoch_text();
-        let truth = Truth { published: &self.published, epoch: truth_epoch };
+        let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
+        let truth = Truth { hub, published: &self.published, epoch: self.epoch_text() };
         let client = &mut self.clients[number];
         let mut parser = std::mem::take(&mut client.parser);
         parser.feed(came).expect("events are small");
@@ -389,10 +480,21 @@ impl Run {
     }
 
     fn forget_ended(&mut self, number: usize) {
-        if let Some(stream) = self.clients[number].stream {
-            if self.world.records[stream].ended.is_some() {
-                self.read(number, false);
-                self.clients[number].stream = None;
+        let ended = self.clients[number].stream.and_then(|stream| self.world.records[stream].ended);
+        if let Some(reason) = ended {
+            self.read(number, false);
+            let hub = self.world.reactor.hubs.get(HUB).expect("the hub exists");
+            let truth = Truth { hub, published: &self.published, epoch: self.epoch_text() };
+            let client = &mut self.clients[number];
+            client.stream = None;
+            match (client.ends_through, client.complete_through) {
+                (Some(through), complete) if reason == Reason::Application && client.history.is_none() => {
+                    match complete {
+                        Some(complete) => client.check_none_between(&truth, complete, through),
+                        None => client.check_none_lost(&truth, through),
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -411,7 +513,7 @@ impl Run {
                 let most = any(&mut self.rng, &[10, 1000, 30_000]);
                 self.world.advance(Duration::from_millis(self.rng.u64(..most)));
             }
-            (57..=97, None) => self.connect(number),
+            (57..=96, None) => self.connect(number),
             (57..=66, Some(_)) => self.leave(number),
             (67..=76, Some(stream)) => {
                 let takes = any(&mut self.rng, &[Ok(0), Ok(1), Ok(17), Ok(200), Err(libc::EAGAIN)]);
@@ -425,9 +527,11 @@ impl Run {
                     self.world.writable(stream);
                 }
             }
-            (91..=95, Some(_)) => self.read(number, false),
-            (98, _) if self.rng.u8(..6) == 0 => self.restart(),
-            (98, _) => self.read_slowly(number),
+            (91..=93, Some(_)) => self.read(number, false),
+            (94..=95, Some(stream)) => self.end(number, stream),
+            (96, Some(_)) => self.change_settings(),
+            (97, _) if self.rng.u8(..10) == 0 => self.restart(),
+            (97..=98, _) => self.read_slowly(number),
             _ => self.let_all_read(),
         }
     }

@@ -116,7 +116,7 @@ impl StreamTable {
             }
             Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
-            Answer::Retained { request_id, events } => self.handle.retained.answer(request_id, events),
+            Answer::Entries { request_id, events } => self.handle.entries.answer(request_id, events),
             Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),

@@ -9,12 +9,12 @@
 use super::stream_handle::StreamHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, MemberData, MemberPage, Members, OnceKeys,
-    Publication, Retain, RetainedEvent, Retention, Settings, StateSizes, SubscribeRequest,
+    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData, MemberPage, Members,
+    OnceKeys, Publication, Retain, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
-use crate::runtime::presence::{Announced, Report};
+use crate::runtime::presence::{Announced, PresenceReport};
 use crate::runtime::process::{check_shutdown, lock_process, Process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::registration::HubRegistration;
@@ -181,8 +181,8 @@ impl HubHandle {
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
-        let (state, members) = (StateSizes::default(), Members::default());
         let is_stored = self.0.is_stored;
+        let (state, members) = (StateSizes::default(), Members::new(is_stored));
         Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members, is_stored })
     }
 
@@ -265,17 +265,17 @@ impl HubHandle {
         reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
-    /// Returns the retained events of a hub in this process, in their order: another hub that takes its place is published
+    /// Returns the entries of a hub in this process, in their order: another hub that takes its place is published
     /// them. Its members leave: their streams end with this hub, and may join the other one.
     ///
     /// # Errors
     ///
     /// As [`take_evictions`](Self::take_evictions).
-    pub fn retained_events(&self) -> Result<Vec<RetainedEvent>, Error> {
+    pub fn entries(&self) -> Result<Vec<HubEntry>, Error> {
         self.with_settled(HubRegistration::end_members)?;
         let (reactor, hub) = self.reactor_and_hub()?;
-        let command = |request_id| Command::ListRetained { hub, request_id };
-        let mut events = reactor.ask(&reactor.retained, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
+        let command = |request_id| Command::ListEntries { hub, request_id };
+        let mut events = reactor.ask(&reactor.entries, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
         let mut process = lock_process();
         let HubRegistration { epoch, once, .. } = self.registration_or_create(&mut process)?;
         let keys: HashMap<&str, &[u8]> = once.iter().map(|(key, id)| (id, key)).collect();
@@ -472,7 +472,7 @@ pub(crate) struct SavedHub {
     state: StateSizes,
     members: Members,
     /// What is still to be applied to the members.
-    reports: Vec<Report>,
+    reports: Vec<PresenceReport>,
 }
 
 saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state, members, reports });

@@ -93,6 +93,8 @@ pub struct StreamHandle {
     is_opening: bool,
     /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
+    /// Whether a subscription waits for a hub process, or has waited.
+    has_waited_for_hub: bool,
     generation: u32,
     /// The number of forks when the stream began. After another fork a child may continue the stream.
     forks: u32,
@@ -125,6 +127,7 @@ impl StreamHandle {
             must_wake: false,
             is_opening: true,
             is_released: false,
+            has_waited_for_hub: false,
             generation: generation(),
             forks: fork_count(),
             reactor,
@@ -461,6 +464,16 @@ impl StreamHandle {
         self.state.is_handed_over()
     }
 
+    /// Returns true if the stream lives in a hub process, or will when that process answers. It ends soon if that does not.
+    pub fn is_for_hub_process(&self) -> bool {
+        self.has_waited_for_hub || self.is_handed_over()
+    }
+
+    /// Takes note that a subscription waits for a hub process.
+    pub(crate) fn note_waiting_for_hub(&mut self) {
+        self.has_waited_for_hub = true;
+    }
+
     /// Returns true if the stream has got its socket.
     pub fn is_attached(&self) -> bool {
         self.state.is_attached()
@@ -597,6 +610,7 @@ impl StreamHandle {
             must_wake: false,
             is_opening: saved.is_opening,
             is_released: saved.is_released,
+            has_waited_for_hub: false,
             generation: generation(),
             forks: fork_count(),
             reactor,
@@ -624,6 +638,7 @@ impl Clone for StreamHandle {
             must_wake: false,
             is_opening: false,
             is_released: self.is_released,
+            has_waited_for_hub: self.has_waited_for_hub,
             generation: self.generation,
             forks: self.forks,
         }

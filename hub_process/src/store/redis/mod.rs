@@ -17,7 +17,7 @@
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
 //! - `shared`: what both threads know: drafts on their way, the epoch, the health
-//! - `reader`, `writer`: the threads
+//! - `reader`, `writer`: the threads; `reader/reconnecting`: what happens when Redis is away
 //!
 //! Redis assigns the ids, so the stream has one order for all hubs. A sequence number is `(ms - origin) << 24 | part` of the id
 //! `ms-part`. A dense counter would be used again after a loss, and clients would silently miss events.

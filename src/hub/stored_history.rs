@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::tombstones::{Evicted, Tombstones};
+use super::names::{Evicted, Names};
 use super::{Cursor, Epoch, Hub, Settings};
 use crate::log::Log;
 use std::collections::{HashMap, VecDeque};
@@ -114,13 +114,13 @@ impl Hub {
         let named = history.evicted.iter().map(|(_, through)| *through);
         let evicted_through = named.fold(history.evicted_through, u64::max);
         let last_seq = history.through();
-        let mut tombstones = Tombstones::new(history.evicted_through);
+        let mut names = Names::new(history.evicted_through);
         for (name, through) in &history.evicted {
-            tombstones.insert((**name).into(), Evicted { through: *through, clock: 0 });
+            names.remove((**name).into(), Evicted { through: *through, clock: 0 });
         }
         let stored =
             Some(Box::new(Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() }));
-        Self { last_seq, offered_through: last_seq, tombstones, evicted_through, stored, ..Self::new(epoch, settings) }
+        Self { last_seq, offered_through: last_seq, names, evicted_through, stored, ..Self::new(epoch, settings) }
     }
 
     /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 impl Hub {
     /// Ends the subscription of a stream that ends. The stream is still to be sent what was published before: then its cursor
     /// has a part for each channel of which there is something, and is subscribed to nothing else.
-    pub fn leave(&mut self, stream: StreamId, cursor: &mut Cursor) {
+    pub fn end_subscription(&mut self, stream: StreamId, cursor: &mut Cursor) {
         let list = if cursor.is_held() { Vec::new() } else { self.rest(cursor) };
         if list.is_empty() {
             return self.remove_stream(std::mem::take(cursor));

@@ -1,4 +1,4 @@
-//! All retained events of a hub, for another hub that takes its place.
+//! All entries of a hub, for another hub that takes its place.
 //!
 //! The events are decoded from the logs. Keeping their fields beside the logs would double the memory of a hub.
 
@@ -6,9 +6,9 @@ use super::Hub;
 use crate::event::Shared;
 use crate::log::Retain;
 
-/// A retained event.
+/// An entry of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetainedEvent {
+pub struct HubEntry {
     /// Its position in the hub's order.
     pub seq: u64,
     /// The channel's name.
@@ -26,12 +26,12 @@ pub struct RetainedEvent {
 }
 
 impl Hub {
-    /// Returns the retained events in their order. The hub does not know their keys `once`.
-    pub fn retained_events(&self) -> Vec<RetainedEvent> {
+    /// Returns the entries in their order. The hub does not know their keys `once`.
+    pub fn entries(&self) -> Vec<HubEntry> {
         let logs = self.channels.iter().map(|(_, channel)| channel);
-        let mut events: Vec<RetainedEvent> = logs
+        let mut events: Vec<HubEntry> = logs
             .flat_map(|channel| {
-                channel.log.all().map(move |entry| RetainedEvent {
+                channel.log.all().map(move |entry| HubEntry {
                     seq: entry.seq,
                     channel: (*channel.name).into(),
                     key: entry.key.clone(),

@@ -1,0 +1,122 @@
+//! The reader connects, and again whenever its connection breaks.
+
+use super::super::super::{now_ms, Report};
+use super::super::backoff::Backoff;
+use super::super::call_error::{CallError, Refusal};
+use super::super::connection::RedisConnection;
+use super::super::entry;
+use super::{Reader, Trouble};
+use crate::messages::say;
+use eventsource_xs::wire::Failure;
+use eventsource_xs::ErrorCode;
+use redis::{cmd, Value};
+use std::time::{Duration, Instant};
+
+/// Says why a version of Redis is too old.
+fn check_version(version: &str) -> Result<(), CallError> {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) >= (Some(6), Some(2)) {
+        return Ok(());
+    }
+    let message = format!("it is Redis {version}, and the store needs 6.2 or later");
+    Err(CallError::Refused(Refusal { code: "OLD".into(), message }))
+}
+
+impl Reader {
+    pub fn run(mut self) {
+        let mut backoff = Backoff::new();
+        while !self.shared.lock().is_closing {
+            let mut was_ready = false;
+            let trouble = match self.connect() {
+                Ok(mut connection) => self.serve(&mut connection, &mut was_ready),
+                Err(fault) => Trouble::CallError(fault),
+            };
+            let Trouble::CallError(fault) = trouble else { return };
+            if was_ready {
+                backoff = Backoff::new();
+                self.shared.reporter.update(|status| status.reconnects += 1);
+            }
+            self.note(&fault);
+            if matches!(fault, CallError::Invalid(_)) && self.position.is_none() {
+                return;
+            }
+            self.pause(backoff.next(&fault));
+        }
+    }
+
+    /// Takes note of a fault. The store cannot begin if it has not.
+    fn note(&mut self, fault: &CallError) {
+        let message = self.shared.record(self.endpoint.shown(), fault);
+        self.shared.update(|state| state.target = None);
+        self.shared.refresh();
+        if self.position.is_none() && self.reported != message {
+            let retries = !matches!(fault, CallError::Invalid(_));
+            let code = if retries { ErrorCode::Unavailable } else { ErrorCode::Invalid };
+            let failure = Failure::new(code, None, &message);
+            self.reported = message;
+            self.shared.reporter.report(Report::CannotBegin { failure, retries });
+        }
+    }
+
+    fn pause(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        let mut state = self.shared.lock();
+        while !state.is_closing {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            state = self.shared.wait(state, rest);
+        }
+    }
+
+    fn connect(&mut self) -> Result<RedisConnection, CallError> {
+        let mut masters = self.endpoint.masters()?;
+        let (mut found, mut fault) = (None, None);
+        for (url, _) in &mut masters {
+            match self.endpoint.master(&url) {
+                Ok(connection) => {
+                    found = Some(connection);
+                    break;
+                }
+                Err(why) => fault = fault.or(Some(why)),
+            }
+        }
+        let Some(mut connection) = found else { return Err(fault.unwrap_or(masters.fault)) };
+        self.shared.update(|state| state.master = None);
+        let [server, memory, time] =
+            connection.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
+        self.set_clock(&time);
+        // A user who may not ask is not told.
+        let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
+            let text = String::from_utf8_lossy(entry::text(answer.as_ref().ok()?)?).into_owned();
+            Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+        };
+        if let Some(version) = line(&server, "redis_version:") {
+            check_version(&version)?;
+        }
+        if let Some(policy) = line(&memory, "maxmemory_policy:") {
+            self.warn_of_eviction(&policy);
+        }
+        Ok(connection)
+    }
+
+    /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
+    pub(super) fn set_clock(&self, answer: &Result<Value, Refusal>) {
+        let shown = answer.as_ref().ok().and_then(entry::time);
+        self.shared.reporter.set_clock(shown.unwrap_or_else(now_ms));
+    }
+
+    fn warn_of_eviction(&mut self, policy: &str) {
+        if policy.starts_with("allkeys-") && !self.is_warned {
+            self.is_warned = true;
+            let message = format!(
+                "Redis at {} has maxmemory-policy {policy}: it deletes the whole history when its memory is full; \
+                 set noeviction or volatile-lru",
+                self.endpoint.shown()
+            );
+            say(&message);
+            self.shared.reporter.record_error(&message);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Members that are only counted: the store keeps them in channels that no stream reads, and the hub publishes their number.
+//!
+//! Each machine knows the members from the store, in its order, and publishes a number that differs from the last one. The key
+//! `once` of a number names the entry with the number before it. So of several machines that publish one at the same time, one
+//! succeeds. Another number follows if that was not the right one.
+
+use crate::store::Draft;
+use eventsource_xs::event::Field;
+use eventsource_xs::hub::{ChannelEvictions, Retain};
+use eventsource_xs::saved;
+use std::collections::HashMap;
+
+/// The type of the event with the number.
+const EVENT: &[u8] = b"count";
+/// Begins the keys `once` of numbers.
+const ONCE: &[u8] = b"\0count ";
+
+/// The last numbers of channels, and what the store may forget.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// The sequence number of the entry with a channel's number, or of that with its first member; and the number.
+    numbers: HashMap<Box<[u8]>, (u64, usize)>,
+    /// How far the channels of the members are read.
+    read: HashMap<Box<[u8]>, u64>,
+}
+
+saved!(Counted { numbers, read });
+
+impl Counted {
+    /// Takes note of an entry of a member of a room.
+    pub fn note_member(&mut self, room: &[u8], draft: &Draft, seq: u64) {
+        self.read.insert(draft.channel.clone(), seq);
+        if draft.retain == Retain::Newest {
+            self.numbers.entry(room.into()).or_insert((seq, 0));
+        } else if self.number(room) == 0 {
+            self.numbers.remove(room);
+        }
+    }
+
+    /// Takes note of an entry of a channel. Returns the number of members that it tells.
+    pub fn note_number(&mut self, draft: &Draft, seq: u64) -> Option<usize> {
+        if !draft.key.is_empty() || !draft.retain.changes_state() {
+            return None;
+        }
+        let number = number_of(draft);
+        match number.filter(|number| *number > 0) {
+            Some(number) => drop(self.numbers.insert(draft.channel.clone(), (seq, number))),
+            None => drop(self.numbers.remove(&draft.channel)),
+        }
+        number
+    }
+
+    /// Returns the last number of a channel.
+    pub fn number(&self, channel: &[u8]) -> usize {
+        self.numbers.get(channel).map_or(0, |(_, number)| *number)
+    }
+
+    /// Returns the key `once` of the next number of a channel.
+    pub fn once(&self, channel: &[u8], last_seq: u64) -> Box<[u8]> {
+        let seq = self.numbers.get(channel).map_or(last_seq, |(seq, _)| *seq);
+        [ONCE, seq.to_string().as_bytes()].concat().into()
+    }
+
+    /// Returns true if a key `once` is that of a number.
+    pub fn is_number(once: &[u8]) -> bool {
+        once.starts_with(ONCE)
+    }
+
+    /// Returns the entries that the store may forget unless they are retained: no stream reads them.
+    pub fn take_evictions(&mut self) -> impl Iterator<Item = ChannelEvictions> + '_ {
+        let evicted =
+            |(channel, through)| ChannelEvictions { channel, evicted_through: through, discarded_through: through };
+        self.read.drain().map(evicted)
+    }
+}
+
+fn number_of(draft: &Draft) -> Option<usize> {
+    let (mut is_number, mut number) = (false, None);
+    for field in draft.fields.fields().iter() {
+        match field {
+            Field::Event(name) => is_number = name.text().bytes() == EVENT,
+            Field::Data(text) => number = std::str::from_utf8(text.bytes()).ok()?.parse().ok(),
+            _ => {}
+        }
+    }
+    number.filter(|_| is_number)
+}

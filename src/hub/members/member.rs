@@ -1,0 +1,138 @@
+//! A member as a hub keeps it: in few bytes, because a channel may have thousands.
+
+use super::{Changing, MAX_LINGER};
+use crate::event::{Form, Unnumbered};
+use crate::hub::{KeptMember, MemberData};
+use crate::stream::StreamId;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What members of a channel have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) channel: Arc<[u8]>,
+    /// The event that says that one of them has gone.
+    pub(super) leave: Form,
+}
+
+/// Somebody who is here.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// The id, then the data: in one allocation.
+    text: Box<[u8]>,
+    pub(super) common: Arc<Common>,
+    /// When it has come, in milliseconds of the system's clock since 1970.
+    pub(super) since: u64,
+    id_bytes: u32,
+    pub(super) streams: u32,
+    linger_ms: u32,
+    is_json: bool,
+    pub(super) is_counted: bool,
+    /// True if it has streams here, or lingers here. Otherwise only the store says that it is here.
+    pub(super) is_own: bool,
+    /// Whether the hub's store says that it is here: 1 as one that is told, 2 as one that is counted, 3 if machines differ.
+    pub(super) told: u8,
+}
+
+impl Member {
+    /// A member without a stream.
+    pub(super) fn new(id: &[u8], kept: KeptMember, common: Arc<Common>) -> Self {
+        let KeptMember { since, linger, data: MemberData { text, is_json }, leave: _ } = kept;
+        let mut member = Self {
+            text: [id, &text].concat().into(),
+            common,
+            since,
+            id_bytes: id.len() as u32, // a message has less than 4 GB
+            streams: 0,
+            linger_ms: 0,
+            is_json,
+            is_counted: false,
+            is_own: false,
+            told: 0,
+        };
+        member.set_linger(linger);
+        member
+    }
+
+    pub(super) fn id(&self) -> &[u8] {
+        &self.text[..self.id_bytes as usize]
+    }
+
+    pub(super) fn data(&self) -> MemberData {
+        MemberData { text: self.text[self.id_bytes as usize..].into(), is_json: self.is_json }
+    }
+
+    pub(super) fn set_data(&mut self, MemberData { text, is_json }: &MemberData) {
+        self.text = [self.id(), text].concat().into();
+        self.is_json = *is_json;
+    }
+
+    /// Returns how many bytes its texts have.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(super) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms.into())
+    }
+
+    pub(super) fn set_linger(&mut self, linger: Duration) {
+        self.linger_ms = linger.min(MAX_LINGER).as_millis() as u32; // a day
+    }
+
+    pub(super) fn leave(&self) -> Unnumbered {
+        self.common.leave.with(self.id())
+    }
+
+    /// Returns false if the hub's store has refused it: then its streams have no member.
+    pub(super) fn is_here(&self) -> bool {
+        self.is_own || self.told > 0
+    }
+
+    pub(super) fn kept(&self) -> KeptMember {
+        KeptMember { since: self.since, linger: self.linger(), data: self.data(), leave: self.leave() }
+    }
+
+    pub(super) fn saved(
+        &self,
+        streams: Vec<StreamId>,
+        leaves_at: Option<Instant>,
+        changing: Option<Changing>,
+    ) -> SavedMember {
+        SavedMember {
+            channel: Arc::clone(&self.common.channel),
+            id: self.id().into(),
+            kept: self.kept(),
+            leaves_at,
+            is_counted: self.is_counted,
+            is_own: self.is_own,
+            told: self.told,
+            streams,
+            changing,
+        }
+    }
+}
+
+/// A member as it is saved, with its streams.
+#[derive(Debug)]
+pub(super) struct SavedMember {
+    pub(super) channel: Arc<[u8]>,
+    pub(super) id: Box<[u8]>,
+    pub(super) kept: KeptMember,
+    pub(super) leaves_at: Option<Instant>,
+    is_counted: bool,
+    is_own: bool,
+    told: u8,
+    streams: Vec<StreamId>,
+    changing: Option<Changing>,
+}
+
+impl SavedMember {
+    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>, Option<Changing>) {
+        let Self { id, kept, is_counted, is_own, told, streams, changing, .. } = self;
+        let member = Member::new(&id, kept, common);
+        (Member { is_counted, is_own, told, streams: streams.len() as u32, ..member }, streams, changing)
+    }
+}
+
+saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, told, streams, changing });
