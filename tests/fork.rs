@@ -30,17 +30,20 @@ fn file_at(number: RawFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
 }
 
-/// Opens `/dev/null` with the number of a descriptor that is about to be closed.
-fn reuse(number: RawFd) -> OwnedFd {
-    eventually("the number is free", || file_at(number).is_none());
-    let file = File::open("/dev/null").expect("/dev/null");
-    if file.as_raw_fd() == number {
-        return file.into();
-    }
-    // SAFETY: nothing else owns the copy.
-    let copy = unsafe { OwnedFd::from_raw_fd(libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number)) };
-    assert_eq!(copy.as_raw_fd(), number, "the number is free");
-    copy
+/// Waits until a closed socket's number has another file: `/dev/null`, or what another thread has opened meanwhile.
+fn reuse(number: RawFd, socket: Option<PathBuf>) -> Option<OwnedFd> {
+    assert!(socket.is_some(), "a socket is open");
+    let mut other_file = None;
+    eventually("another file has the number", || {
+        if other_file.is_none() && file_at(number).is_none() {
+            let file = File::open("/dev/null").expect("/dev/null");
+            // SAFETY: nothing else owns the copy.
+            let copy = unsafe { OwnedFd::from_raw_fd(libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number)) };
+            other_file = [file.into(), copy].into_iter().find(|file: &OwnedFd| file.as_raw_fd() == number);
+        }
+        file_at(number).is_some() && file_at(number) != socket
+    });
+    other_file
 }
 
 #[test]
@@ -85,12 +88,13 @@ fn a_child_that_releases_a_stream_leaves_it_to_its_parent() {
 }
 
 /// Drops a handle in a child, where another file has the number of its socket.
-fn assert_child_leaves_another_file_open(handle: StreamHandle, number: RawFd) {
-    let other_file = reuse(number);
+fn assert_child_leaves_another_file_open(handle: StreamHandle, number: RawFd, socket: Option<PathBuf>) {
+    let other_file = reuse(number, socket);
     let mut handle = Some(handle);
     fork(|| {
+        let file = file_at(number);
         drop(handle.take());
-        assert_eq!(file_at(number), Some("/dev/null".into()), "the other file is still open");
+        assert_eq!(file_at(number), file, "the other file is still open");
     })
     .wait();
     drop(other_file);
@@ -103,21 +107,21 @@ fn a_child_does_not_close_a_reused_number_of_a_socket_that_came_after_the_end() 
     handle.end(Reason::Application, Ending::Discard);
     eventually("the stream has ended", || handle.report_end_or_reason().is_some());
     let (socket, mut client) = local();
-    let number = socket.as_raw_fd();
+    let (number, file) = (socket.as_raw_fd(), file_at(socket.as_raw_fd()));
     handle.attach(socket);
     assert_eq!(read_to_end(&mut client), "", "the socket is closed");
-    assert_child_leaves_another_file_open(handle, number);
+    assert_child_leaves_another_file_open(handle, number, file);
 }
 
 #[test]
 fn a_child_does_not_close_a_reused_number_of_a_closed_socket() {
     let _alone = alone();
     let (socket, mut client) = local();
-    let number = socket.as_raw_fd();
+    let (number, file) = (socket.as_raw_fd(), file_at(socket.as_raw_fd()));
     let handle = open(OpenOptions { ends_with_handle: false, ..opening(socket, settings()) });
     handle.end(Reason::Application, Ending::Discard);
     assert!("head\n".starts_with(&read_to_end(&mut client)), "the socket is closed");
-    assert_child_leaves_another_file_open(handle, number);
+    assert_child_leaves_another_file_open(handle, number, file);
 }
 
 #[test]
