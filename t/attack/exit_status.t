@@ -8,6 +8,7 @@ use Config             qw(%Config);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use File::Temp         ();
+use Testing::Process   qw(is_asleep);
 use Testing::Server;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
@@ -38,6 +39,9 @@ sub run {
 
     # A stream that is not native has ended when the only worker answers again.
     plain_request($server) if $streams && ends_with_handler($name, $native);
+
+    # A worker of Starman that has just answered ends without END blocks, also without this library.
+    wait_until($DEADLINE, sub { !grep { !is_asleep($_) } $server->pids });
     kill $signal => $server->pid;
 
     if ($waits) {
