@@ -150,7 +150,14 @@ impl Coded<'_> for HubSettings {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        NamedSettings::read(from).map(|named| named.over(Self::default()))
+        let named = NamedSettings::read(from)?;
+        let settings = named.clone().over(Self::default());
+        // All are written, so a message without one of them has another form.
+        if NamedSettings::from(settings.clone()) == named {
+            Ok(settings)
+        } else {
+            Err(Malformed)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! and without memory that they do not justify.
 
 use super::*;
-use crate::codec::Random;
+use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
     Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Says, Start,
@@ -423,4 +423,15 @@ fn the_fields_of_an_encoded_event_are_found_again() {
     }
     let empty = encode_to_vec(&[Field::Data(Text::from(""))], LineEnd::Lf);
     assert_eq!(FieldList::of_block(&empty, false), FieldList::of([Field::Data(Text::from(""))]));
+}
+
+#[test]
+fn settings_of_a_hub_without_one_of_them_are_refused() {
+    let settings = HubSettings::default();
+    let all = NamedSettings::from(settings.clone());
+    for (named, expected) in [(all.clone(), Ok(settings)), (NamedSettings { grace: None, ..all }, Err(Malformed))] {
+        let mut out = Vec::new();
+        named.write(&mut Writer(&mut out));
+        assert_eq!(HubSettings::read(&mut Reader(&out)), expected);
+    }
 }
