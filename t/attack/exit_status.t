@@ -11,8 +11,6 @@ use File::Temp         ();
 use Testing::Process   qw(is_asleep);
 use Testing::Server;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
 
 # True if a stream ends when its handler returns.
@@ -42,7 +40,6 @@ sub run {
 
     # A worker of Starman that has just answered ends without END blocks, also without this library.
     wait_until(
-        $DEADLINE,
         sub {
             0 == grep { !is_asleep($_) } $server->pids;
         }
@@ -53,10 +50,10 @@ sub run {
         ok !wait_until(0.3, sub { $server->has_ended }), 'the server waits for its clients';
         $_->leave for @clients;
     }
-    ok wait_until($DEADLINE, sub { $server->has_ended }), 'the server ends';
+    ok wait_until(sub { $server->has_ended }), 'the server ends';
 
     # Its workers are its children, and most servers wait for them.
-    wait_until($name eq 'Starman' ? $DEADLINE : 1, sub { !$server->pids });
+    wait_until($name eq 'Starman' ? 10 : 1, sub { !$server->pids });
     seek $journal, 0, 0;
     chomp(my @lines = readline $journal);
     $_->leave for @clients;

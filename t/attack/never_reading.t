@@ -5,7 +5,7 @@ use lib 't/lib';
 use Testing qw(native);
 plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::HubServer qw(path);
 use Testing::Server;
 use Testing::SlowReader;
@@ -13,7 +13,6 @@ use Time::HiRes qw(sleep);
 
 Testing::Server->require_or_skip_all('Starman');
 
-my $DEADLINE = 20;    # seconds
 my $CLIENTS  = 300;
 my $MOST     = 20;    # megabytes for all of them, besides the history
 my $CHANNELS = 101;

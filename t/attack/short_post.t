@@ -11,8 +11,6 @@ use Testing::Nginx;
 use Testing::Server;
 use Socket qw(SHUT_WR);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my $SHORT   = "POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nshort";
 my %REQUEST = (
     'a short body'           => $SHORT,
@@ -31,7 +29,7 @@ sub send_to {
     local $SIG{PIPE} = 'IGNORE';
     syswrite $socket, $bytes;
     shutdown $socket, SHUT_WR if !$is_patient;
-    while (IO::Select->new($socket)->can_read($DEADLINE)) {
+    while (IO::Select->new($socket)->can_read(10)) {
         return !!1 if !sysread $socket, my $answer, 65_536;
     }
     return !!0;

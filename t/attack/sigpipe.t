@@ -9,8 +9,6 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # The signals that each process ignores and those that it handles: the first 31, for the C library keeps 32 and 33 for its
 # threads. Without the process ids: Starman starts another worker when a TLS handshake fails. Without SIGALRM: a server that
 # blocks handles it while it reads or writes.
@@ -46,7 +44,6 @@ for my $name (Testing::Server->names) {
             ok $get->('/plain', headers => [Connection => 'close'])->read_all, 'another ordinary request is answered';
             my @changed;
             wait_until(
-                $DEADLINE,
                 sub {
                     !(@changed = grep { !$before{$_} } dispositions($server));
                 }

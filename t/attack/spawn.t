@@ -11,8 +11,7 @@ use Testing::Server;
 use Testing::ServerWithJournal;
 use Time::HiRes ();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-my $MANY     = 30;
+my $MANY = 30;
 
 my @SERVERS = qw(Starman Starlet uWSGI Twiggy);
 
@@ -30,7 +29,6 @@ sub gone_ok {
     my ($what, @pids) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return ok wait_until(
-        $DEADLINE,
         sub {
             !grep { is_running($_) } @pids;
         }

@@ -7,15 +7,14 @@ use JSON::PP ();
 use Testing::Client;
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Server;
 
 my $trouble = Testing::Clients::Install->missing('python');
 plan skip_all => $trouble if defined $trouble;
 
-my $DEADLINE = 30;                    # seconds
-my $JSON     = JSON::PP->new->utf8;
+my $JSON = JSON::PP->new->utf8;
 
 # The lines that a run of the SDK has printed.
 sub lines {

@@ -7,13 +7,12 @@ use EventSource::Hub;
 use File::Temp ();
 use JSON::PP   ();
 use Testing::CuttableProxy;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
 use Testing::Process qw(is_running);
 use Testing::Redis;
 use Testing::Server;
 
-my $DEADLINE     = 30;    # seconds
 my $RED_WITHIN   = 10;    # seconds after the first publish that has failed, in which a monitor has to know
 my $GREEN_WITHIN = 15;    # seconds after the end of the trouble
 

@@ -9,10 +9,8 @@ use IO::Socket::UNIX  ();
 use JSON::PP          ();
 use POSIX             ();
 use Socket            qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Subscriber;
-
-my $DEADLINE = 20;    # seconds
 
 my $shell = Testing::CommandLine->new;
 my $json  = JSON::PP->new->utf8;

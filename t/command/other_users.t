@@ -7,9 +7,7 @@ use Testing::CommandLine;
 use File::Copy        qw(copy);
 use File::Temp        ();
 use POSIX             ();
-use Testing::Deadline qw(wait_until);
-
-my $DEADLINE = 20;    # seconds
+use Testing::Deadline qw($DEADLINE wait_until);
 
 plan skip_all => 'only root sees the folders of all users' if $> != 0;
 my ($user, undef, $uid, $gid) = getpwnam 'nobody' or plan skip_all => 'there is no user nobody';

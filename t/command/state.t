@@ -5,10 +5,9 @@ use Testing;
 use Testing::CommandLine;
 use EventSource::Hub;
 use JSON::PP          ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 
-my $DEADLINE = 20;                       # seconds
-my $ID       = qr/[0-9a-v]{8}-[0-9]+/;
+my $ID = qr/[0-9a-v]{8}-[0-9]+/;
 
 my $shell = Testing::CommandLine->new;
 my $json  = JSON::PP->new->utf8;

@@ -6,10 +6,8 @@ use Testing::CommandLine;
 use File::Temp        ();
 use JSON::PP          ();
 use POSIX             ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
-
-my $DEADLINE = 20;    # seconds
 
 my $shell = Testing::CommandLine->new;
 my $json  = JSON::PP->new->utf8;

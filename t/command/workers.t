@@ -5,13 +5,12 @@ use Testing;
 use Testing::CommandLine;
 use JSON::PP ();
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
 
-my $DEADLINE = 20;    # seconds
-my $WORKERS  = 4;
+my $WORKERS = 4;
 
 my $shell  = Testing::CommandLine->new;
 my $socket = $shell->folder . '/hub.sock';
@@ -28,7 +27,7 @@ ok wait_until(
     $DEADLINE,
     sub {
         my $client = Testing::Client->get($server->port, '/hub');
-        $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE);
+        $client->read_until(qr/^id: .*\n\r?\n/m);
         push @all, $client;
         $reader{$client->header('X-Worker')} ||= $client;
         return keys %reader == $WORKERS;
@@ -40,7 +39,7 @@ subtest 'every stream receives what the command publishes, in its order' => sub 
     my $lines = join '', map { qq({"channel":"news","data":"line $_"}\n) } 1 .. 500;
     is $shell->run(\$lines, 'publish', @hub, '--json-lines', '--quiet')->{code}, 0, 'published';
     for my $client (@all) {
-        $client->read_until(qr/^data: line 500\n/m, $DEADLINE);
+        $client->read_until(qr/^data: line 500\n/m);
         my @seen = $client->text =~ /^data: line ([0-9]+)\r?$/mg;
         is_deeply \@seen, [1 .. 500], 'a stream of worker ' . $client->header('X-Worker');
     }

@@ -5,15 +5,14 @@ use Testing qw(native);
 use EventSource::Hub::Process;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Doctor   qw(is_fine is_wrong);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
 plan skip_all => "eventsource-hub is not built here" if !eval { EventSource::Hub::Process->program };
 
-my $DEADLINE = 20;                         # seconds
-my $CGROUPS  = '/sys/fs/cgroup/systemd';
+my $CGROUPS = '/sys/fs/cgroup/systemd';
 
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
@@ -24,7 +23,7 @@ my $server = Testing::Server->start(
     env     => \%env
 );
 my $stream = Testing::Client->get($server->port, '/hub');
-$stream->read_until(qr/^id: /m, $DEADLINE) or diag 'no position';
+$stream->read_until(qr/^id: /m) or diag 'no position';
 my $worker = $stream->header('X-Worker');
 
 my $url     = $server->url('/hub');

@@ -6,14 +6,13 @@ use Testing::StoredHub;
 use Cwd ();
 use EventSource::Hub::Process;
 use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Doctor   qw(is_wrong);
 use Testing::Redis;
 use Testing::Server;
 
-my $DEADLINE = 30;                                                                        # seconds
-my $SHM      = '/dev/shm';
-my $server   = Testing::Server->start('HTTP::Server::PSGI', 't/data/hub_process.psgi');
+my $SHM    = '/dev/shm';
+my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/hub_process.psgi');
 
 # Runs the doctor for a hub.
 sub examined {

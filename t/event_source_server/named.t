@@ -6,13 +6,12 @@ use Testing qw(native);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 
-my $DEADLINE = 20;                                   # seconds
-my $WORKERS  = 4;
-my $PSGI     = 't/event_source_server/named.psgi';
+my $WORKERS = 4;
+my $PSGI    = 't/event_source_server/named.psgi';
 
 {
     my $probe = File::Temp->newdir;
@@ -40,7 +39,7 @@ sub runs {
 sub open_stream {
     my $server = shift || $servers[0];
     my $client = Testing::Client->get($server->port, '/events');
-    $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE) or diag 'no position: ' . ($client->body // '');
+    $client->read_until(qr/^id: .*\n\r?\n/m) or diag 'no position: ' . ($client->body // '');
     return $client;
 }
 
@@ -69,7 +68,7 @@ sub data_of {
 
 sub has {
     my ($client, $data) = @_;
-    return $client->read_until(qr/^data: \Q$data\E\r?$/m, $DEADLINE);
+    return $client->read_until(qr/^data: \Q$data\E\r?$/m);
 }
 
 # The numbers of a worker's events that a client has received.
@@ -81,9 +80,9 @@ sub ticks {
 # Waits until a client has received that many more numbered events of a worker. Returns true if none is missing or doubled.
 sub receives_ticks {
     my ($client, $worker, $count) = @_;
-    $client->read_until(qr/^data: $worker-[0-9]+\r?$/m, $DEADLINE) or return !!0;    # it may have begun late
+    $client->read_until(qr/^data: $worker-[0-9]+\r?$/m) or return !!0;    # it may have begun late
     my $last = (ticks($client, $worker))[-1];
-    $client->read_until(qr/^data: $worker-@{[$last + $count]}\r?$/m, $DEADLINE) or return !!0;
+    $client->read_until(qr/^data: $worker-@{[$last + $count]}\r?$/m) or return !!0;
     my @ticks = ticks($client, $worker);
     return "@ticks" eq join ' ', $ticks[0] .. $ticks[-1];
 }
@@ -148,7 +147,7 @@ sub in_event_loops {
 
     my $hub = pid_of_hub();
     ok kill_and_wait($hub), 'the hub process is killed';
-    $_->read_all($DEADLINE) for @readers;
+    $_->read_all for @readers;
     my @alive = grep { $_ != $elected } keys %$readers;
     my $of    = qr/^data: ([0-9]+)-[0-9]+\r?$/m;
     my $after;

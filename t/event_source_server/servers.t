@@ -10,8 +10,6 @@ use POSIX              qw(mkfifo);
 use Testing::Server;
 use Test::EventSource;
 
-my $DEADLINE = 10;    # seconds, for what should happen at once
-
 my $PSGI = 't/event_source_server/servers.psgi';
 
 my $server;
@@ -103,14 +101,14 @@ my @TESTS = (
         my $first = Testing::Client->get($server->port, '/dies');
         ok $first->read_all, 'the stream ends when the supply dies';
         is $first->status, 200, "the stream's status is 200";
-        ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }),
+        ok wait_until(sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }),
             "the failure is in the server's log";
         my $again = stream('dies');
         has_ok($again, "event: begun\ndata: 2\nid: ", 'the supply starts again with the next client');
         my $other = stream('dies');
         is ask('/quit/dies?later'), 'quit', 'the supply fails during another request';
         ok $_->read_all, 'each stream ends when the supply fails later' for $again, $other;
-        ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: later$/m }),
+        ok wait_until(sub { $server->log =~ /^EventSource::Server: the supply died: later$/m }),
             "the failure is in the server's log";
         is ask('/runs/dies'), 2, 'the worker has started the supply twice and still answers';
     },
@@ -123,8 +121,7 @@ my @TESTS = (
         my $other = stream('own');
         has_ok($other, "event: begun\ndata: 2\nid: ", 'another request has a server of its own');
         $other->leave;
-        ok wait_until($DEADLINE, sub { ask('/supplies/own?tick=late') eq 'none' }),
-            'the server is freed when its stream ends';
+        ok wait_until(sub { ask('/supplies/own?tick=late') eq 'none' }), 'the server is freed when its stream ends';
         $client->leave;
     },
 
@@ -162,7 +159,7 @@ my @TESTS = (
         unlike $server->log, $warned, 'no warning with a supply or with per_process';
         stream('lone')->leave;
         return unlike $server->log, $warned, 'no warning on a server with one process' if $server->{name} !~ /\AStar/;
-        ok wait_until($DEADLINE, sub { $server->log =~ $warned }), 'a warning without a supply on several processes';
+        ok wait_until(sub { $server->log =~ $warned }), 'a warning without a supply on several processes';
     },
 
     'stop ends streams after they have received everything' => sub {
@@ -176,7 +173,7 @@ my @TESTS = (
         is ask('/plain'),                204,       'a client after the stop is answered with 204';
         is ask('/emit/plain?tick=late'), 'none',    'emit after the stop returns undef';
         is ask('/stop/plain'),           'stopped', 'a second stop does nothing';
-        ok wait_until($DEADLINE, sub { ask('/streams/all') == 0 }), 'no stream is open after the stop';
+        ok wait_until(sub { ask('/streams/all') == 0 }), 'no stream is open after the stop';
     },
 );
 
@@ -221,7 +218,7 @@ my @WITHOUT_LOOP = (
             next if $server->{name} ne 'Starman';
             my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code';
             my $place  = qr{ at \S+/servers[.]psgi line [0-9]+[.]$}m;
-            ok wait_until($DEADLINE, sub { $server->log =~ /^\Q$said. $remedy\E:.*$place/m }),
+            ok wait_until(sub { $server->log =~ /^\Q$said. $remedy\E:.*$place/m }),
                 "the server's log has the error, the remedy and the line of the application";
         }
     },

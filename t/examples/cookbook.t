@@ -14,7 +14,6 @@ use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
 
-my $DEADLINE = 10;         # seconds; for what should happen at once
 our $where = 'Starman';    ## no critic (ProhibitPackageVars)
 
 # A recipe on a server of its own.
@@ -51,7 +50,7 @@ sub recipe {
     return;
 }
 
-sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => $DEADLINE) }
+sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => 10) }
 
 # Tests the next event. A position is not for the page.
 sub next_is {
@@ -88,13 +87,13 @@ recipe tokens => sub {
     is $es->get('/answer', last_event_id => $stream->last_event_id)->status, 204, 'a client that returns is sent away';
 
     $other->close;
-    ok wait_until($DEADLINE, sub { -e $file{MODEL_STOPPED} }), 'the model is disconnected with the client';
+    ok wait_until(sub { -e $file{MODEL_STOPPED} }), 'the model is disconnected with the client';
     next_is($es->get('/answer', last_event_id => 1),
         'finish', 'interrupted', 'the model is not asked again if the connection is lost');
 
     $model->stop;
     next_is($es->get('/answer?question=hello'), 'finish', 'failed', 'a model that is down is reported');
-    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
+    ok wait_until(sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
     },
     'Starman',
     'Twiggy';
@@ -136,7 +135,7 @@ recipe progress => sub {
     $streams[1]->ends_ok;
     next_is($es->get('/job', last_event_id => 3), 'finish', 'interrupted', 'a job that was cut is not begun again');
     $_->close for @streams;
-    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'the children end with their clients';
+    ok wait_until(sub { $server->pids <= 2 }), 'the children end with their clients';
     },
     'Starman', 'Twiggy';
 
@@ -171,7 +170,7 @@ recipe jobs => sub {
         next_json_is($client, 'progress', {step   => $_, of => 5}, "the $which client is sent step $_") for 1 .. 5;
         next_json_is($client, 'end',      {result => 'done'},      "the $which client is sent the end");
     }
-    ok wait_until($DEADLINE, sub { $job->has_ended }), 'the job ends';
+    ok wait_until(sub { $job->has_ended }), 'the job ends';
     is $job->log, '', 'every report of the job was accepted';
     is $es->post('/jobs/7', content => 'x', headers => ['X-Job-Secret' => $_])->code, 403, "'$_' is not the secret"
         for '', 'hus', 'hushh';
@@ -186,7 +185,7 @@ recipe shop => sub {
     like $es->get('/')->header('Content-Type'), qr{\Atext/html}, 'there is a page';
     my $restock = sub {
         my $script = Testing::Program->start(['examples/cookbook/restock', @_], %env);
-        wait_until($DEADLINE, sub { $script->has_ended });
+        wait_until(sub { $script->has_ended });
         return $script->log;
     };
     my @streams = map { $es->get('/events') } 1 .. 8;
@@ -299,7 +298,7 @@ recipe log_tail => sub {
     next_is($streams[1], 'message', $_, "a client that reconnects receives $_") for 'half', 'three';
     next_is($es->get('/', last_event_id => 0), 'message', 'before', 'position 0 is the whole file');
     $_->close for @streams;
-    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'the children end when their clients have left'
+    ok wait_until(sub { $server->pids <= 2 }), 'the children end when their clients have left'
         or diag join ' ', $server->pids;
     },
     'Starman';

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Fcntl      qw(F_SETFD);
 use File::Copy qw(copy);
@@ -14,9 +14,8 @@ use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::SourceTree qw(slurp);
 
-my $DEADLINE = 20;                                 # seconds; for what should happen at once
-my $UNITS    = 'examples/deployment/systemd';
-my $PATH     = '/usr/local/bin/eventsource-hub';
+my $UNITS = 'examples/deployment/systemd';
+my $PATH  = '/usr/local/bin/eventsource-hub';
 
 my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
 plan skip_all => q{eventsource-hub is not built here} if !$program;

@@ -8,12 +8,11 @@ use Testing::Developer qw(has_command has_module needs);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
-my $DEADLINE = 10;                         # seconds; for what should happen at once
-my $MODULES  = '/usr/lib/nginx/modules';
+my $MODULES = '/usr/lib/nginx/modules';
 
-$ENV{PATH} .= ':/usr/sbin';                # Debian's folder of nginx
+$ENV{PATH} .= ':/usr/sbin';    # Debian's folder of nginx
 
-sub client_of { return Test::EventSource->new(url => 'http://127.0.0.1:' . shift->port, timeout => $DEADLINE) }
+sub client_of { return Test::EventSource->new(url => 'http://127.0.0.1:' . shift->port, timeout => 10) }
 
 # The types and the data of the next events. A position is not for the page.
 sub next_events {

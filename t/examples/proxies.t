@@ -15,8 +15,7 @@ use Testing::SideBySide   qw(run_each);
 use Testing::SourceTree   qw(slurp);
 use Testing::StreamServer qw(path);
 
-my $DEADLINE = 10;     # seconds; for what should happen at once
-my $OFTEN    = 0.3;    # seconds; the keepalive of the streams
+my $OFTEN = 0.3;    # seconds; the keepalive of the streams
 
 # Runs all cases. Option: has_timeout, whether the proxy ends a quiet stream.
 sub proxy_ok {
@@ -28,14 +27,14 @@ sub proxy_ok {
     my $quiet  = $option{has_timeout} && $proxy->curl(path('/held', name => 'quiet', keepalive => 0), '--http2');
     streams_ok($server, $proxy, $_) for '1.1', '2';
     many_ok($server, $proxy);
-    ok wait_until($DEADLINE, sub { $quiet->has_ended }), 'the proxy ends a stream without keepalive' if $quiet;
+    ok wait_until(sub { $quiet->has_ended }), 'the proxy ends a stream without keepalive' if $quiet;
     return;
 }
 
 sub log_ok {
     my ($client, $pattern, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    ok wait_until($DEADLINE, sub { $client->log =~ $pattern }), $name or diag $client->log;
+    ok wait_until(sub { $client->log =~ $pattern }), $name or diag $client->log;
     return;
 }
 
@@ -62,7 +61,6 @@ sub many_ok {
         qw(--http2 --parallel --parallel-max 10));
     my $held;
     wait_until(
-        $DEADLINE,
         sub {
             $held = $server->stats->{held};
             10 == grep { $held->{$_} } @names;

@@ -7,15 +7,14 @@ use File::Spec ();
 use JSON::PP   qw(decode_json);
 use Test::EventSource;
 use Testing::Daemon;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 Testing::Server->require_or_skip_all('Starman');
 
-my $DEADLINE = 30;                                          # seconds; for what should happen at once
-my $UNIT     = 'examples/deployment/eventsource.service';
+my $UNIT = 'examples/deployment/eventsource.service';
 
 my ($command) = slurp($UNIT)                            =~ /^ExecStart=(.+)$/m;
 my ($image)   = slurp('examples/deployment/Dockerfile') =~ /^CMD \[(.+)\]$/m;

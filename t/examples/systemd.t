@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Systemd;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
 use Testing::Port;
 use Testing::Server;
@@ -12,12 +12,11 @@ use Testing::Redis;
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber qw(blocks);
 
-my $DEADLINE = 30;                                                # seconds; for what should happen at once
-my $UNITS    = 'examples/deployment';
-my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my $APP      = 'eventsource.service';
-my $HUB      = 'eventsource-hub@test.service';
-my $SOCKET   = 'eventsource-hub@test.socket';
+my $UNITS   = 'examples/deployment';
+my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $APP     = 'eventsource.service';
+my $HUB     = 'eventsource-hub@test.service';
+my $SOCKET  = 'eventsource-hub@test.socket';
 
 Testing::Server->require_or_skip_all('Starman');
 Testing::Systemd->require_or_skip_all;
@@ -83,7 +82,7 @@ sub systemctl_ok {
 # Opens a stream, and waits until the hub process has it.
 sub open_stream {
     my $client = Testing::Client->get($port, '/hub');
-    ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), 'a stream begins' or diag $client->body;
+    ok $client->read_until(qr/^id: .*\n\r?\n/m), 'a stream begins' or diag $client->body;
     return $client;
 }
 
@@ -93,7 +92,7 @@ sub publish {
     my $data = ++$published;
     return command(qw(--socket /run/eventsource-hub/test.sock news), $data) if $by eq 'a command';
     my $client = Testing::Client->get($port, "/publish?$data", headers => [Connection => 'close']);
-    return $client->read_all($DEADLINE) ? $client->body : undef;
+    return $client->read_all ? $client->body : undef;
 }
 
 # Returns what `eventsource publish` prints.
@@ -110,7 +109,7 @@ sub eventsource {
 # Checks that a stream is open and has received all numbers since its begin.
 sub has_all_ok {
     my ($client, $from, $what) = @_;
-    $client->read_until(qr/^data: $published\r?\n/m, $DEADLINE);
+    $client->read_until(qr/^data: $published\r?\n/m);
     my @got = map { $_->{data} // () } blocks($client->text);
     is "@got", join(' ', $from .. $published), "$what: the stream has each event once and in order";
     return ok !$client->ended, "$what: it is open";
@@ -121,7 +120,7 @@ sub serves_ok {
     my $what     = shift;
     my $answered = sub {
         my $client = eval { Testing::Client->get($port, '/plain', headers => [Connection => 'close']) };
-        return $client && eval { $client->read_all($DEADLINE) } && $client->body eq 'plain';
+        return $client && eval { $client->read_all } && $client->body eq 'plain';
     };
     return ok wait_until($DEADLINE, $answered), "$what: the application serves";
 }
@@ -190,8 +189,7 @@ subtest 'a reload is an upgrade in place' => sub {
 
 subtest 'the service of the hub ends, and starts again' => sub {
     systemctl_ok($systemd, stop => $HUB);
-    ok $stream->read_until(qr/^retry: [0-9]+\r?\n/m, $DEADLINE) && $stream->read_all($DEADLINE),
-        'a stop ends the stream with a retry';
+    ok $stream->read_until(qr/^retry: [0-9]+\r?\n/m) && $stream->read_all, 'a stop ends the stream with a retry';
     is $systemd->property($SOCKET, 'ActiveState'), 'active', 'the socket listens on';
     $published = 0;
     like publish('a command'), qr/-1\z/, 'the next connection starts the hub, with another history';
@@ -199,7 +197,7 @@ subtest 'the service of the hub ends, and starts again' => sub {
     my $pid    = $systemd->property($HUB, 'MainPID');
     my ($status, $said) = $systemd->run(qw(kill -KILL), $pid);
     is "$status: $said", '0: ', 'the process is killed';
-    ok $client->read_all($DEADLINE), 'its stream ends';
+    ok $client->read_all, 'its stream ends';
     ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == 1 }),     'systemd restarts it';
     ok wait_until($DEADLINE, sub { publish('the application') =~ /\A\w+-[0-9]+\z/ }), 'the application has it again';
     systemctl_ok($systemd, stop => $APP, $HUB, $SOCKET);

@@ -11,7 +11,6 @@ use Testing::SourceTree qw(slurp);
 
 Testing::Server->require_or_skip_all('Starman');
 
-my $DEADLINE = 10;                                           # seconds; for what should happen at once
 my @COMPRESS = (headers => ['Accept-Encoding' => 'gzip']);
 
 my $pod    = slurp('perl/EventSource/Troubleshooting.pod');
@@ -28,13 +27,13 @@ sub start {
     );
 }
 
-sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => $DEADLINE) }
+sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => 10) }
 
 # What the server says of the stream of a path.
 sub said_of {
     my $path = shift;
     my $what;
-    wait_until($DEADLINE, sub { ($what) = $server->log =~ m{^EventSource::XS: /\Q$path\E: (.*)$}m });
+    wait_until(sub { ($what) = $server->log =~ m{^EventSource::XS: /\Q$path\E: (.*)$}m });
     return $what;
 }
 
@@ -44,9 +43,7 @@ subtest 'not native' => sub {
     my @streams = map { $es->get("/$_", @{$options{$_} || []}) } qw(ordinary off deflated excluded filtered timed);
     is said_of($_), 'native stream', "the stream of /$_ is native" for qw(ordinary excluded);
     my ($what) = $pod =~ /^ {4}EventSource::XS: (a stream is not native, and holds this worker[^:\n]*):/m;
-    ok wait_until(
-        $DEADLINE, sub { $server->log =~ /^EventSource::XS: \Q$what\E: the response's writer is not known; /m }
-        ),
+    ok wait_until(sub { $server->log =~ /^EventSource::XS: \Q$what\E: the response's writer is not known; /m }),
         'the log says so once, as the manual quotes it';
     for my $path (qw(off deflated filtered timed)) {
         my ($reason) = (said_of($path) // '') =~ /\Aon the server's writer: (.+)\z/;

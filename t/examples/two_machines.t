@@ -7,7 +7,7 @@ use EventSource::Hub::Process ();
 use File::Temp                ();
 use Testing::Client;
 use Testing::Daemon;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Nginx;
 use Testing::Process qw(stop_hub_process);
@@ -20,9 +20,8 @@ Testing::Machine->require_or_skip_all;
 Testing::Nginx->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
-my $DEADLINE = 30;                                   # seconds
-my $FOLDER   = 'examples/deployment/two_machines';
-my $CLIENTS  = 8;
+my $FOLDER  = 'examples/deployment/two_machines';
+my $CLIENTS = 8;
 
 my $redis = Testing::Redis->start(password => 'secret');
 my @homes = map { File::Temp->newdir } 1, 2;
@@ -62,7 +61,7 @@ sub publish {
     my ($port, $text, @headers) = @_;
     my @all    = (Connection => 'close', 'Content-Type' => 'text/plain', 'Content-Length' => length $text, @headers);
     my $client = Testing::Client->get($port, '/publish', method => 'POST', headers => \@all, then => $text);
-    $client->read_all($DEADLINE);
+    $client->read_all;
     return $client->status == 200 ? $client->body : $client->status;
 }
 

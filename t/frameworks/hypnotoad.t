@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline   qw(wait_until);
+use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Developer  qw(needs_command needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
 use Testing::MojoServer;
@@ -11,8 +11,6 @@ use Testing::Subscriber qw(events wait_for_events);
 
 needs_module('Mojolicious');
 needs_command('hypnotoad');
-
-my $DEADLINE = 30;    # seconds; a new worker has to report to its manager, once a second, before the old one stops
 
 subtest 'the contract' => sub {
     my $server = Testing::MojoServer->start('hypnotoad', application('mojolicious.pl'));
@@ -31,8 +29,8 @@ subtest 'a hot deployment' => sub {
     my $manager = $server->manager;
     like $server->deploy, qr/Starting hot deployment/, 'hypnotoad is started once more';
     ok wait_until($DEADLINE, sub { $server->manager && $server->manager != $manager }), 'a new manager takes over';
-    ok $client->read_all($DEADLINE), 'the stream of the old worker ends';
-    ok $client->complete,            'with its last chunk';
+    ok $client->read_all, 'the stream of the old worker ends';
+    ok $client->complete, 'with its last chunk';
     like $client->body, qr{^event: position\nretry: [0-9]+\ndata: \n(?:id: \S+\n)?\n\z}m, 'after a retry of its own';
     my $again = get($server, '/events', cookie => $cookie, id => $id);
     wait_for_events($again, 1);
@@ -42,7 +40,7 @@ subtest 'a hot deployment' => sub {
     wait_for_events($again, 2);
     is_deeply [(data_of($again))[1]], ['two'], 'and receives the next event';
     kill QUIT => $server->manager;
-    ok $again->read_all($DEADLINE) && $again->complete, 'a graceful stop ends the stream';
+    ok $again->read_all && $again->complete, 'a graceful stop ends the stream';
     $server->stop;
 };
 

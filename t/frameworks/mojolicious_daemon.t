@@ -14,8 +14,7 @@ use Testing::Server;
 
 needs_module('Mojolicious');
 
-my $DEADLINE = 10;                          # seconds; for what should happen at once
-my $UNUSUAL  = 't/data/mojolicious.psgi';
+my $UNUSUAL = 't/data/mojolicious.psgi';
 
 sub ask {
     my ($server, $path) = @_;
@@ -79,24 +78,24 @@ subtest 'connections that are kept alive' => sub {
     ok $client->read_until(qr/^data: last/m), 'the stream continues';
     unlike $client->body, qr/plain/, 'without another response';
     $client->leave;
-    ok wait_until($DEADLINE, sub { ask($server, '/why?name=kept') eq 'client' }), 'on_close has the reason client';
+    ok wait_until(sub { ask($server, '/why?name=kept') eq 'client' }), 'on_close has the reason client';
     my $pipelined =
         Testing::Client->get($server->port, '/plain', then => "GET /held?name=piped HTTP/1.1\r\nHost: x\r\n\r\n");
     $pipelined->read_all;
     like $pipelined->rest(0.5) // $pipelined->{raw}, qr/^data: held/m,
         'a stream may be pipelined behind an ordinary request';
     $pipelined->leave(reset => 1);
-    ok wait_until($DEADLINE, sub { ask($server, '/why?name=piped') eq 'client' }), 'a reset ends a stream too';
+    ok wait_until(sub { ask($server, '/why?name=piped') eq 'client' }), 'a reset ends a stream too';
 };
 
 subtest 'connections are released' => sub {
-    ok wait_until($DEADLINE, sub { stats($server)->{open} == 0 }), 'no stream is open';
+    ok wait_until(sub { stats($server)->{open} == 0 }), 'no stream is open';
     my $before  = descriptors($server);
     my @clients = map { get($server, "/held?name=$_") } 1 .. 30;
-    ok + (30 == grep { $_->read_until(qr/^data: held/m) } @clients),        '30 streams are open';
-    ok wait_until($DEADLINE, sub { descriptors($server) - $before == 30 }), 'each costs one descriptor';
+    ok + (30 == grep { $_->read_until(qr/^data: held/m) } @clients), '30 streams are open';
+    ok wait_until(sub { descriptors($server) - $before == 30 }),     'each costs one descriptor';
     $_->leave for @clients;
-    ok wait_until($DEADLINE, sub { descriptors($server) <= $before }), 'which is closed when the client leaves';
+    ok wait_until(sub { descriptors($server) <= $before }), 'which is closed when the client leaves';
 };
 
 subtest 'POST' => sub {
@@ -129,9 +128,9 @@ subtest 'the behaviour of a client is never an error of the application' => sub 
     }
     for my $query ('name=leaves', 'name=kept&keeps=1') {
         my $client = get($server, "/waits?$query");
-        ok wait_until($DEADLINE, sub { ask($server, "/waiting?$query") eq 'yes' }), "$query: an action waits";
+        ok wait_until(sub { ask($server, "/waiting?$query") eq 'yes' }), "$query: an action waits";
         $client->leave;
-        ok wait_until($DEADLINE, sub { ask($server, "/waiting?$query") eq 'left' }), 'its client leaves';
+        ok wait_until(sub { ask($server, "/waiting?$query") eq 'left' }), 'its client leaves';
         is ask($server, "/respond?$query"), 'fine', 'then the action responds, and nothing happens';
     }
     unlike substr($server->log, $before), qr/\[error\](?! EventSource::XS: )/, 'the log has no error';
@@ -148,8 +147,7 @@ subtest 'mistakes' => sub {
     $client = get($server, '/dies');
     ok $client->read_all, 'the stream of a handler that dies ends';
     is_deeply [data_of($client)], ['before'], 'after the events that it has pushed';
-    ok wait_until($DEADLINE, sub { $server->log =~ /\[error\].*the handler died: on purpose/ }),
-        'the log has the exception';
+    ok wait_until(sub { $server->log =~ /\[error\].*the handler died: on purpose/ }), 'the log has the exception';
     $client = get($server, '/fails-after');
     ok $client->read_all && $client->complete, 'an action that dies later does not disturb its stream';
     is ask($server, '/plain'), 'plain', 'the server answers the next request';

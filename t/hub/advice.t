@@ -10,8 +10,6 @@ use Testing::Server;
 
 needs(Testing::Server->missing('Starman'));
 
-my $DEADLINE = 10;    # seconds
-
 my $app = File::Temp->new(SUFFIX => '.psgi');
 print {$app} <<'APP';
 use EventSource::Hub;
@@ -48,19 +46,19 @@ my $es  = Test::EventSource->new(app => $app->filename, server => 'Starman', wor
 
 subtest 'the streams of a user are bounded over all workers' => sub {
     my @streams = map { $es->get('/events?ada') } 1, 2;
-    ok wait_until($DEADLINE, sub { $hub->subscribers('user/ada') == 2 }), 'two are subscribed';
+    ok wait_until(sub { $hub->subscribers('user/ada') == 2 }), 'two are subscribed';
     is $es->request('GET', '/events?ada')->code, 429, 'a third one is refused';
     my $other = $es->get('/events?carl');
-    ok wait_until($DEADLINE, sub { $hub->subscribers('user/carl') == 1 }), 'another user is not';
+    ok wait_until(sub { $hub->subscribers('user/carl') == 1 }), 'another user is not';
     $streams[0]->close;
-    ok wait_until($DEADLINE, sub { $hub->subscribers('user/ada') == 1 }), 'one leaves';
+    ok wait_until(sub { $hub->subscribers('user/ada') == 1 }), 'one leaves';
     push @streams, $es->get('/events?ada');
-    ok wait_until($DEADLINE, sub { $hub->subscribers('user/ada') == 2 }), 'then another one is served';
+    ok wait_until(sub { $hub->subscribers('user/ada') == 2 }), 'then another one is served';
 };
 
 subtest 'a spawned child publishes to a named hub' => sub {
     my $stream = $es->get('/events?bob');
-    ok wait_until($DEADLINE, sub { $hub->subscribers('user/bob') == 1 }), 'a client reads';
+    ok wait_until(sub { $hub->subscribers('user/bob') == 1 }), 'a client reads';
     is $es->request('GET', '/answer')->code, 200, 'a child runs';
     $stream->like_event("word $_") for 1 .. 3;
 };

@@ -6,19 +6,18 @@ use Testing    qw(native);
 use File::Temp ();
 use JSON::PP   ();
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Program;
 use Testing::Redis;
 use Testing::Server;
 use Time::HiRes qw(time);
 
-my $DEADLINE = 30;                                                # seconds; for what should happen at once
-my $TIMEOUT  = 2;                                                 # seconds, of a call of the hub
-my $QUICK    = 0.05;                                              # seconds, in the median
-my $LONGEST  = 1;                                                 # seconds
-my $CLIENTS  = 8;
-my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my @SERVERS  = Testing::Server->names;
+my $TIMEOUT = 2;                                                 # seconds, of a call of the hub
+my $QUICK   = 0.05;                                              # seconds, in the median
+my $LONGEST = 1;                                                 # seconds
+my $CLIENTS = 8;
+my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my @SERVERS = Testing::Server->names;
 
 # For each situation: how the hub process goes away, and how it comes back.
 my @SITUATIONS = (
@@ -64,7 +63,7 @@ sub stop_hub {
     my $self = shift;
     $self->start_hub;
     my $client = $self->stream;
-    $client->read_until(qr/^id: /m, $DEADLINE) or die 'no stream';
+    $client->read_until(qr/^id: /m) or die 'no stream';
     kill STOP => $self->{hub}->pid;
     push @{$self->{clients}}, $client;
     return;
@@ -77,7 +76,7 @@ sub time_of {
     my ($self, $path) = @_;
     my $began  = time;
     my $client = Testing::Client->get($self->{server}->port, $path, headers => [Connection => 'close']);
-    $client->read_all($DEADLINE) && $client->status == 200 or die "no answer: " . $self->{server}->log;
+    $client->read_all && $client->status == 200 or die "no answer: " . $self->{server}->log;
     my $seconds = time - $began;
     $client->leave;
     return $seconds;
@@ -120,14 +119,14 @@ sub check {
     # A stopped process has streams that were on their way to it.
     my $is_stopped = $situation =~ /stopped/;
     if (!$is_stopped) {
-        $_->read_all($DEADLINE) for @all;
+        $_->read_all for @all;
         is scalar(grep { !is_told($_) } @all), 0, 'clients are told to come back'
             or diag explain [map { $_->body } @all];
     }
     $self->$come;
     ok wait_until($DEADLINE, sub { $self->stream->read_until(qr/^id: /m, 1) }), 'a client that comes is served';
     if ($is_stopped) {
-        is scalar(grep { !$_->read_until(qr/^id: /m, $DEADLINE) && !is_told($_) } @all), 0,
+        is scalar(grep { !$_->read_until(qr/^id: /m) && !is_told($_) } @all), 0,
             'each stream continues, or its client is told to come back'
             or diag explain [map { $_->body } @all];
     }

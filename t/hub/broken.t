@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing           qw(native);
 use Testing::Errors   qw(error_of);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS;
 use EventSource::Hub;
 use File::Temp       ();
@@ -15,9 +15,8 @@ use Testing::Process qw(is_asleep suspend);
 use Testing::Subscriber;
 use Time::HiRes qw(sleep);
 
-my $DEADLINE = 20;                                  # seconds
-my $folder   = File::Temp::tempdir(CLEANUP => 1);
-my $count    = 0;
+my $folder = File::Temp::tempdir(CLEANUP => 1);
+my $count  = 0;
 
 sub process {
     my $number = shift || ++$count;

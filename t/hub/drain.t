@@ -10,8 +10,7 @@ use List::Util          qw(max min uniq);
 use Testing::StreamPair;
 use Time::HiRes qw(time);
 
-my $DEADLINE = 10;    # seconds
-my $STREAMS  = 20;
+my $STREAMS = 20;
 
 sub has_ended {
     my $client = shift->client;
@@ -24,7 +23,6 @@ sub ends {
     my @subscribers = @_;
     my %end;
     wait_until(
-        $DEADLINE,
         sub {
             for my $subscriber (grep { !$end{$_} } @subscribers) {
                 $end{$subscriber} = time if has_ended($subscriber);
@@ -40,7 +38,6 @@ sub first_to_end {
     my @subscribers = @_;
     my @ended;
     wait_until(
-        $DEADLINE,
         sub {
             @ended = grep { has_ended($_) } @subscribers;
         }
@@ -81,7 +78,7 @@ subtest 'drain(1) spreads the ends of its streams over a second' => sub {
     cmp_ok scalar @during, '>=', $STREAMS - 2, 'an event published during drain reaches the open streams';
     is_deeply [uniq(map { ($_->last_id =~ /-([0-9]+)\z/) ? $1 : 'none' } @during)], [2],
         'the last id of each such stream is the position of that event';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @why }), 'on_close is called for a drained stream';
+    ok wait_until(sub { EventSource::XS->dispatch; @why }), 'on_close is called for a drained stream';
     is_deeply \@why, ['server'], 'the reason of a drained stream is server';
     is $hub->stats->{streams}, 0, 'stats counts no stream after drain';
 };

@@ -5,11 +5,10 @@ use Testing;
 use EventSource::Hub;
 use POSIX ();
 use Testing::CommandLine;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 
-my $DEADLINE = 20;                          # seconds
-my @NAMES    = map { "hub$_" } 1 .. 10;
-my $shell    = Testing::CommandLine->new;
+my @NAMES = map { "hub$_" } 1 .. 10;
+my $shell = Testing::CommandLine->new;
 local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
 
 my %pid  = map { $_ => EventSource::Hub::Process->connect(name => $_, spawn => 1)->pid } @NAMES;

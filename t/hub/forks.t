@@ -11,8 +11,6 @@ use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
 use POSIX ();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 subtest 'a child has a hub of its own' => sub {
     my $hub        = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($hub, 'a');
@@ -105,15 +103,13 @@ subtest 'workers of a server' => sub {
         my $server =
             Testing::HubServer->start('Starman', workers => 3, args => ['--preload-app'], settings => $settings);
         my %epochs;
-        wait_until($DEADLINE,
-            sub { my $stats = $server->stats; $epochs{$stats->{pid}}{$stats->{epoch}} = 1; keys %epochs >= 3 });
+        wait_until(sub { my $stats = $server->stats; $epochs{$stats->{pid}}{$stats->{epoch}} = 1; keys %epochs >= 3 });
         is scalar keys %epochs, 3, "$what: three workers answer";
         my %all = map { %$_ } values %epochs;
         is scalar keys %all, 3, 'each of three workers has its own epoch';
         is_deeply [grep { keys %$_ != 1 } values %epochs], [], 'each worker keeps its epoch';
         my (%hit, @clients);
         wait_until(
-            $DEADLINE,
             sub {
                 push @clients, $server->stream('/hub', channels => 'a');
                 my ($epoch) = $clients[-1]->body =~ /^id: (\w+)-/m;

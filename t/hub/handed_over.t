@@ -5,14 +5,12 @@ use lib 't/lib';
 use Testing         qw(native);
 use Testing::Errors qw(error_of);
 use EventSource::XS;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use POSIX               ();
 use Testing::Process    qw(suspend);
 use Testing::Subscriber qw(blocks);
-
-my $DEADLINE = 20;    # seconds
 
 my $folder  = File::Temp->newdir;
 my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
@@ -40,10 +38,10 @@ for my $is_chunked (0, 1) {
         ok $hub->subscribe($conn, 'news'), 'it is subscribed';
         $conn->push("after-$_") for 1 .. 100;
         $hub->publish(news => 'end');
-        ok $client->read_until(qr/^data: end\n/m, $DEADLINE), 'the event of the hub arrives' or return;
+        ok $client->read_until(qr/^data: end\n/m), 'the event of the hub arrives' or return;
         is_deeply [map { s/ .*//r } grep { /^before/ } data_of($client)], [map { "before-$_" } 1 .. 100],
             'what was buffered arrives';
-        ok $client->read_until(qr/^data: after-100\n/m, $DEADLINE), 'what was pushed arrives';
+        ok $client->read_until(qr/^data: after-100\n/m), 'what was pushed arrives';
         is_deeply [grep { /^after/ } data_of($client)], [map { "after-$_" } 1 .. 100], 'in order';
         my $reason;
         $conn->on_close(sub { $reason = $_[1] });
@@ -82,9 +80,9 @@ subtest 'the state of a stream' => sub {
         $bytes += 100_000;
     }
     cmp_ok $conn->buffered, '>', 1 << 20, 'what its client does not read is buffered';
-    ok $hub->publish(news => 'last'),                            'an event is published';
-    ok $here->client->read_until(qr/^data: last\n/m, $DEADLINE), 'the client reads everything';
-    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }),      'then nothing is buffered';
+    ok $hub->publish(news => 'last'),                       'an event is published';
+    ok $here->client->read_until(qr/^data: last\n/m),       'the client reads everything';
+    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }), 'then nothing is buffered';
     is scalar(grep { length == 100_000 } data_of($here->client)), $bytes / 100_000, 'and nothing is missing';
     my @reasons;
     $conn->on_close(sub { push @reasons, $_[1] });
@@ -122,7 +120,7 @@ subtest 'a stream that gets its socket later' => sub {
     $hub->publish(news => 'early');
     ok $stream->_attach($number), 'it gets its socket';
     $hub->publish(news => 'late');
-    ok $client->read_until(qr/^data: late\n/m, $DEADLINE), 'events of the hub arrive';
+    ok $client->read_until(qr/^data: late\n/m), 'events of the hub arrive';
     is_deeply [grep { /early|late/ } data_of($client)],   [qw(early late)],   'those from before the socket, too';
     is_deeply [grep { /before|after/ } data_of($client)], [qw(before after)], 'and what was pushed';
     $conn->close;
@@ -159,7 +157,7 @@ subtest 'a stream without its socket is refused at once' => sub {
     $conn->on_close(sub { $reason = $_[1] });
     ok $stream->_attach($number), 'it gets its socket';
     $small->publish(b => 'x');
-    ok $client->read_until(qr/^data: x\n/m, $DEADLINE), 'it stays subscribed';
+    ok $client->read_until(qr/^data: x\n/m), 'it stays subscribed';
     $client->leave;
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'it ends with its client';
 };
@@ -205,7 +203,7 @@ subtest 'a forked child has a connection of its own' => sub {
     waitpid $pid, 0;
     is $? >> 8, 0, 'it closes its copies of the parent\'s connections at once, and makes one at its first call';
     $hub->publish(news => 'of the parent');
-    ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream continues';
+    ok $here->client->read_until(qr/^data: of the parent\n/m), 'the stream continues';
     is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
         'with the events of both';
     $here->client->leave;
@@ -225,7 +223,7 @@ subtest 'a forked child keeps no connection of a hub whose object is gone' => su
     my $before = sockets_of_child();
     my %other  = (%PROCESS, socket => "$folder/other.sock");
     my $here   = Testing::Subscriber->open(EventSource::Hub->new(%other), 'news');
-    ok $here->client->read_until(qr/^id: /m, $DEADLINE), 'its stream continues';
+    ok $here->client->read_until(qr/^id: /m), 'its stream continues';
 
     # The end of another connection is not a reason to forget this one.
     EventSource::Hub->new(%other, socket => "$folder/third.sock")->stats;
@@ -238,9 +236,9 @@ subtest 'a stream outlives the object of its hub' => sub {
     my $here   = Testing::Subscriber->open($second, 'news');
     undef $second;
     $hub->publish(news => 'afterwards');
-    ok $here->client->read_until(qr/^data: afterwards\n/m, $DEADLINE), 'it receives events';
-    ok $here->{conn}->push('pushed'),                                  'a push is accepted';
-    ok $here->client->read_until(qr/^data: pushed\n/m, $DEADLINE),     'and arrives';
+    ok $here->client->read_until(qr/^data: afterwards\n/m), 'it receives events';
+    ok $here->{conn}->push('pushed'),                       'a push is accepted';
+    ok $here->client->read_until(qr/^data: pushed\n/m),     'and arrives';
     $here->{conn}->close;
     ok $here->client->read_all, 'it can be closed';
 };

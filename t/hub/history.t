@@ -8,8 +8,6 @@ use EventSource::Hub;
 use Testing::Subscriber qw(events);
 use Time::HiRes         qw(time);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # The retained events of channels after an id, and the reason of a gap before them, as a stream receives them.
 sub left {
     my ($hub, $id, @channels) = @_;
@@ -104,7 +102,7 @@ subtest 'events expire' => sub {
     $hub->publish($_ => 'old') for qw(a followed);
     my $last = $hub->publish(b => 'old');
     is_deeply [left($hub, undef, 'a')], ['old'], 'a new event is retained' if time < $before + $seconds;
-    ok wait_until($DEADLINE, sub { !$hub->stats->{history}{events} }), 'events expire without a request';
+    ok wait_until(sub { !$hub->stats->{history}{events} }), 'events expire without a request';
     cmp_ok time - $before, '>=', $seconds, 'no event expires before its time';
     is_deeply $hub->stats->{history}, {events => 0, bytes => 0},
         'stats counts no event and no byte after events expired';
@@ -135,7 +133,6 @@ subtest 'counts of channels' => sub {
     is $hub->stats->{channels}, 4, 'channels without subscribers and events are not counted';
     $_->client->leave for @subscribers;
     ok wait_until(
-        $DEADLINE,
         sub {
             my $stats = $hub->stats;
             !grep { $_ } @$stats{qw(channels patterns streams)};

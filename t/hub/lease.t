@@ -7,10 +7,8 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use POSIX ();
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Errors   qw(error_ok);
-
-my $DEADLINE = 20;    # seconds
 
 my $hub = eval { Test::EventSource->private_hub };
 plan skip_all => "eventsource-hub is not built here" if !$hub && $@ =~ /is not installed/;

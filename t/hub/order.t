@@ -7,7 +7,7 @@ use Testing         qw(native);
 use Testing::Errors qw(error_of);
 use Config;
 use if $Config{useithreads}, 'threads';
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use File::Temp          ();
 use Testing::Fork       qw(in_child);
@@ -15,9 +15,8 @@ use Testing::Process    qw(suspend);
 use Testing::Subscriber qw(events);
 use Time::HiRes         qw(setitimer ITIMER_REAL);
 
-my $DEADLINE = 30;                                  # seconds
-my $folder   = File::Temp::tempdir(CLEANUP => 1);
-my $count    = 0;
+my $folder = File::Temp::tempdir(CLEANUP => 1);
+my $count  = 0;
 
 sub process {
     my $number = ++$count;
@@ -60,7 +59,7 @@ sub data_of {
 sub received {
     my ($hub, $subscriber, $data) = @_;
     $hub->publish(end => $data);
-    $subscriber->client->read_until(qr/^data: \Q$data\E\n/m, $DEADLINE) or diag "$data does not arrive";
+    $subscriber->client->read_until(qr/^data: \Q$data\E\n/m) or diag "$data does not arrive";
     return data_of($subscriber);
 }
 
@@ -106,7 +105,7 @@ subtest 'a stream that is closed receives no later event' => sub {
     $hub->publish(a => 'last');
     my @wrong;
     for my $number (0 .. $#subscribers) {
-        $subscribers[$number]->client->read_all($DEADLINE);
+        $subscribers[$number]->client->read_all;
         my @data = data_of($subscribers[$number]);
         push @wrong, "$number: @data" if "@data" ne join ' ', ('before', 'after') x $number, 'before';
     }

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Testing::Client;
 use Testing::Server;
@@ -14,8 +14,7 @@ use IPC::Open2          ();
 
 Testing::Server->require_or_skip_all('Starman');
 
-my $DEADLINE = 20;    # seconds
-my $WORKERS  = 4;
+my $WORKERS = 4;
 
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
@@ -46,7 +45,7 @@ sub journal {
 sub open_stream {
     my $path   = shift;
     my $client = Testing::Client->get($server->port, $path);
-    $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE) or diag 'no position: ' . ($client->body // '');
+    $client->read_until(qr/^id: .*\n\r?\n/m) or diag 'no position: ' . ($client->body // '');
     return $client;
 }
 
@@ -57,7 +56,7 @@ sub data_of {
 # Reads until a client has received an event with that data.
 sub has {
     my ($client, $data) = @_;
-    return $client->read_until(qr/^data: \Q$data\E\r?$/m, $DEADLINE);
+    return $client->read_until(qr/^data: \Q$data\E\r?$/m);
 }
 
 my %readers;    # by worker
@@ -136,7 +135,7 @@ subtest 'the hub process is killed' => sub {
     my $epoch    = $hub->epoch;
     my ($killed) = grep { ($_->{command} // '') =~ /\Q$env{HUB_SOCKET}\E/ } processes();
     kill KILL => $killed->{pid};
-    $_->read_all($DEADLINE) for @readers;
+    $_->read_all for @readers;
     is scalar(grep { !$_->ended } @readers), 0, 'its streams end';
     my $published;
     ok wait_until(
@@ -167,14 +166,14 @@ subtest 'the hub process is killed while all workers publish' => sub {
         kill KILL => $killed->{pid};
         push @publishers, $request->(2 * $WORKERS + 1 .. 4 * $WORKERS);
         for my $publisher (@publishers) {
-            $publisher->read_all($DEADLINE);
+            $publisher->read_all;
             my $answer = $publisher->body // '';
             $answer =~ /-/ ? $ids{$answer}++ : $codes{$answer}++;
         }
-        $reader->read_all($DEADLINE);
+        $reader->read_all;
         $reader->ended or return fail "round $round: a stream ends with its process";
         my $again = Testing::Client->get($server->port, '/hub', headers => ['Last-Event-ID' => $last]);
-        $again->read_until(qr/^event: gap\r?\n/m, $DEADLINE)
+        $again->read_until(qr/^event: gap\r?\n/m)
             or return fail "round $round: the client that resumes receives a gap";
         is scalar serving(), 1, "round $round: one process serves the hub";
         $again->leave;
@@ -192,7 +191,7 @@ subtest 'recycled workers' => sub {
     );
     for my $path ('/hub', '/handler') {
         my $client = Testing::Client->get($other->port, $path);
-        ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), "$path: a stream begins";
+        ok $client->read_until(qr/^id: .*\n\r?\n/m), "$path: a stream begins";
         $client->leave;
     }
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn of ends that do not come';
@@ -204,7 +203,7 @@ subtest 'a recycled worker whose stream waits for the hub process' => sub {
     my $silent = IO::Socket::UNIX->new(Local => $socket, Listen => 10) or die "no socket: $!";
     my $other  = Testing::Server->start('Starman', 't/data/hub_process.psgi', env => {%env, HUB_SOCKET => $socket});
     my $client = Testing::Client->get($other->port, '/hub');
-    ok $client->read_head($DEADLINE), 'the stream is open' or return;
+    ok $client->read_head, 'the stream is open' or return;
     my $worker = $client->header('X-Worker');
     ok wait_until($DEADLINE, sub { ((ask('/none', $other))[1] // '') eq $worker }), 'its worker is free';
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn';

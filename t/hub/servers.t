@@ -10,8 +10,6 @@ use Testing::HubServer  qw(path);
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Each row checks one point of a run, a hash of server, path, name, is_native, epoch and held. A row with a need is
 # left out where that is not met: `others`, that the server answers while a stream lives; `leaving`, that the
 # server notices when a client leaves; `alone`, the opposite of `others`.
@@ -310,7 +308,7 @@ sub serves_on {
     my $descriptors = sub { scalar(() = glob "/proc/$pid/fd/*") };
     my $before      = $descriptors->();
     $lives->() for 1 .. $count;
-    ok wait_until($DEADLINE, sub { $descriptors->() <= $before + 1 }), 'ended streams leave no descriptor open'
+    ok wait_until(sub { $descriptors->() <= $before + 1 }), 'ended streams leave no descriptor open'
         or diag $before, ' ', $descriptors->();
     is $server->ask('/plain'), 'plain', 'the server answers a plain request';
     return;

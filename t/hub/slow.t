@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Developer  qw(needs);
-use Testing::Deadline   qw(wait_until);
+use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
 use List::Util              qw(max);
@@ -11,10 +11,9 @@ use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
 
-my $DEADLINE = 20;               # seconds
-my $BYTES    = 20_000;
-my $COUNT    = 500;              # 10 MB, more than the sockets buffer
-my %HISTORY  = (events => 50);
+my $BYTES   = 20_000;
+my $COUNT   = 500;              # 10 MB, more than the sockets buffer
+my %HISTORY = (events => 50);
 
 # The kinds of streams: a name, the server, its options, the path.
 my @WAYS = (
@@ -48,7 +47,7 @@ sub publish_all {
     for my $portion (0 .. $COUNT / 20 - 1) {
         my $last = 20 * $portion + 20;
         $server->publish(channel => 'a', count => 20, from => 20 * $portion + 1, bytes => $BYTES, %query);
-        $reader->read_until(qr/^data: $last\..*\nid: .+\n\n/m, $DEADLINE)
+        $reader->read_until(qr/^data: $last\..*\nid: .+\n\n/m)
             or return fail "portion $portion came to the one who reads";
         push @{$reader->{numbers}}, numbers(blocks($reader->text));
         $reader->{body} = '';
@@ -90,7 +89,7 @@ subtest "on_slow 'disconnect'" => sub {
             publish_all($server, $reader);
             $server->stats_ok(sub { $_->{slow}{disconnect} == 1 && $_->{streams} == 1 },
                 'the stream of the slow client ends');
-            $slow->read_all($DEADLINE);
+            $slow->read_all;
             ok $slow->ended, 'the connection of the slow client ends';
             my @blocks = blocks($slow->text);
             my @first  = numbers(@blocks);
@@ -98,7 +97,7 @@ subtest "on_slow 'disconnect'" => sub {
             cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
             is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
             my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
-            $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE);
+            $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m);
             @blocks = blocks($back->text);
             is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
             is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
@@ -117,7 +116,7 @@ subtest "on_slow 'gap'" => sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -139,8 +138,7 @@ subtest "on_slow 'gap'" => sub {
             is $stats->{slow}{gap}, $stats->{gaps}, 'the hub counts the same number of gaps';
             $server->publish(channel => 'a', from => $COUNT + 1);
             my $next = $COUNT + 1;
-            ok $slow->read_until(qr/^data: $next\n|^data: $next\./m, $DEADLINE),
-                'the slow client receives the next event';
+            ok $slow->read_until(qr/^data: $next\n|^data: $next\./m), 'the slow client receives the next event';
         }
     ) for @WAYS;
 };
@@ -153,7 +151,7 @@ subtest "on_slow 'latest'" => sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -165,7 +163,7 @@ subtest "on_slow 'latest'" => sub {
             cmp_ok $server->stats->{slow}{latest}, '>=', 1, 'the hub counts the overtaken stream';
             $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
             my $next = $COUNT + 3;
-            ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'the slow client receives the next events';
+            ok $slow->read_until(qr/^data: $next\./m), 'the slow client receives the next events';
             is_deeply [(numbers(blocks($slow->text)))[-4 .. -1]], [$COUNT .. $COUNT + 3],
                 'the slow client receives every event after it has caught up';
         }
@@ -179,7 +177,7 @@ subtest 'on_slow latest keeps the latest event of a channel without keys' => sub
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
                 'the slow client receives the newest event when it reads';
             my @numbers = numbers(blocks($slow->text));
             is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';
@@ -205,7 +203,7 @@ subtest 'on_slow of the channels that a stream lags in decides' => sub {
     for my $channels (sort keys %slow) {
         my $client = $slow{$channels};
         if ($channels =~ /c/) {
-            $client->read_all($DEADLINE);
+            $client->read_all;
             ok $client->ended, "$channels: ends";
             is scalar gaps(blocks($client->text)), 0, "$channels: without a gap" if $channels eq 'c';
             next;

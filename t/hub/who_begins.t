@@ -8,12 +8,11 @@ use Testing::CommandLine;
 use EventSource::Hub;
 use File::Temp        ();
 use POSIX             ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Subscriber;
 
-my $DEADLINE = 20;                          # seconds
-my $shell    = Testing::CommandLine->new;
+my $shell = Testing::CommandLine->new;
 $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
 
 sub hub { return EventSource::Hub->new(name => shift, grace => 60, idle_exit => 60, @_) }

@@ -15,8 +15,6 @@ use Testing::Subscriber;
 
 plan skip_all => 'hubs need Linux' if !EventSource::Hub->can('_attach');
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # A hub, its epoch, and settings of an application that streams its channel a.
 sub hub_of {
     my $hub = EventSource::Hub->new(per_process => 1, @_);
@@ -31,14 +29,14 @@ sub stream_of {
 # The raw body when a stream has received that many bytes.
 sub raw_is {
     my ($stream, $expected, $what) = @_;
-    wait_until($DEADLINE, sub { $stream->is_open; EventSource::XS->dispatch; length $stream->raw >= length $expected });
+    wait_until(sub { $stream->is_open; EventSource::XS->dispatch; length $stream->raw >= length $expected });
     return is $stream->raw, $expected, $what;
 }
 
 # What the client of a subscriber has received when it has received a text.
 sub text_is {
     my ($client, $expected, $what) = @_;
-    $client->read_until(qr/\Q$expected\E\z/, $DEADLINE);
+    $client->read_until(qr/\Q$expected\E\z/, 10);
     return is $client->body, $expected, $what;
 }
 

@@ -7,7 +7,7 @@ use File::Temp ();
 use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs_command);
 use Testing::Port;
 use Testing::Process qw(is_running);
@@ -21,8 +21,7 @@ Testing::Server->require_or_skip_all('Starman');
 plan skip_all => q{eventsource-hub is not built here}
     if !-x 'blib/arch/auto/EventSource/XS/eventsource-hub';
 
-my $DEADLINE = 30;    # seconds
-my $KILLED   = 2;     # seconds, for what was killed; a hub that was forgotten ends by itself after 5 or more
+my $KILLED = 2;    # seconds, for what was killed; a hub that was forgotten ends by itself after 5 or more
 
 # Starts it with a few clients in a folder of its own for temporary files. Returns the program; the URL is in its output.
 sub demo {
@@ -37,7 +36,7 @@ sub post {
     my $body   = encode_json($object);
     my @all    = ('Content-Type' => 'application/json', 'Content-Length' => length $body);
     my $client = Testing::Client->get($port->number, $path, method => 'POST', headers => \@all, then => $body);
-    $client->read_all($DEADLINE);
+    $client->read_all;
     return $client->status == 200 ? decode_json($client->body) : {};
 }
 

@@ -16,8 +16,6 @@ use Testing::Server;
 use Testing::ServerWithJournal;
 use Testing::StreamPair;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my $hub = EventSource::Hub->new;
 
 # A connection over a pair of sockets, and its client.
@@ -34,7 +32,7 @@ sub ended {
     my $set = '';
     vec($set, EventSource::XS->notify_fd, 1) = 1;
     $client->leave;
-    wait_until($DEADLINE, sub { select my $ready = $set, undef, undef, 0 }) or die "the end is not queued\n";
+    wait_until(sub { select my $ready = $set, undef, undef, 0 }) or die "the end is not queued\n";
     return \$told;
 }
 
@@ -162,11 +160,11 @@ subtest 'notify_signal' => sub {
     EventSource::XS->notify_signal;
     EventSource::XS->notify_signal('URG');
     my $told = ended();
-    ok wait_until($DEADLINE, sub { $$told }), 'a callback runs though the program only sleeps';
+    ok wait_until(sub { $$told }), 'a callback runs though the program only sleeps';
     EventSource::XS->notify_signal('USR1');
     ok !$SIG{URG} || $SIG{URG} eq 'DEFAULT', 'the signal before has no handler any more';
     $told = ended();
-    ok wait_until($DEADLINE, sub { $$told }), 'another signal does it too';
+    ok wait_until(sub { $$told }), 'another signal does it too';
     {
         # The default of SIGUSR1 would end the process.
         local $SIG{USR1} = 'DEFAULT';
@@ -225,7 +223,7 @@ for (@SERVERS) {
             is $run->ask('/plain'), "plain $worker", 'the same worker answers the next request';
         }
         is $run->ask('/signals'), 'sent', 'the application gets a signal of its own';
-        ok wait_until($DEADLINE, sub { $run->journal({tag => 'ALRM'}) =~ /^in/m }), 'its handler runs'
+        ok wait_until(sub { $run->journal({tag => 'ALRM'}) =~ /^in/m }), 'its handler runs'
             if $name ne 'uWSGI';
         slow_request_ok($run);
         unlike $run->server->log, qr/sends no signal/, 'no warning';
@@ -237,7 +235,7 @@ for (@SERVERS) {
         my $client = $run->get('/keep');
         ok $client->read_until(qr/data: kept/), 'a stream begins';
         $client->leave;
-        wait_until($DEADLINE, sub { $run->ask('/publish'); $run->journal($client) =~ /^closed/m });
+        wait_until(sub { $run->ask('/publish'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request that publishes';
         $run->server->stop;
     };
@@ -253,7 +251,7 @@ for my $args ([], ['--preload-app']) {
         my $client = $run->get('/keep');
         ok $client->read_until(qr/data: kept/), 'a stream begins';
         $client->leave;
-        wait_until($DEADLINE, sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
+        wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request';
         is scalar(() = $run->server->log =~ /notify_signal sends no signal on this server \(Starman\)/g), 1,
             'one warning';
@@ -283,7 +281,7 @@ subtest 'Starman with the middleware and without a signal' => sub {
     my $client = $run->get('/keep');
     ok $client->read_until(qr/data: kept/), 'a stream begins';
     $client->leave;
-    wait_until($DEADLINE, sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
+    wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
     like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request for something else';
     $run->server->stop;
 };

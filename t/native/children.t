@@ -8,8 +8,6 @@ use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
     ['Starman'                                             => 'blocks', workers => 2],
@@ -60,7 +58,7 @@ sub program_holds_nothing {
 
     # A program that is started before the head is sent inherits a connection of Feersum.
     if ($run->server->{name} ne 'Feersum') {
-        wait_until($DEADLINE, sub { !connections($pid) });    # until it is another program
+        wait_until(sub { !connections($pid) });    # until it is another program
         is_deeply [connections($pid)], [], 'the program inherits no connection';
     }
     ok kill(0, $pid),  'the program still runs';

@@ -13,8 +13,6 @@ use Testing::StreamServer qw(on_each_server path);
 
 needs(Testing::FailingCalls->missing);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Returns the numbers of the events that a client has received since the last call. Dies if an event is incomplete.
 sub received {
     my $client  = shift;
@@ -56,7 +54,7 @@ sub with_fault {
     $does->($server, $hit);
     $check->($hit, $fault);
     my ($times) = $when =~ /([0-9]+)\z/;
-    ok wait_until($DEADLINE, sub { $fault->count >= ($times || 1) }), 'the system call has failed';
+    ok wait_until(sub { $fault->count >= ($times || 1) }), 'the system call has failed';
     $fault->end;
     is $server->push(name => 'beside', count => 2), 2, 'a push to the neighbour is accepted';
     ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'the neighbour receives the last event';
@@ -143,7 +141,7 @@ sub epoll_add_fails {
         qr/\Aretry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?retry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?\z/,
         'the refused response has a retry';
     is $fault->end, 1, 'the system call has failed';
-    ok wait_until($DEADLINE, sub { $server->stats->{closed}{error} == $errors + 1 }), 'stats counts an end by error';
+    ok wait_until(sub { $server->stats->{closed}{error} == $errors + 1 }), 'stats counts an end by error';
     is $server->push(name => 'beside', count => 2), 2, 'a push to the neighbour is accepted';
     ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'the neighbour receives the last event';
     $beside->leave;

@@ -16,8 +16,6 @@ use POSIX ();
 
 use Testing::Process qw(zombies_of);
 
-my $DEADLINE = 10;    # seconds
-
 # Whoever holds the writing end of a pipe runs.
 sub forked {
     my $code = shift;
@@ -28,7 +26,7 @@ sub forked {
     close $writing;
     my $set = '';
     vec($set, fileno $reading, 1) = 1;
-    ok select($set, undef, undef, $DEADLINE), 'all processes have ended';
+    ok select($set, undef, undef, 10), 'all processes have ended';
     is_deeply [zombies_of($$)], [], 'they are reaped';
     return ($pid, $report, $error);
 }

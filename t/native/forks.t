@@ -10,8 +10,7 @@ use POSIX   qw(_exit);
 use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use sigtrap qw(die untrapped HUP INT TERM);
 
-my $DEADLINE = 10;                                                             # seconds; for what should happen at once
-my %HANDLER  = (is_loop => 0, on_full => 'block', max_buffered => 1_048_576);
+my %HANDLER = (is_loop => 0, on_full => 'block', max_buffered => 1_048_576);
 
 # Children that run, by pid: they end with the test.
 my %running;
@@ -86,7 +85,7 @@ subtest 'a child that exits ends a stream that its parent has dropped' => sub {
             $_[0]->on_close(sub { });
             $_[0]->write("data: child\n\n");
             $_[0]->close;
-            $_[0]->_wait_for_end(1_000 * $DEADLINE);
+            $_[0]->_wait_for_end(10_000);
             exec 'true';
         },
         'a program' => sub { system 'true'; exit },
@@ -113,7 +112,7 @@ subtest 'a child may close a stream that its parent holds' => sub {
     ok $client->read_all, 'the stream ends although the child has not pushed';
     is ended($child), '', 'the child exits normally';
     $client->leave;
-    ok wait_until($DEADLINE, sub { !$stream->is_open }), 'the parent notices that the client leaves';
+    ok wait_until(sub { !$stream->is_open }), 'the parent notices that the client leaves';
 };
 
 subtest 'a child of a child may continue the stream' => sub {
@@ -176,8 +175,8 @@ subtest 'a stream that fails ends for its client although a child runs' => sub {
         my ($waits, $opens) = gate();
         my $child = child(sub { pass_gate($waits, $opens) });
         $act->($stream, $client);
-        ok wait_until($DEADLINE, sub { !$stream->is_open }), "$how: the stream has ended in the parent";
-        ok $client->read_all,                                "$how: the stream has ended for the client";
+        ok wait_until(sub { !$stream->is_open }), "$how: the stream has ended in the parent";
+        ok $client->read_all,                     "$how: the stream has ended for the client";
         close $opens;
         is ended($child), '', 'the child exits normally';
     }
@@ -207,7 +206,7 @@ subtest 'a child has its own streams and counts' => sub {
             my $told;
             $own->on_close(sub { $told = $_[1] });
             $own->close;
-            wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told });
+            wait_until(sub { EventSource::XS->dispatch; $told });
             syswrite $out, join ' ', @stats, $told;
         }
     );
@@ -225,14 +224,14 @@ subtest 'on_close runs in a child that continues a stream, and in its parent' =>
             my $out = shift;
             $client->leave;    # this process has that end too
             $stream->write("data: child\n\n");
-            wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told });
+            wait_until(sub { EventSource::XS->dispatch; $told });
             syswrite $out, $told;
         }
     );
     ok $client->read_until(qr/data: child/), 'the event of the child arrives';
     $client->leave;
     is ended($child), 'client', 'on_close reports the reason client in the child';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }), 'on_close runs in the parent';
+    ok wait_until(sub { EventSource::XS->dispatch; $told }), 'on_close runs in the parent';
     is $told, 'client', 'on_close reports the reason client in the parent';
 };
 

@@ -8,8 +8,6 @@ use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Whether handlers block, or an event loop runs. Each server has one process, so that all requests meet.
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
@@ -39,7 +37,7 @@ sub stays_open {
 sub ends_by {
     my ($run, $client, $why) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    wait_until($DEADLINE, sub { $run->ask('/dispatch'); $run->journal($client) =~ /^closed by/m });
+    wait_until(sub { $run->ask('/dispatch'); $run->journal($client) =~ /^closed by/m });
     like $run->journal($client), qr/^closed by $why$/m, "on_close reports the reason $why";
     is scalar(() = $run->journal($client) =~ /^closed by/mg), 1, 'on_close is called once';
     return;

@@ -8,8 +8,6 @@ use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # How many bytes a client has sent that its server has not read, as the kernel tells.
 sub unread {
     my ($server, $client) = @_;
@@ -24,7 +22,7 @@ sub junk_is_discarded {
     my $server = shift;
     my $client = $server->stream(name => 'talks');
     $client->say('x' x 1_000) for 1 .. 100;
-    ok wait_until($DEADLINE, sub { !unread($server, $client) }), 'the server reads what the client sends';
+    ok wait_until(sub { !unread($server, $client) }), 'the server reads what the client sends';
     is $server->push(name => 'talks', count => 3), 3, 'pushes to the client are accepted';
     ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'the client receives the last event';
     is_deeply [numbers($client->text)], [1 .. 3], 'the client receives each event once';
@@ -78,8 +76,7 @@ sub idle_descriptors_are_closed {
     $server->ask('/close', name => "stays$_") for 1 .. 5;
     $_->say('junk') for @client;
     $server->rests_ok('the streams have ended');
-    ok wait_until($DEADLINE, sub { $server->descriptors <= $before }),
-        'the descriptors of the ended streams are closed';
+    ok wait_until(sub { $server->descriptors <= $before }), 'the descriptors of the ended streams are closed';
     return;
 }
 

@@ -7,8 +7,6 @@ use Testing::Deadline       qw(wait_until);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # The comments of a stream.
 sub comments { return scalar(() = $_[0]->body =~ /^:/mg) }
 
@@ -45,7 +43,6 @@ sub busy_streams {
     my $busy   = $server->stream(name => 'busy',  keepalive => 0.4);
     my ($number, $pushed) = (0, 0);
     my $comes = wait_until(
-        $DEADLINE,
         sub {
             $pushed += $server->push(name => 'busy', from => ++$number);
             look($quiet);

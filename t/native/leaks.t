@@ -3,16 +3,15 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS::Stream::Native;
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
-my $DEADLINE = 30;       # seconds
-my $STREAMS  = 10_000;
-my $AT_ONCE  = 100;
-my $REACTOR  = 2;        # descriptors of the thread that writes
-my $MEMORY   = 4_096;    # KiB by which the process may grow in that time: a hundredth of what a leak would take
+my $STREAMS = 10_000;
+my $AT_ONCE = 100;
+my $REACTOR = 2;        # descriptors of the thread that writes
+my $MEMORY  = 4_096;    # KiB by which the process may grow in that time: a hundredth of what a leak would take
 
 my %SETTINGS = (
     is_loop      => 0,

@@ -9,8 +9,6 @@ use Testing::Developer      qw(has_command needs);
 use Testing::NumberedEvents qw(numbers);
 use Testing::StreamServer   qw(on_each_server path);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 sub get_limited {
     my ($server, $name, @setting) = @_;
     my $client = Testing::Client->get($server->port, path('/held', name => $name, max_streams => 3, @setting));
@@ -35,7 +33,7 @@ sub refuses_beyond_max_streams {
     like get_limited($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\r\n\z/,
         'retry is 2 to 4 seconds by default';
     my $stats;
-    wait_until($DEADLINE, sub { $stats = $server->stats; $stats->{native} == 3 });
+    wait_until(sub { $stats = $server->stats; $stats->{native} == 3 });
     is_deeply [@$stats{qw(refused opened native)}], [13, 16, 3], 'stats counts refused, opened and native streams'
         or diag explain $stats;
     is $stats->{closed}{server},  13, 'refused streams count as closed by the server';

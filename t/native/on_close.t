@@ -10,13 +10,11 @@ use Plack::App::EventSource::Connection;
 use POSIX        ();
 use Scalar::Util qw(weaken);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Dispatches until that many callbacks have run in all.
 sub dispatched {
     my $count = shift;
     my $ran   = 0;
-    return wait_until($DEADLINE, sub { ($ran += EventSource::XS->dispatch) >= $count });
+    return wait_until(sub { ($ran += EventSource::XS->dispatch) >= $count });
 }
 
 sub readable {
@@ -42,8 +40,8 @@ for my $end (@ENDS) {
         $stream->on_close(sub { push @told, [@_] });
         ok $stream->is_open, 'the stream is open';
         $act->($stream, $client);
-        ok wait_until($DEADLINE, sub { !$stream->is_open }), 'the stream is no longer open';
-        ok !$stream->write("data: late\n\n"),                'write returns false after the end';
+        ok wait_until(sub { !$stream->is_open }), 'the stream is no longer open';
+        ok !$stream->write("data: late\n\n"),     'write returns false after the end';
         is_deeply \@told, [], 'on_close does not run before dispatch';
         ok dispatched(1), 'dispatch runs the callbacks';
         is scalar @told, 1,       'on_close has run';
@@ -66,7 +64,7 @@ subtest 'a push runs no callback of ended streams' => sub {
     my $open = sub {
         scalar grep { $_->[0]->is_open } @pairs;
     };
-    ok wait_until($DEADLINE, sub { $kept->[0]->write(": on\n\n") && !$open->() }), 'the streams end during writes';
+    ok wait_until(sub { $kept->[0]->write(": on\n\n") && !$open->() }), 'the streams end during writes';
     is $told, 0, 'no callback runs during writes';
     ok dispatched(19), 'dispatch runs the callbacks of all ended streams';
     is $told, 19, 'each callback runs once';
@@ -116,12 +114,12 @@ subtest 'notify_fd is readable while callbacks are pending' => sub {
     ok $pairs[2][1]->read_all, 'a stream without on_close ends';
     ok !readable($number),     'an end without on_close does not make notify_fd readable';
     $pairs[0][1]->leave;
-    ok wait_until($DEADLINE, sub { readable($number) }), 'an end with on_close makes notify_fd readable';
-    ok readable($number),                                'notify_fd stays readable until dispatch';
+    ok wait_until(sub { readable($number) }), 'an end with on_close makes notify_fd readable';
+    ok readable($number),                     'notify_fd stays readable until dispatch';
     is(EventSource::XS->dispatch, 1, 'dispatch runs one callback');
     ok !readable($number), 'notify_fd is not readable after dispatch';
     $pairs[1][0]->close;
-    ok wait_until($DEADLINE, sub { readable($number) }), 'the next end makes notify_fd readable';
+    ok wait_until(sub { readable($number) }), 'the next end makes notify_fd readable';
     EventSource::XS->dispatch;
     ok !readable($number), 'notify_fd is not readable after the next dispatch';
     is $told, 2, 'both callbacks have run';
@@ -144,8 +142,8 @@ subtest "a forked child does not run its parent's pending callbacks" => sub {
     my $ran = 0;
     my ($stream, $client) = Testing::StreamPair->open;
     $stream->close;
-    ok $client->read_all,                                 "the stream has ended";
-    ok wait_until($DEADLINE, sub { $stream->_want_end }), 'the reactor has reported the end';
+    ok $client->read_all,                      "the stream has ended";
+    ok wait_until(sub { $stream->_want_end }), 'the reactor has reported the end';
     $stream->on_close(sub { $ran++ });    # pending until dispatch
     pipe my $from, my $to or die "pipe: $!";
     defined(my $pid = fork) or die "fork: $!";

@@ -7,8 +7,6 @@ use EventSource::XS::Stream::Native;
 use Testing::AttackedServer qw(on_each_server);
 use Testing::Deadline       qw(wait_until);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my @SETTINGS = (is_loop => 1, timeout => 60, on_full => 'block', opening => '', linger => 0, max_buffered => 1);
 
 subtest 'try_open returns what the system refuses' => sub {
@@ -36,7 +34,7 @@ on_each_server(
         my $server = shift;
         $server->prepare('/native');
         $server->attack("GET /dies-in-opening?tag=dies HTTP/1.1\r\nHost: a\r\n\r\n");
-        ok wait_until($DEADLINE, sub { $server->log =~ /foreign exception/ }), 'Feersum reports the exception';
+        ok wait_until(sub { $server->log =~ /foreign exception/ }), 'Feersum reports the exception';
         is $server->reported('dies'), '', 'the handler does not run';
         $server->is_sound_ok('an exception while a stream is opened');
         my $client = $server->get('/native?tag=next');

@@ -3,15 +3,14 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS::Stream;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::StreamPair;
 use Plack::Util;
 use POSIX       qw(_exit getppid);
 use Time::HiRes ();
 
-my $DEADLINE = 20;                                                            # seconds
-my %HANDLER  = (is_loop => 0, on_full => 'block', max_buffered => 100_000);
-my @SIGNALS  = qw(ALRM CHLD HUP USR1 USR2 WINCH IO);
+my %HANDLER = (is_loop => 0, on_full => 'block', max_buffered => 100_000);
+my @SIGNALS = qw(ALRM CHLD HUP USR1 USR2 WINCH IO);
 
 # Returns the id of the thread that runs this.
 sub thread { return readlink('/proc/thread-self') =~ /(\d+)\z/ ? $1 : 0 }

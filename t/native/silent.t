@@ -9,14 +9,13 @@ use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
 use POSIX              ();
 use Socket             qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Time::HiRes        qw(time);
 
 # An interrupted test leaves no namespace behind.
 use sigtrap qw(die untrapped HUP INT TERM);
 
-my $DEADLINE         = 20;     # seconds; for what should happen within two
 my $TCP_USER_TIMEOUT = 18;
 my $TIMEOUT          = 0.5;    # seconds, for a client that reads nothing
 my $PATIENCE         = 1.5;    # seconds, for a client that reads slowly

@@ -3,13 +3,12 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline       qw(wait_until);
+use Testing::Deadline       qw($DEADLINE wait_until);
 use IO::Select              ();
 use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 
-my $DEADLINE = 20;          # seconds; for what should happen at once
 my $BUFFER   = 100_000;     # bytes
 my $MEGABYTE = 1_048_576;
 

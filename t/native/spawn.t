@@ -8,8 +8,6 @@ use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
     ['Starman' => 'blocks', workers => 1],
@@ -26,7 +24,7 @@ my $path;
 sub closed_ok {
     my ($run, $client, $pattern, $what) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    wait_until($DEADLINE, sub { $run->ask('/publish'); $run->journal($client) =~ $pattern });
+    wait_until(sub { $run->ask('/publish'); $run->journal($client) =~ $pattern });
     return like $run->journal($client), $pattern, $what;
 }
 
@@ -47,7 +45,7 @@ sub stream_ends_with_child {
     is $client->text, join('', map { "data: $_\r\n\r\n" } "parent $worker", 1 .. 3),
         'the events of both arrive in order';
     $run->journal_ok($client, qr/^open: 0, push: 0$/m, 'in the worker the stream is over');
-    ok wait_until($DEADLINE, sub { !is_running($child) }), 'the child has ended';
+    ok wait_until(sub { !is_running($child) }), 'the child has ended';
     is_deeply [zombies_of($worker)], [], 'the worker has no zombie';
     closed_ok($run, $client, qr/^closed by application in $worker$/m, "the worker's on_close reports the end");
     is scalar(() = $run->journal($client) =~ /^closed/mg), 1,  'it runs once';
@@ -63,7 +61,7 @@ sub worker_is_free {
     is $run->ask('/children'), 4,               'it counts four children';
     my ($first, @others) = @generators;
     $first->[0]->leave;
-    ok wait_until($DEADLINE, sub { !is_running($first->[1]) }), "a child ends when its client leaves";
+    ok wait_until(sub { !is_running($first->[1]) }), "a child ends when its client leaves";
     closed_ok($run, $first->[0], qr/^closed by client in $worker$/m, "the worker's on_close reports the reason client");
     ok is_running($_->[1]),                 'another child runs on' for @others;
     ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
@@ -76,11 +74,11 @@ sub sleeping_child_ends {
     my $run = shift;
     my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
     $client->leave;
-    ok wait_until($DEADLINE, sub { !is_running($child) }), 'a child that sleeps ends when its client leaves';
+    ok wait_until(sub { !is_running($child) }), 'a child that sleeps ends when its client leaves';
     ($client, $child) = spawned($run, 'do=stubborn', qr/stubborn/);
     $client->leave;
     $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
-    ok wait_until($DEADLINE, sub { !is_running($child) }), 'and is killed after the grace';
+    ok wait_until(sub { !is_running($child) }), 'and is killed after the grace';
     $run->children_ok(0, 'no child is left');
     return;
 }
@@ -165,7 +163,7 @@ sub head_is_needed {
     my $run    = shift;
     my $client = $run->get('/spawn?do=counts');
     ok $client->read_all, 'the stream ends';
-    ok wait_until($DEADLINE, sub { $run->server->log =~ /spawn: the server has not sent the head yet/ }),
+    ok wait_until(sub { $run->server->log =~ /spawn: the server has not sent the head yet/ }),
         'spawn throws before the head is sent';
     is $run->ask('/children'), 0, 'there is no child';
     return;
@@ -175,8 +173,8 @@ sub children_end_with_worker {
     my ($run, $signal) = @_;
     my ($client, $child, $worker) = spawned($run, 'do=sleeps', qr/asleep/);
     kill $signal => $worker;
-    ok wait_until($DEADLINE, sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
-    ok $client->read_all,                                  'its stream ends';
+    ok wait_until(sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
+    ok $client->read_all,                       'its stream ends';
     return;
 }
 

@@ -6,14 +6,13 @@ use Config;
 BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
 use threads;
 
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS;
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use threads::shared;
 
-my $DEADLINE = 20;               # seconds
-my %HANDLER  = (is_loop => 0);
+my %HANDLER = (is_loop => 0);
 
 sub readable {
     my $number = shift;

@@ -8,8 +8,7 @@ use JSON::PP          ();
 use Testing::Server;
 use Test::EventSource;
 
-my $DEADLINE = 10;
-my @KEY      = ('X-Key' => 'open sesame');
+my @KEY = ('X-Key' => 'open sesame');
 
 # A client whose requests have another Host.
 {
@@ -198,7 +197,7 @@ sub by_host {
 
 sub a_node_without_subscribers_costs_nothing {
     my $server = shift;
-    ok wait_until($DEADLINE, sub { !stats($server)->{streams} }), 'no stream is left when all clients have left';
+    ok wait_until(sub { !stats($server)->{streams} }), 'no stream is left when all clients have left';
     my $stats = stats($server);
     is $stats->{news}, 0, 'the node has no subscriber';
     publish($server, '/eventsource/nobody', 'x');
@@ -251,9 +250,9 @@ sub do_not_publish {
         'the response says why';
     my $said =
         qr/^Plack::App::EventSource::PubSub: publish: refused: this server has several processes.*name => .*per_process/m;
-    ok wait_until($DEADLINE, sub { $server->log =~ $said }), 'the log says what to do';
+    ok wait_until(sub { $server->log =~ $said }), 'the log says what to do';
     my $subscriber = subscriber($server, '/eventsource/news');
-    ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Hub: this server has several.*name => 'shop'/m }),
+    ok wait_until(sub { $server->log =~ /^EventSource::Hub: this server has several.*name => 'shop'/m }),
         'a stream is open all the same, with a warning that names the remedy';
     $subscriber->leave;
     $server->stop;

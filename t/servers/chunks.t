@@ -11,8 +11,7 @@ use Time::HiRes qw(time);
 
 plan skip_all => 'there are no native streams on this system' if !Plack::App::EventSource->can('native');
 
-my $DEADLINE = 10;                                                       # seconds; for what should happen at once
-my @SERVERS  = ('HTTP::Server::Simple::PSGI', Testing::Server->names);
+my @SERVERS = ('HTTP::Server::Simple::PSGI', Testing::Server->names);
 
 # Feersum has sent its own head before the takeover. It does not say that the connection ends, but ends it.
 my $says_close;
@@ -30,7 +29,7 @@ sub request {
 sub received {
     my ($socket, $pattern, $bytes) = @_;
     $bytes = '' if !defined $bytes;
-    my $deadline = time + $DEADLINE;
+    my $deadline = time + 10;
     my $select   = IO::Select->new($socket);
     while (!defined $pattern || $bytes !~ $pattern) {
         my $left = $deadline - time;

@@ -5,8 +5,6 @@ use Testing;
 use Testing::Client;
 use Testing::Server;
 
-my $DEADLINE = 20;    # seconds
-
 Testing::Server->require_or_skip_all('uWSGI');
 
 for my $native ('auto', 0) {
@@ -17,7 +15,7 @@ for my $native ('auto', 0) {
         env     => {HUB_NATIVE => $native, HUB_SETTINGS => '{"per_process":1,"position":"id"}'}
     );
     my $client = Testing::Client->get($server->port, '/hub?channels=a');
-    ok $client->read_until(qr/^id: /m, $DEADLINE), "native => $native: the stream begins" or diag $server->log;
+    ok $client->read_until(qr/^id: /m), "native => $native: the stream begins" or diag $server->log;
     $client->leave;
     $server->stop;
 }

@@ -6,12 +6,10 @@ use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
 use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Subscriber;
 
 Testing::Redis->require_or_skip_all;
-
-my $DEADLINE = 30;    # seconds
 
 sub code_of {
     my $call = shift;

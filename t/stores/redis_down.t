@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use File::Path        qw(remove_tree);
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
@@ -12,7 +12,6 @@ use Testing::RoamingClient;
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
-my $DEADLINE = 30;    # seconds
 my $RECOVERS = 10;    # seconds after the return of Redis, in which hubs find it again, however long it was away
 
 my $redis    = Testing::Redis->start(appendonly => 'always');

@@ -11,7 +11,6 @@ use Testing::RoamingClient;
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
 
-my $DEADLINE = 20;                      # seconds
 my $redis    = Testing::Redis->start;
 my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_timeout => 1) } 1, 2;
 
@@ -19,7 +18,7 @@ my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_tim
 sub stream {
     my ($machine, %topics) = @_;
     my $client = Testing::Client->get($machine->port, Testing::Machine->path_of(%topics));
-    $client->read_until(qr/^id: /m, $DEADLINE) or die 'no position';
+    $client->read_until(qr/^id: /m) or die 'no position';
     return $client;
 }
 
@@ -30,14 +29,14 @@ subtest 'a label means the streams of all machines' => sub {
     is $machines[0]->ask('/end', label => 'user/7'), 1, 'the number is that of the machine';
     $machines[0]->publish(news => 'after');
     for my $client (@meant) {
-        ok $client->read_all($DEADLINE), 'a stream ends';
+        ok $client->read_all, 'a stream ends';
         like $client->text, qr/^data: before\n/m, 'it was sent what was published before';
         like $client->text, qr/^retry: [0-9]+\n(?:data: \n)?(?:id: .*\n)?\n\z/m, 'and at last a retry';
     }
-    ok $_->read_until(qr/^data: after\n/m, $DEADLINE), 'a stream with another label reads on' for @others;
+    ok $_->read_until(qr/^data: after\n/m), 'a stream with another label reads on' for @others;
     is $machines[1]->ask('/end', label => 'user/8', finish => 1), 1, 'the other machine is asked';
     for my $client (@others) {
-        ok $client->read_all($DEADLINE), 'a stream ends';
+        ok $client->read_all, 'a stream ends';
         like $client->text, qr/^id: eventsource-finished\n\n\z/m, 'for good';
     }
 };
@@ -60,7 +59,7 @@ subtest 'Redis is away' => sub {
     my $client = stream($machines[0], channels => 'news', labels => 'user/7');
     $redis->kill;
     like $machines[0]->ask('/end', label => 'user/7'), qr/\Aerror /, 'the caller is told that others do not know of it';
-    ok $client->read_all($DEADLINE), 'the streams of the machine end all the same';
+    ok $client->read_all, 'the streams of the machine end all the same';
     my $command = EventSource::Hub::Process->connect($machines[0]->place, timeout => 0.2);
     ok !eval { $command->end(label => 'user/7'); 1 }, 'a command that waits for less than the hub fails, too';
     is $@->code, 'unknown', 'with the code';

@@ -9,8 +9,6 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs needs_module);
 use Testing::Server;
 
-my $DEADLINE = 10;    # seconds
-
 subtest 'each reason has a remedy' => sub {
     my @threads = ('EventSource::XS::Adapter::UWSGI' => {'psgi.multithread' => 1});
     open my $file, '<', __FILE__ or die $!;
@@ -84,7 +82,6 @@ subtest 'each process of a server warns once' => sub {
     my $server = server('Starman', workers => 2);
     my %pid;
     ok wait_until(
-        $DEADLINE,
         sub {
             my $client = Testing::Client->get($server->port, '/deflated', headers => ['Accept-Encoding' => 'gzip']);
             return $client->read_all && warnings_of($server) >= 2;
@@ -98,7 +95,7 @@ subtest 'each process of a server warns once' => sub {
 subtest 'a client that has left is not a reason' => sub {
     my $server = server('Starman', Testing::Server->single_process('Starman'));
     my $client = Testing::Client->get($server->port, '/left');
-    ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response begins';
+    ok wait_until(sub { $server->log =~ /waiting for the client/ }), 'the response begins';
     $client->leave(reset => 1);
     ok(Testing::Client->get($server->port, '/pid')->read_all, 'the only worker answers after the client has left');
     is_deeply [warnings_of($server)], [], 'there is no warning';
@@ -111,11 +108,11 @@ subtest 'uWSGI with threads' => sub {
         my $client = Testing::Client->get($server->port, $_[0]);
         return $client->read_all && ($client->status || 0) == 200;
     };
-    ok wait_until($DEADLINE, sub { $answer->('/never') }), 'a stream with native => 0 is answered';
+    ok wait_until(sub { $answer->('/never') }), 'a stream with native => 0 is answered';
     is_deeply [warnings_of($server)], [], 'native is 0: there is no warning';
     my $threads = warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
     for my $time (1 .. 2) {
-        ok wait_until($DEADLINE, sub { $answer->('/native') }), 'a stream is answered';
+        ok wait_until(sub { $answer->('/native') }), 'a stream is answered';
         is_deeply [warnings_of($server)], [$threads], "stream $time: one warning, with the reason and the remedy";
     }
 };

@@ -6,11 +6,9 @@ use Testing    qw(native);
 use File::Temp ();
 use IPC::Open3 qw(open3);
 use Test::EventSource;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_module);
 use Testing::Errors    qw(error_ok);
-
-my $DEADLINE = 20;    # seconds
 
 my $hub = eval { Test::EventSource->private_hub(name => 'shop', history => {events => 10}) };
 plan skip_all => "eventsource-hub is not built here" if !$hub && $@ =~ /is not installed/;

@@ -4,14 +4,13 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 
-my $DEADLINE = 20;                                                              # seconds
-my $RETRY    = qr/^retry: [0-9]+\r?\n(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n/m;
+my $RETRY = qr/^retry: [0-9]+\r?\n(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n/m;
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
@@ -41,19 +40,19 @@ for my $name (Testing::Server->names) {
         is $hub->end(label => 'user/7'), 2, 'the streams of a user end';
         $hub->publish(news => 'after');
         for my $client ($begins->('user/7')) {
-            ok $client->read_all($DEADLINE), 'a stream of his ends';
+            ok $client->read_all, 'a stream of his ends';
             like $client->text,   $RETRY,            'with a retry';
             unlike $client->text, qr/^data: after/m, 'before what is published then';
         }
-        ok $_->read_until(qr/^data: after\r?\n/m, $DEADLINE), 'another one reads on' for $begins->('user/8');
+        ok $_->read_until(qr/^data: after\r?\n/m), 'another one reads on' for $begins->('user/8');
         is $hub->end(topics => 'news', finish => 1), 2, 'the others end for good';
         for my $client ($begins->('user/8')) {
-            ok $client->read_all($DEADLINE), 'a stream ends';
+            ok $client->read_all, 'a stream ends';
             like $client->text, qr/^id: eventsource-finished\r?\n/m, 'with the id of finish';
         }
         my $again = Testing::Client->get($self->{server}->port,
             '/hub', headers => ['Last-Event-ID' => 'eventsource-finished', Connection => 'close']);
-        $again->read_all($DEADLINE);
+        $again->read_all;
         is $again->status, 204, 'a client that comes back all the same is sent away';
         $self->end;
     };

@@ -5,12 +5,10 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Outlive;
 use Testing::Process qw(is_running);
-
-my $DEADLINE = 30;    # seconds
 
 Testing::Outlive->require_or_skip_all('FCGI');
 Testing::Nginx->require_or_skip_all;
@@ -37,8 +35,8 @@ for my $is_unix (1, 0) {
         ok wait_until($DEADLINE, sub { $self->hub->subscribers('news') == 5 }), 'the hub keeps nothing of it';
         my $served = $self->open('/served', at => $nginx->at);
         is _get($nginx, "/close?$served->{worker}")->body, 'closed', 'a worker closes a stream';
-        ok $served->{client}->read_all($DEADLINE), 'it ends';
-        ok $served->{client}->complete,            'its response is complete';
+        ok $served->{client}->read_all, 'it ends';
+        ok $served->{client}->complete, 'its response is complete';
         pop @{$self->{clients}};
         is _posts_after_ends($self, $nginx), 10, 'a request that follows an end at once is answered';
         $self->end;
@@ -52,15 +50,15 @@ subtest 'without such processes' => sub {
     my $nginx  = Testing::Nginx->start($self->{server}, 'FastCGI');
     my $stream = $self->open('/hub', at => $nginx->at);
     my $id     = $self->hub->publish(news => 'event');
-    ok $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE), 'the stream has the event';
+    ok $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m), 'the stream has the event';
     is $self->relays, 0, 'there is no process';
     $stream->{client}->leave;
     is _get($nginx, '/plain')->body, 'plain', 'the worker is free when the client has left';
 
     for my $signal (qw(KILL TERM)) {
         my $held = $self->open('/hub', at => $nginx->at);
-        ok _ends($held->{worker}, $signal),      "$signal: the worker ends";
-        ok $held->{client}->read_all($DEADLINE), "$signal: the stream ends with it";
+        ok _ends($held->{worker}, $signal), "$signal: the worker ends";
+        ok $held->{client}->read_all,       "$signal: the stream ends with it";
         is scalar($held->{client}->text =~ /^retry: /m), $signal eq 'TERM' ? 1 : '',
             "$signal: there is a retry or none";
     }
@@ -77,7 +75,7 @@ sub _ends {
 sub _get {
     my ($nginx, $path, @option) = @_;
     my $client = Testing::Client->get($nginx->at, $path, @option);
-    $client->read_all($DEADLINE);
+    $client->read_all;
     return $client;
 }
 
@@ -88,7 +86,7 @@ sub _posts_after_ends {
     for (1 .. 10) {
         $self->open('/hub', at => $nginx->at);
         $self->hub->end(topics => 'news');
-        (pop @{$self->{clients}})->{client}->read_all($DEADLINE);
+        (pop @{$self->{clients}})->{client}->read_all;
         $answered++ if _get($nginx, '/plain', method => 'POST', headers => ['Content-Length', 0])->body eq 'plain';
     }
     return $answered;

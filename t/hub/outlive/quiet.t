@@ -4,12 +4,11 @@
 use lib 't/lib';
 use Testing;
 use EventSource::Hub::Process;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Server;
 
-my $DEADLINE = 20;    # seconds
-my $GRACE    = 5;     # seconds
+my $GRACE = 5;    # seconds
 
 # How the workers of each server are replaced.
 my @SERVERS = (

@@ -4,14 +4,12 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::Subscriber qw(events);
-
-my $DEADLINE = 20;    # seconds
 
 Testing::Outlive->require_or_skip_all('Starman');
 
@@ -54,7 +52,7 @@ sub _resumes {
     my @got;
     my $read = sub {
         my $client = shift;
-        my $has    = $client->read_until(qr/^id: \Q$published[-1][0]\E\r?\n\r?\n/m, $DEADLINE);
+        my $has    = $client->read_until(qr/^id: \Q$published[-1][0]\E\r?\n\r?\n/m);
         push @got, map { [@$_{qw(id data)}] } events($client->text);
         return $has;
     };
@@ -66,7 +64,7 @@ sub _resumes {
         if   ($is_alone) { $self->{server}->restart('KILL') }
         else             { kill $signal => $signal eq 'HUP' ? $self->{server}->pid : $worker }
         ok wait_until($DEADLINE, sub { !is_running($worker) }), "$signal: the worker has ended";
-        ok $stream->{client}->read_all($DEADLINE),              "$signal: the stream has ended";
+        ok $stream->{client}->read_all,                         "$signal: the stream has ended";
         like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\r?\n\z/m, "$signal: the last block is a retry"
             if $signal eq 'HUP';
         ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), "$signal: the hub keeps nothing of it";

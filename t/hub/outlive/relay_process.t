@@ -3,15 +3,13 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
-
-my $DEADLINE = 30;    # seconds
 
 Testing::Outlive->require_or_skip_all('Starman');
 
@@ -48,7 +46,7 @@ sub tls {
 sub ask {
     my ($self, $path) = @_;
     my $client = Testing::Client->get($self->{server}->port, $path, tls($self), headers => [Connection => 'close']);
-    $client->read_all($DEADLINE);
+    $client->read_all;
     return $client->body;
 }
 
@@ -66,7 +64,7 @@ sub descriptors {
 sub published {
     my ($self, $stream, $data) = @_;
     my $id = $self->hub->publish(news => $data);
-    return $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE);
+    return $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m);
 }
 
 for my $row (@RUNS) {
@@ -123,16 +121,16 @@ subtest 'what the worker does with a stream' => sub {
     my $self   = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $stream = $self->open('/served');
     my ($client, $worker) = @$stream{qw(client worker)};
-    ok $client->read_until(qr/^data: open\r\n\r\n/m, $DEADLINE), 'the handler continues when the stream is passed on';
-    ok published($self, $stream, 'published'),                   'the stream follows the hub';
+    ok $client->read_until(qr/^data: open\r\n\r\n/m), 'the handler continues when the stream is passed on';
+    ok published($self, $stream, 'published'),        'the stream follows the hub';
     is ask($self, "/push?$worker,later"), 1, 'the worker pushes';
-    ok $client->read_until(qr/^data: later\r\n/m, $DEADLINE), 'the client receives it';
+    ok $client->read_until(qr/^data: later\r\n/m), 'the client receives it';
     is_deeply [map { $_->{data} } grep { ($_->{event} // '') ne 'position' } events($client->text)],
         [qw(before open published later)], 'what was pushed and published has arrived in order';
     is ask($self, "/reasons?$worker"), '',       'the stream is open';
     is ask($self, "/close?$worker"),   'closed', 'the worker closes it';
-    ok $client->read_all($DEADLINE), 'the stream has ended';
-    ok $client->complete,            'its end is the end of the response';
+    ok $client->read_all, 'the stream has ended';
+    ok $client->complete, 'its end is the end of the response';
     like $client->body, qr/^: [0-9]+ bytes\n\z/m, 'and of the body';
     ok wait_until($DEADLINE, sub { ask($self, "/reasons?$worker") eq 'application' }), 'the worker is told of the end';
     is ask($self, "/push?$worker,late"), 0, 'a push is not taken';
@@ -141,8 +139,8 @@ subtest 'what the worker does with a stream' => sub {
     ok wait_until($DEADLINE, sub { ask($self, "/reasons?$worker") eq 'application client' }),
         'the worker is told that a client has left';
     $client = Testing::Client->get($self->{server}->port, '/dies');
-    ok $client->read_all($DEADLINE), 'a stream ends whose handler dies';
-    ok $client->complete,            'its response is complete';
+    ok $client->read_all, 'a stream ends whose handler dies';
+    ok $client->complete, 'its response is complete';
     ok wait_until($DEADLINE, sub { $self->{server}->log =~ /the handler died: on purpose/ }), 'the log says so';
     is ask($self, '/plain'), 'plain', 'the worker is as it was';
     ok has_relays($self, 0), 'no process is left';
@@ -153,12 +151,12 @@ subtest 'clients that read nothing' => sub {
     my $self  = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $slow  = Testing::SlowReader->get($self->{server}->port, '/filtered');
     my $never = Testing::SlowReader->get($self->{server}->port, '/impatient');
-    ok $_->read_until(qr/^id: /m, $DEADLINE), 'a stream begins' for $slow, $never;
+    ok $_->read_until(qr/^id: /m), 'a stream begins' for $slow, $never;
     ok has_relays($self, 2), 'each has a process';
     my $hub = $self->hub;
     my @ids = map { $hub->publish(news => $_ . 'x' x 20_000) } 1 .. 300;
-    ok has_relays($self, 1), 'a client that takes nothing for the timeout is cut off';
-    ok $slow->read_until(qr/^id: \Q$ids[-1]\E\r?\n\r?\n/m, $DEADLINE), 'it receives the last event when it reads';
+    ok has_relays($self, 1),                                'a client that takes nothing for the timeout is cut off';
+    ok $slow->read_until(qr/^id: \Q$ids[-1]\E\r?\n\r?\n/m), 'it receives the last event when it reads';
     is_deeply [map { $_->{id} } grep { length($_->{data} // '') > 20_000 } events($slow->text)], \@ids,
         'it receives all events in order';
     $_->leave for $slow, $never;
@@ -183,8 +181,8 @@ subtest "a hub process that ends" => sub {
     my @streams = map { $self->open('/hub', tls($self)) } 1 .. 2;
     kill KILL => $self->{hub}->pid;
     for my $stream (@streams) {
-        ok $stream->{client}->read_all($DEADLINE), 'a stream ends';
-        ok $stream->{client}->complete,            'its response is complete';
+        ok $stream->{client}->read_all, 'a stream ends';
+        ok $stream->{client}->complete, 'its response is complete';
         like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\r?\n\z/m, 'its last block is a retry';
     }
     ok has_relays($self, 0), 'no process is left';
@@ -195,12 +193,12 @@ subtest "a hub process that ends" => sub {
 subtest "a hub process that ends in the middle of an event" => sub {
     my $self = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $slow = Testing::SlowReader->get($self->{server}->port, '/filtered');
-    ok $slow->read_until(qr/^id: /m, $DEADLINE), 'a stream begins';
+    ok $slow->read_until(qr/^id: /m), 'a stream begins';
     $self->hub->publish(news => 'x' x 4_000_000);
-    ok $slow->read_until(qr/x{1000}/, $DEADLINE), 'an event arrives in part';
+    ok $slow->read_until(qr/x{1000}/), 'an event arrives in part';
     kill KILL => $self->{hub}->pid;
-    ok $slow->read_all($DEADLINE), 'the stream ends';
-    ok !$slow->complete,           'its response is cut';
+    ok $slow->read_all,  'the stream ends';
+    ok !$slow->complete, 'its response is cut';
     like $slow->text, qr/x\z/, 'so that nothing becomes part of the event';
     ok has_relays($self, 0), 'no process is left';
     $slow->leave;
@@ -211,9 +209,9 @@ subtest 'a server that is stopped' => sub {
     my $self   = start('Starman', 1, [qw(--max-requests 1000000)], grace => 2);
     my $stream = $self->open('/hub', tls($self));
     $self->{server}->stop;
-    ok published($self, $stream, 'event'),     'its stream lives on';
-    ok $stream->{client}->read_all($DEADLINE), 'it ends when the grace is over';
-    ok $stream->{client}->complete,            'its response is complete';
+    ok published($self, $stream, 'event'), 'its stream lives on';
+    ok $stream->{client}->read_all,        'it ends when the grace is over';
+    ok $stream->{client}->complete,        'its response is complete';
     like $stream->{client}->text, qr/^event: position\r?\nretry: [0-9]+\r?\ndata: \r?\n\r?\n\z/m,
         'it ends as a native one';
     ok has_relays($self, 0), 'no process is left';
@@ -229,7 +227,7 @@ subtest 'more streams than processes' => sub {
         'the log says why the other one has none';
     ok published($self, $_, 'event'), 'a stream has the event' for $first, $other;
     kill KILL => $other->{worker};
-    ok $other->{client}->read_all($DEADLINE), 'the other one ends with its worker';
+    ok $other->{client}->read_all, 'the other one ends with its worker';
     $first->{client}->leave;
     ok has_relays($self, 0), 'the first one leaves';
     $other = $self->open('/hub', tls($self));

@@ -3,10 +3,8 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
-
-my $DEADLINE = 20;    # seconds
 
 Testing::Outlive->require_or_skip_all('uWSGI');
 
@@ -20,7 +18,7 @@ sub opened {
         $DEADLINE,
         sub {
             $client = eval { Testing::Client->get($self->{server}->port, $path) };
-            return $client && eval { $client->read_until($pattern, $DEADLINE) };
+            return $client && eval { $client->read_until($pattern) };
         }
     );
     return $client;
@@ -29,7 +27,7 @@ sub opened {
 for my $path ('/hub', '/filtered') {
     my $client = opened($path, qr/^id: .*\n\r?\n/m);
     my $id     = $self->hub->publish(news => $path);
-    ok $client->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE), "$path: the stream has the event";
+    ok $client->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m), "$path: the stream has the event";
     is_deeply [$self->relays], [], "$path: its thread serves it, and no process is forked";
     $client->leave;
 }

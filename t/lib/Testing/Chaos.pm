@@ -24,11 +24,10 @@ use File::Temp                ();
 use IO::Select                ();
 use IO::Socket::INET          ();
 use JSON::PP                  ();
-use Testing::Deadline         qw(wait_until);
+use Testing::Deadline         qw($DEADLINE wait_until);
 use Testing::Server;
 use Time::HiRes qw(time);
 
-my $DEADLINE    = 30;                                                # seconds
 my $TURN        = 0.01;                                              # seconds between two actions
 my $PAUSE       = 1;                                                 # seconds that a hub process is stopped at most
 my $AGAIN       = 0.1;                                               # seconds until a number is published again

@@ -14,10 +14,9 @@ use Errno ();
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
-use Socket      qw(SOL_SOCKET SO_LINGER);
-use Time::HiRes qw(time);
-
-my $DEADLINE = 30;    # seconds; for what should happen at once, also while other tests take the processors
+use Socket            qw(SOL_SOCKET SO_LINGER);
+use Testing::Deadline qw($DEADLINE);
+use Time::HiRes       qw(time);
 
 # Public methods
 

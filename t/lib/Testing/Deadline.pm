@@ -4,19 +4,25 @@ use warnings;
 
 # Waits for a condition until a deadline. Tests use it instead of a sleep of a guessed length.
 #
-#   ok wait_until(10, sub { -e $file }), 'the file is there';
+#   ok wait_until(sub { -e $file }), 'the file is there';                  # what should happen at once
+#   ok wait_until($DEADLINE, sub { $server->ask('/') }), 'it answers';     # what a process has to be started for
+#
+# What should happen at once has less time than a keepalive takes by default (15 s), so that it is not a keepalive that has
+# noticed it.
 
 use Exporter    qw(import);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(wait_until);
+our $DEADLINE  = 30;                         ## no critic (ProhibitPackageVars)
+our @EXPORT_OK = qw($DEADLINE wait_until);
 
-my $LOOK_EVERY = 0.01;    # seconds
+my $AT_ONCE    = 10;                         # seconds
+my $LOOK_EVERY = 0.01;                       # seconds
 
 # Returns true if the condition has become true within that many seconds.
 sub wait_until {
-    my ($seconds, $condition) = @_;
-    my $deadline = time + $seconds;
+    my ($condition, $seconds) = reverse @_;
+    my $deadline = time + ($seconds // $AT_ONCE);
     while (!$condition->()) {
         return !!0 if time > $deadline;
         sleep $LOOK_EVERY;

@@ -17,8 +17,6 @@ use Testing::Developer qw(has_command);
 use File::Temp         ();
 use Testing::Program   ();
 
-my $DEADLINE = 10;    # seconds
-
 # Public methods
 
 sub begin {
@@ -31,7 +29,7 @@ sub begin {
     my @what = map { ('-e', $_) } "trace=$calls", 'signal=none', "inject=$calls:$how";
     $self->{strace}->run({}, 'strace', '-o', $self->{trace}->filename, @what, '-p', $thread);
     my $is_there = sub { $self->{strace}->log =~ /attached/ };
-    wait_until($DEADLINE, sub { $is_there->() || $self->{strace}->has_ended });
+    wait_until(sub { $is_there->() || $self->{strace}->has_ended });
     croak 'FailingCalls: ' . $self->{strace}->log if !$is_there->();
     return $self;
 }

@@ -19,8 +19,6 @@ use Testing::Subscriber qw(events wait_for_events);
 our @EXPORT_OK =
     qw(application data_of get kinds_ok log_in mistakes_ok multiparts_ok post posts_ok publish streams_ok streams_on);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Public functions
 
 # The path of an application.
@@ -245,7 +243,6 @@ sub is_noticed {
     ok $stays->read_until(qr/^data: bob is here/m),  'another stream receives its event';
     $leaves->leave;
     my $is_noticed = wait_until(
-        $DEADLINE,
         sub {
             get($server, '/events', cookie => $anna, %http)->read_until(qr/^id: /m);
             return $stays->read_until(qr/^data: bob has left/m, 0.05);

@@ -19,8 +19,6 @@ use JSON::PP            ();
 
 our @EXPORT_OK = qw(path);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Public functions and methods
 
 sub is_loop { return $_[0]{name} =~ /Twiggy|Feersum/ }
@@ -54,7 +52,7 @@ sub stats {
 sub stats_ok {
     my ($self, $condition, $what) = @_;
     my $stats;
-    my $is_so = wait_until($DEADLINE, sub { $stats = $self->stats; local $_ = $stats; $condition->($stats) });
+    my $is_so = wait_until(sub { $stats = $self->stats; local $_ = $stats; $condition->($stats) });
     return ok $is_so, $what || diag explain $stats;
 }
 

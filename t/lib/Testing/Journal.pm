@@ -15,8 +15,6 @@ use Fcntl             qw(O_APPEND O_WRONLY);
 use File::Temp        ();
 use Test::More        ();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Creates the file: at a path, or one of its own that is removed with the object.
 sub new {
     my ($class, $path) = @_;
@@ -58,7 +56,7 @@ sub reports {
 sub report_ok {
     my ($self, $tag, $pattern, $name) = @_;
     my $reports;
-    wait_until($DEADLINE, sub { ($reports = $self->reports($tag)) =~ $pattern });
+    wait_until(sub { ($reports = $self->reports($tag)) =~ $pattern });
     Test::More::like($reports, $pattern, $name);
     return $reports =~ $pattern;
 }

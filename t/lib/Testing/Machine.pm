@@ -15,15 +15,14 @@ use File::Temp        ();
 use JSON::PP          ();
 use Test::More        ();
 use Testing::Client   ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(stop_hub_process);
 use Testing::Server   ();
 
-my $DEADLINE = 30;                                                # seconds
-my $WORKERS  = 2;
-my $NAME     = 'shop';
-my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my $JSON     = JSON::PP->new->canonical;
+my $WORKERS = 2;
+my $NAME    = 'shop';
+my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $JSON    = JSON::PP->new->canonical;
 
 # Public methods
 
@@ -32,7 +31,7 @@ sub ask {
     my ($self, $path, %query) = @_;
     my $to     = _path($path, %query);
     my $client = eval { Testing::Client->get($self->port, $to, headers => [Connection => 'close']) } or return undef;
-    my $body   = eval { $client->read_all($DEADLINE) && $client->complete } ? $client->body : undef;
+    my $body   = eval { $client->read_all && $client->complete } ? $client->body : undef;
     $client->leave;
     return $body;
 }

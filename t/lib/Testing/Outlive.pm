@@ -8,7 +8,7 @@ use Testing;
 
 use Carp              qw(croak);
 use Testing::Client   ();
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(is_running stop_hub_process);
 use EventSource::XS;
 use EventSource::Hub;
@@ -18,10 +18,9 @@ use Testing::Server;
 use Testing::Subscriber qw(blocks);
 use Time::HiRes         qw(sleep);
 
-my $DEADLINE = 20;       # seconds
-my $WORKERS  = 2;
-my $PAUSE    = 0.002;    # seconds between two events
-my $PUSHES   = 150;      # as in the application
+my $WORKERS = 2;
+my $PAUSE   = 0.002;    # seconds between two events
+my $PUSHES  = 150;      # as in the application
 
 # How workers end. endless and recycle are arguments for workers that are never replaced, and that are replaced after some
 # requests; reload, the signal with which the master starts its workers anew. A server of one process, single, is only ended and
@@ -134,7 +133,7 @@ sub hub { return EventSource::Hub->new(name => 'test', socket => $_[0]{socket}, 
 sub ask {
     my ($self, $path) = @_;
     my $client      = eval { Testing::Client->get($self->{server}->port, $path, headers => [Connection => 'close']) };
-    my $is_answered = $client && eval { $client->read_all($DEADLINE) && $client->complete };
+    my $is_answered = $client && eval { $client->read_all && $client->complete };
     my @answer      = $is_answered ? ($client->body, $client->header('X-Worker')) : ();
     $client->leave if $client;
     return @answer;
@@ -156,7 +155,7 @@ sub open {
     my $at     = delete $option{at} // $self->{server}->port;
     my $client = Testing::Client->get($at, $path, %option);
     my $stream = {client => $client, path => $path};
-    $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE)
+    $client->read_until(qr/^id: .*\n\r?\n/m)
         or croak "no position at $path: ", join ' ', map { $_ // () } $client->status, $client->body,
         $self->{server}->log;
     $stream->{worker} = $client->header('X-Worker');
@@ -213,7 +212,7 @@ sub check_streams {
     my %wrong;
     for my $stream (@{$self->{clients}}) {
         my $client   = $stream->{client};
-        my $has_last = $client->read_until(qr/^data: $last\r?\n/m, $DEADLINE);
+        my $has_last = $client->read_until(qr/^data: $last\r?\n/m);
         my @got      = map { [$_->{data}, $_->{id}] }
             grep { defined $_->{data} && !defined $_->{event} && $_->{data} =~ /\A[0-9]+\z/ } blocks($client->text);
         my $first    = @got ? $got[0][0] : 1;
@@ -257,7 +256,7 @@ sub _workers_end {
         my $pid = $held->{worker};
         ok wait_until($DEADLINE, sub { $self->ask("/die?$pid,$how"); return !is_running($pid) }),
             "$how: a worker ends itself";
-        my $has_words = $held->{client}->read_until(qr/^data: $PUSHES x+\r?\n/m, $DEADLINE);
+        my $has_words = $held->{client}->read_until(qr/^data: $PUSHES x+\r?\n/m);
         is_deeply [map { ($_->{data} // "") =~ /\A([0-9]+) x/ } blocks($held->{client}->text)], [1 .. $PUSHES],
             "$how: what the worker has pushed before is received"
             or diag $has_words;

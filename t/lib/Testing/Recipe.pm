@@ -18,8 +18,7 @@ use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Server;
 
-my $DEADLINE = 10;    # seconds
-my $WORKERS  = 4;
+my $WORKERS = 4;
 
 # The hub, as a process outside of the server has it.
 sub hub { return $_[0]{hub} }
@@ -28,7 +27,7 @@ sub hub { return $_[0]{hub} }
 sub kill_worker_ok {
     my $self = shift;
     my ($worker) = Live::Processes::workers($self->{server}->pid);
-    ok kill(KILL => $worker) && wait_until($DEADLINE, sub { !is_running($worker) }), 'a worker is killed';
+    ok kill(KILL => $worker) && wait_until(sub { !is_running($worker) }), 'a worker is killed';
     return;
 }
 
@@ -42,7 +41,7 @@ sub port { return $_[0]{server}->port }
 # Posts a form. Returns the status.
 sub post {
     my ($self, $path, @form) = @_;
-    return Test::EventSource->new(url => $self->url(''), timeout => $DEADLINE)->post($path, form => \@form)->code;
+    return Test::EventSource->new(url => $self->url(''), timeout => 10)->post($path, form => \@form)->code;
 }
 
 # Skips the test file if something that it needs is missing here. More of the server's environment may be given.

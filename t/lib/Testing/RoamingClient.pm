@@ -12,12 +12,11 @@ use warnings;
 
 use Carp                qw(croak);
 use Testing::Client     ();
-use Testing::Deadline   qw(wait_until);
+use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Subscriber ();
 use Time::HiRes         qw(sleep);
 
-my $DEADLINE = 30;      # seconds
-my $PAUSE    = 0.05;    # seconds between two connections
+my $PAUSE = 0.05;    # seconds between two connections
 
 # Public methods
 

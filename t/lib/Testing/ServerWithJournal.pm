@@ -14,8 +14,6 @@ use Testing::Deadline qw(wait_until);
 use Testing::Journal;
 use Testing::Server;
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Public methods
 
 # Returns the body of an ordinary response.
@@ -30,7 +28,7 @@ sub children_ok {
     my ($self, $count, $what) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $counted;
-    wait_until($DEADLINE, sub { ($counted = $self->ask('/children')) == $count });
+    wait_until(sub { ($counted = $self->ask('/children')) == $count });
     return is $counted, $count, $what;
 }
 

@@ -11,11 +11,10 @@ use warnings;
 # anything when it is killed. Then the books are strict: what was published in an epoch is received in it, up to its end.
 
 use parent 'Testing::Chaos';
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Sentinel;
 use Time::HiRes qw(time);
 
-my $DEADLINE = 30;     # seconds
 my $MACHINES = 2;
 my $SERVERS  = 2;      # of a machine
 my $WORKERS  = 2;      # of a server

@@ -25,8 +25,6 @@ use Testing::SlowReader;
 
 our @EXPORT_OK = qw(on_each_server path);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # Public functions and methods
@@ -62,7 +60,7 @@ sub ended { return $_[0]->stats->{why}{$_[1]} }
 sub ended_ok {
     my ($self, $name, $why, $what) = @_;
     my $ended;
-    wait_until($DEADLINE, sub { defined($ended = $self->ended($name)) });
+    wait_until(sub { defined($ended = $self->ended($name)) });
     return is $ended, $why, $what || "the stream $name ends with the reason $why";
 }
 
@@ -123,7 +121,7 @@ sub reactor {
 sub rests_ok {
     my ($self, $what) = @_;
     my $stats;
-    my $rests = wait_until($DEADLINE, sub { $stats = $self->stats; !$stats->{native} && !$stats->{buffered} });
+    my $rests = wait_until(sub { $stats = $self->stats; !$stats->{native} && !$stats->{buffered} });
     return ok $rests, $what || 'no stream is left and no byte is buffered' || diag explain $stats;
 }
 

@@ -17,8 +17,6 @@ use Plack::App::EventSource::Connection;
 
 our @EXPORT_OK = qw(blocks events wait_for_events);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # Public functions and methods
 
 # The complete blocks of a text, each a hash of its fields as bytes; the lines of data are one, with breaks. A position has
@@ -47,8 +45,7 @@ sub events {
 # Waits until a client has received that many events. Returns all of its blocks.
 sub wait_for_events {
     my ($client, $count) = @_;
-    wait_until($DEADLINE,
-        sub { $client->read_until(qr/\z.^/, 0.01) || $client->ended || events($client->text) >= $count });
+    wait_until(sub { $client->read_until(qr/\z.^/, 0.01) || $client->ended || events($client->text) >= $count });
     return blocks($client->text);
 }
 

@@ -10,8 +10,6 @@ use Testing::Contract::Check
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
 use Testing::Deadline          qw(wait_until);
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
 # The descriptors that stay open after the first streams of two workers, which may have replaced others meanwhile: of their
 # reactors, and /dev/null.
 my $FIRST_STREAMS = 6;
@@ -347,7 +345,7 @@ my @BEHAVIOURS = (
                 $one->leave(reset => $count % 4 == 0);
             }
             my $after;
-            my $is_clean = wait_until($DEADLINE, sub { ($after = _descriptors($server)) <= $before + $FIRST_STREAMS });
+            my $is_clean = wait_until(sub { ($after = _descriptors($server)) <= $before + $FIRST_STREAMS });
             ok $is_clean, "the server has no more descriptors after $STREAMS streams than before"
                 or diag "$before descriptors before, $after after";
             next_request_ok($run);
@@ -405,7 +403,6 @@ sub _settled_descriptors {
     my $server = shift;
     my ($count, $same) = (-1, 0);
     wait_until(
-        $DEADLINE,
         sub {
             my $now = _descriptors($server);
             $same  = $now == $count ? $same + 1 : 0;
