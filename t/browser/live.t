@@ -18,9 +18,8 @@ Testing::Browser->require_or_skip_all;
 my @browsers = map { Testing::Browser->start } 1, 2;
 my ($teal, $violet) = @browsers;
 
-my $SIZE    = 20;
-my $SECRET  = 'of this test';
-my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $SIZE   = 20;
+my $SECRET = 'of this test';
 
 my $STATE  = q{document.getElementById('state').dataset.state};
 my $OPENED = shown('opened');
@@ -165,8 +164,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     Testing::Server->require_or_skip_all('Starman');
     my $folder = File::Temp->newdir;
     my $socket = "$folder/hub";
-    eval { EventSource::Hub->new(name => 'live', socket => $socket) }
-        or plan skip_all => "eventsource-hub is not built here";
+    Testing->need('named_hubs');
     my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket);
     my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
     my %option      = (workers => 4, args => \@arguments, env => \%environment);
@@ -304,7 +302,7 @@ sub a_killed_hub_misses_nothing_ok {
 
 subtest 'Starman, and a hub that keeps its events in a file' => sub {
     Testing::Server->require_or_skip_all('Starman');
-    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
+    Testing->need('named_hubs');
     my $folder = File::Temp->newdir;
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
 };
@@ -312,7 +310,7 @@ subtest 'Starman, and a hub that keeps its events in a file' => sub {
 subtest 'Starman, and a hub that keeps its events in Redis' => sub {
     Testing::Server->require_or_skip_all('Starman');
     Testing::Redis->require_or_skip_all;
-    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
+    Testing->need('named_hubs');
     my $redis = Testing::Redis->start;
     a_killed_hub_misses_nothing_ok('in Redis', LIVE_REDIS => $redis->url);
 };

@@ -1,8 +1,7 @@
 # The doctor and a named hub: it publishes the probe itself, and compares cgroups.
 
 use lib 't/lib';
-use Testing qw(native);
-use EventSource::Hub::Process;
+use Testing    qw(named_hubs);
 use File::Temp ();
 use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
@@ -10,7 +9,6 @@ use Testing::Doctor   qw(is_fine is_wrong);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
-plan skip_all => "eventsource-hub is not built here" if !eval { EventSource::Hub::Process->program };
 
 my $CGROUPS = '/sys/fs/cgroup/systemd';
 

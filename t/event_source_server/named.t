@@ -2,7 +2,7 @@
 # of each worker receives each event once.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
@@ -12,12 +12,6 @@ use Testing::Server;
 
 my $WORKERS = 4;
 my $PSGI    = 't/event_source_server/named.psgi';
-
-{
-    my $probe = File::Temp->newdir;
-    eval { EventSource::Hub->new(name => 'probe', socket => "$probe/probe.sock"); 1 }
-        or plan skip_all => "eventsource-hub is not built here";
-}
 
 # The folder of a server, its processes, and the variables of their environment.
 my ($folder, @servers, %env);

@@ -26,8 +26,7 @@ sub start {
 # A recipe on several workers, which share a named hub.
 sub start_workers {
     my ($recipe, $hub, $socket, %env) = @_;
-    plan skip_all => "eventsource-hub is not built here"
-        if !eval { EventSource::Hub->new(name => $hub, socket => $socket) };
+    Testing->need('named_hubs');
     my @arguments = qw(--max-requests 1000000);
     return Testing::Server->start(
         $where, "examples/cookbook/$recipe.psgi",

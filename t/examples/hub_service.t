@@ -2,7 +2,7 @@
 # that was listening before, and continue as a program that was installed meanwhile.
 
 use lib 't/lib';
-use Testing           qw(native);
+use Testing           qw(named_hubs);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Fcntl      qw(F_SETFD);
@@ -17,9 +17,7 @@ use Testing::SourceTree qw(slurp);
 my $UNITS = 'examples/deployment/systemd';
 my $PATH  = '/usr/local/bin/eventsource-hub';
 
-my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
-plan skip_all => q{eventsource-hub is not built here} if !$program;
-
+my $program   = EventSource::Hub::Process->program;
 my $folder    = File::Temp->newdir;
 my $installed = "$folder/eventsource-hub";
 

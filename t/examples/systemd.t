@@ -2,7 +2,7 @@
 # own. Streams outlive the application's service, and an upgrade of the hub process.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(named_hubs);
 use Testing::Systemd;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Client;
@@ -13,14 +13,13 @@ use Testing::SourceTree qw(slurp);
 use Testing::Subscriber qw(blocks);
 
 my $UNITS   = 'examples/deployment';
-my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $PROGRAM = EventSource::Hub::Process->program;
 my $APP     = 'eventsource.service';
 my $HUB     = 'eventsource-hub@test.service';
 my $SOCKET  = 'eventsource-hub@test.socket';
 
 Testing::Server->require_or_skip_all('Starman');
 Testing::Systemd->require_or_skip_all;
-plan skip_all => q{eventsource-hub is not built here} if !-x $PROGRAM;
 my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
 plan skip_all => "there is no $starman here" if !-x $starman;
 

@@ -2,7 +2,7 @@
 # event loop meanwhile; their clients are told to come back; what comes back is served.
 
 use lib 't/lib';
-use Testing    qw(native);
+use Testing    qw(named_hubs);
 use File::Temp ();
 use JSON::PP   ();
 use Testing::Client;
@@ -12,11 +12,10 @@ use Testing::Redis;
 use Testing::Server;
 use Time::HiRes qw(time);
 
-my $TIMEOUT = 2;                                                 # seconds, of a call of the hub
-my $QUICK   = 0.05;                                              # seconds, in the median
-my $LONGEST = 1;                                                 # seconds
+my $TIMEOUT = 2;                        # seconds, of a call of the hub
+my $QUICK   = 0.05;                     # seconds, in the median
+my $LONGEST = 1;                        # seconds
 my $CLIENTS = 8;
-my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my @SERVERS = Testing::Server->names;
 
 # For each situation: how the hub process goes away, and how it comes back.
@@ -41,8 +40,8 @@ sub new {
 
 sub start_hub {
     my ($self, @store) = @_;
-    $self->{hub} = Testing::Program->new('eventsource-hub')
-        ->run({}, $PROGRAM, 'run', '--name', 'test', '--socket', "$self->{folder}/hub.sock", @store);
+    $self->{hub} = Testing::Program->new('eventsource-hub')->run({}, EventSource::Hub::Process->program,
+        'run', '--name', 'test', '--socket', "$self->{folder}/hub.sock", @store);
     wait_until($DEADLINE, sub { -S "$self->{folder}/hub.sock" });
     return;
 }

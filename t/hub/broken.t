@@ -2,7 +2,7 @@
 # as lost, and that no publish succeeds falsely.
 
 use lib 't/lib';
-use Testing           qw(native);
+use Testing           qw(named_hubs);
 use Testing::Errors   qw(error_of);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS;
@@ -22,8 +22,6 @@ sub process {
     my $number = shift || ++$count;
     return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
 }
-
-eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 my @warnings;
 local $SIG{__WARN__} = sub { push @warnings, $_[0] };

@@ -2,7 +2,7 @@
 # and the exceptions of such a hub.
 
 use lib 't/lib';
-use Testing         qw(native);
+use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use EventSource::XS;
 use Testing::Deadline qw($DEADLINE wait_until);
@@ -14,8 +14,6 @@ use Testing::Subscriber qw(blocks);
 
 my $folder  = File::Temp->newdir;
 my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
-
-eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 my $hub = EventSource::Hub->new(%PROCESS);
 

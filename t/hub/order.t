@@ -3,7 +3,7 @@
 # connection after a fork, in threads, while signals come, and while the hub process does not answer.
 
 use lib 't/lib';
-use Testing         qw(native);
+use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use Config;
 use if $Config{useithreads}, 'threads';
@@ -22,8 +22,6 @@ sub process {
     my $number = ++$count;
     return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
 }
-
-eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "eventsource-hub is not built here";
 
 # The sockets of this process, as the kernel names them.
 sub sockets {

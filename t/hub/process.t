@@ -2,7 +2,7 @@
 # outlive the worker that has accepted them is in t/hub/outlive.
 
 use lib 't/lib';
-use Testing           qw(native);
+use Testing           qw(named_hubs);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Testing::Client;
@@ -18,9 +18,6 @@ my $WORKERS = 4;
 
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
-
-eval { EventSource::Hub->new(name => 'probe', socket => "$folder/probe.sock"); 1 }
-    or plan skip_all => "eventsource-hub is not built here";
 
 my $server = Testing::Server->start(
     'Starman', 't/data/hub_process.psgi',

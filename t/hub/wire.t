@@ -2,7 +2,7 @@
 # of gap events.
 
 use lib 't/lib';
-use Testing;
+use Testing qw(native);
 use EventSource::Hub;
 use EventSource::XS::Stream;
 use Plack::App::EventSource;
@@ -12,8 +12,6 @@ use Test::EventSource;
 use Testing::Deadline qw(wait_until);
 use Testing::StreamPair;
 use Testing::Subscriber;
-
-plan skip_all => 'hubs need Linux' if !EventSource::Hub->can('_attach');
 
 # A hub, its epoch, and settings of an application that streams its channel a.
 sub hub_of {

@@ -2,7 +2,7 @@
 # store without a loss, and Ctrl-C leaves nothing behind. What the page does in a browser is in t/browser/live.t.
 
 use lib        qw(t/lib examples/live/lib);
-use Testing    qw(native);
+use Testing    qw(named_hubs);
 use File::Temp ();
 use JSON::PP   qw(decode_json encode_json);
 use Live::Processes;
@@ -18,8 +18,6 @@ use Testing::Server;
 
 needs_command($_) for qw(cargo make);
 Testing::Server->require_or_skip_all('Starman');
-plan skip_all => q{eventsource-hub is not built here}
-    if !-x 'blib/arch/auto/EventSource/XS/eventsource-hub';
 
 my $KILLED = 2;    # seconds, for what was killed; a hub that was forgotten ends by itself after 5 or more
 

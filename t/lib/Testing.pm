@@ -7,7 +7,9 @@ use utf8;
 #
 #   use lib 't/lib';
 #   use Testing;
-#   use Testing qw(native);    # skips the file on a system without native streams and hubs
+#   use Testing qw(native);        # skips the file on a system without native streams and hubs
+#   use Testing qw(named_hubs);    # ... or without eventsource-hub
+#   Testing->need('native');       # skips the rest of a subtest
 
 use Test::More;
 
@@ -17,9 +19,17 @@ sub import {
     my ($class, $need) = @_;
     $_->import for qw(strict warnings utf8);
     Test::More->export_to_level(1);
-    return if !$need;
+    $class->need($need) if $need;
+    return;
+}
+
+sub need {
+    my ($class, $need) = @_;
     require EventSource::XS;
-    return EventSource::XS->can('_next_end') || plan skip_all => 'there are no native streams and hubs on this system';
+    plan skip_all => 'there are no native streams and hubs on this system' if !EventSource::XS->can('_next_end');
+    return if $need ne 'named_hubs';
+    require EventSource::Hub::Process;
+    return eval { EventSource::Hub::Process->program } || plan skip_all => 'eventsource-hub is not built here';
 }
 
 1;

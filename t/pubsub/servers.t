@@ -225,7 +225,8 @@ for my $name (Testing::Server->names) {
 for my $name (qw(Starman Twiggy Feersum uWSGI)) {
     subtest "$name, with a named hub" => sub {
         Testing::Server->require_or_skip_all($name);
-        plan skip_all => "eventsource-hub is not built here" if !eval { Test::EventSource->private_hub };
+        Testing->need('named_hubs');
+        Test::EventSource->private_hub;
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
         all_tests($server, $name);

@@ -2,7 +2,7 @@
 # when a test ends, dies or is killed.
 
 use lib 't/lib';
-use Testing    qw(native);
+use Testing    qw(named_hubs);
 use File::Temp ();
 use IPC::Open3 qw(open3);
 use Test::EventSource;
@@ -10,9 +10,7 @@ use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_module);
 use Testing::Errors    qw(error_ok);
 
-my $hub = eval { Test::EventSource->private_hub(name => 'shop', history => {events => 10}) };
-plan skip_all => "eventsource-hub is not built here" if !$hub && $@ =~ /is not installed/;
-die $@ if !$hub;
+my $hub    = Test::EventSource->private_hub(name => 'shop', history => {events => 10});
 my $folder = $ENV{EVENTSOURCE_RUNTIME_DIR};
 
 # The hub processes in a folder.

@@ -10,7 +10,6 @@ use Testing;
 #   my $tail  = $shell->start('tail', '--hub', 'test', 'news');              # a Testing::Program
 
 use EventSource::Hub::Process;
-use EventSource::XS;
 use File::Temp   ();
 use IPC::Open3   qw(open3);
 use Scalar::Util qw(weaken);
@@ -25,9 +24,7 @@ END {
 
 # Skips the test if hubs have no process here.
 sub import {
-    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
-    eval { EventSource::Hub::Process->program } or plan skip_all => "eventsource-hub is not built here";
-    return;
+    return Testing->need('named_hubs');
 }
 
 # Public methods

@@ -1,6 +1,5 @@
 package Testing::Machine;
-use strict;
-use warnings;
+use Testing;
 
 # One of several machines that share a store: a folder of its own for the sockets of hubs, so a hub process of its own, and a
 # Starman with two workers (t/data/machine.psgi). All of it ends with the object.
@@ -10,18 +9,15 @@ use warnings;
 #   $machines[1]->kill_hub;
 
 use Carp              qw(croak);
-use EventSource::XS   ();
 use File::Temp        ();
 use JSON::PP          ();
-use Test::More        ();
 use Testing::Client   ();
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(stop_hub_process);
-use Testing::Server   ();
+use Testing::Server   qw(path);
 
 my $WORKERS = 2;
 my $NAME    = 'shop';
-my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my $JSON    = JSON::PP->new->canonical;
 
 # Public methods
@@ -29,7 +25,7 @@ my $JSON    = JSON::PP->new->canonical;
 # Requests a path. Returns the body of the answer; undef if there is none.
 sub ask {
     my ($self, $path, %query) = @_;
-    my $to     = _path($path, %query);
+    my $to     = path($path, %query);
     my $client = eval { Testing::Client->get($self->port, $to, headers => [Connection => 'close']) } or return undef;
     my $body   = eval { $client->read_all && $client->complete } ? $client->body : undef;
     $client->leave;
@@ -44,7 +40,7 @@ sub end_ok {
     $self->stop_hub if $self->hubs;
     my $ended = wait_until($DEADLINE, sub { !$self->hubs });
     my @files = grep { !/[.](?:lock|seen)\z/ } glob "$self->{folder}/*";
-    return Test::More::is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
+    return is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
 }
 
 # Returns the processes that serve the hub of this machine, as the kernel lists them.
@@ -76,7 +72,7 @@ sub kill_hub {
 }
 
 # The path of a stream of topics: channels, patterns.
-sub path_of { my ($self, %topics) = @_; return _path('/hub', %topics) }
+sub path_of { my ($self, %topics) = @_; return path('/hub', %topics) }
 
 # Where a command finds the hub.
 sub place { my $self = shift; return (name => $NAME, socket => $self->_socket, spawn => 0) }
@@ -100,10 +96,8 @@ sub publish_at_last {
 
 # Skips the test file if something is missing here that every machine needs.
 sub require_or_skip_all {
-    Test::More::plan(skip_all => 'there are no hubs on this system') if !EventSource::XS->can('_next_end');
-    Testing::Server->require_or_skip_all('Starman');
-    Test::More::plan(skip_all => "eventsource-hub is not built here") if !-x $PROGRAM;
-    return;
+    Testing->need('named_hubs');
+    return Testing::Server->require_or_skip_all('Starman');
 }
 
 # Ends the whole application with its hub, and starts it anew on the same port, with other settings of the hub if given.
@@ -158,14 +152,13 @@ sub stats_ok {
             $stats && $condition->($stats);
         }
     );
-    return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
+    return ok($is_so, $what) || diag(explain($stats));
 }
 
-# Has the hub process continue as another program, the same one, and makes a test of it.
 # Upgrades the hub process. Returns why it does not continue as another program; an empty string if it does.
 sub upgrade {
     my $self    = shift;
-    my @command = ($PROGRAM, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
+    my @command = (EventSource::Hub::Process->program, 'upgrade', '--name', $NAME, '--socket', $self->_socket);
     my $pid     = open my $output, '-|' // croak "Machine: no process: $!";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
@@ -180,16 +173,10 @@ sub upgrade {
 sub upgrade_ok {
     my $self = shift;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return Test::More::is($self->upgrade, '', 'the hub process continues as another program');
+    return is($self->upgrade, '', 'the hub process continues as another program');
 }
 
 # Private functions and methods
-
-sub _path {
-    my ($path, %query) = @_;
-    return "$path?" . join '&',
-        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
-}
 
 sub _socket { return "$_[0]{folder}/$NAME.sock" }
 

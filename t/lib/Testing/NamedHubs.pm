@@ -13,7 +13,6 @@ use Testing;
 #   memory.t      the memory that is measured is that of this process
 #   million.t, servers.t: what they test does not depend on where the hub is; process.t has a server
 
-use EventSource::XS;
 use File::Temp ();
 
 my ($folder, $store);
@@ -22,11 +21,9 @@ my $count = 0;
 sub import {
     (my ($class, $file), $store) = @_;
     return if !defined $file;
-    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
+    Testing->need('named_hubs');
     require EventSource::Hub;
     $folder = File::Temp::tempdir(CLEANUP => 1);    # an object would remove it at the end of a thread
-    eval { EventSource::Hub->new(_process(0)); 1 }
-        or plan skip_all => "eventsource-hub is not built here";
     my $new = EventSource::Hub->can('new');
     no warnings 'redefine';                         ## no critic (TestingAndDebugging::ProhibitNoWarnings)
     *EventSource::Hub::new = sub { @_ = (shift, $class->settings(@_)); goto &$new };    # the caller is the test

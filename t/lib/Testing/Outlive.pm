@@ -10,7 +10,7 @@ use Carp              qw(croak);
 use Testing::Client   ();
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(is_running stop_hub_process);
-use EventSource::XS;
+use EventSource::Hub::Process;
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Program;
@@ -39,8 +39,7 @@ my %HOW = (
 # As in the application. A client that is not read while its worker ends is not to be a slow one.
 my %HISTORY = (history => {events => 100_000, bytes => 1 << 26});
 
-my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my $PSGI    = 't/data/hub_outlive.psgi';
+my $PSGI = 't/data/hub_outlive.psgi';
 
 # Public functions and methods
 
@@ -63,10 +62,8 @@ sub publish {
 # Skips the test file if something that it needs is missing here.
 sub require_or_skip_all {
     my ($class, $name) = @_;
-    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
-    Testing::Server->require_or_skip_all($name);
-    plan skip_all => "eventsource-hub is not built here" if !-x $PROGRAM;
-    return;
+    Testing->need('named_hubs');
+    return Testing::Server->require_or_skip_all($name);
 }
 
 # How the workers of a server end.
@@ -122,7 +119,8 @@ sub start {
 sub start_hub {
     my ($self, $grace) = @_;
     my @option = ('--name', 'test', '--socket', $self->{socket}, '--grace', $grace, '--idle-exit', 60);
-    $self->{hub} = Testing::Program->new('eventsource-hub')->run({}, $PROGRAM, 'run', @option);
+    $self->{hub} =
+        Testing::Program->new('eventsource-hub')->run({}, EventSource::Hub::Process->program, 'run', @option);
     return;
 }
 

@@ -49,10 +49,10 @@ sub start {
     my ($class, $name, %env) = @_;
     Testing::Browser->require_or_skip_all;
     Testing::Server->require_or_skip_all('Starman');
+    Testing->need('named_hubs');
     my $self = bless {folder => File::Temp->newdir, owner => $$}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
-    $self->{hub}    = eval { EventSource::Hub->new(name => $name, socket => $self->{socket}) };
-    plan skip_all => 'eventsource-hub is not built here' if !$self->{hub} || !eval { $self->{hub}->epoch };
+    $self->{hub}    = EventSource::Hub->new(name => $name, socket => $self->{socket});
     $self->{server} = Testing::Server->start(
         'Starman', "examples/cookbook/$name.psgi",
         workers => $WORKERS,

@@ -9,7 +9,7 @@ use Testing;
 #   $one->hub->publish(news => 'hello');
 #   $two->kill;    # by SIGKILL; then another one serves
 
-use EventSource::XS;
+use EventSource::Hub;
 use File::Temp        ();
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running);
@@ -18,11 +18,7 @@ my $WITHIN = 20;    # seconds
 
 # Skips the test if hubs have no process here.
 sub import {
-    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
-    require EventSource::Hub;
-    require EventSource::Hub::Process;
-    eval { EventSource::Hub::Process->program } or plan skip_all => "eventsource-hub is not built here";
-    return;
+    return Testing->need('named_hubs');
 }
 
 # Public methods
