@@ -1,5 +1,5 @@
 # Each module that applications load has a manual: its POD is right, and every public sub stands in it. Internal modules, in
-# EventSource/XS/, have a comment, and no POD but the guide to adapters. No manual and no example sends its readers to them.
+# EventSource/XS/, have a comment, and no POD. No manual and no example sends its readers to them.
 
 use lib 't/lib';
 use Testing;

@@ -2,8 +2,32 @@ package EventSource::XS::Adapter;
 use strict;
 use warnings;
 
-# The interface between a stream and the PSGI server under it. Each server has a subclass in EventSource/XS/Adapter/;
-# this class finds the right one, and its own methods are those of a server that is not known.
+# The interface between a stream and the PSGI server under it. PSGI does not say where the client's socket is, when the head is
+# sent, how a client that disconnects is seen. Everything that is specific to one server is in its adapter: a subclass in the
+# folder EventSource/XS/Adapter/. No other module names a server. This class finds the right one, and its own methods are those
+# of a server that is not known. An adapter has no objects and no state: all methods are class methods.
+#
+#   package EventSource::XS::Adapter::MyServer;
+#   use parent 'EventSource::XS::Adapter';
+#   sub name            { return 'MyServer' }
+#   sub writer_packages { return 'MyServer' }    # where the server's inline_object(write => sub { ... }) is written
+#
+# To add a server:
+#
+#   1. Read in its source what its responder does for [200, $headers]: which class its writer has, when it sends the head, what
+#      happens to the socket after close.
+#   2. Write perl/EventSource/XS/Adapter/NAME.pm with the name and what identifies the writer. It is loaded because it is there.
+#   3. Add its command line to the table in t/lib/Testing/Server.pm, its name to `names` there, its packages to `servers` in
+#      script/prepare, and what it cannot do to %CANNOT in t/lib/Testing/Contract.pm.
+#   4. Run prove -b t/servers/contract.t. Override a method for each behaviour that differs.
+#   5. Add its name to $SERVER in xt/layout.t, and rows to t/lib/Testing/AttackedServer.pm, t/lib/Testing/HostileRun.pm,
+#      t/hub/outlive/ and t/native/.
+#   6. Name it in README, in Plack::App::EventSource (NATIVE STREAMS) and, if it recycles its workers, in
+#      EventSource::Deployment.
+#
+# A writer may be declared only if it writes to the socket itself, in full, before write returns: then the response can be
+# captured (Stream::Takeover). A server that queues needs a take_over of its own. A stream sets $| while it
+# writes, because some servers keep what a writer is given until the buffer of the selected handle is flushed.
 
 use EventSource::Error;
 use EventSource::XS::Library;
@@ -91,6 +115,7 @@ sub plain {
     return \%PLAIN;
 }
 
+# An application calls this for an adapter that is not in the folder. It takes the name of a loaded subclass.
 sub register {
     my ($class, $adapter) = @_;
     EventSource::Error->throw(
@@ -122,18 +147,34 @@ sub server_writer {
 
 # Recognition
 
-sub name            { return 'PSGI server' }
-sub recognizes_env  { return !!0 }
-sub serving_sub     { return undef }
-sub wrapper_classes { return () }
+# The server's name, for messages.
+sub name { return 'PSGI server' }
+
+# True if the environment is this server's, where it must be known before it responds. It runs for each request of every server,
+# so it must be cheap, and must not read psgix.io, which one of them forbids.
+sub recognizes_env { return !!0 }
+
+# The full name of the server's method that calls the application, if other methods need its object ($server below).
+sub serving_sub { return undef }
+
+# The classes of the server's writer; and the packages in which it is compiled, if Plack::Util::inline_object makes it: its
+# class alone says nothing then, because middleware that filters the body has writers of that class too.
 sub writer_classes  { return () }
 sub writer_packages { return () }
-sub read_failures   { return () }
-sub send_timeouts   { return () }
+
+# For a framework instead of a server: the classes of writers that pass on every call unchanged, and the writer inside; undef if
+# that is not what the adapter expects.
+sub wrapper_classes { return () }
 sub inner_writer    { return undef }
+
+# The exceptions of the server's writer when the client reads nothing for too long, as exact strings, and those of reading the
+# body of a request when the client does not send it, as patterns.
+sub send_timeouts { return () }
+sub read_failures { return () }
 
 # The client's socket
 
+# A handle of the client's socket for polling, or undef. $writer is the server's own.
 sub client_socket {
     my ($class, $env, $writer) = @_;
     my $socket = $env->{'psgix.io'};
@@ -141,23 +182,28 @@ sub client_socket {
     return undef;
 }
 
+# A handle on a duplicate of a descriptor that belongs to the server, or undef: for client_socket.
 sub copy_handle {
     my ($class, $number) = @_;
     open my $copy, '+<&', $number or return undef;
     return $copy;
 }
 
+# The number of the descriptor on which the server writes to the client.
 sub descriptor {
     my ($class, $env) = @_;
     return fileno $env->{'psgix.io'};
 }
 
+# True if the client is known to have disconnected: its connection was reset, or an earlier request of it was taken over.
 sub has_left {
     my ($class, $env) = @_;
     my $number = eval { $class->descriptor($env) };
     return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
 }
 
+# Under an event loop, has a callback called when the client disconnects: watch($writer, $code). If it returns false, the stream
+# watches client_socket.
 sub watch { return !!0 }
 
 # Takeover
@@ -178,15 +224,20 @@ sub after_takeover {
     return;
 }
 
-# The client may disconnect between the two calls, so the disconnect is checked second.
+# Why the reactor cannot use a descriptor, or undef: for obstacle. A client that has disconnected is none; it may do so between
+# the two calls, so that is checked second.
 sub descriptor_obstacle {
     my ($class, $number) = @_;
     return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
     return $OBSTACLE->new('socket');
 }
 
+# Has the server wait for no further request on the connection of this request, which was taken over: end_keep_alive($server,
+# $env). It must check that $server serves this request. Exceptions are dropped.
 sub end_keep_alive { return }
 
+# Why a response to this request cannot be taken over, as far as the environment shows: an obstacle, one of its list or
+# new($code, $text, $remedy); otherwise undef. Changes nothing.
 sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
@@ -197,28 +248,47 @@ sub obstacle {
     return $OBSTACLE->new('handle');
 }
 
-sub prepare_env     { return undef }
+# Changes the environment so that a stream can use it, before the responder is called. Returns an obstacle, or undef.
+sub prepare_env { return undef }
+
+# True if psgi.input can be read only once, although the server sets psgix.input.buffered: then the body is copied.
 sub reads_body_once { return !!0 }
 
+# Calls the responder, and returns the writer; if a filter of the body is between, the server's own may follow.
 sub respond {
     my ($class, $respond, $response) = @_;
     return scalar $respond->($response);
 }
 
-# The version is that of the request line, unless a middleware has changed it, which no server would ignore either.
+# An adapter may have a method take_over($env, $respond, $response, \%settings, $opening): it responds and takes the response
+# over, in the way of Stream::Takeover::begin.
+
+# True if the response may be chunked (RFC 9112, section 6.1). The version is that of the request line, unless a middleware has
+# changed it, which no server would ignore either.
 sub takes_chunks { return ($_[1]{SERVER_PROTOCOL} || '') eq 'HTTP/1.1' }
 
 # Writing
 
-sub child_writer    { return undef }
+# A writer for a child that the handler forks, if that cannot use the server's: child_writer($env, $writer, $socket).
+sub child_writer { return undef }
+
+# True if the server sends the head only with the first write. The stream writes an empty string first then.
 sub sends_head_late { return !!0 }
 
-# Processes of relays
+# Processes of relays (Stream::Relay::Process)
 
+# In the process: ends the response, after its writer was closed: end_relayed_response($server, $socket).
 sub end_relayed_response { return }
-sub enter_relay_process  { return }
-sub relay_descriptor     { return undef }
 
+# In the process, before it writes: replaces what must not be used outside of the worker: enter_relay_process($server, $stream).
+sub enter_relay_process { return }
+
+# The descriptor of the client's connection, if a process may take the stream over: relay_descriptor($stream, $server). A copy
+# of the server's writer must work in a forked process, and the server must not mind that the descriptor is /dev/null then.
+sub relay_descriptor { return undef }
+
+# Under an event loop: calls code, at once or later, when the server has sent everything that was written. Returns false if that
+# is never known. Nothing is written meanwhile.
 sub when_sent {
     my ($class, $stream, $code) = @_;
     $code->();
@@ -227,11 +297,24 @@ sub when_sent {
 
 # Workers
 
-sub add_timer           { return !!0 }
-sub bears_signals       { return !!0 }
-sub hear_signals        { return }
-sub is_ending           { return !!0 }
-sub is_multiprocess     { return !!$_[1]{'psgi.multiprocess'} }
+# Has the server call code in its idle workers each second, if these wait outside of perl, where no signal reaches a handler:
+# add_timer($number, $code) with the number of a signal that is set aside for this. Returns true if it does.
+sub add_timer { return !!0 }
+
+# True if a worker repeats what a signal has interrupted, so that it may be sent one.
+sub bears_signals { return !!0 }
+
+# Makes a worker that has native streams see a signal that ends it soon, if the server could miss it: hear_signals($server).
+# Exceptions are caught.
+sub hear_signals { return }
+
+# True if the server waits for the current response to end this worker: is_ending($server). Exceptions are caught.
+sub is_ending { return !!0 }
+
+sub is_multiprocess { return !!$_[1]{'psgi.multiprocess'} }
+
+# The server's option that limits the requests of a worker, and its value: requests_per_worker($server). The object may be of
+# another class with that name, so exceptions are caught.
 sub recycling_option    { return undef }
 sub requests_per_worker { return undef }
 
