@@ -103,20 +103,28 @@ sub handled {
     return (@request, @result);
 }
 
+# A case whose handler runs the code.
+sub handles {
+    my ($name, $code, @row) = @_;
+    return [$name => sub { handled($code) }, @row];
+}
+
 # A case that pushes each list of messages, and closes.
 sub pushes {
     my ($name, $code, @row) = @_;
-    return [
+    return handles(
         $name => sub {
-            handled(
-                sub {
-                    my $conn = shift;
-                    return map { $conn->push(@$_) } $code->();
-                }
-            );
+            my $conn = shift;
+            return map { $conn->push(@$_) } $code->();
         },
         @row
-    ];
+    );
+}
+
+# A case that pushes one message in a handler, which dies.
+sub dies {
+    my ($name, $message, @row) = @_;
+    return [$name => sub { died($message) }, @row];
 }
 
 sub new_app {
@@ -331,19 +339,19 @@ sub _subclasses {
 
 sub _connections {
     my $result = sub { wantarray ? ('a', 'list') : defined wantarray ? 'a scalar' : undef };
+
+    # How often a callback was called when a connection was used and released.
+    my $counted = sub {
+        my ($name, $use) = @_;
+        return sub {
+            my $n = 0;
+            $use->($CONNECTION->new($name => sub { $n++ }));
+            $n;
+        };
+    };
     return _cases(
-        'a connection without push_cb' => sub {
-            my $n    = 0;
-            my $conn = $CONNECTION->new(close_cb => sub { $n++ });
-            $conn->close;
-            $n;
-        },
-        'a connection without close_cb' => sub {
-            my $n    = 0;
-            my $conn = $CONNECTION->new(push_cb => sub { $n++ });
-            $conn->push;
-            $n;
-        },
+        'a connection without push_cb'  => $counted->(close_cb => sub { $_[0]->close }),
+        'a connection without close_cb' => $counted->(push_cb  => sub { $_[0]->push }),
         'a connection without anything' => sub { ref $CONNECTION->new },
         'a connection of a hash'        => sub {
             ref $CONNECTION->new({push_cb => sub { }});
@@ -376,32 +384,16 @@ sub _connections {
             $CONNECTION->new(close_cb => sub { @got = @_ })->close(1, 2);
             scalar @got;
         },
-        'close twice' => sub {
-            my $n    = 0;
-            my $conn = $CONNECTION->new(close_cb => sub { $n++ });
-            $conn->close;
-            $conn->close;
-            undef $conn;
-            $n;
-        },
-        'a connection is not closed when it is released' => sub {
-            my $n    = 0;
-            my $conn = $CONNECTION->new(push_cb => sub { }, close_cb => sub { $n++ });
-            undef $conn;
-            $n;
-        },
-        'an exception of push_cb' => sub {
-            my $lived = eval {
-                $CONNECTION->new(push_cb => sub { die "no\n" })->push(1);
-                1;
-            };
+        'close twice'                                    => $counted->(close_cb => sub { $_[0]->close; $_[0]->close }),
+        'a connection is not closed when it is released' => $counted->(close_cb => sub { }),
+        'an exception of push_cb'                        => sub {
+            my $conn  = $CONNECTION->new(push_cb => sub { die "no\n" });
+            my $lived = eval { $conn->push(1); 1 };
             ($lived, $@);
         },
         'an exception of close_cb' => sub {
-            my $lived = eval {
-                $CONNECTION->new(close_cb => sub { die {a => 1} })->close;
-                1;
-            };
+            my $conn  = $CONNECTION->new(close_cb => sub { die {a => 1} });
+            my $lived = eval { $conn->close; 1 };
             ($lived, $@);
         },
     );
@@ -439,21 +431,9 @@ sub _messages {
                 } value()
             } qw(data event id retry)
         ),
-        [
-            'a scalar result' => sub {
-                handled(sub { my $pushed = $_[0]->push('x'); $pushed });
-            }
-        ],
-        [
-            'a list result' => sub {
-                handled(sub { my @pushed = $_[0]->push('x'); @pushed });
-            }
-        ],
-        [
-            'the arguments stay' => sub {
-                handled(sub { my @given = (undef, 5, {data => 0.5}); $_[0]->push(@given); @given });
-            }
-        ],
+        handles('a scalar result'    => sub { my $pushed = $_[0]->push('x'); $pushed }),
+        handles('a list result'      => sub { my @pushed = $_[0]->push('x'); @pushed }),
+        handles('the arguments stay' => sub { my @given  = (undef, 5, {data => 0.5}); $_[0]->push(@given); @given }),
     );
 }
 
@@ -476,7 +456,6 @@ sub _differences {
         returned => 'what `close` returns',
         wide     => 'text with wide characters',
     );
-    my $gone = sub { Testing::RecordingWriter->new(takes => 1) };
     return (
         [
             'a connection that is kept' => sub {
@@ -503,14 +482,8 @@ sub _differences {
             map {
                 my $field = $_;
                 map {
-                    my $break = $_;
-                    [
-                        sprintf('a break %vd in %s', $break, $field) => sub {
-                            died(sub { $_[0]->push({$field => "a${break}b"}) });
-                        },
-                        $ROW{injected},
-                        ["EventSource::XS: $field must not contain " . ($break eq "\0" ? 'NUL' : 'a line break')]
-                    ]
+                    my $refused = "EventSource::XS: $field must not contain " . ($_ eq "\0" ? 'NUL' : 'a line break');
+                    dies(sprintf('a break %vd in %s', $_, $field), {$field => "a${_}b"}, $ROW{injected}, [$refused])
                 } "\n", "\r", "\0"
             } qw(event id retry)
         ),
@@ -520,39 +493,15 @@ sub _differences {
         pushes('an array as data' => sub { [{data => ['a', 'b']}] }, $ROW{arrays}, sent("data: a\r\ndata: b\r\n\r\n")),
         pushes('json'             => sub { [{json => {a => 1}}] },   $ROW{fields}, sent(qq(data: {"a":1}\r\n\r\n))),
         pushes('comment'          => sub { [{comment => 'x'}] },     $ROW{fields}, sent(": x\r\n\r\n")),
-        [
-            'bytes' => sub {
-                died(sub { $_[0]->push({data => "\xE9", bytes => 1}) });
-            },
-            $ROW{fields},
-            ['EventSource::XS: data must be valid UTF-8']
-        ],
+        dies('bytes', {data => "\xE9", bytes => 1}, $ROW{fields}, ['EventSource::XS: data must be valid UTF-8']),
         pushes(
             'a tied hash that counts' => sub { tie my %event, 'Testing::Originals::CountedFetches'; [\%event] },
             $ROW{changes},
             sent("id: 1\r\n\r\n")
         ),
-        [
-            'an object whose text dies' => sub {
-                died(sub { $_[0]->push(bless [], 'Testing::Originals::Dying') });
-            },
-            $ROW{dying},
-            ['no text']
-        ],
-        [
-            'a push after close' => sub {
-                handled(sub { $_[0]->close; scalar $_[0]->push('late') });
-            },
-            $ROW{closed},
-            sent('', '')
-        ],
-        [
-            'a second close' => sub {
-                handled(sub { $_[0]->close; $_[0]->close; return });
-            },
-            $ROW{closed},
-            [@{sent('')}[0 .. 3]]
-        ],
+        dies('an object whose text dies', bless([], 'Testing::Originals::Dying'), $ROW{dying}, ['no text']),
+        handles('a push after close' => sub { $_[0]->close; scalar $_[0]->push('late') }, $ROW{closed}, sent('', '')),
+        handles('a second close' => sub { $_[0]->close; $_[0]->close; return }, $ROW{closed}, [@{sent('')}[0 .. 3]]),
         [
             'the result of close' => sub {
                 handled(sub { scalar $_[0]->close }, Testing::Originals::AnsweringWriter->new);
@@ -585,12 +534,10 @@ sub _differences {
         ],
         (
             map {
-                my $break = $_;
+                my $headers = ['X-A', "a${_}b"];
                 [
-                    sprintf('a break %vd in a header', $break) => sub {
-                        eval { $APP->new(headers => ['X-A', "a${break}b"]); 1 }
-                            ? 'lived'
-                            : $@ =~ /(the value of .*) at /;
+                    sprintf('a break %vd in a header', $_) => sub {
+                        eval { $APP->new(headers => $headers); 1 } ? 'lived' : $@ =~ /(the value of .*) at /;
                     },
                     $ROW{headers},
                     ['the value of X-A in headers must be one line']
@@ -601,12 +548,10 @@ sub _differences {
         ),
         [
             'a writer that dies' => sub {
-                handled(
-                    sub {
-                        map { scalar $_[0]->push($_) } 1 .. 3;
-                    },
-                    $gone->()
-                );
+                my $push = sub {
+                    map { scalar $_[0]->push($_) } 1 .. 3;
+                };
+                handled($push, Testing::RecordingWriter->new(takes => 1));
             },
             $ROW{gone},
             sent("data: 1\r\n\r\n", 1, '', '')
@@ -614,13 +559,13 @@ sub _differences {
     );
 }
 
-# What the message of an exception of the handler begins with.
+# What the exception of a push begins with.
 sub died {
-    my $code = shift;
-    my $died = 'lived';
+    my $message = shift;
+    my $died    = 'lived';
     handled(
         sub {
-            eval { $code->(@_); 1 } or $died = $@;
+            eval { $_[0]->push($message); 1 } or $died = $@;
             return;
         }
     );
