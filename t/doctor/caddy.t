@@ -2,9 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::DoctorCases qw(mistakes_ok);
-
-my @ORIGIN = ('--origin', 'http://page.example');
+use Testing::DoctorCases qw(mistake mistakes_ok);
 
 sub proxy { return ('reverse_proxy 127.0.0.1:5000 {', @_, '}') }
 
@@ -33,28 +31,9 @@ mistakes_ok(
         verdict  => 'warning',
         sentence => qr/ended as a whole after [0-9.]+ s, [0-9.]+ s of them in silence.*or a proxy/,
     },
-    {
-        name     => 'Last-Event-ID is removed',
-        lines    => [proxy('header_up -Last-Event-ID')],
-        check    => 'last_event_id',
-        verdict  => 'wrong',
-        sentence => qr/a proxy removes the header/,
-    },
-    {
-        name     => 'another Content-Type',
-        lines    => [proxy('header_down Content-Type text/html')],
-        check    => 'type',
-        verdict  => 'wrong',
-        sentence => qr{text/html instead of text/event-stream.*a page},
-    },
-    {
-        name      => 'no CORS',
-        lines     => [proxy('header_down -Access-Control-Allow-Origin')],
-        arguments => \@ORIGIN,
-        check     => 'origin',
-        verdict   => 'wrong',
-        sentence  => qr/no Access-Control-Allow-Origin/,
-    },
+    mistake(last_event_id => proxy('header_up -Last-Event-ID')),
+    mistake(type          => proxy('header_down Content-Type text/html')),
+    mistake(origin        => proxy('header_down -Access-Control-Allow-Origin')),
 );
 
 done_testing;

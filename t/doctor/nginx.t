@@ -2,9 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::DoctorCases qw(mistakes_ok);
-
-my @ORIGIN = ('--origin', 'http://page.example');
+use Testing::DoctorCases qw(mistake mistakes_ok);
 
 mistakes_ok(
     'nginx',
@@ -47,50 +45,12 @@ mistakes_ok(
         sentence => qr/in the middle of an event/,
         is_alone => 1,
     },
-    {
-        name     => 'gzip',
-        lines    => ['gzip on;', 'gzip_types text/event-stream;'],
-        check    => 'compression',
-        verdict  => 'ok',
-        sentence => qr/compressed \(gzip\), and nothing is withheld/,
-    },
-    {
-        name     => 'a timeout that is shorter than the keepalive',
-        lines    => ['proxy_read_timeout 500ms;'],
-        path     => '/hub?keepalive=30',
-        check    => 'timeout',
-        verdict  => 'wrong',
-        sentence => qr/cut after [0-9.]+ s of silence/,
-    },
-    {
-        name     => 'no chunks',
-        lines    => ['proxy_http_version 1.0;', 'chunked_transfer_encoding off;'],
-        check    => 'framing',
-        verdict  => 'warning',
-        sentence => qr/not chunked/,
-    },
-    {
-        name     => 'Last-Event-ID is removed',
-        lines    => [q{proxy_set_header Last-Event-ID '';}],
-        check    => 'last_event_id',
-        verdict  => 'wrong',
-        sentence => qr/a proxy removes the header/,
-    },
-    {
-        name     => 'another Content-Type',
-        lines    => ['proxy_hide_header Content-Type;', 'add_header Content-Type text/plain;'],
-        check    => 'type',
-        verdict  => 'wrong',
-        sentence => qr{text/plain instead of text/event-stream},
-    },
-    {
-        name      => 'no CORS',
-        lines     => ['proxy_hide_header Access-Control-Allow-Origin;'],
-        arguments => \@ORIGIN,
-        check     => 'origin',
-        verdict   => 'wrong',
-        sentence  => qr/no Access-Control-Allow-Origin/,
-    },
+    mistake(compression   => 'gzip on;', 'gzip_types text/event-stream;'),
+    mistake(timeout       => 'proxy_read_timeout 500ms;'),
+    mistake(framing       => 'proxy_http_version 1.0;', 'chunked_transfer_encoding off;'),
+    mistake(last_event_id => q{proxy_set_header Last-Event-ID '';}),
+    mistake(type          => 'proxy_hide_header Content-Type;', 'add_header Content-Type text/plain;'),
+    mistake(origin        => 'proxy_hide_header Access-Control-Allow-Origin;'),
     {
         name  => 'a cached response',
         lines => [

@@ -59,21 +59,34 @@ sub missing {
 
 sub start {
     my ($class, $name, $server, @directives) = @_;
-    my (undef, $text, $command) = @{$PROXY{$name} || croak "ConfiguredProxy: there is no '$name'"};
+    my $text = ($PROXY{$name} || croak "ConfiguredProxy: there is no '$name'")->[1];
     my $self = $class->new($name);
-    my $path = $self->folder . '/configuration';
     for (@directives) {    # those of a remedy
         s/127[.]0[.]0[.]1:5000/'127.0.0.1:' . $server->port/ge;
         s{/events\b}{/hub}g;
     }
-    open my $file, '>', $path or croak "$path: $!";
-    print {$file} $text->($self, $server, @directives);
-    close $file or croak "$path: $!";
-    my %folders = map { ($_ => $self->folder) } qw(XDG_CONFIG_HOME XDG_DATA_HOME);    # where Caddy would write
-    return $self->run(\%folders, $command->($self, $path));
+    return $self->start_with($text->($self, $server, @directives));
+}
+
+# Starts it with the text of its configuration.
+sub start_with {
+    my ($self, $text) = @_;
+    my $file    = $self->write(configuration => $text);
+    my %folders = map { ($_ => $self->folder) } qw(HOME XDG_CONFIG_HOME XDG_DATA_HOME);    # where Caddy would write
+    return $self->run(\%folders, $PROXY{$self->{name}}[2]->($self, $file));
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
+
+# Writes a file in the folder. Returns its path.
+sub write {
+    my ($self, $name, $text) = @_;
+    my $path = $self->folder . "/$name";
+    open my $file, '>', $path or croak "$self->{name}: $path: $!";
+    print {$file} $text;
+    close $file or croak "$self->{name}: $path: $!";
+    return $path;
+}
 
 # Private functions
 

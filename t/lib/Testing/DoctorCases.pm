@@ -5,6 +5,7 @@ use Testing;
 # was applied: the lines that it has printed.
 #
 #   mistakes_ok('nginx', {name => ..., lines => [...], check => 'timeout', verdict => 'wrong', sentence => qr/.../});
+#   mistakes_ok('nginx', mistake(timeout => 'proxy_read_timeout 500ms;'));    # one that other proxies can have, too
 #
 # A case with the verdict ok is not a mistake: nothing is wrong, and nothing has to be mended.
 #
@@ -18,11 +19,34 @@ use Testing::Developer qw(needs);
 use Testing::Doctor    qw(is_fine is_wrong);
 use Testing::Server;
 
-our @EXPORT_OK = qw(mistakes_ok);
+our @EXPORT_OK = qw(mistake mistakes_ok);
 
 my $SECONDS = 2;
 
+# What the doctor says of mistakes that each proxy can have, by its check: the name of the case, the verdict and the sentence.
+my %MISTAKE = (
+    compression   => ['compression',              ok      => qr/compressed \(gzip\), and nothing is withheld/],
+    framing       => ['no chunks',                warning => qr/not chunked/],
+    last_event_id => ['Last-Event-ID is removed', wrong   => qr/a proxy removes the header/],
+    origin        => ['no CORS',                  wrong   => qr/no Access-Control-Allow-Origin/],
+    timeout       => ['a timeout that is shorter than the keepalive', wrong => qr/cut after [0-9.]+ s of silence/],
+    type          =>
+        ['another Content-Type', wrong => qr{text/(?:html instead of .+ a page|plain instead of text/event-stream)}],
+);
+my %MORE = (
+    origin  => [arguments => ['--origin', 'http://page.example']],
+    timeout => [path      => '/hub?keepalive=30'],
+);
+
 # Public functions
+
+# A case of such a mistake, which the lines make.
+sub mistake {
+    my ($check, @lines) = @_;
+    my ($name, $verdict, $sentence) = @{$MISTAKE{$check}};
+    my %case = (name => $name, check => $check, verdict => $verdict, sentence => $sentence, lines => \@lines);
+    return {%case, @{$MORE{$check} || []}};
+}
 
 sub mistakes_ok {
     my ($name, @cases) = @_;

@@ -8,7 +8,7 @@ use warnings;
 #   my $proxy  = Testing::Proxy->start('HAProxy', $server);
 #   my $client = $proxy->curl('/held?name=a', '--http2');     # a Testing::Program; its log is the response with its head
 
-use parent 'Testing::Daemon';
+use parent 'Testing::ConfiguredProxy';
 use Carp               qw(croak);
 use Testing::Developer qw(has_command);
 use Testing::Nginx;
@@ -17,26 +17,11 @@ use Testing::SourceTree qw(slurp);
 
 my $HOST = 'events.example.org';
 
-# The program of each proxy, its file, how the file becomes that of the test, and the command line.
+# The file of each proxy, and how it becomes that of the test.
 my %PROXY = (
-    nginx => {
-        program => 'nginx',
-        file    => 'nginx.conf',
-        edit    => \&_edit_nginx,
-        command => sub { ('nginx', '-e', 'stderr', '-p', $_[0]->folder, '-c', $_[1]) },
-    },
-    HAProxy => {
-        program => 'haproxy',
-        file    => 'haproxy.cfg',
-        edit    => \&_edit_haproxy,
-        command => sub { ('haproxy', '-db', '-f', $_[1]) },
-    },
-    Caddy => {
-        program => 'caddy',
-        file    => 'Caddyfile',
-        edit    => \&_edit_caddy,
-        command => sub { (qw(caddy run --adapter caddyfile --config), $_[1]) },
-    },
+    nginx   => ['nginx.conf',  \&_edit_nginx],
+    HAProxy => ['haproxy.cfg', \&_edit_haproxy],
+    Caddy   => ['Caddyfile',   \&_edit_caddy],
 );
 
 # Public methods
@@ -52,22 +37,18 @@ sub curl {
 # Why a proxy cannot run here; undef if it can.
 sub missing {
     my ($class, $name) = @_;
-    for my $program ($PROXY{$name}{program}, qw(curl openssl)) {
-        return "there is no $program here" if !has_command($program);
-    }
-    return;
+    my ($missing) = grep { !has_command($_) } qw(curl openssl);
+    return $missing ? "there is no $missing here" : $class->SUPER::missing($name);
 }
 
 sub start {
     my ($class, $name, $server) = @_;
-    my $how  = $PROXY{$name} or croak "Proxy: there is no proxy '$name'";
+    my ($file, $edit) = @{$PROXY{$name} || croak "Proxy: there is no proxy '$name'"};
     my $self = $class->new($name);
     $self->_certify;
-    my $text = slurp("examples/deployment/$how->{file}");
-    $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/e or croak "Proxy: $how->{file} has no port 5000";
-    my $file = $self->_write($how->{file}, $how->{edit}->($self, $text));
-    my %home = (HOME => $self->folder, XDG_DATA_HOME => $self->folder, XDG_CONFIG_HOME => $self->folder);
-    return $self->run(\%home, $how->{command}->($self, $file));
+    my $text = slurp("examples/deployment/$file");
+    $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/e or croak "Proxy: $file has no port 5000";
+    return $self->start_with($edit->($self, $text));
 }
 
 # Private functions and methods
@@ -82,7 +63,7 @@ sub _certify {
     my $openssl = Testing::Program->new('openssl')->run({}, @command);
     waitpid $openssl->pid, 0;
     croak 'Proxy: openssl: ' . $openssl->log if $?;
-    $self->_write("$HOST.pem", slurp($self->_path('crt')) . slurp($self->_path('key')));
+    $self->write("$HOST.pem", slurp($self->_path('crt')) . slurp($self->_path('key')));
     return;
 }
 
@@ -135,14 +116,5 @@ sub _edit_nginx {
 }
 
 sub _path { return $_[0]->folder . "/$HOST.$_[1]" }
-
-sub _write {
-    my ($self, $name, $text) = @_;
-    my $path = $self->folder . "/$name";
-    open my $file, '>', $path or croak "Proxy: $path: $!";
-    print {$file} $text;
-    close $file or croak "Proxy: $path: $!";
-    return $path;
-}
 
 1;
