@@ -7,6 +7,7 @@ plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
 use Testing::Client;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::HubServer qw(path);
+use Testing::Process   qw(memory_of);
 use Testing::Server;
 use Testing::SlowReader;
 use Time::HiRes qw(sleep);
@@ -18,12 +19,7 @@ my $MOST     = 20;    # megabytes for all of them, besides the history
 my $CHANNELS = 101;
 
 # Megabytes of the process that holds the streams; 0 when it is gone.
-sub memory {
-    my $pid = shift;
-    open my $status, '<', "/proc/$pid/status" or return 0;
-    my ($kilobytes) = map { /\AVmRSS:\s+([0-9]+)/ ? $1 : () } readline $status;
-    return ($kilobytes || 0) / 1024;
-}
+sub memory { return (memory_of(shift))[0] || 0 }
 
 sub at_most_ok {
     my ($megabytes, $what) = @_;

@@ -8,6 +8,7 @@ use File::Temp ();
 use Testing::Client;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
+use Testing::Process   qw(hubs_at is_running);
 use Testing::Server;
 
 my $WORKERS = 4;
@@ -81,25 +82,10 @@ sub receives_ticks {
     return "@ticks" eq join ' ', $ticks[0] .. $ticks[-1];
 }
 
-sub pid_of_hub {
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in };
-        return $file =~ m{/([0-9]+)/} ? $1 : undef
-            if ($command // '') =~ /eventsource-hub\0run.*\0\Q$env{HUB_SOCKET}\E/;
-    }
-    return;
-}
-
 sub kill_and_wait {
     my $pid = shift;
     kill KILL => $pid;
-    return wait_until($DEADLINE, sub { !kill(0 => $pid) || state_of($pid) eq 'Z' });
-}
-
-sub state_of {
-    open my $stat, '<', "/proc/$_[0]/stat" or return 'Z';
-    return (readline($stat) // '') =~ /\) (\w)/ ? $1 : 'Z';
+    return wait_until($DEADLINE, sub { !is_running($pid) });
 }
 
 # Starts servers with that many workers altogether, runs a test, and checks that nothing is left.
@@ -114,7 +100,7 @@ sub on {
         @servers = map { Testing::Server->start($name, $PSGI, env => \%env, %option) } 1 .. $count;
         $test->();
         $_->stop for splice @servers;
-        ok wait_until($DEADLINE, sub { !pid_of_hub() }), 'the hub process ends';
+        ok wait_until($DEADLINE, sub { !hubs_at($env{HUB_SOCKET}) }), 'the hub process ends';
     };
     return;
 }
@@ -139,7 +125,7 @@ sub in_event_loops {
     ok receives_ticks($_, $next, 5), "a client receives each of its events once" for @readers;
     ok !$_->ended,                   'on the stream that it had'                 for @readers;
 
-    my $hub = pid_of_hub();
+    my ($hub) = hubs_at($env{HUB_SOCKET});
     ok kill_and_wait($hub), 'the hub process is killed';
     $_->read_all for @readers;
     my @alive = grep { $_ != $elected } keys %$readers;

@@ -10,6 +10,7 @@ use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_module needs needs_module);
 use Testing::Frameworks qw(application data_of get kinds_ok mistakes_ok multiparts_ok post posts_ok streams_ok);
 use Testing::MojoServer;
+use Testing::Process qw(descriptors_of);
 use Testing::Server;
 
 needs_module('Mojolicious');
@@ -25,10 +26,7 @@ sub ask {
 
 sub stats { return JSON::PP::decode_json(ask($_[0], '/stats')) }
 
-sub descriptors {
-    my $pid = stats(shift)->{pid};
-    return scalar(() = glob "/proc/$pid/fd/*");
-}
+sub descriptors { return descriptors_of(stats(shift)->{pid}) }
 
 for my $loop (qw(EV Poll)) {
     subtest "the contract, with Mojo::Reactor::$loop" => sub {

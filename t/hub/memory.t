@@ -4,15 +4,12 @@ use lib 't/lib';
 use Testing;
 use EventSource::Hub;
 use EventSource::XS;
+use Testing::Process qw(memory_of);
 
 plan skip_all => 'there is no /proc on this system' if !-e '/proc/self/status';
 
 # The peak of this process's resident memory, in megabytes.
-sub most {
-    open my $status, '<', '/proc/self/status' or die "status: $!";
-    my ($kilobytes) = map { /\AVmHWM:\s+([0-9]+)/ ? $1 : () } readline $status;
-    return $kilobytes / 1024;
-}
+sub most { return (memory_of($$))[1] }
 
 my $MB = 1024 * 1024;
 

@@ -6,6 +6,7 @@ use Testing           qw(named_hubs);
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Testing::Client;
+use Testing::Process qw(hubs_at);
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
 use File::Temp          ();
@@ -128,10 +129,9 @@ subtest 'a client that leaves ends its stream in the worker' => sub {
 };
 
 subtest 'the hub process is killed' => sub {
-    my $hub      = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
-    my $epoch    = $hub->epoch;
-    my ($killed) = grep { ($_->{command} // '') =~ /\Q$env{HUB_SOCKET}\E/ } processes();
-    kill KILL => $killed->{pid};
+    my $hub   = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
+    my $epoch = $hub->epoch;
+    kill KILL => hubs_at($env{HUB_SOCKET});
     $_->read_all for @readers;
     is scalar(grep { !$_->ended } @readers), 0, 'its streams end';
     my $published;
@@ -155,12 +155,12 @@ subtest 'the hub process is killed while all workers publish' => sub {
     for my $round (1 .. 10) {
         my $reader   = open_stream('/hub');
         my ($last)   = $reader->text =~ /^id: (\S+)/m;
-        my ($killed) = serving();
+        my ($killed) = hubs_at($env{HUB_SOCKET});
         my $request  = sub {
             return map { Testing::Client->get($server->port, "/try?$round-$_", headers => [Connection => 'close']) } @_;
         };
         my @publishers = $request->(1 .. 2 * $WORKERS);
-        kill KILL => $killed->{pid};
+        kill KILL => $killed;
         push @publishers, $request->(2 * $WORKERS + 1 .. 4 * $WORKERS);
         for my $publisher (@publishers) {
             $publisher->read_all;
@@ -172,7 +172,7 @@ subtest 'the hub process is killed while all workers publish' => sub {
         my $again = Testing::Client->get($server->port, '/hub', headers => ['Last-Event-ID' => $last]);
         $again->read_until(qr/^event: gap\r?\n/m)
             or return fail "round $round: the client that resumes receives a gap";
-        is scalar serving(), 1, "round $round: one process serves the hub";
+        is scalar(() = hubs_at($env{HUB_SOCKET})), 1, "round $round: one process serves the hub";
         $again->leave;
     }
     is_deeply [grep { $ids{$_} > 1 } keys %ids],     [], 'each id was returned once';
@@ -207,31 +207,8 @@ subtest 'a recycled worker whose stream waits for the hub process' => sub {
     $other->stop;
 };
 
-# The processes that serve the hub of this test.
-sub serving {
-    return grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
-}
-
-# The processes of this user, as the kernel lists them.
-sub processes {
-    my @found;
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in };
-        my ($pid)   = $file =~ m{/([0-9]+)/};
-        push @found, {pid => $pid, command => $command} if defined $command && $command =~ /eventsource-hub\0run/;
-    }
-    return @found;
-}
-
 $_->leave for @readers;
 $server->stop;
-ok wait_until(
-    $DEADLINE,
-    sub {
-        !grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
-    }
-    ),
-    'the hub process ends when nobody needs it';
+ok wait_until($DEADLINE, sub { !hubs_at($env{HUB_SOCKET}) }), 'the hub process ends when nobody needs it';
 
 done_testing;

@@ -5,6 +5,7 @@ use Testing            qw(native);
 use Testing::Developer qw(needs);
 use Testing::Deadline  qw(wait_until);
 use Testing::Client;
+use Testing::Process    qw(descriptors_of);
 use Testing::Subscriber qw(blocks events wait_for_events);
 use Testing::HubServer  qw(path);
 use Testing::Server;
@@ -304,12 +305,11 @@ sub serves_on {
             'a stream has ended when its client has left');
     };
     $lives->();
-    my $pid         = $server->stats->{pid};
-    my $descriptors = sub { scalar(() = glob "/proc/$pid/fd/*") };
-    my $before      = $descriptors->();
+    my $pid    = $server->stats->{pid};
+    my $before = descriptors_of($pid);
     $lives->() for 1 .. $count;
-    ok wait_until(sub { $descriptors->() <= $before + 1 }), 'ended streams leave no descriptor open'
-        or diag $before, ' ', $descriptors->();
+    ok wait_until(sub { descriptors_of($pid) <= $before + 1 }), 'ended streams leave no descriptor open'
+        or diag $before, ' ', descriptors_of($pid);
     is $server->ask('/plain'), 'plain', 'the server answers a plain request';
     return;
 }

@@ -5,13 +5,14 @@ use Testing qw(native);
 use EventSource::XS;
 use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::XS::Stream::Native;
+use Testing::Process qw(descriptors_of memory_of);
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 my $STREAMS = 10_000;
 my $AT_ONCE = 100;
 my $REACTOR = 2;        # descriptors of the thread that writes
-my $MEMORY  = 4_096;    # KiB by which the process may grow in that time: a hundredth of what a leak would take
+my $MEMORY  = 4;        # megabytes by which the process may grow in that time: a hundredth of what a leak would take
 
 my %SETTINGS = (
     is_loop      => 0,
@@ -22,14 +23,6 @@ my %SETTINGS = (
     opening      => '',
     timeout      => 60,
 );
-
-sub descriptors { return scalar(() = glob '/proc/self/fd/*') }
-
-sub resident {
-    open my $status, '<', '/proc/self/status' or die "/proc/self/status: $!";
-    my ($kib) = join('', readline $status) =~ /^VmRSS:\s+(\d+) kB/m;
-    return $kib;
-}
 
 my $told = 0;
 
@@ -55,7 +48,7 @@ sub live_and_end {
     return;
 }
 
-my $before = descriptors();
+my $before = descriptors_of($$);
 
 SKIP: {
     if (!eval { require Test::LeakTrace; 1 }) {
@@ -75,13 +68,13 @@ SKIP: {
 }
 
 live_and_end($AT_ONCE) for 1 .. 10;
-my $memory = resident();
+my ($memory) = memory_of($$);
 $told = 0;
 live_and_end($AT_ONCE) for 1 .. $STREAMS / $AT_ONCE;
 is $told, $STREAMS, 'on_close is called for every stream';
-wait_until($DEADLINE, sub { descriptors() == $before + $REACTOR });
-is descriptors(), $before + $REACTOR, 'no descriptor is left except those of the reactor';
-cmp_ok resident() - $memory, '<', $MEMORY, "the process has not grown by more than $MEMORY KiB";
+wait_until($DEADLINE, sub { descriptors_of($$) == $before + $REACTOR });
+is descriptors_of($$), $before + $REACTOR, 'no descriptor is left except those of the reactor';
+cmp_ok + (memory_of($$))[0] - $memory, '<', $MEMORY, "the process has not grown by more than $MEMORY MB";
 is(EventSource::XS->stats->{native}, 0, 'no stream is left');
 
 done_testing;

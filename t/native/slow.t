@@ -6,6 +6,7 @@ use Testing::Client;
 use Testing::Deadline       qw($DEADLINE wait_until);
 use IO::Select              ();
 use Testing::NumberedEvents qw(numbers);
+use Testing::Process        qw(memory_of);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 
@@ -108,14 +109,6 @@ sub serves_others_in_time {
     return $server->rests_ok;
 }
 
-# Returns the megabytes that the process uses now, and the most since reset_peak_memory.
-sub memory {
-    my $server = shift;
-    open my $status, '<', "/proc/$server->{worker}/status" or die "status: $!";
-    my %status = map { /\A(\w+):\s+([0-9]+) kB/ ? ($1 => $2 / 1_024) : () } readline $status;
-    return @status{qw(VmRSS VmHWM)};
-}
-
 sub reset_peak_memory {
     my $server = shift;
     open my $refs, '>', "/proc/$server->{worker}/clear_refs" or die "clear_refs: $!";
@@ -154,7 +147,7 @@ sub blocks_until_read {
     my $client = first_event($server, name => 'fifty', class => 'Testing::Client', count => $count, bytes => $bytes);
     my $waits  = pushed_when_blocked($server, 'fifty');
     cmp_ok $waits, '<', $count / 2, 'the handler blocks';
-    my ($before) = memory($server);
+    my ($before) = memory_of($server->{worker});
     reset_peak_memory($server);
     my @numbers;
 
@@ -167,7 +160,7 @@ sub blocks_until_read {
     ok $client->complete, 'the response is complete';
     is $client->body, '', 'nothing but events arrives';
     $server->ended_ok('fifty', 'application');
-    my (undef, $most) = memory($server);
+    my (undef, $most) = memory_of($server->{worker});
     cmp_ok $most - $before, '<', 6, 'the process grows by less than 6 MB';
     note "$waits events fit on the way; $before MB, at most $most";
     return;

@@ -9,22 +9,10 @@ use Test::EventSource;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_module);
 use Testing::Errors    qw(error_ok);
+use Testing::Process   qw(hubs_at);
 
 my $hub    = Test::EventSource->private_hub(name => 'shop', history => {events => 10});
 my $folder = $ENV{EVENTSOURCE_RUNTIME_DIR};
-
-# The hub processes in a folder.
-sub hubs_in {
-    my $folder = shift;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in }
-            // '';
-        push @pids, $file =~ m{/([0-9]+)/} if $command =~ /eventsource-hub\0run.*\Q$folder\E/s;
-    }
-    return @pids;
-}
 
 # Runs a test of its own. Returns its process and what it prints.
 sub start_test {
@@ -61,7 +49,7 @@ subtest 'an application that names its hub is redirected' => sub {
         undef $_ for $stream, $es;
         ok wait_until($DEADLINE, sub { $hub->subscribers('news') == 0 }), "$server: the stream ends";
     }
-    is scalar hubs_in($folder), 1, 'there is one process';
+    is scalar(() = hubs_at($folder)), 1, 'there is one process';
 };
 
 subtest 'tests do not meet' => sub {
@@ -78,17 +66,17 @@ subtest 'tests do not meet' => sub {
     for my $how (qw(end die kill exit)) {
         my ($pid, $out, $in) = start_test($other);
         my ($place, $published, $epoch) = split ' ', readline($out) // '';
-        isnt $place,               $folder,     "$how: the test has a folder of its own";
-        is $published,             1,           "$how: and a hub of its own";
-        isnt $epoch,               $hub->epoch, "$how: with an epoch of its own";
-        is scalar hubs_in($place), 1,           "$how: which has a process";
+        isnt $place,                     $folder,     "$how: the test has a folder of its own";
+        is $published,                   1,           "$how: and a hub of its own";
+        isnt $epoch,                     $hub->epoch, "$how: with an epoch of its own";
+        is scalar(() = hubs_at($place)), 1,           "$how: which has a process";
         my ($root) = $place =~ m{\A(.*)/};
         ok -S "$place/shop.sock" && -e "$place/shop.sock.lock", "$how: a socket and a lock";
         print {$in} "$how\n";
         close $in;
         waitpid $pid, 0;
-        ok wait_until($DEADLINE, sub { !-e $root && !hubs_in($root) }), "$how: nothing of them is left";
-        ok !hubs_in($place), "$how: no hub process either" if $how =~ /end|die/;
+        ok wait_until($DEADLINE, sub { !-e $root && !hubs_at($root) }), "$how: nothing of them is left";
+        ok !hubs_at($place), "$how: no hub process either" if $how =~ /end|die/;
     }
 };
 
@@ -113,7 +101,7 @@ subtest 'a hub does not come back after its test' => sub {
     like readline($out), qr/\Arefused: .*EVENTSOURCE_RUNTIME_DIR|\Arefused: .*cannot/,
         'a process that outlives the test cannot start it again';
     waitpid $pid, 0;
-    ok wait_until($DEADLINE, sub { !-e $root && !hubs_in($root) }), 'nothing is left';
+    ok wait_until($DEADLINE, sub { !-e $root && !hubs_at($root) }), 'nothing is left';
 };
 
 subtest 'the store of an application is not touched, unless the test names one' => sub {
@@ -144,7 +132,7 @@ subtest 'mistakes' => sub {
 subtest 'end' => sub {
     EventSource::XS::Test::PrivateHubs->end;
     ok !-e $folder, 'the folder is removed';
-    is_deeply [hubs_in($folder)], [], 'there is no process';
+    is_deeply [hubs_at($folder)], [], 'there is no process';
     is $ENV{EVENTSOURCE_RUNTIME_DIR}, undef, 'the variable is removed';
     my $next = Test::EventSource->private_hub;
     isnt $ENV{EVENTSOURCE_RUNTIME_DIR}, $folder, 'the next private hub has another folder';

@@ -7,23 +7,14 @@ use Testing;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
+use Testing::Process qw(descriptors_of memory_of);
 use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
 
-my $MEMORY = 60_000;    # kilobytes; 5 clients are published 80 MB each
+my $MEMORY = 60;    # megabytes; 5 clients are published 80 MB each
 
 Testing::Outlive->require_or_skip_all('Twiggy');
-
-# How many descriptors a process has, and the most kilobytes of memory that it has had.
-sub descriptors { return scalar(() = glob "/proc/$_[0]/fd/*") }
-
-sub memory {
-    my $pid = shift;
-    open my $status, '<', "/proc/$pid/status" or return;
-    my ($most) = join('', readline $status) =~ /^VmHWM:\s+([0-9]+) kB$/m;
-    return $most;
-}
 
 sub has_relays {
     my ($self, $count) = @_;
@@ -78,15 +69,16 @@ for my $name ('Twiggy', 'Feersum') {
         ok has_subscribers($self, 0), 'it leaves';
         unlike $self->{server}->log, qr/holds its worker/, 'no process has failed';
 
-        my ($descriptors, $memory) = (descriptors($pid), memory($pid));
+        my ($descriptors, $memory) = (descriptors_of($pid), (memory_of($pid))[1]);
         my @never = map { Testing::SlowReader->get($port, '/pushed?50') } 1 .. 5;
         ok has_subscribers($self, 5), 'clients that never read are subscribed';
         my $hub = $self->hub;
         $hub->publish(news => 'x' x 100_000) for 1 .. 800;
         ok has_subscribers($self, 0), 'the hub ends their streams';
-        ok wait_until($DEADLINE, sub { $self->ask('/plain'); descriptors($pid) <= $descriptors }),
+        ok wait_until($DEADLINE, sub { $self->ask('/plain'); descriptors_of($pid) <= $descriptors }),
             'the server has closed their connections';
-        cmp_ok memory($pid) - $memory, '<', $MEMORY, 'it has buffered what was pushed, and nothing that was published';
+        cmp_ok + (memory_of($pid))[1] - $memory, '<', $MEMORY,
+            'it has buffered what was pushed, and nothing that was published';
         $_->leave for @never;
 
         my $unread = Testing::SlowReader->get($port, '/unread?50');
@@ -94,7 +86,7 @@ for my $name ('Twiggy', 'Feersum') {
         ok has_subscribers($self, 0), 'its stream ends';
         ok wait_until($DEADLINE, sub { my ($reasons) = $self->ask("/reasons?$pid"); $reasons =~ /timeout/ }),
             'the reason is the timeout';
-        ok wait_until($DEADLINE, sub { $self->ask('/plain'); descriptors($pid) <= $descriptors }),
+        ok wait_until($DEADLINE, sub { $self->ask('/plain'); descriptors_of($pid) <= $descriptors }),
             'the server has closed its connection';
         $unread->leave;
         $self->end;

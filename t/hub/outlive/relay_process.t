@@ -6,7 +6,7 @@ use Testing;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(needs);
 use Testing::Outlive;
-use Testing::Process qw(is_running);
+use Testing::Process qw(descriptors_of is_running);
 use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
@@ -55,12 +55,6 @@ sub has_relays {
     return wait_until($DEADLINE, sub { $self->relays == $count });
 }
 
-# How many descriptors a process has.
-sub descriptors {
-    my $pid = shift;
-    return scalar(() = glob "/proc/$pid/fd/*");
-}
-
 sub published {
     my ($self, $stream, $data) = @_;
     my $id = $self->hub->publish(news => $data);
@@ -76,10 +70,10 @@ for my $row (@RUNS) {
         my $worker = $self->open($path, %tls)->{worker};
         is ask($self, '/plain'), 'plain', 'the worker is free';
         ok has_relays($self, 1), 'its stream has a process';
-        my $before = descriptors($worker);
+        my $before = descriptors_of($worker);
         $self->open($path, %tls) for 1 .. 2;
-        ok has_relays($self, 3),                                           'each stream has a process';
-        ok wait_until($DEADLINE, sub { descriptors($worker) <= $before }), 'the worker has no descriptor of it';
+        ok has_relays($self, 3),                                              'each stream has a process';
+        ok wait_until($DEADLINE, sub { descriptors_of($worker) <= $before }), 'the worker has no descriptor of it';
         $self->start_publisher;
         ok $self->let_publish, 'there is a publisher';
 

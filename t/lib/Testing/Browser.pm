@@ -10,6 +10,7 @@ use Testing;
 use Carp               qw(croak);
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
+use Testing::Process   qw(processes_like);
 use Fcntl              qw(F_DUPFD);
 use File::Path         qw(remove_tree);
 use File::Spec         ();
@@ -224,12 +225,7 @@ sub _spawn {
 # Kills the processes whose command lines name the profile, and returns their ids: crash handlers are in no group of ours.
 sub _users {
     my $profile = shift;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        CORE::open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in };
-        push @pids, $file =~ m{/([0-9]+)/} if index($command // '', $profile) >= 0;
-    }
+    my @pids    = processes_like(qr/\Q$profile\E/);
     kill KILL => @pids;
     return @pids;
 }

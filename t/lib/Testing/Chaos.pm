@@ -25,6 +25,7 @@ use IO::Select                ();
 use IO::Socket::INET          ();
 use JSON::PP                  ();
 use Testing::Deadline         qw($DEADLINE wait_until);
+use Testing::Process          qw(descriptors_of hubs_at);
 use Testing::Server;
 use Time::HiRes qw(time);
 
@@ -149,7 +150,7 @@ sub _action {
 
 sub _kill_hub {
     my ($self, $machine) = @_;
-    return $self->_kill('kill_hub', $self->_hubs($machine));
+    return $self->_kill('kill_hub', hubs_at($machine->{socket}));
 }
 
 sub _kill_worker {
@@ -162,7 +163,7 @@ sub _kill_worker {
 # Stops the hub process for a moment: it is away, or behind that of another machine.
 sub _pause_hub {
     my ($self, $machine, $part) = @_;
-    my ($pid) = $self->{paused} ? () : $self->_hubs($machine);
+    my ($pid) = $self->{paused} ? () : hubs_at($machine->{socket});
     $self->_kill('pause_hub', $pid, 'STOP');
     $self->{paused} = {pid => $pid, until => time + $part * $PAUSE} if $pid;
     return;
@@ -184,18 +185,6 @@ sub _kill {
     return if !defined $pid || !kill $signal // 'KILL', $pid;
     $self->{done}{$action}++;
     return;
-}
-
-# The processes that serve the hub of a machine, as the kernel lists them.
-sub _hubs {
-    my ($self, $machine) = @_;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in };
-        push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ /eventsource-hub\0run\0.*\Q$machine->{socket}\E/s;
-    }
-    return @pids;
 }
 
 # Starts a command for a machine's hub.
@@ -535,9 +524,9 @@ sub _check_hub {
             ($open = eval { EventSource::Hub::Process->connect(@place)->stats->{open} } // $@) eq '0';
         }
     ) or $self->_fails("streams are left: $open");
-    my @hubs        = $self->_hubs($machine);
-    my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
-    my $workers     = ()              = map { $_->pids } @{$machine->{servers}};
+    my @hubs        = hubs_at($machine->{socket});
+    my $descriptors = @hubs == 1 ? descriptors_of($hubs[0]) : 0;
+    my $workers     = () = map { $_->pids } @{$machine->{servers}};
     push @{$self->{descriptors}}, $descriptors;
     $self->_fails("the hub process has $descriptors descriptors") if $descriptors > $DESCRIPTORS + $workers;
     $self->_fails(scalar @hubs . ' processes serve the hub')      if @hubs != 1;
@@ -546,7 +535,7 @@ sub _check_hub {
 
 sub _check_end_of_hub {
     my ($self, $machine) = @_;
-    return if wait_until($DEADLINE, sub { !$self->_hubs($machine) });
+    return if wait_until($DEADLINE, sub { !hubs_at($machine->{socket}) });
     return $self->_fails("the hub process does not end");
 }
 

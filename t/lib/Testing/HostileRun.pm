@@ -16,6 +16,7 @@ use Testing::HostileClients;
 use IO::Select;
 use List::Util              qw(max sum0);
 use Testing::NumberedEvents qw(numbered);
+use Testing::Process        qw(memory_of);
 use Time::HiRes             qw(sleep);
 
 my $DEADLINE = 15;         # seconds until the server is idle
@@ -132,8 +133,8 @@ sub _record_memory {
     my ($self, @states) = @_;
     my @memory;
     for my $pid (sort { $a <=> $b } map { $_->{pid} } @states) {
-        open my $status, '<', "/proc/$pid/status" or next;
-        push @memory, map { /\AVmRSS:\s+([0-9]+) kB/ ? $1 / 1_024 : () } readline $status;
+        my ($now) = memory_of($pid);
+        push @memory, $now // ();
     }
     push @{$self->{memory}}, \@memory;
     return \@memory;

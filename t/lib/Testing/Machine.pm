@@ -13,7 +13,7 @@ use File::Temp        ();
 use JSON::PP          ();
 use Testing::Client   ();
 use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(stop_hub_process);
+use Testing::Process  qw(hubs_at stop_hub_process);
 use Testing::Server   qw(path);
 
 my $WORKERS = 2;
@@ -44,17 +44,7 @@ sub end_ok {
 }
 
 # Returns the processes that serve the hub of this machine, as the kernel lists them.
-sub hubs {
-    my $self   = shift;
-    my $socket = $self->_socket;
-    my @pids;
-    for my $file (glob '/proc/[0-9]*/cmdline') {
-        open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in };
-        push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ /eventsource-hub\0(?:run|start)\0.*\0\Q$socket\E\0/s;
-    }
-    return @pids;
-}
+sub hubs { return hubs_at($_[0]->_socket) }
 
 # Kills the hub process, and waits until it has ended. Returns its id.
 sub kill_hub {

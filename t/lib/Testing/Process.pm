@@ -11,7 +11,17 @@ use warnings;
 use Exporter          qw(import);
 use Testing::Deadline qw(wait_until);
 
-our @EXPORT_OK = qw(is_asleep is_running stop_hub_process suspend zombies_of);
+our @EXPORT_OK =
+    qw(descriptors_of hubs_at is_asleep is_running memory_of processes_like stop_hub_process suspend zombies_of);
+
+# Returns how many descriptors a process has.
+sub descriptors_of {
+    my $pid = shift;
+    return scalar(() = glob "/proc/$pid/fd/*");
+}
+
+# Returns the ids of the processes that serve hubs whose sockets are at or below a path.
+sub hubs_at { return processes_like(qr/eventsource-hub\0(?:run|start)\0.*\Q$_[0]\E/s) }
 
 sub is_asleep { return ((_state_and_parent($_[0]))[0] // '') eq 'S' }
 
@@ -20,6 +30,26 @@ sub is_running {
     my $pid = shift;
     my ($state) = _state_and_parent($pid);
     return defined $state && ($state !~ /[XZ]/ || _threads_of($pid) > 1);
+}
+
+# Returns the megabytes that a process uses now, and the most that it has used; nothing if it is gone.
+sub memory_of {
+    my $pid = shift;
+    open my $status, '<', "/proc/$pid/status" or return;
+    my %status = map { /\A(\w+):\s+([0-9]+) kB/ ? ($1 => $2 / 1_024) : () } readline $status;
+    return grep { defined } @status{qw(VmRSS VmHWM)};
+}
+
+# Returns the ids of the processes whose command line matches.
+sub processes_like {
+    my $pattern = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ $pattern;
+    }
+    return @pids;
 }
 
 # Returns undef, or the error.

@@ -20,6 +20,7 @@ use Exporter           qw(import);
 use JSON::PP           ();
 use Testing::Journal;
 use Testing::NumberedEvents qw(numbers);
+use Testing::Process        qw(descriptors_of);
 use Testing::Server         qw(path);
 use Testing::SlowReader;
 
@@ -47,11 +48,7 @@ sub on_each_server {
 sub proc { return '/proc/' . $_[0]->stats->{pid} . "/$_[1]" }
 
 # Returns the number of descriptors of the process with the streams.
-sub descriptors {
-    my $self = shift;
-    my $pid  = $self->stats->{pid};
-    return scalar(() = glob "/proc/$pid/fd/*");
-}
+sub descriptors { return descriptors_of($_[0]->stats->{pid}) }
 
 # Returns the reason of a stream's end; undef if it is open.
 sub ended { return $_[0]->stats->{why}{$_[1]} }

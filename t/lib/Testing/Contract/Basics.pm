@@ -9,6 +9,8 @@ use Testing::Contract::Check
     qw(client_leaves next_request_ok response_complete_ok response_ends_ok stream_kind_is text_is);
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
 use Testing::Deadline          qw(wait_until);
+use Testing::Process           qw(descriptors_of);
+use List::Util                 qw(sum0);
 
 # The descriptors that stay open after the first streams of two workers, which may have replaced others meanwhile: of their
 # reactors, and /dev/null.
@@ -393,9 +395,7 @@ sub push_kind {
 # Private functions
 
 sub _descriptors {
-    my $server = shift;
-    my @open   = map { glob "/proc/$_/fd/*" } $server->pids;
-    return scalar @open;
+    return sum0(map { descriptors_of($_) } $_[0]->pids);
 }
 
 # Returns the number of a server's descriptors when it no longer changes.
