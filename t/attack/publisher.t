@@ -198,7 +198,7 @@ sub nodes {
 sub on_server {
     my $name = shift;
     Testing::Server->require_or_skip_all($name);
-    my $server = Testing::Server->start($name, 't/data/publisher.psgi', Testing::Server->single_process($name));
+    my $server = Testing::Server->start($name, 't/data/publisher.psgi', workers => 1);
     my $reader = Testing::Client->get($server->port, '/eventsource/news');
     $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
     refusals($server);

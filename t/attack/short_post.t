@@ -50,7 +50,7 @@ sub streams_stay_open_ok {
 # One worker, so that it is the one with the streams.
 Testing::Server->require_or_skip_all('Starman');
 Testing::Nginx->require_or_skip_all;
-my $server = Testing::AttackedServer->start('Starman', workers => 1, args => ['--max-requests', 1_000_000]);
+my $server = Testing::AttackedServer->start('Starman', workers => 1);
 my $nginx  = Testing::Nginx->start($server, 'documented', 'client_body_timeout 1s;');
 $server->prepare('/native');
 my ($worker) = map { $_->{pid} } $server->states;

@@ -19,9 +19,9 @@ sub start {
     my ($name, %env) = @_;
     return Testing::ServerWithJournal->start(
         $name,
-        psgi => 't/data/callbacks.psgi',
-        env  => \%env,
-        Testing::Server->single_process($name)
+        psgi    => 't/data/callbacks.psgi',
+        env     => \%env,
+        workers => 1
     );
 }
 

@@ -70,8 +70,8 @@ sub status_of {
 for my $name (qw(Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
-        my %option = (workers => 1, args => [qw(--max-requests 1000000 --keepalive 0 --read-timeout 1)]);
-        %option = (workers => 1, args => [qw(--max-reqs-per-child 1000000 --timeout 1)]) if $name eq 'Starlet';
+        my %option = (workers => 1, args => [qw(--keepalive 0 --read-timeout 1)]);
+        %option = (workers => 1, args => [qw(--timeout 1)]) if $name eq 'Starlet';
         %option = () if $name =~ /Twiggy|Feersum/;
         my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0);
         my $server      = Testing::Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
@@ -166,7 +166,7 @@ subtest 'Starman, with four workers and a named hub' => sub {
     my $socket = "$folder/hub";
     Testing->need('named_hubs');
     my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket);
-    my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
+    my @arguments   = qw(--keepalive 0 --read-timeout 1);
     my %option      = (workers => 4, args => \@arguments, env => \%environment);
     my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
     my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
@@ -261,7 +261,7 @@ sub a_killed_hub_misses_nothing_ok {
     my $folder      = File::Temp->newdir;
     my $socket      = "$folder/hub";
     my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket, %store);
-    my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
+    my @arguments   = qw(--keepalive 0 --read-timeout 1);
     my %option      = (workers => 4, args => \@arguments, env => \%environment);
     my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
     my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);

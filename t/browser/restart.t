@@ -13,7 +13,7 @@ Testing::Browser->require_or_skip_all;
 my $browser = Testing::Browser->start;
 
 my %START = (
-    'Starman'                   => ['Starman', workers => 1, args => [qw(--max-requests 1000000)]],
+    'Starman'                   => ['Starman', workers => 1],
     'Twiggy'                    => ['Twiggy'],
     'Twiggy, by its own writer' => ['Twiggy'],
 );

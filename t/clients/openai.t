@@ -31,8 +31,7 @@ sub start_sdk {
 for my $name (qw(Starman Twiggy)) {
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
-        my %start  = Testing::Server->single_process($name);
-        my $server = Testing::Server->start($name, 't/clients/openai.psgi', %start);
+        my $server = Testing::Server->start($name, 't/clients/openai.psgi', workers => 1);
         my $proxy  = Testing::CuttingProxy->start($server->port, 'openai');
         my $ask    = sub {
             my $client = Testing::Client->get($server->port, '/continue', headers => [Connection => 'close']);

@@ -15,12 +15,8 @@ my $WORKERS = 4;
 my $shell  = Testing::CommandLine->new;
 my $socket = $shell->folder . '/hub.sock';
 my @hub    = ('--hub', 'test', '--socket', $socket);
-my $server = Testing::Server->start(
-    'Starman', 't/data/hub_process.psgi',
-    workers => $WORKERS,
-    args    => ['--max-requests', 1_000_000],
-    env     => {HUB_SOCKET => $socket, JOURNAL => $shell->folder . '/journal'}
-);
+my %env    = (HUB_SOCKET => $socket, JOURNAL => $shell->folder . '/journal');
+my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => $WORKERS, env => \%env);
 
 my (%reader, @all);
 ok wait_until(

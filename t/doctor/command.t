@@ -46,7 +46,7 @@ my $json = Testing::Doctor->start('--seconds', 1, 'http://127.0.0.1:' . $closed-
 is $json->report->{failure}{where}, 'connect', 'the object in JSON has the failure';
 
 Testing::Server->require_or_skip_all('Starman');
-my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', Testing::Server->single_process('Starman'));
+my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', workers => 1);
 
 subtest 'the report for people' => sub {
     my $fine = Testing::Doctor->start_plain('--seconds', 1, $server->url('/hub'));

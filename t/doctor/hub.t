@@ -14,12 +14,7 @@ my $CGROUPS = '/sys/fs/cgroup/systemd';
 
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
-my $server = Testing::Server->start(
-    'Starman', 't/data/hub_process.psgi',
-    workers => 2,
-    args    => ['--max-requests', 1_000_000],
-    env     => \%env
-);
+my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => 2, env => \%env);
 my $stream = Testing::Client->get($server->port, '/hub');
 $stream->read_until(qr/^id: /m) or diag 'no position';
 my $worker = $stream->header('X-Worker');

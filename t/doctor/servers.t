@@ -13,7 +13,7 @@ my $TRIGGER = q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT
 for my $name (qw(Starman Twiggy)) {
     subtest $name => sub {
         needs(Testing::Server->missing($name));
-        my $server = Testing::Server->start($name, 't/data/doctor.psgi', Testing::Server->single_process($name));
+        my $server = Testing::Server->start($name, 't/data/doctor.psgi', workers => 1);
         my $url    = $server->url('/hub');
         my %env    = (DOCTOR_PORT => $server->port);
         my $quiet  = Testing::Doctor->start('--seconds', 2,           $url);
@@ -43,9 +43,8 @@ for my $name (qw(Starman Twiggy)) {
 
 subtest 'one worker that a stream occupies' => sub {
     needs(Testing::Server->missing('Starman'));
-    my %one    = Testing::Server->single_process('Starman');
-    my $server = Testing::Server->start('Starman',   't/data/doctor.psgi', %one, env => {DOCTOR_NATIVE => 0});
-    my $doctor = Testing::Doctor->start('--seconds', 1, $server->url('/hub'));
+    my $server = Testing::Server->start('Starman',   't/data/doctor.psgi', workers => 1, env => {DOCTOR_NATIVE => 0});
+    my $doctor = Testing::Doctor->start('--seconds', 1,                    $server->url('/hub'));
     is_wrong($doctor, 'second_client', 'wrong', qr/was not answered/, 'a second client');
 };
 

@@ -150,7 +150,6 @@ on(
     'Starman',
     1,
     workers => $WORKERS,
-    args    => ['--max-requests', 1_000_000],
     test    => sub {
         my $readers = streams_of_all_workers();
         my @readers = map { @$_ } values %$readers;
@@ -186,7 +185,6 @@ on(
     'Starlet',
     1,
     workers => $WORKERS,
-    args    => ['--max-reqs-per-child', 1_000_000],
     env     => {NOTIFY => 1},
     test    => sub {
         my $readers = streams_of_all_workers();

@@ -246,7 +246,7 @@ for my $case (@servers) {
     subtest join(', ', @$case) => sub {
         needs(Testing::Server->missing($name));
         my %env = (SUPPLY_LINES => $fifo, $hub ? (SERVER_HUB => "$hub-$name") : ());
-        $server = Testing::Server->start($name, $PSGI, Testing::Server->single_process($name), env => \%env);
+        $server = Testing::Server->start($name, $PSGI, workers => 1, env => \%env);
         my @tests = ($name =~ /Twiggy|Feersum/ ? @BY_LOOP : @WITHOUT_LOOP, @TESTS);
         while (my ($what, $test) = splice @tests, 0, 2) {
             subtest $what => sub { $test->($fifo) };

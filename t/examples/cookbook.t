@@ -19,21 +19,14 @@ our $where = 'Starman';    ## no critic (ProhibitPackageVars)
 # A recipe on a server of its own.
 sub start {
     my ($name, %env) = @_;
-    my @single = Testing::Server->single_process($where);
-    return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", workers => 1, env => \%env);
 }
 
 # A recipe on several workers, which share a named hub.
 sub start_workers {
     my ($recipe, $hub, $socket, %env) = @_;
     Testing->need('named_hubs');
-    my @arguments = qw(--max-requests 1000000);
-    return Testing::Server->start(
-        $where, "examples/cookbook/$recipe.psgi",
-        workers => 4,
-        args    => \@arguments,
-        env     => \%env
-    );
+    return Testing::Server->start($where, "examples/cookbook/$recipe.psgi", workers => 4, env => \%env);
 }
 
 # A subtest on each of some servers.

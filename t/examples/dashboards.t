@@ -96,7 +96,7 @@ for my $variant (sort keys %VARIANT) {
             Testing::Server->require_or_skip_all($name);
             $browser = Testing::Browser->start;
             my $psgi   = edited($VARIANT{$variant}{file}, @{$VARIANT{$variant}{edit} || []});
-            my $server = Testing::Server->start($name, $psgi->filename, Testing::Server->single_process($name));
+            my $server = Testing::Server->start($name, $psgi->filename, workers => 1);
             my $es     = Test::EventSource->new(url => $server->url(''), timeout => 10);
             my $set    = sub { my %given = @_; $es->post('/set', form => [%given])->code };
 

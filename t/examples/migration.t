@@ -25,13 +25,11 @@ sub next_events {
     return \@events;
 }
 
-sub single { return Testing::Server->single_process(shift) }
-
 for my $server (qw(Starman Twiggy)) {
     subtest "the application of the original runs on $server, and so does the one with a hub" => sub {
         Testing::Server->require_or_skip_all($server);
         for my $name (qw(original with_hub)) {
-            my $running = Testing::Server->start($server, "examples/migration/$name.psgi", single($server));
+            my $running = Testing::Server->start($server, "examples/migration/$name.psgi", workers => 1);
             my $es      = client_of($running);
             my @streams = map { $es->get('/events') } 1, 2;
             is $es->post('/say', form => [text => "\x{263a} f\x{fc}r\nalle"])->code, 204, "$name: a text is accepted";
@@ -131,7 +129,7 @@ for my $server (qw(Starman Twiggy)) {
     subtest "the application in the place of nchan, on $server behind nginx" => sub {
         Testing::Server->require_or_skip_all($server);
         needs(has_command('nginx') ? undef : 'there is no nginx here');
-        my $running = Testing::Server->start($server, 'examples/migration/nchan.psgi', single($server));
+        my $running = Testing::Server->start($server, 'examples/migration/nchan.psgi', workers => 1);
         my $nginx   = nginx('nchan_after', qr/127[.]0[.]0[.]1:5000/ => '127.0.0.1:' . $running->port);
         is_deeply received_of($nginx), \@RECEIVED, 'clients receive the same events';
     };

@@ -14,8 +14,7 @@ my ($one, $two) = @browsers;
 sub start {
     my ($where, $name, %env) = @_;
     Testing::Server->require_or_skip_all($where);
-    my @single = Testing::Server->single_process($where);
-    return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", workers => 1, env => \%env);
 }
 
 # Ends the streams of all pages.

@@ -21,8 +21,8 @@ sub start {
     my @more = @_;
     return Testing::Server->start(
         'Starman', 't/examples/symptoms.psgi',
-        Testing::Server->single_process('Starman'),
-        env => {EVENTSOURCE_XS_DEBUG => 1},
+        workers => 1,
+        env     => {EVENTSOURCE_XS_DEBUG => 1},
         @more
     );
 }

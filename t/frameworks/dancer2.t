@@ -13,7 +13,7 @@ streams_on('dancer2.psgi', 'Starman', 'Twiggy');
 for my $name ('Starman', 'Twiggy', 'uWSGI') {
     subtest "POST, $name" => sub {
         needs(Testing::Server->missing($name));
-        my $server = Testing::Server->start($name, 't/data/dancer2.psgi', Testing::Server->single_process($name));
+        my $server = Testing::Server->start($name, 't/data/dancer2.psgi', workers => 1);
         posts_ok($server);
         $server->stop;
     };

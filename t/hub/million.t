@@ -30,14 +30,10 @@ needs_command('cargo');
 Testing::Server->require_or_skip_all('Starman');
 Load->build;
 
-my $server = Testing::Server->start(
-    'Starman', 't/hub/million.psgi',
-    workers => 1,
-    args    => [qw(--max-requests 1000000000 --keepalive 0)],
-    env     => {MILLION_HISTORY => $HISTORY},
-);
-my $seed = time % 1_000_000;
-my $load = Load->start(
+my %start  = (workers => 1, args => [qw(--keepalive 0)], env => {MILLION_HISTORY => $HISTORY});
+my $server = Testing::Server->start('Starman', 't/hub/million.psgi', %start);
+my $seed   = time % 1_000_000;
+my $load   = Load->start(
     'returning',
     port        => $server->port,
     streams     => $CLIENTS,

@@ -20,12 +20,7 @@ my $WORKERS = 4;
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
 
-my $server = Testing::Server->start(
-    'Starman', 't/data/hub_process.psgi',
-    workers => $WORKERS,
-    args    => ['--max-requests', 1_000_000],
-    env     => \%env
-);
+my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => $WORKERS, env => \%env);
 
 sub ask {
     my ($path, $of) = @_;

@@ -204,7 +204,7 @@ sub slow_request_ok {
 # Each has one worker. uWSGI waits outside of perl, so a signal of perl is noticed at its next request.
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'URG'],
-    ['Starlet' => 'URG',  workers => 1, args => [qw(--max-reqs-per-child 1000)]],
+    ['Starlet' => 'URG',  workers => 1],
     ['uWSGI'   => 'URG',  workers => 1],
     ['uWSGI'   => 'USR2', workers => 1, args => [qw(--lazy-apps)]],
 );

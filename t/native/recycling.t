@@ -19,7 +19,7 @@ my @SERVERS = (
 # Returns the warning of a server whose streams outlive their handlers.
 sub warned {
     my ($name, @args) = @_;
-    my $run    = Testing::ServerWithJournal->start($name, workers => 1, args => \@args);
+    my $run    = Testing::ServerWithJournal->start($name, workers => 1, recycles => 1, args => \@args);
     my $within = $run->get('/dropped');
     $within->read_all or return 'no stream';
     my $early = join '|', $run->server->log =~ /$SENTENCE/g;

@@ -11,7 +11,7 @@ use Testing::ServerWithJournal;
 my @SERVERS = (
     ['HTTP::Server::PSGI' => 'blocks'],
     ['Starman' => 'blocks', workers => 1],
-    ['Starlet' => 'blocks', workers => 1, args => [qw(--max-reqs-per-child 1000)]],
+    ['Starlet' => 'blocks', workers => 1],
     ['uWSGI'   => 'blocks', workers => 1],
     ['Twiggy'  => 'loops'],
     ['Feersum' => 'late'],

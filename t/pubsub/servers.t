@@ -64,7 +64,7 @@ sub on_server {
     my ($name, $test) = @_;
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', Testing::Server->single_process($name));
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 1);
         $test->($server, $name);
         $server->stop;
     };

@@ -52,7 +52,7 @@ sub is_held {
 for my $name (sort keys %IS_LOOP) {
     subtest $name => sub {
         needs(Testing::Server->missing($name));
-        my $server = Testing::Server->start($name, $PSGI, workers => $name eq 'Feersum' ? undef : 1);
+        my $server = Testing::Server->start($name, $PSGI, workers => 1);
         is_whole($server, '/stream/one',    'native', $_) for '1.0', '1.1';
         is_whole($server, '/stream/writer', 'writer', $_) for '1.0', '1.1';
         subtest 'a held native stream' => sub { is_held($server, '/stream/keep', 'native') };

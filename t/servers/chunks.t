@@ -110,7 +110,7 @@ for my $name (@SERVERS) {
     }
     subtest $name => sub {
         $says_close = $name ne 'Feersum';
-        my $server = Testing::Server->start($name, 't/data/chunks.psgi', Testing::Server->single_process($name));
+        my $server = Testing::Server->start($name, 't/data/chunks.psgi', workers => 1);
         for my $path (sort keys %TEXT) {
             is_chunked_ok(received(request($server, $path, '1.1')), $TEXT{$path}, 'end', $path);
             is_plain_ok(received(request($server, $path, '1.0')), $TEXT{$path}, "$path over HTTP/1.0");

@@ -68,7 +68,7 @@ my $FILTERED =
 
 for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
     subtest $name => sub {
-        my $server = server($name, Testing::Server->single_process($name));
+        my $server = server($name, workers => 1);
         is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
         is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'a filtered body: the reason and the remedy';
         is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'the same reason again: no second warning';
@@ -93,7 +93,7 @@ subtest 'each process of a server warns once' => sub {
 };
 
 subtest 'a client that has left is not a reason' => sub {
-    my $server = server('Starman', Testing::Server->single_process('Starman'));
+    my $server = server('Starman', workers => 1);
     my $client = Testing::Client->get($server->port, '/left');
     ok wait_until(sub { $server->log =~ /waiting for the client/ }), 'the response begins';
     $client->leave(reset => 1);
@@ -121,7 +121,7 @@ for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the respons
     my ($name, $reason) = @$case;
     subtest "$name with TLS" => sub {
         needs(Testing::Server->missing_tls);
-        my $server = server($name, Testing::Server->single_process($name), tls => 1);
+        my $server = server($name, workers => 1, tls => 1);
         like join("\n", after_stream($server, '/native')), qr/: $reason; [^\n]*a proxy terminate TLS [(]/,
             'the reason and the remedy';
     };

@@ -12,11 +12,11 @@ my $GRACE = 5;    # seconds
 
 # How the workers of each server are replaced.
 my @SERVERS = (
-    ['Starman'                     => 'HUP', args => [qw(--max-requests 1000000)]],
-    ['Starman, without preloading' => 'HUP', args => [qw(--max-requests 1000000)]],
-    ['Starlet'                     => 'HUP', args => [qw(--max-reqs-per-child 1000000)]],
+    ['Starman'                     => 'HUP'],
+    ['Starman, without preloading' => 'HUP'],
+    ['Starlet'                     => 'HUP'],
     ['uWSGI'                       => 'HUP'],
-    ['uWSGI'                       => 'HUP', args => ['--lazy-apps']],
+    ['uWSGI'                       => 'HUP', endless => ['--lazy-apps']],
     ['Feersum'                     => 'TERM'],
     (map { [$_ => 'TERM', single => 1] } 'HTTP::Server::PSGI', 'Twiggy', 'Feersum'),
 );
@@ -31,7 +31,7 @@ sub connected {
 
 sub check {
     my ($name, $signal, %option) = @_;
-    my $self   = Testing::Outlive->start($name, %option, endless => $option{args}, by_hand => 1, grace => $GRACE);
+    my $self   = Testing::Outlive->start($name, %option, by_hand => 1, grace => $GRACE);
     my $stream = $self->open('/hub');
     my %old    = map { $_ => 1 } connected($self);
     ok $old{$stream->{worker}}, 'the worker of a stream is connected';

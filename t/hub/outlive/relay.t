@@ -13,25 +13,24 @@ use Testing::Subscriber qw(events);
 
 Testing::Outlive->require_or_skip_all('Starman');
 
-# Each row: the server, the path, whether it has TLS, and its arguments.
+# Each row: the server, the path, and whether it has TLS.
 my @RUNS = (
-    ['Starman', '/hub',      1, qw(--max-requests 1000000)],
-    ['Starman', '/filtered', 0, qw(--max-requests 1000000)],
-    ['Starlet', '/filtered', 0, qw(--max-reqs-per-child 1000000)],
+    ['Starman', '/hub',      1],
+    ['Starman', '/filtered', 0],
+    ['Starlet', '/filtered', 0],
     ['uWSGI',   '/filtered', 0],
     ['Twiggy',  '/filtered', 0],
     ['Feersum', '/filtered', 0],
 );
 
 for my $row (@RUNS) {
-    my ($name, $path, $is_tls, @args) = @$row;
+    my ($name, $path, $is_tls) = @$row;
     subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
         my $missing = Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef);
         needs($missing);
         my $is_alone = $name =~ /Twiggy|Feersum/;
         my $self     = Testing::Outlive->start(
             $name,
-            endless => \@args,
             by_hand => 1,
             single  => $is_alone,
             workers => 3,

@@ -13,11 +13,11 @@ use Testing::Subscriber qw(events);
 
 Testing::Outlive->require_or_skip_all('Starman');
 
-# Each row: the server, the path, whether it has TLS, the signal that replaces workers, and its arguments.
+# Each row: the server, the path, whether it has TLS, and the signal that replaces workers.
 my @RUNS = (
-    ['Starman',            '/hub',      1, 'HUP', qw(--max-requests 1000000)],
-    ['Starman',            '/filtered', 0, 'HUP', qw(--max-requests 1000000)],
-    ['Starlet',            '/filtered', 0, 'HUP', qw(--max-reqs-per-child 1000000)],
+    ['Starman',            '/hub',      1, 'HUP'],
+    ['Starman',            '/filtered', 0, 'HUP'],
+    ['Starlet',            '/filtered', 0, 'HUP'],
     ['uWSGI',              '/filtered', 0, 'HUP'],
     ['HTTP::Server::PSGI', '/filtered', 0, undef],
     ['HTTP::Server::PSGI', '/hub',      1, undef],
@@ -27,15 +27,8 @@ my @RUNS = (
 
 # Starts a server with one worker, which could serve one stream as it was.
 sub start {
-    my ($name, $is_tls, $args, %option) = @_;
-    return Testing::Outlive->start(
-        $name,
-        by_hand => 1,
-        workers => 1,
-        start   => {tls => $is_tls},
-        endless => $args,
-        %option
-    );
+    my ($name, $is_tls, %option) = @_;
+    return Testing::Outlive->start($name, by_hand => 1, workers => 1, start => {tls => $is_tls}, %option);
 }
 
 sub tls {
@@ -62,10 +55,10 @@ sub published {
 }
 
 for my $row (@RUNS) {
-    my ($name, $path, $is_tls, $reload, @args) = @$row;
+    my ($name, $path, $is_tls, $reload) = @$row;
     subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
         needs(Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef));
-        my $self   = start($name, $is_tls, \@args);
+        my $self   = start($name, $is_tls);
         my %tls    = tls($self);
         my $worker = $self->open($path, %tls)->{worker};
         is ask($self, '/plain'), 'plain', 'the worker is free';
@@ -102,7 +95,7 @@ for my $row (@RUNS) {
 }
 
 subtest 'workers that are replaced after some requests' => sub {
-    my $self    = start('Starman', 1, [qw(--max-requests 3)]);
+    my $self    = start('Starman', 1, endless => [qw(--max-requests 3)]);
     my @streams = map { $self->open('/hub', tls($self)) } 1 .. 5;
     my %workers = map { ($_->{worker} => 1) } @streams;
     cmp_ok scalar keys %workers, '>', 1, 'several workers have come';
@@ -112,7 +105,7 @@ subtest 'workers that are replaced after some requests' => sub {
 };
 
 subtest 'what the worker does with a stream' => sub {
-    my $self   = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $self   = start('Starman', 0);
     my $stream = $self->open('/served');
     my ($client, $worker) = @$stream{qw(client worker)};
     ok $client->read_until(qr/^data: open\r\n\r\n/m), 'the handler continues when the stream is passed on';
@@ -142,7 +135,7 @@ subtest 'what the worker does with a stream' => sub {
 };
 
 subtest 'clients that read nothing' => sub {
-    my $self  = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $self  = start('Starman', 0);
     my $slow  = Testing::SlowReader->get($self->{server}->port, '/filtered');
     my $never = Testing::SlowReader->get($self->{server}->port, '/impatient');
     ok $_->read_until(qr/^id: /m), 'a stream begins' for $slow, $never;
@@ -159,7 +152,7 @@ subtest 'clients that read nothing' => sub {
 
 subtest 'a client that ends TLS only' => sub {
     needs(Testing::Server->missing_tls);
-    my $self   = start('Starman', 1, [qw(--max-requests 1000000)]);
+    my $self   = start('Starman', 1);
     my $stream = $self->open('/hub', tls($self));
     my $socket = $stream->{client}{socket};
     syswrite $socket, 'junk';
@@ -171,7 +164,7 @@ subtest 'a client that ends TLS only' => sub {
 };
 
 subtest "a hub process that ends" => sub {
-    my $self    = start('Starman', 1, [qw(--max-requests 1000000)]);
+    my $self    = start('Starman', 1);
     my @streams = map { $self->open('/hub', tls($self)) } 1 .. 2;
     kill KILL => $self->{hub}->pid;
     for my $stream (@streams) {
@@ -185,7 +178,7 @@ subtest "a hub process that ends" => sub {
 };
 
 subtest "a hub process that ends in the middle of an event" => sub {
-    my $self = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $self = start('Starman', 0);
     my $slow = Testing::SlowReader->get($self->{server}->port, '/filtered');
     ok $slow->read_until(qr/^id: /m), 'a stream begins';
     $self->hub->publish(news => 'x' x 4_000_000);
@@ -200,7 +193,7 @@ subtest "a hub process that ends in the middle of an event" => sub {
 };
 
 subtest 'a server that is stopped' => sub {
-    my $self   = start('Starman', 1, [qw(--max-requests 1000000)], grace => 2);
+    my $self   = start('Starman', 1, grace => 2);
     my $stream = $self->open('/hub', tls($self));
     $self->{server}->stop;
     ok published($self, $stream, 'event'), 'its stream lives on';
@@ -213,7 +206,7 @@ subtest 'a server that is stopped' => sub {
 };
 
 subtest 'more streams than processes' => sub {
-    my $self  = start('Starman', 1, [qw(--max-requests 1000000)], workers => 3, env => {HUB_RELAYS => 1});
+    my $self  = start('Starman', 1, workers => 3, env => {HUB_RELAYS => 1});
     my $first = $self->open('/hub', tls($self));
     my $other = $self->open('/hub', tls($self));
     is $self->relays, 1, 'one stream has a process';

@@ -28,20 +28,18 @@ our @EXPORT_OK = qw(on_each_server);
 my $DEADLINE = 10;    # seconds; for what should happen at once
 my $MEET     = 6;     # seconds within which all workers answer at once
 
-# How each server is started. The limits keep a worker from being replaced after some requests.
-my @STARMAN = ('Starman', workers => 2, args => ['--max-requests',       1_000_000]);
-my @STARLET = ('Starlet', workers => 2, args => ['--max-reqs-per-child', 1_000_000]);
-my @UWSGI   = (workers => 2);
-my %START   = (
+# How each server is started.
+my @TWO   = (workers => 2);
+my %START = (
     'HTTP::Server::PSGI'       => ['HTTP::Server::PSGI'],
-    'Starman'                  => [@STARMAN],
-    'Starman, no keep-alive'   => [@STARMAN[0 .. 2], args => [@{$STARMAN[-1]}, '--disable-keepalive']],
-    'Starlet'                  => [@STARLET],
-    'Starlet, with keep-alive' => [@STARLET[0 .. 2], args => [@{$STARLET[-1]}, '--max-keepalive-reqs', 100]],
+    'Starman'                  => ['Starman', @TWO],
+    'Starman, no keep-alive'   => ['Starman', @TWO, args => ['--disable-keepalive']],
+    'Starlet'                  => ['Starlet', @TWO],
+    'Starlet, with keep-alive' => ['Starlet', @TWO, args => ['--max-keepalive-reqs', 100]],
     'Twiggy'                   => ['Twiggy'],
     'Feersum'                  => ['Feersum'],
-    'uWSGI'                    => ['uWSGI',                  @UWSGI],
-    'uWSGI, with keep-alive'   => ['uWSGI, with keep-alive', @UWSGI],
+    'uWSGI'                    => ['uWSGI',                  @TWO],
+    'uWSGI, with keep-alive'   => ['uWSGI, with keep-alive', @TWO],
 );
 
 my $meetings = 0;

@@ -64,10 +64,10 @@ sub measure {
 # Starts the server, the proxies and the clients.
 sub new {
     my ($class, $name, @clients) = @_;
-    my $node  = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
-    my %start = Testing::Server->single_process($name);
-    push @{$start{args}}, '--keepalive-timeout', 0 if $name eq 'Starman';    # its only worker serves everything
-    my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start, env => {CLIENTS_MODULES => $node});
+    my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
+    my @args   = $name eq 'Starman' ? ('--keepalive-timeout', 0) : ();    # its only worker serves everything
+    my %start  = (workers => 1, args => \@args, env => {CLIENTS_MODULES => $node});
+    my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start);
     my @names  = map {
         my $client = $_;
         map { "$client $_" } @PHASES

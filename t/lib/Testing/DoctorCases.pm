@@ -52,9 +52,8 @@ sub mistakes_ok {
     my ($name, @cases) = @_;
     Testing::Server->require_or_skip_all('Starman');
     needs(Testing::ConfiguredProxy->missing($name));
-    my %one = Testing::Server->single_process('Starman');
-    push @{$one{args}}, '--disable-keepalive';    # the only worker would wait on each idle connection of the proxy
-    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', %one);
+    my @args   = ('--disable-keepalive');    # the only worker would wait on each idle connection of the proxy
+    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', workers => 1, args => \@args);
     _publish($server);
     my $good = _run($name, $server, {});
     my @runs = map { _run($name, $server, $_) } @cases;

@@ -81,7 +81,7 @@ sub streams_on {
     for my $name (@names) {
         subtest $name => sub {
             needs(Testing::Server->missing($name));
-            my @start  = (Testing::Server->single_process($name), env => {EVENTSOURCE_XS_DEBUG => 1});
+            my @start  = (workers => 1, env => {EVENTSOURCE_XS_DEBUG => 1});
             my $server = Testing::Server->start($name, application($file), @start);
             streams_ok($server);
             kinds_ok($server, 'native stream');

@@ -31,14 +31,14 @@ my $NEVER = qr/\A(?!)/;
 # seconds a round has 4,000 clients or more, so a leak of one KB a client shows.
 my $MAY_GROW = 4;
 
-# The limits keep a worker from being replaced after some requests. Streams on the writer of HTTP::Server::PSGI would occupy
-# its only process. A short POST ends a worker of Starman, whatever the application is (t/attack/short_post.t).
+# Streams on the writer of HTTP::Server::PSGI would occupy its only process. A short POST ends a worker of Starman, whatever
+# the application is (t/attack/short_post.t).
 my @NATIVE = qw(/native /hub /oldest /follow);
 my @WRITER = qw(/writer /hub-on-writer /follow-on-writer);
 my %SERVER = (
-    'HTTP::Server::PSGI' => {writer => []},
-    'Starman'            => {workers => 2, args => ['--max-requests', 1_000_000_000], except => ['short POST']},
-    'Starlet'            => {workers => 2, args => ['--max-reqs-per-child', 1_000_000_000]},
+    'HTTP::Server::PSGI' => {writer  => []},
+    'Starman'            => {workers => 2, except => ['short POST']},
+    'Starlet'            => {workers => 2},
     'Twiggy'             => {},
     'Feersum'            => {},
     'uWSGI'              => {workers => 2},

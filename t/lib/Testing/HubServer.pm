@@ -34,13 +34,7 @@ sub start {
     $settings = {Testing::NamedHubs->settings(%$settings)} if Testing::NamedHubs->is_on;
     my %env = (HUB_SETTINGS => JSON::PP::encode_json({per_process => 1, %$settings}), %{delete $option{env} || {}});
     $env{HUB_NATIVE} = $native if defined $native;
-    my %start = $class->single_process($name);
-    my @args  = @{delete $option{args} || []};
-    return $class->SUPER::start(
-        $name, 't/data/hub.psgi', %start, %option,
-        args => [@{$start{args} || []}, @args],
-        env  => \%env
-    );
+    return $class->SUPER::start($name, 't/data/hub.psgi', workers => 1, %option, env => \%env);
 }
 
 sub stats {

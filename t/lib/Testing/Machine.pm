@@ -114,7 +114,6 @@ sub start {
     $self->{server} = Testing::Server->start(
         'Starman', 't/data/machine.psgi',
         workers => $workers,
-        args    => ['--max-requests', 1_000_000],
         env     => {HUB_SETTINGS => $JSON->encode(\%hub), EVENTSOURCE_RUNTIME_DIR => "$self->{folder}", %env},
     );
     return $self;

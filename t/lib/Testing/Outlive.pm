@@ -22,18 +22,16 @@ my $WORKERS = 2;
 my $PAUSE   = 0.002;    # seconds between two events
 my $PUSHES  = 150;      # as in the application
 
-# How workers end. endless and recycle are arguments for workers that are never replaced, and that are replaced after some
-# requests; reload, the signal with which the master starts its workers anew. A server of one process, single, is only ended and
-# started. workers is for a server whose master does not listen any more when it forks a worker again, so that this one serves
-# nobody: there are enough from the start.
+# How workers end. recycle is arguments for workers that are replaced after some requests; reload, the signal with which the
+# master starts its workers anew. A server of one process, single, is only ended and started. workers is for a server whose
+# master does not listen any more when it forks a worker again, so that this one serves nobody: there are enough from the start.
 my %HOW = (
     'HTTP::Server::PSGI' => {single  => 1},
     'Twiggy'             => {single  => 1},
     'Feersum'            => {workers => 6},
-    'Starman' => {endless => [qw(--max-requests 1000000)], recycle => [qw(--max-requests 10)], reload => 'HUP'},
-    'Starlet' =>
-        {endless => [qw(--max-reqs-per-child 1000000)], recycle => [qw(--max-reqs-per-child 10)], reload => 'HUP'},
-    'uWSGI' => {recycle => [qw(--max-requests 10 --min-worker-lifetime 0)], reload => 'HUP'},
+    'Starman'            => {recycle => [qw(--max-requests 10)],                         reload => 'HUP'},
+    'Starlet'            => {recycle => [qw(--max-reqs-per-child 10)],                   reload => 'HUP'},
+    'uWSGI'              => {recycle => [qw(--max-requests 10 --min-worker-lifetime 0)], reload => 'HUP'},
 );
 
 # As in the application. A client that is not read while its worker ends is not to be a slow one.
@@ -92,8 +90,8 @@ sub run {
     return;
 }
 
-# Starts a server. Options besides those of how: by_hand, the hub process is started here; start, options of the server; env,
-# more of its environment; grace, the seconds of that process.
+# Starts a server. Options besides those of how: endless, arguments of the server; by_hand, the hub process is started here;
+# start, options of the server; env, more of its environment; grace, the seconds of that process.
 sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {folder => File::Temp->newdir, clients => [], published => []}, $class;
@@ -108,7 +106,7 @@ sub start {
     $self->{server} = Testing::Server->start(
         $name, $PSGI,
         workers => $option{single} ? 1 : $option{workers} || $WORKERS,
-        args    => $option{endless}                       || [],
+        args    => $option{endless},
         env     => \%env,
         %{$option{start} || {}},
     );

@@ -56,7 +56,6 @@ sub start {
     $self->{server} = Testing::Server->start(
         'Starman', "examples/cookbook/$name.psgi",
         workers => $WORKERS,
-        args    => [qw(--max-requests 1000000)],
         env     => {uc($name) . '_SOCKET' => $self->{socket}, %env},
     );
     return $self;

@@ -21,7 +21,7 @@ use POSIX              ();
 our @EXPORT_OK = qw(path);
 
 # How each server is started: the modules that it needs, and its command line for an application, a number of
-# processes, and a certificate for TLS.
+# processes, and a certificate for TLS; and the option that has it replace processes after some requests.
 my %SERVER = (
     'HTTP::Server::PSGI' => {
         needs   => ['HTTP::Server::PSGI'],
@@ -30,14 +30,23 @@ my %SERVER = (
     'Starman' => {
         needs   => ['Starman'],
         command => sub { _plackup(@_[0, 1], '--workers', $_[2] || 3, _tls($_[3], qw(--ssl-cert --ssl-key))) },
+        recycle => '--max-requests',
     },
     'Starman, without preloading' => {
         needs   => ['Starman'],
         command => sub { ($^X, '-S', 'starman', '--listen', $_[0]->_listens, '--workers', $_[2] || 3, $_[1]) },
+        recycle => '--max-requests',
     },
-    'Starlet' => {needs => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
-    'Twiggy'  => {needs => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
-    'Feersum' => {needs => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
+    'Starlet' => {
+        needs   => ['Starlet'],
+        command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) },
+        recycle => '--max-reqs-per-child',
+    },
+    'Twiggy'  => {needs => ['Twiggy'], command => sub { _plackup(@_[0, 1]) }},
+    'Feersum' => {
+        needs   => ['Feersum'],
+        command => sub { _plackup(@_[0, 1], ($_[2] || 1) > 1 ? ('--pre-fork', $_[2]) : ()) },
+    },
     'HTTP::Server::Simple::PSGI' => {
         needs   => [qw(HTTP::Server::Simple::PSGI Plack::Handler::HTTP::Server::Simple)],
         command => sub { _plackup(@_[0, 1], -s => 'HTTP::Server::Simple') },
@@ -95,15 +104,9 @@ sub require_or_skip_all {
     return needs($class->missing($name));
 }
 
-# Options of start for one process. The limits keep it from being replaced after some requests.
-sub single_process {
-    my ($class, $name) = @_;
-    my $limit = {Starman => '--max-requests', Starlet => '--max-reqs-per-child', uWSGI => '--max-requests'}->{$name};
-    return $limit ? (workers => 1, args => [$limit, 1_000_000]) : ();
-}
-
 # Options: workers, the number of processes; env, a hash; args, further arguments for the server; unix => 1 for a Unix
-# socket instead of a port; tls => 1; descriptors, the limit of each process.
+# socket instead of a port; tls => 1; descriptors, the limit of each process; recycles => 1, it replaces a process after
+# as many requests as is its default. Otherwise a process is not replaced.
 sub start {
     my ($class, $name, $psgi, %option) = @_;
     if (my $missing = $class->missing($name)) { croak "Server: $missing" }
@@ -112,6 +115,8 @@ sub start {
     $self->{certificate} = $self->_certificate if $option{tls};
     my @command =
         $SERVER{$name}{command}->($self, File::Spec->rel2abs($psgi), $option{workers}, $self->{certificate});
+    my $recycle = $SERVER{$name}{recycle};
+    push @command, $recycle, 1_000_000_000 if $recycle && !$option{recycles};
     unshift @command, qw(sh -c), 'ulimit -n "$0" && exec "$@"', $option{descriptors} if $option{descriptors};
     return $self->run($option{env}, @command, @{$option{args} || []});
 }

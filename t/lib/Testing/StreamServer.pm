@@ -136,7 +136,7 @@ sub start {
     my ($class, $name, %option) = @_;
     my $journal = Testing::Journal->new;
     my $env     = {STREAMS_JOURNAL => $journal->path, %{$option{env} || {}}};
-    my @start   = ($class->single_process($name), %option, env => $env);
+    my @start   = (workers => 1, %option, env => $env);
     my $self    = $class->SUPER::start($name, 't/data/streams.psgi', @start);
     $self->{journal} = $journal;
     return $self;
