@@ -801,9 +801,8 @@ The server's access log, C<psgix.cleanup> and graceful stop do not wait for the 
 
 =item *
 
-A worker that the server recycles ends its streams, after it has sent their clients a reconnection time. So raise
-C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI). A worker warns once if that
-number is low (L<EventSource::Deployment/Recycled workers>).
+A worker that the server recycles ends its streams, after it has sent their clients a reconnection time
+(L<EventSource::Deployment/Recycled workers>).
 
 =back
 
