@@ -14,8 +14,7 @@ Testing::Server->require_or_skip_all('Starman');
 # Returns the first blocks of a client that sends an id, when one block and that many events have arrived.
 sub first_blocks {
     my ($server, $id, $count, %query) = @_;
-    my $client = Testing::Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
-    $client->read_until(qr/^id: .*\n\r?\n/m);
+    my $client = Testing::Client->stream($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
     my @blocks = wait_for_events($client, $count);
     $client->leave;
     return @blocks;

@@ -71,8 +71,7 @@ for my $name (Testing::Server->names) {
             @clients = open_all($server, path('/hub', patterns => '**'), $first);
             $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients that resume have a stream');
             at_most_ok(memory($pid) - $before, 'clients that resume need little memory');
-            my $reader = Testing::Client->get($server->port, path('/hub', channels => 'quiet'));
-            $reader->read_until(qr/^id: /m);
+            my $reader = Testing::Client->stream($server->port, path('/hub', channels => 'quiet'));
             $server->publish(channel => 'quiet');
             ok $reader->read_until(qr/^data: 1\b/m), 'a client that reads receives an event meanwhile';
 

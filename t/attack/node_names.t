@@ -42,9 +42,7 @@ for my $name (Testing::Server->names) {
                 "$_ $path: the body is the reason"
                 for qw(GET POST);
         }
-        my $stats = Testing::Client->get($server->port, '/stats', headers => [Connection => 'close']);
-        $stats->read_all;
-        is JSON::PP::decode_json($stats->body)->{published}, 0, 'no refused request publishes anything';
+        is JSON::PP::decode_json($server->ask('/stats'))->{published}, 0, 'no refused request publishes anything';
         for my $path (@TAKEN) {
             is response_to($server, $_ => $path)->status, 200, "$_ $path: 200" for qw(GET HEAD POST);
         }

@@ -74,23 +74,12 @@ my @TAKEN  = (
 sub post {
     my ($server, $path, $body, @headers) = @_;
     push @headers, 'Content-Length' => length $body if !grep { $_ eq 'Content-Length' } @headers;
-    my $client = Testing::Client->get(
-        $server->port, $path,
-        method  => 'POST',
-        headers => [Connection => 'close', @headers],
-        then    => $body
-    );
-    $client->read_all or diag "POST $path: no whole response";
+    my $client = Testing::Client->ask($server->port, $path, method => 'POST', headers => \@headers, then => $body);
     $client->leave;
     return $client;
 }
 
-sub stats {
-    my $server = shift;
-    my $client = Testing::Client->get($server->port, '/stats', headers => [Connection => 'close']);
-    $client->read_all or diag '/stats is not answered';
-    return JSON::PP::decode_json($client->body);
-}
+sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
 
 # Returns the events that an EventSource dispatches of a stream.
 sub dispatched {
@@ -167,8 +156,7 @@ sub a_short_body {
 # has seen, and must not be sent away.
 sub a_reader_stays {
     my $server = shift;
-    my $reader = Testing::Client->get($server->port, '/eventsource/stay');
-    $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
+    my $reader = Testing::Client->stream($server->port, '/eventsource/stay');
     my $body   = JSON::PP::encode_json({id => Plack::App::EventSource::Connection->finished_id, data => 'go away'});
     my $status = post($server, '/eventsource/stay', $body, @JSON)->status;
     $reader->read_until(qr/^data: go away\n(?:.+\n)*\n/m) if $status == 200;
@@ -199,8 +187,7 @@ sub on_server {
     my $name = shift;
     Testing::Server->require_or_skip_all($name);
     my $server = Testing::Server->start($name, 't/data/publisher.psgi', workers => 1);
-    my $reader = Testing::Client->get($server->port, '/eventsource/news');
-    $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
+    my $reader = Testing::Client->stream($server->port, '/eventsource/news');
     refusals($server);
     a_reader_stays($server);
     lengths($server);

@@ -33,10 +33,7 @@ for my $name (qw(Starman Twiggy)) {
         Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/clients/openai.psgi', workers => 1);
         my $proxy  = Testing::CuttingProxy->start($server->port, 'openai');
-        my $ask    = sub {
-            my $client = Testing::Client->get($server->port, '/continue', headers => [Connection => 'close']);
-            return $client->read_all;
-        };
+        my $ask    = sub { $server->ask('/continue') };
 
         for my $app (qw(plain hub)) {
             my $seen = $proxy->state('openai')->{reads};

@@ -18,18 +18,9 @@ my @hub    = ('--hub', 'test', '--socket', $socket);
 my %env    = (HUB_SOCKET => $socket, JOURNAL => $shell->folder . '/journal');
 my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => $WORKERS, env => \%env);
 
-my (%reader, @all);
-ok wait_until(
-    $DEADLINE,
-    sub {
-        my $client = Testing::Client->get($server->port, '/hub');
-        $client->read_until(qr/^id: .*\n\r?\n/m);
-        push @all, $client;
-        $reader{$client->header('X-Worker')} ||= $client;
-        return keys %reader == $WORKERS;
-    }
-    ),
-    'there are streams on all workers';
+my %readers = %{$server->streams_by_worker('/hub', $WORKERS)};
+my @all     = map { @$_ } values %readers;
+is scalar keys %readers, $WORKERS, 'there are streams on all workers';
 
 subtest 'every stream receives what the command publishes, in its order' => sub {
     my $lines = join '', map { qq({"channel":"news","data":"line $_"}\n) } 1 .. 500;
@@ -43,15 +34,14 @@ subtest 'every stream receives what the command publishes, in its order' => sub 
 
 subtest 'stats has the workers' => sub {
     my $stats = JSON::PP->new->utf8->decode($shell->run('stats', @hub, '--json', '--channel', 'news')->{out});
-    is_deeply [sort @{$stats->{workers}}], [sort keys %reader], 'their process ids';
+    is_deeply [sort @{$stats->{workers}}], [sort keys %readers], 'their process ids';
     is $stats->{subscribers}, @all, 'and the subscribers';
 };
 
 subtest 'a tail prints what a worker publishes' => sub {
     my $tail = $shell->start('tail', @hub, '--last', 1, 'news');
     ok wait_until($DEADLINE, sub { $tail->log =~ /line 500/ }), 'a tail follows';
-    my $client = Testing::Client->get($server->port, '/publish?of-a-worker', headers => [Connection => 'close']);
-    $client->read_all;
+    $server->ask('/publish?of-a-worker');
     ok wait_until($DEADLINE, sub { $tail->log =~ /\tnews\tmessage\t\S+\tof-a-worker\n/ }), 'the event of a worker';
 };
 

@@ -15,8 +15,7 @@ my $CGROUPS = '/sys/fs/cgroup/systemd';
 my $folder = File::Temp->newdir;
 my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
 my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', workers => 2, env => \%env);
-my $stream = Testing::Client->get($server->port, '/hub');
-$stream->read_until(qr/^id: /m) or diag 'no position';
+my $stream = Testing::Client->stream($server->port, '/hub');
 my $worker = $stream->header('X-Worker');
 
 my $url     = $server->url('/hub');

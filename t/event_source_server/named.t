@@ -19,8 +19,7 @@ my ($folder, @servers, %env);
 
 sub ask {
     my ($path, $server) = @_;
-    my $client = Testing::Client->get(($server || $servers[0])->port, $path, headers => [Connection => 'close']);
-    $client->read_all;
+    my $client = Testing::Client->ask(($server || $servers[0])->port, $path);
     return ($client->status == 200 ? $client->body : $client->status, $client->header('X-Worker'));
 }
 
@@ -31,27 +30,9 @@ sub runs {
     return @runs;
 }
 
-sub open_stream {
-    my $server = shift || $servers[0];
-    my $client = Testing::Client->get($server->port, '/events');
-    $client->read_until(qr/^id: .*\n\r?\n/m) or diag 'no position: ' . ($client->body // '');
-    return $client;
-}
-
 # Streams of all workers, by worker.
 sub streams_of_all_workers {
-    my %readers;
-    for my $server (@servers) {
-        my $workers = keys(%readers) + $WORKERS / @servers;
-        wait_until(
-            $DEADLINE,
-            sub {
-                my $client = open_stream($server);
-                push @{$readers{$client->header('X-Worker')}}, $client;
-                return keys %readers >= $workers;
-            }
-        );
-    }
+    my %readers = map { %{$_->streams_by_worker('/events', $WORKERS / @servers)} } @servers;
     is scalar keys %readers, $WORKERS, 'there are streams on all workers';
     return \%readers;
 }
@@ -59,11 +40,6 @@ sub streams_of_all_workers {
 sub data_of {
     my $client = shift;
     return grep { length } $client->text =~ /^data: (.*?)\r?$/mg;
-}
-
-sub has {
-    my ($client, $data) = @_;
-    return $client->read_until(qr/^data: \Q$data\E\r?$/m);
 }
 
 # The numbers of a worker's events that a client has received.
@@ -115,7 +91,7 @@ sub in_event_loops {
 
     my ($id) = ask('/emit?own');
     like $id, qr/-[0-9]+\z/, 'a worker emits an event of its own';
-    ok has($_, 'own'), 'which each client receives' for @readers;
+    ok $_->has('own'), 'which each client receives' for @readers;
     is scalar(grep { $_ eq 'own' } data_of($_)), 1, 'once' for @readers;
 
     ok kill_and_wait($elected),                           'the elected worker is killed';
@@ -133,7 +109,8 @@ sub in_event_loops {
     my $after;
 
     # A stream that begins before its worker has noticed the loss ends, and the client reconnects.
-    my $is_running = sub { $after = open_stream($servers[-1]); return $after->read_until($of, 5) };
+    my $is_running =
+        sub { $after = Testing::Client->get($servers[-1]->port, '/events'); return $after->read_until($of, 5) };
     ok wait_until(2 * $DEADLINE, $is_running), 'a worker runs the supply after that';
     my ($third) = $after->text =~ $of;
     ok scalar(grep { $_ == $third } @alive), 'one that lives';
@@ -159,14 +136,14 @@ on(
         my $id      = 'none';
         ok wait_until($DEADLINE, sub { ($id) = ask('/supplies?fed'); $id ne 'none' }),
             'a request to the elected worker emits through its emitter';
-        ok has($_, 'fed'), 'each client receives the event' for @readers;
+        ok $_->has('fed'), 'each client receives the event' for @readers;
         is scalar(grep { $_ eq 'fed' } data_of($_)), 1, 'once' for @readers;
 
         ok kill_and_wait($elected), 'the elected worker is killed';
         ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() == 2 }),
             'another worker runs the supply at a request';
         my $next = (runs())[1];
-        ok has($_, $next), 'each client receives its event, on the stream that it had' for @readers;
+        ok $_->has($next), 'each client receives its event, on the stream that it had' for @readers;
 
         ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }),
             'the server is stopped in the elected worker';

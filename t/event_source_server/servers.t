@@ -16,8 +16,8 @@ my $server;
 
 sub ask {
     my $path   = shift;
-    my $client = Testing::Client->get($server->port, $path, headers => [Connection => 'close']);
-    $client->read_all && $client->complete or die "$path was not answered\n";
+    my $client = Testing::Client->ask($server->port, $path);
+    $client->complete or die "$path was not answered\n";
     return $client->status == 200 ? $client->body : $client->status;
 }
 
@@ -25,9 +25,7 @@ sub ask {
 sub stream {
     my ($name, $last_event_id) = @_;
     my @headers = defined $last_event_id ? (headers => ['Last-Event-ID' => $last_event_id]) : ();
-    my $client  = Testing::Client->get($server->port, "/$name", @headers);
-    $client->read_until(qr/^id: \S+\n\n/m) or die "no stream of $name: " . ($client->status // 'nothing') . "\n";
-    return $client;
+    return Testing::Client->stream($server->port, "/$name", @headers);
 }
 
 sub has_ok {

@@ -80,9 +80,7 @@ sub systemctl_ok {
 
 # Opens a stream, and waits until the hub process has it.
 sub open_stream {
-    my $client = Testing::Client->get($port, '/hub');
-    ok $client->read_until(qr/^id: .*\n\r?\n/m), 'a stream begins' or diag $client->body;
-    return $client;
+    return Testing::Client->stream($port, '/hub');
 }
 
 # Publishes the next number, and returns its id: by the application, or by a command that the user of the hub runs.
@@ -90,8 +88,7 @@ sub publish {
     my $by   = shift;
     my $data = ++$published;
     return command(qw(--socket /run/eventsource-hub/test.sock news), $data) if $by eq 'a command';
-    my $client = Testing::Client->get($port, "/publish?$data", headers => [Connection => 'close']);
-    return $client->read_all ? $client->body : undef;
+    return Testing::Client->ask($port, "/publish?$data")->body;
 }
 
 # Returns what `eventsource publish` prints.
@@ -118,8 +115,7 @@ sub has_all_ok {
 sub serves_ok {
     my $what     = shift;
     my $answered = sub {
-        my $client = eval { Testing::Client->get($port, '/plain', headers => [Connection => 'close']) };
-        return $client && eval { $client->read_all } && $client->body eq 'plain';
+        eval { Testing::Client->ask($port, '/plain')->body eq 'plain' }
     };
     return ok wait_until($DEADLINE, $answered), "$what: the application serves";
 }

@@ -59,14 +59,8 @@ sub start_nginx {
 # Publishes through a port. Returns the id, or the status.
 sub publish {
     my ($port, $text, @headers) = @_;
-    my @all    = (Connection => 'close', 'Content-Type' => 'text/plain', 'Content-Length' => length $text, @headers);
-    my $client = Testing::Client->get($port, '/publish', method => 'POST', headers => \@all, then => $text);
-    $client->read_all;
+    my $client = Testing::Client->post($port, '/publish', $text, 'Content-Type' => 'text/plain', @headers);
     return $client->status == 200 ? $client->body : $client->status;
-}
-
-sub ids {
-    return map { $_->{id} } $_[0]->events;
 }
 
 # How many streams the hub of a machine has.
@@ -86,15 +80,14 @@ my @ids = map { publish($servers[$_ % 2]->port, "one $_") } 1 .. 6;
 push @ids, map { publish($nginx->port, "through nginx $_") } 1 .. 4;
 for my $client (@clients) {
     ok $client->has('through nginx 4'), 'a client receives the last event';
-    is_deeply [ids($client)], \@ids, 'and all before, from both machines, once and in order';
+    is_deeply [$client->ids], \@ids, 'and all before, from both machines, once and in order';
 }
 is publish($nginx->port, 'through nginx 4', 'Idempotency-Key' => 'four'),
     publish($nginx->port, 'through nginx 4', 'Idempotency-Key' => 'four'), 'a repeated request publishes once';
 push @ids, publish($nginx->port, 'through nginx 4', 'Idempotency-Key' => 'four');
 
 for my $server (@servers) {
-    my $client = Testing::Client->get($server->port, '/health', headers => [Connection => 'close']);
-    $client->read_all;
+    my $client = Testing::Client->ask($server->port, '/health');
     is $client->status, 200, 'a machine reports that its store is up';
     unlike $client->body, qr/secret/, 'without the password';
 }
@@ -106,7 +99,7 @@ push @ids, publish($servers[1]->port, 'meanwhile');
 push @ids, publish($nginx->port,      'after');
 for my $client (@clients) {
     ok $client->has('after'), 'a client is connected to the other machine';
-    is_deeply [ids($client)], \@ids, 'it has received all events, once and in order';
+    is_deeply [$client->ids], \@ids, 'it has received all events, once and in order';
     is $client->gaps, 0, 'and received no gap';
 }
 is streams($homes[1]), $CLIENTS, 'all streams are on the other machine';

@@ -17,14 +17,7 @@ needs_module('Mojolicious');
 
 my $UNUSUAL = 't/data/mojolicious.psgi';
 
-sub ask {
-    my ($server, $path) = @_;
-    my $client = get($server, $path);
-    $client->read_all;
-    return $client->body;
-}
-
-sub stats { return JSON::PP::decode_json(ask($_[0], '/stats')) }
+sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
 
 sub descriptors { return descriptors_of(stats(shift)->{pid}) }
 
@@ -68,22 +61,22 @@ subtest 'connections that are kept alive' => sub {
     ok $client->read_all, 'an ordinary response comes first';
     $client->request('/held?name=kept', then => "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
     ok $client->read_until(qr/^data: held/m), 'then a stream on the same connection';
-    is ask($server, '/push?name=kept&data=later'), 1, 'an ordinary request pushes to it';
+    is $server->ask('/push?name=kept&data=later'), 1, 'an ordinary request pushes to it';
     ok $client->read_until(qr/^data: later/m), 'the client receives the event';
     unlike $client->body, qr/plain/, 'a request that the client has pipelined is dropped';
     $client->say("GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
-    is ask($server, '/push?name=kept&data=last'), 1, 'so is one that it sends later';
+    is $server->ask('/push?name=kept&data=last'), 1, 'so is one that it sends later';
     ok $client->read_until(qr/^data: last/m), 'the stream continues';
     unlike $client->body, qr/plain/, 'without another response';
     $client->leave;
-    ok wait_until(sub { ask($server, '/why?name=kept') eq 'client' }), 'on_close has the reason client';
+    ok wait_until(sub { $server->ask('/why?name=kept') eq 'client' }), 'on_close has the reason client';
     my $pipelined =
         Testing::Client->get($server->port, '/plain', then => "GET /held?name=piped HTTP/1.1\r\nHost: x\r\n\r\n");
     $pipelined->read_all;
     like $pipelined->rest(0.5) // $pipelined->{raw}, qr/^data: held/m,
         'a stream may be pipelined behind an ordinary request';
     $pipelined->leave(reset => 1);
-    ok wait_until(sub { ask($server, '/why?name=piped') eq 'client' }), 'a reset ends a stream too';
+    ok wait_until(sub { $server->ask('/why?name=piped') eq 'client' }), 'a reset ends a stream too';
 };
 
 subtest 'connections are released' => sub {
@@ -126,10 +119,10 @@ subtest 'the behaviour of a client is never an error of the application' => sub 
     }
     for my $query ('name=leaves', 'name=kept&keeps=1') {
         my $client = get($server, "/waits?$query");
-        ok wait_until(sub { ask($server, "/waiting?$query") eq 'yes' }), "$query: an action waits";
+        ok wait_until(sub { $server->ask("/waiting?$query") eq 'yes' }), "$query: an action waits";
         $client->leave;
-        ok wait_until(sub { ask($server, "/waiting?$query") eq 'left' }), 'its client leaves';
-        is ask($server, "/respond?$query"), 'fine', 'then the action responds, and nothing happens';
+        ok wait_until(sub { $server->ask("/waiting?$query") eq 'left' }), 'its client leaves';
+        is $server->ask("/respond?$query"), 'fine', 'then the action responds, and nothing happens';
     }
     unlike substr($server->log, $before), qr/\[error\](?! EventSource::XS: )/, 'the log has no error';
 };
@@ -148,7 +141,7 @@ subtest 'mistakes' => sub {
     ok wait_until(sub { $server->log =~ /\[error\].*the handler died: on purpose/ }), 'the log has the exception';
     $client = get($server, '/fails-after');
     ok $client->read_all && $client->complete, 'an action that dies later does not disturb its stream';
-    is ask($server, '/plain'), 'plain', 'the server answers the next request';
+    is $server->ask('/plain'), 'plain', 'the server answers the next request';
 };
 $server->stop;
 

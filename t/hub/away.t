@@ -61,10 +61,8 @@ sub start_hub_without_redis {
 sub stop_hub {
     my $self = shift;
     $self->start_hub;
-    my $client = $self->stream;
-    $client->read_until(qr/^id: /m) or die 'no stream';
+    push @{$self->{clients}}, Testing::Client->stream($self->{server}->port, '/hub');
     kill STOP => $self->{hub}->pid;
-    push @{$self->{clients}}, $client;
     return;
 }
 
@@ -73,12 +71,9 @@ sub stream { return Testing::Client->get($_[0]{server}->port, '/hub') }
 # Requests an ordinary page. Returns how long that took.
 sub time_of {
     my ($self, $path) = @_;
-    my $began  = time;
-    my $client = Testing::Client->get($self->{server}->port, $path, headers => [Connection => 'close']);
-    $client->read_all && $client->status == 200 or die "no answer: " . $self->{server}->log;
-    my $seconds = time - $began;
-    $client->leave;
-    return $seconds;
+    my $began = time;
+    $self->{server}->ask($path);
+    return time - $began;
 }
 
 # Requests some streams, and some pages directly after each. Returns the median of their times and the longest, and the streams.

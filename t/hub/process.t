@@ -24,8 +24,7 @@ my $server = Testing::Server->start('Starman', 't/data/hub_process.psgi', worker
 
 sub ask {
     my ($path, $of) = @_;
-    my $client = Testing::Client->get(($of || $server)->port, $path, headers => [Connection => 'close']);
-    $client->read_all;
+    my $client = Testing::Client->ask(($of || $server)->port, $path);
     return ($client->body, $client->header('X-Worker'));
 }
 
@@ -35,34 +34,15 @@ sub journal {
     return scalar readline $lines;
 }
 
-sub open_stream {
-    my $path   = shift;
-    my $client = Testing::Client->get($server->port, $path);
-    $client->read_until(qr/^id: .*\n\r?\n/m) or diag 'no position: ' . ($client->body // '');
-    return $client;
-}
+sub open_stream { return Testing::Client->stream($server->port, shift) }
 
 sub data_of {
     return map { $_->{data} // () } blocks($_[0]->text);
 }
 
-# Reads until a client has received an event with that data.
-sub has {
-    my ($client, $data) = @_;
-    return $client->read_until(qr/^data: \Q$data\E\r?$/m);
-}
-
-my %readers;    # by worker
-wait_until(
-    $DEADLINE,
-    sub {
-        my $client = open_stream('/hub');
-        push @{$readers{$client->header('X-Worker')}}, $client;
-        return keys %readers == $WORKERS;
-    }
-);
-is scalar keys %readers, $WORKERS, 'there are streams on all workers';
+my %readers = %{$server->streams_by_worker('/hub', $WORKERS)};
 my @readers = map { @$_ } values %readers;
+is scalar keys %readers, $WORKERS, 'there are streams on all workers';
 
 my (%publisher, @published);
 wait_until(
@@ -89,7 +69,7 @@ push @published, {id => $id, data => 'script'};
 like $id, qr/\A[0-9a-v]{8}-[0-9]+\z/, 'a script outside of the server publishes';
 
 for my $client (@readers) {
-    has($client, 'script');
+    $client->has('script');
     my @got = map { {id => $_->{id}, data => $_->{data}} } grep { defined $_->{data} } blocks($client->text);
     is_deeply \@got, \@published, 'a reader receives every event once, in the order of the hub';
 }
@@ -98,15 +78,15 @@ is + (ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all
 subtest 'pushes and closes of a worker reach the stream in order' => sub {
     my $client = open_stream('/handler');
     my $worker = $client->header('X-Worker');
-    has($client, 'second');
+    $client->has('second');
     my $later = sub {
         my $path = shift;
         return wait_until($DEADLINE, sub { (ask($path))[1] == $worker });
     };
     ok $later->('/later'), 'the worker pushes';
     ask('/publish?between');
-    ok has($client, 'third'),   'the client receives the push';
-    ok has($client, 'between'), 'and the event of the hub';
+    ok $client->has('third'),   'the client receives the push';
+    ok $client->has('between'), 'and the event of the hub';
     is_deeply [grep { /\A(?:first|second)\z/ } data_of($client)], [qw(first second)],
         'the pushes of the handler are in order';
     ok $later->('/drop'), 'the worker closes the stream';
@@ -140,7 +120,7 @@ subtest 'the hub process is killed' => sub {
     isnt + (split /-/, $published // '')[0], $epoch, 'with a new epoch';
     my $client = open_stream('/hub');
     $hub->publish(news => 'again');
-    ok has($client, 'again'), 'workers connect anew';
+    ok $client->has('again'), 'workers connect anew';
     $client->leave;
 };
 
@@ -182,9 +162,7 @@ subtest 'recycled workers' => sub {
         env     => {%env, HUB_SOCKET => "$folder/other.sock"}
     );
     for my $path ('/hub', '/handler') {
-        my $client = Testing::Client->get($other->port, $path);
-        ok $client->read_until(qr/^id: .*\n\r?\n/m), "$path: a stream begins";
-        $client->leave;
+        Testing::Client->stream($other->port, $path)->leave;
     }
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn of ends that do not come';
     $other->stop;

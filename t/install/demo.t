@@ -32,9 +32,7 @@ sub demo {
 sub post {
     my ($port, $path, $object) = @_;
     my $body   = encode_json($object);
-    my @all    = ('Content-Type' => 'application/json', 'Content-Length' => length $body);
-    my $client = Testing::Client->get($port->number, $path, method => 'POST', headers => \@all, then => $body);
-    $client->read_all;
+    my $client = Testing::Client->post($port->number, $path, $body, 'Content-Type' => 'application/json');
     return $client->status == 200 ? decode_json($client->body) : {};
 }
 

@@ -26,23 +26,14 @@ my @KEY = ('X-Key' => 'open sesame');
 # A subscriber of a path, whose stream has begun.
 sub subscriber {
     my ($server, $path, %option) = @_;
-    my $client = ($option{class} || 'Testing::Client')->get($server->port, $path, %option);
-    $client->read_until(qr/^id: .+\n\n/m) or diag "$path: no stream: " . ($client->status // 'no response');
-    return $client;
+    return ($option{class} || 'Testing::Client')->stream($server->port, $path, %option);
 }
 
 # The response to a request for anything but a stream.
 sub asked {
     my ($server, $method, $path, $body, @headers) = @_;
     push @headers, 'Content-Length' => length $body if defined $body && !grep { $_ eq 'Transfer-Encoding' } @headers;
-    my $client = Testing::Client->get(
-        $server->port, $path,
-        method  => $method,
-        headers => [Connection => 'close', @headers],
-        then    => $body
-    );
-    $client->read_all or diag "$method $path: no whole response";
-    return $client;
+    return Testing::Client->ask($server->port, $path, method => $method, headers => \@headers, then => $body);
 }
 
 # Publishes with the key, and returns the id.

@@ -21,13 +21,6 @@ sub get {
     return Testing::Client->get($server->port, $path, @option);
 }
 
-sub ask {
-    my ($server, $path) = @_;
-    my $client = get($server, $path, http => '1.0');
-    $client->read_all;
-    return $client->body;
-}
-
 sub is_whole {
     my ($server, $path, $foundation, $http) = @_;
     my $client = get($server, $path, http => $http);
@@ -42,10 +35,10 @@ sub is_held {
     my ($server, $path, $foundation) = @_;
     my $client = get($server, $path);
     ok $client->read_until(qr/data: $foundation\r\n\r\n/), 'the handler has pushed';
-    is ask($server, '/tell/later'), 'told 1 of 1', 'a later request pushes to the stream';
+    is $server->ask('/tell/later'), 'told 1 of 1', 'a later request pushes to the stream';
     ok $client->read_until(qr/data: later\r\n\r\n/), 'the client receives that event';
     $client->leave;
-    ok wait_until(sub { ask($server, '/tell/end') =~ /\Atold 0 of/ }), 'a client that leaves ends the stream';
+    ok wait_until(sub { $server->ask('/tell/end') =~ /\Atold 0 of/ }), 'a client that leaves ends the stream';
     return;
 }
 

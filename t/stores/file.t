@@ -17,17 +17,13 @@ my $machine = Testing::Machine->start({file => $file}, workers => 4);
 
 sub client { return Testing::RoamingClient->open($machine, channels => 'news', @_) }
 
-sub ids {
-    return map { $_->{id} } $_[0]->events;
-}
-
 my @ids;
 
 subtest 'the counters report the store' => sub {
     my $client = client();
     push @ids, map { $machine->publish(news => $_) } 1 .. 5;
     ok $client->has(5), 'a client receives the events';
-    is_deeply [ids($client)], \@ids, 'with their ids';
+    is_deeply [$client->ids], \@ids, 'with their ids';
     my $store = $machine->stats->{store};
     is_deeply [@$store{qw(kind place last_error)}], ['file', $file, undef], 'kind, place, no error';
     ok $store->{up}, 'it is up';
@@ -45,12 +41,12 @@ subtest 'the hub process is killed: clients come back and miss nothing' => sub {
         push @ids, $machine->publish_at_last(news => "after $round", once => "after $round");
         ok $_->has("after $round"), 'a client receives the next event' for @clients;
     }
-    is_deeply [ids($_)],                   [@ids[$count .. $#ids]], 'all events once and in order' for @clients;
+    is_deeply [$_->ids],                   [@ids[$count .. $#ids]], 'all events once and in order' for @clients;
     is_deeply [map { $_->gaps } @clients], [0, 0, 0],               'no client received a gap';
     is $machine->publish(news => 'again', once => 'after 2'), $ids[$count + 11], 'a key once is remembered';
     my $old = client(id => $ids[0]);
     ok $old->has('after 3'), 'a client with the first id resumes';
-    is_deeply [ids($old)], [@ids[1 .. $#ids]], 'all that it has missed';
+    is_deeply [$old->ids], [@ids[1 .. $#ids]], 'all that it has missed';
     is $old->gaps, 0, 'without a gap';
     $_->leave for @clients, $old;
 };
@@ -96,12 +92,12 @@ subtest 'the whole application is restarted: clients miss nothing' => sub {
         push @ids, $machine->publish(news => "restarted $round");
         ok $client->has("restarted $round"), 'a client comes back';
     }
-    is_deeply [ids($client)], [@ids[$count .. $#ids]], 'all events once and in order';
+    is_deeply [$client->ids], [@ids[$count .. $#ids]], 'all events once and in order';
     is $client->gaps, 0, 'it received no gap';
     $client->leave;
     my $oldest = client(id => $ids[0]);
     ok $oldest->has('restarted 2'), 'a client with the first id of all resumes';
-    is_deeply [ids($oldest)], [@ids[1 .. $#ids]], 'all that it has missed';
+    is_deeply [$oldest->ids], [@ids[1 .. $#ids]], 'all that it has missed';
     $oldest->leave;
 };
 

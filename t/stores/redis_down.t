@@ -21,17 +21,13 @@ sub clients {
     return map { Testing::RoamingClient->open($_, channels => 'news') } @machines, @machines;
 }
 
-sub ids {
-    return map { $_->{id} } $_[0]->events;
-}
-
 # Waits until all clients have the same: events whose publish has failed as unknown may come late. They have that data already.
 sub have_the_same {
     my ($data, @clients) = @_;
     return wait_until(
         $DEADLINE,
         sub {
-            my %lists = map { $_->has($data); (join(' ', ids($_)) => 1) } @clients;
+            my %lists = map { $_->has($data); (join(' ', $_->ids) => 1) } @clients;
             return keys %lists == 1;
         }
     );
@@ -86,15 +82,15 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
         is $client->gaps, 0, 'it received no gap';
     }
     have_the_same($last, @clients);
-    my @expected = ids($clients[0]);
+    my @expected = $clients[0]->ids;
     my %is_there = map { ($_ => 1) } @expected;
     is_deeply [grep { !$is_there{$_} } @ids], [], 'each event with an id was received';
     my %times;
     $times{$_}++ for @expected;
     is_deeply [grep { $times{$_} > 1 } keys %times], [], 'none twice';
-    is_deeply [ids($_)], \@expected,                     'all clients have the same in the same order' for @clients;
-    wait_until($DEADLINE, sub { $late->has($last); ids($late) == @expected - 1 });
-    is_deeply [ids($late)],                                 [@expected[1 .. $#expected]],       'also the late one';
+    is_deeply [$_->ids], \@expected,                     'all clients have the same in the same order' for @clients;
+    wait_until($DEADLINE, sub { $late->has($last); $late->ids == @expected - 1 });
+    is_deeply [$late->ids],                                 [@expected[1 .. $#expected]],       'also the late one';
     is_deeply [sort grep { /\Abefore/ } $clients[0]->data], [sort map { "before $_" } 1 .. 10], 'nothing is lost';
     $_->stats_ok(sub { my $store = $_[0]{store}; $store->{up} && $store->{reconnects} && !$store->{epoch_changes} },
         'the counters report that the store is up, and no loss')
@@ -164,7 +160,7 @@ subtest 'Redis stops for a while, with its connections open' => sub {
         my %times;
         $times{$_->{id}}++ for $client->events;
         is_deeply [grep { ($times{$_} // 0) != 1 } @ids], [], 'each event with an id was received once';
-        is_deeply [ids($client)], [ids($clients[0])],         'all clients have the same in the same order';
+        is_deeply [$client->ids], [$clients[0]->ids],         'all clients have the same in the same order';
     }
     $_->leave for @clients;
 };

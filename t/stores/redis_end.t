@@ -17,9 +17,7 @@ my @machines = map { Testing::Machine->start({redis => $redis->url}, publish_tim
 # Opens a stream that does not come back by itself.
 sub stream {
     my ($machine, %topics) = @_;
-    my $client = Testing::Client->get($machine->port, Testing::Machine->path_of(%topics));
-    $client->read_until(qr/^id: /m) or die 'no position';
-    return $client;
+    return Testing::Client->stream($machine->port, Testing::Machine->path_of(%topics));
 }
 
 subtest 'a label means the streams of all machines' => sub {

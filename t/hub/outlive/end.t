@@ -50,9 +50,8 @@ for my $name (Testing::Server->names) {
             ok $client->read_all, 'a stream ends';
             like $client->text, qr/^id: eventsource-finished\r?\n/m, 'with the id of finish';
         }
-        my $again = Testing::Client->get($self->{server}->port,
-            '/hub', headers => ['Last-Event-ID' => 'eventsource-finished', Connection => 'close']);
-        $again->read_all;
+        my @headers = ('Last-Event-ID' => 'eventsource-finished');
+        my $again   = Testing::Client->ask($self->{server}->port, '/hub', headers => \@headers);
         is $again->status, 204, 'a client that comes back all the same is sent away';
         $self->end;
     };

@@ -38,9 +38,7 @@ sub tls {
 
 sub ask {
     my ($self, $path) = @_;
-    my $client = Testing::Client->get($self->{server}->port, $path, tls($self), headers => [Connection => 'close']);
-    $client->read_all;
-    return $client->body;
+    return Testing::Client->ask($self->{server}->port, $path, tls($self))->body;
 }
 
 sub has_relays {

@@ -20,6 +20,14 @@ use Time::HiRes       qw(time);
 
 # Public methods
 
+# As get, on a connection of its own; reads the whole response.
+sub ask {
+    my ($class, $at, $path, %option) = @_;
+    my $self = $class->get($at, $path, %option, headers => [Connection => 'close', @{$option{headers} || []}]);
+    $self->read_all;
+    return $self;
+}
+
 # Returns the body that has been received, without its framing.
 sub body { return $_[0]{body} }
 
@@ -58,6 +66,12 @@ sub header {
 
 sub headers { return $_[0]{headers} }
 
+# Reads until there is an event with this data.
+sub has {
+    my ($self, $data) = @_;
+    return $self->read_until(qr/^data: \Q$data\E\r?$/m);
+}
+
 # Closes the connection without waiting for anything; with reset => 1, by RST.
 sub leave {
     my ($self, %option) = @_;
@@ -65,6 +79,13 @@ sub leave {
     setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if $option{reset};
     close $socket;
     return;
+}
+
+# As ask: sends a body by POST.
+sub post {
+    my ($class, $at, $path, $body, @headers) = @_;
+    my @all = ('Content-Length' => length $body, @headers);
+    return $class->ask($at, $path, method => 'POST', headers => \@all, then => $body);
 }
 
 # Reads to the end of the response. False at the deadline.
@@ -139,6 +160,15 @@ sub say {
 sub status { return $_[0]{status} }
 
 sub status_line { return $_[0]{first} }
+
+# As get, for a stream of a hub; waits for its position.
+sub stream {
+    my ($class, $at, $path, %option) = @_;
+    my $self = $class->get($at, $path, %option);
+    $self->read_until(qr/^id: .*\n\r?\n/m)
+        or croak "Client: no position at $path: ", join ' ', map { $_ // () } @$self{qw(status body)};
+    return $self;
+}
 
 # The body without its comments, which may stand anywhere in a stream.
 sub text { return $_[0]{body} =~ s/^:[^\r\n]*(?:\r\n|\n)(?:\r\n|\n)?//gmr }

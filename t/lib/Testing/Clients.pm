@@ -113,12 +113,8 @@ sub _add_line {
 
 sub _ask {
     my ($self, $path, %query) = @_;
-    my $query  = join '&', map { "$_=$query{$_}" } sort keys %query;
-    my $client = Testing::Client->get($self->{server}->port, "$path?$query", headers => [Connection => 'close']);
-    $client->read_all && $client->status == 200 or croak "Clients: $path?$query: " . ($client->status // 'no answer');
-    my $body = $client->body;
-    $client->leave;
-    return $body;
+    my $query = join '&', map { "$_=$query{$_}" } sort keys %query;
+    return $self->{server}->ask("$path?$query");
 }
 
 # The name of a client in an address.

@@ -92,8 +92,7 @@ sub _judge_mended {
 
 sub _publish {
     my $server = shift;
-    my $client = Testing::Client->get($server->port, '/publish?first', headers => [Connection => 'close']);
-    return $client->read_all;
+    return $server->ask('/publish?first');
 }
 
 sub _run {

@@ -57,9 +57,7 @@ sub stream {
     my %option  = (http => delete $query{http});
     my $id      = delete $query{id};
     my @headers = defined $id ? ('Last-Event-ID' => $id) : ();
-    my $client  = $class->get($self->port, path($path, %query), %option, headers => \@headers);
-    $client->read_until(qr/^id: .*\n\r?\n/m) or croak "HubServer: no position at $path: " . ($client->body // '');
-    return $client;
+    return $class->stream($self->port, path($path, %query), %option, headers => \@headers);
 }
 
 1;

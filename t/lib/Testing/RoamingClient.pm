@@ -68,6 +68,11 @@ sub head_for {
     return $self;
 }
 
+# Returns the ids of all events in their order, without gaps.
+sub ids {
+    return map { $_->{id} } $_[0]->events;
+}
+
 # Returns the client's last event ID.
 sub last_id {
     my @ids = grep { defined } map { $_->{id} } $_[0]->_blocks;

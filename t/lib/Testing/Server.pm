@@ -13,6 +13,7 @@ use Carp     qw(croak);
 use Config   qw(%Config);
 use Exporter qw(import);
 use Testing::Client;
+use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command has_module needs);
 use File::Spec         ();
 use File::Temp         ();
@@ -62,6 +63,7 @@ my %SERVER = (
 # Returns a path with a query. Its brackets are for curl.
 sub path {
     my ($path, %query) = @_;
+    return $path if !%query;
     return "$path?" . join '&',
         map { "$_=" . ($query{$_} =~ s/([^\w.*,\[\]-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
 }
@@ -69,8 +71,9 @@ sub path {
 # Sends a request on a connection of its own. Returns the body of the response, whose status has to be 200.
 sub ask {
     my ($self, $path, %query) = @_;
-    my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
-    $client->read_all && $client->complete or croak "Server: $path was not answered";
+    my %tls    = $self->certificate ? (certificate => $self->certificate) : ();
+    my $client = Testing::Client->ask($self->port, path($path, %query), %tls);
+    $client->complete or croak "Server: $path was not answered";
     croak "Server: $path: " . $client->status . ' ' . $client->body if $client->status != 200;
     $client->leave;
     return $client->body;
@@ -119,6 +122,21 @@ sub start {
     push @command, $recycle, 1_000_000_000 if $recycle && !$option{recycles};
     unshift @command, qw(sh -c), 'ulimit -n "$0" && exec "$@"', $option{descriptors} if $option{descriptors};
     return $self->run($option{env}, @command, @{$option{args} || []});
+}
+
+# Opens streams of a hub until so many workers have one; the responses say whose they are. Returns the streams by worker.
+sub streams_by_worker {
+    my ($self, $path, $workers) = @_;
+    my %streams;
+    wait_until(
+        $DEADLINE,
+        sub {
+            my $client = Testing::Client->stream($self->port, $path);
+            push @{$streams{$client->header('X-Worker')}}, $client;
+            return keys %streams >= $workers;
+        }
+    );
+    return \%streams;
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
