@@ -4,16 +4,13 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Testing::Deadline   qw(wait_until);
-use Testing::Subscriber qw(events);
+use Testing::Deadline qw(wait_until);
+use Testing::Subscriber;
 
 # The retained events of a channel after the first event of the hub, and the reason of a gap before them.
 sub left {
     my ($hub, $channel) = @_;
-    my $subscriber = Testing::Subscriber->open($hub, $channel, {after => $hub->epoch . '-0'});
-    $subscriber->conn->close;
-    $subscriber->client->read_all or fail 'the stream ends';
-    return join ' ', map { $_->{data} =~ /"reason":"(\w+)"/ ? $1 : $_->{data} } events($subscriber->client->text);
+    return join ' ', Testing::Subscriber->open($hub, $channel, {after => $hub->epoch . '-0'})->left;
 }
 
 sub publish {

@@ -60,14 +60,6 @@ my @IDS  = (
     ['lines'                         => "$e-1\n\ndata: x\n\n",                          'unknown'],
 );
 
-# The blocks that a stream receives of all events that were published until now.
-sub all_of {
-    my $subscriber = shift;
-    $subscriber->conn->close;
-    $subscriber->client->read_all or fail 'the stream ends';
-    return blocks($subscriber->client->text);
-}
-
 sub begun { return Testing::Subscriber->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
 
 # The reasons of the gaps among blocks.
@@ -83,7 +75,7 @@ my $gaps = 0;
 for my $row (@IDS) {
     my ($what, $id, $gap, @data) = @$row;
     subtest "after $what" => sub {
-        my @blocks = all_of(begun($id));
+        my @blocks = begun($id)->close;
         like $blocks[0]{id}, $id && $id =~ /\Amine [0-9]/ ? qr/\A$id\z/ : qr/\A$e-[0-9]+(?:-[0-9]+)?\z/,
             'the stream begins with its position';
         is_deeply [keys %{$blocks[0]}], ['id'], 'the first block is a position';
@@ -97,7 +89,7 @@ for my $row (@IDS) {
         # The connection breaks after each of the blocks in turn.
         for my $break (1 .. @blocks) {
             my @first = @blocks[0 .. $break - 1];
-            my @rest  = all_of(begun($first[-1]{id}));
+            my @rest  = begun($first[-1]{id})->close;
             my @both  = (@first, @rest);
             is_deeply [data(@both)], \@data, "a stream that breaks after block $break loses and repeats no event";
             is_deeply [told(@both)], [defined $gap ? $gap : ()],
@@ -112,7 +104,7 @@ subtest 'start says where a stream without an id begins' => sub {
     for my $row (['latest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
         [-100, qw(a3 a4 a5 b1 b2)],) {
         my ($start, @data) = @$row;
-        my @blocks = all_of(Testing::Subscriber->open($hub, 'a', 'b', {start => $start}));
+        my @blocks = Testing::Subscriber->open($hub, 'a', 'b', {start => $start})->close;
         is_deeply [data(@blocks)], \@data, "a stream with start => '$start' has the events of the history from there";
         is_deeply [told(@blocks)], [],     'a stream without an id has no gap';
     }

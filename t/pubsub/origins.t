@@ -3,22 +3,12 @@
 use lib 't/lib';
 use Testing;
 use Plack::App::EventSource::PubSub;
-use Testing::RecordingHub qw(answer);
+use Testing::RecordingHub qw(answer origins_told);
 
 my $hub = Testing::RecordingHub->new;
 
 sub pubsub {
     return Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 }, @_)->to_app;
-}
-
-# The headers of a response that are about origins, as one string.
-sub told {
-    my $response = shift;
-    my %told;
-    for my $name (grep { /\A(?:access-control-.*|vary)\z/i } $response->headers->header_field_names) {
-        $told{lc($name) =~ s/\Aaccess-control-allow-//r} = join '+', $response->header($name);
-    }
-    return join '; ', map { "$_: $told{$_}" } sort keys %told;
 }
 
 sub from {
@@ -33,19 +23,20 @@ my $EXPLICIT = "credentials: true; origin: $SHOP; vary: Origin";
 subtest 'a listed origin may read every response and publish' => sub {
     for my $origins ($SHOP, [$SHOP], ['http://other', 'HTTPS://Shop.Example'], ['*', $SHOP], sub { $_[0] eq $SHOP }) {
         my $app = pubsub(origins => $origins, nodes => ['news']);
-        is told(from($SHOP, $app, 'GET')),  $EXPLICIT, 'a stream has the CORS headers of the listed origin';
-        is told(from($SHOP, $app, 'HEAD')), $EXPLICIT, 'a HEAD has the CORS headers of the listed origin';
+        is origins_told(from($SHOP, $app, 'GET')),  $EXPLICIT, 'a stream has the CORS headers of the listed origin';
+        is origins_told(from($SHOP, $app, 'HEAD')), $EXPLICIT, 'a HEAD has the CORS headers of the listed origin';
         my $post = from($SHOP, $app, 'POST');
-        is $post->code, 200,       'a POST of the listed origin is published';
-        is told($post), $EXPLICIT, 'the response to a POST has the CORS headers';
-        is told(answer($app, GET => '/other', headers => [Origin => $SHOP])), $EXPLICIT,
+        is $post->code,         200,       'a POST of the listed origin is published';
+        is origins_told($post), $EXPLICIT, 'the response to a POST has the CORS headers';
+        is origins_told(answer($app, GET => '/other', headers => [Origin => $SHOP])), $EXPLICIT,
             'a 404 has the CORS headers of the listed origin';
-        is told(from($SHOP, $app, 'PUT')), $EXPLICIT, 'a 405 has the CORS headers of the listed origin';
+        is origins_told(from($SHOP, $app, 'PUT')), $EXPLICIT, 'a 405 has the CORS headers of the listed origin';
     }
     my $app = pubsub(origins => $SHOP, authorize => sub { $_[1] eq 'publish' ? die "x\n" : 0 });
     open my $errors, '>', \my $said or die $!;
-    is told(from($SHOP, $app, 'GET')), $EXPLICIT, 'a 403 of authorize has the CORS headers';
-    is told(from($SHOP, $app, 'POST', env => {'psgi.errors' => $errors})), $EXPLICIT, 'a 500 has the CORS headers';
+    is origins_told(from($SHOP, $app, 'GET')), $EXPLICIT, 'a 403 of authorize has the CORS headers';
+    is origins_told(from($SHOP, $app, 'POST', env => {'psgi.errors' => $errors})), $EXPLICIT,
+        'a 500 has the CORS headers';
 };
 
 subtest 'an origin that is not listed may neither read nor publish' => sub {
@@ -58,37 +49,37 @@ subtest 'an origin that is not listed may neither read nor publish' => sub {
         '*',                         "$SHOP, https://evil.example"
     ) {
         my $get = from($origin, $app, 'GET');
-        is told($get), 'vary: Origin', "'$origin' may not read";
-        is $get->code, 200,            "a GET of '$origin' is answered";
+        is origins_told($get), 'vary: Origin', "'$origin' may not read";
+        is $get->code,         200,            "a GET of '$origin' is answered";
         $hub->published;
         my $post = from($origin, $app, 'POST');
         is $post->code, 403, "a POST of '$origin' is a 403";
         is_deeply [$hub->published], [], "a POST of '$origin' publishes nothing";
     }
-    is told(from(undef, $app, 'GET')), 'vary: Origin', 'a response without an Origin varies by Origin';
+    is origins_told(from(undef, $app, 'GET')), 'vary: Origin', 'a response without an Origin varies by Origin';
 };
 
 subtest 'a star lets every origin read and none publish' => sub {
     for my $origins ('*', ['*']) {
         my $app = pubsub(origins => $origins);
         my $get = from('https://any.example', $app, 'GET');
-        is told($get),                                      'origin: *', 'a star allows reading without credentials';
+        is origins_told($get),                              'origin: *', 'a star allows reading without credentials';
         is from('https://any.example', $app, 'POST')->code, 403,         'a POST of any origin is a 403 with a star';
-        is told(from(undef, $app, 'GET')), '', 'a response without an Origin does not vary with a star';
+        is origins_told(from(undef, $app, 'GET')), '', 'a response without an Origin does not vary with a star';
     }
     my $app = pubsub(origins => ['*', $SHOP]);
-    is told(from('https://any.example', $app, 'GET')), 'origin: *; vary: Origin',
+    is origins_told(from('https://any.example', $app, 'GET')), 'origin: *; vary: Origin',
         'a star beside a listed origin allows reading, and the response varies';
     is from('https://any.example', $app, 'POST')->code, 403,
         'a POST of any origin is a 403 with a star beside a listed origin';
-    is told(from('*', $app, 'GET')), 'origin: *; vary: Origin', 'the origin * is like any other';
+    is origins_told(from('*', $app, 'GET')), 'origin: *; vary: Origin', 'the origin * is like any other';
 };
 
 subtest 'no origins are listed by default' => sub {
     my $app = pubsub();
     my $get = from($SHOP, $app, 'GET');
     is $get->code,                         200, 'a GET of another origin is a 200 by default';
-    is told($get),                         '',  'a stream has no CORS headers by default';
+    is origins_told($get),                 '',  'a stream has no CORS headers by default';
     is from($SHOP, $app, 'POST')->code,    403, 'a POST of another origin is a 403 by default';
     is from($SHOP, $app, 'OPTIONS')->code, 403, 'a preflight request of another origin is a 403 by default';
     is from(undef, $app, 'POST')->code,    200, 'a POST without an Origin is published by default';
@@ -116,7 +107,7 @@ subtest 'a page of the same origin may publish' => sub {
         for my $app (pubsub(), pubsub(origins => $SHOP), pubsub(origins => sub { 0 })) {
             my $response = from($origin, $app, 'POST', env => {'psgi.url_scheme' => $scheme, HTTP_HOST => $host});
             is $response->code, $status, "$origin, $scheme, $host: $status" . ($what ? ", $what" : '');
-            unlike told($response), qr/origin:/, "$origin, $scheme, $host: the response has no CORS origin";
+            unlike origins_told($response), qr/origin:/, "$origin, $scheme, $host: the response has no CORS origin";
         }
     }
 };
@@ -142,8 +133,8 @@ subtest 'CORS preflight requests' => sub {
         'a preflight response with a star allows no credentials';
 
     my $no = from('https://any.example', pubsub(origins => $SHOP), 'OPTIONS', headers => \@ask);
-    is $no->code, 403,            'a preflight request of an origin that is not listed is a 403';
-    is told($no), 'vary: Origin', 'a refused preflight request has no CORS origin';
+    is $no->code,         403,            'a preflight request of an origin that is not listed is a 403';
+    is origins_told($no), 'vary: Origin', 'a refused preflight request has no CORS origin';
 };
 
 subtest 'a callback of origins' => sub {
@@ -151,24 +142,25 @@ subtest 'a callback of origins' => sub {
     my $app = pubsub(origins => sub { push @asked, $_[0], $_[1]{PATH_INFO}; 1 });
     from(undef, $app, 'GET');
     is_deeply \@asked, [], 'the callback is not called without an Origin';
-    is told(from($SHOP, $app, 'GET')), $EXPLICIT, 'an origin for which the callback returns true is listed';
+    is origins_told(from($SHOP, $app, 'GET')), $EXPLICIT, 'an origin for which the callback returns true is listed';
     is_deeply \@asked, [$SHOP, '/news'], 'the callback receives the origin and the environment';
     $app = pubsub(origins => sub { die "no list\n" });
     open my $errors, '>', \my $said or die $!;
     my $response = from($SHOP, $app, 'GET', env => {'psgi.errors' => $errors});
-    is $response->code, 500,                                         'the response is 500 if the callback dies';
-    is told($response), '',                                          'the 500 has no CORS headers';
+    is $response->code,         500,                                 'the response is 500 if the callback dies';
+    is origins_told($response), '',                                  'the 500 has no CORS headers';
     is $said, "Plack::App::EventSource::PubSub: origins: no list\n", 'psgi.errors has the exception of the callback';
 };
 
 subtest 'headers of the application for origins are kept' => sub {
     my @own = ('Access-Control-Allow-Origin' => 'https://own.example');
     my $app = pubsub(origins => $SHOP, headers => [@own]);
-    is told(from($SHOP, $app, $_)), 'origin: https://own.example',
+    is origins_told(from($SHOP, $app, $_)), 'origin: https://own.example',
         "Access-Control-Allow-Origin of headers is kept for $_"
         for qw(GET HEAD);
     $app = pubsub(origins => $SHOP, headers => ['X-Own' => 'Access-Control-Allow-Origin']);
-    is told(from($SHOP, $app, 'GET')), $EXPLICIT, 'a header whose value is Access-Control-Allow-Origin does not count';
+    is origins_told(from($SHOP, $app, 'GET')), $EXPLICIT,
+        'a header whose value is Access-Control-Allow-Origin does not count';
 };
 
 done_testing;

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # A stand-in for a hub in tests of PubSub: it records what is published, and its streams send the names of their channels
-# and end. answer() returns an application's response to a request.
+# and end. answer() returns an application's response to a request, origins_told() what a response says of origins.
 #
 #   my $hub = Testing::RecordingHub->new;
 #   my $app = Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
@@ -14,7 +14,7 @@ use HTTP::Message::PSGI;
 use HTTP::Request  ();
 use HTTP::Response ();
 
-our @EXPORT_OK = qw(answer);
+our @EXPORT_OK = qw(answer origins_told);
 
 sub new { return bless {published => []}, shift }
 
@@ -29,6 +29,16 @@ sub answer {
     my $response = HTTP::Response->from_psgi($app->({%$env, %env}));
     $response->request($request);
     return $response;
+}
+
+# The headers of a response that are about origins, as one string.
+sub origins_told {
+    my $response = shift;
+    my %told;
+    for my $name (grep { /\A(?:access-control-.*|vary)\z/i } $response->headers->header_field_names) {
+        $told{lc($name) =~ s/\Aaccess-control-allow-//r} = join '+', $response->header($name);
+    }
+    return join '; ', map { "$_: $told{$_}" } sort keys %told;
 }
 
 sub publish {

@@ -10,8 +10,9 @@ use warnings;
 #   is_deeply [$subscriber->data(1)], ['hello'];
 #   is_deeply [blocks($client->text)], [{id => "$epoch-0"}, {id => "$epoch-1", data => 'hello'}];
 
-use Testing::Deadline qw(wait_until);
+use Carp              qw(croak);
 use Exporter          qw(import);
+use Testing::Deadline qw(wait_until);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 
@@ -54,6 +55,14 @@ sub blocks_at { return wait_for_events($_[0]{client}, $_[1]) }
 
 sub client { return $_[0]{client} }
 
+# Closes the stream. Returns all blocks that the client has received.
+sub close {
+    my $self = shift;
+    $self->{conn}->close;
+    $self->{client}->read_all or croak 'Subscriber: the stream does not end';
+    return blocks($self->{client}->text);
+}
+
 sub conn { return $_[0]{conn} }
 
 # Waits until the client has received that many events. Returns the data of all of them.
@@ -67,6 +76,11 @@ sub last_id {
     my $self = shift;
     my @ids  = grep { defined } map { $_->{id} } blocks($self->{client}->text);
     return $ids[-1];
+}
+
+# Closes the stream. Returns the data of all events that the client has received; of a gap, its reason.
+sub left {
+    return map { $_->{data} =~ /"reason":"(\w+)"/ ? $1 : $_->{data} } grep { defined $_->{data} } $_[0]->close;
 }
 
 # Opens a stream and subscribes it. Option `stream`: settings of StreamPair; last_event_id: the id that the client has sent;
