@@ -99,7 +99,6 @@ sub withstands {
 
 for my $name (@SERVERS) {
     subtest "streams on $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/held', name => "n$_[0]") }, qr/^event: held\r\n\r\n/m, 150);
         unlike $server->journal($_), qr/native: 0/, "$_ is native" for 'n1', 'nnext';
@@ -125,7 +124,6 @@ subtest 'max_streams above the limit of descriptors' => sub {
 
 for my $name (@SERVERS) {
     subtest "streams of a hub on $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150, 600);
         $server->stop;
@@ -134,13 +132,11 @@ for my $name (@SERVERS) {
 
 for my $name (qw(Twiggy Feersum)) {
     subtest "streams of a hub on the writer of $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, 600);
         $server->stop;
     };
     subtest "streams on the writer of $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90, 600);
         $server->stop;

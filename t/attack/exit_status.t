@@ -4,11 +4,10 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Config             qw(%Config);
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use File::Temp         ();
-use Testing::Process   qw(is_asleep);
+use Config            qw(%Config);
+use Testing::Deadline qw(wait_until);
+use File::Temp        ();
+use Testing::Process  qw(is_asleep);
 use Testing::Server;
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
@@ -73,7 +72,6 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
     for my $signal (qw(TERM QUIT INT)) {
         for my $native (0, 'auto') {
             subtest "$name, $signal, native => $native" => sub {
-                needs(Testing::Server->missing($name));
                 my ($usual, $usual_lines) = run($name, $signal, $native, 0);
                 my $streams = $name =~ /Twiggy|Feersum/ ? 3 : 1;
 

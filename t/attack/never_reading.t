@@ -48,7 +48,6 @@ for my $name (Testing::Server->names) {
     for my $on_slow ('disconnect', 'gap') {
         next if $on_slow eq 'gap' && $name ne 'Starman';
         subtest "$name, $on_slow" => sub {
-            plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
             my $server = Testing::HubServer->start($name, settings => {on_slow => $on_slow, retry => 60_000});
             my $first  = fill($server);
             my $pid    = $server->stats->{pid};

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Developer      qw(needs);
 use Testing::Server;
 
 # The last token of the request line. uWSGI takes any bytes, the others take some numbers.
@@ -139,8 +138,6 @@ on_each_server(
 
 # Here the scheme comes from the client too; the library recognises TLS by what the server writes.
 subtest "uWSGI under TLS: the stream is on the server's writer whatever X-Forwarded-Proto says" => sub {
-    needs(Testing::Server->missing('uWSGI'));
-    needs(Testing::Server->missing_tls);
     my $server = Testing::AttackedServer->start('uWSGI', tls => 1, workers => 2);
     for my $scheme ('https', 'http') {
         my $client = $server->get(

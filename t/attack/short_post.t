@@ -48,7 +48,6 @@ sub streams_stay_open_ok {
 }
 
 # One worker, so that it is the one with the streams.
-Testing::Server->require_or_skip_all('Starman');
 Testing::Nginx->require_or_skip_all;
 my $server = Testing::AttackedServer->start('Starman', workers => 1);
 my $nginx  = Testing::Nginx->start($server, 'documented', 'client_body_timeout 1s;');

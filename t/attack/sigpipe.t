@@ -5,8 +5,7 @@ use lib 't/lib';
 use Testing;
 use POSIX qw(SIGALRM);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 
 # The signals that each process ignores and those that it handles: the first 31, for the C library keeps 32 and 33 for its
@@ -27,8 +26,6 @@ for my $name (Testing::Server->names) {
     for my $tls (0, 1) {
         next if $tls && $name !~ /\A(?:HTTP::Server::PSGI|Starman|uWSGI)\z/;
         subtest $tls ? "$name, TLS" : $name => sub {
-            needs(Testing::Server->missing($name));
-            needs(Testing::Server->missing_tls) if $tls;
             my %env    = (EXIT_NATIVE => 'auto', EXIT_JOURNAL => '/dev/null');
             my $server = Testing::Server->start($name, 't/data/exit.psgi', tls => $tls, workers => 1, env => \%env);
             my %option = (certificate => $server->certificate);

@@ -4,9 +4,8 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Testing::Process   qw(is_running zombies_of);
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Time::HiRes ();
@@ -168,7 +167,6 @@ my @CHECKS = (
 
 for my $name (@SERVERS) {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $run = start($name);
         for (@CHECKS) {
             my ($sentence, $check, $only) = @$_;

@@ -29,7 +29,6 @@ sub twice {
 for my $setup ((map { [$_, undef] } Testing::Server->names), ['Twiggy', 0], ['Feersum', 0]) {
     my ($name, $native) = @$setup;
     subtest $name . (defined $native ? ", on the server's writer" : '') => sub {
-        plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
         my $server = Testing::HubServer->start($name, defined $native ? (native => $native) : ());
         my @ids    = $server->publish(channel => 'a,b', count => 10);
 

@@ -8,7 +8,6 @@ use Testing::Browser;
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;
-Testing::Server->require_or_skip_all('Twiggy');
 EventSource::XS::Test::PrivateHubs->begin;
 my $browser = Testing::Browser->start;
 my $server  = Testing::Server->start('Twiggy', 't/browser/away.psgi');

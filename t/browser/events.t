@@ -18,7 +18,6 @@ sub times_of {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/browser/events.psgi', workers => 4);
         $browser->open($server->url('/'));
         $browser->wait_for("events.some(event => event.type === 'done')", 'the page receives the last event');

@@ -11,7 +11,6 @@ my $browser = Testing::Browser->start;
 
 for my $name (qw(HTTP::Server::PSGI Twiggy)) {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
         my $server   = Testing::Server->start($name, 't/browser/finish.psgi');
         my $requests = 'fetch("/requests").then(response => response.json())';
         for my $case ([listens => ['one', 'two', 'finish done'], [200]], [silent => ['one', 'two'], [200, 204]]) {

@@ -66,7 +66,6 @@ sub status_of {
 
 for my $name (qw(Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
         my %option = (workers => 1, args => [qw(--keepalive 0 --read-timeout 1)]);
         %option = (workers => 1, args => [qw(--timeout 1)]) if $name eq 'Starlet';
         %option = () if $name =~ /Twiggy|Feersum/;
@@ -158,7 +157,6 @@ sub a_new_process_ok {
 }
 
 subtest 'Starman, with four workers and a named hub' => sub {
-    Testing::Server->require_or_skip_all('Starman');
     my $folder = File::Temp->newdir;
     my $socket = "$folder/hub";
     Testing->need('named_hubs');
@@ -298,14 +296,12 @@ sub a_killed_hub_misses_nothing_ok {
 }
 
 subtest 'Starman, and a hub that keeps its events in a file' => sub {
-    Testing::Server->require_or_skip_all('Starman');
     Testing->need('named_hubs');
     my $folder = File::Temp->newdir;
     a_killed_hub_misses_nothing_ok('in a file', LIVE_FILE => "$folder/events.db");
 };
 
 subtest 'Starman, and a hub that keeps its events in Redis' => sub {
-    Testing::Server->require_or_skip_all('Starman');
     Testing::Redis->require_or_skip_all;
     Testing->need('named_hubs');
     my $redis = Testing::Redis->start;
@@ -313,7 +309,6 @@ subtest 'Starman, and a hub that keeps its events in Redis' => sub {
 };
 
 subtest 'a window whose connection is cut for ten seconds receives what it has missed' => sub {
-    Testing::Server->require_or_skip_all('Twiggy');
     my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
     $_->open($server->url('/two.html')) for $teal;
     my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };

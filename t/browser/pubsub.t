@@ -7,7 +7,6 @@ use Testing::Browser;
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;
-Testing::Server->require_or_skip_all('Twiggy');
 
 # The page comes from one server, the nodes from another: two ports are two origins. The page's
 # server by another name is a third.

@@ -69,7 +69,6 @@ sub on_each_server {
     for my $server (sort keys %START) {
         subtest "$server: $name" => sub {
             my ($class, %option) = @{$START{$server}};
-            Testing::Server->require_or_skip_all($class);
             my %setting = (%$hub, $server =~ /own writer/ ? (native => 0) : ());
             $test->(
                 Testing::Server->start(

@@ -30,7 +30,6 @@ sub start_sdk {
 
 for my $name (qw(Starman Twiggy)) {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/clients/openai.psgi', workers => 1);
         my $proxy  = Testing::CuttingProxy->start($server->port, 'openai');
         my $ask    = sub { $server->ask('/continue') };

@@ -8,8 +8,6 @@ use Testing::Client;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Server;
 
-Testing::Server->require_or_skip_all('Starman');
-
 my $WORKERS = 4;
 
 my $shell  = Testing::CommandLine->new;

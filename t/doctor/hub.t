@@ -8,8 +8,6 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Doctor   qw(is_fine is_wrong);
 use Testing::Server;
 
-Testing::Server->require_or_skip_all('Starman');
-
 my $CGROUPS = '/sys/fs/cgroup/systemd';
 
 my $folder = File::Temp->newdir;

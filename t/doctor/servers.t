@@ -2,8 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer qw(needs);
-use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Doctor qw(is_fine is_wrong);
 use Testing::Server;
 
 # A command that publishes the doctor's token.
@@ -12,7 +11,6 @@ my $TRIGGER = q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT
 
 for my $name (qw(Starman Twiggy)) {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::Server->start($name, 't/data/doctor.psgi', workers => 1);
         my $url    = $server->url('/hub');
         my %env    = (DOCTOR_PORT => $server->port);
@@ -42,7 +40,6 @@ for my $name (qw(Starman Twiggy)) {
 }
 
 subtest 'one worker that a stream occupies' => sub {
-    needs(Testing::Server->missing('Starman'));
     my $server = Testing::Server->start('Starman',   't/data/doctor.psgi', workers => 1, env => {DOCTOR_NATIVE => 0});
     my $doctor = Testing::Doctor->start('--seconds', 1,                    $server->url('/hub'));
     is_wrong($doctor, 'second_client', 'wrong', qr/was not answered/, 'a second client');

@@ -6,9 +6,8 @@ use Testing qw(named_hubs);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(needs);
-use Testing::Process   qw(hubs_at is_running);
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Process  qw(hubs_at is_running);
 use Testing::Server;
 
 my $WORKERS = 4;
@@ -70,7 +69,6 @@ sub on {
     my $test = delete $option{test};
     my $what = join ', ', $name, $count == 1 ? "$WORKERS workers" : "$count servers", sort keys %{$option{env} || {}};
     subtest $what => sub {
-        needs(Testing::Server->missing($name));
         $folder  = File::Temp->newdir;
         %env     = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal", %{delete $option{env} || {}});
         @servers = map { Testing::Server->start($name, $PSGI, env => \%env, %option) } 1 .. $count;

@@ -3,10 +3,9 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use File::Temp         ();
-use POSIX              qw(mkfifo);
+use Testing::Deadline qw(wait_until);
+use File::Temp        ();
+use POSIX             qw(mkfifo);
 use Testing::Server;
 use Test::EventSource;
 
@@ -242,7 +241,6 @@ push @servers, map { [$_, 'named'] } $has_program ? qw(Starman Twiggy Feersum) :
 for my $case (@servers) {
     my ($name, $hub) = @$case;
     subtest join(', ', @$case) => sub {
-        needs(Testing::Server->missing($name));
         my %env = (SUPPLY_LINES => $fifo, $hub ? (SERVER_HUB => "$hub-$name") : ());
         $server = Testing::Server->start($name, $PSGI, workers => 1, env => \%env);
         my @tests = ($name =~ /Twiggy|Feersum/ ? @BY_LOOP : @WITHOUT_LOOP, @TESTS);

@@ -27,7 +27,6 @@ sub next_events {
 
 for my $server (qw(Starman Twiggy)) {
     subtest "the application of the original runs on $server, and so does the one with a hub" => sub {
-        Testing::Server->require_or_skip_all($server);
         for my $name (qw(original with_hub)) {
             my $running = Testing::Server->start($server, "examples/migration/$name.psgi", workers => 1);
             my $es      = client_of($running);
@@ -127,7 +126,6 @@ subtest 'nchan' => sub {
 
 for my $server (qw(Starman Twiggy)) {
     subtest "the application in the place of nchan, on $server behind nginx" => sub {
-        Testing::Server->require_or_skip_all($server);
         needs(has_command('nginx') ? undef : 'there is no nginx here');
         my $running = Testing::Server->start($server, 'examples/migration/nchan.psgi', workers => 1);
         my $nginx   = nginx('nchan_after', qr/127[.]0[.]0[.]1:5000/ => '127.0.0.1:' . $running->port);

@@ -20,7 +20,6 @@ my $OFTEN = 0.3;    # seconds; the keepalive of the streams
 # Runs all cases. Option: has_timeout, whether the proxy ends a quiet stream.
 sub proxy_ok {
     my ($name, %option) = @_;
-    Testing::Server->require_or_skip_all('Starman');
     needs(Testing::Proxy->missing($name));
     my $server = Testing::StreamServer->start('Starman');
     my $proxy  = Testing::Proxy->start($name, $server);

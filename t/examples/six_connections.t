@@ -11,7 +11,6 @@ use Testing::Server;
 use Testing::StreamServer qw(path);
 
 Testing::Browser->require_or_skip_all;
-Testing::Server->require_or_skip_all('Starman');
 
 my $COUNT   = 7;
 my $browser = Testing::Browser->start;

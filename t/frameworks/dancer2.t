@@ -2,7 +2,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer  qw(needs needs_module);
+use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(mistakes_ok posts_ok streams_on);
 use Testing::Server;
 
@@ -12,7 +12,6 @@ streams_on('dancer2.psgi', 'Starman', 'Twiggy');
 
 for my $name ('Starman', 'Twiggy', 'uWSGI') {
     subtest "POST, $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::Server->start($name, 't/data/dancer2.psgi', workers => 1);
         posts_ok($server);
         $server->stop;
@@ -20,7 +19,6 @@ for my $name ('Starman', 'Twiggy', 'uWSGI') {
 }
 
 subtest 'mistakes' => sub {
-    needs(Testing::Server->missing('Starman'));
     my $server = Testing::Server->start('Starman', 't/data/dancer2.psgi', workers => 1);
     mistakes_ok($server, 'dancer2.psgi');
     $server->stop;

@@ -3,7 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer  qw(needs needs_module);
+use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(data_of get multiparts_ok posts_ok streams_on);
 use Testing::Server;
 
@@ -13,7 +13,6 @@ streams_on('mojolicious.pl', 'Starman', 'Twiggy');
 
 for my $name ('Starman', 'Twiggy', 'Feersum', 'uWSGI') {
     subtest "POST, $name" => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::Server->start($name, 't/data/mojolicious.psgi', workers => 1);
         posts_ok($server);
         multiparts_ok($server);
@@ -22,7 +21,6 @@ for my $name ('Starman', 'Twiggy', 'Feersum', 'uWSGI') {
 }
 
 subtest 'heads and mistakes' => sub {
-    needs(Testing::Server->missing('Starman'));
     my $server = Testing::Server->start('Starman', 't/data/mojolicious.psgi', workers => 1);
     for my $path ('/ends', '/component') {
         my $client = get($server, $path);

@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use MIME::Base64        qw(encode_base64);
-use Testing::Developer  qw(needs needs_module);
+use Testing::Developer  qw(needs_module);
 use Testing::Frameworks qw(application get streams_on);
 use Testing::Server;
 
@@ -13,7 +13,6 @@ needs_module('Plack::Middleware::Session');
 streams_on('plack.psgi', 'Starman', 'Twiggy');
 
 subtest 'HTTP authentication' => sub {
-    needs(Testing::Server->missing('Starman'));
     my %env    = (EVENTSOURCE_XS_DEBUG => 1);
     my $server = Testing::Server->start('Starman', application('plack.psgi'), workers => 1, env => \%env);
     my $client = get($server, '/staff');

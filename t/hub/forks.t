@@ -97,7 +97,6 @@ subtest 'a process that exits ends the streams of its hub' => sub {
 };
 
 subtest 'workers of a server' => sub {
-    Testing::Server->require_or_skip_all('Starman');
     for my $row (['without per_process', {per_process => undef}, 1], ['with per_process', {per_process => 1}, 0]) {
         my ($what, $settings, $warned) = @$row;
         my $server =
@@ -131,7 +130,6 @@ subtest 'workers of a server' => sub {
 
 subtest 'a child that a handler forks' => sub {
     for my $name ('HTTP::Server::PSGI', 'Starman') {
-        Testing::Server->require_or_skip_all($name);
         my $server = Testing::HubServer->start($name);
         my $stats  = $server->stats;
         my $client = $server->stream('/hub', channels => 'a');

@@ -3,14 +3,12 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Developer  qw(needs);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer  qw(path);
 use Testing::Server;
 
 for my $name (Testing::Server->names) {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::HubServer->start($name, settings => {max_streams => 1});
         my $holds  = $server->stream('/hub', channels => 'a');
         for my $path ('/hub', '/filtered') {

@@ -2,8 +2,7 @@
 # the stream gets its socket after the handler has returned, as on Feersum.
 
 use lib 't/lib';
-use Testing            qw(named_hubs);
-use Testing::Developer qw(needs);
+use Testing qw(named_hubs);
 use EventSource::Hub;
 use File::Temp ();
 use Testing::Client;
@@ -16,7 +15,6 @@ my $folder = File::Temp->newdir;
 
 for my $name (@ARGV ? @ARGV : qw(Feersum Twiggy Starman)) {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $server =
             Testing::Server->start($name, 't/data/hub_own_event.psgi', env => {HUB_SOCKET => "$folder/$name.sock"});
         for (1 .. $STREAMS) {

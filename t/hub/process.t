@@ -13,8 +13,6 @@ use File::Temp          ();
 use IO::Socket::UNIX    ();
 use IPC::Open2          ();
 
-Testing::Server->require_or_skip_all('Starman');
-
 my $WORKERS = 4;
 
 my $folder = File::Temp->newdir;

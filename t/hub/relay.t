@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing             qw(native);
-use Testing::Developer  qw(needs);
 use Testing::Subscriber qw(events);
 use Testing::HubServer;
 use Testing::NumberedEvents ();
@@ -15,7 +14,6 @@ my ($COUNT, $BYTES) = (300, 20_000);    # more than the sockets buffer
 
 for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $server = Testing::HubServer->start(
             $name,
             native   => 0,

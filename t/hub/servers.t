@@ -1,9 +1,8 @@
 # The contract of a hub on every server: with native streams, on the server's writer, and behind a filter of the body.
 
 use lib 't/lib';
-use Testing            qw(native);
-use Testing::Developer qw(needs);
-use Testing::Deadline  qw(wait_until);
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
 use Testing::Client;
 use Testing::Process    qw(descriptors_of);
 use Testing::Subscriber qw(blocks events wait_for_events);
@@ -332,7 +331,6 @@ sub run {
     my $is_loop   = $name =~ /Twiggy|Feersum/;
     my $is_native = $path eq '/hub' && !exists $option{native} ? 1 : 0;
     subtest "$name, $way" => sub {
-        needs(Testing::Server->missing($name));
         my $server =
             Testing::HubServer->start($name, %option, settings => {history => {events => 200, bytes => 4_000_000}});
         my $run = {

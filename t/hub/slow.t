@@ -2,7 +2,6 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer  qw(needs);
 use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
@@ -66,7 +65,6 @@ sub with_slow_reader {
     my ($way, $settings, $test) = @_;
     my ($name, $server_name, $option, $path) = @$way;
     subtest $name => sub {
-        needs(Testing::Server->missing($server_name));
         my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY, %$settings});
         my $reader = $server->stream($path, channels => 'a');
         my $slow   = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
@@ -187,7 +185,6 @@ subtest 'on_slow latest keeps the latest event of a channel without keys' => sub
 };
 
 subtest 'on_slow of the channels that a stream lags in decides' => sub {
-    needs(Testing::Server->missing('HTTP::Server::PSGI'));
     my %channels = (a => {on_slow => 'gap'}, 'b*' => {on_slow => 'latest'});
     my $server   = Testing::HubServer->start('HTTP::Server::PSGI',
         settings => {history => \%HISTORY, channels => \%channels, retry => 5});
@@ -224,7 +221,6 @@ subtest 'a client that never reads is disconnected' => sub {
     for my $way (@WAYS) {
         my ($name, $server_name, $option, $path) = @$way;
         subtest $name => sub {
-            needs(Testing::Server->missing($server_name));
             my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
             $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first stream has begun and ended');

@@ -8,10 +8,9 @@ use EventSource::XS;
 use IO::Socket::INET;
 use Plack::App::EventSource::Connection;
 use Plack::Middleware::EventSource;
-use POSIX              ();
-use Time::HiRes        ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use POSIX             ();
+use Time::HiRes       ();
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Testing::StreamPair;
@@ -211,7 +210,6 @@ my @SERVERS = (
 for (@SERVERS) {
     my ($name, $signal, %option) = @$_;
     subtest "$name $signal" => sub {
-        needs(Testing::Server->missing($name));
         my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => $signal);
         my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
         for my $round (1 .. 3) {
@@ -243,7 +241,6 @@ for (@SERVERS) {
 
 for my $args ([], ['--preload-app']) {
     subtest "Starman @$args takes an interrupted read for an error: it is sent no signal" => sub {
-        needs(Testing::Server->missing('Starman'));
         my %env   = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'USR2');
         my %start = (psgi => 't/data/callbacks.psgi', env => \%env, workers => 1, args => $args);
         my $run   = Testing::ServerWithJournal->start('Starman', %start);
@@ -260,14 +257,9 @@ for my $args ([], ['--preload-app']) {
 }
 
 subtest 'HTTP::Server::PSGI with TLS, where a signal would end a handshake, is sent none' => sub {
-    needs(Testing::Server->missing_tls);
-    my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'URG');
-    my $run = Testing::ServerWithJournal->start(
-        'HTTP::Server::PSGI',
-        psgi => 't/data/callbacks.psgi',
-        env  => \%env,
-        tls  => 1
-    );
+    my %env    = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => 'URG');
+    my %start  = (psgi => 't/data/callbacks.psgi', env => \%env, tls => 1);
+    my $run    = Testing::ServerWithJournal->start('HTTP::Server::PSGI', %start);
     my $server = $run->server;
     for (1, 2) { like $run->ask('/plain', certificate => $server->certificate), qr/\Aplain/, 'a request is answered' }
     is scalar(() = $server->log =~ /sends no signal on this server \(HTTP::Server::PSGI\)/g), 1, 'one warning';
@@ -275,7 +267,6 @@ subtest 'HTTP::Server::PSGI with TLS, where a signal would end a handshake, is s
 };
 
 subtest 'Starman with the middleware and without a signal' => sub {
-    needs(Testing::Server->missing('Starman'));
     my %start  = (psgi => 't/data/callbacks.psgi', env => {CALLBACKS_MIDDLEWARE => 1}, workers => 1);
     my $run    = Testing::ServerWithJournal->start('Starman', %start);
     my $client = $run->get('/keep');

@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -72,7 +71,6 @@ for (@SERVERS) {
     my ($title, $kind, %option) = @$_;
     my ($name) = $title =~ /\A([\w:]+)/;
     subtest $title => sub {
-        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         if ($kind eq 'blocks') {
             for (@ENDS) {

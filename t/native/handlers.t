@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -81,7 +80,6 @@ my @CONTRACT = (
 for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         for (@CONTRACT) {
             my ($sentence, $check, $where) = @$_;

@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -66,7 +65,6 @@ sub clients_reconnect {
 for (@ENDS) {
     my ($name, $how, %option) = @$_;
     subtest "$name: $how" => sub {
-        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         clients_reconnect($run, $how);
         $run->server->stop;
@@ -75,7 +73,6 @@ for (@ENDS) {
 
 # The worker of this application is sent TERM after it has looked for one, and before it waits for the next client.
 subtest 'Starlet: TERM just before accept' => sub {
-    needs(Testing::Server->missing('Starlet'));
     my $run    = Testing::ServerWithJournal->start('Starlet', workers => 1, psgi => 't/data/late_signal.psgi');
     my $client = $run->get('/keep');
     ok $client->read_until(qr/data: kept by \d+\r\n\r\n/), 'a stream begins';

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::XS::Stream::WorkerRecycling;
-use Testing::Developer qw(needs);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -34,7 +33,6 @@ sub warned {
 for (@SERVERS) {
     my ($name, $option, $default, $low, $high) = @$_;
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         is warned($name), defined $default ? "$name|$default|$option" : '', "$name warns of its default limit";
         is warned($name, @$low),  "$name|9999|$option", "$name warns of a limit of 9999 requests";
         is warned($name, @$high), '',                   "$name does not warn of a limit of 10000 requests";

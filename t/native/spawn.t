@@ -1,10 +1,9 @@
 # A handler in a child process ($conn->spawn), and waiting for a handle or the client's leaving ($conn->wait).
 
 use lib 't/lib';
-use Testing            qw(native);
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Testing::Process   qw(is_running zombies_of);
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -195,7 +194,6 @@ my @CHECKS = (
 for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my %env = (CALLBACKS_WRITER => 1);
         $path = $kind eq 'late' ? '/later' : '/spawn';
         my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);

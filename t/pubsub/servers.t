@@ -54,7 +54,6 @@ sub events {
 sub on_server {
     my ($name, $test) = @_;
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 1);
         $test->($server, $name);
         $server->stop;
@@ -215,7 +214,6 @@ for my $name (Testing::Server->names) {
 # The same with a named hub, and with four workers where a server has workers: whichever publishes.
 for my $name (qw(Starman Twiggy Feersum uWSGI)) {
     subtest "$name, with a named hub" => sub {
-        Testing::Server->require_or_skip_all($name);
         Testing->need('named_hubs');
         Test::EventSource->private_hub;
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
@@ -231,8 +229,7 @@ for my $name (qw(Starman Feersum)) {
 }
 
 sub do_not_publish {
-    my $name = shift;
-    Testing::Server->require_or_skip_all($name);
+    my $name   = shift;
     my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 4, env => {PUBSUB_MISTAKE => 1});
     is asked($server, POST => '/eventsource/news', 'x')->status, 403, 'a client that may not publish is a 403';
     my $refused = asked($server, POST => '/eventsource/news', 'x', @KEY);

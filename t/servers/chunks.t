@@ -102,12 +102,6 @@ sub follows_hub {
 }
 
 for my $name (@SERVERS) {
-    my $missing = Testing::Server->missing($name);
-    if (defined $missing) {
-    SKIP: { skip "$name: $missing", 1 }
-        fail "$name: $missing" if $ENV{EVENTSOURCE_XS_FULL};
-        next;
-    }
     subtest $name => sub {
         $says_close = $name ne 'Feersum';
         my $server = Testing::Server->start($name, 't/data/chunks.psgi', workers => 1);

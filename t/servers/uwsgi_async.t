@@ -5,8 +5,6 @@ use Testing;
 use Testing::Client;
 use Testing::Server;
 
-Testing::Server->require_or_skip_all('uWSGI');
-
 for my $native ('auto', 0) {
     my $server = Testing::Server->start(
         'uWSGI', 't/data/hub.psgi',

@@ -6,7 +6,7 @@ use EventSource::XS::Adapter;
 use EventSource::XS::Stream::Obstacle;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs needs_module);
+use Testing::Developer qw(needs_module);
 use Testing::Server;
 
 subtest 'each reason has a remedy' => sub {
@@ -50,7 +50,6 @@ sub warnings_of {
 
 sub server {
     my ($name, @options) = @_;
-    needs(Testing::Server->missing($name));
     needs_module('Plack::Middleware::Deflater');
     return Testing::Server->start($name, 't/data/fallback.psgi', @options);
 }
@@ -120,7 +119,6 @@ subtest 'uWSGI with threads' => sub {
 for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the response's head is not understood"]) {
     my ($name, $reason) = @$case;
     subtest "$name with TLS" => sub {
-        needs(Testing::Server->missing_tls);
         my $server = server($name, workers => 1, tls => 1);
         like join("\n", after_stream($server, '/native')), qr/: $reason; [^\n]*a proxy terminate TLS [(]/,
             'the reason and the remedy';

@@ -4,8 +4,7 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
@@ -16,7 +15,6 @@ Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 
 for my $name (Testing::Server->names) {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $is_single = $name =~ /PSGI|Twiggy|Feersum/;
         my $self      = Testing::Outlive->start($name, by_hand => 1, single => $is_single);
         my %stream    = map {

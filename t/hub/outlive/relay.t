@@ -4,8 +4,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
@@ -26,8 +25,6 @@ my @RUNS = (
 for my $row (@RUNS) {
     my ($name, $path, $is_tls) = @$row;
     subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
-        my $missing = Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef);
-        needs($missing);
         my $is_alone = $name =~ /Twiggy|Feersum/;
         my $self     = Testing::Outlive->start(
             $name,

@@ -4,8 +4,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of memory_of);
 use Testing::Server;
@@ -43,7 +42,6 @@ sub publishes {
 
 for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
-        needs(Testing::Server->missing($name));
         my $self = Testing::Outlive->start($name, workers => 1, env => {HUB_SPAWN => 0});
         my $port = $self->{server}->port;
         my (undef, $pid) = $self->ask('/plain');

@@ -3,8 +3,7 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Deadline  qw($DEADLINE wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of is_running);
 use Testing::Server;
@@ -55,7 +54,6 @@ sub published {
 for my $row (@RUNS) {
     my ($name, $path, $is_tls, $reload) = @$row;
     subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
-        needs(Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef));
         my $self   = start($name, $is_tls);
         my %tls    = tls($self);
         my $worker = $self->open($path, %tls)->{worker};
@@ -149,7 +147,6 @@ subtest 'clients that read nothing' => sub {
 };
 
 subtest 'a client that ends TLS only' => sub {
-    needs(Testing::Server->missing_tls);
     my $self   = start('Starman', 1);
     my $stream = $self->open('/hub', tls($self));
     my $socket = $stream->{client}{socket};

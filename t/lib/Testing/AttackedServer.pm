@@ -13,11 +13,10 @@ use Testing;
 
 use parent 'Testing::Server';
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Exporter           qw(import);
-use File::Temp         ();
-use JSON::PP           ();
+use Testing::Deadline qw(wait_until);
+use Exporter          qw(import);
+use File::Temp        ();
+use JSON::PP          ();
 use Testing::Journal;
 use IO::Select;
 use IO::Socket::INET;
@@ -52,7 +51,6 @@ sub on_each_server {
     for my $name (@names ? @names : sort keys %START) {
         subtest $name => sub {
             my ($kind, %option) = @{$START{$name}};
-            needs(Testing::Server->missing($kind));
             my $server = Testing::AttackedServer->start($kind, %option);
             $test->($server);
             $server->stop;

@@ -50,7 +50,6 @@ sub mistake {
 
 sub mistakes_ok {
     my ($name, @cases) = @_;
-    Testing::Server->require_or_skip_all('Starman');
     needs(Testing::ConfiguredProxy->missing($name));
     my @args   = ('--disable-keepalive');    # the only worker would wait on each idle connection of the proxy
     my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', workers => 1, args => \@args);

@@ -11,8 +11,7 @@ use Testing;
 use Carp     qw(croak);
 use Exporter qw(import);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Testing::Subscriber qw(events wait_for_events);
 
@@ -80,7 +79,6 @@ sub streams_on {
     my ($file, @names) = @_;
     for my $name (@names) {
         subtest $name => sub {
-            needs(Testing::Server->missing($name));
             my @start  = (workers => 1, env => {EVENTSOURCE_XS_DEBUG => 1});
             my $server = Testing::Server->start($name, application($file), @start);
             streams_ok($server);

@@ -48,7 +48,6 @@ sub post {
 sub start {
     my ($class, $name, %env) = @_;
     Testing::Browser->require_or_skip_all;
-    Testing::Server->require_or_skip_all('Starman');
     Testing->need('named_hubs');
     my $self = bless {folder => File::Temp->newdir, owner => $$}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";

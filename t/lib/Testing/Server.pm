@@ -110,10 +110,12 @@ sub require_or_skip_all {
 # Options: workers, the number of processes; env, a hash; args, further arguments for the server; unix => 1 for a Unix
 # socket instead of a port; tls => 1; descriptors, the limit of each process; recycles => 1, it replaces a process after
 # as many requests as is its default. Otherwise a process is not replaced.
+# Skips the test, as require_or_skip_all does, if the server or its TLS is missing: it is for the begin of a test.
 sub start {
     my ($class, $name, $psgi, %option) = @_;
-    if (my $missing = $class->missing($name)) { croak "Server: $missing" }
-    croak "Server: $psgi: $!" if !-r $psgi;
+    needs($class->missing($name));
+    needs($class->missing_tls) if $option{tls};
+    croak "Server: $psgi: $!"  if !-r $psgi;
     my $self = $class->new($name, unix => $option{unix});
     $self->{certificate} = $self->_certificate if $option{tls};
     my @command =

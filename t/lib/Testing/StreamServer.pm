@@ -14,10 +14,9 @@ use Testing;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Exporter           qw(import);
-use JSON::PP           ();
+use Testing::Deadline qw(wait_until);
+use Exporter          qw(import);
+use JSON::PP          ();
 use Testing::Journal;
 use Testing::NumberedEvents qw(numbers);
 use Testing::Process        qw(descriptors_of);
@@ -35,7 +34,6 @@ sub on_each_server {
     my ($test, @names) = @_;
     for my $name (@names ? @names : @SERVERS) {
         subtest $name => sub {
-            needs(Testing::Server->missing($name));
             my $server = Testing::StreamServer->start($name);
             $test->($server);
             $server->stop;
