@@ -68,17 +68,7 @@ subtest 'a process that exits ends the streams of its hub' => sub {
     my ($number, $client) = Testing::StreamPair->connect;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
-        my $stream = EventSource::XS::Stream::Native->open(
-            $number, "HTTP/1.1 200 OK\r\n\r\n",
-            is_loop      => 1,
-            keepalive    => 0,
-            linger       => 2,
-            max_buffered => 1e6,
-            on_full      => 'disconnect',
-            opening      => '',
-            timeout      => 60,
-            retry        => 700
-        );
+        my $stream = Testing::StreamPair->stream($number, retry => 700);
         $hub->subscribe(Plack::App::EventSource::Connection->new(stream => $stream), 'a');
         $hub->publish(a => $_) for 1 .. 100;
         Test::More->builder->no_ending(1);

@@ -4,8 +4,8 @@ use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
 use Testing::Deadline qw($DEADLINE wait_until);
-use EventSource::XS::Stream::Native;
-use Testing::Process qw(descriptors_of memory_of);
+use Testing::Process  qw(descriptors_of memory_of);
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
@@ -14,15 +14,7 @@ my $AT_ONCE = 100;
 my $REACTOR = 2;        # descriptors of the thread that writes
 my $MEMORY  = 4;        # megabytes by which the process may grow in that time: a hundredth of what a leak would take
 
-my %SETTINGS = (
-    is_loop      => 0,
-    keepalive    => 15,
-    linger       => 0,
-    max_buffered => 1_048_576,
-    on_full      => 'block',
-    opening      => '',
-    timeout      => 60,
-);
+my %SETTINGS = (is_loop => 0, keepalive => 15, linger => 0, on_full => 'block');
 
 my $told = 0;
 
@@ -33,7 +25,7 @@ sub live_and_end {
     for my $number (1 .. $count) {
         socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
         my $socket = EventSource::XS::_duplicate(fileno $server);
-        my $stream = EventSource::XS::Stream::Native->open($socket, "head\n", %SETTINGS);
+        my $stream = Testing::StreamPair->stream($socket, %SETTINGS);
         my $conn   = Plack::App::EventSource::Connection->new(stream => $stream);
         my %held   = (number => $number);
         $conn->on_close(sub { $told += !!$held{number} });
@@ -57,10 +49,10 @@ SKIP: {
     }
     live_and_end(3);
     Test::LeakTrace::no_leaks_ok(sub { live_and_end(30) }, 'streams that have ended leave no scalar');
-    eval { EventSource::XS::Stream::Native->open(1_000_000, '', %SETTINGS) }; # the first exception fills caches of Carp
+    eval { Testing::StreamPair->stream(1_000_000, %SETTINGS) };    # the first exception fills caches of Carp
     Test::LeakTrace::no_leaks_ok(
         sub {
-            my $stream = eval { EventSource::XS::Stream::Native->open(1_000_000, '', %SETTINGS) };
+            my $stream = eval { Testing::StreamPair->stream(1_000_000, %SETTINGS) };
             die "opened\n" if $stream;
         },
         'a stream that cannot be opened leaves no scalar'

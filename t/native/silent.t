@@ -4,7 +4,7 @@
 use lib 't/lib';
 use Testing;
 use EventSource::XS;
-use EventSource::XS::Stream::Native;
+use Testing::StreamPair;
 use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
 use POSIX              ();
@@ -36,16 +36,8 @@ sub unix {
 sub stream {
     my ($server, %setting) = @_;
     my $number = fcntl $server, F_DUPFD, 3 or die "dup: $!";
-    my $stream = EventSource::XS::Stream::Native->open(
-        $number, "head\n\n",
-        keepalive    => 0,
-        timeout      => $TIMEOUT,
-        max_buffered => 64 * 1_048_576,
-        on_full      => 'disconnect',
-        linger       => 0,
-        opening      => '',
-        %setting
-    );
+    my %own    = (is_loop => 0, timeout => $TIMEOUT, max_buffered => 64 * 1_048_576, linger => 0);
+    my $stream = Testing::StreamPair->stream($number, %own, %setting);
     my $why;
     $stream->on_close(sub { $why = $_[1] });
     return ($stream, \$why);

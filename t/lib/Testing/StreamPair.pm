@@ -47,7 +47,13 @@ sub connect {
 sub open {
     my ($class,  %setting) = @_;
     my ($number, $client)  = $class->connect;
-    return (EventSource::XS::Stream::Native->open($number, $HEAD, %SETTINGS, %setting), $client);
+    return ($class->stream($number, %setting), $client);
+}
+
+# Returns a stream on a descriptor, which it takes over.
+sub stream {
+    my ($class, $number, %setting) = @_;
+    return EventSource::XS::Stream::Native->open($number, $HEAD, %SETTINGS, %setting);
 }
 
 1;

@@ -12,6 +12,7 @@ use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::Obstacle;
+use List::Util   qw(max min);
 use Scalar::Util qw(weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -220,7 +221,7 @@ sub wait {
 
     while ($self->is_open) {
         my $left      = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
-        my $count     = select my $ready = $bits, undef, undef, _at_least_0($left, $limit);
+        my $count     = select my $ready = $bits, undef, undef, max(0, min $left, $limit);
         my $is_closed = $count < 0 && $!{EBADF};    # a handler of a signal or a callback has closed the handle
         $ready = '' if $count < 0;                  # otherwise it was a signal
         EventSource::XS->dispatch if defined $notify && vec $ready, $notify, 1;
@@ -246,13 +247,6 @@ sub watch {
 }
 
 # Private functions
-
-# The smaller of two numbers of seconds, which must not be negative.
-sub _at_least_0 {
-    my ($one, $other) = @_;
-    my $smaller = $one < $other ? $one : $other;
-    return $smaller < 0 ? 0 : $smaller;
-}
 
 sub _keep {
     my $self   = shift;

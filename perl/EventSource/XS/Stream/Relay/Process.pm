@@ -42,6 +42,8 @@ my $MAX_TAIL = 4_096;
 
 my $FOLDER = '/proc/self/fd';
 
+my %DEFAULT = (linger => 2, timeout => 60);    # seconds
+
 my $has_warned = 0;
 
 # Public methods
@@ -144,7 +146,7 @@ sub _run {
     $stream->enter_process($self->{client});
     $adapter->enter_relay_process($server, $stream);
     my $settings = $stream->settings;
-    $self->{$_} = defined $settings->{$_} ? $settings->{$_} : $self->_default->{$_} for qw(linger timeout);
+    $self->{$_} = defined $settings->{$_} ? $settings->{$_} : $DEFAULT{$_} for qw(linger timeout);
     $self->{ours}->blocking(0);
     $self->{tail} = '';
     EventSource::XS::Stream::Child->first_at_exit(sub { POSIX::_exit(shift) });
@@ -195,8 +197,6 @@ sub _copy {
     }
     return;
 }
-
-sub _default { return {linger => 2, timeout => 60} }
 
 # There is nothing left to read from the hub. A client that was slow when the hub closed its stream was cut off for that.
 sub _end_of_hub {
