@@ -386,8 +386,8 @@ esx_count(pTHX_ HV *counts, const char *name, UV more)
 /* The results of esx_writer_write. */
 enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
 
-/* Hands an event to the server's writer, as EventSource::XS::Stream::Writer::_send does, if nothing about the stream is
- * special: otherwise this does nothing, and _send has to be called. An id is recorded, so that no position of a hub replaces
+/* Hands an event to the server's writer, as EventSource::XS::Stream::Writer::write_to_server does, if nothing about the stream
+ * is special: otherwise this does nothing, and that has to be called. An id is recorded, so that no position of a hub replaces
  * it. An exception of the writer is put into *error. */
 static int
 esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)

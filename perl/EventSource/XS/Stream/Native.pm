@@ -242,7 +242,13 @@ sub wait_for_end_briefly {
 # Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
 # descriptor, the next stream tries again.
 sub watch {
-    _watch() if $watched != $$;
+    return if $watched == $$;
+    local $@;
+    my $number = __PACKAGE__->notify_number;
+    return if !defined $number;
+    my $loop = EventSource::XS::Loop->current or return;
+    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
+    $watched = $$;
     return;
 }
 
@@ -278,16 +284,6 @@ sub _take {
     my $stream = $IN_SLOT[$slot];
     return delete $BY_NAME{$name} if !$stream || $stream->_name ne $name;
     return delete $IN_SLOT[$slot];
-}
-
-sub _watch {
-    local $@;
-    my $number = __PACKAGE__->notify_number;
-    return if !defined $number;
-    my $loop = EventSource::XS::Loop->current or return;
-    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
-    $watched = $$;
-    return;
 }
 
 sub EventSource::XS::Stream::Native::Interpreter::DESTROY {

@@ -14,7 +14,7 @@ use warnings;
 #   reason         it has ended
 #   passed_on      a process has the connection, and this native stream stands for it (pass_on)
 #   relay_stream   a relay copies what a hub and the application write to this native stream (route_through)
-#   child_writer   a forked child writes to it instead of the server's writer (_send); nothing changes in the worker
+#   child_writer   a forked child writes to it instead of the server's writer (write_to_server); nothing changes in the worker
 #
 # Otherwise the stream writes to the server itself. src/xs/stream.h reads the same members.
 
@@ -25,6 +25,7 @@ use EventSource::XS::Loop;
 use EventSource::XS::Stream::Native;    # its END block calls finish
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
 use IO::Select;
+use List::Util   qw(max min);
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
@@ -82,7 +83,7 @@ sub new {
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
-    $self->_send('') if $adapter->sends_head_late;
+    $self->write_to_server('') if $adapter->sends_head_late;
     $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
     else {
@@ -90,7 +91,7 @@ sub new {
         $self->_watch($adapter, $server_writer);
         $self->_keep_alive($setting{keepalive}) if $setting{keepalive};
     }
-    $self->_send($setting{opening}) if defined $setting{opening} && length $setting{opening};
+    $self->write_to_server($setting{opening}) if defined $setting{opening} && length $setting{opening};
     return $self;
 }
 
@@ -182,7 +183,7 @@ sub end_with_retry {
     my $self  = shift;
     my $retry = $self->{settings}{retry};
     my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
-    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
+    $self->write_to_server('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
     $self->end('server');
     return;
 }
@@ -322,9 +323,8 @@ sub wait {
     my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
 
     while ($self->is_open) {
-        my $left   = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
-        my ($time) = sort { $a <=> $b } $limit, $left < 0 ? 0 : $left;
-        my $count  = $poll->poll($time);
+        my $left  = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my $count = $poll->poll(max(0, min $limit, $left));
         EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
         last                      if !$self->is_open;
         return 'readable'         if $handle && $count > 0 && $poll->events($handle);
@@ -336,14 +336,24 @@ sub wait {
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
 
-# write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
+# write itself is in src/xs. It writes to ordinary streams as write_to_server does, and calls _write_otherwise for all others.
 *write = \&_write_otherwise if !__PACKAGE__->can('write');
 
-# Write bytes to the server, as write does for a stream without a relay. Returns false, and ends the stream, if the client
-# has disconnected.
+# Writes bytes to the server, as write does for a stream without a relay. Returns false, ends the stream and never dies, if the
+# client has disconnected.
 sub write_to_server {
     my ($self, $bytes) = @_;
-    return $self->_send($bytes);
+    $self->{quiet} = 0;
+    return !!0                              if !$self->check_open;
+    $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
+    my $error;
+    {
+        local ($@, $SIG{__DIE__});
+        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
+        return !!1 if eval { $self->{writer}->write($bytes); 1 };
+        $error = $@;
+    }
+    return $self->writer_died($error);
 }
 
 # Part of an event may have been sent. If the client is connected, the application is the cause: its $SIG{ALRM} or its
@@ -378,7 +388,7 @@ sub _keep_alive {
     my $tick = sub {
         return if !$self;
         my $was_quiet = $self->{quiet};
-        $self->_send(':' . $self->_line_break) if $was_quiet;
+        $self->write_to_server(':' . $self->_line_break) if $was_quiet;
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
@@ -412,22 +422,6 @@ sub _release_lease {
     return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
 }
 
-# Writes bytes to the server. Returns false, and never dies, if the client has disconnected.
-sub _send {
-    my ($self, $bytes) = @_;
-    $self->{quiet} = 0;
-    return !!0                              if !$self->check_open;
-    $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
-    my $error;
-    {
-        local ($@, $SIG{__DIE__});
-        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
-        return !!1 if eval { $self->{writer}->write($bytes); 1 };
-        $error = $@;
-    }
-    return $self->writer_died($error);
-}
-
 # Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
 # watched. Input from the client is read and thrown away, or it would wake the loop forever.
 sub _watch {
@@ -450,7 +444,7 @@ sub _write_otherwise {
     my ($self, $bytes) = @_;
     return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
     $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
-    $self->_send($bytes) or return !!0;
+    $self->write_to_server($bytes) or return !!0;
     $COUNTED{events}++;
     $COUNTED{bytes} += length $bytes;
     return !!1;
