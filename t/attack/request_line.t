@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::AttackedServer qw(on_each_server);
-use Testing::Server;
 
 # The last token of the request line. uWSGI takes any bytes, the others take some numbers.
 my @VERSIONS = (

@@ -8,7 +8,6 @@ use Testing::Client;
 use IO::Select;
 use IO::Socket::INET;
 use Testing::Nginx;
-use Testing::Server;
 use Socket qw(SHUT_WR);
 
 my $SHORT   = "POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nshort";

@@ -6,7 +6,6 @@ use Testing qw(native);
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
-use Testing::Server;
 use Testing::ServerWithJournal;
 use Time::HiRes ();
 

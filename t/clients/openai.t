@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use JSON::PP ();
-use Testing::Client;
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
 use Testing::Deadline qw($DEADLINE wait_until);

@@ -10,7 +10,6 @@ use Testing::ConfiguredProxy;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Proxy;
-use Testing::Server;
 use Testing::SideBySide   qw(run_each);
 use Testing::SourceTree   qw(slurp);
 use Testing::StreamServer qw(path);

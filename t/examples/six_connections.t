@@ -7,7 +7,6 @@ use JSON::MaybeXS ();
 use Testing::Browser;
 use Testing::Developer qw(needs);
 use Testing::Proxy;
-use Testing::Server;
 use Testing::StreamServer qw(path);
 
 Testing::Browser->require_or_skip_all;

@@ -4,8 +4,7 @@
 use lib 't/lib';
 use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
-use Testing::Client;
-use Testing::Fork qw(in_child);
+use Testing::Fork     qw(in_child);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;

@@ -6,7 +6,6 @@ use Testing             qw(native);
 use Testing::Subscriber qw(events);
 use Testing::HubServer;
 use Testing::NumberedEvents ();
-use Testing::Server;
 use Testing::SlowReader;
 use Time::HiRes qw(sleep);
 

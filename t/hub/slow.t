@@ -7,7 +7,6 @@ use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
 use List::Util              qw(max);
 use Testing::NumberedEvents ();
-use Testing::Server;
 use Testing::SlowReader;
 
 my $BYTES   = 20_000;

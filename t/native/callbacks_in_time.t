@@ -11,7 +11,6 @@ use Plack::Middleware::EventSource;
 use POSIX             ();
 use Time::HiRes       ();
 use Testing::Deadline qw(wait_until);
-use Testing::Server;
 use Testing::ServerWithJournal;
 use Testing::StreamPair;
 

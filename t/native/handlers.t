@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw(wait_until);
-use Testing::Server;
 use Testing::ServerWithJournal;
 
 # Whether handlers block, or an event loop runs. Each server has one process, so that all requests meet.

@@ -4,7 +4,6 @@
 use lib 't/lib';
 use Testing;
 use Testing::Deadline qw(wait_until);
-use Testing::Server;
 use Testing::ServerWithJournal;
 
 my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second

@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing;
 use EventSource::XS::Stream::WorkerRecycling;
-use Testing::Server;
 use Testing::ServerWithJournal;
 
 my $SENTENCE = qr/^EventSource::XS: (\w+) ends a worker .* after (\d+) requests; give it a larger (\S+), such as \d+$/m;

@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing           qw(native);
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
-use Testing::Server;
 use Testing::ServerWithJournal;
 
 my @SERVERS = (

@@ -6,7 +6,6 @@ use Testing;
 use EventSource::Hub::Process;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
-use Testing::Server;
 
 my $GRACE = 5;    # seconds
 

@@ -6,8 +6,7 @@ use lib 't/lib';
 use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
-use Testing::Process qw(is_running);
-use Testing::Server;
+use Testing::Process    qw(is_running);
 use Testing::Subscriber qw(events);
 
 Testing::Outlive->require_or_skip_all('Starman');

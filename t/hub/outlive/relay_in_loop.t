@@ -7,7 +7,6 @@ use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of memory_of);
-use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
 

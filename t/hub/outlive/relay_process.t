@@ -6,7 +6,6 @@ use Testing;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Outlive;
 use Testing::Process qw(descriptors_of is_running);
-use Testing::Server;
 use Testing::SlowReader;
 use Testing::Subscriber qw(events);
 

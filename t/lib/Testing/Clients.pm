@@ -18,7 +18,6 @@ use Carp       qw(croak);
 use File::Spec ();
 use JSON::PP   ();
 use Testing::Browser;
-use Testing::Client;
 use Testing::Clients::Cases    qw(cases);
 use Testing::Clients::Expected qw(clients expected runs);
 use Testing::Clients::Install;

@@ -13,7 +13,6 @@ use Testing;
 # nothing else may be reported; then, another mistake (check, verdict, sentence) that shows when this one is mended.
 
 use Exporter qw(import);
-use Testing::Client;
 use Testing::ConfiguredProxy;
 use Testing::Developer qw(needs);
 use Testing::Doctor    qw(is_fine is_wrong);

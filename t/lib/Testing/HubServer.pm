@@ -8,7 +8,6 @@ use Testing;
 #   $server->publish(channel => 'a', count => 3);
 
 use parent 'Testing::Server';
-use Carp qw(croak);
 use Testing::Client;
 use Testing::Deadline   qw(wait_until);
 use Exporter            qw(import);
