@@ -136,7 +136,7 @@ sub members {
     my ($self, $channel) = @_;
     my ($name, $from, @members) = ($MEMBER->channel_of($channel), '');
     do {
-        ($from, my @found) = $self->_members($name, $from);
+        ($from, my @found) = @{$self->_members($name, $from)};
         while (my @member = splice @found, 0, 5) { push @members, $MEMBER->info_of(@member) }
     } while length $from;
     EventSource::XS::_call_callbacks();

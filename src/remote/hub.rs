@@ -1,14 +1,14 @@
 //! A hub as the application holds it: in the reactor of this process, or in a hub process.
 
-use super::error::CallError;
+use super::error::Error;
 use super::forks;
 use super::lease_handle::LeaseHandle;
 use super::links::command::{send, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub};
-use super::remote_hub::{RemotePublish, Subscribed};
+use super::remote_hub::{Event, Subscribed};
 use super::serving::{self, lock_serving};
 use crate::event::{EventId, Field, Shared, Text, Unnumbered};
-use crate::hub::{Counts, EndRequest, MemberData, MemberPage, Retain, Settings, SubscribeRequest};
+use crate::hub::{Counts, EndRequest, MemberData, MemberPage, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
 use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,23 +34,6 @@ struct Inner {
     hub: RemoteHub,
 }
 
-/// An event to publish.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    /// The channel's name.
-    pub channel: &'a [u8],
-    /// The key. Empty if the event has none.
-    pub key: &'a [u8],
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
-    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
-    pub once: &'a [u8],
-    /// The id among the fields, if they have one.
-    pub id: Option<&'a [u8]>,
-    /// Whether the call waits until a hub process has published the event.
-    pub waits: bool,
-}
-
 /// The counts of a hub.
 #[derive(Debug)]
 pub enum HubCounts {
@@ -71,7 +54,7 @@ impl Hub {
     /// # Errors
     ///
     /// If the system has no memory.
-    pub fn named(hub: RemoteHub) -> Result<Self, CallError> {
+    pub fn named(hub: RemoteHub) -> Result<Self, Error> {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         forks::register()?;
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
@@ -91,23 +74,21 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
+    /// [`Error`].
     pub fn publish<'a>(
         &self,
         event: Event<'_>,
         fields: impl Iterator<Item = Field<'a>> + Clone,
         published: impl FnOnce(&str),
-    ) -> Result<(), CallError> {
-        let Event { channel, key, retain, once, id, waits } = event;
+    ) -> Result<(), Error> {
         match self {
             Self::Local(hub) => {
+                let Event { channel, key, retain, once, id, .. } = event;
                 let encode = |made: &str| Shared::with_id_last(fields, EventId::new(Text::from(made)).ok());
                 Ok(hub.publish(PublishMeta { channel, key, retain, id }, once, encode, published)?)
             }
             Self::Named(NamedHub(inner)) => {
-                let fields = &FieldList::of(fields);
-                let made =
-                    inner.hub.publish(inner.key, &RemotePublish { channel, key, retain, once, fields, waits })?;
+                let made = inner.hub.publish(inner.key, event, &FieldList::of(fields))?;
                 if let Some(made) = made {
                     published(&made);
                 }
@@ -120,8 +101,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, CallError> {
+    /// [`Error`].
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<Subscribed, Error> {
         match self {
             Self::Local(hub) => Ok(match hub.subscribe(stream, request)? {
                 true => Subscribed::Now,
@@ -136,8 +117,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, CallError> {
+    /// [`Error`].
+    pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Error> {
         match self {
             Self::Local(hub) => Ok(Some(hub.epoch()?)),
             Self::Named(NamedHub(inner)) if waits => inner.hub.epoch(inner.key).map(Some),
@@ -149,8 +130,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn count(&self, channel: &[u8]) -> Result<HubCounts, CallError> {
+    /// [`Error`].
+    pub fn count(&self, channel: &[u8]) -> Result<HubCounts, Error> {
         match self {
             Self::Local(hub) => {
                 let (counts, subscribers) = hub.counts_and_subscribers(channel)?;
@@ -158,7 +139,7 @@ impl Hub {
             }
             Self::Named(NamedHub(inner)) => {
                 let (counted, pid) = inner.hub.counted(inner.key, channel)?;
-                Ok(HubCounts::Named(Box::new(counted), pid))
+                Ok(HubCounts::Named(counted, pid))
             }
         }
     }
@@ -167,8 +148,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, CallError> {
+    /// [`Error`].
+    pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.member_page(channel, after)?),
             Self::Named(NamedHub(inner)) => inner.hub.member_page(inner.key, channel, after),
@@ -179,8 +160,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn count_members(&self, channel: &[u8]) -> Result<usize, CallError> {
+    /// [`Error`].
+    pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.count_members(channel)?),
             Self::Named(NamedHub(inner)) => inner.hub.count_members(inner.key, channel),
@@ -191,14 +172,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn update_member(
-        &self,
-        channel: &[u8],
-        id: &[u8],
-        data: MemberData,
-        event: Unnumbered,
-    ) -> Result<bool, CallError> {
+    /// [`Error`].
+    pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
         match self {
             Self::Local(hub) => Ok(hub.update_member(channel, id, data, event)?),
             Self::Named(NamedHub(inner)) => inner.hub.update_member(inner.key, channel, id, &data, &event),
@@ -209,8 +184,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn end_streams(&self, request: EndRequest) -> Result<usize, CallError> {
+    /// [`Error`].
+    pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.end_streams(request)?),
             Self::Named(NamedHub(inner)) => inner.hub.end_streams(inner.key, &request),
@@ -222,23 +197,23 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn drain(&self, within: Duration) -> Result<(), CallError> {
+    /// [`Error`].
+    pub fn drain(&self, within: Duration) -> Result<(), Error> {
         match self {
             Self::Local(hub) => Ok(hub.drain(within)?),
             Self::Named(NamedHub(inner)) => inner.hub.drain(inner.key, within),
         }
     }
 
-    /// Asks for a lease of a named hub; nothing if the hub has no name.
+    /// Asks for a lease of a named hub.
     ///
     /// # Errors
     ///
-    /// [`CallError`].
-    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, CallError> {
+    /// [`Error`], also if the hub has no name.
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         match self {
-            Self::Local(_) => Ok(None),
-            Self::Named(NamedHub(inner)) => inner.hub.elect(inner.key, name, interpreter).map(Some),
+            Self::Local(_) => Err(Error::Unavailable("only a named hub has leases".into())),
+            Self::Named(NamedHub(inner)) => inner.hub.elect(inner.key, name, interpreter),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A lease of a named hub, as the application holds it.
 
 use super::answers::Outcome;
-use super::error::{CallError, Error};
+use super::error::Error;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
 use super::links::leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
+use super::remote_hub::queue;
 use crate::runtime::forks::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
@@ -51,10 +52,9 @@ impl Drop for LeaseHandle {
         }
         if let Some(Owner { reactor, connection, number }) = owner {
             connection.leases.remove(number);
-            let mut frame = Vec::new();
-            if !connection.is_lost() && (Request::Resign { lease: number }).encode(&mut frame).is_ok() {
-                connection.add_coming(frame.len());
-                send(&reactor, LinkCommand::Send { connection, request: 0, frame });
+            if !connection.is_lost() {
+                let _ = queue(&reactor, &connection, 0, &Request::Resign { lease: number });
+                // it is short
             }
         }
     }
@@ -63,37 +63,30 @@ impl Drop for LeaseHandle {
 impl RemoteHub {
     /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, CallError> {
+    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));
         loop {
             let left = || deadline.saturating_duration_since(Instant::now());
             let RemoteRegistration { reactor, connection, .. } = self.connected_soon(key, deadline)?;
             let number = connection.begin();
-            let mut frame = Vec::new();
-            if let Err(error) = (Request::Elect { lease: number, name }).encode(&mut frame) {
-                connection.forget(number);
-                return Err(Error::from(error).into());
-            }
             let lease = Arc::new(Lease::new(interpreter, Arc::clone(&reactor.ends)));
             connection.leases.insert(number, Arc::clone(&lease));
             let owner = Owner { reactor: Arc::clone(&reactor), connection: Arc::clone(&connection), number };
             // From here on an error gives the lease back.
             let handle = LeaseHandle { lease, generation: generation(), owner: Some(owner) };
-            connection.add_coming(frame.len());
-            send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request: number, frame });
+            if let Err(error) = queue(&reactor, &connection, number, &Request::Elect { lease: number, name }) {
+                connection.forget(number);
+                return Err(error);
+            }
             match connection.wait(&reactor, number, left()) {
                 Ok(Outcome::Unsent) if left() > Duration::ZERO => {}
-                Ok(Outcome::Unsent) => return Err(self.lost().into()),
+                Ok(Outcome::Unsent) => return Err(self.lost()),
                 Ok(_) => return Ok(handle),
                 Err(error) => {
                     if matches!(error, Error::Timeout) {
                         send(&reactor, LinkCommand::Await { connection, request: number });
                     }
-                    return Err(error.into());
+                    return Err(error);
                 }
             }
         }

@@ -45,7 +45,7 @@ pub mod calls {
 pub(crate) use access::{answers, greeting};
 pub use access::{client, error, kept_settings, link, place, publisher, start};
 pub use client::{Client, Publication};
-pub use error::{CallError, Error};
+pub use error::Error;
 pub use greeting::upgrade;
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
@@ -55,5 +55,5 @@ pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
 pub use publisher::Publisher;
 pub use registrations::{shutdown, RemoteHub};
-pub use remote_hub::{RemotePublish, Subscribed};
+pub use remote_hub::{Event, Subscribed};
 pub use start::Start;

@@ -5,7 +5,7 @@
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
 use super::answers::{Outcome, UNAWAITED};
-use super::error::{CallError, Error};
+use super::error::Error;
 use super::link::Link;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
@@ -26,12 +26,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The result of a request, and its connection.
-type Asked = (Outcome, Arc<Connection>);
-
 /// An event to publish.
 #[derive(Clone, Copy, Debug)]
-pub struct RemotePublish<'a> {
+pub struct Event<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
     /// The key. Empty if the event has none.
@@ -40,9 +37,9 @@ pub struct RemotePublish<'a> {
     pub retain: Retain,
     /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
     pub once: &'a [u8],
-    /// The event's fields.
-    pub fields: &'a FieldList,
-    /// Whether the call waits until the event is published.
+    /// The id among the fields, if they have one.
+    pub id: Option<&'a [u8]>,
+    /// Whether the call waits until a hub process has published the event.
     pub waits: bool,
 }
 
@@ -78,8 +75,8 @@ impl RemoteHub {
     ///
     /// # Errors
     ///
-    /// [`CallError::Runtime`], or why the last attempt has failed, if that was after `since`.
-    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, CallError> {
+    /// [`Error::Runtime`], or why the last attempt has failed, if that was after `since`.
+    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
         let mut remotes = lock_remotes();
         check_shutdown()?;
         if let Some(registration) = remotes.get_or_share(key, self) {
@@ -91,7 +88,7 @@ impl RemoteHub {
         let failure = last.and_then(|last| last.connection.failure());
         let is_away = failure.is_some();
         if let Some((error, _)) = failure.filter(|(_, at)| since.map_or(false, |since| *at >= since)) {
-            return Err(error.into());
+            return Err(error);
         }
         let hub = last.map_or_else(|| reactor.new_hub(), |last| last.hub);
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
@@ -144,7 +141,7 @@ impl RemoteHub {
     }
 
     /// Returns the connection of this process. Waits until it is made, or until the deadline.
-    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, CallError> {
+    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
         let began = Instant::now();
         loop {
             let registration = self.registration(key, None)?;
@@ -159,14 +156,14 @@ impl RemoteHub {
             }
             let failure = connection.failure();
             if is_own && failure.is_some() || Instant::now() >= deadline {
-                return Err(failure.map_or_else(|| self.absent(), |(error, _)| error).into());
+                return Err(failure.map_or_else(|| self.absent(), |(error, _)| error));
             }
         }
     }
 
     /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub process
     /// that is known to be away.
-    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, CallError> {
+    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
         let registration = self.registration(key, before(REMEMBERED))?;
         let RemoteRegistration { reactor, connection, .. } = &registration;
         let left = match connection.is_away() {
@@ -177,45 +174,44 @@ impl RemoteHub {
         if connection.is_coming() {
             // The event loop knows whether that is so still.
             send(reactor, LinkCommand::Await { connection: Arc::clone(connection), request: 0 });
-            return Err(self.absent().into());
+            return Err(self.absent());
         }
         match connection.failure() {
-            Some((error, _)) => Err(error.into()),
-            None if connection.is_away() || connection.is_lost() => Err(self.absent().into()),
+            Some((error, _)) => Err(error),
+            None if connection.is_away() || connection.is_lost() => Err(self.absent()),
             None => Ok(registration),
         }
     }
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
-    fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>) -> Result<Asked, CallError> {
-        self.ask_until(after(Instant::now(), self.start.timeout), key, false, encode)
+    fn ask<'a>(&self, key: u64, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
+        let deadline = after(Instant::now(), self.start.timeout);
+        self.ask_until(deadline, key, false, request).map(|(outcome, _)| outcome)
     }
 
-    fn ask_until(
+    /// As [`ask`](Self::ask). Returns the connection, too.
+    fn ask_until<'a>(
         &self,
         deadline: Instant,
         key: u64,
         is_publish: bool,
-        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<Asked, CallError> {
+        request: impl Fn(u64) -> Request<'a>,
+    ) -> Result<(Outcome, Arc<Connection>), Error> {
         loop {
             let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
             let left = || deadline.saturating_duration_since(Instant::now());
             let may_queue = || connection.has_room(is_publish) || connection.is_lost() || reactor.is_dead();
             if !reactor.wait(left(), may_queue) {
-                return Err(Error::Full.into());
+                return Err(Error::Full);
             }
-            let mut frame = Vec::new();
-            let request = connection.begin();
-            if let Err(error) = encode(request, &mut frame) {
-                connection.forget(request);
-                return Err(error.into());
+            let number = connection.begin();
+            if let Err(error) = queue(&reactor, &connection, number, &request(number)) {
+                connection.forget(number);
+                return Err(error);
             }
-            connection.add_coming(frame.len());
-            send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request, frame });
-            match connection.wait(&reactor, request, left())? {
+            match connection.wait(&reactor, number, left())? {
                 Outcome::Unsent if left() > Duration::ZERO => {}
-                Outcome::Unsent => return Err(self.lost().into()),
+                Outcome::Unsent => return Err(self.lost()),
                 outcome => return Ok((outcome, connection)),
             }
         }
@@ -229,36 +225,34 @@ impl RemoteHub {
         Error::Unavailable(format!("lost the hub process {}", self.address.name()))
     }
 
-    /// Publishes an event. Returns its id in the hub's order if the call waits.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, CallError> {
-        let RemotePublish { channel, key, retain, once, fields, waits } = *publish;
+    /// Publishes the fields of an event. Returns its id in the hub's order if the call waits.
+    pub(super) fn publish(
+        &self,
+        hub_key: u64,
+        event: Event<'_>,
+        fields: &FieldList,
+    ) -> Result<Option<Box<str>>, Error> {
+        let Event { channel, key, retain, once, waits, .. } = event;
         let publish = |request| Publish { request, channel, key, retain, once, fields: fields.fields() };
-        let encode = |request, frame: &mut Vec<u8>| Ok(Request::Publish(publish(request)).encode(frame)?);
         if !waits {
-            return self.send_unawaited(hub_key, encode).map(|()| None);
+            let RemoteRegistration { reactor, connection, .. } = self.registration(hub_key, before(REMEMBERED))?;
+            if !connection.has_room(true) {
+                return Err(Error::Full);
+            }
+            queue(&reactor, &connection, UNAWAITED, &Request::Publish(publish(UNAWAITED)))?;
+            return Ok(None);
         }
         let deadline = after(Instant::now(), self.start.timeout);
         if let Some(id) = self.publish_alone(hub_key, publish(0), deadline)? {
             return Ok(Some(id));
         }
-        match self.ask_until(deadline, hub_key, true, encode)? {
-            (Outcome::Published(id), _) => Ok(Some(id)),
-            _ => Err(Error::Unknown.into()),
-        }
+        let request = |request| Request::Publish(publish(request));
+        self.ask_until(deadline, hub_key, true, request)?.0.published().map(Some)
     }
 
     /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
     /// cannot be had, or because the hub process may still have to carry out what was asked for before.
-    fn publish_alone(
-        &self,
-        hub_key: u64,
-        publish: Publish<'_>,
-        deadline: Instant,
-    ) -> Result<Option<Box<str>>, CallError> {
+    fn publish_alone(&self, hub_key: u64, publish: Publish<'_>, deadline: Instant) -> Result<Option<Box<str>>, Error> {
         let RemoteRegistration { reactor, connection, .. } = self.connected(hub_key, deadline)?;
         if !connection.is_quiet(&reactor) {
             return Ok(None);
@@ -279,79 +273,30 @@ impl RemoteHub {
         }
     }
 
-    /// Queues a request whose outcome is counted.
-    fn send_unawaited(
-        &self,
-        key: u64,
-        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<(), CallError> {
-        let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED))?;
-        if !connection.has_room(true) {
-            return Err(Error::Full.into());
-        }
-        let mut frame = Vec::new();
-        encode(UNAWAITED, &mut frame)?;
-        connection.add_coming(frame.len());
-        send(&reactor, LinkCommand::Send { connection, request: UNAWAITED, frame });
-        Ok(())
-    }
-
     /// Returns the counters of the hub and its process, the number of a channel's subscribers, and the process.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Counted, u32), CallError> {
-        match self.ask(key, |request, frame| Ok(Request::Count { request, channel }.encode(frame)?))? {
-            (Outcome::Counted(counted), connection) => {
-                Ok((*counted, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
-            }
-            _ => Err(Error::Unknown.into()),
-        }
+    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Box<Counted>, u32), Error> {
+        let deadline = after(Instant::now(), self.start.timeout);
+        let request = |request| Request::Count { request, channel };
+        let (outcome, connection) = self.ask_until(deadline, key, false, request)?;
+        Ok((outcome.counted()?, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
     }
 
     /// Ends streams, and returns their number.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, CallError> {
-        let encode =
-            |request, frame: &mut Vec<u8>| Ok(Request::EndStreams { request, end: end.clone() }.encode(frame)?);
-        match self.ask(key, encode)? {
-            (Outcome::StreamsEnded(count), _) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
-            _ => Err(Error::Unknown.into()),
-        }
+    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, Error> {
+        self.number(key, |request| Request::EndStreams { request, end: end.clone() })
     }
 
     /// Returns a part of the list of a channel's members.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn member_page(&self, key: u64, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, CallError> {
-        let encode = |request, frame: &mut Vec<u8>| Ok(Request::Members { request, channel, after }.encode(frame)?);
-        match self.ask(key, encode)? {
-            (Outcome::Members(page), _) => Ok(page),
-            _ => Err(Error::Unknown.into()),
-        }
+    pub(super) fn member_page(&self, key: u64, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
+        self.ask(key, |request| Request::Members { request, channel, after })?.members()
     }
 
     /// Returns how many members a channel has.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn count_members(&self, key: u64, channel: &[u8]) -> Result<usize, CallError> {
-        let encode = |request, frame: &mut Vec<u8>| Ok(Request::CountMembers { request, channel }.encode(frame)?);
-        self.number(key, encode)
+    pub(super) fn count_members(&self, key: u64, channel: &[u8]) -> Result<usize, Error> {
+        self.number(key, |request| Request::CountMembers { request, channel })
     }
 
     /// Changes the data of a member. Returns false if it is not here.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
     pub(super) fn update_member(
         &self,
         key: u64,
@@ -359,34 +304,27 @@ impl RemoteHub {
         id: &[u8],
         data: &MemberData,
         event: &Unnumbered,
-    ) -> Result<bool, CallError> {
-        let encode = |request, frame: &mut Vec<u8>| {
+    ) -> Result<bool, Error> {
+        let request = |request| {
             let (data, event) = (data.clone(), event.clone());
-            Ok(Request::UpdateMember { request, channel, id, data, event }.encode(frame)?)
+            Request::UpdateMember { request, channel, id, data, event }
         };
-        Ok(self.number(key, encode)? > 0)
+        Ok(self.number(key, request)? > 0)
     }
 
     /// Asks for a number.
-    fn number(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), Error>) -> Result<usize, CallError> {
-        match self.ask(key, encode)? {
-            (Outcome::Number(number), _) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
-            _ => Err(Error::Unknown.into()),
-        }
+    fn number<'a>(&self, key: u64, request: impl Fn(u64) -> Request<'a>) -> Result<usize, Error> {
+        Ok(usize::try_from(self.ask(key, request)?.number()?).unwrap_or(usize::MAX))
     }
 
     /// Hands a stream over, unless that was done, and subscribes it. If the hub process does not answer soon, the stream
     /// waits in the event loop, and the call does not: see [`Subscribed::Waits`].
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
     pub(super) fn subscribe(
         &self,
         key: u64,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
-    ) -> Result<Subscribed, CallError> {
+    ) -> Result<Subscribed, Error> {
         let began = Instant::now();
         let until = after(began, self.start.timeout);
         // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
@@ -423,23 +361,19 @@ impl RemoteHub {
                     stream.note_waiting_for_hub();
                     return Ok(Subscribed::Waits);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
             if Instant::now() >= until {
                 abandon(&parked, id);
-                return Err(self.lost().into());
+                return Err(self.lost());
             }
         }
     }
 
     /// Returns the epoch, with which the hub's ids begin.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, CallError> {
+    pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
         let RemoteRegistration { connection, .. } = self.connected(key, after(Instant::now(), self.start.timeout))?;
-        connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent().into())
+        connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent())
     }
 
     /// Returns the epoch, unless the hub process is away. Waits as a subscription does.
@@ -450,17 +384,23 @@ impl RemoteHub {
     }
 
     /// Drains the hub.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), CallError> {
+    pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), Error> {
         let deadline = after(Instant::now(), self.start.timeout);
         let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
-        let mut frame = Vec::new();
-        Request::Drain { within }.encode(&mut frame).map_err(Error::from)?;
-        connection.add_coming(frame.len());
-        send(&reactor, LinkCommand::Send { connection, request: 0, frame });
-        Ok(())
+        queue(&reactor, &connection, 0, &Request::Drain { within })
     }
+}
+
+/// Queues a request with its number: 0 if it is not answered, [`UNAWAITED`] if its outcome is only counted.
+pub(super) fn queue(
+    reactor: &ReactorHandle,
+    connection: &Arc<Connection>,
+    number: u64,
+    request: &Request<'_>,
+) -> Result<(), Error> {
+    let mut frame = Vec::new();
+    request.encode(&mut frame)?;
+    connection.add_coming(frame.len());
+    send(reactor, LinkCommand::Send { connection: Arc::clone(connection), request: number, frame });
+    Ok(())
 }

@@ -134,3 +134,11 @@ esx_croak_report(pTHX_ const esx_report *report, const char *module, SV *message
         message = sv_2mortal(Perl_newSVpvf(aTHX_ "%s: %s", module, report->message));
     esx_croak(aTHX_ report->code, field, message);
 }
+
+/* Dies with the error that Rust reports, unless the status is that of a success. */
+static void
+esx_check(pTHX_ int status, const esx_report *report, const char *module)
+{
+    if (status != ESX_OK)
+        esx_croak_report(aTHX_ report, module, NULL);
+}

@@ -217,6 +217,10 @@ typedef struct {
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
+/* A handle of texts, whose number is the size of the report. */
+esx_text esx_texts_at(const void *texts, size_t at);
+void esx_texts_drop(void *texts);
+
 void *esx_hub_new(const esx_hub_settings *settings, esx_report *report);
 void *esx_hub_clone(const void *hub);
 void esx_hub_drop(void *hub);
@@ -230,8 +234,6 @@ int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
 void *esx_hub_counts(void *hub, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
-esx_text esx_texts_at(const void *texts, size_t at);
-void esx_texts_drop(void *texts);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
 int esx_hub_has_refused_members(void *hub);
@@ -246,20 +248,16 @@ void *esx_lease_clone(const void *lease);
 void esx_lease_drop(void *lease);
 
 /* A connection to a hub process. The program is empty if it is not to be started; it is started only with settings that
- * are kept if those are needed. An undefined argument of a call has no
- * text. A result is valid until the next call. */
-enum { ESX_PATHS_MAX = 4096 };
-
+ * are kept if those are needed. An undefined argument of a call has no text. */
 void *esx_process_connect(esx_text name, esx_text socket, esx_text program, uint8_t needs_settings, double timeout,
     esx_report *report);
 int esx_process_upgrade(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
-int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
-esx_text esx_process_result(const void *process, size_t at);
+void *esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
+void *esx_process_folders(esx_report *report);
+void *esx_process_store(esx_text name, esx_text socket, esx_text text, esx_report *report);
 esx_text esx_store_names(size_t kind);
-int esx_process_folders(char *folders, esx_report *report);
-int esx_process_store(esx_text name, esx_text socket, esx_text text, char *store, esx_report *report);
 
 void esx_start(void);
 

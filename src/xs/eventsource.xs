@@ -153,12 +153,16 @@ MODULE = EventSource::XS    PACKAGE = EventSource::Parser
 void
 _attach(SV *self, SV *max_event)
   PREINIT:
+    MAGIC *magic;
     UV bytes;
   CODE:
     max_event = esx_keep_alive(aTHX_ max_event);
     self = esx_snapshot(aTHX_ self);
     bytes = SvUV(max_event);
-    esx_parser_attach(aTHX_ self, bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
+    magic = esx_handle_new(aTHX_ self, &esx_parser_table, "EventSource::Parser", "parser");
+    magic->mg_ptr = esx_parser_new(bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
+    if (!magic->mg_ptr)
+        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Parser: no memory for a parser");
 
 void
 feed(SV *self, SV *bytes)
@@ -739,7 +743,6 @@ _attach(SV *self, SV *settings)
     MAGIC *magic;
     HV *hash;
     AV *gap_data;
-    void *hub;
     int reason;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
@@ -780,15 +783,10 @@ _attach(SV *self, SV *settings)
         if (data)
             raw.gap_data[reason] = esx_text_of(aTHX_ esx_string(aTHX_ *data));
     }
-    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: a hub is an object that is a hash");
-    if (esx_handle_magic(aTHX_ self, &esx_hub_table))
-        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: this is a hub already");
-    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
-    hub = esx_hub_new(&raw, &report);
-    if (!hub)
+    magic = esx_handle_new(aTHX_ self, &esx_hub_table, "EventSource::Hub", "hub");
+    magic->mg_ptr = esx_hub_new(&raw, &report);
+    if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    magic->mg_ptr = hub;
 
 void
 publish(SV *self, SV *channel, SV *event, SV *options = NULL)
@@ -866,27 +864,21 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *
     RETVAL
 
 # A page of a channel's members: where the list continues, and five texts of each member. EventSource::Hub has checked the name.
-void
+SV *
 _members(SV *self, SV *channel, SV *after)
   PREINIT:
     esx_text name, last;
     esx_report report;
     void *texts;
-    size_t at;
-  PPCODE:
+  CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
     last = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ after)));
     texts = esx_hub_members(esx_hub_of(aTHX_ self), name, last, &report);
-    if (!texts)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    EXTEND(SP, (SSize_t)report.size);
-    for (at = 0; at < report.size; at++) {
-        const esx_text text = esx_texts_at(texts, at);
-        PUSHs(newSVpvn_flags(text.text, text.len, SVs_TEMP | SVf_UTF8));
-    }
-    esx_texts_drop(texts);
+    RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", SVf_UTF8);
+  OUTPUT:
+    RETVAL
 
 UV
 _count_members(SV *self, SV *channel)
@@ -897,8 +889,7 @@ _count_members(SV *self, SV *channel)
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
-    if (esx_hub_count_members(esx_hub_of(aTHX_ self), name, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_count_members(esx_hub_of(aTHX_ self), name, &report), &report, "EventSource::Hub");
     RETVAL = report.size;
   OUTPUT:
     RETVAL
@@ -921,8 +912,7 @@ _update_member(SV *self, SV *texts)
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     given = esx_array_texts(aTHX_ texts, &len);
-    if (esx_hub_update_member(esx_hub_of(aTHX_ self), given, len, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_update_member(esx_hub_of(aTHX_ self), given, len, &report), &report, "EventSource::Hub");
     RETVAL = report.size > 0;
   OUTPUT:
     RETVAL
@@ -948,11 +938,9 @@ _end(SV *self, SV *labels, SV *topics, bool finishes)
     ended_labels = esx_topics_of(aTHX_ label_array, &labels_len);
     ended_topics = esx_topics_of(aTHX_ topic_array, &topics_len);
     status = esx_hub_end(esx_hub_of(aTHX_ self), ended_labels, labels_len, ended_topics, topics_len, finishes, &report);
-    if (status == ESX_ENDING)
-        report.size = 0;
-    else if (status != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    RETVAL = report.size;
+    if (status != ESX_ENDING)
+        esx_check(aTHX_ status, &report, "EventSource::Hub");
+    RETVAL = status == ESX_OK ? report.size : 0;
   OUTPUT:
     RETVAL
 
@@ -974,8 +962,7 @@ epoch(SV *self)
     char epoch[ESX_ID_MAX];
     esx_report report;
   CODE:
-    if (esx_hub_epoch(esx_hub_of(aTHX_ self), !ix, epoch, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_epoch(esx_hub_of(aTHX_ self), !ix, epoch, &report), &report, "EventSource::Hub");
     esx_run_callbacks(aTHX);
     RETVAL = newSVpvn(epoch, report.size);
   OUTPUT:
@@ -985,21 +972,11 @@ SV *
 stats(SV *self)
   PREINIT:
     esx_report report;
-    void *texts;
-    size_t at;
-    AV *read;
     SV *counts;
+    void *texts;
   CODE:
     texts = esx_hub_counts(esx_hub_of(aTHX_ self), &report);
-    if (!texts)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    read = newAV();
-    counts = sv_2mortal(newRV_noinc((SV *)read));
-    for (at = 0; at < report.size; at++) {
-        const esx_text text = esx_texts_at(texts, at);
-        av_push(read, newSVpvn_utf8(text.text, text.len, TRUE));
-    }
-    esx_texts_drop(texts);
+    counts = sv_2mortal(esx_texts(aTHX_ texts, &report, "EventSource::Hub", SVf_UTF8));
     esx_run_callbacks(aTHX);
     RETVAL = SvREFCNT_inc(esx_call(aTHX_ "EventSource::Hub::Process::_counts_of", 1, &counts));
   OUTPUT:
@@ -1015,8 +992,7 @@ subscribers(SV *self, SV *channel)
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    if (esx_hub_subscribers(esx_hub_of(aTHX_ self), name, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_subscribers(esx_hub_of(aTHX_ self), name, &report), &report, "EventSource::Hub");
     esx_run_callbacks(aTHX);
     RETVAL = report.size;
   OUTPUT:
@@ -1031,8 +1007,7 @@ _drain(SV *self, SV *seconds)
     seconds = esx_keep_alive(aTHX_ seconds);
     self = esx_snapshot(aTHX_ self);
     number = SvNV(seconds);
-    if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_drain(esx_hub_of(aTHX_ self), number, &report), &report, "EventSource::Hub");
 
 # True if the hub has a hub process.
 bool
@@ -1049,7 +1024,6 @@ _elect(SV *self, SV *object, SV *name, UV interpreter)
     esx_report report;
     esx_text text;
     MAGIC *magic;
-    void *lease;
   CODE:
     name = esx_keep_alive(aTHX_ name);
     self = esx_snapshot(aTHX_ self);
@@ -1061,10 +1035,9 @@ _elect(SV *self, SV *object, SV *name, UV interpreter)
     if (!esx_hub_has_process(esx_hub_of(aTHX_ self)))
         esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: only a named hub has leases");
     magic = esx_handle_attach(aTHX_ SvRV(object), &esx_lease_table);
-    lease = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
-    if (!lease)
+    magic->mg_ptr = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
+    if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    magic->mg_ptr = lease;
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Process
 
@@ -1077,7 +1050,6 @@ _connect(SV *self, SV *settings)
     HV *hash;
     NV timeout;
     bool needs_settings;
-    void *process;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
@@ -1087,15 +1059,10 @@ _connect(SV *self, SV *settings)
     needs_settings = esx_setting_is(aTHX_ hash, "needs_settings");
     program = esx_setting_text(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub::Process: a connection is an object that is a hash");
-    if (esx_handle_magic(aTHX_ self, &esx_process_table))
-        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub::Process: this is a connection already");
-    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_process_table);
-    process = esx_process_connect(name, socket, program, needs_settings, timeout, &report);
-    if (!process)
+    magic = esx_handle_new(aTHX_ self, &esx_process_table, "EventSource::Hub::Process", "connection");
+    magic->mg_ptr = esx_process_connect(name, socket, program, needs_settings, timeout, &report);
+    if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
-    magic->mg_ptr = process;
 
 void
 _upgrade(SV *class, SV *settings)
@@ -1112,52 +1079,44 @@ _upgrade(SV *class, SV *settings)
     socket = esx_setting_text(aTHX_ hash, "socket");
     program = esx_setting_text(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    if (esx_process_upgrade(name, socket, program, timeout, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    esx_check(aTHX_ esx_process_upgrade(name, socket, program, timeout, &report), &report, "EventSource::Hub::Process");
 
-void
+SV *
 _call(SV *self, ...)
   PREINIT:
     const esx_text *texts;
     esx_report report;
-    void *process;
-    size_t at;
-  PPCODE:
+    void *results;
+  CODE:
     texts = esx_process_texts(aTHX_ ax, items);
-    process = esx_process_of(aTHX_ self);
-    if (esx_process_call(process, texts, (size_t)(items - 1), &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
-    EXTEND(SP, (SSize_t)report.size);
-    for (at = 0; at < report.size; at++) {
-        const esx_text result = esx_process_result(process, at);
-        mPUSHp(result.text, result.len);
-    }
+    results = esx_process_call(esx_process_of(aTHX_ self), texts, (size_t)(items - 1), &report);
+    RETVAL = esx_texts(aTHX_ results, &report, "EventSource::Hub::Process", 0);
+  OUTPUT:
+    RETVAL
 
 SV *
 _folders()
   PREINIT:
-    char folders[ESX_PATHS_MAX];
     esx_report report;
+    void *folders;
   CODE:
-    if (esx_process_folders(folders, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
-    RETVAL = newSVpvn(folders, report.size);
+    folders = esx_process_folders(&report);
+    RETVAL = esx_texts(aTHX_ folders, &report, "EventSource::Hub::Process", 0);
   OUTPUT:
     RETVAL
 
 SV *
 _first_store(SV *settings)
   PREINIT:
-    char store[ESX_PATHS_MAX];
     esx_report report;
     HV *hash;
+    void *store;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
     hash = esx_settings(aTHX_ settings);
-    if (esx_process_store(esx_setting_text(aTHX_ hash, "name"), esx_setting_text(aTHX_ hash, "socket"),
-            esx_setting_text(aTHX_ hash, "store"), store, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
-    RETVAL = newSVpvn(store, report.size);
+    store = esx_process_store(esx_setting_text(aTHX_ hash, "name"), esx_setting_text(aTHX_ hash, "socket"),
+        esx_setting_text(aTHX_ hash, "store"), &report);
+    RETVAL = esx_texts(aTHX_ store, &report, "EventSource::Hub::Process", 0);
   OUTPUT:
     RETVAL
 

@@ -2,8 +2,8 @@
 //!
 //! Only functions that read a field or two, and cannot panic, do without it.
 
-use super::text::RawText;
 use crate::event::FieldError;
+use crate::hub::Refusal;
 use crate::parse::TooLarge;
 use crate::ErrorCode;
 use std::cell::RefCell;
@@ -46,6 +46,36 @@ impl Failure for FieldError {
 impl Failure for TooLarge {
     fn field(&self) -> Option<&'static str> {
         Some("max_event")
+    }
+}
+
+impl Failure for Refusal {
+    fn field(&self) -> Option<&'static str> {
+        Some(Refusal::field(*self).name())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Failure for crate::remote::Error {
+    fn code(&self) -> ErrorCode {
+        self.code()
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        self.field()
+    }
+}
+
+/// An error of any kind, as C throws it.
+pub(super) struct Thrown {
+    code: ErrorCode,
+    field: Option<&'static str>,
+    message: String,
+}
+
+impl<E: Failure> From<E> for Thrown {
+    fn from(error: E) -> Self {
+        Self { code: error.code(), field: error.field(), message: error.to_string() }
     }
 }
 
@@ -109,11 +139,12 @@ pub(super) fn keep_panics_quiet() {
 }
 
 /// Runs `body`. An error becomes [`ERROR`], a panic [`PANIC`]; the report describes both.
-pub(super) fn run<E: Failure>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
+pub(super) fn run<E: Into<Thrown>>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
     match catch_unwind(AssertUnwindSafe(|| body(report))) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
-            report.set_failure(error.code(), error.field(), &error.to_string());
+            let Thrown { code, field, message } = error.into();
+            report.set_failure(code, field, &message);
             ERROR
         }
         Err(cause) => {
@@ -124,6 +155,25 @@ pub(super) fn run<E: Failure>(report: &mut Report, body: impl FnOnce(&mut Report
     }
 }
 
+/// As [`run`]. Stores the number that `body` returns as the report's size.
+#[cfg(target_os = "linux")]
+pub(super) fn size(report: &mut Report, body: impl FnOnce() -> Result<usize, Thrown>) -> c_int {
+    run(report, |report| {
+        report.set_size(body()?);
+        Ok::<_, Thrown>(OK)
+    })
+}
+
+/// As [`run`]. Returns a handle of what `body` makes, or null with a report of the error.
+pub(super) fn make<T>(report: &mut Report, body: impl FnOnce() -> Result<T, Thrown>) -> *mut T {
+    let mut handle = std::ptr::null_mut();
+    run(report, |_| {
+        handle = Box::into_raw(Box::new(body()?));
+        Ok::<_, Thrown>(OK)
+    });
+    handle
+}
+
 /// Runs `body`, which has no report to write to. A panic becomes `otherwise`.
 pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|cause| {
@@ -132,7 +182,7 @@ pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Defines functions that C calls with a handle, each behind [`run_or`]: after a panic they return 0.
+/// Defines functions that C calls, with a handle or without, each behind [`run_or`]: after a panic they return 0.
 ///
 /// C found the pointer in the magic of a live object, which one interpreter uses at a time, and keeps the object alive during
 /// the call.
@@ -143,6 +193,13 @@ macro_rules! guarded {
         unsafe extern "C" fn $name($it: *mut $of $(, $given: $type)*) $(-> $result)? {
             // SAFETY: the handle is alive and not used elsewhere, see above.
             let $it = unsafe { &mut *$it };
+            $crate::xs::guard::run_or(Default::default(), || $body)
+        }
+    )*};
+    ($($(#[$doc:meta])* fn $name:ident($($given:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        #[no_mangle]
+        extern "C" fn $name($($given: $type),*) $(-> $result)? {
             $crate::xs::guard::run_or(Default::default(), || $body)
         }
     )*};
@@ -174,13 +231,6 @@ macro_rules! handles {
 /// Refuses a number that C does not have: a defect, which [`run`] reports as one.
 pub(super) fn refuse_number(what: &str, number: impl Display) -> ! {
     panic!("{number} from C is no {what}")
-}
-
-/// Returns the name of a kind of error. It is empty for a number that is none.
-#[no_mangle]
-extern "C" fn esx_code_name(code: c_int) -> RawText {
-    let known = usize::try_from(code).ok().and_then(|code| ErrorCode::ALL.get(code));
-    RawText::of(known.map_or("", |code| code.name()).as_bytes())
 }
 
 fn describe(cause: &(dyn std::any::Any + Send)) -> String {

@@ -65,33 +65,31 @@ esx_handle_attach(pTHX_ SV *object, MGVTBL *table)
     return magic;
 }
 
-ESX_HANDLE(parser)
-
-static void *
-esx_parser_of(pTHX_ SV *self)
+/* Adds magic to an object that is a hash, and has none yet. The caller sets the pointer. */
+static MAGIC *
+esx_handle_new(pTHX_ SV *self, MGVTBL *table, const char *module, const char *what)
 {
-    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_parser_table);
-    if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new");
-    return magic->mg_ptr;
-}
-
-static void
-esx_parser_attach(pTHX_ SV *self, size_t max_event)
-{
-    MAGIC *magic;
-    void *parser;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Parser: a parser is an object that is a hash");
-    if (esx_handle_magic(aTHX_ self, &esx_parser_table))
-        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Parser: this is a parser already");
-    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_parser_table);
-    parser = esx_parser_new(max_event);
-    if (!parser)
-        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Parser: no memory for a parser");
-    magic->mg_ptr = parser;
+        esx_croakf(ESX_CODE_INVALID, NULL, "%s: a %s is an object that is a hash", module, what);
+    if (esx_handle_magic(aTHX_ self, table))
+        esx_croakf(ESX_CODE_STATE, NULL, "%s: this is a %s already", module, what);
+    return esx_handle_attach(aTHX_ SvRV(self), table);
 }
+
+/* Defines esx_KIND_of, which returns the handle behind an object, and dies with a code and a message if there is none. */
+#define ESX_HANDLE_OF(kind, code, message) \
+    static void * \
+    esx_##kind##_of(pTHX_ SV *self) \
+    { \
+        MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_##kind##_table); \
+        if (!magic || !magic->mg_ptr) \
+            esx_croakf(code, NULL, message); \
+        return magic->mg_ptr; \
+    }
+
+ESX_HANDLE(parser)
+ESX_HANDLE_OF(parser, ESX_CODE_INVALID,
+    "EventSource::Parser: this is not a parser; make one with EventSource::Parser->new")
 
 /* Makes a Perl string from UTF-8 of Rust. ASCII does not get the flag, because perl handles strings without it faster.
  * perl reads a length of 0 as "up to the NUL", which Rust's strings do not have. */

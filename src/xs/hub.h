@@ -2,6 +2,7 @@
 
 ESX_HANDLE(hub)
 ESX_HANDLE(lease)
+ESX_HANDLE_OF(hub, ESX_CODE_INVALID, "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new")
 
 /* The longest name of a channel, in bytes of UTF-8, and the longest id. */
 enum { ESX_NAME_MAX = 1024 };
@@ -9,15 +10,7 @@ enum { ESX_NAME_MAX = 1024 };
 /* The longest key for publishing an event once. */
 enum { ESX_ONCE_MAX = 256 };
 
-static void *
-esx_hub_of(pTHX_ SV *self)
-{
-    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_hub_table);
-    if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Hub: this is not a hub; make one with EventSource::Hub->new");
-    return magic->mg_ptr;
-}
+static const esx_text esx_nothing = {"", 0};
 
 /* Returns a string's characters as UTF-8. Runs no Perl code if the string is plain. */
 static esx_text
@@ -181,8 +174,7 @@ esx_snapshot_publish_options(pTHX_ SV *options, SV **once, bool *waits)
 static esx_text
 esx_channel_of(pTHX_ SV *name)
 {
-    static const esx_text nothing = {"", 0};
-    esx_text text = SvOK(name) ? esx_text_of(aTHX_ name) : nothing;
+    const esx_text text = SvOK(name) ? esx_text_of(aTHX_ name) : esx_nothing;
     if (!text.len)
         esx_croakf(ESX_CODE_INVALID, "channel",
             "EventSource::Hub: a channel's name must be a string that is not empty");
@@ -211,14 +203,10 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
             given = newSVpvn_flags(block->fields[at].text, block->fields[at].len,
                 SVs_TEMP | (block->fields[at].utf8 ? SVf_UTF8 : 0));
     publication.channel = esx_channel_of(aTHX_ channel);
-    publication.key.text = "";
-    publication.key.len = 0;
-    if (key && SvOK(key))
-        publication.key = esx_text_of(aTHX_ key);
+    publication.key = key && SvOK(key) ? esx_text_of(aTHX_ key) : esx_nothing;
     if (publication.key.len > ESX_NAME_MAX)
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
-    publication.once.text = "";
-    publication.once.len = 0;
+    publication.once = esx_nothing;
     if (once) {
         publication.once = esx_text_of(aTHX_ once);
         if (!publication.once.len || publication.once.len > ESX_ONCE_MAX)
@@ -231,8 +219,7 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
     status = esx_hub_publish(hub, &publication, id, &report);
     if (status == ESX_ENDING)
         return &PL_sv_undef;
-    if (status != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ status, &report, "EventSource::Hub");
     if (!waits)
         return &PL_sv_yes;
     if (given)
@@ -312,4 +299,22 @@ esx_array_texts(pTHX_ SV *given, size_t *len)
         texts[at] = esx_text_of(aTHX_ AvARRAY(read)[at]);
     *len = (size_t)count;
     return texts;
+}
+
+/* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle. Dies
+ * with the error that Rust reports if there is no handle. */
+static SV *
+esx_texts(pTHX_ void *texts, const esx_report *report, const char *module, U32 flags)
+{
+    AV *all;
+    size_t at;
+    if (!texts)
+        esx_croak_report(aTHX_ report, module, NULL);
+    all = newAV();
+    for (at = 0; at < report->size; at++) {
+        const esx_text text = esx_texts_at(texts, at);
+        av_push(all, newSVpvn_flags(text.text, text.len, flags));
+    }
+    esx_texts_drop(texts);
+    return newRV_noinc((SV *)all);
 }

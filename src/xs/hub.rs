@@ -2,28 +2,27 @@
 
 use super::counts;
 use super::encode::{accepted, RawField};
-use super::guard::{self, Failure, Report, ENDING, OK};
-use super::store;
+use super::guard::{self, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
-use super::text::{path_of, RawText};
+use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::codec::Reader;
 use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Refusal, Retain, Says, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    PositionStyle, Presence, Retain, Says, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
-use crate::remote::hub::{Event, HubCounts};
-use crate::remote::{self, Address, CallError, Hub, LeaseHandle, LeaseState, RemoteHub, Subscribed};
+use crate::remote::hub::HubCounts;
+use crate::remote::{self, Address, Error, Event, Hub, LeaseHandle, RemoteHub, Subscribed};
 use crate::runtime::StreamHandle;
+use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
 use crate::wire::{FieldList, HubSettings, Name, NamedSettings};
-use crate::ErrorCode;
-use std::fmt;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `esx_hub_settings`
 #[repr(C)]
@@ -104,7 +103,7 @@ struct RawRequest {
 impl MemberPage {
     /// Returns the page for EventSource::XS::Hub::Member: where the list continues, and of each member its id, when it came,
     /// how many streams it has, whether its data is JSON, and the data.
-    pub(super) fn into_texts(self) -> Vec<Box<[u8]>> {
+    pub(super) fn into_texts(self) -> OwnTexts {
         let mut all = vec![self.next.unwrap_or_default()];
         for MemberInfo { id, data, since, streams } in self.members {
             let numbers = [since.to_string(), streams.to_string(), u8::from(data.is_json).to_string()];
@@ -116,50 +115,25 @@ impl MemberPage {
     }
 }
 
-/// Texts that EventSource::XS::Hub::Member has made.
-struct Texts<'a>(std::vec::IntoIter<&'a [u8]>);
-
-impl<'a> Texts<'a> {
-    /// # Safety
-    ///
-    /// `texts..texts + len` is readable, and so are the texts that they point to, for the lifetime.
-    unsafe fn new(texts: *const RawText, len: usize) -> Option<Self> {
-        if len == 0 {
-            return None;
-        }
-        // SAFETY: the caller guarantees that the texts are readable.
-        let all = unsafe { slice::from_raw_parts(texts, len) };
-        // SAFETY: as above.
-        let all = all.iter().map(|text| unsafe { text.bytes() }.unwrap_or_default());
-        Some(Self(all.collect::<Vec<_>>().into_iter()))
-    }
-
-    fn bytes(&mut self) -> Box<[u8]> {
-        self.0.next().unwrap_or_default().into()
-    }
-
-    fn number(&mut self) -> f64 {
-        let text = std::str::from_utf8(self.0.next().unwrap_or_default()).unwrap_or_default();
-        text.parse().unwrap_or_default()
-    }
-
+/// The texts of a member, of its data and of a will are in the order of EventSource::XS::Hub::Member.
+impl Texts<'_> {
     fn is_true(&mut self) -> bool {
-        self.number() != 0.0
+        self.number::<f64>() != 0.0
     }
 
     /// An event that `EventSource::XS::format_event` has encoded.
     fn event(&mut self) -> Unnumbered {
-        Unnumbered::of(FieldList::of_block(self.0.next().unwrap_or_default(), false).fields().iter())
+        Unnumbered::of(FieldList::of_block(self.bytes(), false).fields().iter())
     }
 
     fn data(&mut self) -> MemberData {
-        MemberData { text: self.bytes(), is_json: self.is_true() }
+        MemberData { text: self.bytes().into(), is_json: self.is_true() }
     }
 
     fn member(mut self) -> Box<MemberRequest> {
         Box::new(MemberRequest {
-            channel: self.bytes(),
-            id: self.bytes(),
+            channel: self.bytes().into(),
+            id: self.bytes().into(),
             linger: seconds(self.number()),
             is_counted: self.is_true(),
             data: self.data(),
@@ -171,8 +145,8 @@ impl<'a> Texts<'a> {
 
     fn will(mut self) -> Box<Announcement> {
         Box::new(Announcement {
-            channel: self.bytes(),
-            key: self.bytes(),
+            channel: self.bytes().into(),
+            key: self.bytes().into(),
             retain: if self.is_true() { Retain::Newest } else { Retain::No },
             event: self.event(),
             says: Says::Nothing,
@@ -191,8 +165,8 @@ fn on_slow(number: u8) -> OnSlow {
 
 /// Reads the settings of channels: of each the pattern, the bounds of the history and of the state, and the policy for slow
 /// clients. A part that is not given is empty.
-fn channel_settings(given: &[u8]) -> Result<Vec<ChannelSettings>, remote::Error> {
-    let malformed = |_| remote::Error::Invalid { field: "channels", message: "channels cannot be read".into() };
+fn channel_settings(given: &[u8]) -> Result<Vec<ChannelSettings>, Error> {
+    let malformed = |_| Error::Invalid { field: "channels", message: "channels cannot be read".into() };
     let mut reader = Reader(given);
     let mut all = Vec::new();
     while !reader.0.is_empty() {
@@ -213,8 +187,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     let (raw, report) = unsafe { (&*raw, &mut *report) };
     // SAFETY: the texts are scalars' buffers, which live until the XSUB returns, or null.
     let text = |raw: RawText| unsafe { raw.bytes() }.map(|text| String::from_utf8_lossy(text).into());
-    let mut hub = std::ptr::null_mut();
-    guard::run(report, |_| {
+    guard::make(report, || {
         let history = Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) };
         let age = seconds(raw.seconds_in_total);
         let total_history = Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, age };
@@ -239,33 +212,45 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
         // SAFETY: as for `text`.
         let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
         let name: Box<str> = text(raw.name).unwrap_or_default();
-        let made = if name.is_empty() {
-            Hub::local(settings, raw.max_topics)
-        } else {
-            let name = Name::new(&name).map_err(remote::Error::from)?;
-            let address = Address::new(name, path(raw.socket))?;
-            let timeout = seconds(raw.publish_timeout);
-            let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
-            let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
-            // SAFETY: as for `text`.
-            let store = store::settings(unsafe { raw.store.bytes() }.unwrap_or_default(), timeout)
-                .map_err(|message| remote::Error::Invalid { field: "store", message })?;
-            let settings = HubSettings {
-                hub: settings,
-                max_topics: raw.max_topics,
-                max_streams: raw.max_streams,
-                idle_exit,
-                grace,
-                store,
-            };
-            let named: Box<str> = text(raw.named).unwrap_or_default();
-            let settings = NamedSettings::from(settings).only(|option| named.split(' ').any(|name| name == option));
-            Hub::named(RemoteHub { address, start, settings })?
+        if name.is_empty() {
+            return Ok(Hub::local(settings, raw.max_topics));
+        }
+        let name = Name::new(&name).map_err(Error::from)?;
+        let address = Address::new(name, path(raw.socket))?;
+        let timeout = seconds(raw.publish_timeout);
+        let start = remote::Start { program: path(raw.program), needs_settings: false, timeout };
+        // SAFETY: as for `text`.
+        let store = store_of(unsafe { raw.store.bytes() }.unwrap_or_default(), timeout)
+            .map_err(|message| Error::Invalid { field: "store", message })?;
+        let settings = HubSettings {
+            hub: settings,
+            max_topics: raw.max_topics,
+            max_streams: raw.max_streams,
+            idle_exit: seconds(raw.idle_exit),
+            grace: seconds(raw.grace),
+            store,
         };
-        hub = Box::into_raw(Box::new(made));
-        Ok::<_, CallError>(OK)
-    });
-    hub
+        let named: Box<str> = text(raw.named).unwrap_or_default();
+        let settings = NamedSettings::from(settings).only(|option| named.split(' ').any(|name| name == option));
+        Ok(Hub::named(RemoteHub { address, start, settings })?)
+    })
+}
+
+/// Reads the settings of a store: names and values, each with its length before it (`pack '(V/a*)*'`).
+fn store_of(given: &[u8], publish_timeout: Duration) -> Result<StoreSettings, String> {
+    let mut reader = Reader(given);
+    let mut texts = Vec::new();
+    while !reader.0.is_empty() {
+        texts.push(reader.str().map_err(|error| error.to_string())?);
+    }
+    let pairs: Vec<_> = texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    StoreSettings::new(&pairs, publish_timeout)
+}
+
+/// Returns the names of the settings of a kind of store, with spaces between. They are empty after the last kind.
+#[no_mangle]
+extern "C" fn esx_store_names(kind: usize) -> RawText {
+    RawText::of(store_settings::names().nth(kind).unwrap_or_default().as_bytes())
 }
 
 handles! {
@@ -275,56 +260,6 @@ handles! {
     Arc<LeaseHandle>: esx_lease_drop,
     /// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
     esx_lease_clone;
-    OwnTexts: esx_texts_drop;
-}
-
-impl Failure for Refusal {
-    fn field(&self) -> Option<&'static str> {
-        Some(Refusal::field(*self).name())
-    }
-}
-
-/// An event that the hub refuses, or a call that fails.
-enum PublishError {
-    Refused(Refusal),
-    Call(CallError),
-}
-
-impl From<Refusal> for PublishError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<CallError> for PublishError {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(out),
-            Self::Call(error) => error.fmt(out),
-        }
-    }
-}
-
-impl Failure for PublishError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Refused(refusal) => refusal.code(),
-            Self::Call(error) => Failure::code(error),
-        }
-    }
-
-    fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused(refusal) => refusal.field(),
-            Self::Call(error) => Failure::field(error),
-        }
-    }
 }
 
 /// Checks the ids of fields that are pushed to a stream with subscriptions.
@@ -353,7 +288,7 @@ unsafe extern "C" fn esx_hub_publish(
     let (channel, key, once) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes(), (*raw).once.bytes()) };
     // SAFETY: as above.
     let (waits, retain) = unsafe { ((*raw).waits != 0, (*raw).retain) };
-    guard::run(report, |report| {
+    guard::run::<Thrown>(report, |report| {
         let id = given_ids(accepted(fields)).next();
         id.as_deref().map_or(Ok(()), check_published_id)?;
         check_fields(accepted(fields), hub.settings())?;
@@ -370,7 +305,7 @@ unsafe extern "C" fn esx_hub_publish(
         report.set_size(len);
         match published {
             Err(error) if error.is_shutdown() => Ok(ENDING), // all streams have ended: the callback of one may publish
-            result => result.map(|()| OK).map_err(PublishError::from),
+            result => Ok(result.map(|()| OK)?),
         }
     })
 }
@@ -481,7 +416,7 @@ unsafe extern "C" fn esx_hub_subscribe(
         let presence = Presence { member: member.map(Texts::member), will: will.map(Texts::will) };
         check_presence(&presence, hub.settings())?;
         subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block, access, presence })?;
-        Ok::<_, PublishError>(OK)
+        Ok::<_, Thrown>(OK)
     });
     match subscribed {
         _ if status != OK => -1,
@@ -489,20 +424,6 @@ unsafe extern "C" fn esx_hub_subscribe(
         Subscribed::Now => 1,
         Subscribed::Waits => 2,
     }
-}
-
-type OwnTexts = Vec<Box<[u8]>>;
-
-/// Returns a handle of texts, and stores their number as the report's size; or null with a report of the error.
-fn texts(report: &mut Report, make: impl FnOnce() -> Result<OwnTexts, CallError>) -> *mut OwnTexts {
-    let mut texts = std::ptr::null_mut();
-    guard::run(report, |report| {
-        let all = make()?;
-        report.set_size(all.len());
-        texts = Box::into_raw(Box::new(all));
-        Ok::<_, CallError>(OK)
-    });
-    texts
 }
 
 /// The [texts](MemberPage::into_texts) of a page of members. Returns a handle, or null with a report of the error.
@@ -519,30 +440,25 @@ unsafe extern "C" fn esx_hub_members(
     texts(report, || Ok(hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts()))
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_texts_at(texts: *const OwnTexts, at: usize) -> RawText {
-    // SAFETY: `texts` has returned the handle, and C has not freed it yet.
-    let texts = unsafe { &*texts };
-    guard::run_or(RawText::of(b""), || RawText::of(texts.get(at).map_or(&b""[..], |text| text)))
-}
-
 /// Stores how many members a channel has as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_count_members(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
-    guard::run(report, |report| {
-        report.set_size(hub.count_members(channel)?);
-        Ok::<_, CallError>(OK)
-    })
+    guard::size(report, || Ok(hub.count_members(channel)?))
 }
 
-/// Returns 1 if a stream of a hub of this process has opened without the member that it was to have.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_has_refused_members(hub: *mut Hub) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let hub = unsafe { &*hub };
-    guard::run_or(0, || matches!(hub, Hub::Local(hub) if hub.has_refused_members()).into())
+guarded! {
+    /// Returns 1 if a stream of a hub of this process has opened without the member that it was to have.
+    fn esx_hub_has_refused_members(hub: &mut Hub) -> c_int {
+        matches!(hub, Hub::Local(hub) if hub.has_refused_members()).into()
+    }
+
+    /// Returns 1 if the hub has a hub process.
+    fn esx_hub_has_process(hub: &mut Hub) -> c_int { matches!(hub, Hub::Named(_)).into() }
+
+    /// Returns the number of what is known of a lease.
+    fn esx_lease_state(lease: &mut Arc<LeaseHandle>) -> c_int { lease.state() as c_int }
 }
 
 /// Changes the data of a member, with the texts of its channel, its id, its data and the event. Stores as the report's size
@@ -556,12 +472,11 @@ unsafe extern "C" fn esx_hub_update_member(
 ) -> c_int {
     // SAFETY: as in `esx_hub_subscribe`.
     let (hub, texts, report) = unsafe { (&*hub, Texts::new(texts, len), &mut *report) };
-    guard::run(report, |report| {
-        let mut texts = texts.unwrap_or_else(|| Texts(Vec::new().into_iter()));
+    guard::size(report, || {
+        let mut texts = texts.unwrap_or_default();
         let (channel, id, data, event) = (texts.bytes(), texts.bytes(), texts.data(), texts.event());
         check_member(&data, &event, hub.settings())?;
-        report.set_size(hub.update_member(&channel, &id, data, event)?.into());
-        Ok::<_, PublishError>(OK)
+        Ok(hub.update_member(channel, id, data, event)?.into())
     })
 }
 
@@ -571,13 +486,12 @@ unsafe extern "C" fn esx_hub_update_member(
 unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
-    guard::run(report, |report| {
+    guard::size(report, || {
         let epoch = hub.epoch(waits != 0)?.unwrap_or_default();
         let len = epoch.len().min(ID_MAX);
         // SAFETY: C's buffer has room for ID_MAX bytes.
         unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };
-        report.set_size(len);
-        Ok::<_, CallError>(OK)
+        Ok(len)
     })
 }
 
@@ -586,15 +500,11 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut Hub, waits: c_int, out: *mut c_char
 unsafe extern "C" fn esx_hub_subscribers(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
-    guard::run(report, |report| {
-        let subscribers = match hub.count(channel) {
-            Ok(HubCounts::Local(_, subscribers)) => subscribers,
-            Ok(HubCounts::Named(counted, _)) => usize::try_from(counted.subscribers).unwrap_or(usize::MAX),
-            Err(error) if error.is_shutdown() => 0, // all streams have ended
-            Err(error) => return Err(error),
-        };
-        report.set_size(subscribers);
-        Ok::<_, CallError>(OK)
+    guard::size(report, || match hub.count(channel) {
+        Ok(HubCounts::Local(_, subscribers)) => Ok(subscribers),
+        Ok(HubCounts::Named(counted, _)) => Ok(usize::try_from(counted.subscribers).unwrap_or(usize::MAX)),
+        Err(error) if error.is_shutdown() => Ok(0), // all streams have ended
+        Err(error) => Err(error.into()),
     })
 }
 
@@ -624,14 +534,6 @@ unsafe extern "C" fn esx_hub_drain(hub: *mut Hub, time: f64, report: *mut Report
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
 }
 
-/// Returns 1 if the hub has a hub process.
-#[no_mangle]
-unsafe extern "C" fn esx_hub_has_process(hub: *mut Hub) -> c_int {
-    // SAFETY: as in `esx_hub_publish`.
-    let hub = unsafe { &*hub };
-    guard::run_or(0, || matches!(hub, Hub::Named(_)).into())
-}
-
 /// Asks for a lease of a named hub. Returns a handle; or null, with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_elect(
@@ -642,20 +544,5 @@ unsafe extern "C" fn esx_hub_elect(
 ) -> *mut Arc<LeaseHandle> {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, name, report) = unsafe { (&*hub, name.bytes().unwrap_or_default(), &mut *report) };
-    let mut lease = std::ptr::null_mut();
-    guard::run(report, |_| {
-        if let Some(elected) = hub.elect(name, interpreter)? {
-            lease = Box::into_raw(Box::new(Arc::new(elected)));
-        }
-        Ok::<_, CallError>(OK)
-    });
-    lease
-}
-
-/// Returns the number of what is known of a lease.
-#[no_mangle]
-unsafe extern "C" fn esx_lease_state(lease: *mut Arc<LeaseHandle>) -> c_int {
-    // SAFETY: C found `lease` in the magic of a live object, where only `esx_hub_elect` and `esx_lease_clone` put one.
-    let lease = unsafe { &*lease };
-    guard::run_or(LeaseState::Lost as c_int, || lease.state() as c_int)
+    guard::make(report, || Ok(Arc::new(hub.elect(name, interpreter)?)))
 }

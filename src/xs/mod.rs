@@ -7,12 +7,11 @@
 //!
 //! - `strings`: the conversion of a Perl string to bytes
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
-//! - `once`: what a process has done once
+//! - `first_times`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
-//! - `text`: texts of C (Linux)
+//! - `text`: texts of C, and texts for C
 //! - `stream`: the handle behind an EventSource::XS::Stream::Native (Linux)
-//! - `hub`: the handle behind an EventSource::Hub (Linux)
-//! - `store`: the settings of the store of a hub process (Linux)
+//! - `hub`: the handle behind an EventSource::Hub, and the settings of its store (Linux)
 //! - `counts`: the counts of a hub, its process and its store (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
@@ -34,11 +33,8 @@ mod parser;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
-mod store;
-#[cfg(target_os = "linux")]
 mod stream;
 mod strings;
-#[cfg(target_os = "linux")]
 mod text;
 
 use std::os::raw::c_void;

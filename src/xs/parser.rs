@@ -84,11 +84,8 @@ unsafe extern "C" fn esx_parser_next(handle: *mut ParserHandle, out: *mut RawEve
     })
 }
 
-#[no_mangle]
-unsafe extern "C" fn esx_parser_finish(handle: *mut ParserHandle) {
-    // SAFETY: the handle as above.
-    let handle = unsafe { &mut *handle };
-    guard::run_or((), || handle.parser.finish());
+guarded! {
+    fn esx_parser_finish(handle: &mut ParserHandle) { handle.parser.finish() }
 }
 
 /// Points `id` at the last event ID and returns its length. The pointer is valid until the next call.

@@ -1,16 +1,8 @@
 /* Connections to the hub processes: objects with a Rust value behind them. handle.h describes such objects. */
 
 ESX_HANDLE(process)
-
-static void *
-esx_process_of(pTHX_ SV *self)
-{
-    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_process_table);
-    if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_STATE, NULL,
-            "EventSource::Hub::Process: this thread has no such connection; make one with EventSource::Hub::Process->connect");
-    return magic->mg_ptr;
-}
+ESX_HANDLE_OF(process, ESX_CODE_STATE,
+    "EventSource::Hub::Process: this thread has no such connection; make one with EventSource::Hub::Process->connect")
 
 /* Reads each of the arguments after the first once, and returns pointers to them, in the buffer of a mortal. An undefined one
  * has no text. */
@@ -29,11 +21,9 @@ esx_process_texts(pTHX_ I32 ax, I32 items)
         av_push(read, SvREFCNT_inc_simple_NN(text));
     }
     for (at = 1; at < items; at++) {
+        static const esx_text undefined = {NULL, 0};
         SV *text = AvARRAY(read)[at - 1];
-        texts[at - 1].text = NULL;
-        texts[at - 1].len = 0;
-        if (SvOK(text))
-            texts[at - 1] = esx_text_of(aTHX_ text);
+        texts[at - 1] = SvOK(text) ? esx_text_of(aTHX_ text) : undefined;
     }
     return texts;
 }

@@ -4,99 +4,31 @@
 //! this distribution: `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
 
 use super::counts;
-use super::guard::{self, Failure, Report, OK};
+use super::guard::{self, Report, Thrown, OK};
 use super::stream::seconds;
-use super::text::{path_of, RawText};
-use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
+use super::text::{path_of, texts, OwnTexts, RawText, Texts};
+use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
 use crate::remote::{self, kept_settings, Client, Place, Publication};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
 use crate::wire::{FieldList, Name, Open, Request};
-use crate::ErrorCode;
 use rustix::fd::BorrowedFd;
-use std::fmt;
-use std::os::raw::{c_char, c_int};
+use std::os::raw::c_int;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::slice;
 use std::time::Duration;
 
-/// A connection, and the results of its last call.
+/// A connection, and the results of the call that it makes.
 struct HubProcess {
     client: Client,
     streams: u64,
-    results: Vec<Vec<u8>>,
-}
-
-/// Why a call failed.
-#[derive(Debug)]
-enum Error {
-    Field(FieldError),
-    Remote(remote::Error),
-}
-
-impl From<FieldError> for Error {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
-impl From<remote::Error> for Error {
-    fn from(error: remote::Error) -> Self {
-        Self::Remote(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Field(error) => error.fmt(out),
-            Self::Remote(error) => error.fmt(out),
-        }
-    }
-}
-
-impl Failure for Error {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Field(error) => Failure::code(error),
-            Self::Remote(error) => error.code(),
-        }
-    }
-
-    fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::Field(error) => Failure::field(error),
-            Self::Remote(error) => error.field(),
-        }
-    }
-}
-
-/// The arguments of a call, in their order.
-struct Arguments<'a>(slice::Iter<'a, Option<&'a [u8]>>);
-
-impl<'a> Arguments<'a> {
-    /// Returns the next one; none if it is undefined.
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.0.next().copied().flatten()
-    }
-
-    fn bytes(&mut self) -> &'a [u8] {
-        self.next().unwrap_or_default()
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        self.next().and_then(|bytes| std::str::from_utf8(bytes).ok())
-    }
-
-    fn number<T: std::str::FromStr + Default>(&mut self) -> T {
-        self.text().and_then(|text| text.parse().ok()).unwrap_or_default()
-    }
+    results: OwnTexts,
 }
 
 impl HubProcess {
-    fn call(&mut self, name: &[u8], mut arguments: Arguments<'_>) -> Result<(), Error> {
+    fn call(&mut self, name: &[u8], mut arguments: Texts<'_>) -> Result<OwnTexts, Thrown> {
+        self.results.clear();
         match name {
             b"welcome" => self.welcome(),
             b"publish" => self.publish(arguments)?,
@@ -114,11 +46,11 @@ impl HubProcess {
                 return Err(remote::Error::Invalid { field: "name", message }.into());
             }
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.results))
     }
 
-    fn push(&mut self, result: impl Into<Vec<u8>>) {
-        self.results.push(result.into());
+    fn push(&mut self, result: impl AsRef<[u8]>) {
+        self.results.push(result.as_ref().into());
     }
 
     fn welcome(&mut self) {
@@ -129,7 +61,7 @@ impl HubProcess {
         self.push(welcome.settings.hub.position_event.as_bytes());
     }
 
-    fn publish(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn publish(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let (channel, key, once) = (given.bytes(), given.bytes(), given.bytes());
         let retain = match given.bytes() {
             b"" => Retain::No,
@@ -152,7 +84,7 @@ impl HubProcess {
         Ok(())
     }
 
-    fn answers(&mut self) -> Result<(), Error> {
+    fn answers(&mut self) -> Result<(), Thrown> {
         for answer in self.client.answers()? {
             match answer {
                 Ok(id) => {
@@ -170,7 +102,7 @@ impl HubProcess {
         Ok(())
     }
 
-    fn count(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn count(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let counted = self.client.count(given.bytes())?;
         self.push(counted.subscribers.to_string());
         for (name, value) in counts::of_process(&counted) {
@@ -180,13 +112,13 @@ impl HubProcess {
         Ok(())
     }
 
-    fn members(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn members(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let page = self.client.members(given.bytes(), given.next().filter(|after| !after.is_empty()))?;
-        self.results = page.into_texts().into_iter().map(Into::into).collect();
+        self.results = page.into_texts();
         Ok(())
     }
 
-    fn channels(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn channels(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let page = self.client.channels(given.bytes(), given.number())?;
         self.push(page.next.map_or_else(String::new, |next| next.to_string()));
         for channel in page.channels {
@@ -199,7 +131,7 @@ impl HubProcess {
         Ok(())
     }
 
-    fn describe(&mut self) -> Result<(), Error> {
+    fn describe(&mut self) -> Result<(), Thrown> {
         let described = self.client.describe()?;
         self.push(&*described.version);
         self.push(format!("{:.3}", described.age.as_secs_f64()));
@@ -210,7 +142,7 @@ impl HubProcess {
     }
 
     /// Ends streams: whether for good, then labels, channels and patterns.
-    fn end(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn end(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let mut end = EndRequest { finishes: given.bytes() == b"1", ..EndRequest::default() };
         while let Some(kind) = given.next() {
             let name = given.bytes().into();
@@ -226,7 +158,7 @@ impl HubProcess {
     }
 
     /// Hands a stream over and subscribes it. The hub process holds it from then on, for as long as this connection.
-    fn follow(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+    fn follow(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
         let number: c_int =
             given.text().and_then(|text| text.parse().ok()).filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let (start, last) = (given.bytes(), given.number());
@@ -291,16 +223,13 @@ unsafe extern "C" fn esx_process_connect(
 ) -> *mut HubProcess {
     // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
     let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
-    let mut process = std::ptr::null_mut();
-    guard::run(report, |_| {
+    guard::make(report, || {
         let place = place(name, socket)?;
         let (program, needs_settings) = (path(program), needs_settings != 0);
         let start = remote::Start { program, needs_settings, timeout: seconds(timeout) };
         let client = Client::connect(&start, &place, None)?;
-        process = Box::into_raw(Box::new(HubProcess { client, streams: 0, results: Vec::new() }));
-        Ok::<_, Error>(OK)
-    });
-    process
+        Ok(HubProcess { client, streams: 0, results: Vec::new() })
+    })
 }
 
 /// Upgrades a process: it continues as another program.
@@ -316,8 +245,7 @@ unsafe extern "C" fn esx_process_upgrade(
     let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
     guard::run(report, |_| {
         let start = remote::Start { program: None, needs_settings: false, timeout: seconds(timeout) };
-        remote::upgrade(&start, &place(name, socket)?, path(program).as_deref())?;
-        Ok::<_, Error>(OK)
+        remote::upgrade(&start, &place(name, socket)?, path(program).as_deref()).map(|()| OK)
     })
 }
 
@@ -331,64 +259,45 @@ handles! {
     HubProcess: esx_process_drop;
 }
 
-/// Calls by name: the first of the texts. Stores the number of results as the report's size.
+/// Calls by name: the first of the texts. Returns a handle of the results, or null with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_process_call(
     process: *mut HubProcess,
-    texts: *const RawText,
+    raw: *const RawText,
     len: usize,
     report: *mut Report,
-) -> c_int {
+) -> *mut OwnTexts {
     // SAFETY: C found `process` in the magic of a live object and keeps it alive; the texts are in a mortal's buffer, and what
     // they point to are scalars' buffers. All live until the XSUB returns.
-    let (process, texts, report) = unsafe { (&mut *process, slice::from_raw_parts(texts, len), &mut *report) };
-    // SAFETY: as above.
-    let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| unsafe { text.bytes() }).collect();
-    guard::run(report, |report| {
-        process.results.clear();
-        let mut arguments = Arguments(texts.iter());
+    let (process, given, report) = unsafe { (&mut *process, Texts::new(raw, len), &mut *report) };
+    texts(report, || {
+        let mut arguments = given.unwrap_or_default();
         let name = arguments.bytes();
-        process.call(name, arguments)?;
-        report.set_size(process.results.len());
-        Ok::<_, Error>(OK)
+        process.call(name, arguments)
     })
 }
 
-/// Returns a result of the last call.
+/// Returns the paths of the folders with the sockets of this user's hubs.
 #[no_mangle]
-unsafe extern "C" fn esx_process_result(process: *const HubProcess, at: usize) -> RawText {
-    // SAFETY: as in `esx_process_call`.
-    let process = unsafe { &*process };
-    let result: &[u8] = process.results.get(at).map_or(b"", |result| result);
-    RawText::of(result)
-}
-
-/// Writes the paths of the folders with the sockets of this user's hubs as [`write_texts`] does.
-#[no_mangle]
-unsafe extern "C" fn esx_process_folders(out: *mut c_char, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_process_folders(report: *mut Report) -> *mut OwnTexts {
     // SAFETY: the report is on the stack of C.
-    guard::run(unsafe { &mut *report }, |report| {
+    texts(unsafe { &mut *report }, || {
         let folders = remote::place::folders()?;
-        let paths: Vec<_> = folders.iter().map(|folder| folder.as_os_str().as_bytes()).collect();
-        // SAFETY: C's buffer has room for PATHS_MAX bytes.
-        unsafe { write_texts(out, &paths, report) };
-        Ok::<_, Error>(OK)
+        Ok(folders.iter().map(|folder| folder.as_os_str().as_bytes().into()).collect())
     })
 }
 
-/// Writes the store with which a process would begin that is started now, as [`write_texts`] does: `memory`; `file` and the
-/// path; or `redis`, or `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
+/// Returns the store with which a process would begin that is started now: `memory`; `file` and the path; or `redis`, or `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
 #[no_mangle]
 unsafe extern "C" fn esx_process_store(
     name: RawText,
     socket: RawText,
     text: RawText,
-    out: *mut c_char,
     report: *mut Report,
-) -> c_int {
+) -> *mut OwnTexts {
     // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
     let (report, [name, socket, text]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), text.bytes()]) };
-    guard::run(report, |report| {
+    texts(report, || {
         let text = String::from_utf8_lossy(text.unwrap_or_default());
         let store = match text.is_empty() {
             true => kept_settings::to_begin_with(&place(name, socket)?).store.unwrap_or_default(),
@@ -400,30 +309,6 @@ unsafe extern "C" fn esx_process_store(
             StoreSettings::Redis(redis) => [vec!["redis".to_owned()], redis.addresses()].concat(),
             _ => vec![store.kind().to_owned(), store.place()],
         };
-        let texts: Vec<_> = texts.iter().map(String::as_bytes).collect();
-        // SAFETY: C's buffer has room for PATHS_MAX bytes.
-        unsafe { write_texts(out, &texts, report) };
-        Ok::<_, Error>(OK)
+        Ok(texts.into_iter().map(|text| text.into_bytes().into()).collect())
     })
 }
-
-/// Writes texts, each with a NUL after it, and stores their length as the report's size. A text that has no room is left out.
-///
-/// # Safety
-///
-/// `out` has room for `PATHS_MAX` bytes.
-unsafe fn write_texts(out: *mut c_char, texts: &[&[u8]], report: &mut Report) {
-    let mut written = Vec::new();
-    for text in texts {
-        if written.len() + text.len() < PATHS_MAX {
-            written.extend_from_slice(text);
-            written.push(0);
-        }
-    }
-    // SAFETY: the caller guarantees the room.
-    unsafe { out.copy_from_nonoverlapping(written.as_ptr().cast(), written.len()) };
-    report.set_size(written.len());
-}
-
-/// `ESX_PATHS_MAX`
-const PATHS_MAX: usize = 4096;

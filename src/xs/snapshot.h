@@ -203,30 +203,32 @@ esx_setting(pTHX_ HV *settings, const char *name)
     return value ? esx_snapshot(aTHX_ *value) : &PL_sv_undef;
 }
 
+/* As esx_setting, without a copy of a value that is plain. */
+static SV *
+esx_setting_value(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    return value ? value : esx_setting(aTHX_ settings, name);
+}
+
 static NV
 esx_setting_nv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_plain_setting(aTHX_ settings, name);
-    if (!value)
-        value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_setting_value(aTHX_ settings, name);
     return SvNV(value);
 }
 
 static UV
 esx_setting_uv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_plain_setting(aTHX_ settings, name);
-    if (!value)
-        value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_setting_value(aTHX_ settings, name);
     return SvUV(value);
 }
 
 static bool
 esx_setting_is(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_plain_setting(aTHX_ settings, name);
-    if (!value)
-        value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_setting_value(aTHX_ settings, name);
     return cBOOL(SvTRUE(value));
 }
 

@@ -2,25 +2,9 @@
 
 ESX_HANDLE(stream)
 ESX_HANDLE(capture)
-
-static void *
-esx_stream_of(pTHX_ SV *self)
-{
-    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
-    if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::XS::Stream::Native: this is not a stream; open one with EventSource::XS::Stream->open");
-    return magic->mg_ptr;
-}
-
-static void *
-esx_capture_of(pTHX_ SV *self)
-{
-    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_capture_table);
-    if (!magic || !magic->mg_ptr)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread");
-    return magic->mg_ptr;
-}
+ESX_HANDLE_OF(stream, ESX_CODE_INVALID,
+    "EventSource::XS::Stream::Native: this is not a stream; open one with EventSource::XS::Stream->open")
+ESX_HANDLE_OF(capture, ESX_CODE_INVALID, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread")
 
 /* Returns the stash of a class that is given by its name. */
 static HV *
@@ -489,8 +473,7 @@ static void
 esx_check_ids(pTHX_ const esx_block *block)
 {
     esx_report report;
-    if (esx_hub_check_ids(block->fields, block->len, &report) != ESX_OK)
-        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_check(aTHX_ esx_hub_check_ids(block->fields, block->len, &report), &report, "EventSource::Hub");
 }
 
 static bool

@@ -1,12 +1,11 @@
 //! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
-use super::guard::{self, Failure, Report, OK};
+use super::guard::{self, Failure, Report};
 use crate::event::has_id_line;
-use crate::remote::{self, CallError};
+use crate::remote::{self, Error};
 use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
-use crate::ErrorCode;
 use rustix::fd::OwnedFd;
 use std::io;
 use std::os::raw::{c_char, c_int};
@@ -33,16 +32,6 @@ struct RawOpening {
     waits: u8,
     ends_with_handle: u8,
     may_wait: u8,
-}
-
-impl Failure for CallError {
-    fn code(&self) -> ErrorCode {
-        CallError::code(self)
-    }
-
-    fn field(&self) -> Option<&'static str> {
-        CallError::field(self)
-    }
 }
 
 /// `esx_pushed`
@@ -118,20 +107,14 @@ unsafe fn bytes_of<'a>(start: *const c_char, len: usize) -> &'a [u8] {
 unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut StreamHandle {
     // SAFETY: both are on the stack of C. The opening has a value, and its head is a scalar's buffer.
     let (raw, (head, opening), report) = unsafe { (&*raw, (*raw).texts(), &mut *report) };
-    let mut handle = std::ptr::null_mut();
-    guard::run(report, |_| {
-        let socket = if raw.socket < 0 { None } else { Some(descriptor::adopt(raw.socket)?) };
+    guard::make(report, || {
+        let adopted = Some(raw.socket).filter(|number| *number >= 0).map(descriptor::adopt).transpose();
         let head = [head, &raw.settings().framing.frame(opening)].concat();
-        match StreamHandle::open(raw.begin(socket, &head)) {
-            Ok(opened) => handle = Box::into_raw(Box::new(opened)),
-            Err((error, socket)) => {
-                let _number = socket.map(descriptor::into_number);
-                return Err(error.into());
-            }
-        }
-        Ok::<_, CallError>(OK)
-    });
-    handle
+        StreamHandle::open(raw.begin(adopted.map_err(Error::from)?, &head)).map_err(|(error, socket)| {
+            let _number = socket.map(descriptor::into_number);
+            Error::from(error).into()
+        })
+    })
 }
 
 /// The field is the obstacle's code.
@@ -146,12 +129,7 @@ impl Failure for Obstacle {
 unsafe extern "C" fn esx_capture_begin(number: c_int, must_be_connection: c_int, report: *mut Report) -> *mut Capture {
     // SAFETY: the report is on the stack of C.
     let report = unsafe { &mut *report };
-    let mut capture = std::ptr::null_mut();
-    guard::run(report, |_| {
-        capture = Box::into_raw(Box::new(Capture::begin(number, must_be_connection != 0)?));
-        Ok::<_, Obstacle>(OK)
-    });
-    capture
+    guard::make(report, || Ok(Capture::begin(number, must_be_connection != 0)?))
 }
 
 /// A new ithread gets no takeover: the response belongs to the thread that it was created in.
@@ -248,13 +226,7 @@ unsafe extern "C" fn esx_capture_open(
 ) -> *mut StreamHandle {
     // SAFETY: see `esx_capture_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
     let (capture, raw, (probe, opening), report) = unsafe { (&mut *capture, &*raw, (*raw).texts(), &mut *report) };
-    let mut handle = std::ptr::null_mut();
-    guard::run(report, |_| {
-        let opened = capture.open(probe, raw.is_chunked != 0, opening, raw.begin(None, b""))?;
-        handle = Box::into_raw(Box::new(opened));
-        Ok::<_, Obstacle>(OK)
-    });
-    handle
+    guard::make(report, || Ok(capture.open(probe, raw.is_chunked != 0, opening, raw.begin(None, b""))?))
 }
 
 /// Borrows the handle behind a pointer from C for the time of one call.
@@ -328,29 +300,11 @@ unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize 
     name.len()
 }
 
-/// Returns a number that no other interpreter of this process has.
-#[no_mangle]
-extern "C" fn esx_new_interpreter() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed)
-}
-
 #[no_mangle]
 unsafe extern "C" fn esx_stats(stats: *mut Stats) {
     let counted = guard::run_or(Stats::default(), runtime::stats);
     // SAFETY: `stats` is a struct on the stack of C, perhaps without a value yet.
     unsafe { stats.write(counted) };
-}
-
-#[no_mangle]
-extern "C" fn esx_finish() {
-    guard::run_or((), remote::shutdown);
-}
-
-#[no_mangle]
-extern "C" fn esx_linger(time: f64) {
-    guard::run_or((), || runtime::linger(seconds(time)));
 }
 
 /// Returns the result of a system call for C: its value, or the negated error number.
@@ -359,21 +313,9 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
     result.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(EIO))
 }
 
-/// Says that this process serves an application, and whether it has a request to answer.
-#[no_mangle]
-extern "C" fn esx_serve(has_request: c_int) {
-    guard::run_or((), || remote::serve(has_request != 0));
-}
-
 #[no_mangle]
 extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
     guard::run_or(-1, || or_errno(runtime::notify_descriptor(interpreter)))
-}
-
-/// Returns 1 if the process has ended streams to report or callbacks to run.
-#[no_mangle]
-extern "C" fn esx_has_callbacks() -> c_int {
-    (runtime::has_callbacks() || remote::has_losses()).into()
 }
 
 /// Takes the losses that no interpreter has told of. Writes the cause, cut to the room, and returns how many there are.
@@ -395,54 +337,42 @@ unsafe extern "C" fn esx_take_losses(cause: *mut c_char, room: usize, len: *mut 
 }
 
 #[no_mangle]
-extern "C" fn esx_count_callbacks(added: isize) {
-    runtime::count_callbacks(added);
-}
-
-/// Returns 0 if a signal has its default effect, 1 if it is ignored, or else the address of its handler.
-#[no_mangle]
-extern "C" fn esx_signal_action(number: c_int) -> usize {
-    signal::action(number)
-}
-
-/// Sends this thread a signal while ends are queued for an interpreter; 0 stops that.
-#[no_mangle]
-extern "C" fn esx_set_end_signal(number: c_int, interpreter: u32) {
-    guard::run_or((), || runtime::set_end_signal(Some(number).filter(|number| *number > 0), interpreter));
-}
-
-#[no_mangle]
-extern "C" fn esx_remove_interpreter(interpreter: u32) {
-    guard::run_or((), || runtime::remove_interpreter(interpreter));
-}
-
-#[no_mangle]
 extern "C" fn esx_duplicate(number: c_int) -> c_int {
     guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::into_number)))
 }
 
-#[no_mangle]
-extern "C" fn esx_is_connection(number: c_int) -> c_int {
-    guard::run_or(0, || descriptor::is_connection(number).into())
-}
+guarded! {
+    /// Returns a number that no other interpreter of this process has.
+    fn esx_new_interpreter() -> u32 {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed)
+    }
 
-#[no_mangle]
-extern "C" fn esx_has_left(number: c_int) -> c_int {
-    guard::run_or(0, || descriptor::has_left(number).into())
-}
+    fn esx_remove_interpreter(interpreter: u32) { runtime::remove_interpreter(interpreter) }
+    fn esx_finish() { remote::shutdown() }
+    fn esx_linger(time: f64) { runtime::linger(seconds(time)) }
 
-#[no_mangle]
-extern "C" fn esx_is_hung_up(number: c_int) -> c_int {
-    guard::run_or(0, || descriptor::is_hung_up(number).into())
-}
+    /// Says that this process serves an application, and whether it has a request to answer.
+    fn esx_serve(has_request: c_int) { remote::serve(has_request != 0) }
 
-#[no_mangle]
-extern "C" fn esx_default_max_streams() -> usize {
-    guard::run_or(0, descriptor_reserve::default_max_streams)
-}
+    /// Returns 1 if the process has ended streams to report or callbacks to run.
+    fn esx_has_callbacks() -> c_int { (runtime::has_callbacks() || remote::has_losses()).into() }
+    fn esx_count_callbacks(added: isize) { runtime::count_callbacks(added) }
 
-/// Returns 1 if few descriptors are left for one more stream that is not native.
-#[no_mangle]
-extern "C" fn esx_is_short() -> c_int {
-    guard::run_or(0, || descriptor_reserve::recount_if_due(|| 0).into())
+    /// Returns 0 if a signal has its default effect, 1 if it is ignored, or else the address of its handler.
+    fn esx_signal_action(number: c_int) -> usize { signal::action(number) }
+
+    /// Sends this thread a signal while ends are queued for an interpreter; 0 stops that.
+    fn esx_set_end_signal(number: c_int, interpreter: u32) {
+        runtime::set_end_signal(Some(number).filter(|number| *number > 0), interpreter)
+    }
+
+    fn esx_is_connection(number: c_int) -> c_int { descriptor::is_connection(number).into() }
+    fn esx_has_left(number: c_int) -> c_int { descriptor::has_left(number).into() }
+    fn esx_is_hung_up(number: c_int) -> c_int { descriptor::is_hung_up(number).into() }
+    fn esx_default_max_streams() -> usize { descriptor_reserve::default_max_streams() }
+
+    /// Returns 1 if few descriptors are left for one more stream that is not native.
+    fn esx_is_short() -> c_int { descriptor_reserve::recount_if_due(|| 0).into() }
 }

@@ -141,7 +141,7 @@ sub names {
     my $class = shift;
     $class->_check_system;
     my %is_listening;
-    for my $folder (split /\0/, _folders()) {
+    for my $folder (@{_folders()}) {
         opendir my $entries, $folder or next;
         my @names = map { /\A(.+)[.]sock\z/ ? $1 : () } readdir $entries;
         $is_listening{$_} = 1 for grep { _is_listening("$folder/$_.sock") } @names;
@@ -210,7 +210,7 @@ sub _ask {
         code    => 'state',
         message => __PACKAGE__ . ': this connection belongs to another process; connect in the forked child'
     ) if $self->{process} != $$;
-    return $self->_call(@call);
+    return @{$self->_call(@call)};
 }
 
 sub _characters {

@@ -26,8 +26,6 @@ pub(crate) enum Outcome {
     Done,
     /// The counters.
     Counted(Box<Counted>),
-    /// So many streams were ended.
-    StreamsEnded(u64),
     /// A part of the list of channels.
     Channels(ChannelPage),
     /// A part of the list of a channel's members.
@@ -52,7 +50,7 @@ impl Outcome {
             Answer::Published { request, id } => (request, Self::Published(id.into())),
             Answer::Done { request } => (request, Self::Done),
             Answer::Counted(counted) => (counted.request, Self::Counted(counted)),
-            Answer::StreamsEnded { request, count } => (request, Self::StreamsEnded(count)),
+            Answer::StreamsEnded { request, count } => (request, Self::Number(count)),
             Answer::Channels { request, page } => (request, Self::Channels(page)),
             Answer::Members { request, page } => (request, Self::Members(page)),
             Answer::Number { request, number } => (request, Self::Number(number)),
@@ -61,6 +59,29 @@ impl Outcome {
             other => return Err(other),
         })
     }
+}
+
+/// Defines what takes the answer to a request of one kind. After another answer it is not known what became of the request.
+macro_rules! taken {
+    ($($name:ident: $variant:ident($type:ty);)*) => {
+        impl Outcome {$(
+            pub(crate) fn $name(self) -> Result<$type, Error> {
+                match self {
+                    Self::$variant(answer) => Ok(answer),
+                    _ => Err(Error::Unknown),
+                }
+            }
+        )*}
+    };
+}
+
+taken! {
+    published: Published(Box<str>);
+    counted: Counted(Box<Counted>);
+    channels: Channels(ChannelPage);
+    members: Members(MemberPage);
+    number: Number(u64);
+    described: Described(Box<Described>);
 }
 
 /// The socket of a connection, and what has arrived there.

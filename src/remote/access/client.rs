@@ -78,12 +78,7 @@ impl Client {
     /// [`Error::Unavailable`] if the event was not published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
     /// [`Error::Refused`] if the hub has refused it.
     pub fn publish(&mut self, publication: &Publication<'_>) -> Result<String, Error> {
-        let request = self.next_request();
-        self.send(&publish_request(request, publication), None)?;
-        match self.answer_to(request)? {
-            Outcome::Published(id) => Ok(id.into()),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| publish_request(request, publication))?.published().map(Into::into)
     }
 
     /// Publishes an event without waiting for an answer, and so without knowing its id. The event may be sent with later
@@ -115,9 +110,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Error> {
-        let request = self.next_request();
-        self.send(&Request::Subscribe { request, stream, subscription }, None)?;
-        self.answer_to(request).map(|_| ())
+        self.ask(|request| Request::Subscribe { request, stream, subscription }).map(|_| ())
     }
 
     /// Returns the counters of the hub and its process, and the number of a channel's subscribers.
@@ -126,12 +119,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
-        let request = self.next_request();
-        self.send(&Request::Count { request, channel }, None)?;
-        match self.answer_to(request)? {
-            Outcome::Counted(counted) => Ok(*counted),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| Request::Count { request, channel })?.counted().map(|counted| *counted)
     }
 
     /// Returns a part of the list of channels: those whose names match the pattern, or all if it is empty. The list begins at
@@ -141,12 +129,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn channels(&mut self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-        let request = self.next_request();
-        self.send(&Request::Channels { request, pattern, from }, None)?;
-        match self.answer_to(request)? {
-            Outcome::Channels(page) => Ok(page),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| Request::Channels { request, pattern, from })?.channels()
     }
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one.
@@ -155,12 +138,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        let request = self.next_request();
-        self.send(&Request::Members { request, channel, after }, None)?;
-        match self.answer_to(request)? {
-            Outcome::Members(page) => Ok(page),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| Request::Members { request, channel, after })?.members()
     }
 
     /// Returns what the hub process is.
@@ -169,12 +147,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn describe(&mut self) -> Result<Described, Error> {
-        let request = self.next_request();
-        self.send(&Request::Describe { request }, None)?;
-        match self.answer_to(request)? {
-            Outcome::Described(described) => Ok(*described),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| Request::Describe { request })?.described().map(|described| *described)
     }
 
     /// Ends streams, and returns how many of this machine.
@@ -183,12 +156,7 @@ impl Client {
     ///
     /// As [`publish`](Self::publish).
     pub fn end_streams(&mut self, end: EndRequest) -> Result<u64, Error> {
-        let request = self.next_request();
-        self.send(&Request::EndStreams { request, end }, None)?;
-        match self.answer_to(request)? {
-            Outcome::StreamsEnded(count) => Ok(count),
-            _ => Err(Error::Unknown),
-        }
+        self.ask(|request| Request::EndStreams { request, end })?.number()
     }
 
     /// Drains the hub, and waits until that has begun.
@@ -313,6 +281,13 @@ impl Client {
     /// As [`send`](Self::send).
     pub fn flush(&mut self) -> Result<(), Error> {
         self.write_out(None)
+    }
+
+    /// Makes a request, and waits for its answer.
+    fn ask<'a>(&mut self, request: impl FnOnce(u64) -> Request<'a>) -> Result<Outcome, Error> {
+        let number = self.next_request();
+        self.send(&request(number), None)?;
+        self.answer_to(number)
     }
 
     fn next_request(&mut self) -> u64 {

@@ -1,11 +1,12 @@
-//! Why a call to a hub process failed.
+//! Why a call on a hub failed, of this process or a named one.
 
 use crate::wire::{Failure, Malformed, NameError, TooLong};
 use crate::{runtime, ErrorCode};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
-/// Why a call to a hub process failed.
+/// Why a call on a hub failed.
 #[derive(Clone, Debug)]
 pub enum Error {
     /// There is no connection to the hub process. Nothing was done.
@@ -18,6 +19,8 @@ pub enum Error {
     Full,
     /// The hub process has refused the request.
     Refused(Failure),
+    /// This process refuses the call.
+    Runtime(Arc<runtime::Error>),
     /// An argument is wrong.
     Invalid {
         /// The argument.
@@ -60,6 +63,7 @@ impl Error {
                 let given = failure.field.as_deref()?;
                 KNOWN.iter().copied().find(|known| *known == given)
             }
+            Self::Runtime(error) => error.field(),
             Self::Invalid { field, .. } => Some(field),
             Self::Unavailable(_) | Self::Unknown | Self::Timeout | Self::Full => None,
         }
@@ -77,8 +81,14 @@ impl Error {
                 ErrorCode::Refused
             }
             Self::Refused(failure) => failure.code,
+            Self::Runtime(error) => error.code(),
             Self::Invalid { .. } => ErrorCode::Invalid,
         }
+    }
+
+    /// Returns true if this process is ending.
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self, Self::Runtime(error) if matches!(**error, runtime::Error::ShuttingDown))
     }
 }
 
@@ -90,6 +100,7 @@ impl fmt::Display for Error {
             Self::Timeout => out.write_str("the hub process does not answer"),
             Self::Full => out.write_str("too many requests wait for the hub process, which does not take them"),
             Self::Refused(failure) => failure.fmt(out),
+            Self::Runtime(error) => error.fmt(out),
         }
     }
 }
@@ -114,67 +125,14 @@ impl From<Malformed> for Error {
     }
 }
 
-/// Why a call on a hub failed.
-#[derive(Debug)]
-pub enum CallError {
-    /// This process refuses it.
-    Runtime(runtime::Error),
-    /// The hub process cannot be reached, or has refused it.
-    Remote(Error),
-}
-
-impl CallError {
-    /// Returns true if this process is ending.
-    pub fn is_shutdown(&self) -> bool {
-        matches!(self, Self::Runtime(runtime::Error::ShuttingDown))
-    }
-
-    /// Returns the kind of failure.
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Runtime(error) => error.code(),
-            Self::Remote(error) => error.code(),
-        }
-    }
-
-    /// Returns the argument that is at fault, if it is one.
-    pub fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::Runtime(error) => error.field(),
-            Self::Remote(error) => error.field(),
-        }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runtime(error) => error.fmt(out),
-            Self::Remote(error) => error.fmt(out),
-        }
-    }
-}
-
-impl From<runtime::Error> for CallError {
+impl From<runtime::Error> for Error {
     fn from(error: runtime::Error) -> Self {
-        Self::Runtime(error)
+        Self::Runtime(Arc::new(error))
     }
 }
 
-impl From<Error> for CallError {
-    fn from(error: Error) -> Self {
-        Self::Remote(error)
-    }
-}
-
-impl From<io::Error> for CallError {
+impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::Runtime(error.into())
-    }
-}
-
-impl From<TooLong> for CallError {
-    fn from(error: TooLong) -> Self {
-        Self::Remote(error.into())
+        runtime::Error::from(error).into()
     }
 }

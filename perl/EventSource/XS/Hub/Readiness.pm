@@ -65,7 +65,7 @@ sub _message_of {
 sub _store {
     my ($name, $socket, $timeout) = @_;
     my %given = (name => $name, socket => $socket // '', store => $ENV{EVENTSOURCE_STORE} // '');
-    my ($kind, @at) = eval { split /\0/, EventSource::Hub::Process::_first_store(\%given) }
+    my ($kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
         or return 'no process can start: ' . _message_of($@);
     return undef if $kind eq 'memory';
     if ($kind eq 'file') {
