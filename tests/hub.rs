@@ -6,7 +6,7 @@ mod child;
 mod client;
 
 use child::fork;
-use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
+use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
 use eventsource_xs::hub::{
     ChannelEvictions, History, OnSlow, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic,
@@ -60,18 +60,13 @@ fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], afte
 
 /// Reads a client's events until one with this data.
 fn events_until(client: &mut impl Read, data: &str) -> Vec<Event> {
-    let mut parser = Parser::new();
     let mut events = Vec::new();
-    let mut bytes = [0; 65_536];
-    loop {
-        let count = client.read(&mut bytes).expect("more bytes");
-        assert!(count > 0, "the stream is open");
-        parser.feed(&bytes[..count]).expect("small events");
-        events.extend(std::iter::from_fn(|| parser.next_event()).filter(|event| event.event != "position"));
-        if events.last().map_or(false, |event| event.data == data) {
-            return events;
-        }
-    }
+    read_events(client, &mut Parser::new(), |event| {
+        let is_last = event.data == data;
+        events.extend(Some(event).filter(|event| event.event != "position"));
+        is_last
+    });
+    events
 }
 
 fn without_end(framing: Framing) -> OpenOptions<'static> {

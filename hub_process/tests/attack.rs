@@ -1,5 +1,5 @@
-//! Attacks on a hub process: after each one its descriptors are closed, its memory is bounded, and other workers and
-//! streams are served as before.
+//! Attacks on a hub process, and workers that break its rules: after each one its descriptors are closed, its memory is bounded,
+//! and other workers and streams are served as before.
 
 mod support;
 
@@ -7,10 +7,13 @@ use eventsource_xs::event::{Field, Text, Unnumbered};
 use eventsource_xs::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
-use eventsource_xs::wire::{FieldList, HubSettings, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{
+    Answer, FieldList, HubSettings, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
+};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +21,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 use support::{
-    encoded, event, eventually, hello, open, opening, read_event, settings, stream_settings, tcp, topics, Scene,
-    DEADLINE,
+    connect, encoded, event, eventually, follow, hello, opening, read_event, read_to_end, settings, stream_settings,
+    tcp, topics, Scene,
 };
 
 /// Memory of the process that no attack may make it use.
@@ -39,8 +42,7 @@ impl Witness {
     fn new() -> Self {
         let scene = Scene::new();
         let mut worker = scene.client_with(settings());
-        let mut client = open(&mut worker, 1, "");
-        worker.subscribe(1, topics("news", None)).expect("a stream");
+        let mut client = follow(&mut worker, 1, topics("news", None));
         worker.publish(&event("news", "first")).expect("an id");
         read_event(&mut client, "first");
         let pid = worker.welcome().pid;
@@ -71,22 +73,18 @@ impl Witness {
         self.worker.count(b"").expect("counts").cut_off
     }
 
-    /// Connects without the library's client.
-    fn connect(&self) -> UnixStream {
-        let socket = UnixStream::connect(self.scene.place.socket()).expect("a hub");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        socket.set_write_timeout(Some(DEADLINE)).expect("a timeout");
-        socket
-    }
-
     fn connect_and_greet(&self) -> UnixStream {
-        let mut socket = self.connect();
-        socket.write_all(&hello()).expect("a connection");
-        let mut length = [0; 4];
-        socket.read_exact(&mut length).expect("an answer");
-        socket.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize]).expect("an answer");
-        socket
+        connect_and_greet(&self.scene)
     }
+}
+
+fn connect_and_greet(scene: &Scene) -> UnixStream {
+    let mut socket = connect(scene);
+    socket.write_all(&hello()).expect("a connection");
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).expect("an answer");
+    socket.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize]).expect("an answer");
+    socket
 }
 
 fn descriptors_of(pid: u32) -> usize {
@@ -146,7 +144,7 @@ fn any_byte_of_a_session_may_be_rubbish() {
         for change in [1, 0x80, 0xff] {
             let mut bytes = session.clone();
             bytes[at] ^= change;
-            let worker = witness.connect();
+            let worker = connect(&witness.scene);
             // The socket travels with the first byte of the stream's opening, which may be anything by now.
             let first = hello().len();
             let _ = (&worker).write_all(&bytes[..first]);
@@ -328,7 +326,7 @@ fn more_connections_than_it_takes_leave_room_for_workers() {
     let mut witness = Witness::new();
     let mut connections = Vec::new();
     for number in 0..4500 {
-        connections.push(witness.connect());
+        connections.push(connect(&witness.scene));
         if number % 500 == 0 {
             witness.is_served("many connections");
         }
@@ -344,7 +342,7 @@ fn more_connections_than_it_takes_leave_room_for_workers() {
 #[test]
 fn workers_that_do_not_greet_are_cut_off_and_counted() {
     let mut witness = Witness::new();
-    let mut silent: Vec<_> = (0..50).map(|_| witness.connect()).collect();
+    let mut silent: Vec<_> = (0..50).map(|_| connect(&witness.scene)).collect();
     for (number, worker) in silent.iter_mut().enumerate() {
         let _ = worker.write(&hello()[..number % hello().len()]);
     }
@@ -361,14 +359,14 @@ fn nothing_but_a_short_greeting_is_kept_of_connections_that_have_not_greeted() {
     let length = u32::try_from(MAX_FRAME_BYTES).expect("a length").to_le_bytes();
     let bytes = [&length[..], &vec![0; 1 << 20]].concat();
     for _ in 0..CONNECTIONS {
-        let mut worker = witness.connect();
+        let mut worker = connect(&witness.scene);
         let _ = worker.write_all(&bytes); // the hub may have cut it off already
         read_out(&mut worker);
     }
     witness.is_as_before("long greetings");
     assert_eq!(witness.cut_off(), CONNECTIONS);
     // As much as a greeting may have is kept, until it is time.
-    let silent: Vec<_> = (0..CONNECTIONS).map(|_| witness.connect()).collect();
+    let silent: Vec<_> = (0..CONNECTIONS).map(|_| connect(&witness.scene)).collect();
     for mut worker in &silent {
         worker.write_all(&bytes[..MAX_GREETING_BYTES]).expect("a connection");
     }
@@ -463,4 +461,160 @@ fn another_user_is_turned_away() {
     assert!(told.contains("of another user"), "{told:?}: {output:?}");
     witness.is_as_before("another user");
     assert_eq!(witness.worker.count(b"").expect("counts").hub.published, 2);
+}
+
+/// Sends bytes with a socket beside them, and returns the other end of that socket.
+fn send_with_socket(worker: &UnixStream, bytes: &[u8]) -> TcpStream {
+    let (socket, client) = tcp();
+    assert_eq!(send(worker.as_fd(), bytes, Some(socket.as_fd()), Wait::Forever).expect("a connection"), bytes.len());
+    client
+}
+
+fn is_closed(worker: &mut UnixStream) -> bool {
+    match worker.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn rubbish_cuts_a_worker_off_before_and_after_its_greeting() {
+    let (scene, mut other) = Scene::with_worker();
+    for greets in [false, true] {
+        let rubbish: [&[u8]; 4] = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x05\0\0\0\xffabcd", b"\x01\0\0\0\x01"];
+        for bytes in rubbish {
+            let mut worker = if greets { connect_and_greet(&scene) } else { connect(&scene) };
+            worker.write_all(bytes).expect("a connection");
+            assert!(is_closed(&mut worker), "{greets} {bytes:?}");
+        }
+    }
+    other.publish(&event("news", "hello")).expect("others do not notice");
+    // Two that have not greeted were rejected; all others were cut off.
+    assert_eq!(other.count(b"").expect("counts").cut_off, 6);
+}
+
+#[test]
+fn a_worker_that_dies_in_the_middle_of_a_frame_with_a_descriptor_leaks_none() {
+    let (scene, mut other) = Scene::with_worker();
+    let pid = other.welcome().pid;
+    let before = descriptors_of(pid);
+    let bytes = opening(1);
+    for cut in [1, 4, 5, bytes.len() / 2, bytes.len() - 1] {
+        let worker = connect_and_greet(&scene);
+        let mut client = send_with_socket(&worker, &bytes[..cut]);
+        // Answered after the hub has received the descriptor.
+        other.publish(&event("news", "hello")).expect("an id");
+        drop(worker);
+        assert_eq!(read_to_end(&mut client), "", "{cut}");
+    }
+    eventually("all descriptors are closed", || descriptors_of(pid) <= before);
+    assert_eq!(other.count(b"").expect("counts").cut_off, 0);
+}
+
+#[test]
+fn a_descriptor_without_a_stream_cuts_a_worker_off_and_is_closed() {
+    let (scene, mut other) = Scene::with_worker();
+    let fields = FieldList::default();
+    let publish =
+        encoded(&Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() }));
+    let mut worker = connect_and_greet(&scene);
+    let mut client = send_with_socket(&worker, &publish);
+    assert!(is_closed(&mut worker));
+    assert_eq!(read_to_end(&mut client), "");
+    // Two with one stream.
+    let mut worker = connect_and_greet(&scene);
+    let bytes = opening(1);
+    let mut clients = [send_with_socket(&worker, &bytes[..9]), send_with_socket(&worker, &bytes[9..])];
+    assert!(is_closed(&mut worker));
+    for client in &mut clients {
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(other.count(b"").expect("counts").cut_off, 2);
+}
+
+#[test]
+fn a_stream_without_a_descriptor_or_with_a_used_number_cuts_a_worker_off() {
+    let (scene, mut other) = Scene::with_worker();
+    let mut worker = connect_and_greet(&scene);
+    worker.write_all(&opening(1)).expect("a connection");
+    assert!(is_closed(&mut worker));
+    let mut worker = connect_and_greet(&scene);
+    let mut clients = [send_with_socket(&worker, &opening(1)), send_with_socket(&worker, &opening(1))];
+    assert!(is_closed(&mut worker));
+    // The first stream was not subscribed, so it has ended with its opener.
+    let texts: Vec<_> = clients.iter_mut().map(read_to_end).collect();
+    assert_eq!(texts, ["head", ""]);
+    assert_eq!(other.count(b"").expect("counts").cut_off, 2);
+}
+
+#[test]
+fn a_descriptor_that_is_not_a_connection_ends_its_stream() {
+    let (_scene, mut worker) = Scene::with_worker();
+    let file = fs::File::open("/dev/null").expect("a descriptor");
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
+    worker.open(opening, file.as_fd()).expect("a connection");
+    assert_eq!(worker.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
+}
+
+#[test]
+fn a_worker_that_reads_no_answers_is_slowed_and_others_are_not() {
+    let (scene, mut other) = Scene::with_worker();
+    let mut client = follow(&mut other, 1, topics("news", None));
+    let pid = other.welcome().pid;
+    let mut worker = connect_and_greet(&scene);
+    worker.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    // Small requests with larger answers, until the hub reads no more of them.
+    let count = encoded(&Request::Count { request: 1, channel: b"" }).repeat(1000);
+    let mut sent = 0;
+    while let Ok(bytes) = worker.write(&count) {
+        sent += bytes;
+        assert!(sent < 100 << 20, "the hub reads on");
+    }
+    let kilobytes = kilobytes_of(pid);
+    assert!(kilobytes < 64 << 10, "{kilobytes} kB after {sent} bytes");
+    other.publish(&event("news", "hello")).expect("an id");
+    read_event(&mut client, "hello");
+    // It leaves without having read anything.
+    drop(worker);
+    eventually("the hub has closed its connection", || other.count(b"").expect("counts").workers == 1);
+}
+
+#[test]
+fn a_worker_that_closes_at_once_is_heard() {
+    let (scene, mut other) = Scene::with_worker();
+    let fields = FieldList::default();
+    let publish = Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() });
+    for _ in 0..20 {
+        let mut worker = connect_and_greet(&scene);
+        worker.write_all(&encoded(&publish).repeat(100)).expect("a connection");
+    }
+    eventually("all events are published", || other.count(b"").expect("counts").hub.published == 2000);
+}
+
+#[test]
+fn the_hub_is_served_while_it_has_no_descriptor_left() {
+    let (scene, mut other) = Scene::with_worker();
+    let number = other.welcome().pid;
+    let pid = rustix::process::Pid::from_raw(number as i32).expect("a process id");
+    // Every number below the limit is used.
+    let is_free = |descriptor: &u64| fs::symlink_metadata(format!("/proc/{number}/fd/{descriptor}")).is_err();
+    let least = (0..).find(is_free);
+    let limit = rustix::process::Rlimit { current: least, maximum: least };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit).expect("its owner may");
+    let waiting: Vec<_> = (0..60).map(|_| UnixStream::connect(scene.place.socket()).expect("room to wait")).collect();
+    other.publish(&event("news", "hello")).expect("an id");
+    // Its socket cannot be received: the stream ends, its worker is served on.
+    let (socket, mut client) = tcp();
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
+    other.open(opening, socket.as_fd()).expect("a connection");
+    drop(socket);
+    assert_eq!(other.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
+    assert_eq!(read_to_end(&mut client), "");
+    drop(waiting);
+    other.publish(&event("news", "hello")).expect("an id");
+    let limit = rustix::process::Rlimit { current: Some(1000), maximum: Some(1000) };
+    match rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit) {
+        Ok(_) => drop(scene.client()), // those that wait are accepted
+        Err(error) => eprintln!("skipped, because only root may raise a limit: {error}"),
+    }
 }

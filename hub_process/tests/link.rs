@@ -7,14 +7,9 @@ use eventsource_xs::remote::link::{Lost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, Open, Publish, Request, WINDOW_BYTES};
-use rustix::process::{kill_process, Pid, Signal};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use support::{event, eventually, kill, read_event, stream_settings, tcp, topics, Scene, DEADLINE};
-
-fn signal(link: &Link, signal: Signal) {
-    kill_process(Pid::from_raw(link.welcome().pid as i32).expect("a process id"), signal).expect("a process");
-}
+use support::{event, eventually, kill, read_event, signal, stream_settings, tcp, topics, Scene, Signal, DEADLINE};
 
 fn queue(link: &mut Link, request: &Request<'_>, socket: Option<OwnedFd>) {
     let mut frame = Vec::new();
@@ -110,7 +105,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
 fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
     let scene = Scene::new();
     let mut link = scene.link();
-    signal(&link, Signal::STOP);
+    signal(link.welcome().pid, Signal::STOP);
     let fields = event("", &"x".repeat(10_000)).fields;
     let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
     let mut count = 0;
@@ -119,7 +114,7 @@ fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
         link.flush().expect("a connection"); // does not wait
         count += 1;
     }
-    signal(&link, Signal::CONT);
+    signal(link.welcome().pid, Signal::CONT);
     self::publish(&mut link, 1, "last");
     assert!(id_of(&mut link, 1).ends_with(&format!("-{}", count + 1)));
 }

@@ -10,15 +10,13 @@ use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Retain, Says, Start as From, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::remote::{upgrade, Client};
-use eventsource_xs::wire::{FileSettings, FileSync, HubSettings, StoreSettings};
+use eventsource_xs::remote::Client;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use support::{event, gone, kill, open, settings, topics, Scene, DEADLINE, PROGRAM};
+use support::{event, follow, gone, in_file, kill, number, open, read_events, topics, Scene, DEADLINE};
 
 const MEMBERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
 /// Those of them that linger longer than any test: whatever becomes of the process, they join once and never leave. The others
@@ -49,11 +47,6 @@ fn counted(id: &str) -> Box<MemberRequest> {
     Box::new(MemberRequest { channel: b"lobby"[..].into(), is_counted: true, ..*member(id, "") })
 }
 
-fn stored(scene: &Scene) -> HubSettings {
-    let path = scene.folder.join("events.db").to_str().expect("text").into();
-    HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
-}
-
 /// A page that reads of the room.
 #[derive(Default)]
 struct Page {
@@ -70,31 +63,25 @@ struct Page {
 impl Page {
     /// Reads through the event with this number.
     fn read_through(&mut self, last: u64) {
-        let socket = self.socket.as_mut().expect("a connection");
-        let mut bytes = [0; 4096];
-        loop {
-            while let Some(Event { event, data, .. }) = self.parser.next_event() {
-                let (id, value) = data.split_once(' ').unwrap_or((&data, ""));
-                let (id, value) = (id.to_owned(), value.to_owned());
-                let is_untold = self.untold.remove(&*id);
-                match &*event {
-                    "join" => {
-                        assert_eq!(self.map.insert(id.clone(), value), None, "{id} joins twice");
-                        *self.joins.entry(id).or_default() += 1;
-                    }
-                    "update" => assert!(self.map.insert(id.clone(), value).is_some(), "{id} changes, and is not here"),
-                    "leave" => assert!(self.map.remove(&id).is_some() || is_untold, "{id} leaves, and is not here"),
-                    "count" => self.number = data.parse().expect("a number"),
-                    "position" => {}
-                    "message" if data == last.to_string() => return,
-                    "message" => {}
-                    other => panic!("{other}: {data}"),
+        let Self { parser, socket, map, untold, joins, number } = self;
+        read_events(socket.as_mut().expect("a connection"), parser, |Event { event, data, .. }| {
+            let (id, value) = data.split_once(' ').unwrap_or((&data, ""));
+            let (id, value) = (id.to_owned(), value.to_owned());
+            let is_untold = untold.remove(&*id);
+            match &*event {
+                "join" => {
+                    assert_eq!(map.insert(id.clone(), value), None, "{id} joins twice");
+                    *joins.entry(id).or_default() += 1;
                 }
+                "update" => assert!(map.insert(id.clone(), value).is_some(), "{id} changes, and is not here"),
+                "leave" => assert!(map.remove(&id).is_some() || is_untold, "{id} leaves, and is not here"),
+                "count" => *number = data.parse().expect("a number"),
+                "position" => {}
+                "message" => return data == last.to_string(),
+                other => panic!("{other}: {data}"),
             }
-            let count = socket.read(&mut bytes).expect("a stream that stays");
-            assert!(count > 0, "the stream stays");
-            self.parser.feed(&bytes[..count]).expect("small events");
-        }
+            false
+        });
     }
 }
 
@@ -116,7 +103,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let (rng, scene) = (Rng::with_seed(seed), Scene::new());
-        let worker = scene.client_with(stored(&scene));
+        let worker = scene.client_with(in_file(&scene));
         let mut run = Self {
             rng,
             scene,
@@ -222,7 +209,7 @@ impl Run {
             self.worker.stop().expect("an answer");
             gone(pid);
         }
-        self.worker = self.scene.client_with(stored(&self.scene));
+        self.worker = self.scene.client_with(in_file(&self.scene));
         self.read_page();
         let before = std::mem::take(&mut self.streams).into_values().map(|(id, _)| id);
         for id in before.filter(|_| self.rng.bool()).chain(self.lasting.clone()).collect::<Vec<_>>() {
@@ -246,14 +233,13 @@ impl Run {
             70..=84 => self.compare(),
             85..=90 => self.begin_again(true),
             91..=92 => self.begin_again(false),
-            _ => upgrade(&Scene::start(), &self.scene.place, Some(Path::new(PROGRAM))).expect("an upgrade"),
+            _ => self.scene.upgrade(),
         }
     }
 }
 
 #[test]
 fn members_are_those_of_the_streams_whatever_becomes_of_the_process() {
-    let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |number| number.parse().expect(name));
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + 5 {
         println!("EVENTSOURCE_XS_SEED={seed}");
@@ -272,7 +258,7 @@ fn data_that_the_state_cannot_keep_does_not_replace_the_data_before() {
     run.enter("ann", "before");
     run.enter("bob", &"x".repeat(500));
     run.compare();
-    let mut small = stored(&run.scene);
+    let mut small = in_file(&run.scene);
     small.hub.state.bytes = 1000;
     run.worker = run.scene.client_with(small);
     run.enter("ann", &"x".repeat(500));
@@ -285,7 +271,7 @@ fn data_that_the_state_cannot_keep_does_not_replace_the_data_before() {
 #[test]
 fn a_will_is_stored_once() {
     let scene = Scene::new();
-    let mut worker = scene.client_with(stored(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     let will = Box::new(Announcement {
         channel: b"room"[..].into(),
         key: b"last"[..].into(),
@@ -296,15 +282,13 @@ fn a_will_is_stored_once() {
     let client = open(&mut worker, 1, "");
     let presence = Presence { will: Some(will), ..Presence::default() };
     worker.subscribe(1, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
-    let mut reader = open(&mut worker, 2, "");
-    worker.subscribe(2, topics("room", None)).expect("a stream");
+    let mut reader = follow(&mut worker, 2, topics("room", None));
     worker.members(b"room", None).expect("a page"); // the subscriptions have taken effect: a client that leaves now has a will
     drop(client);
     support::read_event(&mut reader, "the end");
     kill(worker.welcome().pid);
     let mut worker = scene.client();
-    let mut reader = open(&mut worker, 1, "");
-    worker.subscribe(1, SubscribeRequest { start: From::State, ..topics("room", None) }).expect("a stream");
+    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("room", None) });
     let text = support::read_until(&mut reader, "event: position\n");
     assert_eq!(text.matches("data: the end\n").count(), 1, "{text}");
     reader.set_nonblocking(true).expect("a socket");

@@ -12,8 +12,7 @@ mod support;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{OnSlow, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::remote::hub::Event;
-use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
+use eventsource_xs::remote::{Address, Event, Hub, RemoteHub, Start};
 use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::HubSettings;
@@ -25,7 +24,7 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 use support::wire::Wire;
-use support::{eventually, kill, settings, stream_settings, tcp, Scene};
+use support::{eventually, kill, number, settings, stream_settings, tcp, Scene};
 
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
 const WORKERS: usize = 3;
@@ -232,14 +231,7 @@ impl Model {
 
     fn publish_to(&mut self, worker: usize, channel: &'static str, data: String) {
         let fields = [Field::Data(Text::from(&*data))];
-        let event = Event {
-            channel: channel.as_bytes(),
-            key: b"",
-            retain: Default::default(),
-            once: b"",
-            id: None,
-            waits: true,
-        };
+        let event = Event { channel: channel.as_bytes(), waits: true, ..Event::default() };
         let mut id = None;
         let published = self.workers[worker].hub.publish(event, fields.into_iter(), |made| id = Some(place(made)));
         let (outcome, place) = match published {
@@ -427,10 +419,6 @@ fn place(id: &str) -> Place {
 /// Returns the number through which a gap needs not be told of to a client with that id; 0 if it is still to be told.
 fn reported(id: &str) -> Option<u64> {
     id.split('-').nth(2).and_then(|number| number.parse().ok())
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]

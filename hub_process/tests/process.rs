@@ -3,9 +3,9 @@
 mod support;
 
 use eventsource_xs::hub::{Start as From, SubscribeRequest};
-use eventsource_xs::remote::{start, upgrade, Client, Error, Place, Start};
+use eventsource_xs::remote::{start, Client, Error, Place, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Hello, HubSettings, Name, NamedSettings, Request, Role, VERSION};
+use eventsource_xs::wire::{Answer, HubSettings, Name, NamedSettings, Request, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,8 +17,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{
-    copy_executable, event, eventually, gone, kill, open, read_event, read_to_end, read_until, report_with, settings,
-    terminate, topics, Scene, DEADLINE, PROGRAM,
+    connect, copy_executable, event, eventually, follow, gone, hello, kill, open, read_event, read_to_end, read_until,
+    report_with, settings, signal, topics, Scene, Signal, DEADLINE, PROGRAM,
 };
 
 /// The socket of the hub that [`starter`] starts.
@@ -75,7 +75,7 @@ fn a_hub_that_has_lost_its_place_leaves_the_socket_of_its_successor() {
     }
     let mut successor = scene.client_with(settings());
     assert_ne!(successor.welcome().pid, first);
-    terminate(first);
+    signal(first, Signal::TERM);
     gone(first);
     assert_eq!(scene.client().welcome().pid, successor.welcome().pid);
     successor.publish(&event("news", "hello")).expect("an id");
@@ -117,8 +117,7 @@ fn a_command_that_only_asks_keeps_neither_streams_nor_the_process() {
     let short = Duration::from_millis(300);
     let mut worker = scene.client_with(HubSettings { idle_exit: short, grace: short, ..settings() });
     let pid = worker.welcome().pid;
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let mut client = follow(&mut worker, 1, topics("news", None));
     drop(worker);
     client.set_nonblocking(true).expect("a socket");
     let start = Start { program: None, needs_settings: false, timeout: short };
@@ -136,8 +135,7 @@ fn a_command_that_only_asks_keeps_neither_streams_nor_the_process() {
 
 #[test]
 fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let pid = worker.welcome().pid;
     let mut client = open(&mut worker, 1, "head\n");
     worker.subscribe(1, topics("news", None)).expect("a stream");
@@ -150,11 +148,9 @@ fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
 
 #[test]
 fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
-    terminate(worker.welcome().pid);
+    let (_scene, mut worker) = Scene::with_worker();
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    signal(worker.welcome().pid, Signal::TERM);
     gone(worker.welcome().pid);
     assert!(read_to_end(&mut client).contains("retry: "));
     assert!(matches!(worker.next_report(), Ok(Some(report)) if format!("{report:?}").contains("Server")));
@@ -165,7 +161,7 @@ fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
     let scene = Scene::new();
     assert!(starter_after("trap '' TERM INT HUP CHLD", &scene).status().expect("a shell").success());
     let pid = scene.pid().expect("a hub");
-    terminate(pid);
+    signal(pid, Signal::TERM);
     gone(pid);
 }
 
@@ -186,18 +182,16 @@ fn a_hub_that_may_not_be_started_is_unavailable() {
 fn a_second_process_for_the_same_hub_is_refused() {
     let scene = Scene::new();
     let pid = scene.client().welcome().pid;
-    let output = scene.command(&["run"]).output().expect("the program");
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && message.contains("has a process already"), "{message}");
+    let message = failure(&mut scene.command(&["run"]));
+    assert!(message.contains("has a process already"), "{message}");
     assert_eq!(scene.client().welcome().pid, pid);
 }
 
 #[test]
 fn a_handed_over_descriptor_that_does_not_listen_is_refused() {
     let scene = Scene::new();
-    let output = scene.command(&["run", "--inherited"]).stdin(Stdio::null()).output().expect("the program");
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && message.contains("not a socket that listens"), "{message}");
+    let message = failure(scene.command(&["run", "--inherited"]).stdin(Stdio::null()));
+    assert!(message.contains("not a socket that listens"), "{message}");
 }
 
 #[test]
@@ -213,7 +207,7 @@ fn a_socket_of_systemd_is_served_and_stays() {
     let mut client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
     // What ExecReload does; LISTEN_PID still names the process.
-    upgrade(&Scene::start(), &scene.place, Some(std::path::Path::new(PROGRAM))).expect("an upgrade");
+    scene.upgrade();
     client.stop().expect("an end");
     assert!(hub.wait().expect("it ends").success());
     assert!(scene.place.socket().exists());
@@ -224,10 +218,7 @@ fn a_worker_of_another_version_receives_an_error_that_says_so() {
     let scene = Scene::new();
     scene.client();
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
-    let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
-        .encode(&mut hello)
-        .expect("a short message");
+    let mut hello = hello();
     hello[13] ^= 0x40; // the version, after the length, the kind and the magic
     socket.write_all(&hello).expect("a connection");
     let mut answer = Vec::new();
@@ -264,8 +255,7 @@ fn a_worker_with_matching_settings_continues_the_hub_of_commands() {
     let scene = Scene::new();
     let mut command = scene.client();
     let id = command.publish(&event("news", "before any worker")).expect("an id");
-    let mut tail = open(&mut command, 1, "");
-    command.subscribe(1, topics("news", None)).expect("a stream");
+    let mut tail = follow(&mut command, 1, topics("news", None));
     let mut worker = scene.client_with(settings());
     worker.publish(&event("news", "of a worker")).expect("an id");
     read_event(&mut tail, "of a worker");
@@ -273,8 +263,7 @@ fn a_worker_with_matching_settings_continues_the_hub_of_commands() {
     eventually("the stream has ended", || worker.count(b"").expect("counts").open == 0);
     let mut another = scene.client_with(settings());
     assert_eq!(another.welcome().epoch, worker.welcome().epoch);
-    let mut client = open(&mut another, 1, "");
-    another.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    let mut client = follow(&mut another, 1, topics("news", Some(&id)));
     let text = read_event(&mut client, "of a worker");
     assert!(!text.contains("event: gap"), "{text}");
 }
@@ -283,8 +272,7 @@ fn a_worker_with_matching_settings_continues_the_hub_of_commands() {
 fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
     let scene = Scene::new();
     let mut command = scene.client();
-    let mut tail = open(&mut command, 1, "");
-    command.subscribe(1, topics("news", None)).expect("a stream");
+    let mut tail = follow(&mut command, 1, topics("news", None));
     let mut other = settings();
     other.hub.gap_event = "missed".into();
     let id = command.publish(&event("news", "of a command")).expect("an id");
@@ -292,11 +280,9 @@ fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
     assert_eq!(&*worker.welcome().settings.hub.gap_event, "missed");
     assert_ne!(worker.welcome().epoch, command.welcome().epoch);
     assert!(read_to_end(&mut tail).contains("retry: "));
-    let mut resumed = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    let mut resumed = follow(&mut worker, 1, topics("news", Some(&id)));
     read_until(&mut resumed, "event: missed\n");
-    let mut oldest = open(&mut worker, 2, "");
-    worker.subscribe(2, SubscribeRequest { start: From::Oldest, ..topics("news", None) }).expect("a stream");
+    let mut oldest = follow(&mut worker, 2, SubscribeRequest { start: From::Oldest, ..topics("news", None) });
     read_event(&mut oldest, "of a command");
     // From here on the settings are those of a worker.
     drop(worker);
@@ -350,8 +336,7 @@ fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named(
 
 #[test]
 fn the_newest_bounds_count_for_all_workers() {
-    let scene = Scene::new();
-    let mut first = scene.client_with(settings());
+    let (scene, mut first) = Scene::with_worker();
     for number in 0..5 {
         first.publish(&event("news", &number.to_string())).expect("an id");
     }
@@ -361,20 +346,18 @@ fn the_newest_bounds_count_for_all_workers() {
     assert_eq!(second.welcome().settings, newer);
     assert_eq!(second.welcome().epoch, first.welcome().epoch);
     assert_eq!(second.count(b"").expect("counts").hub.events, 2);
-    let _client = open(&mut first, 1, "");
-    first.subscribe(1, topics("a", None)).expect("a stream");
+    let _client = follow(&mut first, 1, topics("a", None));
     assert!(first.subscribe(1, topics("b", None)).is_err());
 }
 
 #[test]
 fn a_process_of_another_user_is_refused_on_both_sides() {
-    let is_root = rustix::process::geteuid().is_root();
     let setpriv = |arguments: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(arguments);
         command
     };
-    if !is_root || !setpriv(&["true"]).status().is_ok_and(|status| status.success()) {
+    if !is_root("processes of two users") || !setpriv(&["true"]).status().is_ok_and(|status| status.success()) {
         eprintln!("skipped: only root can act as another user, with setpriv");
         return;
     }
@@ -414,10 +397,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
 #[test]
 fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_it_has() {
     let scene = Scene::new();
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n 128; exec {PROGRAM} run --name shop --socket \"$0\"")]);
-    let mut hub = command.arg(scene.place.socket()).spawn().expect("a shell");
-    eventually("the hub listens", || UnixStream::connect(scene.place.socket()).is_ok());
+    let mut hub = scene.limited(128);
     let mut worker = scene.client_with(settings());
     let mut clients = Vec::new();
     let refused = loop {
@@ -486,8 +466,7 @@ impl Drop for Foreground {
 
 /// Sends what cuts a worker off, about which the hub writes a line.
 fn be_cut_off(scene: &Scene) {
-    let mut worker = UnixStream::connect(scene.place.socket()).expect("a hub");
-    worker.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let mut worker = connect(scene);
     worker.write_all(b"\xff\xff\xff\xff").expect("a connection");
     assert_eq!(worker.read(&mut [0]).expect("an end"), 0);
 }

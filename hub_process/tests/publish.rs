@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::{EventId, EventName, Field, Retry, Text};
 use eventsource_xs::remote::{Error, Publication};
 use eventsource_xs::wire::{FieldList, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
-use support::{event, open, read_event, settings, topics, Scene};
+use support::{event, follow, read_event, topics, Scene};
 
 #[test]
 fn ids_of_all_workers_are_in_one_order() {
@@ -60,10 +60,8 @@ fn an_error_of_the_hub_names_the_field() {
 
 #[test]
 fn an_event_with_an_id_of_its_own_has_that_id_for_clients() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let (_scene, mut worker) = Scene::with_worker();
+    let mut client = follow(&mut worker, 1, topics("news", None));
     let fields =
         [Field::Id(EventId::new(Text::from("order-7")).expect("an id")), Field::Data(Text::latin1(b"caf\xe9"))];
     let publication = Publication { channel: b"news", fields: FieldList::of(fields), ..Publication::default() };
@@ -73,8 +71,7 @@ fn an_event_with_an_id_of_its_own_has_that_id_for_clients() {
 
 #[test]
 fn more_than_the_credits_allow_waits_for_credits_and_arrives_in_order() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let data = "x".repeat(10_000);
     let count = WINDOW_BYTES as usize * 3 / data.len();
     for _ in 0..count {

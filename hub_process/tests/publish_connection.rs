@@ -5,17 +5,14 @@ mod support;
 
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::publisher::{NewPublisher, Unpublished};
-use eventsource_xs::remote::{upgrade, Client, Error, Publisher, Start};
+use eventsource_xs::remote::{Client, Error, Publisher, Start};
 use eventsource_xs::wire::{Hello, HubSettings, Name, Publish, Request, Role, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
-use rustix::process::{kill_process, Pid, Signal};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{event, eventually, gone, open, read_event, settings, topics, Scene, DEADLINE, PROGRAM};
+use support::{event, eventually, follow, gone, read_event, settings, topics, Scene, Signal, DEADLINE};
 
 fn greet(scene: &Scene, worker: WorkerId) -> Result<Publisher, Error> {
     NewPublisher::connect(&scene.place).expect("a hub").greet(&scene.place, worker, DEADLINE)
@@ -37,7 +34,7 @@ fn publish(publisher: &mut Publisher, data: &str) -> Box<str> {
 
 fn signal(worker: &Client, signal: Signal) {
     let pid = worker.welcome().pid;
-    kill_process(Pid::from_raw(pid as i32).expect("a process id"), signal).expect("a process");
+    support::signal(pid, signal);
     if signal == Signal::STOP {
         let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         eventually("it stops", || stat().contains(") T "));
@@ -46,12 +43,10 @@ fn signal(worker: &Client, signal: Signal) {
 
 #[test]
 fn a_publish_connection_is_not_counted_as_a_worker() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let before = scene.client().welcome().settings.clone();
     let mut publisher = publisher_of(&scene, &worker);
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let mut client = follow(&mut worker, 1, topics("news", None));
     let epoch = worker.welcome().epoch.clone();
     for (seq, data) in (1..).zip(["one", "two", "three"]) {
         assert_eq!(*publish(&mut publisher, data), format!("{epoch}-{seq}"));
@@ -70,8 +65,7 @@ fn a_publish_connection_is_not_counted_as_a_worker() {
 
 #[test]
 fn a_refused_event_leaves_the_connection_open() {
-    let scene = Scene::new();
-    let worker = scene.client_with(settings());
+    let (scene, worker) = Scene::with_worker();
     let mut publisher = publisher_of(&scene, &worker);
     let long = [b'k'; 257];
     let fields = event("", "x").fields;
@@ -90,8 +84,7 @@ fn a_refused_event_leaves_the_connection_open() {
 
 #[test]
 fn a_publish_connection_changes_no_settings() {
-    let scene = Scene::new();
-    let first = scene.client_with(settings());
+    let (scene, first) = Scene::with_worker();
     let mut newer = settings();
     newer.hub.history.events = 3;
     let mut second = scene.client_with(newer.clone());
@@ -103,8 +96,7 @@ fn a_publish_connection_changes_no_settings() {
 
 #[test]
 fn only_a_worker_of_this_process_has_one() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let WorkerId { process, number } = worker.welcome().worker();
     let mut publisher = publisher_of(&scene, &worker);
     let others = [(process + 1, number), (process, number + 1), (process, 0), (process, u64::MAX)];
@@ -128,8 +120,7 @@ fn only_a_worker_of_this_process_has_one() {
 
 #[test]
 fn it_may_only_publish() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let mut hello = Vec::new();
     let role = Role::Publisher(worker.welcome().worker());
     Hello { name: Name::new("shop").expect("a name"), role }.encode(&mut hello).expect("a short message");
@@ -144,10 +135,8 @@ fn it_may_only_publish() {
 
 #[test]
 fn its_publishes_come_before_later_ones_on_the_first_connection() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let (scene, mut worker) = Scene::with_worker();
+    let mut client = follow(&mut worker, 1, topics("news", None));
     for round in 0..5 {
         let mut publisher = publisher_of(&scene, &worker);
         signal(&worker, Signal::STOP);
@@ -167,8 +156,7 @@ fn its_publishes_come_before_later_ones_on_the_first_connection() {
 
 #[test]
 fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
-    let scene = Scene::new();
-    let worker = scene.client_with(settings());
+    let (scene, worker) = Scene::with_worker();
     let greeting = Duration::from_millis(100);
     let greet = || {
         let made = NewPublisher::connect(&scene.place).expect("a hub");
@@ -192,8 +180,7 @@ fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
 
 #[test]
 fn requests_that_a_stopped_process_has_not_read_are_unsent() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let mut publisher = publisher_of(&scene, &worker);
     signal(&worker, Signal::STOP);
     let large = "x".repeat(8 << 20);
@@ -221,12 +208,11 @@ fn it_ends_with_its_worker_and_keeps_no_process_alive() {
 
 #[test]
 fn an_upgrade_leaves_it_as_it_is() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let mut publisher = publisher_of(&scene, &worker);
     publish(&mut publisher, "x");
     for seq in 2..4 {
-        upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+        scene.upgrade();
         assert!(publish(&mut publisher, "x").ends_with(&format!("-{seq}")));
         eventually("only the worker counts", || worker.count(b"").expect("counts").workers == 1);
     }
@@ -237,10 +223,7 @@ fn an_upgrade_leaves_it_as_it_is() {
 #[test]
 fn publish_connections_leave_half_of_the_places_to_workers() {
     let scene = Scene::new();
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n 128; exec {PROGRAM} run --name shop --socket \"$0\"")]);
-    let mut hub = command.arg(scene.place.socket()).spawn().expect("a shell");
-    eventually("the hub listens", || UnixStream::connect(scene.place.socket()).is_ok());
+    let mut hub = scene.limited(128);
     let mut workers = vec![scene.client_with(settings())];
     let mut publishers = Vec::new();
     let refused = loop {

@@ -8,14 +8,12 @@ mod support;
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{Retain, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::remote::{upgrade, Client, Publication};
-use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, NamedSettings, StoreSettings};
+use eventsource_xs::remote::{Client, Publication};
+use eventsource_xs::wire::{FieldList, HubSettings, NamedSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::net::TcpStream;
-use std::path::Path;
-use support::{event, gone, kill, open, read_until, settings, topics, Scene, PROGRAM};
+use support::{event, follow, gone, in_file, kill, number, open, read_events, read_until, settings, topics, Scene};
 
 const CHANNELS: [&str; 2] = ["stock", "shop"];
 const KEYS: [&str; 4] = ["", "a", "b", "c"];
@@ -61,34 +59,26 @@ struct Page {
 impl Page {
     /// Reads through the event with a value.
     fn read_through(&mut self, last: u64) {
-        let socket = self.socket.as_mut().expect("a connection");
-        let mut bytes = [0; 4096];
-        loop {
-            while let Some(Event { event, data, .. }) = self.parser.next_event() {
-                let retain = match &*event {
-                    "gap" => {
-                        self.map.clear();
-                        continue;
-                    }
-                    "position" => continue,
-                    "set" => Retain::Newest,
-                    "forget" => Retain::Forget,
-                    other => {
-                        assert_eq!(other, "plain", "{data}");
-                        Retain::No
-                    }
-                };
-                let words: Vec<&str> = data.split(' ').collect();
-                let value = words[0].parse().expect("a number");
-                apply(&mut self.map, words[1], words[2], retain, value);
-                if value == last {
-                    return;
+        let Self { parser, map, socket } = self;
+        read_events(socket.as_mut().expect("a connection"), parser, |Event { event, data, .. }| {
+            let retain = match &*event {
+                "gap" => {
+                    map.clear();
+                    return false;
                 }
-            }
-            let count = socket.read(&mut bytes).expect("a stream that stays");
-            assert!(count > 0, "the stream stays");
-            self.parser.feed(&bytes[..count]).expect("small events");
-        }
+                "position" => return false,
+                "set" => Retain::Newest,
+                "forget" => Retain::Forget,
+                other => {
+                    assert_eq!(other, "plain", "{data}");
+                    Retain::No
+                }
+            };
+            let words: Vec<&str> = data.split(' ').collect();
+            let value = words[0].parse().expect("a number");
+            apply(map, words[1], words[2], retain, value);
+            value == last
+        });
     }
 
     fn leave(&mut self) {
@@ -197,19 +187,15 @@ impl Run {
             70..=84 => self.compare(vec![self.map.clone()]),
             85..=90 => self.kill(),
             91..=94 => self.stop(),
-            _ => upgrade(&Scene::start(), &self.scene.place, Some(Path::new(PROGRAM))).expect("an upgrade"),
+            _ => self.scene.upgrade(),
         }
     }
 }
 
 fn hub_settings(rng: &mut Rng, scene: &Scene, has_file: bool) -> HubSettings {
-    let mut settings = settings();
+    let mut settings = if has_file { in_file(scene) } else { settings() };
     settings.hub.history.events = *rng.choice(&[1, 3, 20]).expect("a number");
     settings.hub.total_history.events = *rng.choice(&[2, 10, 1000]).expect("a number");
-    if has_file {
-        let path = scene.folder.join("events.db").to_str().expect("text").into();
-        settings.store = StoreSettings::File(FileSettings { path, sync: FileSync::Never });
-    }
     settings
 }
 
@@ -260,16 +246,11 @@ fn what_is_retained_before_the_first_worker_moves_to_its_store() {
             kill(worker.welcome().pid);
             worker = scene.client();
         }
-        let mut client = open(&mut worker, 1, "");
-        worker.subscribe(1, SubscribeRequest { start: From::State, ..topics("stock", None) }).expect("a stream");
+        let mut client = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("stock", None) });
         let text = read_until(&mut client, "event: position\n");
         let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data, ["3 stock a"], "killed: {is_killed}");
     }
-}
-
-fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |number| number.parse().expect(variable))
 }
 
 fn run(has_file: bool) {

@@ -5,19 +5,12 @@ mod support;
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{Start as From, SubscribeRequest};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{upgrade, Client, Error, Publication};
+use eventsource_xs::remote::{Client, Error, Publication};
 use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, NamedSettings, StoreSettings};
 use eventsource_xs::ErrorCode;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
-use support::{event, gone, kill, open, read_event, read_to_end, read_until, settings, topics, Scene, PROGRAM};
-
-/// Settings with a store in a file of the test's folder.
-fn file(scene: &Scene) -> HubSettings {
-    let path = scene.folder.join("events.db").to_str().expect("text").into();
-    HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
-}
+use support::{event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, topics, Scene};
 
 fn stop(scene: &Scene, pid: u32) {
     scene.client().stop().expect("an answer");
@@ -30,8 +23,7 @@ fn seq_of(id: &str) -> u64 {
 
 /// Resumes a channel. Returns everything up to the event with this data.
 fn resume(worker: &mut Client, stream: u64, channel: &str, after: &str, until: &str) -> String {
-    let mut client = open(worker, stream, "");
-    worker.subscribe(stream, topics(channel, Some(after))).expect("a stream");
+    let mut client = follow(worker, stream, topics(channel, Some(after)));
     read_event(&mut client, until)
 }
 
@@ -40,12 +32,12 @@ fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
     for is_backup in [true, false] {
         let scene = Scene::new();
         let (path, wal) = (scene.folder.join("events.db"), scene.folder.join("events.db-wal"));
-        let mut worker = scene.client_with(file(&scene));
+        let mut worker = scene.client_with(in_file(&scene));
         worker.publish(&event("news", "early")).expect("an id");
         if is_backup {
             stop(&scene, worker.welcome().pid);
             fs::copy(&path, scene.folder.join("backup")).expect("room");
-            worker = scene.client_with(file(&scene));
+            worker = scene.client_with(in_file(&scene));
         }
         let before = worker.welcome().epoch.clone();
         let last = (0..20).map(|number| worker.publish(&event("news", &number.to_string())).expect("an id")).last();
@@ -60,10 +52,9 @@ fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
             bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x55);
             fs::write(&wal, bytes).expect("room");
         }
-        let mut worker = scene.client_with(file(&scene));
+        let mut worker = scene.client_with(in_file(&scene));
         assert_ne!(worker.welcome().epoch, before);
-        let mut client = open(&mut worker, 1, "");
-        worker.subscribe(1, topics("news", last.as_deref())).expect("a stream");
+        let mut client = follow(&mut worker, 1, topics("news", last.as_deref()));
         worker.publish(&event("news", "after")).expect("an id");
         let text = read_event(&mut client, "after");
         assert!(text.contains("event: gap"), "{text}");
@@ -74,7 +65,7 @@ fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
             let epoch = worker.welcome().epoch.clone();
             stop(&scene, worker.welcome().pid);
             fs::write(&path, fs::read(scene.folder.join("backup")).expect("a file")).expect("room");
-            let mut worker = scene.client_with(file(&scene));
+            let mut worker = scene.client_with(in_file(&scene));
             assert!(worker.welcome().epoch != epoch && worker.welcome().epoch != before, "{epoch} {before}");
             let store = worker.count(b"").expect("counts").store;
             assert!(store.last_error.contains("an earlier history"), "{store:?}");
@@ -85,7 +76,7 @@ fn a_backup_or_a_damaged_log_in_the_place_of_the_history_is_a_gap() {
 #[test]
 fn opaque_ids_are_known_after_the_process_was_killed() {
     let scene = Scene::new();
-    let mut opaque = file(&scene);
+    let mut opaque = in_file(&scene);
     opaque.hub.opaque_ids = true;
     let mut worker = scene.client_with(opaque.clone());
     let first = worker.publish(&event("news", "one")).expect("an id");
@@ -99,15 +90,14 @@ fn opaque_ids_are_known_after_the_process_was_killed() {
 #[test]
 fn an_upgrade_keeps_streams_and_ids() {
     let scene = Scene::new();
-    let mut worker = scene.client_with(file(&scene));
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let mut worker = scene.client_with(in_file(&scene));
+    let mut client = follow(&mut worker, 1, topics("news", None));
     for round in 0..3 {
         let data = format!("round {round}");
         for number in 0..50 {
             worker.publish_unanswered(&event("news", &format!("{round} {number}"))).expect("a connection");
         }
-        upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+        scene.upgrade();
         let id = worker.publish(&event("news", &data)).expect("an id");
         let text = read_event(&mut client, &data);
         assert!(text.ends_with(&format!("data: {data}\nid: {id}\n\n")), "{text}");
@@ -116,7 +106,7 @@ fn an_upgrade_keeps_streams_and_ids() {
     }
     // What was published before the upgrades is in the file, too.
     kill(worker.welcome().pid);
-    let mut worker = scene.client_with(file(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     let id = worker.publish(&event("news", "last")).expect("an id");
     assert_eq!(seq_of(&id), 154);
 }
@@ -124,7 +114,7 @@ fn an_upgrade_keeps_streams_and_ids() {
 #[test]
 fn only_evicted_events_cause_a_gap_after_a_restart() {
     let scene = Scene::new();
-    let mut small = file(&scene);
+    let mut small = in_file(&scene);
     small.hub.history = Bounds { events: 5, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let mut worker = scene.client_with(small.clone());
     let quiet = worker.publish(&event("quiet", "q1")).expect("an id");
@@ -144,7 +134,7 @@ fn only_evicted_events_cause_a_gap_after_a_restart() {
 #[test]
 fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
     let scene = Scene::new();
-    let mut worker = scene.client_with(file(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     worker.publish(&event("news", "one")).expect("an id");
     let other = FileSettings { path: "/other".into(), sync: FileSync::Never };
     let other = HubSettings { store: StoreSettings::File(other), ..settings() };
@@ -161,9 +151,9 @@ fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
 #[test]
 fn two_hubs_do_not_share_a_file() {
     let (scene, other) = (Scene::new(), Scene::new());
-    let mut worker = scene.client_with(file(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     worker.publish(&event("news", "one")).expect("an id");
-    match Client::connect(&Scene::start(), &other.place, Some(file(&scene).into())) {
+    match Client::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())) {
         Err(Error::Refused(failure)) => {
             assert!(failure.message.contains("events.db"), "{}", failure.message);
             assert_eq!(failure.code, ErrorCode::Unavailable);
@@ -172,7 +162,7 @@ fn two_hubs_do_not_share_a_file() {
     }
     kill(worker.welcome().pid);
     let mut worker =
-        Client::connect(&Scene::start(), &other.place, Some(file(&scene).into())).expect("the file is free");
+        Client::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())).expect("the file is free");
     assert_eq!(seq_of(&worker.publish(&event("news", "two")).expect("an id")), 2);
 }
 
@@ -197,7 +187,7 @@ fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
     let scene = Scene::new();
     let mut command = scene.client();
     command.publish(&event("news", "unread")).expect("an id");
-    let mut worker = scene.client_with(file(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     let first = worker.publish(&event("news", "one")).expect("an id");
     assert_eq!(seq_of(&first), 2);
     assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
@@ -215,8 +205,7 @@ fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: From, 
 fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     let scene = Scene::new();
     let mut job = scene.client_with(NamedSettings::default());
-    let mut tail = open(&mut job, 1, "");
-    job.subscribe(1, topics("news", None)).expect("a stream");
+    let mut tail = follow(&mut job, 1, topics("news", None));
     let mut ids: Vec<String> = Vec::new();
     for data in ["first", "two\nlines", "last of the job"] {
         let fields =
@@ -227,7 +216,7 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
         ids.push(job.publish(&publication).expect("an id"));
     }
     read_event(&mut tail, "last of the job");
-    let mut worker = scene.client_with(file(&scene));
+    let mut worker = scene.client_with(in_file(&scene));
     assert_ne!(worker.welcome().epoch, job.welcome().epoch);
     assert!(read_to_end(&mut tail).contains("retry: "), "the streams of before come back");
     // The job continues: it has an id of the new epoch, and its repetition is none.
@@ -242,8 +231,7 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
         let expected = ["data: first", "data: two", "data: lines", "data: last of the job", "data: of a worker"];
         assert_eq!(data, expected, "{oldest}");
         assert_eq!(oldest.matches("event: order\n").count(), 3, "{oldest}");
-        let mut resumed = open(worker, streams + 1, "");
-        worker.subscribe(streams + 1, topics("news", Some(&ids[0]))).expect("a stream");
+        let mut resumed = follow(worker, streams + 1, topics("news", Some(&ids[0])));
         read_until(&mut resumed, "event: gap\n");
     };
     check(&mut worker, 1);

@@ -12,16 +12,15 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
-    event, eventually, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp, topics,
-    Scene, DEADLINE,
+    event, eventually, follow, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp,
+    topics, Scene, DEADLINE,
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
 #[test]
 fn a_stream_receives_its_buffer_then_events_and_resumes() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let mut client = open(&mut worker, 1, HEAD);
     worker.subscribe(1, topics("news", None)).expect("a stream");
     let first = worker.publish(&event("news", "one")).expect("an id");
@@ -34,16 +33,14 @@ fn a_stream_receives_its_buffer_then_events_and_resumes() {
 
     // Another worker, the same hub.
     let mut other = scene.client_with(settings());
-    let mut client = open(&mut other, 1, "");
-    other.subscribe(1, topics("news", Some(&first))).expect("a stream");
+    let mut client = follow(&mut other, 1, topics("news", Some(&first)));
     assert!(read_event(&mut client, "two").ends_with(&format!("data: two\nid: {last}\n\n")));
     assert_eq!(other.count(b"news").expect("counts").hub.resumed, 1);
 }
 
 #[test]
 fn a_stream_keeps_its_framing() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let (socket, mut client) = tcp();
     let settings = Settings { framing: Framing::Chunked, ..stream_settings() };
     worker.open(Open { stream: 9, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
@@ -56,8 +53,7 @@ fn a_stream_keeps_its_framing() {
 
 #[test]
 fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     worker.publish(&event("a", "before")).expect("an id");
     let (socket, mut client) = tcp();
     let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: true };
@@ -89,8 +85,7 @@ fn attach(worker: &mut Client, stream: u64) -> TcpStream {
 
 #[test]
 fn a_stream_misses_nothing_before_its_socket_comes() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     open_without_socket(&mut worker, 1, stream_settings());
     worker.subscribe(1, topics("news", None)).expect("a stream");
     let first = worker.publish(&event("news", "one")).expect("an id");
@@ -109,8 +104,7 @@ fn a_stream_misses_nothing_before_its_socket_comes() {
 
 #[test]
 fn a_stream_whose_socket_does_not_come_ends() {
-    let scene = Scene::new();
-    let mut other = scene.client_with(settings());
+    let (scene, mut other) = Scene::with_worker();
     let mut worker = scene.client_with(settings());
     let impatient = Settings { timeout: Duration::from_millis(10), ..stream_settings() };
     open_without_socket(&mut worker, 1, impatient);
@@ -133,8 +127,7 @@ fn a_stream_whose_socket_does_not_come_ends() {
 
 #[test]
 fn the_opener_learns_how_much_the_client_has_read() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let mut client = open(&mut worker, 1, "head\n");
     let push = |worker: &mut Client, event: &[u8]| {
         worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
@@ -169,8 +162,7 @@ fn the_opener_learns_how_much_the_client_has_read() {
 
 #[test]
 fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let _client = open(&mut worker, 1, "");
     let event = vec![b'y'; 500_000];
     for _ in 0..100 {
@@ -181,8 +173,7 @@ fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
 
 #[test]
 fn the_opener_learns_that_a_client_has_disconnected() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let client = open(&mut worker, 7, "head");
     worker.subscribe(7, topics("news", None)).expect("a stream");
     drop(client);
@@ -194,8 +185,7 @@ fn the_opener_learns_that_a_client_has_disconnected() {
 
 #[test]
 fn a_released_stream_stays_open_if_it_is_subscribed() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     let (mut subscribed, mut other) = (open(&mut worker, 1, ""), open(&mut worker, 2, "head"));
     worker.subscribe(1, topics("news", None)).expect("a stream");
     for stream in [1, 2] {
@@ -208,12 +198,10 @@ fn a_released_stream_stays_open_if_it_is_subscribed() {
 
 #[test]
 fn the_opener_learns_of_the_end_of_a_released_stream() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (_scene, mut worker) = Scene::with_worker();
     for stream in 1..10 {
         // The slots are used again.
-        let client = open(&mut worker, stream, "");
-        worker.subscribe(stream, topics("news", None)).expect("a stream");
+        let client = follow(&mut worker, stream, topics("news", None));
         worker.send(&Request::Release { stream }, None).expect("a connection");
         drop(client);
         report_with(&mut worker, |report| *report == Answer::Ended { stream, reason: Reason::Client });
@@ -225,8 +213,7 @@ fn the_opener_learns_of_the_end_of_a_released_stream() {
 fn more_topics_than_a_stream_may_have_are_refused() {
     let scene = Scene::new();
     let mut worker = scene.client_with(HubSettings { max_topics: 1, ..settings() });
-    let _client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let _client = follow(&mut worker, 1, topics("news", None));
     let error = worker.subscribe(1, topics("sport", None)).expect_err("too many");
     assert!(error.to_string().contains("at most 1 channels and patterns"), "{error}");
 }
@@ -284,16 +271,14 @@ fn a_drain_lasts_until_the_last_worker_has_gone() {
     drop(first);
     let mut third = scene.client_with(settings());
     for worker in [&mut second, &mut third] {
-        let mut client = open(worker, 2, "");
-        worker.subscribe(2, topics("news", None)).expect("a stream");
+        let mut client = follow(worker, 2, topics("news", None));
         assert!(read_to_end(&mut client).contains("retry: "));
     }
     drop((second, third));
     let mut watching = scene.client();
     eventually("the workers have gone", || watching.count(b"").expect("counts").workers == 1);
     let mut again = scene.client_with(settings());
-    let mut client = open(&mut again, 1, "");
-    again.subscribe(1, topics("news", None)).expect("a stream");
+    let mut client = follow(&mut again, 1, topics("news", None));
     again.publish(&event("news", "after the drain")).expect("an id");
     read_event(&mut client, "after the drain");
 }

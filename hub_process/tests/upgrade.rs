@@ -2,32 +2,26 @@
 
 mod support;
 
-use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{ChannelSettings, OnSlow};
+use eventsource_xs::event::{EventId, Field, Text};
+use eventsource_xs::hub::{ChannelSettings, OnSlow, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, Client, Error, Place, Publication, Start};
-use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, Open, Request, Role, Upgrade};
-use rustix::process::{kill_process, Pid, Signal};
+use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, Open, Publish, Request, Upgrade};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{
-    copy_executable, event, eventually, gone, open, read_event, read_to_end, read_until, report_with, settings,
-    stream_settings, tcp, topics, write_script, Scene, PROGRAM,
+    connect, copy_executable, event, eventually, follow, gone, hello, open, opening, read_event, read_to_end,
+    read_until, report_with, settings, signal, stream_settings, tcp, topics, write_script, Scene, Signal, PROGRAM,
 };
-
-/// Upgrades the hub to the same program.
-fn upgrade_to_itself(scene: &Scene) {
-    upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
-}
 
 /// Returns what tells an upgraded process from the one before: the time of its `exec` is not to be had, but its name is.
 fn program_of(pid: u32) -> PathBuf {
@@ -59,8 +53,7 @@ fn event_ids(text: &str) -> Vec<&str> {
 
 #[test]
 fn the_process_its_streams_and_its_connections_stay() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let before = worker.welcome().clone();
     let mut client = open(&mut worker, 1, "head\n");
     worker.subscribe(1, topics("news", None)).expect("a stream");
@@ -82,8 +75,7 @@ fn the_process_its_streams_and_its_connections_stay() {
     let hub = counted.hub;
     assert_eq!((hub.published, hub.streams, hub.events, counted.open, counted.subscribers), (2, 1, 2, 1, 1));
     // A client resumes from before the upgrade.
-    let mut returning = open(&mut worker, 2, "");
-    worker.subscribe(2, topics("news", Some(&first))).expect("a stream");
+    let mut returning = follow(&mut worker, 2, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
     // The process still ends as it does without an upgrade: the lock and the socket are its own.
     scene.client().stop().expect("an answer");
@@ -117,14 +109,9 @@ fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     assert_eq!(worker.count(b"").expect("counts").hub.published, 2);
 }
 
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).expect("a process"), signal).expect("the process exists");
-}
-
 #[test]
 fn the_program_that_was_checked_is_run_whatever_is_at_its_path_now() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let (pid, path) = (worker.welcome().pid, scene.folder.join("next"));
     // When it has read the state, another program is installed in its place.
     let copy = copy_of_program(&scene, "copy");
@@ -148,12 +135,7 @@ fn all_who_ask_for_an_upgrade_at_once_are_answered() {
     let scene = Scene::new();
     let pid = scene.client_with(settings()).welcome().pid;
     let copy = copy_of_program(&scene, "next");
-    let connect = || {
-        let socket = UnixStream::connect(scene.place.socket()).expect("a hub");
-        socket.set_read_timeout(Some(support::DEADLINE)).expect("a timeout");
-        socket
-    };
-    let mut askers = [(); 3].map(|()| connect());
+    let mut askers = [(); 3].map(|()| connect(&scene));
     scene.client(); // they were accepted before this one
     signal(pid, Signal::STOP);
     for (mut asker, program) in askers.iter().zip([Some(&copy), Some(&copy), None]) {
@@ -193,13 +175,12 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
             false => fs::write(&file, "").expect("its owner may"),
         }
         fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("its owner may");
-        upgrade_to_itself(&scene);
+        scene.upgrade();
         let status = worker.count(b"").expect("counts").store;
         assert_eq!((&*status.kind, &*status.place), ("file", store.to_str().expect("text")));
         worker.publish(&event("news", "after")).expect("an id");
     }
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", Some(&id))).expect("a stream");
+    let mut client = follow(&mut worker, 1, topics("news", Some(&id)));
     assert_eq!(event_ids(&read_event(&mut client, "after")).len(), 1);
     // A store that could not begin anew is found out before.
     let away = scene.folder.with_extension("away");
@@ -216,7 +197,7 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
 
 /// Settings of a hub that evicts nothing during a test.
 fn settings_for_many() -> HubSettings {
-    let history = eventsource_xs::log::Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
+    let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
     let mut settings = settings();
     (settings.hub.history, settings.hub.total_history) = (history, history);
     settings
@@ -236,13 +217,8 @@ fn each_event_that_is_published_meanwhile_is_delivered_once() {
     let scene = Scene::new();
     let settings = settings_for_many();
     let mut worker = scene.client_with(settings.clone());
-    let mut clients: Vec<TcpStream> = (1..=20)
-        .map(|number| {
-            let client = open(&mut worker, number, "");
-            worker.subscribe(number, topics("news", None)).expect("a stream");
-            client
-        })
-        .collect();
+    let mut clients: Vec<TcpStream> =
+        (1..=20).map(|number| follow(&mut worker, number, topics("news", None))).collect();
     let ends = AtomicBool::new(false);
     let (mut ids, texts): (Vec<String>, Vec<String>) = std::thread::scope(|scope| {
         let publishers: Vec<_> = ["a", "b", "c"]
@@ -254,7 +230,7 @@ fn each_event_that_is_published_meanwhile_is_delivered_once() {
             .into();
         let readers: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| read_event(client, "the last"))).collect();
         for _ in 0..5 {
-            upgrade_to_itself(&scene);
+            scene.upgrade();
         }
         ends.store(true, Ordering::Relaxed);
         let ids = publishers.into_iter().flat_map(|publisher| publisher.join().expect("ids")).collect();
@@ -300,11 +276,11 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
     for letter in 'a'..='z' {
         worker.publish(&event("news", &large(letter))).expect("an id");
     }
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     // Some is read in between, so that another event is sent in part.
     let mut some = vec![0; 150_001];
     pushed.read_exact(&mut some).expect("bytes");
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     assert!(worker.count(b"").expect("counts").buffered > 0);
     let mut text = String::from_utf8(some).expect("text");
     let mut rest = vec![0; expected.len() - text.len()];
@@ -338,28 +314,21 @@ fn read_all_through(client: &mut TcpStream, data: &str) -> String {
 
 #[test]
 fn requests_that_are_cut_anywhere_are_carried_out_once() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let mut bytes = Vec::new();
-    Hello { name: name(), role: Role::Command }.encode(&mut bytes).expect("a short message");
+    let (scene, mut worker) = Scene::with_worker();
+    let mut bytes = hello();
     let hello = bytes.len();
     for request in 1..=30 {
         let data = format!("number {request}");
         let fields = FieldList::of([Field::Data(Text::from(&*data))]);
-        let publish = eventsource_xs::wire::Publish {
-            request,
-            channel: b"news",
-            fields: fields.fields(),
-            ..eventsource_xs::wire::Publish::default()
-        };
+        let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
         Request::Publish(publish).encode(&mut bytes).expect("a short message");
     }
-    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    let mut socket = connect(&scene);
     let mut at = 0;
     // Cut within the hello, within a length, within a message.
     for end in [3, hello - 1, hello + 2, hello + 4, hello + 5, hello + 30, bytes.len() - 1, bytes.len()] {
         socket.write_all(&bytes[at..end]).expect("a connection");
-        upgrade_to_itself(&scene);
+        scene.upgrade();
         at = end;
     }
     eventually("all are published", || worker.count(b"").expect("counts").hub.published == 30);
@@ -370,7 +339,6 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
     let numbers: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: number ")).collect();
     assert_eq!(numbers, (1..=30).map(|number: u32| number.to_string()).collect::<Vec<_>>());
     let mut answers = vec![0; 100_000];
-    socket.set_read_timeout(Some(support::DEADLINE)).expect("a timeout");
     let mut text = String::new();
     while !text.contains(&format!("{epoch}-30")) {
         let count = socket.read(&mut answers).expect("an answer");
@@ -382,26 +350,21 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
 
 #[test]
 fn a_descriptor_on_its_way_arrives() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let (socket, mut client) = tcp();
-    let mut hello = Vec::new();
-    Hello { name: name(), role: Role::Command }.encode(&mut hello).expect("a short message");
-    let mut bytes = Vec::new();
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
-    Request::Open(opening).encode(&mut bytes).expect("a short message");
+    let mut bytes = opening(1);
     let subscription = topics("news", None);
     Request::Subscribe { request: 0, stream: 1, subscription }.encode(&mut bytes).expect("a short message");
-    let mut raw = UnixStream::connect(scene.place.socket()).expect("a hub");
-    raw.write_all(&hello).expect("a connection");
+    let mut raw = connect(&scene);
+    raw.write_all(&hello()).expect("a connection");
     // The descriptor comes with the first byte. The hub has it before the rest of the message.
     let send = eventsource_xs::remote::calls::send;
     let wait = eventsource_xs::remote::calls::Wait::Forever;
     assert_eq!(send(raw.as_fd(), &bytes[..1], Some(socket.as_fd()), wait).expect("a connection"), 1);
     drop(socket);
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     raw.write_all(&bytes[1..20]).expect("a connection");
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     raw.write_all(&bytes[20..]).expect("a connection");
     eventually("it is subscribed", || worker.count(b"news").expect("counts").subscribers == 1);
     worker.publish(&event("news", "hello")).expect("an id");
@@ -411,18 +374,13 @@ fn a_descriptor_on_its_way_arrives() {
 
 #[test]
 fn a_thousand_streams_continue_while_some_end() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let mut clients: Vec<TcpStream> = (1..=1000)
-        .map(|number| {
-            let client = open(&mut worker, number, "");
-            worker.subscribe(number, topics(&format!("channel {}", number % 10), None)).expect("a stream");
-            client
-        })
+        .map(|number| follow(&mut worker, number, topics(&format!("channel {}", number % 10), None)))
         .collect();
     let left = clients.split_off(900);
     drop(left);
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     for channel in 0..10 {
         worker.publish(&event(&format!("channel {channel}"), &format!("of {channel}"))).expect("an id");
     }
@@ -440,18 +398,15 @@ fn a_thousand_streams_continue_while_some_end() {
     let counted = worker.count(b"channel 3").expect("counts");
     assert_eq!((counted.open, counted.subscribers, counted.hub.streams), (900, 90, 900));
     // Slots of ended streams are used again.
-    let mut late = open(&mut worker, 5000, "");
-    worker.subscribe(5000, topics("channel 3", None)).expect("a stream");
+    let mut late = follow(&mut worker, 5000, topics("channel 3", None));
     worker.publish(&event("channel 3", "late")).expect("an id");
     read_event(&mut late, "late");
 }
 
 #[test]
 fn an_upgrade_to_a_program_that_cannot_continue_changes_nothing() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let (scene, mut worker) = Scene::with_worker();
+    let mut client = follow(&mut worker, 1, topics("news", None));
     let pid = worker.welcome().pid;
     let claim = "echo eventsource-hub reads states of version $2";
     let bars = scene.folder.join("bars").display().to_string();
@@ -487,7 +442,7 @@ fn an_upgrade_to_a_program_that_cannot_continue_changes_nothing() {
     });
     let kept: Vec<_> = flags.filter(|(number, flags)| *number > 2 && flags & 0o2_000_000 == 0).collect();
     assert_eq!(kept, []);
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     worker.publish(&event("news", "after")).expect("an id");
     read_event(&mut client, "after");
 }
@@ -507,10 +462,8 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     }
     let once = Publication { once: b"order 7", ..event("orders", "paid") };
     let id = worker.publish(&once).expect("an id");
-    let own = FieldList::of([
-        Field::Data(Text::from("own")),
-        Field::Id(eventsource_xs::event::EventId::new(Text::from("mine")).expect("an id")),
-    ]);
+    let own =
+        FieldList::of([Field::Data(Text::from("own")), Field::Id(EventId::new(Text::from("mine")).expect("an id"))]);
     worker.publish(&Publication { channel: b"orders", fields: own, ..Publication::default() }).expect("an id");
     // A handler that has subscribed and not returned, and a pattern.
     let (socket, mut held) = tcp();
@@ -519,10 +472,10 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     drop(socket);
     worker.subscribe(1, topics("orders", Some(&id))).expect("a stream");
     let mut by_pattern = open(&mut worker, 2, "");
-    let pattern = eventsource_xs::hub::Topic::Pattern(b"ord*"[..].into());
-    let subscription = eventsource_xs::hub::SubscribeRequest { topics: vec![pattern], ..topics("", None) };
+    let pattern = Topic::Pattern(b"ord*"[..].into());
+    let subscription = SubscribeRequest { topics: vec![pattern], ..topics("", None) };
     worker.subscribe(2, subscription).expect("a stream");
-    upgrade_to_itself(&scene);
+    scene.upgrade();
 
     assert_eq!(worker.publish(&once).expect("an id"), id);
     worker.subscribe(1, topics("prices", None)).expect("a stream");
@@ -537,12 +490,10 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let failed = worker.subscribe(1, topics("more", None)).expect_err("too many topics");
     assert!(failed.to_string().contains("at most 2 channels"), "{failed}");
     // An id of the application, and the compacted log.
-    let mut resumed = open(&mut worker, 3, "");
-    worker.subscribe(3, topics("orders", Some("mine"))).expect("a stream");
+    let mut resumed = follow(&mut worker, 3, topics("orders", Some("mine")));
     assert_eq!(data(&read_event(&mut resumed, "sent")), ["sent"]);
     let mut all = open(&mut worker, 4, "");
-    let subscription =
-        eventsource_xs::hub::SubscribeRequest { start: eventsource_xs::hub::Start::Oldest, ..topics("prices", None) };
+    let subscription = SubscribeRequest { start: From::Oldest, ..topics("prices", None) };
     worker.subscribe(4, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut all, "c2")).last().map(String::as_str), Some("c2"));
     // The settings of a channel that is new.
@@ -550,8 +501,7 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
         worker.publish(&event("news/1", data)).expect("an id");
     }
     let mut of_news = open(&mut worker, 5, "");
-    let subscription =
-        eventsource_xs::hub::SubscribeRequest { start: eventsource_xs::hub::Start::Oldest, ..topics("news/1", None) };
+    let subscription = SubscribeRequest { start: From::Oldest, ..topics("news/1", None) };
     worker.subscribe(5, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut of_news, "n2")), ["n2"]);
     // Workers with other settings are still refused.
@@ -569,9 +519,8 @@ fn the_time_without_a_worker_continues() {
         ..settings()
     });
     let pid = worker.welcome().pid;
-    let mut client = open(&mut worker, 1, "");
-    worker.subscribe(1, topics("news", None)).expect("a stream");
-    upgrade_to_itself(&scene);
+    let mut client = follow(&mut worker, 1, topics("news", None));
+    scene.upgrade();
     drop(worker);
     assert!(read_until(&mut client, "\n\n").contains("event: position"));
     assert!(read_to_end(&mut client).contains("retry: "));
@@ -582,21 +531,20 @@ fn the_time_without_a_worker_continues() {
 
 #[test]
 fn keepalives_and_timeouts_of_streams_continue() {
-    let scene = Scene::new();
-    let mut worker = scene.client_with(settings());
+    let (scene, mut worker) = Scene::with_worker();
     let (socket, mut client) = tcp();
-    let quick = eventsource_xs::stream::Settings { keepalive: Some(Duration::from_millis(50)), ..stream_settings() };
+    let quick = Settings { keepalive: Some(Duration::from_millis(50)), ..stream_settings() };
     worker.open(Open { stream: 1, settings: quick, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
     drop(socket);
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     read_until(&mut client, ":\n:\n");
     // A stalled client has its time, from when it has stalled.
     let (socket, client) = tcp();
-    let impatient = eventsource_xs::stream::Settings { timeout: Duration::from_millis(500), ..stream_settings() };
+    let impatient = Settings { timeout: Duration::from_millis(500), ..stream_settings() };
     let unsent = vec![b'x'; 12 << 20];
     worker.open(Open { stream: 2, settings: impatient, unsent: &unsent, holds: false }, socket.as_fd()).expect("sent");
     drop(socket);
-    upgrade_to_itself(&scene);
+    scene.upgrade();
     loop {
         match worker.next_report().expect("a connection").expect("a report") {
             Answer::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),

@@ -11,15 +11,14 @@ mod support;
 
 use eventsource_xs::remote::link::Lost;
 use eventsource_xs::remote::{upgrade, Client, Error, Start};
-use eventsource_xs::wire::{Hello, Name, Role, VERSION};
+use eventsource_xs::wire::VERSION;
 use eventsource_xs::ErrorCode;
-use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use support::wire::Wire;
-use support::{event, eventually, open, read_event, settings, topics, Scene, DEADLINE, PROGRAM};
+use support::{
+    connect, event, eventually, follow, hello, read_event, settings, topics, write_script, Scene, DEADLINE, PROGRAM,
+};
 
 const OLDER: u16 = VERSION - 1;
 const NEWER: u16 = VERSION + 1;
@@ -27,9 +26,7 @@ const NEWER: u16 = VERSION + 1;
 /// Returns a program that speaks a version.
 fn program(scene: &Scene, version: u16) -> PathBuf {
     let path = scene.folder.join(format!("hub-{version}"));
-    let lines = format!("#!/bin/sh\nEVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\"\n");
-    fs::write(&path, lines).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    write_script(&path, &format!("EVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\""));
     path
 }
 
@@ -58,11 +55,9 @@ fn check_refusal(refused: Result<Client, Error>, process: u16, worker: u16, reme
 
 #[test]
 fn streams_stay_and_workers_of_the_previous_version_must_restart() {
-    let scene = Scene::new();
-    let mut old = scene.client_with(settings());
+    let (scene, mut old) = Scene::with_worker();
     let pid = old.welcome().pid;
-    let mut client = open(&mut old, 1, "");
-    old.subscribe(1, topics("news", None)).expect("a stream");
+    let mut client = follow(&mut old, 1, topics("news", None));
     let first = old.publish(&event("news", "one")).expect("an id");
     read_event(&mut client, "one");
     let mut link = scene.link();
@@ -82,8 +77,7 @@ fn streams_stay_and_workers_of_the_previous_version_must_restart() {
     let last = new.publish(&event("news", "two")).expect("an id");
     assert_eq!(read_event(&mut client, "two"), format!("data: two\nid: {last}\n\n"));
     // A client comes back to a new worker, and resumes.
-    let mut returning = open(&mut new, 1, "");
-    new.subscribe(1, topics("news", Some(&first))).expect("a stream");
+    let mut returning = follow(&mut new, 1, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
     let counted = new.count(b"news").expect("counts");
     assert_eq!((counted.hub.published, counted.open, counted.subscribers, counted.cut_off), (2, 2, 2, 0));
@@ -109,8 +103,7 @@ fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
     );
     let mut old = worker(&wire);
     let pid = old.welcome().pid;
-    let mut client = open(&mut old, 1, "");
-    old.subscribe(1, topics("news", None)).expect("a stream");
+    let mut client = follow(&mut old, 1, topics("news", None));
     old.publish(&event("news", "one")).expect("an id");
 
     // The program of this version asks the one before.
@@ -128,12 +121,8 @@ fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
 fn a_greeting_that_an_upgrade_cuts_is_judged_by_the_new_program() {
     let scene = Scene::new();
     scene.client_with(settings());
-    let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
-        .encode(&mut hello)
-        .expect("a short message");
-    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let hello = hello();
+    let mut socket = connect(&scene);
     socket.write_all(&hello[..14]).expect("a connection");
     upgrade_to(&scene, NEWER);
     socket.write_all(&hello[14..]).expect("a connection");

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
+use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream::{Framing, LineEnd, Settings};
 use std::io::{ErrorKind, Read};
@@ -84,6 +85,21 @@ pub fn read_until(client: &mut impl Read, end: &str) -> String {
         }
     }
     String::from_utf8(text).expect("text")
+}
+
+/// Reads events, and calls a function with each, until it returns true.
+pub fn read_events(client: &mut impl Read, parser: &mut Parser, mut is_last: impl FnMut(Event) -> bool) {
+    let mut bytes = [0; 65_536];
+    loop {
+        while let Some(event) = parser.next_event() {
+            if is_last(event) {
+                return;
+            }
+        }
+        let count = client.read(&mut bytes).expect("more bytes");
+        assert!(count > 0, "the stream is open");
+        parser.feed(&bytes[..count]).expect("small events");
+    }
 }
 
 /// Reads until the connection is closed or reset.

@@ -1,26 +1,30 @@
 //! A hub process in a folder of its own, clients of its streams, and waits for conditions.
 
-#![allow(dead_code)] // no file of tests uses all of it
+#![allow(dead_code, unused_imports)] // no file of tests uses all of it
 
 #[path = "../../../tests/client/mod.rs"]
 mod client;
 pub mod wire;
 
-pub use client::{eventually, read_until, tcp, DEADLINE};
+pub use client::{eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
-use eventsource_xs::remote::{Client, Link, Place, Publication, Start};
+use eventsource_xs::remote::{upgrade, Client, Link, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{Answer, FieldList, Hello, HubSettings, Name, NamedSettings, Open, Request, Role};
-use rustix::process::{kill_process, test_kill_process, Pid, Signal};
+use eventsource_xs::wire::{
+    Answer, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Role,
+    StoreSettings,
+};
+pub use rustix::process::Signal;
+use rustix::process::{kill_process, test_kill_process, Pid};
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
@@ -53,6 +57,26 @@ impl Scene {
 
     pub fn client_with(&self, settings: impl Into<NamedSettings>) -> Client {
         Client::connect(&Self::start(), &self.place, Some(settings.into())).expect("a hub")
+    }
+
+    /// A scene whose hub has a worker.
+    pub fn with_worker() -> (Self, Client) {
+        let scene = Self::new();
+        let worker = scene.client_with(settings());
+        (scene, worker)
+    }
+
+    /// Starts a process that may have few descriptors, and waits until it listens.
+    pub fn limited(&self, descriptors: u32) -> Child {
+        let run = format!("ulimit -n {descriptors}; exec {PROGRAM} run --name shop --socket \"$0\"");
+        let process = Command::new("sh").args(["-c", &run]).arg(self.place.socket()).spawn().expect("a shell");
+        eventually("the hub listens", || UnixStream::connect(self.place.socket()).is_ok());
+        process
+    }
+
+    /// Has the process continue as another one of the same program.
+    pub fn upgrade(&self) {
+        upgrade(&Self::start(), &self.place, Some(Path::new(PROGRAM))).expect("an upgrade");
     }
 
     /// Connects as the event loop of a worker does.
@@ -97,17 +121,22 @@ pub fn write_script(path: &Path, lines: &str) {
     assert!(status.expect("sh").success(), "{}", path.display());
 }
 
+/// Returns a number of the environment, or another one.
+pub fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |number| number.parse().expect(name))
+}
+
 fn pid_of(number: u32) -> Pid {
     Pid::from_raw(number as i32).expect("a process id")
 }
 
 pub fn kill(number: u32) {
-    kill_process(pid_of(number), Signal::KILL).expect("the process exists");
+    signal(number, Signal::KILL);
     gone(number);
 }
 
-pub fn terminate(number: u32) {
-    kill_process(pid_of(number), Signal::TERM).expect("the process exists");
+pub fn signal(number: u32, signal: Signal) {
+    kill_process(pid_of(number), signal).expect("the process exists");
 }
 
 /// Waits until a process has ended. One that nobody waits for counts, if its threads have ended too: these hold its sockets.
@@ -122,6 +151,12 @@ pub fn gone(number: u32) {
 /// Settings with which nothing ends by itself during a test.
 pub fn settings() -> HubSettings {
     HubSettings { idle_exit: DEADLINE * 2, grace: DEADLINE * 2, ..HubSettings::default() }
+}
+
+/// The same with a store in a file of a scene's folder.
+pub fn in_file(scene: &Scene) -> HubSettings {
+    let path = scene.folder.join("events.db").to_str().expect("text").into();
+    HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
 }
 
 pub fn stream_settings() -> Settings {
@@ -149,6 +184,14 @@ pub fn hello() -> Vec<u8> {
     bytes
 }
 
+/// Connects without the library's client.
+pub fn connect(scene: &Scene) -> UnixStream {
+    let socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    socket.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+    socket
+}
+
 pub fn encoded(request: &Request<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     request.encode(&mut bytes).expect("a short message");
@@ -165,6 +208,13 @@ pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
     let (socket, client) = tcp();
     let open = Open { stream, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
     worker.open(open, socket.as_fd()).expect("a connection");
+    client
+}
+
+/// Hands a new stream over that is subscribed, and returns its client.
+pub fn follow(worker: &mut Client, stream: u64, subscription: SubscribeRequest) -> TcpStream {
+    let client = open(worker, stream, "");
+    worker.subscribe(stream, subscription).expect("a stream");
     client
 }
 
