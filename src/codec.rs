@@ -183,6 +183,8 @@ macro_rules! coded_by {
 
 coded_by! {
     bool: |value| *value, bool;
+    u8: |value| *value, u8;
+    u16: |value| *value, u16;
     u32: |value| *value, u32;
     u64: |value| *value, u64;
     usize: |value| *value, size;

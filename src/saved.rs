@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub use crate::codec::Malformed;
-use crate::codec::{Reader, Writer};
+use crate::codec::{Coded, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -157,21 +157,22 @@ macro_rules! saved {
     };
 }
 
-macro_rules! saved_numbers {
-    ($($type:ident as $width:ident),+) => {$(
+/// What is saved as in a message.
+macro_rules! saved_as_coded {
+    ($($type:ty),+) => {$(
         impl Saved for $type {
             fn save(&self, to: &mut Saver) {
-                to.writer().$width((*self).into());
+                self.write(&mut to.writer());
             }
 
             fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-                from.reader.$width()
+                Self::read(&mut from.reader)
             }
         }
     )+};
 }
 
-saved_numbers!(u8 as u8, u16 as u16, u32 as u32, u64 as u64, usize as size, bool as bool);
+saved_as_coded!(u8, u16, u32, u64, usize, bool, Duration, Box<[u8]>, Arc<[u8]>, Box<str>);
 
 impl Saved for i32 {
     fn save(&self, to: &mut Saver) {
@@ -193,16 +194,6 @@ impl Saved for i64 {
     }
 }
 
-impl Saved for Duration {
-    fn save(&self, to: &mut Saver) {
-        to.writer().duration(*self);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.reader.duration()
-    }
-}
-
 impl Saved for Instant {
     fn save(&self, to: &mut Saver) {
         let is_later = *self > to.now;
@@ -218,22 +209,6 @@ impl Saved for Instant {
     }
 }
 
-macro_rules! saved_bytes {
-    ($($type:ty),+) => {$(
-        impl Saved for $type {
-            fn save(&self, to: &mut Saver) {
-                to.add_bytes(self);
-            }
-
-            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-                from.take_bytes().map(Into::into)
-            }
-        }
-    )+};
-}
-
-saved_bytes!(Box<[u8]>, Arc<[u8]>);
-
 impl Saved for bytes::Bytes {
     fn save(&self, to: &mut Saver) {
         to.add_bytes(self);
@@ -241,16 +216,6 @@ impl Saved for bytes::Bytes {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         from.take_bytes().map(Self::copy_from_slice)
-    }
-}
-
-impl Saved for Box<str> {
-    fn save(&self, to: &mut Saver) {
-        to.add_bytes(self.as_bytes());
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.reader.str().map(Into::into)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::peer::End;
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::saved_reactor::{Restored, SavedStreamHandle};
+use eventsource_xs::runtime::saved_reactor::{self, Restored};
 use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};
@@ -241,7 +241,7 @@ pub struct SavedStreams {
 
 #[derive(Debug)]
 struct SavedStream {
-    handle: SavedStreamHandle,
+    handle: saved_reactor::SavedStream,
     opener: Opener,
     pushed: u64,
     is_watched: bool,
@@ -258,7 +258,7 @@ impl Streams {
             match slot {
                 Slot::Free => {}
                 Slot::Held(stream) => saved.held.push(SavedStream {
-                    handle: SavedStreamHandle::of(&stream.handle),
+                    handle: stream.handle.saved(),
                     opener: stream.opener,
                     pushed: stream.pushed,
                     is_watched: stream.is_watched,

@@ -145,17 +145,13 @@ impl Process {
         check_shutdown()?;
         match self.running() {
             Some(reactor) => Ok(Arc::clone(reactor)),
-            None => Ok(self.start()?),
+            None => Ok(self.start_with(|_| {}, |_| {})?),
         }
     }
 
     /// Returns the reactor, unless it has died.
     pub(super) fn running(&self) -> Option<&Arc<ReactorHandle>> {
         self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
-    }
-
-    fn start(&mut self) -> io::Result<Arc<ReactorHandle>> {
-        self.start_with(|_| {}, |_| {})
     }
 
     /// Starts a reactor. The functions change its two sides before its thread begins.
@@ -215,6 +211,11 @@ pub(super) fn set_handler_stream(stream: Option<(Arc<ReactorHandle>, Arc<StreamS
 /// Returns the last reactor of this process, even if it has died.
 fn last_reactor() -> Option<Arc<ReactorHandle>> {
     lock_process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
+}
+
+/// Returns the reactor, also while the process ends. Starts one if none runs.
+fn any_reactor() -> Result<Arc<ReactorHandle>, Error> {
+    last_reactor().filter(|reactor| !reactor.is_dead()).map_or_else(reactor_or_start, Ok)
 }
 
 /// Sets how long the [shutdown] waits for buffered bytes to be sent. The longest time of all calls counts.
@@ -286,8 +287,7 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 ///
 /// As for a new stream, if no reactor runs yet.
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
-    let running = last_reactor().filter(|reactor| !reactor.is_dead());
-    running.map_or_else(reactor_or_start, Ok)?.ends.descriptor(interpreter)
+    any_reactor()?.ends.descriptor(interpreter)
 }
 
 /// Takes the streams whose progress was [watched](super::StreamHandle::watch_progress), and that have made some.
@@ -301,8 +301,7 @@ pub fn take_progress() -> Vec<StreamId> {
 ///
 /// As for a new stream, if no reactor runs yet.
 pub fn progress_descriptor() -> io::Result<OwnedFd> {
-    let running = last_reactor().filter(|reactor| !reactor.is_dead());
-    running.map_or_else(reactor_or_start, Ok)?.progress.descriptor()
+    any_reactor()?.progress.descriptor()
 }
 
 /// Takes what members and wills of hubs with a store have announced.
@@ -316,8 +315,7 @@ pub fn take_announced() -> Vec<Announced> {
 ///
 /// As for a new stream, if no reactor runs yet.
 pub fn announced_descriptor() -> io::Result<OwnedFd> {
-    let running = last_reactor().filter(|reactor| !reactor.is_dead());
-    running.map_or_else(reactor_or_start, Ok)?.announced.descriptor()
+    any_reactor()?.announced.descriptor()
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

@@ -435,7 +435,7 @@ impl ReactorHandle {
 
     /// Returns the counters of this reactor and of those before it.
     pub(crate) fn stats(&self) -> Stats {
-        self.past.iter().fold(self.counts.stats(), |stats, dead| stats.plus(&dead.stats().of_dead()))
+        self.total().stats()
     }
 
     /// Returns an id for a new stream.

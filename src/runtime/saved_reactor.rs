@@ -7,14 +7,15 @@
 //! If the `exec` fails, the reactor continues when [`Paused`] is dropped. Nothing has been changed.
 
 use super::error::Error;
-use super::handles::hub_handle::{HubHandle, SavedHub};
-use super::handles::stream_handle::{SavedStream, StreamHandle};
+use super::handles::hub_handle::HubHandle;
+pub use super::handles::hub_handle::SavedHub;
+pub use super::handles::stream_handle::SavedStream;
+use super::handles::stream_handle::StreamHandle;
 use super::process::{check_shutdown, lock_process};
 use super::reactor_handle::{Numbers, Pause, Queued, ReactorHandle};
 use super::stats::Counts;
 use super::stream_state::StreamState;
 use crate::reactor::{ReactorState, StreamId};
-use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crossbeam_channel::{bounded, Sender};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -98,55 +99,13 @@ impl Drop for Restored {
 
 impl Restored {
     /// Continues with a hub.
-    pub fn hub(&self, saved: SavedHubHandle) -> HubHandle {
-        HubHandle::restore(saved.0, &self.reactor)
+    pub fn hub(&self, saved: SavedHub) -> HubHandle {
+        HubHandle::restore(saved, &self.reactor)
     }
 
     /// Continues with a stream; nothing if the reactor does not have it.
-    pub fn stream(&self, saved: &SavedStreamHandle) -> Option<StreamHandle> {
-        let state = self.states.get(&saved.0.id().into())?;
-        Some(StreamHandle::restore(&saved.0, Arc::clone(state), Arc::clone(&self.reactor)))
-    }
-}
-
-/// A hub's handle, with which a new program continues.
-#[derive(Debug)]
-pub struct SavedHubHandle(SavedHub);
-
-/// A stream's handle, with which a new program continues.
-#[derive(Debug)]
-pub struct SavedStreamHandle(SavedStream);
-
-impl SavedHubHandle {
-    /// Takes what is to be saved of a hub; nothing if the reactor does not have it.
-    pub fn of(hub: &HubHandle) -> Option<Self> {
-        hub.saved().map(Self)
-    }
-}
-
-impl SavedStreamHandle {
-    /// Takes what is to be saved of a stream.
-    pub fn of(stream: &StreamHandle) -> Self {
-        Self(stream.saved())
-    }
-}
-
-impl Saved for SavedHubHandle {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
-    }
-}
-
-impl Saved for SavedStreamHandle {
-    fn save(&self, to: &mut Saver) {
-        to.add(&self.0);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Self)
+    pub fn stream(&self, saved: &SavedStream) -> Option<StreamHandle> {
+        let state = self.states.get(&saved.stream.into())?;
+        Some(StreamHandle::restore(saved, Arc::clone(state), Arc::clone(&self.reactor)))
     }
 }

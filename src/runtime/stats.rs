@@ -107,12 +107,14 @@ impl Counts {
 }
 
 impl Counts {
-    /// Adds the counters of a reactor that has died, with its open streams as ended.
+    /// Adds the counters of a reactor that has died, with its open streams as ended, also those whose end is not counted yet.
     pub(super) fn add_dead(&self, dead: &Self) {
+        let longest_delay = self.longest_delay_ns.load(Ordering::Relaxed);
         for (counter, more) in self.all().into_iter().zip(dead.all()) {
             counter.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        let Stats { open, buffered, .. } = dead.stats();
+        let Stats { open, buffered, longest_delay_ns, .. } = dead.stats();
+        self.longest_delay_ns.store(longest_delay.max(longest_delay_ns), Ordering::Relaxed);
         self.ended[Reason::Error as usize].fetch_add(open, Ordering::Relaxed);
         self.lost_bytes.fetch_add(buffered, Ordering::Relaxed);
         let sockets = dead.opened.load(Ordering::Relaxed).saturating_sub(dead.closed.load(Ordering::Relaxed));
@@ -126,33 +128,6 @@ impl Counts {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         copy
-    }
-}
-
-impl Stats {
-    /// Counts the open streams of a dead reactor as ended, also those whose end is not counted yet.
-    pub(super) fn of_dead(mut self) -> Self {
-        self.ended[Reason::Error as usize] += self.open;
-        Self { open: 0, buffered: 0, ..self }
-    }
-
-    /// Adds the counters of another reactor.
-    pub(super) fn plus(mut self, other: &Self) -> Self {
-        for (count, more) in self.ended.iter_mut().zip(other.ended) {
-            *count += more;
-        }
-        Self {
-            open: self.open + other.open,
-            opened: self.opened + other.opened,
-            refused: self.refused + other.refused,
-            ended: self.ended,
-            events: self.events + other.events,
-            bytes: self.bytes + other.bytes,
-            lost: self.lost + other.lost,
-            buffered: self.buffered + other.buffered,
-            wakeups: self.wakeups + other.wakeups,
-            longest_delay_ns: self.longest_delay_ns.max(other.longest_delay_ns),
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::stored_hub::{LastDelivered, SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::streams_ahead::StreamAhead;
 use eventsource_xs::runtime;
-use eventsource_xs::runtime::saved_reactor::SavedHubHandle;
+use eventsource_xs::runtime::saved_reactor::SavedHub;
 use eventsource_xs::saved;
 use eventsource_xs::saved::{Malformed, Restorer};
 use eventsource_xs::wire::{Answer, Failure, HubSettings, NamedSettings, Upgrade};
@@ -133,7 +133,7 @@ impl Server {
     fn saved(&self, askers: &[u64], program: &Program) -> SavedServer {
         let hub = self.hub.as_ref().and_then(|served| {
             Some(SavedServed {
-                handle: SavedHubHandle::of(served.handle()?)?,
+                handle: served.handle()?.saved()?,
                 settings: served.settings.clone(),
                 claimed: served.claimed.clone(),
                 stored: match &served.source {
@@ -272,7 +272,7 @@ saved!(SavedServer {
 /// The state that another program needs to continue with the hub.
 #[derive(Debug)]
 struct SavedServed {
-    handle: SavedHubHandle,
+    handle: SavedHub,
     settings: HubSettings,
     claimed: NamedSettings,
     stored: Option<SavedStored>,

@@ -70,8 +70,7 @@ fn an_address_may_be_one_of_ipv6() {
 
 #[test]
 fn a_wrong_password_and_missing_permissions_are_reported() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-eval"]);
+    let redis = redis!(["--user", "hub", "on", ">secret", "~*", "+@all", "-eval"]);
     let address = format!("127.0.0.1:{}", redis.port);
     for (url, expected) in [
         (format!("redis://hub:secret2@{address}"), "the user or the password is wrong"),
@@ -92,8 +91,7 @@ fn a_wrong_password_and_missing_permissions_are_reported() {
 
 #[test]
 fn a_permission_that_is_granted_later_is_used() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-xadd"]);
+    let redis = redis!(["--user", "hub", "on", ">secret", "~*", "+@all", "-xadd"]);
     let mut a = Node::start(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
     a.until("a refusal", |node| !node.refusals.is_empty());
     redis.call(&["ACL", "SETUSER", "hub", "+xadd"]);
@@ -116,8 +114,7 @@ fn urls_that_can_never_work_are_reported_once() {
 
 #[test]
 fn another_layout_is_not_touched() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     redis.call(&["HSET", "es:{shop}", "layout", "2", "epoch", "x"]);
     let (message, _, retries) = refusal(&settings(&redis.url()));
     assert!(message.contains("layout 2") && retries, "{message}");

@@ -51,8 +51,7 @@ fn wait_for_replica(sentinel: &Redis) {
 
 #[test]
 fn sentinels_have_users_and_passwords_of_their_own() {
-    needs!(has("redis-server"));
-    let master = Redis::start(&["--user", "hub", "on", ">s%cret@", "~*", "&*", "+@all"]);
+    let master = redis!(["--user", "hub", "on", ">s%cret@", "~*", "&*", "+@all"]);
     let limited = "user default off\nuser watcher on >w:tch +auth +sentinel|get-master-addr-by-name\n";
     let of_no_use = "user default on nopass -@all\nuser hub on >s%cret@ +@all\n";
     for (access, own, is_right) in [
@@ -138,8 +137,7 @@ fn sentinels_and_servers_with_tls_fail_over() {
 
 #[test]
 fn an_event_counts_as_published_when_replicas_have_it() {
-    needs!(has("redis-server"));
-    let master = Redis::start(&[]);
+    let master = redis!();
     let mut replica = replica_of(&master, &[]);
     let with_one = RedisSettings { replicas: 1, timeout: Duration::from_secs(4), ..settings(&master.url()) };
     let mut a = Node::ready(&with_one);
@@ -149,7 +147,7 @@ fn an_event_counts_as_published_when_replicas_have_it() {
     replica.kill();
     let End::Failed(failure) = a.publish("alone") else { panic!("stored") };
     assert_eq!(failure.code, ErrorCode::Unknown);
-    a.until("it is delivered all the same", |node| node.texts().last().is_some_and(|text| text == "alone"));
+    a.until_last("alone");
     assert_eq!(a.log().entries.last().unwrap().ticket, None);
     let status = a.store.status();
     assert!(!status.is_up && status.last_error.contains("0 replicas have it, and 1 should"), "{status:?}");
@@ -161,8 +159,7 @@ fn an_event_counts_as_published_when_replicas_have_it() {
 
 #[test]
 fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
-    needs!(has("redis-server"));
-    let master = Redis::start(&[]);
+    let master = redis!();
     let sentinel = sentinel_of(master.port, "");
     // They accept connections and never answer.
     let silent = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
@@ -198,8 +195,7 @@ fn reconnects_while_publishing(node: &mut Node) -> u64 {
 
 #[test]
 fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_connection() {
-    needs!(has("redis-server"));
-    let master = Redis::start(&[]);
+    let master = redis!();
     let other = Redis::start(&[]);
     let nobody = Port::reserve();
     let sentinels = [nobody.number, master.port, master.port].map(|port| sentinel_of(port, ""));
@@ -224,8 +220,7 @@ fn a_sentinel_that_names_a_wrong_master_neither_keeps_a_hub_down_nor_ends_its_co
 
 #[test]
 fn a_hub_does_not_begin_with_a_replica() {
-    needs!(has("redis-server"));
-    let master = Redis::start(&[]);
+    let master = redis!();
     let replica = replica_of(&master, &[]);
     let mut a = Node::start(&settings(&replica.url()));
     a.until("a refusal", |node| !node.refusals.is_empty());
@@ -320,8 +315,7 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
 
 #[test]
 fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
-    needs!(has("redis-server"));
-    let mut master = Redis::start(&[]);
+    let mut master = redis!();
     let mut replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
@@ -403,8 +397,7 @@ fn an_entry_that_another_hub_has_read_before_a_failover_is_sent_again_in_another
 
 #[test]
 fn a_missing_entry_is_noticed_when_others_have_published_since() {
-    needs!(has("redis-server"));
-    let mut master = Redis::start(&[]);
+    let mut master = redis!();
     let replica = replica_of(&master, &[]);
     let proxy = crate::proxy::Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));

@@ -2,14 +2,11 @@
 
 use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
-use crate::server::{eventually, has, Port, Redis};
+use crate::server::{eventually, has, Port, Redis, PERSISTENT};
 use crate::store::Ask;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
-
-/// Nothing that Redis has acknowledged is lost when it is killed. With `everysec` it may lose two seconds.
-const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 fn code(end: &End) -> Option<ErrorCode> {
     match end {
@@ -110,8 +107,7 @@ fn a_store_begins_when_redis_comes() {
 
 #[test]
 fn a_draft_fails_in_time_while_redis_is_away() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&PERSISTENT);
+    let mut redis = redis!(PERSISTENT);
     let settings = RedisSettings { timeout: Duration::from_secs(3), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
     assert_eq!(code(&a.publish("before")), None);
@@ -130,8 +126,7 @@ fn a_draft_fails_in_time_while_redis_is_away() {
 
 #[test]
 fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let settings = RedisSettings { timeout: Duration::from_millis(500), ..settings(&proxy.url()) };
     let mut a = Node::ready(&settings);
@@ -145,8 +140,7 @@ fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
 
 #[test]
 fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&PERSISTENT);
+    let mut redis = redis!(PERSISTENT);
     let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
     a.until("up", |node| node.store.status().is_up);
@@ -165,8 +159,7 @@ fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
 
 #[test]
 fn a_closed_store_finishes_earlier_requests() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     for number in 0..500 {
         a.append(&number.to_string());
@@ -184,8 +177,7 @@ fn a_closed_store_finishes_earlier_requests() {
 
 #[test]
 fn a_redis_that_is_full_says_so() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     redis.call(&["CONFIG", "SET", "maxmemory", "1"]);
     let End::Failed(failure) = a.publish("too much") else { panic!("stored") };
@@ -205,8 +197,7 @@ fn a_redis_that_is_full_says_so() {
 
 #[test]
 fn a_user_who_may_only_read_has_a_store_that_is_down() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "&*", "+@all"]);
+    let redis = redis!(["--user", "hub", "on", ">secret", "~*", "&*", "+@all"]);
     let mut a = Node::ready(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
     redis.call(&["ACL", "SETUSER", "hub", "-xadd"]);
     assert_eq!(code(&a.publish("not allowed")), Some(ErrorCode::Unavailable));
@@ -218,8 +209,7 @@ fn a_user_who_may_only_read_has_a_store_that_is_down() {
 
 #[test]
 fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&redis.url()));
@@ -230,7 +220,7 @@ fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
         a.append(text);
     }
     a.until("all ends", |node| node.ends.len() == 20);
-    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    let stream = redis.stream();
     let length = || redis.call(&["XLEN", &stream]).parse::<u32>().unwrap();
     let before = length();
     proxy.release();
@@ -238,7 +228,7 @@ fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
     assert_eq!(code(&a.publish("after")), None);
     let expected = [expected, vec!["after".into()]].concat();
     for node in [&mut a, &mut b, &mut Node::ready(&settings(&redis.url()))] {
-        node.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
+        node.until_last("after");
         assert_eq!(node.texts(), expected);
         assert_eq!(node.logs.len(), 1);
     }

@@ -1,14 +1,13 @@
 //! What Redis loses: each loss ends in another epoch, or nothing was lost.
 
 use crate::node::{settings, End, Node};
-use crate::server::{eventually, has, Redis};
+use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::Ask;
 use std::time::Duration;
 
 /// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
 fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let [mut a, mut b] = Node::two(redis);
     for number in 0..20 {
         assert!(a.publish(&format!("before {number}")).is_stored());
     }
@@ -32,17 +31,12 @@ fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
     assert_eq!(redis.keys("*").len(), 3, "the old stream is deleted: {:?}", redis.keys("*"));
 }
 
-fn stream(redis: &Redis) -> String {
-    redis.keys("es:{shop}:*").pop().expect("a stream")
-}
-
 /// Tests of what a Redis loses.
 macro_rules! begins_another_epoch {
     ($($name:ident: $lose:expr;)*) => {
         $(#[test]
         fn $name() {
-            needs!(has("redis-server"));
-            expect_another_epoch(&mut Redis::start(&[]), $lose);
+            expect_another_epoch(&mut redis!(), $lose);
         })*
     };
 }
@@ -56,7 +50,7 @@ const REPLACE: &str = "local all = redis.call('XRANGE', KEYS[1], '-', '+') \
 
 begins_another_epoch! {
     flushall_begins_another_epoch: |redis| drop(redis.call(&["FLUSHALL"]));
-    a_deleted_stream_begins_another_epoch: |redis| drop(redis.call(&["DEL", &stream(redis)]));
+    a_deleted_stream_begins_another_epoch: |redis| drop(redis.call(&["DEL", &redis.stream()]));
     a_deleted_pointer_begins_another_epoch: |redis| drop(redis.call(&["DEL", "es:{shop}"]));
     a_deleted_state_begins_another_epoch: |redis| drop(redis.call(&["DEL", "es:{shop}.state"]));
     a_state_of_another_type_begins_another_epoch: |redis| {
@@ -64,15 +58,15 @@ begins_another_epoch! {
         redis.call(&["SET", "es:{shop}.state", "x"]);
     };
     a_stream_that_is_created_again_begins_another_epoch: |redis| {
-        let stream = stream(redis);
+        let stream = redis.stream();
         redis.call(&["DEL", &stream]);
         redis.call(&["XADD", &stream, "5-5", "x", "y"]);
     };
     another_entry_with_the_id_of_the_last_one_begins_another_epoch:
-        |redis| drop(redis.call(&["EVAL", REPLACE, "1", &stream(redis)]));
-    a_key_of_another_type_begins_another_epoch: |redis| drop(redis.call(&["SET", &stream(redis), "x"]));
+        |redis| drop(redis.call(&["EVAL", REPLACE, "1", &redis.stream()]));
+    a_key_of_another_type_begins_another_epoch: |redis| drop(redis.call(&["SET", &redis.stream(), "x"]));
     ids_that_are_not_sequence_numbers_begin_another_epoch:
-        |redis| drop(redis.call(&["XADD", &stream(redis), "99999999999999999-0", "x", "y"]));
+        |redis| drop(redis.call(&["XADD", &redis.stream(), "99999999999999999-0", "x", "y"]));
     a_restart_without_persistence_begins_another_epoch: |redis| {
         redis.kill();
         redis.run();
@@ -81,8 +75,7 @@ begins_another_epoch! {
 
 #[test]
 fn an_old_snapshot_begins_another_epoch() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&[]);
+    let mut redis = redis!();
     let mut early = Node::ready(&settings(&redis.url()));
     assert!(early.publish("early").is_stored());
     assert_eq!(redis.call(&["SAVE"]), "OK");
@@ -99,10 +92,8 @@ fn an_old_snapshot_begins_another_epoch() {
 
 #[test]
 fn an_epoch_that_comes_back_begins_another_one() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let mut redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     assert!(a.publish("first").is_stored());
     assert_eq!(redis.call(&["SAVE"]), "OK");
     redis.call(&["FLUSHALL"]);
@@ -123,19 +114,15 @@ fn an_epoch_that_comes_back_begins_another_one() {
 
 #[test]
 fn a_hub_that_knows_of_a_loss_has_all_begin_another_epoch() {
-    if has("redis-server") {
-        let mut redis = Redis::start(&[]);
-        let teller = Node::ready(&settings(&redis.url()));
-        expect_another_epoch(&mut redis, |_| teller.store.ask(Ask::Lost("a hub has delivered more".into())));
-    }
+    let mut redis = redis!();
+    let teller = Node::ready(&settings(&redis.url()));
+    expect_another_epoch(&mut redis, |_| teller.store.ask(Ask::Lost("a hub has delivered more".into())));
 }
 
 #[test]
 fn a_restart_with_persistence_loses_nothing() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let mut redis = redis!(PERSISTENT);
+    let [mut a, mut b] = Node::two(&redis);
     let mut expected = Vec::new();
     for round in 0..3 {
         for number in 0..300 {
@@ -157,8 +144,7 @@ fn a_restart_with_persistence_loses_nothing() {
 
 #[test]
 fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-random"]);
+    let redis = redis!(["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-random"]);
     let mut a = Node::ready(&settings(&redis.url()));
     assert!(a.store.status().last_error.contains("allkeys-random"), "{}", a.store.status().last_error);
     assert!(a.publish("before").is_stored());
@@ -179,11 +165,9 @@ fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
 
 #[test]
 fn eviction_by_retention_is_not_a_loss() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
-    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
+    a.keep(1000);
     for number in 0..5000 {
         a.append(&number.to_string());
         if number % 500 == 499 {
@@ -200,16 +184,15 @@ fn eviction_by_retention_is_not_a_loss() {
     let evicted = &a.log().entries[4999 - count];
     assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
     a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
-    eventually("the old ones are trimmed", || redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() <= 100);
+    eventually("the old ones are trimmed", || redis.entries() <= 100);
     assert!(a.publish("after").is_stored());
-    b.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
+    b.until_last("after");
     assert_eq!(a.logs.len() + b.logs.len(), 2, "{} {}", a.log().began.reason, b.log().began.reason);
 }
 
 #[test]
 fn the_stream_is_trimmed_to_its_bytes() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     a.store.ask(Ask::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
     let long = "x".repeat(4000);
@@ -219,30 +202,28 @@ fn the_stream_is_trimmed_to_its_bytes() {
     a.until("all ends", |node| node.ends.len() == 2000);
     eventually("3 MiB are left", || {
         a.pump();
-        redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() < 1100
+        redis.entries() < 1100
     });
-    assert!(redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() > 250);
+    assert!(redis.entries() > 250);
     assert_eq!(a.logs.len(), 1, "{}", a.log().began.reason);
 }
 
 #[test]
 fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     assert!(a.publish("first").is_stored());
     b.until("first", |node| node.texts().len() == 1);
-    let stream = stream(&redis);
+    let stream = redis.stream();
     redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
     std::thread::sleep(Duration::from_millis(1500)); // a check passes; whether it does is not asserted
     assert!(b.publish("second").is_stored());
-    a.until("second", |node| node.texts().last().is_some_and(|text| text == "second"));
+    a.until_last("second");
     let last = redis.call(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
     redis.call(&["XDEL", &stream, last.lines().next().unwrap()]);
     std::thread::sleep(Duration::from_millis(1500));
     assert!(a.publish("third").is_stored());
-    b.until("third", |node| node.texts().last().is_some_and(|text| text == "third"));
+    b.until_last("third");
     for node in [&a, &b] {
         assert!(node.logs.iter().all(|log| log.began.epoch == node.logs[0].began.epoch));
     }
@@ -250,12 +231,11 @@ fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
 
 #[test]
 fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let a = Node::ready(&settings(&redis.url()));
     let epoch = a.log().began.epoch.clone();
     drop(a);
-    redis.call(&["DEL", &stream(&redis)]);
+    redis.call(&["DEL", &redis.stream()]);
     let mut b = Node::ready(&settings(&redis.url()));
     assert_ne!(b.log().began.epoch, epoch);
     assert!(b.publish("after").is_stored());
@@ -263,23 +243,21 @@ fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
 
 #[test]
 fn entries_of_people_are_passed_over() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    redis.call(&["XADD", &stream(&redis), "*", "hello", "world"]);
-    redis.call(&["XADD", &stream(&redis), "*", "c", "news", "f", "\u{1}", "p", "x", "n", "nine"]);
+    redis.call(&["XADD", &redis.stream(), "*", "hello", "world"]);
+    redis.call(&["XADD", &redis.stream(), "*", "c", "news", "f", "\u{1}", "p", "x", "n", "nine"]);
     assert!(a.publish("after").is_stored());
     assert_eq!(a.texts(), ["after"]);
 }
 
 #[test]
 fn entries_of_a_later_version_are_reported_without_their_unknown_parts() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     let field = "\u{7f}\u{0}\u{0}\u{0}\u{0}";
-    redis.call(&["XADD", &stream(&redis), "*", "c", "news", "o", "later", "f", field, "p", "later:1"]);
-    redis.call(&["XADD", &stream(&redis), "*", "z", "a request", "p", "later:2"]);
+    redis.call(&["XADD", &redis.stream(), "*", "c", "news", "o", "later", "f", field, "p", "later:1"]);
+    redis.call(&["XADD", &redis.stream(), "*", "z", "a request", "p", "later:2"]);
     assert!(a.publish("after").is_stored());
     let b = Node::ready(&settings(&redis.url()));
     for node in [a, b] {
@@ -293,15 +271,14 @@ fn entries_of_a_later_version_are_reported_without_their_unknown_parts() {
 
 #[test]
 fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let wire = crate::proxy::Proxy::new(redis.port);
     let mut a = Node::ready(&settings(&wire.url()));
     let mut b = Node::ready(&settings(&redis.url()));
     assert!(a.publish("first").is_stored());
     wire.refuse(true);
     wire.cut();
-    b.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    b.keep(1000);
     for number in 0..5000 {
         b.append(&number.to_string());
         if number % 500 == 499 {
@@ -314,6 +291,6 @@ fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
     assert_eq!(before.epoch, after.epoch);
     assert!(!after.reason.is_empty() && after.evicted_through > a.logs[0].entries.last().unwrap().seq);
     assert!(a.publish("last").is_stored());
-    b.until("last", |node| node.texts().last().is_some_and(|text| text == "last"));
+    b.until_last("last");
     assert_eq!(b.logs.len(), 1);
 }

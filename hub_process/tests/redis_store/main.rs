@@ -11,6 +11,17 @@ macro_rules! needs {
     };
 }
 
+/// Starts a Redis with these arguments. Ends the test on a machine without one.
+macro_rules! redis {
+    () => {
+        redis!([])
+    };
+    ($arguments:expr) => {{
+        needs!(crate::server::has("redis-server"));
+        crate::server::Redis::start(&$arguments)
+    }};
+}
+
 mod access;
 mod failover;
 mod faults;
@@ -29,14 +40,10 @@ mod state;
 mod store;
 
 use node::{settings, End, Node};
-use server::{has, Redis};
-use std::time::Duration;
-use store::Ask;
 
 #[test]
 fn three_stores_report_the_same_order_and_their_own_tickets() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut nodes: Vec<Node> = (0..3).map(|_| Node::start(&settings(&redis.url()))).collect();
     for node in &mut nodes {
         node.until("ready", Node::is_ready);
@@ -70,10 +77,9 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
 
 #[test]
 fn a_flood_is_stored_without_a_refusal() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut node = Node::ready(&settings(&redis.url()));
-    node.store.ask(Ask::Retain { events: 1_000_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    node.keep(1_000_000);
     // From here on the writer is connected.
     assert!(matches!(node.publish("first"), End::Stored(..)));
     let count = 150_000;
@@ -87,10 +93,8 @@ fn a_flood_is_stored_without_a_refusal() {
 
 #[test]
 fn a_killed_connection_loses_nothing() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     for number in 0..2000 {
         a.append(&number.to_string());
         if number % 500 == 250 {

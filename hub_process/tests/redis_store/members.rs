@@ -3,9 +3,9 @@
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
 use crate::failover::replica_of;
-use crate::node::{number, settings, End, Node};
+use crate::node::{number, seeds, settings, End, Node};
 use crate::proxy::Proxy;
-use crate::server::{has, Redis};
+use crate::server::{has, Redis, PERSISTENT};
 use crate::store::{Ask, Draft, MemberHere, MemberPart};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
@@ -13,7 +13,6 @@ use eventsource_xs::wire::{FieldList, RedisSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const STATE: &str = "es:{shop}.state";
 
 fn fields(text: &str) -> FieldList {
@@ -155,8 +154,7 @@ type Step<'a> = &'a dyn Fn(&mut Machine) -> u64;
 
 #[test]
 fn a_member_on_two_machines_joins_once_and_leaves_once() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Machine::new(&settings(&redis.url()));
     let mut b = Machine::new(&settings(&redis.url()));
     let stored = |end: End| matches!(end, End::Stored(..));
@@ -183,7 +181,7 @@ fn a_member_on_two_machines_joins_once_and_leaves_once() {
     assert_eq!(a.told(), ["ann join", "ann busy", "ann leave", "ann join"]);
     assert_eq!(a.told(), b.told());
     // What the hub needs to continue a member is there from the beginning, also without the history.
-    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    let stream = redis.stream();
     redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
     let late = Node::ready(&settings(&redis.url()));
     let kept: Vec<&MemberPart> = late.log().retained.iter().map(|entry| &entry.draft.member).collect();
@@ -192,8 +190,7 @@ fn a_member_on_two_machines_joins_once_and_leaves_once() {
 
 #[test]
 fn a_hub_without_members_has_no_lease() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Machine::new(&settings(&redis.url()));
     assert!(a.node.retain("k", "text").is_stored());
     std::thread::sleep(Duration::from_millis(1200));
@@ -205,8 +202,7 @@ fn a_hub_without_members_has_no_lease() {
 
 #[test]
 fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let mut away = Machine::new(&settings(&proxy.url()));
     let mut other = Machine::new(&settings(&redis.url()));
@@ -238,8 +234,7 @@ fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
 
 #[test]
 fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let mut away = Machine::new(&settings(&proxy.url()));
     let mut other = Machine::new(&settings(&redis.url()));
@@ -268,8 +263,7 @@ fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
 
 #[test]
 fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut ends = Machine::new(&settings(&redis.url()));
     let mut other = Machine::new(&settings(&redis.url()));
     ends.linger = Duration::from_secs(2);
@@ -289,8 +283,7 @@ fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere()
 
 #[test]
 fn members_survive_redis() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&PERSISTENT);
+    let mut redis = redis!(PERSISTENT);
     let mut a = Machine::new(&settings(&redis.url()));
     let mut b = Machine::new(&settings(&redis.url()));
     a.here("ann");
@@ -323,8 +316,7 @@ fn members_survive_redis() {
 
 #[test]
 fn a_failover_that_loses_what_needed_no_event_leaves_no_ghost() {
-    needs!(has("redis-server"));
-    let mut master = Redis::start(&[]);
+    let mut master = redis!();
     let replica = replica_of(&master, &[]);
     let proxy = Proxy::new(master.port);
     let mut a = Machine::new(&settings(&proxy.url()));
@@ -435,10 +427,7 @@ fn run(seed: u64) {
 #[test]
 fn random_faults_leave_no_ghost_and_lose_no_member() {
     needs!(has("redis-server"));
-    let runs =
-        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
-    for seed in runs {
-        eprintln!("EVENTSOURCE_XS_SEED={seed}");
+    for seed in seeds() {
         run(seed);
     }
 }

@@ -1,6 +1,6 @@
 //! A store as the wire thread has it, and books of what it reports.
 
-use crate::server::eventually;
+use crate::server::{eventually, Redis};
 use crate::store::{Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
@@ -49,6 +49,13 @@ pub struct Node {
 /// Returns a number of the environment.
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Returns two random seeds, or that of the environment. Says which, so that a run can be repeated.
+pub fn seeds() -> impl Iterator<Item = u64> {
+    let seeds =
+        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
+    seeds.into_iter().inspect(|seed| eprintln!("EVENTSOURCE_XS_SEED={seed}"))
 }
 
 /// Settings for a server.
@@ -105,7 +112,7 @@ impl Node {
             next_ticket: 1,
             announcements: 0,
         };
-        node.store.ask(Ask::Retain { events: 100_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+        node.keep(100_000);
         node
     }
 
@@ -114,6 +121,21 @@ impl Node {
         let mut node = Self::start(settings);
         node.until("ready", Node::is_ready);
         node
+    }
+
+    /// Starts two stores in the same Redis.
+    pub fn two(redis: &Redis) -> [Self; 2] {
+        [(); 2].map(|()| Self::ready(&settings(&redis.url())))
+    }
+
+    /// Limits the history to so many events.
+    pub fn keep(&self, events: usize) {
+        self.store.ask(Ask::Retain { events, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    }
+
+    /// Waits until this is the text of the last entry.
+    pub fn until_last(&mut self, expected: &str) {
+        self.until(expected, |node| node.texts().last().is_some_and(|text| text == expected));
     }
 
     pub fn is_ready(&self) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
-use crate::node::{change, draft, number, settings, End, Log, Node};
+use crate::node::{change, draft, number, seeds, settings, End, Log, Node};
 use crate::proxy::Proxy;
 use crate::server::{has, Redis};
 use crate::store::{Ask, Draft, Entry};
@@ -188,10 +188,7 @@ impl Run {
 #[test]
 fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
     needs!(has("redis-server"));
-    let runs =
-        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
-    for seed in runs {
-        eprintln!("EVENTSOURCE_XS_SEED={seed}");
+    for seed in seeds() {
         let mut run = Run::new(seed);
         for _ in 0..number("EVENTSOURCE_XS_STEPS").unwrap_or(300) {
             run.step();

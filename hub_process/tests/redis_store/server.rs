@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Longer than any step takes, also on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Nothing that Redis has acknowledged is lost when it is killed. With `everysec` it may lose two seconds.
+pub const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
 /// Waits until a condition is true. Fails if it is not true before the deadline.
 pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -195,7 +198,17 @@ impl Redis {
         read_answer(&mut reader)
     }
 
-    /// Calls with all keys that match a pattern.
+    /// Returns the name of the hub's stream.
+    pub fn stream(&self) -> String {
+        self.keys("es:{shop}:*").pop().expect("a stream")
+    }
+
+    /// Returns how many entries the hub's stream has.
+    pub fn entries(&self) -> u32 {
+        self.call(&["XLEN", &self.stream()]).parse().expect("a number")
+    }
+
+    /// Returns all keys that match a pattern.
     pub fn keys(&self, pattern: &str) -> Vec<String> {
         self.call(&["KEYS", pattern]).lines().map(str::to_owned).filter(|key| !key.is_empty()).collect()
     }

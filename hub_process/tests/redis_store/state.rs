@@ -2,12 +2,11 @@
 
 use crate::node::{retained, settings, Node};
 use crate::proxy::Proxy;
-use crate::server::{eventually, has, Redis};
+use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::{Ask, Draft};
 use eventsource_xs::hub::Retain;
 use std::time::Duration;
 
-const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const KEY: &str = "es:{shop}.state";
 
 /// Returns the keys and texts of a state.
@@ -17,16 +16,14 @@ fn texts(node: &Node) -> Vec<String> {
 
 /// Trims the stream to its last entries.
 fn trim(redis: &Redis, entries: u32) {
-    let stream = redis.keys("es:{shop}:*").pop().expect("a stream");
+    let stream = redis.stream();
     redis.call(&["XTRIM", &stream, "MAXLEN", &entries.to_string()]);
 }
 
 #[test]
 fn what_is_retained_outlives_the_history_on_all_machines() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     for (key, text) in [("x", "1"), ("y", "1"), ("", "without a key"), ("x", "2"), ("gone", "1")] {
         assert!(a.retain(key, text).is_stored());
     }
@@ -51,8 +48,7 @@ fn what_is_retained_outlives_the_history_on_all_machines() {
 
 #[test]
 fn what_is_retained_survives_redis_and_all_hubs() {
-    needs!(has("redis-server"));
-    let mut redis = Redis::start(&PERSISTENT);
+    let mut redis = redis!(PERSISTENT);
     let mut a = Node::ready(&settings(&redis.url()));
     for number in 0..200 {
         a.append_draft(retained(Retain::Newest, &(number % 40).to_string(), &number.to_string()));
@@ -75,10 +71,8 @@ fn what_is_retained_survives_redis_and_all_hubs() {
 
 #[test]
 fn what_is_retained_survives_a_loss_of_the_history() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     for key in ["x", "y", "z"] {
         assert!(a.retain(key, "1").is_stored());
     }
@@ -113,10 +107,9 @@ fn what_is_retained_survives_a_loss_of_the_history() {
 
 #[test]
 fn a_clock_that_has_gone_back_keeps_the_order_of_what_is_retained() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    let stream = redis.stream();
     let origin = redis.call(&["HGET", "es:{shop}", "origin"]).parse::<u64>().unwrap();
     redis.call(&["XADD", &stream, &format!("{}-0", origin + 86_400_000), "of", "people"]); // tomorrow
     assert!(a.retain("x", "1").is_stored());
@@ -131,10 +124,9 @@ fn a_clock_that_has_gone_back_keeps_the_order_of_what_is_retained() {
 
 #[test]
 fn a_hub_begins_with_the_whole_state_while_others_change_it() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    a.keep(1000);
     let mut random = fastrand::Rng::with_seed(7);
     let mut change = |a: &mut Node| {
         let key = random.u32(..6000).to_string();
@@ -163,8 +155,7 @@ fn a_hub_begins_with_the_whole_state_while_others_change_it() {
 
 #[test]
 fn commands_of_a_broken_connection_that_arrive_late_bring_nothing_back() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&redis.url()));
@@ -184,10 +175,10 @@ fn commands_of_a_broken_connection_that_arrive_late_bring_nothing_back() {
     let before = calls();
     proxy.release();
     eventually("the late commands are carried out", || calls() > before);
-    a.until("the last", |node| node.texts().last().is_some_and(|text| text == "the last"));
+    a.until_last("the last");
     trim(&redis, 1);
     for node in [&mut a, &mut b, &mut Node::ready(&settings(&redis.url()))] {
-        node.until("the last", |node| node.texts().last().is_some_and(|text| text == "the last"));
+        node.until_last("the last");
         assert_eq!(texts(node), ["news x=newer"]);
         assert_eq!(node.logs.len(), 1);
     }
@@ -195,8 +186,7 @@ fn commands_of_a_broken_connection_that_arrive_late_bring_nothing_back() {
 
 #[test]
 fn a_retained_event_of_a_later_version_is_reported_without_fields() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     assert!(a.retain("x", "1").is_stored());
     let value = redis.call(&["HGET", KEY, "4:newsx"]);
@@ -212,8 +202,7 @@ fn a_retained_event_of_a_later_version_is_reported_without_fields() {
 
 #[test]
 fn what_redis_refuses_for_a_moment_is_stored_later() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     a.until("up", |node| node.store.status().is_up);
     for (refuse, accept) in [
@@ -237,8 +226,7 @@ fn what_redis_refuses_for_a_moment_is_stored_later() {
 
 #[test]
 fn producers_of_long_ago_are_removed() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     redis.call(&["HSET", KEY, "p:long-ago", "7 1000-0"]);
     assert!(a.retain("x", "1").is_stored());
@@ -251,10 +239,8 @@ fn producers_of_long_ago_are_removed() {
 /// Hubs drop the second event with a key `once`. Machines may store it, for at that moment they have not read the first one.
 #[test]
 fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
-    let mut a = Node::ready(&settings(&redis.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let redis = redis!();
+    let [mut a, mut b] = Node::two(&redis);
     let age = |seconds| Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) };
     let in_hash = || Node::ready(&settings(&redis.url())).state();
     a.store.ask(age(3600));
@@ -282,10 +268,9 @@ fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
 
 #[test]
 fn a_hub_begins_while_others_publish_more_than_the_history_keeps() {
-    needs!(has("redis-server"));
-    let redis = Redis::start(&[]);
+    let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
-    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    a.keep(1000);
     for number in 0..20_000 {
         a.append_draft(retained(Retain::Newest, &number.to_string(), "text"));
     }

@@ -460,7 +460,7 @@ impl HubHandle {
 
 /// A hub, with which a new program continues.
 #[derive(Debug)]
-pub(crate) struct SavedHub {
+pub struct SavedHub {
     settings: Settings,
     retention: Retention,
     max_topics: usize,
@@ -479,7 +479,7 @@ saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stor
 
 impl HubHandle {
     /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
-    pub(crate) fn saved(&self) -> Option<SavedHub> {
+    pub fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
         let HubRegistration { reactor, hub, epoch, last_seq, once, state, members, .. } =

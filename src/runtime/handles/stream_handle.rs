@@ -563,8 +563,8 @@ impl StreamHandle {
 
 /// A stream's handle, with which a new program continues.
 #[derive(Debug)]
-pub(crate) struct SavedStream {
-    stream: StreamId,
+pub struct SavedStream {
+    pub(crate) stream: StreamId,
     settings: Settings,
     subscribe_mode: SubscribeMode,
     has_pushed_id: bool,
@@ -575,16 +575,10 @@ pub(crate) struct SavedStream {
 saved!(SubscribeMode: AtOnce, Hold, Held);
 saved!(SavedStream { stream, settings, subscribe_mode, has_pushed_id, is_opening, is_released });
 
-impl SavedStream {
-    pub(crate) fn id(&self) -> StreamId {
-        self.stream
-    }
-}
-
 impl StreamHandle {
     /// Returns what a new program needs to continue the stream. That of a handle that waits for its handler's pushes
     /// (`waits`, `may_wait`) or ends with its handle is not saved: a hub process has none.
-    pub(crate) fn saved(&self) -> SavedStream {
+    pub fn saved(&self) -> SavedStream {
         SavedStream {
             stream: self.stream,
             settings: *self.settings,
