@@ -294,24 +294,11 @@ fn an_inherited_connection_is_shut_down_only_by_an_end_with_flush() {
     assert_eq!(world.records[stream].ended, Some(Reason::Error));
     assert_eq!((world.received(stream), world.client(stream).is_shut_down), (String::new(), false));
 
+    let (stream, reason) = (StreamId { slot: 0, serial: 1 }, Reason::Application);
     for (command, is_shut_down) in [
         (Command::ShutDown { within: Duration::from_secs(1) }, false),
-        (
-            Command::End {
-                stream: StreamId { slot: 0, serial: 1 },
-                reason: Reason::Application,
-                ending: Ending::HandOver,
-            },
-            false,
-        ),
-        (
-            Command::End {
-                stream: StreamId { slot: 0, serial: 1 },
-                reason: Reason::Application,
-                ending: Ending::Flush,
-            },
-            true,
-        ),
+        (Command::End { stream, reason, ending: Ending::HandOver }, false),
+        (Command::End { stream, reason, ending: Ending::Flush }, true),
     ] {
         let mut world = World::new();
         let client = world.new_client();

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{SubscribeRequest, Topic};
+use crate::hub::SubscribeRequest;
 
 /// Subscribes a stream to a channel, as a running handler does.
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
@@ -10,11 +10,9 @@ fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
 }
 
 fn subscribe_after(world: &mut World, stream: usize, channel: &str, after: Option<&str>, holds: bool) {
-    world.records[stream].is_subscribed = true;
-    let topics = vec![Topic::Channel(channel.as_bytes().into())];
     let after = after.map(|id| id.as_bytes().into());
-    let request = Box::new(SubscribeRequest { topics, after, ..Default::default() });
-    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds });
+    let request = SubscribeRequest { topics: topics(&[channel]), after, ..Default::default() };
+    subscribe_at(world, HUB, stream, request, holds);
 }
 
 #[test]
@@ -22,16 +20,13 @@ fn a_held_stream_is_sent_nothing_before_its_handler_returns() {
     let mut world = with_history(10);
     let stream = world.open(settings(), "head");
     subscribe_held(&mut world, stream, "c");
-    publish(&mut world, 1..=1);
-    world.run_until_idle();
+    deliver(&mut world, 1..=1);
     subscribe_held(&mut world, stream, "d");
     publish_to(&mut world, "d", 2..=2);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "head", "only the head");
     assert_eq!(counts(&mut world).streams, 1, "a held stream counts as subscribed");
     world.apply(Command::BeginSubscription { stream: world.records[stream].id });
     publish(&mut world, 3..=3);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.2.3.");
 }
 
@@ -57,11 +52,9 @@ fn a_held_stream_begins_before_its_events_are_evicted() {
         let most = history as u64;
         if most > 0 {
             publish(&mut world, 1..=most);
-            world.run_until_idle();
             assert_eq!(take_received(&mut world, stream), "", "the stream is held while the log holds everything");
         }
-        publish(&mut world, most + 1..=most + 5);
-        world.run_until_idle();
+        deliver(&mut world, most + 1..=most + 5);
         assert_eq!(
             take_received(&mut world, stream),
             format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=most + 5)),
@@ -78,7 +71,6 @@ fn a_held_stream_that_ends_receives_its_events() {
     subscribe_held(&mut world, stream, "c");
     publish(&mut world, 1..=2);
     world.end(stream, Reason::Application, Ending::Flush);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.2.");
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
 }
@@ -102,11 +94,9 @@ fn a_stream_that_is_ahead_of_a_shared_store_begins_where_its_client_is_however_f
         let stream = ahead_of_the_hub(&mut world, in_handler);
         world.advance(Duration::from_secs(40));
         publish(&mut world, 5..=6);
-        world.run_until_idle();
         assert_eq!(take_received(&mut world, stream).replace(":\n", ""), "", "keepalives, history {history}");
         // One batch passes the entry and evicts it.
-        publish(&mut world, 7..=20);
-        world.run_until_idle();
+        deliver(&mut world, 7..=20);
         let expected = format!("event: position\ndata: \nid: e-7\n\n{}", numbers(8..=20));
         assert_eq!(take_received(&mut world, stream), expected, "history {history}");
     }
@@ -119,13 +109,10 @@ fn a_push_or_an_end_does_not_begin_a_stream_that_is_ahead() {
     world.push(stream, b"pushed");
     world.apply(Command::BeginSubscription { stream: world.records[stream].id });
     publish(&mut world, 1..=2);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "pushed");
     world.end(stream, Reason::Application, Ending::Flush);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "", "neither a gap nor an earlier position");
-    publish(&mut world, 3..=9);
-    world.run_until_idle();
+    deliver(&mut world, 3..=9);
     assert_eq!(counts(&mut world).gaps, 0);
 }
 
@@ -136,7 +123,6 @@ fn a_stream_that_is_ahead_receives_a_gap_when_the_reactor_stops_waiting() {
     let stream = ahead_of_the_hub(&mut world, false);
     world.apply(Command::StopWaiting { stream: world.records[stream].id });
     publish(&mut world, 3..=3);
-    world.run_until_idle();
     let received = take_received(&mut world, stream);
     assert!(received.contains("event: gap") && received.ends_with("id: e-2\n\n3."), "{received}");
 }

@@ -2,6 +2,7 @@
 
 use super::hub_client::{Connection, EventSource, HEAD};
 use super::hub_naive::{Naive, StoredEvictions, EPOCH};
+use super::hub_world::{publish_event, subscribe_at};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
@@ -164,10 +165,8 @@ impl Run {
 
     fn open_neighbour(world: &mut World) -> usize {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
-        world.records[stream].is_subscribed = true;
-        let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(SubscribeRequest { topics, ..Default::default() });
-        world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
+        let request = SubscribeRequest { topics: hub_world::topics(&["**"]), ..Default::default() };
+        subscribe_at(world, OTHER_HUB, stream, request, false);
         stream
     }
 
@@ -175,10 +174,8 @@ impl Run {
         self.published_to_other_hub += 1;
         let seq = self.published_to_other_hub;
         let event = event(seq, &format!("{EPOCH}-{seq}"), 1);
-        let channel = any(&mut self.rng, &CHANNELS).as_bytes().into();
-        let publication =
-            Box::new(Publication { seq, channel, event, key: (*b"").into(), retain: Default::default(), id: None });
-        self.world.apply(Command::Publish { hub: OTHER_HUB, publication });
+        let channel = any(&mut self.rng, &CHANNELS);
+        publish_event(&mut self.world, OTHER_HUB, seq, channel, event);
     }
 
     pub(super) fn step(&mut self) {

@@ -35,17 +35,11 @@ fn with_hub(events: usize, on_slow: OnSlow, history_before: Option<History>) -> 
     world
 }
 
-/// Creates a second hub.
-pub(super) fn another_hub(world: &mut World) -> HubId {
+/// Creates another hub.
+pub(super) fn create_hub(world: &mut World, hub: HubId) {
     let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let other = hub::Settings { on_slow: OnSlow::Gap, ..hub::Settings::new(history, history) };
-    world.apply(Command::CreateHub {
-        hub: HUB + 1,
-        epoch: Epoch::new("f", None),
-        settings: Box::new(other),
-        history: None,
-    });
-    HUB + 1
+    let settings = Box::new(hub::Settings { on_slow: OnSlow::Gap, ..hub::Settings::new(history, history) });
+    world.apply(Command::CreateHub { hub, epoch: Epoch::new("f", None), settings, history: None });
 }
 
 pub(super) fn publish(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
@@ -54,25 +48,51 @@ pub(super) fn publish(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
 
 pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::RangeInclusive<u64>) {
     for seq in seqs {
-        let text = format!("{seq}.");
-        let event = Shared::of(text);
-        let publication = Publication {
-            seq,
-            channel: channel.as_bytes().into(),
-            event,
-            key: (*b"").into(),
-            retain: Default::default(),
-            id: None,
-        };
-        world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
+        publish_event(world, HUB, seq, channel, Shared::of(format!("{seq}.")));
     }
 }
 
+/// Publishes events, and has them sent.
+pub(super) fn deliver(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
+    publish(world, seqs);
+    world.run_until_idle();
+}
+
+/// Publishes events with data.
+pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        publish_event(world, HUB, seq, "c", Shared::of(format!("data: {seq}\n\n")));
+    }
+}
+
+pub(super) fn publish_event(world: &mut World, hub: HubId, seq: u64, channel: &str, event: Shared) {
+    let (channel, key) = (channel.as_bytes().into(), Box::default());
+    let publication = Box::new(Publication { seq, channel, event, key, retain: Default::default(), id: None });
+    world.apply(Command::Publish { hub, publication });
+}
+
 pub(super) fn subscribe(world: &mut World, stream: usize) {
+    subscribe_to(world, stream, &["c"], SubscribeRequest::default());
+}
+
+/// Subscribes a stream to topics. Those with stars are patterns.
+pub(super) fn subscribe_to(world: &mut World, stream: usize, topics: &[&str], request: SubscribeRequest) {
+    subscribe_at(world, HUB, stream, SubscribeRequest { topics: self::topics(topics), ..request }, false);
+}
+
+/// Subscribes a stream to a hub. The subscription is held if `holds` is true, as by a handler that runs.
+pub(super) fn subscribe_at(world: &mut World, hub: HubId, stream: usize, request: SubscribeRequest, holds: bool) {
     world.records[stream].is_subscribed = true;
-    let topics = vec![Topic::Channel((*b"c").into())];
-    let request = Box::new(SubscribeRequest { topics, ..Default::default() });
-    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
+    let (stream, request) = (world.records[stream].id, Box::new(request));
+    world.apply(Command::Subscribe { hub, stream, request, holds });
+}
+
+pub(super) fn topics(texts: &[&str]) -> Vec<Topic> {
+    let topic = |text: &&str| match text.contains('*') {
+        true => Topic::Pattern(text.as_bytes().into()),
+        false => Topic::Channel(text.as_bytes().into()),
+    };
+    texts.iter().map(topic).collect()
 }
 
 pub(super) fn numbers(seqs: std::ops::RangeInclusive<u64>) -> String {
@@ -88,8 +108,9 @@ pub(super) fn subscriber(world: &mut World, settings: Settings) -> usize {
     stream
 }
 
-/// Takes what a client has received since the last call.
+/// Takes what a client has received since the last call, when everything that can be is sent.
 pub(super) fn take_received(world: &mut World, stream: usize) -> String {
+    world.run_until_idle();
     String::from_utf8(world.client(stream).take_received()).expect("only text is sent")
 }
 
@@ -97,21 +118,4 @@ pub(super) fn counts(world: &mut World) -> hub::Counts {
     world.apply(Command::Count { hub: HUB, request_id: 1, channel: (*b"c").into() });
     world.run_until_idle();
     world.counts.expect("the reactor has answered")
-}
-
-/// Publishes events with data.
-pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
-    for seq in seqs {
-        let text = format!("data: {seq}\n\n");
-        let event = Shared::of(text);
-        let publication = Publication {
-            seq,
-            channel: (*b"c").into(),
-            event,
-            key: (*b"").into(),
-            retain: Default::default(),
-            id: None,
-        };
-        world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
-    }
 }

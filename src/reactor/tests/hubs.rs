@@ -2,16 +2,13 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{self, Epoch, OnSlow};
-use crate::log::Bounds;
 
 #[test]
 fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
     let mut world = with_history(10);
     let streams: Vec<usize> = (0..10).map(|_| subscriber(&mut world, settings())).collect();
     let other = world.open(settings(), "");
-    publish(&mut world, 1..=1);
-    world.run_until_idle();
+    deliver(&mut world, 1..=1);
     world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     world.advance(Duration::from_millis(4500));
     let ended = |world: &World| streams.iter().filter(|stream| world.records[**stream].ended.is_some()).count();
@@ -35,7 +32,6 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
     world.apply(Command::EndDrain { hub: HUB });
     let again = subscriber(&mut world, settings());
     publish(&mut world, 3..=3);
-    world.run_until_idle();
     assert!(take_received(&mut world, again).ends_with("3."));
     assert_eq!((world.records[again].ended, counts(&mut world).streams), (None, 1));
 }
@@ -60,8 +56,7 @@ fn an_ending_stream_receives_earlier_events() {
             }
             publish(&mut world, 2..=2);
             end(&mut world, stream);
-            publish(&mut world, 3..=3);
-            world.run_until_idle();
+            deliver(&mut world, 3..=3);
             if is_slow {
                 world.writable(stream);
             }
@@ -78,19 +73,7 @@ fn an_ending_stream_receives_earlier_events() {
 fn a_closed_hub_without_streams_is_dropped_at_once() {
     let mut world = with_history(10);
     for hub in 1..1000 {
-        let settings = hub::Settings {
-            on_slow: OnSlow::Gap,
-            ..hub::Settings::new(
-                Bounds { events: 1, bytes: 1, age: Duration::ZERO },
-                Bounds { events: 1, bytes: 1, age: Duration::ZERO },
-            )
-        };
-        world.apply(Command::CreateHub {
-            hub,
-            epoch: Epoch::new("e", None),
-            settings: Box::new(settings),
-            history: None,
-        });
+        create_hub(&mut world, hub);
         world.apply(Command::CloseHub { hub });
     }
     assert_eq!(world.reactor.hubs.len(), 1);
@@ -103,16 +86,13 @@ fn a_closed_hub_remains_until_its_last_stream_is_sent_everything() {
     world.client(slow).default_send = Some(Err(libc::EAGAIN));
     publish(&mut world, 1..=3);
     world.apply(Command::CloseHub { hub: HUB });
-    world.run_until_idle();
     assert!(take_received(&mut world, quick).starts_with("event: position\nretry: "));
     assert_eq!((world.records[quick].ended, world.reactor.hubs.len()), (Some(Reason::Application), 1));
     let late = world.open(settings(), "");
     subscribe(&mut world, late);
     world.run_until_idle();
     assert_eq!(world.records[late].ended, Some(Reason::Server), "a closed hub refuses subscribers");
-    world.client(slow).default_send = None;
-    world.writable(slow);
-    world.run_until_idle();
+    world.unblock(slow);
     assert!(take_received(&mut world, slow).ends_with("1.2.3."));
     assert_eq!((world.records[slow].ended, world.reactor.hubs.len()), (Some(Reason::Application), 0));
 }

@@ -3,7 +3,7 @@
 use super::hub_world::*;
 use super::*;
 use crate::event::Unnumbered;
-use crate::hub::{Announcement, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
+use crate::hub::{Announcement, MemberRequest, Presence, Retain, Says, SubscribeRequest};
 
 fn presence(id: &str, has_will: bool) -> Presence {
     let (channel, id) = (b"room"[..].into(), id.as_bytes().into());
@@ -19,11 +19,8 @@ fn presence(id: &str, has_will: bool) -> Presence {
 }
 
 fn subscribe(world: &mut World, stream: usize, presence: Presence, holds: bool) {
-    world.records[stream].is_subscribed = true;
-    let topics = vec![Topic::Channel(b"news"[..].into())];
-    let request = Box::new(SubscribeRequest { topics, presence, ..Default::default() });
-    let id = world.records[stream].id;
-    world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds });
+    let request = SubscribeRequest { topics: topics(&["news"]), presence, ..Default::default() };
+    subscribe_at(world, HUB, stream, request, holds);
     world.record_answers();
 }
 
@@ -79,12 +76,9 @@ fn the_decision_of_the_application_counts_though_the_client_leaves_before_it_was
 fn a_stream_that_ends_because_of_its_age_has_its_will() {
     let mut world = with_history(10);
     let stream = world.open(settings(), "");
-    world.records[stream].is_subscribed = true;
     let access = crate::hub::Access { max_age: Some(Duration::from_secs(10)), ..Default::default() };
-    let topics = vec![Topic::Channel(b"news"[..].into())];
-    let request = SubscribeRequest { topics, presence: presence("ann", true), access, ..Default::default() };
-    let id = world.records[stream].id;
-    world.apply(Command::Subscribe { hub: HUB, stream: id, request: Box::new(request), holds: false });
+    let request = SubscribeRequest { presence: presence("ann", true), access, ..Default::default() };
+    subscribe_to(&mut world, stream, &["news"], request);
     world.advance(Duration::from_secs(11));
     assert_eq!(reported(&mut world), ["has a will", "enters ann", "leaves"]);
 }

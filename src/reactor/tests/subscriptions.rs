@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{self, OnSlow, Start, SubscribeRequest, Topic};
+use crate::hub::{self, OnSlow, Start, SubscribeRequest};
 
 /// Returns the number of bytes in a stream's own buffer.
 fn buffered(world: &mut World, stream: usize) -> usize {
@@ -16,10 +16,8 @@ fn a_client_that_keeps_up_misses_nothing_however_short_the_log_is() {
         let mut world = with_history(history);
         let stream = world.open(settings(), "");
         subscribe(&mut world, stream);
-        publish(&mut world, 1..=burst);
-        world.run_until_idle();
-        publish(&mut world, burst + 1..=2 * burst);
-        world.run_until_idle();
+        deliver(&mut world, 1..=burst);
+        deliver(&mut world, burst + 1..=2 * burst);
         assert_eq!(world.records[stream].ended, None, "{history} {burst}");
         assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=2 * burst)));
     }
@@ -54,8 +52,7 @@ fn a_new_subscriber_does_not_make_others_miss_events() {
     publish(&mut world, 1..=10);
     let other = world.open(settings(), "");
     subscribe(&mut world, other);
-    publish(&mut world, 11..=20);
-    world.run_until_idle();
+    deliver(&mut world, 11..=20);
     assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=20)));
     assert_eq!(world.received(other), format!("event: position\ndata: \nid: e-10\n\n{}", numbers(11..=20)));
 }
@@ -89,7 +86,6 @@ fn a_push_goes_before_published_events_but_not_inside_one() {
             world.client(stream).sends.push_back(Ok(cut));
             publish(&mut world, 1..=2);
             world.push(stream, block("pushed").as_bytes());
-            world.run_until_idle();
             assert_eq!(take_received(&mut world, stream), whole[..cut]);
             world.push(stream, block("later").as_bytes());
             publish(&mut world, 3..=3);
@@ -113,7 +109,6 @@ fn thousands_of_events_are_sent_in_gathered_writes() {
     let stream = subscriber(&mut world, settings());
     publish(&mut world, 1..=3000);
     world.push(stream, b"pushed");
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), format!("pushed{}", numbers(1..=3000)));
     assert_eq!(world.client(stream).most_blocks, MAX_BLOCKS);
     assert_eq!(world.client(stream).send_calls, 1 + 3001_usize.div_ceil(MAX_BLOCKS));
@@ -146,14 +141,11 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
     ] {
         let mut world = with_policy(3, on_slow);
         let stream = subscriber(&mut world, settings());
-        publish(&mut world, 1..=9);
-        world.run_until_idle();
+        deliver(&mut world, 1..=9);
         world.client(stream).sends.push_back(Ok(1)); // the first byte of the event
-        publish(&mut world, 10..=10);
-        world.run_until_idle();
+        deliver(&mut world, 10..=10);
         for seq in 11..=18 {
-            publish(&mut world, seq..=seq);
-            world.run_until_idle();
+            deliver(&mut world, seq..=seq);
         }
         assert_eq!(take_received(&mut world, stream), format!("{}1", numbers(1..=9)));
         if on_slow == OnSlow::Disconnect {
@@ -162,7 +154,6 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
         } else {
             assert_eq!(world.records[stream].ended, None);
             world.writable(stream);
-            world.run_until_idle();
             assert_eq!(take_received(&mut world, stream), format!("0.{then}"), "{on_slow:?}");
         }
         let hub::Counts { disconnected, skipped, compacted, gaps, streams, .. } = counts(&mut world);
@@ -178,14 +169,11 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
 #[test]
 fn a_stream_does_not_subscribe_to_a_second_hub() {
     let mut world = with_history(10);
-    let other = another_hub(&mut world);
+    create_hub(&mut world, HUB + 1);
     let stream = subscriber(&mut world, settings());
-    let request =
-        SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], start: Start::Oldest, ..Default::default() };
-    let id = world.records[stream].id;
-    world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
+    let request = SubscribeRequest { topics: topics(&["**"]), start: Start::Oldest, ..Default::default() };
+    subscribe_at(&mut world, HUB + 1, stream, request, false);
     publish(&mut world, 1..=1);
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), "1.");
 }
 
@@ -199,12 +187,10 @@ fn a_reused_slot_has_no_subscription() {
     let next = world.open(settings(), "");
     assert_eq!(world.records[next].id.slot, world.records[closed].id.slot);
     publish(&mut world, 1..=1);
-    world.run_until_idle();
     assert_eq!((take_received(&mut world, stays), take_received(&mut world, next)), ("1.".into(), String::new()));
     // A late command for the closed stream does not affect the new one.
     subscribe(&mut world, closed);
     publish(&mut world, 2..=2);
-    world.run_until_idle();
     assert_eq!((take_received(&mut world, stays), take_received(&mut world, next)), ("2.".into(), String::new()));
     assert_eq!(counts(&mut world).streams, 1);
 }
@@ -220,7 +206,6 @@ fn closed_streams_are_removed_from_subscriber_lists_without_a_publication() {
         world.reactor.hubs.get_mut(HUB).expect("the hub exists").check();
     }
     publish(&mut world, 1..=1);
-    world.run_until_idle();
     assert_eq!((take_received(&mut world, stays), counts(&mut world).streams), ("1.".into(), 1));
 }
 
@@ -231,8 +216,7 @@ fn a_stream_overtaken_many_times_has_a_bounded_buffer() {
         let stream = subscriber(&mut world, settings());
         world.client(stream).default_send = Some(Err(libc::EAGAIN));
         for turn in 0..200 {
-            publish(&mut world, 10 * turn + 1..=10 * turn + 10);
-            world.run_until_idle();
+            deliver(&mut world, 10 * turn + 1..=10 * turn + 10);
             world.client(stream).sends.push_back(Ok(7));
             world.writable(stream);
             world.run_until_idle();
@@ -240,9 +224,7 @@ fn a_stream_overtaken_many_times_has_a_bounded_buffer() {
             let buffered = record.added_bytes - record.sent.bytes;
             assert!(buffered < 100, "{buffered} bytes buffered in turn {turn} with {on_slow:?}");
         }
-        world.client(stream).default_send = None;
-        world.writable(stream);
-        world.run_until_idle();
+        world.unblock(stream);
         assert!(world.received(stream).ends_with("2000."), "the client receives the newest event");
     }
 }
@@ -254,17 +236,13 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     publish_to(&mut world, "busy", 1001..=2500);
     world.run_until_idle();
     let stream = world.open(settings(), "");
-    world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
-    let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), ..Default::default() });
-    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
+    let request = SubscribeRequest { after: Some((*b"e-1").into()), ..Default::default() };
+    subscribe_to(&mut world, stream, &["quiet", "busy"], request);
     world.run_until_idle();
     let record = &world.records[stream];
     assert!(record.added_bytes - record.sent.bytes < 1000, "{record:?}");
-    world.client(stream).default_send = None;
-    world.writable(stream);
-    world.run_until_idle();
+    world.unblock(stream);
     let before: String = (2..=1000).map(|seq| format!("{seq}.event: position\ndata: \nid: e-{seq}-1500\n\n")).collect();
     let first = "event: position\ndata: \nid: e-1-0\n\nevent: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-1500\n\n";
     let came = take_received(&mut world, stream);
@@ -290,16 +268,10 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 publish_to(&mut world, "busy", 901..=2500); // some of these are evicted
                 world.run_until_idle();
                 let stream = world.open(settings(), "");
-                world.records[stream].is_subscribed = true;
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
-                let topics = vec![Topic::Pattern((*b"**").into())];
-                let request = Box::new(SubscribeRequest {
-                    topics,
-                    after: after.map(Into::into),
-                    start: Start::Oldest,
-                    ..Default::default()
-                });
-                world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
+                let request =
+                    SubscribeRequest { after: after.map(Into::into), start: Start::Oldest, ..Default::default() };
+                subscribe_to(&mut world, stream, &["**"], request);
                 world.run_until_idle();
                 act(&mut world, stream);
                 world.turn();
@@ -331,9 +303,7 @@ fn a_stream_with_crlf_is_sent_copies_of_events_whole_and_in_order() {
         world.run_until_idle();
         let record = &world.records[stream];
         assert!(record.added_bytes - record.sent.bytes < 100_000, "{record:?}");
-        world.client(stream).default_send = None;
-        world.writable(stream);
-        world.run_until_idle();
+        world.unblock(stream);
         let text = take_received(&mut world, stream);
         assert_eq!(text.matches("data: ").count(), 6000);
         assert_eq!(counts(&mut world).delivered, 9000);
@@ -345,10 +315,9 @@ fn subscribe_to_stars(world: &mut World) -> usize {
     (1..=60).for_each(|seq| publish_to(world, &format!("user/{seq}"), seq..=seq));
     world.run_until_idle();
     let stream = world.open(settings(), "");
-    let topics = (1..=20).map(|number| Topic::Pattern(format!("*/{number}").as_bytes().into())).collect();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), ..Default::default() });
-    world.records[stream].is_subscribed = true;
-    world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
+    let topics: Vec<String> = (1..=20).map(|number| format!("*/{number}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    subscribe_to(world, stream, &topics, SubscribeRequest { after: Some((*b"e-1").into()), ..Default::default() });
     stream
 }
 
@@ -367,7 +336,6 @@ fn a_turn_compares_few_patterns_of_a_request_which_takes_effect_as_one() {
         assert_eq!(world.records[neighbour].ended.is_some(), turns >= 2, "neighbours are served meanwhile");
     }
     assert_eq!(turns, 10, "two patterns a turn");
-    world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), format!("event: position\ndata: \nid: e-1\n\n{}", numbers(2..=20)));
     let counts = counts(&mut world);
     assert_eq!((counts.resumed, counts.gaps), (1, 0));
@@ -401,10 +369,7 @@ fn a_turn_is_over_when_patterns_were_compared_with_many_names() {
     for (stream, text, is_over) in
         [(streams[0], "user/7*", false), (streams[1], "*/7", false), (streams[2], "**7", true)]
     {
-        let request =
-            Box::new(SubscribeRequest { topics: vec![Topic::Pattern(text.as_bytes().into())], ..Default::default() });
-        let stream = world.records[stream].id;
-        world.apply(Command::Subscribe { hub: HUB, stream, request, holds: false });
+        subscribe_to(&mut world, stream, &[text], SubscribeRequest::default());
         assert_eq!(world.reactor.is_turn_over(), is_over, "{text}");
     }
     world.flush();

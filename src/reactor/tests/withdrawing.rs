@@ -2,24 +2,13 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, EndRequest, SubscribeRequest, Topic, MAX_LABELS};
-
-fn topic(text: &str) -> Topic {
-    if text.contains('*') {
-        Topic::Pattern(text.as_bytes().into())
-    } else {
-        Topic::Channel(text.as_bytes().into())
-    }
-}
+use crate::hub::{Access, EndRequest, SubscribeRequest, MAX_LABELS};
 
 /// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
 fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
     let stream = world.open(settings(), "");
-    world.records[stream].is_subscribed = true;
-    let topics = topics.iter().map(|text| topic(text)).collect();
-    let request = SubscribeRequest { topics, access, ..Default::default() };
-    let stream_id = world.records[stream].id;
-    world.apply(Command::Subscribe { hub: HUB, stream: stream_id, request: Box::new(request), holds });
+    let request = SubscribeRequest { topics: hub_world::topics(topics), access, ..Default::default() };
+    subscribe_at(world, HUB, stream, request, holds);
     stream
 }
 
@@ -33,8 +22,7 @@ fn labelled(all: &[&str]) -> Access {
 
 /// Ends streams at a time, and returns how many.
 fn end(world: &mut World, given_labels: &[&str], topics: &[&str], finishes: bool, at: u64) -> usize {
-    let topics = topics.iter().map(|text| topic(text)).collect();
-    let request = Box::new(EndRequest { labels: labels(given_labels), topics, finishes });
+    let request = Box::new(EndRequest { labels: labels(given_labels), topics: hub_world::topics(topics), finishes });
     world.ended_streams = 0;
     world.apply(Command::EndStreams { hub: HUB, request_id: 1, request, at });
     world.record_answers();
@@ -51,8 +39,7 @@ fn streams_end_by_labels_and_others_read_on() {
     assert_eq!(end(&mut world, &["a", "x"], &[], false, 1), 1);
     publish(&mut world, 2..=2);
     assert_eq!(end(&mut world, &["a", "b"], &[], false, 2), 1, "a stream that is ending does not count again");
-    publish(&mut world, 3..=3);
-    world.run_until_idle();
+    deliver(&mut world, 3..=3);
     let ended = [both, one, none].map(|stream| world.records[stream].ended);
     assert_eq!(ended, [Some(Reason::Application), Some(Reason::Application), None]);
     for (stream, events, rest) in [(both, "1.", "retry"), (one, "1.2.", "retry"), (none, "1.2.3.", "")] {
@@ -92,8 +79,7 @@ fn a_stream_that_is_held_ends_with_its_first_block() {
     publish(&mut world, 1..=1);
     assert_eq!(end(&mut world, &["a"], &[], true, 1), 1);
     world.apply(Command::BeginSubscription { stream: world.records[stream].id });
-    publish(&mut world, 2..=2);
-    world.run_until_idle();
+    deliver(&mut world, 2..=2);
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
     let finish = "event: finish\ndata: finish\nid: eventsource-finished\n\n";
     assert_eq!(take_received(&mut world, stream), format!("event: position\ndata: \nid: e-0\n\n{finish}"));
@@ -105,13 +91,10 @@ fn a_slow_stream_is_sent_nothing_more_of_the_logs_and_ends_in_time() {
     let slow = reader(&mut world, &["c"], labelled(&["a"]), false);
     world.run_until_idle();
     world.client(slow).default_send = Some(Err(libc::EAGAIN));
-    publish(&mut world, 1..=3);
-    world.run_until_idle();
+    deliver(&mut world, 1..=3);
     assert_eq!(end(&mut world, &["a"], &[], false, 1), 1);
     assert_eq!(counts(&mut world).streams, 0);
-    world.client(slow).default_send = None;
-    world.writable(slow);
-    world.run_until_idle();
+    world.unblock(slow);
     let text = take_received(&mut world, slow);
     assert!(text.starts_with("event: position\ndata: \nid: e-0\n\nevent: position\nretry: "), "{text}");
     assert!(!text.contains("1."), "{text}");
@@ -129,13 +112,10 @@ fn a_stream_that_is_ending_is_sent_nothing_more() {
     let ending = reader(&mut world, &["c"], labelled(&["a"]), false);
     world.run_until_idle();
     world.client(ending).default_send = Some(Err(libc::EAGAIN));
-    publish(&mut world, 1..=1);
-    world.run_until_idle();
+    deliver(&mut world, 1..=1);
     world.end(ending, Reason::Application, Ending::Flush);
     assert_eq!(end(&mut world, &["a"], &[], false, 1), 0, "it is ending already");
-    world.client(ending).default_send = None;
-    world.writable(ending);
-    world.run_until_idle();
+    world.unblock(ending);
     let text = take_received(&mut world, ending);
     assert!(!text.contains("1.") && world.records[ending].ended.is_some(), "{text}");
 }

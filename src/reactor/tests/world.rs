@@ -258,6 +258,13 @@ impl World {
         self.reactor.apply(command, None, self.now);
     }
 
+    /// Has a client that took nothing read again.
+    pub(crate) fn unblock(&mut self, stream: usize) {
+        self.client(stream).default_send = None;
+        self.writable(stream);
+        self.run_until_idle();
+    }
+
     pub(crate) fn client(&mut self, stream: usize) -> &mut Client {
         let client = self.records[stream].client.expect("the stream has a client");
         &mut self.reactor.io().clients[client]
