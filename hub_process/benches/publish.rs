@@ -34,18 +34,17 @@ fn main() {
     let begun = Instant::now();
     let mut client = Client::connect(&start, &place, Some(HubSettings::default().into())).expect("a hub");
     println!("start of a process: {:?}", begun.elapsed());
-    let text = "x".repeat(100);
-    let publication = Publication {
-        channel: b"news",
-        fields: FieldList::of([Field::Data(Text::from(&*text))]),
-        ..Publication::default()
-    };
+    let publication = publication(b"news", &"x".repeat(100));
     answered(&mut client, &publication);
     unanswered(&mut client, &publication);
     from_several_processes(&mut client, &place);
     handed_over(&mut client);
     client.stop().expect("an end");
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn publication<'a>(channel: &'a [u8], text: &str) -> Publication<'a> {
+    Publication { channel, fields: FieldList::of([Field::Data(Text::from(text))]), ..Publication::default() }
 }
 
 fn answered(client: &mut Client, publication: &Publication<'_>) {
@@ -85,12 +84,7 @@ fn be_publisher(socket: &Path) {
     let place = Place::new(Name::new("bench").expect("a name"), Some(socket)).expect("a place");
     let start = Start { program: None, needs_settings: false, timeout: Duration::from_secs(60) };
     let mut client = Client::connect(&start, &place, None).expect("a hub");
-    let text = "x".repeat(100);
-    let publication = Publication {
-        channel: b"news",
-        fields: FieldList::of([Field::Data(Text::from(&*text))]),
-        ..Publication::default()
-    };
+    let publication = publication(b"news", &"x".repeat(100));
     println!("connected");
     std::io::stdin().read_exact(&mut [0]).expect("the start");
     for _ in 0..UNANSWERED / PUBLISHERS {
@@ -155,12 +149,7 @@ fn handed_over(client: &mut Client) {
     assert_eq!(client.count(b"live").expect("counts").subscribers, STREAMS);
     println!("hand over and subscribe: {:.1} µs a stream", begun.elapsed().as_secs_f64() * 1e6 / STREAMS as f64);
     let begun = Instant::now();
-    let publication = Publication {
-        channel: b"live",
-        fields: FieldList::of([Field::Data(Text::from("to all"))]),
-        ..Publication::default()
-    };
-    client.publish(&publication).expect("an id");
+    client.publish(&publication(b"live", "to all")).expect("an id");
     for (socket, _) in &mut sockets {
         let mut text = Vec::new();
         let mut bytes = [0; 1000];

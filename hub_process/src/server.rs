@@ -28,12 +28,12 @@ use eventsource_xs::wire::{
     Upgrade, Welcome, WorkerId, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
-use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
+use rustix::net::{accept_with, SocketFlags};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use upgrade::{own_program, Upgrading};
@@ -100,11 +100,6 @@ fn known_settings(options: &RunOptions) -> NamedSettings {
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-/// Returns how many descriptors this process may have.
-fn descriptor_limit() -> usize {
-    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// How many connections keep what they use from ending.
@@ -340,10 +335,8 @@ impl Server {
 
     /// Waits for the reports of the hub's store from here on.
     fn watch_store(&mut self) -> io::Result<()> {
-        match self.hub.as_mut().and_then(Hub::stored_mut) {
-            Some(stored) => self.epoll.add(stored.descriptor(), STORE),
-            None => Ok(()),
-        }
+        let stored = self.hub.as_mut().and_then(Hub::stored_mut);
+        stored.map_or(Ok(()), |stored| self.epoll.add(stored.descriptor(), STORE))
     }
 
     /// Drops the hub, with its store.
@@ -427,13 +420,10 @@ impl Server {
         if progress.is_ready {
             self.succeed(now);
             for token in std::mem::take(&mut self.greeting) {
-                let Some(mut peer) = self.peers.remove(&token) else { continue };
-                match self.welcome(token) {
-                    Ok(welcome) => peer.answer(&Answer::Welcome(Box::new(welcome))),
-                    Err(failure) => peer.answer(&Answer::Rejected(failure)),
-                }
+                let welcome = self.welcome(token);
+                let Some(peer) = self.peers.get_mut(&token) else { continue };
+                peer.answer(&welcome.unwrap_or_else(Answer::Rejected));
                 self.answered.push(token);
-                self.peers.insert(token, peer);
             }
         }
     }
@@ -496,7 +486,7 @@ impl Server {
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
         let used = self.peers.len() + self.streams.len() + self.own_descriptors();
-        if self.peer_count() >= MAX_PEERS || used >= descriptor_limit() {
+        if self.peer_count() >= MAX_PEERS || used >= calls::limit() {
             let message = "the hub process has as many connections as it may have: raise its limit of descriptors";
             return Some(Failure::new(ErrorCode::Unavailable, None, message));
         }
@@ -624,25 +614,15 @@ impl Server {
                 Role::Publisher(of) => self.add_publisher(peer, of, now),
             }
         });
-        let failure = match taken {
-            Err(failure) => failure,
-            Ok(()) => {
-                peer.is_greeted = true;
-                if self.stored().is_some_and(|stored| !stored.is_ready()) {
-                    self.greeting.push(peer.token());
-                    return Ok(());
-                }
-                match self.welcome(peer.token()) {
-                    Ok(welcome) => {
-                        peer.answer(&Answer::Welcome(Box::new(welcome)));
-                        return Ok(());
-                    }
-                    Err(failure) => failure,
-                }
-            }
-        };
-        peer.answer(&Answer::Rejected(failure));
-        Err(End::Rejected)
+        peer.is_greeted = taken.is_ok();
+        if peer.is_greeted && self.stored().is_some_and(|stored| !stored.is_ready()) {
+            self.greeting.push(peer.token());
+            return Ok(());
+        }
+        let welcome = taken.and_then(|()| self.welcome(peer.token()));
+        let is_welcome = welcome.is_ok();
+        peer.answer(&welcome.unwrap_or_else(Answer::Rejected));
+        is_welcome.then_some(()).ok_or(End::Rejected)
     }
 
     /// Called when a worker comes where none is: those that were drained have gone.
@@ -674,7 +654,7 @@ impl Server {
             self.end_peer(earlier, End::Closed);
         }
         // The other half is for first connections, which cannot do without.
-        let room = descriptor_limit().saturating_sub(self.own_descriptors() + self.streams.len()).min(MAX_PEERS);
+        let room = calls::limit().saturating_sub(self.own_descriptors() + self.streams.len()).min(MAX_PEERS);
         if self.peers.len() >= room / 2 {
             return refused("half of the connections that this process may have are in use");
         }
@@ -770,7 +750,7 @@ impl Server {
         }
     }
 
-    fn welcome(&self, number: u64) -> Result<Welcome, Failure> {
+    fn welcome(&self, number: u64) -> Result<Answer<'static>, Failure> {
         let (Some(served), Some(handle)) = (&self.hub, self.handle()) else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
@@ -778,7 +758,8 @@ impl Server {
         let settings =
             HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
         let name = self.options.place.name().clone();
-        Ok(Welcome { name, pid: std::process::id(), number, epoch, settings, credits: WINDOW_BYTES })
+        let pid = std::process::id();
+        Ok(Answer::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits: WINDOW_BYTES })))
     }
 
     fn request(&mut self, peer: &mut Peer, request: Request<'_>, now: Instant) -> Result<(), End> {
@@ -925,7 +906,7 @@ impl Server {
         let opener = Opener { peer: peer.token(), number: open.stream };
         let max_streams = self.hub.as_ref().map_or(usize::MAX, |served| served.settings.max_streams);
         // A stream without its socket counts as if it had one.
-        let descriptors = descriptor_limit().saturating_sub(self.own_descriptors() + self.peers.len());
+        let descriptors = calls::limit().saturating_sub(self.own_descriptors() + self.peers.len());
         let opened = socket.and_then(|socket| {
             let most = if socket.is_some() { max_streams } else { max_streams.min(descriptors) };
             Stream::open(open, socket, opener, most)
@@ -1125,12 +1106,8 @@ impl Server {
 /// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is no
 /// connection.
 fn take_socket(peer: &mut Peer) -> Result<Option<OwnedFd>, End> {
-    Ok(peer.descriptors.pop_front().ok_or(End::Descriptors)?.filter(is_connection))
-}
-
-/// Returns true if the descriptor is a connected stream socket.
-fn is_connection(socket: &OwnedFd) -> bool {
-    socket_type(socket) == Ok(SocketType::STREAM) && getpeername(socket).is_ok()
+    let taken = peer.descriptors.pop_front().ok_or(End::Descriptors)?;
+    Ok(taken.filter(|socket| calls::is_connection(socket.as_raw_fd())))
 }
 
 /// Refuses a request, unless no answer is wanted.

@@ -9,14 +9,14 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
+use super::tests::open_stream;
 use super::*;
 use crate::store::{MemberHere, StoreEnd};
-use eventsource_xs::event::Framing;
 use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Says, Start, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::runtime::{OpenOptions, StreamHandle};
+use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
-use eventsource_xs::stream::{self, StreamId};
+use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{FileSettings, FileSync, StoreSettings};
 use fastrand::Rng;
 use std::collections::{BTreeMap as Map, BTreeSet, HashSet, VecDeque};
@@ -159,34 +159,12 @@ struct Page {
 impl Page {
     /// A page that reads of all rooms, or of none.
     fn open(hub: &HubHandle, reads_rooms: bool) -> Self {
-        let (socket, client) = UnixStream::pair().expect("a pair of sockets");
-        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        let settings = stream::Settings {
-            framing: Framing::Plain,
-            line_end: eventsource_xs::event::LineEnd::Lf,
-            keepalive: None,
-            timeout: DEADLINE * 2,
-            max_buffered: 64 << 20,
-            drop_oldest: false,
-            retry: Duration::from_secs(3),
-        };
-        let mut stream = StreamHandle::open(OpenOptions {
-            socket: Some(socket.into()),
-            head: b"",
-            settings,
-            waits: false,
-            ends_with_handle: false,
-            interpreter: 0,
-            max_streams: usize::MAX,
-            may_wait: false,
-        })
-        .expect("a stream");
         let mut topics = vec![Topic::Channel(b"mark"[..].into())];
         if reads_rooms {
             topics.extend([Topic::Pattern(b"room/*"[..].into()), Topic::Channel(b"wills"[..].into())]);
         }
         let request = SubscribeRequest { topics, start: Start::State, ..SubscribeRequest::default() };
-        assert!(hub.subscribe(&mut stream, request).expect("a hub"));
+        let (stream, client) = open_stream(hub, request);
         let parser = Parser::default();
         let mut page = Self { _stream: stream, client, parser, map: Map::new(), is_complete: false, wills: Vec::new() };
         page.read_through("");

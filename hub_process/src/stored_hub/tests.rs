@@ -55,11 +55,12 @@ impl Simulated {
         }
     }
 
-    fn began(&self, reason: &str) {
-        self.began_after(0, reason);
+    fn begin(&mut self, reason: &str) {
+        self.begin_after(0, reason, usize::MAX);
     }
 
-    fn began_after(&self, evicted_through: u64, reason: &str) {
+    /// Begins with so many of its entries, of which some were evicted.
+    fn begin_after(&mut self, evicted_through: u64, reason: &str, most: usize) {
         let began = Began {
             epoch: format!("epoch{}", self.epoch).into(),
             last_seq: self.log.last().map_or(0, |entry| entry.seq),
@@ -68,12 +69,8 @@ impl Simulated {
             ..Began::default()
         };
         self.end.reporter.report(Report::Began(began));
-    }
-
-    fn begin(&mut self, reason: &str) {
-        self.began(reason);
         self.reported = 0;
-        self.report(usize::MAX);
+        self.report(most);
         self.end.reporter.report(Report::Ready);
     }
 
@@ -93,6 +90,13 @@ impl Simulated {
         let ticket = ticket.filter(|ticket| !self.failed.contains(ticket));
         let at = self.log.last().map_or(0, |last| last.at).max(self.clock);
         self.log.push(Entry { seq: self.seq, at, ticket, draft });
+    }
+
+    /// Appends what it was asked, with holes before it.
+    fn append_asked(&mut self, mut hole: impl FnMut() -> u64) {
+        while let Some((ticket, draft)) = self.asked.pop_front() {
+            self.append(Some(ticket), draft, hole());
+        }
     }
 
     fn report(&mut self, most: usize) {
@@ -115,6 +119,34 @@ fn draft(number: u64, once: &str) -> Draft {
     Draft { channel: b"news"[..].into(), once: once.as_bytes().into(), fields, ..Draft::default() }
 }
 
+/// Opens a stream that is subscribed. Returns its client's side, too.
+pub(super) fn open_stream(hub: &HubHandle, request: SubscribeRequest) -> (StreamHandle, UnixStream) {
+    let (socket, client) = UnixStream::pair().expect("a pair of sockets");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let settings = stream::Settings {
+        framing: Framing::Plain,
+        line_end: LineEnd::Lf,
+        keepalive: None,
+        timeout: DEADLINE * 2,
+        max_buffered: 64 << 20,
+        drop_oldest: false,
+        retry: Duration::from_secs(3),
+    };
+    let mut stream = StreamHandle::open(OpenOptions {
+        socket: Some(socket.into()),
+        head: b"",
+        settings,
+        waits: false,
+        ends_with_handle: false,
+        interpreter: 0,
+        max_streams: usize::MAX,
+        may_wait: false,
+    })
+    .expect("a stream");
+    assert!(hub.subscribe(&mut stream, request).expect("a hub"));
+    (stream, client)
+}
+
 /// A client of the hub as it is now.
 struct Reader {
     _stream: StreamHandle,
@@ -133,36 +165,16 @@ impl Reader {
     }
 
     fn with(hub: &HubHandle, id: Option<&str>, access: Access) -> Self {
-        let (socket, client) = UnixStream::pair().expect("a pair of sockets");
-        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        let settings = stream::Settings {
-            framing: Framing::Plain,
-            line_end: LineEnd::Lf,
-            keepalive: None,
-            timeout: DEADLINE * 2,
-            max_buffered: 64 << 20,
-            drop_oldest: false,
-            retry: Duration::from_secs(3),
-        };
-        let mut stream = StreamHandle::open(OpenOptions {
-            socket: Some(socket.into()),
-            head: b"",
-            settings,
-            waits: false,
-            ends_with_handle: false,
-            interpreter: 0,
-            max_streams: usize::MAX,
-            may_wait: false,
-        })
-        .expect("a stream");
-        let request = SubscribeRequest {
-            topics: vec![Topic::Channel(b"news"[..].into())],
-            after: id.map(|id| id.as_bytes().into()),
-            start: Start::Oldest,
-            access,
-            ..SubscribeRequest::default()
-        };
-        assert!(hub.subscribe(&mut stream, request).expect("a hub"));
+        let (stream, client) = open_stream(
+            hub,
+            SubscribeRequest {
+                topics: vec![Topic::Channel(b"news"[..].into())],
+                after: id.map(|id| id.as_bytes().into()),
+                start: Start::Oldest,
+                access,
+                ..SubscribeRequest::default()
+            },
+        );
         Self { _stream: stream, client, text: String::new() }
     }
 
@@ -236,6 +248,12 @@ impl World {
         progress
     }
 
+    /// Takes everything that the store has.
+    fn catch_up(&mut self) -> Progress {
+        self.store.report(usize::MAX);
+        self.take()
+    }
+
     fn note(&mut self, progress: &Progress) {
         self.spent -= progress.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
         for told in &progress.told {
@@ -269,16 +287,11 @@ impl World {
     /// Lets the store finish everything, and checks what the client of this epoch has received.
     fn settle(&mut self) {
         self.store.listen();
-        while let Some((ticket, draft)) = self.store.asked.pop_front() {
-            self.store.append(Some(ticket), draft, 0);
-        }
-        self.store.report(usize::MAX);
-        self.take();
+        self.store.append_asked(|| 0);
+        self.catch_up();
         let last = self.publish("");
-        let (ticket, draft) = self.store.asked.pop_front().expect("an event");
-        self.store.append(Some(ticket), draft, 0);
-        self.store.report(usize::MAX);
-        self.take();
+        self.store.append_asked(|| 0);
+        self.catch_up();
         assert_eq!((&self.open, self.spent), (&Map::new(), 0));
         let mut seen = HashSet::new();
         let is_first = |entry: &&Entry| entry.draft.once.is_empty() || seen.insert(entry.draft.once.clone());
@@ -371,10 +384,7 @@ fn run(seed: u64, steps: u64) {
             }
             // The connection of the store is lost and comes back: the history is reported again.
             93 => {
-                world.store.began("");
-                world.store.reported = 0;
-                world.store.report(usize::MAX);
-                world.store.end.reporter.report(Report::Ready);
+                world.store.begin("");
                 world.take();
             }
             // The process continues as another one: the store ends and begins anew.
@@ -414,10 +424,7 @@ fn run(seed: u64, steps: u64) {
                 }
                 world.store.log.drain(..world.store.log.len() - 1);
                 let evicted_through = world.store.log[0].seq - 1;
-                world.store.began_after(evicted_through, "it was away");
-                world.store.reported = 0;
-                world.store.report(usize::MAX);
-                world.store.end.reporter.report(Report::Ready);
+                world.store.begin_after(evicted_through, "it was away", usize::MAX);
                 world.take();
             }
             _ => {}
@@ -432,9 +439,7 @@ fn run(seed: u64, steps: u64) {
 /// Ends the store as before an upgrade, and begins another one with the same log. Returns whether the hub is ready.
 fn restart(world: &mut World) -> bool {
     world.store.listen();
-    while let Some((ticket, draft)) = world.store.asked.pop_front() {
-        world.store.append(Some(ticket), draft, 0);
-    }
+    world.store.append_asked(|| 0);
     world.store.report(usize::MAX);
     let (store, end) = Store::new().expect("a pipe");
     let before = std::mem::replace(&mut world.store.end, end);
@@ -454,9 +459,9 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
             let mut world = World::with_history(usize::MAX);
             let mut settings = world.hub.settings.clone();
             settings.hub.history.age = Duration::from_secs(60);
-            world.hub = StoredHub::of(Store::new().expect("a pipe").0, &settings, &world.hub.name);
             let (store, end) = Store::new().expect("a pipe");
-            (world.hub.store, world.store) = (store, Simulated::new(end));
+            world.hub = StoredHub::of(store, &settings, &world.hub.name);
+            world.store = Simulated::new(end);
             for (number, age) in [(1, 100_000), (2, 30_000), (3, 0)] {
                 world.store.clock = clock - age;
                 world.store.append(None, draft(number, &format!("key{number}")), 0);
@@ -504,9 +509,7 @@ fn roam(seed: u64, steps: u64) {
         match random.u32(0..100) {
             0..=19 => {
                 world.publish("");
-                while let Some((ticket, draft)) = world.store.asked.pop_front() {
-                    world.store.append(Some(ticket), draft, random.u64(0..3));
-                }
+                world.store.append_asked(|| random.u64(0..3));
             }
             // Other machines are ahead of this one.
             20..=49 => {
@@ -526,27 +529,21 @@ fn roam(seed: u64, steps: u64) {
             }
             97 => {
                 let reported = world.store.reported;
-                world.store.began("");
-                world.store.reported = 0;
-                world.store.report(reported);
-                world.store.end.reporter.report(Report::Ready);
+                world.store.begin_after(0, "", reported);
                 world.take();
             }
             // Its clock jumps: back, or forward when this hub has everything in memory.
             98 => world.store.clock -= random.u64(0..DAY),
             _ => {
-                world.store.report(usize::MAX);
-                world.take();
+                world.catch_up();
                 world.store.clock += random.u64(0..DAY);
             }
         }
     }
-    world.store.report(usize::MAX);
-    world.take();
+    world.catch_up();
     foreign += 1;
     world.store.append(None, draft(foreign, ""), 0);
-    world.store.report(usize::MAX);
-    world.take();
+    world.catch_up();
     assert!(roamers.len() as u64 > steps / 10);
     for Roamer { reader, received, is_ahead } in roamers {
         let heard = reader.numbers_and_gaps_until(foreign);
@@ -577,10 +574,8 @@ fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() 
     let (progress, has_ended) = world.hub.end(Duration::from_millis(10));
     assert!(!has_ended && progress.told.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
     // Its earlier requests are still carried out.
-    let (ticket, asked) = world.store.asked.pop_front().expect("an event");
-    world.store.append(Some(ticket), asked, 0);
-    world.store.report(usize::MAX);
-    world.take();
+    world.store.append_asked(|| 0);
+    world.catch_up();
     assert!(world.told[&request].is_ok());
     let late = world.publish("");
     drop(std::mem::replace(&mut world.store, Simulated::new(Store::new().expect("a pipe").1)));
@@ -714,8 +709,7 @@ fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "entries count");
     world.store.append(None, retained(1001, "b", Retain::Forget), 0);
     world.store.append(None, retained(1002, "f", Retain::Newest), 0);
-    world.store.report(usize::MAX);
-    world.take();
+    world.catch_up();
     assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "those of other machines count");
     assert!(restart(&mut world));
     assert_eq!(publish(&mut world, "e", Retain::Newest), Err(ErrorCode::Full), "of a store that begins anew, too");
@@ -768,8 +762,7 @@ fn a_will_waits_while_the_store_is_away() {
     world.now += DEADLINE;
     world.hub.run_timers(world.now);
     assert_eq!(asked(&mut world), [will]);
-    let (ticket, will) = world.store.asked.pop_front().expect("a will");
-    world.store.append(Some(ticket), will, 0);
+    world.store.append_asked(|| 0);
     world.store.report(usize::MAX);
     world.hub.take_reports(world.now);
     assert!(!world.hub.has_waiting() && world.hub.wills.is_empty());
@@ -796,8 +789,7 @@ fn an_event_with_the_key_of_a_member_is_refused() {
     let here = MemberPart::Here(Box::default());
     let joins = Draft { key: key(), retain: Retain::Newest, member: here, ..draft(1, "") };
     world.store.append(None, joins, 0);
-    world.store.report(usize::MAX);
-    world.take();
+    world.catch_up();
     for retain in [Retain::Newest, Retain::Forget] {
         let draft = Draft { key: key(), retain, ..draft(2, "") };
         let refused = world.hub.publish(draft, None, Asker::NOBODY, world.now).map(drop).expect_err("a member's key");

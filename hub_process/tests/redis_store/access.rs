@@ -21,26 +21,10 @@ fn refusal(settings: &RedisSettings) -> (String, ErrorCode, bool) {
 
 #[test]
 fn a_user_a_password_a_database_and_a_prefix_are_used() {
-    needs!(has("redis-server"));
-    let rules =
-        ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
-    let more = [
-        "+hscan",
-        "+hdel",
-        "+zscore",
-        "+zadd",
-        "+zremrangebyscore",
-        "+zremrangebyrank",
-        "+time",
-        "+select",
-        "+memory|usage",
-        "+info",
-        "+role",
-    ];
-    let mut words = vec!["--user", "hub", "on", ">s%cret@", "~mine:*", "+auth"];
-    words.extend(rules);
-    words.extend(more);
-    let mut redis = Redis::start(&words);
+    let rules = "--user hub on >s%cret@ ~mine:* +auth +xadd +xread +xrange +xinfo +xtrim +hmget +eval +hget +hset +del \
+                 +unlink +hscan +hdel +zscore +zadd +zremrangebyscore +zremrangebyrank +time +select +memory|usage +info \
+                 +role";
+    let mut redis = redis!(rules.split(' ').collect::<Vec<_>>());
     let mut a = Node::ready(&RedisSettings {
         prefix: "mine".into(),
         ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port))
@@ -145,56 +129,24 @@ fn an_old_redis_is_refused() {
     assert!(message.contains("Redis 6.0.16") && message.contains("6.2"), "{message}");
 }
 
-fn openssl(folder: &Path, words: &[&str]) {
-    let status =
-        Command::new("openssl").current_dir(folder).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(status.unwrap().success(), "{words:?}");
+fn openssl(folder: &Path, words: &str) {
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(words.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success(), "{words}");
 }
 
 /// Makes an authority, and certificates for a server and a client.
 pub fn make_certificates(folder: &Path) {
-    let new = |name: &str| {
-        ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([
-                format!("/CN={name}"),
-                "-keyout".into(),
-                format!("{name}.key"),
-                "-out".into(),
-                format!("{name}.csr"),
-            ])
-            .collect::<Vec<_>>()
+    let new = |name: &str, more: &str| {
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        openssl(folder, &format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}{more}"));
     };
-    let run = |words: &[String]| openssl(folder, &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
-    let mut ca = new("ca");
-    ca.truncate(ca.len() - 1);
-    ca.extend(["ca.crt", "-x509", "-days", "2"].map(str::to_owned));
-    run(&ca);
+    new("ca", ".crt -x509 -days 2");
     fs::write(folder.join("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
     for name in ["server", "client"] {
-        run(&new(name));
-        let (csr, crt) = (format!("{name}.csr"), format!("{name}.crt"));
-        openssl(
-            folder,
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &csr,
-                "-CA",
-                "ca.crt",
-                "-CAkey",
-                "ca.key",
-                "-CAcreateserial",
-                "-days",
-                "2",
-                "-extfile",
-                "ext",
-                "-out",
-                &crt,
-            ],
-        );
+        new(name, ".csr");
+        let signed = "-CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext";
+        openssl(folder, &format!("x509 -req -in {name}.csr {signed} -out {name}.crt"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::access::make_certificates;
 use crate::node::{retained, settings, End, Node};
+use crate::proxy::Proxy;
 use crate::server::{eventually, has, has_tls, new_folder, text, Port, Redis};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
@@ -272,16 +273,14 @@ fn fail_over(replicas: u32) -> usize {
 
 #[test]
 fn a_failover_with_replicas_loses_nothing() {
-    if has("redis-server") {
-        assert_eq!(fail_over(1), 1);
-    }
+    needs!(has("redis-server"));
+    assert_eq!(fail_over(1), 1);
 }
 
 #[test]
 fn a_failover_loses_nothing_or_begins_another_epoch() {
-    if has("redis-server") {
-        assert!((1..=2).contains(&fail_over(0)));
-    }
+    needs!(has("redis-server"));
+    assert!((1..=2).contains(&fail_over(0)));
 }
 
 #[test]
@@ -290,9 +289,8 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     // Without Sentinel: another Redis takes the address over.
     let mut master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
-    let proxy = crate::proxy::Proxy::new(master.port);
-    let mut a = Node::ready(&settings(&proxy.url()));
-    let mut b = Node::ready(&settings(&proxy.url()));
+    let proxy = Proxy::new(master.port);
+    let [mut a, mut b] = Node::at([proxy.url(), proxy.url()]);
     assert!(a.retain("x", "1").is_stored() && a.retain("y", "1").is_stored());
     publish_and_part(&mut a, &replica, 4);
     assert!(a.retain("x", "not replicated").is_stored() && a.forget("y").is_stored());
@@ -317,7 +315,7 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
 fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     let mut master = redis!();
     let mut replica = replica_of(&master, &[]);
-    let proxy = crate::proxy::Proxy::new(master.port);
+    let proxy = Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     let stream = publish_and_part(&mut a, &replica, 2);
     // The master stores it, and its answers are lost.
@@ -340,7 +338,7 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
 fn another_hub_has_read_the_lost_events() -> bool {
     let mut master = Redis::start(&[]);
     let mut replica = replica_of(&master, &[]);
-    let [of_a, of_b] = [(); 2].map(|()| crate::proxy::Proxy::new(master.port));
+    let [of_a, of_b] = [(); 2].map(|()| Proxy::new(master.port));
     let mut a = Node::ready(&settings(&of_a.url()));
     let stream = publish_and_part(&mut a, &replica, 2);
     a.until("up", |node| node.store.status().is_up);
@@ -399,7 +397,7 @@ fn an_entry_that_another_hub_has_read_before_a_failover_is_sent_again_in_another
 fn a_missing_entry_is_noticed_when_others_have_published_since() {
     let mut master = redis!();
     let replica = replica_of(&master, &[]);
-    let proxy = crate::proxy::Proxy::new(master.port);
+    let proxy = Proxy::new(master.port);
     let mut a = Node::ready(&settings(&proxy.url()));
     publish_and_part(&mut a, &replica, 2);
     assert!(a.publish("not replicated").is_stored());

@@ -20,8 +20,7 @@ fn code(end: &End) -> Option<ErrorCode> {
 fn expect_nothing_lost(fault: impl Fn(&Proxy, &Redis, usize)) {
     let redis = Redis::start(&[]);
     let proxy = Proxy::new(redis.port);
-    let mut a = Node::ready(&settings(&proxy.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let [mut a, mut b] = Node::at([proxy.url(), redis.url()]);
     let expected: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
     for (number, text) in expected.iter().enumerate() {
         a.append(text);
@@ -211,8 +210,7 @@ fn a_user_who_may_only_read_has_a_store_that_is_down() {
 fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
     let redis = redis!();
     let proxy = Proxy::new(redis.port);
-    let mut a = Node::ready(&settings(&proxy.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let [mut a, mut b] = Node::at([proxy.url(), redis.url()]);
     a.until("up", |node| node.store.status().is_up);
     proxy.hold();
     let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();

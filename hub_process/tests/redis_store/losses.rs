@@ -1,13 +1,14 @@
 //! What Redis loses: each loss ends in another epoch, or nothing was lost.
 
 use crate::node::{settings, End, Node};
+use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::Ask;
 use std::time::Duration;
 
 /// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
 fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
-    let [mut a, mut b] = Node::two(redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     for number in 0..20 {
         assert!(a.publish(&format!("before {number}")).is_stored());
     }
@@ -93,7 +94,7 @@ fn an_old_snapshot_begins_another_epoch() {
 #[test]
 fn an_epoch_that_comes_back_begins_another_one() {
     let mut redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     assert!(a.publish("first").is_stored());
     assert_eq!(redis.call(&["SAVE"]), "OK");
     redis.call(&["FLUSHALL"]);
@@ -122,7 +123,7 @@ fn a_hub_that_knows_of_a_loss_has_all_begin_another_epoch() {
 #[test]
 fn a_restart_with_persistence_loses_nothing() {
     let mut redis = redis!(PERSISTENT);
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     let mut expected = Vec::new();
     for round in 0..3 {
         for number in 0..300 {
@@ -166,7 +167,7 @@ fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
 #[test]
 fn eviction_by_retention_is_not_a_loss() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     a.keep(1000);
     for number in 0..5000 {
         a.append(&number.to_string());
@@ -211,7 +212,7 @@ fn the_stream_is_trimmed_to_its_bytes() {
 #[test]
 fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     assert!(a.publish("first").is_stored());
     b.until("first", |node| node.texts().len() == 1);
     let stream = redis.stream();
@@ -272,9 +273,8 @@ fn entries_of_a_later_version_are_reported_without_their_unknown_parts() {
 #[test]
 fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
     let redis = redis!();
-    let wire = crate::proxy::Proxy::new(redis.port);
-    let mut a = Node::ready(&settings(&wire.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let wire = Proxy::new(redis.port);
+    let [mut a, mut b] = Node::at([wire.url(), redis.url()]);
     assert!(a.publish("first").is_stored());
     wire.refuse(true);
     wire.cut();

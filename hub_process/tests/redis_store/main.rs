@@ -94,7 +94,7 @@ fn a_flood_is_stored_without_a_refusal() {
 #[test]
 fn a_killed_connection_loses_nothing() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     for number in 0..2000 {
         a.append(&number.to_string());
         if number % 500 == 250 {

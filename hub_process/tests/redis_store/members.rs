@@ -5,7 +5,7 @@
 use crate::failover::replica_of;
 use crate::node::{number, seeds, settings, End, Node};
 use crate::proxy::Proxy;
-use crate::server::{has, Redis, PERSISTENT};
+use crate::server::{eventually, has, Redis, PERSISTENT};
 use crate::store::{Ask, Draft, MemberHere, MemberPart};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
@@ -43,6 +43,10 @@ impl Machine {
     fn new(settings: &RedisSettings) -> Self {
         let (members, said) = (BTreeSet::new(), BTreeMap::new());
         Self { node: Node::ready(settings), members, said, linger: Duration::ZERO, announced: 0 }
+    }
+
+    fn at<const N: usize>(urls: [String; N]) -> [Self; N] {
+        urls.map(|url| Self::new(&settings(&url)))
     }
 
     fn here(&mut self, member: &str) -> u64 {
@@ -137,7 +141,7 @@ impl Machine {
 fn until(machines: &mut [&mut Machine], expected: &[&str]) {
     let expected: BTreeSet<String> = expected.iter().map(|member| (*member).to_owned()).collect();
     let mut last = None;
-    crate::server::eventually(&format!("{expected:?}"), || {
+    eventually(&format!("{expected:?}"), || {
         machines.iter_mut().for_each(|machine| machine.pump());
         let states: Vec<_> = machines.iter().map(|machine| machine.state()).collect();
         let are_equal = states.iter().all(|state| *state == expected);
@@ -155,9 +159,7 @@ type Step<'a> = &'a dyn Fn(&mut Machine) -> u64;
 #[test]
 fn a_member_on_two_machines_joins_once_and_leaves_once() {
     let redis = redis!();
-    let mut a = Machine::new(&settings(&redis.url()));
-    let mut b = Machine::new(&settings(&redis.url()));
-    let stored = |end: End| matches!(end, End::Stored(..));
+    let [mut a, mut b] = Machine::at([redis.url(), redis.url()]);
     let steps: [(Step, bool, bool); 10] = [
         (&|machine| machine.here("ann"), true, true),
         (&|machine| machine.here("ann"), true, false),
@@ -174,15 +176,14 @@ fn a_member_on_two_machines_joins_once_and_leaves_once() {
         let machine = if is_a { &mut a } else { &mut b };
         let ticket = ask(machine);
         let end = machine.ends(ticket);
-        assert_eq!(stored(end.clone()), expected, "{index}: {end:?}");
+        assert_eq!(end.is_stored(), expected, "{index}: {end:?}");
         assert!(expected || end == End::Done, "{index}: {end:?}");
     }
     until(&mut [&mut a, &mut b], &["ann"]);
     assert_eq!(a.told(), ["ann join", "ann busy", "ann leave", "ann join"]);
     assert_eq!(a.told(), b.told());
     // What the hub needs to continue a member is there from the beginning, also without the history.
-    let stream = redis.stream();
-    redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
+    redis.call(&["XTRIM", &redis.stream(), "MAXLEN", "0"]);
     let late = Node::ready(&settings(&redis.url()));
     let kept: Vec<&MemberPart> = late.log().retained.iter().map(|entry| &entry.draft.member).collect();
     assert_eq!(kept, [&MemberPart::Here(here(Duration::ZERO))]);
@@ -197,15 +198,14 @@ fn a_hub_without_members_has_no_lease() {
     assert_eq!(redis.call(&["HEXISTS", STATE, "machines"]), "0");
     let ticket = a.here("ann");
     assert!(a.ends(ticket).is_stored());
-    crate::server::eventually("a lease", || redis.call(&["HEXISTS", STATE, "machines"]) == "1");
+    eventually("a lease", || redis.call(&["HEXISTS", STATE, "machines"]) == "1");
 }
 
 #[test]
 fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
     let redis = redis!();
     let proxy = Proxy::new(redis.port);
-    let mut away = Machine::new(&settings(&proxy.url()));
-    let mut other = Machine::new(&settings(&redis.url()));
+    let [mut away, mut other] = Machine::at([proxy.url(), redis.url()]);
     for member in ["ann", "both", "moves"] {
         let ticket = away.here(member);
         away.ends(ticket);
@@ -236,20 +236,19 @@ fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
 fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
     let redis = redis!();
     let proxy = Proxy::new(redis.port);
-    let mut away = Machine::new(&settings(&proxy.url()));
-    let mut other = Machine::new(&settings(&redis.url()));
+    let [mut away, mut other] = Machine::at([proxy.url(), redis.url()]);
     away.here("ann");
     until(&mut [&mut away, &mut other], &["ann"]);
     for _ in 0..3 {
         let announced = away.announced;
         proxy.cut();
-        crate::server::eventually("an announcement", || {
+        eventually("an announcement", || {
             away.pump();
             away.announced > announced
         });
     }
     // The names that it had before lose their leases meanwhile.
-    crate::server::eventually("one machine", || {
+    eventually("one machine", || {
         away.pump();
         other.pump();
         redis.call(&["HGET", STATE, "machines"]).matches('=').count() == 1
@@ -264,8 +263,7 @@ fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
 #[test]
 fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere() {
     let redis = redis!();
-    let mut ends = Machine::new(&settings(&redis.url()));
-    let mut other = Machine::new(&settings(&redis.url()));
+    let [mut ends, mut other] = Machine::at([redis.url(), redis.url()]);
     ends.linger = Duration::from_secs(2);
     ends.here("ann");
     ends.here("moves");
@@ -284,8 +282,7 @@ fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere()
 #[test]
 fn members_survive_redis() {
     let mut redis = redis!(PERSISTENT);
-    let mut a = Machine::new(&settings(&redis.url()));
-    let mut b = Machine::new(&settings(&redis.url()));
+    let [mut a, mut b] = Machine::at([redis.url(), redis.url()]);
     a.here("ann");
     until(&mut [&mut a, &mut b], &["ann"]);
     a.here("both");
@@ -306,7 +303,7 @@ fn members_survive_redis() {
     redis.call(&["FLUSHALL"]);
     b.here("bob");
     let began = (a.node.logs.len(), b.node.logs.len());
-    crate::server::eventually("another epoch", || {
+    eventually("another epoch", || {
         a.pump();
         b.pump();
         a.node.logs.len() > began.0 && b.node.logs.len() > began.1
@@ -319,8 +316,7 @@ fn a_failover_that_loses_what_needed_no_event_leaves_no_ghost() {
     let mut master = redis!();
     let replica = replica_of(&master, &[]);
     let proxy = Proxy::new(master.port);
-    let mut a = Machine::new(&settings(&proxy.url()));
-    let mut b = Machine::new(&settings(&proxy.url()));
+    let [mut a, mut b] = Machine::at([proxy.url(), proxy.url()]);
     for (is_a, member) in [(true, "stays"), (true, "leaves"), (false, "leaves")] {
         let machine = if is_a { &mut a } else { &mut b };
         let ticket = machine.here(member);
@@ -334,7 +330,7 @@ fn a_failover_that_loses_what_needed_no_event_leaves_no_ghost() {
     master.kill();
     proxy.lead_to(replica.port);
     let announced = (a.announced, b.announced);
-    crate::server::eventually("announcements", || {
+    eventually("announcements", || {
         a.pump();
         b.pump();
         a.announced > announced.0 && b.announced > announced.1
@@ -414,7 +410,7 @@ fn run(seed: u64) {
     let mut machines: Vec<&mut Machine> = machines.iter_mut().collect();
     until(&mut machines, &all);
     // It stays so, also when all names that machines had before have lost their leases.
-    crate::server::eventually("three machines", || {
+    eventually("three machines", || {
         machines.iter_mut().for_each(|machine| machine.pump());
         redis.call(&["HGET", STATE, "machines"]).matches('=').count() <= MACHINES
     });

@@ -1,6 +1,6 @@
 //! A store as the wire thread has it, and books of what it reports.
 
-use crate::server::{eventually, Redis};
+use crate::server::eventually;
 use crate::store::{Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
@@ -123,9 +123,9 @@ impl Node {
         node
     }
 
-    /// Starts two stores in the same Redis.
-    pub fn two(redis: &Redis) -> [Self; 2] {
-        [(); 2].map(|()| Self::ready(&settings(&redis.url())))
+    /// Starts stores at several addresses.
+    pub fn at<const N: usize>(urls: [String; N]) -> [Self; N] {
+        urls.map(|url| Self::ready(&settings(&url)))
     }
 
     /// Limits the history to so many events.

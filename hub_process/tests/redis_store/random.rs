@@ -5,7 +5,7 @@
 
 use crate::node::{change, draft, number, seeds, settings, End, Log, Node};
 use crate::proxy::Proxy;
-use crate::server::{has, Redis};
+use crate::server::{has, Redis, PERSISTENT};
 use crate::store::{Ask, Draft, Entry};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
@@ -29,7 +29,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let is_persistent = seed % 2 == 0;
-        let arguments: &[&str] = if is_persistent { &["--appendonly", "yes", "--appendfsync", "always"] } else { &[] };
+        let arguments: &[&str] = if is_persistent { &PERSISTENT } else { &[] };
         let redis = Redis::start(arguments);
         let proxies: Vec<Proxy> = (0..NODES).map(|_| Proxy::new(redis.port)).collect();
         let nodes = proxies.iter().enumerate().map(|(index, proxy)| {

@@ -23,7 +23,7 @@ fn trim(redis: &Redis, entries: u32) {
 #[test]
 fn what_is_retained_outlives_the_history_on_all_machines() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     for (key, text) in [("x", "1"), ("y", "1"), ("", "without a key"), ("x", "2"), ("gone", "1")] {
         assert!(a.retain(key, text).is_stored());
     }
@@ -72,7 +72,7 @@ fn what_is_retained_survives_redis_and_all_hubs() {
 #[test]
 fn what_is_retained_survives_a_loss_of_the_history() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     for key in ["x", "y", "z"] {
         assert!(a.retain(key, "1").is_stored());
     }
@@ -157,8 +157,7 @@ fn a_hub_begins_with_the_whole_state_while_others_change_it() {
 fn commands_of_a_broken_connection_that_arrive_late_bring_nothing_back() {
     let redis = redis!();
     let proxy = Proxy::new(redis.port);
-    let mut a = Node::ready(&settings(&proxy.url()));
-    let mut b = Node::ready(&settings(&redis.url()));
+    let [mut a, mut b] = Node::at([proxy.url(), redis.url()]);
     a.until("up", |node| node.store.status().is_up);
     proxy.hold();
     a.append_draft(retained(Retain::Newest, "x", "late"));
@@ -240,7 +239,7 @@ fn producers_of_long_ago_are_removed() {
 #[test]
 fn an_event_that_hubs_drop_because_of_its_key_once_changes_nothing() {
     let redis = redis!();
-    let [mut a, mut b] = Node::two(&redis);
+    let [mut a, mut b] = Node::at([redis.url(), redis.url()]);
     let age = |seconds| Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(seconds) };
     let in_hash = || Node::ready(&settings(&redis.url())).state();
     a.store.ask(age(3600));

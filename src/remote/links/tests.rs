@@ -61,13 +61,16 @@ impl Scene {
         (scene, connection, hub)
     }
 
-    fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
-        self.connect_to(HubSettings::default(), number, credits)
+    /// With a connection that is still to be made.
+    fn connecting() -> (Self, Arc<Connection>) {
+        let scene = Self::new();
+        let connection = scene.begin(1);
+        (scene, connection)
     }
 
-    fn connect_to(&self, settings: HubSettings, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
+    fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
         let connection = self.begin(number);
-        let hub = self.connect_begun(&connection, settings, credits);
+        let hub = self.connect_begun(&connection, HubSettings::default(), credits);
         (connection, hub)
     }
 
@@ -153,20 +156,20 @@ impl Scene {
     }
 
     fn subscribe(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
-        self.subscribe_until(connection, stream, Instant::now() + TIMEOUT)
+        self.subscribe_to("news", connection, stream, TIMEOUT, false)
     }
 
-    fn subscribe_until(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant) -> u64 {
-        self.subscribe_with(connection, stream, until, false)
-    }
-
-    fn subscribe_held(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
-        self.subscribe_with(connection, stream, Instant::now() + TIMEOUT, true)
-    }
-
-    fn subscribe_with(&self, connection: &Arc<Connection>, stream: StreamId, until: Instant, holds: bool) -> u64 {
-        let request = connection.begin();
-        let topics = vec![Topic::Channel(b"news"[..].into())];
+    /// Subscribes to a channel, waits that long for the hub, and holds the subscription as a handler does that runs.
+    fn subscribe_to(
+        &self,
+        channel: &str,
+        connection: &Arc<Connection>,
+        stream: StreamId,
+        timeout: Duration,
+        holds: bool,
+    ) -> u64 {
+        let (request, until) = (connection.begin(), Instant::now() + timeout);
+        let topics = vec![Topic::Channel(channel.as_bytes().into())];
         let subscription = SubscribeRequest { topics, ..Default::default() };
         let connection = Arc::clone(connection);
         send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
@@ -305,18 +308,23 @@ fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
 
 /// A stream whose socket waits for credits when the connection breaks.
 fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
-    let (connection, hub) = scene.connect(1, 1);
-    let first = scene.publish(&connection, 10); // spends the credits
-    scene.publish(&connection, 10); // waits, with all that follows
     let (stream, state, client) = scene.open();
+    park_opened(scene, stream, &state);
+    (stream, state, client)
+}
+
+fn park_opened(scene: &Scene, stream: StreamId, state: &StreamState) {
+    let (connection, mut hub) = scene.connect(1, 1);
+    let first = scene.publish(&connection, 10); // spends the credits
+    hub.next(|_| {});
+    scene.publish(&connection, 10); // waits, with all that follows
     let request = scene.subscribe(&connection, stream);
     scene.eventually("the stream was handed over", || state.is_handed_over());
-    scene.push(stream, &state, b"before");
+    scene.push(stream, state, b"before");
     drop(hub);
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Unsent)));
     assert!(scene.wait(&connection, first).is_err());
     assert_eq!((state.reason(), state.is_open()), (None, true));
-    (stream, state, client)
 }
 
 #[test]
@@ -412,16 +420,8 @@ fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
 fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
     for has_come in [false, true] {
         let scene = Scene::new();
-        let (connection, hub) = scene.connect(1, 1);
-        scene.publish(&connection, 10); // spends the credits
-        scene.publish(&connection, 10); // waits, with all that follows
         let (stream, state) = scene.open_without_socket();
-        let request = scene.subscribe(&connection, stream);
-        scene.push(stream, &state, b"before");
-        scene.eventually("the stream was handed over", || state.is_handed_over());
-        drop(hub);
-        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Unsent)));
-        assert_eq!((state.reason(), state.is_open()), (None, true));
+        park_opened(&scene, stream, &state);
         let come = has_come.then(|| scene.attach(stream, &state));
         let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
         let request = scene.subscribe(&connection, stream);
@@ -490,8 +490,7 @@ fn rest(mut client: UnixStream) -> String {
 
 #[test]
 fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
-    let scene = Scene::new();
-    let connection = scene.begin(1);
+    let (scene, connection) = Scene::connecting();
     let (stream, state, mut client) = scene.open();
     let request = scene.subscribe(&connection, stream);
     let published = scene.publish(&connection, 10);
@@ -511,8 +510,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
 
 #[test]
 fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
-    let scene = Scene::new();
-    let connection = scene.begin(1);
+    let (scene, connection) = Scene::connecting();
     let (stream, state, client) = scene.open();
     let request = scene.subscribe(&connection, stream);
     connection.forget(request);
@@ -533,7 +531,7 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
     let request = scene.subscribe(&connection, first);
     send(&scene.handle, LinkCommand::Await { connection: Arc::clone(&connection), request });
     let (late, late_state, late_client) = scene.open();
-    connection.forget(scene.subscribe_until(&connection, late, Instant::now()));
+    connection.forget(scene.subscribe_to("news", &connection, late, Duration::ZERO, false));
     assert!(rest(late_client).contains("retry: "));
     let (next, next_state, _next_client) = scene.open();
     let subscribed = scene.subscribe(&connection, next);
@@ -547,10 +545,9 @@ fn a_stream_of_a_silent_hub_waits_until_its_time_is_over() {
 
 #[test]
 fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_them() {
-    let scene = Scene::new();
-    let connection = scene.begin(1);
+    let (scene, connection) = Scene::connecting();
     let (stream, _state, _client) = scene.open();
-    let held = [scene.subscribe_held(&connection, stream), scene.subscribe_held(&connection, stream)];
+    let held = [(); 2].map(|()| scene.subscribe_to("news", &connection, stream, TIMEOUT, true));
     scene.handle.send_queued(Queued::Command(Command::BeginSubscription { stream }));
     let later = scene.subscribe(&connection, stream);
     let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
@@ -564,17 +561,9 @@ fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_the
 
 #[test]
 fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
-    let scene = Scene::new();
-    let connection = scene.begin(1);
+    let (scene, connection) = Scene::connecting();
     let (stream, state, client) = scene.open();
-    let request = connection.next_request();
-    let name = vec![b'x'; 1 << 25];
-    let subscription = SubscribeRequest { topics: vec![Topic::Channel(name.into())], ..Default::default() };
-    let (shared, until) = (Arc::clone(&connection), Instant::now() + TIMEOUT);
-    send(
-        &scene.handle,
-        LinkCommand::Subscribe { connection: shared, request, stream, subscription, holds: false, until },
-    );
+    connection.forget(scene.subscribe_to(&"x".repeat(1 << 25), &connection, stream, TIMEOUT, false));
     let _hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
     assert!(rest(client).contains("retry: "));
     assert!(!state.is_handed_over());
@@ -597,9 +586,9 @@ fn a_subscription_that_is_refused_when_nobody_waits_any_more_ends_its_stream() {
 
 #[test]
 fn a_publish_to_a_slow_store_delays_no_other_request() {
-    let scene = Scene::new();
+    let (scene, connection) = Scene::connecting();
     let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
-    let (connection, mut hub) = scene.connect_to(settings, 1, 10);
+    let mut hub = scene.connect_begun(&connection, settings, 10);
     let first = scene.publish(&connection, 10); // spends the credits
     let second = scene.publish(&connection, 10);
     while connection.has_room(true) {

@@ -34,6 +34,20 @@ impl Folder {
         Self(path)
     }
 
+    /// Returns a folder with a store, which has begun.
+    fn begun(sync: FileSync) -> (Self, Running, Beginning) {
+        let folder = Self::new();
+        let (store, beginning) = Running::begin(&folder.file(), sync);
+        (folder, store, beginning)
+    }
+
+    /// Returns one whose store is on a machine with a clock that can be set.
+    fn begun_with_clock() -> (Self, Machine, Running) {
+        let (folder, machine) = (Self::new(), Machine::default());
+        let (store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+        (folder, machine, store)
+    }
+
     fn file(&self) -> PathBuf {
         self.0.join("events")
     }
@@ -231,8 +245,7 @@ const ALL: [FileSync; 3] = [FileSync::Never, FileSync::Second, FileSync::Event];
 #[test]
 fn entries_are_there_after_a_clean_end_with_the_same_epoch() {
     for sync in ALL {
-        let folder = Folder::new();
-        let (mut store, first) = Running::begin(&folder.file(), sync);
+        let (folder, mut store, first) = Folder::begun(sync);
         assert_eq!((first.began.last_seq, &*first.began.reason, first.entries.len()), (0, "", 0));
         let mut drafts = vec![draft("a", "1"), keyed("b", "k", "2")];
         drafts[1].once = b"once".as_slice().into();
@@ -253,8 +266,7 @@ fn entries_are_there_after_a_clean_end_with_the_same_epoch() {
 #[test]
 fn an_epoch_is_eight_digits_and_the_file_is_private() {
     use std::os::unix::fs::MetadataExt;
-    let folder = Folder::new();
-    let (mut store, Beginning { began, .. }) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, mut store, Beginning { began, .. }) = Folder::begun(FileSync::Second);
     store.append(draft("a", "1"));
     assert!(
         began.epoch.len() == 8 && began.epoch.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v')),
@@ -271,8 +283,7 @@ fn an_epoch_is_eight_digits_and_the_file_is_private() {
 
 #[test]
 fn a_burst_is_reported_in_order_and_once() {
-    let folder = Folder::new();
-    let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, mut store, _) = Folder::begun(FileSync::Second);
     let count = 20_000;
     for number in 0..count {
         store.ask(draft("a", &number.to_string()));
@@ -292,8 +303,7 @@ fn a_burst_is_reported_in_order_and_once() {
 
 #[test]
 fn dropping_the_store_ends_it_cleanly() {
-    let folder = Folder::new();
-    let (mut store, first) = Running::begin(&folder.file(), FileSync::Never);
+    let (folder, mut store, first) = Folder::begun(FileSync::Never);
     store.append(draft("a", "1"));
     drop(store);
     let other_boot = Machine { boot: "boot 2", ..Machine::default() };
@@ -303,9 +313,7 @@ fn dropping_the_store_ends_it_cleanly() {
 
 #[test]
 fn sequence_numbers_continue_when_all_entries_are_forgotten() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (folder, machine, mut store) = Folder::begun_with_clock();
     for _ in 0..3 {
         store.append(draft("a", "x"));
     }
@@ -322,9 +330,7 @@ fn sequence_numbers_continue_when_all_entries_are_forgotten() {
 
 #[test]
 fn times_never_go_back() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (folder, machine, mut store) = Folder::begun_with_clock();
     let mut at = Vec::new();
     for time in [5_000, 9_000, 1_000, 0, 10_000] {
         machine.clock.store(time, Ordering::SeqCst);
@@ -339,9 +345,7 @@ fn times_never_go_back() {
 
 #[test]
 fn the_age_of_an_entry_is_by_the_clock_of_the_machine_when_it_is_read() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (folder, machine, mut store) = Folder::begun_with_clock();
     machine.clock.store(100_000, Ordering::SeqCst);
     let at = store.append(draft("a", "x")).at;
     store.close();
@@ -356,8 +360,7 @@ fn the_age_of_an_entry_is_by_the_clock_of_the_machine_when_it_is_read() {
 
 #[test]
 fn forgetting_keeps_the_latest_entry_of_each_key() {
-    let folder = Folder::new();
-    let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, mut store, _) = Folder::begun(FileSync::Second);
     for (key, channel) in [("k", "a"), ("l", "a"), ("", "a"), ("k", "b"), ("k", "a"), ("", "a")] {
         store.append(keyed(channel, key, "x"));
     }
@@ -376,9 +379,7 @@ fn forgetting_keeps_the_latest_entry_of_each_key() {
 
 #[test]
 fn what_is_retained_stays_whatever_is_forgotten_or_old_and_counts_for_no_bound() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (folder, machine, mut store) = Folder::begun_with_clock();
     for draft in [retained("k", "1"), retained("", "2"), retained("l", "3"), retained("k", "4"), keyed("a", "k", "5")] {
         store.append(draft);
     }
@@ -406,9 +407,7 @@ fn what_is_retained_stays_whatever_is_forgotten_or_old_and_counts_for_no_bound()
 
 #[test]
 fn too_many_and_too_old_entries_are_deleted() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (folder, machine, mut store) = Folder::begun_with_clock();
     for number in 0..10 {
         machine.clock.store(1_000 * number, Ordering::SeqCst);
         store.append(draft(if number % 2 == 0 { "even" } else { "odd" }, "x"));
@@ -431,9 +430,7 @@ fn too_many_and_too_old_entries_are_deleted() {
 
 #[test]
 fn too_old_entries_are_deleted_though_nothing_is_written() {
-    let folder = Folder::new();
-    let machine = Machine::default();
-    let (mut store, _) = Running::begin_on(&folder.file(), FileSync::Second, &machine);
+    let (_folder, machine, mut store) = Folder::begun_with_clock();
     store.retain(usize::MAX, usize::MAX, Duration::from_secs(3));
     for _ in 0..3 {
         store.append(draft("a", "x"));
@@ -447,8 +444,7 @@ fn too_old_entries_are_deleted_though_nothing_is_written() {
 
 #[test]
 fn the_file_stays_within_twice_the_bounds() {
-    let folder = Folder::new();
-    let (mut store, _) = Running::begin(&folder.file(), FileSync::Never);
+    let (folder, mut store, _) = Folder::begun(FileSync::Never);
     let bytes = 16 << 20;
     store.retain(usize::MAX, bytes, UNBOUNDED);
     let data = "x".repeat(1_000);
@@ -473,8 +469,7 @@ fn the_file_stays_within_twice_the_bounds() {
 
 #[test]
 fn two_stores_cannot_have_one_file() {
-    let folder = Folder::new();
-    let (first, _) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, first, _) = Folder::begun(FileSync::Second);
     let mut second = Running::start(&folder.file(), FileSync::Second, &Machine::default());
     let (message, retries) = second.cannot_begin();
     assert_eq!((message, retries), (format!("another hub uses {}", folder.file().display()), false));
@@ -487,8 +482,7 @@ fn two_stores_cannot_have_one_file() {
 
 #[test]
 fn the_status_describes_the_store() {
-    let folder = Folder::new();
-    let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, mut store, _) = Folder::begun(FileSync::Second);
     store.append(draft("a", "x"));
     let status = store.status();
     assert_eq!((&*status.kind, &*status.place), ("file", folder.file().to_str().expect("a path")));

@@ -316,8 +316,7 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
 
 #[test]
 fn a_file_that_is_removed_or_replaced_is_noticed_at_the_next_write() {
-    let folder = Folder::new();
-    let (mut store, first) = Running::begin(&folder.file(), FileSync::Second);
+    let (folder, mut store, first) = Folder::begun(FileSync::Second);
     let kept = store.append(draft("a", "1"));
     store.close();
     std::fs::copy(folder.file(), folder.0.join("copy")).expect("room");
@@ -363,8 +362,7 @@ fn a_wal_that_is_removed_or_replaced_is_restored() {
 
 #[test]
 fn a_copy_has_a_new_epoch_and_the_entries() {
-    let folder = Folder::new();
-    let (mut store, first) = Running::begin(&folder.file(), FileSync::Event);
+    let (folder, mut store, first) = Folder::begun(FileSync::Event);
     store.append(draft("a", "1"));
     store.close();
     std::fs::copy(folder.file(), folder.0.join("backup")).expect("room");

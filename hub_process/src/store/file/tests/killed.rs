@@ -277,8 +277,7 @@ fn no_event_is_synced_if_the_system_is_to_decide() {
 fn figures() {
     let data = "x".repeat(100);
     for sync in ALL {
-        let folder = Folder::new();
-        let (mut store, _) = Running::begin(&folder.file(), sync);
+        let (folder, mut store, _) = Folder::begun(sync);
         let single = 5_000;
         let begun = Instant::now();
         for _ in 0..single {
