@@ -1,5 +1,5 @@
-//! Attacks on a hub process, and workers that break its rules: after each one its descriptors are closed, its memory is bounded,
-//! and other workers and streams are served as before.
+//! Attacks on a hub process, and workers that break its rules: after each one its descriptors are closed, its memory is
+//! bounded, and other workers and streams are served as before.
 
 mod support;
 

@@ -301,8 +301,8 @@ esx_array_texts(pTHX_ SV *given, size_t *len)
     return texts;
 }
 
-/* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle. Dies
- * with the error that Rust reports if there is no handle. */
+/* Returns a new reference to an array of the texts of a handle, as bytes or as characters (SVf_UTF8), and frees the handle.
+ * Dies with the error that Rust reports if there is no handle. */
 static SV *
 esx_texts(pTHX_ void *texts, const esx_report *report, const char *module, U32 flags)
 {

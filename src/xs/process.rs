@@ -287,7 +287,8 @@ unsafe extern "C" fn esx_process_folders(report: *mut Report) -> *mut OwnTexts {
     })
 }
 
-/// Returns the store with which a process would begin that is started now: `memory`; `file` and the path; or `redis`, or `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
+/// Returns the store with which a process would begin that is started now: `memory`; `file` and the path; or `redis`, or
+/// `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
 #[no_mangle]
 unsafe extern "C" fn esx_process_store(
     name: RawText,
