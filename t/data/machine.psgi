@@ -2,7 +2,9 @@
 # and paths that publish and report. The environment has the settings of the hub as JSON.
 #
 #   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
-#   /member?id=ann&channels=...        a stream with this member of people; with count=lobby one that is counted there
+#   /member?id=ann&channels=...        a stream with this member of people, which lingers for 2 seconds; with count=lobby one
+#                                      that is counted there, and does not; linger=3 is another time, bytes=99 the size of
+#                                      its data
 #   /state?channels=...                a stream that begins with the state; its position is an event
 #   /end?label=l&finish=1              ends streams, and answers with their number on this machine
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
@@ -43,9 +45,10 @@ sub labels {
 }
 
 sub member {
-    my %query = query(shift);
-    return {id => $query{id}, channel => 'people', linger => 2} if !defined $query{count};
-    return {id => $query{id}, channel => $query{count}, join => 'count', linger => 0};
+    my %query  = query(shift);
+    my %member = (id => $query{id}, defined $query{bytes} ? (json => {x => 'x' x $query{bytes}}) : ());
+    return {%member, channel => 'people', linger => $query{linger} // 2} if !defined $query{count};
+    return {%member, channel => $query{count}, join => 'count', linger => $query{linger} // 0};
 }
 
 sub publish {

@@ -3,7 +3,6 @@
 
 use lib 't/lib';
 use Testing;
-use EventSource::Hub;
 use File::Temp        ();
 use Testing::Deadline qw(wait_until);
 use Testing::Machine;
@@ -49,36 +48,6 @@ subtest 'the hub process is killed: clients come back and miss nothing' => sub {
     is_deeply [$old->ids], [@ids[1 .. $#ids]], 'all that it has missed';
     is $old->gaps, 0, 'without a gap';
     $_->leave for @clients, $old;
-};
-
-subtest 'the hub process is killed: members who come back stay, and the others leave once' => sub {
-    my $hub    = EventSource::Hub->new($machine->place, store => {file => $file});
-    my %page   = map { $_ => client(channels => $_) } qw(people lobby);
-    my $member = sub { return Testing::RoamingClient->open($machine, path => "/member?channels=news&id=$_[0]") };
-    my %client = ((map { $_ => $member->($_) } qw(ann bob)), map { $_ => $member->("$_&count=lobby") } qw(cid dan));
-    my $rests  = sub {
-        my ($here, $number, $told) = @_;
-        my $is_so = sub {
-            $_->has_gaps_now for values %page, values %client;
-            my $ids = join ' ', map { $_->{id} } eval {
-                map { $hub->members($_) } qw(people lobby);
-            };
-            return $ids eq $here && (($page{lobby}->data)[-1] // '') eq $number && $page{people}->data == $told;
-        };
-        return ok wait_until(30, $is_so), "here are: $here";
-    };
-    $rests->('ann bob cid dan', 2, 2);
-    $machine->kill_hub;
-    (delete $client{$_})->leave for qw(bob dan);
-    $rests->('ann cid', 1, 3);
-    $machine->kill_hub;
-    (delete $client{$_})->leave for qw(ann cid);
-    $rests->('', 0, 4);
-    is_deeply [map { "$_->{event} $_->{data}" } $page{people}->events],
-        [map { /(\w+) (\w+)/; qq($1 {"id":"$2"}) } 'join ann', 'join bob', 'leave bob', 'leave ann'],
-        'each has joined once and left once';
-    is_deeply [map { $_->gaps } values %page], [0, 0], 'no page received a gap';
-    $_->leave for values %page;
 };
 
 subtest 'the whole application is restarted: clients miss nothing' => sub {

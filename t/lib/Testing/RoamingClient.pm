@@ -20,6 +20,11 @@ my $PAUSE = 0.05;    # seconds between two connections
 
 # Public methods
 
+# Returns all blocks with data: events and gaps, as hashes of their fields.
+sub blocks {
+    return grep { defined $_->{data} } $_[0]->_blocks;
+}
+
 # Returns the data of all events in their order, without gaps.
 sub data {
     return map { $_->{data} } $_[0]->events;

@@ -15,7 +15,7 @@ use POSIX      ();
 
 our @EXPORT_OK = qw(run_each side_by_side);
 
-my $AT_ONCE = 5;    # most cases wait
+our $AT_ONCE = 5;    # most cases wait; a test may set it
 
 # Public functions
 
