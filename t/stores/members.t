@@ -25,6 +25,24 @@ my $DAY     = 86_400;    # seconds
 # everybody joins once and leaves once. Ann, cid, and dan, who is only counted, stay; bob, and eve, who is only counted, leave.
 my @CASES = (
     {
+        name     => 'the clock of Redis steps, and back when a machine has died',
+        store    => 'redis',
+        machines => 2,
+        clocks   => 1,
+        does     => sub {
+            my $room = shift;
+            $room->enter('gus', linger => $LEASE);
+            $room->rests;
+            $room->clock_of_redis->step($DAY);
+            $room->leave('gus');
+            $room->rests;
+            $room->leave(qw(bob eve));
+            $room->dies(0, 1);
+            $room->clock_of_redis->step(0);
+        },
+        told => {gus => 'join leave'},
+    },
+    {
         name     => 'Redis is away for longer than a lease',
         store    => 'redis',
         machines => 2,

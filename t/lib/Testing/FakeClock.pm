@@ -3,17 +3,40 @@ use strict;
 use warnings;
 
 # A clock of the day for programs that a test starts, which differs from that of the machine and can be stepped while they run
-# (libfaketime). The monotonic clock is the real one. Redis does not start with it.
+# (libfaketime). The monotonic clock is the real one. Redis does not start with that library, so its own is compiled here.
 #
 #   Testing::FakeClock->require_or_skip_all;
 #   my $clock = Testing::FakeClock->new(120);    # seconds ahead
 #   my $machine = Testing::Machine->start({redis => $url}, env => {$clock->env});
+#   my $redis   = Testing::Redis->start(env => {$clock->env_of_redis});
 #   $clock->step(-3_600);
 
+use Carp               qw(croak);
+use Config             qw(%Config);
 use File::Temp         ();
 use Testing::Developer qw(needs);
 
 my $LIBRARY = 'libfaketime.so.1';
+
+# Redis asks no other function for the time of the day.
+my $CLOCK_OF_REDIS = <<'EOC';
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+int gettimeofday(struct timeval *restrict at, void *restrict zone) {
+    struct timespec now;
+    long ahead = 0;
+    FILE *file = fopen(getenv("FAKETIME_TIMESTAMP_FILE"), "r");
+    if (file && fscanf(file, "%ld", &ahead) != 1) ahead = 0;
+    if (file) fclose(file);
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    at->tv_sec = now.tv_sec + ahead;
+    at->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
+EOC
 
 # Public methods
 
@@ -26,6 +49,19 @@ sub env {
         FAKETIME_NO_CACHE            => 1,
         FAKETIME_DONT_FAKE_MONOTONIC => 1,
     );
+}
+
+# The environment of a Redis that has this clock.
+sub env_of_redis {
+    my $self = shift;
+    $self->{folder} = File::Temp->newdir;
+    my $source = "$self->{folder}/clock.c";
+    open my $file, '>', $source or croak "$source: $!";
+    print {$file} $CLOCK_OF_REDIS;
+    close $file or croak "$source: $!";
+    my @command = (split(/ /, $Config{cc}), qw(-shared -fPIC -o), "$self->{folder}/clock.so", $source);
+    system(@command) == 0 or croak "FakeClock: @command";
+    return (LD_PRELOAD => "$self->{folder}/clock.so", FAKETIME_TIMESTAMP_FILE => $self->{file}->filename);
 }
 
 # Creates a clock that is so many seconds ahead of the machine's.

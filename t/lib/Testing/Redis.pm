@@ -12,8 +12,8 @@ use warnings;
 #
 # Options: appendonly (1: on the disk every second; 'always'), snapshot (1: saved at a regular end and every second), password
 # (of the user `default`), acl (lines, such as 'user shop on >secret ~es:* +@all'), tls (1, or 'clients' if they need a
-# certificate), maxmemory and policy, replica_of (another object), config (more lines). Without any of the first two it forgets
-# everything when it ends.
+# certificate), maxmemory and policy, replica_of (another object), config (more lines), env (a hash). Without any of the first
+# two it forgets everything when it ends.
 #
 # Commands of a test go over a Unix socket as a user of their own, whatever the options are. EVENTSOURCE_XS_REDIS_SERVER names
 # another program: of another version, or that of Valkey.
@@ -103,7 +103,7 @@ sub start {
     $self->{option} = \%option;
     $self->_make_certificates if $option{tls};
     $self->_configure;
-    return $self->run({}, _program(), $self->_file);
+    return $self->run($option{env} || {}, _program(), $self->_file);
 }
 
 # Returns its URL. Options: user, password (undef for none), database, port (of a proxy in front of it).

@@ -27,7 +27,8 @@ my $FAILURES = 5;           # the store finds room in its file while it fails
 
 # Public methods
 
-sub clock { return $_[0]{clock} }
+sub clock          { return $_[0]{clock} }
+sub clock_of_redis { return $_[0]{clock_of_redis} }
 
 # A machine is lost, with its hub process and its connections. Its clients go to another one.
 sub dies {
@@ -111,13 +112,13 @@ sub moves {
     return;
 }
 
-# Options: store, `file` or `redis`; machines, their number; linger, the seconds of members; clocks, if the first machine has
-# a clock of its own; folder, where the file is.
+# Options: store, `file` or `redis`; machines, their number; linger, the seconds of members; clocks, if the first machine and
+# Redis have clocks of their own; folder, where the file is.
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, clients => {}}, $class;
     $self->{folder} //= File::Temp->newdir;
-    $self->{clock} = Testing::FakeClock->new(0) if $option{clocks};
+    ($self->{clock}, $self->{clock_of_redis}) = map { Testing::FakeClock->new(0) } 1, 2 if $option{clocks};
     my $store = $self->_store;
     my %first = $option{clocks} ? (env => {$self->clock->env}) : ();
     my @start = ({%first}, map { {} } 2 .. $option{machines} // 1);
@@ -241,7 +242,10 @@ sub _store {
     my $kind = $self->{store};
     return undef                                 if !defined $kind;
     return {file => "$self->{folder}/events.db"} if $kind eq 'file';
-    $self->{redis} ||= Testing::Redis->start(appendonly => 'always');
+    $self->{redis} ||= Testing::Redis->start(
+        appendonly => 'always',
+        env        => {$self->{clock_of_redis} ? $self->{clock_of_redis}->env_of_redis : ()}
+    );
     return {redis => $self->{redis}->url};
 }
 

@@ -31,7 +31,8 @@ const ENDED: i64 = -1;
 
 /// Renews leases, removes machines, and returns the time and all leases. KEYS: the hash. ARGV: the lease in milliseconds, the
 /// machine to renew or to end, `end` if that, the machine to renew if it has a lease, the machines to remove if they have
-/// none. The first number is 1 if the first machine had a lease.
+/// none. The first number is 1 if the first machine had a lease. One that ends later than a lease can is of a clock that has
+/// stepped back: it ends as if it were renewed now.
 const TEND: &str = "
 if not redis.call('HGET', KEYS[1], 'epoch') then return false end
 local time = redis.call('TIME')
@@ -40,6 +41,10 @@ local list = redis.call('HGET', KEYS[1], 'machines') or ''
 local leases = {}
 for machine, lease in string.gmatch(list, ' (%w+)=(-?%d+)') do leases[machine] = tonumber(lease) end
 local own, before = ARGV[2], ARGV[4]
+local is_changed = own ~= '' or before ~= '' or #ARGV > 4
+for machine, lease in pairs(leases) do
+  if lease > now + ARGV[1] then leases[machine], is_changed = now + ARGV[1], true end
+end
 local had_lease = (leases[own] or 0) > now and 1 or 0
 if own ~= '' then leases[own] = ARGV[3] == 'end' and -1 or now + ARGV[1] end
 if leases[before] then leases[before] = now + ARGV[1] end
@@ -51,7 +56,7 @@ for machine, lease in pairs(leases) do out[#out + 1] = ' ' .. machine .. '=' .. 
 out = table.concat(out)
 if out == '' and list ~= '' then
   redis.call('HDEL', KEYS[1], 'machines')
-elseif out ~= list and (own ~= '' or before ~= '' or #ARGV > 4) then
+elseif out ~= list and is_changed then
   redis.call('HSET', KEYS[1], 'machines', out)
 end
 return {had_lease, string.format('%.0f', now), out}
