@@ -1,5 +1,6 @@
 //! Opening a stream, and attaching its socket.
 
+use super::presence::EndReport;
 use super::stream_record::{Deadline, Queue, StreamRecord};
 use super::{Io, Reactor, StreamId, StreamInit};
 use crate::stream::{after, Reason, Settings, Stream};
@@ -26,6 +27,8 @@ impl<I: Io> Reactor<I> {
             has_ended: false,
             is_handed_over: is_inherited,
             owes_final_chunk: false,
+            end_report: EndReport::None,
+            presence_hub: 0,
             input_bytes: 0,
             deadline: Some(after(now, settings.timeout)),
             deadline_kind: Deadline::Attach,

@@ -9,28 +9,28 @@ use crate::hub::{MemberRequest, Presence, MAX_MEMBERS_OF_STREAM};
 use crate::stream::Reason;
 use std::collections::HashMap;
 
-/// The streams with members and wills. They are kept beside the streams, because most streams have neither.
+/// The members of streams whose subscriptions are held.
 #[derive(Debug, Default)]
 pub(super) struct Presences {
-    /// The members of streams whose subscriptions are held.
     joining: HashMap<u64, Vec<MemberRequest>>,
-    /// The streams that were reported, by their slots.
-    reported: HashMap<u32, Reported>,
 }
 
-/// A stream that was reported.
-#[derive(Debug)]
-struct Reported {
-    hub: HubId,
-    /// Whether the stream ends because of its age, which is no decision of the application.
-    has_aged: bool,
+/// Whether a stream's end is reported to the members of a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndReport {
+    /// It has neither a member nor a will.
+    None,
+    /// It is reported.
+    Due,
+    /// It is reported. The stream ends because of its age, which is no decision of the application.
+    DueOfAge,
 }
 
 impl<I: Io> Reactor<I> {
     /// Notes what a subscription says of the stream, which the hub has.
     pub(super) fn note_presence(&mut self, id: StreamId, hub: HubId, Presence { member, will }: Presence) {
         if let Some(will) = will {
-            self.presences.reported.insert(id.slot, Reported { hub, has_aged: false });
+            self.will_report_end(id, hub);
             self.answers.push(Answer::Willed { hub, stream: id, will });
         }
         if let Some(member) = member {
@@ -50,7 +50,7 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending().is_some()) {
             return;
         }
-        self.presences.reported.insert(id.slot, Reported { hub, has_aged: false });
+        self.will_report_end(id, hub);
         self.answers.extend(joining.into_iter().map(|member| {
             let member = Box::new(member);
             Answer::Entered { hub, stream: id, member }
@@ -59,10 +59,16 @@ impl<I: Io> Reactor<I> {
 
     /// Notes that a stream ends because of its age, unless it is ending already.
     pub(super) fn note_age(&mut self, id: StreamId) {
-        if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
-            if let Some(reported) = self.presences.reported.get_mut(&id.slot) {
-                reported.has_aged = true;
+        if let Some(record) = self.record(id).filter(|record| record.end_report == EndReport::Due) {
+            if record.stream.ending().is_none() {
+                record.end_report = EndReport::DueOfAge;
             }
+        }
+    }
+
+    fn will_report_end(&mut self, id: StreamId, hub: HubId) {
+        if let Some(record) = self.record(id) {
+            (record.presence_hub, record.end_report) = (hub, EndReport::Due);
         }
     }
 
@@ -70,15 +76,19 @@ impl<I: Io> Reactor<I> {
     pub(super) fn report_end(&mut self, id: StreamId, reason: Reason) {
         self.open_streams -= 1;
         self.answers.push(Answer::Ended { stream: id, reason });
-        let ending = self.record(id).and_then(|record| record.stream.ending()).unwrap_or(reason);
-        let Presences { joining, reported } = &mut self.presences;
-        joining.remove(&id.into());
-        if let Some(Reported { hub, has_aged }) = reported.remove(&id.slot) {
-            let is_by_application = ending == Reason::Application && !has_aged;
+        self.presences.joining.remove(&id.into());
+        let record = match self.record(id) {
+            Some(record) => record,
+            None => return,
+        };
+        let ending = record.stream.ending().unwrap_or(reason);
+        let (hub, report) = (record.presence_hub, std::mem::replace(&mut record.end_report, EndReport::None));
+        if report != EndReport::None {
+            let is_by_application = ending == Reason::Application && report != EndReport::DueOfAge;
             self.answers.push(Answer::Left { hub, stream: id, is_by_application });
         }
     }
 }
 
-saved!(Presences { joining, reported });
-saved!(Reported { hub, has_aged });
+saved!(Presences { joining });
+saved!(EndReport: None, Due, DueOfAge);

@@ -47,6 +47,8 @@ impl Saved for StreamRecord<i32> {
             has_ended: from.take()?,
             is_handed_over: from.take()?,
             owes_final_chunk: from.take()?,
+            end_report: from.take()?,
+            presence_hub: from.take()?,
             input_bytes: from.take()?,
             deadline: from.take()?,
             deadline_kind: from.take()?,
@@ -67,6 +69,8 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         has_ended,
         is_handed_over,
         owes_final_chunk,
+        end_report,
+        presence_hub,
         input_bytes,
         deadline,
         deadline_kind,
@@ -79,6 +83,8 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
     to.add(has_ended);
     to.add(is_handed_over);
     to.add(owes_final_chunk);
+    to.add(end_report);
+    to.add(presence_hub);
     to.add(input_bytes);
     to.add(deadline);
     to.add(deadline_kind);
@@ -149,6 +155,8 @@ impl<I: Io> Reactor<I> {
             has_ended: record.has_ended,
             is_handed_over: record.is_handed_over,
             owes_final_chunk: record.owes_final_chunk,
+            end_report: record.end_report,
+            presence_hub: record.presence_hub,
             input_bytes: record.input_bytes,
             deadline: record.deadline,
             deadline_kind: record.deadline_kind,

@@ -1,8 +1,9 @@
 //! The reactor's record of one stream, and how the reactor finds it.
 
 use super::hubs::Hubs;
+use super::presence::EndReport;
 use super::subscriptions::Subscription;
-use super::{Answer, Io, Reactor, StreamId};
+use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::stream::Stream;
 use std::time::Instant;
 
@@ -44,6 +45,9 @@ pub(super) struct StreamRecord<S> {
     pub(super) is_handed_over: bool,
     /// Whether the last chunk of a chunked response is still to be sent, after everything that was published before.
     pub(super) owes_final_chunk: bool,
+    /// Whether the stream's end is reported to the members of a hub, and which hub that is.
+    pub(super) end_report: EndReport,
+    pub(super) presence_hub: HubId,
     /// How much the client has sent after its request.
     pub(super) input_bytes: u32,
     /// When `deadline_kind` applies, if at all.
