@@ -830,7 +830,7 @@ impl StoredHub {
     fn begin_after_a_defect(&mut self) {
         say("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
         (self.memory, self.is_ready) = (None, false);
-        self.store.ask(Ask::Close);
+        self.store.ask(Ask::Close { hub_continues: true });
     }
 
     fn forget_evicted(&mut self) {
@@ -856,19 +856,23 @@ impl StoredHub {
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
     /// that the event was perhaps stored.
     pub fn finish(&mut self, within: Duration) -> Progress {
-        let (mut progress, _) = self.end(within);
+        let (mut progress, _) = self.end(within, false);
         self.fail_waiting("the store did not answer before it ended", &mut progress);
         progress
     }
 
-    /// Ends the store after what it was asked before. Returns true if that was within the time; then
-    /// [`restart`](Self::restart) continues. Otherwise the store ends and begins anew when it answers again, and those who wait
-    /// are told then.
-    pub fn end(&mut self, within: Duration) -> (Progress, bool) {
+    /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within the
+    /// time; then [`restart`](Self::restart) continues here. Otherwise the store ends and begins anew when it answers again, and
+    /// those who wait are told then.
+    pub fn pause(&mut self, within: Duration) -> (Progress, bool) {
+        self.end(within, true)
+    }
+
+    fn end(&mut self, within: Duration, hub_continues: bool) -> (Progress, bool) {
         let mut progress = Progress::default();
         self.forget_evicted();
         (self.is_open, self.is_closing) = (false, true);
-        self.store.ask(Ask::Close);
+        self.store.ask(Ask::Close { hub_continues });
         let until = Instant::now() + within;
         while let Some(report) = self.store.wait_for_report(until) {
             self.carry_out(report, Instant::now(), &mut progress);

@@ -102,7 +102,7 @@ impl Server {
             );
         }
         stored.check_place()?;
-        let (progress, has_ended) = stored.end(STORE_LINGER);
+        let (progress, has_ended) = stored.pause(STORE_LINGER);
         self.answer_progress(progress, Instant::now());
         if !has_ended {
             let within = STORE_LINGER.as_secs();

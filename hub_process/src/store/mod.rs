@@ -257,8 +257,9 @@ pub enum Ask {
     Retain { events: usize, bytes: usize, age: Duration },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
-    /// End, after what was asked before.
-    Close,
+    /// End, after what was asked before. If the hub continues, in this process or in another program, its members stay on this
+    /// machine meanwhile.
+    Close { hub_continues: bool },
 }
 
 /// A report of a store.

@@ -571,7 +571,7 @@ fn nobody_waits_for_a_store_that_has_ended() {
 fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() {
     let mut world = World::new();
     let request = world.publish("");
-    let (progress, has_ended) = world.hub.end(Duration::from_millis(10));
+    let (progress, has_ended) = world.hub.pause(Duration::from_millis(10));
     assert!(!has_ended && progress.told.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
     // Its earlier requests are still carried out.
     world.store.append_asked(|| 0);

@@ -163,7 +163,7 @@ fn a_closed_store_finishes_earlier_requests() {
     for number in 0..500 {
         a.append(&number.to_string());
     }
-    a.store.ask(Ask::Close);
+    a.store.ask(Ask::Close { hub_continues: false });
     a.until("all", |node| node.ends.len() == 500);
     assert!(a.ends.values().all(|end| code(end).is_none()));
     let connections = || redis.call(&["CLIENT", "LIST"]).lines().filter(|line| line.contains("age=")).count();

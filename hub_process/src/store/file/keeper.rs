@@ -251,7 +251,7 @@ impl Keeper {
                 open.tick_at = Some(Instant::now());
             }
             Ask::Lost(reason) => batch.lost = Some(reason),
-            Ask::Close => self.is_closing = true,
+            Ask::Close { .. } => self.is_closing = true,
         }
     }
 
@@ -310,7 +310,7 @@ impl Keeper {
                 Ok(Ask::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
                 Ok(Ask::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
                 Ok(Ask::Forget(_) | Ask::Lost(_)) => {}
-                Ok(Ask::Close) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(Ask::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }
         }

@@ -201,7 +201,7 @@ impl Running {
 
     /// Ends the store, and waits for it.
     fn close(mut self) {
-        self.store.ask(Ask::Close);
+        self.store.ask(Ask::Close { hub_continues: false });
         self.wait_for_end();
     }
 

@@ -79,6 +79,8 @@ pub struct Writer {
     last_upkeep: Instant,
     last_weighing: Option<Instant>,
     is_closing: bool,
+    /// Whether the hub continues when this has ended.
+    hub_continues: bool,
 }
 
 impl Writer {
@@ -110,6 +112,7 @@ impl Writer {
             last_upkeep: now,
             last_weighing: None,
             is_closing: false,
+            hub_continues: false,
         }
     }
 
@@ -132,7 +135,7 @@ impl Writer {
             });
             self.shared.refresh();
         }
-        if let Some(Session { connection, target, .. }) = &mut self.session {
+        if let (Some(Session { connection, target, .. }), false) = (&mut self.session, self.hub_continues) {
             self.machines.end(connection, &target.keys);
         }
         self.shared.update(|state| state.is_closing = true);
@@ -186,7 +189,10 @@ impl Writer {
             Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
             Ask::Forget(_) => {} // the stream evicts by its own bounds
             Ask::Lost(reason) => self.shared.update(|state| state.lost = Some((state.generation, reason.into()))),
-            Ask::Close => self.close(),
+            Ask::Close { hub_continues } => {
+                self.hub_continues = hub_continues;
+                self.close();
+            }
         }
     }
 

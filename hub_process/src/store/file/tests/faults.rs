@@ -298,7 +298,7 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
         let mut store = damaged_while_running(&folder);
         let asked = store.ask(draft("a", "after the damage"));
         if is_closed {
-            store.store.ask(Ask::Close);
+            store.store.ask(Ask::Close { hub_continues: false });
         }
         let Began { reason, last_seq, .. } = store.beginning().began;
         assert!(reason.contains("was damaged") && last_seq == 0, "{reason}");
