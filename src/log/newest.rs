@@ -31,15 +31,12 @@ impl Newest {
         self.seqs.get(&entry.key) == Some(&entry.seq)
     }
 
-    /// Keeps the newest entry of a key, which the history has evicted.
+    /// Keeps the newest entry of a key, which the history has evicted. It comes after all others here: a history evicts its
+    /// entries in their order, and of a store's those come first that an earlier one has evicted.
     pub(super) fn keep(&mut self, evicted: LogEntry) {
+        debug_assert!(self.slots.back().map_or(true, |(last, _)| *last < evicted.seq));
         self.held = (self.held.0 + 1, self.held.1 + evicted.size());
-        let slot = (evicted.seq, Some(Box::new(evicted)));
-        match self.slots.back() {
-            // What a store gives back is in order, but the history may have evicted later entries meanwhile.
-            Some((last, _)) if *last > slot.0 => self.slots.insert(self.slot_after(slot.0), slot),
-            _ => self.slots.push_back(slot),
-        }
+        self.slots.push_back((evicted.seq, Some(Box::new(evicted))));
     }
 
     /// Forgets a key: drops its entry, or returns its sequence number if the history has it.
