@@ -7,9 +7,10 @@ use super::topics::TopicId;
 use super::{Cursor, Hub};
 
 impl Hub {
-    /// Returns true if something was published after the stream's cursor, whatever its topics are.
+    /// Returns true if something after the stream's cursor was offered before to the streams that keep up, whatever its topics
+    /// are.
     pub fn is_behind(&self, cursor: &Cursor) -> bool {
-        cursor.seq < self.last_seq
+        cursor.seq < self.offered_through
     }
 
     /// Returns the number of logs that the backlog of a stream is merged from.

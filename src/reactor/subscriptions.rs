@@ -149,7 +149,8 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush.
+    /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush. One that was held until
+    /// the hub has caught up with its client is sent what is new before that is evicted, however many such streams there are.
     pub(super) fn queue_by_position(&mut self, id: StreamId) {
         let subscription = match self.records.get(id.slot as usize) {
             Some(Some(record)) => record.subscription.as_deref(),

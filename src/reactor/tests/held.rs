@@ -103,6 +103,19 @@ fn a_stream_that_is_ahead_of_a_shared_store_begins_where_its_client_is_however_f
 }
 
 #[test]
+fn thousands_of_streams_that_were_ahead_receive_one_batch_before_it_is_evicted() {
+    let mut world = with_shared_store(1);
+    publish(&mut world, 1..=4);
+    let streams: Vec<usize> = (0..2000).map(|_| ahead_of_the_hub(&mut world, false)).collect();
+    publish(&mut world, 5..=20);
+    world.run_until_idle();
+    let expected = format!("event: position\ndata: \nid: e-7\n\n{}", numbers(8..=20));
+    for stream in streams {
+        assert_eq!(take_received(&mut world, stream), expected);
+    }
+}
+
+#[test]
 fn a_push_or_an_end_does_not_begin_a_stream_that_is_ahead() {
     let mut world = with_shared_store(1);
     let stream = ahead_of_the_hub(&mut world, true);
