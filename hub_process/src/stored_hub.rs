@@ -35,7 +35,7 @@ use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{
     room_of, Announcement, EndRequest, Gap, History, KeptMember, Members, Retain, Says, StateSizes, REMEMBERED,
 };
-use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -315,8 +315,7 @@ impl StoredHub {
         }
         let state = memory.state_change(&draft).map_err(|error| failure_of(&error))?;
         if state.is_some() && memory.has_member(&draft) {
-            let message = "this key is that of a member who is here: change it with member()";
-            return Err(Failure::new(ErrorCode::Invalid, Some("key"), message));
+            return Err(failure_of(&Error::MemberKey));
         }
         self.append(draft, Waiting { state, ..Waiting::of(asker) });
         self.forget_at.get_or_insert(now + FORGET);
@@ -858,6 +857,9 @@ impl StoredHub {
     pub fn finish(&mut self, within: Duration) -> Progress {
         let (mut progress, _) = self.end(within, false);
         self.fail_waiting("the store did not answer before it ended", &mut progress);
+        if !self.wills.is_empty() {
+            say(&format!("{} wills are lost: the hub has ended while its store was away", self.wills.len()));
+        }
         progress
     }
 

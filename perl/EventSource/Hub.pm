@@ -636,7 +636,8 @@ its members, at most once a second. It has no key, and is retained while somebod
 
 A member can change while it is here (L</member>): streams receive an event of the type C<update> with the same key. So they do
 if a further stream of a member has other data than the member; C<update> is the form of that event. A call of L</member> gives
-the form of its own. L</members> and L</members_count> say who is here.
+the form of its own. L</members> and L</members_count> say who is here. A L</publish> with C<retain>, or a L</forget>, whose key
+is that of a member who is here throws C<invalid>.
 
 A stream enters when its subscription takes effect: when its handler has returned. A client that leaves before was not here,
 and its will is not published. If the stream reads that channel itself, the C<join>
@@ -649,9 +650,8 @@ With a L</store> a killed hub process changes nothing for members that come back
 others leave once. With Redis the members are those of all machines: one with streams on two of them joins once and leaves
 once, and the members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be
 reached, and so do up to 10,000 wills, also those of streams that end because the store has lost its history; a will that is
-lost nevertheless, the log reports. A L</publish> with C<retain>, or a L</forget>, whose key is that of a member who is here
-throws C<invalid>. The number of C<< join => 'count' >> is that of all machines, too; when the machine that has changed it dies,
-another one publishes it some seconds later.
+lost nevertheless, the log reports. The number of C<< join => 'count' >> is that of all machines, too; when the machine that has
+changed it dies, another one publishes it some seconds later.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.

@@ -21,6 +21,8 @@ pub enum Error {
     },
     /// The application's id for an event could be mistaken for one of the hub's own ids.
     ReservedId,
+    /// The event would change what is retained of a member who is here.
+    MemberKey,
     /// The event cannot be retained.
     Full(Full),
     /// The reactor did not answer in time.
@@ -35,7 +37,7 @@ impl Error {
         match self {
             Self::System(_) | Self::ShuttingDown => ErrorCode::Unavailable,
             Self::OtherHub | Self::SpawnedChild => ErrorCode::State,
-            Self::TooManyTopics { .. } | Self::ReservedId => ErrorCode::Invalid,
+            Self::TooManyTopics { .. } | Self::ReservedId | Self::MemberKey => ErrorCode::Invalid,
             Self::Full(_) => ErrorCode::Full,
             Self::Timeout => ErrorCode::Timeout,
         }
@@ -46,6 +48,7 @@ impl Error {
         match self {
             Self::TooManyTopics { .. } => Some("channels"),
             Self::ReservedId => Some("id"),
+            Self::MemberKey => Some("key"),
             Self::Full(_) => Some("retain"),
             Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout | Self::SpawnedChild => None,
         }
@@ -62,6 +65,7 @@ impl fmt::Display for Error {
                 write!(f, "a stream may have at most {max} channels and patterns (max_topics)")
             }
             Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
+            Self::MemberKey => f.write_str("this key is that of a member who is here: change it with member()"),
             Self::Full(full) => full.fmt(f),
             Self::Timeout => f.write_str("the reactor does not answer"),
             Self::SpawnedChild => f.write_str(
@@ -119,6 +123,12 @@ mod tests {
                 "a stream may have at most 2 channels and patterns (max_topics)",
             ),
             (Error::ReservedId, ErrorCode::Invalid, Some("id"), "id must not begin as the hub's own ids do"),
+            (
+                Error::MemberKey,
+                ErrorCode::Invalid,
+                Some("key"),
+                "this key is that of a member who is here: change it with member()",
+            ),
             (Error::Timeout, ErrorCode::Timeout, None, "the reactor does not answer"),
             (
                 Error::SpawnedChild,

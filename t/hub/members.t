@@ -179,6 +179,23 @@ subtest 'too many members' => sub {
     $_->conn->close for @streams;
 };
 
+subtest 'what is retained of a member' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $stream = stream_of($hub, 'ann', linger => 0);
+    my $event  = {key => 'ann', data => 'x'};
+    has $hub, 'ann', 'a member';
+    for my $call ([publish => {%$event, retain => 1}], [forget => 'ann']) {
+        my ($method, @arguments) = @$call;
+        ok !eval { $hub->$method($ROOM, @arguments); 1 }, "$method changes nothing of it";
+        is join(' ', $@->code, $@->field), 'invalid key', 'the kind of mistake';
+        like "$@", qr/change it with member\(\) at \Q${\__FILE__}\E line/, 'the remedy, and the line of the mistake';
+    }
+    ok $hub->publish($ROOM, $event), 'an event of the same key that is not retained';
+    $stream->conn->close;
+    has $hub, '', 'it has gone';
+    ok $hub->forget($ROOM, 'ann'), 'the key is free';
+};
+
 subtest 'mistakes' => sub {
     my $hub        = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($hub, 'news');

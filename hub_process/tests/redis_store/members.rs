@@ -10,6 +10,7 @@ use crate::store::{Ask, Draft, MemberHere, MemberPart};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{FieldList, RedisSettings};
+use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -187,6 +188,26 @@ fn a_member_on_two_machines_joins_once_and_leaves_once() {
     let late = Node::ready(&settings(&redis.url()));
     let kept: Vec<&MemberPart> = late.log().retained.iter().map(|entry| &entry.draft.member).collect();
     assert_eq!(kept, [&MemberPart::Here(here(Duration::ZERO))]);
+}
+
+#[test]
+fn what_is_retained_of_a_member_is_changed_by_the_member_only() {
+    needs!(has("redis-server"));
+    let redis = Redis::start(&[]);
+    let mut a = Machine::new(&settings(&redis.url()));
+    let mut b = Machine::new(&settings(&redis.url()));
+    let ticket = a.here("ann");
+    assert!(a.ends(ticket).is_stored());
+    for retain in [Retain::Newest, Retain::Forget] {
+        let ticket = b.node.append_draft(Draft { retain, ..draft("ann", "text", MemberPart::None) });
+        let End::Failed(failure) = b.ends(ticket) else { panic!("{retain:?} was stored") };
+        assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Invalid, Some("key")));
+    }
+    a.gone("ann");
+    until(&mut [&mut a, &mut b], &[]);
+    assert_eq!(b.told(), ["ann join", "ann leave"]);
+    let ticket = b.node.append_draft(draft("ann", "text", MemberPart::None));
+    assert!(b.ends(ticket).is_stored());
 }
 
 #[test]

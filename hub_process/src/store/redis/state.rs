@@ -89,8 +89,16 @@ return id
 /// Appends an event and changes the state. KEYS: the stream, the hash, the set of keys `once`. ARGV: the most entries of the
 /// stream, their age in milliseconds, the field of the hash, then the entry's fields: `c` with the channel, `r` or `x` with the
 /// key, perhaps `o` with the key `once`, `f` with the event's fields, `p` with the producer and its count. An event that was
-/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD.
-pub const APPEND: &str = concat!(drop_repeated!(), "local machines, member = '', ''", append!());
+/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD. The
+/// answer is `member` if the key is that of a member who is here, of whom the hub has not read yet.
+pub const APPEND: &str = concat!(
+    drop_repeated!(),
+    "
+local machines, member = '', ''
+if string.find(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^[^ ]*,') then return 'member' end
+",
+    append!()
+);
 
 /// The same for an event of a member: it changes the machines on which the member is, and appends the event if that is news.
 /// ARGV begins with what happened and the machine; the entry has a field `m` before `f`. The answer is `done` if it was not

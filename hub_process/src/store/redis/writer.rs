@@ -11,7 +11,8 @@ use super::epoch::StreamKeys;
 use super::machines::Machines;
 use super::shared::{Sent, Shared, State, Target, Waiting};
 use super::{ANSWER, CHUNK, CHUNK_BYTES};
-use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::runtime::Error;
+use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
 use std::collections::VecDeque;
@@ -400,7 +401,7 @@ impl Writer {
         let mut stored = Vec::with_capacity(counts.len());
         for count in counts {
             match session.connection.receive() {
-                Ok(answer) if self.has_done(count, &answer) => {}
+                Ok(answer) if self.has_done(count, &answer) || self.is_of_member(count, &answer) => {}
                 Ok(answer) => match Id::of(&answer) {
                     Some(id) => stored.push((count, id)),
                     None => self.take_back(count, &session.target, "the stream is gone: it was deleted or evicted"),
@@ -494,6 +495,20 @@ impl Writer {
         });
         done.into_iter().for_each(|ticket| self.shared.reporter.report(Report::Done(ticket)));
         done.is_some() || entry::text(answer) == Some(b"done")
+    }
+
+    /// Takes the answer for a draft whose key is that of a member.
+    fn is_of_member(&self, count: u64, answer: &Value) -> bool {
+        if entry::text(answer) != Some(b"member") {
+            return false;
+        }
+        let error = Error::MemberKey;
+        let failure = Failure::new(error.code(), error.field(), &error.to_string());
+        let sent = self.shared.update(|state| state.sent.remove(&count));
+        sent.into_iter().for_each(|Sent { ticket, .. }| {
+            self.shared.reporter.report(Report::Failed { ticket, failure: failure.clone() });
+        });
+        true
     }
 
     /// Has the hub announce its members: Redis may have lost what it was told of them.
