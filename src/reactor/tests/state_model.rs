@@ -343,6 +343,10 @@ impl Run {
         let settings = Settings { framing, line_end, keepalive: Some(Duration::from_secs(5)), ..settings() };
         let stream = self.world.open(settings, "");
         self.world.records[stream].is_subscribed = true;
+        if self.rng.u8(..3) == 0 {
+            // It is still sent the state while others publish and forget.
+            self.world.client(stream).default_send = any(&mut self.rng, &[Some(Ok(200)), Some(Err(libc::EAGAIN))]);
+        }
         let holds = self.rng.bool();
         let last_id = self.clients[number].parser.last_event_id().to_owned();
         let (complete_through, connected_through) = (self.truth().seq_of(&last_id), self.truth().last_seq());
