@@ -9,8 +9,11 @@
 //!
 //!     cargo bench --no-default-features --bench hub [-- state]
 
+use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
-use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{
+    Cursor, Epoch, Form, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic,
+};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
@@ -93,7 +96,7 @@ fn merge(channels: usize) -> Duration {
     }
     let cursor = case.subscribe(&[pattern("**")], Start::Oldest);
     let mut blocks = vec![IoSlice::new(&[]); 10 * channels];
-    time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, usize::MAX, &mut blocks).blocks, 10 * channels))
+    time(|| assert_eq!(case.hub.gather(&cursor, &PLAIN, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
 
 /// Drops `channels` channels that match one pattern because their last events expire.
@@ -204,7 +207,13 @@ fn fan_out(streams: usize) -> Duration {
     );
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
-        let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
+        let init = Box::new(StreamInit {
+            settings: STREAM_SETTINGS,
+            head: (&b"head"[..]).into(),
+            content: Default::default(),
+            body: Body::default(),
+            is_inherited: false,
+        });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
         let request = Box::new(SubscribeRequest { topics, ..Default::default() });
@@ -315,7 +324,13 @@ fn send_state(what: &str, state: &State, streams: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
-        let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
+        let init = Box::new(StreamInit {
+            settings: STREAM_SETTINGS,
+            head: (&b"head"[..]).into(),
+            content: Default::default(),
+            body: Body::default(),
+            is_inherited: false,
+        });
         reactor.apply(Command::Open { stream, init }, Some(connection(&listener)), now);
         let request =
             Box::new(SubscribeRequest { topics: vec![pattern("*")], start: Start::State, ..Default::default() });
@@ -350,8 +365,10 @@ fn send_states() {
     }
 }
 
+const PLAIN: Form = Form { framing: Framing::Plain, coding: ContentCoding::Identity, round: None };
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
+    coding: ContentCoding::Identity,
     line_end: LineEnd::Lf,
     keepalive: None,
     timeout: NEVER,

@@ -8,6 +8,7 @@
 //!
 //! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
+//! - [`compression`]: content codings, of which streams share the encoded blocks
 //! - [`log`]: the events of one channel, within bounds
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
@@ -51,6 +52,7 @@ mod error_code;
 #[macro_use]
 pub mod saved;
 
+pub mod compression;
 pub mod event;
 pub mod hub;
 pub mod log;

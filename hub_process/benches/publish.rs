@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --manifest-path hub_process/Cargo.toml`
 
+use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, LineEnd, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};
@@ -124,6 +125,7 @@ fn handed_over(client: &mut Client) {
     let address = listener.local_addr().expect("an address");
     let settings = Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: None,
         timeout: Duration::from_secs(60),
@@ -138,9 +140,7 @@ fn handed_over(client: &mut Client) {
     let mut sockets: Vec<(TcpStream, TcpStream)> = (0..STREAMS).map(connect).collect();
     let begun = Instant::now();
     for (number, (_, socket)) in (1..).zip(&sockets) {
-        client
-            .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
-            .expect("a connection");
+        client.open(Open::new(number, settings, b""), socket.as_fd()).expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
         let subscription = SubscribeRequest { topics, ..Default::default() };
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };

@@ -3,6 +3,7 @@
 //! `cargo bench --manifest-path hub_process/Cargo.toml --bench upgrade [STREAMS]`; 10,000 streams by default, as far as the
 //! limit of descriptors allows.
 
+use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
@@ -70,6 +71,7 @@ fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
     let address = listener.local_addr().expect("an address");
     let settings = Settings {
         framing: Framing::Chunked,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: Some(Duration::from_secs(15)),
         timeout: Duration::from_secs(60),
@@ -80,9 +82,7 @@ fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
     let mut open = |number| {
         let client = TcpStream::connect(address).expect("a connection");
         let (socket, _) = listener.accept().expect("a connection");
-        worker
-            .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
-            .expect("a connection");
+        worker.open(Open::new(number, settings, b""), socket.as_fd()).expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
         let first_block = FirstBlock::default();
         let subscription = SubscribeRequest { topics, first_block, ..Default::default() };

@@ -43,6 +43,8 @@ impl Stream {
             max_streams: most,
             socket,
             head: open.unsent,
+            content: open.pushed,
+            body: open.body,
             settings: Settings { keepalive, ..open.settings },
             waits: false,
             ends_with_handle: false,

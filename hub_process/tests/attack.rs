@@ -259,12 +259,7 @@ fn thousands_of_streams_whose_clients_are_dead_leave_nothing() {
 #[test]
 fn sockets_that_come_later_are_taken_once_and_only_if_they_are_connections() {
     let mut witness = Witness::new();
-    let waiting = encoded(&Request::OpenWithoutSocket(Open {
-        stream: 7,
-        settings: stream_settings(),
-        unsent: b"head",
-        holds: false,
-    }));
+    let waiting = encoded(&Request::OpenWithoutSocket(Open::new(7, stream_settings(), b"head")));
     let attach = encoded(&Request::Attach { stream: 7 });
     let file: OwnedFd = fs::File::open("/dev/zero").expect("a file").into();
     let (socket, _client) = tcp();
@@ -286,7 +281,7 @@ fn sockets_that_come_later_are_taken_once_and_only_if_they_are_connections() {
     send_beside(&worker, &attach, file.as_fd());
     send_beside(&worker, &encoded(&Request::Attach { stream: 8 }), socket.as_fd());
     for stream in 10..3000 {
-        let open = Open { stream, settings: stream_settings(), unsent: b"head", holds: false };
+        let open = Open::new(stream, stream_settings(), b"head");
         let _ = (&worker).write_all(&encoded(&Request::OpenWithoutSocket(open)));
     }
     witness.is_served("streams without sockets");
@@ -551,7 +546,7 @@ fn a_stream_without_a_descriptor_or_with_a_used_number_cuts_a_worker_off() {
 fn a_descriptor_that_is_not_a_connection_ends_its_stream() {
     let (_scene, mut worker) = Scene::with_worker();
     let file = fs::File::open("/dev/null").expect("a descriptor");
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
+    let opening = Open::new(1, stream_settings(), b"");
     worker.open(opening, file.as_fd()).expect("a connection");
     assert_eq!(worker.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));
 }
@@ -605,7 +600,7 @@ fn the_hub_is_served_while_it_has_no_descriptor_left() {
     other.publish(&event("news", "hello")).expect("an id");
     // Its socket cannot be received: the stream ends, its worker is served on.
     let (socket, mut client) = tcp();
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
+    let opening = Open::new(1, stream_settings(), b"");
     other.open(opening, socket.as_fd()).expect("a connection");
     drop(socket);
     assert_eq!(other.next_report().expect("a report"), Some(Answer::Ended { stream: 1, reason: Reason::Error }));

@@ -77,7 +77,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
     for number in 1..=20 {
         let (socket, client) = tcp();
         let head = format!("head {number}\n");
-        let open = Open { stream: number, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
+        let open = Open::new(number, stream_settings(), head.as_bytes());
         publish(&mut link, 0, &"x".repeat(number as usize * 3000));
         queue(&mut link, &Request::Open(open), Some(socket));
         let subscription = topics("news", None);
@@ -130,7 +130,7 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
     let mut clients = Vec::new();
     for stream in 1..=3 {
         let (socket, client) = tcp();
-        let open = Open { stream, settings: stream_settings(), unsent: b"", holds: false };
+        let open = Open::new(stream, stream_settings(), b"");
         queue(&mut link, &Request::Open(open), Some(socket));
         clients.push(client);
     }

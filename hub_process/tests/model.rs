@@ -9,6 +9,7 @@
 
 mod support;
 
+use eventsource_xs::compression::Body;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{OnSlow, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
@@ -266,6 +267,8 @@ impl Model {
         let mut handle = StreamHandle::open(OpenOptions {
             socket: Some(socket),
             head: b"",
+            content: b"",
+            body: Body::default(),
             settings: stream_settings(),
             waits: false,
             ends_with_handle: false,

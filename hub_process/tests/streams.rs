@@ -43,7 +43,7 @@ fn a_stream_keeps_its_framing() {
     let (_scene, mut worker) = Scene::with_worker();
     let (socket, mut client) = tcp();
     let settings = Settings { framing: Framing::Chunked, ..stream_settings() };
-    worker.open(Open { stream: 9, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+    worker.open(Open::new(9, settings, b""), socket.as_fd()).expect("a connection");
     worker.send(&Request::Push { stream: 9, event: b"data: x\n\n", has_id: false }, None).expect("a connection");
     worker.send(&Request::End { stream: 9, reason: Reason::Application, discards: false }, None).expect("a connection");
     drop(socket);
@@ -56,7 +56,7 @@ fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
     let (_scene, mut worker) = Scene::with_worker();
     worker.publish(&event("a", "before")).expect("an id");
     let (socket, mut client) = tcp();
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: true };
+    let opening = Open { holds: true, ..Open::new(1, stream_settings(), b"") };
     worker.open(opening, socket.as_fd()).expect("a connection");
     let epoch = worker.welcome().epoch.clone();
     for channel in ["a", "b"] {
@@ -72,7 +72,7 @@ fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
 
 /// Hands a stream over whose socket is still to come.
 fn open_without_socket(worker: &mut Client, stream: u64, settings: Settings) {
-    let opening = Open { stream, settings, unsent: HEAD.as_bytes(), holds: false };
+    let opening = Open::new(stream, settings, HEAD.as_bytes());
     worker.send(&Request::OpenWithoutSocket(opening), None).expect("a connection");
 }
 
@@ -252,7 +252,7 @@ fn worker_process() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("port {}", listener.local_addr().expect("an address").port());
     let (socket, _) = listener.accept().expect("a client");
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: HEAD.as_bytes(), holds: false };
+    let opening = Open::new(1, stream_settings(), HEAD.as_bytes());
     worker.open(opening, socket.as_fd()).expect("a connection");
     worker.subscribe(1, topics("news", None)).expect("a stream");
     println!("ready");

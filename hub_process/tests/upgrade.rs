@@ -467,7 +467,7 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     worker.publish(&Publication { channel: b"orders", fields: own, ..Publication::default() }).expect("an id");
     // A handler that has subscribed and not returned, and a pattern.
     let (socket, mut held) = tcp();
-    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: true };
+    let opening = Open { holds: true, ..Open::new(1, stream_settings(), b"") };
     worker.open(opening, socket.as_fd()).expect("a connection");
     drop(socket);
     worker.subscribe(1, topics("orders", Some(&id))).expect("a stream");
@@ -534,7 +534,7 @@ fn keepalives_and_timeouts_of_streams_continue() {
     let (scene, mut worker) = Scene::with_worker();
     let (socket, mut client) = tcp();
     let quick = Settings { keepalive: Some(Duration::from_millis(50)), ..stream_settings() };
-    worker.open(Open { stream: 1, settings: quick, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+    worker.open(Open::new(1, quick, b""), socket.as_fd()).expect("a connection");
     drop(socket);
     scene.upgrade();
     read_until(&mut client, ":\n:\n");
@@ -542,7 +542,7 @@ fn keepalives_and_timeouts_of_streams_continue() {
     let (socket, client) = tcp();
     let impatient = Settings { timeout: Duration::from_millis(500), ..stream_settings() };
     let unsent = vec![b'x'; 12 << 20];
-    worker.open(Open { stream: 2, settings: impatient, unsent: &unsent, holds: false }, socket.as_fd()).expect("sent");
+    worker.open(Open::new(2, impatient, &unsent), socket.as_fd()).expect("sent");
     drop(socket);
     scene.upgrade();
     loop {

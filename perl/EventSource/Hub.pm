@@ -60,7 +60,7 @@ my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spaw
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 my @APP_OPTIONS      = qw(label member methods origins);
 my @STREAM_SETTINGS =
-    qw(fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
+    qw(compress fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;

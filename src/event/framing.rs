@@ -88,7 +88,6 @@ impl Shared {
     }
 
     /// Makes a block of these bytes.
-    #[cfg(test)]
     pub(crate) fn of(block: impl AsRef<[u8]>) -> Self {
         let block = block.as_ref();
         Self::write(block.len(), |out| {

@@ -139,6 +139,7 @@ impl Hub {
     fn remove_channel_if_unused(&mut self, at: usize) {
         if self.channels[at].subscribers.len() == 0 && self.channels[at].log.is_empty() {
             let channel = self.channels.remove(at);
+            self.forget_rounds(TopicId::Channel(at as u32));
             if channel.has_grown {
                 self.grown.retain(|grown| *grown != at);
             }
@@ -154,6 +155,7 @@ impl Hub {
     fn remove_pattern_if_unused(&mut self, at: usize) {
         if self.patterns[at].subscribers.len() == 0 {
             let pattern = self.patterns.remove(at);
+            self.forget_rounds(TopicId::Pattern(at as u32));
             self.pattern_by_text.remove(pattern.glob.text());
             for channel in pattern.channels {
                 self.channels[channel].patterns.retain(|other| *other != at);

@@ -142,6 +142,7 @@ mod replay;
 mod request;
 mod resume_point;
 mod retention;
+mod rounds;
 mod sending;
 mod settings;
 mod state_bounds;
@@ -172,6 +173,7 @@ pub use stored_history::{ChannelEvictions, History};
 pub use crate::log::Retain;
 pub use entries::HubEntry;
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+pub use rounds::{Encoding, Form};
 pub use sending::{Gathered, Sent};
 pub use settings::{Retention, Settings};
 pub use state_bounds::StateBounds;
@@ -185,6 +187,7 @@ use names::Names;
 use policies::Policies;
 use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
+use rounds::Rounds;
 use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -224,6 +227,8 @@ pub struct Hub {
     counts: Counts,
     /// The memory for a store, if the hub has one.
     stored: Option<Box<Stored>>,
+    /// The encoded events, if a stream has a content coding.
+    rounds: Option<Box<Rounds>>,
     /// By what streams can be ended.
     marks: Marks,
 }
@@ -252,6 +257,7 @@ impl Hub {
             grown: Vec::new(),
             counts: Counts::default(),
             stored: None,
+            rounds: None,
             marks: Marks::default(),
         }
     }
@@ -292,6 +298,7 @@ impl Saved for Hub {
             grown,
             counts,
             stored,
+            rounds: _,
             marks,
         } = self;
         to.add(epoch);
@@ -349,6 +356,7 @@ impl Saved for Hub {
             grown: from.take()?,
             counts: from.take()?,
             stored: from.take()?,
+            rounds: None,
             marks: from.take()?,
         })
     }

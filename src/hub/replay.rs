@@ -17,6 +17,15 @@ struct Replayed {
     last_id: LastId,
 }
 
+/// The next entries of a stream.
+pub(super) struct NextEntries<'a> {
+    pub(super) entries: Vec<&'a LogEntry>,
+    /// The cursor's sequence number after them.
+    pub(super) seq: u64,
+    /// The client's last id then.
+    pub(super) last_id: LastId,
+}
+
 impl Hub {
     /// Returns the next events of a stream that [replays through its buffer](Cursor::replays_through_buffer), with
     /// positions, and advances its cursor.
@@ -70,23 +79,39 @@ impl Hub {
     /// the line `:channel NAME` is before each event. An event's own comments begin with a blank, so they are never taken
     /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
     pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
-        let (mut notices, mut bytes, mut events) = (Vec::new(), 0, 0);
-        let (mut seq, mut last_id) = (cursor.state_through().unwrap_or(self.last_seq), cursor.last_id);
-        for entry in self.backlog(cursor) {
-            last_id = entry.last_id();
-            bytes += entry.event.len();
-            events += 1;
+        let NextEntries { entries, seq, last_id } = self.next_entries(cursor, most_bytes);
+        let mut notices = Vec::new();
+        for entry in &entries {
             notices.extend(self.channel_notice(cursor, entry));
             notices.push(Notice::Event(entry.event.clone()));
+        }
+        let events = entries.len();
+        self.copied(cursor, events, seq, last_id);
+        notices
+    }
+
+    /// Returns the next entries of a stream, about `most_bytes`.
+    pub(super) fn next_entries<'a>(&'a self, cursor: &'a Cursor, most_bytes: usize) -> NextEntries<'a> {
+        let seq = cursor.state_through().unwrap_or(self.last_seq);
+        let mut next = NextEntries { entries: Vec::new(), seq, last_id: cursor.last_id };
+        let mut bytes = 0;
+        for entry in self.backlog(cursor) {
+            next.last_id = entry.last_id();
+            bytes += entry.event.len();
+            next.entries.push(entry);
             if bytes >= most_bytes {
-                seq = entry.seq;
+                next.seq = entry.seq;
                 break;
             }
         }
-        self.counts.delivered += events;
+        next
+    }
+
+    /// Advances the cursor of a stream that was given its next entries.
+    pub(super) fn copied(&mut self, cursor: &mut Cursor, events: usize, seq: u64, last_id: LastId) {
+        self.counts.delivered += events as u64;
         cursor.last_id = last_id;
         self.advance(cursor, seq);
-        notices
     }
 
     /// Returns the comment that names an entry's channel, if the stream is sent such comments.

@@ -1,8 +1,9 @@
 //! Sending a stream its backlog: gathering blocks straight from the logs, and advancing the cursor past what was sent.
 
 use super::last_id::LastId;
+use super::rounds::Form;
 use super::{Cursor, Hub};
-use crate::event::Framing;
+use crate::compression::Body;
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -38,11 +39,11 @@ impl Hub {
     pub fn gather<'a>(
         &'a self,
         cursor: &'a Cursor,
-        framing: Framing,
+        form: &Form,
         most_bytes: usize,
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
-        let mut entries = self.backlog(cursor);
+        let mut entries = self.blocks(cursor, form);
         let Cursor { seq, last_id, .. } = *cursor;
         let mut gathered = Gathered { blocks: 0, seq, last_id, was_offered_before: false, is_end: false };
         let mut bytes = 0;
@@ -51,8 +52,9 @@ impl Hub {
                 return gathered;
             }
             match entries.next() {
-                Some(entry) => {
-                    *block = IoSlice::new(entry.event.bytes(framing));
+                Some(None) => return gathered,
+                Some(Some((entry, shared))) => {
+                    *block = IoSlice::new(shared.bytes(form.framing));
                     bytes += block.len();
                     gathered.was_offered_before |= entry.seq <= self.offered_through;
                     gathered.seq = entry.seq;
@@ -70,18 +72,19 @@ impl Hub {
     }
 
     /// Advances the cursor past all that was gathered.
-    pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered) {
+    pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered, body: &mut Body) {
+        self.add_sent(body, cursor.seq, gathered.seq);
         self.counts.delivered += gathered.blocks as u64;
         cursor.last_id = gathered.last_id;
         self.advance(cursor, gathered.seq);
     }
 
     /// Advances the cursor past the first `bytes` bytes of its backlog, and past the event that they end in.
-    pub fn sent(&mut self, cursor: &mut Cursor, framing: Framing, bytes: usize) -> Sent {
+    pub fn sent(&mut self, cursor: &mut Cursor, form: &Form, bytes: usize, body: &mut Body) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
         let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
-        for entry in self.backlog(cursor) {
-            let block = entry.event.bytes(framing);
+        for (entry, shared) in self.blocks(cursor, form).map_while(|next| next) {
+            let block = shared.bytes(form.framing);
             if sent.bytes == bytes {
                 break;
             }
@@ -89,11 +92,12 @@ impl Hub {
             last_id = entry.last_id();
             sent.bytes += block.len();
             if sent.bytes > bytes {
-                sent.rest = Some(entry.event.from(framing, block.len() - (sent.bytes - bytes)));
+                sent.rest = Some(shared.from(form.framing, block.len() - (sent.bytes - bytes)));
                 break;
             }
             sent.events += 1;
         }
+        self.add_sent(body, cursor.seq, seq);
         self.counts.delivered += sent.events as u64 + u64::from(sent.rest.is_some());
         cursor.last_id = last_id;
         self.advance(cursor, seq);

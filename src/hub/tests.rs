@@ -4,6 +4,7 @@
 //! and its reason, and `8` the event with that sequence number.
 
 use super::*;
+use crate::compression::{Body, ContentCoding};
 use crate::event::{Framing, Shared};
 use crate::log::Bounds;
 use crate::stream::StreamId;
@@ -11,6 +12,7 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
+const PLAIN: Form = Form { framing: Framing::Plain, coding: ContentCoding::Identity, round: None };
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
 pub(super) fn settings() -> Settings {
@@ -147,9 +149,9 @@ impl Case {
         }
         let notices = in_words(notices);
         let mut blocks = [IoSlice::new(&[]); 64];
-        let gathered = self.hub.gather(&self.cursor, Framing::Plain, usize::MAX, &mut blocks);
+        let gathered = self.hub.gather(&self.cursor, &PLAIN, usize::MAX, &mut blocks);
         let sent: Vec<String> = blocks[..gathered.blocks].iter().map(|block| words(block)).collect();
-        self.hub.all_sent(&mut self.cursor, &gathered);
+        self.hub.all_sent(&mut self.cursor, &gathered, &mut Body::default());
         [notices, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 

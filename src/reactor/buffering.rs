@@ -1,6 +1,7 @@
 //! Filling one stream's own buffer: with pushed events, comments and the notices of its hub.
 
 use super::{Answer, Io, Reactor, StreamId};
+use crate::compression::Alone;
 use crate::hub::Notice;
 use crate::stream::{Framing, LineEnd, Lost, Stream};
 use bytes::Bytes;
@@ -44,6 +45,24 @@ impl<I: Io> Reactor<I> {
     }
 }
 
+/// Encodes what is buffered for one stream.
+pub(super) fn encode_buffered(stream: &mut Stream, alone: &mut Alone, id: StreamId, answers: &mut Vec<Answer>) {
+    let before = stream.buffered_bytes();
+    stream.encode_buffered(alone);
+    report_change(stream, before, id, answers);
+}
+
+/// Reports that the reactor itself has made the buffer of a stream larger or smaller.
+pub(super) fn report_change(stream: &Stream, before: usize, id: StreamId, answers: &mut Vec<Answer>) {
+    let after = stream.buffered_bytes();
+    if after > before {
+        answers.push(Answer::Buffered { stream: id, bytes: after - before });
+    }
+    if after < before {
+        answers.push(Answer::Shrunk { stream: id, bytes: before - after });
+    }
+}
+
 /// Buffers the notices of a hub for one stream.
 pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.buffered_bytes();
@@ -58,8 +77,5 @@ pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: Stre
             }),
         }
     }
-    let bytes = stream.buffered_bytes() - before;
-    if bytes > 0 {
-        answers.push(Answer::Buffered { stream: id, bytes });
-    }
+    report_change(stream, before, id, answers);
 }

@@ -2,6 +2,7 @@
 //!
 //! Both are plain data, so that the reactor could run in another process.
 
+use crate::compression::Body;
 use crate::hub;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
@@ -13,8 +14,12 @@ use std::time::{Duration, Instant};
 pub struct StreamInit {
     /// The stream's settings.
     pub settings: Settings,
-    /// The head of the response, framed. It is sent first.
+    /// What is sent first, as it is: the head of the response, framed, and what of its content is encoded.
     pub head: Bytes,
+    /// The content that is sent after it, framed.
+    pub content: Bytes,
+    /// What of the content was sent by another process, or is part of `head`.
+    pub body: Body,
     /// True if another process also has the connection and continues to use it when this process ends.
     pub is_inherited: bool,
 }
@@ -198,7 +203,7 @@ impl Command {
     /// Returns how many bytes of heads and events the command carries.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Open { init, .. } => init.head.len(),
+            Self::Open { init, .. } => init.head.len() + init.content.len(),
             Self::Push { event, .. } => event.len(),
             Self::Publish { publication, .. } | Self::PublishStored { publication, .. } => publication.size(),
             _ => 0,
@@ -248,6 +253,13 @@ pub enum Answer {
     Unstalled {
         /// How long it had taken nothing.
         stalled_for: Duration,
+    },
+    /// A stream's buffer has become smaller, because what it holds was encoded.
+    Shrunk {
+        /// The stream.
+        stream: StreamId,
+        /// By how many bytes.
+        bytes: usize,
     },
     /// Events were discarded.
     Lost {

@@ -1,6 +1,8 @@
 //! Giving a stream to another process: what that process needs to continue it.
 
+use super::stream_record::StreamRecord;
 use super::{Io, Reactor, StreamId};
+use crate::compression::Body;
 use crate::stream::Settings;
 
 /// A stream that the reactor holds no longer.
@@ -10,8 +12,10 @@ pub struct Detached<S> {
     pub socket: Option<S>,
     /// The settings.
     pub settings: Settings,
-    /// The bytes that the client receives before anything else, framed: perhaps the rest of a block first.
+    /// The bytes that the client receives before anything else, framed and encoded: perhaps the rest of a block first.
     pub unsent: Vec<u8>,
+    /// The content so far, `unsent` included.
+    pub body: Body,
 }
 
 impl<I: Io> Reactor<I> {
@@ -23,12 +27,14 @@ impl<I: Io> Reactor<I> {
         if is_ending || record.subscription.is_some() {
             return None;
         }
-        let record = self.records.get_mut(id.slot as usize)?.take()?;
+        let mut record = self.records.get_mut(id.slot as usize)?.take()?;
+        record.stream.encode_buffered(&mut self.alone);
         self.open_streams -= 1;
         self.hubs.unmark(id);
         if let Some(socket) = &record.socket {
             self.io.unregister(socket);
         }
-        Some(Detached { socket: record.socket, settings: *record.stream.settings(), unsent: record.stream.unsent() })
+        let StreamRecord { socket, stream, .. } = record;
+        Some(Detached { socket, settings: *stream.settings(), unsent: stream.unsent(), body: *stream.body() })
     }
 }

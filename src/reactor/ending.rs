@@ -26,16 +26,15 @@ impl<I: Io> Reactor<I> {
     }
 
     fn end_as(&mut self, id: StreamId, reason: Reason, ending: Ending, is_whole: bool) {
-        let framing = match self.record(id) {
-            Some(record) if !record.has_ended => record.stream.settings().framing,
-            _ => return,
-        };
+        if self.record(id).map_or(true, |record| record.has_ended) {
+            return;
+        }
         if ending == Ending::Discard {
             return self.end_at_once(id, reason);
         }
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
             record.is_handed_over = ending == Ending::HandOver;
-            record.owes_final_chunk = is_whole && !framing.end().is_empty();
+            record.owes_end = is_whole;
             record.stream.end(reason);
             self.end_subscription(id);
         }

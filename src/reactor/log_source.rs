@@ -9,13 +9,14 @@
 //! A log's blocks end their lines in LF. A stream whose lines end in CRLF, or whose events come with the names of their
 //! channels, is sent copies of them, through its own buffer.
 
-use super::buffering::buffer_notices;
+use super::buffering::{buffer_notices, encode_buffered, report_change};
 use super::hubs::Hubs;
 use super::subscriptions::Subscription;
 use super::{Answer, StreamId};
-use crate::event::{Framing, LineEnd};
-use crate::hub::{Cursor, Gathered, Hub};
-use crate::stream::Stream;
+use crate::compression::{Alone, ContentCoding};
+use crate::event::LineEnd;
+use crate::hub::{Cursor, Encoding, Form, Gathered, Hub};
+use crate::stream::{Settings, Stream};
 use std::io::IoSlice;
 
 /// Whether a stream may be sent entries of the log.
@@ -44,6 +45,12 @@ pub(super) struct Taken {
     pub(super) bytes: usize,
     /// How many entries were sent to their end.
     pub(super) events: usize,
+}
+
+/// Returns the form in which a stream is sent entries.
+fn form_of(stream: &Stream) -> Form {
+    let Settings { framing, coding, .. } = *stream.settings();
+    Form { framing, coding, round: stream.body().round() }
 }
 
 /// The log that one stream is subscribed to, and the stream's position in it.
@@ -81,6 +88,7 @@ impl<'a> LogSource<'a> {
         id: StreamId,
         stream: &mut Stream,
         is_blocked: bool,
+        alone: &mut Alone,
         answers: &mut Vec<Answer>,
     ) -> LogState {
         let (hub, cursor) = match self.hub_and_cursor() {
@@ -102,27 +110,75 @@ impl<'a> LogSource<'a> {
             notices.extend(hub.replay_into_buffer(cursor));
         }
         let is_copied = stream.settings().line_end == LineEnd::CrLf || cursor.names_channels();
+        let is_coded = stream.settings().coding != ContentCoding::Identity;
         let copies = is_copied && !cursor.replays_through_buffer();
+        let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
         if copies && !has_buffered && notices.is_empty() {
-            let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
             notices = hub.copy_into_buffer(cursor, most_bytes);
         }
+        let is_empty = notices.is_empty();
         buffer_notices(stream, notices, id, answers);
+        if is_coded && !is_blocked {
+            encode_buffered(stream, alone, id, answers);
+        }
         if cursor.replays_through_buffer() {
             return LogState::Later;
         }
         if let Some(was_offered_before) = hub.was_next_offered_before(cursor).filter(|_| copies) {
             return LogState::Copying { is_behind: was_offered_before };
         }
+        if is_coded && !is_copied {
+            let alone = Some(alone).filter(|_| !has_buffered && is_empty);
+            return self.encode_next(stream, alone, most_bytes, id, answers);
+        }
+        self.drop_if_finished();
+        LogState::Open
+    }
+
+    /// Encodes the next entries of a stream with a content coding: for the round that it is in or joins, otherwise into its
+    /// own buffer, if `alone` is given.
+    fn encode_next(
+        &mut self,
+        stream: &mut Stream,
+        alone: Option<&mut Alone>,
+        most_bytes: usize,
+        id: StreamId,
+        answers: &mut Vec<Answer>,
+    ) -> LogState {
+        let (hub, cursor) = match self.hub_and_cursor() {
+            Some(both) => both,
+            None => return LogState::Open,
+        };
+        let coding = stream.settings().coding;
+        let before = stream.buffered_bytes();
+        let is_behind = match hub.encode_next(cursor, coding, stream.body().round()) {
+            Encoding::Nothing | Encoding::Round => None,
+            Encoding::Joins(round) => {
+                stream.leave_round();
+                stream.body_mut().join(round);
+                None
+            }
+            Encoding::Batch => {
+                if let Some((piece, events)) = alone.and_then(|alone| hub.next_batch(cursor, coding, most_bytes, alone))
+                {
+                    stream.push_piece(&piece, events);
+                }
+                hub.was_next_offered_before(cursor)
+            }
+        };
+        report_change(stream, before, id, answers);
+        if let Some(is_behind) = is_behind {
+            return LogState::Copying { is_behind };
+        }
         self.drop_if_finished();
         LogState::Open
     }
 
     /// Puts the next entries into `blocks`.
-    pub(super) fn gather<'b>(&'b self, framing: Framing, blocks: &mut [IoSlice<'b>]) -> Option<Gathered> {
+    pub(super) fn gather<'b>(&'b self, stream: &Stream, blocks: &mut [IoSlice<'b>]) -> Option<Gathered> {
         let subscription = self.subscription.as_deref().filter(|_| !blocks.is_empty())?;
         let hub = self.hub.as_deref()?;
-        Some(hub.gather(&subscription.cursor, framing, Self::MAX_LOG_BYTES, blocks))
+        Some(hub.gather(&subscription.cursor, &form_of(stream), Self::MAX_LOG_BYTES, blocks))
     }
 
     /// Moves the cursor by `bytes` bytes of the log, or past all that was gathered. The stream's own buffer receives the
@@ -139,10 +195,10 @@ impl<'a> LogSource<'a> {
             _ => return Taken::default(),
         };
         if is_all {
-            hub.all_sent(cursor, &gathered);
+            hub.all_sent(cursor, &gathered, stream.body_mut());
             return Taken { bytes, events: gathered.blocks };
         }
-        let sent = hub.sent(cursor, stream.settings().framing, bytes);
+        let sent = hub.sent(cursor, &form_of(stream), bytes, stream.body_mut());
         if let Some(rest) = sent.rest {
             stream.continue_with(rest);
         }

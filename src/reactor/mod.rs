@@ -68,6 +68,7 @@ pub use detaching::Detached;
 pub use io::{Io, Ready};
 pub use state::ReactorState;
 
+use crate::compression::Alone;
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
 use presence::Presences;
@@ -105,6 +106,8 @@ pub struct Reactor<I: Io> {
     /// How many names the new patterns of this turn were compared with.
     compared: usize,
     timers: Timers,
+    /// Encodes what is sent to one stream alone.
+    alone: Alone,
     /// The hubs that are being drained.
     drains: Vec<Spread>,
     /// The shutdown, until all streams have ended.
@@ -137,6 +140,7 @@ impl<I: Io> Reactor<I> {
             subscribing: None,
             compared: 0,
             timers: Timers::new(now),
+            alone: Alone::default(),
             drains: Vec::new(),
             shutdown: None,
             is_shutting_down: false,

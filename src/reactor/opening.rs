@@ -10,9 +10,10 @@ use std::time::Instant;
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
     pub(super) fn open(&mut self, id: StreamId, init: StreamInit, socket: Option<I::Socket>, now: Instant) {
-        let StreamInit { settings, head, is_inherited } = init;
-        let mut stream = Stream::new(self.share(settings), now);
-        stream.push_non_event(head);
+        let StreamInit { settings, head, content, body, is_inherited } = init;
+        let mut stream = Stream::new(self.share(settings), now).with_body(body);
+        stream.push_raw(head);
+        stream.push_non_event(content);
         let slot = id.slot as usize;
         if slot >= self.records.len() {
             self.records.resize_with(slot + 1, || None);
@@ -26,7 +27,7 @@ impl<I: Io> Reactor<I> {
             is_blocked: false,
             has_ended: false,
             is_handed_over: is_inherited,
-            owes_final_chunk: false,
+            owes_end: false,
             end_report: EndReport::None,
             presence_hub: 0,
             input_bytes: 0,

@@ -1,9 +1,11 @@
 //! Sending to one stream: its own buffer and the log, as one gathered write.
 
+use super::buffering::{encode_buffered, report_change};
 use super::log_source::{LogSource, LogState};
 use super::socket_errors::{is_memory, reason_of};
 use super::stream_record::{Deadline, Queue};
 use super::{Answer, Io, Reactor, StreamId};
+use crate::compression::Alone;
 use crate::hub::Gathered;
 use crate::stream::{Reason, Stream};
 use std::io::{self, ErrorKind, IoSlice};
@@ -64,7 +66,7 @@ impl<I: Io> Reactor<I> {
     }
 
     fn send_in_turn(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
-        let Self { records, io, answers, hubs, .. } = self;
+        let Self { records, io, answers, hubs, alone, .. } = self;
         let record = match records.get_mut(id.slot as usize) {
             Some(Some(record)) if !record.has_ended => record,
             _ => return Ok(Progress::Nothing),
@@ -74,9 +76,9 @@ impl<I: Io> Reactor<I> {
             None => return Ok(Progress::Nothing),
         };
         let log = LogSource::new(hubs, &mut record.subscription);
-        let (stream, owes_final_chunk) = (&mut record.stream, &mut record.owes_final_chunk);
+        let (stream, owes_end) = (&mut record.stream, &mut record.owes_end);
         let is_blocked = record.is_blocked;
-        let mut sender = Sender { io, socket, stream, log, owes_final_chunk, is_blocked, id, now, answers };
+        let mut sender = Sender { io, socket, stream, log, owes_end, is_blocked, alone, id, now, answers };
         for _ in 0..Self::MAX_WRITES {
             if let Some(progress) = sender.send_once()? {
                 return Ok(progress);
@@ -118,8 +120,9 @@ struct Sender<'a, I: Io> {
     socket: &'a I::Socket,
     stream: &'a mut Stream,
     log: LogSource<'a>,
-    owes_final_chunk: &'a mut bool,
+    owes_end: &'a mut bool,
     is_blocked: bool,
+    alone: &'a mut Alone,
     id: StreamId,
     now: Instant,
     answers: &'a mut Vec<Answer>,
@@ -128,11 +131,14 @@ struct Sender<'a, I: Io> {
 impl<I: Io> Sender<'_, I> {
     /// Makes one write. Returns None if another should follow at once.
     fn send_once(&mut self) -> io::Result<Option<Progress>> {
-        let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.answers);
+        if !self.is_blocked {
+            encode_buffered(self.stream, self.alone, self.id, self.answers);
+        }
+        let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.alone, self.answers);
         if self.is_blocked {
             return Ok(Some(if state == LogState::MustEnd { Progress::MustEnd } else { Progress::Nothing }));
         }
-        self.buffer_final_chunk();
+        self.buffer_end();
         let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
         let batch = Batch::gather(self.stream, &self.log, state, &mut blocks);
         let bytes = match batch.blocks {
@@ -158,19 +164,20 @@ impl<I: Io> Sender<'_, I> {
             return Ok(Some(Progress::Behind).filter(|_| is_behind));
         }
         self.log.drop_if_finished();
-        if self.log.has_no_subscription() && *self.owes_final_chunk {
+        if self.log.has_no_subscription() && *self.owes_end {
             return Ok(None);
         }
         let is_done = self.log.has_no_subscription() && self.stream.is_done();
         Ok(Some(if is_done { Progress::Done } else { Progress::Nothing }))
     }
 
-    /// Buffers the last chunk of an ending response when everything from the log is sent or buffered.
-    fn buffer_final_chunk(&mut self) {
-        if self.log.has_no_subscription() && std::mem::take(self.owes_final_chunk) {
-            let end = self.stream.settings().framing.end();
-            self.answers.push(Answer::Buffered { stream: self.id, bytes: end.len() });
-            self.stream.push_non_event(end);
+    /// Buffers the end of an ending response when everything from the log is sent or buffered.
+    fn buffer_end(&mut self) {
+        if self.log.has_no_subscription() && std::mem::take(self.owes_end) {
+            let before = self.stream.buffered_bytes();
+            let end = self.stream.end_of_response();
+            self.stream.push_raw(end);
+            report_change(self.stream, before, self.id, self.answers);
         }
     }
 
@@ -210,7 +217,7 @@ impl Batch {
     ) -> Self {
         let own = stream.gather(blocks);
         let log_blocks = if state == LogState::Open { &mut blocks[own..] } else { &mut [] };
-        let gathered = log.gather(stream.settings().framing, log_blocks);
+        let gathered = log.gather(stream, log_blocks);
         let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
         let is_log_end = gathered.as_ref().map_or(true, |gathered| gathered.is_end);
         let is_buffer_first = matches!(state, LogState::Later | LogState::Copying { .. });

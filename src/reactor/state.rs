@@ -46,7 +46,7 @@ impl Saved for StreamRecord<i32> {
             is_blocked: false,
             has_ended: from.take()?,
             is_handed_over: from.take()?,
-            owes_final_chunk: from.take()?,
+            owes_end: from.take()?,
             end_report: from.take()?,
             presence_hub: from.take()?,
             input_bytes: from.take()?,
@@ -68,7 +68,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         is_blocked: _,
         has_ended,
         is_handed_over,
-        owes_final_chunk,
+        owes_end,
         end_report,
         presence_hub,
         input_bytes,
@@ -82,7 +82,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
     to.add(serial);
     to.add(has_ended);
     to.add(is_handed_over);
-    to.add(owes_final_chunk);
+    to.add(owes_end);
     to.add(end_report);
     to.add(presence_hub);
     to.add(input_bytes);
@@ -154,7 +154,7 @@ impl<I: Io> Reactor<I> {
             is_blocked: false,
             has_ended: record.has_ended,
             is_handed_over: record.is_handed_over,
-            owes_final_chunk: record.owes_final_chunk,
+            owes_end: record.owes_end,
             end_report: record.end_report,
             presence_hub: record.presence_hub,
             input_bytes: record.input_bytes,

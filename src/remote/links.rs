@@ -210,22 +210,22 @@ impl Links {
         let (parked, holds) = match self.parked.remove(&number) {
             Some(parked) => (parked, holds),
             None => match context.reactor.detach(stream) {
-                Some(Detached { socket, settings, unsent }) => {
+                Some(Detached { socket, settings, unsent, body }) => {
                     count_as_sent(context, unsent.len());
                     if let Some(state) = context.streams.get(stream) {
                         state.subtract_buffered(unsent.len());
                         state.hand_over(socket.is_some());
                     }
                     add(&context.handle.counts.handed_over, 1);
-                    (Parked { socket, settings, unsent, end: None }, holds)
+                    (Parked { socket, settings, unsent, pushed: Vec::new(), body, end: None }, holds)
                 }
                 None => return false,
             },
         };
         context.handle.notify_all();
-        let Parked { socket, settings, unsent, end } = parked;
+        let Parked { socket, settings, unsent, pushed, body, end } = parked;
         let mut opening = Vec::new();
-        let open = Open { stream: number, settings, unsent: &unsent, holds };
+        let open = Open { stream: number, settings, unsent: &unsent, pushed: &pushed, body, holds };
         let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
         let is_encoded = request.encode(&mut opening).is_ok();
         let Settings { framing, drop_oldest: drops, .. } = settings;
@@ -411,7 +411,7 @@ impl Handover for Links {
                     if let Some(state) = context.streams.get(stream.into()) {
                         state.subtract_buffered(event.len());
                     }
-                    parked.unsent.extend_from_slice(event);
+                    parked.pushed.extend_from_slice(parked.settings.framing.unframe(event));
                     true
                 }
                 Command::End { reason, ending, .. } => {

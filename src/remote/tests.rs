@@ -43,7 +43,7 @@ impl HubSide {
         let unsent = self.next(|request| match request {
             Request::Open(open) => {
                 assert_eq!(open.stream, u64::from(expected));
-                open.unsent.to_vec()
+                [open.unsent, open.pushed].concat()
             }
             other => panic!("{other:?}"),
         });

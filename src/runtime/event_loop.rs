@@ -345,6 +345,7 @@ impl EventLoop {
 #[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
+    use crate::compression::{Body, ContentCoding};
     use crate::event::Shared;
     use crate::hub::Publication;
     use crate::reactor::{Ending, StreamInit};
@@ -356,6 +357,7 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: None,
         timeout: Duration::from_secs(60),
@@ -371,7 +373,13 @@ mod tests {
         let head = Bytes::from_static(b"head");
         let parts = StreamParts { socket: Some(socket.into()), state: Arc::clone(&state) };
         handle.count_opened();
-        let init = Box::new(StreamInit { settings: SETTINGS, head, is_inherited: false });
+        let init = Box::new(StreamInit {
+            settings: SETTINGS,
+            head,
+            content: Bytes::new(),
+            body: Body::default(),
+            is_inherited: false,
+        });
         handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
         (stream, state, client)
     }

@@ -4,12 +4,16 @@
 //! them, and reports with [`Stream::advance`] how many the kernel has taken. The buffer consists of *blocks*: each is an
 //! event or a comment with its framing. A block is sent whole, or is dropped whole if the stream
 //! [drops its oldest events](Settings::drop_oldest).
+//!
+//! A stream with a [content coding](Settings::coding) buffers what it is pushed as it is, and encodes it when it can be sent
+//! ([`Stream::encode_buffered`]): what is dropped must not be part of the checksum that ends the response.
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::event::{Framing, LineEnd};
 
+use crate::compression::{Alone, Body, ContentCoding, Piece};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -82,6 +86,8 @@ impl Reason {
 pub struct Settings {
     /// How blocks are framed.
     pub framing: Framing,
+    /// How the content is coded.
+    pub coding: ContentCoding,
     /// The line end of everything that the stream is sent. Blocks that the application pushes come encoded with it.
     pub line_end: LineEnd,
     /// The quiet time after which a keepalive is sent. `None` sends no keepalives.
@@ -121,9 +127,12 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
 #[derive(Debug, Default)]
 struct Block {
     bytes: Bytes,
-    is_event: bool,
+    /// How many events end with it.
+    events: u16,
     /// Whether the block may be dropped to make room for newer ones.
     may_drop: bool,
+    /// Whether the block is still to be encoded. The blocks after it are, too.
+    is_plain: bool,
 }
 
 /// The action that is due for a stream.
@@ -155,9 +164,14 @@ pub struct Stream {
     is_stalled: bool,
     /// Why the stream ends when its buffer is empty. `None` if it does not end.
     ending: Option<Reason>,
+    /// The content that was sent, and what of the buffer is encoded.
+    body: Body,
 }
 
 impl Stream {
+    /// The most bytes, about, that are encoded as one block.
+    const MOST_AT_ONCE: usize = 48 << 10;
+
     /// Creates a stream with an empty buffer.
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         Self {
@@ -169,7 +183,23 @@ impl Stream {
             since: now,
             is_stalled: false,
             ending: None,
+            body: Body::default(),
         }
+    }
+
+    /// Continues a response of which another process has sent the beginning.
+    pub fn with_body(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    /// Returns the content that was sent, if all that is buffered is encoded.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Returns the content, to which blocks are added that do not come through the buffer.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 
     /// Returns the stream's settings.
@@ -194,7 +224,7 @@ impl Stream {
 
     /// Buffers a framed event without dropping older ones. Later events may drop it.
     pub fn push_unlimited(&mut self, event: Bytes) {
-        self.add(Block { bytes: event, is_event: true, may_drop: true });
+        self.add(Block { bytes: event, events: 1, may_drop: true, is_plain: self.is_coded() });
     }
 
     /// Returns true if pushing an event of `bytes` bytes may drop older events.
@@ -202,19 +232,87 @@ impl Stream {
         self.settings.drop_oldest && self.buffered_bytes.saturating_add(bytes) > self.settings.max_buffered
     }
 
-    /// Buffers framed bytes that are not an event: a head, a comment, a position. They are not dropped for newer events.
+    /// Buffers framed bytes that are not an event: a comment, a position. They are not dropped for newer events.
     pub fn push_non_event(&mut self, bytes: Bytes) {
+        self.add(Block { bytes, is_plain: self.is_coded(), ..Block::default() });
+    }
+
+    /// Buffers bytes that are sent as they are: a head, the end of a response.
+    pub fn push_raw(&mut self, bytes: Bytes) {
         self.add(Block { bytes, ..Block::default() });
+    }
+
+    /// Buffers a number of events that were encoded alone. Nothing plain is in the buffer.
+    pub fn push_piece(&mut self, piece: &Piece, events: usize) {
+        self.leave_round();
+        self.body.add(piece);
+        let events = events.try_into().unwrap_or(u16::MAX);
+        self.add(Block { bytes: piece.block.from(self.settings.framing, 0), events, ..Block::default() });
+    }
+
+    /// Leaves the round of its hub: what follows is not what the other streams of the round are sent.
+    pub fn leave_round(&mut self) {
+        let end = self.body.leave(self.settings.coding);
+        self.push_raw(self.settings.framing.frame(end));
+    }
+
+    fn is_coded(&self) -> bool {
+        self.settings.coding != ContentCoding::Identity
+    }
+
+    /// Encodes what is buffered.
+    pub fn encode_buffered(&mut self, alone: &mut Alone) {
+        let has_plain = |stream: &Self| {
+            stream.front.is_plain
+                || matches!(&stream.rest, Some(rest) if rest.back().map_or(false, |last| last.is_plain))
+        };
+        if !has_plain(self) {
+            return;
+        }
+        let Settings { framing, coding, .. } = *self.settings;
+        let mut plain = self.take_plain();
+        self.leave_round();
+        while !plain.is_empty() {
+            let (mut content, mut events) = (Vec::new(), 0);
+            while let Some(block) = plain.pop_front() {
+                content.extend_from_slice(framing.unframe(&block.bytes));
+                events += usize::from(block.events);
+                if content.len() >= Self::MOST_AT_ONCE {
+                    break;
+                }
+            }
+            self.push_piece(&alone.encode(coding, &content), events);
+        }
+    }
+
+    /// Takes the plain blocks out of the buffer.
+    fn take_plain(&mut self) -> VecDeque<Block> {
+        let mut rest = self.rest.take().map_or_else(VecDeque::new, |rest| *rest);
+        if self.front.is_plain {
+            rest.push_front(std::mem::take(&mut self.front));
+        }
+        let first = rest.iter().position(|block| block.is_plain).unwrap_or(rest.len());
+        let plain = rest.split_off(first);
+        self.buffered_bytes -= plain.iter().map(|block| block.bytes.len()).sum::<usize>();
+        self.rest = Some(rest).filter(|rest| !rest.is_empty()).map(Box::new);
+        plain
+    }
+
+    /// Returns the bytes that end the response, if everything before is encoded.
+    pub fn end_of_response(&mut self) -> Bytes {
+        let Settings { framing, coding, .. } = *self.settings;
+        let end = framing.frame(&self.body.end(coding));
+        [&end[..], &framing.end()].concat().into()
     }
 
     /// Buffers a framed event that is not dropped for newer ones.
     pub fn push_undroppable(&mut self, event: Bytes) {
-        self.add(Block { bytes: event, is_event: true, may_drop: false });
+        self.add(Block { bytes: event, events: 1, may_drop: false, is_plain: self.is_coded() });
     }
 
     /// Buffers the rest of an event that was sent in part from the log. The buffer is empty before.
     pub fn continue_with(&mut self, rest: Bytes) {
-        self.push_undroppable(rest);
+        self.add(Block { bytes: rest, events: 1, ..Block::default() });
         self.is_begun = true;
     }
 
@@ -297,7 +395,7 @@ impl Stream {
         let mut rest = own;
         while rest > 0 && rest >= self.front.bytes.len() {
             rest -= self.front.bytes.len();
-            events += usize::from(self.front.is_event);
+            events += usize::from(self.front.events);
             self.front = self.rest.as_mut().and_then(|rest| rest.pop_front()).unwrap_or_default();
             self.is_begun = false;
         }
@@ -336,7 +434,7 @@ impl Stream {
         let front = std::mem::take(&mut self.front);
         let rest = std::mem::take(&mut self.rest);
         let rest = rest.iter().flat_map(|rest| rest.iter());
-        let events = std::iter::once(&front).chain(rest).filter(|block| block.is_event).count();
+        let events = std::iter::once(&front).chain(rest).map(|block| usize::from(block.events)).sum();
         Lost { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 
@@ -371,12 +469,12 @@ impl Saved for StreamId {
 
 saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
 saved!(LineEnd: Lf, CrLf);
-saved!(Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
-saved!(Block { bytes, is_event, may_drop });
+saved!(Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
+saved!(Block { bytes, events, may_drop, is_plain });
 
 impl Saved for Stream {
     fn save(&self, to: &mut Saver) {
-        let Self { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending } = self;
+        let Self { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending, body } = self;
         to.add(&**settings);
         to.add(front);
         to.add(is_begun);
@@ -385,6 +483,7 @@ impl Saved for Stream {
         to.add(since);
         to.add(is_stalled);
         to.add(ending);
+        to.add(body);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
@@ -397,6 +496,7 @@ impl Saved for Stream {
             since: from.take()?,
             is_stalled: from.take()?,
             ending: from.take()?,
+            body: from.take()?,
         })
     }
 }

@@ -10,6 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn settings(max_buffered: usize, drop_oldest: bool) -> Arc<Settings> {
     Arc::new(Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: Some(KEEPALIVE),
         timeout: TIMEOUT,

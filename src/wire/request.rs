@@ -3,6 +3,7 @@
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::fields::{FieldList, Fields};
 use super::frame::kind_of;
+use crate::compression::Body;
 use crate::event::Unnumbered;
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Says,
@@ -183,11 +184,22 @@ pub struct Open<'a> {
     pub stream: u64,
     /// The stream's settings.
     pub settings: Settings,
-    /// The bytes that the client is still to be sent before anything else, framed: the head of the response, and what else
-    /// was buffered.
+    /// The bytes that the client is still to be sent before anything else, framed and encoded: the head of the response, and
+    /// what else was buffered.
     pub unsent: &'a [u8],
+    /// What the client is sent after that, neither framed nor encoded.
+    pub pushed: &'a [u8],
+    /// The content so far, `unsent` included.
+    pub body: Body,
     /// Whether subscriptions are held until [`Request::Begin`].
     pub holds: bool,
+}
+
+impl<'a> Open<'a> {
+    /// A stream that was pushed nothing, and whose subscriptions are not held.
+    pub fn new(stream: u64, settings: Settings, unsent: &'a [u8]) -> Self {
+        Self { stream, settings, unsent, pushed: b"", body: Body::default(), holds: false }
+    }
 }
 
 /// The number of [`Request::Publish`].
@@ -202,7 +214,7 @@ impl Request<'_> {
 
 coded! {
     Publish<'a> { request, channel, key, retain, once, fields }
-    Open<'a> { stream, settings, unsent, holds }
+    Open<'a> { stream, settings, unsent, pushed, body, holds }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     FirstBlock { position, retry, keeps_id, names_channels }
 }

@@ -1,6 +1,7 @@
 //! The settings of hubs and streams in messages.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
+use crate::compression::ContentCoding;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
@@ -189,10 +190,11 @@ coded! {
     Bounds { events, bytes, age }
     GapData { evicted, unknown, slow }
     StateBounds { keys, bytes }
-    StreamSettings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry }
+    StreamSettings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry }
 }
 
 coded!(
+    ContentCoding in ContentCoding::ALL,
     Framing in [Framing::Plain, Framing::Chunked],
     LineEnd in [LineEnd::Lf, LineEnd::CrLf],
     OnSlow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest],

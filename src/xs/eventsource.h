@@ -85,7 +85,7 @@ typedef struct {
     size_t max_buffered, max_streams;
     int socket;
     uint32_t interpreter;
-    uint8_t is_chunked, line_end, drops_oldest, waits, ends_with_handle, may_wait;
+    uint8_t is_chunked, line_end, drops_oldest, waits, ends_with_handle, may_wait, coding;
 } esx_opening;
 
 enum esx_pushed { ESX_TAKEN, ESX_FULL };
@@ -258,6 +258,7 @@ void *esx_process_call(void *process, const esx_text *texts, size_t len, esx_rep
 void *esx_process_folders(esx_report *report);
 void *esx_process_store(esx_text name, esx_text socket, esx_text text, esx_report *report);
 esx_text esx_store_names(size_t kind);
+esx_text esx_coding(size_t number);
 
 void esx_start(void);
 

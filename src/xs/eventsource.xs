@@ -1132,6 +1132,18 @@ _names()
     for (kind = 0; names = esx_store_names(kind), names.len; kind++)
         mXPUSHp(names.text, names.len);
 
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::ContentCoding
+
+# The names of the content codings in the order of their numbers, the best last.
+void
+_names()
+  PREINIT:
+    size_t number;
+    esx_text name;
+  PPCODE:
+    for (number = 0; name = esx_coding(number), name.len; number++)
+        mXPUSHp(name.text, name.len);
+
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Lease::Native
 
 # The number of what is known of the lease: 0 while another worker holds it, 1 if this one does, 2 if it is to be asked for.

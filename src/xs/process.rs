@@ -7,6 +7,7 @@ use super::counts;
 use super::guard::{self, Report, Thrown, OK};
 use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
+use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
 use crate::remote::{self, kept_settings, Client, Place, Publication};
@@ -176,6 +177,7 @@ impl HubProcess {
         }
         let settings = Settings {
             framing: Framing::Plain,
+            coding: ContentCoding::Identity,
             line_end: LineEnd::Lf,
             keepalive: None,
             timeout: Duration::from_secs(3600),
@@ -187,7 +189,7 @@ impl HubProcess {
         let stream = self.streams;
         // SAFETY: the caller, EventSource::Hub::Process, holds the file open until this call returns; it is duplicated.
         let socket = unsafe { BorrowedFd::borrow_raw(number) };
-        self.client.open(Open { stream, settings, unsent: b"", holds: false }, socket)?;
+        self.client.open(Open::new(stream, settings, b""), socket)?;
         let first_block =
             FirstBlock { position: PositionStyle::Id, retry: None, keeps_id: false, names_channels: true };
         self.client.subscribe(stream, SubscribeRequest { topics, after, start, first_block, ..Default::default() })?;

@@ -42,6 +42,7 @@ esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
     opening->line_end = esx_setting_is(aTHX_ hash, "is_lf") ? ESX_LF : ESX_CRLF;
     opening->waits = esx_setting_is(aTHX_ hash, "waits");
     opening->may_wait = esx_setting_is(aTHX_ hash, "may_wait");
+    opening->coding = (uint8_t)esx_setting_uv(aTHX_ hash, "coding");
     (void)hv_stores(hash, "read", newSVpvn((const char *)opening, sizeof *opening));
 }
 

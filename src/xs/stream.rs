@@ -1,6 +1,8 @@
 //! The handle behind an EventSource::XS::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report};
+use super::text::RawText;
+use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote::{self, Error};
 use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
@@ -32,6 +34,7 @@ struct RawOpening {
     waits: u8,
     ends_with_handle: u8,
     may_wait: u8,
+    coding: u8,
 }
 
 /// `esx_pushed`
@@ -54,6 +57,10 @@ impl RawOpening {
     fn settings(&self) -> Settings {
         Settings {
             framing: if self.is_chunked != 0 { Framing::Chunked } else { Framing::Plain },
+            coding: ContentCoding::ALL
+                .get(usize::from(self.coding))
+                .copied()
+                .unwrap_or_else(|| guard::refuse_number("content coding", self.coding)),
             line_end: super::encode::line_end(self.line_end.into()),
             keepalive: Some(self.keepalive).filter(|quiet| *quiet > 0.0).map(seconds),
             timeout: seconds(self.timeout),
@@ -73,10 +80,12 @@ impl RawOpening {
         unsafe { (bytes_of(self.head, self.head_len), bytes_of(self.opening, self.opening_len)) }
     }
 
-    fn begin<'a>(&self, socket: Option<OwnedFd>, head: &'a [u8]) -> OpenOptions<'a> {
+    fn begin<'a>(&self, socket: Option<OwnedFd>, head: &'a [u8], content: &'a [u8]) -> OpenOptions<'a> {
         OpenOptions {
             socket,
             head,
+            content,
+            body: Body::default(),
             settings: self.settings(),
             waits: self.waits != 0,
             ends_with_handle: self.ends_with_handle != 0,
@@ -109,8 +118,9 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
     let (raw, (head, opening), report) = unsafe { (&*raw, (*raw).texts(), &mut *report) };
     guard::make(report, || {
         let adopted = Some(raw.socket).filter(|number| *number >= 0).map(descriptor::adopt).transpose();
-        let head = [head, &raw.settings().framing.frame(opening)].concat();
-        StreamHandle::open(raw.begin(adopted.map_err(Error::from)?, &head)).map_err(|(error, socket)| {
+        let Settings { framing, coding, .. } = raw.settings();
+        let head = [head, &framing.frame(coding.beginning())].concat();
+        StreamHandle::open(raw.begin(adopted.map_err(Error::from)?, &head, opening)).map_err(|(error, socket)| {
             let _number = socket.map(descriptor::into_number);
             Error::from(error).into()
         })
@@ -226,7 +236,7 @@ unsafe extern "C" fn esx_capture_open(
 ) -> *mut StreamHandle {
     // SAFETY: see `esx_capture_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
     let (capture, raw, (probe, opening), report) = unsafe { (&mut *capture, &*raw, (*raw).texts(), &mut *report) };
-    guard::make(report, || Ok(capture.open(probe, raw.is_chunked != 0, opening, raw.begin(None, b""))?))
+    guard::make(report, || Ok(capture.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening))?))
 }
 
 /// Borrows the handle behind a pointer from C for the time of one call.
@@ -298,6 +308,12 @@ unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize 
     // SAFETY: `word` is a variable on the stack of C, perhaps without a value yet.
     unsafe { word.write(name.as_ptr().cast()) };
     name.len()
+}
+
+/// Returns the name of a content coding; an empty one if none has that number.
+#[no_mangle]
+extern "C" fn esx_coding(number: usize) -> RawText {
+    RawText::of(ContentCoding::ALL.get(number).map_or("", |coding| coding.name()).as_bytes())
 }
 
 #[no_mangle]

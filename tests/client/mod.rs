@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
+use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream::{Framing, LineEnd, Settings};
@@ -26,6 +27,7 @@ pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
 pub fn settings() -> Settings {
     Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: None,
         timeout: DEADLINE * 2,
@@ -40,6 +42,8 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> OpenOp
     OpenOptions {
         socket: socket.into(),
         head: b"head\n",
+        content: b"",
+        body: Body::default(),
         settings,
         waits: false,
         ends_with_handle: true,

@@ -2,6 +2,7 @@
 
 use crate::servers::{Folder, Redis};
 use crate::{DATA_BYTES, DEADLINE};
+use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
@@ -157,6 +158,7 @@ pub fn connect() -> (TcpStream, TcpStream) {
 pub fn hand_over(worker: &mut Client, stream: u64, socket: &TcpStream, channel: &str, after: Option<&str>) {
     let settings = Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: None,
         timeout: DEADLINE,
@@ -164,7 +166,7 @@ pub fn hand_over(worker: &mut Client, stream: u64, socket: &TcpStream, channel: 
         drop_oldest: false,
         retry: Duration::from_secs(3),
     };
-    worker.open(Open { stream, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+    worker.open(Open::new(stream, settings, b""), socket.as_fd()).expect("a connection");
     let subscription = SubscribeRequest {
         topics: vec![Topic::Channel(channel.as_bytes().into())],
         after: after.map(|id| id.as_bytes().into()),

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::store::StoreEnd;
+use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
@@ -125,6 +126,7 @@ pub(super) fn open_stream(hub: &HubHandle, request: SubscribeRequest) -> (Stream
     client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let settings = stream::Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: None,
         timeout: DEADLINE * 2,
@@ -135,6 +137,8 @@ pub(super) fn open_stream(hub: &HubHandle, request: SubscribeRequest) -> (Stream
     let mut stream = StreamHandle::open(OpenOptions {
         socket: Some(socket.into()),
         head: b"",
+        content: b"",
+        body: Body::default(),
         settings,
         waits: false,
         ends_with_handle: false,

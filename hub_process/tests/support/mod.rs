@@ -200,13 +200,13 @@ pub fn encoded(request: &Request<'_>) -> Vec<u8> {
 
 /// Returns the bytes of a request to open a stream, without its socket.
 pub fn opening(stream: u64) -> Vec<u8> {
-    encoded(&Request::Open(Open { stream, settings: stream_settings(), unsent: b"head", holds: false }))
+    encoded(&Request::Open(Open::new(stream, stream_settings(), b"head")))
 }
 
 /// Hands a new stream over, and returns its client. The worker keeps no copy of the socket.
 pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
     let (socket, client) = tcp();
-    let open = Open { stream, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
+    let open = Open::new(stream, stream_settings(), head.as_bytes());
     worker.open(open, socket.as_fd()).expect("a connection");
     client
 }

@@ -248,6 +248,10 @@ sub obstacle {
     return $OBSTACLE->new('handle');
 }
 
+# False if the server sends the head of a response before it is known whether the stream is native. The head names the content
+# coding, and a stream on the server's writer has none.
+sub codes_content { return !!1 }
+
 # Changes the environment so that a stream can use it, before the responder is called. Returns an obstacle, or undef.
 sub prepare_env { return undef }
 

@@ -5,6 +5,7 @@ use warnings;
 # Begins the response to one request as a stream: a native one if that can be, otherwise one on the server's writer.
 
 use EventSource::XS::Adapter;
+use EventSource::XS::ContentCoding;
 use EventSource::XS::Library;
 use EventSource::XS::Notification;
 use EventSource::XS::Settings;
@@ -52,6 +53,7 @@ sub check {
     $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
+    $SETTINGS->one_of(compress => $given{compress}, 0, 1);
     $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
     $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
     $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
@@ -69,7 +71,7 @@ sub obstacle {
 }
 
 # Respond by $respond, the responder of PSGI, and return the stream. If it is not native, $obstacle says why. $opening are
-# bytes to send first. The settings are those of Plack::App::EventSource with the same names: fallback, keepalive, line_end,
+# bytes to send first. The settings are those of Plack::App::EventSource with the same names: compress, fallback, keepalive, line_end,
 # linger, max_buffered, max_streams, native (here 1 means auto), on_full, retry, timeout.
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
@@ -78,6 +80,7 @@ sub open {
     $is_multiprocess ||= $adapter->is_multiprocess($env);
     EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
     EventSource::XS::Notification->see_request($env);
+    $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
     my ($stream, $obstacle, @writer);
     ($stream, $obstacle, @writer) =
         EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
@@ -121,6 +124,15 @@ sub _begin {
     my @request = ($env, $respond, $response, $setting, $opening);
     return $adapter->take_over(@request) if $adapter->can('take_over');
     return EventSource::XS::Stream::Takeover->begin($adapter, @request);
+}
+
+# Returns the settings of a stream with the content coding that its client accepts best. The head of a takeover names it, so a
+# stream on the server's writer has none.
+sub _coded {
+    my ($setting, $env) = @_;
+    my $coding = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING});
+    return $setting if $coding eq 'identity';
+    return $setting->{coded}{$coding} ||= {%$setting, coding => $coding, native_settings => undef};
 }
 
 # Responds to a client that has disconnected. A complete response ends the request on every server.

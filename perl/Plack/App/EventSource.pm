@@ -25,7 +25,7 @@ my @ATTRIBUTES;
 
 BEGIN {
     @ATTRIBUTES = qw(
-        characters fallback handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
+        characters compress fallback handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
         on_full origins preamble retry timeout
     );
 }
@@ -40,7 +40,7 @@ my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
     qw(Plack::App::EventSource::Connection EventSource::XS EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream);
 
 # The attributes that EventSource::XS::Stream takes.
-my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
 # those that a class has accessors of its own for. The keys of a hash know their hash values.
@@ -176,7 +176,7 @@ sub random_retry {
 # The headers are the same until an attribute changes. Each response has an array of its own.
 sub response_headers {
     my $self  = shift;
-    my @given = (scalar $self->headers, scalar $self->methods);
+    my @given = (scalar $self->headers, scalar $self->methods, scalar $self->compress);
     my $known = $self->{_response_headers};
     return [@{$known->{headers}}] if $known && EventSource::XS::_are_same(\@given, $known->{given});
     my @headers = @{$given[0] || []};
@@ -188,6 +188,7 @@ sub response_headers {
     my $has_buffering =
         grep { !($_ % 2) && lc(defined $headers[$_] ? $headers[$_] : '') eq 'x-accel-buffering' } 0 .. $#headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
+    push @own, Vary => 'Accept-Encoding' if $given[2];
     $self->{_response_headers} =
         _is_comparable($given[0]) ? {headers => [@own, @headers], given => _copies(@given)} : undef;
     return [@own, @headers];

@@ -3,6 +3,8 @@
 use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
 use super::hub_steps::CHANNELS;
 use super::*;
+use crate::compression::tests::Decoder;
+use crate::compression::ContentCoding;
 use crate::hub::{FirstBlock, OnSlow, PositionStyle, SubscribeRequest, Topic};
 use crate::parse::{Event, Parser};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +90,7 @@ pub(super) struct Connection {
     pub(super) stream: usize,
     head_left: usize,
     body: BodyDecoder,
+    content: Decoder,
     /// The first block, as far as it was received. None if it was received to its end.
     first: Option<String>,
     /// The form of the first block.
@@ -141,7 +144,7 @@ pub(super) struct EventSource {
 pub(super) const HEAD: &str = "head\n";
 
 impl Connection {
-    pub(super) fn new(stream: usize, framing: Framing) -> Self {
+    pub(super) fn new(stream: usize, framing: Framing, coding: ContentCoding) -> Self {
         Self {
             stream,
             head_left: HEAD.len(),
@@ -149,6 +152,7 @@ impl Connection {
                 Framing::Plain => BodyDecoder::Plain,
                 Framing::Chunked => BodyDecoder::Size(String::new()),
             },
+            content: Decoder::new(coding),
             first: Some(String::new()),
             first_block: FirstBlock::default(),
             block: BlockDecoder::default(),
@@ -398,7 +402,8 @@ impl EventSource {
                 connection.head_left -= 1;
                 continue;
             }
-            if let Some(byte) = connection.body.take(*byte) {
+            for byte in connection.body.take(*byte).map_or_else(Vec::new, |byte| connection.content.receive_byte(byte))
+            {
                 connection.check_first(byte);
                 connection.block.take(byte);
                 self.receive_byte(&mut connection, byte, naive);

@@ -4,6 +4,7 @@ use super::hub_client::{Connection, EventSource, HEAD};
 use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::hub_world::{publish_event, subscribe_at};
 use super::*;
+use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Presence,
@@ -430,7 +431,9 @@ impl Run {
         let drop_oldest = !self.is_changing && self.rng.bool();
         let max_buffered = if drop_oldest { 60 } else { usize::MAX };
         let line_end = any(&mut self.rng, &[LineEnd::Lf, LineEnd::Lf, LineEnd::CrLf]);
-        let settings = Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
+        let coding = any(&mut self.rng, ContentCoding::ALL);
+        let settings =
+            Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.records[stream].is_subscribed = true;
@@ -445,7 +448,7 @@ impl Run {
         }
         let id = Some(self.sources[source].parser.last_event_id().to_owned()).filter(|id| !id.is_empty());
         let after = invented.or(id).map(|id| id.into_bytes().into());
-        let mut connection = Connection::new(stream, framing);
+        let mut connection = Connection::new(stream, framing, coding);
         connection.keeps_up = client.is_some();
         let first_block = FirstBlock {
             position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),

@@ -4,6 +4,8 @@
 use super::hub_steps::any;
 use super::*;
 use crate::cases::run_seeds;
+use crate::compression::tests::Decoder;
+use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings,
@@ -36,6 +38,7 @@ struct Published {
 #[derive(Default)]
 struct Client {
     parser: Parser,
+    content: Decoder,
     /// The topics whose state it follows.
     topics: Vec<Topic>,
     /// Where it begins to read [`HISTORY`], if it does.
@@ -339,8 +342,8 @@ impl Run {
 
     fn connect(&mut self, number: usize) {
         let line_end = any(&mut self.rng, &[LineEnd::Lf, LineEnd::Lf, LineEnd::CrLf]);
-        let framing = Framing::Plain;
-        let settings = Settings { framing, line_end, keepalive: Some(Duration::from_secs(5)), ..settings() };
+        let (framing, coding) = (Framing::Plain, any(&mut self.rng, ContentCoding::ALL));
+        let settings = Settings { framing, coding, line_end, keepalive: Some(Duration::from_secs(5)), ..settings() };
         let stream = self.world.open(settings, "");
         self.world.records[stream].is_subscribed = true;
         if self.rng.u8(..3) == 0 {
@@ -354,6 +357,7 @@ impl Run {
         let client = &mut self.clients[number];
         client.parser.finish();
         client.stream = Some(stream);
+        client.content = Decoder::new(coding);
         client.complete_through = complete_through; // unless a gap is told
         (client.connected_through, client.may_lag, client.ends_through) = (connected_through, may_lag, None);
         (client.last_of_history, client.history_through, client.is_early) = (0, None, false);
@@ -424,7 +428,9 @@ impl Run {
         let truth = Truth { hub, published: &self.published, epoch: self.epoch_text() };
         let client = &mut self.clients[number];
         let mut parser = std::mem::take(&mut client.parser);
-        parser.feed(came).expect("events are small");
+        for byte in came {
+            parser.feed(&client.content.receive_byte(*byte)).expect("events are small");
+        }
         while let Some(event) = parser.next_event() {
             client.receive(&event, &truth);
         }

@@ -2,6 +2,7 @@
 //! sent, lost or still buffered.
 
 use super::*;
+use crate::compression::{Body, ContentCoding};
 use crate::saved::{Restorer, Saver};
 use std::collections::VecDeque;
 
@@ -132,6 +133,8 @@ pub(crate) struct Record {
     pub(crate) pushed_events: usize,
     /// The bytes that the reactor has buffered by itself or sent from a log.
     pub(crate) added_bytes: usize,
+    /// The bytes by which encoding has made its buffer smaller.
+    pub(crate) shrunk_bytes: usize,
     pub(crate) sent: Lost,
     pub(crate) lost: Lost,
     pub(crate) ended: Option<Reason>,
@@ -166,6 +169,7 @@ pub(crate) struct World {
 pub(crate) fn settings() -> Settings {
     Settings {
         framing: Framing::Plain,
+        coding: ContentCoding::Identity,
         line_end: LineEnd::Lf,
         keepalive: Some(Duration::from_secs(15)),
         timeout: Duration::from_secs(60),
@@ -211,6 +215,7 @@ impl World {
     }
 
     pub(crate) fn open_as(&mut self, settings: Settings, head: &str, client: Option<usize>, inherited: bool) -> usize {
+        let head = [head.as_bytes(), &settings.framing.frame(settings.coding.beginning())].concat();
         let slot = self.free_slots.pop().unwrap_or(self.used_slots);
         self.used_slots = self.used_slots.max(slot + 1);
         let stream = StreamId { slot, serial: self.records.len() as u32 + 1 };
@@ -221,6 +226,7 @@ impl World {
             pushed_bytes: head.len(),
             pushed_events: 0,
             added_bytes: 0,
+            shrunk_bytes: 0,
             sent: Lost::default(),
             lost: Lost::default(),
             ended: None,
@@ -228,8 +234,8 @@ impl World {
             is_subscribed: false,
         });
         self.open_records.push(self.records.len() - 1);
-        let head = Bytes::copy_from_slice(head.as_bytes());
-        let init = Box::new(StreamInit { settings, head, is_inherited: inherited });
+        let (head, content, body) = (head.into(), Bytes::new(), Body::default());
+        let init = Box::new(StreamInit { settings, head, content, body, is_inherited: inherited });
         let open = Command::Open { stream, init };
         self.reactor.apply(open, client.map(Socket), self.now);
         self.records.len() - 1
@@ -354,6 +360,7 @@ impl World {
                     sent.bytes += bytes;
                     sent.events += events;
                 }
+                Answer::Shrunk { stream, bytes } => self.open_record(stream).shrunk_bytes += bytes,
                 Answer::Lost { stream, lost } => {
                     let record = self.record(stream);
                     assert!(!record.is_closed || lost.events == 1, "a closed stream loses one event for each push");
@@ -412,7 +419,7 @@ impl World {
             let buffered = entry.map_or(0, |entry| entry.stream.buffered_bytes());
             assert_eq!(
                 record.pushed_bytes + record.added_bytes,
-                record.sent.bytes + record.lost.bytes + buffered,
+                record.sent.bytes + record.lost.bytes + record.shrunk_bytes + buffered,
                 "{record:?}"
             );
             if record.ended.is_some() && !record.is_subscribed {

@@ -1,5 +1,6 @@
 //! Streams whose connection was lost before they were handed over.
 
+use crate::compression::Body;
 use crate::remote::link::Link;
 use crate::stream::{Reason, Settings};
 use crate::wire::{FrameBuffer, Open, Request};
@@ -14,6 +15,9 @@ pub(super) struct Parked {
     pub(super) socket: Option<OwnedFd>,
     pub(super) settings: Settings,
     pub(super) unsent: Vec<u8>,
+    /// What was pushed since, neither framed nor encoded.
+    pub(super) pushed: Vec<u8>,
+    pub(super) body: Body,
     /// The end that was asked for.
     pub(super) end: Option<(Reason, bool)>,
 }
@@ -21,7 +25,8 @@ pub(super) struct Parked {
 impl Parked {
     /// Returns the stream of a request that was not sent.
     fn of(open: &Open<'_>, socket: Option<OwnedFd>) -> Self {
-        Self { socket, settings: open.settings, unsent: open.unsent.to_vec(), end: None }
+        let Open { settings, body, .. } = *open;
+        Self { socket, settings, unsent: open.unsent.to_vec(), pushed: open.pushed.to_vec(), body, end: None }
     }
 
     /// Returns the streams of a lost connection that it has not sent, and one of whose subscriptions is among these requests.
@@ -46,7 +51,7 @@ impl Parked {
                     }
                     Ok(Request::Push { stream, event, .. }) => {
                         if let Some(parked) = opened.get_mut(&stream) {
-                            parked.unsent.extend_from_slice(&parked.settings.framing.frame(event));
+                            parked.pushed.extend_from_slice(event);
                         }
                     }
                     Ok(Request::End { stream, reason, discards }) => {

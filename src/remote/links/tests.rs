@@ -4,6 +4,7 @@
 
 use super::command::send;
 use super::*;
+use crate::compression::{Body, ContentCoding};
 use crate::event::{Field, Text};
 use crate::hub::Topic;
 use crate::reactor::StreamInit;
@@ -26,6 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 const SETTINGS: Settings = Settings {
     framing: Framing::Chunked,
+    coding: ContentCoding::Identity,
     line_end: LineEnd::Lf,
     keepalive: None,
     timeout: TIMEOUT,
@@ -125,7 +127,13 @@ impl Scene {
         socket.iter().for_each(|socket| state.set_socket(socket.as_raw_fd(), 1));
         let parts = StreamParts { socket, state: Arc::clone(&state) };
         self.handle.count_opened();
-        let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
+        let init = Box::new(StreamInit {
+            settings: SETTINGS,
+            head: Bytes::from_static(b"head"),
+            content: Bytes::new(),
+            body: Body::default(),
+            is_inherited: false,
+        });
         self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, Box::new(parts)));
         (stream, state)
     }
@@ -333,8 +341,8 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let (stream, state, mut client) = park(&scene);
     scene.push(stream, &state, b"after");
     let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
-    let (mut socket, unsent) = scene.hand_over(&connection, &mut hub, stream);
-    assert_eq!(unsent, [&*SETTINGS.framing.frame(b"before"), &SETTINGS.framing.frame(b"after")].concat());
+    let (mut socket, pushed) = scene.hand_over(&connection, &mut hub, stream);
+    assert_eq!(pushed, b"beforeafter");
     assert_eq!(state.buffered_bytes(), 0);
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the next hub");
@@ -366,7 +374,9 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
 /// Reads the requests that hand a stream over without its socket, and accepts its subscription.
 fn take_over_without_socket(hub: &mut HubSide, expected: StreamId, unsent: &[u8]) {
     hub.next(|got| match got {
-        Request::OpenWithoutSocket(open) => assert_eq!((open.stream, open.unsent), (expected.into(), unsent)),
+        Request::OpenWithoutSocket(open) => {
+            assert_eq!((open.stream, &*[open.unsent, open.pushed].concat()), (expected.into(), unsent));
+        }
         other => panic!("{other:?}"),
     });
     let request = hub.next(|got| match got {
@@ -425,14 +435,13 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
         let come = has_come.then(|| scene.attach(stream, &state));
         let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
         let request = scene.subscribe(&connection, stream);
-        let unsent = [b"head", &*SETTINGS.framing.frame(b"before")].concat();
         match come {
             None => {
-                take_over_without_socket(&mut hub, stream, &unsent);
+                take_over_without_socket(&mut hub, stream, b"headbefore");
                 let client = scene.attach(stream, &state);
                 check_attached(&mut hub, stream, client);
             }
-            Some(_client) => assert_eq!(hub.take_over(stream).1, unsent),
+            Some(_client) => assert_eq!(hub.take_over(stream).1, b"headbefore"),
         }
         assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     }

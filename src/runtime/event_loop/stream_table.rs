@@ -103,6 +103,7 @@ impl StreamTable {
             Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
             Answer::Stalled { stream } => self.apply_stalled(stream),
             Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
+            Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Lost { events: 0, bytes }),
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),

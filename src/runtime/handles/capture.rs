@@ -8,6 +8,7 @@
 //! descriptor that other code holds would otherwise write into the response of another client.
 
 use super::stream_handle::{OpenOptions, StreamHandle};
+use crate::compression::ContentCoding;
 use crate::event::Framing;
 use crate::runtime::forks::generation;
 use crate::sys::{descriptor, socket};
@@ -107,7 +108,6 @@ impl Capture {
         &mut self,
         probe: &[u8],
         takes_chunks: bool,
-        opening: &[u8],
         mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
         let (version, end) = self.head.ok_or_else(|| Obstacle::new("head"))?;
@@ -120,7 +120,7 @@ impl Capture {
         let head = Head::of_parsed(head, version);
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
-        let head = head.of_stream(stream.settings.framing, opening);
+        let head = head.of_stream(stream.settings.framing, stream.settings.coding);
         descriptor::silence(self.number).map_err(Obstacle::limit("the server cannot be silenced"))?;
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
         StreamHandle::open(stream).map_err(|(error, client)| {
@@ -207,11 +207,11 @@ impl<'a> Head<'a> {
         self.lines().any(|line| is_named(line, name))
     }
 
-    /// Returns the head for the client, with the stream's own framing, and the first bytes of the body. Only HTTP/1.1 has
-    /// chunks; otherwise a version that is not known becomes HTTP/1.0.
-    fn of_stream(&self, framing: Framing, opening: &[u8]) -> Vec<u8> {
+    /// Returns the head for the client, with the stream's own framing and coding, and the beginning of the coding. Only
+    /// HTTP/1.1 has chunks; otherwise a version that is not known becomes HTTP/1.0.
+    fn of_stream(&self, framing: Framing, coding: ContentCoding) -> Vec<u8> {
         let is_chunked = framing == Framing::Chunked;
-        let mut head = Vec::with_capacity(self.fields.len() + opening.len() + 100);
+        let mut head = Vec::with_capacity(self.fields.len() + 150);
         let is_new = is_chunked || self.version == b"HTTP/1.1";
         head.extend_from_slice(if is_new { b"HTTP/1.1 200 OK\r\n" } else { b"HTTP/1.0 200 OK\r\n" });
         for line in self.lines() {
@@ -222,8 +222,11 @@ impl<'a> Head<'a> {
         if is_chunked {
             head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
+        if coding != ContentCoding::Identity {
+            head.extend_from_slice(format!("Content-Encoding: {}\r\n", coding.name()).as_bytes());
+        }
         head.extend_from_slice(b"Connection: close\r\n\r\n");
-        head.extend_from_slice(&framing.frame(opening));
+        head.extend_from_slice(&framing.frame(coding.beginning()));
         head
     }
 }
@@ -263,13 +266,15 @@ mod tests {
     fn the_head_of_a_stream_has_the_framing_of_the_stream() {
         let server: &[u8] =
             b"HTTP/1.x 200 OK\r\nConnection: keep-alive\r\nX: Y\r\ntransfer-ENCODING: chunked\r\nZ:\r\n\r\n";
-        let plain = b"HTTP/1.0 200 OK\r\nX: Y\r\nZ:\r\nConnection: close\r\n\r\n:\n";
-        let chunked =
-            b"HTTP/1.1 200 OK\r\nX: Y\r\nZ:\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n:\n\r\n";
+        let plain = b"HTTP/1.0 200 OK\r\nX: Y\r\nZ:\r\nConnection: close\r\n\r\n";
+        let chunked = b"HTTP/1.1 200 OK\r\nX: Y\r\nZ:\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        let gzip = b"HTTP/1.0 200 OK\r\nX: Y\r\nZ:\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n\x1f\x8b";
         let head = Head::parse(server).expect("it is a head");
-        assert_eq!(head.of_stream(Framing::Plain, b":\n"), plain);
-        assert_eq!(head.of_stream(Framing::Chunked, b":\n"), chunked);
+        assert_eq!(head.of_stream(Framing::Plain, ContentCoding::Identity), plain);
+        assert_eq!(head.of_stream(Framing::Chunked, ContentCoding::Identity), chunked);
+        assert!(head.of_stream(Framing::Plain, ContentCoding::Gzip).starts_with(gzip));
         assert_eq!((head.has("x"), head.has("content-length")), (true, false));
-        assert!(Head { version: b"HTTP/1.1", ..head }.of_stream(Framing::Plain, b"").starts_with(b"HTTP/1.1 "));
+        let new = Head { version: b"HTTP/1.1", ..head };
+        assert!(new.of_stream(Framing::Plain, ContentCoding::Identity).starts_with(b"HTTP/1.1 "));
     }
 }

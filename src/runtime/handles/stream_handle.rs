@@ -1,5 +1,6 @@
 //! A stream as the application holds it.
 
+use crate::compression::Body;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
 use crate::runtime::descriptor_reserve;
@@ -31,8 +32,12 @@ const UNSENT_BYTES: u32 = 128 << 10;
 pub struct OpenOptions<'a> {
     /// The client's connection. Without it events are buffered until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
-    /// The head of the response. It is sent first, as it is.
+    /// The head of the response, and what of its content is encoded. It is sent first, as it is.
     pub head: &'a [u8],
+    /// The content that is sent after it, neither framed nor encoded.
+    pub content: &'a [u8],
+    /// What of the content was sent by another process, or is part of `head`.
+    pub body: Body,
     /// The settings of the application.
     pub settings: Settings,
     /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream. It does not after
@@ -113,9 +118,10 @@ impl StreamHandle {
             Err(error) => return Err((error, opening.socket)),
         };
         let head = Bytes::copy_from_slice(opening.head);
+        let content = opening.settings.framing.frame(opening.content);
         let stream = reactor.new_stream();
         let mut handle = Self {
-            state: Arc::new(StreamState::new(stream, head.len(), opening.interpreter)),
+            state: Arc::new(StreamState::new(stream, head.len() + content.len(), opening.interpreter)),
             stream,
             settings: reactor.share_settings(opening.settings),
             waits: opening.waits,
@@ -136,7 +142,7 @@ impl StreamHandle {
             || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
         handle.must_wake = opening.may_wait && !is_refused;
-        handle.send_open(opening.socket, head, false);
+        handle.send_open(opening.socket, head, content, opening.body, false);
         if is_refused {
             handle.refuse(has_socket);
         } else {
@@ -169,11 +175,11 @@ impl StreamHandle {
         }
     }
 
-    fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
+    fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, content: Bytes, body: Body, is_inherited: bool) {
         if let Some(socket) = &socket {
             self.configure(socket);
         }
-        let init = Box::new(StreamInit { settings: *self.settings, head, is_inherited });
+        let init = Box::new(StreamInit { settings: *self.settings, head, content, body, is_inherited });
         self.reactor.count_opened();
         self.reactor.queue_up(self.with_parts(Command::Open { stream: self.stream, init }, socket));
         if !self.must_wake {
@@ -555,7 +561,7 @@ impl StreamHandle {
         self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
         self.must_wake = false;
         (self.is_adopted, self.is_opening) = (true, false);
-        self.send_open(Some(socket), Bytes::new(), true);
+        self.send_open(Some(socket), Bytes::new(), Bytes::new(), Body::unknown(), true);
         self.set_handler_stream();
         true
     }

@@ -55,6 +55,9 @@ sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
 sub writer_classes { return $WRITER }
 
+# Feersum sends the head before it is known whether the stream is native.
+sub codes_content { return !!0 }
+
 # Its handle on the body drops what has been read.
 sub reads_body_once { return !!1 }
 

@@ -9,6 +9,7 @@ use warnings;
 # distribution may call them across packages; applications must not.
 
 use EventSource::Error;
+use EventSource::XS::ContentCoding;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::Obstacle;
@@ -168,6 +169,7 @@ sub native_settings {
         waits        => $setting{on_full} eq 'block',
         may_wait     => $setting{has_handler},
         is_lf        => ($setting{line_end} || '') eq 'lf',
+        coding       => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
     };
 }
 

@@ -20,8 +20,8 @@ use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position prefix
-    preamble retry start timeout
+    authorize compress fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position
+    prefix preamble retry start timeout
 );
 use overload     ();
 use Scalar::Util qw(blessed);
@@ -31,7 +31,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @STREAM_SETTINGS = qw(compress fallback headers keepalive linger max_streams native position preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;

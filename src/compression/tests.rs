@@ -1,0 +1,230 @@
+//! Windows, and a client that decodes byte by byte.
+
+use super::{gzip, Alone, Body, ContentCoding, Window};
+use crate::event::Framing;
+use miniz_oxide::inflate::stream::{inflate, InflateState};
+use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+use std::fmt;
+
+/// A client that decodes a response byte by byte.
+pub(crate) struct Decoder {
+    state: State,
+    content: crc32fast::Hasher,
+    has_ended: bool,
+}
+
+enum State {
+    Identity,
+    Header(usize),
+    Deflate(Box<InflateState>),
+    Trailer(Vec<u8>),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd_safe::DCtx<'static>),
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("has_ended", &self.has_ended).finish()
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(ContentCoding::Identity)
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(coding: ContentCoding) -> Self {
+        let state = match coding {
+            ContentCoding::Gzip => State::Header(0),
+            #[cfg(feature = "zstd")]
+            ContentCoding::Zstd => State::Zstd(zstd_safe::DCtx::create()),
+            _ => State::Identity,
+        };
+        Self { state, content: crc32fast::Hasher::new(), has_ended: false }
+    }
+
+    /// Receives one byte. Returns what can be decoded now.
+    pub(crate) fn receive_byte(&mut self, byte: u8) -> Vec<u8> {
+        assert!(!self.has_ended, "a byte after the end");
+        let mut decoded = Vec::new();
+        match &mut self.state {
+            State::Identity => decoded.push(byte),
+            State::Header(at) => {
+                assert_eq!(byte, gzip::HEADER[*at]);
+                *at += 1;
+                if *at == gzip::HEADER.len() {
+                    self.state = State::Deflate(InflateState::new_boxed(DataFormat::Raw));
+                }
+            }
+            State::Deflate(inflater) => {
+                if inflate_byte(inflater, byte, &mut decoded) {
+                    self.state = State::Trailer(Vec::new());
+                }
+            }
+            State::Trailer(trailer) => {
+                trailer.push(byte);
+                if trailer.len() == 8 {
+                    let crc = self.content.clone().finalize();
+                    let expected = [crc.to_le_bytes(), (self.content.total_len() as u32).to_le_bytes()].concat();
+                    assert_eq!(trailer[..], expected[..], "the trailer");
+                    self.has_ended = true;
+                }
+            }
+            #[cfg(feature = "zstd")]
+            State::Zstd(context) => decompress_byte(context, byte, &mut decoded),
+        }
+        self.content.update(&decoded);
+        decoded
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Vec<u8> {
+        bytes.iter().flat_map(|byte| self.receive_byte(*byte)).collect()
+    }
+}
+
+/// Returns true if deflate has ended.
+fn inflate_byte(inflater: &mut InflateState, byte: u8, decoded: &mut Vec<u8>) -> bool {
+    let (mut out, mut input) = ([0; 512], &[byte][..]);
+    loop {
+        let result = inflate(inflater, input, &mut out, MZFlush::None);
+        input = &input[result.bytes_consumed..];
+        decoded.extend_from_slice(&out[..result.bytes_written]);
+        match result.status {
+            Ok(MZStatus::StreamEnd) => {
+                assert!(input.is_empty());
+                return true;
+            }
+            Ok(_) if result.bytes_written == out.len() => {}
+            Ok(_) | Err(miniz_oxide::MZError::Buf) => {
+                assert!(input.is_empty());
+                return false;
+            }
+            Err(error) => panic!("deflate: {error:?}"),
+        }
+    }
+}
+
+#[cfg(feature = "zstd")]
+fn decompress_byte(context: &mut zstd_safe::DCtx<'_>, byte: u8, decoded: &mut Vec<u8>) {
+    let byte = [byte];
+    let mut input = zstd_safe::InBuffer::around(&byte);
+    loop {
+        let mut out = [0; 512];
+        let mut output = zstd_safe::OutBuffer::around(&mut out[..]);
+        let result = context.decompress_stream(&mut output, &mut input);
+        result.unwrap_or_else(|code| panic!("zstd: {}", zstd_safe::get_error_name(code)));
+        let written = output.pos();
+        decoded.extend_from_slice(&out[..written]);
+        if written < out.len() && input.pos() == 1 {
+            return;
+        }
+    }
+}
+
+/// A stream of pieces as the reactor forms it.
+struct Response {
+    body: Body,
+    client: Decoder,
+    decoded: Vec<u8>,
+}
+
+impl Response {
+    fn new(coding: ContentCoding) -> Self {
+        let mut client = Decoder::new(coding);
+        client.receive(coding.beginning());
+        Self { body: Body::default(), client, decoded: Vec::new() }
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.decoded.extend(self.client.receive(bytes));
+    }
+
+    fn send(&mut self, piece: &super::Piece) {
+        self.body.add(piece);
+        self.receive(piece.block.bytes(Framing::Plain));
+    }
+}
+
+fn texts(rng: &mut fastrand::Rng, count: usize) -> Vec<Vec<u8>> {
+    let row = |rng: &mut fastrand::Rng| format!("data: <td>{}</td><td>unchanged</td>\n", rng.u16(..)).into_bytes();
+    (0..count).map(|_| (0..rng.usize(1..60)).flat_map(|_| row(rng)).collect()).collect()
+}
+
+#[test]
+fn a_stream_decodes_each_piece_at_once_whichever_window_it_comes_from() {
+    let mut rng = fastrand::Rng::with_seed(3);
+    for coding in ContentCoding::ALL {
+        let texts = texts(&mut rng, 40);
+        let mut window = Window::new(*coding);
+        let mut alone = Alone::default();
+        let (mut early, mut late) = (Response::new(*coding), Response::new(*coding));
+        let (mut expected, mut since_join) = (Vec::new(), false);
+        early.body.join(1);
+        for (at, text) in texts.iter().enumerate() {
+            if at == 25 {
+                // The next round: both streams are in it.
+                let closing = early.body.leave(*coding);
+                early.receive(closing);
+                window.begin();
+                early.body.join(2);
+                late.body.join(2);
+                since_join = true;
+            }
+            let shared = window.encode(text);
+            early.send(&shared);
+            if since_join {
+                late.send(&shared);
+            } else {
+                late.send(&alone.encode(*coding, text));
+            }
+            expected.extend_from_slice(text);
+            assert!(early.decoded == expected, "{coding:?}, piece {at}");
+            assert!(late.decoded == expected, "{coding:?}, piece {at}");
+        }
+        for mut response in [early, late] {
+            let end = response.body.end(*coding);
+            response.receive(&end);
+            assert!(response.decoded == expected);
+            assert_eq!(response.client.has_ended, *coding == ContentCoding::Gzip);
+        }
+    }
+}
+
+#[test]
+fn a_piece_alone_refers_to_nothing_before_it() {
+    let text = b"data: the same text, the same text, the same text\n\n";
+    for coding in ContentCoding::ALL {
+        let mut alone = Alone::default();
+        let first = alone.encode(*coding, text);
+        let second = alone.encode(*coding, text);
+        assert_eq!(first.block, second.block, "{coding:?}");
+    }
+}
+
+#[test]
+fn a_window_makes_repeated_text_small() {
+    let text = texts(&mut fastrand::Rng::with_seed(1), 1).remove(0);
+    for coding in [ContentCoding::Gzip, ContentCoding::Zstd] {
+        if ContentCoding::ALL.contains(&coding) {
+            let mut window = Window::new(coding);
+            let first = window.encode(&text).block.len();
+            let second = window.encode(&text).block.len();
+            assert!(second * 5 < first, "{coding:?}: {first} bytes, then {second}");
+        }
+    }
+}
+
+#[test]
+fn a_block_that_does_not_shrink_is_encoded_whole() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    for coding in ContentCoding::ALL {
+        for len in [1, 63, 64, 65, 5_000, 300_000] {
+            let noise: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(len).collect();
+            let mut response = Response::new(*coding);
+            response.send(&Window::new(*coding).encode(&noise));
+            assert!(response.decoded == noise, "{coding:?}, {len} bytes");
+        }
+    }
+}
