@@ -9,6 +9,8 @@
 //!
 //!     cargo bench --no-default-features --bench hub [-- state]
 
+mod loopback;
+
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
@@ -234,60 +236,6 @@ fn fan_out(streams: usize) -> Duration {
     })
 }
 
-/// An [`Io`] of connections over loopback: the stream's end, and the client's. What was sent is read at once.
-struct Loopback {
-    bytes: Vec<u8>,
-    received: usize,
-    reading: Duration,
-}
-
-impl Io for Loopback {
-    type Socket = (TcpStream, TcpStream);
-
-    fn register(&mut self, _: &Self::Socket, _: StreamId) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn watch_writable(&mut self, _: &Self::Socket, _: StreamId, _: bool) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn send(&mut self, (ours, theirs): &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
-        let count = (&mut &*ours).write_vectored(blocks)?;
-        self.bytes.resize(count.max(self.bytes.len()), 0);
-        self.received += count;
-        let since = cpu();
-        (&mut &*theirs).read_exact(&mut self.bytes[..count])?;
-        self.reading += cpu() - since;
-        Ok(count)
-    }
-
-    fn discard_input(&mut self, _: &Self::Socket) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn may_linger(&self) -> bool {
-        true
-    }
-
-    fn shutdown(&mut self, _: &Self::Socket) {}
-
-    fn unregister(&mut self, _: &Self::Socket) {}
-
-    fn close(&mut self, _: Self::Socket) {}
-}
-
-/// Returns the CPU time of this thread.
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let theirs = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
-    (listener.accept().expect("a connection").0, theirs)
-}
-
 /// What a channel's state consists of, beside its history.
 struct State {
     keys: usize,
@@ -302,7 +250,7 @@ struct State {
 fn send_state(what: &str, state: &State, streams: usize) {
     let &State { keys, channels, rounds, history } = state;
     let now = Instant::now();
-    let mut reactor = Reactor::new(Loopback { bytes: Vec::new(), received: 0, reading: Duration::ZERO }, now);
+    let mut reactor = Reactor::new(Loopback::default(), now);
     let hub_settings = Box::new(settings(OnSlow::Gap, history));
     reactor.apply(
         Command::CreateHub { hub: 0, epoch: Epoch::new("01234567", None), settings: hub_settings, history: None },
