@@ -234,8 +234,8 @@ impl Hub {
                 round.bytes >= round_bytes(*coding) || *is_awaited && is_old
             });
             if is_over {
-                *last_number = last_number.wrapping_add(1) % u32::MAX;
-                let number = (*last_number).max(1);
+                *last_number = *last_number % Body::MAX_ROUND + 1;
+                let number = *last_number;
                 rounds.push_back(Round { number, began: entry.at, bytes: 0, pieces: Vec::new() });
                 rounds.drain(..rounds.len().saturating_sub(KEPT_ROUNDS));
                 window.begin();
