@@ -1226,7 +1226,7 @@ evicted first.
 
 The same of all channels together.
 
-=head2 fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+=head2 compress, fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
 The settings of the streams of L</to_app>; see L<Plack::App::EventSource>.
 

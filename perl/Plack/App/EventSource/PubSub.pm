@@ -545,7 +545,7 @@ It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a n
 
 More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
 
-=head2 fallback, keepalive, linger, max_streams, native, position, preamble, retry, start, timeout
+=head2 compress, fallback, keepalive, linger, max_streams, native, position, preamble, retry, start, timeout
 
 The settings of the streams; see L<EventSource::Hub>. By default those of the hub.
 
