@@ -19,9 +19,9 @@ use eventsource_xs::hub::{
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
-use rustix::time::{clock_gettime, ClockId};
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use loopback::{connection, cpu, Loopback};
+use std::io::{self, IoSlice};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);

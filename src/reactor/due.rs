@@ -40,8 +40,8 @@ impl<I: Io> Reactor<I> {
         };
         record.timer = None;
         let id = StreamId { slot, serial: record.serial };
-        if record.deadline.map_or(false, |due| due <= now) {
-            match record.deadline_kind {
+        if let Some((_, kind)) = record.deadline.as_deref().copied().filter(|(due, _)| *due <= now) {
+            match kind {
                 Deadline::Attach => return self.end_at_once(id, Reason::Timeout),
                 Deadline::Linger => return self.close(id),
                 Deadline::Retry => {

@@ -76,8 +76,7 @@ impl<I: Io> Reactor<I> {
         if let Some((record, io)) = self.record_and_io(id) {
             let reason = record.stream.ending().unwrap_or(Reason::Application);
             record.has_ended = true;
-            record.deadline = Some(now + Self::LINGER);
-            record.deadline_kind = Deadline::Linger;
+            record.deadline = Some(Box::new((now + Self::LINGER, Deadline::Linger)));
             let closes_at_once = record.is_handed_over || !io.may_linger();
             if let (Some(socket), true) = (&record.socket, closes_at_once) {
                 Self::discard_input(io, socket);

@@ -31,14 +31,18 @@ impl<I: Io> Reactor<I> {
             end_report: EndReport::None,
             presence_hub: 0,
             input_bytes: 0,
-            deadline: Some(after(now, settings.timeout)),
-            deadline_kind: Deadline::Attach,
+            deadline: None,
             timer: None,
         });
         self.open_streams += 1;
         match socket {
             Some(socket) => self.attach(id, socket, now),
-            None => self.arm_timer(id.slot, now),
+            None => {
+                if let Some(record) = self.record(id) {
+                    record.deadline = Some(Box::new((after(now, settings.timeout), Deadline::Attach)));
+                }
+                self.arm_timer(id.slot, now);
+            }
         }
         if self.is_shutting_down {
             self.end_with_retry(id, Reason::Server);

@@ -56,8 +56,7 @@ impl<I: Io> Reactor<I> {
                 if let Some(record) = self.record(id) {
                     record.stream.set_stalled(now);
                     record.is_blocked = true;
-                    record.deadline = Some(now + Self::RETRY);
-                    record.deadline_kind = Deadline::Retry;
+                    record.deadline = Some(Box::new((now + Self::RETRY, Deadline::Retry)));
                 }
                 self.arm_timer(slot, now);
             }

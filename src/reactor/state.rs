@@ -51,7 +51,6 @@ impl Saved for StreamRecord<i32> {
             presence_hub: from.take()?,
             input_bytes: from.take()?,
             deadline: from.take()?,
-            deadline_kind: from.take()?,
             timer: None,
         })
     }
@@ -73,7 +72,6 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         presence_hub,
         input_bytes,
         deadline,
-        deadline_kind,
         timer: _,
     } = record;
     to.add(stream);
@@ -87,7 +85,6 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
     to.add(presence_hub);
     to.add(input_bytes);
     to.add(deadline);
-    to.add(deadline_kind);
 }
 
 impl<I: Io> Reactor<I> {
@@ -159,7 +156,6 @@ impl<I: Io> Reactor<I> {
             presence_hub: record.presence_hub,
             input_bytes: record.input_bytes,
             deadline: record.deadline,
-            deadline_kind: record.deadline_kind,
             timer: None,
         });
         if is_lost {

@@ -50,9 +50,8 @@ pub(super) struct StreamRecord<S> {
     pub(super) presence_hub: HubId,
     /// How much the client has sent after its request.
     pub(super) input_bytes: u32,
-    /// When `deadline_kind` applies, if at all.
-    pub(super) deadline: Option<Instant>,
-    pub(super) deadline_kind: Deadline,
+    /// In a box, because few streams have one.
+    pub(super) deadline: Option<Box<(Instant, Deadline)>>,
     /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
     pub(super) timer: Option<Instant>,
 }
@@ -61,7 +60,7 @@ impl<S> StreamRecord<S> {
     /// When the stream or its deadline is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
-        [stream, self.deadline].iter().copied().flatten().min()
+        [stream, self.deadline.as_deref().map(|(at, _)| *at)].iter().copied().flatten().min()
     }
 }
 
