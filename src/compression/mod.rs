@@ -10,9 +10,11 @@
 
 mod body;
 mod checksum;
+#[cfg(test)]
+pub(crate) mod decoder;
 mod gzip;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 #[cfg(feature = "zstd")]
 mod zstd;
 
