@@ -120,6 +120,9 @@ impl Capture {
         let head = Head::of_parsed(head, version);
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
+        if head.has("content-encoding") || head.has("content-length") {
+            stream.settings.coding = ContentCoding::Identity; // the application describes the content itself
+        }
         let head = head.of_stream(stream.settings.framing, stream.settings.coding);
         descriptor::silence(self.number).map_err(Obstacle::limit("the server cannot be silenced"))?;
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
