@@ -14,6 +14,8 @@ pub struct Detached<S> {
     pub settings: Settings,
     /// The bytes that the client receives before anything else, framed and encoded: perhaps the rest of a block first.
     pub unsent: Vec<u8>,
+    /// How many bytes were in its buffer before they were encoded: as many as were counted.
+    pub buffered_bytes: usize,
     /// The content so far, `unsent` included.
     pub body: Body,
 }
@@ -28,6 +30,7 @@ impl<I: Io> Reactor<I> {
             return None;
         }
         let mut record = self.records.get_mut(id.slot as usize)?.take()?;
+        let buffered_bytes = record.stream.buffered_bytes();
         record.stream.encode_buffered(&mut self.alone);
         self.open_streams -= 1;
         self.hubs.unmark(id);
@@ -35,6 +38,7 @@ impl<I: Io> Reactor<I> {
             self.io.unregister(socket);
         }
         let StreamRecord { socket, stream, .. } = record;
-        Some(Detached { socket, settings: *stream.settings(), unsent: stream.unsent(), body: *stream.body() })
+        let (settings, unsent, body) = (*stream.settings(), stream.unsent(), *stream.body());
+        Some(Detached { socket, settings, unsent, buffered_bytes, body })
     }
 }

@@ -210,10 +210,10 @@ impl Links {
         let (parked, holds) = match self.parked.remove(&number) {
             Some(parked) => (parked, holds),
             None => match context.reactor.detach(stream) {
-                Some(Detached { socket, settings, unsent, body }) => {
-                    count_as_sent(context, unsent.len());
+                Some(Detached { socket, settings, unsent, buffered_bytes, body }) => {
+                    count_as_sent(context, buffered_bytes);
                     if let Some(state) = context.streams.get(stream) {
-                        state.subtract_buffered(unsent.len());
+                        state.subtract_buffered(buffered_bytes);
                         state.hand_over(socket.is_some());
                     }
                     add(&context.handle.counts.handed_over, 1);

@@ -260,7 +260,8 @@ impl Stream {
         self.settings.coding != ContentCoding::Identity
     }
 
-    /// Encodes what is buffered.
+    /// Encodes what is buffered: each event that the application has pushed alone, because the length of one must not tell what
+    /// another one contains.
     pub fn encode_buffered(&mut self, alone: &mut Alone) {
         let has_plain = |stream: &Self| {
             stream.front.is_plain
@@ -277,7 +278,8 @@ impl Stream {
             while let Some(block) = plain.pop_front() {
                 content.extend_from_slice(framing.unframe(&block.bytes));
                 events += usize::from(block.events);
-                if content.len() >= Self::MOST_AT_ONCE {
+                let is_alone = |block: &Block| block.may_drop; // an event that the application has pushed
+                if is_alone(&block) || plain.front().map_or(false, is_alone) || content.len() >= Self::MOST_AT_ONCE {
                     break;
                 }
             }

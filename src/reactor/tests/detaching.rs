@@ -1,6 +1,7 @@
 //! Tests of giving a stream to another process.
 
 use super::*;
+use crate::compression::ContentCoding;
 
 #[test]
 fn a_detached_stream_takes_its_socket_and_unsent_bytes() {
@@ -51,4 +52,15 @@ fn a_stream_without_a_socket_is_detached_with_its_buffer() {
     world.now += Duration::from_secs(100);
     world.reactor.run_due(world.now);
     assert_eq!(world.reactor.take_answers().count(), 0);
+}
+
+#[test]
+fn a_detached_stream_with_a_coding_had_as_many_bytes_buffered_as_it_was_pushed() {
+    let mut world = World::new();
+    let stream = world.open_without_socket(Settings { coding: ContentCoding::Gzip, ..settings() }, "head|");
+    world.push(stream, b"event");
+    let id = world.records[stream].id;
+    let detached = world.reactor.detach(id).expect("the stream is open");
+    assert_eq!(detached.buffered_bytes, [ContentCoding::Gzip.beginning(), b"head|event"].concat().len());
+    assert!(detached.unsent.len() > detached.buffered_bytes, "a few bytes do not become fewer");
 }
