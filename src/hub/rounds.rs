@@ -58,6 +58,8 @@ struct Group {
     rounds: VecDeque<Round>,
     /// Whether a stream waits for the next round.
     is_awaited: bool,
+    /// Whether the last round is over, because events after it are not encoded.
+    is_interrupted: bool,
     used_at: Instant,
 }
 
@@ -192,6 +194,11 @@ impl Hub {
         };
         group.used_at = at;
         if group.cursor.seq < next {
+            // Nobody has needed the events that the stream was sent meanwhile: the group has had no stream.
+            if self.backlog(&group.cursor).next().map_or(false, |first| first.seq <= cursor.seq) {
+                group.cursor.seq = cursor.seq;
+                group.is_interrupted = true;
+            }
             self.encode_more(group, last_number);
         }
         if group.rounds.iter().any(|known| Some(known.number) == round && is_next(known)) {
@@ -219,6 +226,7 @@ impl Hub {
             window: Window::new(coding),
             rounds: VecDeque::new(),
             is_awaited: false,
+            is_interrupted: false,
             used_at: at,
         });
         Some(groups.len() - 1)
@@ -226,13 +234,14 @@ impl Hub {
 
     /// Encodes the next events of a group.
     fn encode_more(&self, group: &mut Group, last_number: &mut u32) {
-        let Group { coding, cursor, window, rounds, is_awaited, .. } = group;
+        let Group { coding, cursor, window, rounds, is_awaited, is_interrupted, .. } = group;
         let (mut seq, mut bytes) = (self.last_seq, 0);
         for entry in self.backlog(cursor) {
-            let is_over = rounds.back().map_or(true, |round| {
-                let is_old = entry.at.saturating_duration_since(round.began) >= LEAST_TIME;
-                round.bytes >= round_bytes(*coding) || *is_awaited && is_old
-            });
+            let is_over = std::mem::take(is_interrupted)
+                || rounds.back().map_or(true, |round| {
+                    let is_old = entry.at.saturating_duration_since(round.began) >= LEAST_TIME;
+                    round.bytes >= round_bytes(*coding) || *is_awaited && is_old
+                });
             if is_over {
                 *last_number = *last_number % Body::MAX_ROUND + 1;
                 let number = *last_number;

@@ -827,3 +827,16 @@ fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
     assert_eq!(case.resume("a b", "e-2-3"), "@e-2-3, 4, 5, 6");
     assert_eq!(case.resume("a b", "mine"), "@mine, gap e-1-3 evicted, 2, @e-2-3, 4, 5, 6");
 }
+
+#[test]
+fn a_group_that_had_no_stream_begins_a_round_where_its_next_stream_is() {
+    let mut case = Case::new(settings());
+    case.start("a", None, Start::Latest);
+    case.publish("a");
+    assert_eq!(case.hub.encode_next(&case.cursor, ContentCoding::Gzip, None), Encoding::Joins(1));
+    case.publish("a a");
+    case.start("a", None, Start::Latest);
+    case.publish("a");
+    assert_eq!(case.hub.encode_next(&case.cursor, ContentCoding::Gzip, None), Encoding::Joins(2));
+    assert_eq!(case.sent(), "4");
+}
