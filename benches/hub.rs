@@ -313,7 +313,8 @@ fn send_states() {
     }
 }
 
-const PLAIN: Form = Form { framing: Framing::Plain, coding: ContentCoding::Identity, round: None };
+const PLAIN: Form =
+    Form { framing: Framing::Plain, coding: ContentCoding::Identity, line_end: LineEnd::Lf, round: None };
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
     coding: ContentCoding::Identity,

@@ -2,7 +2,7 @@
 # missed. All windows show the same board, and who is here. script/demo starts it, with several workers and
 # with LIVE_HUB: the socket of a named hub, in a folder that nothing else uses. Then the page has buttons that end a worker, all
 # workers, or the hub process. With LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is
-# missed when its process is killed. Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
+# missed when its process is killed. With LIVE_COMPRESS=1 the windows' streams are compressed. Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
 #
 #   plackup examples/live/app.psgi
 #   plackup -s Starman --workers 1 --max-requests 1000000 examples/live/app.psgi
@@ -33,6 +33,7 @@ my $STORE =
 
 # The type of an event is its channel's name. A new window begins with the whole history.
 my $hub = EventSource::Hub->new(
+    compress     => $ENV{LIVE_COMPRESS} ? 1 : 0,
     history      => {events => 120},
     retry        => [1000, 2000],
     show_channel => 'event',
@@ -47,6 +48,7 @@ my $events = $hub->to_app(channels => sub { return qw(notes figures) });
 # The windows' streams have the same channels, and begin with the state of two others: the board, and who is here. `here` comes
 # first: events that were published until now are replayed; later ones are new.
 my $window = Plack::App::EventSource->new(
+    compress   => $ENV{LIVE_COMPRESS} ? 1 : 0,
     retry      => [1000, 2000],
     handler_cb => sub {
         my ($connection, $env) = @_;

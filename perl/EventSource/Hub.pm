@@ -1541,6 +1541,11 @@ A hash: C<keys> that are retained, and C<bytes> of those of their events that th
 A hash: how many are C<here>, in all channels, and how many streams have opened without the member that they were to have
 (C<refused>).
 
+=item compression
+
+A hash: the bytes of events that were sent to streams with a content coding (L<Plack::App::EventSource/compress>), C<before> they were encoded and C<after>.
+What is pushed to one stream, and keepalives, do not count.
+
 =item resumed, gaps
 
 The streams that began with an id of the client; the C<gap> events that were sent.

@@ -62,6 +62,8 @@ impl ContentCoding {
 pub struct Piece {
     /// The block.
     pub block: Shared,
+    /// The number of bytes before it was encoded.
+    pub content_bytes: usize,
     checksum: Checksum,
 }
 
@@ -117,7 +119,7 @@ impl Window {
             #[cfg(feature = "zstd")]
             Encoder::Zstd(frame) => (frame.encode(block, closes), Checksum::default()),
         };
-        Piece { block: Shared::of(encoded), checksum }
+        Piece { block: Shared::of(encoded), content_bytes: block.len(), checksum }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::glob::Glob;
 use super::Hub;
+use crate::compression::Piece;
+use crate::event::Framing;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::sync::Arc;
 
@@ -40,6 +42,10 @@ pub struct Counts {
     pub members: u64,
     /// Streams that were to have a member, and opened without one.
     pub members_refused: u64,
+    /// The bytes of events that were sent to streams with a content coding, before they were encoded.
+    pub content_bytes: u64,
+    /// The bytes that these were sent instead.
+    pub coded_bytes: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -60,7 +66,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 16;
+    pub(crate) const LEN: usize = 18;
 
     in_order!(
         streams,
@@ -78,8 +84,16 @@ impl Counts {
         keys,
         state_bytes,
         members,
-        members_refused
+        members_refused,
+        content_bytes,
+        coded_bytes
     );
+
+    /// Counts a piece that a stream is sent.
+    pub(super) fn count_coded(&mut self, piece: &Piece) {
+        self.content_bytes += piece.content_bytes as u64;
+        self.coded_bytes += piece.block.bytes(Framing::Plain).len() as u64;
+    }
 }
 
 /// The counters of a channel.

@@ -11,7 +11,7 @@
 use super::topics::{TopicId, Topics};
 use super::{Cursor, Hub};
 use crate::compression::{Alone, Body, ContentCoding, Piece, Window};
-use crate::event::{Framing, Shared};
+use crate::event::{Framing, LineEnd, Shared};
 use crate::log::LogEntry;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub(super) struct Rounds {
 
 #[derive(Debug)]
 struct Group {
-    coding: ContentCoding,
+    content: Content,
     /// The topics, and the sequence number through which their events are encoded.
     cursor: Cursor,
     window: Window,
@@ -85,7 +85,7 @@ impl Round {
 /// Events that were encoded together, alone.
 #[derive(Debug)]
 struct Batch {
-    coding: ContentCoding,
+    content: Content,
     seqs: Box<[u64]>,
     piece: Piece,
 }
@@ -103,6 +103,9 @@ pub enum Encoding {
     Batch,
 }
 
+/// What entries become before they are framed: their line end, and their coding.
+type Content = (LineEnd, ContentCoding);
+
 /// How a stream is sent the entries of its backlog.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
@@ -110,8 +113,16 @@ pub struct Form {
     pub framing: Framing,
     /// How they are coded.
     pub coding: ContentCoding,
+    /// The line end of those that are coded. The others have that of the log.
+    pub line_end: LineEnd,
     /// The round that the stream is in. Entries that are coded are not sent without one.
     pub round: Option<u32>,
+}
+
+impl Form {
+    fn content(&self) -> Content {
+        (self.line_end, self.coding)
+    }
 }
 
 /// The entries of a stream's backlog with their blocks, as far as they can be sent in a form.
@@ -165,29 +176,22 @@ impl Hub {
     }
 
     /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
-    pub fn encode_next(&mut self, cursor: &Cursor, coding: ContentCoding, round: Option<u32>) -> Encoding {
+    pub fn encode_next(&mut self, cursor: &Cursor, form: &Form) -> Encoding {
         let (next, at) = match self.backlog(cursor).next() {
             Some(entry) => (entry.seq, entry.at),
             None => return Encoding::Nothing,
         };
         let mut rounds = self.rounds.take().unwrap_or_default();
-        let encoding = self.encode_in(&mut rounds, cursor, coding, round, (next, at));
+        let encoding = self.encode_in(&mut rounds, cursor, form, (next, at));
         self.rounds = Some(rounds);
         encoding
     }
 
-    fn encode_in(
-        &self,
-        rounds: &mut Rounds,
-        cursor: &Cursor,
-        coding: ContentCoding,
-        round: Option<u32>,
-        (next, at): (u64, Instant),
-    ) -> Encoding {
+    fn encode_in(&self, rounds: &mut Rounds, cursor: &Cursor, form: &Form, (next, at): (u64, Instant)) -> Encoding {
         let Rounds { groups, last_number, .. } = rounds;
         let is_next = |round: &Round| round.after(cursor.seq).first().map_or(false, |(seq, _)| *seq == next);
-        let find = |group: &Group| group.coding == coding && *group.cursor.topics == *cursor.topics;
-        let own = groups.iter().position(find).or_else(|| self.add_group(groups, cursor, coding, at));
+        let find = |group: &Group| group.content == form.content() && *group.cursor.topics == *cursor.topics;
+        let own = groups.iter().position(find).or_else(|| self.add_group(groups, cursor, form.content(), at));
         let group = match own {
             Some(own) if cursor.parts().is_none() => &mut groups[own],
             _ => return Encoding::Batch,
@@ -201,7 +205,7 @@ impl Hub {
             }
             self.encode_more(group, last_number);
         }
-        if group.rounds.iter().any(|known| Some(known.number) == round && is_next(known)) {
+        if group.rounds.iter().any(|known| Some(known.number) == form.round && is_next(known)) {
             return Encoding::Round;
         }
         match group.rounds.iter().find(|round| round.first() == Some(next)) {
@@ -214,16 +218,16 @@ impl Hub {
     }
 
     /// Makes a group for the topics of a stream, in the place of one that is unused if there are many. Returns its index.
-    fn add_group(&self, groups: &mut Vec<Group>, cursor: &Cursor, coding: ContentCoding, at: Instant) -> Option<usize> {
+    fn add_group(&self, groups: &mut Vec<Group>, cursor: &Cursor, content: Content, at: Instant) -> Option<usize> {
         let is_unused = |group: &Group| at.saturating_duration_since(group.used_at) > UNUSED;
         if groups.len() == MOST_GROUPS {
             groups.swap_remove(groups.iter().position(is_unused)?);
         }
         let topics = Topics::from(cursor.topics.to_vec());
         groups.push(Group {
-            coding,
+            content,
             cursor: Cursor { seq: cursor.seq, topics, ..Cursor::default() },
-            window: Window::new(coding),
+            window: Window::new(content.1),
             rounds: VecDeque::new(),
             is_awaited: false,
             is_interrupted: false,
@@ -234,7 +238,7 @@ impl Hub {
 
     /// Encodes the next events of a group.
     fn encode_more(&self, group: &mut Group, last_number: &mut u32) {
-        let Group { coding, cursor, window, rounds, is_awaited, is_interrupted, .. } = group;
+        let Group { content: (line_end, coding), cursor, window, rounds, is_awaited, is_interrupted, .. } = group;
         let (mut seq, mut bytes) = (self.last_seq, 0);
         for entry in self.backlog(cursor) {
             let is_over = std::mem::take(is_interrupted)
@@ -251,8 +255,8 @@ impl Hub {
                 *is_awaited = false;
             }
             if let Some(round) = rounds.back_mut() {
-                let block = entry.event.bytes(Framing::Plain);
-                round.pieces.push((entry.seq, window.encode(block)));
+                let block = line_end.convert(entry.event.bytes(Framing::Plain));
+                round.pieces.push((entry.seq, window.encode(&block)));
                 round.bytes += block.len();
                 bytes += block.len();
             }
@@ -268,7 +272,7 @@ impl Hub {
     pub fn next_batch(
         &mut self,
         cursor: &mut Cursor,
-        coding: ContentCoding,
+        form: &Form,
         most_bytes: usize,
         alone: &mut Alone,
     ) -> Option<(Piece, usize)> {
@@ -276,36 +280,43 @@ impl Hub {
         let next = self.next_entries(cursor, most_bytes);
         let seqs: Vec<u64> = next.entries.iter().map(|entry| entry.seq).collect();
         let batch = (!seqs.is_empty()).then(|| {
-            let piece = rounds.batch(coding, &seqs, || {
+            let piece = rounds.batch(form.content(), &seqs, || {
                 let blocks: Vec<_> = next.entries.iter().map(|entry| entry.event.bytes(Framing::Plain)).collect();
-                alone.encode(coding, &blocks.concat())
+                alone.encode(form.coding, &form.line_end.convert(&blocks.concat()))
             });
             (piece, seqs.len())
         });
         let (seq, last_id) = (next.seq, next.last_id);
         self.rounds = Some(rounds);
         self.copied(cursor, seqs.len(), seq, last_id);
+        if let Some((piece, _)) = &batch {
+            self.counts.count_coded(piece);
+        }
         batch
     }
 
     /// Adds the pieces that a stream was sent to its content: those between two sequence numbers.
-    pub(super) fn add_sent(&self, body: &mut Body, after: u64, through: u64) {
-        let round = body.round().and_then(|number| self.rounds.as_deref()?.round(number));
+    pub(super) fn add_sent(&mut self, body: &mut Body, after: u64, through: u64) {
+        let Self { rounds, counts, .. } = self;
+        let round = body.round().and_then(|number| rounds.as_deref()?.round(number));
         let pieces = round.map_or(&[][..], |round| round.after(after));
-        pieces.iter().take_while(|(seq, _)| *seq <= through).for_each(|(_, piece)| body.add(piece));
+        for (_, piece) in pieces.iter().take_while(|(seq, _)| *seq <= through) {
+            body.add(piece);
+            counts.count_coded(piece);
+        }
     }
 }
 
 impl Rounds {
     /// Returns the batch of these events, which `encode` makes if it is not known.
-    fn batch(&mut self, coding: ContentCoding, seqs: &[u64], encode: impl FnOnce() -> Piece) -> Piece {
-        let is_same = |batch: &&Batch| batch.coding == coding && *batch.seqs == *seqs;
+    fn batch(&mut self, content: Content, seqs: &[u64], encode: impl FnOnce() -> Piece) -> Piece {
+        let is_same = |batch: &&Batch| batch.content == content && *batch.seqs == *seqs;
         if let Some(batch) = self.batches.iter().rev().find(is_same) {
             return batch.piece.clone();
         }
         let piece = encode();
         self.batched_bytes += piece.block.len();
-        self.batches.push_back(Batch { coding, seqs: seqs.into(), piece: piece.clone() });
+        self.batches.push_back(Batch { content, seqs: seqs.into(), piece: piece.clone() });
         while self.batches.len() > MOST_BATCHES || self.batched_bytes > MOST_BATCHED_BYTES {
             self.batched_bytes -= self.batches.pop_front().map_or(0, |batch| batch.piece.block.len());
         }

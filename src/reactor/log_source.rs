@@ -7,7 +7,8 @@
 //! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
 //!
 //! A log's blocks end their lines in LF. A stream whose lines end in CRLF, or whose events come with the names of their
-//! channels, is sent copies of them, through its own buffer.
+//! channels, is sent copies of them, through its own buffer. A stream with a content coding shares what is encoded
+//! (`hub::rounds`).
 
 use super::buffering::{buffer_notices, encode_buffered, report_change};
 use super::hubs::Hubs;
@@ -49,8 +50,8 @@ pub(super) struct Taken {
 
 /// Returns the form in which a stream is sent entries.
 fn form_of(stream: &Stream) -> Form {
-    let Settings { framing, coding, .. } = *stream.settings();
-    Form { framing, coding, round: stream.body().round() }
+    let Settings { framing, coding, line_end, .. } = *stream.settings();
+    Form { framing, coding, line_end, round: stream.body().round() }
 }
 
 /// The log that one stream is subscribed to, and the stream's position in it.
@@ -109,8 +110,8 @@ impl<'a> LogSource<'a> {
         if cursor.replays_through_buffer() && !has_buffered {
             notices.extend(hub.replay_into_buffer(cursor));
         }
-        let is_copied = stream.settings().line_end == LineEnd::CrLf || cursor.names_channels();
         let is_coded = stream.settings().coding != ContentCoding::Identity;
+        let is_copied = !is_coded && stream.settings().line_end == LineEnd::CrLf || cursor.names_channels();
         let copies = is_copied && !cursor.replays_through_buffer();
         let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
         if copies && !has_buffered && notices.is_empty() {
@@ -149,9 +150,9 @@ impl<'a> LogSource<'a> {
             Some(both) => both,
             None => return LogState::Open,
         };
-        let coding = stream.settings().coding;
+        let form = form_of(stream);
         let before = stream.buffered_bytes();
-        let is_behind = match hub.encode_next(cursor, coding, stream.body().round()) {
+        let is_behind = match hub.encode_next(cursor, &form) {
             Encoding::Nothing | Encoding::Round => None,
             Encoding::Joins(round) => {
                 stream.leave_round();
@@ -159,7 +160,7 @@ impl<'a> LogSource<'a> {
                 None
             }
             Encoding::Batch => {
-                if let Some((piece, events)) = alone.and_then(|alone| hub.next_batch(cursor, coding, most_bytes, alone))
+                if let Some((piece, events)) = alone.and_then(|alone| hub.next_batch(cursor, &form, most_bytes, alone))
                 {
                     stream.push_piece(&piece, events);
                 }

@@ -25,6 +25,8 @@ pub(super) fn of_hub(counts: &Counts) -> Vec<Named> {
         ("slow.latest", counts.compacted),
         ("members.here", counts.members),
         ("members.refused", counts.members_refused),
+        ("compression.before", counts.content_bytes),
+        ("compression.after", counts.coded_bytes),
     ];
     numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
 }

@@ -254,7 +254,7 @@ function drawFigures(figures) {
   if (before && time > before.time && hub.delivered >= before.hub.delivered) {
     const rate = (hub.delivered - before.hub.delivered) / (time - before.time);
     charts.deliveries.add(time, rate);
-    const totals = `${count(hub.published)} published, ${count(hub.delivered)} delivered`;
+    const totals = `${count(hub.published)} published, ${count(hub.delivered)} delivered${savings(hub.compression)}`;
     charts.deliveries.show(`${count(Math.round(rate))}/s`, totals);
   }
   if (crowd.took) {
@@ -263,6 +263,11 @@ function drawFigures(figures) {
     charts.request.show(milliseconds(crowd.took * 1000), `process ${figures.pid}; ${milliseconds(slowest)} at most`);
   }
   before = figures;
+}
+
+// How many bytes compression has saved.
+function savings({before: bytes, after}) {
+  return bytes ? `, ${count(bytes - after)} bytes saved (${Math.round(100 * (1 - after / bytes))} %)` : '';
 }
 
 let processes; // the newest list of the server's processes

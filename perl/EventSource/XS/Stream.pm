@@ -53,7 +53,7 @@ sub check {
     $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
-    $SETTINGS->one_of(compress => $given{compress}, 0, 1);
+    $SETTINGS->one_of(compress => $given{compress}, 0,       1);
     $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
     $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
     $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);

@@ -40,7 +40,8 @@ my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
     qw(Plack::App::EventSource::Connection EventSource::XS EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream);
 
 # The attributes that EventSource::XS::Stream takes.
-my @STREAM_SETTINGS = qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS =
+    qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
 # those that a class has accessors of its own for. The keys of a hash know their hash values.
@@ -187,8 +188,8 @@ sub response_headers {
     );
     my $has_buffering =
         grep { !($_ % 2) && lc(defined $headers[$_] ? $headers[$_] : '') eq 'x-accel-buffering' } 0 .. $#headers;
-    push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
-    push @own, Vary => 'Accept-Encoding' if $given[2];
+    push @own, 'X-Accel-Buffering' => 'no'              if !$has_buffering;
+    push @own, Vary                => 'Accept-Encoding' if $given[2];
     $self->{_response_headers} =
         _is_comparable($given[0]) ? {headers => [@own, @headers], given => _copies(@given)} : undef;
     return [@own, @headers];

@@ -168,7 +168,7 @@ sub native_settings {
         drops_oldest => $setting{on_full} eq 'drop_oldest',
         waits        => $setting{on_full} eq 'block',
         may_wait     => $setting{has_handler},
-        is_lf        => ($setting{line_end} || '') eq 'lf',
+        is_lf        => ($setting{line_end}                                     || '') eq 'lf',
         coding       => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
     };
 }

@@ -31,8 +31,9 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
-my @STREAM_SETTINGS = qw(compress fallback headers keepalive linger max_streams native position preamble retry start timeout);
-my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
+my @STREAM_SETTINGS =
+    qw(compress fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @ATTRIBUTES = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
 my $MAX_BODY         = 65_536;                                  # bytes
