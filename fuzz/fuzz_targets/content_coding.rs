@@ -42,11 +42,6 @@ impl Stream {
         let decoded = self.client.receive(bytes);
         self.decoded.extend(decoded);
     }
-
-    fn leave(&mut self, coding: ContentCoding) {
-        let end = self.body.leave(coding);
-        self.receive(end);
-    }
 }
 
 fn run(coding: ContentCoding, steps: &[Step<'_>]) {
@@ -65,10 +60,10 @@ fn run(coding: ContentCoding, steps: &[Step<'_>]) {
                 window.begin();
                 (round, is_new) = (round % Body::MAX_ROUND + 1, true);
             }
-            Step::Leave(at) => streams[usize::from(*at % 4)].leave(coding),
+            Step::Leave(at) => streams[usize::from(*at % 4)].body.leave(),
             Step::Push(at, plain) if !plain.is_empty() => {
                 let stream = &mut streams[usize::from(*at % 4)];
-                stream.leave(coding);
+                stream.body.leave();
                 stream.send(&alone.encode(coding, plain), plain);
             }
             Step::Push(..) => {}
@@ -87,12 +82,11 @@ fn run(coding: ContentCoding, steps: &[Step<'_>]) {
                 let (shared, single) = (window.encode(plain), alone.encode(coding, plain));
                 for stream in &mut streams {
                     if is_new && round > 0 {
-                        stream.leave(coding);
                         stream.body.join(round);
                     }
                     let is_in = round > 0 && stream.body.round() == Some(round);
                     if !is_in {
-                        stream.leave(coding);
+                        stream.body.leave();
                     }
                     stream.send(if is_in { &shared } else { &single }, plain);
                 }

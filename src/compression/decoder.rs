@@ -14,6 +14,8 @@ pub struct Decoder {
     content: crc32fast::Hasher,
     /// Whether the response has ended: gzip tells.
     pub has_ended: bool,
+    /// Whether a frame of zstd has ended, and none has begun since.
+    pub is_at_end_of_frame: bool,
 }
 
 enum State {
@@ -45,7 +47,7 @@ impl Decoder {
             ContentCoding::Zstd => State::Zstd(zstd_safe::DCtx::create()),
             _ => State::Identity,
         };
-        Self { state, content: crc32fast::Hasher::new(), has_ended: false }
+        Self { state, content: crc32fast::Hasher::new(), has_ended: false, is_at_end_of_frame: false }
     }
 
     /// Receives one byte. Returns what can be decoded now.
@@ -76,7 +78,7 @@ impl Decoder {
                 }
             }
             #[cfg(feature = "zstd")]
-            State::Zstd(context) => decompress_byte(context, byte, &mut decoded),
+            State::Zstd(context) => self.is_at_end_of_frame = decompress_byte(context, byte, &mut decoded),
         }
         self.content.update(&decoded);
         decoded
@@ -110,19 +112,20 @@ fn inflate_byte(inflater: &mut InflateState, byte: u8, decoded: &mut Vec<u8>) ->
     }
 }
 
+/// Returns true if a frame has ended.
 #[cfg(feature = "zstd")]
-fn decompress_byte(context: &mut zstd_safe::DCtx<'_>, byte: u8, decoded: &mut Vec<u8>) {
+fn decompress_byte(context: &mut zstd_safe::DCtx<'_>, byte: u8, decoded: &mut Vec<u8>) -> bool {
     let byte = [byte];
     let mut input = zstd_safe::InBuffer::around(&byte);
     loop {
         let mut out = [0; 512];
         let mut output = zstd_safe::OutBuffer::around(&mut out[..]);
         let result = context.decompress_stream(&mut output, &mut input);
-        result.unwrap_or_else(|code| panic!("zstd: {}", zstd_safe::get_error_name(code)));
+        let left = result.unwrap_or_else(|code| panic!("zstd: {}", zstd_safe::get_error_name(code)));
         let written = output.pos();
         decoded.extend_from_slice(&out[..written]);
         if written < out.len() && input.pos() == 1 {
-            return;
+            return left == 0;
         }
     }
 }

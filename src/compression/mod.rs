@@ -52,7 +52,9 @@ impl ContentCoding {
     pub fn beginning(self) -> &'static [u8] {
         match self {
             Self::Gzip => gzip::HEADER,
-            Self::Identity | Self::Zstd => b"",
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::HEADER,
+            _ => b"",
         }
     }
 }
@@ -105,19 +107,19 @@ impl Window {
         self.encode_as(block, false)
     }
 
-    /// Encodes a block in a window of its own, which is closed afterwards.
+    /// Encodes a block in a window of its own.
     pub fn encode_alone(&mut self, block: &[u8]) -> Piece {
         self.begin();
         self.encode_as(block, true)
     }
 
     #[cfg_attr(not(feature = "zstd"), allow(unused_variables))]
-    fn encode_as(&mut self, block: &[u8], closes: bool) -> Piece {
+    fn encode_as(&mut self, block: &[u8], is_only: bool) -> Piece {
         let (encoded, checksum) = match &mut self.0 {
             Encoder::Identity => (block.to_vec(), Checksum::default()),
             Encoder::Gzip(deflate) => (deflate.encode(block), Checksum::of(block)),
             #[cfg(feature = "zstd")]
-            Encoder::Zstd(frame) => (frame.encode(block, closes), Checksum::default()),
+            Encoder::Zstd(frame) => (frame.encode(block, is_only), Checksum::default()),
         };
         Piece { block: Shared::of(encoded), content_bytes: block.len(), checksum }
     }

@@ -155,7 +155,6 @@ impl<'a> LogSource<'a> {
         let is_behind = match hub.encode_next(cursor, &form) {
             Encoding::Nothing | Encoding::Round => None,
             Encoding::Joins(round) => {
-                stream.leave_round();
                 stream.body_mut().join(round);
                 None
             }

@@ -244,16 +244,10 @@ impl Stream {
 
     /// Buffers a number of events that were encoded alone. Nothing plain is in the buffer.
     pub fn push_piece(&mut self, piece: &Piece, events: usize) {
-        self.leave_round();
+        self.body.leave(); // the other streams of the round are not sent this
         self.body.add(piece);
         let events = events.try_into().unwrap_or(u16::MAX);
         self.add(Block { bytes: piece.block.from(self.settings.framing, 0), events, ..Block::default() });
-    }
-
-    /// Leaves the round of its hub: what follows is not what the other streams of the round are sent.
-    pub fn leave_round(&mut self) {
-        let end = self.body.leave(self.settings.coding);
-        self.push_raw(self.settings.framing.frame(end));
     }
 
     fn is_coded(&self) -> bool {
@@ -272,7 +266,6 @@ impl Stream {
         }
         let Settings { framing, coding, .. } = *self.settings;
         let mut plain = self.take_plain();
-        self.leave_round();
         while !plain.is_empty() {
             let (mut content, mut events) = (Vec::new(), 0);
             while let Some(block) = plain.pop_front() {
@@ -301,7 +294,7 @@ impl Stream {
     }
 
     /// Returns the bytes that end the response, if everything before is encoded.
-    pub fn end_of_response(&mut self) -> Bytes {
+    pub fn end_of_response(&self) -> Bytes {
         let Settings { framing, coding, .. } = *self.settings;
         let end = framing.frame(&self.body.end(coding));
         [&end[..], &framing.end()].concat().into()

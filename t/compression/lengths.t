@@ -38,7 +38,7 @@ sub bytes_of_push {
     my ($server, $coding, $path) = @_;
     my $without = closed($server, stream($server, $coding, $path));
     my $with    = closed($server, stream($server, $coding, $path, first => $TEXT));
-    my $end     = $coding eq 'gzip' ? 10 : 0;
+    my $end     = {gzip => 10, zstd => 3}->{$coding};
     return substr $with, length($without) - $end, length($with) - length $without;
 }
 
