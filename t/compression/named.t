@@ -3,6 +3,7 @@
 
 use lib 't/lib';
 use Testing qw(native);
+use Testing::Client;
 use Testing::CodedClient;
 use Testing::CommandLine;
 use Testing::Deadline   qw(wait_until);
@@ -169,7 +170,20 @@ sub has_child {
     return;
 }
 
+# The relay of a stream on the server's writer, which the worker or a process of its own continues.
+sub is_relayed {
+    my ($server, $coding) = @_;
+    my $client = Testing::Client->get($server->port, '/filtered', headers => ['Accept-Encoding' => $coding]);
+    $client->read_until(qr/^id: /m);
+    is_deeply [$client->header('Content-Encoding')], [], "Accept-Encoding: $coding: no coding";
+    publish($server, 1 .. 3);
+    has_ok($client, [1 .. 3], 'the events can be read as they are');
+    $client->leave;
+    return;
+}
+
 my %CASE = (
+    'a relay'         => [\&is_relayed],
     'a killed worker' => [\&survives_worker],
     'an upgrade'      => [\&survives_upgrade],
     'a cut'           => [\&resumes],

@@ -71,8 +71,8 @@ sub obstacle {
 }
 
 # Respond by $respond, the responder of PSGI, and return the stream. If it is not native, $obstacle says why. $opening are
-# bytes to send first. The settings are those of Plack::App::EventSource with the same names: compress, fallback, keepalive, line_end,
-# linger, max_buffered, max_streams, native (here 1 means auto), on_full, retry, timeout.
+# bytes to send first. The settings are those of Plack::App::EventSource with the same names: compress, fallback, keepalive,
+# line_end, linger, max_buffered, max_streams, native (here 1 means auto), on_full, retry, timeout.
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
@@ -80,12 +80,12 @@ sub open {
     $is_multiprocess ||= $adapter->is_multiprocess($env);
     EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
     EventSource::XS::Notification->see_request($env);
-    $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
     my ($stream, $obstacle, @writer);
+    my $native = $setting->{compress} && $adapter->codes_content ? _coded($setting, $env) : $setting;
     ($stream, $obstacle, @writer) =
-        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
+        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $native, $opening)
         if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
-    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $setting, $opening)
+    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $native, $opening)
         if !$stream && !defined $obstacle;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
 
@@ -126,8 +126,8 @@ sub _begin {
     return EventSource::XS::Stream::Takeover->begin($adapter, @request);
 }
 
-# Returns the settings of a stream with the content coding that its client accepts best. The head of a takeover names it, so a
-# stream on the server's writer has none.
+# Returns the settings of a native stream with the content coding that its client accepts best. The head of a takeover names it,
+# so a stream on the server's writer has none, nor has its relay.
 sub _coded {
     my ($setting, $env) = @_;
     my $coding = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING});

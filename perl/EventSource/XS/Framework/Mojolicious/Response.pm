@@ -27,11 +27,19 @@ sub close {
 
 sub handle { return $_[0]{stream}->handle }
 
-# Return the head that Mojolicious would send. respond has been called before.
+# True if the application describes the content itself, so that it must not be coded.
+sub describes_content {
+    my $headers = $_[0]{tx}->res->headers;
+    return scalar grep { defined $headers->header($_) } qw(Content-Encoding Content-Length);
+}
+
+# Return the head that Mojolicious would send, with a content coding if there is one. respond has been called before.
 sub head {
-    my $self = shift;
+    my ($self, $coding) = @_;
     my $res  = $self->{tx}->res->fix_headers;
-    return $res->build_start_line . $res->build_headers;
+    my $head = $res->build_start_line . $res->build_headers;
+    $head =~ s/\r\n\z/Content-Encoding: $coding\r\n\r\n/ if defined $coding;
+    return $head;
 }
 
 sub is_chunked { return $_[0]{is_chunked} }

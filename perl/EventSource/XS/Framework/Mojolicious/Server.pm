@@ -84,13 +84,16 @@ sub take_over {
     return (undef, $OBSTACLE->new('filter'), $writer) if ref $writer ne $WRITER;
     my $socket = EventSource::XS::_duplicate($class->descriptor($env));
     return (undef, $OBSTACLE->new(limit => "its socket cannot be duplicated: $!"), $writer) if !defined $socket;
+    my %setting = %$setting;
+    delete @setting{qw(coding native_settings)} if $writer->describes_content;
     my ($stream, $why) = EventSource::XS::Stream::Native->try_open(
-        $socket, $writer->head,
-        %$setting,
+        $socket, $writer->head($setting{coding}),
+        %setting,
         opening    => $opening,
         is_loop    => 1,
         is_chunked => $writer->is_chunked
     );
+
     if (!$stream) {
         POSIX::close($socket);
         return (undef, $why, $writer);
