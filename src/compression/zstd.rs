@@ -1,8 +1,8 @@
 //! Zstandard (RFC 8878). A response is a sequence of frames: an empty one, then one for each window.
 //!
-//! A frame is left open at its end. The first block of the next window ends it, and so does the end of the response. If a frame ended
-//! where a block ends, some decoders in Python (httpx, urllib3 before 2.6) would take the next block for an error: they look for
-//! another frame only in bytes that have arrived together with the end of one.
+//! A frame is left open. The first block of the next window ends it, and so does the end of the response. If a frame ended
+//! where a block ends, some decoders in Python (httpx, urllib3 before 2.6) would take the next block for an error: they look
+//! for another frame only in bytes that have arrived together with the end of one.
 
 use std::fmt;
 use zstd_safe::zstd_sys::ZSTD_EndDirective;

@@ -1,5 +1,5 @@
-# The length of a push tells nothing about anything else that its stream or other streams were sent (BREACH): the bytes of a push
-# on the wire are the same, whatever was published and pushed before.
+# The length of a push tells nothing about what else was sent to its stream or to others (BREACH): the bytes of a push on the
+# wire are the same, whatever was published and pushed before.
 
 use lib 't/lib';
 use Testing qw(native);

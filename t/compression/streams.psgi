@@ -1,5 +1,5 @@
-# The application of t/compression: streams with a content coding. The settings of the hub come from the environment, as JSON. The
-# query of a stream names its channels, and the name under which its connection is held.
+# The application of t/compression: streams with a content coding. The settings of the hub come from the environment, as JSON.
+# The query of a stream names its channels, and the name under which its connection is held.
 #
 #   /hub       streams of the hub                  /state      with start => 'state'
 #   /held      of Plack::App::EventSource, CRLF    /spawned    a child pushes: first one text, then each line of a file
@@ -13,6 +13,7 @@ use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
 use Plack::App::EventSource;
+use Plack::App::EventSource::PubSub;
 use Plack::Builder;
 use Plack::Util ();
 use Time::HiRes qw(sleep);
@@ -130,16 +131,19 @@ builder {
             return $app->($env);
         };
     };
-    mount "/$_"       => answer($PATH{$_}) for keys %PATH;
-    mount '/hub'      => app();
-    mount '/quiet'    => app(keepalive => 0.2);
-    mount '/state'    => app(start     => 'state');
-    mount '/held'     => held(\&hold);
-    mount '/lf'       => held(\&hold, line_end => 'lf');
-    mount '/spawned'  => held(\&spawned);
-    mount '/length'   => held(sub { $_[0]->push('one'); $_[0]->close }, headers => ['Content-Length' => 1_000]);
-    mount '/encoded'  => held(sub { $_[0]->push('one'); $_[0]->close }, headers => ['Content-Encoding' => 'identity']);
-    mount '/off'      => app(compress => 0);
+    mount "/$_"      => answer($PATH{$_}) for keys %PATH;
+    mount '/hub'     => app();
+    mount '/quiet'   => app(keepalive => 0.2);
+    mount '/state'   => app(start     => 'state');
+    mount '/held'    => held(\&hold);
+    mount '/lf'      => held(\&hold, line_end => 'lf');
+    mount '/spawned' => held(\&spawned);
+    mount '/length'  => held(sub { $_[0]->push('one'); $_[0]->close }, headers => ['Content-Length' => 1_000]);
+    mount '/encoded' => held(sub { $_[0]->push('one'); $_[0]->close }, headers => ['Content-Encoding' => 'identity']);
+    mount '/off'     => app(compress => 0);
+    mount '/nodes' =>
+        Plack::App::EventSource::PubSub->new(hub => $hub, nodes => ['news'], compress => 1, authorize => sub { 1 })
+        ->to_app;
     mount '/filtered' => filtered(app());
     mount '/deflated' => builder { enable 'Deflater', content_type => 'text/event-stream'; app() };
     mount '/others'   => builder { enable 'Deflater', content_type => 'text/html';         app() };
