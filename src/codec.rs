@@ -231,6 +231,20 @@ impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
     }
 }
 
+impl<const N: usize> Coded<'_> for [u64; N] {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.iter().for_each(|number| to.u64(*number));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            *number = from.u64()?;
+        }
+        Ok(numbers)
+    }
+}
+
 /// Implements [`Coded`] for structs by all of their fields, in the order of the bytes, or for enums without fields by the
 /// numbers of their variants, of which a list is given.
 macro_rules! coded {

@@ -16,12 +16,13 @@
 //! - [`store_settings`]: where a hub process keeps its events: the settings of the stores, and their rules
 //! - [`parse`]: the way back, from bytes to events, incrementally
 //! - [`wire`]: the messages between a worker and the hub process
+//! - [`metrics`]: the counts of a hub as text for monitors
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
 //! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `stream`, `hub`, `reactor`, `parse` and `wire` make no system call and read no clock. Only `sys` makes
+//! `event`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and read no clock. Only `sys` makes
 //! system calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds
 //! without a perl (`--no-default-features`). On systems other than Linux there is no `runtime` and no `remote`: Perl sends
 //! each stream through its PSGI server.
@@ -56,6 +57,7 @@ pub mod compression;
 pub mod event;
 pub mod hub;
 pub mod log;
+pub mod metrics;
 pub mod parse;
 pub mod reactor;
 #[cfg(target_os = "linux")]

@@ -45,7 +45,7 @@ my %in_c;
 $in_c{$2} = [map { in_rust($_) } grep { /\S/ } split /;/, $1] while $header =~ /typedef struct \{(.*?)\} (\w+);/gs;
 
 my %in_rust;
-for my $path (glob('src/xs/*.rs'), 'src/hub/counts.rs', 'src/runtime/stats.rs') {
+for my $path (glob('src/xs/*.rs'), 'src/hub/counts.rs', 'src/stream/stats.rs') {
     my @items = split /\n\n/, slurp($path);
     for my $item (grep { /^#\[repr\(C\)\]$/m } @items) {
         my ($name, $members) = $item =~ /`(esx_\w+)`.*\bstruct \w+ \{\n(.*)^\}/ms or die "$path: $item";

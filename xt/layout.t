@@ -25,13 +25,14 @@ my %MAY_USE = (
     reactor        => [qw(event log stream hub)],
     store_settings => [],
     wire           => [qw(event log stream hub store_settings)],
+    metrics        => [qw(hub stream wire)],
     runtime        => [qw(event log stream hub reactor sys)],
     remote         => [qw(event log stream hub reactor store_settings wire runtime sys)],
-    xs             => [qw(event parse log stream hub reactor store_settings wire runtime remote sys)],
+    xs             => [qw(event parse log stream hub reactor store_settings wire metrics runtime remote sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(event parse log stream hub reactor wire);
+my @PURE = qw(event parse log stream hub reactor wire metrics);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{

@@ -239,9 +239,9 @@ fuzz_target!(|input: Input<'_>| {
     let since = Instant::now();
     loop {
         let counted = witness.count(b"").expect("counters");
-        if (counted.workers, counted.open) == (1, 0) {
+        if (counted.workers, counted.streams.open) == (1, 0) {
             break;
         }
-        assert!(since.elapsed() < DEADLINE, "{} connections and {} streams stay", counted.workers, counted.open);
+        assert!(since.elapsed() < DEADLINE, "{} connections and {} streams stay", counted.workers, counted.streams.open);
     }
 });

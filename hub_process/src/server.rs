@@ -937,15 +937,12 @@ impl Server {
         let Some(counted) = served.counts_and_subscribers(channel) else { return };
         match counted {
             Ok((hub, subscribers)) => {
-                let stats = runtime::stats();
                 peer.answer(&Answer::Counted(Box::new(Counted {
                     request,
                     hub,
                     subscribers: subscribers as u64,
                     workers: self.peer_count() as u64 + 1, // the one that is served is not among them
-                    open: stats.open,
-                    refused: stats.refused,
-                    buffered: stats.buffered,
+                    streams: runtime::stats(),
                     cut_off: self.cut_off,
                     store: served.store_status(),
                 })));

@@ -66,7 +66,7 @@ impl Witness {
         let (pid, before) = (self.pid, self.descriptors);
         eventually(&format!("{attack}: all descriptors are closed"), || descriptors_of(pid) <= before);
         let counted = self.worker.count(b"").expect("counts");
-        assert_eq!((counted.workers, counted.open), (1, 1), "{attack}");
+        assert_eq!((counted.workers, counted.streams.open), (1, 1), "{attack}");
     }
 
     fn cut_off(&mut self) -> u64 {

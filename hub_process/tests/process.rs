@@ -260,7 +260,7 @@ fn a_worker_with_matching_settings_continues_the_hub_of_commands() {
     worker.publish(&event("news", "of a worker")).expect("an id");
     read_event(&mut tail, "of a worker");
     drop((tail, command));
-    eventually("the stream has ended", || worker.count(b"").expect("counts").open == 0);
+    eventually("the stream has ended", || worker.count(b"").expect("counts").streams.open == 0);
     let mut another = scene.client_with(settings());
     assert_eq!(another.welcome().epoch, worker.welcome().epoch);
     let mut client = follow(&mut another, 1, topics("news", Some(&id)));

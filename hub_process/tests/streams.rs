@@ -122,7 +122,7 @@ fn a_stream_whose_socket_does_not_come_ends() {
     worker.subscribe(3, topics("news", None)).expect("a stream");
     assert_eq!(other.count(b"news").expect("counts").subscribers, 1);
     drop(worker);
-    eventually("the stream has ended", || other.count(b"news").expect("counts").open == 0);
+    eventually("the stream has ended", || other.count(b"news").expect("counts").streams.open == 0);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_opener_learns_that_a_client_has_disconnected() {
     report_with(&mut worker, |report| *report == Answer::Ended { stream: 7, reason: Reason::Client });
     // A request about a stream that has ended meanwhile is not a mistake.
     worker.subscribe(7, topics("sport", None)).expect("no stream");
-    assert_eq!(worker.count(b"news").expect("counts").open, 0);
+    assert_eq!(worker.count(b"news").expect("counts").streams.open, 0);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn the_opener_learns_of_the_end_of_a_released_stream() {
         drop(client);
         report_with(&mut worker, |report| *report == Answer::Ended { stream, reason: Reason::Client });
     }
-    assert_eq!(worker.count(b"news").expect("counts").open, 0);
+    assert_eq!(worker.count(b"news").expect("counts").streams.open, 0);
 }
 
 #[test]
@@ -230,13 +230,13 @@ fn a_stream_beyond_max_streams_is_sent_a_retry_and_counted_until_a_worker_allows
     let text = read_to_end(&mut refused);
     assert!(text.starts_with(HEAD) && text.contains("retry: "), "{text}");
     let counted = worker.count(b"").expect("counts");
-    assert_eq!((counted.open, counted.refused), (2, 1));
+    assert_eq!((counted.streams.open, counted.streams.refused), (2, 1));
     let mut newer = scene.client_with(HubSettings { max_streams: 3, ..settings() });
     let mut third = open(&mut newer, 1, HEAD);
     newer.subscribe(1, topics("news", None)).expect("a stream");
     newer.publish(&event("news", "hello")).expect("an id");
     read_event(&mut third, "hello");
-    assert_eq!(newer.count(b"").expect("counts").refused, 1);
+    assert_eq!(newer.count(b"").expect("counts").streams.refused, 1);
 }
 
 /// The process of a worker, which the test below kills: accepts a connection, hands it over, and waits.

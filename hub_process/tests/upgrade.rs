@@ -73,7 +73,7 @@ fn the_process_its_streams_and_its_connections_stay() {
     assert_eq!((after.pid, &after.epoch, &after.settings), (before.pid, &before.epoch, &before.settings));
     let counted = worker.count(b"news").expect("counts");
     let hub = counted.hub;
-    assert_eq!((hub.published, hub.streams, hub.events, counted.open, counted.subscribers), (2, 1, 2, 1, 1));
+    assert_eq!((hub.published, hub.streams, hub.events, counted.streams.open, counted.subscribers), (2, 1, 2, 1, 1));
     // A client resumes from before the upgrade.
     let mut returning = follow(&mut worker, 2, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
@@ -281,7 +281,7 @@ fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event
     let mut some = vec![0; 150_001];
     pushed.read_exact(&mut some).expect("bytes");
     scene.upgrade();
-    assert!(worker.count(b"").expect("counts").buffered > 0);
+    assert!(worker.count(b"").expect("counts").streams.buffered > 0);
     let mut text = String::from_utf8(some).expect("text");
     let mut rest = vec![0; expected.len() - text.len()];
     pushed.read_exact(&mut rest).expect("bytes");
@@ -396,7 +396,7 @@ fn a_thousand_streams_continue_while_some_end() {
         }
     }
     let counted = worker.count(b"channel 3").expect("counts");
-    assert_eq!((counted.open, counted.subscribers, counted.hub.streams), (900, 90, 900));
+    assert_eq!((counted.streams.open, counted.subscribers, counted.hub.streams), (900, 90, 900));
     // Slots of ended streams are used again.
     let mut late = follow(&mut worker, 5000, topics("channel 3", None));
     worker.publish(&event("channel 3", "late")).expect("an id");

@@ -80,7 +80,7 @@ fn streams_stay_and_workers_of_the_previous_version_must_restart() {
     let mut returning = follow(&mut new, 1, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
     let counted = new.count(b"news").expect("counts");
-    assert_eq!((counted.hub.published, counted.open, counted.subscribers, counted.cut_off), (2, 2, 2, 0));
+    assert_eq!((counted.hub.published, counted.streams.open, counted.subscribers, counted.cut_off), (2, 2, 2, 0));
 
     // An upgrade within the version leaves its workers connected.
     upgrade_to(&scene, NEWER);

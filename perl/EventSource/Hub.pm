@@ -150,6 +150,13 @@ sub members_count {
     return $count;
 }
 
+sub metrics_app {
+    my ($self, @given) = @_;
+    $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
+    require EventSource::XS::Hub::Metrics;
+    return EventSource::XS::Hub::Metrics->app($self, @given);
+}
+
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::XS::Hub::Pattern->new($pattern);
@@ -1362,6 +1369,38 @@ lingers. All streams count whose subscriptions took effect before the call. Thro
     my $count = $hub->members_count($channel);
 
 Return the number of members of a channel. Throws as L</member>.
+
+=head2 metrics_app
+
+    use Plack::Builder;
+    builder {
+        mount '/metrics' => $hub->metrics_app;
+        mount '/events'  => $hub->to_app(channels => sub { 'news' });
+    };
+
+Return a PSGI application that answers C<GET> with the counts of the hub as text of OpenMetrics 1.0, which Prometheus and
+others read: L<EventSource::Deployment/METRICS> lists the metrics. With a L</name> they are those of the hub process, whichever
+worker answers, and survive the workers. Without one each process has counts of its own: let a server with several workers
+have a named hub. If the hub process does not answer, the answer is a 503.
+
+=over
+
+=item allow
+
+Who may read the metrics: a reference to an array of addresses, such as C<['192.0.2.7', '192.0.2.0/24', '2001:db8::/32']>, or a
+code reference that is called with the PSGI environment and returns true or false. Default: the addresses of this machine
+(127.0.0.0/8 and ::1). Others receive a 403. The address is C<REMOTE_ADDR>. A request that a proxy has forwarded, with a header
+C<Forwarded>, C<Via>, C<X-Forwarded-For> or C<X-Real-IP>, receives a 403, too, because the address is then that of the proxy;
+only code may allow it.
+
+=item channels
+
+The channels and patterns (L</pattern>) that are told apart by a label, a reference to an array of at most 100. A pattern stands
+for the sum of all channels that it matches. Default: none, because the names of channels are without bound.
+
+=back
+
+Throws C<invalid> if an option is unknown or has a wrong value.
 
 =head2 pattern
 

@@ -8,7 +8,7 @@ use super::registrations::{lock_remotes, RemoteHub};
 use super::remote_hub::{Event, Subscribed};
 use super::serving::{self, lock_serving};
 use crate::event::{EventId, Field, Shared, Text, Unnumbered};
-use crate::hub::{Counts, EndRequest, MemberData, MemberPage, Settings, SubscribeRequest};
+use crate::hub::{ChannelPage, Counts, EndRequest, MemberData, MemberPage, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
 use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -141,6 +141,18 @@ impl Hub {
                 let (counted, pid) = inner.hub.counted(inner.key, channel)?;
                 Ok(HubCounts::Named(counted, pid))
             }
+        }
+    }
+
+    /// Returns a part of the list of channels that match a pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
+        match self {
+            Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
+            Self::Named(NamedHub(inner)) => inner.hub.channel_page(inner.key, pattern, from),
         }
     }
 

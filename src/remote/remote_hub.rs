@@ -13,7 +13,7 @@ use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
 use crate::event::Unnumbered;
-use crate::hub::{EndRequest, MemberData, MemberPage, Retain, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, MemberData, MemberPage, Retain, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -289,6 +289,15 @@ impl RemoteHub {
     /// Returns a part of the list of a channel's members.
     pub(super) fn member_page(&self, key: u64, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         self.ask(key, |request| Request::Members { request, channel, after })?.members()
+    }
+
+    /// Returns a part of the list of channels that match a pattern.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub(super) fn channel_page(&self, key: u64, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
+        self.ask(key, |request| Request::Channels { request, pattern, from })?.channels()
     }
 
     /// Returns how many members a channel has.

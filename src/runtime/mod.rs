@@ -34,6 +34,7 @@ mod spawned;
 pub(crate) mod stats;
 pub(crate) mod stream_state;
 
+pub use crate::stream::Stats;
 pub use error::Error;
 pub use handles::capture::{Capture, Obstacle};
 pub use handles::hub_handle::{HubHandle, PublishMeta};
@@ -43,6 +44,6 @@ pub use process::{announced_descriptor, progress_descriptor, take_announced, tak
 pub use process::{
     end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended,
 };
-pub use stats::{Counts, Stats};
+pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};
 pub use wake::end_signal::set_end_signal;

@@ -1,7 +1,7 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::presence::{Announced, PresenceReports};
-use super::stats::{Counts, Stats};
+use super::stats::Counts;
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
 use super::wake::notifier::Notifier;
@@ -10,6 +10,7 @@ use super::wake::sync::lock;
 use super::wake::waker::Waker;
 use crate::hub;
 use crate::reactor::{Command, HubId, StreamId};
+use crate::stream::Stats;
 use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{unbounded, Receiver, SendError, Sender};

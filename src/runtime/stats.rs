@@ -1,7 +1,7 @@
 //! The counters of a reactor. The manual of EventSource::XS describes each.
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use crate::stream::Reason;
+use crate::stream::{Reason, Stats};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one reactor.
@@ -29,32 +29,6 @@ pub struct Counts {
     pub(super) lost_bytes: AtomicU64,
     /// Bytes of the commands that the reactor has taken.
     pub(super) consumed: AtomicU64,
-}
-
-/// The counters at one moment, of all reactors of this process: `esx_counts`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Stats {
-    /// Streams that are open.
-    pub open: u64,
-    /// Streams that were opened.
-    pub opened: u64,
-    /// Opened streams that were refused, because the process had too many streams or too few descriptors.
-    pub refused: u64,
-    /// Streams that have ended, by reason, in the order of [`Reason::ALL`].
-    pub ended: [u64; 6],
-    /// Events that were handed to the kernel to their end.
-    pub events: u64,
-    /// Bytes that were handed to the kernel.
-    pub bytes: u64,
-    /// Events that were accepted and not handed to the kernel to their end.
-    pub lost: u64,
-    /// Bytes that are buffered.
-    pub buffered: u64,
-    /// How often the reactor has woken, because of a producer, a client or a timer.
-    pub wakeups: u64,
-    /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.
-    pub longest_delay_ns: u64,
 }
 
 /// Adds to a counter that only one thread ever changes, so a load and a store do.

@@ -8,10 +8,12 @@
 //! A stream with a [content coding](Settings::coding) buffers what it is pushed as it is, and encodes it when it can be sent
 //! ([`Stream::encode_buffered`]): what is dropped must not be part of the checksum that ends the response.
 
+mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use crate::event::{Framing, LineEnd};
+pub use stats::Stats;
 
 use crate::compression::{Alone, Body, ContentCoding, Piece};
 use crate::saved::{Malformed, Restorer, Saved, Saver};

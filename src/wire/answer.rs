@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::hello::Welcome;
 use super::store_status::StoreStatus;
 use crate::hub::{ChannelCounts, ChannelPage, Counts, MemberInfo, MemberPage};
-use crate::stream::Reason;
+use crate::stream::{Reason, Stats};
 use std::time::Duration;
 
 messages! {
@@ -131,12 +131,8 @@ pub struct Counted {
     pub subscribers: u64,
     /// How many workers are connected, commands among them.
     pub workers: u64,
-    /// How many streams are open.
-    pub open: u64,
-    /// How many streams were refused, because the process had too many streams or too few descriptors.
-    pub refused: u64,
-    /// How many bytes are buffered for these streams.
-    pub buffered: u64,
+    /// The streams of the process.
+    pub streams: Stats,
     /// How many workers were cut off because they broke the rules of the protocol.
     pub cut_off: u64,
     /// The health of the hub's store.
@@ -144,7 +140,10 @@ pub struct Counted {
 }
 
 coded! {
-    Counted { request, hub, subscribers, workers, open, refused, buffered, cut_off, store }
+    Counted { request, hub, subscribers, workers, streams, cut_off, store }
+    Stats {
+        open, opened, refused, ended, events, bytes, lost, buffered, wakeups, longest_delay_ns,
+    }
     Described { request, version, age, workers }
     ChannelPage { next, channels }
     ChannelCounts { name, subscribers, events, bytes, keys, last_id }
@@ -154,14 +153,10 @@ coded! {
 
 impl Coded<'_> for Counts {
     fn write(&self, to: &mut Writer<'_>) {
-        self.numbers().iter().for_each(|number| to.u64(*number));
+        self.numbers().write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut numbers = [0; Self::LEN];
-        for number in &mut numbers {
-            *number = from.u64()?;
-        }
-        Ok(Self::of_numbers(numbers))
+        Coded::read(from).map(Self::of_numbers)
     }
 }

@@ -85,6 +85,12 @@ impl<T: Random> Random for Vec<T> {
     }
 }
 
+impl<const N: usize> Random for [u64; N] {
+    fn random(rng: &mut Rng) -> Self {
+        [0; N].map(|_| rng.u64(..))
+    }
+}
+
 impl Random for &[u8] {
     fn random(rng: &mut Rng) -> Self {
         static KEPT: Mutex<Vec<&Vec<u8>>> = Mutex::new(Vec::new());

@@ -233,6 +233,7 @@ uint64_t esx_monotonic(void);
 int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
 void *esx_hub_counts(void *hub, esx_report *report);
+void *esx_hub_metrics(void *hub, const esx_text *given, size_t len, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);

@@ -982,6 +982,32 @@ stats(SV *self)
   OUTPUT:
     RETVAL
 
+# Takes what EventSource::XS::Hub::Metrics makes of its options. Returns bytes of UTF-8.
+SV *
+_metrics(SV *self, SV *given)
+  PREINIT:
+    const esx_text *texts;
+    esx_report report;
+    void *text;
+    size_t len;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    texts = esx_array_texts(aTHX_ given, &len);
+    if (!len)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _metrics takes an array");
+    text = esx_hub_metrics(esx_hub_of(aTHX_ self), texts, len, &report);
+    if (!text)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    {
+        const esx_text first = esx_texts_at(text, 0);
+        RETVAL = newSVpvn(first.text, first.len);
+    }
+    esx_texts_drop(text);
+    esx_run_callbacks(aTHX);
+  OUTPUT:
+    RETVAL
+
 UV
 subscribers(SV *self, SV *channel)
   PREINIT:

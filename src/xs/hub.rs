@@ -13,9 +13,10 @@ use crate::hub::{
     PositionStyle, Presence, Retain, Says, Settings, Start, StateBounds, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
+use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::hub::HubCounts;
 use crate::remote::{self, Address, Error, Event, Hub, LeaseHandle, RemoteHub, Subscribed};
-use crate::runtime::StreamHandle;
+use crate::runtime::{self, StreamHandle};
 use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
 use crate::wire::{FieldList, HubSettings, Name, NamedSettings};
@@ -524,6 +525,36 @@ unsafe extern "C" fn esx_hub_counts(hub: *mut Hub, report: *mut Report) -> *mut 
             }
         };
         Ok(named.into_iter().flat_map(|(name, value)| [name.as_bytes().into(), value.into_bytes().into()]).collect())
+    })
+}
+
+/// The [metrics] of a hub, as one of the texts of [`esx_hub_members`]. The given texts are the hub's name, empty if it has
+/// none, and the [topics](counts::topics_of) that are told apart.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_metrics(
+    hub: *mut Hub,
+    given: *const RawText,
+    len: usize,
+    report: *mut Report,
+) -> *mut OwnTexts {
+    // SAFETY: as in `esx_hub_publish`; the texts live until the XSUB returns.
+    let (hub, given, report) = unsafe { (&*hub, slice::from_raw_parts(given, len), &mut *report) };
+    // SAFETY: as above.
+    let mut given = given.iter().map(|text| unsafe { text.bytes() }.unwrap_or_default());
+    texts(report, || {
+        let name = String::from_utf8_lossy(given.next().unwrap_or_default());
+        let mut topics = Vec::new();
+        for topic in counts::topics_of(given) {
+            topics.push(TopicCounts::of(&topic, |name, from| hub.channel_page(name, from))?);
+        }
+        let topics = &topics[..];
+        let text = match hub.count(b"")? {
+            HubCounts::Local(of_hub, _) => {
+                metrics::text(&Measured { name: None, hub: &of_hub, streams: &runtime::stats(), process: None, topics })
+            }
+            HubCounts::Named(counted, _) => metrics::text(&Measured::of_process(&name, &counted, topics)),
+        };
+        Ok(vec![text.into_bytes().into()])
     })
 }
 

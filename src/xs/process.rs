@@ -10,6 +10,7 @@ use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{EndRequest, FirstBlock, PositionStyle, Retain, Start, SubscribeRequest, Topic};
+use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::{self, kept_settings, Client, Place, Publication};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
@@ -36,6 +37,7 @@ impl HubProcess {
             b"answers" => self.answers()?,
             b"count" => self.count(arguments)?,
             b"channels" => self.channels(arguments)?,
+            b"metrics" => self.metrics(arguments)?,
             b"members" => self.members(arguments)?,
             b"describe" => self.describe()?,
             b"follow" => self.follow(arguments)?,
@@ -110,6 +112,18 @@ impl HubProcess {
             self.push(name);
             self.push(value);
         }
+        Ok(())
+    }
+
+    /// The metrics as text. The arguments are the [topics](counts::topics_of) that are told apart.
+    fn metrics(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
+        let mut topics = Vec::new();
+        for topic in counts::topics_of(given.rest()) {
+            topics.push(TopicCounts::of(&topic, |name, from| self.client.channels(name, from))?);
+        }
+        let counted = self.client.count(b"")?;
+        let name = self.client.welcome().name.clone();
+        self.push(metrics::text(&Measured::of_process(name.as_str(), &counted, &topics)));
         Ok(())
     }
 

@@ -62,6 +62,11 @@ impl<'a> Texts<'a> {
         self.0.pop_front().flatten()
     }
 
+    /// Takes the texts that are left.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.0.drain(..).map(Option::unwrap_or_default)
+    }
+
     pub(super) fn bytes(&mut self) -> &'a [u8] {
         self.next().unwrap_or_default()
     }

@@ -80,7 +80,7 @@ fn storm(hub: &mut Hub, plan: &Plan, after: &str) -> Duration {
     let took = begun.elapsed();
     drop(clients);
     let deadline = Instant::now() + DEADLINE;
-    while worker.count(b"").expect("counts").open > 0 {
+    while worker.count(b"").expect("counts").streams.open > 0 {
         assert!(Instant::now() < deadline, "streams stay");
         thread::sleep(Duration::from_millis(10));
     }

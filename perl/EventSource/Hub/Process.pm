@@ -150,6 +150,13 @@ sub names {
     return @names;
 }
 
+sub openmetrics {
+    my ($self, @topics) = @_;
+    require EventSource::XS::Hub::Metrics;
+    my ($text) = $self->_ask('metrics', EventSource::XS::Hub::Metrics->topics(\@topics));
+    return $text;
+}
+
 sub pid { return $_[0]{pid} + 0 }
 
 sub position_event { return $_[0]{position_event} }
@@ -454,6 +461,14 @@ Return the members of a channel, as L<EventSource::Hub/members> does.
 
 Return the names of the hubs of this user that have a process, sorted: those whose sockets are in a folder of this user
 (L<EventSource::Hub/socket>).
+
+=head2 openmetrics
+
+    my $bytes = $hub->openmetrics;
+    my $bytes = $hub->openmetrics('orders', EventSource::Hub->pattern('user/*'));
+
+Return the metrics of L<EventSource::Deployment/METRICS> as text of OpenMetrics 1.0, bytes of UTF-8. The channels and patterns
+that are given, at most 100, are told apart by a label.
 
 =head2 program
 

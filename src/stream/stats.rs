@@ -1,0 +1,27 @@
+//! The counters of streams at one moment.
+
+/// The counters at one moment, of all reactors of this process: `esx_counts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stats {
+    /// Streams that are open.
+    pub open: u64,
+    /// Streams that were opened.
+    pub opened: u64,
+    /// Opened streams that were refused, because the process had too many streams or too few descriptors.
+    pub refused: u64,
+    /// Streams that have ended, by reason, in the order of [`Reason::ALL`](super::Reason::ALL).
+    pub ended: [u64; 6],
+    /// Events that were handed to the kernel to their end.
+    pub events: u64,
+    /// Bytes that were handed to the kernel.
+    pub bytes: u64,
+    /// Events that were accepted and not handed to the kernel to their end.
+    pub lost: u64,
+    /// Bytes that are buffered.
+    pub buffered: u64,
+    /// How often the reactor has woken, because of a producer, a client or a timer.
+    pub wakeups: u64,
+    /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.
+    pub longest_delay_ns: u64,
+}

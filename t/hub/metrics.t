@@ -1,0 +1,157 @@
+# metrics_app: what a monitor reads of a hub in the process, and of a named one through any worker; and who may read it.
+
+use lib 't/lib';
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use EventSource::Hub;
+use EventSource::Hub::Process;
+use File::Temp ();
+use Plack::Builder;
+use Test::EventSource;
+use Testing::CommandLine;
+use Testing::Errors     qw(error_ok);
+use Testing::SourceTree qw(slurp);
+
+my $DEADLINE = 20;    # seconds
+
+# Returns the response of an application as a PSGI array, to a request from an address.
+sub get {
+    my ($app, %env) = @_;
+    return $app->({REQUEST_METHOD => 'GET', PATH_INFO => '/', REMOTE_ADDR => '127.0.0.1', %env});
+}
+
+# Returns a hash of the samples: names with labels, and values.
+sub samples_of {
+    my $text    = shift;
+    my %samples = $text =~ /^([a-z_]+(?:\{.*\})?) (\S+)$/mg;
+    return \%samples;
+}
+
+# Returns the metrics of a hub.
+sub text_of { return get(shift->metrics_app(@_))->[2][0] }
+
+# Returns the names of metrics in the manual.
+sub documented {
+    my ($section) = slurp('perl/EventSource/Deployment.pod') =~ /^=head1 METRICS\n(.*?)^=head1 /ms;
+    return map { /^    (eventsource_\w+?)(?:_total|_info)? +\S/ ? $1 : () } split /\n/, $section;
+}
+
+subtest 'a hub of the process' => sub {
+    my $hub = EventSource::Hub->new;
+    my $app = builder {
+        mount '/metrics' => $hub->metrics_app(channels => ['news', EventSource::Hub->pattern('user/*'), 'none']);
+        mount '/'        => $hub->to_app(channels => sub { qw(news user/1) });
+    };
+    my $es     = Test::EventSource->new(app => $app);
+    my $stream = $es->get('/');
+    $hub->publish(news     => "event $_") for 1 .. 3;
+    $hub->publish('user/1' => 'hello');
+    $stream->like_event("event $_", 'the stream receives an event') for 1 .. 3;
+    my $response = get($app, PATH_INFO => '/metrics');
+    my %header   = @{$response->[1]};
+    is $header{'Content-Type'}, 'application/openmetrics-text; version=1.0.0; charset=utf-8', 'the media type';
+    my $text = join '', @{$response->[2]};
+    like $text, qr/^# TYPE eventsource_streams gauge\n# HELP eventsource_streams \S.*\neventsource_streams 1$/m,
+        'a gauge with its type and help';
+    like $text, qr/^# TYPE eventsource_published counter\n# HELP .*\neventsource_published_total 4$/m, 'a counter';
+    like $text, qr/^# UNIT eventsource_history_bytes bytes$/m,                                         'a unit';
+    like $text, qr/\n# EOF\n\z/,                                                                       'the end';
+    my $samples = samples_of($text);
+
+    for my $case (['news', 1, 3], ['user/*', 1, 1], ['none', 0, 0]) {
+        my ($topic, @counts) = @$case;
+        my @names = map { qq(eventsource_channel_$_\{channel="$topic"\}) } qw(subscribers events);
+        is_deeply [@$samples{@names}], \@counts, "the chosen channel $topic";
+    }
+    my $head = get($app, PATH_INFO => '/metrics', REQUEST_METHOD => 'HEAD');
+    is_deeply [$head->[0], $head->[2]], [200, []], 'HEAD has no body';
+    is get($app, PATH_INFO => '/metrics', REQUEST_METHOD => 'POST')->[0], 405, 'POST is not allowed';
+    $stream->close;
+    ok wait_until(
+        $DEADLINE, sub { samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{'eventsource_streams'} == 0 }
+        ),
+        'a stream that has ended is no longer counted';
+};
+
+subtest 'who may read' => sub {
+    my $hub = EventSource::Hub->new;
+    my @may = (
+        [undef,                             '127.0.0.1',        1],
+        [undef,                             '127.9.8.7',        1],
+        [undef,                             '::1',              1],
+        [undef,                             '::ffff:127.0.0.1', 1],
+        [undef,                             '192.0.2.1',        0],
+        [undef,                             '::2',              0],
+        [undef,                             '',                 0],
+        [undef,                             undef,              0],
+        [undef,                             '127.0.0.1/8',      0],
+        [['192.0.2.0/24', '2001:db8::/32'], '192.0.2.77',       1],
+        [['192.0.2.0/24', '2001:db8::/32'], '192.0.3.77',       0],
+        [['192.0.2.0/24', '2001:db8::/32'], '2001:db8:1::1',    1],
+        [['192.0.2.0/24', '2001:db8::/32'], '127.0.0.1',        0],
+        [['192.0.2.7'],                     '192.0.2.7',        1],
+        [['192.0.2.7'],                     '192.0.2.70',       0],
+        [[],                                '127.0.0.1',        0],
+        [sub { $_[0]{REMOTE_ADDR} eq 'x' }, 'x',                1],
+        [sub { $_[0]{REMOTE_ADDR} eq 'x' }, '127.0.0.1',        0],
+    );
+    for my $case (@may) {
+        my ($allow, $address, $is_allowed) = @$case;
+        my $app   = $hub->metrics_app(defined $allow ? (allow => $allow) : ());
+        my $shown = !defined $allow ? 'nothing' : ref $allow eq 'CODE' ? 'code' : join ' ', @$allow;
+        is get($app, REMOTE_ADDR => $address)->[0], $is_allowed ? 200 : 403,
+            join ' ', 'with', $shown, 'allowed:', $address // 'no address';
+    }
+    for my $header (qw(HTTP_X_FORWARDED_FOR HTTP_FORWARDED HTTP_VIA HTTP_X_REAL_IP)) {
+        is get($hub->metrics_app,                     $header => '127.0.0.1')->[0], 403, "forwarded: $header";
+        is get($hub->metrics_app(allow => sub { 1 }), $header => '192.0.2.1')->[0], 200, "$header, and code allows it";
+    }
+};
+
+subtest 'mistakes' => sub {
+    my $hub = EventSource::Hub->new;
+    for my $case (
+        [allow    => '127.0.0.1',      qr/allow must be an array of addresses/],
+        [allow    => ['localhost'],    qr/allow takes addresses/],
+        [allow    => ['10.0.0.0/33'],  qr/allow takes addresses/],
+        [channels => 'news',           qr/channels must be an array/],
+        [channels => [''],             qr/a channel must be a string/],
+        [channels => [('news') x 101], qr/at most 100/],
+        [chanels  => ['news'],         qr/'chanels' of metrics_app; did you mean channels/],
+    ) {
+        my ($name, $value, $like) = @$case;
+        error_ok($name, invalid => $name, sub { $hub->metrics_app($name => $value) });
+        like $@, $like, 'the error says why';
+    }
+};
+
+subtest 'a named hub: all workers read the counts of its process' => sub {
+    my $shell = Testing::CommandLine->new;
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    my @hubs = map { EventSource::Hub->new(name => 'shop', publish_timeout => $DEADLINE, idle_exit => 1) } 1 .. 2;
+    $hubs[0]->publish(news => $_) for 1 .. 5;
+    for my $hub (@hubs) {
+        my $samples = samples_of(text_of($hub, channels => ['news']));
+        my @labelled =
+            ('published_total{H}', 'store_up{H}', 'store_info{H,kind="memory"}', 'channel_events{H,channel="news"}');
+        my @names = map { "eventsource_$_" =~ s/H/hub="shop"/r } @labelled;
+        is_deeply [@$samples{@names}], [5, 1, 1, 5], 'counts of the hub, its store and a channel';
+    }
+    is_deeply [documented()], [map { /^# TYPE (\S+)/ ? $1 : () } split /\n/, text_of($hubs[0], channels => ['news'])],
+        'the manual lists the metrics, in their order';
+    my $done    = $shell->run(qw(stats --hub shop --openmetrics --channel news));
+    my $samples = samples_of($done->{out});
+    is $samples->{'eventsource_published_total{hub="shop"}'},               5, 'the command prints the same';
+    is $samples->{'eventsource_channel_events{hub="shop",channel="news"}'}, 5, 'with the channel';
+    is $shell->run(qw(stats --hub shop --openmetrics --json))->{code},      2, 'it is either text or JSON';
+};
+
+subtest 'a hub process that is away' => sub {
+    my $folder   = File::Temp->newdir;
+    my $hub      = EventSource::Hub->new(name => 'away', socket => "$folder/s", spawn => 0, publish_timeout => 0.1);
+    my $response = get($hub->metrics_app);
+    is $response->[0], 503, 'the answer is 503';
+    like join('', @{$response->[2]}), qr/no process serves the hub away/, 'which says why';
+};
+
+done_testing;
