@@ -7,12 +7,13 @@ use eventsource_xs::store_settings::VARIABLE;
 use eventsource_xs::wire::{Name, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
-                               [--store STORE | --store-from FILE]
+                               [--store STORE | --store-from FILE] [--metrics ADDRESS:PORT]
        eventsource-hub upgrade [--program PATH] [--socket PATH] [--timeout SECONDS] [NAME]
        eventsource-hub --help | --version
 
@@ -26,6 +27,9 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
                        the URL of Redis, with settings behind ? (ps shows it: a password is better in a file)
   --store-from FILE    run: the same, from the first line of a file
                        Without both, run takes the environment variable EVENTSOURCE_STORE.
+  --metrics ADDRESS:PORT
+                       run: answer GET /metrics over HTTP with the metrics, as OpenMetrics, for example
+                       on 127.0.0.1:9464. Everybody who reaches the address may read them.
 
 The command eventsource publishes to hubs, follows them and stops them.";
 
@@ -63,6 +67,8 @@ pub struct Arguments {
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.
     pub store: Option<StoreSettings>,
+    /// Where monitors read the metrics.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Arguments {
@@ -82,6 +88,7 @@ impl Arguments {
             idle_exit: None,
             grace: None,
             store: None,
+            metrics: None,
         };
         let (mut store, mut store_from) = (None, None);
         let mut asks_for_help = false;
@@ -97,6 +104,7 @@ impl Arguments {
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
+                "--metrics" => parsed.metrics = Some(address(&value()?)?),
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
                 "--program" => parsed.program = Some(value()?.into()),
@@ -118,6 +126,9 @@ impl Arguments {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
         parsed.command = command_of(&command, &words)?;
+        if parsed.metrics.is_some() && parsed.command != Command::Run {
+            return Err("--metrics is for run".to_owned());
+        }
         parsed.read_store(store, store_from)?;
         Ok(parsed)
     }
@@ -158,8 +169,9 @@ impl Arguments {
 
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
-        let Self { idle_exit, grace, ref store, .. } = *self;
-        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone() })
+        let Self { idle_exit, grace, ref store, metrics, .. } = *self;
+        let metrics = metrics.map(|address| address.to_string().into());
+        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone(), metrics })
     }
 }
 
@@ -177,6 +189,10 @@ fn command_of(command: &str, words: &[String]) -> Result<Command, String> {
         ("run" | "start" | "upgrade" | "check-state", _) => Err(format!("too many words after {command}")),
         _ => Err(format!("unknown command {command}")),
     }
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {value}"))
 }
 
 fn first_line(file: &str) -> Result<String, String> {
@@ -255,6 +271,8 @@ mod tests {
             ("run --store disk", "--store: a store is memory, file:PATH or the URL of Redis"),
             ("run --store memory --store-from x", "--store and --store-from exclude each other"),
             ("upgrade --store memory", "--store and --store-from are for run"),
+            ("upgrade --metrics 127.0.0.1:1", "--metrics is for run"),
+            ("run --metrics :9464", "--metrics must be an address and a port, such as 127.0.0.1:9464, not :9464"),
         ] {
             assert_eq!(parse(line).expect_err(line), message);
         }

@@ -6,6 +6,7 @@
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
+//! - `metrics_listener`: answers a monitor over HTTP
 //! - `messages`: what the process says on standard error
 //! - `worker`: the connection of one worker
 //! - `run_options`: what the process was started with
@@ -29,6 +30,7 @@ mod inherited;
 mod leases;
 mod lifetime;
 mod messages;
+mod metrics_listener;
 mod new_program;
 mod peer;
 mod protocol;

@@ -6,6 +6,7 @@
 use eventsource_xs::remote::Place;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{NamedSettings, StoreSettings};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The options with which a hub process was started.
@@ -16,11 +17,18 @@ pub struct RunOptions {
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.
     pub store: Option<StoreSettings>,
+    /// The address and port for monitors, as text.
+    pub metrics: Option<Box<str>>,
 }
 
-saved!(RunOptions { place, idle_exit, grace, store });
+saved!(RunOptions { place, idle_exit, grace, store, metrics });
 
 impl RunOptions {
+    /// Returns the address and port for monitors.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|address| address.parse().ok())
+    }
+
     /// Returns the settings that the command line names. They go before all others.
     pub fn settings(&self) -> NamedSettings {
         let (idle_exit, grace, store) = (self.idle_exit, self.grace, self.store.clone());

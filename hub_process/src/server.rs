@@ -10,6 +10,7 @@ use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
 use crate::messages::say;
+use crate::metrics_listener;
 use crate::peer::{End, Keeps, Peer};
 use crate::protocol;
 use crate::publishing::{failure_of, Asker, Published};
@@ -71,15 +72,30 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     raise_descriptor_limit();
-    let mut server = match arguments.state {
-        Some(number) => Server::restore(&take_kept(number)?.into())?,
+    let (mut server, monitors) = match arguments.state {
+        Some(number) => {
+            let server = Server::restore(&take_kept(number)?.into())?;
+            // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
+            let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
+            (
+                server,
+                monitors.unwrap_or_else(|error| {
+                    say(&error.to_string());
+                    None
+                }),
+            )
+        }
         None => {
             let options = arguments.run_options()?;
+            let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
             let seat = Seat::take(arguments, &options.place)?;
             let known = known_settings(&options);
-            Server::new(options, own_program()?, seat, known)?
+            (Server::new(options, own_program()?, seat, known)?, monitors)
         }
     };
+    if let Some(listener) = monitors {
+        metrics_listener::serve(listener, server.options.place.clone());
+    }
     while !server.is_ending {
         server.turn()?;
     }

@@ -1,0 +1,126 @@
+//! `run --metrics`: what a monitor reads, and clients that are slow or send anything.
+
+mod support;
+
+use eventsource_xs::remote::{upgrade, Start};
+use rustix::net::{bind, getsockname, socket, sockopt, AddressFamily, SocketType};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Child;
+use support::{event, eventually, Scene, DEADLINE, PROGRAM};
+
+/// An address that nobody else is given. A socket is bound to it and never listens, so the process may listen on it.
+struct Address(SocketAddr, #[allow(dead_code)] OwnedFd);
+
+impl Address {
+    fn new() -> Self {
+        let bound = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_reuseaddr(&bound, true).expect("an option");
+        bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = getsockname(&bound).expect("a name").try_into().expect("an address");
+        Self(address, bound)
+    }
+}
+
+/// A hub process that answers monitors. It ends with the scene.
+fn run(scene: &Scene, address: &Address) -> Child {
+    let child = scene.command(&["run", "--metrics", &address.0.to_string()]).spawn().expect("a process");
+    eventually("the process listens", || scene.pid().is_some() && TcpStream::connect(address.0).is_ok());
+    child
+}
+
+/// Sends bytes. Returns the whole answer.
+fn ask(address: &Address, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address.0).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let _ = stream.write_all(bytes); // the process may have answered before it has read everything
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).expect("UTF-8")
+}
+
+#[test]
+fn a_monitor_reads_the_metrics_of_the_hub() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    scene.client().publish(&event("news", "hello")).expect("an id");
+    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for line in [
+        "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8",
+        "Connection: close",
+        &format!("Content-Length: {}", body.len()),
+    ] {
+        assert!(head.lines().any(|found| found == line), "{line}: {head}");
+    }
+    assert!(body.contains("\neventsource_published_total{hub=\"shop\"} 1\n") && body.ends_with("# EOF\n"), "{body}");
+    let head_only = ask(&address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(head_only.starts_with("HTTP/1.1 200 OK\r\n") && head_only.ends_with("\r\n\r\n"), "{head_only}");
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn other_requests_get_a_status() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    let long = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 8 << 10]].concat();
+    for (request, status) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "404"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        (b"\x16\x03\x01 hello\r\n\r\n", "400"),
+        (&long, "400"),
+    ] {
+        let answer = ask(&address, request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn a_client_that_sends_nothing_delays_neither_the_hub_nor_others_for_long() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    let mut silent = TcpStream::connect(address.0).expect("a connection");
+    scene.client().publish(&event("news", "hello")).expect("an id");
+    assert!(ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn an_upgrade_keeps_the_address() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    scene.client().publish(&event("news", "hello")).expect("an id");
+    let start = Start { program: None, needs_settings: false, timeout: DEADLINE };
+    upgrade(&start, &scene.place, Some(Path::new(PROGRAM))).expect("the same program");
+    eventually("the new program listens", || TcpStream::connect(address.0).is_ok());
+    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(answer.contains("\neventsource_published_total{hub=\"shop\"} 1\n"), "{answer}");
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn an_address_that_is_in_use_ends_the_process_at_once() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    let other = Scene::new();
+    let log = other.folder.join("log");
+    let mut command = other.command(&["run", "--metrics", &address.0.to_string()]);
+    let status = command.stderr(File::create(&log).expect("a file")).status().expect("a process");
+    let said = std::fs::read_to_string(&log).expect("a text");
+    assert_eq!(status.code(), Some(1));
+    assert!(said.starts_with(&format!("eventsource-hub: cannot listen on {} for --metrics: ", address.0)), "{said}");
+    drop(scene);
+    child.wait().expect("it has ended");
+}
