@@ -1,0 +1,194 @@
+# The files of examples/deployment/monitoring: promtool accepts them, and a real Prometheus reads the metrics of a hub process and
+# of workers of Starman, knows their types, evaluates the alerts, and answers each query of the dashboard.
+
+use lib 't/lib';
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use File::Temp        ();
+use HTTP::Tiny        ();
+use JSON::PP          ();
+use Test::EventSource;
+use Testing::Daemon;
+use Testing::Developer qw(needs_command);
+use Testing::Process   qw(is_running);
+use Testing::Server;
+use Testing::SourceTree qw(slurp);
+
+needs_command('prometheus');
+needs_command('promtool');
+Testing::Server->require_or_skip_all('Starman');
+
+my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
+plan skip_all => 'eventsource-hub is not built here' if !$program;
+
+my $DEADLINE = 60;                                 # seconds; a scrape and an evaluation take one each
+my $FILES    = 'examples/deployment/monitoring';
+
+my $http   = HTTP::Tiny->new(timeout => 10);
+my $json   = JSON::PP->new->utf8;
+my $folder = File::Temp->newdir;
+
+subtest 'promtool accepts the files' => sub {
+    for my $command (
+        "check config $FILES/prometheus.yml",
+        "check rules $FILES/alerts.yml",
+        "test rules $FILES/alerts_test.yml"
+    ) {
+        my $said = qx{promtool $command 2>&1};
+        is $?, 0, $command or diag $said;
+    }
+};
+
+my $hub = Testing::Daemon->new('eventsource-hub');
+$hub->run({}, $program, 'run', qw(--name shop --socket), "$folder/s", '--metrics', '127.0.0.1:' . $hub->port);
+my $server = Testing::Server->start(
+    'Starman', 't/data/metrics.psgi',
+    workers => 2,
+    env     => {HUB_SOCKET => "$folder/s"}
+);
+
+# The configuration of the example, which asks here and at once, and a job for the application.
+sub configuration {
+    my $text = slurp("$FILES/prometheus.yml");
+    $text =~ s/interval: 15s/interval: 1s/g;
+    $text =~ s/127[.]0[.]0[.]1:9464/'127.0.0.1:' . $hub->port/e;
+    return $text . "  - job_name: application\n    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]\n";
+}
+
+sub write_file {
+    my ($name, $text) = @_;
+    open my $file, '>', "$folder/$name" or die "$name: $!";
+    print {$file} $text;
+    close $file or die "$name: $!";
+    return;
+}
+
+write_file('prometheus.yml', configuration());
+write_file('alerts.yml',     slurp("$FILES/alerts.yml"));
+my $prometheus = Testing::Daemon->new('prometheus');
+$prometheus->run(
+    {}, 'prometheus',
+    "--config.file=$folder/prometheus.yml",
+    "--storage.tsdb.path=$folder/data",
+    '--web.listen-address=127.0.0.1:' . $prometheus->port,
+    '--log.level=warn'
+);
+
+# Returns what the interface of Prometheus answers; undef if it does not.
+sub api {
+    my ($path, %query) = @_;
+    my $to = join '?', 'http://127.0.0.1:' . $prometheus->port . "/api/v1/$path", $http->www_form_urlencode(\%query);
+    my $answer = $http->get($to);
+    return $answer->{success} ? $json->decode($answer->{content})->{data} : undef;
+}
+
+# Returns the values that a query finds, by a label.
+sub values_of {
+    my ($query, $label) = @_;
+    my $data = api('query', query => $query) or return {};
+    return {map { ($_->{metric}{$label} // '' => $_->{value}[1]) } @{$data->{result}}};
+}
+
+sub eventually_is {
+    my ($query, $label, $expected, $name) = @_;
+    my $found;
+    my $is = sub {
+        join ' ', map { "$_=$_[0]{$_}" } sort keys %{$_[0]};
+    };
+    wait_until($DEADLINE, sub { $is->($found = values_of($query, $label)) eq $is->($expected) });
+    return is_deeply $found, $expected, $name;
+}
+
+# Publishes events. Returns the process ids of the workers that did.
+my $published = 0;
+
+sub publish {
+    my $count = shift;
+    my %pids;
+    for (1 .. $count) {
+        my $answer = $http->get($server->url('/publish'));
+        next if !$answer->{success};
+        $published++;
+        $pids{$answer->{content}} = 1;
+    }
+    return keys %pids;
+}
+
+my $es     = Test::EventSource->new(url => $server->url(''), timeout => $DEADLINE);
+my $stream = $es->get('/events');
+
+subtest 'Prometheus reads what the hub process and any worker say' => sub {
+    my @before = publish(20);
+    my $both   = sub {
+        my $value = shift;
+        return {map { ($_ => $value) } qw(eventsource application)};
+    };
+    eventually_is('up', 'job', $both->(1), 'both are read')
+        or diag explain(api('targets')), $hub->log, $server->log;
+    eventually_is('eventsource_streams{hub="shop"}',                 'job',  $both->(1),          'one stream');
+    eventually_is('eventsource_published_total',                     'job',  $both->($published), 'the events');
+    eventually_is('eventsource_channel_subscribers{channel="news"}', 'job',  {application => 1},  'the chosen channel');
+    eventually_is('eventsource_store_info',                          'kind', {memory => 1}, 'the kind of the store');
+    kill HUP => $server->pid;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            !grep { is_running($_) } @before;
+        }
+        ),
+        'all workers are replaced';
+    ok wait_until($DEADLINE, sub { publish(1) }), 'a new one publishes';
+    eventually_is('eventsource_published_total',             'job', $both->($published), 'the counter goes on');
+    eventually_is('resets(eventsource_published_total[5m])', 'job', $both->(0),          'and was never reset');
+};
+
+subtest 'Prometheus knows the types, the units and the texts' => sub {
+    for my $case (
+        ['eventsource_streams',       'gauge',   ''],
+        ['eventsource_published',     'counter', ''],
+        ['eventsource_history_bytes', 'gauge',   'bytes'],
+        ['eventsource_store',         'info',    ''],
+    ) {
+        my ($name, $type, $unit) = @$case;
+        my ($known) = @{(api('metadata', metric => $name) || {})->{$name} || []};
+        is_deeply [@{$known || {}}{qw(type unit)}], [$type, $unit], $name;
+        like $known->{help}, qr/[.]\z/, 'with a text';
+    }
+};
+
+subtest 'each query of the dashboard has an answer' => sub {
+    my $dashboard = $json->decode(slurp("$FILES/grafana.json"));
+    for my $panel (@{$dashboard->{panels}}) {
+        for my $target (@{$panel->{targets}}) {
+            my $query = $target->{expr} =~ s/\$__rate_interval/1m/gr =~ s/\$instance/.*/gr;
+            ok wait_until($DEADLINE, sub { @{(api('query', query => $query) || {})->{result} || []} }),
+                "$panel->{title}: $query";
+        }
+    }
+};
+
+subtest 'the alerts' => sub {
+    my %state;
+    my $rules = sub {
+        my ($group) = @{(api('rules') || {})->{groups} || []} or return;
+        return map { ($_->{name} => "$_->{health} $_->{state}") } @{$group->{rules}};
+    };
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            %state = $rules->();
+            %state && !grep { $_ ne 'ok inactive' } values %state;
+        }
+        ),
+        'none is active'
+        or diag explain \%state;
+    my @names = slurp("$FILES/alerts.yml") =~ /alert: (\w+)/g;
+    is_deeply [sort keys %state], [sort @names], 'all are evaluated';
+    $hub->stop;
+    ok wait_until($DEADLINE, sub { %state = $rules->(); ($state{EventSourceAway} // '') eq 'ok pending' }),
+        'the end of the hub process is noticed'
+        or diag explain \%state;
+};
+
+$stream->close;
+done_testing;
