@@ -7,6 +7,7 @@
 //! The modules, in dependency order: each uses only modules before it, `parse` only [`event`], and `store` none.
 //!
 //! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
+//! - [`histogram`]: how often a time was in which range
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`compression`]: content codings, of which streams share the encoded blocks
 //! - [`log`]: the events of one channel, within bounds
@@ -55,6 +56,7 @@ pub mod saved;
 
 pub mod compression;
 pub mod event;
+pub mod histogram;
 pub mod hub;
 pub mod log;
 pub mod metrics;

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::histogram::{Histogram, Scale, Times};
 use crate::hub::{ChannelCounts, ChannelPage, Counts, Topic};
 use crate::stream::{Reason, Stats};
 use crate::wire::Counted;
@@ -27,6 +28,8 @@ pub struct Measured<'a> {
     pub hub: &'a Counts,
     /// The streams of the process that has the hub.
     pub streams: &'a Stats,
+    /// The times that this process has measured.
+    pub times: &'a Times,
     /// The hub process and the store of a named hub.
     pub process: Option<&'a Counted>,
     /// The channels and patterns that are told apart.
@@ -36,7 +39,14 @@ pub struct Measured<'a> {
 impl<'a> Measured<'a> {
     /// Returns the numbers of a named hub.
     pub fn of_process(name: &'a str, counted: &'a Counted, topics: &'a [TopicCounts]) -> Self {
-        Self { name: Some(name), hub: &counted.hub, streams: &counted.streams, process: Some(counted), topics }
+        Self {
+            name: Some(name),
+            hub: &counted.hub,
+            streams: &counted.streams,
+            times: &counted.times,
+            process: Some(counted),
+            topics,
+        }
     }
 }
 
@@ -85,6 +95,7 @@ impl TopicCounts {
 enum Kind {
     Gauge,
     Counter,
+    Histogram,
     Info,
 }
 
@@ -94,6 +105,7 @@ impl Kind {
         match self {
             Self::Gauge => ("gauge", ""),
             Self::Counter => ("counter", "_total"),
+            Self::Histogram => ("histogram", ""),
             Self::Info => ("info", "_info"),
         }
     }
@@ -103,6 +115,7 @@ enum Values<'a> {
     Number(u64),
     /// Milliseconds, which become seconds.
     Milliseconds(u64),
+    Times(Histogram, Scale),
     /// A label, and the numbers of its values.
     By(&'static str, Vec<(&'a str, u64)>),
 }
@@ -139,6 +152,12 @@ fn by_topic<'a>(measured: &Measured<'a>, count: fn(&TopicCounts) -> u64) -> Opti
 }
 
 use Kind::{Counter, Gauge, Info};
+
+/// The times of the kinds of store that have them.
+fn of_stores<'a>(m: &Measured<'a>, kinds: &[&str], times: fn(&Counted) -> Histogram) -> Option<Values<'a>> {
+    let process = m.process.filter(|process| kinds.contains(&&*process.store.kind))?;
+    Some(Values::Times(times(process), Scale::DELAYS))
+}
 
 #[rustfmt::skip]
 static FAMILIES: &[Family] = &[
@@ -202,6 +221,16 @@ static FAMILIES: &[Family] = &[
         |m| m.process.map(|process| process.store.reconnects.into())),
     family(Counter, ("store_epoch_changes", ""), "Losses of history, after each of which another epoch has begun.",
         |m| m.process.map(|process| process.store.epoch_changes.into())),
+    family(Kind::Histogram, ("send_seconds", "seconds"),
+        "Seconds from taking an event to its last write to a client that reads, for each event.",
+        |m| Some(Values::Times(m.times.send, Scale::DELAYS))),
+    family(Kind::Histogram, ("stream_age_seconds", "seconds"), "The ages of streams at their ends.",
+        |m| Some(Values::Times(m.times.age, Scale::AGES))),
+    family(Kind::Histogram, ("store_wait_seconds", "seconds"), "Seconds from a publish to the answer of the store.",
+        |m| of_stores(m, &["file", "redis"], |process| process.times.store_wait)),
+    family(Kind::Histogram, ("store_arrival_seconds", "seconds"),
+        "Seconds between the storing of events in Redis and their arrival, for each round of reading.",
+        |m| of_stores(m, &["redis"], |process| process.store.arrivals)),
     family(Gauge, ("channel_subscribers", ""), "Subscriptions to chosen channels.",
         |m| by_topic(m, |topic| topic.subscribers)),
     family(Gauge, ("channel_events", ""), "Events in the history of chosen channels.",
@@ -232,21 +261,36 @@ impl Family {
             let _ = writeln!(out, "# UNIT {PREFIX}{name} {unit}");
         }
         let _ = writeln!(out, "# HELP {PREFIX}{name} {help}");
-        let mut sample = |label: Option<(&str, &str)>, value: &dyn std::fmt::Display| {
+        let mut sample = |suffix: &str, label: Option<(&str, &str)>, value: &dyn std::fmt::Display| {
             let _ = write!(out, "{PREFIX}{name}{suffix}");
             write_labels(hub.map(|hub| ("hub", hub)).into_iter().chain(label), out);
             let _ = writeln!(out, " {value}");
         };
         match values {
-            Values::Number(number) => sample(None, number),
-            Values::Milliseconds(number) => sample(None, &(*number as f64 / 1e3)),
+            Values::Number(number) => sample(suffix, None, number),
+            Values::Milliseconds(number) => sample(suffix, None, &(*number as f64 / 1e3)),
+            Values::Times(times, scale) => {
+                let bounds = scale.0.iter().map(|bound| float(*bound as f64 / 1e6)).chain(["+Inf".to_owned()]);
+                let mut count = 0;
+                for (bound, more) in bounds.zip(times.counts) {
+                    count += more;
+                    sample("_bucket", Some(("le", &bound)), &count);
+                }
+                sample("_count", None, &count);
+                sample("_sum", None, &(times.sum as f64 / 1e6));
+            }
             Values::By(label, numbers) => {
                 for (value, number) in numbers {
-                    sample(Some((label, value)), number);
+                    sample(suffix, Some((label, value)), number);
                 }
             }
         }
     }
+}
+
+/// Returns the canonical form of a bound, which has a point.
+fn float(number: f64) -> String {
+    format!("{number:?}")
 }
 
 fn write_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {

@@ -17,6 +17,7 @@ use Testing::SourceTree qw(distribution_files slurp);
 # The folders of src/ and the other modules of the crate that each may use.
 my %MAY_USE = (
     event          => [],
+    histogram      => [],
     parse          => [qw(event)],
     log            => [qw(event)],
     stream         => [qw(event log)],
@@ -24,15 +25,15 @@ my %MAY_USE = (
     sys            => [],
     reactor        => [qw(event log stream hub)],
     store_settings => [],
-    wire           => [qw(event log stream hub store_settings)],
-    metrics        => [qw(hub stream wire)],
-    runtime        => [qw(event log stream hub reactor sys)],
+    wire           => [qw(event histogram log stream hub store_settings)],
+    metrics        => [qw(histogram hub stream wire)],
+    runtime        => [qw(event histogram log stream hub reactor sys)],
     remote         => [qw(event log stream hub reactor store_settings wire runtime sys)],
-    xs             => [qw(event parse log stream hub reactor store_settings wire metrics runtime remote sys)],
+    xs             => [qw(event parse log stream hub reactor histogram store_settings wire metrics runtime remote sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(event parse log stream hub reactor wire metrics);
+my @PURE = qw(event histogram parse log stream hub reactor wire metrics);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{

@@ -3,6 +3,7 @@
 use eventsource_xs::event::{EventId, Shared, Text};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Failure, Fields};
+use std::time::Instant;
 
 /// The publisher that waits for an event to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +14,13 @@ pub struct Asker {
     pub request: u64,
     /// The worker's credits that the request has used; 0 if these are granted again.
     pub bytes: usize,
+    /// When it has published.
+    pub since: Option<Instant>,
 }
 
 impl Asker {
     /// Stands for events of before, whose publishers were answered.
-    pub const NOBODY: Self = Self { peer: 0, request: 0, bytes: 0 };
+    pub const NOBODY: Self = Self { peer: 0, request: 0, bytes: 0, since: None };
 }
 
 /// The result of a publish.

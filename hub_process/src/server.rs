@@ -19,6 +19,7 @@ use crate::store::check_built;
 use crate::stored_hub::{Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::streams_ahead::StreamAhead;
+use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::remote::{kept_settings, start};
@@ -186,6 +187,8 @@ struct Server {
     /// Since when no connection is accepted.
     accept_pause: Option<Instant>,
     cut_off: u64,
+    /// How long publishes have waited for the store.
+    store_wait: Histogram,
     /// Whether the log has a message that streams are refused.
     has_said_of_refusal: bool,
     /// Whether it has one that streams have no member.
@@ -241,6 +244,7 @@ impl Server {
             lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
             cut_off: 0,
+            store_wait: Histogram::default(),
             has_said_of_refusal: false,
             has_said_of_members: false,
             kept: Kept::default(),
@@ -405,7 +409,10 @@ impl Server {
             self.answered.push(peer.token());
         }
         for told in progress.told {
-            let Asker { peer, request, bytes } = told.asker;
+            let Asker { peer, request, bytes, since } = told.asker;
+            if let (Some(since), None) = (since, told.ended) {
+                self.store_wait.record(&Scale::DELAYS, now.duration_since(since));
+            }
             let Some(peer) = self.peers.get_mut(&peer) else { continue };
             match (told.result, told.ended) {
                 (Ok(_), Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),
@@ -896,7 +903,7 @@ impl Server {
 
     /// Publishes an event. Returns false if it waits for the hub's store to take it; until then its bytes are not handled.
     fn publish(&mut self, peer: &mut Peer, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
-        let asker = Asker { peer: peer.token(), request: publish.request, bytes };
+        let asker = Asker { peer: peer.token(), request: publish.request, bytes, since: Some(now) };
         self.was_used = true;
         if peer.keeps == Keeps::Nothing && peer.publishes_for.is_none() {
             self.kept.keep(peer, Keeps::Process);
@@ -959,6 +966,7 @@ impl Server {
                     subscribers: subscribers as u64,
                     workers: self.peer_count() as u64 + 1, // the one that is served is not among them
                     streams: runtime::stats(),
+                    times: Times { store_wait: self.store_wait, ..runtime::times() },
                     cut_off: self.cut_off,
                     store: served.store_status(),
                 })));
@@ -968,7 +976,7 @@ impl Server {
     }
 
     fn end_streams(&mut self, peer: &mut Peer, request: u64, end: EndRequest) {
-        let asker = Asker { peer: peer.token(), request, bytes: 0 };
+        let asker = Asker { peer: peer.token(), request, bytes: 0, since: None };
         let Some(served) = &mut self.hub else { return };
         match served.end_streams(end, asker) {
             Ok(Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),

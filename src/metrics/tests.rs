@@ -1,10 +1,11 @@
 use super::*;
 use std::collections::HashSet;
+use std::time::Duration;
 
 fn text_of(name: Option<&str>, process: Option<&Counted>, topics: &[TopicCounts]) -> String {
     let hub = Counts { streams: 3, published: 7, skipped: 2, ..Counts::default() };
     let streams = Stats { ended: [1, 2, 3, 4, 5, 6], ..Stats::default() };
-    text(&Measured { name, hub: &hub, streams: &streams, process, topics })
+    text(&Measured { name, hub: &hub, streams: &streams, times: &Times::default(), process, topics })
 }
 
 #[test]
@@ -57,12 +58,21 @@ fn labels_are_the_hub_and_what_was_chosen_with_escapes() {
         TopicCounts::of(&topic, page).expect("pages")
     };
     let topics = [topic(Topic::Channel((*b"a\"\\\n").into())), topic(Topic::Pattern((*b"**").into()))];
+    counted.times.store_wait.record(&Scale::DELAYS, Duration::from_millis(2));
+    counted.times.store_wait.record(&Scale::DELAYS, Duration::from_secs(7));
     let text = text_of(Some("shop"), Some(&counted), &topics);
     for line in [
         "eventsource_streams{hub=\"shop\"} 3",
         "eventsource_store_info{hub=\"shop\",kind=\"file\"} 1",
         "eventsource_store_lag_seconds{hub=\"shop\"} 1.5",
         "eventsource_workers{hub=\"shop\"} 4",
+        "# TYPE eventsource_store_wait_seconds histogram",
+        "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"0.001\"} 0",
+        "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"0.005\"} 1",
+        "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"5.0\"} 1",
+        "eventsource_store_wait_seconds_bucket{hub=\"shop\",le=\"+Inf\"} 2",
+        "eventsource_store_wait_seconds_count{hub=\"shop\"} 2",
+        "eventsource_store_wait_seconds_sum{hub=\"shop\"} 7.002",
         "eventsource_channel_subscribers{hub=\"shop\",channel=\"a\\\"\\\\\\n\"} 2",
         "eventsource_channel_subscribers{hub=\"shop\",channel=\"**\"} 4",
     ] {

@@ -15,13 +15,14 @@ pub(crate) mod stream_table;
 
 use self::handover::{Context, Handover};
 use self::sockets::Sockets;
-use self::stream_table::StreamTable;
+use self::stream_table::{seconds_now, StreamTable};
 use super::forks::lock_turn;
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
 use super::stats::add;
 use super::stream_state::StreamState;
 use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
+use crate::histogram::Scale;
 use crate::reactor::{Answer, Command, Reactor, ReactorState, Ready, StreamId};
 use crate::saved::Saver;
 use crate::sys::epoll::Epoll;
@@ -52,6 +53,8 @@ pub(crate) struct EventLoop {
     /// The server of hub connections, once this process has one.
     handover: Option<Box<dyn Handover>>,
     ready: Vec<(StreamId, Ready)>,
+    /// How many events this turn has taken.
+    published: u64,
     /// The last turn that has opened a stream.
     opened: Option<Instant>,
     rest: Rest,
@@ -78,7 +81,7 @@ impl EventLoop {
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
-        let (handover, ready) = (None, Vec::new());
+        let (handover, ready, published) = (None, Vec::new(), 0);
         let (opened, rest) = (None, Rest::Sleep);
         let (is_ending, pause) = (false, None);
         Ok(Self {
@@ -88,6 +91,7 @@ impl EventLoop {
             streams,
             handover,
             ready,
+            published,
             opened,
             rest,
             end_signal,
@@ -98,9 +102,10 @@ impl EventLoop {
     }
 
     /// Continues with what another program's reactor held.
-    pub(super) fn restore(&mut self, streams: Vec<(StreamId, Arc<StreamState>)>, reactor: ReactorState) {
-        for (stream, state) in streams {
+    pub(super) fn restore(&mut self, streams: Vec<(StreamId, u32, Arc<StreamState>)>, reactor: ReactorState) {
+        for (stream, opened, state) in streams {
             self.streams.insert(stream, state);
+            self.streams.set_opened(stream, opened);
             self.streams.release(stream);
         }
         let adopt = |number| {
@@ -125,6 +130,7 @@ impl EventLoop {
         saver.add_count(streams.len());
         for (stream, state) in streams {
             saver.add(&stream);
+            saver.add(&self.streams.opened(stream));
             saver.add(&*state);
         }
         let descriptors = RefCell::new(Vec::new());
@@ -170,7 +176,11 @@ impl EventLoop {
             self.apply_answers();
             self.settle_presence(now);
             self.end_signal.fire(&self.handle.ends, now);
-            self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
+            let delay = now.elapsed();
+            self.handle.counts.record_delay(delay.as_nanos() as u64);
+            if self.published > 0 {
+                self.handle.counts.send.record(&Scale::DELAYS, delay, std::mem::take(&mut self.published));
+            }
             drop(turn);
             if let Some(pause) = self.pause.take() {
                 match self.queue.is_empty() {
@@ -227,6 +237,7 @@ impl EventLoop {
                 }
             }
             Queued::Command(command) => {
+                self.published += u64::from(matches!(command, Command::Publish { .. }));
                 if !self.with_handover(false, |handover, context| handover.forward(&command, context)) {
                     self.reactor.apply(command, None, now);
                 }
@@ -245,7 +256,10 @@ impl EventLoop {
     fn take_stream(&mut self, command: Command, StreamParts { mut socket, state }: StreamParts, now: Instant) {
         self.opened = Some(now);
         match command {
-            Command::Open { stream, .. } => self.streams.insert(stream, state),
+            Command::Open { stream, .. } => {
+                self.streams.insert(stream, state);
+                self.streams.set_opened(stream, seconds_now());
+            }
             Command::Attach { stream } => {
                 if let Some(handover) = &mut self.handover {
                     socket = socket.and_then(|socket| handover.attach(stream, socket));

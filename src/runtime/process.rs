@@ -12,6 +12,7 @@ use super::registration::Registrations;
 use super::stream_state::StreamState;
 use super::wake::end_queue;
 use super::wake::sync::lock;
+use crate::histogram::Times;
 use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
@@ -259,6 +260,11 @@ extern "C" fn at_exit() {
 /// Returns the counters of this process's reactors; all zero before the first one starts.
 pub fn stats() -> Stats {
     last_reactor().map_or_else(Stats::default, |reactor| reactor.stats())
+}
+
+/// Returns the times that this process's reactors have measured.
+pub fn times() -> Times {
+    last_reactor().map_or_else(Times::default, |reactor| reactor.times())
 }
 
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.

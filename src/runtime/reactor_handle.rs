@@ -8,6 +8,7 @@ use super::wake::notifier::Notifier;
 use super::wake::report_queue::ReportQueue;
 use super::wake::sync::lock;
 use super::wake::waker::Waker;
+use crate::histogram::Times;
 use crate::hub;
 use crate::reactor::{Command, HubId, StreamId};
 use crate::stream::Stats;
@@ -437,6 +438,14 @@ impl ReactorHandle {
     /// Returns the counters of this reactor and of those before it.
     pub(crate) fn stats(&self) -> Stats {
         self.total().stats()
+    }
+
+    /// Returns the times of this reactor and of those before it.
+    pub(crate) fn times(&self) -> Times {
+        self.past.iter().fold(self.counts.times(), |times, dead| {
+            let dead = dead.times();
+            Times { send: times.send.plus(&dead.send), age: times.age.plus(&dead.age), ..times }
+        })
     }
 
     /// Returns an id for a new stream.

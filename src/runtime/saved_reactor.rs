@@ -57,7 +57,8 @@ pub fn pause() -> Result<Paused, Error> {
 pub struct State {
     numbers: Numbers,
     counts: Counts,
-    streams: Vec<(StreamId, StreamState)>,
+    /// The streams, with the times at which they were opened.
+    streams: Vec<((StreamId, u32), StreamState)>,
     reactor: ReactorState,
 }
 
@@ -79,8 +80,9 @@ pub struct Restored {
 /// [`Error::System`].
 pub fn restore(state: State) -> Result<Restored, Error> {
     let State { numbers, counts, streams, reactor } = state;
-    let streams: Vec<_> = streams.into_iter().map(|(stream, state)| (stream, Arc::new(state))).collect();
-    let states = streams.iter().map(|(stream, state)| (u64::from(*stream), Arc::clone(state))).collect();
+    let shared = |((stream, opened), state)| (stream, opened, Arc::new(state));
+    let streams: Vec<_> = streams.into_iter().map(shared).collect();
+    let states = streams.iter().map(|(stream, _, state)| (u64::from(*stream), Arc::clone(state))).collect();
     let change_handle = |handle: &mut ReactorHandle| {
         handle.restore(counts, numbers);
         handle.presence.hold();

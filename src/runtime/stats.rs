@@ -1,8 +1,10 @@
 //! The counters of a reactor. The manual of EventSource::XS describes each.
 
+use crate::histogram::{Histogram, Scale, Times, RANGES};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, Stats};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The counters of one reactor.
 #[derive(Debug, Default)]
@@ -29,6 +31,38 @@ pub struct Counts {
     pub(super) lost_bytes: AtomicU64,
     /// Bytes of the commands that the reactor has taken.
     pub(super) consumed: AtomicU64,
+    /// From the moment in which the reactor takes an event to its last write to a client that reads.
+    pub(super) send: SharedHistogram,
+    /// The ages of streams at their ends.
+    pub(super) age: SharedHistogram,
+}
+
+/// A [`Histogram`] that the reactor's thread counts and others read.
+#[derive(Debug, Default)]
+pub(crate) struct SharedHistogram {
+    counts: [AtomicU64; RANGES],
+    sum: AtomicU64,
+}
+
+impl SharedHistogram {
+    /// Counts a time of several events. Only the reactor's thread calls this.
+    pub(super) fn record(&self, scale: &Scale, time: Duration, events: u64) {
+        let (range, microseconds) = scale.range_of(time);
+        add(&self.counts[range], events);
+        add(&self.sum, microseconds.wrapping_mul(events));
+    }
+
+    fn read(&self) -> Histogram {
+        let mut histogram = Histogram { sum: self.sum.load(Ordering::Relaxed), ..Histogram::default() };
+        for (to, from) in histogram.counts.iter_mut().zip(&self.counts) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        histogram
+    }
+
+    fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.counts.iter().chain([&self.sum])
+    }
 }
 
 /// Adds to a counter that only one thread ever changes, so a load and a store do.
@@ -72,6 +106,11 @@ impl Counts {
         }
     }
 
+    /// Reads the times.
+    pub(super) fn times(&self) -> Times {
+        Times { send: self.send.read(), age: self.age.read(), ..Times::default() }
+    }
+
     /// Records a delay if it is the longest so far. Only the reactor's thread calls this.
     pub(super) fn record_delay(&self, nanoseconds: u64) {
         if nanoseconds > self.longest_delay_ns.load(Ordering::Relaxed) {
@@ -110,8 +149,8 @@ impl Counts {
     fn all(&self) -> Vec<&AtomicU64> {
         macro_rules! all {
             ($($name:ident),*) => {{
-                let Self { ended, $($name),* } = self;
-                [$($name),*].iter().copied().chain(ended).collect()
+                let Self { ended, send, age, $($name),* } = self;
+                [$($name),*].iter().copied().chain(ended).chain(send.all()).chain(age.all()).collect()
             }};
         }
         all!(

@@ -4,6 +4,7 @@ use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
 use super::hello::Welcome;
 use super::store_status::StoreStatus;
+use crate::histogram::{Histogram, Times};
 use crate::hub::{ChannelCounts, ChannelPage, Counts, MemberInfo, MemberPage};
 use crate::stream::{Reason, Stats};
 use std::time::Duration;
@@ -133,6 +134,8 @@ pub struct Counted {
     pub workers: u64,
     /// The streams of the process.
     pub streams: Stats,
+    /// The times that it has measured.
+    pub times: Times,
     /// How many workers were cut off because they broke the rules of the protocol.
     pub cut_off: u64,
     /// The health of the hub's store.
@@ -140,7 +143,9 @@ pub struct Counted {
 }
 
 coded! {
-    Counted { request, hub, subscribers, workers, streams, cut_off, store }
+    Counted { request, hub, subscribers, workers, streams, times, cut_off, store }
+    Times { send, age, store_wait }
+    Histogram { counts, sum }
     Stats {
         open, opened, refused, ended, events, bytes, lost, buffered, wakeups, longest_delay_ns,
     }

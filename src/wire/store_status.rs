@@ -1,5 +1,7 @@
 //! The health of a hub's store, in messages.
 
+use crate::histogram::Histogram;
+
 /// The health of a hub's store. Times are milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
@@ -19,6 +21,8 @@ pub struct StoreStatus {
     pub bytes: u64,
     /// The milliseconds between the storing of the last entry and its arrival here.
     pub lag: u64,
+    /// The same of all rounds in which entries have arrived so far.
+    pub arrivals: Histogram,
     /// How often history was lost, so that another epoch has begun.
     pub epoch_changes: u64,
     /// How often the connection was made anew.
@@ -40,6 +44,7 @@ coded!(StoreStatus {
     events,
     bytes,
     lag,
+    arrivals,
     epoch_changes,
     reconnects,
     failed,

@@ -549,9 +549,14 @@ unsafe extern "C" fn esx_hub_metrics(
         }
         let topics = &topics[..];
         let text = match hub.count(b"")? {
-            HubCounts::Local(of_hub, _) => {
-                metrics::text(&Measured { name: None, hub: &of_hub, streams: &runtime::stats(), process: None, topics })
-            }
+            HubCounts::Local(of_hub, _) => metrics::text(&Measured {
+                name: None,
+                hub: &of_hub,
+                streams: &runtime::stats(),
+                times: &runtime::times(),
+                process: None,
+                topics,
+            }),
             HubCounts::Named(counted, _) => metrics::text(&Measured::of_process(&name, &counted, topics)),
         };
         Ok(vec![text.into_bytes().into()])

@@ -63,6 +63,8 @@ subtest 'a hub of the process' => sub {
         my @names = map { qq(eventsource_channel_$_\{channel="$topic"\}) } qw(subscribers events);
         is_deeply [@$samples{@names}], \@counts, "the chosen channel $topic";
     }
+    is $samples->{eventsource_send_seconds_count},               4, 'the time of each event is measured';
+    is $samples->{'eventsource_send_seconds_bucket{le="+Inf"}'}, 4, 'in ranges';
     my $head = get($app, PATH_INFO => '/metrics', REQUEST_METHOD => 'HEAD');
     is_deeply [$head->[0], $head->[2]], [200, []], 'HEAD has no body';
     is get($app, PATH_INFO => '/metrics', REQUEST_METHOD => 'POST')->[0], 405, 'POST is not allowed';
@@ -71,6 +73,8 @@ subtest 'a hub of the process' => sub {
         $DEADLINE, sub { samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{'eventsource_streams'} == 0 }
         ),
         'a stream that has ended is no longer counted';
+    is samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{eventsource_stream_age_seconds_count}, 1,
+        'and its age is measured';
 };
 
 subtest 'who may read' => sub {
@@ -137,7 +141,8 @@ subtest 'a named hub: all workers read the counts of its process' => sub {
         my @names = map { "eventsource_$_" =~ s/H/hub="shop"/r } @labelled;
         is_deeply [@$samples{@names}], [5, 1, 1, 5], 'counts of the hub, its store and a channel';
     }
-    is_deeply [documented()], [map { /^# TYPE (\S+)/ ? $1 : () } split /\n/, text_of($hubs[0], channels => ['news'])],
+    is_deeply [grep { !/store_(?:wait|arrival)_seconds/ } documented()],
+        [map { /^# TYPE (\S+)/ ? $1 : () } split /\n/, text_of($hubs[0], channels => ['news'])],
         'the manual lists the metrics, in their order';
     my $done    = $shell->run(qw(stats --hub shop --openmetrics --channel news));
     my $samples = samples_of($done->{out});

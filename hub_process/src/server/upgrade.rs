@@ -14,6 +14,7 @@ use crate::store::check_built;
 use crate::stored_hub::{LastDelivered, SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::streams_ahead::StreamAhead;
+use eventsource_xs::histogram::Histogram;
 use eventsource_xs::runtime;
 use eventsource_xs::runtime::saved_reactor::SavedHub;
 use eventsource_xs::saved;
@@ -158,6 +159,7 @@ impl Server {
             leases: self.leases.clone(),
             lifetime: self.lifetime.clone(),
             cut_off: self.cut_off,
+            store_wait: self.store_wait,
             started: self.started,
         }
     }
@@ -193,6 +195,7 @@ impl Server {
         server.ahead = saved.ahead.into_iter().map(|ahead| (ahead.stream, ahead)).collect();
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
+        server.store_wait = saved.store_wait;
         for peer in saved.peers {
             let speaks_other_version = peer.is_greeted && saved.protocol != protocol::version();
             let peer = Peer::restore(peer, &server.epoll)?;
@@ -247,6 +250,7 @@ pub struct SavedServer {
     leases: Leases,
     lifetime: Lifetime,
     cut_off: u64,
+    store_wait: Histogram,
     started: Instant,
 }
 
@@ -266,6 +270,7 @@ saved!(SavedServer {
     leases,
     lifetime,
     cut_off,
+    store_wait,
     started
 });
 

@@ -274,7 +274,7 @@ impl World {
 
     fn publish(&mut self, once: &str) -> u64 {
         self.next += 1;
-        let asker = Asker { peer: 1, request: self.next, bytes: 100 };
+        let asker = Asker { peer: 1, request: self.next, bytes: 100, since: None };
         self.open.insert(self.next, once.into());
         match self.hub.publish(draft(self.next, once), None, asker, self.now).expect("it is accepted") {
             Published::Waits => self.spent += asker.bytes,
@@ -585,7 +585,7 @@ fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() 
     drop(std::mem::replace(&mut world.store, Simulated::new(Store::new().expect("a pipe").1)));
     world.take();
     assert_eq!(world.told[&late], Err(ErrorCode::Unknown));
-    let asker = Asker { peer: 1, request: 99, bytes: 100 };
+    let asker = Asker { peer: 1, request: 99, bytes: 100, since: None };
     let refused = world.hub.publish(draft(99, ""), None, asker, world.now).err().expect("nobody would carry it out");
     assert_eq!(refused.code, ErrorCode::Unavailable);
     assert!(world.hub.run_timers(world.now + RESTART));
@@ -691,7 +691,7 @@ fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
     let publish = |world: &mut World, key: &str, retain| {
         world.next += 1;
-        let asker = Asker { peer: 1, request: world.next, bytes: 0 };
+        let asker = Asker { peer: 1, request: world.next, bytes: 0, since: None };
         let published = world.hub.publish(retained(world.next, key, retain), None, asker, world.now);
         if published.is_ok() {
             world.open.insert(world.next, String::new());
@@ -735,7 +735,7 @@ fn several_that_ask_with_one_key_wait_for_one_entry() {
 fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     let (store, end) = Store::new().expect("a pipe");
     let mut hub = StoredHub::of(store, &HubSettings::default(), &Name::new("shop").expect("a name"));
-    let asker = Asker { peer: 1, request: 1, bytes: 1 };
+    let asker = Asker { peer: 1, request: 1, bytes: 1, since: None };
     assert!(hub.publish(draft(1, ""), None, asker, Instant::now()).is_err());
     let failure = Failure::new(ErrorCode::Unavailable, None, "no disk");
     end.reporter.report(Report::CannotBegin { failure: failure.clone(), retries: true });

@@ -1,5 +1,6 @@
 //! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
 
+use crate::histogram::Scale;
 use crate::reactor::{Answer, StreamId};
 use crate::runtime::presence::Change;
 use crate::runtime::reactor_handle::ReactorHandle;
@@ -7,6 +8,7 @@ use crate::runtime::spawned;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Lost, Reason};
+use crate::sys::clock;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +26,34 @@ enum Slot {
 pub(crate) struct StreamTable {
     handle: Arc<ReactorHandle>,
     slots: Vec<Slot>,
+    /// When the stream of each slot was opened, as [`seconds_now`] says.
+    opened: Vec<u32>,
+}
+
+/// Returns the seconds of the system's monotonic clock, which a new program of this process continues.
+pub(crate) fn seconds_now() -> u32 {
+    (clock::monotonic() / 1_000_000_000) as u32
 }
 
 impl StreamTable {
     pub(crate) fn new(handle: Arc<ReactorHandle>) -> Self {
-        Self { handle, slots: Vec::new() }
+        Self { handle, slots: Vec::new(), opened: Vec::new() }
     }
 
     pub(crate) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
         self.set(stream, Slot::Held(stream.serial, state));
+    }
+
+    pub(crate) fn opened(&self, stream: StreamId) -> u32 {
+        self.opened.get(stream.slot as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_opened(&mut self, stream: StreamId, seconds: u32) {
+        let number = stream.slot as usize;
+        if number >= self.opened.len() {
+            self.opened.resize(number + 1, 0);
+        }
+        self.opened[number] = seconds;
     }
 
     fn set(&mut self, stream: StreamId, slot: Slot) {
@@ -181,6 +202,8 @@ impl StreamTable {
 
     fn apply_ended(&self, stream: StreamId, reason: Reason) {
         add(&self.handle.counts.ended[reason as usize], 1);
+        let age = Duration::from_secs(seconds_now().saturating_sub(self.opened(stream)).into());
+        self.handle.counts.age.record(&Scale::AGES, age, 1);
         if let Some(Slot::Reported(serial, interpreter)) = self.slots.get(stream.slot as usize) {
             if *serial == stream.serial {
                 self.handle.ends.push(*interpreter, stream, reason);

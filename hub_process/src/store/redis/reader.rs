@@ -14,6 +14,7 @@ use super::sizes::Sizes;
 use super::state::{self, Contents};
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use crate::messages::say;
+use eventsource_xs::histogram::Scale;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
 use redis::{cmd, Value};
@@ -524,7 +525,10 @@ impl Reader {
             state.last_round = Instant::now();
         });
         if let Some(lag) = lag {
-            self.shared.reporter.update(|status| status.lag = lag);
+            self.shared.reporter.update(|status| {
+                status.lag = lag;
+                status.arrivals.record(&Scale::DELAYS, Duration::from_millis(lag));
+            });
         }
         unread.into_iter().for_each(|id| self.warn_of_unread(id));
         trouble.map_or(Ok(()), Err)
