@@ -14,6 +14,7 @@ use std::time::Duration;
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
                                [--store STORE | --store-from FILE] [--metrics ADDRESS:PORT]
+                               [--log text|json]
        eventsource-hub upgrade [--program PATH] [--socket PATH] [--timeout SECONDS] [NAME]
        eventsource-hub --help | --version
 
@@ -30,6 +31,7 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
   --metrics ADDRESS:PORT
                        run: answer GET /metrics over HTTP with the metrics, as OpenMetrics, for example
                        on 127.0.0.1:9464. Everybody who reaches the address may read them.
+  --log text|json      run: the form of the lines on standard error (default: text)
 
 The command eventsource publishes to hubs, follows them and stops them.";
 
@@ -69,6 +71,8 @@ pub struct Arguments {
     pub store: Option<StoreSettings>,
     /// Where monitors read the metrics.
     pub metrics: Option<SocketAddr>,
+    /// Whether lines of the log are objects.
+    pub logs_objects: bool,
 }
 
 impl Arguments {
@@ -89,6 +93,7 @@ impl Arguments {
             grace: None,
             store: None,
             metrics: None,
+            logs_objects: false,
         };
         let (mut store, mut store_from) = (None, None);
         let mut asks_for_help = false;
@@ -105,6 +110,7 @@ impl Arguments {
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
                 "--metrics" => parsed.metrics = Some(address(&value()?)?),
+                "--log" => parsed.logs_objects = logs_objects(&value()?)?,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
                 "--program" => parsed.program = Some(value()?.into()),
@@ -169,9 +175,9 @@ impl Arguments {
 
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
-        let Self { idle_exit, grace, ref store, metrics, .. } = *self;
+        let Self { idle_exit, grace, ref store, metrics, logs_objects, .. } = *self;
         let metrics = metrics.map(|address| address.to_string().into());
-        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone(), metrics })
+        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone(), metrics, logs_objects })
     }
 }
 
@@ -193,6 +199,14 @@ fn command_of(command: &str, words: &[String]) -> Result<Command, String> {
 
 fn address(value: &str) -> Result<SocketAddr, String> {
     value.parse().map_err(|_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {value}"))
+}
+
+fn logs_objects(value: &str) -> Result<bool, String> {
+    match value {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("--log must be text or json, not {value}")),
+    }
 }
 
 fn first_line(file: &str) -> Result<String, String> {
@@ -271,6 +285,7 @@ mod tests {
             ("run --store disk", "--store: a store is memory, file:PATH or the URL of Redis"),
             ("run --store memory --store-from x", "--store and --store-from exclude each other"),
             ("upgrade --store memory", "--store and --store-from are for run"),
+            ("run --log xml", "--log must be text or json, not xml"),
             ("upgrade --metrics 127.0.0.1:1", "--metrics is for run"),
             ("run --metrics :9464", "--metrics must be an address and a port, such as 127.0.0.1:9464, not :9464"),
         ] {

@@ -16,6 +16,7 @@
 //! - `protocol`: the version of the protocol that this process speaks
 //! - `streams`: the streams that workers have handed over
 //! - `upgrade`: continuing as another program
+//! - `watch`: what an operator must know, in the log
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
 //!
 //! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl
@@ -41,6 +42,7 @@ mod store;
 mod stored_hub;
 mod streams;
 mod streams_ahead;
+mod watch;
 
 use arguments::{Arguments, Command};
 use std::process::ExitCode;

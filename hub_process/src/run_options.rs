@@ -19,9 +19,11 @@ pub struct RunOptions {
     pub store: Option<StoreSettings>,
     /// The address and port for monitors, as text.
     pub metrics: Option<Box<str>>,
+    /// Whether lines of the log are objects.
+    pub logs_objects: bool,
 }
 
-saved!(RunOptions { place, idle_exit, grace, store, metrics });
+saved!(RunOptions { place, idle_exit, grace, store, metrics, logs_objects });
 
 impl RunOptions {
     /// Returns the address and port for monitors.

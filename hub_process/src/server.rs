@@ -9,7 +9,7 @@ use crate::hub::{check_claims, must_begin_anew, Hub, Source};
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
-use crate::messages::say;
+use crate::messages::{report, say, write_objects};
 use crate::metrics_listener;
 use crate::peer::{End, Keeps, Peer};
 use crate::protocol;
@@ -19,6 +19,7 @@ use crate::store::check_built;
 use crate::stored_hub::{Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::streams_ahead::StreamAhead;
+use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
@@ -189,8 +190,8 @@ struct Server {
     cut_off: u64,
     /// How long publishes have waited for the store.
     store_wait: Histogram,
-    /// Whether the log has a message that streams are refused.
-    has_said_of_refusal: bool,
+    /// What the log was told.
+    watch: Watch,
     /// Whether it has one that streams have no member.
     has_said_of_members: bool,
     kept: Kept,
@@ -218,6 +219,9 @@ impl Server {
         epoll.add(reports[1].as_fd(), PROGRESS)?;
         epoll.add(reports[2].as_fd(), MEMBERS)?;
         runtime::linger(LINGER);
+        if options.logs_objects {
+            write_objects(options.place.name().as_str());
+        }
         let settings = known.clone().over(HubSettings::default());
         let server = Self {
             options,
@@ -245,7 +249,7 @@ impl Server {
             accept_pause: None,
             cut_off: 0,
             store_wait: Histogram::default(),
-            has_said_of_refusal: false,
+            watch: Watch::new(&runtime::stats()),
             has_said_of_members: false,
             kept: Kept::default(),
             was_used: false,
@@ -274,10 +278,12 @@ impl Server {
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
         let ahead = (!self.ahead.is_empty()).then(|| now + AHEAD_CHECK);
         let store = until(self.stored().and_then(|stored| stored.next_due()).into_iter().chain(ahead).min());
-        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store]
-            .into_iter()
-            .flatten()
-            .min();
+        let watch = until(self.watch.next_due());
+        let timeout =
+            [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store, watch]
+                .into_iter()
+                .flatten()
+                .min();
         let mut ready = std::mem::take(&mut self.ready);
         self.epoll.wait(timeout, |token, readiness| ready.push((token, readiness)))?;
         let now = Instant::now();
@@ -328,6 +334,7 @@ impl Server {
         if self.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.watch_store()?;
         }
+        self.tell_operator(now);
         self.let_go_on(now);
         // A worker that waits for the store may be about to use the process.
         let is_used = std::mem::take(&mut self.was_used) || !self.greeting.is_empty() || self.kept.commands > 0;
@@ -342,6 +349,17 @@ impl Server {
             None => {}
         }
         Ok(())
+    }
+
+    /// Writes what an operator must know into the log.
+    fn tell_operator(&mut self, now: Instant) {
+        if !self.watch.is_due(now) {
+            return;
+        }
+        let store = self.stored().map(|stored| stored.status());
+        for line in self.watch.look(&runtime::stats(), store.as_ref(), now) {
+            report(line.event, line.message, &line.fields);
+        }
     }
 
     fn stored(&mut self) -> Option<&mut StoredHub> {
@@ -936,23 +954,9 @@ impl Server {
         });
         match opened {
             Ok(stream) => drop(peer.streams.insert(open.stream, self.streams.insert(stream))),
-            Err(reason) => {
-                peer.answer(&Answer::Ended { stream: open.stream, reason });
-                self.say_of_refusal();
-            }
+            Err(reason) => peer.answer(&Answer::Ended { stream: open.stream, reason }),
         }
         Ok(())
-    }
-
-    /// Says once that streams are refused. The statistics count them.
-    fn say_of_refusal(&mut self) {
-        let stats = runtime::stats();
-        if stats.refused > 0 && !std::mem::replace(&mut self.has_said_of_refusal, true) {
-            let open = stats.open;
-            say(&format!(
-                "a stream is refused: {open} are open (max_streams), or few descriptors are left (LimitNOFILE)"
-            ));
-        }
     }
 
     fn count(&mut self, peer: &mut Peer, request: u64, channel: &[u8]) {

@@ -32,7 +32,7 @@ my $STOP_TIMEOUT = 10;
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
-    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f running metrics=s store=s store-from=s);
+    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f running log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
@@ -43,7 +43,9 @@ sub run {
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
     $COMMAND->usage('--running is for hub check') if $option->{running} && $name ne 'check';
-    $COMMAND->usage('--metrics is for hub run') if defined $option->{metrics} && $name ne 'run';
+    for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(log metrics)) {
+        $COMMAND->usage("--$of_run is for hub run");
+    }
     $COMMAND->usage('--store and --store-from are for hub run and hub start')
         if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
@@ -131,7 +133,8 @@ sub _run {
     my ($class, $option) = @_;
     my $program = EventSource::Hub::Process->program;
     my @given =
-        map { defined $option->{$_} ? ("--$_", $option->{$_}) : () } qw(socket idle-exit grace metrics store store-from);
+        map { defined $option->{$_} ? ("--$_", $option->{$_}) : () }
+        qw(socket idle-exit grace log metrics store store-from);
     local $SIG{PIPE} = 'DEFAULT';    # the program inherits what is ignored
     exec {$program} $program, 'run', '--name', $option->{hub}, @given or die "cannot run $program: $!\n";
 }
