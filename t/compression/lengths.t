@@ -93,7 +93,7 @@ sub run {
     return;
 }
 
-my @server = ('Starman', 't/compression/streams.psgi', Testing::Server->single_process('Starman'));
+my @server = ('Starman', 't/compression/streams.psgi', workers => 1);
 Testing::Server->require_or_skip_all('Starman');
 subtest 'a hub of the process' => sub {
     my $server = Testing::Server->start(@server);

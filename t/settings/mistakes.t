@@ -145,7 +145,7 @@ my @MISTAKES = (
     [[preamble => 1], 'preamble must be a number of bytes from 3 to 65536, or 0', 'PubSub->new'],
     [
         [authorise => sub { 1 }],
-        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, fallback, headers, http_host, hub, keepalive, linger, max_body, "
+        "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, fallback, headers, http_host, hub, keepalive, linger, max_body, "
             . 'max_streams, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
         'PubSub->new'
     ],
