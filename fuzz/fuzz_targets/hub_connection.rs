@@ -15,6 +15,7 @@ mod program {
     pub mod leases;
     pub mod lifetime;
     pub mod messages;
+    pub mod metrics_listener;
     pub mod new_program;
     pub mod peer;
     pub mod protocol;
@@ -25,16 +26,18 @@ mod program {
     pub mod stored_hub;
     pub mod streams;
     pub mod streams_ahead;
+    pub mod watch;
 }
 
 // They name each other by `crate::`.
 use program::{
-    arguments, hub, inherited, leases, lifetime, messages, new_program, peer, protocol, publishing, run_options,
-    server, store, stored_hub, streams, streams_ahead,
+    arguments, hub, inherited, leases, lifetime, messages, metrics_listener, new_program, peer, protocol, publishing,
+    run_options, server, store, stored_hub, streams, streams_ahead, watch,
 };
 
 use arbitrary::Arbitrary;
 use arguments::Arguments;
+use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
@@ -102,6 +105,7 @@ impl Message<'_> {
             Self::Open { stream: number, unsent, holds, has_socket, is_chunked, drops, most } => {
                 let settings = Settings {
                     framing: if is_chunked { Framing::Chunked } else { Framing::Plain },
+                    coding: ContentCoding::ALL[usize::from(most) % ContentCoding::ALL.len()],
                     line_end: if most % 2 == 0 { LineEnd::Lf } else { LineEnd::CrLf },
                     keepalive: None,
                     timeout: DEADLINE,
@@ -109,7 +113,7 @@ impl Message<'_> {
                     drop_oldest: drops,
                     retry: Duration::ZERO,
                 };
-                let open = Open { stream: stream(number), settings, unsent, holds };
+                let open = Open { holds, pushed: unsent, ..Open::new(stream(number), settings, unsent) };
                 if has_socket {
                     Request::Open(open)
                 } else {
@@ -242,6 +246,11 @@ fuzz_target!(|input: Input<'_>| {
         if (counted.workers, counted.streams.open) == (1, 0) {
             break;
         }
-        assert!(since.elapsed() < DEADLINE, "{} connections and {} streams stay", counted.workers, counted.streams.open);
+        assert!(
+            since.elapsed() < DEADLINE,
+            "{} connections and {} streams stay",
+            counted.workers,
+            counted.streams.open
+        );
     }
 });
