@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The version of the layout of everything that is saved.
-pub const VERSION: u32 = 26;
+pub const VERSION: u32 = 27;
 
 /// Takes values to save.
 #[derive(Debug)]

@@ -880,6 +880,10 @@ impl Server {
             Request::CountMembers { request, channel } => self.ask_hub(peer, request, |hub| {
                 hub.count_members(channel).map(|number| Answer::Number { request, number: number as u64 })
             }),
+            Request::Reserve { request, label, most } => self.ask_hub(peer, request, |hub| {
+                let is_granted = hub.reserve(label, usize::try_from(most).unwrap_or(usize::MAX))?;
+                Ok(Answer::Number { request, number: is_granted.into() })
+            }),
             Request::UpdateMember { request, channel, id, data, event } => {
                 let checked = self.hub.as_ref().map(|served| served.check_member((channel, id), &data, &event));
                 if let Some(Err(failure)) = checked {

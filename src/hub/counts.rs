@@ -46,6 +46,8 @@ pub struct Counts {
     pub content_bytes: u64,
     /// The bytes that these were sent instead.
     pub coded_bytes: u64,
+    /// Streams that were refused because of a limit of their key.
+    pub limited: u64,
 }
 
 /// Both directions between counters and numbers. Each counter is named, so that a new one is not forgotten.
@@ -66,7 +68,7 @@ macro_rules! in_order {
 
 impl Counts {
     /// How many counters there are.
-    pub(crate) const LEN: usize = 18;
+    pub(crate) const LEN: usize = 19;
 
     in_order!(
         streams,
@@ -86,7 +88,8 @@ impl Counts {
         members,
         members_refused,
         content_bytes,
-        coded_bytes
+        coded_bytes,
+        limited
     );
 
     /// Counts a piece that a stream is sent.

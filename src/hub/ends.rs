@@ -28,9 +28,12 @@ use std::time::{Duration, Instant};
 /// reconnects sends the id, and is answered with the status 204.
 pub const FINISH_BLOCK: &[u8] = b"event: finish\ndata: finish\nid: eventsource-finished\n\n";
 
+/// The first byte of the labels by which streams are [counted](super::limits). Applications cannot give these.
+const COUNTED: u8 = 0;
+
 /// The longest label, in bytes.
 pub const MAX_LABEL_BYTES: usize = 256;
-/// The most labels of a stream, and of a request.
+/// The most labels of a stream, and of a request, beside those by which streams are [counted](super::limits).
 pub const MAX_LABELS: usize = 64;
 /// The most requests that are remembered, and the most bytes of their labels and topics.
 const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);
@@ -94,6 +97,11 @@ impl Marks {
         }
     }
 
+    /// Returns how many streams have a label.
+    pub(super) fn count(&self, label: &[u8]) -> usize {
+        self.by_label.get(label).map_or(0, BTreeSet::len)
+    }
+
     /// Returns true if nothing is kept of any stream.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
@@ -123,6 +131,11 @@ impl Marks {
     }
 }
 
+/// Returns true if a label counts streams, and is not one of the application.
+pub(super) fn is_counted(label: &[u8]) -> bool {
+    label.first() == Some(&COUNTED)
+}
+
 /// Returns true if a topic of a stream and one of a request have a name in common.
 fn meet(one: &Topic, other: &Topic) -> bool {
     match (one, other) {
@@ -142,7 +155,7 @@ impl Hub {
         let ends_at = max_age.map(|age| after(now, age.mul_f64(1.0 - fastrand::f64() / 4.0)));
         self.marks.add(stream, labels, ends_at);
         let mark = self.marks.of_stream.get(&stream.into());
-        mark.map_or(true, |mark| mark.labels.len() <= MAX_LABELS)
+        mark.map_or(true, |mark| mark.labels.iter().filter(|label| !is_counted(label)).count() <= MAX_LABELS)
     }
 
     /// Removes the marks of a stream that is closed.

@@ -123,6 +123,7 @@ mod first_block;
 mod gap;
 mod glob;
 mod last_id;
+mod limits;
 mod members;
 mod merge;
 #[cfg(test)]
@@ -162,6 +163,7 @@ pub use cursor::Cursor;
 pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
 pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
+pub use limits::RESERVED;
 pub use members::{Fits, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
@@ -183,6 +185,7 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
 use ends::Marks;
+use limits::Reservations;
 use names::Names;
 use policies::Policies;
 use prefixes::PatternIndex;
@@ -231,6 +234,8 @@ pub struct Hub {
     rounds: Option<Box<Rounds>>,
     /// By what streams can be ended.
     marks: Marks,
+    /// The streams that may begin.
+    reservations: Reservations,
 }
 
 impl Hub {
@@ -259,6 +264,7 @@ impl Hub {
             stored: None,
             rounds: None,
             marks: Marks::default(),
+            reservations: Reservations::default(),
         }
     }
 }
@@ -300,6 +306,7 @@ impl Saved for Hub {
             stored,
             rounds: _,
             marks,
+            reservations,
         } = self;
         to.add(epoch);
         to.add(settings);
@@ -317,6 +324,7 @@ impl Saved for Hub {
         to.add(counts);
         to.add(stored);
         to.add(marks);
+        to.add(reservations);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
@@ -358,6 +366,7 @@ impl Saved for Hub {
             stored: from.take()?,
             rounds: None,
             marks: from.take()?,
+            reservations: from.take()?,
         })
     }
 }

@@ -75,7 +75,11 @@ impl Hub {
     pub(crate) fn is_at_rest(&self) -> bool {
         let firsts = self.policies.iter().map(|policy| policy.firsts.len()).sum();
         let lists = (self.to_notify.len(), self.grown.len(), firsts);
-        self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0) && self.marks.is_empty()
+        self.channels.is_empty()
+            && self.patterns.is_empty()
+            && lists == (0, 0, 0)
+            && self.marks.is_empty()
+            && self.reservations.is_empty()
     }
 }
 

@@ -172,6 +172,17 @@ pub enum Command {
         /// The time of the system's monotonic clock, in nanoseconds.
         at: u64,
     },
+    /// Reserves a place for a stream with a label, unless so many have one. [`Answer::Reserved`] follows.
+    Reserve {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// The label.
+        label: Box<[u8]>,
+        /// The most streams with this label.
+        most: usize,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {
@@ -343,6 +354,13 @@ pub enum Answer {
         request_id: u64,
         /// How many streams were ended.
         count: usize,
+    },
+    /// The answer to [`Command::Reserve`].
+    Reserved {
+        /// The id of the request.
+        request_id: u64,
+        /// Whether the stream may begin.
+        is_granted: bool,
     },
     /// A stream has fewer topics than its handle has counted: it had some of the requested ones already.
     TopicsRemoved {

@@ -210,6 +210,7 @@ impl<I: Io> Reactor<I> {
             Command::EndStreams { hub, request_id, request, at } => {
                 self.end_streams(hub, request_id, &request, at, now);
             }
+            Command::Reserve { hub, request_id, label, most } => self.reserve(hub, request_id, &label, most, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::EndDrain { hub } => self.hubs.end_draining(hub),
             Command::CloseHub { hub } => self.close_hub(hub),

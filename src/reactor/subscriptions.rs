@@ -90,6 +90,12 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Answers whether one more stream with a label may begin. A hub that does not exist has none.
+    pub(super) fn reserve(&mut self, hub: HubId, request_id: u64, label: &[u8], most: usize, now: Instant) {
+        let is_granted = self.hubs.get_mut(hub).map_or(true, |hub| hub.reserve(label, most, now));
+        self.answers.push(Answer::Reserved { request_id, is_granted });
+    }
+
     /// Begins a turn with the subscription that the last turn did not finish.
     pub(super) fn continue_subscribing(&mut self, now: Instant) {
         self.compared = 0;
@@ -100,6 +106,9 @@ impl<I: Io> Reactor<I> {
 
     fn subscribe_now(&mut self, subscribing: &Subscribing, now: Instant) {
         let Subscribing { hub, stream: id, ref request, holds } = *subscribing;
+        if let Some(hub) = self.hubs.get_mut(hub) {
+            hub.take_reservations(request);
+        }
         if !self.hubs.is_open(hub) {
             return self.end_with_retry(id, Reason::Server);
         }

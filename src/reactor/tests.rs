@@ -9,6 +9,7 @@ mod hub_naive;
 mod hub_steps;
 mod hub_world;
 mod hubs;
+mod limits;
 mod model;
 mod presence;
 mod sending;

@@ -204,6 +204,19 @@ impl Hub {
         }
     }
 
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Of a hub process that does not
+    /// answer nothing is known: then the stream may begin.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
+        match self {
+            Self::Local(hub) => Ok(hub.reserve(label, most)?),
+            Self::Named(NamedHub(inner)) => inner.hub.reserve(inner.key, label, most),
+        }
+    }
+
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Each
     /// client is sent a reconnection time.
     ///

@@ -53,6 +53,9 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// knows the reason.
 const REASON: Duration = Duration::from_millis(100);
 
+/// How long the question waits whether a stream may begin. A hub process that is known to be away is not asked.
+const MAY_BEGIN: Duration = Duration::from_secs(1);
+
 /// The result of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
@@ -319,6 +322,31 @@ impl RemoteHub {
             Request::UpdateMember { request, channel, id, data, event }
         };
         Ok(self.number(key, request)? > 0)
+    }
+
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place. If the hub process does not
+    /// answer, the stream may begin.
+    pub(super) fn reserve(&self, key: u64, label: &[u8], most: usize) -> Result<bool, Error> {
+        let deadline = after(Instant::now(), self.start.timeout.min(MAY_BEGIN));
+        let RemoteRegistration { reactor, connection, .. } = self.connected_soon(key, deadline)?;
+        if !connection.has_room(false) {
+            return Ok(true);
+        }
+        let request = connection.begin();
+        let most = most as u64;
+        if let Err(error) = queue(&reactor, &connection, request, &Request::Reserve { request, label, most }) {
+            connection.forget(request);
+            return Err(error);
+        }
+        match connection.wait(&reactor, request, deadline.saturating_duration_since(Instant::now())) {
+            Ok(Outcome::Number(number)) => Ok(number > 0),
+            Err(Error::Timeout) => {
+                send(&reactor, LinkCommand::Await { connection, request });
+                Ok(true)
+            }
+            Ok(_) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks for a number.

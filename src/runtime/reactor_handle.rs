@@ -157,6 +157,7 @@ pub(crate) struct ReactorHandle {
     pub(super) pages: Requests<hub::ChannelPage>,
     /// The numbers of streams that were ended by requests.
     pub(super) ended_streams: Requests<usize>,
+    pub(super) reservations: Requests<bool>,
     /// The evictions of a hub's channels.
     pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     pub(super) entries: Requests<Vec<hub::HubEntry>>,
@@ -196,6 +197,7 @@ impl ReactorHandle {
             hub_counts: Requests::default(),
             pages: Requests::default(),
             ended_streams: Requests::default(),
+            reservations: Requests::default(),
             evictions: Requests::default(),
             entries: Requests::default(),
             next_request_id: AtomicU64::new(0),

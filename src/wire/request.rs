@@ -155,6 +155,16 @@ messages! {
             /// The event that says so.
             event: Unnumbered,
         },
+        /// Reserves a place for a stream with a label, unless so many have one. The answer is [`Number`](super::Answer::Number),
+        /// 1 if the stream may begin, or [`Refused`](super::Answer::Refused).
+        25 Reserve {
+            /// The request.
+            request: u64,
+            /// The label.
+            label: &'a [u8],
+            /// The most streams with this label.
+            most: u64,
+        },
     }
 }
 
@@ -243,10 +253,10 @@ impl Coded<'_> for Topic {
     }
 }
 
-/// Reads labels, of which a stream has a few short ones.
+/// Reads labels, of which a stream has a few short ones: those of the application, and one by which it is counted.
 fn read_labels(from: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
     let labels = Vec::<Box<[u8]>>::read(from)?;
-    let are_few = labels.len() <= MAX_LABELS && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES);
+    let are_few = labels.len() <= MAX_LABELS + 1 && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES);
     are_few.then_some(labels).ok_or(Malformed)
 }
 

@@ -27,6 +27,7 @@ pub(super) fn of_hub(counts: &Counts) -> Vec<Named> {
         ("members.refused", counts.members_refused),
         ("compression.before", counts.content_bytes),
         ("compression.after", counts.coded_bytes),
+        ("limited", counts.limited),
     ];
     numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
 }

@@ -235,6 +235,7 @@ int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
 void *esx_hub_counts(void *hub, esx_report *report);
 void *esx_hub_metrics(void *hub, const esx_text *given, size_t len, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
+int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);
 int esx_hub_update_member(void *hub, const esx_text *texts, size_t len, esx_report *report);
 int esx_hub_has_refused_members(void *hub);

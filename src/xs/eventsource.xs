@@ -894,6 +894,21 @@ _count_members(SV *self, SV *channel)
   OUTPUT:
     RETVAL
 
+# Reserves a place for a stream with a label; false if so many streams have it.
+bool
+_reserve(SV *self, SV *label, UV most)
+  PREINIT:
+    esx_text text;
+    esx_report report;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    text = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ label)));
+    esx_check(aTHX_ esx_hub_reserve(esx_hub_of(aTHX_ self), text, most, &report), &report, "EventSource::Hub");
+    RETVAL = report.size > 0;
+  OUTPUT:
+    RETVAL
+
 bool
 _has_refused_members(SV *self)
   CODE:

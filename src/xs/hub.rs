@@ -441,6 +441,14 @@ unsafe extern "C" fn esx_hub_members(
     texts(report, || Ok(hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts()))
 }
 
+/// Reserves a place for a stream with a label. Stores 1 as the report's size if the stream may begin, and 0 if not.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_reserve(hub: *mut Hub, label: RawText, most: u64, report: *mut Report) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, label, report) = unsafe { (&*hub, label.bytes().unwrap_or_default(), &mut *report) };
+    guard::size(report, || Ok(hub.reserve(label, usize::try_from(most).unwrap_or(usize::MAX))?.into()))
+}
+
 /// Stores how many members a channel has as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_count_members(hub: *mut Hub, channel: RawText, report: *mut Report) -> c_int {

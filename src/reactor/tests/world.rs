@@ -153,6 +153,8 @@ pub(crate) struct World {
     pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
     /// How many streams requests have ended.
     pub(crate) ended_streams: usize,
+    /// The last answer of a hub whether a stream may begin.
+    pub(crate) granted: Option<bool>,
     /// The last [`Answer::Counted`].
     pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) records: Vec<Record>,
@@ -189,6 +191,7 @@ impl World {
             presence: Vec::new(),
             evictions: Vec::new(),
             ended_streams: 0,
+            granted: None,
             counts: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
@@ -352,6 +355,7 @@ impl World {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
+                Answer::Reserved { is_granted, .. } => self.granted = Some(is_granted),
                 Answer::StreamsEnded { count, .. } => self.ended_streams += count,
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,
                 Answer::Sent { stream, bytes, events, log_bytes } => {

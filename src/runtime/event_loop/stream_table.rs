@@ -137,6 +137,7 @@ impl StreamTable {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));
             }
             Answer::StreamsEnded { request_id, count } => self.handle.ended_streams.answer(request_id, count),
+            Answer::Reserved { request_id, is_granted } => self.handle.reservations.answer(request_id, is_granted),
             Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
             Answer::Entries { request_id, events } => self.handle.entries.answer(request_id, events),
             Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),

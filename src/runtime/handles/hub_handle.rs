@@ -435,6 +435,18 @@ impl HubHandle {
         reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let label = label.into();
+        let command = |request_id| Command::Reserve { hub, request_id, label, most };
+        reactor.ask(&reactor.reservations, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+    }
+
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
     /// Each client is sent a reconnection time.
     ///

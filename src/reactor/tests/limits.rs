@@ -1,0 +1,100 @@
+//! Tests of the limits of streams that have a label in common.
+
+use super::hub_world::*;
+use super::*;
+use crate::hub::{Access, SubscribeRequest, RESERVED};
+
+const KEY: &[u8] = b"\0=key";
+
+fn may_begin(world: &mut World, most: usize) -> bool {
+    world.granted = None;
+    world.apply(Command::Reserve { hub: HUB, request_id: 1, label: KEY.into(), most });
+    world.record_answers();
+    world.granted.expect("an answer")
+}
+
+fn begin(world: &mut World) -> usize {
+    let stream = world.open(settings(), "");
+    subscribe_counted(world, stream);
+    stream
+}
+
+fn subscribe_counted(world: &mut World, stream: usize) {
+    let access = Access { labels: vec![KEY.into()], ..Access::default() };
+    let request = SubscribeRequest { topics: topics(&["c"]), access, ..Default::default() };
+    subscribe_at(world, HUB, stream, request, false);
+}
+
+#[test]
+fn a_reservation_counts_until_its_stream_does_also_after_an_upgrade() {
+    for upgrades in [false, true] {
+        let mut world = with_history(10);
+        let upgrade = |world: &mut World| {
+            if upgrades {
+                world.upgrade();
+            }
+        };
+        assert!(may_begin(&mut world, 2) && may_begin(&mut world, 2));
+        upgrade(&mut world);
+        assert!(!may_begin(&mut world, 2), "two requests at once have both places");
+        let streams = [begin(&mut world), begin(&mut world)];
+        upgrade(&mut world);
+        world.advance(RESERVED * 2);
+        assert!(!may_begin(&mut world, 2), "both streams are open");
+        world.end(streams[0], Reason::Client, Ending::Discard);
+        world.run_until_idle();
+        assert!(may_begin(&mut world, 2), "one has left");
+        assert!(!may_begin(&mut world, 2), "the next has its place");
+        assert_eq!(counts(&mut world).limited, 3);
+    }
+}
+
+#[test]
+fn a_reservation_without_a_stream_expires() {
+    let mut world = with_history(10);
+    assert!(may_begin(&mut world, 1) && !may_begin(&mut world, 1));
+    world.advance(RESERVED);
+    assert!(may_begin(&mut world, 1));
+}
+
+#[test]
+fn a_stream_that_has_ended_before_it_subscribes_gives_its_place_back() {
+    let mut world = with_history(10);
+    assert!(may_begin(&mut world, 1));
+    let stream = world.open(settings(), "");
+    world.end(stream, Reason::Client, Ending::Flush);
+    subscribe_counted(&mut world, stream);
+    world.run_until_idle();
+    assert!(may_begin(&mut world, 1));
+}
+
+#[test]
+fn thousands_of_keys_that_come_and_go_leave_nothing() {
+    let mut world = with_history(10);
+    let reserve = |world: &mut World, number: u32, kind: &str| {
+        let label: Box<[u8]> = format!("\0={kind}{number}").into_bytes().into();
+        world.apply(Command::Reserve { hub: HUB, request_id: 1, label: label.clone(), most: 1 });
+        world.record_answers();
+        assert_eq!(world.granted, Some(true));
+        label
+    };
+    for number in 0..3000 {
+        reserve(&mut world, number, "left before it subscribed");
+        let access = Access { labels: vec![reserve(&mut world, number, "")], ..Access::default() };
+        let request = SubscribeRequest { topics: topics(&["c"]), access, ..Default::default() };
+        let stream = world.open(settings(), "");
+        subscribe_at(&mut world, HUB, stream, request, false);
+        world.end(stream, Reason::Client, Ending::Discard);
+    }
+    world.run_until_idle();
+    let is_at_rest = |world: &World| world.reactor.hubs.get(HUB).expect("the hub").is_at_rest();
+    assert!(!is_at_rest(&world), "some places are still to be taken");
+    world.advance(RESERVED);
+    let access = Access { labels: vec![reserve(&mut world, 0, "")], ..Access::default() };
+    let request = SubscribeRequest { topics: topics(&["c"]), access, ..Default::default() };
+    let last = world.open(settings(), "");
+    subscribe_at(&mut world, HUB, last, request, false);
+    world.end(last, Reason::Client, Ending::Discard);
+    world.run_until_idle();
+    assert!(is_at_rest(&world));
+}
