@@ -12,6 +12,7 @@ use EventSource::Hub::Process;
 use EventSource::XS ();
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Retention;
@@ -60,7 +61,8 @@ my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spaw
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 my @APP_OPTIONS      = qw(label member methods origins);
 my @STREAM_SETTINGS =
-    qw(compress fallback headers keepalive linger max_age max_streams native position preamble retry start timeout);
+    qw(compress fallback headers keepalive linger max_age max_streams max_streams_per native position preamble retry start
+    timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -207,7 +209,7 @@ sub subscribe {
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, [qw(after asked_at keeps_id label max_age member position retry start will)],
+    $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     my $topics  = $SUBSCRIPTION->topics($self->{max_topics}, @topics);
@@ -257,7 +259,9 @@ sub _access {
     $SUBSCRIPTION->max_age($max_age);
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
-    return (labels => $SUBSCRIPTION->labels($option{label}), max_age => $max_age || undef, asked_at => $asked_at);
+    my $labels = $SUBSCRIPTION->labels($option{label});
+    push @$labels, $option{counted_by} if defined $option{counted_by};
+    return (labels => $labels, max_age => $max_age || undef, asked_at => $asked_at);
 }
 
 # The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
@@ -772,7 +776,7 @@ that they are subscribed to, or by labels that the application gives them:
     # at a logout
     $hub->end(label => "user/$user", finish => 1);
 
-A label is a string of 1 to 256 bytes in UTF-8, such as C<user/7> or C<session/4f1c>. A stream has at most 64 of them,
+A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL, such as C<user/7> or C<session/4f1c>. A stream has at most 64 of them,
 which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
 C<end>, let the application be asked again from time to time: L</max_age>. L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>
 is a whole application.
@@ -901,6 +905,29 @@ and for a hub with a L</name> those that its hub process holds, whichever worker
 holds as many as its descriptors allow. It raises its limit to the hard one, of which an eighth, at most 128, stays free.
 A client that comes when there are that many receives the status 200, a C<retry> and the end. L</stats> counts such streams
 (C<refused> of C<process>), and the process says once that there are any.
+
+=head2 max_streams_per
+
+    max_streams_per => [sub { my $env = shift; return $env->{REMOTE_ADDR} }, 20]
+
+The maximum number of streams that have a key in common, such as an address, a user or a session: a callback that returns the
+key of a request, and a whole number from 1 to 999,999,999. A client with as many streams receives the status 429 instead of
+another one, with one line of text and C<Retry-After>, a random number of seconds from 10 to 30, which a page must obey itself:
+L<EventSource::Clients/A STREAM THAT IS REFUSED>. By default there is no limit. It is for the streams of L</to_app> and
+L<Plack::App::EventSource::PubSub>, not for those of L</subscribe> and L</serve>.
+
+A key is any string; C<undef> stands for no limit of this request. The callback is called before the response begins, after
+C<channels>, C<label> and C<member>. An exception of it is an exception of the request.
+
+All applications of a hub count the streams of a key together, each up to its own limit: give keys a prefix to count them apart.
+Streams without the option are not counted. Without a L</name> a hub counts those of its process; with one, those of all workers,
+also of those that have ended. A stream counts until its connection is closed, and several requests at once do not
+take the same place. A client that leaves before its stream is subscribed may hold the place for 10 seconds.
+An upgrade of the hub process keeps the counts. If that process is killed, they begin anew with the streams that come
+back. If it does not answer within a second, streams may begin, and count when they are subscribed. A limit that becomes lower ends
+no stream. With a L</store> in Redis each machine counts its own streams.
+
+C<limited> of L</stats> counts the refused streams. L<EventSource::Deployment/LIMITS> says how to choose a key behind a proxy.
 
 =head2 max_topics
 
@@ -1585,6 +1612,10 @@ A hash: how many are C<here>, in all channels, and how many streams have opened 
 A hash: the bytes of events that were sent to streams with a content coding (L<Plack::App::EventSource/compress>), C<before> they were encoded and C<after>.
 What is pushed to one stream, and keepalives, do not count.
 
+=item limited
+
+The streams that were refused because of L</max_streams_per>.
+
 =item resumed, gaps
 
 The streams that began with an id of the client; the C<gap> events that were sent.
@@ -1701,8 +1732,8 @@ channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the 
 (L<Plack::App::EventSource/origins>). C<label> is a callback that returns the labels of a stream for its request, a list of
 strings; C<undef> and nothing stand for none (L</Who reads>). C<member> is one that returns the member of a stream, a hash;
 C<undef> and nothing stand for none (L</Members>). The other options replace attributes of the hub for these streams:
-C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>,
-C<start>, C<timeout>.
+C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>,
+C<max_streams_per>, C<native>, C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
@@ -1711,7 +1742,7 @@ event (L</Order, resume, gaps>).
 
 Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call,
 if C<channels> returns something that is neither a list of channels nor a response, C<label> something that is no
-list of labels, or C<member> something that is no member.
+list of labels, C<member> something that is no member, or the callback of L</max_streams_per> a reference.
 
 =head2 type_of
 

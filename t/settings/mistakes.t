@@ -146,7 +146,7 @@ my @MISTAKES = (
     [
         [authorise => sub { 1 }],
         "unknown attribute 'authorise'; did you mean authorize? (known: authorize, compress, fallback, headers, http_host, hub, keepalive, linger, max_body, "
-            . 'max_streams, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
+            . 'max_streams, max_streams_per, native, nodes, origins, position, preamble, prefix, retry, start, timeout)',
         'PubSub->new'
     ],
 
@@ -349,6 +349,8 @@ my $NO_CHANNEL    = 'there is no channel to subscribe to';
 my $NO_PATTERN    = 'a pattern must be a string that is not empty';
 my $NO_CONNECTION = 'takes a Plack::App::EventSource::Connection that has a stream';
 
+my $NO_LIMIT = qr/\Amax_streams_per must be an array of a code reference, which returns the key of a request/;
+
 my @BEGINNERS = (
 
     # Plack::App::EventSource
@@ -403,7 +405,32 @@ my @BEGINNERS = (
     ],
     [sub { $hubs->new(channels => ['news']) },                 $NO_CHANNELS,  'channels'],
     [sub { $hubs->new(channels => {a => {histories => {}}}) }, $NO_HISTORIES, 'histories'],
-    [sub { $hubs->new(methods  => ['POST']) },                 'methods is an option of to_app, not a setting of new'],
+    [sub { $hubs->new(max_streams_per => 20) },                            $NO_LIMIT],
+    [sub { $hubs->new(max_streams_per => [$handler]) },                    $NO_LIMIT],
+    [sub { $hubs->new(max_streams_per => [undef, 5]) },                    $NO_LIMIT],
+    [sub { $hub->to_app(@channels, max_streams_per => {}) },               $NO_LIMIT],
+    [sub { $hub->to_app(@channels, max_streams_per => [$handler, 5, 5]) }, $NO_LIMIT],
+    [
+        sub { $hubs->new(max_streams_per => ['x', 5]) },
+        'the first element of max_streams_per must be a code reference',
+        'max_streams_per'
+    ],
+    [
+        sub { $hubs->new(max_streams_per => [$handler, undef]) },
+        qr/\Athe second element of max_streams_per must be a number/,
+        'max_streams_per'
+    ],
+    [
+        sub { $hubs->new(max_streams_per => [$handler, 0]) },
+        qr/\Athe number of max_streams_per must be a whole number from 1/,
+        'max_streams_per'
+    ],
+    [
+        sub { $hub->to_app(@channels, max_streams_per => [$handler, '1e3']) },
+        qr/\Athe number of max_streams_per must be a/,
+        'max_streams_per'
+    ],
+    [sub { $hubs->new(methods => ['POST']) }, 'methods is an option of to_app, not a setting of new'],
     [sub { $hubs->to_app }, 'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)', undef],
     [sub { $hubs->publish(a => 'x') },        'this is not a hub; make one with EventSource::Hub->new', undef],
     [sub { $hub->to_app },                    'to_app takes channels, a code reference',                'channels'],

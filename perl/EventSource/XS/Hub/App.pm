@@ -7,12 +7,13 @@ use warnings;
 # "to_app" in EventSource::Hub has the manual.
 
 use parent 'EventSource::XS::Hub::Streams';
+use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
-use Plack::Util::Accessor qw(channels hub label max_age member position start);
+use Plack::Util::Accessor qw(channels hub label max_age max_streams_per member position start);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
@@ -29,6 +30,7 @@ my $ACCESS   = 'eventsource.hub.access';
 sub check {
     my ($class, %setting) = @_;
     EventSource::XS::Hub::Subscription->max_age($setting{max_age});
+    EventSource::XS::Hub::Limit->of($setting{max_streams_per});
     EventSource::XS::Hub::Subscription->position($setting{position});
     EventSource::XS::Hub::Subscription->start($setting{start});
     $class->new(%setting);
@@ -39,6 +41,7 @@ sub check {
 sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
+    EventSource::XS::Hub::Limit->of($self->max_streams_per);
     EventSource::XS::Hub::Subscription->max_age($self->max_age);
     EventSource::XS::Hub::Subscription->position($self->position);
     $SETTINGS->code($_ => $self->$_) for qw(label member);
@@ -90,7 +93,8 @@ sub stream_response {
     $env->{$CHANNELS} = \@channels;
     my ($member) = $self->member ? $self->member->($env) : ();
     $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member($member)};
-    return $self->SUPER::stream_response($env);
+    my $response = $self->SUPER::stream_response($env);
+    return ref $response eq 'CODE' && $self->max_streams_per ? $self->_limited_response($response, $env) : $response;
 }
 
 # Private methods
@@ -124,6 +128,19 @@ sub _checked_member {
     my $member;
     $self->check_at_request(sub { $member = EventSource::XS::Hub::Member->of($given) });
     return $member;
+}
+
+# The response, or a refusal if the key of the request has as many streams as it may have.
+sub _limited_response {
+    my ($self, $response, $env) = @_;
+    my $limit;
+    $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($self->max_streams_per) });
+    my $label;
+    $self->check_at_request(sub { $label = $limit->label_of($env) });
+    return $response       if !defined $label;
+    return $limit->refusal if !$limit->may_begin($self->hub, $label);
+    $env->{$ACCESS}{counted_by} = $label;
+    return $response;
 }
 
 1;

@@ -35,6 +35,7 @@ sub labels {
         utf8::encode(my $bytes = $label);
         $SETTINGS->refuse(label => "a label must be a string of 1 to $MAX_LABEL_BYTES bytes in UTF-8, such as 'user/7'")
             if !length $bytes || length $bytes > $MAX_LABEL_BYTES;
+        $SETTINGS->refuse(label => 'a label must not begin with a NUL') if $bytes =~ /\A\0/;
     }
     return \@labels;
 }

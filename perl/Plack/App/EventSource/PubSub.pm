@@ -20,8 +20,8 @@ use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    authorize compress fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position
-    prefix preamble retry start timeout
+    authorize compress fallback headers http_host hub keepalive linger max_body max_streams max_streams_per native nodes
+    origins position prefix preamble retry start timeout
 );
 use overload     ();
 use Scalar::Util qw(blessed);
@@ -32,7 +32,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my @STREAM_SETTINGS =
-    qw(compress fallback headers keepalive linger max_streams native position preamble retry start timeout);
+    qw(compress fallback headers keepalive linger max_streams max_streams_per native position preamble retry start timeout);
 my @ATTRIBUTES = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
@@ -546,9 +546,10 @@ It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a n
 
 More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
 
-=head2 compress, fallback, keepalive, linger, max_streams, native, position, preamble, retry, start, timeout
+=head2 compress, fallback, keepalive, linger, max_streams, max_streams_per, native, position, preamble, retry, start, timeout
 
-The settings of the streams; see L<EventSource::Hub>. By default those of the hub.
+The settings of the streams; see L<EventSource::Hub>. By default those of the hub. The key of
+L<max_streams_per|EventSource::Hub/max_streams_per> is asked for when the request is authorized.
 
 =head1 METHODS
 

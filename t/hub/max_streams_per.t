@@ -1,0 +1,182 @@
+# max_streams_per: the streams of a key are bounded before their responses begin, over all workers of a named hub, whatever
+# becomes of clients, workers and the hub process.
+
+use lib 't/lib';
+use Testing qw(native);
+use Testing::Client;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Process  qw(is_running);
+use Testing::Server;
+use EventSource::Hub;
+use EventSource::Hub::Process;
+use File::Temp ();
+use Plack::App::EventSource::PubSub;
+use Test::EventSource;
+
+my $LONG = 'k' x 300;
+
+for my $kind ('in one process', 'named') {
+    my %setting = (max_streams_per => [sub { return $_[0]{QUERY_STRING} || undef }, 2]);
+    my $hub     = $kind eq 'named' ? Test::EventSource->private_hub(%setting) : EventSource::Hub->new(%setting);
+    my %app     = (channels => sub { return 'news' }, origins => 'https://shop.example');
+    my $es      = Test::EventSource->new(app => $hub->to_app(%app));
+    my @open;    # a stream leaves when nothing holds it
+    my $status = sub { my $es = shift; push @open, $es->get(@_); return $open[-1]->status };
+
+    subtest "$kind: the response of a stream too many" => sub {
+        my @streams = map { $es->get('/?ann') } 1 .. 2;
+        my $refused = $es->get('/?ann', headers => [Origin => 'https://shop.example']);
+        is $refused->status,                                429,                         'its status';
+        is $refused->header('Content-Type'),                'text/plain; charset=UTF-8', 'its type';
+        is $refused->header('Cache-Control'),               'no-store',                  'it is not stored';
+        is $refused->header('Access-Control-Allow-Origin'), 'https://shop.example', 'a page of the origin may read it';
+        like $refused->header('Retry-After'), qr/\A(?:[12][0-9]|30)\z/,                     'when to come back';
+        like $refused->content,               qr/\AThere are 2 streams of this .+more\n\z/, 'why';
+        is $hub->stats->{limited}, 1, 'it is counted';
+        is $status->($es, '/?bob'), 200, 'another key has streams of its own';
+        is $status->($es, '/'),     200, 'a request without a key has no limit' for 1 .. 3;
+        $streams[0]->close;
+        ok $es->wait_for(sub { $hub->stats->{streams} == 5 }), 'one of six leaves';
+        is $status->($es, '/?ann'), 200, 'another one may come';
+        is $status->($es, '/?ann'), 429, 'but no more';
+        my $again = Test::EventSource->new(app => $hub->to_app(%app, max_streams_per => [sub { return 'ann' }, 3]));
+        is $status->($again, '/'), 200,
+            'another application of the hub counts the same streams, up to a limit of its own';
+        is $status->($again, '/'), 429, 'and no more';
+        is $again->get('/', headers => ['Last-Event-ID' => 'eventsource-finished'])->status, 204,
+            'a client that has finished is not asked to come back';
+        my $without = Test::EventSource->new(app => $hub->to_app(%app, max_streams_per => undef));
+        is $without->get('/?ann')->status, 200, 'an application can be without limit';
+    };
+
+    subtest "$kind: keys of any characters and length" => sub {
+        my @keys = ("\x{263A}", "\xE9", "\xC3\xA9", "\0", '', $LONG, "${LONG}k");
+        my $key;
+        my $app     = $hub->to_app(%app, max_streams_per => [sub { return $key }, 1]);
+        my $any     = Test::EventSource->new(app => $app);
+        my @streams = map { $key = $_; $any->get('/') } @keys;
+        is join(' ', map { $_->status } @streams),                     join(' ', (200) x @keys), 'they differ';
+        is join(' ', map { $key = $_; $any->get('/')->status } @keys), join(' ', (429) x @keys), 'each is found again';
+    };
+
+    subtest "$kind: a callback that fails" => sub {
+        for my $code (sub { die "no key\n" }, sub { return [] }) {
+            my $failing = Test::EventSource->new(app => $hub->to_app(%app, max_streams_per => [$code, 1]));
+            is $failing->get('/')->status, 500, 'the request fails';
+        }
+    };
+
+    subtest "$kind: nodes" => sub {
+        my $nodes   = Plack::App::EventSource::PubSub->new(hub => $hub, max_streams_per => [sub { return 'node' }, 1]);
+        my $es      = Test::EventSource->new(app => $nodes->to_app);
+        my @streams = map { $es->get('/news') } 1 .. 2;
+        my @status  = map { $_->status } @streams;
+        is "@status", '200 429', 'the attribute of PubSub';
+    };
+
+    subtest "$kind: labels" => sub {
+        my @labels = map { "label$_" } 1 .. 64;
+        my $es     = Test::EventSource->new(
+            app => $hub->to_app(%app, label => sub { return @labels }, max_streams_per => [sub { return 'l' }, 1]));
+        my $stream = $es->get('/');
+        ok $es->wait_for(sub { $stream->raw =~ /^id: /m }), 'a stream that is counted may have 64 labels';
+        ok !eval { $hub->end(label => "\0=l") },            'a stream cannot be ended by its key';
+        is $hub->end(label => 'label64'), 1, 'it ends by its label';
+    };
+}
+
+subtest 'a hub process that cannot be reached' => sub {
+    my $folder = File::Temp->newdir;
+    my $hub    = EventSource::Hub->new(
+        name            => 'test',
+        socket          => "$folder/hub.sock",
+        spawn           => 0,
+        publish_timeout => 1,
+        max_streams_per => [sub { return 'ann' }, 1]
+    );
+    local $SIG{__WARN__} = sub { };
+    my $es      = Test::EventSource->new(app => $hub->to_app(channels => sub { return 'news' }));
+    my @streams = map { $es->get('/') } 1 .. 3;
+    is join(' ', map { $_->status } @streams), '200 200 200', 'streams begin without limit';
+};
+
+Testing::Server->require_or_skip_all('Starman');
+
+# Opens so many streams of a key at once, and returns those that may stay. The others are refused.
+sub at_once {
+    my ($port, $key, $count) = @_;
+    my @clients = map { Testing::Client->get($port, "/?$key") } 1 .. $count;
+    my @open;
+    for my $client (@clients) {
+        $client->read_head;
+        if ($client->status == 200) { push @open, $client }
+        else                        { is $client->status, 429, 'refused' if $client->status != 429 }
+    }
+    return @open;
+}
+
+sub status_of { my $client = Testing::Client->get(@_); $client->read_head; return $client }
+
+subtest 'a named hub on Starman with four workers' => sub {
+    my $folder = File::Temp->newdir;
+    my $socket = "$folder/hub.sock";
+    my $server = Testing::Server->start(
+        'Starman', 't/data/limits.psgi',
+        workers => 4,
+        env     => {HUB_SOCKET => $socket, HUB_LIMIT => 20}
+    );
+    my $port    = $server->port;
+    my $first   = Testing::Client->stream($port, '/');                                    # the hub process runs
+    my $hub     = EventSource::Hub->new(name => 'test', socket => $socket, spawn => 0);
+    my $streams = sub {
+        my $count = shift;
+        return wait_until($DEADLINE, sub { $hub->stats->{streams} == $count });
+    };
+    $first->leave;
+    ok $streams->(0), 'a stream without a key has left';
+    my @open = at_once($port, 'ann', 60);
+    is scalar @open, 20, 'of 60 streams at once 20 begin';
+    my $is_full = sub {
+        my $what = shift;
+        return is status_of($port, '/?ann')->status, 429, $what;
+    };
+    ok $streams->(20), 'they are subscribed';
+    $is_full->('the next one is refused');
+    my ($left) = splice @open, 3, 1;
+    $left->leave;
+    ok $streams->(19), 'one leaves';
+    push @open, status_of($port, '/?ann');
+    is $open[-1]->status, 200, 'one may come';
+    ok $streams->(20), 'it is there';
+    $is_full->('and no more');
+
+    my $worker = $open[0]->header('X-Worker');
+    kill 'KILL', $worker;
+    ok wait_until($DEADLINE, sub { !is_running($worker) }), 'a worker is killed';
+    is $hub->stats->{streams}, 20, 'its streams stay';
+    $is_full->('and count');
+
+    my $before  = $hub->stats->{process};
+    my @upgrade = (EventSource::Hub::Process->program, 'upgrade', '--name', 'test', '--socket', $socket);
+    is system("@upgrade >/dev/null"), 0,  'the hub process is upgraded';
+    is $hub->stats->{streams},        20, 'the streams stay';
+    $is_full->('and count');
+
+    kill 'KILL', $before->{pid};
+    is scalar(grep { $_->read_all } @open), 20, 'the streams end with the hub process that is killed';
+    my @again;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            push @again, at_once($port, 'ann', 1);
+            eval { $hub->stats->{streams} }
+        }
+        ),
+        'another one counts the streams that come back';
+    @again = (@again, at_once($port, 'ann', 30));
+    ok wait_until($DEADLINE, sub { $hub->stats->{streams} >= 20 }), 'all places are taken';
+    $is_full->('then it is full again');
+    $_->leave for @again;
+};
+
+done_testing;
