@@ -776,8 +776,8 @@ that they are subscribed to, or by labels that the application gives them:
     # at a logout
     $hub->end(label => "user/$user", finish => 1);
 
-A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL, such as C<user/7> or C<session/4f1c>. A stream has at most 64 of them,
-which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
+A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL, such as C<user/7> or C<session/4f1c>. A
+stream has at most 64 of them, which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
 C<end>, let the application be asked again from time to time: L</max_age>. L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>
 is a whole application.
 
@@ -920,12 +920,12 @@ A key is any string; C<undef> stands for no limit of this request. The callback 
 C<channels>, C<label> and C<member>. An exception of it is an exception of the request.
 
 All applications of a hub count the streams of a key together, each up to its own limit: give keys a prefix to count them apart.
-Streams without the option are not counted. Without a L</name> a hub counts those of its process; with one, those of all workers,
-also of those that have ended. A stream counts until its connection is closed, and several requests at once do not
+Streams without the option are not counted. Without a L</name> a hub counts those of its process; with one, those of all
+workers, also of workers that have ended. A stream counts until its connection is closed, and several requests at once do not
 take the same place. A client that leaves before its stream is subscribed may hold the place for 10 seconds.
 An upgrade of the hub process keeps the counts. If that process is killed, they begin anew with the streams that come
-back. If it does not answer within a second, streams may begin, and count when they are subscribed. A limit that becomes lower ends
-no stream. With a L</store> in Redis each machine counts its own streams.
+back. If it does not answer within a second, streams may begin, and count when they are subscribed. A limit that becomes lower
+ends no stream. With a L</store> in Redis each machine counts its own streams.
 
 C<limited> of L</stats> counts the refused streams. L<EventSource::Deployment/LIMITS> says how to choose a key behind a proxy.
 

@@ -155,8 +155,8 @@ messages! {
             /// The event that says so.
             event: Unnumbered,
         },
-        /// Reserves a place for a stream with a label, unless so many have one. The answer is [`Number`](super::Answer::Number),
-        /// 1 if the stream may begin, or [`Refused`](super::Answer::Refused).
+        /// Reserves a place for a stream with a label, unless so many have one. The answer is
+        /// [`Number`](super::Answer::Number), 1 if the stream may begin, or [`Refused`](super::Answer::Refused).
         25 Reserve {
             /// The request.
             request: u64,

@@ -369,6 +369,10 @@ The node is declared (404, L</nodes>).
 
 The request is authorized (403, or the response of L</authorize>).
 
+=item 7.
+
+The client of a GET may have one more stream (429, L<EventSource::Hub/max_streams_per>).
+
 =back
 
 =head2 The name of a node
