@@ -1609,8 +1609,8 @@ A hash: how many are C<here>, in all channels, and how many streams have opened 
 
 =item compression
 
-A hash: the bytes of events that were sent to streams with a content coding (L<Plack::App::EventSource/compress>), C<before> they were encoded and C<after>.
-What is pushed to one stream, and keepalives, do not count.
+A hash: the bytes of events that were sent to streams with a content coding (L<Plack::App::EventSource/compress>), C<before>
+they were encoded and C<after>. What is pushed to one stream, and keepalives, do not count.
 
 =item limited
 

@@ -10,10 +10,9 @@ use EventSource::XS::ContentCoding;
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Starman');
 
-my $ROWS  = 5_000;    # in the large events: 30 of them are several rounds
-my $LARGE = 30;
-my $server =
-    Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
+my $ROWS    = 5_000;    # in the large events: 30 of them are several rounds
+my $LARGE   = 30;
+my $server  = Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
 my $browser = Testing::Browser->start;
 $browser->open($server->url('/page'));
 my $accepted = $browser->evaluate(q{fetch('/accepts').then(response => response.text())});

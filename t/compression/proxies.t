@@ -63,9 +63,8 @@ run_each(
         my $name    = shift;
         my $missing = Testing::ConfiguredProxy->missing($name);
         plan skip_all => $missing if defined $missing;
-        my $server =
-            Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
-        my $proxy = Testing::ConfiguredProxy->start($name, $server, @{$COMPRESSES{$name}});
+        my $server = Testing::Server->start('Starman', 't/compression/streams.psgi', workers => 1);
+        my $proxy  = Testing::ConfiguredProxy->start($name, $server, @{$COMPRESSES{$name}});
         for my $coding (@CODINGS) {
             subtest "$name, $coding" => sub { passes_on($server, $proxy->port, $coding) };
         }

@@ -173,8 +173,7 @@ run_each(
     sub {
         my $name = shift;
         Testing::Server->require_or_skip_all($name);
-        my $server =
-            Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
+        my $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
         if ($name eq 'Feersum') {
             my $client = stream($server, '/hub', coding => 'gzip');
             is coding_of($client), '', 'Feersum: no coding';
@@ -195,8 +194,7 @@ run_each(
 
         for my $coding (@CODINGS) {
             for my $http ('1.0', '1.1') {
-                $server =
-                    Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
+                $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
                 subtest "$coding over HTTP/$http: events" => sub { decodes_at_once($server, $coding, $http) };
                 $server->stop;
             }
