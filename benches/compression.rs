@@ -4,9 +4,9 @@
 //! cargo bench --no-default-features --features zstd --bench compression
 //! ```
 //!
-//! `bytes` is by how many times fewer bytes each client receives, `CPU` the time of the reactor's thread for a million deliveries,
-//! system calls included, and its ratio to that of the same events as they are, in one run. `alone` is a stream that came
-//! in the middle of a round.
+//! `bytes` is by how many times fewer bytes each client receives, `CPU` the time of the reactor's thread for a million
+//! deliveries, system calls included, and its ratio to that of the same events as they are, in one run. `alone` is a stream
+//! that came in the middle of a round.
 
 mod loopback;
 

@@ -23,10 +23,10 @@
 //! - [`remote`]: a named hub: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and read no clock. Only `sys` makes
-//! system calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds
-//! without a perl (`--no-default-features`). On systems other than Linux there is no `runtime` and no `remote`: Perl sends
-//! each stream through its PSGI server.
+//! `event`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire` and `metrics` make no system call and read no clock. Only
+//! `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the
+//! crate builds without a perl (`--no-default-features`). On systems other than Linux there is no `runtime` and no
+//! `remote`: Perl sends each stream through its PSGI server.
 //!
 //! ```
 //! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};

@@ -1,5 +1,5 @@
-//! Streams decode what they are sent, byte by byte, whichever windows it comes from: rounds that they join and leave, and blocks
-//! that are encoded alone.
+//! Streams decode what they are sent, byte by byte, whichever windows it comes from: rounds that they join and leave, and
+//! blocks that are encoded alone.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -863,9 +863,9 @@ impl StoredHub {
         progress
     }
 
-    /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within the
-    /// time; then [`restart`](Self::restart) continues here. Otherwise the store ends and begins anew when it answers again, and
-    /// those who wait are told then.
+    /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within
+    /// the time; then [`restart`](Self::restart) continues here. Otherwise the store ends and begins anew when it answers
+    /// again, and those who wait are told then.
     pub fn pause(&mut self, within: Duration) -> (Progress, bool) {
         self.end(within, true)
     }

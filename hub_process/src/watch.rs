@@ -1,8 +1,8 @@
 //! What an operator must know, in the log: the store is down or up again, the epoch has changed, streams were refused, slow
 //! clients were ended.
 //!
-//! Each of these is told within a second, and then at most once in [`PAUSE`], with the number since the last line. So nothing that
-//! clients or a store do fills the log.
+//! Each of these is told within a second, and then at most once in [`PAUSE`], with the number since the last line. So
+//! nothing that clients or a store do fills the log.
 
 use crate::messages::Field;
 use eventsource_xs::stream::{Reason, Stats};

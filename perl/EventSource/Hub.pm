@@ -777,9 +777,9 @@ that they are subscribed to, or by labels that the application gives them:
     $hub->end(label => "user/$user", finish => 1);
 
 A label is a string of 1 to 256 bytes in UTF-8 that does not begin with a NUL, such as C<user/7> or C<session/4f1c>. A
-stream has at most 64 of them, which stay until it ends. They cost nothing for a stream without. Where rights may also be withdrawn where nobody calls
-C<end>, let the application be asked again from time to time: L</max_age>. L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS>
-is a whole application.
+stream has at most 64 of them, which stay until it ends. They cost nothing for a stream without. Where rights may also be
+withdrawn where nobody calls C<end>, let the application be asked again from time to time: L</max_age>.
+L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS> is a whole application.
 
 B<The order.> Withdraw the right first, where the application looks for it; then call C<end>. When it has returned, no
 stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,

@@ -5,8 +5,8 @@ use super::{gzip, ContentCoding, Piece};
 use crate::codec::{Coded, Reader, Writer};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 
-/// The body of one stream's response: what the stream was sent, as far as the coding of the next part depends on it. It is small,
-/// because every stream has one.
+/// The body of one stream's response: what the stream was sent, as far as the coding of the next part depends on it. It is
+/// small, because every stream has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     total: Total,

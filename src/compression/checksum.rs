@@ -1,8 +1,8 @@
 //! The checksum of content that is sent in parts which were encoded elsewhere: what gzip's trailer needs.
 //!
 //! A CRC is a polynomial over GF(2) modulo the CRC's own. That of two parts is the first one's, multiplied by a power of x
-//! which depends on the length of the second part only, plus the second one's. The power is computed once for a part, so that each
-//! stream that sends it multiplies once.
+//! which depends on the length of the second part only, plus the second one's. The power is computed once for a part, so
+//! that each stream that sends it multiplies once.
 
 use crc32fast::hash;
 

@@ -1,8 +1,8 @@
 //! Deflate (RFC 1951) in the container of gzip (RFC 1952).
 //!
-//! A response is one member, because browsers ignore what follows the first. Its header comes first, its trailer last: both of
-//! the stream itself. Between them come deflate blocks. After each sync flush the next one begins at a byte, so blocks of several
-//! encoders can follow each other, as long as none refers to bytes that the stream was not sent.
+//! A response is one member, because browsers ignore what follows the first. Its header comes first, its trailer last: both
+//! of the stream itself. Between them come deflate blocks. After each sync flush the next one begins at a byte, so blocks
+//! of several encoders can follow each other, as long as none refers to bytes that the stream was not sent.
 
 use super::checksum::Total;
 use miniz_oxide::deflate::core::{create_comp_flags_from_zip_params, CompressorOxide};

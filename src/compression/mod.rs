@@ -1,8 +1,8 @@
 //! Content codings of a response (RFC 9110, section 8.4.1): gzip (RFC 1952) and zstd (RFC 8878).
 //!
 //! A [`Window`] encodes blocks so that each can be decoded as soon as it has arrived. What it has encoded since it
-//! [began](Window::begin) is what the next block may refer to. Streams that have been sent all of that share the blocks; a block
-//! that is encoded in a window of its own can be sent to any stream at any time.
+//! [began](Window::begin) is what the next block may refer to. Streams that have been sent all of that share the blocks; a
+//! block that is encoded in a window of its own can be sent to any stream at any time.
 //!
 //! The parts of one response come from several windows. A [`Body`] is what one stream keeps of it: a few bytes.
 

@@ -1,12 +1,12 @@
 //! Encoded events that streams share: the rounds of streams that follow the same topics.
 //!
-//! Such streams are a group. Within a *round* the group's window holds all events of the round, so an event that resembles earlier
-//! ones becomes small. It is encoded once, for all streams of the group that were sent the round from its beginning. Any other
-//! stream is sent *batches*: some of its next events, encoded alone, and shared with the streams whose next events are the same. It joins
-//! at the beginning of the next round.
+//! Such streams are a group. Within a *round* the group's window holds all events of the round, so an event that resembles
+//! earlier ones becomes small. It is encoded once, for all streams of the group that were sent the round from its
+//! beginning. Any other stream is sent *batches*: some of its next events, encoded alone, and shared with the streams whose
+//! next events are the same. It joins at the beginning of the next round.
 //!
-//! A stream is sent a piece of a round only if the piece is that of the next event in its own backlog. So a window holds only what
-//! each stream of the round may read, whatever has become of the topics since.
+//! A stream is sent a piece of a round only if the piece is that of the next event in its own backlog. So a window holds
+//! only what each stream of the round may read, whatever has become of the topics since.
 
 use super::topics::{TopicId, Topics};
 use super::{Cursor, Hub};

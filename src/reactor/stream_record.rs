@@ -43,7 +43,8 @@ pub(super) struct StreamRecord<S> {
     pub(super) has_ended: bool,
     /// True if another process may continue to use the connection, so that this process must not shut it down.
     pub(super) is_handed_over: bool,
-    /// Whether the end of a response is still to be sent, a trailer or a last chunk, after everything that was published before.
+    /// Whether the end of a response is still to be sent, a trailer or a last chunk, after everything that was published
+    /// before.
     pub(super) owes_end: bool,
     /// Whether the stream's end is reported to the members of a hub, and which hub that is.
     pub(super) end_report: EndReport,

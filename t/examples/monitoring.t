@@ -1,5 +1,5 @@
-# The files of examples/deployment/monitoring: promtool accepts them, and a real Prometheus reads the metrics of a hub process and
-# of workers of Starman, knows their types, evaluates the alerts, and answers each query of the dashboard.
+# The files of examples/deployment/monitoring: promtool accepts them, and a real Prometheus reads the metrics of a hub
+# process and of workers of Starman, knows their types, evaluates the alerts, and answers each query of the dashboard.
 
 use lib 't/lib';
 use Testing           qw(native);

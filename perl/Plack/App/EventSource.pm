@@ -512,9 +512,10 @@ Whether native streams are compressed (RFC 9110, section 8.4.1): 0, the default,
 whichever its request accepts with the greater weight (C<Accept-Encoding>); with C<zstd> if both are accepted alike. A build
 without the library of zstd has C<gzip> only. The head has C<Vary: Accept-Encoding>.
 
-Each event leaves at once, and can be decoded as soon as it has arrived. The streams of a hub share what is encoded; an event that is
-pushed to one stream is encoded by itself, so a small one hardly shrinks. L<EventSource::Deployment/COMPRESSION> says when it
-is worth it. Streams on the server's writer are sent as they are, and so are all streams on Feersum.
+Each event leaves at once, and can be decoded as soon as it has arrived. The streams of a hub share what is encoded; an
+event that is pushed to one stream is encoded by itself, so a small one hardly shrinks.
+L<EventSource::Deployment/COMPRESSION> says when it is worth it. Streams on the server's writer are sent as they are, and so
+are all streams on Feersum.
 
 =head2 fallback
 
