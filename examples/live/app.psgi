@@ -2,7 +2,8 @@
 # missed. All windows show the same board, and who is here. script/demo starts it, with several workers and
 # with LIVE_HUB: the socket of a named hub, in a folder that nothing else uses. Then the page has buttons that end a worker, all
 # workers, or the hub process. With LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is
-# missed when its process is killed. With LIVE_COMPRESS=1 the windows' streams are compressed. Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
+# missed when its process is killed. With LIVE_COMPRESS=1 the windows' streams are compressed. Without LIVE_HUB the hub lives in
+# the server's process, which has to be the only one:
 #
 #   plackup examples/live/app.psgi
 #   plackup -s Starman --workers 1 --max-requests 1000000 examples/live/app.psgi

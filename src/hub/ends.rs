@@ -33,7 +33,7 @@ const COUNTED: u8 = 0;
 
 /// The longest label, in bytes.
 pub const MAX_LABEL_BYTES: usize = 256;
-/// The most labels of a stream, and of a request, beside those by which streams are [counted](super::limits).
+/// The most labels of a stream, and of a request, beside those by which streams are counted (`limits`).
 pub const MAX_LABELS: usize = 64;
 /// The most requests that are remembered, and the most bytes of their labels and topics.
 const MOST_REMEMBERED: (usize, usize) = (1000, 1 << 20);

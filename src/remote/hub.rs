@@ -148,7 +148,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
+    /// As [`publish`](Self::publish).
     pub fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
