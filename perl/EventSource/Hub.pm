@@ -1418,7 +1418,7 @@ Who may read the metrics: a reference to an array of addresses, such as C<['192.
 code reference that is called with the PSGI environment and returns true or false. Default: the addresses of this machine
 (127.0.0.0/8 and ::1). Others receive a 403. The address is C<REMOTE_ADDR>. A request that a proxy has forwarded, with a header
 C<Forwarded>, C<Via>, C<X-Forwarded-For> or C<X-Real-IP>, receives a 403, too, because the address is then that of the proxy;
-only code may allow it.
+only code may allow it. A proxy on this machine must set one of these headers, or its clients are taken for this machine.
 
 =item channels
 
