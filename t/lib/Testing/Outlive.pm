@@ -13,6 +13,7 @@ use Testing::Process  qw(is_running stop_hub_process);
 use EventSource::Hub::Process;
 use EventSource::Hub;
 use File::Temp ();
+use List::Util qw(max);
 use Testing::Program;
 use Testing::Server;
 use Testing::Subscriber qw(blocks);
@@ -222,11 +223,10 @@ sub check_streams {
         $wrong{'has ended'}++              if $client->ended;
 
         if ($got_text ne $expected_text) {
-            my ($at) = grep { "@{$got[$_] || []}" ne "@{$expected[$_] || []}" } 0 .. $#expected;
+            my ($at) = grep { "@{$got[$_] || []}" ne "@{$expected[$_] || []}" } 0 .. max($#got, $#expected);
             my @near = map {
-                join ' ',
-                    map { "@{$_ || []}" }
-                    @$_[$at - 1 .. $at + 1]
+                my $events = $_;
+                join ' ', map { "@{$events->[$_] || []}" } max($at - 1, 0) .. $at + 1;
             } \@got, \@expected;
             diag "$stream->{path} of worker $stream->{worker}: $near[0] instead of $near[1]";
             $wrong{'has lost, repeated or changed order'}++;
