@@ -16,7 +16,7 @@ use Time::HiRes qw(sleep time);
 our $DEADLINE  = 30;                         ## no critic (ProhibitPackageVars)
 our @EXPORT_OK = qw($DEADLINE wait_until);
 
-my $AT_ONCE    = 10;                         # seconds
+my $AT_ONCE    = 14;                         # seconds
 my $LOOK_EVERY = 0.01;                       # seconds
 
 # Returns true if the condition has become true within that many seconds.
