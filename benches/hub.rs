@@ -197,6 +197,17 @@ impl Io for Sink {
     fn close(&mut self, (): ()) {}
 }
 
+/// Returns how each stream begins.
+fn init() -> Box<StreamInit> {
+    Box::new(StreamInit {
+        settings: STREAM_SETTINGS,
+        head: (&b"head"[..]).into(),
+        content: Default::default(),
+        body: Body::default(),
+        is_inherited: false,
+    })
+}
+
 /// Sends 100 events, one a turn of the reactor, to each of `streams` streams.
 fn fan_out(streams: usize) -> Duration {
     let now = Instant::now();
@@ -209,14 +220,7 @@ fn fan_out(streams: usize) -> Duration {
     );
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
-        let init = Box::new(StreamInit {
-            settings: STREAM_SETTINGS,
-            head: (&b"head"[..]).into(),
-            content: Default::default(),
-            body: Body::default(),
-            is_inherited: false,
-        });
-        reactor.apply(Command::Open { stream, init }, Some(()), now);
+        reactor.apply(Command::Open { stream, init: init() }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
         let request = Box::new(SubscribeRequest { topics, ..Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
@@ -272,14 +276,7 @@ fn send_state(what: &str, state: &State, streams: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
-        let init = Box::new(StreamInit {
-            settings: STREAM_SETTINGS,
-            head: (&b"head"[..]).into(),
-            content: Default::default(),
-            body: Body::default(),
-            is_inherited: false,
-        });
-        reactor.apply(Command::Open { stream, init }, Some(connection(&listener)), now);
+        reactor.apply(Command::Open { stream, init: init() }, Some(connection(&listener)), now);
         let request =
             Box::new(SubscribeRequest { topics: vec![pattern("*")], start: Start::State, ..Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);

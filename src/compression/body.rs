@@ -1,4 +1,4 @@
-//! What a stream keeps of its content coding.
+//! The part of its content coding that a stream keeps.
 
 use super::checksum::Total;
 use super::{gzip, ContentCoding, Piece};

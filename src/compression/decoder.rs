@@ -12,9 +12,9 @@ const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
 pub struct Decoder {
     state: State,
     content: crc32fast::Hasher,
-    /// Whether the response has ended: gzip tells.
+    /// The response has ended: gzip tells.
     pub has_ended: bool,
-    /// Whether a frame of zstd has ended, and none has begun since.
+    /// A frame of zstd has ended, and none has begun since.
     pub is_at_end_of_frame: bool,
 }
 

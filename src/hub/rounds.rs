@@ -56,9 +56,9 @@ struct Group {
     window: Window,
     /// The rounds; the last one is not over.
     rounds: VecDeque<Round>,
-    /// Whether a stream waits for the next round.
+    /// A stream waits for the next round.
     is_awaited: bool,
-    /// Whether the last round is over, because events after it are not encoded.
+    /// The last round is over: events after it are not encoded.
     is_interrupted: bool,
     used_at: Instant,
 }
@@ -103,7 +103,7 @@ pub enum Encoding {
     Batch,
 }
 
-/// What entries become before they are framed: their line end, and their coding.
+/// The line end and the coding that entries get before they are framed.
 type Content = (LineEnd, ContentCoding);
 
 /// How a stream is sent the entries of its backlog.
