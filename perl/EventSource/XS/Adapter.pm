@@ -232,7 +232,7 @@ sub descriptor_obstacle {
     return $OBSTACLE->new('socket');
 }
 
-# Has the server wait for no further request on the connection of this request, which was taken over: end_keep_alive($server,
+# Make the server wait for no further request on the connection of this request, which was taken over: end_keep_alive($server,
 # $env). It must check that $server serves this request. Exceptions are dropped.
 sub end_keep_alive { return }
 
@@ -301,7 +301,7 @@ sub when_sent {
 
 # Workers
 
-# Has the server call code in its idle workers each second, if these wait outside of perl, where no signal reaches a handler:
+# Make the server call code in its idle workers each second, if these wait outside of perl, where no signal reaches a handler:
 # add_timer($number, $code) with the number of a signal that is set aside for this. Returns true if it does.
 sub add_timer { return !!0 }
 
