@@ -4,6 +4,9 @@
 //! - `GET /events`: a stream
 //! - `POST /push?rounds=R&interval=S&bytes=B`: publishes R events, S seconds apart or flat out if S is 0, each with B bytes
 //!   of data. Answers when all are published; they may not all be sent then.
+//! - `POST /say`: publishes an event whose data is the body
+//!
+//! With PEER_COMPRESS a client that accepts gzip is sent that, by tower-http.
 //!
 //! An event is built once and cloned for each stream, which costs less than building it in each stream, as many
 //! applications do. Sending one `Bytes` as a plain body would cost slightly less still, but would not use `response::sse`
@@ -25,6 +28,8 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt};
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::CompressionLayer;
 
 #[derive(Clone)]
 struct Hub {
@@ -50,7 +55,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::var("PEER_PORT")?.parse()?;
     let (events, _) = broadcast::channel(std::env::var("PEER_ROOM")?.parse()?);
     let hub = Hub { events, last_id: Arc::default() };
-    let app = Router::new().route("/events", get(subscribe)).route("/push", post(publish)).with_state(hub);
+    let app = Router::new().route("/events", get(subscribe)).route("/push", post(publish)).route("/say", post(say));
+    let mut app = app.with_state(hub);
+    if std::env::var_os("PEER_COMPRESS").is_some() {
+        // By default this layer leaves out event streams.
+        app = app.layer(CompressionLayer::new().compress_when(SizeAbove::new(0)));
+    }
     let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|socket| {
         let _ = socket.set_nodelay(true); // fails if the client has left
     });
@@ -60,6 +70,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn subscribe(State(hub): State<Hub>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = BroadcastStream::new(hub.events.subscribe()).filter_map(|event| event.ok().map(Ok));
     Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+async fn say(State(hub): State<Hub>, data: String) {
+    let id = hub.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+    let _ = hub.events.send(Event::default().id(id.to_string()).data(data)); // fails if there is no subscriber
 }
 
 async fn publish(State(hub): State<Hub>, Query(plan): Query<Plan>) -> Json<Pushed> {

@@ -9,16 +9,17 @@ use warnings;
 #   $program->run({PORT => $program->port}, '/path/to/program');
 
 use parent 'Testing::Daemon';
-use Carp qw(croak);
+use Carp             qw(croak);
+use Testing::Process qw(is_running);
 
 # Public methods
 
-# Returns its process id and those of all its descendants.
+# Returns its process id and those of all its descendants; nothing when it has ended.
 sub pids {
     my $self = shift;
     my %children;
     for my $process (_processes()) { push @{$children{$process->{parent}}}, $process->{pid} }
-    my @pids = $self->{pid};
+    my @pids = grep { is_running($_) } $self->{pid};
     for (my $at = 0; $at < @pids; $at++) { push @pids, @{$children{$pids[$at]} || []} }    ## no critic (CStyleForLoops)
     return @pids;
 }
