@@ -113,7 +113,7 @@ impl Message<'_> {
                     drop_oldest: drops,
                     retry: Duration::ZERO,
                 };
-                let open = Open { holds, pushed: unsent, ..Open::new(stream(number), settings, unsent) };
+                let open = Open { holds, ..Open::new(stream(number), settings, unsent) };
                 if has_socket {
                     Request::Open(open)
                 } else {

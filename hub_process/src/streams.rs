@@ -43,7 +43,7 @@ impl Stream {
             max_streams: most,
             socket,
             head: open.unsent,
-            content: open.pushed,
+            content: b"",
             body: open.body,
             settings: Settings { keepalive, ..open.settings },
             waits: false,

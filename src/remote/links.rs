@@ -36,7 +36,7 @@ mod tests;
 mod waiting;
 
 use connected::Connected;
-use parked::Parked;
+use parked::{Parked, Pushed};
 use waiting::Waiting;
 
 /// A stream that was handed over.
@@ -225,11 +225,12 @@ impl Links {
         context.handle.notify_all();
         let Parked { socket, settings, unsent, pushed, body, end } = parked;
         let mut opening = Vec::new();
-        let open = Open { stream: number, settings, unsent: &unsent, pushed: &pushed, body, holds };
+        let open = Open { stream: number, settings, unsent: &unsent, body, holds };
         let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
         let is_encoded = request.encode(&mut opening).is_ok();
         let Settings { framing, drop_oldest: drops, .. } = settings;
-        let remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
+        let mut remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
+        remote.pushed = pushed.iter().map(|push| push.event.len() as u64).sum();
         self.remotes.insert(number, remote);
         let linked = match self.links.get_mut(&connection.number) {
             Some(linked) => linked,
@@ -237,10 +238,11 @@ impl Links {
         };
         if is_encoded {
             linked.queue(0, opening, socket);
+            for Pushed { event, has_id } in &pushed {
+                linked.forward(number, &Request::Push { stream: number, event, has_id: *has_id });
+            }
             if let Some((reason, discards)) = end {
-                let mut frame = Vec::new();
-                let _ = Request::End { stream: number, reason, discards }.encode(&mut frame); // it is short
-                linked.queue(0, frame, None);
+                linked.forward(number, &Request::End { stream: number, reason, discards });
             }
         } else {
             drop(socket); // more is buffered than a message may have; the client reconnects
@@ -406,12 +408,13 @@ impl Handover for Links {
         }
         if let Some(parked) = self.parked.get_mut(&stream) {
             return match command {
-                Command::Push { event, .. } => {
+                Command::Push { event, has_id, .. } => {
                     count_as_sent(context, event.len());
                     if let Some(state) = context.streams.get(stream.into()) {
                         state.subtract_buffered(event.len());
                     }
-                    parked.pushed.extend_from_slice(parked.settings.framing.unframe(event));
+                    let event = parked.settings.framing.unframe(event).to_vec();
+                    parked.pushed.push(Pushed { event, has_id: *has_id });
                     true
                 }
                 Command::End { reason, ending, .. } => {
@@ -451,13 +454,7 @@ impl Handover for Links {
             Command::Refuse { .. } => Request::End { stream, reason: Reason::Server, discards: false },
             _ => Request::Begin { stream },
         };
-        let mut frame = Vec::new();
-        if request.encode(&mut frame).is_err() {
-            // An event that is longer than any message.
-            let end = Request::End { stream, reason: Reason::Slow, discards: true };
-            let _ = end.encode(&mut frame); // it is short
-        }
-        linked.queue(0, frame, None);
+        linked.forward(stream, &request);
         true
     }
 

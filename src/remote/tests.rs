@@ -38,24 +38,42 @@ impl HubSide {
         self.socket.write_all(&bytes).expect("a connection");
     }
 
-    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first.
-    pub(super) fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<u8>) {
-        let unsent = self.next(|request| match request {
+    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first: what was buffered,
+    /// then each push.
+    pub(super) fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<Vec<u8>>) {
+        let mut sent = vec![self.next(|request| match request {
             Request::Open(open) => {
                 assert_eq!(open.stream, u64::from(expected));
-                [open.unsent, open.pushed].concat()
+                open.unsent.to_vec()
             }
             other => panic!("{other:?}"),
-        });
-        let request = self.next(|request| match request {
-            Request::Subscribe { request, stream, .. } => {
-                assert_eq!(stream, u64::from(expected));
-                request
-            }
-            other => panic!("{other:?}"),
-        });
-        self.answer(&Answer::Done { request });
+        })];
+        sent.append(&mut self.accept_subscription(expected));
         let socket = self.sockets.pop_front().flatten().expect("a socket");
-        (socket.into(), unsent)
+        (socket.into(), sent)
+    }
+
+    /// Accepts the subscription of a stream. Returns the events that were pushed to it before.
+    pub(super) fn accept_subscription(&mut self, expected: StreamId) -> Vec<Vec<u8>> {
+        let mut pushed = Vec::new();
+        let request = loop {
+            let subscribed = self.next(|request| match request {
+                Request::Push { stream, event, .. } => {
+                    assert_eq!(stream, u64::from(expected));
+                    pushed.push(event.to_vec());
+                    None
+                }
+                Request::Subscribe { request, stream, .. } => {
+                    assert_eq!(stream, u64::from(expected));
+                    Some(request)
+                }
+                other => panic!("{other:?}"),
+            });
+            if let Some(request) = subscribed {
+                break request;
+            }
+        };
+        self.answer(&Answer::Done { request });
+        pushed
     }
 }

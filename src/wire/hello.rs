@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The version of the messages. Processes of different versions do not work together: hub process and library are installed
 /// together.
-pub const VERSION: u16 = 13;
+pub const VERSION: u16 = 14;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.

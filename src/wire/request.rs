@@ -197,8 +197,6 @@ pub struct Open<'a> {
     /// The bytes that the client is still to be sent before anything else, framed and encoded: the head of the response, and
     /// what else was buffered.
     pub unsent: &'a [u8],
-    /// What the client is sent after that, neither framed nor encoded.
-    pub pushed: &'a [u8],
     /// The content so far, `unsent` included.
     pub body: Body,
     /// Whether subscriptions are held until [`Request::Begin`].
@@ -206,9 +204,9 @@ pub struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// A stream that was pushed nothing, and whose subscriptions are not held.
+    /// A stream whose body is empty so far, and whose subscriptions are not held.
     pub fn new(stream: u64, settings: Settings, unsent: &'a [u8]) -> Self {
-        Self { stream, settings, unsent, pushed: b"", body: Body::default(), holds: false }
+        Self { stream, settings, unsent, body: Body::default(), holds: false }
     }
 }
 
@@ -224,7 +222,7 @@ impl Request<'_> {
 
 coded! {
     Publish<'a> { request, channel, key, retain, once, fields }
-    Open<'a> { stream, settings, unsent, pushed, body, holds }
+    Open<'a> { stream, settings, unsent, body, holds }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     FirstBlock { position, retry, keeps_id, names_channels }
 }

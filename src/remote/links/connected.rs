@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::Link;
+use crate::stream::Reason;
 use crate::wire::{Request, StoreSettings};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
@@ -78,6 +79,16 @@ impl Connected {
         } else {
             self.queue_now(request, frame, socket);
         }
+    }
+
+    /// Queues a request of a stream, which nobody waits for. An event that is longer than any message ends the stream.
+    pub(super) fn forward(&mut self, stream: u64, request: &Request<'_>) {
+        let mut frame = Vec::new();
+        if request.encode(&mut frame).is_err() {
+            let end = Request::End { stream, reason: Reason::Slow, discards: true };
+            let _ = end.encode(&mut frame); // it is short
+        }
+        self.queue(0, frame, None);
     }
 
     /// Queues the publishes for which there are credits.

@@ -15,18 +15,25 @@ pub(super) struct Parked {
     pub(super) socket: Option<OwnedFd>,
     pub(super) settings: Settings,
     pub(super) unsent: Vec<u8>,
-    /// What was pushed since, neither framed nor encoded.
-    pub(super) pushed: Vec<u8>,
+    /// The events that were pushed since, in order. They are neither framed nor encoded: each push is encoded alone.
+    pub(super) pushed: Vec<Pushed>,
     pub(super) body: Body,
     /// The end that was asked for.
     pub(super) end: Option<(Reason, bool)>,
+}
+
+/// A push that waits for its stream.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) event: Vec<u8>,
+    pub(super) has_id: bool,
 }
 
 impl Parked {
     /// Returns the stream of a request that was not sent.
     fn of(open: &Open<'_>, socket: Option<OwnedFd>) -> Self {
         let Open { settings, body, .. } = *open;
-        Self { socket, settings, unsent: open.unsent.to_vec(), pushed: open.pushed.to_vec(), body, end: None }
+        Self { socket, settings, unsent: open.unsent.to_vec(), pushed: Vec::new(), body, end: None }
     }
 
     /// Returns the streams of a lost connection that it has not sent, and one of whose subscriptions is among these requests.
@@ -49,9 +56,9 @@ impl Parked {
                             parked.socket = socket.take();
                         }
                     }
-                    Ok(Request::Push { stream, event, .. }) => {
+                    Ok(Request::Push { stream, event, has_id }) => {
                         if let Some(parked) = opened.get_mut(&stream) {
-                            parked.pushed.extend_from_slice(event);
+                            parked.pushed.push(Pushed { event: event.to_vec(), has_id });
                         }
                     }
                     Ok(Request::End { stream, reason, discards }) => {

@@ -156,7 +156,12 @@ impl Scene {
     }
 
     /// Hands an open stream over. Returns the hub's socket, and what that is to be sent first.
-    fn hand_over(&self, connection: &Arc<Connection>, hub: &mut HubSide, stream: StreamId) -> (UnixStream, Vec<u8>) {
+    fn hand_over(
+        &self,
+        connection: &Arc<Connection>,
+        hub: &mut HubSide,
+        stream: StreamId,
+    ) -> (UnixStream, Vec<Vec<u8>>) {
         let request = self.subscribe(connection, stream);
         let taken = hub.take_over(stream);
         assert!(matches!(self.wait(connection, request), Ok(Outcome::Done)));
@@ -265,7 +270,7 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     let (scene, connection, mut hub) = Scene::connected();
     let (stream, state, mut client) = scene.open();
     let (mut socket, unsent) = scene.hand_over(&connection, &mut hub, stream);
-    assert_eq!((unsent.len(), state.is_handed_over(), state.buffered_bytes()), (0, true, 0));
+    assert_eq!((unsent.concat().len(), state.is_handed_over(), state.buffered_bytes()), (0, true, 0));
     scene.push(stream, &state, b"event");
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
     assert!(state.buffered_bytes() > 0);
@@ -341,8 +346,8 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let (stream, state, mut client) = park(&scene);
     scene.push(stream, &state, b"after");
     let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
-    let (mut socket, pushed) = scene.hand_over(&connection, &mut hub, stream);
-    assert_eq!(pushed, b"beforeafter");
+    let (mut socket, sent) = scene.hand_over(&connection, &mut hub, stream);
+    assert_eq!(sent, [&b""[..], b"before", b"after"], "each push is encoded alone");
     assert_eq!(state.buffered_bytes(), 0);
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the next hub");
@@ -372,18 +377,16 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
 }
 
 /// Reads the requests that hand a stream over without its socket, and accepts its subscription.
-fn take_over_without_socket(hub: &mut HubSide, expected: StreamId, unsent: &[u8]) {
-    hub.next(|got| match got {
+fn take_over_without_socket(hub: &mut HubSide, expected: StreamId, sent: &[&[u8]]) {
+    let mut all = vec![hub.next(|got| match got {
         Request::OpenWithoutSocket(open) => {
-            assert_eq!((open.stream, &*[open.unsent, open.pushed].concat()), (expected.into(), unsent));
+            assert_eq!(open.stream, expected.into());
+            open.unsent.to_vec()
         }
         other => panic!("{other:?}"),
-    });
-    let request = hub.next(|got| match got {
-        Request::Subscribe { request, .. } => request,
-        other => panic!("{other:?}"),
-    });
-    hub.answer(&Answer::Done { request });
+    })];
+    all.append(&mut hub.accept_subscription(expected));
+    assert_eq!(all, sent);
     assert!(hub.sockets.is_empty());
 }
 
@@ -402,7 +405,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     let request = scene.subscribe(&connection, stream);
     // Later publishes come after the subscription.
     let published = scene.publish(&connection, 10);
-    take_over_without_socket(&mut hub, stream, b"head");
+    take_over_without_socket(&mut hub, stream, &[b"head"]);
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
     assert_eq!((state.is_handed_over(), state.is_attached(), state.buffered_bytes()), (true, false, 0));
@@ -418,7 +421,7 @@ fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
     let (scene, connection, mut hub) = Scene::connected();
     let (stream, state) = scene.open_without_socket();
     scene.subscribe(&connection, stream);
-    take_over_without_socket(&mut hub, stream, b"head");
+    take_over_without_socket(&mut hub, stream, &[b"head"]);
     hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Timeout });
     scene.eventually("the end is known", || state.reason() == Some(Reason::Timeout));
     let mut client = scene.attach(stream, &state);
@@ -437,11 +440,11 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
         let request = scene.subscribe(&connection, stream);
         match come {
             None => {
-                take_over_without_socket(&mut hub, stream, b"headbefore");
+                take_over_without_socket(&mut hub, stream, &[b"head", b"before"]);
                 let client = scene.attach(stream, &state);
                 check_attached(&mut hub, stream, client);
             }
-            Some(_client) => assert_eq!(hub.take_over(stream).1, b"headbefore"),
+            Some(_client) => assert_eq!(hub.take_over(stream).1, [&b"head"[..], b"before"]),
         }
         assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     }
@@ -512,7 +515,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     let (mut socket, unsent) = hub.take_over(stream);
     hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
-    assert!(unsent.is_empty() && state.is_handed_over());
+    assert!(unsent.concat().is_empty() && state.is_handed_over());
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the hub");
 }
