@@ -1,5 +1,5 @@
 # The application behind t/clients: streams of hubs and of handlers, paths that publish, and pages with the clients that
-# run in a browser. CLIENTS_MODULES is the folder of npm's packages.
+# run in a browser. CLIENTS_MODULES is the folder of npm's packages. With CLIENTS_COMPRESS the streams are compressed.
 
 use strict;
 use warnings;
@@ -15,7 +15,8 @@ use Plack::Request;
 use Testing::Clients::Cases qw(cases);
 
 my $JSON  = JSON::PP->new->canonical->utf8;
-my %STAYS = (per_process => 1, retry => 50, keepalive => 0.2);
+my %CODED = (compress    => $ENV{CLIENTS_COMPRESS} ? 1 : 0);
+my %STAYS = (per_process => 1, retry => 50, keepalive => 0.2, %CODED);
 
 # The hub of most streams, two that evict early, and one whose streams begin with its history. Datastar passes on only
 # events of its own types.
@@ -68,6 +69,7 @@ sub number {
 
 # A stream of three events that the application ends for good. A client that comes back is told so with 204.
 my $ending = Plack::App::EventSource->new(
+    %CODED,
     retry      => 50,
     handler_cb => sub {
         my ($conn, $env) = @_;

@@ -12,14 +12,14 @@ use Testing;
 #   gap      events are evicted while it has no connection: does it see the gap event?
 #   end      the application ends the stream, and then answers with 204: does the client come back for ever?
 #
-#   Testing::Clients->run('Starman');
+#   Testing::Clients->run('Starman', compress => 1);
 
 use Carp       qw(croak);
 use File::Spec ();
 use JSON::PP   ();
 use Testing::Browser;
 use Testing::Clients::Cases    qw(cases);
-use Testing::Clients::Expected qw(clients expected runs);
+use Testing::Clients::Expected qw(clients coding expected runs);
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
 use Testing::Developer qw(has_command needs);
@@ -32,7 +32,8 @@ my $DEADLINE = 60;                                 # seconds for everything
 my $EVENTS   = 200;
 my $BATCH    = 10;                                 # events that are published at once
 my $CUTS     = 8;                                  # at random bytes
-my $LONGEST  = 2_000;                              # bytes before a cut
+my $LONGEST  = 2_000;                              # bytes before a cut, and before one of a compressed stream
+my $CODED    = 400;
 my $SEED     = 1_115;
 my $PAUSE    = 0.05;                               # seconds between two looks at all streams
 my $FEW      = 3;                                  # events
@@ -62,16 +63,17 @@ sub measure {
 
 # Starts the server, the proxies and the clients.
 sub new {
-    my ($class, $name, @clients) = @_;
+    my ($class, $name, $is_coded, @clients) = @_;
     my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
     my @args   = $name eq 'Starman' ? ('--keepalive-timeout', 0) : ();    # its only worker serves everything
-    my %start  = (workers => 1, args => \@args, env => {CLIENTS_MODULES => $node});
+    my %start  = (workers => 1, args => \@args, env => {CLIENTS_MODULES => $node, CLIENTS_COMPRESS => $is_coded});
     my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start);
     my @names  = map {
         my $client = $_;
         map { "$client $_" } @PHASES
     } @clients;
     my $self = bless {
+        is_coded => $is_coded,
         server   => $server,
         proxy    => Testing::CuttingProxy->start($server->port, @names),
         clients  => \@clients,
@@ -82,18 +84,21 @@ sub new {
     return $self;
 }
 
-# Runs the clients that can run here, and makes a subtest of each.
+# Runs the clients that can run here, and makes a subtest of each. With compress the streams are compressed, for those that
+# accept it: a fault that shows behind the line of an id may not show then.
 sub run {
-    my ($class, $name) = @_;
+    my ($class, $name, %option) = @_;
     Testing::Server->require_or_skip_all($name);
     my %missing = map  { ($_ => _missing($_)) } clients();
     my @clients = grep { !defined $missing{$_} } clients();
-    my $results = @clients ? $class->new($name, @clients)->measure : {};
+    my $results = @clients ? $class->new($name, $option{compress} ? 1 : 0, @clients)->measure : {};
     for my $client (clients()) {
         subtest $client => sub {
             return _skip($missing{$client}) if defined $missing{$client};
             my $expected = expected($client);
+            is $results->{$client}{coding}, $option{compress} ? coding($client) : undef, 'the content coding';
             for my $what (sort keys %$expected) {
+                next if $what eq 'cuts' && $option{compress} && !@{$results->{$client}{cuts}};
                 is_deeply $results->{$client}{$what}, $expected->{$what}, $what
                     or diag explain $results->{$client}{$what};
             }
@@ -130,15 +135,17 @@ sub _command {
 }
 
 # The cuts of a client's stream, the same in every run: the numbers of a linear congruential generator.
+# Compressed bytes show no line of an id.
 sub _cuts {
-    my $name  = shift;
-    my $state = unpack('%32C*', $name) + $SEED;
+    my ($name, $is_coded) = @_;
+    my $longest = $is_coded ? $CODED : $LONGEST;
+    my $state   = unpack('%32C*', $name) + $SEED;
     my @cuts;
     for my $number (1 .. $CUTS) {
         $state = ($state * 1_103_515_245 + 12_345) % 2**31;
-        push @cuts, [int($state / 2**16) % $LONGEST, $number % 2 ? 'close' : 'reset'];
+        push @cuts, [int($state / 2**16) % $longest, $number % 2 ? 'close' : 'reset'];
     }
-    splice @cuts, 3, 0, ['id', 'close'];
+    splice @cuts, 3, 0, ['id', 'close'] if !$is_coded;
     return @cuts;
 }
 
@@ -306,6 +313,7 @@ sub _results {
         my $steps = $self->{machines}{"$client $phase"} or next;
         unshift @{$result{$phase}}, 'waits in step -' . @$steps;
     }
+    $result{coding}   = $self->{proxy}->state("$client cuts")->{coding};
     $result{harmless} = [$self->_strangers($client)];
     push @{$result{end}}, 'a cut looks like an end'
         if grep { ($_->{state} // '') eq 'closed' } @{$self->{lines}{"$client cuts"}};
@@ -364,7 +372,7 @@ sub _steps_of_cuts {
     my @batches = map { $self->_publish($stream, $_ * $BATCH + 1, ($_ + 1) * $BATCH) } 0 .. $EVENTS / $BATCH - 1;
     return (
         $self->_subscribed($stream, 1), $self->_publish($stream, 0, 0), $self->_delivered($stream, 0),
-        sub { $proxy->plan($name, _cuts($stream->{client})); return 1 },
+        sub { $proxy->plan($name, _cuts($stream->{client}, $self->{is_coded})); return 1 },
         (map { ($_, _next_turn()) } @batches),
         sub { return !$proxy->state($name)->{left} },
         $self->_delivered($stream, $EVENTS),

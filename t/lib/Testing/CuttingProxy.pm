@@ -55,7 +55,7 @@ sub start {
 }
 
 # Returns what a proxy has seen: ids, the last event ID of each request for a stream, null for none; cuts, how many were
-# made; left, how many are planned; reads, how often the server has sent something.
+# made; left, how many are planned; coding, the content coding of its streams; reads, how often the server has sent something.
 sub state { return $_[0]->_ask([state => $_[1]]) }
 
 sub url { return 'http://127.0.0.1:' . $_[0]->port($_[1]) . $_[2] }
@@ -77,8 +77,8 @@ sub _command {
         $proxy->{holds} = 1;
         $self->_end($_, 'close') for grep { $_->{proxy} == $proxy } _unique(values %{$self->{pair}});
     }
-    return {map { ($_ => $proxy->{$_}) } qw(cuts ids reads)} if $what ne 'state';
-    return {(map { ($_ => $proxy->{$_}) } qw(cuts ids reads)), left => scalar @{$proxy->{plan}}};
+    return {map { ($_ => $proxy->{$_}) } qw(coding cuts ids reads)} if $what ne 'state';
+    return {(map { ($_ => $proxy->{$_}) } qw(coding cuts ids reads)), left => scalar @{$proxy->{plan}}};
 }
 
 sub _connect {
@@ -157,7 +157,8 @@ sub _end {
 sub _proxy {
     my ($control, $port, $listeners) = @_;
     my %proxy =
-        map { ($_ => {listener => $listeners->{$_}, plan => [], cuts => 0, reads => 0, ids => []}) } keys %$listeners;
+        map { ($_ => {listener => $listeners->{$_}, plan => [], cuts => 0, reads => 0, ids => [], coding => undef}) }
+        keys %$listeners;
     my $self = bless {
         owner  => 0,
         port   => $port,
@@ -190,7 +191,8 @@ sub _server_sent {
     my $proxy = $pair->{proxy};
     $proxy->{reads}++ if $pair->{is_stream};
     if (!defined $pair->{head} && "$pair->{tail}$bytes" =~ /\r\n\r\n/) {
-        $pair->{head} = $pair->{count} - length($pair->{tail}) + $+[0];
+        $pair->{head}    = $pair->{count} - length($pair->{tail}) + $+[0];
+        $proxy->{coding} = $1 if $pair->{is_stream} && "$pair->{tail}$bytes" =~ /^Content-Encoding: (\S+)/mi;
     }
     return if defined $pair->{ends};
     my $cut = $pair->{is_stream} && @{$proxy->{plan}} ? _cut_at($pair, $bytes) : undef;

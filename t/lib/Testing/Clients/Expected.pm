@@ -10,7 +10,7 @@ use warnings;
 use Carp     qw(croak);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(clients expected headings runs table version);
+our @EXPORT_OK = qw(clients coding expected headings runs table version);
 
 # The questions, and how they are called in the table.
 my @QUESTIONS = (
@@ -60,11 +60,20 @@ my @FAULTS = (
     ['eventsource-client',    end      => ['comes back for ever']],
 );
 
+# The content coding of a compressed stream, by what runs the client, or by its name.
+my %CODING = (browser => 'zstd', curl => 'zstd', python => 'gzip', 'eventsource 5' => 'gzip');
+
 # Public functions
 
 # The names of the clients.
 sub clients {
     return map { $_->[0] } @CLIENTS;
+}
+
+# The content coding that a client asks for; undef if it asks for none.
+sub coding {
+    my $client = shift;
+    return $CODING{$client} // $CODING{runs($client)};
 }
 
 # The faults of a client, as a hash: for each question what the test measures, nothing if there is no fault.
