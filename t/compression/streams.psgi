@@ -4,6 +4,7 @@
 #   /hub       streams of the hub                  /state      with start => 'state'
 #   /held      of Plack::App::EventSource, CRLF    /spawned    a child pushes: first one text, then each line of a file
 #   /deflated  behind Plack::Middleware::Deflater  /filtered   behind a filter of the body that changes nothing
+#   /reader    a page that reads /lf with its own query, and publishes what it sees to the channel 'told'
 #   /length    the application sets Content-Length /encoded    the application sets Content-Encoding
 
 use strict;
@@ -106,6 +107,19 @@ my %PATH = (
     stats  => sub { return $JSON->encode({%{$hub->stats}, worker => $$, all => EventSource::XS->stats}) },
 );
 
+# A browser that has no remote control tells the test in this way, one thing after the other.
+my $READER = <<'HTML';
+<!DOCTYPE html><title>reader</title><script>
+const source = new EventSource('/lf' + location.search);
+let told = Promise.resolve();
+const tell = text => { told = told.then(() => fetch('/publish?channel=told&data=' + encodeURIComponent(text))); };
+fetch('/accepts').then(response => response.text()).then(text => tell('accepts ' + text.replaceAll(' ', '')));
+source.onopen    = () => tell('open');
+source.onmessage = event => tell(event.data.slice(0, 20));
+source.onerror   = () => { source.close(); tell('end'); };
+</script>
+HTML
+
 sub filtered {
     my $app = shift;
     return sub {
@@ -131,6 +145,7 @@ builder {
             return $app->($env);
         };
     };
+    mount '/reader'  => sub { return [200, ['Content-Type' => 'text/html'], [$READER]] };
     mount "/$_"      => answer($PATH{$_}) for keys %PATH;
     mount '/hub'     => app();
     mount '/quiet'   => app(keepalive => 0.2);
