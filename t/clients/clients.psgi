@@ -32,6 +32,12 @@ my %hub = (
     data => EventSource::Hub->new(%STAYS, start => 'oldest'),
 );
 
+sub app {
+    return $hub{$_[0]}->to_app(channels => sub { Plack::Request->new($_[0])->query_parameters->{channel} });
+}
+
+my $numbers = app('numbers');
+
 sub text {
     my ($type, $text) = @_;
     return [
@@ -79,13 +85,18 @@ my $ending = Plack::App::EventSource->new(
     },
 )->to_app;
 
+# The first request for each channel is refused, as by max_streams_per.
+my %is_refused;
+my $refusing = sub {
+    my $env = shift;
+    return $numbers->($env) if $is_refused{$env->{QUERY_STRING}}++;
+    return [429, ['Content-Type' => 'text/plain', 'Retry-After' => 1], ['too many streams']];
+};
+
 builder {
-    mount "/stream/$_" => do {
-        my $app = $hub{$_}->to_app(channels => sub { Plack::Request->new($_[0])->query_parameters->{channel} });
-        $app;
-        }
-        for keys %hub;
-    mount '/stream/end' => $ending;
+    mount "/stream/$_"      => app($_) for keys %hub;
+    mount '/stream/refused' => $refusing;
+    mount '/stream/end'     => $ending;
     mount '/publish' => answer(
         sub {
             my %query = @_;

@@ -3,7 +3,7 @@
 use lib 't/lib';
 use Testing;
 use JSON::PP                   ();
-use Testing::Clients::Expected qw(clients headings runs table version);
+use Testing::Clients::Expected qw(clients gives_up headings runs table version);
 
 sub slurp {
     my $path = shift;
@@ -15,6 +15,8 @@ sub slurp {
 my $pod = slurp('perl/EventSource/Clients.pod');
 my ($table) = $pod =~ /^=head1 CLIENTS\n\n(.*?)\n=head2/ms;
 is $table, table(), 'perl/EventSource/Clients.pod has the table of Testing::Clients::Expected';
+my $gives_up = join ', ', gives_up();
+like $pod, qr/these give up:\n\Q$gives_up\E[.]$/m, 'and who gives up after a 429';
 is_deeply [$pod =~ /^=head2 (.*)$/mg], [headings(), 'openai'], 'it says why of each client with a fault';
 
 my %npm      = %{JSON::PP::decode_json(slurp('t/clients/package.json'))->{dependencies}};

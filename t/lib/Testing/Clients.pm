@@ -11,6 +11,7 @@ use Testing;
 #            first block of a stream or a keepalive for an event?
 #   gap      events are evicted while it has no connection: does it see the gap event?
 #   end      the application ends the stream, and then answers with 204: does the client come back for ever?
+#   refused  the first request is answered with 429: does the client ask again?
 #
 #   Testing::Clients->run('Starman', compress => 1);
 
@@ -27,17 +28,17 @@ use Testing::Program;
 use Testing::Server;
 use Time::HiRes qw(sleep time);
 
-my @PHASES   = qw(data early head cuts gap end);
-my $DEADLINE = 60;                                 # seconds for everything
+my @PHASES   = qw(data early head cuts gap end refused);
+my $DEADLINE = 60;                                         # seconds for everything
 my $EVENTS   = 200;
-my $BATCH    = 10;                                 # events that are published at once
-my $CUTS     = 8;                                  # at random bytes
-my $LONGEST  = 2_000;                              # bytes before a cut, and before one of a compressed stream
+my $BATCH    = 10;                                         # events that are published at once
+my $CUTS     = 8;                                          # at random bytes
+my $LONGEST  = 2_000;                                      # bytes before a cut, and before one of a compressed stream
 my $CODED    = 400;
 my $SEED     = 1_115;
-my $PAUSE    = 0.05;                               # seconds between two looks at all streams
-my $FEW      = 3;                                  # events
-my $ENOUGH   = 4;                                  # requests of a client that does not understand the end
+my $PAUSE    = 0.05;                                       # seconds between two looks at all streams
+my $FEW      = 3;                                          # events
+my $ENOUGH   = 4;                                          # requests of a client that does not understand the end
 
 my %FIRST_CUTS = (
     early => [[-1,  'reset'], [0, 'close'], [30, 'close']],
@@ -192,7 +193,7 @@ sub _has_number {
 sub _hub {
     my ($client, $phase) = @_;
     return 'datagap' if $phase eq 'gap' && $client eq 'Datastar';
-    return $phase =~ /\A(?:cuts|early|head)\z/ ? 'numbers' : $phase;
+    return $phase =~ /\A(?:cuts|early|head|refused)\z/ ? 'numbers' : $phase;
 }
 
 # Why a client cannot run here; undef if it can.
@@ -304,6 +305,8 @@ sub _result_of_head {
     return $self->_has_ended($name) ? 'gives up' : ();
 }
 
+sub _result_of_refused { my ($self, $name) = @_; return $self->_result_of_head($name) }
+
 # What a client has made of its streams.
 sub _results {
     my ($self, $client) = @_;
@@ -333,7 +336,7 @@ sub _start_clients {
     for my $client (@{$self->{clients}}) {
         my $channel = _channel($client);
         for my $phase (@PHASES) {
-            my $hub = _hub($client, $phase);
+            my $hub = $phase eq 'refused' ? $phase : _hub($client, $phase);
             $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
         }
         next if runs($client) eq 'browser';
@@ -392,7 +395,7 @@ sub _steps_of_data {
 sub _steps_of_early {
     my ($self, $stream) = @_;
     my ($name, $proxy)  = ($stream->{name}, $self->{proxy});
-    $proxy->plan($name, @{$FIRST_CUTS{$stream->{phase}}});
+    $proxy->plan($name, @{$FIRST_CUTS{$stream->{phase}} || []});
     my @or_ended = map {
         my $step = $_;
         sub { return $self->_has_ended($name) || $step->() }
@@ -421,6 +424,8 @@ sub _steps_of_gap {
         $self->_delivered($stream, 11)
     );
 }
+
+sub _steps_of_refused { my ($self, $stream) = @_; return $self->_steps_of_early($stream) }
 
 sub _steps_of_head { my ($self, $stream) = @_; return $self->_steps_of_early($stream) }
 

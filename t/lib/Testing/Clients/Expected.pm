@@ -10,7 +10,7 @@ use warnings;
 use Carp     qw(croak);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(clients coding expected headings runs table version);
+our @EXPORT_OK = qw(clients coding expected gives_up headings runs table version);
 
 # The questions, and how they are called in the table.
 my @QUESTIONS = (
@@ -60,6 +60,10 @@ my @FAULTS = (
     ['eventsource-client',    end      => ['comes back for ever']],
 );
 
+# The clients that do not ask again after a 429.
+my @GIVES_UP =
+    ('Chromium', 'eventsource 2', 'eventsource 5', 'event-source-polyfill', 'Datastar', 'reqwest-eventsource');
+
 # The content coding of a compressed stream, by what runs the client, or by its name.
 my %CODING = (browser => 'zstd', curl => 'zstd', python => 'gzip', 'eventsource 5' => 'gzip');
 
@@ -81,8 +85,12 @@ sub expected {
     my $client   = shift;
     my %expected = map { ($_->[0] => []) } @QUESTIONS;
     $expected{$_->[1]} = $_->[2] for grep { $_->[0] eq $client } @FAULTS;
+    $expected{refused} = [('gives up') x grep { $_ eq $client } @GIVES_UP];
     return \%expected;
 }
+
+# The clients that do not ask again after a 429.
+sub gives_up { return @GIVES_UP }
 
 # The headings of the clients with faults, as POD has them.
 sub headings {
