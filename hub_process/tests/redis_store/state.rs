@@ -1,6 +1,6 @@
 //! The state: what is retained survives what the history survives, and is the same on all machines.
 
-use crate::node::{retained, settings, Node};
+use crate::node::{retained, settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, Redis, PERSISTENT};
 use crate::store::{Ask, Draft};
@@ -181,6 +181,25 @@ fn commands_of_a_broken_connection_that_arrive_late_bring_nothing_back() {
         assert_eq!(texts(node), ["news x=newer"]);
         assert_eq!(node.logs.len(), 1);
     }
+}
+
+#[test]
+fn a_hub_in_an_earlier_epoch_does_not_change_the_state_of_the_next_one() {
+    let redis = redis!();
+    let mut a = Node::ready(&settings(&redis.url()));
+    assert!(a.retain("x", "1").is_stored());
+    let before = a.log().began.epoch.clone();
+    // Another hub, which has not known of this epoch, begins the next one: the stream of this one stays.
+    let begin = "local first = redis.call('HGET', KEYS[2], 'origin') + 2^20
+        first = string.format('%.0f', first)
+        redis.call('HSET', KEYS[1], 'epoch', 'next')
+        redis.call('XADD', KEYS[1] .. ':next', first .. '-0', 'marker', 'next')
+        return redis.call('HSET', KEYS[2], 'epoch', 'next')";
+    redis.call(&["EVAL", begin, "2", "es:{shop}", KEY]);
+    let end = a.forget("x");
+    assert_eq!(end, End::Stored(1, a.log().entries.last().expect("the event").seq), "it is not of the epoch {before}");
+    assert_eq!((&*a.log().began.epoch, a.state().len()), ("next", 0));
+    assert_eq!(a.log().retained.len(), 1, "the state was as it had been when the epoch began");
 }
 
 #[test]

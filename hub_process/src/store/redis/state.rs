@@ -44,6 +44,16 @@ use eventsource_xs::wire::FieldList;
 use redis::{cmd, Cmd, Value};
 use std::collections::BTreeMap;
 
+/// Refuses an event whose stream is not that of the state, as if the stream were gone: another epoch has begun, or the state is
+/// gone. The stream of the epoch before may be there still, for the hub that has begun the next one did not know of it.
+macro_rules! refuse_of_other_epoch {
+    () => {
+        "
+if redis.call('HGET', KEYS[2], 'epoch') ~= string.match(KEYS[1], '%w*$') then return false end
+"
+    };
+}
+
 /// Drops what was done before.
 macro_rules! drop_repeated {
     () => {
@@ -92,6 +102,7 @@ return id
 /// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD. The
 /// answer is `member` if the key is that of a member who is here, of whom the hub has not read yet.
 pub const APPEND: &str = concat!(
+    refuse_of_other_epoch!(),
     drop_repeated!(),
     "
 local machines, member = '', ''
@@ -108,9 +119,9 @@ if string.find(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^[^ ]*,') then retur
 /// having said so is removed from must not count as its own again when the clock goes back: so it has no lease from then on.
 pub const APPEND_MEMBER: &str = concat!(
     "local mode, machine = table.remove(ARGV, 1), table.remove(ARGV, 1)",
+    refuse_of_other_epoch!(),
     drop_repeated!(),
     "
-if not redis.call('HGET', KEYS[2], 'epoch') then return false end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leases = redis.call('HGET', KEYS[2], 'machines') or ''
