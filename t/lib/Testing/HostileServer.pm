@@ -66,8 +66,8 @@ sub _serve {
             kill KILL => keys %is_child;
             return;
         }
-        my $client = $listen->accept or next;
-        defined(my $pid = fork)      or die "fork: $!\n";
+        my $client = $is_ready{$listen} && $listen->accept or next;              # a child that ends interrupts the wait
+        defined(my $pid = fork)                            or die "fork: $!\n";
         if (!$pid) {
             close $control;
             eval { _answer($client, $path, $answer) };
