@@ -10,6 +10,7 @@ use Plack::Test;
 use SelectSaver ();
 use Test::EventSource;
 use Testing::Developer qw(has_module);
+use Testing::HostileServer;
 
 # The framework of a module; none is required by the distribution.
 sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : undef }
@@ -46,6 +47,16 @@ sub run {
     return ($value, $printed);
 }
 
+# The server of the client's example: one event, then the end.
+my $server = Testing::HostileServer->start(
+    sub {
+        my ($client, $head, $number) = @_;
+        print {$client} $number == 1
+            ? "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1\nevent: add\ndata: hello\n\n"
+            : "HTTP/1.1 204 No Content\r\n\r\n";
+    }
+);
+
 # The named hubs that the examples use are those of this test.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
 
@@ -68,7 +79,9 @@ for my $file (sort @modules) {
     }
     next if !$has_program && $file eq 'perl/EventSource/Hub/Lease.pm';
     local $ENV{PLACK_ENV} = 'test';    # an application of Mojolicious starts as a PSGI application
+    $code =~ s{http://127[.]0[.]0[.]1:8000/}{$server->url('/')}e if $file eq 'perl/EventSource/Client.pm';
     my ($value, $printed) = run($code, $file);
+    is $printed, "add: hello\n",   "the client's example prints the event" if $file eq 'perl/EventSource/Client.pm';
     is $printed, "add 1: hello\n", "the parser's example prints what its comment says" if $file =~ /Parser\.pm/;
     next if ref $value ne 'CODE';
 

@@ -87,6 +87,12 @@ sub current {
     return bless \$name, $class;
 }
 
+# The event loop with this name, which the application runs.
+sub named {
+    my ($class, $name) = @_;
+    return bless \$name, $class;
+}
+
 # Public methods
 
 # Call a function once, after a number of seconds (from 0, fractions allowed).

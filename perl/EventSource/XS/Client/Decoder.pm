@@ -1,0 +1,48 @@
+package EventSource::XS::Client::Decoder;
+use strict;
+use warnings;
+
+# Takes the content coding off the body of a stream, in pieces of at most 64 KiB: a few compressed bytes may be very many.
+
+my $MAX_TEXT = 65_536;
+
+# Return a decoder, or nothing if the coding is unknown here.
+sub new {
+    my ($class, $coding) = @_;
+    $coding = lc($coding // '');
+    return bless {}, $class if $coding eq '' || $coding eq 'identity';
+    return if $coding !~ /\A(?:x-)?gzip\z/ || !$class->has_gzip;
+    my %how     = (WindowBits => Compress::Raw::Zlib::WANT_GZIP(), LimitOutput => 1, Bufsize => $MAX_TEXT);
+    my $inflate = Compress::Raw::Zlib::Inflate->new({%how}) or return;
+    return bless {inflate => $inflate}, $class;
+}
+
+# Public methods
+
+# What a request may ask for. identity says that nothing else is understood.
+sub codings { return $_[0]->has_gzip ? 'gzip' : 'identity' }
+
+sub has_gzip {
+    return scalar eval { require Compress::Raw::Zlib; 1 }
+}
+
+# True if the last call may have left text inside, though it has taken all bytes.
+sub has_more { return !!$_[0]{has_more} }
+
+# Take bytes off the beginning of a string and return their text. Dies if they are damaged.
+sub next_text {
+    my ($self, $bytes) = @_;
+    my $inflate = $self->{inflate} or return substr $$bytes, 0, $MAX_TEXT, '';
+    my $text    = '';
+    my $status  = $self->{is_over} ? Compress::Raw::Zlib::Z_STREAM_END() : $inflate->inflate($$bytes, $text);
+    $self->{has_more} = length $text >= $MAX_TEXT;
+    if ($status == Compress::Raw::Zlib::Z_STREAM_END()) {
+        ($self->{is_over}, $self->{has_more}, $$bytes) = (1, 0, '');    # what follows is not part of the stream
+    }
+    elsif ($status != Compress::Raw::Zlib::Z_OK() && $status != Compress::Raw::Zlib::Z_BUF_ERROR()) {
+        die "the compressed stream is damaged\n";
+    }
+    return $text;
+}
+
+1;

@@ -1,0 +1,266 @@
+package EventSource::XS::Client::Source;
+use strict;
+use warnings;
+
+# The rules of an event source: what it asks for, what a response, a byte or an end means, and when it connects again (WHATWG
+# HTML, sections 9.2.2, 9.2.3 and 9.2.6). It makes no system call and reads no clock: times are given, in seconds.
+#
+# The pauses differ from the standard: none is shorter than a quarter of a second, whatever the stream sets, and they grow
+# while attempts bring no event, so that no server is asked all the time. Each is up to a quarter longer, at random, because
+# other clients were cut at the same moment.
+#
+# The headers and the content of the application are for the origin of its URL, and for no other one.
+
+use EventSource::Error;
+use EventSource::Parser;
+use EventSource::XS::Client::Decoder;
+use List::Util   qw(max min);
+use MIME::Base64 qw(encode_base64);
+use Time::Local  qw(timegm);
+use URI;
+use URI::Escape qw(uri_unescape);
+
+my $MAX_REDIRECTS = 20;                   # as Fetch, section 4.4
+my ($SHORTEST, $LONGEST) = (0.25, 30);    # seconds: of a pause, and to which attempts without an event lead
+my $MAX_PAUSE = 86_400;                   # seconds, whatever the server asks for
+my $JITTER    = 0.25;
+
+my %NUMBER_OF;
+@NUMBER_OF{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = (0 .. 11);
+
+# Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of names
+# and values), content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes),
+# reconnect, retry_statuses (an array), gap_event, position_event, on_text (called with the bytes of the stream), place (of
+# exceptions).
+sub new {
+    my ($class, %option) = @_;
+    my $self = bless {%option, state => 'waiting', attempts => 0, opens_at => 0}, $class;
+    my $url  = $self->{url} = $option{url}->clone;
+    if (defined(my $userinfo = $url->userinfo)) {
+        my $basic = 'Basic ' . encode_base64(uri_unescape($userinfo), '');
+        $self->{headers} = [@{$option{headers}}, Authorization => $basic];
+    }
+    $url->userinfo(undef);
+    $url->fragment(undef);
+    $self->{parser} = EventSource::Parser->new(max_event => $option{max_event});
+    $self->_resume_after($option{last_event_id}) if length($option{last_event_id} // '');
+    return $self;
+}
+
+# Public methods
+
+# Close it for good. With an error it has failed.
+sub close {
+    my ($self, $error) = @_;
+    return if $self->{state} eq 'closed';
+    @$self{qw(state error decoder)} = ('closed', $error, undef);
+    return;
+}
+
+# Take the end of a connection, with the error that has cut it, if one has.
+sub end {
+    my ($self, $now, $error) = @_;
+    return if $self->{state} eq 'closed';
+    $self->{parser}->finish;
+    return $self->close($error) if !$self->{reconnect};
+    $self->{error} = $error || $self->error('unavailable', 'the stream has ended');
+    return $self->_wait($now, $self->_pause);
+}
+
+sub error {
+    my ($self, $code, $text, $field) = @_;
+    my %error = (code => $code, field => $field, message => "EventSource::Client: $text", place => $self->{place});
+    return eval { EventSource::Error->throw(%error) } || $@;
+}
+
+# Take bytes off the body, at most 64 KiB of text, and return the events that they complete. Nothing is taken if more bytes
+# have to come first.
+sub events {
+    my ($self, $now, $bytes) = @_;
+    my ($text, @events);
+    eval { $text = $self->{decoder}->next_text($bytes); 1 }
+        or return $self->end($now, $self->error('unavailable', $@));
+    $self->{on_text}->($text) if $self->{on_text} && length $text;
+    eval {
+        @events = map { $self->_known($_) } $self->{parser}->feed($text);
+        1;
+    }
+        or return $self->close($self->_too_long($@));
+    $self->{attempts} = 0 if @events;
+    return @events;
+}
+
+# Take the head of a response: its headers are in a hash by their names in lower case. Returns read if its body is the stream,
+# redirect if another request is to be sent now, end if neither.
+sub head {
+    my ($self, $now, $status, $headers, $reason) = @_;
+    @$self{qw(status response_headers reason)} = ($status, $headers, $reason);
+    $self->is_alive($now);
+    my $trouble = $status =~ /\A30[12378]\z/ && defined $headers->{location} ? $self->_redirect : $self->_refusal;
+    return $self->{state} eq 'redirected' ? 'redirect' : 'read' if !defined $trouble && $status != 204;
+    my $error = defined $trouble ? $self->error('refused', $trouble) : undef;
+    return $self->close($error) || 'end'
+        if !$error || !$self->{reconnect} || !grep { $_ == $status } @{$self->{retry_statuses}};
+    $self->{error} = $error;
+    return $self->_wait($now, max($self->_pause, $self->_retry_after($now))) || 'end';
+}
+
+# True if events may complete more without more bytes.
+sub has_more { return !!($_[0]{decoder} && $_[0]{decoder}->has_more) }
+
+# Anything that comes is a sign of life, so comments are.
+sub is_alive { $_[0]{alive_at} = $_[1]; return }
+
+sub last_event_id { return $_[0]{parser}->last_event_id }
+
+# Return the request to send now: a hash of method, url (an object of URI), headers (an array of pairs) and content.
+sub request {
+    my ($self, $now) = @_;
+    if ($self->{state} ne 'redirected') {
+        $self->{attempts}++;
+        $self->{asked}     = {map { ($_ => $self->{$_}) } qw(url method content headers)};
+        $self->{redirects} = 0;
+    }
+    $self->{state} = 'connecting';
+    $self->is_alive($now);
+    my %request = %{$self->{asked}};
+    return {%request, headers => $self->_headers(@{$request{headers}})};
+}
+
+# One of waiting (for its next attempt), connecting, redirected (the next request follows now), open, closed.
+sub state { return $_[0]{state} }
+
+# Return the newest error, once.
+sub take_error { return delete $_[0]{error} }
+
+# Take the time: a connection on which nothing has come for too long is lost. Returns true then.
+sub tick {
+    my ($self, $now) = @_;
+    my $at = $self->{state} =~ /\A(?:connecting|open)\z/ ? $self->wakes_at : undef;
+    return !!0 if !defined $at || $now < $at;
+    $self->end($now, $self->error('timeout', "the server has sent nothing for $self->{timeout} s"));
+    return !!1;
+}
+
+# When to send the next request, or to call tick.
+sub wakes_at {
+    my $self = shift;
+    return $self->{opens_at} if $self->{state} eq 'waiting';
+    return $self->{state} eq 'closed' || !$self->{timeout} ? undef : $self->{alive_at} + $self->{timeout};
+}
+
+# Private functions and methods
+
+# Headers of the application come first, and instead of the others of the same name.
+sub _headers {
+    my ($self, @given) = @_;
+    my $id = $self->last_event_id;
+    utf8::encode($id);
+    my @pairs;
+    push @pairs, [splice @given, 0, 2] while @given;
+    @pairs = grep { lc $_->[0] ne 'last-event-id' } @pairs;
+    my %is_given = map { (lc $_->[0] => 1) } @pairs;
+    my @others   = (
+        ['Accept'          => 'text/event-stream'],
+        ['Accept-Encoding' => EventSource::XS::Client::Decoder->codings],
+        ['Cache-Control'   => 'no-cache'],
+        ['User-Agent'      => 'EventSource-Client/' . EventSource::Parser->VERSION],
+    );
+    push @others, ['Last-Event-ID' => $id] if length $id;
+    return [@pairs, grep { !$is_given{lc $_->[0]} } @others];
+}
+
+# A position moves the last event ID, and is not an event for the application.
+sub _known {
+    my ($self, $event) = @_;
+    return               if $event->{event} eq $self->{position_event} && !length $event->{data};
+    $event->{is_gap} = 1 if $event->{event} eq $self->{gap_event};
+    return $event;
+}
+
+sub _pause {
+    my $self  = shift;
+    my $retry = $self->{parser}->retry;
+    my $least = max($SHORTEST, (defined $retry ? $retry : $self->{retry}) / 1000);
+    my $pause = max($least,    min($LONGEST, $least * 2**min($self->{attempts}, 10)));
+    return min($pause, $MAX_PAUSE) * (1 + rand $JITTER);
+}
+
+# Follow a redirect as Fetch does (section 4.4). Returns why it is not followed.
+sub _redirect {
+    my $self   = shift;
+    my %asked  = %{$self->{asked}};
+    my $status = $self->{status};
+    my $to     = eval { URI->new_abs($self->{response_headers}{location}, $asked{url})->canonical };
+    return 'a redirect to a URL that is not of http or https'
+        if !$to || ($to->scheme || '') !~ /\Ahttps?\z/ || !length($to->host || '');
+    return 'a redirect from https to http'      if $asked{url}->scheme eq 'https' && $to->scheme eq 'http';
+    return "more than $MAX_REDIRECTS redirects" if ++$self->{redirects} > $MAX_REDIRECTS;
+    $to->userinfo(undef);
+    $to->fragment(undef);
+
+    if ($status == 303 || $status =~ /\A30[12]\z/ && $asked{method} eq 'POST') {
+        @asked{qw(method content)} = ('GET', undef);
+        $asked{headers} = _without_content($asked{headers});
+    }
+    if (_origin_of($to) ne _origin_of($asked{url})) {
+        return 'a redirect of a request with content to another origin' if defined $asked{content};
+        $asked{headers} = [];
+    }
+    $self->{asked} = {%asked, url => $to};
+    $self->{state} = 'redirected';
+    return undef;
+}
+
+sub _origin_of { return join ' ', $_[0]->scheme, lc $_[0]->host, $_[0]->port }
+
+# Why the response is not an event stream.
+sub _refusal {
+    my $self = shift;
+    my ($status, $headers) = @$self{qw(status response_headers)};
+    return undef                                                                             if $status == 204;
+    return "HTTP status $status" . (length($self->{reason} // '') ? " $self->{reason}" : '') if $status != 200;
+    my $type = $headers->{'content-type'};
+    return 'not an event stream: it has no type'    if !defined $type;
+    return "not an event stream: its type is $type" if $type !~ m{\A\s*text/event-stream\s*(?:;|\z)}i;
+    $self->{decoder} = EventSource::XS::Client::Decoder->new($headers->{'content-encoding'})
+        or return "not readable: its encoding is $headers->{'content-encoding'}";
+    $self->{state} = 'open';
+    return undef;
+}
+
+# A block with nothing but an id sets the last event ID.
+sub _resume_after {
+    my ($self, $id) = @_;
+    utf8::encode($id);
+    $self->{parser}->feed("id: $id\n\n");
+    $self->{parser}->finish;
+    return;
+}
+
+# The seconds that a server asks for (RFC 9110, section 10.2.3); 0 if it does not.
+sub _retry_after {
+    my $after = $_[0]{response_headers}{'retry-after'} // '';
+    return min($1, $MAX_PAUSE) if $after =~ /\A\s*([0-9]{1,15})\s*\z/;
+    return 0 if $after !~ /([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT/;
+    my $at = eval { timegm($6, $5, $4, $1, $NUMBER_OF{$2}, $3) } || 0;
+    return max(0, min($at - time, $MAX_PAUSE));
+}
+
+sub _too_long {
+    my ($self, $error) = @_;
+    return $self->error('invalid', "an event has more than $self->{max_event} bytes", 'max_event');
+}
+
+sub _wait {
+    my ($self, $now, $pause) = @_;
+    @$self{qw(state opens_at decoder)} = ('waiting', $now + $pause, undef);
+    return;
+}
+
+sub _without_content {
+    my @headers = @{$_[0]};
+    return [map { my $at = 2 * $_; $headers[$at] =~ /\AContent-/i ? () : @headers[$at, $at + 1] } 0 .. $#headers / 2];
+}
+
+1;
