@@ -44,7 +44,8 @@ sub run {
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
     if (@arguments && $arguments[0] =~ m{\Ahttps?://}) {
         require EventSource::XS::Command::Tail::URL;
-        EventSource::XS::Command::Tail::URL->new(%$self, is_over => sub { $self->_is_over })->follow(@arguments);
+        EventSource::XS::Command::Tail::URL->new(%$self, is_over => sub { $self->_is_over }, max_event => $MAX_EVENT)
+            ->follow(@arguments);
     }
     else {
         $self->_follow_hub(@arguments);
