@@ -176,7 +176,7 @@ sub _of_source {
     return (
         content       => $content,
         gap_event     => $given{gap_event} // 'gap',
-        headers       => \@headers,
+        headers       => [map { [@headers[2 * $_, 2 * $_ + 1]] } 0 .. @headers / 2 - 1],
         last_event_id => $SETTINGS->string(last_event_id => $given{last_event_id}),
         max_event     => $SETTINGS->whole_number(max_event => $given{max_event}, from => 1, to => 999_999_999_999_999)
             // $MAX_EVENT,
@@ -352,14 +352,13 @@ sub _turn {
             next;
         }
         my $now = _now();
-        last      if $pieces >= $MAX_PIECES;
-        $pieces++ if length $self->{input} || $source->has_more;
-        last      if !$self->_advance($now) && !$source->tick($now);
+        last if $source->state eq 'open' && (length $self->{input} || $source->has_more) && $pieces++ >= $MAX_PIECES;
+        last if !$self->_advance($now) && !$source->tick($now);
     }
     $self->_set_reading;
     return if $self->{is_paused};
     my $at = $source->wakes_at;
-    $self->_set_timer($pieces >= $MAX_PIECES ? 0 : max(0, $at - _now())) if defined $at;
+    $self->_set_timer($pieces > $MAX_PIECES ? 0 : max(0, $at - _now())) if defined $at;
     return;
 }
 

@@ -69,6 +69,7 @@ sub read {
     $on{on_event} = sub { push @{$seen{events}}, $_[1]; $look->() };
     $on{on_close} = sub { $seen{closed} = 1;            $look->() };
     $seen{client} = EventSource::Client->new(%on, via => $way, %$option);
+    EV::now_update() if $INC{'EV.pm'};    # its timers count from the last turn of the loop, which may be long ago
     $loop->{run}->(\%turn);
     return \%seen;
 }

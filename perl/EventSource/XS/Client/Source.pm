@@ -28,17 +28,16 @@ my $JITTER    = 0.25;
 my %NUMBER_OF;
 @NUMBER_OF{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = (0 .. 11);
 
-# Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of names
-# and values), content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes),
-# reconnect, retry_statuses (an array), gap_event, position_event, on_text (called with the bytes of the stream), place (of
-# exceptions).
+# Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of pairs),
+# content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes), reconnect,
+# retry_statuses (an array), gap_event, position_event, on_text (called with the bytes of the stream), place (of exceptions).
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, state => 'waiting', attempts => 0, opens_at => 0}, $class;
     my $url  = $self->{url} = $option{url}->clone;
     if (defined(my $userinfo = $url->userinfo)) {
         my $basic = 'Basic ' . encode_base64(uri_unescape($userinfo), '');
-        $self->{headers} = [@{$option{headers}}, Authorization => $basic];
+        $self->{headers} = [@{$option{headers}}, [Authorization => $basic]];
     }
     $url->userinfo(undef);
     $url->fragment(undef);
@@ -156,10 +155,8 @@ sub _headers {
     my ($self, @given) = @_;
     my $id = $self->last_event_id;
     utf8::encode($id);
-    my @pairs;
-    push @pairs, [splice @given, 0, 2] while @given;
-    @pairs = grep { lc $_->[0] ne 'last-event-id' } @pairs;
-    my %is_given = map { (lc $_->[0] => 1) } @pairs;
+    my @pairs    = grep { lc $_->[0] ne 'last-event-id' } @given;
+    my %is_given = map  { (lc $_->[0] => 1) } @pairs;
     my @others   = (
         ['Accept'          => 'text/event-stream'],
         ['Accept-Encoding' => EventSource::XS::Client::Decoder->codings],
@@ -201,7 +198,7 @@ sub _redirect {
 
     if ($status == 303 || $status =~ /\A30[12]\z/ && $asked{method} eq 'POST') {
         @asked{qw(method content)} = ('GET', undef);
-        $asked{headers} = _without_content($asked{headers});
+        $asked{headers} = [grep { $_->[0] !~ /\AContent-/i } @{$asked{headers}}];
     }
     if (_origin_of($to) ne _origin_of($asked{url})) {
         return 'a redirect of a request with content to another origin' if defined $asked{content};
@@ -256,11 +253,6 @@ sub _wait {
     my ($self, $now, $pause) = @_;
     @$self{qw(state opens_at decoder)} = ('waiting', $now + $pause, undef);
     return;
-}
-
-sub _without_content {
-    my @headers = @{$_[0]};
-    return [map { my $at = 2 * $_; $headers[$at] =~ /\AContent-/i ? () : @headers[$at, $at + 1] } 0 .. $#headers / 2];
 }
 
 1;

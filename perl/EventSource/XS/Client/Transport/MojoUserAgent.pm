@@ -25,7 +25,7 @@ sub open {
     );
     my $tx = $self->{tx} = $agent->build_tx($request->{method} => $request->{url}->as_string);
     my ($sent, $content) = ($tx->req, $tx->res->content);
-    $sent->headers->remove('Accept-Encoding');
+    $sent->headers->remove($_->[0]) for @{$request->{headers}};
     $sent->headers->add(@$_) for @{$request->{headers}};
     $sent->body($request->{content}) if defined $request->{content};
     $content->auto_decompress(0);

@@ -27,6 +27,7 @@ sub open {
         max_connections_per_host => 1,
         max_in_flight            => 1,
         max_redirects            => 0,
+        on_error                 => sub { $weak_self->_end($_[1]) if $weak_self },
         user_agent               => undef,
     );
     IO::Async::Loop->new->add($http);
@@ -43,19 +44,24 @@ sub open {
         },
     );
     $_->configure(read_high_watermark => $MAX_BUFFERED, read_low_watermark => $MAX_BUFFERED / 2) for $http->children;
-    $self->{future}->on_ready(sub { $weak_self->_finish(@_) if $weak_self });
+    $self->{future}->on_ready(sub { $weak_self->_end($_[0]->is_failed ? $_[0]->failure : ()) if $weak_self });
     return $self;
 }
 
 # Public methods
 
+# A connection must not be closed while the library reads from it.
 sub close {
     my $self = shift;
     delete $self->{on};
-    my $future = delete $self->{future};
-    my $http   = delete $self->{http} or return;
-    $future->cancel            if $future && !$future->is_ready;
-    $http->loop->remove($http) if $http->loop;
+    my ($future, $http) = delete @$self{qw(future http)};
+    my $loop = $http && $http->loop or return;
+    my $end  = sub {
+        $future->cancel if $future && !$future->is_ready;
+        $loop->remove($http);
+    };
+    if   ($self->{is_read}) { $loop->later($end) }
+    else                    { $end->() }
     return;
 }
 
@@ -65,10 +71,9 @@ sub resume { return $_[0]->_read(1) }
 
 # Private methods
 
-sub _finish {
-    my ($self, $future) = @_;
+sub _end {
+    my ($self, $text) = @_;
     my $on = $self->{on} or return;
-    my ($text) = $future->is_failed ? $future->failure : ();
     $self->close;
     if (defined $text) { $on->{end}->(unavailable => $text) }
     else               { $on->{end}->() }
@@ -83,6 +88,7 @@ sub _read {
 
 sub _take_body {
     my ($self, $bytes) = @_;
+    local $self->{is_read} = 1;
     $self->{on}{bytes}->($bytes) if $self->{on};
     return;
 }
@@ -90,6 +96,7 @@ sub _take_body {
 # The library would take a coding off without a bound, so it is not shown the header.
 sub _take_head {
     my ($self, $response) = @_;
+    local $self->{is_read} = 1;
     my %header;
     $response->headers->scan(
         sub {
