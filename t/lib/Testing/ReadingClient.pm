@@ -8,6 +8,8 @@ use warnings;
 #       my $seen = Testing::ReadingClient->read($way, {url => $url, retry => 1}, 3);    # until 3 events have come, or the end
 #   }
 #
+# A fourth argument is a function that an event loop calls every moment.
+#
 # Returns a hash: events, errors (codes), opened (a count), closed (true if it has closed itself), client.
 
 use EventSource::Client;
@@ -15,34 +17,31 @@ use Testing::Deadline  qw($DEADLINE);
 use Testing::Developer qw(needs_module);
 use Time::HiRes        qw(time);
 
+my $MOMENT   = 0.01;                                                  # seconds
 my @IN_LOOPS = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
 
-# How the loop of each library runs until it is stopped, and how it is stopped.
-my %LOOP = (
-    'AnyEvent::HTTP' => {
-        run => sub {
-            my $cv    = $_[0]{cv} = AnyEvent->condvar;
-            my $timer = AnyEvent->timer(after => $DEADLINE, cb => $cv);
-            $cv->recv;
-        },
-        stop => sub { $_[0]{cv}->send },
+# How the loop of each library runs until a function returns true, asked every moment, but not beyond the deadline.
+my %RUN = (
+    'AnyEvent::HTTP' => sub {
+        my $is_done = shift;
+        my $cv      = AnyEvent->condvar;
+        my $timer   = AnyEvent->timer(interval => $MOMENT, cb => sub { $cv->send if $is_done->() });
+        $cv->recv;
     },
-    'Mojo::UserAgent' => {
-        run => sub {
-            my $timer = Mojo::IOLoop->timer($DEADLINE => sub { Mojo::IOLoop->stop });
-            Mojo::IOLoop->start;
-            Mojo::IOLoop->remove($timer);
-        },
-        stop => sub { Mojo::IOLoop->stop },
+    'Mojo::UserAgent' => sub {
+        my $is_done = shift;
+        my $timer   = Mojo::IOLoop->recurring($MOMENT => sub { Mojo::IOLoop->stop if $is_done->() });
+        Mojo::IOLoop->start;
+        Mojo::IOLoop->remove($timer);
     },
-    'Net::Async::HTTP' => {
-        run => sub {
-            my $loop  = IO::Async::Loop->new;
-            my $timer = $loop->watch_time(after => $DEADLINE, code => sub { $loop->stop });
-            $loop->run;
-            $loop->unwatch_time($timer);
-        },
-        stop => sub { IO::Async::Loop->new->stop },
+    'Net::Async::HTTP' => sub {
+        my $is_done = shift;
+        my $loop    = IO::Async::Loop->new;
+        my $look;
+        $look = sub { $is_done->() ? $loop->stop : $loop->watch_time(after => $MOMENT, code => $look) };
+        $look->();
+        $loop->run;
+        undef $look;
     },
 );
 
@@ -55,22 +54,25 @@ sub ways {
 }
 
 sub read {
-    my ($class, $way, $option, $wanted) = @_;
+    my ($class, $way, $option, $wanted, $meanwhile) = @_;
     my %seen = (events => [], errors => [], opened => 0);
     my %on   = (
         on_open  => sub { $seen{opened}++ },
         on_error => sub { push @{$seen{errors}}, $_[1]->code },
     );
-    my $is_done = sub { $seen{closed} || defined $wanted && @{$seen{events}} >= $wanted };
+    my $deadline = time + $DEADLINE;
+    my $is_done  = sub {
+        $meanwhile->() if $meanwhile;
+        return $seen{closed} || time > $deadline || defined $wanted && @{$seen{events}} >= $wanted;
+    };
     return $class->_read_blocking({%on, %$option}, \%seen, $is_done) if $way eq 'next';
-    my $loop = $LOOP{$way};
-    my %turn;
-    my $look = sub { $loop->{stop}->(\%turn) if $is_done->() };
-    $on{on_event} = sub { push @{$seen{events}}, $_[1]; $look->() };
-    $on{on_close} = sub { $seen{closed} = 1;            $look->() };
+    $on{on_event} = sub {
+        push @{$seen{events}}, $_[1];
+        $_[0]->pause if defined $wanted && @{$seen{events}} == $wanted;
+    };
+    $on{on_close} = sub { $seen{closed} = 1 };
     $seen{client} = EventSource::Client->new(%on, via => $way, %$option);
-    EV::now_update() if $INC{'EV.pm'};    # its timers count from the last turn of the loop, which may be long ago
-    $loop->{run}->(\%turn);
+    $RUN{$way}->($is_done);
     return \%seen;
 }
 
@@ -78,10 +80,9 @@ sub read {
 
 sub _read_blocking {
     my ($class, $option, $seen, $is_done) = @_;
-    my $client   = $seen->{client} = EventSource::Client->new($option);
-    my $deadline = time + $DEADLINE;
-    while (!$is_done->() && time < $deadline) {
-        my $event = eval { $client->next($deadline - time) };
+    my $client = $seen->{client} = EventSource::Client->new($option);
+    while (!$is_done->()) {
+        my $event = eval { $client->next($DEADLINE) };
         push @{$seen->{events}}, $event if $event;
         $seen->{closed} = 1 if $client->state eq 'closed';
     }
