@@ -60,16 +60,18 @@ sub resume {
 
 # Private methods
 
-# The end of the transaction. One that has no body has not said that its head is complete.
+# The end of the transaction. A response without a body has not said that its head is complete, and the library takes a head
+# that was cut for one.
 sub _finish {
     my $self  = shift;
     my $tx    = $self->{tx} or return;
     my $error = $tx->error;
-    $self->_take_head if !$self->{has_head} && defined $tx->res->code;
+    $error = {message => 'the head of the response was cut'} if !$error && !$tx->res->headers->is_finished;
+    $self->_take_head if !$self->{has_head} && $tx->res->headers->is_finished;
     my $on = $self->{on} or return;
     $self->close;
-    if ($error && !$error->{code}) { $on->{end}->(unavailable => $error->{message}) }
-    else                           { $on->{end}->() }
+    if   ($error && !$error->{code}) { $on->{end}->(unavailable => $error->{message}) }
+    else                             { $on->{end}->() }
     return;
 }
 
