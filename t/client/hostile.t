@@ -6,10 +6,10 @@ use EventSource::Client;
 use IO::Compress::Gzip qw(gzip);
 use Testing::HostileServer;
 use Testing::ReadingClient;
-use Time::HiRes qw(sleep time);
+use Testing::SideBySide qw(run_each);
+use Time::HiRes         qw(sleep time);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
-my @WAYS   = Testing::ReadingClient->ways;
 
 # A server that sends these strings to each client, a string with a number so often, and stays.
 sub sending {
@@ -26,18 +26,9 @@ sub sending {
     );
 }
 
-# A test for each library.
-sub each_way {
-    my ($name, $code) = @_;
-    subtest $name => sub {
-        for my $way (@WAYS) {
-            subtest $way => sub {
-                $code->(sub { Testing::ReadingClient->read($way, @_) });
-            };
-        }
-    };
-    return;
-}
+# A test for each library; the libraries go side by side.
+my @cases;
+sub each_way { return push @cases, [@_] }
 
 # The memory of this process in bytes, at its most.
 sub memory {
@@ -133,5 +124,18 @@ each_way 'secrets are for one origin' => sub {
     is_deeply [@$seen{qw(errors closed)}], [['refused'], 1], 'content goes to no other origin';
     is scalar(my @requests = $end->requests), 1, 'which is not even asked';
 };
+
+run_each(
+    sub {
+        my $way = shift;
+        for my $case (@cases) {
+            my ($name, $code) = @$case;
+            subtest $name => sub {
+                $code->(sub { Testing::ReadingClient->read($way, @_) });
+            };
+        }
+    },
+    Testing::ReadingClient->ways
+);
 
 done_testing;

@@ -4,10 +4,10 @@ use lib 't/lib';
 use Testing;
 use Testing::HostileServer;
 use Testing::ReadingClient;
+use Testing::SideBySide qw(run_each);
 
 my $STREAM     = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 my $NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
-my @WAYS       = Testing::ReadingClient->ways;
 
 # A server with an answer for each path; one that is a function gets the number of the request, and the head.
 sub serving {
@@ -33,18 +33,9 @@ sub requests_of {
     return map { [/\A(\S+) (\S+)/] } $_[0]->requests;
 }
 
-# A test for each library.
-sub each_way {
-    my ($name, $code) = @_;
-    subtest $name => sub {
-        for my $way (@WAYS) {
-            subtest $way => sub {
-                $code->(sub { Testing::ReadingClient->read($way, @_) });
-            };
-        }
-    };
-    return;
-}
+# A test for each library; the libraries go side by side.
+my @cases;
+sub each_way { return push @cases, [@_] }
 
 each_way 'types' => sub {
     my $read = shift;
@@ -151,7 +142,7 @@ each_way 'failed attempts' => sub {
     );
     my $seen = $read->({url => $server->url('/')}, 2);
     is data_of($seen), 'a b', 'a server that answers nothing is asked again';
-    is_deeply $seen->{errors}, [('unavailable') x 2],                                         'each time is an error';
+    is_deeply $seen->{errors}, [('unavailable') x 2],                                      'each time is an error';
     is_deeply [map { header_of('Last-Event-ID' => $_) } $server->requests], [undef, 7, 7], 'with the last event ID';
 
     my $listen = Testing::ControlledProcess->listener;
@@ -168,5 +159,18 @@ each_way 'retry_statuses' => sub {
     my $seen   = $read->({url => $server->url('/'), retry => 1, retry_statuses => [429, 503]}, 1);
     is_deeply [data_of($seen), $seen->{errors}], ['a', ['refused']], 'it asks again after 429';
 };
+
+run_each(
+    sub {
+        my $way = shift;
+        for my $case (@cases) {
+            my ($name, $code) = @$case;
+            subtest $name => sub {
+                $code->(sub { Testing::ReadingClient->read($way, @_) });
+            };
+        }
+    },
+    Testing::ReadingClient->ways
+);
 
 done_testing;

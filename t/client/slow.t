@@ -9,6 +9,7 @@ use IO::Select        ();
 use Testing::Deadline qw(wait_until);
 use Testing::HostileServer;
 use Testing::ReadingClient;
+use Testing::SideBySide qw(run_each);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 my $BYTES  = 200_000_000;
@@ -58,44 +59,46 @@ my $server = Testing::HostileServer->start(
 
 sub name_of { return $_[0] =~ s/\W//gr }
 
-for my $way (Testing::ReadingClient->ways) {
-    subtest "$way: a server is slowed down" => sub {
-        my $name = name_of($way) . 'slow';
-        my (@numbers, $is_stalled, $client);
-        my $look = sub { $is_stalled ||= noted("$name.stalled") };
-        if ($way eq 'next') {
-            $client  = EventSource::Client->new(url => $server->url("/$name"));
-            @numbers = $client->next->{data};
-            ok wait_until($look), 'it cannot send' or return;
-            push @numbers, $client->next->{data} for 2 .. 100_000;
-        }
-        else {
-            my %option = (
-                url      => $server->url("/$name"),
-                on_event => sub {
-                    ($client, my $event) = @_;
-                    push @numbers, $event->{data};
-                    $client->pause if @numbers == 1;
-                    $client->close if @numbers == 100_000;
-                }
-            );
-            my $seen = Testing::ReadingClient->read(
-                $way,
-                \%option,
-                undef,
-                sub {
-                    return if @numbers != 1 || !$look->();
-                    is scalar @numbers, 1, 'a client that is paused delivers nothing';
-                    $client->resume;
-                }
-            );
-        }
-        cmp_ok $is_stalled || $BYTES, '<', 30_000_000, 'it can send only what fits into buffers';
-        is_deeply \@numbers, [1 .. 100_000], 'later all events come, in order';
-        undef $client;
-        ok wait_until(sub { noted("$name.left") }), 'a client that is closed, or gone, has cut its connection';
-        cmp_ok noted("$name.left") || $BYTES, '<', $BYTES / 2, 'in the middle of the stream';
-    };
+sub slows_down {
+    my $way  = shift;
+    my $name = name_of($way) . 'slow';
+    my (@numbers, $is_stalled, $client);
+    my $look = sub { $is_stalled ||= noted("$name.stalled") };
+    if ($way eq 'next') {
+        $client  = EventSource::Client->new(url => $server->url("/$name"));
+        @numbers = $client->next->{data};
+        ok wait_until($look), 'it cannot send' or return;
+        push @numbers, $client->next->{data} for 2 .. 100_000;
+    }
+    else {
+        my %option = (
+            url      => $server->url("/$name"),
+            on_event => sub {
+                ($client, my $event) = @_;
+                push @numbers, $event->{data};
+                $client->pause if @numbers == 1;
+                $client->close if @numbers == 100_000;
+            }
+        );
+        my $seen = Testing::ReadingClient->read(
+            $way,
+            \%option,
+            undef,
+            sub {
+                return if @numbers != 1 || !$look->();
+                is scalar @numbers, 1, 'a client that is paused delivers nothing';
+                $client->resume;
+            }
+        );
+    }
+    cmp_ok $is_stalled || $BYTES, '<', 30_000_000, 'it can send only what fits into buffers';
+    is_deeply \@numbers, [1 .. 100_000], 'later all events come, in order';
+    undef $client;
+    ok wait_until(sub { noted("$name.left") }), 'a client that is closed, or gone, has cut its connection';
+    cmp_ok noted("$name.left") || $BYTES, '<', $BYTES / 2, 'in the middle of the stream';
+    return;
 }
+
+run_each(\&slows_down, Testing::ReadingClient->ways);
 
 done_testing;

@@ -70,8 +70,8 @@ sub _finish {
     $self->_take_head if !$self->{has_head} && $tx->res->headers->is_finished;
     my $on = $self->{on} or return;
     $self->close;
-    if   ($error && !$error->{code}) { $on->{end}->(unavailable => $error->{message}) }
-    else                             { $on->{end}->() }
+    if ($error && !$error->{code}) { $on->{end}->(unavailable => $error->{message}) }
+    else                           { $on->{end}->() }
     return;
 }
 
