@@ -68,6 +68,7 @@ sub end {
 
 sub error {
     my ($self, $code, $text, $field) = @_;
+    $text =~ s/\s+\z//;
     my %error = (code => $code, field => $field, message => "EventSource::Client: $text", place => $self->{place});
     return eval { EventSource::Error->throw(%error) } || $@;
 }

@@ -60,18 +60,25 @@ sub resume {
 
 # Private methods
 
-# The end of the transaction. A response without a body has not said that its head is complete, and the library takes a head
-# that was cut for one.
+# The end of the transaction. A response without a body has not said that its head is complete. The library takes a response
+# that was cut for one that has ended.
 sub _finish {
-    my $self  = shift;
-    my $tx    = $self->{tx} or return;
-    my $error = $tx->error;
-    $error = {message => 'the head of the response was cut'} if !$error && !$tx->res->headers->is_finished;
-    $self->_take_head if !$self->{has_head} && $tx->res->headers->is_finished;
-    my $on = $self->{on} or return;
+    my $self     = shift;
+    my $tx       = $self->{tx} or return;
+    my $response = $tx->res;
+    my $has_head = $response->headers->is_finished;
+    $self->_take_head if $has_head && !$self->{has_head};
+    my $on       = $self->{on} or return;
+    my $content  = $response->content;
+    my $has_size = $content->is_chunked || length($response->headers->content_length // '');
+    my $error    = $tx->error;
+    my $trouble =
+          $error && !$error->{code}           ? $error->{message}
+        : !$has_head                          ? 'the head of the response was cut'
+        : $has_size && !$content->is_finished ? 'the stream was cut'
+        :                                       undef;
     $self->close;
-    if ($error && !$error->{code}) { $on->{end}->(unavailable => $error->{message}) }
-    else                           { $on->{end}->() }
+    $on->{end}->(defined $trouble ? (unavailable => $trouble) : ());
     return;
 }
 

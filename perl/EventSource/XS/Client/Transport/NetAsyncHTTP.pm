@@ -11,6 +11,8 @@ use Scalar::Util qw(weaken);
 
 my $MAX_BUFFERED = 1_048_576;    # bytes; the library takes a chunk as a whole
 
+my $VERIFY_PEER = 1;             # of IO::Socket::SSL; the library checks nothing where it finds no authorities
+
 # The loop of the process has to exist before a timer is set.
 sub loop {
     IO::Async::Loop->new;
@@ -29,6 +31,9 @@ sub open {
         max_redirects            => 0,
         on_error                 => sub { $weak_self->_end($_[1]) if $weak_self },
         user_agent               => undef,
+        SSL_verify_mode          => $VERIFY_PEER,
+        SSL_verifycn_name        => $request->{url}->host,
+        SSL_verifycn_scheme      => 'http',
     );
     IO::Async::Loop->new->add($http);
     my $sent = HTTP::Request->new($request->{method} => $request->{url}, [map { @$_ } @{$request->{headers}}]);

@@ -78,8 +78,11 @@ sub _connect {
         $class = 'Net::HTTPS';
         %how   = (%how, SSL_verifycn_scheme => 'http', SSL_verifycn_name => $url->host);
     }
-    my $socket = eval { $class->new(%how) }
-        or return $self->_end(unavailable => 'there is no connection to ' . $url->host_port . ': ' . ($@ || $!));
+    my $socket = eval {
+        $class->new(%how) || die $class eq 'Net::HTTPS' && IO::Socket::SSL::errstr() || $@ || $!, "
+";
+    }
+        or return $self->_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
     $socket->blocking(0);
     my @headers = map { @$_ } @{$request->{headers}};
     my $content = $request->{content};
