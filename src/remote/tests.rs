@@ -38,8 +38,8 @@ impl HubSide {
         self.socket.write_all(&bytes).expect("a connection");
     }
 
-    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first: what was buffered,
-    /// then each push.
+    /// Takes a stream over, and accepts its subscription. Returns its socket, and what the stream is to be sent first: what was
+    /// buffered, then each push.
     pub(super) fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<Vec<u8>>) {
         let mut sent = vec![self.next(|request| match request {
             Request::Open(open) => {
