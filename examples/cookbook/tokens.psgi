@@ -3,36 +3,42 @@ use strict;
 use warnings;
 
 use Encode qw(decode encode_utf8);
-use EventSource::Parser;
-use HTTP::Tiny;
-use JSON::MaybeXS qw(decode_json encode_json);
+use EventSource::Client;
+use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Request;
 
 my $URL = $ENV{MODEL_URL} || 'http://127.0.0.1:11434/v1/chat/completions';
 
+# Returns true if the answer is whole.
 sub ask {
     my ($question, $on_token) = @_;
-    my $parser = EventSource::Parser->new;
-    my $read   = sub {
-        for my $event ($parser->feed(shift)) {
-            next if $event->{data} eq '[DONE]';
-            my $delta = decode_json(encode_utf8($event->{data}))->{choices}[0]{delta};
-            $on_token->($delta->{content}) if length($delta->{content} // '');
-        }
-    };
-    my %asked =
-        (model => $ENV{MODEL} || 'llama3.2', stream => \1, messages => [{role => 'user', content => $question}]);
-    my %headers = ('Content-Type' => 'application/json', Authorization => 'Bearer ' . ($ENV{MODEL_KEY} || ''));
-    my %options = (headers => \%headers, content => encode_json(\%asked), data_callback => $read);
-    return HTTP::Tiny->new(timeout => 60)->post($URL, \%options)->{success};
+    my $client = EventSource::Client->new(
+        url     => $URL,
+        headers => [Authorization => 'Bearer ' . ($ENV{MODEL_KEY} || '')],
+        json    => {
+            model    => $ENV{MODEL} || 'llama3.2',
+            stream   => \1,
+            messages => [{role => 'user', content => $question}],
+        },
+        timeout => 60,
+    );
+    while (my $event = $client->next) {
+        return 1 if $event->{data} eq '[DONE]';
+        my $delta = decode_json(encode_utf8($event->{data}))->{choices}[0]{delta};
+        $on_token->($delta->{content}) if length($delta->{content} // '');
+    }
+    return 0;
 }
 
 sub answer {
     my ($conn, $question) = @_;
     my $number   = 0;
-    my $is_whole = ask($question, sub { $conn->push({event => 'token', id => ++$number, data => shift}) });
+    my $is_whole = eval {
+        ask($question, sub { $conn->push({event => 'token', id => ++$number, data => shift}) });
+    };
+    warn $@ if $@;
     $conn->finish(data => $is_whole ? 'complete' : 'failed');
     return;
 }

@@ -10,7 +10,8 @@ use JSON::PP   qw(decode_json);
 use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs_module);
 use Testing::Program;
 use Testing::Server;
 
@@ -115,6 +116,31 @@ recipe answers => sub {
     Live::Processes::end_hub($env{HUB_SOCKET});
     },
     'Starman';
+
+recipe upstream => sub {
+    needs_module('AnyEvent::HTTP');
+    Testing->need('named_hubs');
+    my $folder   = File::Temp->newdir;
+    my $upstream = Testing::Server->start('Twiggy', 't/client/hub.psgi', workers => 1);
+    my %env      = (UPSTREAM_URL => $upstream->url('/stream/all'), HUB_SOCKET => "$folder/hub");
+    my @servers  = map { start('upstream', %env) } 1, 2;
+    my @streams  = map { client_of($_)->get('/') } @servers;
+    my $publish  = sub { $upstream->ask("/publish?hub=all&from=$_[0]&to=$_[1]") };
+    $publish->(1, 5);
+
+    for my $stream (@streams) {
+        next_is($stream, 'message', $_, "the clients of both processes receive event $_ once") for 1 .. 5;
+    }
+    $streams[0]->close;
+    (shift @servers)->stop;
+    $publish->(6, 8);
+    next_is($streams[1], 'message', $_, "when the process that reads has ended, the other one reads event $_")
+        for 6 .. 8;
+    $streams[1]->close;
+    $_->stop for @servers, $upstream;
+    Live::Processes::end_hub($env{HUB_SOCKET});
+    },
+    'Twiggy';
 
 recipe progress => sub {
     my $server  = start('progress');
