@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use B       ();
+use EventSource::Client;
 use EventSource::Hub;
 use EventSource::Hub::Lease;
 use EventSource::Parser;
@@ -73,6 +74,7 @@ my %MAKE = (
         Test::EventSource->new(app => sub { }, @_);
     },
     'EventSource::Parser->new' => sub { EventSource::Parser->new(@_) },
+    'EventSource::Client->new' => sub { EventSource::Client->new(url => 'http://127.0.0.1/', @_) },
     'tap'                      => sub {
         EventSource::Server->new->out_supply->tap(sub { }, @_);
     },
@@ -80,7 +82,7 @@ my %MAKE = (
 
 my @OF_STREAMS   = ('Plack::App::EventSource->new', 'EventSource::Hub->new', '$hub->to_app', 'PubSub->new');
 my @WITH_SERVER  = (@OF_STREAMS,  'EventSource::Server->new');
-my @WITH_HEADERS = (@WITH_SERVER, 'Test::EventSource->new');
+my @WITH_HEADERS = (@WITH_SERVER, 'Test::EventSource->new', 'EventSource::Client->new');
 my $ORIGINS      = q(origins must be origins such as 'https://example.com', '*', or a code reference);
 
 # What is given, the text of the exception, and the constructors. Its field is the first name, or none if there is no value.
@@ -110,11 +112,35 @@ my @MISTAKES = (
         q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10),
         grep { $_ ne 'Plack::App::EventSource->new' } @WITH_SERVER
     ],
-    [[handler_cb => 'main'],   'handler_cb must be a code reference',                 'Plack::App::EventSource->new'],
-    [[channels   => ['news']], 'to_app takes channels, a code reference',             '$hub->to_app'],
-    [[max_event  => 'x'],      'max_event must be a whole number of bytes from 1 on', 'EventSource::Parser->new'],
-    [[onchange   => sub { }],  qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'],
-    [[done       => 'x'],      'done must be a code reference',                                    'tap'],
+    (
+        map { [[url => $_], 'url must be an absolute URL of http or https', 'EventSource::Client->new'] } undef,
+        '', '/events', 'ftp://127.0.0.1/', 'http:///'
+    ),
+    [[timeout => 'soon'],     'timeout must be a number of seconds',                      'EventSource::Client->new'],
+    [[timeout => -1],         'timeout must be a number of seconds',                      'EventSource::Client->new'],
+    [[retry   => '1s'],       'retry must be a whole number of milliseconds from 0',      'EventSource::Client->new'],
+    [[content => "\x{263A}"], 'content has a character above U+00FF; encode it first',    'EventSource::Client->new'],
+    [[json    => {}, content => ''], 'json and content are two ways to give the content', 'EventSource::Client->new'],
+    [[last_event_id => "a\nb"],      'last_event_id must be one line that is not empty',  'EventSource::Client->new'],
+    [[on_error      => 'warn'],      'on_error must be a code reference',                 'EventSource::Client->new'],
+    [[via           => 'AnyEvent::HTTP'], 'via is for a client with on_event',            'EventSource::Client->new'],
+    (
+        map { [[method => $_], qr/\Amethod must be a method such as 'GET'/, 'EventSource::Client->new'] } 'get',
+        "GET /\r\nX", 'HEAD', []
+    ),
+    [[retry_statuses => 503], 'retry_statuses must be an array of HTTP statuses', 'EventSource::Client->new'],
+    [
+        [retry_statuses => [200]],
+        'an element of retry_statuses must be a whole number from 400 to 599',
+        'EventSource::Client->new'
+    ],
+    [[on_events  => sub { }],  qr/unknown option 'on_events'; did you mean on_event\?/, 'EventSource::Client->new'],
+    [[handler_cb => 'main'],   'handler_cb must be a code reference',                   'Plack::App::EventSource->new'],
+    [[channels   => ['news']], 'to_app takes channels, a code reference',               '$hub->to_app'],
+    [[max_event  => 'x'],      'max_event must be a whole number of bytes from 1 on',   'EventSource::Parser->new'],
+    [[max_event  => 'x'],     'max_event must be a whole number from 1 to 999999999999999', 'EventSource::Client->new'],
+    [[onchange   => sub { }], qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, 'Lease->new'],
+    [[done       => 'x'],     'done must be a code reference',                                    'tap'],
     [[supply => 'x'], 'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'],
     [[hub    => {}],  'hub must be an EventSource::Hub', 'PubSub->new', 'EventSource::Server->new'],
     (map { [[hub => $_], 'hub must be an EventSource::Hub', 'PubSub->new'] } undef, 'EventSource', bless {}, 'Hub'),
