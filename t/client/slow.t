@@ -93,12 +93,33 @@ sub slows_down {
     }
     cmp_ok $is_stalled || $BYTES, '<', 30_000_000, 'it can send only what fits into buffers';
     is_deeply \@numbers, [1 .. 100_000], 'later all events come, in order';
-    undef $client;
-    ok wait_until(sub { noted("$name.left") }), 'a client that is closed, or gone, has cut its connection';
+    $client->close;
+    ok wait_until(sub { noted("$name.left") }), 'a client that is closed has cut its connection';
     cmp_ok noted("$name.left") || $BYTES, '<', $BYTES / 2, 'in the middle of the stream';
     return;
 }
 
-run_each(\&slows_down, Testing::ReadingClient->ways);
+sub is_cut_by_its_end {
+    my $way    = shift;
+    my $name   = name_of($way) . 'dropped';
+    my $has    = 0;
+    my %option = $way eq 'next' ? () : (via => $way, on_event => sub { $has = 1 });
+    my $client = EventSource::Client->new(url => $server->url("/$name"), %option);
+    if ($way eq 'next') { $has = $client->next }
+    else {
+        Testing::ReadingClient->run($way, sub { $has });
+    }
+    undef $client;
+    ok wait_until(sub { noted("$name.left") }), 'a client without a reference has cut its connection';
+    return;
+}
+
+run_each(
+    sub {
+        slows_down(@_);
+        is_cut_by_its_end(@_);
+    },
+    Testing::ReadingClient->ways
+);
 
 done_testing;

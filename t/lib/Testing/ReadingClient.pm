@@ -53,6 +53,9 @@ sub ways {
     return ('next', @IN_LOOPS);
 }
 
+# Runs the event loop of a library until a function returns true.
+sub run { return $RUN{$_[1]}->($_[2]) }
+
 sub read {
     my ($class, $way, $option, $wanted, $meanwhile) = @_;
     my %seen = (events => [], errors => [], opened => 0);
