@@ -82,6 +82,7 @@ sub new {
         name           => $native{name},
         per_process    => $given{per_process} || defined $given{name},
         position_event => $native{position_event},
+        socket         => $given{socket},
     }, $class;
     my $most = defined $given{max_relays} ? $given{max_relays} : $MAX_RELAYS;
     $self->{relays} = EventSource::XS::Stream::Relay::Process->bound($most, @given{qw(name socket)})
@@ -168,6 +169,16 @@ sub pattern {
 sub position { return $_[0]{stream_settings}{position} }
 
 sub position_event { return $_[0]{position_event} }
+
+sub process {
+    my $self = shift;
+    EventSource::Error->throw(
+        code    => 'state',
+        message => 'EventSource::Hub: only a named hub has a process'
+    ) if !length $self->{name};
+    my %place = map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(name socket);
+    return EventSource::Hub::Process->connect(%place, spawn => 0);
+}
 
 sub reaches_one_process { return !$_[0]{per_process} }
 
@@ -1555,6 +1566,13 @@ In a spawned handler a hub without a L</name> throws C<state>, as the other meth
 (L<Plack::App::EventSource::Connection/spawn>): no stream of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
+
+=head2 process
+
+    my $process = $hub->process;
+
+Return an L<EventSource::Hub::Process>, another connection to the hub process (L</name>). It does not start the process. Throws
+C<state> if the hub has no name, and what L<EventSource::Hub::Process/connect> throws.
 
 =head2 reaches_one_process
 
