@@ -13,7 +13,7 @@ use JSON::MaybeXS ();
 use List::Util    qw(first);
 use Scalar::Util  qw(blessed);
 
-# In the order of the help.
+# In the order of the help: the name, a description, and the module if its name is not that of the command.
 my @COMMANDS = (
     [publish  => 'publish events to a channel'],
     [forget   => 'forget a key of the state of a channel'],
@@ -22,6 +22,7 @@ my @COMMANDS = (
     [channels => 'list the channels of a hub'],
     [members  => 'list the members of a channel'],
     [end      => 'end the streams of a user, or of topics'],
+    [xmpp     => 'publish the items of nodes of an XMPP service', 'XMPP'],
     [hub      => 'start, list, check, drain, upgrade and stop the processes of hubs'],
     [doctor   => 'find out what keeps a stream from working'],
 );
@@ -186,7 +187,7 @@ sub _dispatch {
         return 0;
     }
     my $command = first { $_->[0] eq $name } @COMMANDS or $class->usage("unknown command $name");
-    my $module  = $class . '::' . ucfirst $name;
+    my $module  = $class . '::' . ($command->[2] || ucfirst $name);
     my $file    = ($module =~ s{::}{/}gr) . '.pm';
     if (!eval { require $file }) {
         die $@ if $@ !~ /\ACan't locate \Q$file\E /;

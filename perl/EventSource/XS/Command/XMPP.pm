@@ -1,0 +1,87 @@
+package EventSource::XS::Command::XMPP;
+use strict;
+use warnings;
+
+# `eventsource xmpp`: runs EventSource::XMPP as a program of its own, until a signal ends it.
+
+use EventSource::XS::Command;
+use EventSource::XS::Hub::Pattern;
+
+my $COMMAND = 'EventSource::XS::Command';
+
+my @OPTIONS = qw(
+    hub=s socket=s jid=s service=s password-from=s host=s port=i ca=s no-tls prefix=s format=s start=s max-items=i poll=f
+    newest-first publish node=s@
+);
+
+# What the options of the command are called in EventSource::XMPP.
+my %SETTING = (
+    'max-items'    => 'max_items',
+    'newest-first' => 'newest_first',
+    map { $_ => $_ }
+        qw(
+        ca format host jid poll port prefix publish service start
+        )
+);
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('xmpp', \@arguments, @OPTIONS) or return 0;
+    my %given  = map { defined $option->{$_} ? ($SETTING{$_} => _text($_, $option->{$_})) : () } keys %SETTING;
+    $COMMAND->usage("which JID? --jid bridge.example.org, or user\@example.org/resource") if !defined $given{jid};
+    $COMMAND->usage('which service? --service pubsub.example.org')                        if !defined $given{service};
+    my @nodes = ((map { _text('--node', $_) } @{$option->{node} || []}), map { _topic($_) } @arguments);
+    $COMMAND->usage('which nodes? Give names, or patterns such as "news/*"') if !@nodes;
+    my $name = defined $option->{hub} ? $option->{hub} : $ENV{EVENTSOURCE_HUB};
+    $COMMAND->usage('which hub? --hub NAME') if !defined $name;
+
+    require EventSource::Hub;
+    require EventSource::XMPP;
+    my $hub = EventSource::Hub->new(name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } 'socket');
+    my $refused;
+    my $done;
+    my $bridge = EventSource::XMPP->new(
+        %given,
+        hub        => $hub,
+        nodes      => \@nodes,
+        password   => _password($option->{'password-from'}),
+        tls        => !$option->{'no-tls'},
+        report     => sub { $COMMAND->complain('xmpp', $_[0]) },
+        on_refused => sub { $refused = shift; $done->send },
+    );
+    require AnyEvent;
+    $done = AnyEvent->condvar;
+    my @signals = map {
+        AnyEvent->signal(signal => $_, cb => sub { $done->send })
+    } qw(INT TERM);
+    $bridge->start;
+    $done->recv;
+    $bridge->stop;
+    return 0 if !defined $refused;
+    $COMMAND->complain('xmpp', "the server refuses the login: $refused");
+    return $COMMAND->exit_code_of('refused');
+}
+
+# The command line of a process can be seen by everybody.
+sub _password {
+    my $file = shift;
+    return _text('EVENTSOURCE_XMPP_PASSWORD', $ENV{EVENTSOURCE_XMPP_PASSWORD})
+        if !defined $file && defined $ENV{EVENTSOURCE_XMPP_PASSWORD};
+    $COMMAND->usage('no password: --password-from FILE, or the environment variable EVENTSOURCE_XMPP_PASSWORD')
+        if !defined $file;
+    open my $lines, '<', $file or die "$file: $!\n";
+    my $password = readline $lines;
+    $password = '' if !defined $password;
+    $password =~ s/\r?\n\z//;
+    $COMMAND->usage("$file: its first line is empty") if !length $password;
+    return _text($file, $password);
+}
+
+sub _text { return $COMMAND->text(@_) }
+
+sub _topic {
+    my $name = _text('a node', shift);
+    return $name =~ /[*]/ ? EventSource::XS::Hub::Pattern->new($name) : $name;
+}
+
+1;

@@ -1,0 +1,141 @@
+package EventSource::XS::XMPP::Known;
+use strict;
+use warnings;
+
+# The items of a node that were published to the hub: which of them a node's list has that are new, and under which key an event
+# is published, so that the hub publishes it once.
+#
+# The key is not the item's id alone: an item that is published again under its id is another event (XEP-0060, section 7.1.2),
+# also with a payload that it had before, such as on, off, on. So each id has a version, which its next event raises. The key is
+# made of the node, the id, the payload and the version. A bridge that was killed before it could save what it has published
+# counts the same versions again when it reads the node's list, comes to the same keys, and the hub publishes nothing twice.
+#
+# A retracted item keeps its version. When there are more ids than may be remembered, the oldest are forgotten; those that are
+# unknown then begin above the highest version of the forgotten ones, so that no key comes again.
+
+use Digest::SHA qw(sha256_base64);
+
+my $DIGEST_LETTERS = 14;        # 84 bits
+my $ABSENT         = '-';       # in the place of a retracted item's digest
+my $KEY            = 'xmpp/';
+
+# Public methods
+
+sub digest {
+    my ($class, $text) = @_;
+    return substr _hash($text), 0, $DIGEST_LETTERS;
+}
+
+# True if that is what was last published of the item.
+sub has {
+    my ($self, $id, $digest) = @_;
+    my $item = $self->{items}{$id};
+    return !!($item && $item->{digest} eq $digest);
+}
+
+# True if nothing was ever published of the node, as far as is remembered.
+sub is_new { return $_[0]{is_new} }
+
+# The key under which the next event of an item is published.
+sub key {
+    my ($self, $node, $id, $digest) = @_;
+    return $KEY . _hash(join "\0", $node, $id, $digest, $self->_next_version($id));
+}
+
+# The ids of the items that the node has, as far as is known, in the order in which they were published.
+sub ids {
+    my $self  = shift;
+    my $items = $self->{items};
+    return grep { length && $items->{$_}{digest} ne $ABSENT } $self->_in_order;
+}
+
+# The items of a list, in its order, that were not published. A list that begins before all that is remembered begins with
+# items that are forgotten. Each item of the list is an array that begins with the id and a digest.
+sub missing_of {
+    my ($self, @list) = @_;
+    if ($self->{has_forgotten}) {
+        shift @list while @list && !$self->{items}{$list[0][0]};
+    }
+    return grep { !$self->has(@$_[0, 1]) } @list;
+}
+
+# From what saved returned, or undef for a node of which nothing was published. most is how many items are remembered.
+sub new {
+    my ($class, $saved, $most) = @_;
+    my $self = bless {items => {}, floor => 0, last => 0, most => $most, is_new => !$saved}, $class;
+    return $self if !$saved;
+    @$self{qw(floor has_forgotten)} = @$saved{qw(floor has_forgotten)};
+    for my $item (@{$saved->{items}}) {
+        my ($id, $digest, $version) = @$item;
+        $self->{items}{$id} = {digest => $digest, version => $version, order => ++$self->{last}};
+    }
+    return $self;
+}
+
+# An event of the item was published: the digest of its payload, or nothing if it was retracted.
+sub note {
+    my ($self, $id, $digest) = @_;
+    my $version = $self->_next_version($id);
+    $digest             = $ABSENT if !defined $digest;
+    $self->{is_new}     = 0;
+    $self->{items}{$id} = {digest => $digest, version => $version, order => ++$self->{last}};
+    my $items = $self->{items};
+    return if keys %$items <= 2 * $self->{most};
+    my @in_order = $self->_in_order;
+    $self->_forget($_) for splice @in_order, 0, @in_order - $self->{most};
+    return;
+}
+
+# All items were retracted.
+sub note_purge {
+    my $self = shift;
+    $_->{digest}    = $ABSENT for values %{$self->{items}};
+    $self->{is_new} = 0;
+    return;
+}
+
+# An item that was there before the node was followed.
+sub note_seen {
+    my ($self, $id, $digest) = @_;
+    $self->{is_new} = 0;
+    $self->{items}{$id} = {digest => $digest, version => 0, order => ++$self->{last}};
+    return;
+}
+
+# Everything as a structure, for new.
+sub saved {
+    my $self  = shift;
+    my $items = $self->{items};
+    my @items = map { [$_, @{$items->{$_}}{qw(digest version)}] } $self->_in_order;
+    return {floor => $self->{floor}, has_forgotten => $self->{has_forgotten} ? 1 : 0, items => \@items};
+}
+
+# Private methods and functions
+
+sub _forget {
+    my ($self, $id) = @_;
+    my $item = delete $self->{items}{$id};
+    $self->{has_forgotten} = 1;
+    $self->{floor}         = $item->{version} + 1 if $self->{floor} <= $item->{version};
+    return;
+}
+
+sub _hash {
+    my $text = shift;
+    utf8::encode($text);
+    return sha256_base64($text);
+}
+
+sub _in_order {
+    my $items    = $_[0]{items};
+    my @in_order = sort { $items->{$a}{order} <=> $items->{$b}{order} } keys %$items;
+    return @in_order;
+}
+
+sub _next_version {
+    my ($self, $id) = @_;
+    my $item = $self->{items}{$id};
+    return $item ? $item->{version} + 1 : $self->{floor};
+}
+
+1;

@@ -1,0 +1,39 @@
+package EventSource::XS::XMPP::Positions;
+use strict;
+use warnings;
+
+# What was published of each node, kept in the hub: as the state of a channel, with the node as the key. So it lives as long as
+# what it tells about, and every machine and every process that may hold the lease knows it.
+
+use EventSource::XS::XMPP::Follower;
+use JSON::MaybeXS ();
+
+my $JSON  = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
+my $EVENT = 'eventsource-xmpp';
+
+# Public methods
+
+# Returns what was saved of each node, by its name.
+sub load {
+    my $self = shift;
+    my %saved;
+    for my $event (EventSource::XS::XMPP::Follower->new(@$self{qw(hub channel)})->state) {
+        my $position = eval { $JSON->decode($event->{data}) } or next;
+        $saved{$position->{node}} = $position->{known} if ref $position eq 'HASH' && defined $position->{node};
+    }
+    return %saved;
+}
+
+sub new {
+    my ($class, $hub, $channel) = @_;
+    return bless {hub => $hub, channel => $channel}, $class;
+}
+
+sub save {
+    my ($self, $node, $known) = @_;
+    my $data = $JSON->encode({node => $node, known => $known});
+    $self->{hub}->publish($self->{channel}, {event => $EVENT, key => $node, retain => 1, data => $data});
+    return;
+}
+
+1;

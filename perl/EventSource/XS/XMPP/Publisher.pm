@@ -1,0 +1,100 @@
+package EventSource::XS::XMPP::Publisher;
+use strict;
+use warnings;
+
+# What an application publishes to nodes, in the place of the hub: the bridge, which may be another process, has the connection.
+# So an item waits in the state of a channel, with its id as the key, until the service has taken it. "publisher" in
+# EventSource::XMPP has the manual.
+
+use Digest::SHA qw(sha256_base64);
+use EventSource::XS::Settings;
+use EventSource::XS::XMPP::Stanza;
+use JSON::MaybeXS ();
+use Time::HiRes   ();
+
+our @CARP_NOT = qw(EventSource::XMPP Plack::App::EventSource::PubSub);
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::XMPP');
+my $STANZA   = 'EventSource::XS::XMPP::Stanza';
+my $JSON     = JSON::MaybeXS->new(utf8 => 0, canonical => 1, allow_nonref => 1);
+my $EVENT    = 'eventsource-xmpp-item';
+
+my $count = 0;
+
+# Public methods
+
+# The item of an event of the channel: a hash with node, id and payload; undef of another event.
+sub item_of {
+    my ($class, $event) = @_;
+    return undef if $event->{event} ne $EVENT;
+    my $item = eval { $JSON->decode($event->{data}) };
+    return
+        ref $item eq 'HASH' && !grep({ !defined $item->{$_} || ref $item->{$_} } qw(id node payload)) ? $item : undef;
+}
+
+sub new {
+    my ($class, %option) = @_;
+    return bless {%option}, $class;
+}
+
+sub publish {
+    my ($self, $channel, $event) = @_;
+    my $node = $self->_node_of($channel);
+    $event = {data => $event} if ref $event ne 'HASH';
+    for my $name (grep { defined $event->{$_} } qw(comment event key once retain retry)) {
+        $SETTINGS->refuse($name, "an item has no $name");
+    }
+    my $id = defined $event->{id} ? $event->{id} : _new_id();
+    $SETTINGS->refuse(id => 'id must be 1 to 1,024 characters that XML can have')
+        if !length $id || length $id > 1024 || !$STANZA->is_fit($id);
+    my %item = (node => $node, id => $id, payload => $self->_payload_of($channel, $event));
+    my $data = $JSON->encode(\%item);
+    $self->{hub}->publish($self->{channel}, {event => $EVENT, key => _key($node, $id), retain => 1, data => $data});
+    return $id;
+}
+
+# The key under which an item waits.
+sub key_of { return _key(@{$_[1]}{qw(node id)}) }
+
+# What the streams are is the hub's. PubSub asks for these.
+for my $name (qw(check_topics gap_event position position_event reaches_one_process to_app type_of)) {
+    no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
+    *$name = sub {
+        my $self = shift;
+        return $self->{hub}->$name(@_);
+    };
+}
+
+# Private methods and functions
+
+sub _key {
+    return sha256_base64(join "\0", map { utf8::encode(my $bytes = $_); $bytes } @_);
+}
+
+sub _new_id { return substr sha256_base64(join '-', $$, ++$count, Time::HiRes::time(), rand), 0, 22 }
+
+sub _node_of {
+    my ($self, $channel) = @_;
+    $channel = $SETTINGS->string(channel => $channel);
+    $SETTINGS->refuse(channel => 'channel must be a name, with the prefix')
+        if !defined $channel || index($channel, $self->{prefix}) || length $channel <= length $self->{prefix};
+    my $node = substr $channel, length $self->{prefix};
+    $SETTINGS->refuse(channel => 'channel must have only characters that XML can have') if !$STANZA->is_fit($node);
+    return $node;
+}
+
+# The payload as XML.
+sub _payload_of {
+    my ($self, $channel, $event) = @_;
+    return $self->{payload}->($channel, $event) if $self->{payload};
+    my $data =
+          exists $event->{json}         ? $JSON->encode($event->{json})
+        : ref $event->{data} eq 'ARRAY' ? join "\n", @{$event->{data}}
+        :                                 $SETTINGS->string(data => $event->{data});
+    $SETTINGS->refuse(data => 'there is no data')                          if !defined $data;
+    $SETTINGS->refuse(data => 'data has a character that XML cannot have') if !$STANZA->is_fit($data);
+    my $is_json = exists $event->{json} || $data =~ /\A\s*[\[{]/ && eval { $JSON->decode($data); 1 };
+    return $STANZA->payload_of($data, $is_json);
+}
+
+1;
