@@ -36,7 +36,7 @@ my @OPTIONAL =
 my %EVENTS  = (delete => 'delete', purge => 'purge', retract => 'retract');
 my @FORMATS = qw(json text xml);
 
-my $MAX_ITEMS     = 256;         # Prosody keeps as many of a node, unless pubsub_max_items says otherwise
+my $MAX_ITEMS     = 256;         # Prosody's pubsub_max_items, unless its configuration says otherwise
 my $MAX_STANZA    = 64 << 20;    # bytes: all items of a node come in one
 my $MAX_QUEUED    = 8 << 20;     # bytes of payloads that wait for the hub
 my $PER_TURN      = 100;         # events, before the event loop gets its turn
@@ -765,7 +765,7 @@ the rest later.
 =back
 
 These are the bounds. A node has the items that its service keeps: what it has dropped before the bridge came back is lost (with
-Prosody the last C<pubsub_max_items>, and none if the node does not persist items). Of several versions of an item that were
+Prosody the last 20, unless the node is configured to have more, C<pubsub#max_items>). Of several versions of an item that were
 published while the bridge was away there is the last. That an item was retracted while the bridge was away is seen from its
 absence among newer and older ones; if only the oldest are absent, they may have made room.
 

@@ -110,7 +110,7 @@ allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
 c2s_stanza_size_limit = 8 * 1024 * 1024
 component_stanza_size_limit = 8 * 1024 * 1024
-log = { { levels = { min = "info" }; to = "console" } }
+log = { { levels = { min = "error" }; to = "console" } }
 VirtualHost "$DOMAIN"
 Component "pubsub.$DOMAIN" "pubsub"
   admins = { "alice\@$DOMAIN" }

@@ -18,8 +18,9 @@ use Testing::Deadline qw($DEADLINE wait_until);
 
 # The channels of nodes that have events.
 sub channels {
-    my $self  = shift;
-    my @names = map { (split /\t/)[0] } split /\n/, $self->{shell}->run('channels', @{$self->{at}})->{out};
+    my $self = shift;
+    my @names;
+    $self->{hub}->process->channels(undef, sub { push @names, $_[0]{name} });
     return grep { !m{\AEventSource::XMPP/} } @names;
 }
 
@@ -39,10 +40,23 @@ sub events {
 
 sub events_now {
     my ($self, $channel) = @_;
-    my $printed =
-        $self->{shell}->run('tail', @{$self->{at}}, qw(--from-start --json --timeout 0.2 --channel), $channel)->{out};
+    my $count = 0;
+    eval {
+        $self->{hub}->process->channels(undef, sub { $count = $_[0]{events} if $_[0]{name} eq $channel });
+    };
+    return [] if !$count;
+    my @how     = ('--from-start', '--json', '--count', $count, '--timeout', $DEADLINE);
+    my $printed = $self->{shell}->run('tail', @{$self->{at}}, @how, '--channel', $channel)->{out};
     utf8::encode($printed) if utf8::is_utf8($printed);
     return [map { JSON::PP->new->utf8->decode($_) } split /\n/, $printed];
+}
+
+sub hub { return $_[0]{hub} }
+
+# The hub has a store in a file from now on.
+sub keep_events {
+    my $self = shift;
+    return $self->_open_hub(store => {file => $self->{shell}->folder . '/events.db', sync => 'event'});
 }
 
 sub kill {
@@ -60,13 +74,10 @@ sub new {
     my ($class, $as, @nodes) = @_;
     my $self   = bless {shell => Testing::CommandLine->new, as => $as, nodes => \@nodes}, $class;
     my $socket = $self->{shell}->folder . '/test.sock';
-    $self->{hub} =
-        EventSource::Hub->new(name => 'test', socket => $socket, history => {events => 10_000}, idle_exit => 1);
     $self->{at} = ['--hub', 'test', '--socket', $socket];
+    $self->_open_hub(socket => $socket);
     return $self;
 }
-
-sub hub { return $_[0]{hub} }
 
 sub pid { return $_[0]{program}->pid }
 
@@ -86,5 +97,33 @@ sub start {
 
 # Ends it by a signal, and returns its status.
 sub stop { return $_[0]{program}->stop }
+
+# Waits until the hub knows that the item of a node was published.
+sub wait_until_saved {
+    my ($self, $node, $id) = @_;
+    my $channel = "EventSource::XMPP/$self->{as}{service}/nodes/";
+    return ok wait_until(
+        $DEADLINE,
+        sub {
+            my @saved = map { JSON::PP::decode_json($_->{data}) } @{$self->events_now($channel)};
+            grep {
+                $_->{node} eq $node && grep { $_->[0] eq $id }
+                    @{$_->{known}{items}}
+            } @saved;
+        }
+        ),
+        "it is saved that the item $id is published";
+}
+
+# Private methods
+
+sub _open_hub {
+    my ($self, %settings) = @_;
+    $self->{settings} = {%{$self->{settings} || {}}, %settings};
+    $self->{hub} =
+        EventSource::Hub->new(name => 'test', history => {events => 10_000}, idle_exit => 1, %{$self->{settings}});
+    $self->{hub}->publish(begin => 'its process has these settings');
+    return;
+}
 
 1;

@@ -60,7 +60,14 @@ sub ask {
     return $option{no_wait} ? undef : $self->answer;
 }
 
-sub create { return $_[0]->ask(qq(<pubsub xmlns="$PUBSUB"><create node="$_[1]"/></pubsub>)) }
+# The configuration of the node by the names of its fields, such as max_items, may follow. By default Prosody keeps 20 items.
+sub create {
+    my ($self, $node, %field) = @_;
+    my $fields = join '', map { qq(<field var="pubsub#$_"><value>$field{$_}</value></field>) } sort keys %field;
+    my $type   = qq(<field var="FORM_TYPE" type="hidden"><value>$PUBSUB#node_config</value></field>);
+    my $form   = qq(<configure><x xmlns="jabber:x:data" type="submit">$type$fields</x></configure>);
+    return $self->ask(qq(<pubsub xmlns="$PUBSUB"><create node="$node"/>$form</pubsub>));
+}
 
 sub delete { return $_[0]->ask(qq(<pubsub xmlns="$PUBSUB#owner"><delete node="$_[1]"/></pubsub>)) }
 

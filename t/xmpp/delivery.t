@@ -1,0 +1,128 @@
+# Each item once and in order, whatever ends meanwhile: the bridge, its lease, Prosody, the hub process.
+
+use lib 't/lib';
+use Testing;
+use Testing::CommandLine;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Process  qw(is_running);
+use Testing::Prosody;
+use Testing::XMPPBridge;
+
+Testing::Prosody->require_or_skip_all;
+require Testing::XMPPClient;
+Testing::XMPPClient->import(qw(text));
+
+my $prosody = Testing::Prosody->start(max_items => 2000);
+my $alice   = Testing::XMPPClient->login($prosody, 'alice');
+
+# The events of a channel as text: the data, with the type of those that have one.
+sub shown {
+    return [map { $_->{event} eq 'message' ? $_->{data} : "$_->{event} $_->{data}" } @{$_[0]}];
+}
+
+for my $kind (qw(component client)) {
+    my %as = $kind eq 'component' ? $prosody->as_component : $prosody->as_client;
+
+    subtest "a bridge that was killed, as a $kind" => sub {
+        my $node   = "$kind/away";
+        my $bridge = Testing::XMPPBridge->new(\%as, $node);
+        $alice->publish($node, $_, text("item $_")) for 1 .. 5;
+        $bridge->start;
+        $alice->publish($node, $_, text("item $_")) for 6 .. 8;
+        $bridge->events($node, 8);
+        $bridge->wait_until_saved($node, 8);
+        $bridge->kill;
+        $alice->publish($node, $_, text("item $_")) for 9 .. 11;
+        $alice->publish($node, 3,  text('item 3 changed'));
+        $alice->retract($node, 7);
+        $bridge->start;
+        my @expected = ((map { "item $_" } 1 .. 8), 'retract 7', (map { "item $_" } 9 .. 11), 'item 3 changed');
+        is_deeply shown($bridge->events($node, scalar @expected)), \@expected,
+            'what was published meanwhile comes at its return';
+        $bridge->wait_until_saved($node, 11);
+        $bridge->kill;
+        $bridge->start;
+        $alice->publish($node, 12, text('item 12'));
+        push @expected, 'item 12';
+        is_deeply shown($bridge->events($node, scalar @expected)), \@expected, 'and nothing again at the next return';
+        $bridge->stop;
+        $alice->purge($node);
+        $bridge->start;
+        push @expected, "purge $node";
+        is_deeply shown($bridge->events($node, scalar @expected)), \@expected, 'a purge meanwhile is an event';
+        $bridge->stop;
+        $alice->delete($node);
+        $bridge->start;
+        push @expected, "delete $node";
+        is_deeply shown($bridge->events($node, scalar @expected)), \@expected, 'so is a deletion';
+        $bridge->stop;
+    };
+}
+
+subtest 'a thousand items, and a bridge that is killed in their midst' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'thousand')->start('--max-items', 2000);
+    my $count  = 1_000;
+    is $alice->create('thousand', max_items => 2000), 'result', 'the node keeps them';
+    for my $number (1 .. $count) {
+        $alice->publish('thousand', $number, text("item $number"), no_wait => $number % 50);
+        if ($number % 300 == 0) {
+            $bridge->kill;
+            $bridge->start('--max-items', 2000);
+        }
+    }
+    is_deeply $bridge->data('thousand', $count), [map { "item $_" } 1 .. $count], 'all come once, in order';
+    $bridge->stop;
+    $bridge->start('--max-items', 2000);
+    $alice->publish('thousand', 'last', text('last'));
+    $bridge->data('thousand', $count + 1);
+    is scalar @{$bridge->events_now('thousand')}, $count + 1, 'none comes again';
+    $bridge->stop;
+};
+
+subtest 'Prosody is killed' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'killed')->start;
+    $alice->publish('killed', $_, text("item $_")) for 1 .. 3;
+    $bridge->events('killed', 3);
+    $prosody->restart('KILL');
+    $alice = Testing::XMPPClient->login($prosody, 'alice');
+    $alice->publish('killed', $_, text("item $_")) for 4 .. 6;
+    is_deeply $bridge->data('killed', 6), [map { "item $_" } 1 .. 6], 'the bridge connects again, and misses nothing';
+    my @said = $bridge->log =~ /^eventsource xmpp: (no connection|connected again)/mg;
+    is_deeply [@said[0, -1]], ['no connection', 'connected again'], 'it says both';
+    cmp_ok scalar @said, '<=', 3, 'and not again and again';
+    $bridge->stop;
+};
+
+subtest 'the holder of the lease is killed' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_client}, 'lease')->start;
+    $alice->publish('lease', 1, text('item 1'));
+    $bridge->events('lease', 1);
+    my $first = $bridge->program;
+    $bridge->start;
+    $alice->publish('lease', $_, text("item $_")) for 2 .. 3;
+    is_deeply $bridge->data('lease', 3), [map { "item $_" } 1 .. 3], 'of two bridges one publishes';
+    unlike $bridge->log, qr/connect/, 'the other one does not connect';
+    kill KILL => $first->pid;
+    wait_until($DEADLINE, sub { $first->has_ended });
+    $alice->publish('lease', $_, text("item $_")) for 4 .. 5;
+    is_deeply $bridge->data('lease', 5), [map { "item $_" } 1 .. 5], 'and continues when the first is killed';
+    $first->stop;
+    $bridge->stop;
+};
+
+subtest 'the hub process is killed' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'hub');
+    $bridge->keep_events;
+    $bridge->start;
+    $alice->publish('hub', $_, text("item $_")) for 1 .. 3;
+    $bridge->events('hub', 3);
+    my $pid = $bridge->hub->stats->{process}{pid};
+    kill KILL => $pid;
+    ok wait_until($DEADLINE, sub { !is_running($pid) }), 'it is killed';
+    $alice->publish('hub', $_, text("item $_")) for 4 .. 6;
+    is_deeply $bridge->data('hub', 6), [map { "item $_" } 1 .. 6],
+        'with a store nothing is lost, and nothing comes twice';
+    $bridge->stop;
+};
+
+done_testing;
