@@ -53,6 +53,14 @@ sub as_component {
 
 sub ca { return $_[0]{certificates}->ca }
 
+# It counts when the server is started the next time.
+sub change_password {
+    my ($self, $user, $password) = @_;
+    my $accounts = $self->folder . '/data/' . ($DOMAIN =~ s/[.]/%2e/gr) . '/accounts';
+    make_path($accounts);
+    return _write("$accounts/$user.dat", qq(return {\n\t["password"] = "$password";\n};\n));
+}
+
 sub component_port { return $_[0]{component_port}->number }
 
 sub domain { return $DOMAIN }
@@ -72,9 +80,7 @@ sub start {
     $self->{component_port} = Testing::Port->new;
     $self->{certificates}   = Testing::Certificates->new($self->folder);
     my @certificate = $self->{certificates}->sign('prosody', "DNS:$DOMAIN");
-    my $accounts    = $self->folder . '/data/' . ($DOMAIN =~ s/[.]/%2e/gr) . '/accounts';
-    make_path($accounts);
-    _write("$accounts/$_.dat", qq(return {\n\t["password"] = "$_";\n};\n)) for qw(alice bob bridge);
+    $self->change_password($_, $_) for qw(alice bob bridge);
     my $file = $self->folder . '/prosody.cfg.lua';
     _write($file, $self->_configuration(\%option, @certificate));
     return $self->run({}, 'prosody', '-F', '--config', $file);

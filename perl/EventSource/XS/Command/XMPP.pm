@@ -40,15 +40,17 @@ sub run {
     my $hub = EventSource::Hub->new(name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } 'socket');
     my $refused;
     my $done;
-    my $bridge = EventSource::XMPP->new(
-        %given,
-        hub        => $hub,
-        nodes      => \@nodes,
-        password   => _password($option->{'password-from'}),
-        tls        => !$option->{'no-tls'},
-        report     => sub { $COMMAND->complain('xmpp', $_[0]) },
-        on_refused => sub { $refused = shift; $done->send },
-    );
+    my $bridge = eval {
+        EventSource::XMPP->new(
+            %given,
+            hub        => $hub,
+            nodes      => \@nodes,
+            password   => _password($option->{'password-from'}),
+            tls        => !$option->{'no-tls'},
+            report     => sub { $COMMAND->complain('xmpp', $_[0]) },
+            on_refused => sub { $refused = shift; $done->send },
+        );
+    } or $COMMAND->usage($COMMAND->message_of($@));
     require AnyEvent;
     $done = AnyEvent->condvar;
     my @signals = map {

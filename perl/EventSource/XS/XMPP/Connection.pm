@@ -93,8 +93,12 @@ sub own_jid { return $_[0]{own_jid} }
 
 # The library's callback decodes each piece.
 sub connected {
-    my $self = shift;
-    $self->{handle}{peername} = $self->{domain};
+    my $self   = shift;
+    my $handle = $self->{handle};
+    $handle->{peername} = $self->{domain};
+    weaken(my $weak = $self);
+    $handle->on_error(sub { $weak->disconnect($_[2]) if $weak });
+    $handle->on_starttls(sub { $weak->disconnect("TLS: $_[2]") if $weak && !$_[1] });
     $self->_read;
     return $self->next::method;
 }
