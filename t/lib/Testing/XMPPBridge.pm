@@ -120,8 +120,12 @@ sub wait_until_saved {
 sub _open_hub {
     my ($self, %settings) = @_;
     $self->{settings} = {%{$self->{settings} || {}}, %settings};
-    $self->{hub} =
-        EventSource::Hub->new(name => 'test', history => {events => 10_000}, idle_exit => 1, %{$self->{settings}});
+    $self->{hub}      = EventSource::Hub->new(
+        name      => 'test',
+        history   => {events => 10_000, bytes => 1 << 26},
+        idle_exit => 1,
+        %{$self->{settings}}
+    );
     $self->{hub}->publish(begin => 'its process has these settings');
     return;
 }

@@ -32,8 +32,7 @@ sub atom {
 
 sub escaped {
     my $text = shift;
-    my %as   = ('&' => '&amp;', '<' => '&lt;', '>' => '&gt;', '"' => '&quot;', "\r" => '&#13;');
-    $text =~ s/([&<>"\r])/$as{$1}/g;
+    $text =~ s/([&<>"\r])/'&#' . ord($1) . ';'/ge;
     return $text;
 }
 
@@ -93,7 +92,7 @@ sub login {
 # Options: no_wait.
 sub publish {
     my ($self, $node, $id, $payload, %option) = @_;
-    my $item = '<item id="' . escaped($id) . qq(">$payload</item>);
+    my $item = '<item id="' . _attribute($id) . qq(">$payload</item>);
     return $self->ask(qq(<pubsub xmlns="$PUBSUB"><publish node="$node">$item</publish></pubsub>), %option);
 }
 
@@ -101,11 +100,14 @@ sub purge { return $_[0]->ask(qq(<pubsub xmlns="$PUBSUB#owner"><purge node="$_[1
 
 sub retract {
     my ($self, $node, $id) = @_;
-    my $item = '<item id="' . escaped($id) . '"/>';
+    my $item = '<item id="' . _attribute($id) . '"/>';
     return $self->ask(qq(<pubsub xmlns="$PUBSUB"><retract node="$node" notify="true">$item</retract></pubsub>));
 }
 
-# Private methods
+# Private methods and functions
+
+# A line break in an attribute would become a space.
+sub _attribute { return escaped($_[0]) =~ s/\n/&#10;/gr }
 
 sub _process {
     my $self = shift;

@@ -10,19 +10,13 @@ use EventSource::XS::Hub::Pattern;
 my $COMMAND = 'EventSource::XS::Command';
 
 my @OPTIONS = qw(
-    hub=s socket=s jid=s service=s password-from=s host=s port=i ca=s no-tls prefix=s format=s start=s max-items=i poll=f
-    newest-first publish node=s@
+    hub=s socket=s jid=s service=s password-from=s host=s port=i ca=s no-tls prefix=s format=s start=s max-items=i
+    max-stanza=i poll=f newest-first publish node=s@
 );
 
 # What the options of the command are called in EventSource::XMPP.
-my %SETTING = (
-    'max-items'    => 'max_items',
-    'newest-first' => 'newest_first',
-    map { $_ => $_ }
-        qw(
-        ca format host jid poll port prefix publish service start
-        )
-);
+my %SETTING = map { $_ => tr/-/_/r }
+    qw(ca format host jid max-items max-stanza newest-first poll port prefix publish service start);
 
 sub run {
     my ($class, @arguments) = @_;

@@ -12,6 +12,10 @@ use AnyEvent::XMPP::Node;
 # The fields of AnyEvent::XMPP::Node and the kinds of what a node has, in their order.
 my ($NODES, $TEXT, $RAW) = (4, 1, 2);
 
+# Elements in one another. The library makes the text of each of them from that of those in it, so time and memory grow with the
+# square: 20,000 take seconds, 80,000 all memory.
+my $MAX_DEPTH = 256;
+
 # Public methods
 
 # Sets the longest stanza in bytes, and what is called for a longer one: code, with its first node, which is empty.
@@ -95,12 +99,13 @@ sub cb_start_tag {
 
 # Private methods
 
-# Counts what was read. Of a stanza that is too long only the first node is kept, without what it has.
+# Counts what was read. Of a stanza that is too long or too deep only the first node is kept, without what it has.
 sub _has_room {
     my ($self, $parser) = @_;
     return !!0 if $self->{skipped};
     $self->{bytes} += length $parser->recognized_string;
-    return !!1 if $self->{bytes} <= $self->{max_bytes} || @{$self->{nodestack}} < 2;
+    return !!1
+        if $self->{bytes} <= $self->{max_bytes} && $self->{depth} <= $MAX_DEPTH || @{$self->{nodestack}} < 2;
     $self->{skipped} = $self->{nodestack}[1];
     $self->{skipped}[$NODES] = [];
     return !!0;
