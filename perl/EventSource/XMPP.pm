@@ -265,6 +265,7 @@ sub _follow {
             delete $weak->{nodes}{$name};
             $weak->_miss_node($name) if $state eq 'item-not-found' && $weak->{known}{$name};
             $weak->_say("no subscription to the node $name: $state");
+            $weak->_open_outbox;
         }
     );
     return;
@@ -547,6 +548,7 @@ sub _send_item {
         my $problem = shift;
         $self->_say("the item $id of the node $name is not published to $self->{service}: $problem")
             if defined $problem;
+        delete $self->{sent}{$key};
         eval { $self->{hub}->forget($self->_channel_of('publish'), $key); 1 }
             or $self->_say('the hub: ' . _message_of($@));
     };

@@ -10,7 +10,8 @@ use warnings;
 #   my $alice   = Testing::XMPPClient->login($prosody, 'alice');
 #   $prosody->restart('KILL');    # with what it has kept on the disk
 #
-# Options: max_items (of a node, 256 as by default), service (lines for the pubsub component), tls (0: it offers none).
+# Options: max_items (of a node, 256 as by default), publishers (accounts that are administrators of the
+# service, too), tls (0: it offers none).
 # The domain is example.test, the service pubsub.example.test, the component bridge.example.test. The accounts alice, who is the
 # service's administrator, bob and bridge have their name as the password.
 
@@ -95,7 +96,7 @@ sub _configuration {
     my $without   = defined $option->{tls} && !$option->{tls} ? '"tls"; ' : '';
     my $required  = $without                                  ? 'false'   : 'true';
     my $max_items = $option->{max_items} || 256;
-    my $service   = $option->{service}   || '';
+    my $admins    = join '; ', map { qq("$_\@$DOMAIN") } 'alice', @{$option->{publishers} || []};
     return <<"END";
 run_as_root = true
 daemonize = false
@@ -119,10 +120,9 @@ component_stanza_size_limit = 8 * 1024 * 1024
 log = { { levels = { min = "error" }; to = "console" } }
 VirtualHost "$DOMAIN"
 Component "pubsub.$DOMAIN" "pubsub"
-  admins = { "alice\@$DOMAIN" }
+  admins = { $admins }
   autocreate_on_publish = true
   pubsub_max_items = $max_items
-  $service
 Component "bridge.$DOMAIN"
   component_secret = "$SECRET"
 Component "other.$DOMAIN"

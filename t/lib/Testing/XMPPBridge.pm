@@ -74,7 +74,7 @@ sub new {
     my ($class, $as, @nodes) = @_;
     my $self   = bless {shell => Testing::CommandLine->new, as => $as, nodes => \@nodes}, $class;
     my $socket = $self->{shell}->folder . '/test.sock';
-    $self->{at} = ['--hub', 'test', '--socket', $socket];
+    $self->{at} = ['--hub', 'xmpp', '--socket', $socket];
     $self->_open_hub(socket => $socket);
     return $self;
 }
@@ -82,6 +82,8 @@ sub new {
 sub pid { return $_[0]{program}->pid }
 
 sub program { return $_[0]{program} }
+
+sub socket { return $_[0]{settings}{socket} }
 
 sub shell { return $_[0]{shell} }
 
@@ -101,7 +103,7 @@ sub stop { return $_[0]{program}->stop }
 # Waits until the hub knows that the item of a node was published.
 sub wait_until_saved {
     my ($self, $node, $id) = @_;
-    my $channel = "EventSource::XMPP/$self->{as}{service}/nodes/";
+    my $channel = "EventSource::XMPP/$self->{as}{service}/nodes/" . ($self->{as}{prefix} // '');
     return ok wait_until(
         $DEADLINE,
         sub {
@@ -121,7 +123,7 @@ sub _open_hub {
     my ($self, %settings) = @_;
     $self->{settings} = {%{$self->{settings} || {}}, %settings};
     $self->{hub}      = EventSource::Hub->new(
-        name      => 'test',
+        name      => 'xmpp',
         history   => {events => 10_000, bytes => 1 << 26},
         idle_exit => 1,
         %{$self->{settings}}

@@ -70,6 +70,14 @@ sub create {
 
 sub delete { return $_[0]->ask(qq(<pubsub xmlns="$PUBSUB#owner"><delete node="$_[1]"/></pubsub>)) }
 
+# An account may not do anything with a node.
+sub forbid {
+    my ($self, $node, $jid) = @_;
+    my $affiliation = qq(<affiliation jid="$jid" affiliation="outcast"/>);
+    return $self->ask(
+        qq(<pubsub xmlns="$PUBSUB#owner"><affiliations node="$node">$affiliation</affiliations></pubsub>));
+}
+
 sub login {
     my ($class, $prosody, $user) = @_;
     my $client = Net::XMPP::Client->new;

@@ -71,7 +71,7 @@ sub _key {
     return sha256_base64(join "\0", map { utf8::encode(my $bytes = $_); $bytes } @_);
 }
 
-sub _new_id { return substr sha256_base64(join '-', $$, ++$count, Time::HiRes::time(), rand), 0, 22 }
+sub _new_id { return substr(sha256_base64(join '-', $$, ++$count, Time::HiRes::time(), rand), 0, 22) =~ tr{+/}{-_}r }
 
 sub _node_of {
     my ($self, $channel) = @_;
