@@ -1,18 +1,18 @@
--- Prosody: what the bridge of EventSource::XMPP needs in /etc/prosody/prosody.cfg.lua. Choose one of the two ways.
+-- Prosody: what the bridge of EventSource::XMPP needs, in /etc/prosody/prosody.cfg.lua.
+
+-- A component has no TLS, so Prosody listens on the loopback interface.
+component_interfaces = { "127.0.0.1" }
 
 VirtualHost "example.test"
-  -- An account for the bridge: prosodyctl adduser bridge@example.test
 
+-- The service with the nodes. Its first item creates a node, which keeps 20 items unless its owner configures
+-- pubsub#max_items, up to this number.
 Component "pubsub.example.test" "pubsub"
-  admins = { "editor@example.test" }
-  -- A node may keep up to 256 items, 20 unless its owner says otherwise: pubsub#max_items.
-  pubsub_max_items = 256
-  -- The first item of a node creates it.
   autocreate_on_publish = true
-  -- The bridge may publish the items of applications to all nodes.
-  default_admin_affiliation = "owner"
+  pubsub_max_items = 256
+  -- Who may publish: an editor, and the bridge, for the items of applications (--publish).
+  admins = { "editor@example.test", "bridge.example.test" }
 
--- A component, which has a secret instead of an account. It has no TLS: Prosody listens on the loopback interface.
-component_interfaces = { "127.0.0.1" }
+-- The bridge. Or give it an account: prosodyctl adduser bridge@example.test
 Component "bridge.example.test"
   component_secret = "the secret of the component"

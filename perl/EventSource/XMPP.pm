@@ -65,7 +65,7 @@ sub new {
         poll         => defined $given{poll}   ? $given{poll}     : $POLL,
         prefix       => defined $given{prefix} ? "$given{prefix}" : '',
         publish      => $given{publish},
-        report       => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" },
+        report       => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" if $_[1] },
         service      => lc $given{service},
         start        => defined $given{start} ? $given{start} : 'oldest',
         connection   => {
@@ -156,7 +156,7 @@ sub _connect {
     $self->{nodes}          = {};
     $self->{connection_now} = "EventSource::XS::XMPP::Connection::$kind"->open(
         %{$self->{connection}},
-        on_ready   => sub { $weak->_discover            if $weak },
+        on_ready   => sub { $weak->_begin_session       if $weak },
         on_message => sub { $weak->_take_message($_[0]) if $weak },
         on_end     => sub { $weak->_reconnect(@_)       if $weak },
     );
@@ -181,6 +181,12 @@ sub _follow_lease {
 sub _idle {
     my %nothing = map { $_ => undef } qw(connection_now outbox outbox_watch positions);
     return {%nothing, dirty => {}, known => {}, nodes => {}, output => [], queued => 0, timers => {}};
+}
+
+sub _begin_session {
+    my $self = shift;
+    $self->_report('connected as ' . $self->{connection_now}->own_jid, !!0);
+    return $self->_discover;
 }
 
 # Calls a method after some seconds, unless the session has ended.
@@ -208,7 +214,6 @@ sub _reconnect {
         return $self->_later($LONG_PAUSE * (0.5 + rand 0.5), '_connect');
     }
     $self->_say("no connection: $reason");
-    $self->{is_away} = 1;
     return $self->_later($self->_pause('attempts', $MAX_PAUSE), '_connect');
 }
 
@@ -219,7 +224,6 @@ sub _discover {
     my $self       = shift;
     my $connection = $self->{connection_now} or return;
     $self->{was_ready} = 1;
-    $self->{report}->('connected again') if delete $self->{is_away};
     weaken(my $weak = $self);
     $self->_ask(
         get => EventSource::XS::XMPP::Stanza->ask_for_nodes,
@@ -458,8 +462,8 @@ sub _publish {
     if (defined $error) {
         my $is_error = blessed $error && $error->isa('EventSource::Error');
         return _message_of($error) if $is_error && $error->code ne 'invalid';
-        $self->{report}
-            ->("the $kind " . ($id eq '' ? '' : "$id ") . "of the node $name is not published: " . _message_of($error));
+        my $what = $kind . ($id eq '' ? '' : " $id") . " of the node $name";
+        $self->_report("the $what is not published: " . _message_of($error), !!1);
     }
     $known->note_purge if $kind eq 'purge' || $kind eq 'delete';
     $known->note($id, $kind eq 'retract' ? undef : $digest);
@@ -500,7 +504,15 @@ sub _save {
 # Reports a problem once, until the connection is there again.
 sub _say {
     my ($self, $text) = @_;
-    $self->{report}->($text) if !$self->{said}{$text}++;
+    $self->_report($text, !!1) if !$self->{said}{$text}++;
+    return;
+}
+
+# A publisher chooses the ids of items and the names of nodes, and no line of a log.
+sub _report {
+    my ($self, $text, $is_problem) = @_;
+    $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ge;
+    $self->{report}->($text, $is_problem);
     return;
 }
 
@@ -749,8 +761,8 @@ those that it has not published yet. It asks again whenever it connects, and loo
 It keeps in the hub which items of a node it has published: the last 256 (L</max_items>) at least, with a digest of their
 payloads, as the state (L<EventSource::Hub/State>) of the channel C<EventSource::XMPP/SERVICE/nodes/PREFIX>. Whoever holds the
 lease next, on this machine or on another one that shares the hub's store, continues there. It is as durable as the hub: if a
-hub without a L<store|EventSource::Hub/store> ends, the next one has no history, and receives again what the nodes have. Do
-not let pages subscribe to these channels.
+hub without a L<store|EventSource::Hub/store> ends, the next one has no history, and receives again what the nodes have. No
+page has to read this channel: with a L</prefix>, and the same one as L<Plack::App::EventSource::PubSub/prefix>, it has no URL.
 
 =item *
 
@@ -887,9 +899,10 @@ Called instead of the next attempt, if the server refuses the first login.
 
 =item report
 
-    report => sub { my $text = shift; ... }
+    report => sub { my ($text, $is_problem) = @_; ... }
 
-What takes a line about a problem, instead of a warning. Each problem is reported once until the connection is there again.
+What takes a line of text, without control characters, about a connection that is made, or a problem. By default a problem is
+a warning. Each is reported once until the connection is there again.
 
 =back
 

@@ -6,6 +6,7 @@ use Testing::CommandLine;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Process  qw(is_running);
 use Testing::Prosody;
+use Testing::Redis;
 use Testing::XMPPBridge;
 
 Testing::Prosody->require_or_skip_all;
@@ -87,9 +88,9 @@ subtest 'Prosody is killed' => sub {
     $alice = Testing::XMPPClient->login($prosody, 'alice');
     $alice->publish('killed', $_, text("item $_")) for 4 .. 6;
     is_deeply $bridge->data('killed', 6), [map { "item $_" } 1 .. 6], 'the bridge connects again, and misses nothing';
-    my @said = $bridge->log =~ /^eventsource xmpp: (no connection|connected again)/mg;
-    is_deeply [@said[0, -1]], ['no connection', 'connected again'], 'it says both';
-    cmp_ok scalar @said, '<=', 3, 'and not again and again';
+    my @said = $bridge->log =~ /^eventsource xmpp: (no connection|connected as)/mg;
+    is_deeply [@said[0, 1, -1]], ['connected as', 'no connection', 'connected as'], 'it says both';
+    cmp_ok scalar @said, '<=', 4, 'and not again and again';
     $bridge->stop;
 };
 
@@ -101,7 +102,7 @@ subtest 'the holder of the lease is killed' => sub {
     $bridge->start;
     $alice->publish('lease', $_, text("item $_")) for 2 .. 3;
     is_deeply $bridge->data('lease', 3), [map { "item $_" } 1 .. 3], 'of two bridges one publishes';
-    unlike $bridge->log, qr/connect/, 'the other one does not connect';
+    unlike $bridge->log, qr/connected/, 'the other one does not connect';
     kill KILL => $first->pid;
     wait_until($DEADLINE, sub { $first->has_ended });
     $alice->publish('lease', $_, text("item $_")) for 4 .. 5;
@@ -112,7 +113,7 @@ subtest 'the holder of the lease is killed' => sub {
 
 subtest 'the hub process is killed' => sub {
     my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'hub');
-    $bridge->keep_events;
+    $bridge->keep_events({file => $bridge->shell->folder . '/events.db', sync => 'event'});
     $bridge->start;
     $alice->publish('hub', $_, text("item $_")) for 1 .. 3;
     $bridge->events('hub', 3);
@@ -123,6 +124,31 @@ subtest 'the hub process is killed' => sub {
     is_deeply $bridge->data('hub', 6), [map { "item $_" } 1 .. 6],
         'with a store nothing is lost, and nothing comes twice';
     $bridge->stop;
+};
+
+subtest 'two machines that share a store' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start;
+    my @machines =
+        map { Testing::XMPPBridge->new({$_->(), prefix => 'p/'}, 'machines') } sub { $prosody->as_component },
+        sub { $prosody->as_client };
+    $_->keep_events({redis => $redis->url}) for @machines;
+    my ($one, $two) = @machines;
+    $one->start;
+    $alice->publish('machines', $_, text("item $_")) for 1 .. 3;
+    $two->events('p/machines', 3);
+    $one->wait_until_saved('machines', 3);
+    $one->kill;
+    $alice->publish('machines', 4, text('item 4'));
+    $two->start;
+    is_deeply $two->data('p/machines', 4), [map { "item $_" } 1 .. 4], 'the other one continues where the first ended';
+    $one->start;
+    ok wait_until($DEADLINE, sub { $one->log =~ /connected as/ }), 'both are connected';
+    $alice->publish('machines', $_, text("item $_")) for 5 .. 30;
+    is_deeply $one->data('p/machines', 30), [map { "item $_" } 1 .. 30], 'what both publish comes once';
+    $alice->publish('machines', 'last', text('last'));
+    is scalar @{$two->data('p/machines', 31)}, 31, 'and nothing again';
+    $_->stop for @machines;
 };
 
 done_testing;

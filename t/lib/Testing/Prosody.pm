@@ -10,10 +10,11 @@ use warnings;
 #   my $alice   = Testing::XMPPClient->login($prosody, 'alice');
 #   $prosody->restart('KILL');    # with what it has kept on the disk
 #
-# Options: max_items (of a node, 256 as by default), publishers (accounts that are administrators of the
-# service, too), tls (0: it offers none).
+# Options: max_items (of a node, 256 as by default), publishers (accounts that are administrators of the service, too), tls
+# (0: it offers none), hosts (a configuration of the service and the component, instead of all that).
+#
 # The domain is example.test, the service pubsub.example.test, the component bridge.example.test. The accounts alice, who is the
-# service's administrator, bob and bridge have their name as the password.
+# service's administrator, bob, bridge and editor have their name as the password.
 
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
@@ -81,7 +82,7 @@ sub start {
     $self->{component_port} = Testing::Port->new;
     $self->{certificates}   = Testing::Certificates->new($self->folder);
     my @certificate = $self->{certificates}->sign('prosody', "DNS:$DOMAIN");
-    $self->change_password($_, $_) for qw(alice bob bridge);
+    $self->change_password($_, $_) for qw(alice bob bridge editor);
     my $file = $self->folder . '/prosody.cfg.lua';
     _write($file, $self->_configuration(\%option, @certificate));
     return $self->run({}, 'prosody', '-F', '--config', $file);
@@ -93,10 +94,9 @@ sub start {
 sub _configuration {
     my ($self, $option, $cert, $key) = @_;
     my ($folder, $port, $component_port) = ($self->folder, $self->port, $self->component_port);
-    my $without   = defined $option->{tls} && !$option->{tls} ? '"tls"; ' : '';
-    my $required  = $without                                  ? 'false'   : 'true';
-    my $max_items = $option->{max_items} || 256;
-    my $admins    = join '; ', map { qq("$_\@$DOMAIN") } 'alice', @{$option->{publishers} || []};
+    my $without  = defined $option->{tls} && !$option->{tls} ? '"tls"; '        : '';
+    my $required = $without                                  ? 'false'          : 'true';
+    my $hosts    = defined $option->{hosts}                  ? $option->{hosts} : _hosts($option);
     return <<"END";
 run_as_root = true
 daemonize = false
@@ -118,6 +118,15 @@ authentication = "internal_plain"
 c2s_stanza_size_limit = 8 * 1024 * 1024
 component_stanza_size_limit = 8 * 1024 * 1024
 log = { { levels = { min = "error" }; to = "console" } }
+$hosts
+END
+}
+
+sub _hosts {
+    my $option    = shift;
+    my $max_items = $option->{max_items} || 256;
+    my $admins    = join '; ', map { qq("$_\@$DOMAIN") } 'alice', @{$option->{publishers} || []};
+    return <<"END";
 VirtualHost "$DOMAIN"
 Component "pubsub.$DOMAIN" "pubsub"
   admins = { $admins }
@@ -125,8 +134,6 @@ Component "pubsub.$DOMAIN" "pubsub"
   pubsub_max_items = $max_items
 Component "bridge.$DOMAIN"
   component_secret = "$SECRET"
-Component "other.$DOMAIN"
-  component_secret = "other"
 END
 }
 

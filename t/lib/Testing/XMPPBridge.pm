@@ -53,10 +53,10 @@ sub events_now {
 
 sub hub { return $_[0]{hub} }
 
-# The hub has a store in a file from now on.
+# The hub has a store from now on.
 sub keep_events {
-    my $self = shift;
-    return $self->_open_hub(store => {file => $self->{shell}->folder . '/events.db', sync => 'event'});
+    my ($self, $store) = @_;
+    return $self->_open_hub(store => $store);
 }
 
 sub kill {

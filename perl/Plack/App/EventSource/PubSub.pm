@@ -578,7 +578,7 @@ See L<Plack::Component>. A subclass may wrap them.
 
 =head1 DIFFERENCES
 
-From mod_pubsub_eventsource, and for POST from mod_pubsub_post:
+From mod_pubsub_eventsource, and for POST from mod_pubsub_post (L<EventSource::XMPP> has the nodes of a Prosody here):
 
 =over
 
