@@ -83,6 +83,16 @@ each_way 'silence' => sub {
         'a head in part'      => ["HTTP/1.1 200 OK\r\nContent"],
         'nothing in a stream' => ["$STREAM\r\ndata: a"],
     );
+    my $dripping = Testing::HostileServer->start(
+        sub {
+            my $client = shift;
+            local $SIG{PIPE} = 'DEFAULT';
+            print {$client} "HTTP/1.1 200 OK\r\n";
+            while (sleep 0.05) { print {$client} "X: y\r\n" }
+        }
+    );
+    my $dripped = $read->({url => $dripping->url('/'), reconnect => 0, timeout => 0.5});
+    is_deeply [@$dripped{qw(errors closed)}], [['timeout'], 1], 'a head that comes slowly is not a sign of life';
     for my $name (sort keys %late) {
         my $seen = $read->({url => sending(@{$late{$name}})->url('/'), reconnect => 0, timeout => 0.3});
         is_deeply [@$seen{qw(errors closed)}], [['timeout'], 1], "$name: the client ends";

@@ -36,7 +36,7 @@ sub pause { return }
 
 sub resume { return }
 
-# Connect, or send or read once. Returns true if that was done.
+# Connect, or send or read once. Returns true if it has connected or sent: a head that comes byte by byte is not a sign of life.
 sub turn {
     my ($self, $seconds) = @_;
     return                        if !$self->{on};
@@ -48,7 +48,7 @@ sub turn {
     return if !defined $count && ($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
     if   ($count) { $self->_take }
     else          { $self->_at_end }
-    return 1;
+    return;
 }
 
 # Private methods
