@@ -367,7 +367,7 @@ sub _wait {
     my ($self, $now, $seconds) = @_;
     my $source = $self->{source};
     my $at     = $source->wakes_at;
-    my $wait   = min(grep { defined } $seconds, defined $at ? max(0, $at - $now) : undef);
+    my $wait   = min(map { max(0, $_) } grep { defined } $seconds, defined $at ? $at - $now : undef);
     if    ($self->{transport}) { $source->is_alive(_now()) if $self->{transport}->turn($wait) }
     elsif (defined $wait)      { sleep $wait }
     $source->tick(_now());

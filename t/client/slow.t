@@ -99,6 +99,21 @@ sub slows_down {
     return;
 }
 
+sub polls {
+    my @numbers;
+    my $client = EventSource::Client->new(url => $server->url('/polled'));
+    wait_until(
+        sub {
+            push @numbers, map { $_->{data} } $client->next(0) || ();
+            @numbers >= 1000;
+        }
+    );
+    is_deeply \@numbers, [1 .. 1000], 'a program may ask again and again without waiting';
+    $client->close;
+    ok !defined $client->next(0), 'after the end there is nothing';
+    return;
+}
+
 sub is_cut_by_its_end {
     my $way    = shift;
     my $name   = name_of($way) . 'dropped';
@@ -117,6 +132,7 @@ sub is_cut_by_its_end {
 run_each(
     sub {
         slows_down(@_);
+        polls() if $_[0] eq 'next';
         is_cut_by_its_end(@_);
     },
     Testing::ReadingClient->ways
