@@ -423,6 +423,9 @@ L<Net::Async::HTTP>, with L<IO::Async::SSL> for C<https>
 
 =back
 
+Certificates are checked. Proxies of the environment are used by L<AnyEvent::HTTP> alone. L<Net::Async::HTTP> takes a chunk of a
+response as a whole: events come with the end of their chunk, and one of more than a megabyte ends in a L</timeout>.
+
 The memory of a client is bounded: by L</max_event>, and by about a megabyte of bytes that were read and not yet parsed. A
 program that is slow slows the server down: the client reads no more while events wait for it.
 
