@@ -343,7 +343,7 @@ sub _synchronize {
         $self->_output($self->_gone($known, $name, $queue, @items)) if !$is_part;
         $self->_output(map { ['item', $name, @$_[0, 2], 1] } $known->missing_of(@list));
     }
-    $self->_output(@$queue, map { ['item', $name, $_] } sort keys %$wanted);
+    $self->_output(['settle', $name], @$queue, map { ['item', $name, $_] } sort keys %$wanted);
     $node->{queue}   = [];
     $node->{is_live} = 1;
     $self->_open_outbox;
@@ -431,8 +431,8 @@ sub _fields_of {
     return {data => $format eq 'xml' && defined $xml ? $xml : $value};
 }
 
-# Events are arrays: item, retract, purge or delete; the node; the id of the item, and its payload; true if the event comes from
-# a list, which may say what is known already.
+# Events are arrays: item, retract, purge or delete, or settle after a list; the node; the id of the item, and its payload;
+# true if the event comes from a list, which may say what is known already.
 sub _output {
     my ($self, @events) = @_;
     push @{$self->{output}}, @events;
@@ -448,9 +448,12 @@ sub _publish {
     my ($self, $event) = @_;
     my ($kind, $name, $id, $payload, $is_listed) = @$event;
     $id = '' if !defined $id;
-    my $known  = $self->_known($name);
+    my $known = $self->_known($name);
+    return $known->settle if $kind eq 'settle';
     my $digest = $kind eq 'item' ? _digest_of($payload) : $kind;
     return undef if $is_listed && !_is_news($known, $kind, $id, $digest);
+    my $problem = $known->needs_saving($id) ? $self->_problem_of_saving($name) : undef;
+    return $problem if defined $problem;
     my $error;
     {
         local ($@, $SIG{__DIE__});
@@ -466,8 +469,8 @@ sub _publish {
         $self->_report("the $what is not published: " . _message_of($error), !!1);
     }
     $known->note_purge if $kind eq 'purge' || $kind eq 'delete';
-    $known->note($id, $kind eq 'retract' ? undef : $digest);
-    $self->_is_dirty($name);
+    my $is_urgent = $known->note($id, $kind eq 'retract' ? undef : $digest);
+    $self->_is_dirty($name) if !$is_urgent || defined $self->_problem_of_saving($name);
     return undef;
 }
 
@@ -484,18 +487,26 @@ sub _publish_fields {
     return;
 }
 
+# Saves what was published of a node. Returns why that is not possible, or undef.
+sub _problem_of_saving {
+    my ($self, $name) = @_;
+    my $known = $self->_known($name);
+    local ($@, $SIG{__DIE__});
+    return _message_of($@) if !eval { $self->{positions}->save($name, $known->saved); 1 };
+    $known->note_saved;
+    delete $self->{dirty}{$name};
+    return undef;
+}
+
 # Saves what was published. What cannot be saved now is saved later.
 sub _save {
     my $self = shift;
     delete $self->{timers}{_save};
-    my $positions = $self->{positions} or return;
+    return if !$self->{positions};
     for my $name (sort keys %{$self->{dirty}}) {
-        local ($@, $SIG{__DIE__});
-        if (eval { $positions->save($name, $self->_known($name)->saved); 1 }) {
-            delete $self->{dirty}{$name};
-            next;
-        }
-        $self->_say('what was published cannot be saved in the hub: ' . _message_of($@));
+        my $problem = $self->_problem_of_saving($name);
+        next if !defined $problem;
+        $self->_say("what was published cannot be saved in the hub: $problem");
         return $self->_later($MAX_HUB_PAUSE, '_save');
     }
     return;

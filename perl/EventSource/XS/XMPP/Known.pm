@@ -8,7 +8,9 @@ use warnings;
 # The key is not the item's id alone: an item that is published again under its id is another event (XEP-0060, section 7.1.2),
 # also with a payload that it had before, such as on, off, on. So each id has a version, which its next event raises. The key is
 # made of the node, the id, the payload and the version. A bridge that was killed before it could save what it has published
-# counts the same versions again when it reads the node's list, comes to the same keys, and the hub publishes nothing twice.
+# counts the same versions again when it reads the node's list, comes to the same keys, and the hub publishes nothing twice. The
+# list has only the last version of an item, so there may be only one that is not saved: needs_saving. And one that is not in
+# the list any more may have been published with the next version: so what comes after the list begins above that, settle.
 #
 # A retracted item keeps its version. When there are more ids than may be remembered, the oldest are forgotten; those that are
 # unknown then begin above the highest version of the forgotten ones, so that no key comes again.
@@ -59,10 +61,16 @@ sub missing_of {
     return grep { !$self->has(@$_[0, 1]) } @list;
 }
 
+# True if this has to be saved before an event of the item is published.
+sub needs_saving {
+    my ($self, $id) = @_;
+    return !!($self->{unsaved}{$id} || $self->{is_cut});
+}
+
 # From what saved returned, or undef for a node of which nothing was published. most is how many items are remembered.
 sub new {
     my ($class, $saved, $most) = @_;
-    my $self = bless {items => {}, floor => 0, last => 0, most => $most, is_new => !$saved}, $class;
+    my $self = bless {items => {}, floor => 0, last => 0, most => $most, is_new => !$saved, unsaved => {}}, $class;
     return $self if !$saved;
     @$self{qw(floor has_forgotten)} = @$saved{qw(floor has_forgotten)};
     for my $item (@{$saved->{items}}) {
@@ -72,18 +80,22 @@ sub new {
     return $self;
 }
 
-# An event of the item was published: the digest of its payload, or nothing if it was retracted.
+# An event of the item was published: the digest of its payload, or nothing if it was retracted. Returns true if that is better
+# saved at once: the item was known, and if it becomes what it was while nobody is there, its list does not tell.
 sub note {
     my ($self, $id, $digest) = @_;
-    my $version = $self->_next_version($id);
-    $digest             = $ABSENT if !defined $digest;
-    $self->{is_new}     = 0;
-    $self->{items}{$id} = {digest => $digest, version => $version, order => ++$self->{last}};
+    my $version  = $self->_next_version($id);
+    my $is_known = exists $self->{items}{$id};
+    $digest               = $ABSENT if !defined $digest;
+    $self->{is_new}       = 0;
+    $self->{unsaved}{$id} = 1;
+    $self->{items}{$id}   = {digest => $digest, version => $version, order => ++$self->{last}};
     my $items = $self->{items};
-    return if keys %$items <= 2 * $self->{most};
+    return $is_known if keys %$items <= 2 * $self->{most};
     my @in_order = $self->_in_order;
     $self->_forget($_) for splice @in_order, 0, @in_order - $self->{most};
-    return;
+    $self->{is_cut} = 1;
+    return $is_known;
 }
 
 # All items were retracted.
@@ -99,6 +111,23 @@ sub note_seen {
     my ($self, $id, $digest) = @_;
     $self->{is_new} = 0;
     $self->{items}{$id} = {digest => $digest, version => 0, order => ++$self->{last}};
+    return;
+}
+
+# What saved returned last is kept.
+sub note_saved {
+    my $self = shift;
+    @$self{qw(unsaved is_cut)} = ({}, 0);
+    return;
+}
+
+# The list was published. Nothing that a crash has left unsaved has the versions from here on.
+sub settle {
+    my $self = shift;
+    return if $self->{is_settled}++;
+    $_->{version}++ for values %{$self->{items}};
+    $self->{floor}++;
+    $self->{is_cut} = 1;
     return;
 }
 
