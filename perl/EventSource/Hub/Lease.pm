@@ -88,7 +88,15 @@ sub _ask {
     $self->{next}  = $now + $RETRY;
     my $loop = EventSource::XS::Loop->current or return;    # without one, dispatch asks again
     weaken $self;
-    $self->{timer} = $loop->after($RETRY, sub { EventSource::XS->dispatch if $self });
+    $self->{timer} = $loop->after($RETRY, sub { $self->_ask_again if $self });
+    return;
+}
+
+# The time of an event loop may be older than the clock, so its timer may come before the second is over.
+sub _ask_again {
+    my $self = shift;
+    delete $self->{next};
+    EventSource::XS->dispatch;
     return;
 }
 
