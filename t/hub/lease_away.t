@@ -28,7 +28,7 @@ my @said;
 local $SIG{__WARN__} = sub { push @said, @_ };
 my $lease = EventSource::Hub::Lease->new(hub => $other, name => 'one', on_change => sub { $done->send(1) });
 is $lease->is_held, !!0, 'nobody has the lease while the process does not answer';
-my $continue = AnyEvent->timer(after => 1.5, cb => sub { kill CONT => $pid });    # after the next attempt
+my $continue = AnyEvent->timer(after => 1.5,       cb => sub { kill CONT => $pid });    # after the next attempt
 my $deadline = AnyEvent->timer(after => $DEADLINE, cb => sub { $done->send(0) });
 ok $done->recv, 'it is asked for again' or diag @said;
 
