@@ -162,6 +162,7 @@ sub _end {
     my $code = delete $self->{on_end};
     delete @$self{qw(asks on_message on_ready)};
     $self->{is_closed} = 1;
+    $self->{parser}->end     if $self->{parser};
     $reason = $self->{error} if defined $self->{error};
     $reason =~ s/[^\x20-\x7E]+/ /g;
     $reason = substr $reason, 0, 200;

@@ -7,6 +7,7 @@ use warnings;
 
 use parent 'AnyEvent::XMPP::Parser';
 
+use AnyEvent;
 use AnyEvent::XMPP::Node;
 
 # The fields of AnyEvent::XMPP::Node and the kinds of what a node has, in their order.
@@ -28,6 +29,19 @@ sub bound {
 # The parser that reads now. It has a circular reference, so it is to be released when a stream begins anew, after it has
 # returned.
 sub before { return $_[0]{parser} }
+
+# Frees what refers to itself: expat, which may be parsing now, and the nodes, which know their parser.
+sub end {
+    my $self  = shift;
+    my $expat = $self->{parser};
+    AnyEvent::postpone(
+        sub {
+            $expat->release;
+            delete @$self{qw(nodestack skipped skipped_cb)};
+        }
+    );
+    return;
+}
 
 # Reads, and reports what is wrong unless the connection has ended meanwhile.
 sub feed {
