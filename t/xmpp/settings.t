@@ -1,0 +1,41 @@
+# Settings of the bridge that change what is published.
+
+use lib 't/lib';
+use Testing;
+use JSON::PP ();
+use Testing::CommandLine;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Prosody;
+use Testing::XMPPBridge;
+
+Testing::Prosody->require_or_skip_all;
+require Testing::XMPPClient;
+Testing::XMPPClient->import(qw(atom text));
+
+my $prosody = Testing::Prosody->start;
+my $alice   = Testing::XMPPClient->login($prosody, 'alice');
+my %as      = $prosody->as_component;
+$alice->publish('news', 1, text('old'));
+
+subtest 'start: only what comes later, also of nodes that come later' => sub {
+    my $bridge = Testing::XMPPBridge->new(\%as, '*')->start('--start', 'latest');
+    $bridge->wait_until_saved('news', 1);
+    $alice->publish('news', 2, text('new'));
+    $alice->publish('late', 1, text('late'));
+    is_deeply $bridge->data('news', 1), ['new'],  'an item that was there is not published';
+    is_deeply $bridge->data('late', 1), ['late'], 'the first item of a later node is';
+    $bridge->stop;
+};
+
+subtest 'format' => sub {
+    $alice->publish('feed', 1, atom('Title'));
+    my $bridge = Testing::XMPPBridge->new(\%as, 'feed')->start('--format', 'json');
+    is_deeply [map { JSON::PP->new->decode($_) } @{$bridge->data('feed', 1)}],
+        [{id => '1', node => 'feed', text => 'Title'}], 'json: an object';
+    $bridge->stop;
+    $bridge = Testing::XMPPBridge->new({%as, prefix => 'x/'}, 'feed')->start('--format', 'xml');
+    like $bridge->data('x/feed', 1)->[0], qr{\A<entry .*<title>Title</title></entry>\z}, 'xml: the payload';
+    $bridge->stop;
+};
+
+done_testing;
