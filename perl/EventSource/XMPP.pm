@@ -792,7 +792,8 @@ the rest later.
 These are the bounds. A node has the items that its service keeps: what it has dropped before the bridge came back is lost (with
 Prosody the last 20, unless the node is configured to have more, C<pubsub#max_items>). Of several versions of an item that were
 published while the bridge was away there is the last. That an item was retracted while the bridge was away is seen from its
-absence among newer and older ones; if only the oldest are absent, they may have made room.
+absence among newer and older ones; if only the oldest are absent, they may have made room. A retraction is missed if its item
+was published in the second before a crash, and is gone when the bridge comes back.
 
 =head2 The account
 
