@@ -7,6 +7,7 @@ use Testing::CommandLine;
 use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Prosody;
 use Testing::XMPPBridge;
+use Testing::XMPPServer;
 
 Testing::Prosody->require_or_skip_all;
 require Testing::XMPPClient;
@@ -35,6 +36,14 @@ subtest 'format' => sub {
     $bridge->stop;
     $bridge = Testing::XMPPBridge->new({%as, prefix => 'x/'}, 'feed')->start('--format', 'xml');
     like $bridge->data('x/feed', 1)->[0], qr{\A<entry .*<title>Title</title></entry>\z}, 'xml: the payload';
+    $bridge->stop;
+};
+
+subtest 'newest_first: a service that lists its newest item first, as ejabberd does' => sub {
+    my $server = Testing::XMPPServer->new;
+    my $bridge = Testing::XMPPBridge->new({$server->as_component}, 'news')->start('--newest-first', '--poll', 600);
+    $server->accept->follow(news => join '', map { "<item id='$_'>" . text("item $_") . '</item>' } 3, 2, 1);
+    is_deeply $bridge->data('news', 3), ['item 1', 'item 2', 'item 3'], 'the oldest is published first';
     $bridge->stop;
 };
 
