@@ -6,8 +6,7 @@ use EventSource::Client;
 use IO::Compress::Gzip qw(gzip);
 use Testing::HostileServer;
 use Testing::ReadingClient;
-use Testing::SideBySide qw(run_each);
-use Time::HiRes         qw(sleep time);
+use Time::HiRes qw(sleep time);
 
 my $STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
 
@@ -135,17 +134,6 @@ each_way 'secrets are for one origin' => sub {
     is scalar(my @requests = $end->requests), 1, 'which is not even asked';
 };
 
-run_each(
-    sub {
-        my $way = shift;
-        for my $case (@cases) {
-            my ($name, $code) = @$case;
-            subtest $name => sub {
-                $code->(sub { Testing::ReadingClient->read($way, @_) });
-            };
-        }
-    },
-    Testing::ReadingClient->ways
-);
+Testing::ReadingClient->run_cases(@cases);
 
 done_testing;

@@ -4,7 +4,6 @@ use lib 't/lib';
 use Testing;
 use Testing::HostileServer;
 use Testing::ReadingClient;
-use Testing::SideBySide qw(run_each);
 
 my $STREAM     = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 my $NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -160,17 +159,6 @@ each_way 'retry_statuses' => sub {
     is_deeply [data_of($seen), $seen->{errors}], ['a', ['refused']], 'it asks again after 429';
 };
 
-run_each(
-    sub {
-        my $way = shift;
-        for my $case (@cases) {
-            my ($name, $code) = @$case;
-            subtest $name => sub {
-                $code->(sub { Testing::ReadingClient->read($way, @_) });
-            };
-        }
-    },
-    Testing::ReadingClient->ways
-);
+Testing::ReadingClient->run_cases(@cases);
 
 done_testing;

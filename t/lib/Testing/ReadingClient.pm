@@ -13,9 +13,11 @@ use warnings;
 # Returns a hash: events, errors (codes), opened (a count), closed (true if it has closed itself), client.
 
 use EventSource::Client;
-use Testing::Deadline  qw($DEADLINE);
-use Testing::Developer qw(needs_module);
-use Time::HiRes        qw(time);
+use Testing::Deadline   qw($DEADLINE);
+use Test::More          ();
+use Testing::Developer  qw(needs_module);
+use Testing::SideBySide qw(run_each);
+use Time::HiRes         qw(time);
 
 my $MOMENT   = 0.01;                                                  # seconds
 my @IN_LOOPS = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
@@ -51,6 +53,24 @@ my %RUN = (
 sub ways {
     needs_module($_) for @IN_LOOPS;
     return ('next', @IN_LOOPS);
+}
+
+# Makes a subtest of each case, with each of the ways at the same time. A case is a name and a function, which is given one that
+# reads: its arguments are those of read after the way.
+sub run_cases {
+    my ($class, @cases) = @_;
+    my $run = sub {
+        my $way = shift;
+        for my $case (@cases) {
+            my ($name, $code) = @$case;
+            Test::More::subtest(
+                $name => sub {
+                    $code->(sub { $class->read($way, @_) });
+                }
+            );
+        }
+    };
+    return run_each($run, $class->ways);
 }
 
 # Runs the event loop of a library until a function returns true.

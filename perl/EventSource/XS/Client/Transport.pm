@@ -2,7 +2,8 @@ package EventSource::XS::Client::Transport;
 use strict;
 use warnings;
 
-# The libraries that a client can read with. Each is a module in Transport/ and a line in one of these lists. It has
+# The libraries that a client can read with, and their base class. Each is a module in Transport/ and a line in one of these
+# lists. It has
 #
 #   loop            the name of its event loop (EventSource::XS::Loop); undef if it blocks
 #   open            sends a request (EventSource::XS::Client::Source) and returns an object. Its second argument is a hash of
@@ -36,6 +37,28 @@ sub in_loop {
 
 # The names of all libraries for event loops.
 sub names { return @IN_LOOP }
+
+# Methods for the transports
+
+# Close, and call back, once: without an argument if the body is complete, otherwise with a code and a text.
+sub report_end {
+    my ($self, @error) = @_;
+    my $on = $self->{on} or return;
+    $self->close;
+    $on->{end}->(@error);
+    return;
+}
+
+# Take what belongs to the body off the beginning of a string, which came after the head.
+sub take_framed {
+    my ($self, $raw) = @_;
+    my $framing = $self->{framing};
+    my $body;
+    eval { $body = $framing->take($raw); 1 } or return $self->report_end(unavailable => $@);
+    $self->{on}{bytes}->($body) if length $body;
+    $self->report_end           if $framing->is_complete;
+    return;
+}
 
 # Private functions
 

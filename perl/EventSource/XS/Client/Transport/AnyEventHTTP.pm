@@ -6,6 +6,7 @@ use warnings;
 # then it hands over the connection (want_body_handle). It reads a whole chunk before it calls back otherwise, has no way to
 # stop reading, and lets only a few such requests to a host exist at once.
 
+use parent 'EventSource::XS::Client::Transport';
 use AnyEvent;
 use AnyEvent::HTTP qw(http_request);
 use EventSource::XS::Client::Framing;
@@ -59,47 +60,29 @@ sub resume { return $_[0]->_read }
 
 # Private methods
 
-sub _end {
-    my ($self, @error) = @_;
-    my $on = $self->{on};
-    $self->close;
-    $on->{end}->(@error) if $on;
-    return;
-}
-
 # The end of the connection, or an error of it.
 sub _lost {
     my ($self, $text) = @_;
-    return $self->_end if $self->{framing}->ends_with_connection;
-    return $self->_end(unavailable => "the stream was cut: $text");
+    return $self->report_end if $self->{framing}->ends_with_connection;
+    return $self->report_end(unavailable => "the stream was cut: $text");
 }
 
 sub _read {
     my $self = shift;
     weaken(my $weak_self = $self);
-    $self->{handle}->on_read(sub { $weak_self->_take_body(\$_[0]{rbuf}) if $weak_self }) if $self->{handle};
-    return;
-}
-
-sub _take_body {
-    my ($self, $raw) = @_;
-    my $framing = $self->{framing};
-    my $body;
-    eval { $body = $framing->take($raw); 1 } or return $self->_end(unavailable => $@);
-    $self->{on}{bytes}->($body) if length $body;
-    $self->_end                 if $framing->is_complete;
+    $self->{handle}->on_read(sub { $weak_self->take_framed(\$_[0]{rbuf}) if $weak_self }) if $self->{handle};
     return;
 }
 
 # Without a connection there is an error, or no body.
 sub _take_head {
     my ($self, $handle, $headers) = @_;
-    return $self->_end(unavailable => $headers->{Reason}) if !defined $handle;
+    return $self->report_end(unavailable => $headers->{Reason}) if !defined $handle;
     $self->{handle}  = $handle if $handle;
     $self->{framing} = EventSource::XS::Client::Framing->new($headers);
     $self->{on}{head}->($headers->{Status}, $headers, $headers->{Reason});
-    return             if !$self->{on};
-    return $self->_end if !$handle;
+    return                   if !$self->{on};
+    return $self->report_end if !$handle;
     weaken(my $weak_self = $self);
     $handle->on_error(sub { $weak_self->_lost($_[2]) if $weak_self });
     $handle->on_eof(sub { $weak_self->_lost('its connection has ended') if $weak_self });

@@ -4,6 +4,7 @@ use warnings;
 
 # A request of a client over Net::Async::HTTP, in IO::Async.
 
+use parent 'EventSource::XS::Client::Transport';
 use HTTP::Request;
 use IO::Async::Loop;
 use Net::Async::HTTP;
@@ -29,7 +30,7 @@ sub open {
         max_connections_per_host => 1,
         max_in_flight            => 1,
         max_redirects            => 0,
-        on_error                 => sub { $weak_self->_end($_[1]) if $weak_self },
+        on_error                 => sub { $weak_self->report_end(unavailable => $_[1]) if $weak_self },
         user_agent               => undef,
         SSL_verify_mode          => $VERIFY_PEER,
         SSL_verifycn_name        => $request->{url}->host,
@@ -49,7 +50,8 @@ sub open {
         },
     );
     $_->configure(read_high_watermark => $MAX_BUFFERED, read_low_watermark => $MAX_BUFFERED / 2) for $http->children;
-    $self->{future}->on_ready(sub { $weak_self->_end($_[0]->is_failed ? $_[0]->failure : ()) if $weak_self });
+    $self->{future}->on_ready(
+        sub { $weak_self->report_end($_[0]->is_failed ? (unavailable => scalar $_[0]->failure) : ()) if $weak_self });
     return $self;
 }
 
@@ -75,15 +77,6 @@ sub pause { return $_[0]->_read(0) }
 sub resume { return $_[0]->_read(1) }
 
 # Private methods
-
-sub _end {
-    my ($self, $text) = @_;
-    my $on = $self->{on} or return;
-    $self->close;
-    if (defined $text) { $on->{end}->(unavailable => $text) }
-    else               { $on->{end}->() }
-    return;
-}
 
 sub _read {
     my ($self, $does) = @_;

@@ -8,6 +8,7 @@ use warnings;
 # that does not ask slows the server down, no call waits for longer than it is told, and close cuts at once. Only the
 # connection is made in one call.
 
+use parent 'EventSource::XS::Client::Transport';
 use EventSource::XS::Client::Framing;
 use IO::Select ();
 use Net::HTTP;
@@ -57,8 +58,8 @@ sub turn {
 sub _at_end {
     my $self    = shift;
     my $framing = $self->{framing};
-    return $self->_end if $framing && $framing->ends_with_connection;
-    return $self->_end(
+    return $self->report_end if $framing && $framing->ends_with_connection;
+    return $self->report_end(
         unavailable => $framing
         ? 'the stream was cut'
         : 'the server has closed the connection without an answer'
@@ -72,7 +73,7 @@ sub _connect {
     my %how     = (Host => $url->host_port, Timeout => $CONNECT_WITHIN);
     my $class   = 'Net::HTTP';
     if ($url->scheme eq 'https') {
-        return $self->_end(
+        return $self->report_end(
             unsupported => 'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)')
             if !eval { require IO::Socket::SSL; require Net::HTTPS; 1 };
         $class = 'Net::HTTPS';
@@ -82,7 +83,7 @@ sub _connect {
         $class->new(%how) || die $class eq 'Net::HTTPS' && IO::Socket::SSL::errstr() || $@ || $!, "
 ";
     }
-        or return $self->_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
+        or return $self->report_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
     $socket->blocking(0);
     my @headers = map { @$_ } @{$request->{headers}};
     my $content = $request->{content};
@@ -90,14 +91,6 @@ sub _connect {
     $self->{out}    = $socket->format_request($request->{method}, $url->path_query, @headers, $content // ());
     $self->{socket} = $socket;
     return 1;
-}
-
-sub _end {
-    my ($self, @error) = @_;
-    my $on = $self->{on};
-    $self->close;
-    $on->{end}->(@error) if $on;
-    return;
 }
 
 sub _send {
@@ -108,17 +101,13 @@ sub _send {
     my $sent = syswrite $socket, $self->{out};
     substr $self->{out}, 0, $sent, '' if $sent;
     return $sent if defined $sent || $!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR};
-    return $self->_end(unavailable => "the request could not be sent: $!");
+    return $self->report_end(unavailable => "the request could not be sent: $!");
 }
 
 sub _take {
-    my $self    = shift;
-    my $framing = $self->{framing} || $self->_take_head or return;
-    my $body;
-    eval { $body = $framing->take(\$self->{in}); 1 } or return $self->_end(unavailable => $@);
-    $self->{on}{bytes}->($body) if length $body;
-    $self->_end                 if $framing->is_complete;
-    return;
+    my $self = shift;
+    $self->{framing} || $self->_take_head or return;
+    return $self->take_framed(\$self->{in});
 }
 
 # Net::HTTP would wait for the rest of a head, so it is given a whole one. Returns nothing if there is none, or if no body is
@@ -129,7 +118,8 @@ sub _take_head {
     while ($self->{in} =~ /^\r?\n/m) {
         $socket->_rbuf($self->{in});
         my ($status, $reason, @headers) = eval { $socket->read_response_headers }
-            or return $self->_end(unavailable => 'this is not a response of HTTP: ' . $@ =~ s/ at \S+ line .*//sr);
+            or
+            return $self->report_end(unavailable => 'this is not a response of HTTP: ' . $@ =~ s/ at \S+ line .*//sr);
         $self->{in} = $socket->_rbuf('');
         next if $status =~ /\A1/;
         my %header;
@@ -141,7 +131,7 @@ sub _take_head {
         $self->{on}{head}->($status, \%header, $reason);
         return $self->{on} && $self->{framing};
     }
-    return $self->_end(unavailable => 'the head of the response does not end') if length $self->{in} > $MAX_HEAD;
+    return $self->report_end(unavailable => 'the head of the response does not end') if length $self->{in} > $MAX_HEAD;
     return;
 }
 
