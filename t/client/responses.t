@@ -1,4 +1,4 @@
-# What a response means: its status, its type, its redirects, its retry; and what a request has. With every library.
+# Responses, with every library: the meaning of their status, type, redirects and retry; and the headers of requests.
 
 use lib 't/lib';
 use Testing;

@@ -1,5 +1,4 @@
-# What a publisher, another entity or a server may send: nothing of it ends the bridge, gets into another event, or hides an
-# item.
+# Hostile publishers, entities and servers: nothing that they send ends the bridge, gets into another event, or hides an item.
 
 use lib 't/lib';
 use Testing;

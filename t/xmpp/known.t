@@ -1,5 +1,5 @@
-# What the bridge knows of a node, against a naive service and a hub that keeps each key: at random, with crashes that lose
-# what was not saved. EVENTSOURCE_XS_SEED repeats a run.
+# The knowledge that the bridge has of a node, against a naive service and a hub that keeps each key: at random, with crashes
+# that lose what was not saved. EVENTSOURCE_XS_SEED repeats a run.
 
 use lib 't/lib';
 use Testing;

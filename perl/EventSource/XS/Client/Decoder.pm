@@ -19,7 +19,7 @@ sub new {
 
 # Public methods
 
-# What a request may ask for. identity says that nothing else is understood.
+# The codings that a request accepts. identity says that nothing else is understood.
 sub codings { return $_[0]->has_gzip ? 'gzip' : 'identity' }
 
 sub has_gzip {

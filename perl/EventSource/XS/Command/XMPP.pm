@@ -14,7 +14,7 @@ my @OPTIONS = qw(
     max-stanza=i poll=f newest-first publish node=s@
 );
 
-# What the options of the command are called in EventSource::XMPP.
+# The settings of EventSource::XMPP, by the options of the command.
 my %SETTING = map { $_ => tr/-/_/r }
     qw(ca format host jid max-items max-stanza newest-first poll port prefix publish service start);
 

@@ -11,8 +11,8 @@ use warnings;
 # - an answer counts only if it comes from the entity that was asked
 # - the secret of a component is hashed as it is (XEP-0114, section 3); the library escapes it for XML first
 #
-# What negotiates the stream, SASL and XML, is the library's. expat reads the XML. The classes of a client and of a component
-# are at the end.
+# The library negotiates the stream and SASL, and expat reads the XML. The classes of a client and of a component are at the
+# end.
 
 use AnyEvent;
 use AnyEvent::TLS ();
@@ -89,7 +89,7 @@ sub open {
 # The JID that the server has given this connection.
 sub own_jid { return $_[0]{own_jid} }
 
-# What the library calls
+# Methods that the library calls
 
 # The library's callback decodes each piece.
 sub connected {

@@ -114,7 +114,7 @@ sub note_seen {
     return;
 }
 
-# What saved returned last is kept.
+# Called when the hub has stored what saved returned last.
 sub note_saved {
     my $self = shift;
     @$self{qw(unsaved is_cut)} = ({}, 0);

@@ -69,7 +69,7 @@ sub restart {
     return $self->init;
 }
 
-# What the library calls
+# Methods that the library calls
 
 sub cb_char_data {
     my ($self, $parser, $text) = @_;

@@ -2,8 +2,8 @@ package EventSource::XS::XMPP::Positions;
 use strict;
 use warnings;
 
-# What was published of each node, kept in the hub: as the state of a channel, with the node as the key. So it lives as long as
-# what it tells about, and every machine and every process that may hold the lease knows it.
+# The items of each node that were published, kept in the hub: as the state of a channel, with the node as the key. So this
+# knowledge lives as long as the events, and every machine and every process that may hold the lease has it.
 
 use EventSource::XS::XMPP::Follower;
 use JSON::MaybeXS ();

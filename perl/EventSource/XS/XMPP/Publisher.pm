@@ -2,7 +2,7 @@ package EventSource::XS::XMPP::Publisher;
 use strict;
 use warnings;
 
-# What an application publishes to nodes, in the place of the hub: the bridge, which may be another process, has the connection.
+# Publishes the items of an application, in the place of the hub: the bridge, which may be another process, has the connection.
 # So an item waits in the state of a channel, with its id as the key, until the service has taken it. "publisher" in
 # EventSource::XMPP has the manual.
 
@@ -56,7 +56,7 @@ sub publish {
 # The key under which an item waits.
 sub key_of { return _key(@{$_[1]}{qw(node id)}) }
 
-# What the streams are is the hub's. PubSub asks for these.
+# PubSub asks for these. They are the hub's, as its streams are.
 for my $name (qw(check_topics gap_event position position_event reaches_one_process to_app type_of)) {
     no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
     *$name = sub {

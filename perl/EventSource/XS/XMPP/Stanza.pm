@@ -94,8 +94,8 @@ sub condition {
     return $condition ? '' . $condition->name : 'undefined-condition';
 }
 
-# What a message notifies of (7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2), in its order: arrays of item, retract, purge or delete, the node,
-# the item's id, and its payload.
+# The events that a message notifies of (7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2), in its order: arrays of item, retract, purge or
+# delete, the node, the item's id, and its payload.
 sub events_of {
     my ($class, $message) = @_;
     my @events;
