@@ -7,6 +7,10 @@
 //! A key `once` counts from the moment at which its entry is reported: of two entries with the same key, the first in the
 //! store's order is published, on every machine, and both askers get its id.
 //!
+//! With replicas, an entry of another machine is reported before they have it, and a failover may lose it. Whoever repeats it
+//! here gets its id only when they do: its draft is appended once more, unless an own entry after it was reported, which the
+//! replicas have with all entries before.
+//!
 //! The hub in memory is the history. It is filled once, before the first worker is welcomed, so clients that come back all at
 //! once never touch the store.
 //!
@@ -120,6 +124,8 @@ pub struct StoredHub {
     epoch: Box<str>,
     /// The sequence number of the last entry that was published to the hub in memory.
     last_seq: u64,
+    /// The sequence number of the last own entry: the store's replicas, if it has any, have everything up to it.
+    confirmed: u64,
     /// Whether the history was complete once.
     is_ready: bool,
     /// The last delivered event, for a process that begins after this one was killed.
@@ -183,6 +189,7 @@ impl StoredHub {
             memory: None,
             epoch: "".into(),
             last_seq: 0,
+            confirmed: 0,
             is_ready: false,
             seen: LastDelivered::default(),
             proof: None,
@@ -300,8 +307,12 @@ impl StoredHub {
         if let Some(id) = given_id {
             memory.check_own_id(id).map_err(|error| failure_of(&error))?;
         }
-        if let Some(id) = memory.once_id(&draft) {
-            return Ok(Published::Id(id));
+        let known = memory.once_id(&draft);
+        if let Some(id) = &known {
+            let must_wait = self.settings.store.has_replicas() && !Counted::is_number(&draft.once);
+            if !must_wait || memory.ids.epoch.seq(id.as_bytes()).is_some_and(|seq| seq <= self.confirmed) {
+                return Ok(Published::Id(id.clone()));
+            }
         }
         if !draft.once.is_empty() {
             if let Some(waiting) = self.once.get(&draft.once).and_then(|ticket| self.waiting.get_mut(ticket)) {
@@ -313,7 +324,9 @@ impl StoredHub {
                 return Ok(Published::Waits);
             }
         }
-        let state = memory.state_change(&draft).map_err(|error| failure_of(&error))?;
+        // A repetition changes no state.
+        let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
+        let state = state.map_err(|error| failure_of(&error))?;
         if state.is_some() && memory.has_member(&draft) {
             return Err(failure_of(&Error::MemberKey));
         }
@@ -521,7 +534,7 @@ impl StoredHub {
         for (ticket, waiting) in &self.waiting {
             waiting.state.iter().for_each(|change| memory.state.wait(*ticket, change));
         }
-        (self.epoch, self.last_seq) = (epoch, 0);
+        (self.epoch, self.last_seq, self.confirmed) = (epoch, 0, 0);
         self.members.begin();
         self.counted = Counted::default();
         Ok(())
@@ -546,6 +559,9 @@ impl StoredHub {
         let gap = draft.is_unread().then(|| self.gap());
         let Some(memory) = &mut self.memory else { return };
         self.last_seq = seq;
+        if ticket.is_some() {
+            self.confirmed = seq;
+        }
         if draft.channel.is_empty() {
             // Where it was asked for it is carried out. One of a history ends subscriptions that were asked for before it.
             let age = if is_new { Duration::ZERO } else { now - self.store.instant_of(at, now) };

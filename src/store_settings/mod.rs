@@ -143,6 +143,11 @@ impl StoreSettings {
         matches!(self, Self::Redis(_))
     }
 
+    /// Returns true if an event counts as published when replicas of the store have it.
+    pub fn has_replicas(&self) -> bool {
+        matches!(self, Self::Redis(redis) if redis.replicas > 0)
+    }
+
     /// Returns true if both settings are of the same store. Workers may wait for it for different times.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

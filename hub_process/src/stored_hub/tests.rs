@@ -10,7 +10,7 @@ use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::stream::StreamId;
-use eventsource_xs::wire::{FieldList, StoreSettings};
+use eventsource_xs::wire::{FieldList, RedisSettings, StoreSettings};
 use rustix::time::{clock_gettime, ClockId};
 use std::collections::{HashMap as Map, HashSet, VecDeque};
 use std::io::Read;
@@ -225,8 +225,17 @@ impl World {
 
     /// A world whose hub retains so many events at most.
     fn with_history(most: usize) -> Self {
+        Self::with(most, 0)
+    }
+
+    /// A world whose events count as published when so many replicas have them.
+    fn with_replicas(replicas: u32) -> Self {
+        Self::with(usize::MAX, replicas)
+    }
+
+    fn with(most: usize, replicas: u32) -> Self {
         let (store, end) = Store::new().expect("a pipe");
-        let store_settings = StoreSettings::Redis(Box::default());
+        let store_settings = StoreSettings::Redis(Box::new(RedisSettings { replicas, ..RedisSettings::default() }));
         let mut settings = HubSettings { store: store_settings, ..HubSettings::default() };
         settings.hub.history = settings.hub.total_history;
         settings.hub.history.events = settings.hub.history.events.min(most);
@@ -344,7 +353,7 @@ fn the_books_balance_whatever_the_store_does() {
 
 fn run(seed: u64, steps: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut world = World::new();
+    let mut world = World::with_replicas(seed as u32 % 2);
     let mut foreign = 1_000_000;
     for step in 0..steps {
         match random.u32(0..100) {
@@ -603,6 +612,34 @@ fn an_event_that_was_perhaps_stored_is_published_once_if_it_is_published_again_w
     world.store.append(None, draft, 0);
     world.settle();
     assert_eq!(world.told.get(&second), Some(&Ok("epoch1-1".into())));
+}
+
+#[test]
+fn an_event_that_replicas_perhaps_lack_has_its_id_when_they_have_a_repetition_or_a_later_event() {
+    for (replicas, appended) in [(0, 0), (1, 1)] {
+        let mut world = World::with_replicas(replicas);
+        for number in [100, 101] {
+            world.store.append(None, draft(number, &format!("k{number}")), 0);
+        }
+        world.catch_up();
+        let requests = [world.publish("k100"), world.publish("k100")];
+        assert_eq!(world.store.asked.len(), appended, "it is appended once more if there are replicas");
+        world.store.append_asked(|| 0);
+        world.catch_up();
+        let answers = requests.map(|request| world.told[&request].clone());
+        assert_eq!(answers, [Ok("epoch1-1".into()), Ok("epoch1-1".into())]);
+        // What came before that is confirmed, too.
+        for (key, id) in [("k100", "epoch1-1"), ("k101", "epoch1-2")] {
+            let request = world.publish(key);
+            assert_eq!((world.store.asked.len(), &world.told[&request]), (0, &Ok(id.into())));
+        }
+        // An entry of another machine is not.
+        world.store.append(None, draft(102, "k102"), 0);
+        world.catch_up();
+        world.publish("k102");
+        assert_eq!(world.store.asked.len(), appended);
+        world.settle();
+    }
 }
 
 #[test]
