@@ -132,7 +132,7 @@ impl Peer {
 
     /// Returns the process that has connected, if this process can know it.
     pub fn process(&self) -> Option<u32> {
-        peer_process(self.socket.as_fd()).ok()
+        peer_process(self.socket.as_fd())
     }
 
     fn unsent(&self) -> usize {

@@ -1641,8 +1641,9 @@ The streams that began with an id of the client; the C<gap> events that were sen
 =item process
 
 Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that
-are connected, C<open> its open streams, C<refused> those beyond L</max_streams> or its descriptors, C<buffered> the bytes
-that are buffered for them, C<cut_off> the connections that it has ended because they broke the rules of the protocol.
+are connected (without those in other PID namespaces, as in other containers), C<open> its open streams, C<refused> those
+beyond L</max_streams> or its descriptors, C<buffered> the bytes that are buffered for them, C<cut_off> the connections that it
+has ended because they broke the rules of the protocol.
 
 =item store
 

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::os::unix::io::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -114,16 +115,36 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
 ///
 /// If the descriptor is not a Unix socket.
 pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
+    Ok(peer_credentials(socket)?.uid)
 }
 
-/// Returns the process that has made a connection.
-///
-/// # Errors
-///
-/// If the descriptor is not a Unix socket.
-pub fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(rustix::net::sockopt::socket_peercred(socket)?.pid.as_raw_nonzero().get() as u32)
+/// Returns the process that has made a connection, or None if this process cannot see it: it is in another PID namespace, as
+/// in another container.
+pub fn peer_process(socket: BorrowedFd<'_>) -> Option<u32> {
+    peer_credentials(socket).ok().and_then(|peer| u32::try_from(peer.pid).ok()).filter(|&pid| pid != 0)
+}
+
+/// Returns what the kernel knows of a connection's peer. `rustix` has a type for it that cannot hold the process id 0, which
+/// stands for a process of another PID namespace.
+fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut size = std::mem::size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `size` bytes, the size of `peer`, and
+    // any bytes are a `ucred`, which consists of integers. `peer` and `size` live until the call returns.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            std::ptr::addr_of_mut!(peer).cast(),
+            &mut size,
+        )
+    };
+    if status == 0 {
+        Ok(peer)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Returns the user that this process acts for.
@@ -178,6 +199,8 @@ mod tests {
         assert!(reads.iter().all(|(len, count)| *count == usize::from(*len > 6)), "{reads:?}");
         assert!(reads.iter().all(|(len, _)| [6, 10, 15].contains(len)), "{reads:?}");
         assert_eq!(peer_user(one.as_fd()).expect("a Unix socket"), own_user());
+        assert_eq!(peer_process(one.as_fd()), Some(std::process::id()));
+        assert!(peer_user(sent.as_fd()).is_err());
     }
 
     #[test]
