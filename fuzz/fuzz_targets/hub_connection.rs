@@ -43,7 +43,7 @@ use eventsource_xs::hub::{FirstBlock, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, Client, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Role, Upgrade};
+use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Role, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 use std::net::Shutdown;
@@ -158,8 +158,8 @@ fn are_excluded(bytes: &[u8]) -> bool {
     buffer.feed(bytes);
     while let Ok(Some(frame)) = buffer.next_frame() {
         let has_settings = Hello::decode(frame).is_ok_and(|hello| matches!(hello.role, Role::Worker(_)));
-        let ends = matches!(Request::decode(frame), Ok(Request::Stop | Request::Drain { .. }));
-        if has_settings || ends || Upgrade::decode(frame).is_some() {
+        let drains = matches!(Request::decode(frame), Ok(Request::Drain { .. }));
+        if has_settings || drains || Upgrade::decode(frame).is_some() || Stop::decode(frame).is_some() {
             return true;
         }
     }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use eventsource_xs::wire::{Answer, Frame, FrameBuffer, Hello, Request, Upgrade};
+use eventsource_xs::wire::{Answer, Frame, FrameBuffer, Hello, Request, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -26,7 +26,7 @@ fn check(frame: Frame<'_>) -> (String, String, String) {
         answer.encode(&mut encoded).expect("it has come in a frame");
         assert_eq!((encoded[4], &encoded[5..]), (frame.kind, frame.message));
     }
-    let first = (Hello::decode(frame), Upgrade::decode(frame));
+    let first = (Hello::decode(frame), Upgrade::decode(frame), Stop::decode(frame));
     (format!("{request:?}"), format!("{answer:?}"), format!("{first:?}"))
 }
 

@@ -5,7 +5,7 @@
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, LineEnd, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
-use eventsource_xs::remote::{Client, Place, Publication, Start};
+use eventsource_xs::remote::{stop, Client, Place, Publication, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
 use std::io::{Read, Write};
@@ -40,7 +40,7 @@ fn main() {
     unanswered(&mut client, &publication);
     from_several_processes(&mut client, &place);
     handed_over(&mut client);
-    client.stop().expect("an end");
+    stop(&start, &place).expect("an end");
     let _ = std::fs::remove_dir_all(&folder);
 }
 

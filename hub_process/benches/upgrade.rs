@@ -7,7 +7,7 @@ use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{upgrade, Client, Place, Publication, Start};
+use eventsource_xs::remote::{stop, upgrade, Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::stream::{Framing, LineEnd};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open, Request};
@@ -56,7 +56,7 @@ fn main() {
         }
     }
     println!("the last event has reached all {streams} clients");
-    worker.stop().expect("an end");
+    stop(&start, &place).expect("an end");
     let _ = std::fs::remove_dir_all(&folder);
 }
 

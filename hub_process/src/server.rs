@@ -27,7 +27,7 @@ use eventsource_xs::remote::{kept_settings, start};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, NamedSettings, Open, Publish, Request, Role,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, NamedSettings, Open, Publish, Request, Role, Stop,
     Upgrade, Welcome, WorkerId, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
@@ -618,9 +618,10 @@ impl Server {
         let bytes = frame.wire_bytes();
         if !peer.is_greeted {
             peer.check_greeting(bytes)?;
-            return match Upgrade::decode(frame) {
-                Some(upgrade) => self.ask_for_upgrade(peer, upgrade),
-                None => self.greet(peer, frame, now),
+            return match (Upgrade::decode(frame), Stop::decode(frame)) {
+                (Some(upgrade), _) => self.ask_for_upgrade(peer, upgrade),
+                (_, Some(stop)) => self.stop(peer, stop),
+                _ => self.greet(peer, frame, now),
             };
         }
         match Request::decode(frame).map_err(|_| End::Malformed)? {
@@ -641,7 +642,7 @@ impl Server {
 
     fn greet(&mut self, peer: &mut Peer, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let taken = Hello::decode_version(frame, protocol::version()).and_then(|hello| {
-            self.check_name(&hello.name)?;
+            self.check_name(hello.name.as_str())?;
             match hello.role {
                 Role::Command => self.take_settings(NamedSettings::default(), now),
                 Role::Worker(settings) => {
@@ -673,9 +674,19 @@ impl Server {
         }
     }
 
-    fn check_name(&self, given: &Name) -> Result<(), Failure> {
+    /// Ends the process at the end of this turn, and with it the connection of the command that asks.
+    fn stop(&mut self, peer: &mut Peer, stop: Stop<'_>) -> Result<(), End> {
+        if let Err(failure) = self.check_name(stop.name) {
+            peer.answer(&Answer::Rejected(failure));
+            return Err(End::Rejected);
+        }
+        (self.is_ending, self.is_stopped) = (true, true);
+        Ok(())
+    }
+
+    fn check_name(&self, given: &str) -> Result<(), Failure> {
         let name = self.options.place.name();
-        if given != name {
+        if given != name.as_str() {
             let message = format!("this is the hub process {name}, not {given}");
             return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
         }
@@ -865,7 +876,6 @@ impl Server {
                     let _ = hub.drain(within); // fails only while the process ends, which drains, too
                 }
             }
-            Request::Stop => (self.is_ending, self.is_stopped) = (true, true),
             Request::Channels { request, pattern, from } => self.ask_hub(peer, request, |hub| {
                 let page = hub.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from)?;
                 Ok(Answer::Channels { request, page })

@@ -206,7 +206,7 @@ impl Run {
         if is_killed {
             kill(pid);
         } else {
-            self.worker.stop().expect("an answer");
+            self.scene.stop();
             gone(pid);
         }
         self.worker = self.scene.client_with(in_file(&self.scene));

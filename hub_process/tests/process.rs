@@ -139,7 +139,7 @@ fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
     let pid = worker.welcome().pid;
     let mut client = open(&mut worker, 1, "head\n");
     worker.subscribe(1, topics("news", None)).expect("a stream");
-    scene.client().stop().expect("an answer");
+    scene.stop();
     gone(pid);
     let text = read_to_end(&mut client);
     assert!(text.starts_with("head\n") && text.contains("retry: "), "{text}");
@@ -204,11 +204,11 @@ fn a_socket_of_systemd_is_served_and_stays() {
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
     drop(shell); // with its copy of the socket
-    let mut client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
+    let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
     // What ExecReload does; LISTEN_PID still names the process.
     scene.upgrade();
-    client.stop().expect("an end");
+    scene.stop();
     assert!(hub.wait().expect("it ends").success());
     assert!(scene.place.socket().exists());
 }
@@ -322,7 +322,7 @@ fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named(
 
     // A hub that was stopped is forgotten.
     let pid = next.welcome().pid;
-    { next }.stop().expect("an answer");
+    scene.stop();
     gone(pid);
     command().expect_err("no settings");
 
@@ -436,7 +436,7 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
     support::read_event(&mut clients[0], "hello");
     drop(others);
     eventually("there is room again", || Client::connect(&start, &scene.place, None).is_ok());
-    worker.stop().expect("an end");
+    scene.stop();
     assert!(hub.wait().expect("it ends").success());
 }
 
@@ -451,8 +451,8 @@ impl Foreground {
         hub
     }
 
-    fn stop(mut self, mut worker: Client) {
-        worker.stop().expect("an end");
+    fn stop(mut self, scene: &Scene) {
+        scene.stop();
         assert!(self.0.wait().expect("it ends").success());
     }
 }
@@ -479,7 +479,7 @@ fn a_hub_serves_on_when_nobody_reads_its_messages() {
     be_cut_off(&scene);
     let mut worker = scene.client();
     worker.publish(&event("news", "hello")).expect("a hub");
-    hub.stop(worker);
+    hub.stop(&scene);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_lost_ones() {
 
     reader.read_exact(&mut vec![0; filled]).expect("what has filled the pipe");
     be_cut_off(&scene);
-    hub.stop(worker);
+    hub.stop(&scene);
     let mut said = String::new();
     reader.read_to_string(&mut said).expect("text");
     let lines: Vec<_> = said.lines().collect();

@@ -162,7 +162,7 @@ impl Run {
 
     fn stop(&mut self) {
         let pid = self.worker.welcome().pid;
-        self.worker.stop().expect("an answer");
+        self.scene.stop();
         gone(pid);
         if !self.has_file {
             self.map.clear();
@@ -209,7 +209,7 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
     for (value, retain) in (1..).zip([Retain::Newest, Retain::No, Retain::No]) {
         ids.push(worker.publish(&Change { channel: "stock", key: "a", retain, value }.publication()).expect("an id"));
     }
-    worker.stop().expect("an answer");
+    scene.stop();
     gone(worker.welcome().pid);
     settings.hub.history.events = 20;
     let mut worker = scene.client_with(settings);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::{event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, topics, Scene};
 
 fn stop(scene: &Scene, pid: u32) {
-    scene.client().stop().expect("an answer");
+    scene.stop();
     gone(pid);
 }
 

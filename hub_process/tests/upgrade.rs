@@ -78,7 +78,7 @@ fn the_process_its_streams_and_its_connections_stay() {
     let mut returning = follow(&mut worker, 2, topics("news", Some(&first)));
     assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
     // The process still ends as it does without an upgrade: the lock and the socket are its own.
-    scene.client().stop().expect("an answer");
+    scene.stop();
     gone(before.pid);
     assert!(read_to_end(&mut client).contains("retry: ") && !scene.place.socket().exists());
 }
@@ -191,7 +191,7 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
     fs::rename(&away, &scene.folder).expect("its owner may");
     // The store may have noticed.
     eventually("events are stored", || worker.publish(&event("news", "at last")).is_ok());
-    worker.stop().expect("a hub");
+    scene.stop();
     assert!(process.wait().expect("a process").success());
 }
 

@@ -10,14 +10,16 @@
 mod support;
 
 use eventsource_xs::remote::link::Lost;
-use eventsource_xs::remote::{upgrade, Client, Error, Start};
-use eventsource_xs::wire::VERSION;
+use eventsource_xs::remote::{stop, upgrade, Client, Error, Place, Start};
+use eventsource_xs::wire::{Name, VERSION};
 use eventsource_xs::ErrorCode;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 use support::wire::Wire;
 use support::{
-    connect, event, eventually, follow, hello, read_event, settings, topics, write_script, Scene, DEADLINE, PROGRAM,
+    connect, event, eventually, follow, gone, hello, read_event, settings, topics, write_script, Scene, DEADLINE,
+    PROGRAM,
 };
 
 const OLDER: u16 = VERSION - 1;
@@ -115,6 +117,26 @@ fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
     new.publish(&event("news", "two")).expect("an id");
     read_event(&mut client, "two");
     check_refusal(Client::connect(&Scene::start(), &wire.place, None), VERSION, OLDER, "restart the worker");
+}
+
+#[test]
+fn a_command_of_any_version_ends_the_process_of_that_hub_only() {
+    for version in [OLDER, NEWER] {
+        let scene = Scene::new();
+        let (wire, mut start) = (wire(&scene, version), Scene::start());
+        start.program = Some(program(&scene, version));
+        drop(Client::connect(&start, &scene.place, None));
+        let pid = worker(&wire).welcome().pid;
+        let other = Place::new(Name::new("other").expect("a name"), Some(scene.place.socket())).expect("a place");
+        let refused = stop(&start, &other).expect_err("another hub");
+        assert_eq!((refused.code(), refused.field()), (ErrorCode::Invalid, Some("name")), "{refused}");
+        assert_eq!(worker(&wire).welcome().pid, pid);
+        stop(&start, &scene.place).expect("an end");
+        gone(pid);
+        start.timeout = Duration::from_millis(100);
+        let none = stop(&start, &scene.place).expect_err("no process");
+        assert_eq!(none.code(), ErrorCode::Unavailable, "{none}");
+    }
 }
 
 #[test]

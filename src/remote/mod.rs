@@ -48,7 +48,7 @@ pub(crate) use access::{answers, greeting};
 pub use access::{client, error, kept_settings, link, place, publisher, start};
 pub use client::{Client, Publication};
 pub use error::Error;
-pub use greeting::upgrade;
+pub use greeting::{stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
 pub use link::Link;

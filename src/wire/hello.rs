@@ -1,25 +1,27 @@
-//! The first message of each side, and the name of a hub.
+//! The first messages of a connection, and the name of a hub.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
-use super::frame::{write_frame_of, Frame, TooLong};
+use super::frame::{write_frame, write_frame_of, Frame, TooLong};
 use super::settings::{HubSettings, NamedSettings};
 use crate::ErrorCode;
 use std::fmt;
 
-/// The version of the messages. Processes of different versions do not work together: hub process and library are installed
-/// together.
-pub const VERSION: u16 = 14;
+/// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
+/// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
+pub const VERSION: u16 = 15;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.
 pub const MAX_GREETING_BYTES: usize = 16 << 10;
 
-/// The first bytes of each worker's connection.
+/// The first bytes of each first message, in all versions.
 const MAGIC: &[u8; 8] = b"ES-hub\r\n";
 
-/// The kind of a [`Hello`], in all versions.
+/// The kinds of first messages, in all versions.
 const HELLO: u8 = 0;
+const STOP: u8 = 254;
+const UPGRADE: u8 = 255;
 
 /// The codes of a [`Role`].
 const COMMAND: u8 = 0;
@@ -79,6 +81,19 @@ impl Coded<'_> for Name {
     }
 }
 
+/// Appends the first message of a connection as a frame.
+fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
+    write_frame_of(MAX_GREETING_BYTES, out, kind, |writer| {
+        writer.0.extend_from_slice(MAGIC);
+        write(writer);
+    })
+}
+
+/// Returns the content of the first message of a connection; nothing if it is of another kind.
+fn read_first(frame: Frame<'_>, kind: u8) -> Option<Reader<'_>> {
+    frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == kind).map(Reader)
+}
+
 /// Asks a hub process to continue as another program, instead of a [`Hello`]. The answer is
 /// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
 /// continues then. The layout of all three is the same in all versions: a new version asks an old one.
@@ -88,9 +103,6 @@ pub struct Upgrade<'a> {
     pub program: Option<&'a [u8]>,
 }
 
-/// The kind of an [`Upgrade`], in all versions.
-const UPGRADE: u8 = 255;
-
 impl<'a> Upgrade<'a> {
     /// Appends the message as a frame.
     ///
@@ -98,17 +110,54 @@ impl<'a> Upgrade<'a> {
     ///
     /// [`TooLong`], because of the path.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_frame_of(MAX_GREETING_BYTES, out, UPGRADE, |writer| {
-            writer.0.extend_from_slice(MAGIC);
-            writer.option(self.program, Writer::bytes);
-        })
+        write_first(out, UPGRADE, |writer| writer.option(self.program, Writer::bytes))
     }
 
     /// Decodes the message; nothing if the frame is another one.
     pub fn decode(frame: Frame<'a>) -> Option<Self> {
-        let mut reader = Reader(frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == UPGRADE)?);
+        let mut reader = read_first(frame, UPGRADE)?;
         let program = reader.option(Reader::bytes).ok()?;
         reader.end().ok().map(|()| Self { program })
+    }
+}
+
+/// Asks a hub process to end, instead of a [`Hello`]. The answer is the end of the connection, or
+/// [`Rejected`](super::Answer::Rejected) by a process that continues. The layout is the same in all versions from 15 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop<'a> {
+    /// The hub that is to end.
+    pub name: &'a str,
+}
+
+impl<'a> Stop<'a> {
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`], because of the name.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_first(out, STOP, |writer| writer.bytes(self.name.as_bytes()))
+    }
+
+    /// Appends the request as a process of version 14 knows it: after a greeting as a command.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_version_14(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_first(out, HELLO, |writer| {
+            writer.u16(14);
+            writer.bytes(self.name.as_bytes());
+            writer.u8(COMMAND);
+        })?;
+        write_frame(out, 11, |_| {})
+    }
+
+    /// Decodes the message; nothing if the frame is another one.
+    pub fn decode(frame: Frame<'a>) -> Option<Self> {
+        let mut reader = read_first(frame, STOP)?;
+        let name = reader.str().ok()?;
+        reader.end().ok().map(|()| Self { name })
     }
 }
 
@@ -155,8 +204,7 @@ impl Hello {
     ///
     /// [`TooLong`], because of `gap_data`, or the names of the events of the hub.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_frame_of(MAX_GREETING_BYTES, out, HELLO, |writer| {
-            writer.0.extend_from_slice(MAGIC);
+        write_first(out, HELLO, |writer| {
             writer.u16(VERSION);
             self.name.write(writer);
             match &self.role {
@@ -190,8 +238,7 @@ impl Hello {
     /// [`ErrorCode::Unsupported`] if it has another version.
     pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
-        let rest = frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == HELLO);
-        let mut reader = Reader(rest.ok_or(Malformed).map_err(malformed)?);
+        let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
         let version = reader.u16().map_err(malformed)?;
         if version != ours {
             return Err(Failure::new(

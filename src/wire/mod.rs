@@ -23,8 +23,9 @@
 //!
 //! A frame is its length as four bytes, the kind of its message as one byte, and the message. The length counts the kind and
 //! the message. All numbers are little-endian; a text or a list has its length first. A frame has at most
-//! [`MAX_FRAME_BYTES`] bytes. The frames `Hello`, `Upgrade`, `Rejected` and `Upgraded` have the same layout in all versions, so
-//! that processes of different versions can tell each other so, and a new program can ask an old process to exec it.
+//! [`MAX_FRAME_BYTES`] bytes. The frames `Upgrade`, `Stop`, `Rejected` and `Upgraded` and the beginning of `Hello` have one
+//! layout in all versions, so that processes of different versions can tell each other so, and a program of any version can
+//! end a process, or ask it to exec that program.
 //!
 //! # Descriptors
 //!
@@ -45,7 +46,7 @@
 //! - `fields`: the fields of an event
 //! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
-//! - `hello`: the first message of each side
+//! - `hello`: the first messages of a connection
 //! - `request`: what a worker sends; `answer`: what the hub process sends; `messages`: both of them as bytes
 //! - `credits`: how much a worker may send
 
@@ -74,7 +75,7 @@ pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
-pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
+pub use hello::{Hello, Name, NameError, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use request::{decode_end, encode_end, Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
 pub use store_status::StoreStatus;

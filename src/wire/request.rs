@@ -86,8 +86,6 @@ messages! {
             /// The time.
             within: Duration,
         },
-        /// Ends the hub process: its streams end, and each client is sent a reconnection time.
-        11 Stop,
         /// Asks for a part of the list of channels. The answer is [`Channels`](super::Answer::Channels) or
         /// [`Refused`](super::Answer::Refused).
         20 Channels {

@@ -253,7 +253,8 @@ void esx_lease_drop(void *lease);
  * are kept if those are needed. An undefined argument of a call has no text. */
 void *esx_process_connect(esx_text name, esx_text socket, esx_text program, uint8_t needs_settings, double timeout,
     esx_report *report);
-int esx_process_upgrade(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+/* Without a program the process ends. */
+int esx_process_replace(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
 void *esx_process_clone(const void *process);
 void esx_process_drop(void *process);
 void *esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);

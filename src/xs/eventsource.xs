@@ -1106,7 +1106,7 @@ _connect(SV *self, SV *settings)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
 
 void
-_upgrade(SV *class, SV *settings)
+_replace(SV *class, SV *settings)
   PREINIT:
     esx_text name, socket, program;
     esx_report report;
@@ -1120,7 +1120,7 @@ _upgrade(SV *class, SV *settings)
     socket = esx_setting_text(aTHX_ hash, "socket");
     program = esx_setting_text(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    esx_check(aTHX_ esx_process_upgrade(name, socket, program, timeout, &report), &report, "EventSource::Hub::Process");
+    esx_check(aTHX_ esx_process_replace(name, socket, program, timeout, &report), &report, "EventSource::Hub::Process");
 
 SV *
 _call(SV *self, ...)

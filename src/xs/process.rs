@@ -43,7 +43,6 @@ impl HubProcess {
             b"follow" => self.follow(arguments)?,
             b"drain" => self.client.drain(seconds(arguments.number()))?,
             b"end" => self.end(arguments)?,
-            b"stop" => self.client.stop()?,
             _ => {
                 let message = "there is no such call".to_owned();
                 return Err(remote::Error::Invalid { field: "name", message }.into());
@@ -248,9 +247,9 @@ unsafe extern "C" fn esx_process_connect(
     })
 }
 
-/// Upgrades a process: it continues as another program.
+/// Asks a process of any version to continue as another program; without the path of one, to end.
 #[no_mangle]
-unsafe extern "C" fn esx_process_upgrade(
+unsafe extern "C" fn esx_process_replace(
     name: RawText,
     socket: RawText,
     program: RawText,
@@ -261,7 +260,12 @@ unsafe extern "C" fn esx_process_upgrade(
     let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
     guard::run(report, |_| {
         let start = remote::Start { program: None, needs_settings: false, timeout: seconds(timeout) };
-        remote::upgrade(&start, &place(name, socket)?, path(program).as_deref()).map(|()| OK)
+        let place = place(name, socket)?;
+        match path(program) {
+            Some(program) => remote::upgrade(&start, &place, Some(&program)),
+            None => remote::stop(&start, &place),
+        }
+        .map(|()| OK)
     })
 }
 

@@ -6,7 +6,7 @@ use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{Client, Place, Publication, Start};
+use eventsource_xs::remote::{stop, Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     FieldList, FileSettings, FileSync, HubSettings, Name, Open, RedisSettings, Request, StoreSettings,
@@ -83,8 +83,9 @@ impl Hub {
 
     /// Ends its process in an orderly way.
     pub fn stop(&mut self) {
-        if let Some(mut client) = self.client.take() {
-            client.stop().expect("an end");
+        if self.client.take().is_some() {
+            let start = Start { program: None, needs_settings: false, timeout: DEADLINE };
+            stop(&start, &self.place).expect("an end");
             self.wait();
         }
     }

@@ -10,7 +10,7 @@ pub use client::{eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{SubscribeRequest, Topic};
-use eventsource_xs::remote::{upgrade, Client, Link, Place, Publication, Start};
+use eventsource_xs::remote::{stop, upgrade, Client, Link, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Role,
@@ -77,6 +77,11 @@ impl Scene {
     /// Has the process continue as another one of the same program.
     pub fn upgrade(&self) {
         upgrade(&Self::start(), &self.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+    }
+
+    /// Ends the hub process.
+    pub fn stop(&self) {
+        stop(&Self::start(), &self.place).expect("an end");
     }
 
     /// Connects as the event loop of a worker does.

@@ -72,8 +72,8 @@ sub connect {
     my $spawn  = delete $native{spawn};
     $native{program}        = !defined $spawn || $spawn ? $class->program : '';
     $native{needs_settings} = !defined $spawn;
-    my $self = bless {process => $$, place => {map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket)}},
-        $class;
+    my %place = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
+    my $self  = bless {process => $$, place => \%place}, $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
     return $self;
@@ -197,15 +197,16 @@ sub stats {
 }
 
 sub stop {
-    my $self = shift;
-    $self->_ask('stop');
+    my ($class, @given) = @_;
+    ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
+    $class->_replace({$class->_checked('stop', \@given, qw(name socket timeout)), program => ''});
     return;
 }
 
 sub upgrade {
     my ($class, @given) = @_;
     my %native = $class->_checked('upgrade', \@given, qw(name socket timeout));
-    $class->_upgrade({%native, program => $class->program});
+    $class->_replace({%native, program => $class->program});
     return;
 }
 
@@ -378,8 +379,8 @@ seconds (above 0, fractions allowed, 5 by default) that the connection and each 
 
 Throws C<unavailable> if no process serves the hub within that time; the message says what to do, and names other users that
 have a hub process with that name, if this user may see them, as root may. Throws C<unsupported> if the system is not
-Linux or the program is not installed, C<refused> if the process has another version of the protocol, and C<invalid> if it is
-that of another hub.
+Linux or the program is not installed, C<refused> if the process has another version of the protocol
+(L<EventSource::Deployment/VERSIONS>), and C<invalid> if it is that of another hub.
 
 =head2 answers
 
@@ -502,9 +503,15 @@ and, with a channel, C<subscribers>. C<store> is there for every hub.
 
 =head2 stop
 
+    EventSource::Hub::Process->stop(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
     $hub->stop;
 
-End the process. Its streams end, and each client is sent a reconnection time. Returns when it has ended its connections.
+End the hub process, whichever version it has. Its streams end, and each client is sent a reconnection time. Returns when it has
+ended its connections, at the latest 9 seconds after C<timeout>. The settings are those of L</connect>; an object has them from
+there, and connects anew. Never starts a process.
+
+Throws C<unavailable> if no process serves the hub, C<invalid> if the process is that of another hub, C<refused> if it does not
+end for another reason, and C<unknown> if it has not ended in time.
 
 =head2 upgrade
 

@@ -225,22 +225,6 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the hub process, and waits until it has ended its connections.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), and [`Error::Timeout`].
-    pub fn stop(&mut self) -> Result<(), Error> {
-        self.send(&Request::Stop, None)?;
-        loop {
-            match self.read_answer() {
-                Ok(_) => {}
-                Err(Error::Unknown) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Returns the next [state](Answer::State) or [end](Answer::Ended) of a stream of this connection; none if there is none
     /// within the timeout.
     ///

@@ -1,4 +1,4 @@
-//! The first messages of a connection: the greeting, or the request that the process continues as another program.
+//! The first messages of a connection: the greeting, or the request that the process ends or continues as another program.
 
 use super::answers::Answers;
 use super::error::Error;
@@ -6,7 +6,8 @@ use super::place::Place;
 use super::start::{ends_at_once, Pauses, Start};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Answer, Hello, NamedSettings, Role, TooLong, Upgrade, Welcome};
+use crate::wire::{Answer, Hello, NamedSettings, Role, Stop, TooLong, Upgrade, Welcome};
+use crate::ErrorCode;
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How much longer than any other answer an upgrade may take: the new program reads the state twice.
 const UPGRADE_TIME: Duration = Duration::from_secs(45);
+
+/// How much longer the end of a process may take: it waits for clients that do not read, and for its store.
+const STOP_TIME: Duration = Duration::from_secs(9);
 
 /// The welcome of a hub process, and its connection.
 pub(crate) type Greeted = (Welcome, Answers);
@@ -77,16 +81,58 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
 /// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process continues as it is,
 /// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
-    let socket = Start { program: None, ..start.clone() }.connect(place)?;
-    let timeout = start.timeout.saturating_add(UPGRADE_TIME);
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
-    let mut answers = send_first(socket, &bytes, timeout, start.timeout, "cannot ask the hub process")?;
-    match answers.wait(after(Instant::now(), timeout))? {
+    let timeout = start.timeout.saturating_add(UPGRADE_TIME);
+    match ask(start, place, &bytes, timeout)?.wait(after(Instant::now(), timeout))? {
         Answer::Upgraded => Ok(()),
         Answer::Rejected(failure) => Err(Error::Refused(failure)),
         _ => Err(Error::Unknown),
     }
+}
+
+/// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
+/// when the process has ended its connections.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if it is that of another hub or of a version before
+/// 14, [`Error::Timeout`] if it has not ended in time.
+pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
+    let stop = Stop { name: place.name().as_str() };
+    let mut bytes = Vec::new();
+    stop.encode(&mut bytes)?;
+    match ask_to_end(start, place, &bytes) {
+        // To a process of version 14 this is no first message.
+        Err(Error::Refused(failure)) if failure.code == ErrorCode::Invalid && failure.field.is_none() => {
+            bytes.clear();
+            stop.encode_version_14(&mut bytes)?;
+            ask_to_end(start, place, &bytes)
+        }
+        other => other,
+    }
+}
+
+fn ask_to_end(start: &Start, place: &Place, bytes: &[u8]) -> Result<(), Error> {
+    let timeout = start.timeout.saturating_add(STOP_TIME);
+    let deadline = after(Instant::now(), timeout);
+    let mut answers = ask(start, place, bytes, timeout)?;
+    loop {
+        match answers.wait_for_bytes(deadline) {
+            Err(Error::Unknown) => return Ok(()), // the connection has ended
+            other => other?,
+        }
+        // Another answer is a welcome, perhaps in the layout of another version.
+        if let Ok(Some(Answer::Rejected(failure))) = answers.next() {
+            return Err(Error::Refused(failure));
+        }
+    }
+}
+
+/// Sends a running process the first message of a connection.
+fn ask(start: &Start, place: &Place, bytes: &[u8], timeout: Duration) -> Result<Answers, Error> {
+    let socket = Start { program: None, ..start.clone() }.connect(place)?;
+    send_first(socket, bytes, timeout, start.timeout, "cannot ask the hub process")
 }
 
 /// Sends the first message of a connection, after it has set the timeouts of the socket.

@@ -54,9 +54,10 @@ sub processes_like {
 
 # Returns undef, or the error.
 sub stop_hub_process {
-    my @place = @_;
+    my %place = (timeout => 10, @_);
+    delete $place{spawn};
     require EventSource::Hub::Process;
-    eval { EventSource::Hub::Process->connect(spawn => 0, timeout => 10, @place)->stop; 1 } and return undef;
+    eval { EventSource::Hub::Process->stop(%place); 1 } and return undef;
     return $@;
 }
 

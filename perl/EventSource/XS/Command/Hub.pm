@@ -22,12 +22,9 @@ my %METHOD = (
     upgrade => '_upgrade',
 );
 
-# How long `list` and `check` wait for each process, in seconds.
+# How long `list` and `check` wait for each process, and `stop` for a connection, in seconds.
 my $LIST_TIMEOUT  = 1;
 my $CHECK_TIMEOUT = 2;
-
-# How long `stop` waits for the process. Before it ends it waits for clients that do not read and for its store: 7 seconds.
-my $STOP_TIMEOUT = 10;
 
 sub run {
     my ($class, @arguments) = @_;
@@ -116,6 +113,12 @@ sub _list {
     return 0;
 }
 
+# The options of calls that do not connect.
+sub _place {
+    my $option = shift;
+    return map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket timeout);
+}
+
 # The problem of a hub that has no process: the first worker starts one, if it can.
 sub _readiness {
     my ($path, $option) = @_;
@@ -164,17 +167,13 @@ sub _store {
 
 sub _stop {
     my ($class, $option) = @_;
-    eval { $COMMAND->connect({timeout => $LIST_TIMEOUT, %$option}, spawn => 0) } or do {
-        die $@ if $COMMAND->exit_code($@) == 3;    # at once, if there is none
-    };
-    $COMMAND->connect({timeout => $STOP_TIMEOUT, %$option}, spawn => 0)->stop;
+    EventSource::Hub::Process->stop(name => $option->{hub}, timeout => $LIST_TIMEOUT, _place($option));
     return 0;
 }
 
 sub _upgrade {
     my ($class, $option) = @_;
-    my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket timeout);
-    EventSource::Hub::Process->upgrade(name => $option->{hub}, %given);
+    EventSource::Hub::Process->upgrade(name => $option->{hub}, _place($option));
     return 0;
 }
 
