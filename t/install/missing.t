@@ -1,4 +1,4 @@
-# If something is missing, Makefile.PL names it in one sentence, exits with 0 and writes no Makefile.
+# If something is missing, Makefile.PL says in three lines what, and how to install it, exits with 0 and writes no Makefile.
 
 use lib 't/lib';
 use Testing;
@@ -41,20 +41,29 @@ my @MISSING = (
     ['a cargo of another decade',  {CARGO => program('cargo-0.9', 'cargo 0.9.0', 0)},   qr/is 0\.9\./],
     ['rustc',                      {RUSTC => '/nonexistent/rustc'},                     qr/rustc 1\.63 or newer/],
     ['a rustc that is new enough', {RUSTC => program('rustc-1.48', 'rustc 1.48.0', 0)}, qr/rustc.* is 1\.48\./],
-    ['the compiler',               {CC    => '/nonexistent/cc -m32'}, qr{C compiler.*/nonexistent/cc}],
-    ["perl's headers",             {without_headers()}, qr{headers in /nonexistent/CORE}],
+    ['the compiler', {CC => '/nonexistent/cc -m32'}, qr{C compiler.*/nonexistent/cc}, 'gcc libc6-dev', 'CC=clang'],
+    [
+        'the compiler, and with a cargo that is too old for eventsource-hub',
+        {CARGO => program('cargo-1.64', 'cargo 1.64.0', 0), CC => '/nonexistent/cc'},
+        qr{C compiler.*/nonexistent/cc},
+        'gcc libc6-dev', 'CC=clang'
+    ],
+    ["perl's headers", {without_headers()}, qr{headers in /nonexistent/CORE}, 'libperl-dev', 'perl-devel'],
 );
 
 for my $case (@MISSING) {
-    my ($what, $environment, $says) = @$case;
+    my ($what, $environment, $says, $packages, $elsewhere) = (@$case, qw(cargo rustup));
     subtest "Makefile.PL without $what" => sub {
         open my $to, '>', $tree->folder . '/Makefile' or die "Makefile: $!\n";
         close $to;
         my $result = $tree->run($environment, abs_path($^X), 'Makefile.PL');
         is $result->{status}, 0, 'Makefile.PL exits with 0';
-        like $result->{output}, qr/\AEventSource-XS cannot be built here: it needs [^\n]+\.\n\z/,
-            'Makefile.PL prints one sentence';
-        like $result->{output}, $says, 'the sentence names what is missing';
+        my @lines = split /\n/, $result->{output};
+        is @lines, 3, 'Makefile.PL prints three lines';
+        like $lines[0], qr/\AEventSource-XS cannot be built here: it needs .+\.\z/,  'the first says why';
+        like $lines[0], $says,                                                       'the first names what is missing';
+        like $lines[1], qr/\AOn Debian and Ubuntu: apt-get install \Q$packages\E\z/, 'the second names the packages';
+        like $lines[2], qr/\AElsewhere: .*\Q$elsewhere\E/,                           'the third says how elsewhere';
         ok !-e $tree->folder . '/Makefile', 'Makefile.PL leaves no Makefile';
     };
 }
