@@ -974,7 +974,8 @@ history is lost, and the other one has another epoch, so that clients receive a 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
 it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
 (L<EventSource::Deployment/The hub process>). After an upgrade of this distribution, C<eventsource hub upgrade NAME> has it
-continue as the new program, without an end of a stream.
+continue as the new program, without an end of a stream
+(L<EventSource::Deployment/From one release to the next>).
 
 An object takes the settings that it does not name as they are: those of the running process, then those that were named
 before, then the defaults. So a job needs a name only, and may come before the workers:
