@@ -2,9 +2,11 @@
 
 use lib 't/lib';
 use Testing;
-use Testing::Developer  qw(needs_command);
+use CPAN::Meta          ();
+use Testing::Developer  qw(needs_command needs_module);
 use File::Basename      qw(dirname);
 use File::Path          qw(make_path);
+use Module::CoreList    ();
 use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make tar gzip);
@@ -58,6 +60,75 @@ subtest 'the manuals in the tarball have the files that they quote' => sub {
     }
 };
 
+# Extra metrics of CPANTS that the tarball does not meet.
+my %NOT_MET = (
+    meta_yml_has_repository_resource => 'Makefile.PL names no repository',
+    proper_libs                      => 'perl/ is beside src/, and lib/ would not say which language it is for',
+);
+
+subtest 'the tarball has the quality that CPANTS looks for' => sub {
+    needs_module('Module::CPANTS::Analyse');
+    Module::CPANTS::Analyse->import;    # loads its metrics
+    my $analysis = Module::CPANTS::Analyse->new({dist => $tarball});
+    my $found    = $analysis->run->{kwalitee};
+    my @metrics  = map { @{$_->kwalitee_indicators} } @{$analysis->mck->generators};
+    cmp_ok scalar @metrics, '>', 30, 'there are metrics';
+    for my $metric (@metrics) {
+        my $name = $metric->{name};
+        if ($NOT_MET{$name}) { is $found->{$name} // 0, 0, "$name is not met: $NOT_MET{$name}" }
+        else                 { is $found->{$name}, 1, $name or diag $analysis->d->{error}{$name} // $metric->{error} }
+    }
+};
+
+subtest 'MANIFEST, MANIFEST.SKIP and the files agree' => sub {
+    needs_module('Test::DistManifest');
+    my $said = $unpacked->must($^X, qw(-MTest::More -MTest::DistManifest -e), 'manifest_ok(); done_testing()');
+    like $said, qr/^ok 4 /m, 'Test::DistManifest accepts them';
+};
+
+subtest 'META.json lists the prerequisites of each phase' => sub {
+    my $meta    = CPAN::Meta->load_file($unpacked->folder . '/META.json');
+    my $prereqs = $meta->effective_prereqs;
+    my $lists   = sub {
+        my $from = $prereqs->requirements_for(@_);
+        return sub { defined $from->requirements_for_module(shift) }
+    };
+    my %listed = (
+        'configure requires' => [qw(ExtUtils::MakeMaker ExtUtils::ParseXS JSON::PP)],
+        'build requires'     => [qw(ExtUtils::ParseXS JSON::PP)],
+        'test requires'      => [qw(Test::More)],
+        'runtime requires'   => [qw(Net::HTTP Plack perl)],
+        'runtime recommends' => [qw(IO::Socket::SSL)],
+        'runtime suggests'   => [qw(AnyEvent::HTTP AnyEvent::XMPP)],
+        'develop requires'   => [qw(Perl::Critic Starman Test::Pod)],
+    );
+    for my $phase (sort keys %listed) {
+        my $has = $lists->(split ' ', $phase);
+        ok $has->($_), "$phase $_" for @{$listed{$phase}};
+    }
+    my ($library, $program) = map { slurp($_) =~ /^rust-version = "(.+)"/m } qw(Cargo.toml hub_process/Cargo.toml);
+    is_deeply $meta->custom('x_rust'), {hub_process => $program, library => $library}, 'x_rust has the oldest versions';
+};
+
+# A module that is not on every perl 5.14, and not of a distribution that META lists, would be missing for some users.
+subtest 'META.json lists each module that is used' => sub {
+    my $all    = CPAN::Meta->load_file($unpacked->folder . '/META.json')->effective_prereqs;
+    my %listed = map { $_ => 1 }
+        map { $all->requirements_for('runtime', $_)->required_modules } qw(requires recommends suggests);
+    my %HOME = (HTTP => 'HTTP::Message', Mojo => 'Mojolicious', 'Net::HTTPS' => 'Net::HTTP');
+    for my $file (grep { m{^perl/.*[.]pm$} } @ours) {
+        my ($code) = split /^__END__$/m, slurp($file);
+        for my $module (sort $code =~ /^\s*(?:use|.*\brequire) ([A-Z]\w*(?:::\w+)*)/gm) {
+            next
+                if $packed{'perl/' . $module =~ s{::}{/}gr . '.pm'}
+                || Module::CoreList::is_core($module, undef, '5.014');
+            my @parts = split /::/, $module;
+            my @homes = map { my $home = join '::', @parts[0 .. $_]; ($home, $HOME{$home} // ()) } 0 .. $#parts;
+            ok scalar(grep { $listed{$_} } @homes), "META.json lists $module of $file";
+        }
+    }
+};
+
 subtest 'the unpacked tarball builds and loads' => sub {
     my $said = $unpacked->must($^X, 'Makefile.PL');
     like $said,   qr/Writing Makefile/, 'Makefile.PL writes a Makefile';
@@ -82,6 +153,19 @@ HIDE
     my $said = $tree->must({PERL5LIB => $modules, PERL5OPT => '-MHideOthers'}, 'make', 'disttest');
     like $said,   qr/^Result: PASS/m, 'make disttest passes';
     unlike $said, qr{^t/install/}m,   'make disttest leaves out the tests of the installation';
+};
+
+subtest 'META names the repository as soon as there is one' => sub {
+    my $resources = sub { CPAN::Meta->load_file($tree->folder . '/MYMETA.json')->resources };
+    is_deeply [keys %{$resources->()}], [], 'META names no resource without one';
+    my $named = slurp('Makefile.PL') =~ s{^(my \$REPOSITORY = ')(?=')}{$1https://example.org/x}mr;
+    open my $to, '>', $tree->folder . '/Makefile.PL' or die "Makefile.PL: $!\n";
+    print {$to} $named;
+    close $to;
+    $tree->must($^X, 'Makefile.PL');
+    my %wanted = (type => 'git', url => 'https://example.org/x.git', web => 'https://example.org/x');
+    is_deeply $resources->()->{repository}, \%wanted, 'META names the repository';
+    is_deeply $resources->()->{bugtracker}, {web => 'https://example.org/x/issues'}, 'META names the issues';
 };
 
 done_testing;
