@@ -127,6 +127,13 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
+# Returns true if the log has a line already that the hub process is away. The next error about that gives none.
+sub has_told_of {
+    my ($self, $error) = @_;
+    return !!0 if !blessed $error || !$error->isa('EventSource::Error') || $error->code ne 'unavailable';
+    return !!$self->{has_told}++;
+}
+
 # Change the data of a member.
 sub member {
     my ($self, $channel, $id, $change) = @_;
@@ -158,6 +165,26 @@ sub metrics_app {
     $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
     require EventSource::XS::Hub::Metrics;
     return EventSource::XS::Hub::Metrics->app($self, @given);
+}
+
+# Streams wait for the hub process. Says so once, unless it answers soon: it may just begin.
+sub note_whether_away {
+    my ($self, $is_away) = @_;
+    return delete @$self{qw(away_since has_told was_patient)} if !$is_away;
+    $self->{away_since} = time                                if !$self->{away_since};
+    return if $self->{has_told} || time - $self->{away_since} < $AWAY;
+    $self->{has_told} = 1;
+    warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
+        . " then their clients are told to come back.\n";
+    return;
+}
+
+# How long a stream that holds its worker, or a lease, waits for the hub process: the first one does, because that may just
+# begin, and a stream whose worker has heard of that process just now.
+sub patience {
+    my ($self, $has_answered) = @_;
+    return $PATIENCE if $has_answered;
+    return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
 sub pattern {
@@ -198,7 +225,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->_patience) if $stream->needs_serving;
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->patience) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -237,7 +264,7 @@ sub subscribe_stream {
     my %first_block   = ($self->_first_block($stream, %option), %access);
     my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
     my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
-    $self->_note_whether_away($is_subscribed == $WAITS);
+    $self->note_whether_away($is_subscribed == $WAITS);
     $self->_note_refused_members if $access{member};
     EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
         if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
@@ -340,13 +367,6 @@ sub _native_settings {
     );
 }
 
-# Returns true if the log has a line already that the hub process is away. The next error about that gives none.
-sub _has_told_of {
-    my ($self, $error) = @_;
-    return !!0 if !blessed $error || !$error->isa('EventSource::Error') || $error->code ne 'unavailable';
-    return !!$self->{has_told}++;
-}
-
 # Returns true if the hub process has the name of an event of its own that this object does not name: the process compares them.
 sub _is_for_process {
     my %given = @_;
@@ -374,24 +394,6 @@ sub _note_refused_members {
     $self->{has_told_of_members} = 1;
     warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
     return;
-}
-
-# Streams wait for the hub process. Says so once, unless it answers soon: it may just begin.
-sub _note_whether_away {
-    my ($self, $is_away) = @_;
-    return delete @$self{qw(away_since has_told was_patient)} if !$is_away;
-    $self->{away_since} = time                                if !$self->{away_since};
-    return if $self->{has_told} || time - $self->{away_since} < $AWAY;
-    $self->{has_told} = 1;
-    warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
-        . " then their clients are told to come back.\n";
-    return;
-}
-
-# How long a stream that holds its worker waits for the hub process: the first one does, because that may just begin.
-sub _patience {
-    my $self = shift;
-    return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
 # The native hub's arguments to reach the hub process. All texts are empty if the hub has no name.

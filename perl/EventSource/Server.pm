@@ -296,11 +296,12 @@ sub _run_supply {
     return;
 }
 
-# Runs the supply: in this process; or once for all workers of a named hub, whose process elects one.
+# Runs the supply: in this process; or once for all workers of a named hub, whose process elects one. Returns false if that
+# process cannot be asked.
 sub _start_supply {
     my ($self, $loop, $env) = @_;
     $self->_reset_after_fork;
-    return if !$self->{source} || $self->{run};
+    return !!1 if !$self->{source} || $self->{run};
     if ($self->{hub}->_has_process) {
         weaken(my $server = $self);
         $self->{lease} ||= EventSource::Hub::Lease->new(
@@ -308,10 +309,11 @@ sub _start_supply {
             name      => "EventSource::Server/$self->{channel}",
             on_change => sub { $server->_lease_changed if $server },
         );
-        return if !$self->{lease}->is_held;
+        my $is_held = $loop ? $self->{lease}->is_held : $self->{lease}->is_held_now;
+        return defined $is_held if !$is_held;
     }
     $self->_run_supply($loop, $env);
-    return;
+    return !!1;
 }
 
 # The application that answers requests with streams.
@@ -344,9 +346,19 @@ sub _subscribe_client {
         start    => $self->{option}{start},
     };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::XS::Loop->current(may_choose => 1), $env);
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{hub}->relays)
-        if $stream->needs_serving && $stream->is_open;
+    my $loop    = EventSource::XS::Loop->current(may_choose => 1);
+    my $is_sure = $self->_start_supply($loop, $env);
+    return if !$stream->is_open;
+
+    # Without a loop only a request asks for the lease again, so the client has to come back: it might wait for ever.
+    # Then it is subscribed before another lease is asked for.
+    if (!$is_sure && !$loop) {
+        delete $self->{lease};
+        return $stream->end_with_retry;
+    }
+    return if !$stream->needs_serving;
+    my $patience = $self->{hub}->patience($self->{lease} && $is_sure);
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{hub}->relays, $patience);
     return;
 }
 
@@ -658,7 +670,9 @@ supply only if it runs there.
 
 On a server that blocks, only code and objects with C<tap> can be a supply, as without a name: an iterator or a filehandle
 would occupy the elected worker. A worker learns at its next request that it is elected, or, with
-L<Plack::Middleware::EventSource/notify_signal> on Starlet, uWSGI and HTTP::Server::PSGI, usually within a second.
+L<Plack::Middleware::EventSource/notify_signal> on Starlet, uWSGI and HTTP::Server::PSGI, usually within a second. The first
+request of a worker waits for the hub process for half a second. Until that process has answered, streams of this worker end
+with a C<retry>, so that their clients come back and the workers can elect.
 
 =head1 METHODS FOR TAPS
 

@@ -20,6 +20,7 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my $MAX_NAME_BYTES = 1200;    # in UTF-8
 my $RETRY          = 1;       # seconds between two attempts while the hub process cannot be asked
+my $PAUSE          = 0.01;    # seconds between two attempts of a patient one
 
 # The states of a native lease, in the order of src/xs/eventsource.h.
 my ($WAITING, $HELD, $LOST) = (0, 1, 2);
@@ -59,6 +60,15 @@ sub collect {
 
 sub is_held { return $_[0]{is_held} }
 
+# Returns whether this worker holds the lease; undef if the hub process cannot be asked. It is asked at once: under a server
+# that blocks perhaps nothing else asks.
+sub is_held_now {
+    my $self = shift;
+    delete $self->{next};
+    $self->_look;
+    return $self->_state == $LOST ? undef : $self->{is_held};
+}
+
 sub name { return $_[0]{name} }
 
 sub DESTROY {
@@ -69,24 +79,32 @@ sub DESTROY {
 
 # Private methods
 
-# Asks the hub process. If that fails, asks again later: a worker must not end because it cannot do more than others.
+# Asks the hub process. If that fails, asks again later: a worker must not end because it cannot do more than others. Without an
+# event loop that may be never, so the hub's patience with a process that may just begin counts.
 sub _ask {
     my $self = shift;
     my $now  = clock_gettime(CLOCK_MONOTONIC);
     return if $self->{next} && $now < $self->{next};
-    delete @$self{qw(native next timer)};
-    my $native = bless \(my $place = ''), __PACKAGE__ . '::Native';
-    local ($@, $SIG{__DIE__});
-    if (eval { $self->{hub}->_elect($native, $self->{name}, ${EventSource::XS::Stream::Native->interpreter}); 1 }) {
-        $self->{native} = $native;
-        delete $self->{error};
-        return;
+    delete @$self{qw(next timer)};
+    my $hub   = $self->{hub};
+    my $loop  = EventSource::XS::Loop->current;
+    my $until = $now + ($loop ? 0 : $hub->patience);
+    my $error = $self->_elect;
+
+    while (defined $error && clock_gettime(CLOCK_MONOTONIC) < $until) {
+        Time::HiRes::sleep($PAUSE);
+        $error = $self->_elect;
     }
-    my $error = blessed $@ && $@->isa('EventSource::Error') ? $@->message : $@;
-    warn "EventSource::Hub::Lease: $error\n" if !defined $self->{error} || $self->{error} ne $error;
-    $self->{error} = $error;
-    $self->{next}  = $now + $RETRY;
-    my $loop = EventSource::XS::Loop->current or return;    # without one, dispatch asks again
+    if (!defined $error) {
+        delete $self->{error};
+        return $hub->note_whether_away(!!0);
+    }
+    my $message = blessed $error && $error->isa('EventSource::Error') ? $error->message : $error;
+    my $is_new  = !defined $self->{error} || $self->{error} ne $message;
+    warn "EventSource::Hub::Lease: $message\n" if $is_new && !$hub->has_told_of($error);
+    $self->{error} = $message;
+    $self->{next}  = clock_gettime(CLOCK_MONOTONIC) + $RETRY;
+    return if !$loop;    # dispatch asks again
     weaken $self;
     $self->{timer} = $loop->after($RETRY, sub { $self->_ask_again if $self });
     return;
@@ -98,6 +116,19 @@ sub _ask_again {
     delete $self->{next};
     EventSource::XS->dispatch;
     return;
+}
+
+# Asks once. Returns why that failed; undef if it did not.
+sub _elect {
+    my $self = shift;
+    delete $self->{native};
+    my $native = bless \(my $place = ''), __PACKAGE__ . '::Native';
+    local ($@, $SIG{__DIE__});
+    if (eval { $self->{hub}->_elect($native, $self->{name}, ${EventSource::XS::Stream::Native->interpreter}); 1 }) {
+        $self->{native} = $native;
+        return undef;
+    }
+    return $@;
 }
 
 # While it is not known who holds the lease, nothing changes: this worker may get it again.
@@ -170,7 +201,8 @@ C<on_change> is called with the lease when L</is_held> has changed, also the fir
 callbacks that are described in L<EventSource::XS/WHEN CALLBACKS RUN>: an event loop runs it at once, a worker of a server
 that blocks at its next request, or at the signal of L<EventSource::XS/notify_signal>.
 
-If the hub process cannot be asked, a warning says so, and it is asked again after a second.
+If the hub process cannot be asked, a warning says so, and it is asked again after a second; without an event loop, by the
+first L<EventSource::XS/dispatch> after that.
 
 Throws C<invalid> if an argument is wrong.
 

@@ -74,7 +74,7 @@ sub run_handler {
         my $is_own = $$ == $process;
         $stream->end_with_retry if $is_own && $stream->is_open;
         $self->end_with_error($stream, $env, 'the hub failed', $error, $process)
-            if !$is_own || !$self->hub->_has_told_of($error);
+            if !$is_own || !$self->hub->has_told_of($error);
     }
     $stream->leave_handler;
     $self->after_handler($stream, $env);

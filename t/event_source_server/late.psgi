@@ -1,0 +1,24 @@
+# An EventSource::Server with a named hub whose process others start: /events has its streams. HUB_SOCKET is the hub's socket.
+# With SUPPLY it has a supply, which emits one event; NATIVE is the setting native.
+
+use strict;
+use warnings;
+
+use EventSource::Server;
+use Plack::Builder;
+
+my $es = EventSource::Server->new(
+    name            => 'test',
+    native          => $ENV{NATIVE},
+    fallback        => 'quiet',
+    publish_timeout => 20,
+    retry           => 50,
+    socket          => $ENV{HUB_SOCKET},
+    spawn           => 0,
+    $ENV{SUPPLY} ? (supply => sub { $_[0]->emit('begun') }) : (),
+);
+
+builder {
+    mount '/events' => $es;
+    mount '/emit'   => sub { return [200, ['Content-Type' => 'text/plain'], [$es->emit('emitted')]] };
+};
