@@ -6,7 +6,7 @@ use Testing;
 #   my @behaviours = Testing::Contract::Basics->behaviours;    # Testing::Contract says what a behaviour is
 
 use Testing::Contract::Check
-    qw(client_leaves next_request_ok response_complete_ok response_ends_ok stream_kind_is text_is);
+    qw(client_leaves end_reported_ok next_request_ok response_complete_ok response_ends_ok stream_kind_is text_is);
 use Testing::Contract::Handler qw(buffering journal_matches pushing repeat report report_close tag);
 use Testing::Deadline          qw(wait_until);
 use Testing::Process           qw(descriptors_of);
@@ -160,8 +160,12 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             response_complete_ok($client);
             is $client->text, "data: only\r\n\r\n", 'an event that is pushed after close is not sent';
-            $run->journal_ok($client, qr/^results true true false false$/m,  'is_open and push are false after close');
-            $run->journal_ok($client, qr/^closed by application, open: 0$/m, 'on_close reports the reason application');
+            $run->journal_ok($client, qr/^results true true false false$/m, 'is_open and push are false after close');
+            end_reported_ok(
+                $client, $run,
+                qr/^closed by application, open: 0$/m,
+                'on_close reports the reason application'
+            );
             is scalar(() = $run->journal($client) =~ /^closed by/mg), 1, 'on_close is called once';
             return;
         },
@@ -237,7 +241,7 @@ my @BEHAVIOURS = (
             my ($client, $run) = @_;
             response_ends_ok($client);
             like $client->text, qr/\Adata: foo\r\n\r\n/, 'the event that was pushed before arrives';
-            $run->journal_ok($client, qr/^closed by error, open: 0$/m, 'on_close reports the reason error');
+            end_reported_ok($client, $run, qr/^closed by error, open: 0$/m, 'on_close reports the reason error');
             next_request_ok($run);
             return;
         },
@@ -366,10 +370,7 @@ sub ends_when_dropped {
     response_ends_ok($client);
     response_complete_ok($client);
     is $client->text, "data: foo\r\n\r\n", 'the event that was pushed arrives';
-
-    # A worker that is idle before its stream has ended runs the callback with its next request.
-    wait_until(5, sub { $run->journal($client) =~ /^closed/m || !$run->get('/one')->read_all });
-    $run->journal_ok($client, qr/^closed by application, open: 0$/m, 'on_close reports the reason application');
+    end_reported_ok($client, $run, qr/^closed by application, open: 0$/m, 'on_close reports the reason application');
     return;
 }
 
@@ -378,7 +379,7 @@ sub idle_client_leaves {
     my ($client, $run) = @_;
     ok $client->read_until(qr/data: watching/), 'the stream begins';
     $client->leave;
-    $run->journal_ok($client, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
+    end_reported_ok($client, $run, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
     next_request_ok($run);
     return;
 }

@@ -6,7 +6,7 @@ use Testing;
 #   my @behaviours = Testing::Contract::Ends->behaviours;    # Testing::Contract says what a behaviour is
 
 use Testing::Contract::Basics  ();
-use Testing::Contract::Check   qw(client_leaves next_request_ok response_complete_ok response_ends_ok);
+use Testing::Contract::Check   qw(client_leaves end_reported_ok next_request_ok response_complete_ok response_ends_ok);
 use Testing::Contract::Handler qw($PAUSE repeat report report_close source);
 use Plack::Builder;
 use POSIX       ();
@@ -25,7 +25,11 @@ my @BEHAVIOURS = (
             response_ends_ok($client);
             response_complete_ok($client) if !$run->is_native || $client->{http} eq '1.0';
             is $client->text, "data: foo\r\n\r\n", 'the event that was pushed arrives';
-            $run->journal_ok($client, qr/^closed by application, open: 0$/m, 'on_close reports the reason application');
+            end_reported_ok(
+                $client, $run,
+                qr/^closed by application, open: 0$/m,
+                'on_close reports the reason application'
+            );
             return;
         },
     },
@@ -40,7 +44,7 @@ my @BEHAVIOURS = (
             ok !$client->ended, 'the stream is open while another one begins and ends';
             is $run->journal($client), '', 'on_close is not called yet';
             $client->leave;
-            $run->journal_ok($client, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
+            end_reported_ok($client, $run, qr/^closed by client, open: 0$/m, 'on_close reports the reason client');
             return;
         },
     },
@@ -93,7 +97,7 @@ my @BEHAVIOURS = (
             ok $client->read_until(qr/data: tick/), 'the stream begins';
             $client->leave;
             $run->journal_ok($client, qr/^handler ended by EventSource::Gone$/m, 'EventSource::Gone ends the handler');
-            $run->journal_ok($client, qr/^closed by client/m,                    'on_close reports the reason client');
+            end_reported_ok($client, $run, qr/^closed by client/m, 'on_close reports the reason client');
             unlike $run->journal($client), qr/returned/, 'the handler does not return';
             next_request_ok($run);
             return;
@@ -108,7 +112,7 @@ my @BEHAVIOURS = (
             ok $client->read_until(qr/data: tick/), 'the stream begins';
             $client->leave;
             $run->journal_ok($client, qr/^handler returned$/m, 'the handler has returned');
-            $run->journal_ok($client, qr/^closed by client/m,  'on_close reports the reason client');
+            end_reported_ok($client, $run, qr/^closed by client/m, 'on_close reports the reason client');
             next_request_ok($run);
             return;
         },
