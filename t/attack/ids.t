@@ -85,7 +85,7 @@ sub croaks_here {
     my ($code, $why, $what) = @_;
     my $done    = eval { $code->(); 1 };
     my $refused = !$done && $@ =~ /\AEventSource::(?:Hub|XS): \Q$why\E.* at \S*ids\.t line [0-9]+\.\n\z/;
-    return ok $refused, $what || diag $done ? 'it was taken' : $@;
+    return ok($refused, $what) || diag($done ? 'it was taken' : $@);
 }
 
 subtest 'publish refuses an id that cannot come back' => sub {

@@ -46,7 +46,7 @@ sub stats_ok {
     my ($self, $condition, $what) = @_;
     my $stats;
     my $is_so = wait_until(sub { $stats = $self->stats; local $_ = $stats; $condition->($stats) });
-    return ok $is_so, $what || diag explain $stats;
+    return ok($is_so, $what) || diag(explain($stats));
 }
 
 # Opens a stream and waits for its position. Returns its client. Options of the client: class, http, id (its Last-Event-ID).

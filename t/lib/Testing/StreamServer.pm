@@ -117,7 +117,7 @@ sub rests_ok {
     my ($self, $what) = @_;
     my $stats;
     my $rests = wait_until(sub { $stats = $self->stats; !$stats->{native} && !$stats->{buffered} });
-    return ok $rests, $what || 'no stream is left and no byte is buffered' || diag explain $stats;
+    return ok($rests, $what || 'no stream is left and no byte is buffered') || diag(explain($stats));
 }
 
 # Checks that the server answers an ordinary request, and opens a native stream.
