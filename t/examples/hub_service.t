@@ -7,6 +7,7 @@ use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
 use Fcntl      qw(F_SETFD);
 use File::Copy qw(copy);
+use File::Path qw(make_path);
 use File::Temp ();
 use IO::Socket::UNIX;
 use POSIX              ();
@@ -58,7 +59,8 @@ for my $unit ('system', 'user') {
     };
 
     subtest "the commands of the units of a $unit" => sub {
-        my $socket   = "$folder/shop.sock";
+        my ($socket) = grep { m{\A/.*[.]sock\z} } command($unit, 'ExecStart');
+        make_path($socket =~ s{/[^/]+\z}{}r);
         my $listener = IO::Socket::UNIX->new(Local => $socket, Listen => 10) or die "$socket: $!";
         my $service  = Testing::Program->new('eventsource-hub');
 

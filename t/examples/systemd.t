@@ -31,6 +31,7 @@ my %HERE = (
     '/usr/local/bin/eventsource-hub' => '/run/test/eventsource-hub',
     '/srv/events'                    => '/run/test/data',
     '/etc/eventsource.env'           => '/run/test/eventsource.env',
+    '/etc/eventsource-hub/%i.env'    => '/run/test/%i.env',
     '127.0.0.1:5000'                 => "127.0.0.1:$port",
     'app.psgi'                       => 'hub_outlive.psgi',
 );
@@ -42,30 +43,26 @@ sub unit {
     return ($path =~ m{([^/]+)\z}, slurp("$UNITS/$path") =~ s/($from)/$HERE{$1}/gr);
 }
 
-# Returns the drop-in of the manual for a hub with a store, for this machine, by its name.
+# Returns the drop-in of the manual for a hub with Redis, by its name.
 sub drop_in {
     my $hub    = shift;
     my $manual = slurp('perl/EventSource/Deployment.pod');
     my ($text) = $manual =~ m{^=head2 Units of systemd\n.*?^(    \[Service\]\n(?:    [^\n]+\n)+)}ms
         or die "no drop-in\n";
     $text =~ s/^    //mg;
-    $text =~ s{/shop$}{/$hub}mg;
-    $text =~ s{/etc/eventsource-hub/shop[.]env}{/run/test/$hub.env};
     return ("eventsource-hub\@$hub.service.d/store.conf" => $text);
 }
 
 my $systemd = Testing::Systemd->start(
-    system => {
-        (map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'),
-        (map { drop_in($_) } qw(file redis)),
-    },
+    system =>
+        {(map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'), drop_in('redis'),},
     user  => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
     binds => {blib => 'blib', data => 't/data'},
 );
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(
     'eventsource.env',
-    "HUB_SOCKET=/run/eventsource-hub/test.sock\nHUB_SPAWN=0\nHUB_SECONDS=600\n",
+    "HUB_SOCKET=/run/eventsource-hub/test/hub.sock\nHUB_SPAWN=0\nHUB_SECONDS=600\n",
     "PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n"
 );
 
@@ -87,7 +84,7 @@ sub open_stream {
 sub publish {
     my $by   = shift;
     my $data = ++$published;
-    return command(qw(--socket /run/eventsource-hub/test.sock news), $data) if $by eq 'a command';
+    return command(qw(--socket /run/eventsource-hub/test/hub.sock news), $data) if $by eq 'a command';
     return Testing::Client->ask($port, "/publish?$data")->body;
 }
 
@@ -199,11 +196,11 @@ subtest 'the service of the hub ends, and starts again' => sub {
     is $systemd->property($HUB, 'Result'), 'success', 'the service has ended with success';
 };
 
-# A hub with a store whose unit has the drop-in of the manual.
+# A hub with a store.
 sub goes_on_ok {
     my ($kind, $url) = @_;
     my ($hub, $socket) = map { "eventsource-hub\@$kind.$_" } 'service', 'socket';
-    my @hub     = ('--socket', "/run/eventsource-hub/$kind.sock");
+    my @hub     = ('--socket', "/run/eventsource-hub/$kind/hub.sock");
     my $publish = sub { return eventsource(qw(publish --no-spawn --hub), $kind, @hub, news => shift) };
     $systemd->write("$kind.env", "EVENTSOURCE_STORE=$url\n");
     systemctl_ok($systemd, start => $socket);
@@ -220,7 +217,7 @@ sub goes_on_ok {
     return;
 }
 
-subtest 'a hub with a file, under the drop-in of the manual' => sub {
+subtest 'a hub with a file, in the folder of the unit' => sub {
     goes_on_ok(file => 'file:/var/lib/eventsource-hub/file/events.db');
 };
 
