@@ -45,7 +45,7 @@ subtest 'a built manual shows the files of examples/ as they are' => sub {
     }
     my @unquoted = grep { !$is_quoted{$_} && !/package|node_modules/ && -f }
         map { glob "examples/$_/*" }
-        qw(cookbook deployment deployment/systemd/system deployment/systemd/user migration xmpp);
+        qw(cookbook deployment deployment/container deployment/systemd/system deployment/systemd/user migration xmpp);
     is_deeply \@unquoted, [], 'each recipe is quoted';
 };
 

@@ -1,5 +1,5 @@
-# The systemd unit and the container image of EventSource::Deployment: systemd accepts the unit, the image has what it needs to
-# build. Its command serves the application, drains, and ends in time when it is stopped.
+# The systemd unit of EventSource::Deployment: systemd accepts it. Its command serves the application, drains, and ends in time
+# when it is stopped.
 
 use lib 't/lib';
 use Testing;
@@ -16,8 +16,7 @@ Testing::Server->require_or_skip_all('Starman');
 
 my $UNIT = 'examples/deployment/eventsource.service';
 
-my ($command) = slurp($UNIT)                            =~ /^ExecStart=(.+)$/m;
-my ($image)   = slurp('examples/deployment/Dockerfile') =~ /^CMD \[(.+)\]$/m;
+my ($command) = slurp($UNIT) =~ /^ExecStart=(.+)$/m;
 my @command   = split ' ', $command;
 
 subtest 'systemd accepts the unit' => sub {
@@ -36,22 +35,6 @@ sub start {
     return $service->run({ADMIN_SECRET => 'of the test'}, 'sh', '-c', 'ulimit -Sn "$0"; exec "$@"', $descriptors,
         @here);
 }
-
-subtest 'the image runs the same command on all addresses' => sub {
-    my @image = map { s/\A"|"\z//gr } split /,\s*/, $image;
-    my @unit  = map { s/\A127[.]0[.]0[.]1(?=:)//r } @command;
-    $unit[0] =~ s{.*/}{};
-    is_deeply \@image, \@unit, 'the command of the Dockerfile is that of the unit';
-};
-
-subtest 'the image has a cargo that builds eventsource-hub' => sub {
-    plan skip_all => 'this is not Debian 12' if !-e '/etc/debian_version' || slurp('/etc/debian_version') !~ /\A12[.]/;
-    my ($package)  = slurp('examples/deployment/Dockerfile') =~ /apt-get install.*?\s(cargo\S*)\s/s;
-    my ($required) = slurp('hub_process/Cargo.toml')         =~ /^rust-version = "1[.]([0-9]+)"$/m;
-    my ($major, $minor) = qx{apt-cache policy $package} =~ /Candidate: ([0-9]+)[.]([0-9]+)/;
-    plan skip_all => "the lists of apt have no $package" if !defined $major;
-    cmp_ok $major * 1000 + $minor, '>=', 1000 + $required, "$package is new enough";
-};
 
 subtest 'the command serves, drains and stops' => sub {
     my $service = start();
