@@ -1,4 +1,4 @@
-# The modules that users load, Cargo.toml and the newest entry in Changes have the same version.
+# EventSource::XS has the version. All other files that name one have the same; script/release version sets them.
 
 use lib 't/lib';
 use Testing;
@@ -8,23 +8,35 @@ use Testing::SourceTree qw(distribution_files slurp);
 my $version = MM->parse_version('perl/EventSource/XS.pm');
 like $version, qr/\A\d+\.\d{3}\z/, 'EventSource::XS has a version with three decimals';
 
-for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
+my @files = distribution_files();
+for my $file (grep { m{^perl/.*\.pm$} } @files) {
     next if $file =~ m{/XS/} && slurp($file) !~ /our \$VERSION/;
     is(MM->parse_version($file), $version, "$file has the version of EventSource::XS");
 }
 
-my ($crate) = slurp('Cargo.toml') =~ /^version = "([^"]+)"/m;
-is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has the version, with a third part of its own';
-
-SKIP: {
-    skip 'the tarball has no hub process', 1 if !-e 'hub_process/Cargo.toml';
-    my ($program) = slurp('hub_process/Cargo.toml') =~ /^version = "([^"]+)"/m;
-    is $program, $crate, 'eventsource-hub has the version of the crate';
+# In cargo's versions 1.002 is 1.2.0.
+my $crate = join '.', map({ $_ + 0 } split /[.]/, $version), 0;
+for my $file (grep { -e } qw(Cargo.toml hub_process/Cargo.toml)) {
+    my ($found) = slurp($file) =~ /^version = "([^"]+)"/m;
+    is $found, $crate, "$file has the version";
+}
+for my $file (grep { m{(?:^|/)Cargo\.lock$} } @files) {
+    my $text = slurp($file);
+    while ($text =~ /^name = "(eventsource-(?:xs|hub))"\nversion = "([^"]+)"/mg) {
+        is $2, $crate, "$file has the version of $1";
+    }
 }
 
 SKIP: {
     skip 'the tarball has no Changes', 1 if !-e 'Changes';
-    like slurp('Changes'), qr/^(?:#+ *|v?)?\[?\Q$version\E\b/m, 'Changes has an entry for the version';
+    my ($newest) = slurp('Changes') =~ /^(\d\S*)/m;
+    is $newest, $version, 'the newest entry of Changes is for the version';
+}
+
+SKIP: {
+    skip 'there is no package for Debian', 1 if !-e 'debian/changelog';
+    my ($newest) = slurp('debian/changelog') =~ /\A\S+ \(([^)-]+)-\d+\)/;
+    is $newest, $version, 'the newest entry of debian/changelog is for the version';
 }
 
 # The numbers that decide which releases work together: where each stands, and how Changes calls it.
