@@ -1,0 +1,81 @@
+# script/release finds what is not ready for a release, sets the version, and accepts a copy that is ready.
+
+use lib 't/lib';
+use Testing;
+use ExtUtils::MakeMaker ();
+use Testing::Developer  qw(needs_command);
+use Testing::SourceTree qw(slurp);
+
+needs_command($_) for qw(cargo cmp git make tar gzip);
+
+my $tree = Testing::SourceTree->new('release');
+my %GIT  = map { ("GIT_$_\_NAME" => 'Test', "GIT_$_\_EMAIL" => 'test@localhost') } qw(AUTHOR COMMITTER);
+
+sub commit {
+    $tree->must('git', 'add', '--all');
+    $tree->must(\%GIT, qw(git commit --quiet --message commit));
+    return;
+}
+
+sub edit {
+    my ($file, $code) = @_;
+    $tree->must($^X, '-pi', '-e', $code, $file);
+    return;
+}
+
+# The checks without a compiler. Returns the output, the status and what has been found of each step.
+sub checked {
+    my $run     = $tree->run('script/release', 'static');
+    my ($after) = $run->{output} =~ /^== summary of script\/release\n(.*)/ms;
+    my %verdict = reverse(($after // '') =~ /^(\w+|NOT RUN) +(?:\d+|-) s  (.+)$/mg);
+    return ($run->{output}, $run->{status}, \%verdict);
+}
+
+$tree->must(qw(git init --quiet));
+edit('Changes', '$done ||= s/^\d\S*  \K.*/unreleased/');
+commit();
+
+subtest 'what is not ready is refused' => sub {
+    my $version = MM->parse_version($tree->folder . '/perl/EventSource/XS.pm');
+    edit('hub_process/Cargo.lock', 's/"\d.*"/"9.9.9"/ if $hub; $hub = /^name = "eventsource-hub"/');
+    $tree->must(\%GIT, 'git', 'tag', "v$version");
+    commit();
+    edit('README.md', 's/^/# /');
+    my ($output, $status, $verdict) = checked();
+    isnt $status, 0, 'script/release fails';
+    is_deeply $verdict,
+        {
+        'a clean work tree'       => 'FAILED',
+        'one version everywhere'  => 'FAILED',
+        'a version without a tag' => 'FAILED',
+        'Changes has the date'    => 'FAILED',
+        'make dist, twice'        => 'NOT RUN',
+        },
+        'each check fails'
+        or diag $output;
+    like $output, qr{^ M README\.md$}m,                              'the changed file is named';
+    like $output, qr{hub_process/Cargo\.lock has the version of},    'the file with another version is named';
+    like $output, qr{Write the date of the release: \Q$version\E  }, 'the missing date is named';
+};
+
+subtest 'a tree that is ready is accepted' => sub {
+    $tree->must(qw(git checkout --quiet -- README.md));
+    $tree->must(qw(script/release version 9.012));
+    is(MM->parse_version($tree->folder . '/perl/EventSource/XS.pm'), '9.012', 'the version is set');
+    edit('Changes', 's/^(9\.012)  unreleased$/$1  2026-01-31/');
+    commit();
+    my ($output, $status, $verdict) = checked();
+    is $status, 0, 'script/release passes' or diag $output;
+    is_deeply [grep { $verdict->{$_} ne 'ok' } sort keys %$verdict], [], 'each check passes';
+    ok -s $tree->folder . '/target/dist/EventSource-XS-9.012.tar.gz', 'the tarball is kept';
+};
+
+subtest 'the next version begins an entry of its own' => sub {
+    $tree->must(qw(script/release version 9.013));
+    my $changes = slurp($tree->folder . '/Changes');
+    like $changes, qr/^9\.013  unreleased\n\n9\.012  2026-01-31\n/m, 'Changes has both versions';
+    is $tree->run(qw(script/release version 9.1))->{status} >> 8, 2,        'a version with one decimal is refused';
+    is slurp($tree->folder . '/Changes'),                         $changes, 'which changes nothing';
+};
+
+done_testing;
