@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use EventSource::XS::Test::InProcess;
 use EventSource::XS::Test::Loop;
@@ -196,7 +197,7 @@ sub _content {
 sub _json {
     my $structure = shift;
     my $text      = eval { JSON::MaybeXS->new(utf8 => 1)->encode($structure) };
-    $SETTINGS->refuse(json => 'json: ' . ($@ =~ s/ at \S+ line \d+\.?\n\z//r)) if !defined $text;
+    $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@)) if !defined $text;
     return $text;
 }
 

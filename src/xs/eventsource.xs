@@ -765,8 +765,8 @@ _attach(SV *self, SV *settings)
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
     raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
     raw.name = esx_setting_text(aTHX_ hash, "name");
-    raw.socket = esx_setting_text(aTHX_ hash, "socket");
-    raw.program = esx_setting_text(aTHX_ hash, "program");
+    raw.socket = esx_setting_path(aTHX_ hash, "socket");
+    raw.program = esx_setting_path(aTHX_ hash, "program");
     raw.idle_exit = esx_setting_nv(aTHX_ hash, "idle_exit");
     raw.grace = esx_setting_nv(aTHX_ hash, "grace");
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
@@ -1096,9 +1096,9 @@ _connect(SV *self, SV *settings)
     self = esx_snapshot(aTHX_ self);
     hash = esx_settings(aTHX_ settings);
     name = esx_setting_text(aTHX_ hash, "name");
-    socket = esx_setting_text(aTHX_ hash, "socket");
+    socket = esx_setting_path(aTHX_ hash, "socket");
     needs_settings = esx_setting_is(aTHX_ hash, "needs_settings");
-    program = esx_setting_text(aTHX_ hash, "program");
+    program = esx_setting_path(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
     magic = esx_handle_new(aTHX_ self, &esx_process_table, "EventSource::Hub::Process", "connection");
     magic->mg_ptr = esx_process_connect(name, socket, program, needs_settings, timeout, &report);
@@ -1117,8 +1117,8 @@ _replace(SV *class, SV *settings)
     settings = esx_keep_alive(aTHX_ settings);
     hash = esx_settings(aTHX_ settings);
     name = esx_setting_text(aTHX_ hash, "name");
-    socket = esx_setting_text(aTHX_ hash, "socket");
-    program = esx_setting_text(aTHX_ hash, "program");
+    socket = esx_setting_path(aTHX_ hash, "socket");
+    program = esx_setting_path(aTHX_ hash, "program");
     timeout = esx_setting_nv(aTHX_ hash, "timeout");
     esx_check(aTHX_ esx_process_replace(name, socket, program, timeout, &report), &report, "EventSource::Hub::Process");
 
@@ -1155,7 +1155,7 @@ _first_store(SV *settings)
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
     hash = esx_settings(aTHX_ settings);
-    store = esx_process_store(esx_setting_text(aTHX_ hash, "name"), esx_setting_text(aTHX_ hash, "socket"),
+    store = esx_process_store(esx_setting_text(aTHX_ hash, "name"), esx_setting_path(aTHX_ hash, "socket"),
         esx_setting_text(aTHX_ hash, "store"), &report);
     RETVAL = esx_texts(aTHX_ store, &report, "EventSource::Hub::Process", 0);
   OUTPUT:

@@ -36,6 +36,18 @@ esx_setting_text(pTHX_ HV *settings, const char *name)
     return esx_text_of(aTHX_ esx_string(aTHX_ value));
 }
 
+/* Reads one setting that is a path: the bytes that perl gives to the system. Bytes of UTF-8 are not encoded once more. */
+static esx_text
+esx_setting_path(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_string(aTHX_ esx_setting(aTHX_ settings, name));
+    esx_text path;
+    STRLEN len;
+    path.text = SvPV_nomg_const(value, len);
+    path.len = len;
+    return path;
+}
+
 /* Reads one setting that is bytes. */
 static esx_text
 esx_setting_bytes(pTHX_ HV *settings, const char *name)

@@ -164,6 +164,9 @@ sub position_event { return $_[0]{position_event} }
 sub program {
     for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
         my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
+
+        # As perl does with a path. rel2abs adds bytes to it.
+        utf8::encode($program)               if utf8::is_utf8($program);
         return File::Spec->rel2abs($program) if -x $program;
     }
     return EventSource::Error->throw(

@@ -7,6 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::XS::Reason;
 use Getopt::Long  qw(GetOptionsFromArray);
 use IO::Handle    ();
 use JSON::MaybeXS ();
@@ -86,8 +87,7 @@ sub message_of {
     my ($class, $error) = @_;
     my $text = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
     $text =~ s/\AEventSource::[A-Za-z:]+: //;
-    $text =~ s/ at \S+ line [0-9]+[.]?\n?\z//;
-    return $text;
+    return EventSource::XS::Reason->of($text);
 }
 
 # The options of a command, with those that all have. Prints the help if it is asked for, and returns nothing then.

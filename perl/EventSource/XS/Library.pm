@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS::Loop;
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use XSLoader;
@@ -156,7 +157,7 @@ sub _json {
     my $structure = shift;
     my $text      = eval { $JSON->encode($structure) };
     return $text if defined $text;
-    (my $error = $@) =~ s/ at \S+ line \d+\.?\n\z//;
+    my $error = EventSource::XS::Reason->of($@);
     return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
 }
 

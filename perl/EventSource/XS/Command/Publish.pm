@@ -5,6 +5,7 @@ use warnings;
 # `eventsource publish`: publishes events from arguments or standard input, and prints their ids.
 
 use EventSource::XS::Command;
+use EventSource::XS::Reason;
 use JSON::MaybeXS ();
 
 my $COMMAND = 'EventSource::XS::Command';
@@ -71,16 +72,10 @@ sub _event {
     my ($self, $bytes, $what) = @_;
     my $option = $self->{option};
     my $data   = $COMMAND->text($what, $bytes);
-    $COMMAND->usage("$what is not JSON: " . _why($@)) if $option->{json} && !eval { $JSON->decode($bytes); 1 };
+    $COMMAND->usage("$what is not JSON: " . EventSource::XS::Reason->of($@))
+        if $option->{json} && !eval { $JSON->decode($bytes); 1 };
     my %event = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
     return {%event, channel => $self->{channel}, data => $data};
-}
-
-# The reason that a JSON decoder gives, without its place in this program.
-sub _why {
-    my $error = shift;
-    $error =~ s/ at \S+ line [0-9]+[.]?\n.*\z//s;
-    return $error;
 }
 
 sub _whole_input {
@@ -125,7 +120,7 @@ sub _publish_line {
 sub _event_of_json {
     my ($self, $line) = @_;
     my $event = eval { $JSON->decode($line) };
-    $COMMAND->usage('not JSON: ' . _why($@))                                        if !defined $event && $@;
+    $COMMAND->usage('not JSON: ' . EventSource::XS::Reason->of($@))                 if !defined $event && $@;
     $COMMAND->usage('not a JSON object, such as {"channel":"news","data":"hello"}') if ref $event ne 'HASH';
     my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
     $COMMAND->usage("unknown field '$unknown' (known: " . join(', ', sort keys %IS_FIELD) . ')') if defined $unknown;

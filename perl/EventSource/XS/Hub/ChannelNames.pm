@@ -4,6 +4,7 @@ use warnings;
 
 # A hub whose events include the name of their channel.
 
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use overload      ();
@@ -91,8 +92,7 @@ sub _in_data {
     return if !$has_json && !defined $data;
     my $text = eval { $JSON->encode({channel => $name, data => $data}) };
     return (data => $text) if defined $text;
-    (my $reason = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    return $SETTINGS->refuse(json => "json: $reason");
+    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
 1;

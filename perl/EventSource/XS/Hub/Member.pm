@@ -10,6 +10,7 @@ use Carp            ();
 use EventSource::XS ();
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Scalar::Util  qw(blessed);
@@ -115,8 +116,7 @@ sub _data {
     $SETTINGS->refuse(json => 'json of a member must be a hash') if defined $json && ref $json ne 'HASH';
     my $text = eval { $JSON->encode({%{$json || {}}, id => $id}) };
     return ($text, 1) if defined $text;
-    (my $reason = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    return $SETTINGS->refuse(json => "json: $reason");
+    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
 # An encoded event as characters.

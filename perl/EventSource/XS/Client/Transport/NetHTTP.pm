@@ -10,6 +10,7 @@ use warnings;
 
 use parent 'EventSource::XS::Client::Transport';
 use EventSource::XS::Client::Framing;
+use EventSource::XS::Reason;
 use IO::Select ();
 use Net::HTTP;
 
@@ -118,8 +119,8 @@ sub _take_head {
     while ($self->{in} =~ /^\r?\n/m) {
         $socket->_rbuf($self->{in});
         my ($status, $reason, @headers) = eval { $socket->read_response_headers }
-            or
-            return $self->report_end(unavailable => 'this is not a response of HTTP: ' . $@ =~ s/ at \S+ line .*//sr);
+            or return $self->report_end(
+            unavailable => 'this is not a response of HTTP: ' . EventSource::XS::Reason->of($@));
         $self->{in} = $socket->_rbuf('');
         next if $status =~ /\A1/;
         my %header;
