@@ -98,7 +98,8 @@ for my $case (@CASES) {
         my $run = Testing::Program->new('run')
             ->run($by->env(%$env), $by->program, qw(run --name shop --socket), "$folder/shop.sock");
         ok wait_until($DEADLINE, sub { pid_of($env) }), 'a process without a worker';
-        like $run->log, qr/the settings in \S+ are not used: they are of another version/, 'says so, too';
+        my $says = qr/the settings in \S+ are not used: they are of another version/;
+        ok wait_until($DEADLINE, sub { $run->log =~ $says }), 'says so, too' or diag $run->log;
         is $by->perl($env, $NAMES)->{code}, $OK,    'a job names the setting again';
         is gap_event($by, $env),            'hole', 'it counts';
         $by->run($env, qw(hub stop shop));
