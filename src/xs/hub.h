@@ -54,7 +54,8 @@ esx_setting_bytes(pTHX_ HV *settings, const char *name)
 {
     esx_text bytes;
     STRLEN len;
-    bytes.text = SvPVbyte_nomg(esx_string(aTHX_ esx_setting(aTHX_ settings, name)), len);
+    SV *string = esx_string(aTHX_ esx_setting(aTHX_ settings, name));
+    bytes.text = SvPVbyte(string, len);
     bytes.len = len;
     return bytes;
 }
