@@ -1,5 +1,5 @@
-# The library loads, a hub process starts and errors of json are readable below folders whose names have blanks, other characters
-# and bytes that are not UTF-8.
+# The library loads, a hub process starts and errors of json are readable below folders whose names have blanks, other
+# characters and bytes that are not UTF-8.
 
 use lib 't/lib';
 use Testing;
