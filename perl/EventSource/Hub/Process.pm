@@ -173,8 +173,8 @@ sub program {
         code    => 'unsupported',
         field   => 'name',
         message =>
-            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
-            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
+            "EventSource::Hub: the program $PROGRAM is not installed: install the package of that name, or, if this distribution"
+            . ' was built without cargo 1.85 or newer, build it again with one, or start the program otherwise and set spawn => 0'
     );
 }
 
