@@ -47,7 +47,11 @@ sub unpack_vendored {
 sub build_images {
     $host->bootstrap('debian:12-slim');
     my @file = ('--file', "/mnt/vendored/$EXAMPLES/Containerfile");
-    $host->build('vendored', @file, qw(--jobs 2 --format docker --tag eventsource-xs --build-arg), "EVENTSOURCE_XS_PROFILE=$PROFILE");
+    $host->build(
+        'vendored', @file,
+        qw(--jobs 2 --format docker --tag eventsource-xs --build-arg),
+        "EVENTSOURCE_XS_PROFILE=$PROFILE"
+    );
     make_path($host->folder('others'));
     write_file('others/Containerfile', $OTHERS);
     $host->build(qw(others --tag nginx:stable --tag redis:7));
