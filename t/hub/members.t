@@ -316,7 +316,8 @@ subtest 'a room that is only counted, in a hub with a file' => sub {
 subtest 'a drain, and a fork' => sub {
     my $hub    = EventSource::Hub->new;
     my $stream = stream_of($hub, 'ann', linger => 0);
-    my $count  = in_child(sub { return $hub->members_count($ROOM) });
+    has $hub, 'ann', 'the parent has a member';
+    my $count = in_child(sub { return $hub->members_count($ROOM) });
     is $count->(), Testing::NamedHubs->is_on ? 1 : 0, 'a child has nobody, unless it has the same hub';
     my $own = in_child(
         sub {
