@@ -72,6 +72,10 @@ subtest 'debian/copyright is complete' => sub {
     my %paragraph = map { ($_ => 1) } $copyright =~ /^License: (\S+)\n /mg;
     my %named     = map { ($_ => 1) } map { split /,? (?:and|or) / } $copyright =~ /^License: (.+)\n\n/mg;
     is_deeply [grep { !$paragraph{$_} } sort keys %named], [], 'each licence has its text';
+    my ($isc) = $copyright =~ /^License: ISC\n (.+?)\n\n/ms;
+    like $isc, qr/above\n copyright notice and this/, 'a text keeps its lines that begin with "copyright"';
+    like $copyright, qr{\Q/zstd/*\E\nCopyright: Meta [^:]+\nLicense: BSD-3-Clause or GPL-2\n},
+        'a part of a crate has its own licence';
 };
 
 done_testing;
