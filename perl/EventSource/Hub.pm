@@ -1147,11 +1147,12 @@ of characters. Off by default. Not for a subclass.
 
 For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes in UTF-8 (a string of bytes, or
 of characters). All processes must name the same one. Other files of the hub are beside it, so no other user may write to its
-folder. Only a socket of this user to which nobody listens makes room for another; anything else at the path is C<invalid>. By default it is F<NAME.sock> in the first of
-these folders that belongs to this user alone: F</run/user/UID/eventsource>, F</run/eventsource/UID>,
-F</tmp/eventsource-UID>. A hub that runs already is found in any of them. The user is that of the process when it first uses the
-hub. Of the environment only the variable C<EVENTSOURCE_RUNTIME_DIR> counts: it names another folder instead, by its absolute
-path, for tests (see L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a path outside of F</tmp>.
+folder. Only a socket of this user to which nobody listens makes room for another; anything else at the path is C<invalid>. By
+default it is F<NAME.sock> in the first of these folders that belongs to this user alone: F</run/user/UID/eventsource>,
+F</run/eventsource/UID>, F</tmp/eventsource-UID>. A hub that runs already is found in any of them. The user is that of the
+process when it first uses the hub. Of the environment only the variable C<EVENTSOURCE_RUNTIME_DIR> counts: it names another
+folder instead, by its absolute path, for tests (see L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a
+path outside of F</tmp>.
 
 =head2 spawn
 
