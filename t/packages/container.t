@@ -113,7 +113,7 @@ sub receives {
     return;
 }
 
-# What `podman healthcheck run` says, which is the exit code that a manager sees.
+# True if `podman healthcheck run` succeeds: a manager sees the same exit code.
 sub is_healthy {
     my $container = shift;
     my ($status) = $host->run(qw(podman healthcheck run), $container);

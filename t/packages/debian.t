@@ -64,7 +64,7 @@ my %checksum = map { ($_ => checksum($first->{$_})) } sort keys %$first;
 is system('cp', '-r', "$folder/first", "$folder/checked"), 0, 'the packages are copied';
 my $lintian = beside('lintian', qw(--allow-root --fail-on), 'error,warning', glob "$folder/checked/*.changes");
 
-# What is left of the machine's own settings would be seen in a file list, so that all come before it.
+# The dependencies come before the first list of files, so that a purge of the packages leaves that list.
 subtest 'the packages are installed without compiler and cargo' => sub {
     isnt + ($debian->run('which', $_))[0], 0, "there is no $_" for qw(cc cargo gcc rustc);
     $debian->must('apt-get', 'update');

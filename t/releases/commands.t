@@ -13,7 +13,7 @@ my ($old, $new) = Testing::Release->both_or_skip_all;
 
 my ($OK, $FAILED, $NONE, $REFUSED) = (0, 1, 3, 5);
 
-# What a command of another release says and returns.
+# The output and status of a command of another release.
 my @REFUSED = (
     [$REFUSED, qw(publish --hub shop news hello)],
     [$REFUSED, qw(forget --hub shop news key)],

@@ -30,7 +30,7 @@ sub state_of {
     return $client->page;
 }
 
-# What was told of members.
+# The events about members that a client was sent.
 sub told {
     my $reader = shift;
     $reader->has_gaps_now;

@@ -42,7 +42,7 @@ sub both_or_skip_all {
     return ($class->_of_tarball($tarball), $class->_current);
 }
 
-# What a process has in its environment that uses this release. More may be given.
+# The environment of a process that uses this release. More may be given.
 sub env {
     my ($self, %more) = @_;
     my $libs = join $Config{path_sep}, @{$self->{libs}}, File::Spec->rel2abs('t/lib');
