@@ -1,11 +1,14 @@
-# cpanm installs from the folder and from the tarball, without a network.
+# cpanm installs from the folder and from the tarball, and cpan from the folder, without a network.
 
 use lib 't/lib';
 use Testing;
+use Data::Dumper       ();
+use File::Path         qw(make_path);
+use IO::Compress::Gzip qw(gzip);
 use Testing::Developer qw(needs_command);
 use Testing::SourceTree;
 
-needs_command($_) for qw(cargo cpanm make);
+needs_command($_) for qw(cargo cpan cpanm make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7), $INC{"EventSource/XS.pm"}';
 
@@ -26,6 +29,12 @@ sub installs {
     my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
     like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
         'cpanm installs the distribution';
+    loads($into);
+    return;
+}
+
+sub loads {
+    my $into = shift;
     is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,
         "data: 7\n\n/EventSource/XS.pm", 'the installed module loads';
     return;
@@ -39,6 +48,56 @@ subtest 'cpanm installs from the tarball without a network' => sub {
     $tree->must($^X,    'Makefile.PL');
     $tree->must('make', 'dist');
     installs(glob $tree->folder . '/EventSource-XS-*.tar.gz');
+};
+
+# Writes a mirror without distributions. Returns its folder.
+sub mirror {
+    my $mirror = $tree->fresh('mirror');
+    my @head   = (
+        'File: 02packages.details.txt',
+        "Description: no packages",
+        'Line-Count: 0',
+        'Last-Updated: ' . gmtime() . ' GMT'
+    );
+    my %index = (
+        'authors/01mailrc.txt'           => qq{alias NOBODY "Nobody <nobody\@localhost>"\n},
+        'modules/02packages.details.txt' => join("\n", @head, '', ''),
+        'modules/03modlist.data' => "File: 03modlist.data\n\npackage CPAN::Modulelist;\nsub data { return {} }\n1;\n",
+    );
+    make_path(map { "$mirror/$_" } qw(authors modules));
+    gzip(\$index{$_} => "$mirror/$_.gz") or die "$mirror/$_.gz: not written\n" for sort keys %index;
+    return $mirror;
+}
+
+# Writes a configuration of cpan. Returns its file.
+sub configuration {
+    my $into    = shift;
+    my $folder  = $tree->fresh('cpan');
+    my %setting = (
+        build_dir                     => "$folder/build",
+        build_requires_install_policy => 'yes',
+        connect_to_internet_ok        => 0,
+        cpan_home                     => $folder,
+        keep_source_where             => "$folder/sources",
+        make                          => 'make',
+        makepl_arg                    => "INSTALL_BASE=$into",
+        prefs_dir                     => "$folder/prefs",
+        prerequisites_policy          => 'follow',
+        recommends_policy             => 0,
+        urllist                       => ['file://' . mirror()],
+        use_sqlite                    => 0,
+    );
+    open my $to, '>', "$folder/Config.pm" or die "$folder/Config.pm: $!\n";
+    print {$to} Data::Dumper->new([\%setting], ['CPAN::Config'])->Dump, "1;\n";
+    close $to;
+    return "$folder/Config.pm";
+}
+
+subtest 'cpan installs from the folder without a network' => sub {
+    my $into = $tree->fresh('local');
+    like $tree->must(\%NO_NETWORK, 'cpan', '-j', configuration($into), '-T', '.'), qr/^  \S*make install +-- OK$/m,
+        'cpan installs the distribution';
+    loads($into);
 };
 
 done_testing;
