@@ -1054,7 +1054,8 @@ one.
 
 =item C<disconnect>
 
-The stream ends with the reason C<slow>. The client reconnects and receives a C<gap> event. This is the default.
+The stream ends with the reason C<slow>: when the next event of its channels is published, or before that if its client reads.
+The client reconnects and receives a C<gap> event. This is the default.
 
 =item C<gap>
 
