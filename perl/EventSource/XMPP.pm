@@ -343,7 +343,7 @@ sub _synchronize {
         $self->_output($self->_gone($known, $name, $queue, @items)) if !$is_part;
         $self->_output(map { ['item', $name, @$_[0, 2], 1] } $known->missing_of(@list));
     }
-    $self->_output(['settle', $name], @$queue, map { ['item', $name, $_] } sort keys %$wanted);
+    $self->_output(['order', $name, [map { $_->[0] } @list]], @$queue, map { ['item', $name, $_] } sort keys %$wanted);
     $node->{queue}   = [];
     $node->{is_live} = 1;
     $self->_open_outbox;
@@ -431,8 +431,8 @@ sub _fields_of {
     return {data => $format eq 'xml' && defined $xml ? $xml : $value};
 }
 
-# Events are arrays: item, retract, purge or delete, or settle after a list; the node; the id of the item, and its payload;
-# true if the event comes from a list, which may say what is known already.
+# Events are arrays: item, retract, purge or delete; the node; the id of the item, and its payload; true if the event comes
+# from a list, which may say what is known already. After those of a list comes order, with all ids of the list.
 sub _output {
     my ($self, @events) = @_;
     push @{$self->{output}}, @events;
@@ -447,9 +447,9 @@ sub _output {
 sub _publish {
     my ($self, $event) = @_;
     my ($kind, $name, $id, $payload, $is_listed) = @$event;
-    $id = '' if !defined $id;
     my $known = $self->_known($name);
-    return $known->settle if $kind eq 'settle';
+    return $known->note_order(@$id) if $kind eq 'order';
+    $id = '' if !defined $id;
     my $digest = $kind eq 'item' ? _digest_of($payload) : $kind;
     return undef if $is_listed && !_is_news($known, $kind, $id, $digest);
     my $problem = $known->needs_saving($id) ? $self->_problem_of_saving($name) : undef;
@@ -793,7 +793,9 @@ These are the bounds. A node has the items that its service keeps: what it has d
 Prosody the last 20, unless the node is configured to have more, C<pubsub#max_items>). Of several versions of an item that were
 published while the bridge was away there is the last. That an item was retracted while the bridge was away is seen from its
 absence among newer and older ones; if only the oldest are absent, they may have made room. A retraction is missed if its item
-was published in the second before a crash, and is gone when the bridge comes back.
+was published in the second before a crash, and is gone when the bridge comes back; if that item is published again as it was,
+there is no second event. Two machines with one store have a bridge each, and what both publish comes once: the second one has
+to begin a second after the first has published something, or later.
 
 =head2 The account
 

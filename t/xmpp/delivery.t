@@ -142,6 +142,7 @@ subtest 'two machines that share a store' => sub {
     $alice->publish('machines', 4, text('item 4'));
     $two->start;
     is_deeply $two->data('p/machines', 4), [map { "item $_" } 1 .. 4], 'the other one continues where the first ended';
+    $two->wait_until_saved('machines', 4);
     $one->start;
     ok wait_until($DEADLINE, sub { $one->log =~ /connected as/ }), 'both are connected';
     $alice->publish('machines', $_, text("item $_")) for 5 .. 30;

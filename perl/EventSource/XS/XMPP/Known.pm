@@ -9,11 +9,13 @@ use warnings;
 # also with a payload that it had before, such as on, off, on. So each id has a version, which its next event raises. The key is
 # made of the node, the id, the payload and the version. A bridge that was killed before it could save what it has published
 # counts the same versions again when it reads the node's list, comes to the same keys, and the hub publishes nothing twice. The
-# list has only the last version of an item, so there may be only one that is not saved: needs_saving. And one that is not in
-# the list any more may have been published with the next version: so what comes after the list begins above that, settle.
+# list has only the last version of an item, so there may be only one that is not saved: needs_saving.
 #
 # A retracted item keeps its version. When there are more ids than may be remembered, the oldest are forgotten; those that are
 # unknown then begin above the highest version of the forgotten ones, so that no key comes again.
+#
+# Two machines that share a store have a bridge each, and both publish everything. So versions follow from what was saved and
+# from the service's events in their order, and from nothing else, such as when a bridge began.
 
 use Digest::SHA qw(sha256_base64);
 
@@ -51,11 +53,11 @@ sub ids {
     return grep { length && $items->{$_}{digest} ne $ABSENT } $self->_in_order;
 }
 
-# The items of a list, in its order, that were not published. A list that begins before all that is remembered begins with
-# items that are forgotten. Each item of the list is an array that begins with the id and a digest.
+# The items of a list, in its order, that were not published. A list that is longer than those before may begin with items that
+# are forgotten. Each item of the list is an array that begins with the id and a digest.
 sub missing_of {
     my ($self, @list) = @_;
-    if ($self->{has_forgotten}) {
+    if ($self->{is_longer}) {
         shift @list while @list && !$self->{items}{$list[0][0]};
     }
     return grep { !$self->has(@$_[0, 1]) } @list;
@@ -67,12 +69,13 @@ sub needs_saving {
     return !!($self->{unsaved}{$id} || $self->{is_cut});
 }
 
-# From what saved returned, or undef for a node of which nothing was published. most is how many items are remembered.
+# From what saved returned, or undef for a node of which nothing was published. most is how many items a list has.
 sub new {
     my ($class, $saved, $most) = @_;
     my $self = bless {items => {}, floor => 0, last => 0, most => $most, is_new => !$saved, unsaved => {}}, $class;
     return $self if !$saved;
     @$self{qw(floor has_forgotten)} = @$saved{qw(floor has_forgotten)};
+    $self->{is_longer}              = $saved->{has_forgotten} && $most > ($saved->{most} || $most);
     for my $item (@{$saved->{items}}) {
         my ($id, $digest, $version) = @$item;
         $self->{items}{$id} = {digest => $digest, version => $version, order => ++$self->{last}};
@@ -90,11 +93,7 @@ sub note {
     $self->{is_new}       = 0;
     $self->{unsaved}{$id} = 1;
     $self->{items}{$id}   = {digest => $digest, version => $version, order => ++$self->{last}};
-    my $items = $self->{items};
-    return $is_known if keys %$items <= 2 * $self->{most};
-    my @in_order = $self->_in_order;
-    $self->_forget($_) for splice @in_order, 0, @in_order - $self->{most};
-    $self->{is_cut} = 1;
+    $self->_forget if keys %{$self->{items}} > 3 * $self->{most};
     return $is_known;
 }
 
@@ -121,13 +120,11 @@ sub note_saved {
     return;
 }
 
-# The list was published. Nothing that a crash has left unsaved has the versions from here on.
-sub settle {
-    my $self = shift;
-    return if $self->{is_settled}++;
-    $_->{version}++ for values %{$self->{items}};
-    $self->{floor}++;
-    $self->{is_cut} = 1;
+# The node's list was published: its ids, in its order. Items that were published again with the same payload while nobody was
+# there are newer than they were.
+sub note_order {
+    my ($self, @ids) = @_;
+    $_->{order} = ++$self->{last} for grep { defined } map { $self->{items}{$_} } @ids;
     return;
 }
 
@@ -136,16 +133,28 @@ sub saved {
     my $self  = shift;
     my $items = $self->{items};
     my @items = map { [$_, @{$items->{$_}}{qw(digest version)}] } $self->_in_order;
-    return {floor => $self->{floor}, has_forgotten => $self->{has_forgotten} ? 1 : 0, items => \@items};
+    return {
+        floor         => $self->{floor},
+        has_forgotten => $self->{has_forgotten} ? 1 : 0,
+        items         => \@items,
+        most          => $self->{most},
+    };
 }
 
 # Private methods and functions
 
+# Keeps as many of those that are there as a list may have, and as many of the retracted ones.
 sub _forget {
-    my ($self, $id) = @_;
-    my $item = delete $self->{items}{$id};
-    $self->{has_forgotten} = 1;
-    $self->{floor}         = $item->{version} + 1 if $self->{floor} <= $item->{version};
+    my $self  = shift;
+    my $items = $self->{items};
+    my %count;
+    for my $id (reverse $self->_in_order) {
+        my ($digest, $version) = @{$items->{$id}}{qw(digest version)};
+        next if ++$count{$digest eq $ABSENT} <= $self->{most};
+        delete $items->{$id};
+        $self->{floor} = $version + 1 if $self->{floor} <= $version;
+    }
+    @$self{qw(has_forgotten is_cut)} = (1, 1);
     return;
 }
 
