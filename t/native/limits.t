@@ -94,6 +94,7 @@ for my $name ('HTTP::Server::PSGI', 'Twiggy', 'Feersum') {
     for my $free (0 .. $MOST) {
         on_each_server(sub { push @{$fared{fares($_[0], $free)}}, $free }, $name);
     }
+    next if !%fared;    # the server is not here
     note explain { $name => \%fared };
     is $fared{native}[-1], $MOST, "$name: a stream is native if $MOST descriptors are free";
     ok $fared{writer}, "$name: a stream is on the server's writer if few descriptors are free";

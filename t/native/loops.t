@@ -96,6 +96,16 @@ LATE
             "$name runs an on_close that is set after the end"
             if $name !~ /POE|select/;
 
+        my $watched = <<'WATCHED';
+            my $number = EventSource::XS->notify_fd;
+            my $watch  = EventSource::XS::Loop->current->readable($number, sub {});
+            undef $watch;
+            print open(my $copy, '<&', $number) ? 'open' : $!;
+WATCHED
+        is printed('use EventSource::XS; use EventSource::XS::Loop;', $loop{begin}, $watched), 'open',
+            "$name leaves the descriptor of another owner open when it watches it no more"
+            if $name !~ /POE|select/;
+
         # Callbacks that are queued while there is no loop must not keep later ones from starting one.
         my $first  = q(EventSource::XS->later(sub { print 'first ' }););
         my $second = "EventSource::XS->later(sub { print 'second'; $loop{stop} });";

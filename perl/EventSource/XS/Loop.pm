@@ -132,8 +132,7 @@ sub next_tick {
     return !!1;
 }
 
-# Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
-# descriptor that was given by its number is closed when the watch ends.
+# Call a function whenever a handle, or a descriptor given by its number, is readable.
 sub readable {
     my ($self, $handle, $code) = @_;
     return $READY{$$self}->($handle, 0, $code);
@@ -152,12 +151,13 @@ sub _guard {
     return bless {code => $code}, 'EventSource::XS::Loop::Guard';
 }
 
-# Mojo::IOLoop and IO::Async do not accept a descriptor number. The handle made here closes it when the watch ends.
+# Mojo::IOLoop and IO::Async do not accept a descriptor number. Somebody else owns that descriptor and closes it, so the handle
+# has a copy.
 sub _handle {
     my $handle = shift;
     return $handle if ref $handle || ref \$handle eq 'GLOB';
-    open my $own, '<&=', $handle or return;
-    return $own;
+    open my $copy, '<&', $handle or return;
+    return $copy;
 }
 
 sub EventSource::XS::Loop::Guard::DESTROY {
