@@ -16,14 +16,14 @@ use warnings;
 # Commands see the folder of the object as /mnt.
 
 use parent 'Testing::ControlledProcess';
-use Carp               qw(croak);
-use File::Path         qw(make_path);
-use File::Spec         ();
-use File::Temp         ();
-use POSIX              ();
-use Test::More         ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command needs);
+use Carp                       qw(croak);
+use File::Path                 qw(make_path);
+use File::Spec                 ();
+use File::Temp                 ();
+use Test::More                 ();
+use Testing::ControlledProcess qw(output_of);
+use Testing::Deadline          qw(wait_until);
+use Testing::Developer         qw(has_command needs);
 use Testing::Program;
 use Testing::SourceTree qw(slurp);
 
@@ -117,7 +117,7 @@ sub run {
     my %environment = ref $command[0]              ? %{shift @command} : ();
     my @network     = delete $environment{network} ? ()                : qw(nsenter --net=/mnt/net);
     local @ENV{keys %ENVIRONMENT, keys %environment} = (values %ENVIRONMENT, values %environment);
-    return _output($self->_inside, @network, @command);
+    return output_of($self->_inside, @network, @command);
 }
 
 sub start {
@@ -125,8 +125,7 @@ sub start {
     my $folder = File::Temp::tempdir('containers-XXXXXX', TMPDIR => 1);    # the supervisor removes it
     make_path(map { "$folder/$_" } qw(images networks static tmp));
     _write("$folder/$_", $FILES{$_}) for keys %FILES;
-    my $self = $class->launch(sub { _become(shift, "$folder/log", "$SCRIPTS/supervise", $folder, "$ADDRESS/32") },
-        folder => $folder);
+    my $self = $class->launch_program("$folder/log", ["$SCRIPTS/supervise", $folder, "$ADDRESS/32"], folder => $folder);
     return $self if wait_until($START_WITHIN, sub { -s "$folder/pid" });
     my $log = slurp("$folder/log");
     $self->stop;
@@ -143,15 +142,6 @@ sub stop {
 }
 
 # Private functions and methods
-
-# Becomes a command whose standard input is the socket, and its output a file.
-sub _become {
-    my ($input, $log, @command) = @_;
-    CORE::open STDIN,  '<&', $input   or die "stdin: $!\n";
-    CORE::open STDOUT, '>>', $log     or die "$log: $!\n";
-    CORE::open STDERR, '>&', \*STDOUT or die "stderr: $!\n";
-    exec {$command[0]} @command or die "$command[0]: $!\n";
-}
 
 sub _inside {
     my $self = shift;
@@ -174,33 +164,17 @@ sub _missing {
     return undef;
 }
 
-# Runs a command, and returns its status and all output.
-sub _output {
-    my @command = @_;
-    my $pid     = CORE::open my $out, '-|';
-    croak "Containers: fork: $!" if !defined $pid;
-    if (!$pid) {
-        CORE::open STDIN,  '<',  File::Spec->devnull;
-        CORE::open STDERR, '>&', \*STDOUT;
-        exec {$command[0]} @command or POSIX::_exit(127);
-    }
-    local $?;
-    my $text = do { local $/; readline $out };
-    CORE::close $out;
-    return ($?, $text // '');
-}
-
 # Tries what the scripts do. Returns what the machine says if it refuses.
 sub _refusal {
     my @mounts = ('mount -t proc proc /proc', 'mount -t cgroup2 none /sys/fs/cgroup', 'mount -t tmpfs none /run');
-    my ($status, $said) = _output(qw(unshare --fork --mount --pid --ipc --uts --net sh -c), join ' && ', @mounts);
+    my ($status, $said) = output_of(qw(unshare --fork --mount --pid --ipc --uts --net sh -c), join ' && ', @mounts);
     return $status ? $said =~ s/\n.*//sr : undef;
 }
 
 # The lines that name the machine's sources of Debian's packages.
 sub _sources {
     my $format = '$(ORIGIN) deb $(REPO_URI) $(RELEASE) $(COMPONENT)';
-    my ($status, $said) = _output(qw(apt-get indextargets --format), $format, 'Created-By: Packages');
+    my ($status, $said) = output_of(qw(apt-get indextargets --format), $format, 'Created-By: Packages');
     return $status ? () : $said =~ /^Debian (deb \S+ \S+ \S+)$/mg;
 }
 

@@ -11,12 +11,16 @@ use warnings;
 #   sub cuts  { return $_[0]->ask('cuts') }
 
 use Carp       qw(croak);
+use Exporter   qw(import);
+use File::Spec ();
 use IO::Handle ();
 use IO::Select ();
 use IO::Socket::INET;
 use POSIX        ();
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+our @EXPORT_OK = qw(output_of);
 
 my $WITHIN = 10;    # seconds, for an answer
 
@@ -57,11 +61,40 @@ sub launch {
     return $self;
 }
 
+# Does the same with a command. The socket is its standard input, and a file has its output.
+sub launch_program {
+    my ($class, $log, $command, %members) = @_;
+    my $become = sub {
+        my $control = shift;
+        open STDIN,  '<&', $control or die "stdin: $!\n";
+        open STDOUT, '>>', $log     or die "$log: $!\n";
+        open STDERR, '>&', \*STDOUT or die "stderr: $!\n";
+        exec {$command->[0]} @$command or die "$command->[0]: $!\n";
+    };
+    return $class->launch($become, %members);
+}
+
 # Returns a socket that listens on a free port of 127.0.0.1.
 sub listener {
     my $class = shift;
     return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, ReuseAddr => 1)
         || croak "$class: no free port: $!";
+}
+
+# Runs a command, and returns its status and all output.
+sub output_of {
+    my @command = @_;
+    my $pid     = open my $out, '-|';
+    croak "$command[0]: fork: $!" if !defined $pid;
+    if (!$pid) {
+        open STDIN,  '<',  File::Spec->devnull;
+        open STDERR, '>&', \*STDOUT;
+        exec {$command[0]} @command or POSIX::_exit(127);
+    }
+    local $?;
+    my $text = do { local $/; readline $out };
+    close $out;
+    return ($?, $text // '');
 }
 
 sub stop {

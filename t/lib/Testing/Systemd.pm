@@ -22,15 +22,15 @@ use warnings;
 
 use File::Temp ();    # before the next one: the folder is removed after systemd has ended
 use parent 'Testing::ControlledProcess';
-use Carp               qw(croak);
-use File::Basename     qw(dirname);
-use File::Copy         qw(copy);
-use File::Path         qw(make_path);
-use File::Spec         ();
-use POSIX              ();
-use Test::More         ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command needs);
+use Carp                       qw(croak);
+use File::Basename             qw(dirname);
+use File::Copy                 qw(copy);
+use File::Path                 qw(make_path);
+use File::Spec                 ();
+use Test::More                 ();
+use Testing::ControlledProcess qw(output_of);
+use Testing::Deadline          qw(wait_until);
+use Testing::Developer         qw(has_command needs);
 
 my $START_WITHIN = 60;                                              # seconds
 my $ENDS_WITHIN  = 60;                                              # seconds, for a command
@@ -60,7 +60,7 @@ sub journal {
     my $self    = shift;
     my $printed = do { CORE::open my $log, '<', "$self->{folder}/log" or croak "log: $!"; local $/; readline $log };
     my @files   = glob "$self->{folder}/run/log/journal/*/*.journal";
-    my (undef, $journal) = _output(qw(journalctl --no-pager -o short-precise), map { "--file=$_" } @files);
+    my (undef, $journal) = output_of(qw(journalctl --no-pager -o short-precise), map { "--file=$_" } @files);
     return ($printed // '') . (@files ? $journal : "there is no journal\n");
 }
 
@@ -88,7 +88,7 @@ sub require_or_skip_all {
 sub run {
     my ($self, @command) = @_;
     my @as = $self->{uid} ? ('-S', $self->{uid}, '-G', $self->{gid}) : ();
-    return _output('timeout', $ENDS_WITHIN, 'nsenter', '-t', $self->{systemd}, qw(-m -p -C), @as, '--', @command);
+    return output_of('timeout', $ENDS_WITHIN, 'nsenter', '-t', $self->{systemd}, qw(-m -p -C), @as, '--', @command);
 }
 
 sub start {
@@ -99,8 +99,7 @@ sub start {
     make_path(map { "$folder/$_" } qw(cgroup dev run/systemd/journald.conf.d run/test), values %binds);
     _write_units($folder, %option);
     my @command = ("$SCRIPTS/supervise", "$folder", _systemd(), map { ($_ => "$folder$binds{$_}") } sort keys %binds);
-    my $serve   = sub { _become(shift, "$folder/log", qw(unshare --mount), @command) };
-    my $self    = $class->launch($serve, folder => $folder);
+    my $self    = $class->launch_program("$folder/log", [qw(unshare --mount), @command], folder => $folder);
     $self->_wait_until_booted;
     $self->_start_manager if $option{user};
     return $self;
@@ -137,15 +136,6 @@ sub write {
 
 # Private functions and methods
 
-# Becomes a command whose standard input is the socket, and its output a file.
-sub _become {
-    my ($input, $log, @command) = @_;
-    CORE::open STDIN,  '<&', $input   or die "stdin: $!\n";
-    CORE::open STDOUT, '>>', $log     or die "$log: $!\n";
-    CORE::open STDERR, '>&', \*STDOUT or die "stderr: $!\n";
-    exec {$command[0]} @command or die "$command[0]: $!\n";
-}
-
 sub _missing {
     return 'there is no systemd here' if !defined _systemd();
     my ($program) = grep { !has_command($_) } @PROGRAMS;
@@ -154,28 +144,12 @@ sub _missing {
     return -s '/etc/machine-id' ? undef : 'there is no /etc/machine-id here';
 }
 
-# Runs a command, and returns its status and all output.
-sub _output {
-    my @command = @_;
-    my $pid     = CORE::open my $out, '-|';
-    croak "Systemd: fork: $!" if !defined $pid;
-    if (!$pid) {
-        CORE::open STDIN,  '<',  File::Spec->devnull;
-        CORE::open STDERR, '>&', \*STDOUT;
-        exec {$command[0]} @command or POSIX::_exit(127);
-    }
-    local $?;
-    my $text = do { local $/; readline $out };
-    CORE::close $out;
-    return ($?, $text // '');
-}
-
 # Tries what `supervise` and `boot` do. Returns what the machine says if it refuses.
 sub _refusal {
     my $folder  = File::Temp->newdir(TEMPLATE => 'systemd-XXXXXX', TMPDIR => 1);
     my @mounts  = ('mount -t proc proc /proc', 'mount -t cgroup2 none "$0"', 'mkdir "$0/$$"', 'rmdir "$0/$$"');
     my @unshare = qw(unshare --fork --mount --pid --cgroup --ipc --uts sh -c);
-    my ($status, $said) = _output(@unshare, join(' && ', @mounts), "$folder");
+    my ($status, $said) = output_of(@unshare, join(' && ', @mounts), "$folder");
     return $status ? $said =~ s/\n.*//sr : undef;
 }
 
