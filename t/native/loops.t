@@ -96,15 +96,30 @@ LATE
             "$name runs an on_close that is set after the end"
             if $name !~ /POE|select/;
 
+        # By its name, because Mojo::IOLoop may run on EV.
+        my $by_name =
+            "use EventSource::XS; use EventSource::XS::Loop; my \$by_its_name = EventSource::XS::Loop->named('$name');";
         my $watched = <<'WATCHED';
             my $number = EventSource::XS->notify_fd;
-            my $watch  = EventSource::XS::Loop->current->readable($number, sub {});
+            my $watch  = $by_its_name->readable($number, sub {});
             undef $watch;
             print open(my $copy, '<&', $number) ? 'open' : $!;
 WATCHED
-        is printed('use EventSource::XS; use EventSource::XS::Loop;', $loop{begin}, $watched), 'open',
+        is printed($by_name, $loop{begin}, $watched), 'open',
             "$name leaves the descriptor of another owner open when it watches it no more"
             if $name !~ /POE|select/;
+
+        my $full = <<'FULL';
+            my $number = EventSource::XS->notify_fd;
+            system('prlimit', "--pid=$$", '--nofile=64:') == 0 or die "prlimit: $?\n";
+            my @taken;
+            while (open my $handle, '<', '/dev/null') { push @taken, $handle }
+            my $watch = eval { $by_its_name->readable($number, sub {}) };
+            @taken = ();
+            print $@ || ($watch ? 'a watch' : 'no watch');
+FULL
+        is printed($by_name, $loop{begin}, $full), 'no watch', "$name says that there is no descriptor for a copy"
+            if $name =~ /Mojo|Async/;
 
         # Callbacks that are queued while there is no loop must not keep later ones from starting one.
         my $first  = q(EventSource::XS->later(sub { print 'first ' }););

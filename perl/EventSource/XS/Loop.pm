@@ -45,13 +45,15 @@ my %READY = (
         return EV::io($handle, $is_write ? EV::WRITE() : EV::READ(), sub { $code->() });
     },
     'Mojo::IOLoop' => sub {
-        my ($handle, $is_write, $code) = (_handle(shift), @_);
+        my $handle = _handle(shift) or return;
+        my ($is_write, $code) = @_;
         my $reactor = Mojo::IOLoop->singleton->reactor;
         $reactor->io($handle => sub { $code->() })->watch($handle, !$is_write, $is_write);
         return _guard(sub { $reactor->remove($handle) });
     },
     'IO::Async' => sub {
-        my ($handle, $is_write, $code) = (_handle(shift), @_);
+        my $handle = _handle(shift) or return;
+        my ($is_write, $code) = @_;
         my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
         my $ready = $is_write ? 'on_write_ready' : 'on_read_ready';
         $loop->watch_io(handle => $handle, $ready => sub { $code->() });
@@ -132,7 +134,8 @@ sub next_tick {
     return !!1;
 }
 
-# Call a function whenever a handle, or a descriptor given by its number, is readable.
+# Call a function whenever a handle, or a descriptor given by its number, is readable. Returns the watch, or undef if there is
+# no descriptor for a copy.
 sub readable {
     my ($self, $handle, $code) = @_;
     return $READY{$$self}->($handle, 0, $code);
@@ -156,7 +159,7 @@ sub _guard {
 sub _handle {
     my $handle = shift;
     return $handle if ref $handle || ref \$handle eq 'GLOB';
-    open my $copy, '<&', $handle or return;
+    open my $copy, '<&', $handle or return undef;
     return $copy;
 }
 

@@ -249,7 +249,7 @@ sub watch {
     my $number = __PACKAGE__->notify_number;
     return if !defined $number;
     my $loop = EventSource::XS::Loop->current or return;
-    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
+    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch }) or return;
     $watched = $$;
     return;
 }
