@@ -13,10 +13,10 @@ my $IDS   = 20;                               # more than are remembered
 my $seed = srand($ENV{EVENTSOURCE_XS_SEED} // time ^ $$);
 note "seed $seed";
 
-# Those that run, what the last of them has saved, and the ids whose last event was not saved before a crash.
+# The bridges that run, what the last of them has saved, and the ids whose last event was not saved before a crash.
 my (@bridges, $saved, %unsaved);
 
-# What the service has; the hub: the keys, the events, and the last payload of each item, which is empty if it was retracted.
+# The items of the service; the keys, the events, and the last payload of each item in the hub. It is empty after a retraction.
 my (@service, %hub, @published, %last);
 
 sub digest { return $KNOWN->digest(shift) }

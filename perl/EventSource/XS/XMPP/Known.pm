@@ -12,7 +12,8 @@ use warnings;
 # list has only the last version of an item, so there may be only one that is not saved: needs_saving.
 #
 # A retracted item keeps its version. When there are more ids than may be remembered, the oldest are forgotten; those that are
-# unknown then begin above the highest version of the forgotten ones, so that no key comes again.
+# unknown then begin at floor, above the highest version of the forgotten ones, so that no key comes again. It is 0 as long as
+# none is forgotten.
 #
 # Two machines that share a store have a bridge each, and both publish everything. So versions follow from what was saved and
 # from the service's events in their order, and from nothing else, such as when a bridge began.
@@ -74,8 +75,8 @@ sub new {
     my ($class, $saved, $most) = @_;
     my $self = bless {items => {}, floor => 0, last => 0, most => $most, is_new => !$saved, unsaved => {}}, $class;
     return $self if !$saved;
-    @$self{qw(floor has_forgotten)} = @$saved{qw(floor has_forgotten)};
-    $self->{is_longer}              = $saved->{has_forgotten} && $most > ($saved->{most} || $most);
+    $self->{floor}     = $saved->{floor};
+    $self->{is_longer} = $saved->{floor} && $most > ($saved->{most} || $most);
     for my $item (@{$saved->{items}}) {
         my ($id, $digest, $version) = @$item;
         $self->{items}{$id} = {digest => $digest, version => $version, order => ++$self->{last}};
@@ -133,12 +134,7 @@ sub saved {
     my $self  = shift;
     my $items = $self->{items};
     my @items = map { [$_, @{$items->{$_}}{qw(digest version)}] } $self->_in_order;
-    return {
-        floor         => $self->{floor},
-        has_forgotten => $self->{has_forgotten} ? 1 : 0,
-        items         => \@items,
-        most          => $self->{most},
-    };
+    return {floor => $self->{floor}, items => \@items, most => $self->{most}};
 }
 
 # Private methods and functions
@@ -154,7 +150,7 @@ sub _forget {
         delete $items->{$id};
         $self->{floor} = $version + 1 if $self->{floor} <= $version;
     }
-    @$self{qw(has_forgotten is_cut)} = (1, 1);
+    $self->{is_cut} = 1;
     return;
 }
 
