@@ -56,8 +56,8 @@ sub drop_in {
 my $systemd = Testing::Systemd->start(
     system =>
         {(map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'), drop_in('redis'),},
-    user  => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
-    binds => {blib => 'blib', data => 't/data'},
+    user   => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
+    copies => {blib => 'blib', data => 't/data'},
 );
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(

@@ -6,10 +6,11 @@ use Testing;
 use Testing::Errors qw(error_of);
 use Testing::CommandLine;
 use EventSource::Hub;
-use File::Temp        ();
-use POSIX             ();
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(is_running);
+use File::Temp            ();
+use POSIX                 ();
+use Testing::Deadline     qw($DEADLINE wait_until);
+use Testing::Process      qw(is_running);
+use Testing::ReadableCopy qw(copy_for_all folder_for_all);
 use Testing::Subscriber;
 
 my $shell = Testing::CommandLine->new;
@@ -141,20 +142,24 @@ subtest 'an object that was made by root belongs to the user of its process' => 
     plan skip_all => 'only root changes its user' if $> != 0;
     my ($user, undef, $uid, $gid) = getpwnam 'nobody' or plan skip_all => 'there is no user nobody';
     delete local $ENV{EVENTSOURCE_RUNTIME_DIR};
-    my $name = "drops$$";
-    my $hub  = hub($name);
-    my $from = open my $said, '-|';
-    die "fork: $!\n" if !defined $from;
-    if (!$from) {
-        POSIX::setgid($gid);
-        $) = "$gid $gid";
-        POSIX::setuid($uid);
-        my ($pid, $error) = eval { $hub->publish(news => 'one'); $hub->stats->{process}{pid} };
-        my $owner = defined $pid ? (stat "/proc/$pid")[4] : $@;
-        syswrite STDOUT, "$owner\n" . ($pid || '');
-        kill TERM => $pid if $pid;
-        POSIX::_exit(0);
-    }
+    my $name   = "drops$$";
+    my $folder = folder_for_all;
+    copy_for_all('blib', "$folder/blib");
+    my @perl = ($^X, map { "-I$folder/blib/$_" } 'lib', 'arch');
+    open my $said, '-|', @perl, '-e', <<'PROGRAM', $name, $uid, $gid or die "perl: $!\n";
+use EventSource::Hub;
+use POSIX ();
+my ($name, $uid, $gid) = @ARGV;
+my $hub = EventSource::Hub->new(name => $name, grace => 60, idle_exit => 60);
+chdir '/';
+POSIX::setgid($gid);
+$) = "$gid $gid";
+POSIX::setuid($uid);
+my $pid   = eval { $hub->publish(news => 'one'); $hub->stats->{process}{pid} };
+my $owner = defined $pid ? (stat "/proc/$pid")[4] : $@;
+print "$owner\n", $pid || '';
+kill TERM => $pid if $pid;
+PROGRAM
     my ($owner, $pid) = map { s/\n\z//r } readline $said;
     close $said or die "the child has failed: $?\n";
     is $owner, $uid, "the hub process is that of $user";

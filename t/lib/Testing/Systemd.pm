@@ -11,7 +11,7 @@ use warnings;
 #   my $systemd = Testing::Systemd->start(
 #       system => {'shop.service' => $text},    # the units of the system
 #       user   => {'shop.service' => $text},    # those of the manager of a user, www-data
-#       binds  => {blib => 'blib'},             # folders, and their names in /run/test
+#       copies => {blib => 'blib'},             # folders, and their names in /run/test: every user may read them
 #   );
 #   $systemd->install('eventsource-hub', $program);         # at /run/test/eventsource-hub
 #   my ($status, $said) = $systemd->systemctl(start => 'shop.service');
@@ -31,6 +31,7 @@ use Test::More                 ();
 use Testing::ControlledProcess qw(output_of);
 use Testing::Deadline          qw(wait_until);
 use Testing::Developer         qw(has_command needs);
+use Testing::ReadableCopy      qw(copy_for_all folder_for_all);
 
 my $START_WITHIN = 60;                                              # seconds
 my $ENDS_WITHIN  = 60;                                              # seconds, for a command
@@ -84,22 +85,24 @@ sub require_or_skip_all {
     return;
 }
 
-# Runs a command in the namespaces, as root or as the user, and returns its status and all output.
+# Runs a command in the namespaces, as root or as the user, and returns its status and all output. The environment of the test
+# names folders that the user may not read.
 sub run {
     my ($self, @command) = @_;
+    delete local @ENV{grep { /\APERL/ } keys %ENV};
     my @as = $self->{uid} ? ('-S', $self->{uid}, '-G', $self->{gid}) : ();
     return output_of('timeout', $ENDS_WITHIN, 'nsenter', '-t', $self->{systemd}, qw(-m -p -C), @as, '--', @command);
 }
 
 sub start {
     my ($class, %option) = @_;
-    my %binds  = map { (File::Spec->rel2abs($option{binds}{$_}) => "/run/test/$_") } keys %{$option{binds} || {}};
-    my $folder = File::Temp->newdir(TEMPLATE => 'systemd-XXXXXX', TMPDIR => 1);
-    chmod 0755, $folder;
-    make_path(map { "$folder/$_" } qw(cgroup dev run/systemd/journald.conf.d run/test), values %binds);
+    umask oct 22;    # of the whole test: systemd's users read the files of root
+    my $folder = folder_for_all;
+    make_path(map { "$folder/$_" } qw(cgroup dev run/systemd/journald.conf.d run/test));
     _write_units($folder, %option);
-    my @command = ("$SCRIPTS/supervise", "$folder", _systemd(), map { ($_ => "$folder$binds{$_}") } sort keys %binds);
-    my $self    = $class->launch_program("$folder/log", [qw(unshare --mount), @command], folder => $folder);
+    copy_for_all($option{copies}{$_}, "$folder/run/test/$_") for keys %{$option{copies} || {}};
+    my @command = (qw(unshare --mount), "$SCRIPTS/supervise", "$folder", _systemd());
+    my $self    = $class->launch_program("$folder/log", \@command, folder => $folder);
     $self->_wait_until_booted;
     $self->_start_manager if $option{user};
     return $self;
