@@ -84,7 +84,7 @@ sub held {
 sub croaks_here {
     my ($code, $why, $what) = @_;
     my $done    = eval { $code->(); 1 };
-    my $refused = !$done && $@ =~ /\AEventSource::(?:Hub|XS): \Q$why\E.* at \S*ids\.t line [0-9]+\.\n\z/;
+    my $refused = !$done && $@ =~ /\AEventSource::(?:Hub|XS): \Q$why\E.* at [^\n]*ids\.t line [0-9]+\.\n\z/;
     return ok($refused, $what) || diag($done ? 'it was taken' : $@);
 }
 

@@ -5,9 +5,10 @@ use Testing;
 use EventSource::Client;
 use Peer;
 use Testing::CuttableProxy;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Testing::Node      qw(packages_missing);
+use Testing::Deadline          qw(wait_until);
+use Testing::ControlledProcess qw(output_of);
+use Testing::Developer         qw(needs);
+use Testing::Node              qw(packages_missing);
 
 my $EVENTS = 20;
 
@@ -27,7 +28,7 @@ for my $name ('better-sse', 'axum') {
         needs(packages_missing('bench/peers/better-sse')) if $name eq 'better-sse';
         my $class   = Peer->class_of($name);
         my $install = $class->install_with;
-        system "@$install >/dev/null 2>&1" if $class->missing;
+        output_of(@$install) if $class->missing;
         needs($class->missing);
         my $peer  = Peer->start($name, room => 1000);
         my $proxy = Testing::CuttableProxy->start($peer->port);

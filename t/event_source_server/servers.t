@@ -214,7 +214,7 @@ my @WITHOUT_LOOP = (
             my $said = "EventSource::Server: $what as supply needs an event loop, which this server does not have";
             next if $server->{name} ne 'Starman';
             my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code';
-            my $place  = qr{ at \S+/servers[.]psgi line [0-9]+[.]$}m;
+            my $place  = qr{ at [^\n]*/servers[.]psgi line [0-9]+[.]$}m;
             ok wait_until(sub { $server->log =~ /^\Q$said. $remedy\E:.*$place/m }),
                 "the server's log has the error, the remedy and the line of the application";
         }

@@ -122,7 +122,7 @@ subtest 'wrong settings' => sub {
     ) {
         my ($channels, $message) = @$case;
         ok !eval { EventSource::Hub->new(channels => $channels); 1 }, "refused: $message";
-        like $@, qr/\AEventSource::Hub: .*$message.* at \S*channels\.t line/, 'with a message at this line';
+        like $@, qr/\AEventSource::Hub: .*$message.* at [^\n]*channels\.t line/, 'with a message at this line';
     }
     ok eval { EventSource::Hub->new(channels => $_); 1 }, 'accepted'
         for undef, {}, [], {a => {}}, {"\x{263a}*" => $hash};

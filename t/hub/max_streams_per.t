@@ -4,8 +4,9 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Deadline qw($DEADLINE wait_until);
-use Testing::Process  qw(is_running);
+use Testing::ControlledProcess qw(output_of);
+use Testing::Deadline          qw($DEADLINE wait_until);
+use Testing::Process           qw(is_running);
 use Testing::Server;
 use EventSource::Hub;
 use EventSource::Hub::Process;
@@ -158,8 +159,8 @@ subtest 'a named hub on Starman with four workers' => sub {
 
     my $before  = $hub->stats->{process};
     my @upgrade = (EventSource::Hub::Process->program, 'upgrade', '--name', 'test', '--socket', $socket);
-    is system("@upgrade >/dev/null"), 0,  'the hub process is upgraded';
-    is $hub->stats->{streams},        20, 'the streams stay';
+    is((output_of(@upgrade))[0], 0, 'the hub process is upgraded');
+    is $hub->stats->{streams}, 20, 'the streams stay';
     $is_full->('and count');
 
     kill 'KILL', $before->{pid};

@@ -87,7 +87,7 @@ my @BEHAVIOURS = (
             is $client->text, "data: after\r\n\r\n", 'only the event of the next push arrives';
             $run->journal_ok(
                 $client,
-                qr/^push croaked: .*\bid must not contain a line break.* at \S*Events\.pm line [0-9]+\b/m,
+                qr/^push croaked: .*\bid must not contain a line break.* at [^\n]*Events\.pm line [0-9]+\b/m,
                 'the push croaks at the line of the handler'
             );
             return;
