@@ -131,6 +131,7 @@ int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
 int esx_stream_want_end(void *stream);
+void esx_stream_promise(void *stream, int is_promised);
 void esx_stream_hand_over(void *stream);
 void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);

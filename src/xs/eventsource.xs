@@ -691,6 +691,11 @@ _end_process_too(SV *self, NV grace, int report)
   CODE:
     esx_stream_end_process_too(esx_stream_of(aTHX_ self), grace, report);
 
+void
+_promise(SV *self, bool is_promised)
+  CODE:
+    esx_stream_promise(esx_stream_of(aTHX_ self), is_promised);
+
 bool
 _wait_until_sent(SV *self, UV milliseconds)
   CODE:

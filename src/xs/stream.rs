@@ -210,6 +210,9 @@ guarded! {
     fn esx_stream_buffered(handle: &mut StreamHandle) -> usize { handle.buffered_bytes() }
     fn esx_stream_name(handle: &mut StreamHandle) -> u64 { handle.id().into() }
 
+    /// Promises the stream to a child that is still to be forked, or takes it back.
+    fn esx_stream_promise(handle: &mut StreamHandle, is_promised: c_int) { handle.promise(is_promised != 0) }
+
     /// Gives the stream to a forked child.
     fn esx_stream_hand_over(handle: &mut StreamHandle) { handle.hand_over() }
 

@@ -11,7 +11,7 @@ use Time::HiRes ();
 
 my $MANY = 30;
 
-my @SERVERS = qw(Starman Starlet uWSGI Twiggy);
+my @SERVERS = qw(Starman Starlet uWSGI Twiggy Feersum);
 
 sub start {
     my ($name, %env) = @_;
@@ -38,7 +38,8 @@ sub spawned {
     my ($run, $query, $pattern) = @_;
     my $client = $run->get("/spawn?$query");
     ok $client->read_until($pattern), 'the child runs' or diag $run->server->log;
-    my ($child, $worker) = $run->journal_ok($client, qr/^spawned (\d+) from (\d+)$/m, 'spawn returns');
+    my ($child)  = $run->journal_ok($client, qr/^child (\d+)$/m,            'it reports its process id');
+    my ($worker) = $run->journal_ok($client, qr/^spawned \w+ from (\d+)$/m, 'spawn returns');
     return ($client, $child, $worker);
 }
 

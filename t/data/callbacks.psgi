@@ -142,8 +142,11 @@ sub spawn {
     my $what    = parameter($env, 'do');
     my $most    = parameter($env, 'most');
     my $is_late = parameter($env, 'late');
+    my $much    = parameter($env, 'much');
     report_close($conn, $env);
     $conn->push("parent $$");
+    $conn->push('x' x $much) if $much;
+    $EventSource::XS::Stream::Child::DEADLINE = parameter($env, 'fails') ? 0 : 10;
     my $code = sub {
         my $conn = shift;
         report($tag, "child $$");
@@ -160,11 +163,12 @@ sub spawn {
     }
     report($tag, $pid ? "spawned $pid from $$" : "refused in $$");
     report($tag, 'open: ' . ($conn->is_open ? 1 : 0) . ', push: ' . ($conn->push('from the parent') ? 1 : 0));
+    my $file = parameter($env, 'until');
+    Time::HiRes::sleep($TRY_EVERY) while $file && !-e $file;
     return;
 }
 
-# Spawns after the handler, as applications under Feersum do. On a busy machine the timer may be due before the server sends the
-# head.
+# Spawns after the handler. On a busy machine the timer may be due before Feersum sends the head.
 sub spawn_later {
     my ($conn, $env) = @_;
     require AE;

@@ -89,7 +89,8 @@ recipe tokens => sub {
     ok wait_until(sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
     },
     'Starman',
-    'Twiggy';
+    'Twiggy',
+    'Feersum';
 
 recipe answers => sub {
     my $folder = File::Temp->newdir;
@@ -155,7 +156,7 @@ recipe progress => sub {
     $_->close for @streams;
     ok wait_until(sub { $server->pids <= 2 }), 'the children end with their clients';
     },
-    'Starman', 'Twiggy';
+    'Starman', 'Twiggy', 'Feersum';
 
 recipe chat => sub {
     my $server = start('chat');
@@ -319,7 +320,7 @@ recipe log_tail => sub {
     ok wait_until(sub { $server->pids <= 2 }), 'the children end when their clients have left'
         or diag join ' ', $server->pids;
     },
-    'Starman';
+    'Starman', 'Twiggy', 'Feersum';
 
 # What a figure becomes: the type and the data of the event.
 my %FRAGMENT = (

@@ -2,6 +2,7 @@
 
 use lib 't/lib';
 use Testing           qw(native);
+use File::Temp        ();
 use Testing::Deadline qw(wait_until);
 use Testing::Process  qw(is_running zombies_of);
 use Testing::ServerWithJournal;
@@ -15,8 +16,8 @@ my @SERVERS = (
     ['Feersum' => 'late'],
 );
 
-# The handler under this path spawns.
-my $path;
+# Whether the server sends the head after the handler.
+my $is_late;
 
 # Requests run the callbacks.
 sub closed_ok {
@@ -29,10 +30,11 @@ sub closed_ok {
 # Opens a stream whose handler spawns a child. Returns its client, and the process ids of the child and the worker.
 sub spawned {
     my ($run, $query, $pattern) = @_;
-    my $client = $run->get("$path?$query");
+    my $client = $run->get("/spawn?$query");
     ok $client->read_until($pattern), "the child's first event arrives";
-    my ($child, $worker) = $run->journal_ok($client, qr/^spawned (\d+) from (\d+)$/m, 'spawn returns the process id');
-    $run->journal_ok($client, qr/^child $child$/m, 'it is that of the child');
+    my ($child) = $run->journal_ok($client, qr/^child (\d+)$/m, 'the child runs');
+    my ($given, $worker) = $run->journal_ok($client, qr/^spawned (\w+) from (\d+)$/m, 'spawn returns');
+    is $given, $is_late ? 'later' : $child, 'its result says which process it is, or that there is none yet';
     return ($client, $child, $worker);
 }
 
@@ -116,7 +118,7 @@ sub child_has_its_own {
 sub number_is_bounded {
     my $run = shift;
     my ($first, $child) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
-    my $second = $run->get("$path?do=sleeps&most=1&refused=1");
+    my $second = $run->get("/spawn?do=sleeps&most=1&refused=1");
     $run->journal_ok($second, qr/^refused in/m,        'spawn returns false beyond max_children');
     $run->journal_ok($second, qr/^open: 1, push: 1$/m, 'the stream is still that of the worker');
     $first->leave;
@@ -156,14 +158,52 @@ sub loop_is_not_stopped {
     return;
 }
 
-# Feersum sends the head when the handler has returned.
-sub head_is_needed {
+# The head has been sent, so the child begins at once.
+sub head_is_sent {
     my $run    = shift;
-    my $client = $run->get('/spawn?do=counts');
+    my $client = $run->get('/later?do=counts');
     ok $client->read_all, 'the stream ends';
-    ok wait_until(sub { $run->server->log =~ /spawn: the server has not sent the head yet/ }),
-        'spawn throws before the head is sent';
-    is $run->ask('/children'), 0, 'there is no child';
+    my ($child) = $run->journal_ok($client, qr/^child (\d+)$/m, 'the child runs');
+    $run->journal_ok($client, qr/^spawned $child from/m, 'spawn returns its process id from a timer');
+    return;
+}
+
+# The handler returns when the client has left, so the head is never sent.
+sub client_leaves_before_head {
+    my $run    = shift;
+    my $log    = $run->server->log;
+    my $folder = File::Temp->newdir;
+    my $file   = "$folder/left";
+    my $client = $run->get("/spawn?do=sleeps&until=$file");
+    $run->journal_ok($client, qr/^spawned later/m,     'spawn returns');
+    $run->journal_ok($client, qr/^open: 0, push: 0$/m, 'in the worker the stream is over');
+    $client->leave;
+    open my $left, '>', $file or die "$file: $!";
+    closed_ok($run, $client, qr/^closed by client in/m, "the worker's on_close reports the reason client");
+    $run->children_ok(0, 'no child is promised any more');
+    is $run->server->log, $log, 'nothing is logged';
+    return;
+}
+
+sub child_waits_until_all_is_sent {
+    my $run    = shift;
+    my $client = $run->get('/spawn?do=counts&much=8000000');
+    my (undef, $worker) = $run->journal_ok($client, qr/^spawned (later) from (\d+)$/m, 'spawn returns');
+    is $run->ask('/children'), 1,               'the promised child counts';
+    is $run->ask('/plain'),    "plain $worker", 'the worker answers';
+    unlike $run->journal($client), qr/^child/m, 'the child has not begun: the client reads nothing';
+    ok $client->read_all, 'the client reads';
+    like $client->text, qr/x\r\n\r\ndata: 1\r\n\r\ndata: 2\r\n\r\ndata: 3\r\n\r\n\z/, q(then come the child's events);
+    return;
+}
+
+sub promised_child_fails {
+    my $run    = shift;
+    my $client = $run->get('/spawn?do=counts&fails=1');
+    ok $client->read_all, 'the stream ends';
+    closed_ok($run, $client, qr/^closed by error in/m, 'the reason is error');
+    like $run->server->log, qr/Connection: spawn: no child: /, 'the log says why';
+    $run->children_ok(0, 'there is no child');
     return;
 }
 
@@ -184,9 +224,12 @@ my @CHECKS = (
     ['a child has its own callbacks and random numbers' => \&child_has_its_own],
     ['the number of children is bounded'                => \&number_is_bounded],
     ['wait in a child'                                  => \&child_waits],
-    ['wait in a handler'                                => \&handler_waits,       'blocks'],
-    ['wait in an event loop'                            => \&loop_is_not_stopped, 'loops'],
-    ['spawn before the head is sent'                    => \&head_is_needed,      'late'],
+    ['wait in a handler'                                => \&handler_waits,                 'blocks'],
+    ['wait in an event loop'                            => \&loop_is_not_stopped,           'loops'],
+    ['spawn when the head is sent'                      => \&head_is_sent,                  'late'],
+    ['a client that leaves before the head is sent'     => \&client_leaves_before_head,     'late'],
+    ['a client that reads late'                         => \&child_waits_until_all_is_sent, 'late'],
+    ['a promised child that cannot be started'          => \&promised_child_fails,          'late'],
     ['children end with a worker that is killed'        => sub { children_end_with_worker(shift, 'KILL') }],
 );
 
@@ -194,7 +237,7 @@ for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
     subtest $name => sub {
         my %env = (CALLBACKS_WRITER => 1);
-        $path = $kind eq 'late' ? '/later' : '/spawn';
+        $is_late = $kind eq 'late';
         my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
         for (@CHECKS) {
             my ($sentence, $check, $where) = @$_;

@@ -98,6 +98,8 @@ pub struct StreamHandle {
     is_opening: bool,
     /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
+    /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
+    is_promised: bool,
     /// Whether a subscription waits for a hub process, or has waited.
     has_waited_for_hub: bool,
     generation: u32,
@@ -133,6 +135,7 @@ impl StreamHandle {
             must_wake: false,
             is_opening: true,
             is_released: false,
+            is_promised: false,
             has_waited_for_hub: false,
             generation: generation(),
             forks: fork_count(),
@@ -163,7 +166,7 @@ impl StreamHandle {
     /// If few descriptors are left, waits until the reactor has closed the socket of this refused stream. Otherwise
     /// many refused streams that are still open could use up the descriptors.
     fn wait_if_short(&self) {
-        if descriptor_reserve::is_short() && !self.is_open() {
+        if descriptor_reserve::is_short() && !self.state.is_open() {
             self.reactor.wait(REACTOR_TIMEOUT, || !self.state.has_socket() || self.reactor.is_dead());
         }
     }
@@ -390,6 +393,12 @@ impl StreamHandle {
         }
     }
 
+    /// Promises the stream to a child that cannot be forked yet, or takes it back. Meanwhile the application can do nothing to
+    /// it; it may end by itself.
+    pub fn promise(&mut self, is_promised: bool) {
+        self.is_promised = is_promised;
+    }
+
     /// Gives the stream to a child that was forked after everything was sent. Here it has ended, and the connection stays
     /// open for the child.
     pub fn hand_over(&self) {
@@ -462,7 +471,7 @@ impl StreamHandle {
 
     /// Returns true if the stream accepts events.
     pub fn is_open(&self) -> bool {
-        self.state.is_open() && !self.reactor.is_dead()
+        self.state.is_open() && !self.is_promised && !self.reactor.is_dead()
     }
 
     /// Returns true if the stream lives in a hub process, and so outlives this one.
@@ -610,6 +619,7 @@ impl StreamHandle {
             must_wake: false,
             is_opening: saved.is_opening,
             is_released: saved.is_released,
+            is_promised: false,
             has_waited_for_hub: false,
             generation: generation(),
             forks: fork_count(),
@@ -638,6 +648,7 @@ impl Clone for StreamHandle {
             must_wake: false,
             is_opening: false,
             is_released: self.is_released,
+            is_promised: self.is_promised,
             has_waited_for_hub: self.has_waited_for_hub,
             generation: self.generation,
             forks: self.forks,

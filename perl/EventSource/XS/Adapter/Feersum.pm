@@ -23,6 +23,7 @@ use warnings;
 
 use parent 'EventSource::XS::Adapter';
 use EventSource::XS::Library;
+use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Writer;
@@ -193,6 +194,7 @@ sub take_over {
             delete $HEADLESS{$address};
             _attach_socket($_[0], $stream);
             delete $env->{'psgix.io'};    # holds the connection, which would delay Feersum's graceful stop
+            EventSource::XS::Stream::Child->start_promised($stream);
         }
     );
     return $stream;

@@ -9,14 +9,19 @@ use warnings;
 # sees by it that the child has ended, and the child that the worker has. The child's reactor ends the child when the client
 # disconnects or the leash breaks, whatever the child does then. The child closes its copies of all other connections, because
 # these would keep them open when the worker ends them.
+#
+# Where the server sends the head of a response after the handler, the child is started then. Until then the stream is promised
+# to it: the application of the worker can use it no more.
 
 use EventSource::XS::Library;
+use EventSource::XS::Loop;
 use EventSource::XS::Report;
 use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Stream::Native;
 use IO::Handle;
 use IO::Select;
+use List::Util   qw(min);
 use POSIX        ();
 use Scalar::Util qw(blessed);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
@@ -31,6 +36,12 @@ my %DEFAULT = (grace => 5, max_children => 100);
 
 # Milliseconds to wait until the pushed events are sent: where the server blocks, and in an event loop.
 my ($BLOCKING, $LOOPING) = (2_000, 100);
+
+# Seconds between two looks whether they are sent, if the child can wait.
+my $SENT_INTERVAL = 0.1;
+
+# What spawn returns for a child that has no process id yet. Perl refuses to send a signal to what is no number.
+my $LATER = 'later';
 
 # The settings of a leash. It carries no bytes.
 my %LEASH = (
@@ -49,6 +60,9 @@ my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
 # The leashes of the children that run, by the names of these streams.
 my %LEASHES;
 
+# What start was given for streams whose heads are still to be sent, by the names of the streams.
+my %WAITING;
+
 # True in a child, and in processes that it forks.
 my $is_child = 0;
 
@@ -64,12 +78,13 @@ my $LOOK_INTERVAL = 0.001;
 # True once a request has said that its server has several threads.
 my $has_threads = 0;
 
-my $has_warned = 0;
+# The reasons for which there was no child, and that this process has told.
+my %HAS_WARNED;
 
 # The code that runs at the exit of a child.
 my $AT_EXIT;
 
-sub CLONE { %LEASHES = (); return }
+sub CLONE { %LEASHES = %WAITING = (); return }
 
 # Public methods
 
@@ -82,8 +97,9 @@ sub check {
     return (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
 }
 
+# The children that run and those that are promised.
 sub count {
-    return scalar grep { $_->is_open } values %LEASHES;
+    return keys(%WAITING) + grep { $_->is_open } values %LEASHES;
 }
 
 # Handlers of signals belong to the server and to the application of the parent.
@@ -146,25 +162,35 @@ sub see_request {
     return;
 }
 
-# Start a child that runs $code with the connection. Returns its process id, or false.
+# Start a child that runs $code with the connection. Returns its process id, "later" if the head of the stream is still to be
+# sent, or false.
 sub start {
     my ($class, $connection, $code, %option) = @_;
     my $stream = $connection->stream;
     return $class->_refuse("there are $option{max_children} children already (max_children)")
         if $class->count >= $option{max_children};
-    return !!0 if !_is_sent($stream);
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
-    my ($child, $report) = $class->fork_twice(
-        sub {
-            my $reports = shift;
-            close $ours;
-            $class->_run($connection, $code, $theirs, $reports, %option);
-        }
-    );
-    close $theirs;
-    return $stream->is_open ? $class->_refuse("no child: $!") : !!0 if !$child;
-    $class->_release($stream, $ours, $report);
-    return $child;
+    return $class->_promise($connection, $code, %option) if !$stream->is_attached;
+    return !!0 if !_is_sent($stream, $stream->is_blocking ? $BLOCKING : $LOOPING);
+    return $class->_fork($connection, $code, %option);
+}
+
+# The server has sent the head of a stream. Starts the child that it is promised to, once the pushed events are sent. A stream
+# whose child cannot be started ends: its handler has returned.
+sub start_promised {
+    my ($class, $stream, $milliseconds) = @_;
+    my $name    = $stream->_name;
+    my $waiting = $WAITING{$name} or return;
+    $stream->_promise(0);
+    if (_is_sent($stream, defined $milliseconds ? $milliseconds : $LOOPING)) {
+        delete $WAITING{$name};
+        $class->_fork(@{$waiting->{start}}) or $stream->close('error');
+    }
+    elsif ($stream->is_open) {
+        $stream->_promise(1);
+        my $again = sub { $class->start_promised($stream, 0) };
+        $waiting->{timer} = EventSource::XS::Loop->current->after($SENT_INTERVAL, $again);
+    }
+    return;
 }
 
 # Private functions and methods
@@ -181,6 +207,24 @@ sub _begun {
     return $child if $begun;
     kill KILL => $child if $problem == POSIX::ETIMEDOUT();    # otherwise it has ended
     return (undef, $problem);
+}
+
+# Forks a child that takes the stream over. Everything that was pushed has been sent. Returns its process id, or false.
+sub _fork {
+    my ($class, $connection, $code, %option) = @_;
+    my $stream = $connection->stream;
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
+    my ($child, $report) = $class->fork_twice(
+        sub {
+            my $reports = shift;
+            close $ours;
+            $class->_run($connection, $code, $theirs, $reports, %option);
+        }
+    );
+    close $theirs;
+    return $stream->is_open ? $class->_refuse("no child: $!") : !!0 if !$child;
+    $class->_release($stream, $ours, $report);
+    return $child;
 }
 
 # Reads one line, and nothing beyond it. Returns its number; otherwise undef and an error.
@@ -208,12 +252,22 @@ sub _reap {
 
 # The stream goes to the child without what its client has not been sent.
 sub _is_sent {
-    my $stream = shift;
-    my $rest   = $stream->is_blocking ? $BLOCKING : $LOOPING;
-    until ($stream->_wait_until_sent(20)) {
-        return !!0 if !$stream->is_open || ($rest -= 20) <= 0;
+    my ($stream, $milliseconds) = @_;
+    until ($stream->_wait_until_sent(min 20, $milliseconds)) {
+        return !!0 if !$stream->is_open || ($milliseconds -= 20) <= 0;
     }
     return !!1;
+}
+
+# If the stream ends before its head is sent, there is no child.
+sub _promise {
+    my ($class, $connection, @rest) = @_;
+    my $stream = $connection->stream;
+    my $name   = $stream->_name;
+    $WAITING{$name} = {start => [$connection, @rest]};
+    $stream->on_close(sub { delete $WAITING{$name} });
+    $stream->_promise(1);
+    return $LATER;
 }
 
 # The child's reason for the end of its stream.
@@ -235,10 +289,10 @@ sub _release {
     return;
 }
 
-# Tells the application, once for a process. The caller of spawn sees the result.
+# Tells the application, once for a process and a reason. The caller of spawn sees the result.
 sub _refuse {
     my ($class, $reason) = @_;
-    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$has_warned++;
+    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$HAS_WARNED{$reason}++;
     return !!0;
 }
 

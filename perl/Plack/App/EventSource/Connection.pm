@@ -137,9 +137,7 @@ sub spawn {
         : EventSource::XS::Stream::Child->is_child ? 'this process is a spawned child already'
         : !$self->is_native                        ? 'the stream is not native'
         : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would go on to write to it'
-        : !$self->{stream}->is_attached
-        ? 'the server has not sent the head yet: call it from a timer, after the handler'
-        : undef;
+        :                                  undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
     return !!0 if !$self->{stream}->is_open;
     return EventSource::XS::Stream::Child->start($self, $code, %option,
@@ -433,8 +431,8 @@ unknown: a client that reconnects with it receives a C<gap> event.
     my $pid = $conn->spawn(sub { my ($conn) = @_; ... });
     my $pid = $conn->spawn($code, max_children => 100, grace => 5);
 
-Run C<$code> with the connection in a child process, and return its process id at once. The worker is free for other
-requests. This is for handlers that take long: that loop, sleep, or read from a slow source.
+Run C<$code> with the connection in a child process, and return its process id at once, or C<later> (see below). The worker is
+free for other requests. This is for handlers that take long: that loop, sleep, or read from a slow source.
 
     handler_cb => sub {
         my ($conn) = @_;
@@ -495,10 +493,15 @@ then stays the handler's:
 
     $conn->spawn($code) or $conn->push({event => 'busy', retry => 10_000, data => 'come back'});
 
-For all but the client the worker warns once. Throws an L<EventSource::Error>: C<invalid> for a wrong argument; C<state> if
-the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned child, if the server has
-several threads (C<psgi.multithread>: uWSGI with C<threads>), or if the head of the response is not sent yet. Feersum sends
-the head after the handler: there call C<spawn> from a timer.
+For all but the client the worker warns, once for each reason. Throws an L<EventSource::Error>: C<invalid> for a wrong
+argument; C<state> if the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned
+child, or if the server has several threads (C<psgi.multithread>: uWSGI with C<threads>).
+
+Feersum sends the head of the response after the handler, so there the child begins when the head and what was pushed before
+have been sent. Until then there is no process id: C<spawn> returns the string C<later>, which is true, and which perl's
+C<kill> refuses. The stream is the child's from then on as well, and the child counts for C<max_children>. If the client
+leaves before, C<$code> does not run. If the child cannot be started then, the stream ends with the reason C<error>, so a
+browser reconnects, and the worker warns. Called from a timer when the head has been sent, C<spawn> returns the process id.
 
 Where a server has threads, one of them may hold a lock of perl's own while another one forks, and the child would wait for it
 for ever. Give uWSGI C<workers> instead. A child that has not begun after 10 seconds is killed, and C<spawn> returns false.
@@ -535,7 +538,7 @@ So many seconds have passed. Fractions are allowed. With C<undef>, the default, 
 =back
 
 The handle may be C<undef>. If several things have happened, the first of this order is returned: C<gone>, C<readable>,
-C<timeout>. Handlers of signals and queued callbacks run meanwhile. They may close the handle: then it is at its end. It
+C<timeout>. Handlers of signals and queued callbacks run meanwhile. They may close the handle: then it is at its end. C<wait>
 is for handlers of servers that block, and for children (L</spawn>), which are sent SIGTERM when the client disconnects: a
 child that wants to see C<gone> sets C<$SIG{TERM}>.
 
