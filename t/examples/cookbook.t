@@ -1,5 +1,5 @@
-# Each recipe of EventSource::Cookbook runs on Starman with one worker, or with several if its hub has a name, and on Twiggy
-# where nothing blocks. A client receives what the recipe promises.
+# Each recipe of EventSource::Cookbook runs on each server that the manual names, with one worker, or with several if its hub
+# has a name. A client receives what the recipe promises. Other files of t/examples test the pages in a browser.
 
 use lib qw(t/lib examples/live/lib);
 use Testing;
@@ -14,8 +14,9 @@ use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
 use Testing::Program;
 use Testing::Server;
+use Testing::SideBySide qw(run_each);
 
-our $where = 'Starman';    ## no critic (ProhibitPackageVars)
+my $where;
 
 # A recipe on a server of its own.
 sub start {
@@ -25,40 +26,59 @@ sub start {
 
 # A recipe on several workers, which share a named hub.
 sub start_workers {
-    my ($recipe, $hub, $socket, %env) = @_;
+    my ($name, %env) = @_;
     Testing->need('named_hubs');
-    return Testing::Server->start($where, "examples/cookbook/$recipe.psgi", workers => 4, env => \%env);
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", workers => 4, env => \%env);
 }
 
-# A subtest on each of some servers.
+sub stop_with_hub {
+    my ($server, $socket) = @_;
+    $server->stop;
+    Live::Processes::end_hub($socket);
+    return;
+}
+
+# The recipes in their order: the name, and code that tests it on the server $where.
+my @RECIPES;
+
+# Some servers are not for all recipes.
 sub recipe {
     my ($name, $code, @servers) = @_;
-    for my $server (@servers) {
-        subtest "$name on $server" => sub {
-            Testing::Server->require_or_skip_all($server);
-            local $where = $server;
-            $code->();
-        };
+    push @RECIPES, [$name, $code, map { ($_ => 1) } @servers ? @servers : Testing::Server->names];
+    return;
+}
+
+sub run_recipes {
+    $where = shift;
+    Testing::Server->require_or_skip_all($where);
+    for (@RECIPES) {
+        my ($name, $code, %is_for) = @$_;
+        subtest $name => $code if $is_for{$where};
     }
     return;
 }
 
 sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => 10) }
 
-# Tests the next event. A position is not for the page.
+# A position is not for the page.
+sub next_event {
+    my $stream = shift;
+    my $event;
+    do { $event = $stream->next_event } while $event && $event->{event} eq 'position';
+    return $event;
+}
+
 sub next_is {
     my ($stream, $type, $data, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $event;
-    do { $event = $stream->next_event } while $event && $event->{event} eq 'position';
+    my $event = next_event($stream);
     return is_deeply [$event ? @$event{qw(event data)} : ()], [$type, $data], $name;
 }
 
 sub next_json_is {
     my ($stream, $type, $json, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $event;
-    do { $event = $stream->next_event } while $event && $event->{event} eq 'position';
+    my $event = next_event($stream);
     return is_deeply [$event ? ($event->{event}, decode_json(encode_utf8($event->{data}))) : ()], [$type, $json], $name;
 }
 
@@ -86,18 +106,15 @@ recipe tokens => sub {
 
     $model->stop;
     next_is($es->get('/answer?question=hello'), 'finish', 'failed', 'a model that is down is reported');
-    ok wait_until(sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
-    },
-    'Starman',
-    'Twiggy',
-    'Feersum';
+    ok wait_until(sub { !$server->strays }), 'no child is left' or diag join ' ', $server->strays;
+};
 
 recipe answers => sub {
     my $folder = File::Temp->newdir;
     my %file   = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
     my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
     my %env    = (MODEL_URL => $model->url('/v1/chat/completions'), HUB_SOCKET => "$folder/hub.sock");
-    my $server = start_workers('answers', 'answers', $env{HUB_SOCKET}, %env);
+    my $server = start_workers('answers', %env);
     my $es     = client_of($server);
 
     my $id     = $es->post('/ask', form => [question => 'grün ist ☺'])->content;
@@ -113,10 +130,8 @@ recipe answers => sub {
     next_is($stream, 'end', 'complete', 'and the end, though nobody has read meanwhile');
     is $es->get('/answer/other')->status, 404, 'there is no other answer';
     $_->close for $stream, $again;
-    $server->stop;
-    Live::Processes::end_hub($env{HUB_SOCKET});
-    },
-    'Starman';
+    stop_with_hub($server, $env{HUB_SOCKET});
+};
 
 recipe upstream => sub {
     needs_module('AnyEvent::HTTP');
@@ -141,22 +156,23 @@ recipe upstream => sub {
     $_->stop for @servers, $upstream;
     Live::Processes::end_hub($env{HUB_SOCKET});
     },
-    'Twiggy';
+    'Twiggy',
+    'Feersum';
 
 recipe progress => sub {
     my $server  = start('progress');
     my $es      = client_of($server);
     my @streams = map { $es->get('/job') } 1 .. 5;
     next_is($streams[4], 'finish', 'busy', 'a fifth job is refused');
+    ok wait_until(sub { $server->strays == 4 }), 'each job is a process' or diag join ' ', $server->strays;
     $streams[0]->close;
     for my $step (1 .. 20) { next_is($streams[1], 'progress', $step / 20, "step $step is reported") }
     next_is($streams[1], 'finish', 'done', 'then the end');
     $streams[1]->ends_ok;
     next_is($es->get('/job', last_event_id => 3), 'finish', 'interrupted', 'a job that was cut is not begun again');
     $_->close for @streams;
-    ok wait_until(sub { $server->pids <= 2 }), 'the children end with their clients';
-    },
-    'Starman', 'Twiggy', 'Feersum';
+    ok wait_until(sub { !$server->strays }), 'the children end with their clients' or diag join ' ', $server->strays;
+};
 
 recipe chat => sub {
     my $server = start('chat');
@@ -176,8 +192,7 @@ recipe chat => sub {
     is $es->post('/say/perl',  json => {name => 'Ada'})->code, 400, 'so is a message without text';
     is $es->post('/say/a%2Fb', json => \%hello)->code,         404, 'so is an invalid room';
     is $es->get('/events/')->status, 404, 'no room is not a stream';
-    },
-    'Starman', 'Twiggy';
+};
 
 recipe jobs => sub {
     my $server = start('jobs', JOB_SECRET => 'hush');
@@ -193,13 +208,12 @@ recipe jobs => sub {
     is $job->log, '', 'every report of the job was accepted';
     is $es->post('/jobs/7', content => 'x', headers => ['X-Job-Secret' => $_])->code, 403, "'$_' is not the secret"
         for '', 'hus', 'hushh';
-    },
-    'Starman', 'Twiggy';
+};
 
 recipe shop => sub {
     my $folder = File::Temp->newdir;
     my %env    = (SHOP_SOCKET => "$folder/hub");
-    my $server = start_workers('shop', shop => $env{SHOP_SOCKET}, %env);
+    my $server = start_workers('shop', %env);
     my $es     = client_of($server);
     like $es->get('/')->header('Content-Type'), qr{\Atext/html}, 'there is a page';
     my $restock = sub {
@@ -213,12 +227,10 @@ recipe shop => sub {
     next_json_is($_, 'stock', {article => 'hammer', count => 12}, 'a client of any worker receives it')
         for @streams, $es->get('/events');
     is $restock->('hammer'), "usage: restock ARTICLE COUNT\n", 'the script says how it is used';
-    $server->stop;
-    Live::Processes::end_hub($env{SHOP_SOCKET});
+    stop_with_hub($server, $env{SHOP_SOCKET});
     like $restock->('hammer', 11), qr/\Anot published: EventSource::Hub: no process serves the hub shop/,
         'without a server the script warns';
-    },
-    'Starman';
+};
 
 recipe notifications => sub {
     my $server = start('notifications', map { (uc "${_}_PASSWORD" => "$_ pass") } qw(ada carl staff));
@@ -236,14 +248,13 @@ recipe notifications => sub {
     is $es->get('/events', headers => [Authorization => 'Basic ' . encode_base64('ada:guess', '')])->status, 401,
         'nor with a wrong password';
     is $es->get('/events', headers => $as->('staff'))->status, 403, 'the response of the callback is sent';
-    },
-    'Starman', 'Twiggy';
+};
 
 recipe logout => sub {
     my $folder = File::Temp->newdir;
     my %env    = (ACCOUNTS => "$folder/accounts", ACCOUNTS_SOCKET => "$folder/hub");
     $env{uc "${_}_PASSWORD"} = "$_ pass" for qw(ada carl staff);
-    my $server = start_workers('logout', accounts => $env{ACCOUNTS_SOCKET}, %env);
+    my $server = start_workers('logout', %env);
     my $es     = client_of($server);
     my $login  = sub {
         my $answer = $es->post('/login', form => [user => $_[0], password => "$_[0] pass"]);
@@ -295,10 +306,8 @@ recipe logout => sub {
     my $new = $es->get('/events', headers => $login->('ada'));
     $publish->(orders => 'six');
     next_is($new, 'orders', 'six', 'ada can log in again');
-    $server->stop;
-    Live::Processes::end_hub($env{ACCOUNTS_SOCKET});
-    },
-    'Starman';
+    stop_with_hub($server, $env{ACCOUNTS_SOCKET});
+};
 
 recipe log_tail => sub {
     my $log = File::Temp->new;
@@ -317,10 +326,9 @@ recipe log_tail => sub {
     next_is($streams[1], 'message', $_, "a client that reconnects receives $_") for 'half', 'three';
     next_is($es->get('/', last_event_id => 0), 'message', 'before', 'position 0 is the whole file');
     $_->close for @streams;
-    ok wait_until(sub { $server->pids <= 2 }), 'the children end when their clients have left'
-        or diag join ' ', $server->pids;
-    },
-    'Starman', 'Twiggy', 'Feersum';
+    ok wait_until(sub { !$server->strays }), 'the children end when their clients have left'
+        or diag join ' ', $server->strays;
+};
 
 # What a figure becomes: the type and the data of the event.
 my %FRAGMENT = (
@@ -344,9 +352,54 @@ for my $library (sort keys %FRAGMENT) {
         $es->post('/set', form => [name => 'users', value => "<i>\n7"]);
         next_is($stream, $FRAGMENT{$library}->(users => "&lt;i&gt;\n7"), 'text of others is escaped');
         is $es->post('/set', form => [name => 'other', value => 1])->code, 400, 'an unknown figure is refused';
-        },
-        'Starman', 'Twiggy';
+    };
 }
+
+recipe stock => sub {
+    my $folder = File::Temp->newdir;
+    my $server = start_workers('stock', STOCK_SOCKET => "$folder/hub");
+    my $es     = client_of($server);
+    is $es->post('/set', form => [item => 'bolt', left => $_])->code, 204, "bolt: $_" for 1, 2;
+    my $stream = $es->get('/events');
+    next_json_is($stream, 'message', {item => 'bolt', left => 2}, 'a stream begins with what is left');
+    $es->post('/set', form => [item => 'bolt']);
+    next_is($stream, 'forget', 'bolt', 'then comes each change');
+    stop_with_hub($server, "$folder/hub");
+};
+
+recipe machines => sub {
+    my $folder = File::Temp->newdir;
+    my $server = start_workers('machines', MACHINES_SOCKET => "$folder/hub");
+    my $es     = client_of($server);
+    my @load   = (machine => 'web1', figure => 'load');
+    is $es->post('/set', form => [@load, value => $_])->code, 204, "the load is $_" for 1, 2;
+    my $stream = $es->get('/events');
+    next_json_is($stream, 'message', ['web1', 'load', 2], 'a stream begins with the figures');
+    $es->post('/set', form => \@load);
+    next_json_is($stream, 'forget', ['web1', 'load'], 'then comes each change');
+    stop_with_hub($server, "$folder/hub");
+};
+
+recipe room => sub {
+    my $folder = File::Temp->newdir;
+    my $server = start_workers('room', ROOM_SOCKET => "$folder/hub", ROOM_SECRET => 'hush');
+    my $es     = client_of($server);
+    is $es->get('/events')->status, 403, 'a visitor has to enter first';
+    my %stream;
+    for my $name ('Ann', 'Bob') {
+        my $cookie = $es->post('/enter', form => [name => $name])->header('Set-Cookie') =~ s/;.*//r;
+        $stream{$name} = $es->get('/events', headers => [Cookie => $cookie]);
+        my $event = next_event($stream{Ann});
+        is_deeply [$event->{event}, decode_json($event->{data})->{name}], ['join', $name], "$name enters";
+        next if $name eq 'Ann';
+        is $es->post('/say', headers => [Cookie => $cookie], form => [text => 'hello'])->code, 204, 'Bob says hello';
+    }
+    next_json_is($stream{Ann}, 'said', {name => 'Bob', text => 'hello'}, 'Ann hears it');
+    $_->close for values %stream;
+    stop_with_hub($server, "$folder/hub");
+};
+
+run_each(\&run_recipes, Testing::Server->names);
 
 for my $server (undef, 'Starman') {
     subtest 'testing, ' . ($server // 'in process') => sub {

@@ -73,6 +73,18 @@ sub pids {
     return @pids;
 }
 
+# Returns the pids of the running processes that write to its log and have left its group, as the children of spawn do.
+sub strays {
+    my $self   = shift;
+    my %is_own = map { ($_ => 1) } $self->pids;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/fd/2') {
+        my ($pid) = $file =~ m{([0-9]+)};
+        push @pids, $pid if !$is_own{$pid} && (readlink $file // '') eq $self->{log}->filename && is_running($pid);
+    }
+    return @pids;
+}
+
 # Starts it.
 sub run {
     my ($self, $given, @command) = @_;
