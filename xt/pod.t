@@ -21,7 +21,7 @@ my %ALSO_PRIVATE = (
     'EventSource::Hub::Lease' => [qw(is_held_now)],
     'Plack::App::EventSource' =>
         [qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler)],
-    'Plack::App::EventSource::Connection' => [qw(enter_child of_stream remember_member)],
+    'Plack::App::EventSource::Connection' => [qw(enter_child of_stream remember_member through_new)],
 );
 
 # Perl's own hooks, and those of Plack::Component, which documents them.

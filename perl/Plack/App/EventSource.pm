@@ -39,6 +39,9 @@ my $LENIENT  = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
     qw(Plack::App::EventSource::Connection EventSource::XS EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream);
 
+# An application may have another sub in its place.
+my $NEW = \&Plack::App::EventSource::Connection::new;
+
 # The attributes that EventSource::XS::Stream takes.
 my @STREAM_SETTINGS =
     qw(compress fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
@@ -214,7 +217,10 @@ sub run_handler {
     $connection->{unwind}        = \$unwind if $unwind;
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
-    my $handled   = eval { $handler->($connection, $env); 1 };
+    my $handled =
+        \&Plack::App::EventSource::Connection::new == $NEW
+        ? eval { $handler->($connection,              $env); 1 }
+        : eval { $handler->($connection->through_new, $env); 1 };
     my $exception = $handled ? undef : $@;
     $unwind = 0;
     $stream->leave_handler;

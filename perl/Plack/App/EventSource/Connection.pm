@@ -12,7 +12,7 @@ use EventSource::Gone;
 use EventSource::XS ();
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
-use Scalar::Util qw(blessed);
+use Scalar::Util qw(blessed reftype);
 
 # The environment of the request whose handler runs.
 our $request;    ## no critic (ProhibitPackageVars)
@@ -27,6 +27,9 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $LENIENT = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 my @ATTRIBUTES = qw(characters close_cb last_event_id push_cb stream);
+
+# What belongs to one connection: the callback of on_close is given another one with the same attributes.
+my %IS_OWN = map { ($_ => 1) } qw(close_cb push_cb stream unwind);
 
 sub new {
     my ($class, @given) = @_;
@@ -60,10 +63,9 @@ sub close {
 
 # The process is a child that spawn has made.
 sub enter_child {
-    my $self    = shift;
-    my $process = $$;
-    $self->{child}  = $process;
-    $self->{unwind} = \$process if $self->{unwind};
+    my $self = shift;
+    $self->{child} = $$;
+    ${$self->{unwind}} = $$ if $self->{unwind};
     return;
 }
 
@@ -99,7 +101,7 @@ sub on_close {
         or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': on_close needs a stream');
 
     # The stream holds the callback, and neither may hold the connection: releasing the connection may end the stream.
-    my %attributes = map { $_ => $self->{$_} } grep { $_ ne 'stream' && $_ ne 'unwind' } keys %$self;
+    my %attributes = map { $_ => $self->{$_} } grep { !$IS_OWN{$_} } keys %$self;
     $stream->on_close($callback, $self, %attributes ? \%attributes : ());
     return $self;
 }
@@ -116,6 +118,17 @@ sub member {
 
 # The hash becomes the object, always one of this class: perl need not look it up.
 sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
+
+# The original makes the connection of each stream by new, with two callbacks. An application that has put a sub of its own in
+# the place of new, mostly around it, is called in the same way. Returns what that returns, for the handler. This connection is
+# behind the callbacks, and with the last of them it is released.
+sub through_new {
+    my $self  = shift;
+    my $given = __PACKAGE__->new(push_cb => sub { $self->push(@_) }, close_cb => sub { $self->close });
+    %$given = (%$self, %$given, is_handle => 1)
+        if blessed $given && $given->isa(__PACKAGE__) && reftype $given eq 'HASH';
+    return $given;
+}
 
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
@@ -246,9 +259,12 @@ for events.
 
 Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their own arguments
 and return their results. Such a connection is always open, has no last event ID, and its L</on_close> throws an
-exception. The connections of real streams are created by L<Plack::App::EventSource>. Warns of an unknown attribute, and of a
-callback that is not code, once for each line of the application. L</push> throws C<invalid> if C<push_cb> is missing, L</close>
-if C<close_cb> is.
+exception. Warns of an unknown attribute, and of a callback that is not code, once for each line of the application. L</push>
+throws C<invalid> if C<push_cb> is missing, L</close> if C<close_cb> is.
+
+The connections of real streams are created by L<Plack::App::EventSource>. If the application has put a sub of its own in the
+place of C<new>, mostly around it, that is called for each stream, with both callbacks, and the handler is given what it
+returns. A connection that it returns has all methods of its stream.
 
 =head2 buffered
 

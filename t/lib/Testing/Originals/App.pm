@@ -139,7 +139,8 @@ my $KEEPING =
 sub cases {
     my ($class, $random) = @_;
     return (
-        _constructors(), _headers(), _handlers(), _subclasses(), _connections(), _messages(), _differences(),
+        _constructors(), _headers(), _handlers(), _subclasses(), _connections(), _wrappers(), _messages(),
+        _differences(),
         (map { _random_push($_, $random) } 1 .. 1_000),
         (map { _random_app($_, $random) } 1 .. 300),
     );
@@ -438,9 +439,74 @@ sub _messages {
 }
 
 # Deliberate differences: each has the first cell of its row in README.
+# Applications that put a sub of their own in the place of the connection's new. Each returns what the sub saw, too.
+sub _wrappers {
+    my $new     = $CONNECTION->can('new');
+    my $wrapped = sub {
+        my ($sub, $handler) = @_;
+        return sub {
+            my @seen;
+            no warnings 'redefine';
+            local *Plack::App::EventSource::Connection::new = sub { $sub->(\@seen, @_) };
+            my @request = requested($APP->new(handler_cb => $handler || $HANDLER)->to_app);
+            return (@request, @seen);
+        };
+    };
+    return _cases(
+        'a new that counts' => $wrapped->(sub { my $seen = shift; push @$seen, scalar @_, $_[0]; return $new->(@_) }),
+        'a new that wraps the callbacks' => $wrapped->(
+            sub {
+                my ($seen, $class, %given) = @_;
+                my ($push, $close) = @given{qw(push_cb close_cb)};
+                return $new->(
+                    $class,
+                    push_cb => sub {
+                        push @$seen, [@_];
+                        $push->(map { uc } @_);
+                    },
+                    close_cb => sub { push @$seen, 'closed'; $close->() }
+                );
+            }
+        ),
+        'a new whose callbacks are replaced' => $wrapped->(
+            sub {
+                my ($seen, @given) = @_;
+                my $conn = $new->(@given);
+                push @$seen, join ' ', map { ref } @$conn{qw(close_cb push_cb)};
+                my $push = $conn->{push_cb};
+                $conn->{push_cb} = sub { $push->('before'); $push->(@_) };
+                return $conn;
+            }
+        ),
+        'a new that returns an object of its own' => $wrapped->(
+            sub {
+                my (undef, undef, %given) = @_;
+                return bless \%given, 'Testing::Originals::Own';
+            },
+            sub { my ($conn) = @_; $conn->{push_cb}->('x'); $conn->{close_cb}->(); return }
+        ),
+        'a new that returns nothing' => $wrapped->(
+            sub { my ($seen, undef, %given) = @_; push @$seen, sort keys %given; $given{close_cb}->(); return undef },
+            sub { return }
+        ),
+        'callbacks that are set later' => sub {
+            my @pushed;
+            my @request = handled(
+                sub {
+                    $_[0]{push_cb} = sub { push @pushed, @_ };
+                    $_[0]->push('x');
+                    return;
+                }
+            );
+            return (@request, @pushed);
+        },
+    );
+}
+
 sub _differences {
     my %ROW = (
         arrays   => 'a reference to an array as a message or as `data`',
+        callback => '`$conn->{push_cb}`, `$conn->{close_cb}`',
         changes  => "an object's text, a tied variable",
         closed   => 'a push after `close`, a second `close`',
         dropped  => 'a connection that nobody holds, on a server that blocks',
@@ -500,6 +566,14 @@ sub _differences {
             sent("id: 1\r\n\r\n")
         ),
         dies('an object whose text dies', bless([], 'Testing::Originals::Dying'), $ROW{dying}, ['no text']),
+        handles(
+            'the callbacks of a connection' => sub {
+                my ($conn) = @_;
+                return map { ref } @$conn{qw(close_cb push_cb)};
+            },
+            $ROW{callback},
+            sent('', '', '')
+        ),
         handles('a push after close' => sub { $_[0]->close; scalar $_[0]->push('late') }, $ROW{closed}, sent('', '')),
         handles('a second close' => sub { $_[0]->close; $_[0]->close; return }, $ROW{closed}, [@{sent('')}[0 .. 3]]),
         [
