@@ -389,28 +389,33 @@ void
 push(SV *self, ...)
   PREINIT:
     esx_block block;
-    SV *stream, *writer_stream, *bytes;
+    SV *stream, *bytes;
+    AV *direct;
     int strings, ignored, copies, line_end, has_id;
     dXSTARG;
   PPCODE:
-    stream = esx_native_stream(aTHX_ self, &strings);
-    if (!stream && !esx_is_debugging && (writer_stream = esx_writer_stream(aTHX_ self, &strings))
-        && esx_snapshot_push(aTHX_ &block, 0, ax, items, strings)) {
-        SV *error;
-        self = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release both */
-        writer_stream = sv_2mortal(newRV_inc(SvRV(writer_stream)));
-        bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-        has_id = esx_block_has_id(&block) ? ESX_HAS_ID : ESX_NO_ID;
-        switch (esx_writer_write(aTHX_ writer_stream, bytes, has_id, &error)) {
-        case ESX_WRITTEN:
-            XSRETURN_YES;
-        case ESX_DIED:
-            EXTEND(SP, 3);
-            ST(0) = self;
-            ST(1) = writer_stream;
-            ST(2) = error;
-            XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
+    stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, &strings));
+    if (stream && !esx_handle_magic(aTHX_ stream, &esx_stream_table)) {
+        direct = esx_is_debugging ? NULL : esx_direct_of(aTHX_ stream);
+        if (direct && esx_snapshot_push(aTHX_ &block, 0, ax, items, strings)) {
+            SV *error, *kept[] = {SvRV(self), SvRV(stream)}; /* the writer may release both */
+            line_end = SvTRUE_nomg(AvARRAY(direct)[ESX_IS_LF]) ? ESX_LF : ESX_CRLF;
+            has_id = esx_block_has_id(&block) ? ESX_HAS_ID : ESX_NO_ID;
+            bytes = esx_block_encode(aTHX_ &block, NULL, strings, line_end, NULL); /* the writer may keep it */
+            sv_2mortal(SvREFCNT_inc_simple_NN(kept[0]));
+            sv_2mortal(SvREFCNT_inc_simple_NN(kept[1]));
+            switch (esx_writer_write(aTHX_ (HV *)kept[1], direct, bytes, has_id, &error)) {
+            case ESX_WRITTEN:
+                XSRETURN_YES;
+            case ESX_DIED:
+                EXTEND(SP, 3);
+                ST(0) = sv_2mortal(newRV_inc(kept[0]));
+                ST(1) = sv_2mortal(newRV_inc(kept[1]));
+                ST(2) = error;
+                XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
+            }
         }
+        stream = NULL;
     }
     if (!stream) {
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
@@ -440,15 +445,20 @@ void
 write(SV *self, SV *bytes)
   PREINIT:
     SV *error;
+    AV *direct;
     int written;
   PPCODE:
-    written = SvGMAGICAL(self) || !esx_is_plain(bytes)
-        ? ESX_NOT_TRIED
-        : esx_writer_write(aTHX_ self, bytes, ESX_ID_UNKNOWN, &error);
+    direct = SvGMAGICAL(self) || !esx_is_plain(bytes) ? NULL : esx_direct_of(aTHX_ self);
+    written = ESX_NOT_TRIED;
+    if (direct) {
+        self = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release it */
+        written = esx_writer_write(aTHX_ (HV *)SvRV(self), direct, sv_mortalcopy(bytes), ESX_ID_UNKNOWN, &error);
+    }
     if (written == ESX_WRITTEN)
         XSRETURN_YES;
     if (written == ESX_NOT_TRIED)
         XSRETURN(esx_call_again(aTHX_ "EventSource::XS::Stream::Writer::_write_otherwise", ax, 2));
+    ST(0) = self;
     ST(1) = error;
     XSRETURN(esx_call_again(aTHX_ "EventSource::XS::Stream::Writer::writer_died", ax, 2));
 

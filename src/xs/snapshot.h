@@ -429,7 +429,7 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
     SV *out;
 
     esx_block_measure(aTHX_ block, strings, describe, &report);
-    if (report.size < ESX_TARGET_MAX) {
+    if (target && report.size < ESX_TARGET_MAX) {
         out = target;
         SV_CHECK_THINKFIRST_COW_DROP(out);
         (void)SvUPGRADE(out, SVt_PV);

@@ -346,14 +346,30 @@ esx_member(pTHX_ HV *hash, const char *name)
     return value && SvOK(*value) && !SvGMAGICAL(*value) ? *value : NULL;
 }
 
+/* The elements of the member direct of an EventSource::XS::Stream::Writer, whose comment says when there is one. */
+enum esx_direct { ESX_WRITER, ESX_SOCKET, ESX_EVENTS, ESX_WRITTEN_BYTES, ESX_IS_LF, ESX_DIRECT };
+
+/* Returns that member of a stream, or NULL if it has none or if reading it could run Perl code. */
+static AV *
+esx_direct_of(pTHX_ SV *stream)
+{
+    SV *direct;
+    if (!SvROK(stream) || SvTYPE(SvRV(stream)) != SVt_PVHV || SvRMAGICAL(SvRV(stream))
+        || !esx_is_of_class(SvRV(stream), "EventSource::XS::Stream::Writer"))
+        return NULL;
+    direct = esx_member(aTHX_ (HV *)SvRV(stream), "direct");
+    if (!direct || !SvROK(direct) || SvTYPE(SvRV(direct)) != SVt_PVAV || AvFILLp((AV *)SvRV(direct)) != ESX_DIRECT - 1)
+        return NULL;
+    return (AV *)SvRV(direct);
+}
+
 /* Returns true if the client of a stream on the server's writer is seen to be there, or if the server shows no socket. */
 static bool
-esx_client_is_there(pTHX_ HV *stream)
+esx_client_is_there(pTHX_ SV *socket)
 {
-    SV *socket = esx_member(aTHX_ stream, "socket");
     IO *io;
-    if (!socket)
-        return !hv_exists(stream, "socket", 6) || !SvGMAGICAL(*hv_fetchs(stream, "socket", 0));
+    if (!SvOK(socket))
+        return !SvGMAGICAL(socket);
     if (SvROK(socket))
         socket = SvRV(socket);
     io = isGV_with_GP(socket) && !SvRMAGICAL(socket) ? GvIO((GV *)socket) : NULL;
@@ -361,72 +377,74 @@ esx_client_is_there(pTHX_ HV *stream)
 }
 
 static void
-esx_count(pTHX_ HV *counts, const char *name, UV more)
+esx_count(pTHX_ AV *direct, int which, UV more)
 {
-    SV **count = hv_fetch(counts, name, (I32)strlen(name), 1);
-    if (count)
-        sv_setuv(*count, SvUV(*count) + more);
+    SV *count = AvARRAY(direct)[which];
+    if (SvROK(count))
+        sv_setuv(SvRV(count), SvUV(SvRV(count)) + more);
+}
+
+/* Calls a server's writer. Its exceptions are left in $@. */
+static void
+esx_write_to(pTHX_ SV *writer, SV *bytes)
+{
+    SV *code = esx_inline_code(aTHX_ writer, "write"); /* the method of such an object calls it */
+    GV *method = code ? NULL : gv_fetchmethod(SvSTASH(SvRV(writer)), "write");
+    dSP;
+    PUSHMARK(SP);
+    EXTEND(SP, 2);
+    if (!code)
+        PUSHs(writer);
+    PUSHs(bytes);
+    PUTBACK;
+    if (code || method)
+        call_sv(code ? code : (SV *)GvCV(method), G_EVAL | G_VOID | G_DISCARD);
+    else
+        call_method("write", G_EVAL | G_VOID | G_DISCARD); /* dies as perl does */
 }
 
 /* The results of esx_writer_write. */
 enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
 
 /* Hands an event to the server's writer, as EventSource::XS::Stream::Writer::write_to_server does, if nothing about the stream
- * is special: otherwise this does nothing, and that has to be called. An id is recorded, so that no position of a hub replaces
- * it. An exception of the writer is put into *error. */
+ * is special: otherwise this does nothing, and that has to be called. The caller owns neither the bytes nor any reference to
+ * them. An id is recorded, so that no position of a hub replaces it. An exception of the writer is put into *error. */
 static int
-esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
+esx_writer_write(pTHX_ HV *stream, AV *direct, SV *bytes, int has_id, SV **error)
 {
-    static const char *const special[] = {"reason", "relay_stream", "child_writer"};
-    HV *stream;
-    SV *writer, **quiet;
-    size_t at;
-    int written = ESX_WRITTEN;
-    dSP;
+    SV *writer = AvARRAY(direct)[ESX_WRITER], **quiet;
+    const bool is_clear = SvPOK(ERRSV) && !SvCUR(ERRSV) && !SvROK(ERRSV) && !SvMAGICAL(ERRSV);
+    const STRLEN written = SvCUR(bytes);
+    bool has_died;
 
-    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)) || PL_diehook
-        || SvSTASH(SvRV(self)) != gv_stashpvs("EventSource::XS::Stream::Writer", 0))
+    if (PL_diehook || !SvROK(writer) || !SvOBJECT(SvRV(writer)) || !esx_client_is_there(aTHX_ AvARRAY(direct)[ESX_SOCKET]))
         return ESX_NOT_TRIED;
-    stream = (HV *)SvRV(self);
-    for (at = 0; at < C_ARRAY_LENGTH(special); at++) {
-        SV **value = hv_fetch(stream, special[at], (I32)strlen(special[at]), 0);
-        if (value && (SvOK(*value) || SvGMAGICAL(*value)))
-            return ESX_NOT_TRIED;
-    }
-    writer = esx_member(aTHX_ stream, "writer");
-    if (!writer || !SvROK(writer) || !SvOBJECT(SvRV(writer)) || !esx_client_is_there(aTHX_ stream))
-        return ESX_NOT_TRIED;
-
-    quiet = hv_fetchs(stream, "quiet", 1);
+    quiet = hv_fetchs(stream, "quiet", 0);
     if (quiet)
         sv_setiv(*quiet, 0);
-    if (has_id == ESX_ID_UNKNOWN && SvPOK(bytes))
-        has_id = esx_has_id_line(SvPVX_const(bytes), SvCUR(bytes)) ? ESX_HAS_ID : ESX_NO_ID;
-    if (has_id != ESX_NO_ID)
+    if (has_id == ESX_ID_UNKNOWN)
+        has_id = esx_has_id_line(SvPVX_const(bytes), written) ? ESX_HAS_ID : ESX_NO_ID;
+    if (has_id != ESX_NO_ID && !hv_exists(stream, "has_pushed_id", 13))
         (void)hv_stores(stream, "has_pushed_id", newSViv(1));
-    writer = sv_2mortal(newRV_inc(SvRV(writer))); /* it may be released while it runs */
-    bytes = sv_mortalcopy(bytes);
+    sv_2mortal(SvREFCNT_inc_simple_NN((SV *)direct)); /* the writer may end the stream */
 
     ENTER;
-    save_scalar(PL_errgv);
+    if (!is_clear)
+        save_scalar(PL_errgv); /* otherwise it is clear again after a write */
     esx_autoflush(aTHX);
-    PUSHMARK(SP);
-    EXTEND(SP, 2);
-    PUSHs(writer);
-    PUSHs(bytes);
-    PUTBACK;
-    call_method("write", G_EVAL | G_SCALAR | G_DISCARD);
-    if (SvROK(ERRSV) || SvTRUE(ERRSV)) { /* since 5.14 nothing that is freed on the way clears it */
+    esx_write_to(aTHX_ writer, bytes);
+    has_died = SvROK(ERRSV) || SvTRUE(ERRSV); /* since 5.14 nothing that is freed on the way clears it */
+    if (has_died) {
         *error = sv_mortalcopy(ERRSV);
-        written = ESX_DIED;
+        if (is_clear)
+            sv_setpvs(ERRSV, "");
     }
     LEAVE;
-    if (written == ESX_WRITTEN) {
-        HV *counts = get_hv("EventSource::XS::Stream::Writer::COUNTED", GV_ADD);
-        esx_count(aTHX_ counts, "events", 1);
-        esx_count(aTHX_ counts, "bytes", SvCUR(bytes));
-    }
-    return written;
+    if (has_died)
+        return ESX_DIED;
+    esx_count(aTHX_ direct, ESX_EVENTS, 1);
+    esx_count(aTHX_ direct, ESX_WRITTEN_BYTES, written);
+    return ESX_WRITTEN;
 }
 
 /* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or
@@ -446,27 +464,20 @@ esx_plain_connection(pTHX_ SV *self, int *strings)
     return hash;
 }
 
-/* Returns the stream of a plain connection if it is on the server's writer, no stream is between, and its lines end in CRLF;
- * otherwise NULL. */
+/* Returns the stream in the hash of a connection, or NULL if there is none or if reading it could run Perl code. */
 static SV *
-esx_writer_stream(pTHX_ SV *self, int *strings)
+esx_stream_in(pTHX_ HV *connection)
 {
-    HV *hash = esx_plain_connection(aTHX_ self, strings);
-    SV *stream = hash ? esx_member(aTHX_ hash, "stream") : NULL;
-    if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
-        || hv_exists((HV *)SvRV(stream), "relay_stream", 12) || hv_exists((HV *)SvRV(stream), "is_lf", 5)
-        || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::XS::Stream::Writer", 0))
-        return NULL;
-    return stream;
+    SV *stream = connection ? esx_member(aTHX_ connection, "stream") : NULL;
+    return stream && SvROK(stream) ? stream : NULL;
 }
 
 /* Returns the native stream of a plain connection, or NULL if it has none. */
 static SV *
 esx_native_stream(pTHX_ SV *self, int *strings)
 {
-    HV *hash = esx_plain_connection(aTHX_ self, strings);
-    SV **stream = hash ? hv_fetchs(hash, "stream", 0) : NULL;
-    return stream && !SvGMAGICAL(*stream) && esx_handle_magic(aTHX_ *stream, &esx_stream_table) ? *stream : NULL;
+    SV *stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, strings));
+    return stream && esx_handle_magic(aTHX_ stream, &esx_stream_table) ? stream : NULL;
 }
 
 /* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */

@@ -4,6 +4,8 @@ use lib 't/lib';
 use Testing;
 use EventSource::XS;
 use EventSource::XS::Stream::Writer;
+use Plack::App::EventSource::Connection;
+use Plack::Util  ();
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Testing::RecordingWriter;
@@ -131,5 +133,77 @@ subtest 'drop ends a stream unless a forked child may still use it' => sub {
     $stream->drop;
     is $writer->times_closed, 1, 'drop after the end of the child ends the stream';
 };
+
+# A writer of a class, and one of Plack::Util::inline_object, as the servers have them.
+{
+
+    package CallingWriter;
+    sub close { return }
+    sub new   { my ($class, $code)  = @_; return bless {code => $code}, $class }
+    sub write { my ($self,  $bytes) = @_; return $self->{code}->($bytes) }
+}
+my %MADE = (
+    'of a class'    => sub { return CallingWriter->new(shift) },
+    'inline_object' => sub {
+        return Plack::Util::inline_object(write => shift, close => sub { });
+    },
+);
+for my $kind (sort keys %MADE) {
+
+    # A connection on such a writer, whose code is given the connection and the bytes.
+    my $on = sub {
+        my ($code, %setting) = @_;
+        my $conn;
+        my $stream =
+            EventSource::XS::Stream::Writer->new($MADE{$kind}->(sub { $code->($conn, @_) }), {}, %setting);
+        return $conn = Plack::App::EventSource::Connection->of_stream({stream => $stream});
+    };
+
+    subtest "a push in a writer: $kind" => sub {
+        my @written;
+        my $conn = $on->(
+            sub {
+                my ($conn, $bytes) = @_;
+                $conn->push('inner') if $bytes =~ /outer/;
+                push @written, $bytes;
+            }
+        );
+        for my $data ('outer', {id => 1, data => 'outer'}) {
+            local $@ = 'of the caller';
+            ok $conn->push($data), 'the push is taken';
+            is $@, 'of the caller', '$@ of the caller is unchanged';
+        }
+        is_deeply \@written,
+            ["data: inner\r\n\r\n", "data: outer\r\n\r\n", "data: inner\r\n\r\n", "id: 1\r\ndata: outer\r\n\r\n"],
+            'both events arrive whole';
+    };
+
+    subtest "bytes that a writer keeps: $kind" => sub {
+        my @kept;
+        my $conn = $on->(sub { push @kept, \$_[1] }, line_end => 'lf');
+        $conn->push($_) for 'one', 'two';
+        is_deeply [map { $$_ } @kept], ["data: one\n\n", "data: two\n\n"], 'no later push changes them';
+    };
+
+    subtest "a writer that ends its stream and dies: $kind" => sub {
+        my ($conn, @reasons);
+        $conn = $on->(sub { $conn->close; undef $conn; die "late\n" });
+        $conn->on_close(sub { push @reasons, $_[1] });
+        $@ = '';    ## no critic (RequireLocalizedPunctuationVars)
+        ok !$conn->push('x'), 'the push returns false';
+        is $@, '', '$@ stays empty';
+        EventSource::XS->dispatch;
+        is_deeply \@reasons, ['application'], 'the first reason counts';
+    };
+
+    subtest "what is counted: $kind" => sub {
+        my $conn   = $on->(sub { });
+        my $before = EventSource::XS::Stream::Writer->counted;
+        $conn->push('four') for 1 .. 3;
+        my $after = EventSource::XS::Stream::Writer->counted;
+        is $after->{events} - $before->{events}, 3,                               'events';
+        is $after->{bytes} - $before->{bytes},   3 * length "data: four\r\n\r\n", 'and their bytes';
+    };
+}
 
 done_testing;
