@@ -49,6 +49,7 @@ impl Stream {
             waits: false,
             ends_with_handle: false,
             interpreter: 0,
+            handler_limit: None,
             may_wait: false,
         };
         let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;

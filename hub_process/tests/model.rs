@@ -274,6 +274,7 @@ impl Model {
             ends_with_handle: false,
             interpreter: 0,
             max_streams: 1000,
+            handler_limit: None,
             may_wait: self.rng.bool(),
         })
         .expect("a reactor");

@@ -176,6 +176,7 @@ impl EventLoop {
             self.apply_answers();
             self.settle_presence(now);
             self.end_signal.fire(&self.handle.ends, now);
+            self.handle.running_handler.report_if_due(now);
             let delay = now.elapsed();
             self.handle.counts.record_delay(delay.as_nanos() as u64);
             if self.published > 0 {
@@ -291,6 +292,7 @@ impl EventLoop {
             .into_iter()
             .chain(end_signal.due())
             .chain(handle.presence.next_due())
+            .chain(handle.running_handler.next_due())
             .chain(handover.as_ref().and_then(|handover| handover.next_due()))
             .min();
         let timeout = match due {

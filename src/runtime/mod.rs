@@ -7,10 +7,11 @@
 //! - `stats`: the counters of a reactor
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `presence`: what the reactor reports of streams with members, until it is applied
+//! - `spawned`: the end of a process that only serves one client
+//! - `running_handler`: the handler that runs, on a server that blocks
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
-//! - `spawned`: the end of a process that only serves one client
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
 //!   `stream_table`, and `handover`, its interface to what serves hub processes, which `remote` implements
 //! - `registration`: the hubs in the reactor of a process
@@ -30,6 +31,7 @@ mod presence;
 pub(crate) mod process;
 pub(crate) mod reactor_handle;
 mod registration;
+mod running_handler;
 mod spawned;
 pub(crate) mod stats;
 pub(crate) mod stream_state;

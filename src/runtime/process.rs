@@ -9,7 +9,6 @@ use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
 use super::presence::Announced;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
-use super::stream_state::StreamState;
 use super::wake::end_queue;
 use super::wake::sync::lock;
 use crate::histogram::Times;
@@ -33,13 +32,10 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,
-    /// The stream of the handler that runs, on a server where one handler runs at a time.
-    handler_stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
     pub(super) registrations: Registrations,
 }
 
-static PROCESS: Mutex<Process> =
-    Mutex::new(Process { started: None, handler_stream: None, registrations: Registrations::new() });
+static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
 /// Whether this process is ending. It is written with the lock of the process.
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
@@ -55,7 +51,9 @@ thread_local! {
 
 extern "C" fn before_fork() {
     let process = lock_process();
-    if let Some((reactor, state)) = &process.handler_stream {
+    if let Some((reactor, state)) =
+        process.running().and_then(|reactor| Some((reactor, reactor.running_handler.stream()?)))
+    {
         let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
         reactor.wait(FLUSH_BEFORE_FORK, is_sent);
     }
@@ -184,7 +182,6 @@ impl Process {
     fn forget_parent(&mut self) {
         if self.started.as_ref().map_or(false, |(reactors, _)| *reactors != generation()) {
             std::mem::forget(self.started.take());
-            std::mem::forget(self.handler_stream.take());
             self.registrations.leave_to_parent();
             IS_SHUTTING_DOWN.store(false, Ordering::Release);
         }
@@ -201,12 +198,6 @@ pub(crate) fn check_shutdown() -> Result<(), Error> {
         true => Err(Error::ShuttingDown),
         false => Ok(()),
     }
-}
-
-/// Sets the stream of the handler that runs from here on, or none when the handler has returned. A fork waits until its
-/// events are sent.
-pub(super) fn set_handler_stream(stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>) {
-    lock_process().handler_stream = stream;
 }
 
 /// Returns the last reactor of this process, even if it has died.

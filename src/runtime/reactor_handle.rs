@@ -1,6 +1,7 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::presence::{Announced, PresenceReports};
+use super::running_handler::RunningHandler;
 use super::stats::Counts;
 use super::stream_state::StreamState;
 use super::wake::end_queue::EndQueues;
@@ -147,6 +148,8 @@ pub(crate) struct ReactorHandle {
     pub(super) announced: Arc<ReportQueue<Announced>>,
     /// What hubs with members are still to be told of streams.
     pub(super) presence: PresenceReports,
+    /// The handler whose stream is one of this reactor.
+    pub(super) running_handler: RunningHandler,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
@@ -191,6 +194,7 @@ impl ReactorHandle {
             progress: Arc::default(),
             announced: Arc::default(),
             presence: PresenceReports::default(),
+            running_handler: RunningHandler::default(),
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),

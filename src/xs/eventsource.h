@@ -81,7 +81,7 @@ int esx_parser_retry(const void *parser, uint64_t *retry);
 typedef struct {
     const char *head, *opening;
     size_t head_len, opening_len;
-    double keepalive, timeout, retry;
+    double keepalive, timeout, retry, handler_limit;
     size_t max_buffered, max_streams;
     int socket;
     uint32_t interpreter;
@@ -112,6 +112,7 @@ int esx_stream_attach(void *stream, int socket);
 int esx_stream_take_over(void *stream, int number);
 int esx_stream_push(void *stream, const char *event, size_t len, int has_id);
 int esx_has_id_line(const char *event, size_t len);
+void esx_stream_report_handler(void *stream, const char *line, size_t len, int log);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 void esx_stream_close(void *stream, uint32_t reason);

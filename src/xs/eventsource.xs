@@ -290,6 +290,15 @@ _serve(bool has_request)
   CODE:
     esx_serve(has_request);
 
+# Sets when the running handler looks whether its worker is to end, in seconds since 1970; 0 for never. Returns what was set.
+NV
+_look_at(NV seconds)
+  CODE:
+    RETVAL = (NV)esx_look_at;
+    esx_look_at = (time_t)seconds;
+  OUTPUT:
+    RETVAL
+
 void
 _linger(NV seconds)
   CODE:
@@ -394,6 +403,7 @@ push(SV *self, ...)
     int strings, ignored, copies, line_end, has_id;
     dXSTARG;
   PPCODE:
+    esx_look(aTHX);
     stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, &strings));
     if (stream && !esx_handle_magic(aTHX_ stream, &esx_stream_table)) {
         direct = esx_is_debugging ? NULL : esx_direct_of(aTHX_ stream);
@@ -678,6 +688,17 @@ is_open(SV *self)
     RETVAL = questions[ix](esx_stream_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
+
+void
+_report_handler(SV *self, SV *line, int log)
+  PREINIT:
+    const char *text;
+    STRLEN len;
+  CODE:
+    self = esx_snapshot(aTHX_ self);
+    line = esx_string(aTHX_ esx_read(aTHX_ line));
+    text = SvPV_nomg_const(line, len);
+    esx_stream_report_handler(esx_stream_of(aTHX_ self), text, len, log);
 
 void
 _wait_for_end(SV *self, SV *milliseconds)

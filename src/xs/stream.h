@@ -36,6 +36,7 @@ esx_read_settings(pTHX_ esx_opening *opening, HV *hash)
     opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
     opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
     opening->retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
+    opening->handler_limit = esx_setting_nv(aTHX_ hash, "handler_limit");
     opening->max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
     opening->max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     opening->drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
@@ -108,6 +109,25 @@ esx_handle_signals(pTHX)
         PERL_ASYNC_CHECK();
         LEAVE;
     }
+}
+
+/* When a push of the running handler looks whether its worker is to end. 0 if no handler runs, or none that holds a worker. */
+static time_t esx_look_at = 0;
+
+/* Lets a handler that has run for long look whether its worker is to end, at most once a second. It dies then, which ends the
+ * handler. Until a look is due, a push costs a comparison, in a handler also a clock that the kernel keeps in memory. */
+static void
+esx_look(pTHX)
+{
+    dSP;
+    if (!esx_look_at || time(NULL) < esx_look_at)
+        return;
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    call_pv("EventSource::XS::Stream::HeldWorker::unwind", G_VOID | G_DISCARD | G_NOARGS);
+    FREETMPS;
+    LEAVE;
 }
 
 /* Runs queued callbacks if there are any, at the end of a hub's method. Its results are safe: the callbacks run in a scope of

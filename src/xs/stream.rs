@@ -24,6 +24,7 @@ struct RawOpening {
     keepalive: f64,
     timeout: f64,
     retry: f64,
+    handler_limit: f64,
     max_buffered: usize,
     max_streams: usize,
     socket: c_int,
@@ -90,6 +91,7 @@ impl RawOpening {
             waits: self.waits != 0,
             ends_with_handle: self.ends_with_handle != 0,
             interpreter: self.interpreter,
+            handler_limit: Some(self.handler_limit).filter(|limit| *limit > 0.0).map(seconds),
             may_wait: self.may_wait != 0,
             max_streams: if self.max_streams == 0 {
                 descriptor_reserve::default_max_streams()
@@ -280,6 +282,14 @@ unsafe extern "C" fn esx_stream_push(
             Pushed::Ended => pushed::ENDED,
         }
     })
+}
+
+/// Has the reactor write a line to a descriptor once, when the running handler has reached its limit.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_report_handler(handle: *mut StreamHandle, line: *const c_char, len: usize, log: c_int) {
+    // SAFETY: see `borrow`; the line is a scalar's buffer, which lives until the XSUB returns.
+    let (handle, line) = unsafe { (borrow(handle), slice::from_raw_parts(line.cast(), len)) };
+    guard::run_or((), || handle.report_handler(&String::from_utf8_lossy(line), log))
 }
 
 /// Returns the number of the reason for which the stream has ended, or -1 if it is open. Its end is then reported later, by

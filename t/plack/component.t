@@ -40,6 +40,7 @@ subtest 'new and to_app refuse wrong attributes' => sub {
     my $PREAMBLE = 'preamble must be a number of bytes from 3 to 65536, or 0';
     for my $case (
         [on_gone      => 'die',     q(on_gone must be undef or 'unwind')],
+        [spawn        => 2,         'spawn must be 0, 1 or a hash of options'],
         [retry        => '1.5',     $RETRY],
         [retry        => "1\n",     $RETRY],
         [retry        => '',        $RETRY],

@@ -386,6 +386,7 @@ my @BEGINNERS = (
     [sub { $app->new(retry        => [5000, 1000]) }, 'retry must have the smaller number first'],
     [sub { $app->new(on_full      => 'drop') },       q(on_full must be 'block', 'disconnect' or 'drop_oldest')],
     [sub { $app->new(on_gone      => $handler) },     q(on_gone must be undef or 'unwind')],
+    [sub { $app->new(spawn        => [1]) },          'spawn must be 0, 1 or a hash of options'],
     [sub { $app->new(max_buffered => '4M') },         'max_buffered must be a whole number from 1'],
     [sub { $app->new(max_streams  => 'unlimited') },  'max_streams must be a whole number from 1'],
     [sub { $app->new(preamble     => 'yes') },        'preamble must be a number of bytes from 3 to 65536, or 0'],

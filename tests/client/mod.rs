@@ -49,6 +49,7 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> OpenOp
         ends_with_handle: true,
         interpreter: 0,
         max_streams: usize::MAX,
+        handler_limit: None,
         may_wait: false,
     }
 }

@@ -144,6 +144,7 @@ pub(super) fn open_stream(hub: &HubHandle, request: SubscribeRequest) -> (Stream
         ends_with_handle: false,
         interpreter: 0,
         max_streams: usize::MAX,
+        handler_limit: None,
         may_wait: false,
     })
     .expect("a stream");

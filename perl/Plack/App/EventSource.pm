@@ -17,6 +17,8 @@ use EventSource::XS::RequestBody;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
+use EventSource::XS::Stream::Child;
+use EventSource::XS::Stream::HeldWorker;
 use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed);
@@ -26,7 +28,7 @@ my @ATTRIBUTES;
 BEGIN {
     @ATTRIBUTES = qw(
         characters compress fallback handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
-        on_full origins preamble retry timeout
+        on_full origins preamble retry spawn timeout
     );
 }
 
@@ -36,8 +38,10 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $LENIENT  = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 # The classes whose methods each stream calls as functions: see EventSource::XS::Stream.
-my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
-    qw(Plack::App::EventSource::Connection EventSource::XS EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream);
+my ($CONNECTION, $HELD, $LIBRARY, $RECYCLING, $STREAM) = qw(
+    Plack::App::EventSource::Connection EventSource::XS::Stream::HeldWorker EventSource::XS
+    EventSource::XS::Stream::WorkerRecycling EventSource::XS::Stream
+);
 
 # An application may have another sub in its place.
 my $NEW = \&Plack::App::EventSource::Connection::new;
@@ -49,7 +53,8 @@ my @STREAM_SETTINGS =
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
 # those that a class has accessors of its own for. The keys of a hash know their hash values.
 my @CHECKED =
-    keys %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble)}};
+    keys
+    %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn)}};
 my %OWN_ACCESSORS;
 
 # The methods that make the first bytes. If a class has its own, they are called for each stream.
@@ -204,10 +209,10 @@ sub run_handler {
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $process = $$;
     my $own     = $OWN_ACCESSORS{ref $self};
-    my ($on_gone, $characters, $handler) =
+    my ($on_gone, $characters, $spawn, $handler) =
           $own && !@$own
-        ? @$self{qw(on_gone characters handler_cb)}
-        : (scalar $self->on_gone, scalar $self->characters, $self->_handler);
+        ? @$self{qw(on_gone characters spawn handler_cb)}
+        : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
     my $may_have   = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
     my $id         = $may_have ? EventSource::XS::LastEventID->of($env) : undef;
@@ -217,11 +222,14 @@ sub run_handler {
     $connection->{unwind}        = \$unwind if $unwind;
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
-    my $handled =
-        \&Plack::App::EventSource::Connection::new == $NEW
-        ? eval { $handler->($connection,              $env); 1 }
-        : eval { $handler->($connection->through_new, $env); 1 };
+    local $EventSource::XS::Stream::HeldWorker::running =
+        EventSource::XS::Stream::HeldWorker::begin($HELD, $stream, $env, $self);
+    my $handled = eval {
+        $spawn && $self->_spawn($connection, $env, $handler, $spawn) or $handler->(_for_handler($connection), $env);
+        1;
+    };
     my $exception = $handled ? undef : $@;
+    EventSource::XS::Stream::HeldWorker::end();
     $unwind = 0;
     $stream->leave_handler;
 
@@ -273,6 +281,7 @@ sub _check {
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
     $SETTINGS->refuse(retry => 'retry must have the smaller number first') if $retry[0] > $retry[1];
     EventSource::XS::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    _check_spawn($given{spawn})                          if $given{spawn};
     _check_methods($methods)                             if defined $methods;
     EventSource::XS::Origins->check($SETTINGS, $origins) if defined $origins;
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
@@ -314,6 +323,14 @@ sub _check_native {
     return;
 }
 
+# The options are those of the connection's method.
+sub _check_spawn {
+    my $spawn = shift;
+    return EventSource::XS::Stream::Child->check(%$spawn)                        if ref $spawn eq 'HASH';
+    return $SETTINGS->refuse(spawn => 'spawn must be 0, 1 or a hash of options') if $spawn ne '1';
+    return;
+}
+
 # Checks the attributes, which may change from one request to the next, and keeps what the streams begin with. What a class
 # has methods of its own for is not kept.
 sub _checked_beginning {
@@ -330,7 +347,11 @@ sub _checked_beginning {
     my $headers = $self->headers;
     $SETTINGS->array(headers => $headers, 'names and values, in pairs') if $headers;
     my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
-    my $settings = $known{settings} = EventSource::XS::Stream->settings(%given, has_handler => 1);
+    my $settings = $known{settings} = EventSource::XS::Stream->settings(
+        %given,
+        has_handler   => 1,
+        handler_limit => $EventSource::XS::Stream::HeldWorker::LIMIT
+    );
     $known{must_check} = $settings->{native} eq '1';
     $known{headers} = $self->response_headers if _is_comparable($headers)    && !_has_own($class, 'response_headers');
     $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
@@ -340,6 +361,12 @@ sub _checked_beginning {
 # Copies of attributes, to compare with at the next request.
 sub _copies {
     return [map { ref eq 'ARRAY' ? [@$_] : $_ } @_];
+}
+
+# A connection as the handler gets it: from new, if the application has put another sub in its place.
+sub _for_handler {
+    my $connection = shift;
+    return \&Plack::App::EventSource::Connection::new == $NEW ? $connection : $connection->through_new;
 }
 
 # The response to the client of a finished stream. It stops reconnecting (WHATWG HTML, section 9.2.3).
@@ -427,6 +454,22 @@ sub _refusal {
     return $unread ? EventSource::XS::Response->text(@$unread) : undef;
 }
 
+# Runs the handler in a child process. Returns false if none can continue this stream: then the handler runs here. A client that
+# is one too many comes back later.
+sub _spawn {
+    my ($self, $connection, $env, $handler, $spawn) = @_;
+    my $obstacle = EventSource::XS::Stream::Child->obstacle_of($connection->stream);
+    if (defined $obstacle) {
+        EventSource::XS::Stream::HeldWorker->warn_not_spawned($env, $self, $obstacle);
+        return !!0;
+    }
+    if ($connection->spawn(sub { $handler->(_for_handler($_[0]), $env) }, ref $spawn ? $spawn : ())) {
+        EventSource::XS::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
+    }
+    elsif ($connection->stream->is_open) { $connection->stream->end_with_retry }
+    return !!1;
+}
+
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
 sub _warn_of_unknown {
     my ($self, @names) = @_;
@@ -489,8 +532,8 @@ thousands of streams.
 
 On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers.
 A stream stays open until its client disconnects or the application closes it. On other servers the handler may also
-loop, sleep and push. It occupies its worker as long as it runs. A native stream ends there when the last reference to the
-connection is gone, any other stream when the handler returns.
+loop, sleep and push. It occupies its worker as long as it runs, unless L</spawn> is set (L</HANDLERS THAT LOOP>). A native
+stream ends there when the last reference to the connection is gone, any other stream when the handler returns.
 
 The response to a request by another method than those of L</methods> is 405; by default only GET is allowed. The
 response names the allowed methods in C<Allow> (RFC 9110, section 15.5.6). HEAD is a 405 as in the original, so C<Allow>
@@ -651,7 +694,7 @@ not run. See L</NATIVE STREAMS>.
 The behaviour of a push to a client that has disconnected. By default it returns false, so that a job that reports its
 progress runs to its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler
 that pushes in an endless loop ends, and its worker is free. It throws only on servers that block, only while the
-connection's own handler runs, and never in a child that the handler has forked.
+connection's own handler runs, and never in a child that the handler has forked. See L</HANDLERS THAT LOOP>.
 
 =head2 on_full
 
@@ -735,6 +778,32 @@ polyfills hold back a response until they have received some 2 KB of it.
 The reconnection time that is sent first (WHATWG HTML, section 9.2.6), in whole milliseconds from 0, of at most 15
 digits; not sent by default. Each client receives a random time, so that clients which lose their streams together do
 not reconnect together: between the number and a fifth more, or between the two numbers.
+
+=head2 spawn
+
+    spawn => 1
+    spawn => {max_children => 100, grace => 5}
+
+Whether each handler runs in a child process of its own: 0, the default, 1, or a reference to a hash with the options of
+L<Plack::App::EventSource::Connection/spawn>, whose manual says what a child is. For handlers that loop, sleep or read from a
+slow source: the worker is free, also on servers with an event loop, and the child ends when its client leaves, when the
+handler returns, and with its worker.
+
+    my $clock = Plack::App::EventSource->new(
+        spawn      => 1,
+        handler_cb => sub {
+            my ($conn) = @_;
+            while (1) { $conn->push(scalar localtime); sleep 1 }
+        },
+    )->to_app;
+
+A variable that the handler changes is that of its child: no other handler sees it. A callback of C<on_close> runs if
+the handler returns, and not if the client leaves. Where the worker has C<max_children> children already, or the system
+refuses a process, the client receives a C<retry> and the end of the stream, as with L</max_streams>, and the worker
+warns once.
+
+A stream that no child can continue runs its handler in the worker, and C<psgi.errors> says so once: one that is not native
+(L</native>), and any under a server with several threads.
 
 =head2 timeout
 
@@ -826,6 +895,45 @@ A worker that the server recycles ends its streams, after it has sent their clie
 (L<EventSource::Deployment/Recycled workers>).
 
 =back
+
+=head1 HANDLERS THAT LOOP
+
+On a server that blocks, a handler holds its worker until it returns. One that loops holds it for ever, also after its
+client has left: C<push> returns false then, and nothing else happens. As many visits as there are workers stop the
+site. Choose one:
+
+=over
+
+=item *
+
+L</spawn> runs each handler in a child process. The application changes by one word.
+
+=item *
+
+The handler keeps its connection and returns, and something else pushes to it; or L<EventSource::Hub> does both.
+
+=item *
+
+L</on_gone> ends the handler when its client has left. One that checks what C<push> returns does so by itself. Until then it
+holds its worker.
+
+=back
+
+Two lines of the server's log name such an application, once in a process. One comes when a handler has run for ten
+seconds with an open native stream:
+
+    EventSource::XS: a handler of Plack::App::EventSource at app.psgi line 7 holds worker 4711: it has run for 10 seconds, and
+    nothing else is served there meanwhile; spawn => 1 runs each handler in a child process
+
+The other one comes when it has pushed for five seconds to a client that has left. A stream that is not native has a
+line of its own (L</fallback>).
+
+Such a handler ends with its worker. Starman (HUP, QUIT) and Starlet (HUP, TERM) wait for a handler when they are to end
+its worker. If it has run for ten seconds by then, or once it has, the next C<push> throws an L<EventSource::Gone>,
+C<is_open> returns false and C<wait> returns C<gone>; the client is told to reconnect. A job of less than ten seconds is
+finished. A handler that catches the exceptions of C<push> and goes on is not ended. uWSGI kills a worker that does not end
+at HUP after C<worker-reload-mercy> (60 seconds). Starman and uWSGI (with C<die-on-term>) end a worker at TERM whatever its
+handler does, and so does HTTP::Server::PSGI at HUP and TERM.
 
 =head1 DIFFERENCES
 

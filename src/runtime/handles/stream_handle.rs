@@ -6,7 +6,7 @@ use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
 use crate::runtime::descriptor_reserve;
 use crate::runtime::error::Error;
 use crate::runtime::forks::{fork_count, generation};
-use crate::runtime::process::{reactor_or_start, set_handler_stream};
+use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
 use crate::runtime::spawned;
 use crate::runtime::stream_state::StreamState;
@@ -49,6 +49,9 @@ pub struct OpenOptions<'a> {
     pub interpreter: u32,
     /// How many streams this process may hold.
     pub max_streams: usize,
+    /// How long its handler may run before the server's log says so ([`StreamHandle::report_handler`]), on a server where one
+    /// handler runs at a time.
+    pub handler_limit: Option<Duration>,
     /// Whether the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
     pub may_wait: bool,
 }
@@ -145,11 +148,12 @@ impl StreamHandle {
             || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
         handle.must_wake = opening.may_wait && !is_refused;
+        if !is_refused {
+            handle.begin_handler(opening.handler_limit);
+        }
         handle.send_open(opening.socket, head, content, opening.body, false);
         if is_refused {
             handle.refuse(has_socket);
-        } else {
-            handle.set_handler_stream();
         }
         Ok(handle)
     }
@@ -172,9 +176,16 @@ impl StreamHandle {
     }
 
     /// Makes a fork wait until the events of the running handler are sent.
-    fn set_handler_stream(&self) {
+    fn begin_handler(&self, limit: Option<Duration>) {
         if self.in_handler {
-            set_handler_stream(Some((Arc::clone(&self.reactor), Arc::clone(&self.state))));
+            self.reactor.running_handler.begin(Arc::clone(&self.state), limit);
+        }
+    }
+
+    /// Has the reactor write a line to a descriptor once, when the running handler has reached its limit.
+    pub fn report_handler(&self, line: &str, log: i32) {
+        if self.in_handler && self.generation == generation() {
+            self.reactor.running_handler.report_later(&self.state, line, log);
         }
     }
 
@@ -464,8 +475,8 @@ impl StreamHandle {
         self.wake_if_due();
         self.is_opening = false;
         self.subscribe_mode = SubscribeMode::AtOnce;
-        if std::mem::take(&mut self.in_handler) {
-            set_handler_stream(None);
+        if std::mem::take(&mut self.in_handler) && self.generation == generation() {
+            self.reactor.running_handler.end();
         }
     }
 
@@ -571,7 +582,7 @@ impl StreamHandle {
         self.must_wake = false;
         (self.is_adopted, self.is_opening) = (true, false);
         self.send_open(Some(socket), Bytes::new(), Bytes::new(), Body::unknown(), true);
-        self.set_handler_stream();
+        self.begin_handler(None);
         true
     }
 }

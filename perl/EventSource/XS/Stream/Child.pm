@@ -28,7 +28,7 @@ use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 # An error reports the line of the application.
-our @CARP_NOT = qw(Plack::App::EventSource::Connection);
+our @CARP_NOT = qw(Plack::App::EventSource Plack::App::EventSource::Connection);
 
 my $SETTINGS = EventSource::XS::Settings->new('Plack::App::EventSource::Connection');
 
@@ -153,6 +153,17 @@ sub obstacle {
     return $has_threads
         ? 'the server has several threads, so no process can be forked: give it processes instead of threads'
         : undef;
+}
+
+# Why no child can ever continue a stream; undef if one can.
+sub obstacle_of {
+    my ($class, $stream) = @_;
+    my $threads = $class->obstacle;
+    return
+          defined $threads                ? $threads
+        : $is_child                       ? 'this process is a spawned child already'
+        : !$stream || !$stream->is_native ? 'the stream is not native'
+        :                                   undef;
 }
 
 # A server has threads or has none, so one request of its process says it for all.

@@ -160,16 +160,17 @@ sub native_settings {
     my ($class, %setting) = @_;
     my $retry = $setting{retry};
     return {
-        keepalive    => $setting{keepalive} || 0,
-        timeout      => $setting{timeout},
-        retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
-        max_buffered => $setting{max_buffered},
-        max_streams  => $setting{max_streams} || 0,
-        drops_oldest => $setting{on_full} eq 'drop_oldest',
-        waits        => $setting{on_full} eq 'block',
-        may_wait     => $setting{has_handler},
-        is_lf        => ($setting{line_end}                                     || '') eq 'lf',
-        coding       => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
+        keepalive     => $setting{keepalive} || 0,
+        timeout       => $setting{timeout},
+        retry         => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
+        max_buffered  => $setting{max_buffered},
+        max_streams   => $setting{max_streams} || 0,
+        drops_oldest  => $setting{on_full} eq 'drop_oldest',
+        waits         => $setting{on_full} eq 'block',
+        may_wait      => $setting{has_handler},
+        handler_limit => $setting{handler_limit} || 0,
+        is_lf         => ($setting{line_end}                                     || '') eq 'lf',
+        coding        => EventSource::XS::ContentCoding->number($setting{coding} || 'identity'),
     };
 }
 

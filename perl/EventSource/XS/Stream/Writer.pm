@@ -339,6 +339,9 @@ sub wait {
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
 
+# The reason for which the stream has ended, as of a native stream.
+sub _want_end { return $_[0]{reason} }
+
 # write itself is in src/xs. It writes to streams with the member direct as write_to_server does, and calls _write_otherwise for
 # all others.
 *write = \&_write_otherwise if !__PACKAGE__->can('write');

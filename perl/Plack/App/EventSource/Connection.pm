@@ -12,6 +12,7 @@ use EventSource::Gone;
 use EventSource::XS ();
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
+use EventSource::XS::Stream::HeldWorker;
 use Scalar::Util qw(blessed reftype);
 
 # The environment of the request whose handler runs.
@@ -20,6 +21,9 @@ our $request;    ## no critic (ProhibitPackageVars)
 # The last event ID of a stream that is finished for good, and the event that says so.
 my $FINISHED = 'eventsource-finished';
 my %FINISH   = (event => 'finish', data => 'finish');
+
+# Seconds.
+my $LOOK_INTERVAL = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
@@ -89,6 +93,7 @@ sub is_native {
 
 sub is_open {
     my $self = shift;
+    EventSource::XS::Stream::HeldWorker->is_over if $EventSource::XS::Stream::HeldWorker::running;
     return $self->{stream} ? $self->{stream}->is_open : !!1;
 }
 
@@ -143,12 +148,10 @@ sub remember_member {
 sub spawn {
     my ($self, $code, @option) = @_;
     $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
-    my %option  = EventSource::XS::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
-    my $threads = EventSource::XS::Stream::Child->obstacle;
+    my %option = EventSource::XS::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my $never  = EventSource::XS::Stream::Child->obstacle_of($self->{stream});
     my $obstacle =
-          defined $threads                         ? $threads
-        : EventSource::XS::Stream::Child->is_child ? 'this process is a spawned child already'
-        : !$self->is_native                        ? 'the stream is not native'
+          defined $never                 ? $never
         : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would go on to write to it'
         :                                  undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
@@ -171,7 +174,7 @@ sub wait {
         message => __PACKAGE__ . ': wait would stop the event loop: call it in a spawned handler'
     ) if !$stream->is_blocking && ($self->{child} || 0) != $$;
     my $has_bytes = blessed $handle && $handle->can('pending') && $handle->pending;    # decrypted, or read ahead
-    my $event     = $stream->wait($handle, $has_bytes ? 0 : $seconds);
+    my $event     = _wait($stream, $handle, $has_bytes ? 0 : $seconds);
     return $has_bytes && $event eq 'timeout' ? 'readable' : $event;
 }
 
@@ -188,6 +191,7 @@ sub _is_open_handle {
 sub _not_taken {
     my $self = shift;
     die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
+    EventSource::XS::Stream::HeldWorker->see_refusal($self->{stream});
     return !!0;
 }
 
@@ -205,6 +209,18 @@ sub _push_otherwise {
         :                        EventSource::XS::_push_bytes($self->{characters}, @_);
     local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
+}
+
+# A handler that holds its worker looks now and then whether that is to end.
+sub _wait {
+    my ($stream, $handle, $seconds) = @_;
+    while ($EventSource::XS::Stream::HeldWorker::running && (!defined $seconds || $seconds > $LOOK_INTERVAL)) {
+        my $event = $stream->wait($handle, $LOOK_INTERVAL);
+        return $event              if $event ne 'timeout';
+        return 'gone'              if EventSource::XS::Stream::HeldWorker->is_over;
+        $seconds -= $LOOK_INTERVAL if defined $seconds;
+    }
+    return $stream->wait($handle, $seconds);
 }
 
 # The server's writer has thrown an exception in a push.

@@ -1,0 +1,117 @@
+package EventSource::XS::Stream::HeldWorker;
+use strict;
+use warnings;
+
+# A handler holds its worker while it runs, on a server that blocks. An endless one holds it for ever, so this module
+#
+# - has the log say so, once for each application in a process: when the handler has run for some seconds with an open stream
+#   (the reactor's thread prints that, because such a handler may do nothing but sleep), and when it has pushed for some seconds
+#   to a client that has left;
+# - ends the handler by an exception when the server waits for it to end the worker. A handler that has only begun may finish:
+#   it may be a job that reports its progress.
+
+use EventSource::Gone;
+use EventSource::XS::Adapter;
+use EventSource::XS::Library;
+
+# Seconds after which a handler is reported, and may end with its worker; and after which pushes to a client that has left are
+# reported. A test has less.
+our ($LIMIT, $GONE_LIMIT) = (10, 5);    ## no critic (ProhibitPackageVars)
+
+# The handler that runs: its stream, the environment of its request, its application (_application), when it looks next whether
+# its worker is to end, and when a push was first refused because the client had left.
+our $running;    ## no critic (ProhibitPackageVars) it is local
+
+my $REMEDY = 'spawn => 1 runs each handler in a child process';
+
+# Public methods
+
+# A handler of a component begins: local $running = begin(...). Returns undef if it holds nothing, or if others run beside it.
+sub begin {
+    my ($class, $stream, $env, $component) = @_;
+    return undef if !$stream->is_blocking || $env->{'psgi.multithread'} || $env->{'psgi.run_once'};
+    my $application = $component->{_held};
+    $application = $component->{_held} = _application($component)
+        if !$application || $application->{process} != $$;
+    my $log = fileno STDERR;
+    $stream->_report_handler($application->{line}, $log) if defined $log && $stream->is_native;
+    my $look_at = time + $LIMIT;
+    return {
+        application => $application,
+        before      => EventSource::XS::_look_at($look_at),
+        env         => $env,
+        look_at     => $look_at,
+        stream      => $stream,
+    };
+}
+
+# The handler has returned. One that has called it runs on.
+sub end {
+    EventSource::XS::_look_at($running->{before}) if $running;
+    return;
+}
+
+# End the stream of the running handler if the server waits for it to end the worker. Returns true if it does. Looks once a
+# second at most, and not before the limit.
+sub is_over {
+    my $handler = $running or return !!0;
+    return !!0 if time < $handler->{look_at};
+    my $is_own  = $handler->{application}{process} == $$;
+    my $is_over = $is_own && _is_worker_ending();
+    $handler->{look_at} = time + ($is_over ? 0 : 1);
+    EventSource::XS::_look_at($is_own ? $handler->{look_at} : 0);
+    $handler->{stream}->end_with_retry if $is_over && $handler->{stream}->is_open;
+    return $is_over;
+}
+
+# A push to the stream was refused.
+sub see_refusal {
+    my ($class, $stream) = @_;
+    my $handler     = $running or return;
+    my $application = $handler->{application};
+    return if $handler->{stream} != $stream || $application->{process} != $$;
+    return if ($stream->_want_end || '') eq 'application';
+    $handler->{refused_at} ||= time;
+    return if time - $handler->{refused_at} < $GONE_LIMIT || $handler->{is_reported}++;
+    return if !EventSource::XS::_is_first_time("$$ refused $application->{name}");
+    $handler->{env}{'psgi.errors'}
+        ->print("EventSource::XS: a handler of $application->{name} holds worker $$: it goes on"
+            . " pushing to a client that left $GONE_LIMIT seconds ago; on_gone => 'unwind' ends it, $REMEDY\n");
+    return;
+}
+
+# src/xs calls this in a push, when it is time to look.
+sub unwind {
+    die EventSource::Gone->new if __PACKAGE__->is_over;
+    return;
+}
+
+# spawn => 1 has no effect on this stream.
+sub warn_not_spawned {
+    my ($class, $env, $component, $obstacle) = @_;
+    my $name = _application($component)->{name};
+    return if !EventSource::XS::_is_first_time("$$ not spawned $name $obstacle");
+    $env->{'psgi.errors'}->print("EventSource::XS: a handler of $name runs in its worker in spite of spawn => 1:"
+            . " $obstacle (NOT NATIVE in EventSource::Troubleshooting)\n");
+    return;
+}
+
+# Private functions
+
+# What is said of a component in this process: its name with its place, and the line for a handler that has run for long.
+sub _application {
+    my $place = $_[0]{_place};
+    my $name =
+        'Plack::App::EventSource' . ($place && defined $place->{file} ? " at $place->{file} line $place->{line}" : '');
+    my $line = "EventSource::XS: a handler of $name holds worker $$: it has run for $LIMIT seconds, and nothing else is"
+        . " served there meanwhile; $REMEDY\n";
+    return {line => $line, name => $name, process => $$};
+}
+
+sub _is_worker_ending {
+    my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
+    local $@;
+    return !!($adapter && eval { $adapter->is_ending($server) });
+}
+
+1;

@@ -1,0 +1,66 @@
+# The application of t/native/held_worker.t: handlers that hold their worker, and the same ones with spawn.
+
+use strict;
+use warnings;
+
+use EventSource::XS::Stream::HeldWorker;
+use Plack::App::EventSource;
+use Plack::Builder;
+use Time::HiRes qw(sleep);
+
+my $PAUSE = 0.02;    # seconds
+
+# Seconds for which a handler may run: that of the job is longer than it takes.
+my ($LIMIT, $LIMIT_OF_JOB) = (0.2, 60);
+
+$EventSource::XS::Stream::HeldWorker::GONE_LIMIT = 1;
+
+# The shape of public examples.
+sub loop {
+    my $conn = shift;
+    while (1) { $conn->push("tick of $$"); sleep $PAUSE }
+    return;
+}
+
+# A job that asks nobody whether its client is there, and ends by itself.
+sub job {
+    my $conn = shift;
+    for my $step (1 .. 50) { $conn->push("step $step"); sleep $PAUSE }
+    print STDERR "the job is done\n";
+    return;
+}
+
+# Pushes nothing while it waits.
+sub ask {
+    my $conn = shift;
+    $conn->push("asks in $$");
+    sleep $PAUSE while $conn->is_open;
+    return;
+}
+
+sub await {
+    my $conn = shift;
+    $conn->push("waits in $$");
+    $conn->wait(undef, 60);
+    return;
+}
+
+sub source {
+    my ($handler, %option) = @_;
+    my $limit = delete $option{limit} || $LIMIT;
+    my $app   = Plack::App::EventSource->new(handler_cb => $handler, %option)->to_app;
+    return sub { $EventSource::XS::Stream::HeldWorker::LIMIT = $limit; return $app->(@_) };
+}
+
+builder {
+    mount '/ask'     => source(\&ask);
+    mount '/await'   => source(\&await);
+    mount '/job'     => source(\&job, limit => $LIMIT_OF_JOB);
+    mount '/loop'    => source(\&loop);
+    mount '/writer'  => source(\&loop, native  => 0);
+    mount '/unwind'  => source(\&loop, on_gone => 'unwind');
+    mount '/spawned' => source(\&loop, spawn   => 1);
+    mount '/bounded' => source(\&loop, spawn   => {max_children => 1, grace => 1});
+    mount '/cannot'  => source(sub { $_[0]->push("runs in $$"); $_[0]->close }, native => 0, spawn => 1);
+    mount '/'        => sub { [200, ['Content-Type' => 'text/plain'], [$$]] };
+};
