@@ -9,13 +9,15 @@ use Testing::Contract::Ends;
 use Testing::Contract::Events;
 use Testing::Contract::Handler qw(source);
 use Testing::Contract::Head;
+use Testing::Contract::Methods;
 use Testing::Contract::Middleware;
 use Testing::Contract::Requests;
 use Plack::App::URLMap;
 
 my %route = ('/plain' => sub { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] });
 
-for my $behaviour (map { "Testing::Contract::$_"->behaviours } qw(Basics Head Events Middleware Ends Requests)) {
+for my $behaviour (map { "Testing::Contract::$_"->behaviours } qw(Basics Head Events Middleware Ends Requests Methods))
+{
     my $app =
         $behaviour->{handler} ? source($behaviour->{handler})->to_app : $behaviour->{app} && $behaviour->{app}->();
     my $path = $behaviour->{mount} || $behaviour->{request}[0];

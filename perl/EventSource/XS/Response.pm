@@ -4,18 +4,38 @@ use warnings;
 
 # Ordinary responses of this distribution's applications, and changes of any PSGI response.
 
+use Plack::Util ();
+
 # Public methods
 
-# Return a copy of a PSGI response, an array or a code reference, with changes. The response itself stays as it is: the
-# application may return it again. cors is a reference to an array of the names and values of headers, which follow those of
-# the response. They are left out if the response has Access-Control-Allow-Origin already: then the application decides.
+# Return a copy of a PSGI response, an array or a code reference, with headers for CORS. The response itself stays as it is: the
+# application may return it again. The headers are names and values in an array, which follow those of the response. They are
+# left out if the response has Access-Control-Allow-Origin already: then the application decides.
 sub completed {
-    my ($class, $response, %option) = @_;
-    return _completed($response, %option) if ref $response eq 'ARRAY';
-    return sub {
-        my $respond = shift;
-        return $response->(sub { return $respond->(_completed($_[0], %option)) });
-    };
+    my ($class, $response, $cors) = @_;
+    return _changed(
+        $response,
+        sub {
+            my ($status, $own, @body) = @{$_[0]};
+            return [$status, [@$own, _has_header($own, 'access-control-allow-origin') ? () : @$cors], @body];
+        }
+    );
+}
+
+# Return a PSGI response as it is, but to HEAD a copy without the body. That has the length of the body: without it some servers
+# send chunks, the last of them also to HEAD, and a client on a kept connection takes it for its next response.
+sub for_method {
+    my ($class, $method, $response) = @_;
+    return $response if $method ne 'HEAD';
+    return _changed(
+        $response,
+        sub {
+            my ($status, $own, @body) = @{$_[0]};
+            return $_[0] if !@body;
+            my $length = _has_header($own, 'content-length') ? undef : Plack::Util::content_length($body[0]);
+            return [$status, [@$own, defined $length ? ('Content-Length' => $length) : ()], []];
+        }
+    );
 }
 
 # An array of strings, such as names, is not a response, even if they are numbers: a response has an array of headers.
@@ -43,17 +63,20 @@ sub text {
 
 # Private functions
 
-sub _completed {
-    my ($response, %option) = @_;
-    my ($status, $own, @body) = @$response;
-    my @more = _has_origin($own) ? () : @{$option{cors} || []};
-    return [$status, [@$own, @more], $option{without_body} && @body ? [] : @body];
+# A copy of a PSGI response that a function makes of its array.
+sub _changed {
+    my ($response, $change) = @_;
+    return $change->($response) if ref $response eq 'ARRAY';
+    return sub {
+        my $respond = shift;
+        return $response->(sub { return $respond->($change->($_[0])) });
+    };
 }
 
-# True if the response says itself which origins may read it.
-sub _has_origin {
-    my $headers = shift;
-    return scalar grep { !($_ % 2) && lc $headers->[$_] eq 'access-control-allow-origin' } 0 .. $#$headers;
+# True if there is a header of this name, which is in lower case.
+sub _has_header {
+    my ($headers, $name) = @_;
+    return scalar grep { !($_ % 2) && lc $headers->[$_] eq $name } 0 .. $#$headers;
 }
 
 1;

@@ -99,14 +99,9 @@ sub call {
     $self = $self->new if !ref $self;
     my $own = $OWN_ACCESSORS{ref $self};
     my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
-    if (!defined $origins) {
-        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $methods;
-        return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
-    }
-    my $access = EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env)
-        or return EventSource::XS::Response->text(500, 'Internal server error');
-    my $response = $self->_refusal($env, $access) || $self->stream_response($env);
-    return EventSource::XS::Response->completed($response, cors => $access->{headers});
+    return $self->stream_response($env)
+        if !defined $origins && !defined $methods && $env->{REQUEST_METHOD} eq 'GET';
+    return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, $self->_response($env, $origins));
 }
 
 # At a request only the server is above, so an exception of the code reports the line that created the component.
@@ -426,7 +421,11 @@ sub _methods {
     return $IS_METHOD{$method} ? $method : 'GET';
 }
 
-sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
+# The body is that of the original.
+sub _not_allowed {
+    my $body = 'Method not allowed';
+    return [405, [Allow => join(', ', sort @_), 'Content-Length' => length $body], [$body]];
+}
 
 # How the attributes of the original are checked: with warnings, where the component was made or prepared.
 sub _original_settings {
@@ -452,6 +451,16 @@ sub _refusal {
     return $refusal if $refusal;
     my $unread = $method eq 'GET' ? undef : EventSource::XS::RequestBody->buffer($env);
     return $unread ? EventSource::XS::Response->text(@$unread) : undef;
+}
+
+# The response to any request. With origins it says what their pages may do.
+sub _response {
+    my ($self, $env, $origins) = @_;
+    return $self->_refusal($env) || $self->stream_response($env) if !defined $origins;
+    my $access = EventSource::XS::Origins->access('Plack::App::EventSource', $origins, $env)
+        or return EventSource::XS::Response->text(500, 'Internal server error');
+    my $response = $self->_refusal($env, $access) || $self->stream_response($env);
+    return EventSource::XS::Response->completed($response, $access->{headers});
 }
 
 # Runs the handler in a child process. Returns false if none can continue this stream: then the handler runs here. A client that

@@ -27,6 +27,7 @@ use Testing::Contract::Basics;
 use Testing::Contract::Ends;
 use Testing::Contract::Events;
 use Testing::Contract::Head;
+use Testing::Contract::Methods;
 use Testing::Contract::Middleware;
 use Testing::Contract::Requests;
 use Testing::Developer qw(has_module needs);
@@ -65,6 +66,7 @@ my %CANNOT    = (
         'chunked requests' => $NO_CHUNKS,
         '100 Continue'     => $NEVER_100,
         'QUERY'            => 'it responds with 400',
+        'TRACE'            => 'it responds with 400',
     },
     'Starman' => {
         'loop'             => $NO_LOOP,
@@ -91,6 +93,7 @@ my %CANNOT    = (
         '100 Continue'     => $NEVER_100,
         'PATCH'            => 'it responds with 405',
         'QUERY'            => 'it responds with 405',
+        'TRACE'            => 'it responds with 405',
         'DELETE'           => 'it gives no body of a DELETE',
     },
     'uWSGI' => {
@@ -125,7 +128,7 @@ my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
 
 my @BASICS  = (Testing::Contract::Basics->behaviours, Testing::Contract::Requests->basics);
 my @DETAILS = (
-    (map { "Testing::Contract::$_"->behaviours } qw(Head Events Middleware Ends)),
+    (map { "Testing::Contract::$_"->behaviours } qw(Head Events Middleware Ends Methods)),
     Testing::Contract::Requests->details
 );
 

@@ -30,19 +30,17 @@ sub app {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
     $SETTINGS->known(\%given, [qw(allow channels)], 'option %s of metrics_app');
-    my $is_allowed = _is_allowed($given{allow});
-    my @topics     = $class->topics($given{channels});
-    return sub {
+    my $is_allowed  = _is_allowed($given{allow});
+    my @topics      = $class->topics($given{channels});
+    my $response_to = sub {
         my $env = shift;
         return EventSource::XS::Response->text(403, 'these metrics are not for this client') if !$is_allowed->($env);
         return EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
             if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;
         my $text = eval { $hub->_metrics([defined $hub->{name} ? $hub->{name} : '', @topics]) };
-        return _unavailable($@) if !defined $text;
-        my $response = EventSource::XS::Response->of(200, $CONTENT_TYPE, $text);
-        $response->[2] = [] if $env->{REQUEST_METHOD} eq 'HEAD';
-        return $response;
+        return defined $text ? EventSource::XS::Response->of(200, $CONTENT_TYPE, $text) : _unavailable($@);
     };
+    return sub { EventSource::XS::Response->for_method($_[0]{REQUEST_METHOD}, $response_to->($_[0])) };
 }
 
 # The channels and patterns of an option, as the native side takes them: pairs of a kind and a name.

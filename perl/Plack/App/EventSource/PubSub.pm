@@ -67,11 +67,7 @@ sub new {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
-    return _text(404, 'Not found') if !$self->_is_for_host($env);
-    my $access   = EventSource::XS::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
-    my $response = $self->_respond($env, $access);
-    my $is_head  = $env->{REQUEST_METHOD} eq 'HEAD';
-    return EventSource::XS::Response->completed($response, cors => $access->{headers}, without_body => $is_head);
+    return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, $self->_response($env));
 }
 
 sub prepare_app {
@@ -220,7 +216,14 @@ sub _refusal_unless_declared {
     return $is_declared ? undef : _text(404, 'Not found');
 }
 
-sub _respond {
+sub _response {
+    my ($self, $env) = @_;
+    return _text(404, 'Not found') if !$self->_is_for_host($env);
+    my $access = EventSource::XS::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
+    return EventSource::XS::Response->completed($self->_response_to($env, $access), $access->{headers});
+}
+
+sub _response_to {
     my ($self, $env, $access) = @_;
     my $method = $env->{REQUEST_METHOD};
     return EventSource::XS::Origins->respond_to_options($access, @METHODS) if $method eq 'OPTIONS';

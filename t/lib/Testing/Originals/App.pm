@@ -199,7 +199,7 @@ sub _constructors {
                 my @r = requested($APP->new(handler_cb => $HANDLER)->to_app, {REQUEST_METHOD => $_[0]});
                 return @r[0, 2];
             },
-            qw(GET HEAD POST PUT OPTIONS get GETS),
+            qw(GET POST PUT OPTIONS get GETS),
             ''
         ),
         'accessors' => sub {
@@ -604,7 +604,13 @@ sub _differences {
             'the headers of a 405' =>
                 sub { $APP->new(handler_cb => $HANDLER)->to_app->({REQUEST_METHOD => 'POST'})->[1] },
             $ROW{method},
-            [['Allow', 'GET']]
+            [['Allow', 'GET', 'Content-Length', 18]]
+        ],
+        [
+            'the body of the response to HEAD' =>
+                sub { @{$APP->new(handler_cb => $HANDLER)->to_app->({REQUEST_METHOD => 'HEAD'})}[0, 2] },
+            $ROW{method},
+            [405, []]
         ],
         (
             map {
@@ -706,7 +712,7 @@ sub _random_app {
         1 .. $random->(1 .. 4);
     my $handler =
         $random->('code', 'an object that is code', 'an overloaded object', 'a glob', 'a reference to a glob');
-    my ($is_hash, $is_odd, $method, $class) = map { $random->(@$_) } [0, 1], [0, 0, 0, 1], [qw(GET GET GET POST HEAD)],
+    my ($is_hash, $is_odd, $method, $class) = map { $random->(@$_) } [0, 1], [0, 0, 0, 1], [qw(GET GET GET POST PUT)],
         [$APP, $APP, 'Testing::Originals::Events', 'Testing::Originals::Wrapping'];
     return [
         "random application $number" => sub {
