@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use parent 'Mojolicious::Plugin';
 use EventSource::Error;
 use EventSource::Framework;
+use EventSource::XS::Framework::Mojolicious::HiddenHelper;
 use EventSource::XS::Framework::Mojolicious::PSGI;
 use EventSource::XS::Framework::Mojolicious::Response;
 use EventSource::XS::Framework::Mojolicious::Server;
@@ -18,6 +19,9 @@ use Scalar::Util qw(weaken);
 
 # Helpers are called by way of the controller.
 our @CARP_NOT = qw(EventSource::Framework Mojolicious::Controller);
+
+# The names of each helper that no action has.
+my %NEVER_HIDDEN = (event_source => 'respond_with_event_source', events => 'respond_with_events');
 
 # Public methods
 
@@ -35,16 +39,20 @@ sub register {
             return;
         }
     );
-    $app->helper(
-        event_source => sub {
+    my %make = (event_source => 'app', events => 'hub_app');
+    for my $helper (keys %make) {
+        my $make    = $make{$helper};
+        my $respond = sub {
             my ($c, @given) = @_;
-            return _respond($c, EventSource::Framework->app(@given), @servers);
-        }
-    );
-    $app->helper(
-        events => sub {
-            my ($c, @given) = @_;
-            return _respond($c, EventSource::Framework->hub_app(@given), @servers);
+            return _respond($c, EventSource::Framework->$make(@given), @servers);
+        };
+        $app->helper($_ => $respond) for $helper, $NEVER_HIDDEN{$helper};
+    }
+    $app->hook(
+        around_action => sub {
+            my ($next, $c, $action) = @_;
+            EventSource::XS::Framework::Mojolicious::HiddenHelper->watch($c, $action, %NEVER_HIDDEN);
+            return $next->();
         }
     );
     return $self;
@@ -132,10 +140,54 @@ EventSource::Framework::Mojolicious - A plugin of Mojolicious for event streams
 
 =head1 DESCRIPTION
 
-Adds two helpers to an application. Each responds to a request with a stream. Headers and cookies that the application
-has set, that of a session included, are part of its head, and the hook C<after_dispatch> runs before it.
+Adds two helpers to an application, each with two names. Each responds to a request with a stream. Headers and cookies that
+the application has set, that of a session included, are part of its head, and the hook C<after_dispatch> runs before it.
 
 Load the plugin in the application that the server runs, not in one that is mounted into it.
+
+=head2 A full application
+
+    # lib/News.pm
+    package News;
+    use Mojo::Base 'Mojolicious';
+    use EventSource::Hub;
+
+    has hub => sub { EventSource::Hub->new };
+
+    sub startup {
+        my $self = shift;
+        $self->plugin('EventSource::Framework::Mojolicious');
+        $self->routes->get('/events')->to('stream#events');
+        $self->routes->post('/news')->to('stream#publish');
+    }
+
+    1;
+
+    # lib/News/Controller/Stream.pm
+    package News::Controller::Stream;
+    use Mojo::Base 'Mojolicious::Controller';
+
+    sub events {
+        my $c = shift;
+        $c->respond_with_events($c->app->hub, 'news');
+    }
+
+    sub publish {
+        my $c = shift;
+        $c->app->hub->publish(news => $c->param('text'));
+        $c->rendered(204);
+    }
+
+    1;
+
+    # news.pl
+    use Mojolicious::Commands;
+    Mojolicious::Commands->start_app('News');
+
+An action is a method of its controller, and Perl finds a method before a helper. So C<< $c->events(...) >> in an action of the
+name C<events> would call the action again, without end. C<respond_with_events> and C<respond_with_event_source> are the same
+helpers under names that no action has. An action that calls itself in the place of a helper dies with an L<EventSource::Error>
+that says so, and the response is 500.
 
 =head2 Under Mojolicious' own servers
 
@@ -185,6 +237,7 @@ action before.
 
     $c->events($hub, @channels);
     $c->events($hub, @channels, {start => 'oldest'});
+    $c->respond_with_events($hub, @channels);
 
 Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the client
 sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another
@@ -198,6 +251,7 @@ routes to C<get> as well, is answered with 400.
     $c->event_source(sub { my ($conn, $env) = @_; ... });
     $c->event_source(sub { my ($conn, $env) = @_; ... }, keepalive => 30);
     $c->event_source($app);
+    $c->respond_with_event_source($app);
 
 Call a handler with a L<Plack::App::EventSource::Connection> and a PSGI environment. The attributes are those of
 L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made when
