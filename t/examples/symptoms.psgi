@@ -34,6 +34,10 @@ builder {
         enable 'AccessLog::Timed', logger => sub { };
         stream()
     };
+    mount '/collected' => builder {
+        enable 'BufferedStreaming', force => 1;
+        Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('hello'); $_[0]->close })->to_app;
+    };
     mount '/released' => Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('hello') })->to_app;
     mount '/twice'    => publishes(data => $bytes);
     mount '/json'     => publishes(data => encode_json(["gr\xfcn"]));

@@ -5,7 +5,9 @@ use lib 't/lib';
 use Testing;
 use JSON::PP qw(decode_json);
 use Test::EventSource;
-use Testing::Deadline qw(wait_until);
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs_module);
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
@@ -50,6 +52,52 @@ subtest 'not native' => sub {
         ok $reason,                           "the stream of /$path is not native";
         ok $pod =~ /^=item C<\Q$reason\E>$/m, "the manual lists: $reason";
     }
+};
+
+# How a manual quotes a message, on one line.
+sub quoted {
+    my $start     = shift;
+    my ($message) = $pod =~ /^ {4}(EventSource::XS: \Q$start\E.*?\n)\n/ms;
+    return $message =~ s/\s+\z//r =~ s/\s+/ /gr;
+}
+
+subtest 'a response that is collected' => sub {
+    my $symptom = quoted('the client of a stream receives nothing');
+    my $served  = sub { Testing::Server->start($_[0], 't/examples/symptoms.psgi', args => [-L => $_[1]]) };
+    my $says    = sub {
+        my ($server, $path) = @_;
+        my $from   = length $server->log;
+        my $client = Testing::Client->get($server->port, $path);
+        ok wait_until(sub { substr($server->log, $from) =~ /^\Q$symptom\E$/m }),
+            "$path: the log says it as the manual does"
+            or diag $server->log;
+        $client->leave;
+    };
+    for my $name ('HTTP::Server::PSGI', 'Twiggy') {
+        subtest "$name -L Shotgun" => sub {
+            my $shotgun = $served->($name, 'Shotgun');
+            $says->($shotgun, $_) for qw(/released /off /ordinary);
+            $shotgun->stop;
+        };
+    }
+    subtest '-L Restarter' => sub {
+        needs_module('Filesys::Notify::Simple');
+        my $restarter = $served->('HTTP::Server::PSGI', 'Restarter');
+        my $client    = Testing::Client->get($restarter->port, '/ordinary');
+        ok $client->read_until(qr/^id: /m), 'a stream of a hub begins';
+        is(Testing::Client->post($restarter->port, '/once', '')->status, 204, 'another request publishes');
+        ok $client->read_until(qr/^data: gr\xc3\xbcn\r?\n/m), 'the client receives the event';
+        unlike $restarter->log, qr/EventSource::XS: the client of a stream/, 'the log has nothing to say';
+        $client->leave;
+        $restarter->stop;
+    };
+    my ($collects) = grep { /BufferedStreaming/ } $pod =~ /^=item C<(.* collects the response)>$/mg;
+    my $streaming  = Testing::Server->start('HTTP::Server::PSGI', 't/examples/symptoms.psgi');
+    my $client     = Testing::Client->get($streaming->port, '/collected');
+    ok $client->read_all, 'a middleware that collects the response sends it when it has ended';
+    is $client->text, "data: hello\r\n\r\n", 'with its event';
+    like $streaming->log, qr/^EventSource::XS: the client of a stream .*: \Q$collects\E; /m,
+        'the log names the middleware';
 };
 
 subtest 'the client reconnects again and again' => sub {

@@ -87,6 +87,7 @@ sub open {
         if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
     ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $native, $opening)
         if !$stream && !defined $obstacle;
+    $obstacle = $OBSTACLE->collected || $obstacle                               if !$stream;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
 
     if ($stream) {
@@ -102,7 +103,9 @@ sub open {
         EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening, server_writer => $own);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
-        if $setting->{fallback} eq 'warn' && $setting->{native} eq 'auto' && !_has_left($adapter, $env);
+        if $setting->{fallback} eq 'warn'
+        && ($setting->{native} eq 'auto' || $obstacle->code eq 'collected')
+        && !_has_left($adapter, $env);
     return ($stream, $obstacle);
 }
 

@@ -581,7 +581,8 @@ are all streams on Feersum.
 
 What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
 C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process.
-With C<quiet> it has not. C<< native => 0 >> is quiet too.
+With C<quiet> it has not. C<< native => 0 >> is quiet too, but not where a client receives nothing before the stream ends
+(L<EventSource::Troubleshooting/NOTHING ARRIVES UNTIL THE END>).
 
 =head2 handler_cb
 

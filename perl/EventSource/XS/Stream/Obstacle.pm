@@ -37,7 +37,29 @@ my %KNOWN = (
     writer  => ["the response's writer is not known",         $EXCLUDE],
 );
 
+# The middleware that collects the body, and the loader that places it in front of each application. The texts and remedies.
+my ($COLLECTS, $LOADER) = map { "Plack/$_.pm" } 'Middleware/BufferedStreaming', 'Loader/Shotgun';
+my %COLLECTS_FOR = (
+    loader => [
+        'plackup -L Shotgun runs the application in a child, which collects the response',
+        'start plackup with -L Restarter, which starts the server again when a file has changed'
+    ],
+    middleware => ['Plack::Middleware::BufferedStreaming collects the response', 'mount the stream outside of it'],
+);
+
 # Public methods
+
+# Return the obstacle if a loader that runs the application in a child process, or a middleware, sends nothing before the
+# response is complete; otherwise undef. Call it while the application responds.
+sub collected {
+    my $class = shift;
+    return undef if !$INC{$COLLECTS};
+    for (my $depth = 0; my $sub = (caller $depth)[3]; $depth++) {
+        next if $sub ne 'Plack::Middleware::BufferedStreaming::call';
+        return $class->new(collected => @{$COLLECTS_FOR{$INC{$LOADER} ? 'loader' : 'middleware'}});
+    }
+    return undef;
+}
 
 sub code { return $_[0]{code} }
 
