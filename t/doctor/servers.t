@@ -39,6 +39,24 @@ for my $name (qw(Starman Twiggy)) {
     };
 }
 
+subtest 'four workers, each with a hub of its own' => sub {
+    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', workers => 4);
+    my $url    = $server->url('/hub');
+
+    # The worker of the stream is seldom the one that publishes.
+    my %env     = (DOCTOR_PORT => $server->port);
+    my $missed  = Testing::Doctor->start(\%env, '--seconds', 1, '--trigger', $TRIGGER, $url);
+    my $finding = is_wrong(
+        $missed, 'hub_name', 'wrong',
+        qr/each worker has a hub of its own.*probe has not/,
+        'a hub without a name'
+    );
+    like $finding->{remedy}, qr/\AGive the hub a name/, 'the remedy is a name';
+    my @bad = grep { $_->{verdict} eq 'wrong' } @{$missed->report->{findings}};
+    is_deeply [map { $_->{check} } @bad],       ['hub_name'], 'nothing else is wrong';
+    is_deeply [keys %{$bad[0]{configuration}}], [],           'and no proxy is to be mended';
+};
+
 subtest 'one worker that a stream occupies' => sub {
     my $server = Testing::Server->start('Starman',   't/data/doctor.psgi', workers => 1, env => {DOCTOR_NATIVE => 0});
     my $doctor = Testing::Doctor->start('--seconds', 1,                    $server->url('/hub'));

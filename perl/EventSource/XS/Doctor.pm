@@ -14,6 +14,7 @@ use EventSource::XS::Doctor::Check::Compression;
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Check::Ending;
 use EventSource::XS::Doctor::Check::Format;
+use EventSource::XS::Doctor::Check::HubName;
 use EventSource::XS::Doctor::Check::HubProcess;
 use EventSource::XS::Doctor::Check::HubStore;
 use EventSource::XS::Doctor::Check::Origin;
@@ -26,10 +27,11 @@ use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore);
+    qw(Response HubName Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore);
 
 my $MAX_REDIRECTS = 10;
 my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most
+my $MOST_WORKERS  = 8;                              # requests that look for another hub
 my $MOMENT        = 0.5;                            # seconds after which the head of a quiet stream counts as all
 my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
 
@@ -52,6 +54,15 @@ sub new {
 
 # Public methods
 
+# Returns the epochs of the hubs that have answered, that of the examined stream first.
+sub epochs {
+    my $self = shift;
+    my %seen;
+    my @answers = grep { $_ } @$self{qw(stream second)}, $self->{resume} && $self->{resume}{by_header},
+        @{$self->{others} || []};
+    return grep { !$seen{$_}++ } map { EventSource::XS::Doctor::Check::HubName->epochs_of($_->body) } @answers;
+}
+
 # Returns the findings of all checks.
 sub examine {
     my $self = shift;
@@ -60,6 +71,7 @@ sub examine {
         $self->_observe;
         $self->_look_at_cache;
         $self->_look_at_resume;
+        $self->_look_for_hubs;
     }
     elsif ($self->is_silent) {
         $self->{beside} = $self->_ask(method => 'OPTIONS', until => sub { $_[0]->has_head });
@@ -199,6 +211,19 @@ sub _look_at_resume {
         }
     }
     $self->{resume} = \%resume;
+    return;
+}
+
+# If the probe has not arrived, looks whether other workers have other hubs.
+sub _look_for_hubs {
+    my $self = shift;
+    return if $self->{method} ne 'GET' || !$self->{is_probed} || defined $self->{probe_seconds};
+    for (1 .. $MOST_WORKERS) {
+        return if $self->epochs != 1;
+        my $other = $self->_ask(until => sub { $_[0]->body->ids });
+        push @{$self->{others}}, $other;
+        return if !$other->body->ids;    # something does withhold bytes
+    }
     return;
 }
 
