@@ -926,8 +926,9 @@ A client that comes when there are that many receives the status 200, a C<retry>
 The maximum number of streams that have a key in common, such as an address, a user or a session: a callback that returns the
 key of a request, and a whole number from 1 to 999,999,999. A client with as many streams receives the status 429 instead of
 another one, with one line of text and C<Retry-After>, a random number of seconds from 10 to 30, which a page must obey itself:
-L<EventSource::Clients/A STREAM THAT IS REFUSED>. By default there is no limit. It is for the streams of L</to_app> and
-L<Plack::App::EventSource::PubSub>, not for those of L</subscribe> and L</serve>.
+L<EventSource::Clients/A STREAM THAT IS REFUSED>. With C<origins> a page of another origin may read it, too. By default there is
+no limit. It is for the streams of L</to_app> and L<Plack::App::EventSource::PubSub>, not for those of L</subscribe> and
+L</serve>.
 
 A key is any string; C<undef> stands for no limit of this request. The callback is called before the response begins, after
 C<channels>, C<label> and C<member>. An exception of it is an exception of the request.

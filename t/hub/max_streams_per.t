@@ -31,9 +31,14 @@ for my $kind ('in one process', 'named') {
         is $refused->header('Content-Type'),                'text/plain; charset=UTF-8', 'its type';
         is $refused->header('Cache-Control'),               'no-store',                  'it is not stored';
         is $refused->header('Access-Control-Allow-Origin'), 'https://shop.example', 'a page of the origin may read it';
+        is $refused->header('Access-Control-Expose-Headers'),    'Retry-After',     'and when to come back';
+        is $streams[0]->header('Access-Control-Expose-Headers'), undef,             'a stream exposes nothing';
+        is $es->get('/?ann', headers => [Origin => 'https://evil.example'])->header('Access-Control-Expose-Headers'),
+            undef,
+            'a page of another origin reads nothing';
         like $refused->header('Retry-After'), qr/\A(?:[12][0-9]|30)\z/,                     'when to come back';
         like $refused->content,               qr/\AThere are 2 streams of this .+more\n\z/, 'why';
-        is $hub->stats->{limited}, 1, 'it is counted';
+        is $hub->stats->{limited}, 2, 'it is counted';
         is $status->($es, '/?bob'), 200, 'another key has streams of its own';
         is $status->($es, '/'),     200, 'a request without a key has no limit' for 1 .. 3;
         $streams[0]->close;
@@ -68,11 +73,14 @@ for my $kind ('in one process', 'named') {
     };
 
     subtest "$kind: nodes" => sub {
-        my $nodes   = Plack::App::EventSource::PubSub->new(hub => $hub, max_streams_per => [sub { return 'node' }, 1]);
+        my %option  = (max_streams_per => [sub { return 'node' }, 1], origins => '*');
+        my $nodes   = Plack::App::EventSource::PubSub->new(hub => $hub, %option);
         my $es      = Test::EventSource->new(app => $nodes->to_app);
-        my @streams = map { $es->get('/news') } 1 .. 2;
+        my @streams = map { $es->get('/news', headers => [Origin => 'https://shop.example']) } 1 .. 2;
         my @status  = map { $_->status } @streams;
         is "@status", '200 429', 'the attribute of PubSub';
+        is $streams[1]->header('Access-Control-Expose-Headers'), 'Retry-After',
+            'a page of another origin reads when to come back';
     };
 
     subtest "$kind: labels" => sub {
