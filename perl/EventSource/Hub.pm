@@ -1437,6 +1437,13 @@ code reference that is called with the PSGI environment and returns true or fals
 C<Forwarded>, C<Via>, C<X-Forwarded-For> or C<X-Real-IP>, receives a 403, too, because the address is then that of the proxy;
 only code may allow it. A proxy on this machine must set one of these headers, or its clients are taken for this machine.
 
+=item hosts
+
+The names under which monitors may ask, without ports, such as C<['shop.example', 'app']>: a reference to an array. Addresses,
+C<localhost> and the name of this machine need not be named, nor need a monitor send C<Host>. A request for another name
+receives a 403. Otherwise a page whose name is made to stand for 127.0.0.1 could read the metrics with the browser of this
+machine (DNS rebinding). Default: none.
+
 =item channels
 
 The channels and patterns (L</pattern>) that are told apart by a label, a reference to an array of at most 100. A pattern stands

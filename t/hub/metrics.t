@@ -7,6 +7,7 @@ use EventSource::Hub;
 use EventSource::Hub::Process;
 use File::Temp ();
 use Plack::Builder;
+use Sys::Hostname qw(hostname);
 use Test::EventSource;
 use Testing::CommandLine;
 use Testing::Errors     qw(error_ok);
@@ -112,12 +113,40 @@ subtest 'who may read' => sub {
     }
 };
 
+subtest 'under which names' => sub {
+    my $hub = EventSource::Hub->new;
+    my $own = hostname();
+    my @may = (
+        (
+            map { [[], $_, 1] } '127.0.0.1', '127.0.0.1:5000', '[::1]', '[::1]:5000',
+            'localhost', 'LocalHost:80', '192.0.2.7:80'
+        ),
+        (map { [[], $_, 1] } $own,           "$own:5000",         '',                       undef),
+        (map { [[], $_, 0] } 'evil.example', 'evil.example:5000', '127.0.0.1.evil.example', 'localhost.evil.example'),
+        (map { [[], $_, 0] } '[::1',         '[evil.example]',    'a@localhost', '127.0.0.1, evil.example', '::1'),
+        [['hub.example', 'app'], 'Hub.Example:5000', 1],
+        [['hub.example', 'app'], 'app',              1],
+        [['hub.example', 'app'], 'evil.example',     0],
+        [['hub.example', 'app'], 'localhost',        1],
+    );
+    for my $case (@may) {
+        my ($hosts, $host, $is_known) = @$case;
+        my $app = $hub->metrics_app(@$hosts ? (hosts => $hosts) : (), allow => sub { 1 });
+        is get($app, defined $host ? (HTTP_HOST => $host) : ())->[0], $is_known ? 200 : 403,
+            join ' ', "with hosts @$hosts:", $host // 'no Host';
+    }
+    is get($hub->metrics_app, HTTP_HOST => 'evil.example')->[0], 403, 'also to a client on this machine';
+};
+
 subtest 'mistakes' => sub {
     my $hub = EventSource::Hub->new;
     for my $case (
         [allow    => '127.0.0.1',      qr/allow must be an array of addresses/],
         [allow    => ['localhost'],    qr/allow takes addresses/],
         [allow    => ['10.0.0.0/33'],  qr/allow takes addresses/],
+        [hosts    => 'app',            qr/hosts must be an array of names/],
+        [hosts    => ['app:80'],       qr/hosts takes names without ports/],
+        [hosts    => [undef],          qr/hosts takes names without ports/],
         [channels => 'news',           qr/channels must be an array/],
         [channels => [''],             qr/a channel must be a string/],
         [channels => [('news') x 101], qr/at most 100/],

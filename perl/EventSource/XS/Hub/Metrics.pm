@@ -10,8 +10,9 @@ use warnings;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
-use Scalar::Util qw(blessed);
-use Socket       qw(AF_INET AF_INET6 inet_pton);
+use Scalar::Util  qw(blessed);
+use Socket        qw(AF_INET AF_INET6 inet_pton);
+use Sys::Hostname ();
 
 our @CARP_NOT = qw(EventSource::Hub);
 
@@ -29,12 +30,15 @@ my @FORWARDED = qw(HTTP_FORWARDED HTTP_VIA HTTP_X_FORWARDED_FOR HTTP_X_REAL_IP);
 sub app {
     my ($class, $hub, @given) = @_;
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow channels)], 'option %s of metrics_app');
+    $SETTINGS->known(\%given, [qw(allow channels hosts)], 'option %s of metrics_app');
     my $is_allowed  = _is_allowed($given{allow});
+    my $is_host     = _is_host($given{hosts});
     my @topics      = $class->topics($given{channels});
     my $response_to = sub {
         my $env = shift;
         return EventSource::XS::Response->text(403, 'these metrics are not for this client') if !$is_allowed->($env);
+        return EventSource::XS::Response->text(403, 'this name is not known here: add it to hosts of metrics_app')
+            if !$is_host->($env->{HTTP_HOST});
         return EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
             if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;
         my $text = eval { $hub->_metrics([defined $hub->{name} ? $hub->{name} : '', @topics]) };
@@ -85,6 +89,26 @@ sub _is_allowed {
         my $of_client = defined $env->{REMOTE_ADDR} ? _block($env->{REMOTE_ADDR}) : undef;
         return !!0 if !$of_client || $env->{REMOTE_ADDR} =~ m{/};
         return !!grep { $_->[1] == $of_client->[1] && index($of_client->[0], $_->[0]) == 0 } @blocks;
+    };
+}
+
+# Returns a function of the header Host. A page can let its own name stand for another address after it was loaded (DNS
+# rebinding), and a browser on this machine would read the metrics for it. An address cannot be rebound, and a monitor need not
+# send the header.
+sub _is_host {
+    my $hosts    = shift;
+    my $elements = defined $hosts ? $SETTINGS->array(hosts => $hosts, 'names') : [];
+    $SETTINGS->refuse(hosts => 'hosts must be an array of names') if !$elements;
+    $SETTINGS->refuse(hosts => "hosts takes names without ports, such as 'shop.example'")
+        if grep { !defined || !/\A[A-Za-z0-9._-]+\z/ } @$elements;
+    my %is_known = map { (lc $_ => 1) } 'localhost', Sys::Hostname::hostname(), @$elements;
+    return sub {
+        my $host = lc(defined $_[0] ? $_[0] : '');
+        return !!1 if $host eq '';
+        $host =~ s/:[0-9]*\z// if $host !~ /\]\z/;
+        my ($v6) = $host =~ /\A\[(.*)\]\z/;
+        return !!1 if defined inet_pton(defined $v6 ? (AF_INET6, $v6) : (AF_INET, $host));
+        return !!$is_known{$host};
     };
 }
 
