@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
-                               [--store STORE | --store-from FILE] [--metrics ADDRESS:PORT]
+                               [--store STORE | --store-from FILE] [--metrics ADDRESS:PORT[,NAME]...]
                                [--log text|json]
        eventsource-hub upgrade [--program PATH] [--socket PATH] [--timeout SECONDS] [NAME]
        eventsource-hub --help | --version
@@ -28,9 +28,10 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
                        the URL of Redis, with settings behind ? (ps shows it: a password is better in a file)
   --store-from FILE    run: the same, from the first line of a file
                        Without both, run takes the environment variable EVENTSOURCE_STORE.
-  --metrics ADDRESS:PORT
+  --metrics ADDRESS:PORT[,NAME]...
                        run: answer GET /metrics over HTTP with the metrics, as OpenMetrics, for example
-                       on 127.0.0.1:9464. Everybody who reaches the address may read them.
+                       on 127.0.0.1:9464. Everybody who reaches the address may read them, by an address,
+                       as localhost, by the name of the machine, or by one of the names.
   --log text|json      run: the form of the lines on standard error (default: text)
 
 The command eventsource publishes to hubs, follows them and stops them.";
@@ -69,8 +70,8 @@ pub struct Arguments {
     pub grace: Option<Duration>,
     /// The store, instead of that of the workers' settings.
     pub store: Option<StoreSettings>,
-    /// Where monitors read the metrics.
-    pub metrics: Option<SocketAddr>,
+    /// Where monitors read the metrics: an address with a port, and names, with commas.
+    pub metrics: Option<Box<str>>,
     /// Whether lines of the log are objects.
     pub logs_objects: bool,
 }
@@ -109,7 +110,7 @@ impl Arguments {
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
-                "--metrics" => parsed.metrics = Some(address(&value()?)?),
+                "--metrics" => parsed.metrics = Some(metrics(value()?)?),
                 "--log" => parsed.logs_objects = logs_objects(&value()?)?,
                 "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
@@ -175,9 +176,9 @@ impl Arguments {
 
     /// Returns what `run` is started with.
     pub fn run_options(&self) -> Result<RunOptions, Box<dyn Error>> {
-        let Self { idle_exit, grace, ref store, metrics, logs_objects, .. } = *self;
-        let metrics = metrics.map(|address| address.to_string().into());
-        Ok(RunOptions { place: self.place()?, idle_exit, grace, store: store.clone(), metrics, logs_objects })
+        let Self { idle_exit, grace, ref store, ref metrics, logs_objects, .. } = *self;
+        let (store, metrics) = (store.clone(), metrics.clone());
+        Ok(RunOptions { place: self.place()?, idle_exit, grace, store, metrics, logs_objects })
     }
 }
 
@@ -197,8 +198,20 @@ fn command_of(command: &str, words: &[String]) -> Result<Command, String> {
     }
 }
 
-fn address(value: &str) -> Result<SocketAddr, String> {
-    value.parse().map_err(|_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {value}"))
+/// An address with a port, and names of hosts, with commas between them.
+fn metrics(value: String) -> Result<Box<str>, String> {
+    let mut words = value.split(',');
+    let address = words.next().unwrap_or_default();
+    address
+        .parse::<SocketAddr>()
+        .map_err(|_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {address}"))?;
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    match words.find(|name| !is_name(name)) {
+        Some(name) => Err(format!("--metrics takes names of hosts behind the address, without ports, not {name}")),
+        None => Ok(value.into()),
+    }
 }
 
 fn logs_objects(value: &str) -> Result<bool, String> {
@@ -288,6 +301,10 @@ mod tests {
             ("run --log xml", "--log must be text or json, not xml"),
             ("upgrade --metrics 127.0.0.1:1", "--metrics is for run"),
             ("run --metrics :9464", "--metrics must be an address and a port, such as 127.0.0.1:9464, not :9464"),
+            (
+                "run --metrics 127.0.0.1:1,hub.example:1",
+                "--metrics takes names of hosts behind the address, without ports, not hub.example:1",
+            ),
         ] {
             assert_eq!(parse(line).expect_err(line), message);
         }

@@ -1,17 +1,25 @@
 //! `run --metrics`: answers a monitor over HTTP/1.1 with the metrics of the hub.
 //!
-//! A thread of its own serves one connection at a time, within a time and with a bound for the request, so a client that is
-//! slow or hostile delays other monitors, but neither the wire thread nor a stream. It asks the wire thread as a command
-//! does, over the socket of the hub.
+//! Connections are served side by side, each by a thread, within a time and with a bound for the request. If there are too
+//! many, the one that has been silent for the longest time makes room. So a client that is slow or hostile delays neither a
+//! monitor nor the wire thread nor a stream. An answer asks the wire thread as a command does, over the socket of the hub.
 
+mod request;
+
+pub use self::request::Hosts;
+use self::request::Request;
 use crate::messages::say;
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::{Client, Error, Place, Start};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The most connections at a time.
+const MAX_CONNECTIONS: usize = 16;
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 8 << 10;
 /// How long a client may take to send its request, and to take the answer.
@@ -28,10 +36,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves connections until the process ends.
-pub fn serve(listener: TcpListener, place: Place) {
+pub fn serve(listener: TcpListener, place: Place, hosts: Hosts) {
+    let monitors = Arc::new(Monitors { place, hosts, connections: Mutex::default() });
     let serve = move || loop {
         match listener.accept() {
-            Ok((mut client, _)) => drop(answer(&mut client, &place)), // a client that has left needs no answer
+            Ok((client, _)) => begin(&monitors, client),
             Err(_) => thread::sleep(ACCEPT_PAUSE),
         }
     };
@@ -40,20 +49,91 @@ pub fn serve(listener: TcpListener, place: Place) {
     }
 }
 
-fn answer(client: &mut TcpStream, place: &Place) -> io::Result<()> {
-    let deadline = Instant::now() + CLIENT_TIME;
-    let request = match read_head(client, deadline)? {
-        Some(head) => Request::of(&head),
-        None => Request::Malformed,
-    };
+/// What the threads share.
+struct Monitors {
+    place: Place,
+    hosts: Hosts,
+    connections: Mutex<Connections>,
+}
+
+impl Monitors {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads one request and answers it. Fails if the client has left, which then needs no answer.
+    fn serve(&self, client: &Arc<TcpStream>) -> io::Result<()> {
+        let head = read_head(client, Instant::now() + CLIENT_TIME);
+        if !self.connections().leave(client) {
+            return Ok(());
+        }
+        let answered = head.and_then(|head| {
+            let head = head.unwrap_or_default();
+            answer(client, Request::of(&head, &self.hosts), head.starts_with(b"HEAD "), &self.place)
+        });
+        self.connections().answered -= 1;
+        answered
+    }
+}
+
+/// The connections that are served.
+#[derive(Default)]
+struct Connections {
+    /// Those that have not sent a whole request, the oldest first.
+    silent: VecDeque<Arc<TcpStream>>,
+    /// The number of the others.
+    answered: usize,
+}
+
+impl Connections {
+    /// Takes a connection, unless all are being answered.
+    fn enter(&mut self, client: &Arc<TcpStream>) -> bool {
+        if self.silent.len() + self.answered >= MAX_CONNECTIONS {
+            let Some(oldest) = self.silent.pop_front() else { return false };
+            let _ = oldest.shutdown(Shutdown::Both); // which ends its thread
+        }
+        self.silent.push_back(client.clone());
+        true
+    }
+
+    /// The connection is answered now. False if it had to make room.
+    fn leave(&mut self, client: &Arc<TcpStream>) -> bool {
+        let at = self.silent.iter().position(|silent| Arc::ptr_eq(silent, client));
+        self.answered += usize::from(at.is_some());
+        at.is_some_and(|at| self.silent.remove(at).is_some())
+    }
+}
+
+/// Serves a connection in a thread of its own. Without a thread it is closed.
+fn begin(monitors: &Arc<Monitors>, client: TcpStream) {
+    let client = Arc::new(client);
+    if !monitors.connections().enter(&client) {
+        return;
+    }
+    let of_thread = (monitors.clone(), client.clone());
+    let thread = thread::Builder::new().name("monitor".to_owned()).spawn(move || {
+        let (monitors, client) = of_thread;
+        let _ = monitors.serve(&client);
+    });
+    if thread.is_err() {
+        monitors.connections().silent.retain(|silent| !Arc::ptr_eq(silent, &client));
+    }
+}
+
+fn answer(client: &TcpStream, request: Request, is_head: bool, place: &Place) -> io::Result<()> {
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = match request {
-        Request::Metrics { .. } => match text(place) {
+        Request::Metrics => match text(place) {
             Ok(text) => ("200 OK", metrics::CONTENT_TYPE, text),
             Err(error) => ("503 Service Unavailable", plain, format!("{error}\n")),
         },
         Request::Other => ("404 Not Found", plain, "the metrics are at /metrics\n".to_owned()),
         Request::OtherMethod => ("405 Method Not Allowed", plain, "GET or HEAD\n".to_owned()),
+        Request::OtherHost => (
+            "403 Forbidden",
+            plain,
+            "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n".to_owned(),
+        ),
         Request::Malformed => ("400 Bad Request", plain, "this is not a request of HTTP/1\n".to_owned()),
     };
     let mut bytes = format!(
@@ -61,15 +141,32 @@ fn answer(client: &mut TcpStream, place: &Place) -> io::Result<()> {
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    if !matches!(request, Request::Metrics { is_head: true }) {
+    if !is_head {
         bytes.push_str(&body);
     }
-    client.set_write_timeout(Some(CLIENT_TIME))?;
-    client.write_all(bytes.as_bytes())
+    write(client, bytes.as_bytes(), Instant::now() + CLIENT_TIME)
+}
+
+/// Fails if the client does not take the bytes in time, however few it takes at once.
+fn write(mut client: &TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        client.set_write_timeout(Some(left))?;
+        match client.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the empty line after the head. Returns nothing if the head is too long, too slow or cut off.
-fn read_head(client: &mut TcpStream, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
+fn read_head(mut client: &TcpStream, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
     let mut head = vec![0; MAX_HEAD];
     let mut len = 0;
     loop {
@@ -92,55 +189,8 @@ fn read_head(client: &mut TcpStream, deadline: Instant) -> io::Result<Option<Vec
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Metrics { is_head: bool },
-    Other,
-    OtherMethod,
-    Malformed,
-}
-
-impl Request {
-    /// Reads the request line (RFC 9112, section 3).
-    fn of(head: &[u8]) -> Self {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
-        let [method, target, version] = words[..] else { return Self::Malformed };
-        if !version.starts_with(b"HTTP/1.") {
-            return Self::Malformed;
-        }
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        match (method, path) {
-            (b"GET" | b"HEAD", b"/metrics") => Self::Metrics { is_head: method == b"HEAD" },
-            (b"GET" | b"HEAD", _) => Self::Other,
-            _ => Self::OtherMethod,
-        }
-    }
-}
-
 fn text(place: &Place) -> Result<String, Error> {
     let start = Start { program: None, needs_settings: false, timeout: HUB_TIME };
     let counted = Client::connect(&start, place, None)?.count(b"")?;
     Ok(metrics::text(&Measured::of_process(place.name().as_str(), &counted, &[])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_line_is_read_as_the_standard_says() {
-        for (head, request) in [
-            ("GET /metrics HTTP/1.1\r\n\r\n", Request::Metrics { is_head: false }),
-            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", Request::Metrics { is_head: true }),
-            ("GET / HTTP/1.1\r\n\r\n", Request::Other),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Request::OtherMethod),
-            ("GET /metrics\r\n\r\n", Request::Malformed),
-            ("GET /metrics HTTP/2\r\n\r\n", Request::Malformed),
-            ("GET  /metrics HTTP/1.1\r\n\r\n", Request::Malformed),
-            ("\r\n\r\n", Request::Malformed),
-        ] {
-            assert_eq!(Request::of(head.as_bytes()), request, "{head}");
-        }
-    }
 }

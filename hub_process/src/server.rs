@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
     };
     if let Some(listener) = monitors {
-        metrics_listener::serve(listener, server.options.place.clone());
+        metrics_listener::serve(listener, server.options.place.clone(), server.options.metrics_hosts());
     }
     while !server.is_ending {
         server.turn()?;

@@ -27,7 +27,8 @@ impl Address {
 
 /// A hub process that answers monitors. It ends with the scene.
 fn run(scene: &Scene, address: &Address) -> Child {
-    let child = scene.command(&["run", "--metrics", &address.0.to_string()]).spawn().expect("a process");
+    let metrics = format!("{},hub.example", address.0);
+    let child = scene.command(&["run", "--metrics", &metrics]).spawn().expect("a process");
     eventually("the process listens", || scene.pid().is_some() && TcpStream::connect(address.0).is_ok());
     child
 }
@@ -47,7 +48,7 @@ fn a_monitor_reads_the_metrics_of_the_hub() {
     let (scene, address) = (Scene::new(), Address::new());
     let mut child = run(&scene, &address);
     scene.client().publish(&event("news", "hello")).expect("an id");
-    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     for line in [
@@ -58,7 +59,7 @@ fn a_monitor_reads_the_metrics_of_the_hub() {
         assert!(head.lines().any(|found| found == line), "{line}: {head}");
     }
     assert!(body.contains("\neventsource_published_total{hub=\"shop\"} 1\n") && body.ends_with("# EOF\n"), "{body}");
-    let head_only = ask(&address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let head_only = ask(&address, b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(head_only.starts_with("HTTP/1.1 200 OK\r\n") && head_only.ends_with("\r\n\r\n"), "{head_only}");
     drop(scene);
     child.wait().expect("it has ended");
@@ -72,6 +73,9 @@ fn other_requests_get_a_status() {
     for (request, status) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "404"),
         (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        (b"GET http://127.0.0.1/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "200"),
+        (b"GET http://evil.example/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example:9464\r\n\r\n", "403"),
         (b"\x16\x03\x01 hello\r\n\r\n", "400"),
         (&long, "400"),
     ] {
@@ -82,16 +86,50 @@ fn other_requests_get_a_status() {
     child.wait().expect("it has ended");
 }
 
+/// Connections that send nothing.
+fn silent(address: &Address, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| TcpStream::connect(address.0).expect("a connection")).collect()
+}
+
+/// Whether the process still waits for the request of a client.
+fn is_served(client: &TcpStream) -> bool {
+    client.set_nonblocking(true).expect("an option");
+    let read = (&*client).read(&mut [0]);
+    client.set_nonblocking(false).expect("an option");
+    matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 #[test]
-fn a_client_that_sends_nothing_delays_neither_the_hub_nor_others_for_long() {
+fn clients_that_send_nothing_delay_neither_the_hub_nor_a_monitor() {
     let (scene, address) = (Scene::new(), Address::new());
     let mut child = run(&scene, &address);
-    let mut silent = TcpStream::connect(address.0).expect("a connection");
-    scene.client().publish(&event("news", "hello")).expect("an id");
-    assert!(ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
-    let mut answer = String::new();
-    silent.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut clients = Vec::new();
+    eventually("a monitor is answered while six clients are silent", || {
+        clients = silent(&address, 6);
+        scene.client().publish(&event("news", "hello")).expect("an id");
+        assert!(ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        clients.iter().all(is_served)
+    });
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    drop(scene);
+    child.wait().expect("it has ended");
+}
+
+#[test]
+fn the_oldest_silent_client_makes_room_for_a_monitor() {
+    let (scene, address) = (Scene::new(), Address::new());
+    let mut child = run(&scene, &address);
+    eventually("a monitor is answered while many clients are silent", || {
+        let clients = silent(&address, 100);
+        assert!(ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        let served = clients.iter().filter(|client| is_served(client)).count();
+        assert!(served <= 16, "{served}");
+        is_served(&clients[99]) && !is_served(&clients[0])
+    });
     drop(scene);
     child.wait().expect("it has ended");
 }
@@ -104,7 +142,7 @@ fn an_upgrade_keeps_the_address() {
     let start = Start { program: None, needs_settings: false, timeout: DEADLINE };
     upgrade(&start, &scene.place, Some(Path::new(PROGRAM))).expect("the same program");
     eventually("the new program listens", || TcpStream::connect(address.0).is_ok());
-    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\n\r\n");
+    let answer = ask(&address, b"GET /metrics HTTP/1.1\r\nHost: hub.example\r\n\r\n");
     assert!(answer.contains("\neventsource_published_total{hub=\"shop\"} 1\n"), "{answer}");
     drop(scene);
     child.wait().expect("it has ended");

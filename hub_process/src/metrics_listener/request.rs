@@ -1,0 +1,148 @@
+//! The request of a monitor (RFC 9112): its method and target, and whether its host is this one.
+//!
+//! A page in a browser can let its own name stand for another address after it was loaded (DNS rebinding). Its requests then
+//! come from the browser's machine, with that name in `Host`. So a name must be known here. An address cannot be rebound.
+
+use std::net::IpAddr;
+
+/// The names under which monitors may ask, besides addresses and `localhost`.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// The name of this machine, if it can be read, and more names.
+    pub fn new(names: impl Iterator<Item = String>) -> Self {
+        Self(names.chain(own_name()).collect())
+    }
+
+    /// Says whether a host, with or without a port, is this one.
+    fn has(&self, authority: &str) -> bool {
+        let end = authority.rfind(':').filter(|at| authority[at + 1..].bytes().all(|byte| byte.is_ascii_digit()));
+        let host = if authority.ends_with(']') { authority } else { &authority[..end.unwrap_or(authority.len())] };
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is = |name: &String| name.eq_ignore_ascii_case(host);
+        host.is_empty()
+            || address.parse::<IpAddr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || self.0.iter().any(is)
+    }
+}
+
+fn own_name() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim_end().to_owned())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    Metrics,
+    Other,
+    OtherMethod,
+    OtherHost,
+    Malformed,
+}
+
+impl Request {
+    /// Reads the head of a request.
+    pub fn of(head: &[u8], hosts: &Hosts) -> Self {
+        Self::read(head, hosts).unwrap_or(Self::Malformed)
+    }
+
+    fn read(head: &[u8], hosts: &Hosts) -> Option<Self> {
+        let mut lines = std::str::from_utf8(head).ok()?.split("\r\n");
+        let words: Vec<_> = lines.next()?.split(' ').collect();
+        let [method, target, version] = words[..] else { return None };
+        if !version.starts_with("HTTP/1.") {
+            return None;
+        }
+        let mut named =
+            lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = named.next().map_or("", |(_, value)| value.trim());
+        if named.next().is_some() {
+            return None;
+        }
+        let (host, path) = absolute(target).unwrap_or((host, target));
+        let path = path.split('?').next().unwrap_or_default();
+        Some(match (method, path) {
+            _ if !hosts.has(host) => Self::OtherHost,
+            ("GET" | "HEAD", "/metrics") => Self::Metrics,
+            ("GET" | "HEAD", _) => Self::Other,
+            _ => Self::OtherMethod,
+        })
+    }
+}
+
+/// The host and the path of a target in absolute form, whose host counts instead of that of the header (section 3.2.2).
+fn absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    scheme.eq_ignore_ascii_case("http").then(|| rest.split_at(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request_of(head: &str) -> Request {
+        Request::of(head.as_bytes(), &Hosts::new(["hub.example".to_owned()].into_iter()))
+    }
+
+    #[test]
+    fn a_request_line_is_read_as_the_standard_says() {
+        for (head, request) in [
+            ("GET /metrics HTTP/1.1\r\n\r\n", Request::Metrics),
+            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", Request::Metrics),
+            ("GET http://127.0.0.1:9464/metrics HTTP/1.1\r\n\r\n", Request::Metrics),
+            ("HEAD HTTP://hub.example/metrics?a=b HTTP/1.1\r\n\r\n", Request::Metrics),
+            ("GET http://localhost?metrics HTTP/1.1\r\n\r\n", Request::Other),
+            ("GET / HTTP/1.1\r\n\r\n", Request::Other),
+            ("POST /metrics HTTP/1.1\r\n\r\n", Request::OtherMethod),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", Request::OtherMethod),
+            ("GET /metrics\r\n\r\n", Request::Malformed),
+            ("GET /metrics HTTP/2\r\n\r\n", Request::Malformed),
+            ("GET  /metrics HTTP/1.1\r\n\r\n", Request::Malformed),
+            ("\r\n\r\n", Request::Malformed),
+        ] {
+            assert_eq!(request_of(head), request, "{head}");
+        }
+    }
+
+    #[test]
+    fn the_host_must_be_an_address_or_a_known_name() {
+        let own = own_name().expect("a name");
+        for host in [
+            "127.0.0.1:9464",
+            "127.0.0.1",
+            "[::1]:9464",
+            "[::1]",
+            "192.0.2.7:80",
+            "LocalHost:1",
+            "hub.EXAMPLE:9464",
+            &own,
+            "",
+        ] {
+            assert_eq!(
+                request_of(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+                Request::Metrics,
+                "{host}"
+            );
+        }
+        for host in [
+            "evil.example",
+            "evil.example:9464",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "a@localhost",
+            "[::1",
+        ] {
+            assert_eq!(
+                request_of(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")),
+                Request::OtherHost,
+                "{host}"
+            );
+            let absolute = format!("GET http://{host}/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            assert_eq!(request_of(&absolute), Request::OtherHost, "{absolute}");
+        }
+        assert_eq!(request_of("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"), Request::Metrics);
+        assert_eq!(request_of("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: ::1\r\n\r\n"), Request::Malformed);
+    }
+}
