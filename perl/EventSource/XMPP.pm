@@ -11,8 +11,8 @@ use warnings;
 # undefined values at each connection. A crate would be a program of its own with tokio, for what is not busy.
 #
 # A line of what happens: the lease is held -> _begin loads what was published -> _connect -> _discover finds nodes -> _follow
-# subscribes to one and fetches its items -> _synchronize publishes those that are new; from then on _take_message. _publish is
-# the one place that publishes to the hub.
+# subscribes to one and fetches its items -> _synchronize publishes those that are new; from then on _take_message. With each
+# poll, _compare_subscriptions finds those that the service has ended. _publish is the one place that publishes to the hub.
 
 our $VERSION = '0.100';
 
@@ -219,11 +219,13 @@ sub _reconnect {
 
 # Private methods: nodes
 
-# Asks for the nodes again and again. An answer also says that the connection lives; without one it ends.
+# Asks for the nodes again and again. An answer also says that the connection lives; without one it ends. Subscriptions are
+# compared before: those that the service has ended are made again with those to new nodes.
 sub _discover {
     my $self       = shift;
     my $connection = $self->{connection_now} or return;
     $self->{was_ready} = 1;
+    $self->_compare_subscriptions;
     weaken(my $weak = $self);
     $self->_ask(
         get => EventSource::XS::XMPP::Stanza->ask_for_nodes,
@@ -252,6 +254,45 @@ sub _ask {
     return;
 }
 
+# An owner can end a subscription (XEP-0060, section 8.8.2), and a service can lose what it knows. A service need not notify
+# of it, and then no item would come any more. Only the subscriptions of before the question count.
+sub _compare_subscriptions {
+    my $self  = shift;
+    my @nodes = grep { $_->{is_subscribed} } values %{$self->{nodes}} or return;
+    weaken(my $weak = $self);
+    $self->_ask(
+        get => EventSource::XS::XMPP::Stanza->ask_for_subscriptions,
+        sub {
+            my ($answer, $problem) = @_;
+            return if !$answer && $problem eq 'remote-server-timeout';    # _discover ends the connection
+            my @own       = $answer ? $weak->_own_subscriptions($answer) : ();
+            my %is_listed = map  { $_->[1] eq 'subscribed' ? ($_->[0] => 1) : () } @own;
+            my @lost      = grep { !$is_listed{$_->{name}} } @nodes;
+            $problem = 'none is there' if $answer && @lost && !@own && $weak->{lists_none}++;
+            return $weak->_say(
+                "$weak->{service} does not list subscriptions, and one that it ends may stay unnoticed: $problem")
+                if defined $problem;
+            $weak->{lists_none} = 0 if @own;
+            $weak->_lose_subscription($_) for @lost;
+        }
+    );
+    return;
+}
+
+sub _lose_subscription {
+    my ($self, $node) = @_;
+    my $name = $node->{name};
+    return if ($self->{nodes}{$name} || 0) != $node;
+    delete $self->{nodes}{$name};
+    return $self->_say(_loss_of($name));
+}
+
+sub _own_subscriptions {
+    my ($self, $stanza) = @_;
+    my $own = lc $self->{connection_now}->own_jid;
+    return grep { !defined $_->[2] || lc $_->[2] eq $own } EventSource::XS::XMPP::Stanza->subscriptions_of($stanza);
+}
+
 # Subscribes first, then asks for the items: an item that comes in between is in the list, or is notified of later.
 sub _follow {
     my ($self, $name) = @_;
@@ -265,7 +306,9 @@ sub _follow {
         sub {
             my ($answer, $problem) = @_;
             my $state = $answer ? EventSource::XS::XMPP::Stanza->subscription_of($answer) : $problem;
-            return $weak->_fetch($node) if $state eq 'subscribed';
+            $node->{is_subscribed} = $state eq 'subscribed';
+            delete $weak->{said}{_loss_of($name)} if $node->{is_subscribed};    # once more at most with each poll
+            return $weak->_fetch($node)           if $node->{is_subscribed};
             delete $weak->{nodes}{$name};
             $weak->_miss_node($name) if $state eq 'item-not-found' && $weak->{known}{$name};
             $weak->_say("no subscription to the node $name: $state");
@@ -366,6 +409,10 @@ sub _take_message {
     my ($self, $message) = @_;
     return if lc($message->attr('from') || '') ne $self->{service};
     return if lc($message->attr('to')   || '') ne lc $self->{connection_now}->own_jid;
+    for my $subscription (grep { $_->[1] ne 'subscribed' } $self->_own_subscriptions($message)) {
+        my $node = $self->{nodes}{$subscription->[0]};
+        $self->_lose_subscription($node) if $node && $node->{is_subscribed};
+    }
     my @events = EventSource::XS::XMPP::Stanza->events_of($message);
     for my $event (@events) {
         my ($kind, $name, $id, $payload) = @$event;
@@ -666,6 +713,11 @@ sub _load {
     );
 }
 
+sub _loss_of {
+    my $name = shift;
+    return "the service has ended the subscription to the node $name; the bridge subscribes again";
+}
+
 sub _message_of {
     my $error = shift;
     my $text  = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
@@ -784,6 +836,13 @@ that.
 
 =item *
 
+A service may end a subscription: its owner removes it (section 8.8.2), or the service loses its data. The bridge takes the
+notification, and compares its subscriptions with those that the service lists (section 5.6) every L</poll> seconds. It
+L<reports|/report> the loss, subscribes again with the next poll, and publishes what it has missed. A service that does not list
+subscriptions is reported, too: then only a notification tells.
+
+=item *
+
 While the hub takes no events, the bridge waits, and tries again. If more than 8 MiB wait, it closes its connection, and fetches
 the rest later.
 
@@ -897,8 +956,8 @@ True if the service lists the newest item first, as ejabberd does. False by defa
 
 =item poll
 
-Every so many seconds the bridge asks for the nodes; above 0, fractions allowed, 30 by default. It also finds out so that the
-connection is dead, in a minute more.
+Every so many seconds the bridge asks for the nodes and for its subscriptions; above 0, fractions allowed, 30 by default. It
+also finds out so that the connection is dead, in a minute more.
 
 =item publish
 

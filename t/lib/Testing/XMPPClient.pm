@@ -112,6 +112,13 @@ sub retract {
     return $self->ask(qq(<pubsub xmlns="$PUBSUB"><retract node="$node" notify="true">$item</retract></pubsub>));
 }
 
+# The owner ends the subscription of a JID.
+sub unsubscribe {
+    my ($self, $node, $jid) = @_;
+    my $none = qq(<subscription jid="$jid" subscription="none"/>);
+    return $self->ask(qq(<pubsub xmlns="$PUBSUB#owner"><subscriptions node="$node">$none</subscriptions></pubsub>));
+}
+
 # Private methods and functions
 
 # A line break in an attribute would become a space.

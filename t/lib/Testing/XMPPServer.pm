@@ -100,6 +100,16 @@ sub list {
     return;
 }
 
+# Answers the question for the subscriptions, which comes before that for the nodes once a node is followed.
+sub list_subscriptions {
+    my ($self, @nodes) = @_;
+    my $list = join '', map { qq(<subscription node="$_" jid="$JID" subscription="subscribed"/>) } @nodes;
+    my $ask  = $self->read_iq;
+    croak "XMPPServer: not asked for subscriptions: $ask" if $ask !~ /<subscriptions/;
+    $self->send($self->answer($ask, qq(<pubsub xmlns="$PUBSUB"><subscriptions>$list</subscriptions></pubsub>)));
+    return $self;
+}
+
 sub new {
     my $class    = shift;
     my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 5, ReuseAddr => 1)

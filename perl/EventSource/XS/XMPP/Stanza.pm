@@ -27,6 +27,9 @@ my $UNFIT = qr/[^\x{9}\x{A}\x{D}\x{20}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10F
 # The content of an iq that asks for a service's nodes (5.2).
 sub ask_for_nodes { return _element('query', [xmlns => $DISCO]) }
 
+# The content of an iq that asks for the subscriptions at a service (5.6).
+sub ask_for_subscriptions { return _pubsub(_element('subscriptions', [])) }
+
 # The items of a node, the newest ones if it has more (6.5.7).
 sub ask_for_items {
     my ($class, $node, $most) = @_;
@@ -118,6 +121,17 @@ sub items_of {
     my ($class, $answer) = @_;
     return map { [$_->attr('id'), ($_->nodes)[0]] }
         grep { defined $_->attr('id') } $answer->find_all([$PUBSUB, 'pubsub'], [$PUBSUB, 'items'], [$PUBSUB, 'item']);
+}
+
+# The subscriptions that an answer lists, or of whose change a message notifies, in either namespace (5.6, 8.8.4): arrays of the
+# node, the state and the JID.
+sub subscriptions_of {
+    my ($class, $stanza) = @_;
+    my @places =
+        ([[$PUBSUB, 'pubsub']], [[$PUBSUB, 'pubsub'], [$PUBSUB, 'subscriptions']], [[$EVENT, 'event']]);
+    my @found = grep { $_->name eq 'subscription' } map { $_->nodes } map { $stanza->find_all(@$_) } @places;
+    return grep { defined $_->[0] && defined $_->[1] }
+        map { [$_->attr('node'), $_->attr('subscription'), $_->attr('jid')] } @found;
 }
 
 # The names of a service's nodes.
