@@ -36,7 +36,7 @@ fn a_shutdown_tells_every_client_to_reconnect_and_refuses_new_streams() {
     let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
     assert!((3000..=6000).contains(&retry), "{retry}");
     let text = read_to_end(&mut chunked);
-    assert!(text.starts_with("head\nd\r\nretry: ") && text.ends_with("\n\n\r\n0\r\n\r\n"), "{text:?}");
+    assert!(text.starts_with("head\nc\r\nretry: ") && text.ends_with("\n\r\n0\r\n\r\n"), "{text:?}");
     for handle in &mut handles {
         assert_eq!(handle.report_end_or_reason(), Some(Reason::Server));
         assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);

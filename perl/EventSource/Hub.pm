@@ -721,9 +721,9 @@ The fields of an event are in the order C<event>, C<retry>, C<data>, C<id>, afte
 when its line arrives. Because the id is last, such a client never resumes after an event that it has received in part.
 An event is not divided between two writes as long as the socket takes it whole.
 
-The keepalive is a comment, a line with a colon. It has no blank line, for which some clients report an empty message. If
-the position of the stream has advanced since the last id that the client received, the position is sent instead
-(L</position>).
+The keepalive is a comment, a line with a colon. It has no blank line, for which some clients report an empty message, and
+neither has a reconnection time without other fields: it counts when its line ends (WHATWG HTML, section 9.2.6). If the
+position of the stream has advanced since the last id that the client received, the position is sent instead (L</position>).
 
 =head2 Processes
 

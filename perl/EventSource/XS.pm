@@ -114,10 +114,10 @@ Nothing is exported unless asked for.
     my $bytes = format_event(json => $structure);
     my $bytes = format_event(data => $utf8, bytes => 1);
 
-Encode one event (WHATWG HTML, section 9.2.5) and return it as a string of UTF-8 bytes, with the blank line at its end.
-Lines end in LF. Arguments are names and values, or a reference to a hash of them. If a name is given twice, the last value
-counts. A field that is C<undef> is left out. Strings are characters; those that are not Unicode (surrogates, numbers above
-U+10FFFF) become U+FFFD.
+Encode one event (WHATWG HTML, section 9.2.5) and return it as a string of UTF-8 bytes, with the blank line at its end, unless
+it is a comment alone. Lines end in LF. Arguments are names and values, or a reference to a hash of them. If a name is given
+twice, the last value counts. A field that is C<undef> is left out. Strings are characters; those that are not Unicode
+(surrogates, numbers above U+10FFFF) become U+FFFD.
 
 =over
 

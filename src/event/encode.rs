@@ -143,14 +143,19 @@ impl Field<'_> {
     }
 }
 
-/// Writes a block to the front of `out`: the fields in their order, then a blank line. Returns the number of its bytes.
+/// Writes a block to the front of `out`: the fields in their order, then a blank line. Comments alone have none: some clients
+/// report an empty event for it. Returns the number of bytes.
 ///
 /// # Panics
 ///
 /// If `out` is shorter than [`size_bound`] of the fields.
 pub fn encode<'a>(fields: impl IntoIterator<Item = Field<'a>>, line_end: LineEnd, out: &mut [u8]) -> usize {
     let mut block = Block { out, at: 0, line_end };
+    let (mut has_comment, mut has_field) = (false, false);
     for field in fields {
+        let is_comment = matches!(field, Field::Comment(_));
+        has_comment |= is_comment;
+        has_field |= !is_comment;
         match field {
             Field::Event(name) => block.line(&EVENT, name.text()),
             Field::Id(id) => block.line(&ID, id.text()),
@@ -160,7 +165,9 @@ pub fn encode<'a>(fields: impl IntoIterator<Item = Field<'a>>, line_end: LineEnd
             Field::Blank => block.end_line(),
         }
     }
-    block.end_line();
+    if has_field || !has_comment {
+        block.end_line();
+    }
     block.at
 }
 
@@ -170,6 +177,12 @@ pub fn encode_to_vec(fields: &[Field<'_>], line_end: LineEnd) -> Vec<u8> {
     let len = encode(fields.iter().copied(), line_end, &mut out);
     out.truncate(len);
     out
+}
+
+/// Returns a reconnection time in milliseconds as a line. It counts as soon as the line ends (WHATWG HTML 9.2.6), so it has no
+/// blank line, for which some clients report an empty event: the next block may follow, or the end of the response.
+pub fn retry_line(milliseconds: u64) -> Vec<u8> {
+    format!("retry: {milliseconds}\n").into_bytes()
 }
 
 /// Returns true if a line of a block is an `id`.
@@ -310,6 +323,15 @@ mod tests {
         ];
         let expected = ": a\n: b\nevent: ping\nid: \nretry: 50\ndata: x\ndata: y\n\n";
         assert_eq!(encode_to_vec(&fields, LineEnd::Lf), expected.as_bytes());
+    }
+
+    #[test]
+    fn comments_alone_have_no_blank_line() {
+        let comment = |text| Field::Comment(Text::from(text));
+        assert_eq!(encode_to_vec(&[comment("ping")], LineEnd::Lf), b": ping\n");
+        assert_eq!(encode_to_vec(&[comment("a\nb"), comment("")], LineEnd::CrLf), b": a\r\n: b\r\n: \r\n");
+        let retry = Field::Retry(Retry::new(Text::from("5")).unwrap());
+        assert_eq!(encode_to_vec(&[comment("a"), retry], LineEnd::Lf), b": a\nretry: 5\n\n");
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub(super) fn encode(fields: &[Field<'_>], line_end: LineEnd) -> Vec<u8> {
             Field::Blank => lines.push(String::new()),
         }
     }
-    lines.push(String::new());
+    if fields.is_empty() || fields.iter().any(|field| !matches!(field, Field::Comment(_))) {
+        lines.push(String::new());
+    }
     let end = if line_end == LineEnd::CrLf { "\r\n" } else { "\n" };
     lines.iter().flat_map(|line| [line, end]).collect::<String>().into_bytes()
 }

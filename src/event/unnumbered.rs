@@ -22,7 +22,9 @@ impl Unnumbered {
 
     /// Returns the event with an id, which is its last field.
     pub fn with_id(&self, id: &str) -> Shared {
-        let fields = self.block.strip_suffix(b"\n").unwrap_or(&self.block);
+        // Comments alone have no blank line.
+        let has_blank_line = self.block.ends_with(b"\n\n") || *self.block == *b"\n";
+        let fields = &self.block[..self.block.len() - usize::from(has_blank_line)];
         let parts = [fields, b"id: ", id.as_bytes(), b"\n\n"];
         Shared::write(parts.iter().map(|part| part.len()).sum(), |out| {
             let mut at = 0;
@@ -87,7 +89,7 @@ mod tests {
         let name = EventName::new(Text::from("join")).expect("a name");
         let id = EventId::new(Text::from("e-1")).expect("an id");
         let all = [Field::Event(name), Field::Data(Text::from("a\nb")), Field::Comment(Text::from("c"))];
-        for fields in [&all[..], &all[..1], &all[1..2], &[]] {
+        for fields in [&all[..], &all[..1], &all[1..2], &all[2..], &[]] {
             let unnumbered = Unnumbered::of(fields.iter().copied().chain([Field::Id(id)]));
             let expected = Shared::with_id_last(fields.iter().copied(), Some(id));
             assert_eq!(unnumbered.with_id("e-1").bytes(Framing::Chunked), expected.bytes(Framing::Chunked));

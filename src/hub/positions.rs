@@ -11,10 +11,13 @@
 
 use super::last_id::LastId;
 use super::{Cursor, Hub, PositionStyle};
-use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
+use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd, Retry, Text};
 
-/// Encodes fields, the id last. Returns none if there is no field.
+/// Encodes fields, the id last. A reconnection time alone is a line. Returns none if there is no field.
 pub(super) fn block(event: Option<&str>, retry: Option<u64>, data: Option<&str>, id: Option<&str>) -> Option<Vec<u8>> {
+    if event.is_none() && data.is_none() && id.is_none() {
+        return retry.map(retry_line);
+    }
     let retry = retry.map(|retry| retry.to_string());
     let event = event.and_then(|name| EventName::new(Text::from(name)).ok()).map(Field::Event);
     let retry = retry.as_deref().and_then(|retry| Retry::new(Text::from(retry)).ok()).map(Field::Retry);

@@ -718,10 +718,10 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
         (Event, None, true, ""),
         (Id, None, false, "id: e-5\n\n"),
         (Id, Some(70), false, "retry: 70\nid: e-5\n\n"),
-        (Id, Some(70), true, "retry: 70\n\n"),
+        (Id, Some(70), true, "retry: 70\n"),
         (Id, None, true, ""),
         (Silent, None, false, ""),
-        (Silent, Some(70), false, "retry: 70\n\n"),
+        (Silent, Some(70), false, "retry: 70\n"),
     ] {
         let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id, names_channels: false });
         assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");

@@ -4,6 +4,7 @@
 //! all reconnect at once.
 
 use super::{Ending, HubId, Io, Reactor, StreamId};
+use crate::event::retry_line;
 use crate::stream::{after, Reason};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ impl<I: Io> Reactor<I> {
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
             let retry = fastrand::u64(least..=2 * least);
-            let block = self.last_block(id, retry).unwrap_or_else(|| format!("retry: {retry}\n\n").into_bytes());
+            let block = self.last_block(id, retry).unwrap_or_else(|| retry_line(retry));
             self.buffer_non_event(id, settings.frame(&block));
         }
     }

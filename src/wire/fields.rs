@@ -35,7 +35,8 @@ impl FieldList {
     /// Returns the fields of an encoded event whose lines end in LF; without its id, unless that is kept.
     pub fn of_block(block: &[u8], keeps_id: bool) -> Self {
         let block = String::from_utf8_lossy(block);
-        let lines = block.strip_suffix('\n').and_then(|lines| lines.strip_suffix('\n')).unwrap_or(&block);
+        let lines = block.strip_suffix('\n').unwrap_or(&block);
+        let lines = lines.strip_suffix('\n').unwrap_or(lines); // comments alone have no blank line
         let mut list = Self::default();
         let mut lines = lines.split('\n').map(|line| line.split_once(": ")).peekable();
         while let Some(line) = lines.next() {

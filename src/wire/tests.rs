@@ -439,8 +439,9 @@ fn the_fields_of_an_encoded_event_are_found_again() {
         let expected = FieldList::of(fields().into_iter().chain(keeps_id.then(id)));
         assert_eq!(FieldList::of_block(&block, keeps_id), expected);
     }
-    let empty = encode_to_vec(&[Field::Data(Text::from(""))], LineEnd::Lf);
-    assert_eq!(FieldList::of_block(&empty, false), FieldList::of([Field::Data(Text::from(""))]));
+    for field in [Field::Data(Text::from("")), Field::Comment(Text::from("a\nb")), Field::Blank] {
+        assert_eq!(FieldList::of_block(&encode_to_vec(&[field], LineEnd::Lf), false), FieldList::of([field]));
+    }
 }
 
 #[test]

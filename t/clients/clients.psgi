@@ -73,14 +73,18 @@ sub number {
     return $query->{form} eq 'datastar' ? datastar($data) : {data => $data};
 }
 
-# A stream of three events that the application ends for good. A client that comes back is told so with 204.
+# A stream of a reconnection time, and three events with comments after their ids, that the application ends for good. A client
+# that comes back is told so with 204.
 my $ending = Plack::App::EventSource->new(
     %CODED,
     retry      => 50,
     handler_cb => sub {
         my ($conn, $env) = @_;
         my %query = %{Plack::Request->new($env)->query_parameters};
-        for my $number (1 .. 3) { $conn->push({%{number(\%query, $number)}, id => $number}) }
+        for my $number (1 .. 3) {
+            $conn->push({%{number(\%query, $number)}, id => $number});
+            $conn->push({comment                         => 'no event'});
+        }
         $conn->finish;
     },
 )->to_app;

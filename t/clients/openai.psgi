@@ -1,6 +1,6 @@
 # The application behind t/clients/openai.t: chat completions as streams, which wait after their first chunk until
-# /continue. The streams of /stream/plain have neither ids nor a reconnection time, those of /stream/retry have the latter,
-# those of /stream/hub are of a hub, with ids, but without a position.
+# /continue. The streams of /stream/plain have neither ids nor a reconnection time, those of /stream/all have both, and comments
+# that are pushed; those of /stream/hub are of a hub, with ids and a reconnection time, but without a position.
 
 use strict;
 use warnings;
@@ -13,8 +13,8 @@ use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Request;
 
-my $JSON = JSON::PP->new->canonical;                                                        # of characters
-my $hub  = EventSource::Hub->new(per_process => 1, keepalive => 0.2, position => 'none');
+my $JSON = JSON::PP->new->canonical;                                                                     # of characters
+my $hub  = EventSource::Hub->new(per_process => 1, keepalive => 0.2, position => 'none', retry => 50);
 my @held;
 
 sub chunk {
@@ -33,8 +33,9 @@ sub completions {
         handler_cb => sub {
             my ($conn, $env) = @_;
             my $question = JSON::PP::decode_json(Plack::Request->new($env)->content);
-            $conn->push(chunk("$question->{messages}[0]{content}\n"));
-            push @held, $conn;
+            my $first    = chunk("$question->{messages}[0]{content}\n");
+            $conn->push(defined $option{retry} ? {id => 'first', data => $first} : $first);
+            push @held, [$conn, defined $option{retry}];
         },
         %option
     )->to_app;
@@ -44,12 +45,16 @@ my @REST = ((map { chunk($_) } 'one, ', "two,\nthree, ", '☺, ', 'five'), chunk
 
 builder {
     mount '/stream/plain/chat/completions' => completions();
-    mount '/stream/retry/chat/completions' => completions(retry => 50);
+    mount '/stream/all/chat/completions'   => completions(retry => 50);
     mount '/stream/hub/chat/completions'   => $hub->to_app(methods => ['POST'], channels => sub { 'answers' });
     mount '/continue'                      => sub {
         EventSource::XS->dispatch;
-        for my $conn (splice @held) {
-            $conn->push($_) for @REST;
+        for my $held (splice @held) {
+            my ($conn, $has_comments) = @$held;
+            for my $data (@REST) {
+                $conn->push({comment => "no\nevent"}) if $has_comments;
+                $conn->push($data);
+            }
             $conn->close;
         }
         $hub->publish(answers => $_) for chunk("Count to five.\n"), @REST;

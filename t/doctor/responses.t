@@ -49,7 +49,10 @@ my @STATUS = (
     [418, qr/is not a success/],
 );
 
-my %raw    = map { ($_->[0] => {body => encode_base64($_->[1]), headers => $_->[5] || []}) } @BODY;
+# A reconnection time counts when its line ends.
+my @RETRY_LINE = ('retry_line', "id: 1\ndata: a\n\nretry: 5000\n");
+
+my %raw    = map { ($_->[0] => {body => encode_base64($_->[1]), headers => $_->[5] || []}) } @BODY, \@RETRY_LINE;
 my $server = Testing::Server->start(
     'Starman', 't/data/doctor.psgi',
     workers => 2,
@@ -60,6 +63,9 @@ for my $case (@BODY) {
     my ($name, undef, $check, $verdict, $sentence) = @$case;
     is_wrong(Testing::Doctor->start('--seconds', 0.5, $server->url("/raw?$name")), $check, $verdict, $sentence, $name);
 }
+
+is + Testing::Doctor->start('--seconds', 0.5, $server->url("/raw?$RETRY_LINE[0]"))->finding('unfinished'), undef,
+    'a retry without a blank line is not an event that has no end';
 
 for my $case (@STATUS) {
     my ($status, $sentence) = @$case;

@@ -25,7 +25,7 @@ my @BLOCKS = (
     ['id'                      => [id      => 7],                     "id: 7\n\n"],
     ['an empty id'             => [id      => ''],                    "id: \n\n"],
     ['retry'                   => [retry   => 5000],                  "retry: 5000\n\n"],
-    ['comment'                 => [comment => "a\nb"],                ": a\n: b\n\n"],
+    ['comment'                 => [comment => "a\nb"],                ": a\n: b\n"],
     [
         'all' => [data => 'd', retry => 1, id => 'i', event => 'e', comment => 'c'],
         ": c\nevent: e\nid: i\nretry: 1\ndata: d\n\n"

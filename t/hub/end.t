@@ -54,7 +54,7 @@ sub ends_with_retry_ok {
     my ($stream, $what) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $stream->ends_ok(undef, "$what: the stream ends");
-    like $stream->raw, qr/^retry: [0-9]+\n(?:data: ?\n)?(?:id: .*\n)?\n\z/m, "$what: its client is sent a retry";
+    like $stream->raw, qr/^retry: [0-9]+\n(?:(?:data: ?\n)?(?:id: .*\n)?\n)?\z/m, "$what: its client is sent a retry";
     return;
 }
 

@@ -320,7 +320,7 @@ sub drains {
     my $late = Testing::Client->get($server->port, path($run->{path}, channels => 'a'));
     ok $late->read_all, 'a stream that begins after drain ends';
     is $late->status, 200, 'a stream that begins after drain has the status 200';
-    like $late->text, qr/\Aretry: [0-9]+\r?\n\r?\n\z/, 'a stream that begins after drain receives nothing but a retry';
+    like $late->text, qr/\Aretry: [0-9]+\r?\n\z/, 'a stream that begins after drain receives nothing but a retry';
     is $server->stats->{streams}, 0, 'the hub counts no stream after drain';
     return;
 }

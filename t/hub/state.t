@@ -63,7 +63,7 @@ subtest 'the position after the state is an event' => sub {
     my $retries    = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($retries, 'stock', {start => 'state', retry => 1000});
     $subscriber->client->read_until(qr/\nid: [^\n]+\n\n/);
-    like $subscriber->client->text, qr/\Aretry: [0-9]+\n\nevent: position\ndata: ?\nid: [^\n]+\n\n\z/,
+    like $subscriber->client->text, qr/\Aretry: [0-9]+\nevent: position\ndata: ?\nid: [^\n]+\n\n\z/,
         'a reconnection time comes without a position';
     my $hub = EventSource::Hub->new(position => 'none');
     receives $hub, 'stock', {}, [], "position => 'none': none";

@@ -46,7 +46,7 @@ subtest 'the first block is the position, with the retry' => sub {
         ['as an id',               [position       => 'id'],       "id: E-0\n\n"],
         ['as an id with retry',          [position => 'id', retry => [700, 700]],   "retry: 700\nid: E-0\n\n"],
         ['with position none',           [position => 'none'],                      ''],
-        ['with position none and retry', [position => 'none', retry => [700, 700]], "retry: 700\n\n"],
+        ['with position none and retry', [position => 'none', retry => [700, 700]], "retry: 700\n"],
         ['with a preamble',              [preamble => 10], ":        \nevent: position\ndata: \nid: E-0\n\n"],
     ) {
         my ($what, $settings, $first) = @$row;
@@ -158,7 +158,7 @@ subtest 'a stream has one line end, whoever writes to it' => sub {
             my $stream = stream_of($app);
             my $first  = $hub->publish(a => "one\ntwo");
             my $body =
-                ":PADDING\nretry: 700\n\nevent: position\ndata: \nid: AT\n\ndata: pushed\n\ndata: one\ndata: two\nid: $first\n\n";
+                ":PADDING\nretry: 700\nevent: position\ndata: \nid: AT\n\ndata: pushed\n\ndata: one\ndata: two\nid: $first\n\n";
             my ($at) = $first =~ /-([0-9]+)\z/;
             $body =~ s/AT/"$epoch-" . ($at - 1)/e;
             $body =~ s/PADDING/' ' x (9 - length $end)/e;

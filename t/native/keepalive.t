@@ -61,7 +61,7 @@ sub retry_of {
     my ($server, $retry) = @_;
     my $client = Testing::Client->get($server->port, path('/held', name => 'retry', retry => $retry));
     $client->read_until(qr/held/);
-    my ($number) = $client->body =~ /\Aretry: ([0-9]+)\r\n\r\nevent: held\r\n/;
+    my ($number) = $client->body =~ /\Aretry: ([0-9]+)\r\nevent: held\r\n/;
     $client->leave;
     return $number;
 }

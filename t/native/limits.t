@@ -24,13 +24,13 @@ sub refuses_beyond_max_streams {
         my $one = get_limited($server, "over$number", retry => 6_000);
         is $one->status, 200, "a refused stream has the status 200" if $number == 1;
         ok $one->complete, 'a refused response is complete' or diag $one->body;
-        my ($retry) = $one->body =~ /\Aretry: [0-9]+\r\n\r\nretry: ([0-9]+)\r\n\r\n\z/;
+        my ($retry) = $one->body =~ /\Aretry: [0-9]+\r\nretry: ([0-9]+)\r\n\z/;
         ok defined $retry && $retry >= 6_000 && $retry <= 12_000, 'a refused response has a retry' or diag $one->body;
         is $server->journal("over$number"), '', 'the handler of a refused stream does not run';
         $times{$retry // ''}++;
     }
     cmp_ok scalar(keys %times), '>', 6, 'retry differs between refused clients';
-    like get_limited($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\r\n\z/,
+    like get_limited($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\z/,
         'retry is 2 to 4 seconds by default';
     my $stats;
     wait_until(sub { $stats = $server->stats; $stats->{native} == 3 });

@@ -20,7 +20,7 @@ subtest 'Plack::App::EventSource is a Plack::Component' => sub {
     $component->handler_cb(sub { $_[0]->push('second') });
     is content_of($app), "data: second\r\n\r\n", 'a handler that is set later runs';
     $component->retry(4);
-    is content_of($app), "retry: 4\r\n\r\ndata: second\r\n\r\n", 'a retry that is set later is sent';
+    is content_of($app), "retry: 4\r\ndata: second\r\n\r\n", 'a retry that is set later is sent';
     is_deeply $component->headers, undef, 'an attribute that was not set is undef';
 };
 
@@ -92,9 +92,9 @@ subtest 'an attribute is checked again when it has changed' => sub {
     my $range     = [5, 5];
     my $component = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') }, retry => $range);
     my $app       = $component->to_app;
-    is content_of($app), "retry: 5\r\n\r\ndata: x\r\n\r\n", 'a range is accepted';
+    is content_of($app), "retry: 5\r\ndata: x\r\n\r\n", 'a range is accepted';
     @$range = (6, 6);
-    is content_of($app), "retry: 6\r\n\r\ndata: x\r\n\r\n", 'a range that is changed in place is used';
+    is content_of($app), "retry: 6\r\ndata: x\r\n\r\n", 'a range that is changed in place is used';
     for my $case ([retry => [1, 'x']], [on_gone => 'die'], [methods => ['GET', 'get']], [native => 2], [preamble => 1])
     {
         my ($name, $value) = @$case;
@@ -103,7 +103,7 @@ subtest 'an attribute is checked again when it has changed' => sub {
         ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, "a request after a wrong $name throws";
         like $@, qr/\b$name\b/, "the error names $name";
         $component->$name($before);
-        is content_of($app), "retry: 6\r\n\r\ndata: x\r\n\r\n", "$name is set back";
+        is content_of($app), "retry: 6\r\ndata: x\r\n\r\n", "$name is set back";
     }
     push @$range, 7;
     ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a range that is made wrong in place throws';
@@ -120,7 +120,7 @@ subtest 'the accessors of a subclass are called' => sub {
     my $app = My::Accessors->new(handler_cb => sub { $_[0]->push('x') })->to_app;
     is content_of($app), "data: x\r\n\r\n", 'the accessor has no retry';
     $My::Accessors::retry = 3;
-    is content_of($app), "retry: 3\r\n\r\ndata: x\r\n\r\n", 'the accessor has a retry';
+    is content_of($app), "retry: 3\r\ndata: x\r\n\r\n", 'the accessor has a retry';
     $My::Accessors::retry = 'x';
     ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'what the accessor returns is checked';
     $My::Accessors::retry = undef;

@@ -97,7 +97,7 @@ sub servers_follow {
     like $first->ask('/end', label => 'x'), qr/\Q$REMEDY{$refuses}\E/, 'and told what to do';
     my $late = Testing::Client->ask($first->port, '/hub?channels=news');
     is $late->status, 200, 'a client that comes there has a stream';
-    like $late->body, qr/\A(?::.*\r?\n(?:\r?\n)?)*retry: [0-9]+\r?\n\r?\n\z/,
+    like $late->body, qr/\A(?::.*\r?\n(?:\r?\n)?)*retry: [0-9]+\r?\n(?:\r?\n)?\z/,
         'which ends and tells it when to come back';
 
     for my $server (@servers) {

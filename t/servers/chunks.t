@@ -80,7 +80,7 @@ sub is_plain_ok {
     return;
 }
 
-my $RETRY = "retry: 1000\r\n\r\n";
+my $RETRY = "retry: 1000\r\n";
 my %TEXT  = (
     '/pushes'  => $RETRY . join('', map { "data: $_\r\n\r\n" } 'one', 'x' x 70_000, 'three'),
     '/empties' => "${RETRY}data: one\r\n\r\ndata: \r\n\r\ndata: two\r\n\r\n",
@@ -120,7 +120,7 @@ for my $name (@SERVERS) {
         if   ($name eq 'uWSGI') { $server->stop }                      # an exit there is an exception
         else                    { request($server, '/exit', '1.0') }
         my ($text, $rest) = decoded((parts(received($socket, undef, $begun)))[2]);
-        like $text, qr/\A\Q$one\Eretry: [0-9]+\r\n\r\n\z/, 'a stream that the server ends is told when to reconnect';
+        like $text, qr/\A\Q$one\Eretry: [0-9]+\r\n\z/, 'a stream that the server ends is told when to reconnect';
         is $rest, 'end', 'the last chunk follows';
     };
 }

@@ -820,7 +820,7 @@ subtest 'push takes what publish takes' => sub {
     is pushed({json    => {a => [1]}}), 'data: {"a":[1]}||',            'json';
     is pushed({json    => undef}),      'data: null||',                 'json that is undef';
     is pushed({json    => "\xC3\xA9"}), "data: \"\xC3\x83\xC2\xA9\"||", 'strings of json are characters';
-    is pushed({comment => 'x'}),        ': x||',                        'a comment alone';
+    is pushed({comment => 'x'}),        ': x|',                         'a comment alone';
     is pushed({data    => 1, id => 2, event => 3, retry => 4, comment => 5}), ': 5|event: 3|id: 2|data: 1|retry: 4||',
         'all fields: the comment comes before those of the original';
     is pushed({data => "\xC3\xA9", bytes => 1}), "data: \xC3\xA9||", 'bytes';

@@ -134,13 +134,13 @@ sub end_with_error {
     return;
 }
 
-# The bytes before the first event.
+# The bytes before the first event. A retry counts as soon as its line ends (WHATWG HTML, section 9.2.6). For a blank line
+# some clients would report an empty event.
 sub opening {
     my $self  = shift;
     my $retry = $self->random_retry;
     return $self->preamble_line if !defined $retry;
-    my $end = $self->_line_break;
-    return $self->preamble_line . "retry: $retry$end$end";
+    return $self->preamble_line . "retry: $retry" . $self->_line_break;
 }
 
 # A comment for proxies and polyfills that hold back the first bytes.

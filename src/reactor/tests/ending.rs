@@ -261,8 +261,8 @@ fn a_refused_stream_is_sent_a_retry_and_takes_no_event() {
         assert_eq!(world.records[stream].ended, Some(Reason::Server));
         let text = world.received(stream);
         let (retry, end) = match framing {
-            Framing::Plain => ("headretry: ", "\n\n"),
-            Framing::Chunked => ("headd\r\nretry: ", "\n\n\r\n0\r\n\r\n"),
+            Framing::Plain => ("headretry: ", "\n"),
+            Framing::Chunked => ("headc\r\nretry: ", "\n\r\n0\r\n\r\n"),
         };
         assert!(text.starts_with(retry) && text.ends_with(end), "{text:?}");
         assert!(world.client(stream).is_shut_down);

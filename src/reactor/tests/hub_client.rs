@@ -326,19 +326,22 @@ impl Connection {
         self.owed.keys().any(|seq| !naive.is_in_log(*seq) && ends(*seq))
     }
 
-    /// Checks that the first block, except for comments, is a position.
+    /// Checks that the first block, except for comments, is a position. A retry alone is a line.
     fn check_first(&mut self, byte: u8) {
+        let FirstBlock { position, retry, keeps_id, .. } = self.first_block;
+        let retry = retry.map(|retry| format!("retry: {retry}"));
+        let has_id = position != PositionStyle::None && !keeps_id;
         let is_whole = self.first.as_mut().map_or(false, |first| {
             first.push(byte.into());
             if first == ":\n" || first == ":\r\n" {
                 first.clear();
             }
-            first.ends_with("\n\n") || first.ends_with("\r\n\r\n")
+            let is_retry = first.starts_with("retry: ") && first.ends_with('\n');
+            let is_alone = is_retry && (!has_id || retry.as_deref() != Some(first.trim_end()));
+            is_alone || first.ends_with("\n\n") || first.ends_with("\r\n\r\n")
         });
         if is_whole {
             let first = self.first.take().unwrap_or_default();
-            let FirstBlock { position, retry, keeps_id, .. } = self.first_block;
-            let retry = retry.map(|retry| format!("retry: {retry}"));
             let lines: Vec<&str> = first.lines().filter(|line| !line.is_empty()).collect();
             let (event, data) = match position {
                 PositionStyle::Event if retry.is_some() || !keeps_id => (Some("event: position"), Some("data: ")),
@@ -346,7 +349,6 @@ impl Connection {
             };
             let expected: Vec<&str> = [event, retry.as_deref(), data].into_iter().flatten().collect();
             let is_refused = lines.len() == 1 && lines[0].starts_with("retry: ");
-            let has_id = position != PositionStyle::None && !keeps_id;
             let (fields, id) = lines.split_at(lines.len() - usize::from(has_id));
             let is_first = fields == expected && id.iter().all(|id| id.starts_with("id: "));
             assert!(is_refused || (expected.is_empty() && !has_id) || is_first, "{first:?} {:?}", self.first_block);

@@ -317,8 +317,8 @@ impl Pushed {
     /// Returns the bytes before and after the four digits of a retry.
     fn retry(&self) -> (&str, &str) {
         match self.framing {
-            Framing::Plain => ("retry: ", "\n\n"),
-            Framing::Chunked => ("d\r\nretry: ", "\n\n\r\n"),
+            Framing::Plain => ("retry: ", "\n"),
+            Framing::Chunked => ("c\r\nretry: ", "\n\r\n"),
         }
     }
 }

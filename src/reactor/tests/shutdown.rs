@@ -74,7 +74,7 @@ fn each_client_is_sent_a_random_retry_between_one_and_two_times_the_setting() {
             let (low, high) = (least + least / 3, least + 2 * least / 3);
             assert!(times.iter().any(|time| *time < low) && times.iter().any(|time| *time > high), "{times:?}");
         }
-        assert!(streams.iter().all(|stream| retry_in(&world.received(*stream)).1 == "head\n\n"));
+        assert!(streams.iter().all(|stream| retry_in(&world.received(*stream)).1 == "head\n"));
     }
 }
 
@@ -139,7 +139,7 @@ fn a_shutdown_sends_pushed_events_until_its_time_is_up() {
         world.push(stream, b"event");
     }
     world.advance(Duration::from_secs(5));
-    assert!(world.received(last).ends_with("\n\nevent"), "{}", world.received(last));
+    assert!(world.received(last).ends_with("\nevent"), "{}", world.received(last));
     assert_eq!((world.shutdowns, world.records[last].ended), (0, Some(Reason::Server)));
     world.advance(Duration::from_secs(5));
     assert_eq!(world.shutdowns, 1);

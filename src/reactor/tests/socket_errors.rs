@@ -136,7 +136,7 @@ fn a_socket_that_cannot_be_registered_is_sent_a_retry_and_closed() {
         world.run_until_idle();
         assert_eq!(world.records[stream].ended, Some(Reason::Error));
         let text = world.received(stream);
-        assert!(text.starts_with("headretry: ") && text.ends_with("\n\n"), "{text:?}");
+        assert!(text.starts_with("headretry: ") && text.ends_with('\n'), "{text:?}");
         assert!(world.client(stream).is_shut_down);
         world.advance(Duration::from_secs(3));
         assert!(world.client(stream).is_closed, "the client's close would not be reported");

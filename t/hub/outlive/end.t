@@ -9,7 +9,7 @@ use Testing::Outlive;
 use Testing::Process qw(is_running);
 use Testing::Server;
 
-my $RETRY = qr/^retry: [0-9]+\r?\n(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n/m;
+my $RETRY = qr/^retry: [0-9]+\r?\n(?:(?:data: \r?\n)?(?:id: .*\r?\n)?\r?\n)?/m;
 
 Testing::Outlive->require_or_skip_all('HTTP::Server::PSGI');
 

@@ -60,7 +60,7 @@ sub _resumes {
         else             { kill $signal => $signal eq 'HUP' ? $self->{server}->pid : $worker }
         ok wait_until($DEADLINE, sub { !is_running($worker) }), "$signal: the worker has ended";
         ok $stream->{client}->read_all,                         "$signal: the stream has ended";
-        like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\r?\n\z/m, "$signal: the last block is a retry"
+        like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\z/m, "$signal: the last block is a retry"
             if $signal eq 'HUP';
         ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), "$signal: the hub keeps nothing of it";
         $publish->() for 1 .. 3;

@@ -164,7 +164,7 @@ subtest "a hub process that ends" => sub {
     for my $stream (@streams) {
         ok $stream->{client}->read_all, 'a stream ends';
         ok $stream->{client}->complete, 'its response is complete';
-        like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\r?\n\z/m, 'its last block is a retry';
+        like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\z/m, 'its last block is a retry';
     }
     ok has_relays($self, 0), 'no process is left';
     $_->{client}->leave for @streams;

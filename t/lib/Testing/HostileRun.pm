@@ -214,6 +214,7 @@ sub _check_events {
     while ($witness->{client}{body} =~ s/\A(.*?)\r?\n\r?\n//s) {
         my $block = $1 =~ tr/\r//dr;
         $block =~ s/^:.*\n?//mg;
+        $block =~ s/\Aretry: [0-9]+\n//;
         next if $block =~ /\A(?:retry: [0-9]+)?\z/ || $block =~ /\Aevent: position\nretry: [0-9]+\ndata: \z/;
         my ($position, $data, $epoch) =
             $block =~ /\A(?:(event: position\n)(?:retry: [0-9]+\n)?)?data: (.*)\nid: ([^-\n]+)-[0-9]+\z/;

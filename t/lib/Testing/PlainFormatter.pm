@@ -37,7 +37,8 @@ sub plain_format_event {
             push @lines, map { "$prefix$_" } length $text ? split /\r\n|\r|\n/, $text, -1 : '';
         }
     }
-    my $block = join '', map { "$_\n" } @lines, '';
+    my $has_comments_alone = @lines && !grep { !/\A:/ } @lines;
+    my $block = join '', map { "$_\n" } @lines, $has_comments_alone ? () : '';
     $block =~ s/[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/\x{FFFD}/g;
     utf8::encode($block);
     return $block;

@@ -74,7 +74,7 @@ sub fares {
     $client->read_until(qr/held|id: 3/);
     if ($is_loop) { $self->ask($_, name => 'fares', count => 3, bytes => 10) for '/push', '/close' }
     ok $client->read_all, 'the response during the fault ends';
-    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n|\Aretry: [0-9]+\r\n\r\n\z//r);
+    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n|\Aretry: [0-9]+\r\n\z//r);
     my ($fares) = map { $_ ? 'native' : 'writer' } $self->journal('fares') =~ /begins, native: ([01])/;
     if    (!$client->complete) { $fares = 'broken' }
     elsif (!@numbers)          { $fares = 'refused' }

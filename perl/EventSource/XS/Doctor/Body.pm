@@ -77,8 +77,12 @@ sub bursts {
     return grep { $_ > 1 } @clusters;
 }
 
-# True if the stream has begun a block and not ended it.
-sub is_in_block { return !!($_[0]{block} || length $_[0]{rest}) }
+# True if the stream has begun a block and not ended it. A retry counts as soon as its line ends (WHATWG HTML, section 9.2.6).
+sub is_in_block {
+    my $self  = shift;
+    my $block = $self->{block};
+    return !!(length $self->{rest} || $block && $block->{lines} > ($block->{retries} || 0));
+}
 
 # Private methods
 
@@ -102,6 +106,7 @@ sub _field {
         $block->{data} .= defined $block->{data} ? "\n$value" : $value;
         return;
     }
+    $block->{retries}++ if $name eq 'retry';
     push @{$self->{bad_retry}}, $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
     $self->{has_nul_id} = 1      if $name eq 'id'    && $value =~ /\0/;
     $self->{retry}      = $value if $name eq 'retry' && $value =~ /\A[0-9]{1,15}\z/;

@@ -181,12 +181,13 @@ sub end {
     return $self->_let_go;
 }
 
-# The retry has a random part, so that clients that end together do not reconnect at the same time.
+# The retry has a random part, so that clients that end together do not reconnect at the same time. It is a line, for which no
+# client reports an event.
 sub end_with_retry {
     my $self  = shift;
     my $retry = $self->{settings}{retry};
     my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
-    $self->write_to_server('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
+    $self->write_to_server('retry: ' . ($least + int rand $least + 1) . $self->_line_break);
     $self->end('server');
     return;
 }

@@ -438,8 +438,9 @@ Send all messages of one call as one event (WHATWG HTML, section 9.2.5). A strin
 referenced array. A reference to a hash has fields, which are sent in the order C<comment>, C<event>, C<id>, C<data>,
 C<retry>; those that are undefined are left out. C<data> is a string, or a reference to an array of strings; C<json>
 takes its place, and C<bytes> holds for the strings of its hash, as in L<EventSource::XS/format_event>. A message that is
-undefined is empty data, a hash without any field a blank line. Each line of data becomes a C<data:> line; lines end in
-CRLF, or as L<Plack::App::EventSource/line_end> says. For characters and bytes see L<Plack::App::EventSource/characters>.
+undefined is empty data, a hash without any field a blank line. An event ends with a blank line; a comment alone has none,
+because some clients report an empty event for it (L<EventSource::Clients>). Each line of data becomes a C<data:> line; lines
+end in CRLF, or as L<Plack::App::EventSource/line_end> says. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application. So is
 a push warned of that looks like names and values without a hash: C<< push(data => $text) >> sends two lines of data.

@@ -97,7 +97,7 @@ my @BEHAVIOURS = (
         name    => 'retry with two equal numbers is sent exactly, before all events',
         request => ['/retry-exact'],
         app     => sub { return source(pushing(['foo']), retry => [2_500, 2_500])->to_app },
-        check   => text_is("retry: 2500\r\n\r\ndata: foo\r\n\r\n"),
+        check   => text_is("retry: 2500\r\ndata: foo\r\n\r\n"),
     },
     {
         name    => 'retry with one number is sent with up to a fifth added',
@@ -106,7 +106,7 @@ my @BEHAVIOURS = (
         check   => sub {
             my $client = shift;
             response_ends_ok($client);
-            my ($retry) = $client->text =~ /\Aretry: ([0-9]+)\r\n\r\ndata: foo\r\n\r\n\z/;
+            my ($retry) = $client->text =~ /\Aretry: ([0-9]+)\r\ndata: foo\r\n\r\n\z/;
             ok defined $retry && $retry >= 2_500 && $retry <= 3_000, 'retry is from 2500 to 3000'
                 or diag $client->text;
             return;

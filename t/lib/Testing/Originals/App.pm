@@ -558,7 +558,7 @@ sub _differences {
         pushes('an array'         => sub { [['a', 'b']] },           $ROW{arrays}, sent("data: a\r\ndata: b\r\n\r\n")),
         pushes('an array as data' => sub { [{data => ['a', 'b']}] }, $ROW{arrays}, sent("data: a\r\ndata: b\r\n\r\n")),
         pushes('json'             => sub { [{json => {a => 1}}] },   $ROW{fields}, sent(qq(data: {"a":1}\r\n\r\n))),
-        pushes('comment'          => sub { [{comment => 'x'}] },     $ROW{fields}, sent(": x\r\n\r\n")),
+        pushes('comment'          => sub { [{comment => 'x'}] },     $ROW{fields}, sent(": x\r\n")),
         dies('bytes', {data => "\xE9", bytes => 1}, $ROW{fields}, ['EventSource::XS: data must be valid UTF-8']),
         pushes(
             'a tied hash that counts' => sub { tie my %event, 'Testing::Originals::CountedFetches'; [\%event] },

@@ -306,11 +306,11 @@ sub _write {
     my $taken = $self->_within($self->{timeout}, sub { $self->{stream}->write_to_server($bytes) });
     $self->{was_slow} ||= clock_gettime(CLOCK_MONOTONIC) - $began > $CHECK_INTERVAL && $self->_is_hub_away;
     my $tail = $self->{tail} . $bytes;
-    $tail =~ s/\A(?:.*\n)?(?:\r?\n)//s;    # what is before the last blank line is complete
-    $tail =~ s/^:[^\n]*\n//gm;             # and so is a comment
+    $tail =~ s/\A(?:.*\n)?(?:\r?\n)//s;       # what is before the last blank line is complete
+    $tail =~ s/^(?::|retry: )[^\n]*\n//gm;    # and so are comments and reconnection times
     $tail              = 'x' . substr $tail, -3 if length $tail > $MAX_TAIL;
     $self->{tail}      = $tail;
-    $self->{has_retry} = $bytes =~ /^retry: [0-9]+\r?\n(?:[^\r\n]+\r?\n)*\r?\n\z/m;    # the last block says so
+    $self->{has_retry} = $bytes =~ /^retry: [0-9]+\r?\n(?:(?:[^\r\n]+\r?\n)*\r?\n)?\z/m;    # the last block says so
     return $taken;
 }
 
