@@ -307,8 +307,9 @@ unsafe extern "C" fn esx_process_folders(report: *mut Report) -> *mut OwnTexts {
     })
 }
 
-/// Returns the store with which a process would begin that is started now: `memory`; `file` and the path; or `redis`, or
-/// `rediss` with TLS, and the addresses. The text is that of the environment, empty if it has none.
+/// Returns whether settings of the hub are kept, as a text that is empty if not, and the store with which a process would
+/// begin that is started now: `memory`; `file` and the path; or `redis`, or `rediss` with TLS, and the addresses. The text is
+/// that of the environment, empty if it has none.
 #[no_mangle]
 unsafe extern "C" fn esx_process_store(
     name: RawText,
@@ -320,8 +321,10 @@ unsafe extern "C" fn esx_process_store(
     let (report, [name, socket, text]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), text.bytes()]) };
     texts(report, || {
         let text = String::from_utf8_lossy(text.unwrap_or_default());
+        let place = place(name, socket)?;
+        let is_known = if kept_settings::exist(&place) { "known" } else { "" };
         let store = match text.is_empty() {
-            true => kept_settings::to_begin_with(&place(name, socket)?).store.unwrap_or_default(),
+            true => kept_settings::to_begin_with(&place).store.unwrap_or_default(),
             false => StoreSettings::parse_variable(&text, Duration::ZERO)
                 .map_err(|message| remote::Error::Invalid { field: "store", message })?,
         };
@@ -330,6 +333,6 @@ unsafe extern "C" fn esx_process_store(
             StoreSettings::Redis(redis) => [vec!["redis".to_owned()], redis.addresses()].concat(),
             _ => vec![store.kind().to_owned(), store.place()],
         };
-        Ok(texts.into_iter().map(|text| text.into_bytes().into()).collect())
+        Ok(std::iter::once(is_known.to_owned()).chain(texts).map(|text| text.into_bytes().into()).collect())
     })
 }

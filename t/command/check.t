@@ -32,20 +32,30 @@ sub is_red {
 }
 
 subtest 'no process' => sub {
-    my @none = qw(none --timeout 0.2);
+    my @none    = qw(none --timeout 0.2);
+    my $unknown = check(@none);
+    is $unknown->{code}, 3, 'a name that nothing is known of is a failure';
+    like $unknown->{err}, qr/\Aeventsource hub: none: nobody has used a hub of this name here: .*--unused/,
+        'with a sentence';
+    my $object = $json->decode(check(@none, '--json')->{out});
+    ok !$object->{healthy} && !$object->{running}, 'as an object';
+    like $object->{problem}, qr/nobody has used/, 'with the sentence';
+    push @none, '--unused';
     is_deeply check(@none), {code => 0, out => "none\tok\tno process yet\n", err => ''},
-        'the first worker would start one';
+        'with --unused it is ready: the first worker would start one';
     my $ready = $json->decode(check(@none, '--json')->{out});
     ok $ready->{healthy} && !$ready->{running}, 'as an object';
+    is check(@none, '--running')->{code}, 2, '--unused and --running exclude each other';
+    pop @none;
     is_red(check(@none, '--running'), qr/no process serves the hub none/, 'it has to run');
-    my $object = $json->decode(check(@none, qw(--running --json))->{out});
+    $object = $json->decode(check(@none, qw(--running --json))->{out});
     ok !$object->{healthy}, 'as an object';
     like $object->{problem}, qr/no process/, 'with the sentence';
     is $shell->run(qw(hub list))->{out}, '', 'it starts none';
 };
 
 subtest 'no process, and none could start' => sub {
-    my @none = qw(none --timeout 0.2);
+    my @none = qw(none --timeout 0.2 --unused);
     is_red(
         check(@none, '--socket', "$folder/missing/hub.sock"),
         qr/.* cannot be written/,
@@ -90,7 +100,7 @@ subtest 'no process, and a Redis' => sub {
     my $redis = Testing::Redis->start(password => 'geheim');
     my $proxy = Testing::CuttableProxy->start($redis->port);
     local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port);
-    my @none = qw(none --timeout 1);
+    my @none = qw(none --timeout 1 --unused);
     is check(@none)->{code}, 0, 'that answers: the hub would work';
     $proxy->swallow('answers');
     is_red(check(@none), qr/its store does not answer/, 'that is silent');
@@ -100,7 +110,7 @@ subtest 'no process, and a Redis' => sub {
 subtest 'the probe is green before the first stream and after it' => sub {
     my %env    = (EVENTSOURCE_RUNTIME_DIR => $shell->folder);
     my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/hub_process.psgi', env => \%env);
-    is check('test')->{out}, "test\tok\tno process yet\n", 'before';
+    is check(qw(test --unused))->{out}, "test\tok\tno process yet\n", 'before';
     my $client = Testing::Client->get($server->port, '/hub');
     ok $client->read_until(qr/^id: .+\n\n/m), 'a stream';
     is_deeply check(qw(test --running)), {code => 0, out => "test\tok\tmemory\n", err => ''},

@@ -42,8 +42,10 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 
 # Public methods
 
+# A text that names an argument has its bytes.
 sub complain {
     my ($class, $name, $text) = @_;
+    utf8::decode($text) if !utf8::is_utf8($text);
     $text =~ s/\s*\n\s*/ /g;
     my $line = join(' ', 'eventsource', length $name ? $name : ()) . ': ' . $class->visible($text) . "\n";
     utf8::encode($line);
@@ -117,19 +119,33 @@ sub print {
     die "cannot write to the standard output: $!\n";
 }
 
-# The part of the manual of bin/eventsource that is about a command.
+# The part of the manual of bin/eventsource that is about a command; without one, a line for each.
 sub print_help {
     my ($class, $name) = @_;
+    return $class->print(_overview()) if !defined $name;
     require Pod::Usage;
-    my @part = defined $name ? (-sections => ["COMMANDS/$name"], -verbose => 99) : (-verbose => 1);
-    Pod::Usage::pod2usage(-input => $class->_manual, -output => \*STDOUT, -exitval => 'NOEXIT', @part);
-    return;
+    open my $page, '>:raw', \my $text or die "cannot print the manual: $!\n";
+    my @part = (-sections => ["COMMANDS/$name"], -verbose => 99);
+    Pod::Usage::pod2usage(-input => $class->_manual, -output => $page, -exitval => 'NOEXIT', @part);
+    close $page or die "cannot print the manual: $!\n";
+    return $class->print($text);
 }
 
+# Dies if the standard input is closed. Then perl opens the program as descriptor 0, and STDIN would read what follows its
+# __END__.
+sub require_input {
+    my $class   = shift;
+    my $program = do { no warnings 'once'; fileno main::DATA };
+    return if -e STDIN && !(defined $program && $program == 0);
+    return $class->usage('the standard input is closed');
+}
+
+# All that comes in and goes out is bytes. With PERL_UNICODE or -C perl has decoded the arguments, and would encode once more.
 sub run {
     my ($class, @arguments) = @_;
     local $SIG{PIPE} = 'IGNORE';
-    binmode $_ for *STDIN, *STDOUT;
+    binmode $_ for *STDIN, *STDOUT, *STDERR;
+    utf8::encode($_) for grep { utf8::is_utf8($_) } @arguments;
     my $name  = shift @arguments;
     my $code  = eval { $class->_dispatch($name, @arguments) };
     my $error = $@;
@@ -201,6 +217,12 @@ sub _help {
     $class->usage("unknown command $name") if defined $name && !grep { $_->[0] eq $name } @COMMANDS;
     $class->print_help($name);
     return 0;
+}
+
+sub _overview {
+    my $text = "usage: eventsource COMMAND ...\n\n";
+    $text .= sprintf "  %-10s%s\n", @$_[0, 1] for @COMMANDS;
+    return "$text\neventsource COMMAND --help prints the manual of a command.\n";
 }
 
 # The program has the manual. Somebody else who calls this module finds the program beside the perl or in the path.

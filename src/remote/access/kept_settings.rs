@@ -57,7 +57,7 @@ pub fn forget(place: &Place) {
 }
 
 /// Returns true if settings of a hub are kept, in any folder of this user.
-pub(super) fn exist(place: &Place) -> bool {
+pub fn exist(place: &Place) -> bool {
     newest(place).is_some()
 }
 

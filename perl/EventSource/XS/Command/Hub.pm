@@ -29,7 +29,7 @@ my $CHECK_TIMEOUT = 2;
 sub run {
     my ($class, @arguments) = @_;
     my @common = qw(hub=s socket=s timeout=f);
-    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f running log=s metrics=s store=s store-from=s);
+    my @own = qw(within=f json idle-exit=s grace=s lag=f pending=f running unused log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
     $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
@@ -39,7 +39,10 @@ sub run {
         $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
-    $COMMAND->usage('--running is for hub check') if $option->{running} && $name ne 'check';
+    for my $of_check (grep { $option->{$_} && $name ne 'check' } qw(running unused)) {
+        $COMMAND->usage("--$of_check is for hub check");
+    }
+    $COMMAND->usage('--running or --unused, not both') if $option->{running} && $option->{unused};
     for my $of_run (grep { defined $option->{$_} && $name ne 'run' } qw(log metrics)) {
         $COMMAND->usage("--$of_run is for hub run");
     }
@@ -49,7 +52,8 @@ sub run {
     return $class->$method($option);
 }
 
-# Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line.
+# Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line and for a hub of
+# which nothing is known, because its name may be wrong.
 sub _check {
     my ($class, $option) = @_;
     require EventSource::XS::Hub::Health;
@@ -69,8 +73,13 @@ sub _check {
         $problem = $COMMAND->message_of($error);
     }
     my $is_running = !!$stats;
-    my ($path) = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
-    $problem = _readiness($path, $option) if defined $path;
+    my ($path)     = $is_running || $option->{running} ? () : $problem =~ /: nobody listens on (.+)\z/s;
+    my $is_known   = 1;
+    $problem = _readiness($path, $option, \$is_known) if defined $path;
+    my $is_unknown = defined $path && !defined $problem && !$is_known && !$option->{unused};
+    $problem =
+        'nobody has used a hub of this name here: eventsource hub list has those that run; with --unused it is ready'
+        if $is_unknown;
     my %found = (name => $option->{hub}, problem => $problem, store => $stats->{store});
     $found{healthy} = defined $problem ? JSON::MaybeXS::false() : JSON::MaybeXS::true();
     $found{running} = $is_running      ? JSON::MaybeXS::true()  : JSON::MaybeXS::false();
@@ -78,7 +87,7 @@ sub _check {
     $COMMAND->complain('hub', "$option->{hub}: $problem") if defined $problem && !$option->{json};
     $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $is_running ? $stats->{store}{kind} : 'no process yet'))
         if !defined $problem && !$option->{json};
-    return defined $problem ? 1 : 0;
+    return $is_unknown ? $COMMAND->exit_code_of('unavailable') : defined $problem ? 1 : 0;
 }
 
 sub _drain {
@@ -121,13 +130,14 @@ sub _place {
 
 # The problem of a hub that has no process: the first worker starts one, if it can.
 sub _readiness {
-    my ($path, $option) = @_;
+    my ($path, $option, $is_known) = @_;
     require EventSource::XS::Hub::Readiness;
     return EventSource::XS::Hub::Readiness->problem(
-        name    => $option->{hub},
-        path    => $path,
-        socket  => $option->{socket},
-        timeout => $option->{timeout} || $CHECK_TIMEOUT
+        is_known => $is_known,
+        name     => $option->{hub},
+        path     => $path,
+        socket   => $option->{socket},
+        timeout  => $option->{timeout} || $CHECK_TIMEOUT
     );
 }
 
@@ -156,7 +166,7 @@ sub _store {
     my ($store, $file) = @$option{qw(store store-from)};
     $COMMAND->usage('--store and --store-from exclude each other') if defined $store && defined $file;
     if (defined $file) {
-        open my $lines, '<', $file or die "$file: $!\n";
+        open my $lines, '<:raw', $file or die "$file: $!\n";
         $store = readline $lines;
         $COMMAND->usage("$file: its first line is empty") if !defined $store || $store !~ /\S/;
         $store =~ s/\A\s+|\s+\z//g;

@@ -56,6 +56,7 @@ sub _check_arguments {
         my ($given) = grep { defined $option->{$_} } qw(event json key retain retry);
         $COMMAND->usage("--$given has no meaning with --json-lines: each line has its own fields") if $given;
     }
+    $COMMAND->require_input if $is_lines || grep { $_ eq '-' } @$arguments;
     $COMMAND->usage('--retain needs --key KEY: the event replaces the one with its key')
         if $option->{retain} && !length($option->{key} // '');
     $option->{$_} = $COMMAND->text("--$_", $option->{$_}) for grep { defined $option->{$_} } qw(event id key once);
@@ -79,9 +80,14 @@ sub _event {
 }
 
 sub _whole_input {
-    local $/;
-    my $bytes = readline STDIN;
-    return defined $bytes ? $bytes : '';
+    my $bytes = '';
+    while (1) {
+        my $count = sysread STDIN, $bytes, $READ_BYTES, length $bytes;
+        next                                       if !defined $count && $!{EINTR};
+        die "cannot read the standard input: $!\n" if !defined $count;
+        last                                       if !$count;
+    }
+    return $bytes;
 }
 
 # A line that is wrong is reported, and the next one is taken. What has been read is published before the input is waited for.
@@ -106,8 +112,9 @@ sub _publish_lines {
 sub _publish_line {
     my ($self, $line, $number) = @_;
     return if $self->{option}{'json-lines'} && $line =~ /\A\s*\z/;
-    my $event =
-        eval { $self->{option}{'json-lines'} ? $self->_event_of_json($line) : $self->_event($line, 'the line') };
+    my $event = eval {
+        $self->{option}{'json-lines'} ? $self->_event_of_json($line, $number) : $self->_event($line, 'the line');
+    };
     if ($event && eval { $self->_publish({%$event, line => $number}); 1 }) {
         return;
     }
@@ -118,7 +125,7 @@ sub _publish_line {
 }
 
 sub _event_of_json {
-    my ($self, $line) = @_;
+    my ($self, $line, $number) = @_;
     my $event = eval { $JSON->decode($line) };
     $COMMAND->usage('not JSON: ' . EventSource::XS::Reason->of($@))                 if !defined $event && $@;
     $COMMAND->usage('not a JSON object, such as {"channel":"news","data":"hello"}') if ref $event ne 'HASH';
@@ -127,6 +134,7 @@ sub _event_of_json {
     delete $event->{$_} for grep { $_ ne 'json' && !defined $event->{$_} } keys %$event;
     $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
     $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
+    $self->_warn_of_no_data($number) if !grep { exists $event->{$_} } qw(data json);
     return $event;
 }
 
@@ -185,6 +193,15 @@ sub _collect {
         }
     }
     $COMMAND->print($printed);
+    return;
+}
+
+# WHATWG HTML, section 9.2.6: an event whose data is empty is not dispatched.
+sub _warn_of_no_data {
+    my ($self, $number) = @_;
+    return if $self->{has_warned}++;
+    $COMMAND->complain('publish',
+        "line $number: the event has neither data nor json, so browsers show no event for it");
     return;
 }
 

@@ -65,7 +65,7 @@ sub _password {
         if !defined $file && defined $ENV{EVENTSOURCE_XMPP_PASSWORD};
     $COMMAND->usage('no password: --password-from FILE, or the environment variable EVENTSOURCE_XMPP_PASSWORD')
         if !defined $file;
-    open my $lines, '<', $file or die "$file: $!\n";
+    open my $lines, '<:raw', $file or die "$file: $!\n";
     my $password = readline $lines;
     $password = '' if !defined $password;
     $password =~ s/\r?\n\z//;

@@ -13,6 +13,7 @@ use EventSource::XS::Hub::Subscription;
 use EventSource::XS::LastEventID;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
+use Scalar::Util          qw(blessed);
 use Plack::Util::Accessor qw(channels hub label max_age max_streams_per member position start);
 
 # An error reports the line of the application. These packages create this one for it.
@@ -72,8 +73,12 @@ sub run_handler {
     my $error   = $@;
     if (!$handled) {
         my $is_own = $$ == $process;
+        my $name   = $self->hub->{name};
+        my $what   = defined $name ? "the hub $name failed" : 'the hub failed';
+        my $is_our = blessed $error && $error->isa('EventSource::Error');
+        $error = $error->at($self->{_place}) if $is_our && $self->{_place};    # above a request is only the server
         $stream->end_with_retry if $is_own && $stream->is_open;
-        $self->end_with_error($stream, $env, 'the hub failed', $error, $process)
+        $self->end_with_error($stream, $env, $what, $error, $process)
             if !$is_own || !$self->hub->has_told_of($error);
     }
     $stream->leave_handler;

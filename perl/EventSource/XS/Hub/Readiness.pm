@@ -24,12 +24,13 @@ my $TIMEOUT = 2;          # seconds
 # one of EVENTSOURCE_STORE, or that objects have named before. A file answers if it, or its folder, can be written; Redis and
 # Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection. path is that of the
 # socket; name, and socket if it was given, are those of the hub.
+# is_known, a reference to a scalar, is set to whether this user has used the hub before: its settings are kept.
 sub problem {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('problem takes settings', @given);
-    $SETTINGS->known(\%given, [qw(name path socket timeout)]);
+    $SETTINGS->known(\%given, [qw(is_known name path socket timeout)]);
     $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
-    return _without_program() || _folder($given{path}) || _store(@given{qw(name socket)}, $given{timeout} || $TIMEOUT);
+    return _without_program() || _folder($given{path}) || _store($given{timeout} || $TIMEOUT, %given);
 }
 
 # Private functions
@@ -63,11 +64,12 @@ sub _message_of {
 }
 
 sub _store {
-    my ($name, $socket, $timeout) = @_;
-    my %given = (name => $name, socket => $socket // '', store => $ENV{EVENTSOURCE_STORE} // '');
-    my ($kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
+    my ($timeout, %hub) = @_;
+    my %given = (name => $hub{name}, socket => $hub{socket} // '', store => $ENV{EVENTSOURCE_STORE} // '');
+    my ($is_known, $kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
         or return 'no process can start: ' . _message_of($@);
-    return undef if $kind eq 'memory';
+    ${$hub{is_known}} = !!length $is_known if $hub{is_known};
+    return undef                           if $kind eq 'memory';
     if ($kind eq 'file') {
         return _accepts_files($at[0]) ? undef : "no process can start: its store $at[0] cannot be written";
     }
