@@ -1132,13 +1132,32 @@ impl Server {
                 kept_settings::forget(&self.options.place);
             }
         }
-        if let Some(stored) = self.stored() {
-            let progress = stored.finish(STORE_LINGER);
-            self.answer_progress(progress, Instant::now());
+        if self.stored().is_some() {
+            self.close_store();
         }
         runtime::shutdown();
         self.report_ends();
         self.flush_answers(Instant::now());
+    }
+
+    /// Ends the streams and then the store, which is sent their wills, and the events of the hub before if it has still to get
+    /// these.
+    fn close_store(&mut self) {
+        runtime::end_streams();
+        let until = Instant::now() + STORE_LINGER;
+        if self.predecessor.is_some() {
+            let begun = self.stored().map(|stored| stored.wait_until_ready(until)).unwrap_or_default();
+            self.answer_progress(begun, Instant::now());
+        }
+        if self.predecessor.is_some() {
+            say("the events of before are lost: the process ends, and the hub's store has not begun");
+        }
+        let _ = self.handle().map(HubHandle::settle_members); // fails only if the reactor has died, with its wills
+        self.take_announced();
+        if let Some(stored) = self.stored() {
+            let progress = stored.finish(until.saturating_duration_since(Instant::now()));
+            self.answer_progress(progress, Instant::now());
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod counted;
 mod last_delivered;
+mod losses;
 mod members;
 #[cfg(test)]
 mod members_model;
@@ -43,6 +44,7 @@ use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
+use losses::Losses;
 use members::{draft_of, kept_of, MemberKey, Next, OwnMembers};
 use memory::{Ids, MemoryHub};
 use state::{State, StateChange};
@@ -152,6 +154,7 @@ pub struct StoredHub {
     counted: Counted,
     /// The wills of streams that have ended since the store was ready.
     wills: Vec<Draft>,
+    losses: Losses,
     /// When it is looked whether the store is up that has failed what a member says.
     retry_at: Option<Instant>,
     /// Whether the store has reported its history, and is not asked to end. Members and wills wait until then.
@@ -205,6 +208,7 @@ impl StoredHub {
             members: OwnMembers::default(),
             counted: Counted::default(),
             wills: Vec::new(),
+            losses: Losses::default(),
             retry_at: None,
             is_open: false,
             is_closing: false,
@@ -645,7 +649,7 @@ impl StoredHub {
                     last.into_iter().for_each(|mut last| last.get_mut().will = Some(draft.clone().into()));
                 }
                 Err(failure) if failure.code == ErrorCode::Unavailable => self.keep_will(draft, &failure.to_string()),
-                Err(failure) => say(&format!("a will is lost: {failure}")),
+                Err(failure) => self.losses.add_wills(1, &failure.to_string()),
             }
         }
     }
@@ -653,7 +657,7 @@ impl StoredHub {
     /// Keeps a will until the store is up, unless too many wait already.
     fn keep_will(&mut self, draft: Draft, otherwise: &str) {
         if self.wills.len() >= MOST_WILLS {
-            return say(&format!("a will is lost: {otherwise}"));
+            return self.losses.add_wills(1, otherwise);
         }
         self.wills.push(draft);
         self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
@@ -787,14 +791,15 @@ impl StoredHub {
             self.answer_member(&member, result.as_ref().err());
             return;
         }
-        if let (Err(failure), Some(will)) = (result, waiting.will) {
-            if matches!(failure.code, ErrorCode::Full | ErrorCode::Unavailable) {
+        let is_of_nobody = !Counted::is_number(&waiting.once) && waiting.askers.first() == Some(&Asker::NOBODY);
+        match (result, waiting.will) {
+            (Ok(_), _) => {}
+            (Err(failure), Some(will)) if matches!(failure.code, ErrorCode::Full | ErrorCode::Unavailable) => {
                 return self.keep_will(*will, &failure.to_string()); // it is certainly not stored
             }
-        }
-        let is_lost = !Counted::is_number(&waiting.once) && waiting.askers.first() == Some(&Asker::NOBODY);
-        if let (Err(failure), true) = (result, is_lost) {
-            say(&format!("an event for which nobody waits is lost, perhaps a will: {failure}"));
+            (Err(failure), Some(_)) => self.losses.add_wills(1, &failure.to_string()),
+            (Err(failure), None) if is_of_nobody => self.losses.add_event(&failure.to_string()),
+            (Err(_), None) => {}
         }
         let ended = waiting.ended;
         progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone(), ended }));
@@ -815,6 +820,7 @@ impl StoredHub {
 
     /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
+        self.losses.log();
         if self.handle().is_some_and(HubHandle::has_ended) {
             self.begin_after_a_defect();
         }
@@ -868,14 +874,26 @@ impl StoredHub {
         store::check_place(&self.settings.store)
     }
 
+    /// Waits until the hub can be used, at most until a time.
+    pub fn wait_until_ready(&mut self, until: Instant) -> Progress {
+        let mut progress = Progress::default();
+        while !self.is_ready {
+            match self.store.wait_for_report(until) {
+                Some(report) => self.carry_out(report, Instant::now(), &mut progress),
+                None => break,
+            }
+        }
+        progress
+    }
+
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
-    /// that the event was perhaps stored.
+    /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Progress {
         let (mut progress, _) = self.end(within, false);
+        progress.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut progress);
-        if !self.wills.is_empty() {
-            say(&format!("{} wills are lost: the hub has ended while its store was away", self.wills.len()));
-        }
+        self.losses.add_wills(self.wills.len(), "the hub has ended while its store was away");
+        self.losses.log();
         progress
     }
 
@@ -899,6 +917,7 @@ impl StoredHub {
         if has_ended {
             self.fail_waiting("the store has ended", &mut progress);
         }
+        self.losses.log();
         (progress, has_ended)
     }
 }

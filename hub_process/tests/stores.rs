@@ -2,15 +2,23 @@
 
 mod support;
 
-use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{Start as From, SubscribeRequest};
+use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
+use eventsource_xs::hub::{Announcement, Presence, Retain, Says, Start as From, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{Client, Error, Publication};
-use eventsource_xs::wire::{FieldList, FileSettings, FileSync, HubSettings, NamedSettings, StoreSettings};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{
+    FieldList, FileSettings, FileSync, Hello, HubSettings, NamedSettings, Request, Role, StoreSettings,
+};
 use eventsource_xs::ErrorCode;
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
-use support::{event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, topics, Scene};
+use support::{
+    connect, event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, signal, topics,
+    Scene, Signal,
+};
 
 fn stop(scene: &Scene, pid: u32) {
     scene.stop();
@@ -254,4 +262,59 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     assert!(!text.contains("gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
     read_news(&mut scene.client_with(given), 1, None, From::Oldest, "of the job");
+}
+
+/// Opens a stream whose will has this text as its key and its data.
+fn open_with_will(worker: &mut Client, stream: u64, text: &str) -> TcpStream {
+    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
+    let (channel, key) = (b"wills"[..].into(), text.as_bytes().into());
+    let will = Announcement { channel, key, retain: Retain::Newest, event, says: Says::Nothing };
+    let presence = Presence { will: Some(will.into()), ..Presence::default() };
+    let client = open(worker, stream, "");
+    worker.subscribe(stream, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
+    client
+}
+
+#[test]
+fn an_orderly_end_publishes_the_wills_of_the_open_streams() {
+    for is_stopped in [true, false] {
+        let scene = Scene::new();
+        let mut worker = scene.client_with(in_file(&scene));
+        let texts = ["one", "two", "ended by the application"].into_iter().zip(1..);
+        let _clients: Vec<TcpStream> = texts.map(|(text, stream)| open_with_will(&mut worker, stream, text)).collect();
+        let end = Request::End { stream: 3, reason: Reason::Application, discards: false };
+        worker.send(&end, None).expect("a connection");
+        worker.members(b"wills", None).expect("a page"); // the subscriptions have taken effect
+        let pid = worker.welcome().pid;
+        match is_stopped {
+            true => scene.stop(),
+            false => signal(pid, Signal::TERM),
+        }
+        gone(pid);
+        let mut worker = scene.client_with(in_file(&scene));
+        let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("wills", None) });
+        let text = read_until(&mut reader, "event: position\n");
+        let wills: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(wills, ["one", "two"], "stopped: {is_stopped}");
+    }
+}
+
+#[test]
+fn events_that_are_to_move_to_a_store_are_there_even_if_the_process_ends_before_it_has_begun() {
+    let scene = Scene::new();
+    let mut job = scene.client_with(NamedSettings::default());
+    job.publish(&event("news", "of the job")).expect("an id");
+    let (pid, mut worker) = (job.welcome().pid, connect(&scene));
+    for _ in 0..2 {
+        job.describe().expect("an answer"); // the process has accepted the worker
+    }
+    signal(pid, Signal::STOP);
+    let role = Role::Worker(Box::new(in_file(&scene).into()));
+    let mut hello = Vec::new();
+    Hello { name: scene.place.name().clone(), role }.encode(&mut hello).expect("a short message");
+    worker.write_all(&hello).expect("room");
+    signal(pid, Signal::TERM);
+    signal(pid, Signal::CONT); // it finds both at once
+    gone(pid);
+    read_news(&mut scene.client_with(in_file(&scene)), 1, None, From::Oldest, "of the job");
 }

@@ -44,7 +44,8 @@ pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use presence::Announced;
 pub use process::{announced_descriptor, progress_descriptor, take_announced, take_progress};
 pub use process::{
-    end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting, take_ended, times,
+    end_streams, end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting,
+    take_ended, times,
 };
 pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};

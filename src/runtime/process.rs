@@ -237,10 +237,21 @@ fn shut_down(mut process: MutexGuard<'_, Process>) -> Option<Arc<ReactorHandle>>
     let reactor = process.running().filter(|_| check_shutdown().is_ok()).map(Arc::clone)?;
     IS_SHUTTING_DOWN.store(true, Ordering::Release);
     drop(process);
+    end_streams_of(&reactor);
+    Some(reactor)
+}
+
+/// Ends all streams as [`shutdown`] does, which is to follow. The hubs of this process stay until then, and those with a store
+/// are told of the ends: they have wills to publish.
+pub fn end_streams() {
+    let reactor = lock_process().running().map(Arc::clone);
+    reactor.iter().for_each(|reactor| end_streams_of(reactor));
+}
+
+fn end_streams_of(reactor: &ReactorHandle) {
     let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
     reactor.send(Command::ShutDown { within });
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
-    Some(reactor)
 }
 
 /// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler.

@@ -378,6 +378,15 @@ impl HubHandle {
         Ok(())
     }
 
+    /// Has the members and wills announce what follows from all that the reactor knows of their streams.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn settle_members(&self) -> Result<(), Error> {
+        self.with_settled(|_| ())
+    }
+
     /// Returns true if this hub has announced that.
     pub fn has_announced(&self, announced: &Announced) -> bool {
         self.reactor_and_hub().map_or(false, |(_, hub)| hub == announced.hub)
