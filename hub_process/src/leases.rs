@@ -49,6 +49,11 @@ impl Leases {
         Ok(queue.len() == 1)
     }
 
+    /// Returns the worker that holds a lease.
+    pub fn holder(&self, name: &[u8]) -> Option<u64> {
+        self.queues.get(name)?.front().map(|candidate| candidate.peer)
+    }
+
     /// Returns true if a worker has asked for a lease with that number.
     pub fn contains(&self, candidate: Candidate) -> bool {
         self.names.contains_key(&candidate)
@@ -99,6 +104,7 @@ mod tests {
         assert_eq!(leases.elect(second, b"a"), Ok(false));
         assert_eq!(leases.elect(third, b"a"), Ok(false));
         assert_eq!(leases.elect(candidate(3, 10), b"b"), Ok(true));
+        assert_eq!((leases.holder(b"a"), leases.holder(b"c")), (Some(1), None));
         assert_eq!(leases.resign(second), None); // it has only waited
         assert_eq!(leases.leave(1), [third]);
         assert_eq!(leases.elect(second, b"a"), Ok(false));

@@ -7,7 +7,7 @@
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
 //! - `metrics_listener`: answers a monitor over HTTP
-//! - `messages`: what the process says on standard error
+//! - `messages`: the log, and what commands say on standard error
 //! - `worker`: the connection of one worker
 //! - `run_options`: what the process was started with
 //! - `served`, `stored`: the hub of this process; a hub whose events a store keeps

@@ -9,7 +9,7 @@ use crate::hub::{check_claims, must_begin_anew, Hub, Source};
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
-use crate::messages::{report, say, write_objects};
+use crate::messages::{self, report, say, write_objects};
 use crate::metrics_listener;
 use crate::peer::{End, Keeps, Peer};
 use crate::protocol;
@@ -28,7 +28,7 @@ use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, Counted, Described, Failure, Frame, Hello, HubSettings, NamedSettings, Open, Publish, Request, Role, Stop,
-    Upgrade, Welcome, WorkerId, WINDOW_BYTES,
+    Upgrade, Welcome, WorkerId, LOG_LEASE, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, SocketFlags};
@@ -47,6 +47,7 @@ const ENDS: u64 = 2;
 const PROGRESS: u64 = 3;
 const STORE: u64 = 4;
 const MEMBERS: u64 = 5;
+const LOG: u64 = 6;
 const FIRST_WORKER: u64 = 16;
 
 /// The most connections of workers and commands. Workers may have half as many publish connections beside them.
@@ -76,6 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     raise_descriptor_limit();
     let (mut server, monitors) = match arguments.state {
         Some(number) => {
+            messages::keep(&arguments.place()?.log());
             let server = Server::restore(&take_kept(number)?.into())?;
             // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
             let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
@@ -91,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             let options = arguments.run_options()?;
             let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
             let seat = Seat::take(arguments, &options.place)?;
+            messages::keep(&options.place.log()); // from here on the folder is known to be this user's alone
             let known = known_settings(&options);
             (Server::new(options, own_program()?, seat, known)?, monitors)
         }
@@ -218,6 +221,7 @@ impl Server {
         epoll.add(reports[0].as_fd(), ENDS)?;
         epoll.add(reports[1].as_fd(), PROGRESS)?;
         epoll.add(reports[2].as_fd(), MEMBERS)?;
+        messages::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
         runtime::linger(LINGER);
         if options.logs_objects {
             write_objects(options.place.name().as_str());
@@ -295,11 +299,13 @@ impl Server {
                 PROGRESS => self.report_progress(),
                 MEMBERS => self.take_announced(),
                 STORE => self.take_store_reports(now),
+                LOG => messages::silence_bell(), // lines are sent in each turn
                 _ => self.serve(token, readiness, now),
             }
         }
         self.ready = ready;
         self.run_timers(now)?;
+        self.send_log();
         self.flush_answers(now);
         if let Some(upgrading) = self.upgrading.take().filter(|_| !self.is_ending) {
             self.upgrade(&upgrading);
@@ -359,6 +365,17 @@ impl Server {
         let store = self.stored().map(|stored| stored.status());
         for line in self.watch.look(&runtime::stats(), store.as_ref(), now) {
             report(line.event, line.message, &line.fields);
+        }
+    }
+
+    /// Sends the lines of the log to the worker that writes them, once there is one.
+    fn send_log(&mut self) {
+        let holder = messages::has_unsent().then(|| self.leases.holder(LOG_LEASE)).flatten();
+        if let Some(peer) = holder.and_then(|holder| self.peers.get_mut(&holder)) {
+            for line in messages::take_unsent() {
+                peer.answer(&Answer::Log { line: &line });
+            }
+            self.answered.push(peer.token());
         }
     }
 
@@ -749,11 +766,8 @@ impl Server {
     /// Begins the hub: the first one, or another one in the place of one whose settings nobody has named. Its events are
     /// published to the other one, unless a store has them, and its streams end and come back.
     fn begin(&mut self, settings: HubSettings, given: &NamedSettings, now: Instant) -> io::Result<()> {
-        if let Some(stored) = self.stored() {
-            let progress = stored.finish(STORE_LINGER);
-            self.answer_progress(progress, now);
-            self.unwatch_store();
-        }
+        self.finish_store(STORE_LINGER, now);
+        self.unwatch_store();
         let before = self.hub.take();
         let claimed = before.as_ref().map(|before| before.claimed.clone()).unwrap_or_default();
         match Hub::new(&self.options, settings, given.clone().or(claimed)) {
@@ -1137,6 +1151,7 @@ impl Server {
         }
         runtime::shutdown();
         self.report_ends();
+        self.send_log();
         self.flush_answers(Instant::now());
     }
 
@@ -1152,11 +1167,19 @@ impl Server {
         if self.predecessor.is_some() {
             say("the events of before are lost: the process ends, and the hub's store has not begun");
         }
+        self.finish_store(until.saturating_duration_since(Instant::now()), Instant::now());
+    }
+
+    /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub.
+    fn finish_store(&mut self, within: Duration, now: Instant) {
+        if self.stored().is_none() {
+            return;
+        }
         let _ = self.handle().map(HubHandle::settle_members); // fails only if the reactor has died, with its wills
         self.take_announced();
         if let Some(stored) = self.stored() {
-            let progress = stored.finish(until.saturating_duration_since(Instant::now()));
-            self.answer_progress(progress, Instant::now());
+            let progress = stored.finish(within);
+            self.answer_progress(progress, now);
         }
     }
 }

@@ -531,9 +531,7 @@ impl StoredHub {
         // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
         // evicted.
         let memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
-        let mut wills = Vec::new();
-        self.tell_members(|members| wills = members.take_wills());
-        wills.into_iter().for_each(|will| self.keep_will(draft_of(will, None), "too many wait already"));
+        self.keep_wills();
         let memory = self.memory.insert(memory);
         for (ticket, waiting) in &self.waiting {
             waiting.state.iter().for_each(|change| memory.state.wait(*ticket, change));
@@ -652,6 +650,13 @@ impl StoredHub {
                 Err(failure) => self.losses.add_wills(1, &failure.to_string()),
             }
         }
+    }
+
+    /// Keeps the wills of all streams, which end with the hub in memory.
+    fn keep_wills(&mut self) {
+        let mut wills = Vec::new();
+        self.tell_members(|members| wills = members.take_wills());
+        wills.into_iter().for_each(|will| self.keep_will(draft_of(will, None), "too many wait already"));
     }
 
     /// Keeps a will until the store is up, unless too many wait already.
@@ -889,6 +894,8 @@ impl StoredHub {
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Progress {
+        self.keep_wills();
+        self.publish_wills();
         let (mut progress, _) = self.end(within, false);
         progress.is_ready = false;
         self.fail_waiting("the store did not answer before it ended", &mut progress);

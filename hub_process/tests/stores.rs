@@ -318,3 +318,18 @@ fn events_that_are_to_move_to_a_store_are_there_even_if_the_process_ends_before_
     gone(pid);
     read_news(&mut scene.client_with(in_file(&scene)), 1, None, From::Oldest, "of the job");
 }
+
+#[test]
+fn a_hub_that_begins_anew_with_its_store_publishes_the_wills_of_the_streams_of_before() {
+    let scene = Scene::new();
+    let worker = scene.client_with(in_file(&scene));
+    kill(worker.welcome().pid);
+    let mut command = scene.client(); // nobody has named the kept settings to its process
+    let _client = open_with_will(&mut command, 1, "of before");
+    command.members(b"wills", None).expect("a page"); // the subscription has taken effect
+    let mut other = in_file(&scene);
+    other.hub.gap_event = "lost".into();
+    let mut worker = scene.client_with(other);
+    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("wills", None) });
+    read_event(&mut reader, "of before");
+}

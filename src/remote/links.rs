@@ -10,6 +10,7 @@
 use self::command::LinkCommand;
 use self::connection::Connection;
 use super::answers::{Outcome, UNAWAITED};
+use super::hub_log;
 use super::link::{Link, Lost, MAX_QUEUED_BYTES};
 use super::losses;
 use crate::event::Framing;
@@ -259,7 +260,7 @@ impl Links {
         let Connected { link, connection, order, subscribing, .. } = linked;
         let remotes = &mut self.remotes;
         let (mut ended, mut refused, mut has_answered) = (Vec::new(), Vec::new(), false);
-        let mut to_end = Vec::new();
+        let (mut to_end, mut lines) = (Vec::new(), Vec::new());
         let mut complete = |request: u64, outcome: Outcome| {
             order.note_answer(request, connection); // the thread that waits may ask again at once
             match (request, outcome) {
@@ -297,9 +298,11 @@ impl Links {
                     complete(lease, Outcome::Done);
                 }
                 Err(wire::Answer::Epoch { epoch }) => connection.set_epoch(epoch),
+                Err(wire::Answer::Log { line }) => lines.push(Box::<str>::from(line)),
                 Err(_) => {}
             }
         });
+        lines.iter().for_each(|line| hub_log::write(&link.welcome().name, line));
         linked.queue_uncredited(); // there may be credits for them now
         for failure in refused {
             context.handle.count_lost(1, 0);

@@ -12,6 +12,7 @@
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
 //!   threads see it, `publish_connection`, `leases`, and `command`, what threads ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it
+//! - `hub_log`: the log of a hub process, as one of its workers writes it
 //! - `remote_hub`: the calls of a named hub
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `serving`: connections of workers that call nothing
@@ -23,6 +24,7 @@
 mod access;
 mod forks;
 pub mod hub;
+mod hub_log;
 mod lease_handle;
 mod links;
 mod losses;
@@ -42,6 +44,7 @@ pub mod calls {
     };
     pub use crate::sys::epoll::{Epoll, Readiness};
     pub use crate::sys::local::{can_write, own_user, peer_process, peer_user, receive, send, try_lock, Wait};
+    pub use crate::sys::standard_error;
 }
 
 pub(crate) use access::{answers, greeting};

@@ -6,6 +6,7 @@
 
 use super::answers::{Outcome, UNAWAITED};
 use super::error::Error;
+use super::hub_log;
 use super::link::Link;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
@@ -127,8 +128,9 @@ impl RemoteHub {
         };
         let made = catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Error::Unknown));
         let command = match made {
-            Ok(link) => {
+            Ok(mut link) => {
                 connection.note_welcome(link.welcome());
+                hub_log::ask(&mut link, connection.next_request());
                 LinkCommand::Connect(Box::new(link), connection)
             }
             Err(error) => {

@@ -193,7 +193,7 @@ pub fn is_hung_up(number: RawFd) -> bool {
 }
 
 /// Returns true if the descriptor is `/dev/null`, which has the same device number on every Linux: 1, 3.
-fn is_null(descriptor: BorrowedFd<'_>) -> bool {
+pub(super) fn is_null(descriptor: BorrowedFd<'_>) -> bool {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     const NULL_DEVICE: u64 = 0x103;
     // SAFETY: the owner keeps the descriptor open; the file is never dropped, so it closes nothing.

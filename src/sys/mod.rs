@@ -9,6 +9,7 @@
 //! - [`local`]: Unix sockets between processes of one user, with descriptors; locks of files
 //! - [`daemon`]: what a process that stands on its own needs
 //! - [`signal`]: signals that this library sends to its own process
+//! - [`standard_error`]: lines for the log of the server
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
@@ -21,4 +22,5 @@ pub mod local;
 pub mod random;
 pub mod signal;
 pub mod socket;
+pub mod standard_error;
 pub mod thread;

@@ -103,6 +103,11 @@ messages! {
             /// The epoch.
             epoch: &'a str,
         },
+        /// A line of the process's log. Only the worker is sent it that holds the lease [`LOG_LEASE`](super::LOG_LEASE).
+        26 Log {
+            /// The line, without its end.
+            line: &'a str,
+        },
         /// The process continues as the program that was asked for. The layout is the same in all versions.
         255 Upgraded,
     }

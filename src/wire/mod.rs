@@ -40,6 +40,12 @@
 //! memory handles each request as it reads it, so its workers get their credits back at once; what slows these down is the
 //! kernel, when they send faster than they are read.
 //!
+//! # The log
+//!
+//! A hub process that a worker has started has nobody who reads its standard error. So each worker asks for the lease
+//! [`LOG_LEASE`], and the one that holds it is sent the lines ([`Answer::Log`]). A process that does not know the name elects
+//! one as for any other lease, and a worker that does not know the answer has not asked: both work with all of their protocol.
+//!
 //! # Files
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
@@ -76,6 +82,6 @@ pub use failure::Failure;
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
-pub use request::{decode_end, encode_end, Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use request::{decode_end, encode_end, Open, Publish, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
 pub use store_status::StoreStatus;

@@ -18,6 +18,10 @@ pub const MAX_TOPICS: usize = 65_536;
 /// The longest name of a lease.
 pub const MAX_LEASE_NAME_BYTES: usize = 1200;
 
+/// The lease of the worker that is sent the log of the hub process ([`Log`](super::Answer::Log)). Names that applications give
+/// leases are UTF-8, so none is this one.
+pub const LOG_LEASE: &[u8] = b"\xFFlog";
+
 messages! {
     /// A message of a worker.
     ///

@@ -6,6 +6,7 @@
 #                                      that is counted there, and does not; linger=3 is another time, bytes=99 the size of
 #                                      its data
 #   /state?channels=...                a stream that begins with the state; its position is an event
+#   /will?channels=...                 a stream whose will is the event gone of the channel wills
 #   /end?label=l&finish=1              ends streams, and answers with their number on this machine
 #   /publish?channel=a&data=hello      publishes an event with the other fields of the query, or with forget=KEY forgets that
 #                                      key, and answers with its id, or with error and the code of the exception
@@ -20,6 +21,7 @@ use warnings;
 
 use EventSource::Hub;
 use JSON::PP ();
+use Plack::App::EventSource;
 use Plack::Builder;
 use POSIX ();
 
@@ -97,7 +99,9 @@ builder {
     mount '/hub'    => $hub->to_app(channels => \&topics, label  => \&labels);
     mount '/state'  => $hub->to_app(channels => \&topics, start  => 'state');
     mount '/member' => $hub->to_app(channels => \&topics, member => \&member);
-    mount '/end'    => sub {
+    mount '/will' => Plack::App::EventSource->new(
+        handler_cb => sub { $hub->subscribe($_[0], topics($_[1]), {will => [wills => 'gone']}) })->to_app;
+    mount '/end' => sub {
         return answer(eval { $hub->end(query($_[0])) } // "error $@");
     };
     mount '/publish' => sub { return answer(publish(query($_[0]))) };

@@ -64,7 +64,7 @@ for my $case (@CASES) {
         is $done->{code}, $case->{stop}, 'the exit code' or diag $done->{err};
         if ($case->{stop} == $OK) {
             ok wait_until($DEADLINE, sub { !is_running($pid) }), 'it ends';
-            is_deeply [grep { !/[.]lock\z/ } glob "$folder/*"], [], 'and has forgotten its settings';
+            is_deeply [grep { !/[.](?:lock|log)\z/ } glob "$folder/*"], [], 'and has forgotten its settings';
         }
         else {
             like $done->{err}, qr/\Q$case->{remedy}\E/, 'the remedy';

@@ -118,6 +118,7 @@ impl Server {
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
         self.take_announced();
+        self.send_log();
         let now = Instant::now();
         let saved = self.saved(askers, program);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();

@@ -28,7 +28,7 @@ mod faults;
 mod losses;
 mod members;
 #[allow(dead_code)]
-#[path = "../../src/messages.rs"]
+#[path = "../../src/messages/mod.rs"]
 mod messages;
 mod node;
 mod proxy;

@@ -11,6 +11,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
@@ -20,6 +21,7 @@ use File::Spec    ();
 use JSON::MaybeXS ();
 use Scalar::Util  qw(blessed);
 use Socket        qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
+use Time::HiRes   ();
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
@@ -124,6 +126,23 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
+sub log {
+    my ($class, @given) = @_;
+    ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
+    my %place = $class->_checked('log', \@given, qw(name socket timeout));
+    my $name  = $place{name};
+    $SETTINGS->refuse(name => 'name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _')
+        if $name !~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
+    my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } @{_folders()};
+    my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
+    return @$lines if $lines;
+    return EventSource::Error->throw(
+        code    => 'unavailable',
+        message => "EventSource::Hub::Process: there is no log of the hub $name: no process of this user has served it"
+            . " ($sockets[0].log)"
+    );
+}
+
 sub members {
     my ($self, $channel) = @_;
     my ($name, $from, @members) = (_name($channel), '');
@@ -196,6 +215,7 @@ sub stats {
     delete $stats{process};
     $stats{subscribers} = $subscribers + 0 if defined $channel;
     $stats{workers}     = [map { $_ + 0 } grep { $_ != $$ } @workers];
+    $stats{log}         = _last_of(eval { $self->log });
     return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
 }
 
@@ -262,6 +282,13 @@ sub _checked {
 sub _is_listening {
     require IO::Socket::UNIX;
     return !!IO::Socket::UNIX->new(Peer => $_[0]);
+}
+
+# The last line of a log, for the counts.
+sub _last_of {
+    my $line = $_[-1] or return {last => undef, last_age => undef};
+    my $age  = Time::HiRes::time() - $line->{time};
+    return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
 }
 
 sub _name {
@@ -453,6 +480,18 @@ Throws C<invalid> with the field C<socket> if that is not an open stream socket.
 Forget a key of the state, and publish an event that says so, as L<EventSource::Hub/forget> does; return the id of that event.
 Throws what L</publish> throws.
 
+=head2 log
+
+    my @lines = EventSource::Hub::Process->log(name => 'shop', socket => '/run/shop/hub.sock');
+    my @lines = $hub->log;
+    print "$_->{time} $_->{message}\n" for @lines;
+
+Return the last lines of the hub's log (L<EventSource::Deployment/The log of a hub process>), at most 200, the oldest first:
+each a reference to a hash with C<time>, in seconds since 1970, and C<message>. They are in a file beside the socket, and stay
+when the process has ended. The settings are those of L</connect>; an object has them from there. Connects to nothing.
+
+Throws C<unavailable> if there is no such file: no process of this user has served the hub.
+
 =head2 members
 
     my @members = $hub->members('room/7/people');
@@ -502,7 +541,8 @@ Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and bes
 of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without this one,
 sorted, C<open>, the open streams, C<refused>, those that were refused (L<EventSource::Hub/max_streams>), C<buffered>, the
 bytes that are buffered for them, C<cut_off>, how many workers were cut off because they broke the rules of the protocol,
-and, with a channel, C<subscribers>. C<store> is there for every hub.
+and, with a channel, C<subscribers>. C<store> is there for every hub. C<log> has C<last>, the last line of its L</log>, and
+C<last_age>, how many seconds ago that was; both are undefined without one.
 
 =head2 stop
 

@@ -12,6 +12,7 @@ use Getopt::Long  qw(GetOptionsFromArray);
 use IO::Handle    ();
 use JSON::MaybeXS ();
 use List::Util    qw(first);
+use POSIX         qw(floor strftime);
 use Scalar::Util  qw(blessed);
 
 # In the order of the help: the name, a description, and the module if its name is not that of the command.
@@ -24,7 +25,7 @@ my @COMMANDS = (
     [members  => 'list the members of a channel'],
     [end      => 'end the streams of a user, or of topics'],
     [xmpp     => 'publish the items of nodes of an XMPP service', 'XMPP'],
-    [hub      => 'start, list, check, drain, upgrade and stop the processes of hubs'],
+    [hub      => 'start, list, check, log, drain, upgrade and stop the processes of hubs'],
     [doctor   => 'find out what keeps a stream from working'],
 );
 
@@ -183,6 +184,13 @@ sub text {
 sub usage {
     my ($class, $text) = @_;
     die bless {text => $text}, 'EventSource::XS::Command::Usage';
+}
+
+# A time in UTC, as ISO 8601 has it.
+sub utc {
+    my ($class, $time) = @_;
+    my $milliseconds = floor(1000 * $time + 0.5);
+    return strftime('%Y-%m-%dT%H:%M:%S', gmtime floor($milliseconds / 1000)) . sprintf '.%03dZ', $milliseconds % 1000;
 }
 
 # A text without control characters, C0, DEL and C1: a terminal would obey them. This is the only place that knows which.

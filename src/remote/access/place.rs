@@ -131,6 +131,11 @@ impl Place {
         beside(&self.socket, "seen")
     }
 
+    /// Returns the path of the file in which the hub process keeps the last lines of its log.
+    pub fn log(&self) -> PathBuf {
+        beside(&self.socket, "log")
+    }
+
     /// Returns the path of the file in which the hub process keeps the settings that somebody has named.
     pub fn settings(&self) -> PathBuf {
         beside(&self.socket, "settings")
@@ -168,8 +173,8 @@ impl Place {
     }
 
     /// Returns the files of the hub that may be there, beside the socket.
-    pub fn files(&self) -> [PathBuf; 3] {
-        [self.lock.clone(), self.seen(), self.settings()]
+    pub fn files(&self) -> [PathBuf; 4] {
+        [self.lock.clone(), self.log(), self.seen(), self.settings()]
     }
 
     /// Returns the files that a hub process keeps locked if it listens at another path than [`socket`](Self::socket).

@@ -522,7 +522,7 @@ sub _check_rest {
     $self->_check_hub($_)        for @{$self->{machines}};
     $_->stop                     for @{$self->{servers}};
     $self->_check_end_of_hub($_) for @{$self->{machines}};
-    my @files = map { s{.*/}{}r } grep { !/[.](?:lock|seen|settings)\z/ } glob "$self->{folder}/*";
+    my @files = map { s{.*/}{}r } grep { !/[.](?:lock|log|seen|settings)\z/ } glob "$self->{folder}/*";
     $self->_fails("files are left: @files") if @files;
     $self->_check_log($_->log) for @{$self->{servers}};
     $self->_end;

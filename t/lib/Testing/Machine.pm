@@ -39,7 +39,7 @@ sub end_ok {
     $self->{server}->stop;
     $self->stop_hub if $self->hubs;
     my $ended = wait_until($DEADLINE, sub { !$self->hubs });
-    my @files = grep { !/[.](?:lock|seen)\z/ } glob "$self->{folder}/*";
+    my @files = grep { !/[.](?:lock|log|seen)\z/ } glob "$self->{folder}/*";
     return is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
 }
 

@@ -16,6 +16,7 @@ my %METHOD = (
     check   => '_check',
     drain   => '_drain',
     list    => '_list',
+    log     => '_log',
     run     => '_run',
     start   => '_start',
     stop    => '_stop',
@@ -32,7 +33,7 @@ sub run {
     my @own = qw(within=f json idle-exit=s grace=s lag=f pending=f running unused log=s metrics=s store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
-    $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
+    $COMMAND->usage('run, start, list, check, log, drain, upgrade or stop?') if !defined $name;
     my $method = $METHOD{$name} or $COMMAND->usage("unknown command hub $name");
     if ($name ne 'list') {
         $option->{hub} = shift @arguments      if @arguments;
@@ -118,6 +119,19 @@ sub _list {
             streams => $stats->{open}
         );
         $COMMAND->print($option->{json} ? $COMMAND->json(\%hub) . "\n" : _line(%hub));
+    }
+    return 0;
+}
+
+sub _log {
+    my ($class, $option) = @_;
+    for my $line (EventSource::Hub::Process->log(name => $option->{hub}, _place($option))) {
+        my ($time, $message) = ($COMMAND->utc($line->{time}), $line->{message});
+        $COMMAND->print(
+              $option->{json}
+            ? $COMMAND->json({time => $time, message => $message}) . "\n"
+            : $COMMAND->line($time, $message)
+        );
     }
     return 0;
 }

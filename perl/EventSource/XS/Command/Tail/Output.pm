@@ -5,7 +5,6 @@ use warnings;
 # The output of `eventsource tail`: which events, in which form, and how many.
 
 use EventSource::XS::Command;
-use POSIX       qw(floor strftime);
 use Time::HiRes qw(time);
 
 my $COMMAND = 'EventSource::XS::Command';
@@ -69,15 +68,9 @@ sub _line {
         utf8::encode($data);
         return $data;
     }
-    my %event = (%$event, time => _now());
+    my %event = (%$event, time => $COMMAND->utc(time));
     return $COMMAND->json(\%event) . "\n" if $self->{format} eq 'json';
     return $COMMAND->line(map { defined ? $_ : '' } @event{qw(time channel event id data)});
-}
-
-# The time in UTC, as ISO 8601 has it.
-sub _now {
-    my $now = time;
-    return strftime('%Y-%m-%dT%H:%M:%S', gmtime floor $now) . sprintf '.%03dZ', floor(1000 * ($now - floor $now));
 }
 
 1;

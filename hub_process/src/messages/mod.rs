@@ -1,0 +1,266 @@
+//! The log of the process. Each line goes to standard error, and to the file with the last lines. Standard error of a process
+//! that a worker has started is `/dev/null`; then the wire thread sends the lines to a worker, which writes them into the log
+//! of its server. A descriptor of the worker's would do, but whoever waits for the end of a pipe that the server writes to (a
+//! supervisor, a shell) would wait for the end of this process.
+//!
+//! That never harms the hub: where nobody reads (a closed pipe, a full disk) a message is lost, and a reader that is behind (a
+//! full pipe) is not waited for. The next message that is written says how many were lost. With `--log json` each line on
+//! standard error is an object.
+
+mod kept;
+
+use eventsource_xs::remote::calls::standard_error;
+use kept::{Kept, MOST_LINES};
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::io::{read, write as write_to};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The most bytes of a message: what a pipe takes at once if it takes anything (PIPE_BUF of Linux), less the words around it.
+const MAX_LENGTH: usize = 4096 - 384;
+/// The most bytes of a text in an object, as it is written. An object has few texts, so that a line fits in a pipe, too.
+const MAX_TEXT: usize = 900;
+
+/// How many messages were lost since the last one that was written.
+static LOST: Mutex<u64> = Mutex::new(0);
+
+/// The name of the hub if lines are objects.
+static OBJECTS_OF: OnceLock<Box<str>> = OnceLock::new();
+
+/// The file with the last lines, once this process has one.
+static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+
+/// The lines that are still to be sent to a worker: the newest ones.
+static UNSENT: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
+
+/// Whether there are any, so that nothing is locked if there are none.
+static HAS_UNSENT: AtomicBool = AtomicBool::new(false);
+
+/// Readable when there are lines to send. None if standard error is read.
+static UNSENT_BELL: OnceLock<OwnedFd> = OnceLock::new();
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the last lines in a file from here on. If nobody reads standard error, they are to be [taken](take_unsent), too. A
+/// panic is a line.
+pub fn keep(path: &Path) {
+    *lock(&KEPT) = Some(Kept::open(path));
+    if standard_error::is_unread() {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let _ = bell.map(|bell| UNSENT_BELL.set(bell)); // without a descriptor the lines are in the file only
+    }
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Whoever panics may have a lock: then there is no line.
+        if KEPT.try_lock().is_ok() && UNSENT.try_lock().is_ok() {
+            note(&one_line(&format!("a defect of eventsource-hub: {panic}")));
+        }
+        print(panic);
+    }));
+}
+
+/// Returns the descriptor that is readable when there are lines to send; none if standard error is read.
+pub fn unsent_descriptor() -> Option<BorrowedFd<'static>> {
+    UNSENT_BELL.get().map(AsFd::as_fd)
+}
+
+/// Returns true if there are lines to send.
+pub fn has_unsent() -> bool {
+    HAS_UNSENT.load(Ordering::Relaxed)
+}
+
+/// Takes the lines that are to be sent to a worker.
+pub fn take_unsent() -> VecDeque<Box<str>> {
+    let mut unsent = lock(&UNSENT);
+    HAS_UNSENT.store(false, Ordering::Relaxed);
+    std::mem::take(&mut *unsent)
+}
+
+/// Called when the descriptor was readable. It is so again with the next line.
+pub fn silence_bell() {
+    let _ = UNSENT_BELL.get().map(|bell| read(bell, &mut [0; 8]));
+}
+
+/// The value of a field of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Field {
+    Number(u64),
+    Text(Box<str>),
+}
+
+impl From<u64> for Field {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Field {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// Writes objects from here on, with the name of the hub.
+pub fn write_objects(hub: &str) {
+    let _ = OBJECTS_OF.set(hub.into()); // the second call is that of the same process
+}
+
+/// Logs a message, as one line.
+pub fn say(message: &str) {
+    log("message", message, &[], &one_line(message));
+}
+
+/// Logs what an operator must know, as [`say`] does: the name of the event, a message, and the fields.
+pub fn report(event: &str, message: &str, fields: &[(&'static str, Field)]) {
+    log(event, message, fields, &one_line(&text(event, message, fields)));
+}
+
+/// Writes why a command fails, whatever becomes of it: then the status says that it has failed.
+pub fn complain(message: &str) {
+    note(&one_line(message));
+    let _ = writeln!(io::stderr(), "eventsource-hub: {message}");
+}
+
+fn log(event: &str, message: &str, fields: &[(&'static str, Field)], line: &str) {
+    note(line);
+    write(|| match OBJECTS_OF.get() {
+        Some(hub) => object(event, hub, message, fields),
+        None => format!("eventsource-hub: {line}\n"),
+    });
+}
+
+/// Keeps a line, and has it sent to a worker.
+fn note(line: &str) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if let Some(kept) = &mut *lock(&KEPT) {
+        kept.add(&format!("{:.3}\t{line}", since.as_secs_f64()));
+    }
+    if let Some(bell) = UNSENT_BELL.get() {
+        let mut unsent = lock(&UNSENT);
+        unsent.push_back(line.into());
+        HAS_UNSENT.store(true, Ordering::Relaxed);
+        if unsent.len() > MOST_LINES {
+            unsent.pop_front(); // the file has it
+        }
+        let _ = write_to(bell, &1_u64.to_ne_bytes()); // one that is full rings, too
+    }
+}
+
+fn write(line: impl FnOnce() -> String) {
+    let mut lost = LOST.lock().unwrap_or_else(|error| error.into_inner());
+    let missing = match (*lost, OBJECTS_OF.get()) {
+        (0, _) => String::new(),
+        (count, None) => format!("eventsource-hub: {count} messages before this one are lost\n"),
+        (count, Some(hub)) => {
+            let fields = [("count", Field::Number(count))];
+            object("messages_lost", hub, "messages before this one are lost", &fields)
+        }
+    };
+    let line = missing + &line();
+    if cfg!(test) {
+        eprint!("{line}"); // shown if the test fails
+        return;
+    }
+    let is_written = standard_error::write_at_once(line.as_bytes());
+    *lost = if is_written { 0 } else { *lost + 1 };
+}
+
+fn text(event: &str, message: &str, fields: &[(&'static str, Field)]) -> String {
+    let mut line = format!("{message} ({event}");
+    for (name, value) in fields {
+        let _ = match value {
+            Field::Number(number) => write!(line, " {name}={number}"),
+            Field::Text(text) => write!(line, " {name}={text:?}"),
+        };
+    }
+    line + ")"
+}
+
+/// Returns an object (RFC 8259) and a line feed.
+fn object(event: &str, hub: &str, message: &str, fields: &[(&'static str, Field)]) -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut line = format!("{{\"time\":{:.3},\"pid\":{}", time.as_secs_f64(), std::process::id());
+    for (name, text) in [("hub", hub), ("event", event), ("message", message)] {
+        let _ = write!(line, ",\"{name}\":\"{}\"", escaped(text));
+    }
+    for (name, value) in fields {
+        let _ = match value {
+            Field::Number(number) => write!(line, ",\"{name}\":{number}"),
+            Field::Text(text) => write!(line, ",\"{name}\":\"{}\"", escaped(text)),
+        };
+    }
+    line + "}\n"
+}
+
+/// Returns the start of a text as it stands in a string of JSON.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        if out.len() + 6 > MAX_TEXT {
+            break;
+        }
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\0'..='\x1F' | '\x7F'..='\u{9F}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// Returns a message as one line, which fits in a pipe: errors have texts of stores.
+fn one_line(message: &str) -> String {
+    let mut line = String::new();
+    for character in message.chars() {
+        if line.len() + 10 > MAX_LENGTH {
+            break; // an escape has at most 10 bytes
+        }
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_line_is_an_object_whatever_its_texts_are() {
+        use super::{object, Field};
+        let fields = [("error", "a\"b\\c\nd\u{9F}é".into()), ("count", Field::Number(7))];
+        let line = object("store_down", "shop", "the store is down", &fields);
+        let (_, rest) = line.split_once("\"hub\"").expect("a hub");
+        let expected = concat!(
+            r#":"shop","event":"store_down","message":"the store is down","#,
+            r#""error":"a\"b\\c\u000ad\u009fé","count":7}"#,
+            "\n"
+        );
+        assert_eq!(rest, expected);
+        let long = object("x", "shop", &"\u{1}é".repeat(5000), &[("error", (&*"\\".repeat(9000)).into())]);
+        assert!(long.len() < 4096 && long.ends_with("\\\"}\n"), "{}", long.len());
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_fits_in_a_pipe() {
+        use super::one_line;
+        assert_eq!(one_line("a\r\nb\u{1b}[1mé"), "a\\r\\nb\\u{1b}[1mé");
+        let long = one_line(&"\u{9f}é".repeat(5000));
+        assert!(long.len() > 3000 && long.len() + 384 <= 4096, "{}", long.len());
+    }
+
+    #[test]
+    fn a_line_of_text_has_the_event_and_the_fields() {
+        use super::{text, Field};
+        let fields = [("kind", "redis".into()), ("count", Field::Number(7))];
+        assert_eq!(text("store_down", "it is down", &fields), "it is down (store_down kind=\"redis\" count=7)");
+    }
+}
