@@ -46,11 +46,11 @@ impl Hub {
         Ok(Self { settings, claimed, source })
     }
 
-    /// Returns the hub; nothing while its store has not begun.
+    /// Returns the hub; nothing while its store has not begun, or has not all events of before.
     pub fn handle(&self) -> Option<&HubHandle> {
         match &self.source {
             Source::Own(handle) => Some(handle),
-            Source::Stored(stored) => stored.handle(),
+            Source::Stored(stored) => stored.handle().filter(|_| stored.is_ready()),
         }
     }
 
@@ -107,24 +107,42 @@ impl Hub {
         }
     }
 
-    /// Publishes the events of a hub in whose place this one is, in their order. They get other ids.
+    /// Returns true if this hub can take the events of one in whose place it is. Other machines would deliver them as new ones,
+    /// so that is so if they have not begun, or if nobody has read these events yet.
+    pub fn takes_events_of_before(&self, were_read: bool) -> bool {
+        match &self.source {
+            Source::Own(_) => true,
+            Source::Stored(stored) => !were_read || !stored.has_other_readers(),
+        }
+    }
+
+    /// Publishes the events of a hub in whose place this one is, in their order. They get other ids. They are history here:
+    /// until they are published, this hub has no stream.
     pub fn take_events(&mut self, events: Vec<HubEntry>, now: Instant) {
-        for HubEntry { channel, key, retain, once, event, has_custom_id, .. } in events {
-            let fields = FieldList::of_block(event.bytes(Framing::Plain), has_custom_id);
-            let given = given_ids(fields.fields().iter()).next();
-            let published = match &mut self.source {
-                Source::Own(handle) => {
-                    let meta = PublishMeta { channel: &channel, key: &key, retain, id: given.as_deref() };
+        let given = |event: &HubEntry| {
+            let fields = FieldList::of_block(event.event.bytes(Framing::Plain), event.has_custom_id);
+            let id = given_ids(fields.fields().iter()).next();
+            (fields, id)
+        };
+        match &mut self.source {
+            Source::Own(handle) => {
+                for entry in events {
+                    let (fields, id) = given(&entry);
+                    let HubEntry { channel, key, retain, once, .. } = &entry;
+                    let meta = PublishMeta { channel, key, retain: *retain, id: id.as_deref() };
                     let encode = |made: &str| encode(fields.fields(), made);
-                    handle.publish(meta, &once, encode, |_| {}).map_err(|error| failure_of(&error))
+                    if let Err(error) = handle.publish(meta, once, encode, |_| {}) {
+                        say(&format!("an event of before is lost: {}", failure_of(&error)));
+                    }
                 }
-                Source::Stored(stored) => {
-                    let draft = Draft { channel, key, retain, once, fields, ..Draft::default() };
-                    stored.publish(draft, given.as_deref(), Asker::NOBODY, now).map(drop)
-                }
-            };
-            if let Err(failure) = published {
-                say(&format!("an event of before is lost: {failure}"));
+            }
+            Source::Stored(stored) => {
+                let drafts = events.into_iter().map(|entry| {
+                    let (fields, id) = given(&entry);
+                    let HubEntry { channel, key, retain, once, .. } = entry;
+                    (Draft { channel, key, retain, once, fields, ..Draft::default() }, id)
+                });
+                stored.move_here(drafts, now);
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::streams::{Opener, Stream, Streams};
 use crate::streams_ahead::StreamAhead;
 use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
-use eventsource_xs::hub::EndRequest;
+use eventsource_xs::hub::{EndRequest, HubEntry};
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::remote::{kept_settings, start};
 use eventsource_xs::runtime::{self, HubHandle};
@@ -475,8 +475,7 @@ impl Server {
                 self.hub = self.predecessor.take();
             }
         }
-        if progress.is_ready {
-            self.succeed(now);
+        if progress.is_ready && self.succeed(now) {
             for token in std::mem::take(&mut self.greeting) {
                 let welcome = self.welcome(token);
                 let Some(peer) = self.peers.get_mut(&token) else { continue };
@@ -674,7 +673,7 @@ impl Server {
             }
         });
         peer.is_greeted = taken.is_ok();
-        if peer.is_greeted && self.stored().is_some_and(|stored| !stored.is_ready()) {
+        if peer.is_greeted && self.hub.is_some() && self.handle().is_none() {
             self.greeting.push(peer.token());
             return Ok(());
         }
@@ -791,18 +790,21 @@ impl Server {
         Ok(())
     }
 
-    /// Publishes the events of the hub before to the hub that has begun in its place, and tells workers the epoch.
-    fn succeed(&mut self, now: Instant) {
-        let before = self.predecessor.take();
-        let events = before.as_ref().and_then(Hub::handle).map_or(Ok(Vec::new()), HubHandle::entries);
-        match (events, &mut self.hub) {
-            (Ok(events), Some(served)) => served.take_events(events, now),
-            (Err(error), _) => say(&format!("the events of before are lost: {error}")),
-            (Ok(_), None) => {}
+    /// Publishes the events of the hub before to the hub in its place, and ends its streams. Tells workers the epoch when the
+    /// hub has these events, and returns true then. A stream that subscribes before that would be sent them as new ones.
+    fn succeed(&mut self, now: Instant) -> bool {
+        if let (Some(before), Some(served)) = (self.predecessor.take(), &mut self.hub) {
+            match before.handle().map_or(Ok(Vec::new()), HubHandle::entries) {
+                Ok(events) if served.takes_events_of_before(runtime::stats().opened > 0) => {
+                    served.take_events(events, now);
+                }
+                Ok(events) => report_left_out(&events),
+                Err(error) => say(&format!("the events of before are lost: {error}")),
+            }
         }
-        if let Some(Ok(epoch)) = self.handle().map(HubHandle::epoch) {
-            self.tell_epoch(&epoch);
-        }
+        let Some(epoch) = self.handle().map(HubHandle::epoch) else { return false };
+        epoch.into_iter().for_each(|epoch| self.tell_epoch(&epoch));
+        true
     }
 
     /// Tells workers the epoch that has begun. Those who still wait for their welcome are told it with that.
@@ -818,7 +820,7 @@ impl Server {
 
     fn welcome(&self, number: u64) -> Result<Answer<'static>, Failure> {
         let (Some(served), Some(handle)) = (&self.hub, self.handle()) else {
-            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
+            return Err(not_begun());
         };
         let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
         let settings =
@@ -989,7 +991,9 @@ impl Server {
 
     fn count(&mut self, peer: &mut Peer, request: u64, channel: &[u8]) {
         let Some(served) = &self.hub else { return };
-        let Some(counted) = served.counts_and_subscribers(channel) else { return };
+        let Some(counted) = served.counts_and_subscribers(channel) else {
+            return refuse(peer, request, not_begun());
+        };
         match counted {
             Ok((hub, subscribers)) => {
                 peer.answer(&Answer::Counted(Box::new(Counted {
@@ -1024,7 +1028,7 @@ impl Server {
         request: u64,
         ask: impl FnOnce(&HubHandle) -> Result<Answer<'static>, runtime::Error>,
     ) {
-        let Some(hub) = self.handle() else { return };
+        let Some(hub) = self.handle() else { return refuse(peer, request, not_begun()) };
         match ask(hub) {
             Ok(answer) => peer.answer(&answer),
             Err(error) => refuse(peer, request, failure_of(&error)),
@@ -1181,6 +1185,21 @@ impl Server {
             let progress = stored.finish(within);
             self.answer_progress(progress, now);
         }
+    }
+}
+
+fn not_begun() -> Failure {
+    Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
+}
+
+/// Says which events are not in the store of the hub that has begun in the place of another one.
+fn report_left_out(events: &[HubEntry]) {
+    if !events.is_empty() {
+        say(&format!(
+            "{} events of before are not in the store, for it has events of other machines, whose clients would receive them \
+             as new ones: clients receive a gap, and what is retained is to be published again",
+            events.len()
+        ));
     }
 }
 

@@ -130,6 +130,9 @@ pub struct StoredHub {
     confirmed: u64,
     /// Whether the history was complete once.
     is_ready: bool,
+    /// The last ticket of the events of the hub before, while the store takes these. Nobody reads this hub until it has: they
+    /// are history, and new to no client.
+    moving: Option<u64>,
     /// The last delivered event, for a process that begins after this one was killed.
     seen: LastDelivered,
     /// The sequence number of an entry that the history of a store that has begun anew must have: the last that was delivered.
@@ -194,6 +197,7 @@ impl StoredHub {
             last_seq: 0,
             confirmed: 0,
             is_ready: false,
+            moving: None,
             seen: LastDelivered::default(),
             proof: None,
             is_void: false,
@@ -256,8 +260,26 @@ impl StoredHub {
         self.memory.as_ref().map(|memory| &memory.handle)
     }
 
+    /// Returns true if the history is complete, and has the events of the hub before.
     pub fn is_ready(&self) -> bool {
-        self.is_ready
+        self.is_ready && self.moving.is_none()
+    }
+
+    /// Returns true if events that are appended are new to the clients of other machines, which this store has: it is not its
+    /// first hub.
+    pub fn has_other_readers(&self) -> bool {
+        self.settings.store.is_shared() && self.last_seq > 0
+    }
+
+    /// Appends the events of the hub before, in their order. The hub is [ready](Self::is_ready) when the store has answered for
+    /// all of them.
+    pub fn move_here(&mut self, drafts: impl Iterator<Item = (Draft, Option<Vec<u8>>)>, now: Instant) {
+        for (draft, given_id) in drafts {
+            if let Err(failure) = self.publish(draft, given_id.as_deref(), Asker::NOBODY, now) {
+                say(&format!("an event of before is lost: {failure}"));
+            }
+        }
+        self.moving = self.waiting.keys().next_back().copied();
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
@@ -786,6 +808,7 @@ impl StoredHub {
 
     fn tell(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
         let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        self.note_moved(progress);
         if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
             memory.state.release(ticket, change);
         }
@@ -808,6 +831,14 @@ impl StoredHub {
         }
         let ended = waiting.ended;
         progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone(), ended }));
+    }
+
+    /// Takes note of it when the store has answered for all events of the hub before.
+    fn note_moved(&mut self, progress: &mut Progress) {
+        let waits = |last: u64| self.waiting.range(..=last).next().is_some();
+        if self.moving.is_some_and(|last| !waits(last)) {
+            (self.moving, progress.is_ready) = (None, true);
+        }
     }
 
     /// Tells all who wait that their events were perhaps not stored.

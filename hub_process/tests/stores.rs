@@ -248,6 +248,47 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     check(&mut scene.client(), 1);
 }
 
+/// The first call of a deployment that adds a store to a running hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstCall {
+    Stream,
+    Publish,
+    Command,
+}
+
+#[test]
+fn events_that_move_to_a_store_are_new_to_nobody_whatever_the_first_call_is() {
+    for first in [FirstCall::Stream, FirstCall::Publish, FirstCall::Command] {
+        let scene = Scene::new();
+        let mut before = scene.client_with(NamedSettings::default());
+        let mut tail = follow(&mut before, 1, topics("news", None));
+        let ids: Vec<String> =
+            (0..500).map(|number| before.publish(&event("news", &format!("had {number}"))).expect("an id")).collect();
+        read_event(&mut tail, "had 499");
+        if first == FirstCall::Command {
+            scene.client().publish(&event("news", "of a command")).expect("an id");
+        }
+        let mut worker = scene.client_with(in_file(&scene));
+        if first == FirstCall::Publish {
+            worker.publish(&event("news", "of a worker")).expect("an id");
+        }
+        // New clients, clients with an id of before, and all on a connection of before, too.
+        let mut readers = Vec::new();
+        for (stream, after) in [(1, None), (2, ids.first()), (3, ids.last())] {
+            readers.push((after, follow(&mut worker, stream, topics("news", after.map(String::as_str)))));
+        }
+        readers.push((None, follow(&mut before, 2, topics("news", None))));
+        worker.publish(&event("news", "last")).expect("an id");
+        for (after, reader) in &mut readers {
+            let text = read_event(reader, "last");
+            assert!(!text.contains("data: had ") && !text.contains("data: of a "), "{first:?} {after:?}: {text}");
+            assert_eq!(text.matches("event: gap\n").count(), usize::from(after.is_some()), "{first:?}: {text}");
+        }
+        let oldest = read_news(&mut worker, 9, None, From::Oldest, "last");
+        assert_eq!(oldest.matches("data: had ").count(), ids.len(), "{first:?}: the history has them");
+    }
+}
+
 #[test]
 fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     let scene = Scene::new();

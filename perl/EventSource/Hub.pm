@@ -995,9 +995,10 @@ L</idle_exit> the newest named value counts.
 
 C<gap_event>, C<gap_data>, C<position_event>, L</position>, C<opaque_ids>, C<on_slow> and L</store> are decided by the first
 object that names them while the process lives. If the hub runs with another value, which nobody has named, it begins anew
-with the named one: its events are published to it in their order, and its streams end. Their clients come back and receive
-a gap. An object that names another value than that is refused: its calls throw C<refused>. So are those of a process
-with another version of the protocol.
+with the named one, and its streams end. Their clients come back and receive a gap. A hub without a store takes its events
+along, in their order, with other ids: they are history, and no client is sent them as new ones. Those of a store stay there
+(L<EventSource::Deployment/From one store to another>). An object that names another value than that is refused: its calls
+throw C<refused>. So are those of a process with another version of the protocol.
 
 =item *
 
