@@ -97,6 +97,16 @@ sub new {
 
 # Public methods
 
+# The hub process bounds all streams that it holds. It does not know which application has accepted one.
+sub check_max_streams {
+    my ($self, $given) = @_;
+    $SETTINGS->refuse(
+        max_streams => 'max_streams bounds all streams of a named hub together: give it to new of the hub,'
+            . ' or bound the streams of a client with max_streams_per')
+        if defined $given && length $self->{name};
+    return;
+}
+
 sub check_topics {
     my ($self, @topics) = @_;
     $SUBSCRIPTION->topics(ref $self ? $self->{max_topics} : undef, @topics);
@@ -279,6 +289,7 @@ sub to_app {
         $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
     }
     $SETTINGS->known(\%given, ['channels', @APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
+    $self->check_max_streams($given{max_streams});
     require EventSource::XS::Hub::App;
     return EventSource::XS::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -1767,16 +1778,18 @@ channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the 
 strings; C<undef> and nothing stand for none (L</Who reads>). C<member> is one that returns the member of a stream, a hash;
 C<undef> and nothing stand for none (L</Members>). The other options replace attributes of the hub for these streams:
 C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_age>, C<max_streams>,
-C<max_streams_per>, C<native>, C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<max_streams_per>, C<native>, C<position>, C<preamble>, C<retry>, C<start>, C<timeout>. For a hub with a L</name>
+C<max_streams> is no option: its process bounds the streams of all applications together (L</max_streams>). There C<linger> is
+for streams which that process has not taken yet.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
 first 8,192 bytes of the query. An id that is longer than any event may have is an unknown id: the client receives a C<gap>
 event (L</Order, resume, gaps>).
 
-Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call,
-if C<channels> returns something that is neither a list of channels nor a response, C<label> something that is no
-list of labels, C<member> something that is no member, or the callback of L</max_streams_per> a reference.
+Throws C<invalid> if an option is unknown, has a wrong value, or would have no effect. A request throws C<invalid>, at the
+line of this call, if C<channels> returns something that is neither a list of channels nor a response, C<label> something that
+is no list of labels, C<member> something that is no member, or the callback of L</max_streams_per> a reference.
 
 =head2 type_of
 

@@ -169,6 +169,7 @@ sub _check {
     for my $name (@HUB_OPTIONS) {
         $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
     }
+    $option->{hub}->check_max_streams($option->{max_streams});
     return;
 }
 
@@ -534,7 +535,8 @@ C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are oth
 
 =head2 fallback, linger, max_streams, native, origins, preamble, retry, timeout
 
-Settings of the streams, see L<Plack::App::EventSource>.
+Settings of the streams, see L<Plack::App::EventSource>. C<max_streams> of a named hub bounds the streams of its process
+(L<EventSource::Hub/max_streams>). If such a hub is given as C<hub>, it has that setting itself.
 
 =head2 position
 

@@ -103,6 +103,7 @@ sub _check_values {
         if exists $given{hub} && !(blessed $hub && $hub->can('publish') && $hub->can('to_app'));
     $SETTINGS->code(authorize => $given{authorize});
     EventSource::XS::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    $hub->check_max_streams($given{max_streams}) if $hub && $hub->can('check_max_streams');
     $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
     $SETTINGS->refuse(nodes => 'each of nodes must be a string')
@@ -556,7 +557,8 @@ More headers of the streams, none by default; see L<Plack::App::EventSource/head
 =head2 compress, fallback, keepalive, linger, max_streams, max_streams_per, native, position, preamble, retry, start, timeout
 
 The settings of the streams; see L<EventSource::Hub>. By default those of the hub. The key of
-L<max_streams_per|EventSource::Hub/max_streams_per> is asked for when the request is authorized.
+L<max_streams_per|EventSource::Hub/max_streams_per> is asked for when the request is authorized. Give
+C<max_streams> of a named hub to that hub: here it throws C<invalid>.
 
 =head1 METHODS
 
