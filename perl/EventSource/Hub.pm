@@ -575,9 +575,6 @@ none comes twice. With C<< position => 'none' >> nothing says that the state is 
     $hub->publish(stock => {key => 'item/7', json => {left => 3}, retain => 1});
     $hub->forget(stock => 'item/7');
 
-A key that is forgotten after the stream has begun, but before it was sent, is not in the state: the client receives the event
-that forgets a key that it does not know. So it may be told that a member leaves of whom it was told nothing (L</Members>).
-
 A client that comes back within the history receives what it has missed, as any other. If it has missed more, it receives a
 C<gap>, the state, and what comes: the gap means that it has to clear what it knows, for keys may have been forgotten meanwhile.
 It never has to load anything anew (L<EventSource::Cookbook/A PAGE THAT SHOWS STATE>).
@@ -586,10 +583,15 @@ A slow client receives the same, unless L</on_slow> ends its stream: C<latest> h
 with the state. A stream that the application has ended cannot begin with the state again: if its client is slow, it ends with
 the reason C<slow>, and the client receives the gap when it comes back.
 
-A client that is still sent the state when events are evicted needs no gap: the state that it receives ends later, with what is
-retained then. It also receives events without C<retain> that were published since its stream began, except those that their
-channel has evicted. If a channel has evicted an event that forgets a key, the client receives a gap and the state anew, even
-if it was not sent that key yet.
+A client receives the state as of the moment when its stream began, however slowly it reads and whatever is published and
+forgotten meanwhile: no gap interrupts it, unless the stream also reads the history of channels, which is evicted. If events
+were evicted meanwhile, what has changed since follows before the position: the newest events of the keys that have changed, and
+those that forget keys. Events without C<retain> that were published since the stream began come, too, except those that their
+channel has evicted. For a client that reads faster than the state changes this ends where the history begins. For another one
+it ends after a few times the size of the state: its state is complete as of the position, and from there on the client is slow
+as any other (L</on_slow>). For clients that are still sent the state the hub keeps what was replaced or forgotten meanwhile: at
+most four times what it holds otherwise, and 1 MiB. Beyond that the client that began first receives a gap and begins again. So
+do clients that are sent the state during an upgrade.
 
 A handler may begin with the state of some channels and with the history of others, in calls of L</subscribe> of its own:
 

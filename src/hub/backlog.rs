@@ -65,14 +65,17 @@ impl Hub {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
-        self.logs(&part.topics).filter_map(move |log| {
+        self.logs(&part.topics).flat_map(move |log| {
             // What came after the beginning of the state is sent as long as this log holds it.
             let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
             if state <= after {
-                return Source::of(log, after, until, compacts);
+                return [Source::of(log, after, until, compacts), None].into_iter().flatten();
             }
             let later = if until > state { Source::of(log, state, until, compacts) } else { None };
-            Source::of_state(log, (after, state_since), state.min(until), later)
+            let last = state.min(until);
+            let snapshot = state_through.unwrap_or(0);
+            let versions = log.versions(after, last, snapshot, part.extent.after > 0).map(Source::Versions);
+            [Source::of_state(log, after, last, later), versions].into_iter().flatten()
         })
     }
 

@@ -7,6 +7,7 @@ use super::subscribers::SubscriberList;
 use super::topics::TopicId;
 use super::Hub;
 use crate::log::Log;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -51,8 +52,6 @@ pub(super) struct Pattern {
     pub(super) evictions: Evictions,
     /// The sequence number through which matching channels have discarded even the latest entry of a key.
     pub(super) discarded_through: u64,
-    /// The same of entries that forget a key, since there is the pattern.
-    pub(super) forgot_through: u64,
     /// The same of the channels in which a lagging stream ends.
     pub(super) ending_through: u64,
 }
@@ -102,15 +101,8 @@ impl Hub {
         let removed = if self.policies[0].disconnects() { removed } else { 0 };
         let ending_through = channels.iter().map(|at| self.channel_ending_through(*at)).fold(removed, u64::max);
         let subscribers = SubscriberList::default();
-        let at = self.patterns.insert(Pattern {
-            glob,
-            channels,
-            subscribers,
-            evictions,
-            discarded_through,
-            forgot_through: 0,
-            ending_through,
-        });
+        let at =
+            self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
@@ -181,4 +173,24 @@ impl Hub {
 }
 
 saved!(Channel { name, evicted_at, log, policy, subscribers, patterns, has_grown });
-saved!(Pattern { glob, channels, subscribers, evictions, discarded_through, forgot_through, ending_through });
+
+/// Earlier releases restore the number through which entries that forget a key may be evicted.
+impl Saved for Pattern {
+    fn save(&self, to: &mut Saver) {
+        let Self { glob, channels, subscribers, evictions, discarded_through, ending_through } = self;
+        to.add(glob);
+        to.add(channels);
+        to.add(subscribers);
+        to.add(evictions);
+        to.add(discarded_through);
+        to.add(&evictions.through());
+        to.add(ending_through);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (glob, channels, subscribers) = (from.take()?, from.take()?, from.take()?);
+        let (evictions, discarded_through) = (from.take()?, from.take()?);
+        from.take::<u64>()?;
+        Ok(Self { glob, channels, subscribers, evictions, discarded_through, ending_through: from.take()? })
+    }
+}

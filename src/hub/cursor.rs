@@ -62,6 +62,11 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
+    /// Returns true if the stream was told that the state is complete, and is lagging once that is sent.
+    pub fn is_told(&self) -> bool {
+        self.parts.as_ref().and_then(|parts| parts.held).map_or(false, |held| held.is_told)
+    }
+
     /// Returns the sequence number through which the stream is sent the state, and after that a position.
     pub(super) fn state_through(&self) -> Option<u64> {
         self.parts.as_ref().and_then(|parts| parts.state_through())

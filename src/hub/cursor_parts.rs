@@ -5,6 +5,7 @@
 
 use super::topics::Topics;
 use super::FirstBlock;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 
 /// The parts of a cursor.
 #[derive(Debug, Default)]
@@ -22,6 +23,23 @@ pub(super) struct Parts {
     pub(super) is_ending: bool,
     /// The topics whose state the stream follows, sorted, if it does not follow that of all.
     pub(super) state_topics: Topics,
+    /// The snapshots that the stream holds while it is sent the state.
+    pub(super) held: Option<Held>,
+}
+
+/// The sequence numbers as of which a stream is sent the state (`state_phases`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The stream has the state as of this number, and is sent what has changed since.
+    pub(super) since: Option<u64>,
+    /// It is sent the state as of this number.
+    pub(super) through: u64,
+    /// The stream ends with the state as of this number, after another phase.
+    pub(super) end: Option<u64>,
+    /// The last sequence number when the stream began with the state.
+    pub(super) began: u64,
+    /// Whether the stream was told that the state is complete, and lags.
+    pub(super) is_told: bool,
 }
 
 /// The beginning of a subscription in the hub's sequence.
@@ -69,9 +87,9 @@ pub(super) struct Extent {
     /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for
     /// them.
     pub(super) uncompacted_through: u64,
-    /// Up to this number only the state is sent, if there is one. It increases while the history evicts later entries.
+    /// The state is sent as of this number, if there is one.
     pub(super) state_through: Option<u64>,
-    /// The sequence number at which the stream began with the state. It is sent what later entries forget.
+    /// Of entries through this number only those of the state are sent, of later ones all that the log holds.
     pub(super) state_since: u64,
 }
 
@@ -96,7 +114,7 @@ impl Part {
         Self { topics, extent }
     }
 
-    /// Creates a part of which the state through a sequence number is to be sent, and then all events.
+    /// Creates a part of which the state as of a sequence number is to be sent, and then all events.
     pub(super) fn of_state(topics: Topics, through: u64) -> Self {
         let mut part = Self::new(topics, 0);
         part.extent.state_since = through;
@@ -104,7 +122,7 @@ impl Part {
         part
     }
 
-    /// Lets the state end with a later sequence number. What was evicted before needs no `gap` event.
+    /// Lets the state be that as of a sequence number. What was evicted before needs no `gap` event.
     pub(super) fn extend_state(&mut self, through: u64) {
         self.extent.state_through = Some(through);
         self.extent.baseline = Baseline { through, clock: u64::MAX };
@@ -143,9 +161,15 @@ impl Parts {
         self.list.iter().filter_map(|part| part.extent.state_through).max()
     }
 
-    /// Returns the same if a position follows. A stream that ends is sent none.
+    /// Returns the same if more than the rest follows: a position, or another phase. A stream that ends is sent no position.
     pub(super) fn state_through(&self) -> Option<u64> {
-        self.last_of_state().filter(|_| !self.is_ending)
+        let is_followed = self.held.map_or(false, |held| held.end.is_some());
+        self.last_of_state().filter(|_| !self.is_ending || is_followed)
+    }
+
+    /// Returns true if a process before this one began to send the state.
+    pub(super) fn is_of_process_before(&self) -> bool {
+        self.last_of_state().is_some() && self.held.is_none()
     }
 
     /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.
@@ -158,7 +182,31 @@ impl Parts {
     }
 }
 
-saved!(Parts { list, resume_points, first_block, reported_through, is_ending, state_topics });
+/// What a stream holds is not saved: it begins with the state again.
+impl Saved for Parts {
+    fn save(&self, to: &mut Saver) {
+        let Self { list, resume_points, first_block, reported_through, is_ending, state_topics, held: _ } = self;
+        to.add(list);
+        to.add(resume_points);
+        to.add(first_block);
+        to.add(reported_through);
+        to.add(is_ending);
+        to.add(state_topics);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            list: from.take()?,
+            resume_points: from.take()?,
+            first_block: from.take()?,
+            reported_through: from.take()?,
+            is_ending: from.take()?,
+            state_topics: from.take()?,
+            held: None,
+        })
+    }
+}
+
 saved!(Part { topics, extent });
 saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });
 saved!(Baseline { through, clock });

@@ -5,7 +5,7 @@ use super::event_id::Position;
 use super::gap::Missed;
 use super::last_id::LastId;
 use super::positions::block;
-use super::{Cursor, FirstBlock, Hub, Notice, PositionStyle};
+use super::{Cursor, FirstBlock, Hub, Notice};
 
 impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
@@ -18,11 +18,16 @@ impl Hub {
         };
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
         let last_seq = self.last_seq;
-        let list = &mut cursor.ensure_parts().list;
+        let list = &cursor.ensure_parts().list;
         let misses = list.iter().zip(&points).any(|(part, point)| self.misses(part, point));
+        let starts_with_state = |point: &ResumePoint| point.follows_state && (point.is_start || misses);
+        let held = points.iter().any(starts_with_state).then(|| self.hold_first());
+        let parts = cursor.ensure_parts();
+        parts.held = held;
+        let list = &mut parts.list;
         for (part, point) in list.iter_mut().zip(&points) {
-            if point.follows_state && (point.is_start || misses) {
-                *part = Part::of_state(std::mem::take(&mut part.topics), last_seq);
+            if let Some(held) = held.filter(|_| starts_with_state(point)) {
+                *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
             } else {
                 part.extent.after = point.seq;
             }
@@ -65,20 +70,5 @@ impl Hub {
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
         self.position_block(style, id, retry).map(Notice::Position)
-    }
-
-    /// Ends the state at the beginning of a stream if all of it was sent. Returns the position that says so: an event, also for
-    /// streams that are sent positions without data, because the page has to see it.
-    pub(super) fn end_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
-        let through = cursor.state_through().filter(|through| cursor.seq >= *through)?;
-        let parts = cursor.ensure_parts();
-        parts.list.iter_mut().for_each(|part| part.extent.state_through = None);
-        let keeps_id = parts.first_block.keeps_id;
-        cursor.last_id = LastId::new(through, keeps_id);
-        self.advance(cursor, through);
-        let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
-        let is_told = cursor.position != PositionStyle::None;
-        let position = is_told.then(|| block(Some(&self.settings.position_event), None, Some(""), id.as_deref()));
-        position.flatten().map(Notice::Position)
     }
 }

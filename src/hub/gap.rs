@@ -165,6 +165,9 @@ impl Hub {
         if cursor.follows_state && cursor.is_ending() {
             return true;
         }
+        if cursor.parts().map_or(false, Parts::is_of_process_before) {
+            return false;
+        }
         if self.policies.len() == 1 {
             return self.policies[0].disconnects();
         }
@@ -177,18 +180,16 @@ impl Hub {
 
     /// Returns true if a part misses events of a channel in which a lagging stream ends.
     fn ends_by(&self, part: &Part, seq: u64, compacts: bool) -> bool {
-        let Part { ref topics, extent: Extent { after, until, baseline, state_through, state_since, .. } } = *part;
+        let Part { ref topics, extent: Extent { after, until, baseline, state_through, .. } } = *part;
         let after = after.max(seq);
         match self.missed_by(part, seq, compacts) {
+            _ if state_through.is_some() => self.channels_of(topics).any(|at| self.channel_ends(at)), // its snapshot is lost
             0 => false,
-            _ if state_through.is_some() => self.ending_through(topics).min(until) > state_since,
             missed if missed > baseline.through => self.ending_through(topics).min(until) > after.max(baseline.through),
             // What the stream began with was evicted later. Of removed channels the hub does not know when.
-            _ => self.channels_of(topics).any(|at| {
-                let channel = &self.channels[at];
-                let is_ending = self.policies[channel.policy].disconnects();
-                is_ending && channel.evicted_since(baseline.clock).min(until) > after
-            }),
+            _ => self
+                .channels_of(topics)
+                .any(|at| self.channel_ends(at) && self.channels[at].evicted_since(baseline.clock).min(until) > after),
         }
     }
 
@@ -200,7 +201,9 @@ impl Hub {
     /// [`Lagging`] if the stream is to end.
     pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
-        self.extend_state(cursor);
+        if cursor.is_told() && !cursor.is_ending() {
+            self.end_state(cursor);
+        }
         if self.is_lagging(cursor) {
             if self.ends(cursor) {
                 self.counts.disconnected += 1;
@@ -209,23 +212,8 @@ impl Hub {
             notices.push(self.report_gap(cursor));
         }
         self.update_compaction(cursor);
-        notices.extend(self.end_state(cursor));
+        notices.extend(self.continue_state(cursor));
         Ok(notices)
-    }
-
-    /// Lets the state that a stream is being sent end with what was evicted meanwhile: of these entries the client needs only
-    /// those that are still retained. Otherwise a slow client would be sent the beginning of the state again and again.
-    fn extend_state(&self, cursor: &mut Cursor) {
-        let through = cursor.parts().and_then(Parts::last_of_state).filter(|through| self.evicted_through > *through);
-        let (through, parts) = match through {
-            Some(through) => (through, cursor.ensure_parts()),
-            None => return,
-        };
-        let of_state = || parts.list.iter().filter(|part| part.extent.state_through.is_some());
-        let evicted = of_state().map(|part| self.evicted_through(&part.topics)).fold(through, u64::max);
-        for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
-            part.extend_state(evicted);
-        }
     }
 
     /// Decides whether a stream is sent only the latest entry of each key of compacted logs. A lagging stream is, until its
@@ -242,37 +230,18 @@ impl Hub {
     /// Returns a `gap` event for a lagging stream, which continues with the state if it follows that, otherwise with what the
     /// logs still hold.
     pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
-        self.counts.skipped += 1;
         if cursor.follows_state {
+            let is_new_process = cursor.parts().map_or(false, Parts::is_of_process_before);
+            self.counts.skipped += u64::from(!is_new_process);
             self.begin_state_again(cursor);
-            return self.gap_notice(cursor, None, Gap::Slow);
+            return self.gap_notice(cursor, None, if is_new_process { Gap::Unknown } else { Gap::Slow });
         }
+        self.counts.skipped += 1;
         let (seq, compacts) = (cursor.seq, self.compacts_for(cursor));
         let parts = cursor.ensure_parts();
         parts.report(parts.list.iter().map(|part| self.missed_by(part, seq, compacts)).max().unwrap_or(0));
         let here = Position { seq, reported: Some(parts.reported_through) };
         self.gap_notice(cursor, Some(here), Gap::Slow)
-    }
-
-    /// Lets a stream begin with the state again. Topics whose state it does not follow continue with what the logs still hold.
-    pub(super) fn begin_state_again(&self, cursor: &mut Cursor) {
-        let seq = std::mem::take(&mut cursor.seq);
-        let of_state = cursor.state_topics(&[]);
-        let mut list = vec![Part::of_state(of_state.clone().into(), self.last_seq)];
-        let whole = Part::new(cursor.topics.to_vec().into(), seq);
-        let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
-        let (before, state_topics) = (if parts.are_equal() { vec![whole] } else { parts.list }, parts.state_topics);
-        for Part { topics, extent } in before {
-            let others =
-                topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();
-            if !others.is_empty() {
-                let mut part = Part::new(others.into(), extent.after.max(seq));
-                part.extent.baseline = Baseline { through: self.evicted_through(&part.topics), clock: u64::MAX };
-                list.push(part);
-            }
-        }
-        cursor.parts = Some(Box::new(Parts { list, state_topics, ..Parts::default() }));
-        cursor.is_compacted = false;
     }
 
     /// Returns a `gap` event with a position as its id, and counts it.
@@ -290,7 +259,8 @@ impl Hub {
     /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent
     /// a `gap` event for.
     pub fn is_lagging(&self, cursor: &Cursor) -> bool {
-        if self.evicted_through <= cursor.seq || cursor.is_held() {
+        let is_of_state = cursor.parts.as_ref().map_or(false, |parts| parts.last_of_state().is_some());
+        if self.evicted_through <= cursor.seq && !is_of_state || cursor.is_held() {
             return false; // no log has evicted anything after the cursor
         }
         match cursor.parts() {
@@ -298,7 +268,8 @@ impl Hub {
             None => self.evicted_through(&cursor.topics) > cursor.seq,
             Some(parts) => {
                 let compacts = self.compacts_for(cursor);
-                parts.list.iter().any(|part| self.missed_by(part, cursor.seq, compacts) > 0)
+                let misses = || parts.list.iter().any(|part| self.missed_by(part, cursor.seq, compacts) > 0);
+                self.has_lost_snapshot(parts) || misses()
             }
         }
     }
@@ -306,10 +277,9 @@ impl Hub {
     /// Returns the sequence number through which a part misses events that were evicted before they were sent. The cursor
     /// is at `seq`.
     pub(super) fn missed_by(&self, part: &Part, seq: u64, compacts: bool) -> u64 {
-        let Part { ref topics, extent: Extent { after, until, baseline, state_through, state_since, .. } } = *part;
+        let Part { ref topics, extent: Extent { after, until, baseline, state_through, .. } } = *part;
         if state_through.is_some() {
-            let forgot = self.forgot_through(topics).min(until);
-            return if forgot > state_since { forgot } else { 0 };
+            return 0;
         }
         let after = after.max(seq);
         let history = self.evicted_through(topics).min(until);
@@ -354,16 +324,7 @@ impl Hub {
         discarded.max().unwrap_or(0)
     }
 
-    /// Returns the sequence number through which the history of any topic has evicted entries that forget a key.
-    fn forgot_through(&self, topics: &[TopicId]) -> u64 {
-        let forgot = topics.iter().map(|topic| match topic {
-            TopicId::Channel(at) => self.channels[*at as usize].log.forgot_through(),
-            TopicId::Pattern(at) => self.patterns[*at as usize].forgot_through,
-        });
-        forgot.max().unwrap_or(0)
-    }
-
-    /// Returns the same, of topics in whose channels a lagging stream ends.
+    /// Returns the sequence number through which those have done so in whose channels a lagging stream ends.
     fn ending_through(&self, topics: &[TopicId]) -> u64 {
         let ending = topics.iter().map(|topic| match topic {
             TopicId::Channel(at) => self.channel_ending_through(*at as usize),
@@ -373,11 +334,15 @@ impl Hub {
     }
 
     pub(super) fn channel_ending_through(&self, at: usize) -> u64 {
-        let channel = &self.channels[at];
-        if self.policies[channel.policy].disconnects() {
-            channel.log.discarded_through()
+        if self.channel_ends(at) {
+            self.channels[at].log.discarded_through()
         } else {
             0
         }
+    }
+
+    /// Returns true if a lagging stream ends in a channel.
+    fn channel_ends(&self, at: usize) -> bool {
+        self.policies[self.channels[at].policy].disconnects()
     }
 }

@@ -1,7 +1,7 @@
 //! The k-way merge of several logs by sequence number.
 
 use super::recent_channels::RecentEntries;
-use crate::log::{Log, LogEntry, StateEntries};
+use crate::log::{Log, LogEntry, StateEntries, VersionEntries};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque;
@@ -10,6 +10,7 @@ use std::collections::vec_deque;
 pub(super) enum Source<'a> {
     All(vec_deque::Iter<'a, LogEntry>),
     State(StateEntries<'a>),
+    Versions(VersionEntries<'a>),
     /// Some of the entries: the newest of each key.
     Newest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
 }
@@ -26,15 +27,9 @@ impl<'a> Source<'a> {
         (entries.len() > 0).then(|| Self::All(entries))
     }
 
-    /// Returns the retained entries of a log after one sequence number, through another, and those that have forgotten keys
-    /// after `since`; then what `later` has.
-    pub(super) fn of_state(
-        log: &'a Log,
-        (after, since): (u64, u64),
-        through: u64,
-        later: Option<Self>,
-    ) -> Option<Self> {
-        match (log.state(after, through, since), later) {
+    /// Returns the retained entries of a log after one sequence number, through another; then what `later` has.
+    pub(super) fn of_state(log: &'a Log, after: u64, through: u64, later: Option<Self>) -> Option<Self> {
+        match (log.state(after, through), later) {
             (None, later) => later,
             (Some(state), None) => Some(Self::State(state)),
             (Some(state), Some(later)) => Some(Self::Newest(Box::new(state.chain(later)))),
@@ -50,6 +45,7 @@ impl<'a> Iterator for Source<'a> {
         match self {
             Self::All(entries) => entries.next(),
             Self::State(entries) => entries.next(),
+            Self::Versions(entries) => entries.next(),
             Self::Newest(entries) => entries.next(),
         }
     }

@@ -90,8 +90,9 @@
 //! `subscription_end` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque),
 //! `event_id` (positions) and `custom_ids` (the application's).
 //!
-//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
-//! gathers them, `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
+//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending` gathers
+//! them, `state_phases` sends the state, `replay` and `notice` send through the stream's own buffer, `positions` makes the
+//! hub's own blocks.
 //!
 //! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
 //! stream. `names`, `pattern_evictions` and `recent_channels` remember what was evicted.
@@ -147,6 +148,7 @@ mod rounds;
 mod sending;
 mod settings;
 mod state_bounds;
+mod state_phases;
 mod state_sizes;
 pub(crate) mod steps;
 mod stored_history;
@@ -181,6 +183,7 @@ pub use settings::{Retention, Settings};
 pub use state_bounds::StateBounds;
 pub use state_sizes::{Full, StateSizes};
 
+use crate::log::Snapshots;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
@@ -192,7 +195,7 @@ use prefixes::PatternIndex;
 use recent_channels::RecentChannels;
 use rounds::Rounds;
 use slab::Slab;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use stored_history::Stored;
 use topics::TopicId;
@@ -236,6 +239,13 @@ pub struct Hub {
     marks: Marks,
     /// The streams that may begin.
     reservations: Reservations,
+    /// The sequence numbers as of which streams are sent the state.
+    snapshots: Snapshots,
+    /// The channels whose logs keep something for these, how many bytes that is, and how many it was when nothing of it was
+    /// superfluous.
+    versioned: BTreeSet<usize>,
+    version_bytes: u64,
+    cleaned_bytes: u64,
 }
 
 impl Hub {
@@ -265,6 +275,10 @@ impl Hub {
             rounds: None,
             marks: Marks::default(),
             reservations: Reservations::default(),
+            snapshots: Snapshots::default(),
+            versioned: BTreeSet::new(),
+            version_bytes: 0,
+            cleaned_bytes: 0,
         }
     }
 }
@@ -307,6 +321,10 @@ impl Saved for Hub {
             rounds: _,
             marks,
             reservations,
+            snapshots: _,
+            versioned: _,
+            version_bytes: _,
+            cleaned_bytes: _,
         } = self;
         to.add(epoch);
         to.add(settings);
@@ -344,7 +362,8 @@ impl Saved for Hub {
             names.add(Arc::clone(&channel.name), at);
             channel_by_name.insert(Arc::clone(&channel.name), at);
         }
-        Ok(Self {
+        let slots: Vec<usize> = channels.iter().map(|(at, _)| at).collect();
+        let mut hub = Self {
             epoch,
             settings,
             policies,
@@ -367,6 +386,13 @@ impl Saved for Hub {
             rounds: None,
             marks: from.take()?,
             reservations: from.take()?,
-        })
+            snapshots: Snapshots::default(),
+            versioned: BTreeSet::new(),
+            version_bytes: 0,
+            cleaned_bytes: 0,
+        };
+        // A channel may have had only what was kept for a snapshot.
+        slots.into_iter().for_each(|at| hub.remove_if_unused(TopicId::Channel(at as u32)));
+        Ok(hub)
     }
 }

@@ -64,7 +64,7 @@ impl Hub {
     }
 
     fn append(&mut self, at: usize, entry: LogEntry) {
-        self.change_log(at, |log| log.append(entry));
+        self.change_log(at, |log, snapshots| log.append(entry, snapshots));
         if !std::mem::replace(&mut self.channels[at].has_grown, true) {
             self.grown.push(at);
         }

@@ -3,7 +3,7 @@
 use super::policies::Policies;
 use super::topics::TopicId;
 use super::{Hub, Retention};
-use crate::log::{Bounds, Log};
+use crate::log::{Bounds, Log, Snapshots};
 use crate::stream::after;
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ impl Hub {
             }
         }
         for (at, bounds) in compacted {
-            self.change_log(at, |log| log.set_compacted(bounds.as_ref()));
+            self.change_log(at, |log, _| log.set_compacted(bounds.as_ref()));
         }
         self.patterns.iter_mut().for_each(|(_, pattern)| pattern.ending_through = 0); // other channels may end streams now
         let channels: Vec<usize> = self.channels.iter().map(|(at, _)| at).collect();
@@ -47,7 +47,7 @@ impl Hub {
                 let history = self.policies[channel.policy].history;
                 // Evicting the last entry may remove the channel.
                 while self.channels.get(at).map_or(false, |channel| channel.log.exceeds(&history)) {
-                    self.change_log(at, |log| log.evict_first(&history));
+                    self.change_log(at, |log, snapshots| log.evict_first(&history, snapshots));
                 }
             }
         }
@@ -59,6 +59,7 @@ impl Hub {
             }
         }
         self.expire(now);
+        self.bound_versions();
     }
 
     /// Returns true if all logs together exceed their bounds.
@@ -107,13 +108,14 @@ impl Hub {
     }
 
     /// Changes a channel's log, and what the hub stores about all logs.
-    pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
+    pub(super) fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log, &Snapshots)) {
         let log = &mut self.channels[at].log;
         let (first, held, retained, history) = (log.first(), log.held(), log.retained(), log.history_len());
-        let discarded = log.discarded_through();
-        change(log);
+        let (discarded, versions) = (log.discarded_through(), log.version_bytes());
+        change(log, &self.snapshots);
         let (now_first, now_held, now_retained) = (log.first(), log.held(), log.retained());
         let (has_evicted, has_discarded) = (log.history_len() < history, log.discarded_through() > discarded);
+        let now_versions = log.version_bytes();
         let counts = &mut self.counts;
         for (count, before, now) in [
             (&mut counts.events, held.0, now_held.0),
@@ -122,6 +124,9 @@ impl Hub {
             (&mut counts.state_bytes, retained.1, now_retained.1),
         ] {
             *count = *count + now as u64 - before as u64;
+        }
+        if versions != now_versions {
+            self.record_versions(at, versions as u64, now_versions as u64);
         }
         if has_evicted || has_discarded {
             self.record_eviction(at, has_evicted);
@@ -146,7 +151,6 @@ impl Hub {
                 pattern.evictions.record(self.eviction_clock, evicted);
             }
             pattern.discarded_through = pattern.discarded_through.max(discarded);
-            pattern.forgot_through = pattern.forgot_through.max(channel.log.forgot_through());
         }
         if let Some(stored) = &mut self.stored {
             stored.record_evictions(&channel.name, &channel.log);

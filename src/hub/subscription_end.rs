@@ -27,8 +27,16 @@ impl Hub {
             self.clean_up(*topic, is_mostly_ended);
         }
         cursor.topics = topics;
+        let last_seq = self.last_seq;
         let parts = cursor.ensure_parts();
         (parts.list, parts.is_ending) = (list, true);
+        if let Some(held) = &mut parts.held {
+            held.is_told = false;
+            if held.through < last_seq {
+                held.end = Some(last_seq);
+                self.snapshots.hold(last_seq);
+            }
+        }
     }
 
     /// Returns a part for each channel of which a stream is still to be sent something.
@@ -39,6 +47,10 @@ impl Hub {
             let channels: BTreeSet<usize> = self.channels_of(&part.topics).collect();
             channels.into_iter().filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
+                if part.extent.state_through.is_some() {
+                    let extent = Extent { until: self.last_seq, ..part.extent };
+                    return Some(Part { extent, ..of_channel });
+                }
                 let last =
                     self.sources(&of_channel, cursor.seq, u64::MAX, self.compacts_for(cursor)).flatten().last()?.seq;
                 Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
@@ -49,6 +61,7 @@ impl Hub {
 
     /// Removes a stream that has ended.
     pub fn remove_stream(&mut self, cursor: Cursor) {
+        self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.held));
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
             let is_mostly_ended = self.subscribers(*topic).map_or(false, SubscriberList::record_end);

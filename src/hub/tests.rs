@@ -842,3 +842,30 @@ fn a_group_that_had_no_stream_begins_a_round_where_its_next_stream_is() {
     assert_eq!(case.hub.encode_next(&case.cursor, &gzip), Encoding::Joins(2));
     assert_eq!(case.sent(), "4");
 }
+
+#[test]
+fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_with_the_state_again() {
+    let mut case = Case::new(settings());
+    let publish = |case: &mut Case, key: u8, retain| {
+        let seq = case.hub.last_seq + 1;
+        let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
+        let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
+        let (channel, key) = (b"a"[..].into(), [key].into());
+        case.hub.publish(Publication { seq, channel, event, key, retain, id: None }, case.now);
+        case.hub.evict(case.now);
+    };
+    (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request("a", None, Start::State), case.now).is_none());
+    assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "");
+    for key in 0..30 {
+        publish(&mut case, key, Retain::Newest);
+        assert!(!case.hub.is_lagging(&case.cursor), "all of the state is kept for the stream");
+    }
+    assert!(case.hub.version_bytes > 150_000);
+    (1..30).for_each(|key| publish(&mut case, key, Retain::Forget));
+    assert_eq!(case.hub.version_bytes, 0, "what is kept is bounded by what the logs hold");
+    let notices = case.hub.catch_up(&mut case.cursor).expect("it continues");
+    assert_eq!(in_words(notices), "gap  slow");
+    assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
+    assert!(case.hub.snapshots.is_empty() && case.hub.versioned.is_empty());
+}

@@ -61,6 +61,11 @@ impl<V> KeyTable<V> {
         self.values.remove(&self.hash(key))
     }
 
+    /// Removes the keys whose values do not have a property.
+    pub fn retain(&mut self, has: impl Fn(&V) -> bool) {
+        self.values.retain(|_, value| has(value));
+    }
+
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.values.len()

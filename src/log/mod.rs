@@ -4,21 +4,28 @@
 //! anything ([`Log::evicted_through`]), so that a client that resumes too late receives a `gap` event.
 //!
 //! The newest entry of a key (`newest`) may outlive the history: of the keys that a publisher retains, until it is replaced or
-//! forgotten; in a compacted log of every key, within the bounds of the history.
+//! forgotten; in a compacted log of every key, within the bounds of the history. What was replaced or forgotten outlives that
+//! while a stream is still sent the state as of an earlier sequence number (`versions`).
 
 #![forbid(unsafe_code)]
 
 mod key_table;
 mod newest;
+mod snapshots;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use key_table::KeyTable;
+pub use snapshots::Snapshots;
+pub use versions::VersionEntries;
 
 use crate::event::Shared;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use newest::Newest;
 use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
+use versions::{Replaced, Versions};
 
 /// The retention of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +99,10 @@ pub struct Log {
     entries: VecDeque<LogEntry>,
     bytes: usize,
     evicted_through: u64,
-    /// The history has evicted entries that forget a key through this number.
-    forgot_through: u64,
     /// The retained entries: the state of the channel.
     state: Option<Box<Newest>>,
+    /// What the state has had, and streams still need.
+    versions: Option<Box<Versions>>,
     compacted: Option<Box<Compacted>>,
 }
 
@@ -137,14 +144,13 @@ pub struct StateEntries<'a> {
     /// The index of the next one to look at: first in what only the state holds, then in the history.
     at: usize,
     through: u64,
-    since: u64,
 }
 
 impl<'a> Iterator for StateEntries<'a> {
     type Item = &'a LogEntry;
 
     fn next(&mut self) -> Option<&'a LogEntry> {
-        let Self { log: Log { entries, state, .. }, through, since, .. } = *self;
+        let Self { log: Log { entries, state, .. }, through, .. } = *self;
         let slots = state.as_deref()?.slots();
         loop {
             let entry = match slots.get(self.at) {
@@ -155,12 +161,7 @@ impl<'a> Iterator for StateEntries<'a> {
                 return None;
             }
             self.at += 1;
-            let is_of_state = |entry: &&LogEntry| match entry.retain {
-                Retain::No => false,
-                Retain::Newest => true,
-                Retain::Forget => entry.seq > since,
-            };
-            if let Some(entry) = entry.filter(is_of_state) {
+            if let Some(entry) = entry.filter(|entry| entry.retain == Retain::Newest) {
                 return Some(entry);
             }
         }
@@ -200,10 +201,11 @@ impl Log {
         compacted.shrink_to(bounds);
     }
 
-    /// Appends an entry. Its sequence number is greater than all others of the log.
+    /// Appends an entry. Its sequence number is greater than all others of the log. What it replaces in the state is kept for
+    /// the streams that are sent the state as of one of the `snapshots`.
     ///
     /// A retained entry that an earlier log has evicted comes back from a store: only the state holds it.
-    pub fn append(&mut self, entry: LogEntry) {
+    pub fn append(&mut self, entry: LogEntry, snapshots: &Snapshots) {
         if entry.retain == Retain::Newest && entry.seq <= self.evicted_through {
             let state = self.state.get_or_insert_with(Box::default);
             state.record(&entry.key, entry.seq);
@@ -217,14 +219,47 @@ impl Log {
             (Retain::Forget, Some(state)) => state.forget(&entry.key),
             _ => None,
         };
-        if let Some(seq) = replaced {
-            let at = self.entries.partition_point(|entry| entry.seq < seq);
-            if let Some(replaced) = self.entries.get_mut(at) {
-                replaced.retain = Retain::No;
-            }
+        let replaced = replaced.map(|(seq, kept)| self.take_replaced((seq, kept), entry.seq, snapshots));
+        let is_needed = replaced.as_ref().map_or(false, |replaced| replaced.entry.is_some());
+        if entry.retain.changes_state() && (is_needed || self.versions.is_some()) {
+            self.versions.get_or_insert_with(Box::default).replace(replaced, &entry, snapshots);
         }
         self.bytes += entry.size();
         self.entries.push_back(entry);
+    }
+
+    /// Takes an entry out of the state, because another one has replaced it or has forgotten its key.
+    fn take_replaced(&mut self, (seq, kept): (u64, Option<Box<LogEntry>>), by: u64, snapshots: &Snapshots) -> Replaced {
+        let is_needed = snapshots.any_between(seq, by);
+        if let Some(kept) = kept {
+            return Replaced { seq, entry: Some(*kept).filter(|_| is_needed) };
+        }
+        let at = self.entries.partition_point(|entry| entry.seq < seq);
+        let replaced = self.entries.get_mut(at).filter(|entry| entry.seq == seq);
+        let entry = replaced.and_then(|replaced| {
+            let entry = is_needed.then(|| replaced.clone());
+            replaced.retain = Retain::No;
+            entry
+        });
+        Replaced { seq, entry }
+    }
+
+    /// Drops what was kept for streams that are gone, or that have been sent it.
+    pub fn clean(&mut self, snapshots: &Snapshots) {
+        if self.versions.as_mut().map_or(false, |versions| versions.clean(snapshots)) {
+            self.versions = None;
+        }
+    }
+
+    /// Returns about how many bytes are kept for streams that are sent an earlier state.
+    pub fn version_bytes(&self) -> usize {
+        self.versions.as_ref().map_or(0, |versions| versions.bytes())
+    }
+
+    /// Returns what the state as of a sequence number has had after one number, through another, besides what it has still. If
+    /// `is_change`, also what forgets keys that the state had before. None if there is nothing.
+    pub fn versions(&self, after: u64, through: u64, snapshot: u64, is_change: bool) -> Option<VersionEntries<'_>> {
+        self.versions.as_ref().map(|versions| versions.between(after, through, snapshot, is_change))
     }
 
     /// Returns all entries, those that the history has evicted first. Such an entry may be there twice.
@@ -267,16 +302,15 @@ impl Log {
         evicted.chain(self.after(seq)).filter(move |entry| newest.map_or(true, |newest| newest.is_newest(entry)))
     }
 
-    /// Returns the retained entries after one sequence number, through another, and those that have forgotten keys after
-    /// `since`. None if nothing is retained.
-    pub fn state(&self, after: u64, through: u64, since: u64) -> Option<StateEntries<'_>> {
+    /// Returns the retained entries after one sequence number, through another. None if nothing is retained.
+    pub fn state(&self, after: u64, through: u64) -> Option<StateEntries<'_>> {
         let state = self.state.as_deref()?;
         let slots = state.slots().len();
         let at = match state.slot_after(after) {
             at if at == slots => slots + self.entries.len() - self.after(after).len(),
             at => at,
         };
-        Some(StateEntries { log: self, at, through, since })
+        Some(StateEntries { log: self, at, through })
     }
 
     /// Returns the first entry: its sequence number and the time of its publication. Entries that only the state holds do not
@@ -291,9 +325,10 @@ impl Log {
         self.entries.len() > bounds.events || (self.bytes > bounds.bytes && self.entries.len() > 1)
     }
 
-    /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`.
-    pub fn evict_first(&mut self, bounds: &Bounds) {
-        if let (Some(evicted), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
+    /// Evicts the first entry of the history. If it is the newest of its key, a compacted log keeps it within `bounds`. If it
+    /// forgets a key, it is kept for streams that are sent the state as of one of the `snapshots`.
+    pub fn evict_first(&mut self, bounds: &Bounds, snapshots: &Snapshots) {
+        if let (Some(evicted), Some(compacted)) = (self.pop_first(snapshots), &mut self.compacted) {
             if compacted.newest.is_newest(&evicted) {
                 compacted.newest.keep(evicted);
             }
@@ -301,25 +336,26 @@ impl Log {
         }
     }
 
-    /// Discards the first entry of the log, compacted entries first. Only the state may keep it.
-    pub fn discard_first(&mut self) {
+    /// Discards the first entry of the log, compacted entries first. Only the state may keep it, and the `snapshots`.
+    pub fn discard_first(&mut self, snapshots: &Snapshots) {
         if self.compacted.as_mut().map_or(false, |compacted| compacted.discard_first()) {
             return;
         }
-        if let (Some(discarded), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
+        if let (Some(discarded), Some(compacted)) = (self.pop_first(snapshots), &mut self.compacted) {
             compacted.record_discarded(&discarded);
         }
     }
 
     /// Removes the first entry of the history. Returns it, unless only the state keeps it.
-    fn pop_first(&mut self) -> Option<LogEntry> {
+    fn pop_first(&mut self, snapshots: &Snapshots) -> Option<LogEntry> {
         let first = self.entries.pop_front()?;
+        if let Some(newest) = snapshots.newest().filter(|newest| first.retain == Retain::Forget && *newest >= first.seq)
+        {
+            self.versions.get_or_insert_with(Box::default).keep_evicted(&first, newest);
+        }
         self.bytes -= first.size();
         // An earlier log may have evicted more than this one knows of: stored entries come back.
         self.evicted_through = self.evicted_through.max(first.seq);
-        if first.retain == Retain::Forget {
-            self.forgot_through = first.seq;
-        }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
@@ -338,11 +374,6 @@ impl Log {
     /// Returns the sequence number through which the history has evicted anything; 0 if it has evicted nothing.
     pub fn evicted_through(&self) -> u64 {
         self.evicted_through
-    }
-
-    /// Returns the sequence number through which the history has evicted entries that forget a key; 0 if none.
-    pub fn forgot_through(&self) -> u64 {
-        self.forgot_through
     }
 
     /// Returns the sequence number through which the log has discarded even the latest entry of a key. A log without
@@ -372,14 +403,33 @@ impl Log {
         self.state.as_ref().map_or((0, 0), |state| (state.keys(), state.held().1))
     }
 
-    /// Returns true if the log holds no entry, compacted and retained ones included.
+    /// Returns true if the log holds no entry, compacted, retained and kept ones included.
     pub fn is_empty(&self) -> bool {
-        self.first().is_none() && self.retained().0 == 0
+        self.first().is_none() && self.retained().0 == 0 && self.versions.is_none()
     }
 }
 
 saved!(Bounds { events, bytes, age });
 saved!(LogEntry { seq, at, event, key, retain, has_custom_id, channel });
 saved!(Retain: No, Newest, Forget);
-saved!(Log { entries, bytes, evicted_through, forgot_through, state, compacted });
 saved!(Compacted { newest, discarded_through });
+
+/// What is kept for streams that are sent an earlier state is not saved: they begin with the state again. In its place is the
+/// number through which entries that forget a key may be evicted, which an earlier release restores.
+impl Saved for Log {
+    fn save(&self, to: &mut Saver) {
+        let Self { entries, bytes, evicted_through, state, versions: _, compacted } = self;
+        to.add(entries);
+        to.add(bytes);
+        to.add(evicted_through);
+        to.add(evicted_through);
+        to.add(state);
+        to.add(compacted);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (entries, bytes, evicted_through) = (from.take()?, from.take()?, from.take()?);
+        from.take::<u64>()?;
+        Ok(Self { entries, bytes, evicted_through, state: from.take()?, versions: None, compacted: from.take()? })
+    }
+}

@@ -20,11 +20,11 @@ pub(super) struct Newest {
 type Slot = (u64, Option<Box<LogEntry>>);
 
 impl Newest {
-    /// Records a new entry of the history. It replaces the one of its key before: drops it, or returns its sequence number if
-    /// the history has it.
-    pub(super) fn record(&mut self, key: &[u8], seq: u64) -> Option<u64> {
+    /// Records a new entry of the history. It replaces the one of its key before, whose sequence number is returned, and the
+    /// entry itself unless the history has it.
+    pub(super) fn record(&mut self, key: &[u8], seq: u64) -> Option<(u64, Option<Box<LogEntry>>)> {
         let before = self.seqs.insert(key, seq)?;
-        self.drop_replaced(before)
+        Some((before, self.remove(before)))
     }
 
     pub(super) fn is_newest(&self, entry: &LogEntry) -> bool {
@@ -39,17 +39,10 @@ impl Newest {
         self.slots.push_back((evicted.seq, Some(Box::new(evicted))));
     }
 
-    /// Forgets a key: drops its entry, or returns its sequence number if the history has it.
-    pub(super) fn forget(&mut self, key: &[u8]) -> Option<u64> {
+    /// Forgets a key. Returns the sequence number of its entry, and the entry itself unless the history has it.
+    pub(super) fn forget(&mut self, key: &[u8]) -> Option<(u64, Option<Box<LogEntry>>)> {
         let seq = self.seqs.remove(key)?;
-        self.drop_replaced(seq)
-    }
-
-    fn drop_replaced(&mut self, seq: u64) -> Option<u64> {
-        match self.remove(seq) {
-            Some(_) => None,
-            None => Some(seq),
-        }
+        Some((seq, self.remove(seq)))
     }
 
     /// Forgets the first key whose entry is here, and returns that entry.

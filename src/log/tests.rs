@@ -17,7 +17,7 @@ fn after_returns_all_later_entries_also_if_the_log_does_not_hold_the_given_seq()
     let now = Instant::now();
     let mut log = Log::new(0, false);
     for seq in [3, 5, 9] {
-        log.append(entry(seq, now, ""));
+        log.append(entry(seq, now, ""), &Snapshots::default());
     }
     for (seq, after) in [(0, vec![3, 5, 9]), (3, vec![5, 9]), (4, vec![5, 9]), (8, vec![9]), (9, vec![]), (10, vec![])]
     {
@@ -33,15 +33,15 @@ fn after_returns_all_later_entries_also_if_the_log_does_not_hold_the_given_seq()
 fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
     let mut log = Log::new(2, false);
     assert_eq!(log.evicted_through(), 2);
-    log.append(entry(5, Instant::now(), ""));
-    log.append(entry(7, Instant::now(), ""));
+    log.append(entry(5, Instant::now(), ""), &Snapshots::default());
+    log.append(entry(7, Instant::now(), ""), &Snapshots::default());
     assert!(log.exceeds(&Bounds { events: 1, ..BOUNDS }) && log.exceeds(&Bounds { bytes: 1, ..BOUNDS }));
-    log.evict_first(&BOUNDS);
+    log.evict_first(&BOUNDS, &Snapshots::default());
     assert_eq!((log.evicted_through(), log.held().0, log.is_empty()), (5, 1, false));
     assert!(!log.exceeds(&Bounds { bytes: 1, ..BOUNDS }), "a single entry may exceed the bound of bytes");
-    log.discard_first();
+    log.discard_first(&Snapshots::default());
     assert_eq!((log.evicted_through(), log.held(), log.is_empty()), (7, (0, 0), true));
-    log.discard_first();
+    log.discard_first(&Snapshots::default());
     assert_eq!(log.first(), None);
 }
 
@@ -50,23 +50,23 @@ fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds(
     let now = Instant::now();
     let mut log = Log::new(0, true);
     for (seq, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
-        log.append(entry(seq, now, key));
+        log.append(entry(seq, now, key), &Snapshots::default());
     }
     assert_eq!(seqs(log.newest_after(0)), [2, 3, 4, 5]);
     for _ in 0..3 {
-        log.evict_first(&BOUNDS);
+        log.evict_first(&BOUNDS, &Snapshots::default());
     }
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![2, 3, 4, 5], 0));
-    log.evict_first(&BOUNDS); // three keys exceed two entries, and b is the first
+    log.evict_first(&BOUNDS, &Snapshots::default()); // three keys exceed two entries, and b is the first
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![3, 4, 5], 2));
-    log.append(entry(6, now, "a"));
-    log.evict_first(&BOUNDS); // the superseded a makes room for d
+    log.append(entry(6, now, "a"), &Snapshots::default());
+    log.evict_first(&BOUNDS, &Snapshots::default()); // the superseded a makes room for d
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![4, 5, 6], 2));
     assert_eq!((log.held().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
-    log.discard_first();
-    log.discard_first();
+    log.discard_first(&Snapshots::default());
+    log.discard_first(&Snapshots::default());
     assert_eq!((seqs(log.newest_after(0)), log.discarded_through()), (vec![6], 5));
-    log.discard_first();
+    log.discard_first(&Snapshots::default());
     assert_eq!((log.discarded_through(), log.is_empty()), (6, true));
 }
 
@@ -76,10 +76,49 @@ fn a_retained_entry_that_was_evicted_before_is_of_the_state_only() {
     let retained = |seq, key| LogEntry { retain: Retain::Newest, ..entry(seq, now, key) };
     let mut log = Log::new(10, true);
     for entry in [retained(3, "a"), retained(5, "b"), retained(8, "a"), retained(11, "c"), entry(12, now, "b")] {
-        log.append(entry);
+        log.append(entry, &Snapshots::default());
     }
-    assert_eq!((seqs(log.state(0, 99, 12).into_iter().flatten()), seqs(log.after(0))), (vec![5, 8, 11], vec![11, 12]));
+    assert_eq!((seqs(log.state(0, 99).into_iter().flatten()), seqs(log.after(0))), (vec![5, 8, 11], vec![11, 12]));
     assert_eq!((seqs(log.newest_after(0)), log.first().map(|(seq, _)| seq)), (vec![11, 12], Some(11)));
-    log.append(LogEntry { retain: Retain::Forget, ..entry(13, now, "b") });
-    assert_eq!((seqs(log.state(0, 99, 13).into_iter().flatten()), log.retained().0), (vec![8, 11], 2));
+    log.append(LogEntry { retain: Retain::Forget, ..entry(13, now, "b") }, &Snapshots::default());
+    assert_eq!((seqs(log.state(0, 99).into_iter().flatten()), log.retained().0), (vec![8, 11], 2));
+}
+
+#[test]
+fn a_log_keeps_what_the_state_had_as_of_a_snapshot_and_what_has_forgotten_it_until_nobody_needs_it() {
+    let now = Instant::now();
+    let mut snapshots = Snapshots::default();
+    let mut log = Log::new(0, false);
+    let append = |log: &mut Log, seq, key: &str, retain, snapshots: &Snapshots| {
+        log.append(LogEntry { retain, ..entry(seq, now, key) }, snapshots);
+        log.evict_first(&BOUNDS, snapshots);
+    };
+    append(&mut log, 1, "a", Retain::Newest, &snapshots);
+    append(&mut log, 2, "b", Retain::Newest, &snapshots);
+    append(&mut log, 3, "c", Retain::Newest, &snapshots);
+    snapshots.hold(3);
+    append(&mut log, 4, "a", Retain::Newest, &snapshots); // replaced
+    append(&mut log, 5, "a", Retain::Newest, &snapshots); // 4 is in no snapshot
+    append(&mut log, 6, "b", Retain::Forget, &snapshots); // forgotten
+    append(&mut log, 7, "d", Retain::Newest, &snapshots); // has come
+    append(&mut log, 8, "d", Retain::Forget, &snapshots); // and gone
+    append(&mut log, 9, "b", Retain::No, &snapshots); // no change of the state
+    let state = |log: &Log, after, snapshot, is_change| {
+        let versions = log.versions(after, snapshot, snapshot, is_change).into_iter().flatten();
+        let mut all = seqs(log.state(after, snapshot).into_iter().flatten().chain(versions));
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(state(&log, 0, 3, false), [1, 2, 3]);
+    snapshots.hold(9);
+    append(&mut log, 10, "b", Retain::Newest, &snapshots);
+    append(&mut log, 11, "c", Retain::Forget, &snapshots);
+    assert_eq!(state(&log, 0, 3, false), [1, 2, 3], "the first snapshot is as it was");
+    assert_eq!(state(&log, 3, 9, true), [5, 6], "what has changed as of the second one");
+    snapshots.release(3);
+    log.clean(&snapshots);
+    assert_eq!((state(&log, 0, 9, false), state(&log, 9, 11, true)), (vec![3, 5], vec![10, 11]));
+    snapshots.release(9);
+    log.clean(&snapshots);
+    assert_eq!((log.version_bytes(), state(&log, 0, 11, true)), (0, vec![5, 10]));
 }

@@ -100,7 +100,7 @@ impl<'a> LogSource<'a> {
             return LogState::Held;
         }
         let has_buffered = is_blocked || stream.buffered_bytes() > 0;
-        if has_buffered && (is_blocked || hub.is_lagging(cursor)) && !hub.must_end(cursor) {
+        if has_buffered && (is_blocked || cursor.is_told() || hub.is_lagging(cursor)) && !hub.must_end(cursor) {
             return LogState::Later;
         }
         let mut notices = match hub.catch_up(cursor) {
@@ -122,7 +122,7 @@ impl<'a> LogSource<'a> {
         if is_coded && !is_blocked {
             encode_buffered(stream, alone, id, answers);
         }
-        if cursor.replays_through_buffer() {
+        if cursor.replays_through_buffer() || cursor.is_told() {
             return LogState::Later;
         }
         if let Some(was_offered_before) = hub.was_next_offered_before(cursor).filter(|_| copies) {
