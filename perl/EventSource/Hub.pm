@@ -469,7 +469,8 @@ sub _with_member {
 }
 
 # Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
-# may be one of the application, which resumes the client itself. A stream that has begun does not resume.
+# may be one of the application, which resumes the client itself. Who may read was decided when the request came. A stream that
+# has begun does not resume, and its application decides anew.
 sub _with_default_id {
     my ($self, $connection, @topics) = @_;
     return @topics if _has_begun($connection->stream);
@@ -477,7 +478,9 @@ sub _with_default_id {
     my $id        = $connection->last_event_id;
     my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
     my $is_custom = $is_other && defined $id && length $id && !$self->_is_own_id($id);
-    return (@topics, {after => $id, $is_custom ? (keeps_id => 1) : (), %option});
+    my %own       = $is_custom ? (keeps_id => 1) : ();
+    $own{asked_at} = $connection->{asked_at} if $connection->{asked_at};
+    return (@topics, {after => $id, %own, %option});
 }
 
 1;
@@ -811,8 +814,9 @@ L<EventSource::Cookbook/LOGOUT AND CHANGED RIGHTS> is a whole application.
 B<The order.> Withdraw the right first, where the application looks for it; then call C<end>. When it has returned, no
 stream that it means is sent anything that is published from then on. That includes a stream whose handler still runs,
 one that is being handed over to a hub process (L</name>), and one that subscribes later, but whose
-application was asked (the callback C<channels>) before C<end> was carried out: for 60 seconds, and as long as less than
-1,000 calls and 1 MiB of labels and topics came meanwhile. A stream whose application is asked later is a new reader.
+application was asked before C<end> was carried out (when its request came, whether C<channels> or a handler decides):
+for 60 seconds, and as long as less than 1,000 calls and 1 MiB of labels and topics came meanwhile. A stream whose request comes
+later is a new reader, and so is a stream that has begun when it subscribes to further channels.
 
 =head1 ATTRIBUTES
 

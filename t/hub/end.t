@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
+use Plack::App::EventSource;
 use Test::EventSource;
 
 my $FINISHED = 'eventsource-finished';
@@ -135,6 +136,41 @@ for my $kind ('in one process', 'named') {
         $hub->publish(a => 'open');
         $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
         is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+    };
+
+    subtest "$kind: a handler that has begun before" => sub {
+        my $ends    = 1;
+        my $handler = sub {
+            my $conn = shift;
+            $hub->end(label => 'user/7') if $ends-- == 1;
+            $hub->subscribe($conn, 'a', {label => 'user/7'});
+        };
+        my $late =
+            Test::EventSource->new(
+            app => Plack::App::EventSource->new(line_end => 'lf', handler_cb => $handler)->to_app);
+        my $stream = $late->get('/');
+        ends_with_retry_ok($stream, 'the right was withdrawn before it subscribed');
+        $hub->publish(a => 'secret');
+        unlike $stream->raw, qr/secret/, 'it is sent nothing';
+        $stream->reconnect;
+        $hub->publish(a => 'open');
+        $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
+        is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+    };
+
+    subtest "$kind: a stream that subscribes to more" => sub {
+        my $conn;
+        my $handler = sub { $conn = shift; $hub->subscribe($conn, 'a') };
+        my $begun =
+            Test::EventSource->new(
+            app => Plack::App::EventSource->new(line_end => 'lf', handler_cb => $handler)->to_app);
+        my $stream = stream($begun, '');
+        is $hub->end(topics => 'b'), 0, 'nobody reads the channel';
+        $hub->subscribe($conn, 'b');
+        $hub->publish(b => 'more');
+        $stream->like_event('more', 'its application decides anew');
+        is $hub->end(topics => 'a'), 1, 'it is one stream';
+        undef $conn;
     };
 
     subtest "$kind: a client that does not read" => sub {

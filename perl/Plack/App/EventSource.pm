@@ -65,6 +65,10 @@ my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
+# Where run_handler finds when the application was asked for the stream: a right that is withdrawn from then on is noticed,
+# whenever the handler subscribes. By the clock of hubs, which is there without their modules.
+my $ASKED_AT = 'eventsource_xs.asked_at';
+
 # What is wrong in the arguments is reported here, at the line that makes the mistake: attributes of the original by warnings,
 # because it accepts them.
 sub new {
@@ -215,6 +219,7 @@ sub run_handler {
     $connection->{characters}    = 1        if $characters;
     $connection->{last_event_id} = $id      if defined $id;
     $connection->{unwind}        = \$unwind if $unwind;
+    $connection->{asked_at}      = $env->{$ASKED_AT};
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
     local $EventSource::XS::Stream::HeldWorker::running =
@@ -239,7 +244,8 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $known = $self->_known_beginning;
+    my $asked_at = EventSource::Hub::clock($LIBRARY);
+    my $known    = $self->_known_beginning;
     $self->check_at_request(
         sub {
             $known ||= $self->_checked_beginning;
@@ -256,7 +262,10 @@ sub stream_response {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
-        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
+        elsif ($stream->is_open) {
+            local $env->{$ASKED_AT} = $asked_at;
+            $self->run_handler($stream, $env);
+        }
         return;
     };
 }
