@@ -937,7 +937,8 @@ impl Server {
     fn say_of_refused_members(&mut self) {
         if !self.has_said_of_members && self.handle().is_some_and(HubHandle::has_refused_members) {
             self.has_said_of_members = true;
-            say("a stream has opened without its member: a channel has max_members, or the state is full");
+            say("a stream has opened without its member: a channel has max_members, the state is full, or the application \
+                 retains an event without a key where members are counted");
         }
     }
 

@@ -353,8 +353,8 @@ impl StoredHub {
         // A repetition changes no state.
         let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
         let state = state.map_err(|error| failure_of(&error))?;
-        if state.is_some() && memory.has_member(&draft) {
-            return Err(failure_of(&Error::MemberKey));
+        if state.is_some() && !Counted::is_number(&draft.once) && memory.has_member(&draft) {
+            return Err(failure_of(&Error::of_kept_key(&draft.key)));
         }
         self.append(draft, Waiting { state, ..Waiting::of(asker) });
         self.forget_at.get_or_insert(now + FORGET);
@@ -662,7 +662,10 @@ impl StoredHub {
         if !self.is_open {
             return;
         }
-        for draft in std::mem::take(&mut self.wills) {
+        for mut draft in std::mem::take(&mut self.wills) {
+            if self.memory.as_ref().is_some_and(|memory| memory.has_member(&draft)) {
+                draft.retain = Retain::No; // the member has come meanwhile
+            }
             match self.publish(draft.clone(), None, Asker::NOBODY, Instant::now()) {
                 Ok(_) => {
                     let last = self.waiting.last_entry();
@@ -705,8 +708,19 @@ impl StoredHub {
                 }
             };
             let Some(memory) = &mut self.memory else { return };
-            let (_, is_counted) = room_of(&draft.channel);
-            match if is_counted { Ok(None) } else { memory.state_change(&draft) } {
+            let change = match room_of(&draft.channel) {
+                // The number of members would replace what the application retains without a key.
+                (room, true)
+                    if matches!(draft.member, MemberPart::Here(_))
+                        && memory.state.sizes.size(room, b"").is_some()
+                        && !self.counted.has_number(room) =>
+                {
+                    Err(Error::CountKey)
+                }
+                (_, true) => Ok(None),
+                (_, false) => memory.state_change(&draft),
+            };
+            match change {
                 Ok(state) => {
                     let waiting = Waiting { state, member: Some(key.clone()), ..Waiting::of(Asker::NOBODY) };
                     self.append(draft, waiting);

@@ -403,7 +403,9 @@ sub _note_refused_members {
     my $self = shift;
     return if $self->{has_told_of_members} || !$self->_has_refused_members;
     $self->{has_told_of_members} = 1;
-    warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
+    warn
+        'EventSource::Hub: a stream has opened without its member: a channel has max_members, the state is full, or the '
+        . "application retains an event without a key where members are counted.\n";
     return;
 }
 
@@ -670,14 +672,16 @@ How many seconds a member stays when its last stream has ended: from 0 to 86,400
 
 Each a hash of fields of that event (C<event>, and C<data> or C<json>), which replace the default. C<< join => 'count' >> is for
 large rooms: instead of a join and a leave each, the channel is sent an event of the type C<count> whose data is the number of
-its members, at most once a second. It has no key, and is retained while somebody is here.
+its members, at most once a second. It has no key, and is retained while somebody is here. So in such a channel the application
+can retain no event without a key: a L</publish> with C<retain>, or a L</forget>, without C<key> throws C<invalid> there, and
+where such an event is retained already, streams open without a member that is counted.
 
 =back
 
 A member can change while it is here (L</member>): streams receive an event of the type C<update> with the same key. So they do
 if a further stream of a member has other data than the member; C<update> is the form of that event. A call of L</member> gives
 the form of its own. L</members> and L</members_count> say who is here. A L</publish> with C<retain>, or a L</forget>, whose key
-is that of a member who is here throws C<invalid>.
+is that of a member who is here throws C<invalid>; a will with such a key is sent, and not retained.
 
 A stream enters when its subscription takes effect: when its handler has returned. A client that leaves before was not here,
 and its will is not published. If the stream reads that channel itself, the C<join>

@@ -213,9 +213,16 @@ impl Members {
         std::mem::take(&mut self.wills).into_values().map(|will| *will).collect()
     }
 
-    /// Returns true if somebody is here whose events have this key.
-    pub fn have(&self, channel: &[u8], id: &[u8]) -> bool {
-        self.find(channel, id).and_then(|at| self.members.get(at)).map_or(false, |member| !member.is_counted)
+    /// Returns true if the hub itself retains an event with this key: of somebody who is here, or without a key the number of
+    /// members.
+    pub fn have(&self, channel: &[u8], key: &[u8]) -> bool {
+        if key.is_empty() {
+            let is_counted = |room: &Room| {
+                room.count.as_ref().map_or(false, |count| count.published > 0 || !room.members.is_empty())
+            };
+            return self.rooms.get(channel).map_or(false, is_counted);
+        }
+        self.find(channel, key).and_then(|at| self.members.get(at)).map_or(false, |member| !member.is_counted)
     }
 
     /// Removes a stream that has ended. Its will is published, unless its application has ended it.

@@ -66,7 +66,11 @@ impl HubRegistration {
         match change {
             Change::Entered(member) => {
                 let fits = |announced: &Announcement| fits(state, retention, announced);
-                members.enter(stream, *member, (retention.max_members, &fits), (at, wall_clock()), &mut out);
+                // The number of members would replace what the application retains without a key.
+                let is_taken = member.is_counted && state.size(&member.channel, b"").is_some();
+                let is_free = !is_taken || members.have(&member.channel, b"");
+                let most = if is_free { retention.max_members } else { 0 };
+                members.enter(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
             Change::Willed(will) if members.have_ended() => out.push(*will), // and so does the stream
             Change::Willed(will) => members.set_will(stream, will),
@@ -109,10 +113,14 @@ impl HubRegistration {
         Ok(is_here)
     }
 
-    /// Publishes events of members and wills. One that does not fit, which only a will or a growing number can be, is sent, and
-    /// its key forgotten. In a hub with a store the store has the order, and decides what fits.
+    /// Publishes events of members and wills. A will does not change what is retained of a member who is here: it is sent. One
+    /// that does not fit, which only a will or a growing number can be, is sent, and its key forgotten. In a hub with a store
+    /// the store has the order, and decides what fits.
     fn announce(&mut self, announced: Vec<Announcement>) {
-        for announced in announced {
+        for mut announced in announced {
+            if announced.says == Says::Nothing && self.members.have(&announced.channel, &announced.key) {
+                announced.retain = Retain::No;
+            }
             if self.is_stored {
                 let says_more = matches!(announced.says, Says::Here | Says::Changed);
                 let kept = self.members.kept(&announced.channel, &announced.key).filter(|_| says_more);

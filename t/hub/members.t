@@ -196,6 +196,63 @@ subtest 'what is retained of a member' => sub {
     ok $hub->forget($ROOM, 'ann'), 'the key is free';
 };
 
+# A hub without a store, and one with a file if hubs have a process.
+sub hubs {
+    return ['without a store', EventSource::Hub->new] if !Testing::NamedHubs->is_on;
+    my $folder = File::Temp->newdir;
+    my $stored = EventSource::Hub->new(name => 'f', socket => "$folder/hub.sock", store => {file => "$folder/db"});
+    return (['without a store', EventSource::Hub->new], ['with a file', $stored, $folder]);
+}
+
+for my $case (hubs()) {
+    my ($kind, $hub) = @$case;
+    subtest "a will with the key of a member, $kind" => sub {
+        my $page = page($hub);
+        my $ann  = stream_of($hub, 'ann', linger => 0);
+        has $hub, 'ann', 'a member';
+        my $other = Testing::Subscriber->open($hub, 'news',
+            {will => [$ROOM => {event => 'will', data => 'x', key => 'ann', retain => 1}]});
+        ok $other->position, 'its stream has begun';
+        $other->client->leave;
+        is_deeply told($page,      2), ['join {"id":"ann"}', 'will x'], 'it is sent';
+        is_deeply told(page($hub), 1), ['join {"id":"ann"}'],           'what is retained of the member stays';
+        $ann->conn->close;
+        is_deeply told($page, 3), ['join {"id":"ann"}', 'will x', 'leave {"id":"ann"}'], 'until it leaves';
+        is $hub->stats->{state}{keys}, 0, 'nothing is retained of an empty room';
+    };
+
+    subtest "a room that is only counted, and events without a key, $kind" => sub {
+        my $page    = page($hub);
+        my $counted = stream_of($hub, 'a', join => 'count', linger => 0);
+        is_deeply told($page, 1), ['count 1'], 'the number';
+        for my $call ([publish => {data => 'x', retain => 1}], [forget => '']) {
+            my ($method, @arguments) = @$call;
+            ok !eval { $hub->$method($ROOM, @arguments); 1 }, "$method does not change it";
+            is join(' ', $@->code, $@->field), 'invalid key', 'the kind of mistake';
+            like "$@", qr/number of this channel's members.*give the event a key at \Q${\__FILE__}\E line/,
+                'the remedy';
+        }
+        ok $hub->publish($ROOM, {event => 'other', data => 'y', key => 'k', retain => 1}), 'an event with a key';
+        ok $hub->forget($ROOM, 'k'),                                                       'which is forgotten';
+        my $other =
+            Testing::Subscriber->open($hub, 'news', {will => [$ROOM => {event => 'will', data => 'x', retain => 1}]});
+        ok $other->position, 'its stream has begun';
+        $other->client->leave;
+        is told($page, 4)->[3], 'will x', 'a will is sent';
+        is_deeply told(page($hub), 1), ['count 1'], 'the number stays';
+        $counted->conn->close;
+        wait_until(10, sub { !$hub->stats->{state}{keys} });
+        $hub->publish($ROOM, {event => 'mine', data => 'z', retain => 1});
+        my $refused = $hub->stats->{members}{refused};
+        local $SIG{__WARN__} = sub { };
+        my $late = stream_of($hub, 'b', join => 'count', linger => 0);
+        wait_until(10, sub { $hub->stats->{members}{refused} > $refused });
+        is_deeply [$hub->stats->{members}{refused}, ids($hub)], [$refused + 1, ''],
+            'where such an event is retained, nobody is counted';
+        is_deeply told(page($hub), 1), ['mine z'], 'it stays';
+    };
+}
+
 subtest 'mistakes' => sub {
     my $hub        = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($hub, 'news');

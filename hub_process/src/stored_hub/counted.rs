@@ -50,6 +50,11 @@ impl Counted {
         number
     }
 
+    /// Returns true if a channel has a number of members, or will have one.
+    pub fn has_number(&self, channel: &[u8]) -> bool {
+        self.numbers.contains_key(channel)
+    }
+
     /// Returns the last number of a channel.
     pub fn number(&self, channel: &[u8]) -> usize {
         self.numbers.get(channel).map_or(0, |(_, number)| *number)

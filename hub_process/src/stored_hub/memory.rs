@@ -57,7 +57,8 @@ impl MemoryHub {
         self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
     }
 
-    /// Returns true if the key of a draft is that of a member who is here.
+    /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here, or of their
+    /// number.
     pub fn has_member(&self, draft: &Draft) -> bool {
         let mut has = false;
         let _ = self.handle.tell_members(|members| has = members.have(&draft.channel, &draft.key));

@@ -192,8 +192,8 @@ impl HubHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], or [`Error::Full`] if the event
-    /// is to be retained and does not fit; then nothing is published.
+    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], [`Error::CountKey`], or
+    /// [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
     pub fn publish(
         &self,
         meta: PublishMeta<'_>,
@@ -214,7 +214,7 @@ impl HubHandle {
             return Err(Error::ReservedId);
         }
         if meta.retain.changes_state() && registration.members.have(meta.channel, meta.key) {
-            return Err(Error::MemberKey);
+            return Err(Error::of_kept_key(meta.key));
         }
         let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
