@@ -20,6 +20,7 @@
 
 mod counted;
 mod last_delivered;
+mod lingering;
 mod losses;
 mod members;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
+use lingering::Lingering;
 use losses::Losses;
 use members::{draft_of, kept_of, MemberKey, Next, OwnMembers};
 use memory::{Ids, MemoryHub};
@@ -58,6 +60,8 @@ use std::time::{Duration, Instant};
 const FORGET: Duration = Duration::from_secs(1);
 /// How often it is looked whether the store is up that has failed what a member says.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether other members linger.
+const LINGER: Duration = Duration::from_millis(500);
 /// How many wills may wait for a store that is away.
 const MOST_WILLS: usize = 10_000;
 /// How long a store whose threads have ended stays so.
@@ -155,6 +159,9 @@ pub struct StoredHub {
     /// The members of this machine.
     members: OwnMembers,
     counted: Counted,
+    /// The members that the store has been told to linger, and when it is told next.
+    lingering: Lingering,
+    linger_at: Option<Instant>,
     /// The wills of streams that have ended since the store was ready.
     wills: Vec<Draft>,
     losses: Losses,
@@ -211,6 +218,8 @@ impl StoredHub {
             gaps: 0,
             members: OwnMembers::default(),
             counted: Counted::default(),
+            lingering: Lingering::default(),
+            linger_at: None,
             wills: Vec::new(),
             losses: Losses::default(),
             retry_at: None,
@@ -539,7 +548,8 @@ impl StoredHub {
 
     /// Begins the hub in memory where the store does.
     fn begin_anew(&mut self, began: Began, progress: &mut Progress) -> Result<(), Failure> {
-        let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason } = began;
+        let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason, lingering } = began;
+        self.lingering = Lingering::of_store(&lingering, Instant::now());
         if !self.epoch.is_empty() && epoch != self.epoch {
             self.epoch_changes += 1;
             progress.epoch = Some(epoch.clone());
@@ -641,6 +651,7 @@ impl StoredHub {
             let key = (draft.channel.clone(), draft.key.clone());
             self.members.announce(draft);
             self.say(&key);
+            self.linger_at.get_or_insert_with(|| Instant::now() + LINGER);
         }
     }
 
@@ -793,10 +804,13 @@ impl StoredHub {
     fn open(&mut self, begins_anew: bool, now: Instant) {
         self.is_open = !self.is_closing;
         if begins_anew {
-            for ((channel, id), kept) in self.members.here() {
-                self.tell_members(|members| members.adopt(channel, id, kept, now));
+            for (key, kept) in self.members.here() {
+                let rest = self.lingering.rest(key, now);
+                self.tell_members(|members| members.adopt(&key.0, &key.1, kept, (now, rest)));
             }
         }
+        self.lingering = Lingering::default();
+        self.keep_lingering(now);
         let keys = self.members.say_again(self.settings.store.is_shared());
         self.say_all(keys);
         self.publish_wills();
@@ -863,9 +877,24 @@ impl StoredHub {
         }
     }
 
+    /// Has the store keep which members linger, if that has changed and the store is of this machine alone. Looks again later
+    /// while there are members.
+    fn keep_lingering(&mut self, now: Instant) {
+        self.linger_at = None;
+        if !self.is_open || self.settings.store.is_shared() || self.members.are_none() && self.lingering.is_empty() {
+            return;
+        }
+        let mut lingering = Vec::new();
+        self.tell_members(|members| lingering = members.lingering());
+        if let Some(bytes) = self.lingering.change(lingering, now) {
+            self.store.ask(Ask::Linger(bytes));
+        }
+        self.linger_at = Some(now + LINGER);
+    }
+
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.forget_at.into_iter().chain(self.restart_at).chain(self.retry_at).min()
+        self.forget_at.into_iter().chain(self.restart_at).chain(self.retry_at).chain(self.linger_at).min()
     }
 
     /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
@@ -877,6 +906,9 @@ impl StoredHub {
         if self.forget_at.is_some_and(|at| now >= at) {
             self.forget_at = None;
             self.forget_evicted();
+        }
+        if self.linger_at.is_some_and(|at| now >= at) {
+            self.keep_lingering(now);
         }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = (!self.is_up() || !self.is_open).then(|| now + RETRY);
@@ -959,6 +991,7 @@ impl StoredHub {
     fn end(&mut self, within: Duration, hub_continues: bool) -> (Progress, bool) {
         let mut progress = Progress::default();
         self.forget_evicted();
+        self.keep_lingering(Instant::now());
         (self.is_open, self.is_closing) = (false, true);
         self.store.ask(Ask::Close { hub_continues });
         let until = Instant::now() + within;

@@ -691,12 +691,14 @@ changes nothing, and neither does an upgrade of the process. If that process is 
 reconnect, receive a C<gap>, and join. A hub without a name has its members in each process.
 
 With a L</store> a killed hub process changes nothing for members that come back while they linger: nobody leaves or joins. The
-others leave once. With Redis the members are those of all machines: one with streams on two of them joins once and leaves once,
-and the members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be reached,
-and so do up to 10,000 wills, also those of streams that end because the store has lost its history. When the hub process is
-stopped, it ends its streams first and has the store take their wills, for up to 5 seconds. A will that is lost nevertheless,
-the log reports (L<EventSource::Deployment/The log of a hub process>). The number of C<< join => 'count' >> is that of all
-machines, too; when the machine that has changed it dies, another one publishes it some seconds later.
+others leave once. With a file the time for which a member has lingered already counts, by the clock of the system, but no clock
+that jumps lets a member linger for longer than C<linger>; members that had streams linger from the start of the next process
+on. With Redis the members are those of all machines: one with streams on two of them joins once and leaves once, and the
+members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be reached, and so do
+up to 10,000 wills, also those of streams that end because the store has lost its history. When the hub process is stopped, it
+ends its streams first and has the store take their wills, for up to 5 seconds. A will that is lost nevertheless, the log
+reports (L<EventSource::Deployment/The log of a hub process>). The number of C<< join => 'count' >> is that of all machines,
+too; when the machine that has changed it dies, another one publishes it some seconds later.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.

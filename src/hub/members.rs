@@ -20,7 +20,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use super::presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Says};
+use super::presence::{kept_channel, room_of, Announcement, KeptMember, MemberData, MemberRequest, Says};
 use super::state_sizes::Full;
 use crate::event::{Form, Unnumbered};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
@@ -134,6 +134,9 @@ pub struct Members {
     /// Whether a store has the order of events.
     is_stored: bool,
 }
+
+/// A member that lingers: its channel, as a store keeps it, and its id; and when it leaves.
+pub type LingeringMember = ((Box<[u8]>, Box<[u8]>), Instant);
 
 /// Decides whether an event can be retained.
 pub type Fits<'a> = &'a dyn Fn(&Announcement) -> Result<(), Full>;
@@ -546,8 +549,18 @@ impl Members {
         }
     }
 
-    /// Lets a member linger here whose streams were those of a process, or of a hub, before this one.
-    pub fn adopt(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, now: Instant) {
+    /// Returns the members that linger here.
+    pub fn lingering(&self) -> Vec<LingeringMember> {
+        let member = |(at, slot): (Instant, u32)| {
+            let member = self.members.get(slot)?;
+            Some(((kept_channel(&member.common.channel, member.is_counted), member.id().into()), at))
+        };
+        self.lingering.iter().filter_map(member).collect()
+    }
+
+    /// Lets a member linger here whose streams were those of a process, or of a hub, before this one: at most for `rest` if it
+    /// has lingered there.
+    pub fn adopt(&mut self, channel: &[u8], id: &[u8], kept: KeptMember, (now, rest): (Instant, Option<Duration>)) {
         let (channel, is_counted) = room_of(channel);
         let at = self.find(channel, id).unwrap_or_else(|| {
             let common = self.common(channel, id, &kept.leave);
@@ -557,7 +570,8 @@ impl Members {
         });
         if let Some(member) = self.members.get_mut(at).filter(|member| !member.is_own) {
             member.is_own = true;
-            self.lingering.add(at, after(now, member.linger()));
+            let linger = rest.map_or(member.linger(), |rest| rest.min(member.linger()));
+            self.lingering.add(at, after(now, linger));
         }
     }
 

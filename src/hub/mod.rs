@@ -166,7 +166,7 @@ pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED
 pub use epoch::Epoch;
 pub use gap::{Gap, GapData, Lagging, OnSlow};
 pub use limits::RESERVED;
-pub use members::{Fits, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
+pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use notice::Notice;
 pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};

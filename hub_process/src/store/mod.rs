@@ -255,6 +255,9 @@ pub enum Ask {
     Forget(Vec<ChannelEvictions>),
     /// The retention of the history of all channels together.
     Retain { events: usize, bytes: usize, age: Duration },
+    /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
+    /// when a machine was removed, is not asked.
+    Linger(Box<[u8]>),
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
     /// End, after what was asked before. If the hub continues, in this process or in another program, its members stay on this
@@ -298,6 +301,8 @@ pub struct Began {
     pub evicted_through: u64,
     /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
     pub reason: Box<str>,
+    /// What the hub has said last of the members that linger.
+    pub lingering: Box<[u8]>,
 }
 
 /// A reading of a store's clock, and its time.

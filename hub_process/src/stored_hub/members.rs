@@ -315,6 +315,11 @@ impl OwnMembers {
         keys
     }
 
+    /// Returns true if there are none.
+    pub fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the members that are here, with what a store keeps of them.
     pub fn here(&self) -> impl Iterator<Item = (&MemberKey, KeptMember)> {
         self.0.iter().filter_map(|(key, own)| match &unpacked(key, own.here.as_ref()?).member {

@@ -32,6 +32,11 @@ impl Lingering {
         self.of.get(&slot).copied()
     }
 
+    /// Returns all of them, by the time.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> + '_ {
+        self.by_time.iter().copied()
+    }
+
     /// Returns the member that leaves first, and when.
     pub(super) fn first(&self) -> Option<(Instant, u32)> {
         self.by_time.iter().next().copied()

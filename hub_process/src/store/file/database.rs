@@ -235,6 +235,7 @@ impl Database {
             evicted: self.evicted().map_err(|error| self.fault(&error))?,
             evicted_through: number("evicted_through")?,
             reason: Box::default(),
+            lingering: self.meta::<Vec<u8>>("lingering")?.unwrap_or_default().into(),
         };
         let last_at = last_at.max(number("last_at")?);
         match trouble(&began, last_at) {
@@ -333,6 +334,11 @@ impl Database {
             transaction.commit()
         };
         write().map_err(|error| self.fault(&error))
+    }
+
+    /// Keeps what the hub says of the members that linger.
+    pub fn keep_lingering(&self, lingering: &[u8]) -> Result<(), Fault> {
+        self.write_meta(&[("lingering", &lingering)])
     }
 
     fn pragma<T: FromSql>(&self, name: &str) -> Result<T, Fault> {

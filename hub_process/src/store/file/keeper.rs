@@ -70,6 +70,8 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
+    /// What the hub says of the members that linger.
+    lingering: Option<Box<[u8]>>,
     /// The loss that the hub has found.
     lost: Option<Box<str>>,
 }
@@ -226,6 +228,10 @@ impl Keeper {
             next = if is_full { None } else { self.asks.try_recv().ok() };
         }
         self.store(open, batch.drafts)?;
+        if let Some(lingering) = batch.lingering {
+            let kept = open.database.keep_lingering(&lingering);
+            self.tolerate(open, kept)?;
+        }
         if let Some(reason) = batch.lost {
             return Err(Stop::Lost(format!("{}: {reason}", self.path.display())));
         }
@@ -250,6 +256,7 @@ impl Keeper {
                 self.bounds = Bounds::new(events, bytes, age);
                 open.tick_at = Some(Instant::now());
             }
+            Ask::Linger(lingering) => batch.lingering = Some(lingering),
             Ask::Lost(reason) => batch.lost = Some(reason),
             Ask::Close { .. } => self.is_closing = true,
         }
@@ -309,7 +316,7 @@ impl Keeper {
             match ask {
                 Ok(Ask::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
                 Ok(Ask::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
-                Ok(Ask::Forget(_) | Ask::Lost(_)) => {}
+                Ok(Ask::Forget(_) | Ask::Linger(_) | Ask::Lost(_)) => {}
                 Ok(Ask::Close { .. }) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }

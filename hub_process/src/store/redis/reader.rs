@@ -251,6 +251,7 @@ impl Reader {
             evicted: Vec::new(),
             evicted_through,
             reason: reason.into(),
+            ..Began::default()
         }));
         self.report_state(retained, &pointer, first_id.unwrap_or(Id { part: info.last.part + 1, ..info.last }));
         let last = if first.is_empty() { info.last } else { pointer.start() };

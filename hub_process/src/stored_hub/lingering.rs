@@ -1,0 +1,98 @@
+//! The members that linger, as a store of one machine keeps them: a process that begins after this one was killed lets them
+//! leave when they would have left.
+//!
+//! The store keeps times of the system's clock, because no other one goes on when a process or the machine ends. A clock that
+//! was set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
+
+use super::members::MemberKey;
+use eventsource_xs::hub::LingeringMember;
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the store was told last, or has told.
+#[derive(Debug, Default)]
+pub struct Lingering {
+    kept: HashMap<MemberKey, Instant>,
+}
+
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+fn text(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let length = bytes.len() as u32; // a message has less than 4 GB
+    length.to_le_bytes().into_iter().chain(bytes.iter().copied())
+}
+
+impl Lingering {
+    /// Returns what a store has kept. What cannot be read is of another version: then nobody has lingered.
+    pub fn of_store(mut bytes: &[u8], now: Instant) -> Self {
+        let (mut kept, wall) = (HashMap::new(), wall_clock());
+        while let Some(((channel, id), (at, rest))) = split_text(bytes).and_then(|(channel, rest)| {
+            let (id, rest) = split_text(rest)?;
+            let (at, rest) = rest.split_first_chunk()?;
+            Some(((channel, id), (u64::from_le_bytes(*at), rest)))
+        }) {
+            let leaves_at = now.checked_add(Duration::from_millis(at.saturating_sub(wall)));
+            kept.insert((channel.into(), id.into()), leaves_at.unwrap_or(now));
+            bytes = rest;
+        }
+        Self { kept }
+    }
+
+    /// Returns true if the store knows of nobody.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Returns for how long a member that has lingered before lingers still.
+    pub fn rest(&self, key: &MemberKey, now: Instant) -> Option<Duration> {
+        self.kept.get(key).map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Takes note of who lingers. Returns what the store is to keep, if that is something else.
+    pub fn change(&mut self, lingering: Vec<LingeringMember>, now: Instant) -> Option<Box<[u8]>> {
+        let kept = lingering.into_iter().collect();
+        if kept == self.kept {
+            return None;
+        }
+        self.kept = kept;
+        let wall = wall_clock();
+        let bytes = self.kept.iter().flat_map(|((channel, id), at)| {
+            let left = at.saturating_duration_since(now).as_millis() as u64; // at most a day
+            text(channel).chain(text(id)).chain(wall.saturating_add(left).to_le_bytes())
+        });
+        Some(bytes.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_lingers_for_the_rest_of_its_time_in_a_later_process() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let (room, ann, bob) = (b"room"[..].into(), b"ann"[..].into(), b"bob"[..].into());
+        let mut lingering = Lingering::default();
+        let here = |id: &[u8], left| ((Box::from(&b"room"[..]), Box::from(id)), now + seconds(left));
+        let bytes = lingering.change(vec![here(b"ann", 20), here(b"bob", 0)], now).expect("it has changed");
+        assert_eq!(lingering.change(vec![here(b"bob", 0), here(b"ann", 20)], now + seconds(5)), None);
+        let later = Lingering::of_store(&bytes, now);
+        let (room, ann): (Box<[u8]>, Box<[u8]>) = (room, ann);
+        let rest = later.rest(&(room.clone(), ann.clone()), now + seconds(5)).expect("it has lingered");
+        assert!(rest > seconds(10) && rest <= seconds(15), "{rest:?}");
+        assert_eq!(later.rest(&(room.clone(), bob), now + seconds(5)), Some(Duration::ZERO));
+        assert_eq!(later.rest(&(room, b"cid"[..].into()), now), None);
+        assert!(lingering.change(Vec::new(), now).is_some_and(|bytes| bytes.is_empty()));
+        for damaged in [&bytes[..bytes.len() - 1], &[255; 30]] {
+            Lingering::of_store(damaged, now);
+        }
+    }
+}
