@@ -13,7 +13,9 @@ use EventSource::XS::Client::Source;
 use EventSource::XS::Client::Transport;
 use EventSource::XS::Loop;
 use EventSource::XS::Report;
+use EventSource::XS::Reason;
 use EventSource::XS::Settings;
+use EventSource::XS::WeakLink;
 use JSON::MaybeXS ();
 use List::Util    qw(max min);
 use Scalar::Util  qw(weaken);
@@ -46,9 +48,10 @@ sub new {
         input => '',
         pid   => $$,
         queue => [],
+        turn  => {},
     }, $class;
-    weaken(my $weak_self = $self);
-    $given{on_text} = sub { $weak_self->_call(on_bytes => $_[0]) }
+    my $link = $self->{link} = EventSource::XS::WeakLink->new($self);
+    $given{on_text} = sub { $$link->_call(on_bytes => $_[0]) if $$link }
         if $given{on_bytes};
     $self->{source} = EventSource::XS::Client::Source->new(_of_source(%given), place => EventSource::Error->here);
 
@@ -85,24 +88,30 @@ sub header {
 
 sub last_event_id { return $_[0]{source}->last_event_id }
 
+# A callback may drop the last reference to the client.
 sub next {
     my ($self, $timeout) = @_;
+    weaken $self;
     $SETTINGS->seconds(timeout => $timeout);
     EventSource::Error->throw(code => 'state', message => 'EventSource::Client: next is for a client without on_event')
         if $self->{loop};
     my $until = defined $timeout ? _now() + $timeout : undef;
     my $has_waited;
-    while (1) {
+    while ($self) {
         my $now = _now();
-        return shift @{$self->{queue}} if @{$self->{queue}};
-        next                           if $self->_advance($now);
-        last                           if $self->state eq 'closed';
+        if (my $event = shift @{$self->{queue}}) {
+            return $event if !$event->{is_gap} || !$self->{on_gap};
+            $self->_call(on_gap => $event);
+            next;
+        }
+        next if $self->_advance($now);
+        last if $self->state eq 'closed';
         my $left = defined $until ? $until - $now : undef;
         return undef if $has_waited && defined $left && $left <= 0;
         $self->_wait($now, $left);
         $has_waited = 1;
     }
-    my $failure = delete $self->{failure} or return undef;
+    my $failure = $self && delete $self->{failure} or return undef;
     die $failure->at(EventSource::Error->here);
 }
 
@@ -149,12 +158,14 @@ sub _of_source {
     my %given = @_;
     my $url   = $SETTINGS->string(url => $given{url});
     $url = defined $url ? URI->new($url)->canonical : undef;
-    $SETTINGS->refuse(url => 'url must be an absolute URL of http or https')
-        if !$url || ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
+    my $problem = EventSource::XS::Client::Source->problem_of($url);
+    $SETTINGS->refuse(url => $problem =~ /http/ ? 'url must be an absolute URL of http or https' : "url $problem")
+        if defined $problem;
     $SETTINGS->refuse(json => 'json and content are two ways to give the content')
         if defined $given{json} && defined $given{content};
     my @headers = @{$SETTINGS->headers(headers => $given{headers}) || []};
     my $content = $SETTINGS->string(content => $given{content});
+
     if (defined $given{json}) {
         $content = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1)->encode($given{json});
         @headers = ('Content-Type' => 'application/json', @headers);
@@ -247,16 +258,24 @@ sub _cut {
     return;
 }
 
+# What a library thinks of a URL or of its answer is never an exception here.
 sub _open {
     my ($self, $now) = @_;
-    weaken(my $client = $self);
-    my %on = (
-        bytes => sub { $client->_take_bytes(@_) if $client },
-        end   => sub { $client->_take_end(@_)   if $client },
-        head  => sub { $client->_take_head(@_)  if $client },
-    );
+    my $link = $self->{link};
+    my $on   = sub {
+        my $take = shift;
+        return sub {
+            $$link->$take(@_) if $$link;
+            $$link->_turn     if $$link;
+            return;
+        };
+    };
+    my %on = (bytes => $on->('_take_bytes'), end => $on->('_take_end'), head => $on->('_take_head'));
     $self->_cut;
-    $self->{transport} = $self->{transport_class}->open($self->{source}->request($now), \%on);
+    my $request = $self->{source}->request($now);
+    local $SIG{__DIE__};
+    $self->{end} = [unavailable => EventSource::XS::Reason->of($@)]
+        if !eval { $self->{transport} = $self->{transport_class}->open($request, \%on) };
     return;
 }
 
@@ -310,43 +329,45 @@ sub _set_timer {
     my ($self, $seconds) = @_;
     my $at = _now() + $seconds;
     return if $self->{timer} && $self->{timer_at} <= $at;
-    weaken(my $client = $self);
+    my $link = $self->{link};
     my $turn = sub {
-        return if !$client;
-        delete $client->{timer};
-        $client->_turn;
+        return if !$$link;
+        delete $$link->{timer};
+        $$link->_turn;
     };
     @$self{qw(timer timer_at)} = ($self->{loop}->after($seconds, $turn), $at);
     return;
 }
 
 sub _take_bytes {
-    my $self = shift;
-    $self->{input} .= $_[0];
+    my ($self, $bytes) = @_;
+    $self->{input} .= $bytes;
     $self->{source}->is_alive(_now());
-    return $self->_turn;
+    return;
 }
 
 sub _take_end {
     my ($self, @error) = @_;
     $self->{end} = \@error;
-    return $self->_turn;
+    return;
 }
 
 sub _take_head {
     my ($self, @head) = @_;
     $self->{has_opened} = $self->{source}->head(_now(), @head) eq 'read';
     $self->_cut if !$self->{has_opened};
-    return $self->_turn;
+    return;
 }
 
-# In an event loop: deliver what there is, do what is due, and come back when there is more.
+# In an event loop: deliver what there is, do what is due, and come back when there is more. A callback may drop the last
+# reference to the client: then nothing more is delivered.
 sub _turn {
-    my $self = shift;
-    return if !$self->{loop} || $self->{is_turning};
-    local $self->{is_turning} = 1;
+    weaken(my $self = shift);
+    my $turn = $self->{turn};
+    return if !$self->{loop} || $turn->{is_running};
+    local $turn->{is_running} = 1;
     my ($source, $pieces) = ($self->{source}, 0);
-    while (!$self->{is_paused}) {
+    while ($self && !$self->{is_paused}) {
         if (my $event = shift @{$self->{queue}}) {
             $self->_call($event->{is_gap} && $self->{on_gap} ? 'on_gap' : 'on_event', $event);
             next;
@@ -355,10 +376,7 @@ sub _turn {
         last if $source->state eq 'open' && (length $self->{input} || $source->has_more) && $pieces++ >= $MAX_PIECES;
         last if !$self->_advance($now) && !$source->tick($now);
     }
-    $self->_set_reading;
-    return if $self->{is_paused};
-    my $at = $source->wakes_at;
-    $self->_set_timer($pieces > $MAX_PIECES ? 0 : max(0, $at - _now())) if defined $at;
+    $self->_wait_for_more($pieces > $MAX_PIECES) if $self;
     return;
 }
 
@@ -371,6 +389,16 @@ sub _wait {
     if    ($self->{transport}) { $source->is_alive(_now()) if $self->{transport}->turn($wait) }
     elsif (defined $wait)      { sleep $wait }
     $source->tick(_now());
+    return;
+}
+
+# In an event loop: read what comes, and take the next turn at once, or when the source wants it.
+sub _wait_for_more {
+    my ($self, $is_at_once) = @_;
+    $self->_set_reading;
+    return if $self->{is_paused};
+    my $at = $self->{source}->wakes_at;
+    $self->_set_timer($is_at_once ? 0 : max(0, $at - _now())) if defined $at;
     return;
 }
 
@@ -401,7 +429,7 @@ interfaces of language models want them.
 A program that blocks calls L</next>. A program with an event loop gives L</on_event>; then the client works in that loop.
 The client opens nothing before the first call of C<next>, or before the next turn of the loop.
 
-HTTP and TLS are done by a library:
+A library connects, does TLS and sends the request:
 
 =over
 
@@ -423,14 +451,18 @@ L<Net::Async::HTTP>, with L<IO::Async::SSL> for C<https>
 
 =back
 
-Certificates are checked. Proxies of the environment are used by L<AnyEvent::HTTP> alone. L<Net::Async::HTTP> takes a chunk of a
-response as a whole: events come with the end of their chunk, and one of more than a megabyte ends in a L</timeout>.
+Certificates are checked. Proxies of the environment are used by L<AnyEvent::HTTP> alone. The client reads the response
+itself, so the same bytes mean the same with each library.
 
 The memory of a client is bounded: by L</max_event>, and by about a megabyte of bytes that were read and not yet parsed. A
 program that is slow slows the server down: the client reads no more while events wait for it.
 
-A client ends its connection with L</close>, and when the last reference to it is gone. A child of C<fork> must not use the
-client of its parent, and a new ithread has none.
+A client ends its connection with L</close>, and when the last reference to it is gone; then nothing more is delivered, also
+if that happens in a callback. A child of C<fork> must not use the client of its parent, and a new ithread has none. (L<EV>
+does not bear ithreads while it watches connections: choose another loop for programs with both.)
+
+What a server sends is never an exception in an event loop. The client's own attempts do not reach a handler of
+C<$SIG{__DIE__}>; what C<next> throws does.
 
 =head2 Reconnection
 
@@ -439,15 +471,22 @@ request goes to L</url> again, with C<Last-Event-ID> if there is an id (sections
 the C<retry> that the stream has set last, or of L</retry>: at least 0.25 s, at most a day. It doubles with each attempt
 that brings no event, up to 30 s, and is up to a quarter longer at random.
 
+What is not a response of HTTP/1 counts as a connection that fails: another protocol, a head with a line that is not a field
+or with more than 65,536 bytes, a length that is not one number. So does a stream with a wrong chunk or damaged gzip, after
+the events before it. Informational responses (100, 102, 103) are skipped.
+
 A response of 204 ends the client. So does, with an error, any other status than 200, and a type that is not
 C<text/event-stream> (section 9.2.3); L</retry_statuses> are an exception.
+
+An id with a control character (other than a tab) is not sent, since servers refuse such a header, and that would end the
+client: the next connection begins as one without an id.
 
 =head2 Redirects
 
 301, 302, 303, 307 and 308 are followed, at most 20 in a row, as Fetch does: after 303, and for POST after 301 and 302, the
-method becomes GET, without content. The next connection asks L</url> again. Redirects from C<https> to C<http>, and those
-of a request with content to another origin, are an error. Another origin is not sent the L</headers>, nor the name and the
-password of the URL.
+method becomes GET, without content. The next connection asks L</url> again. Redirects from C<https> to C<http>, those of a
+request with content to another origin, and those to a URL without a host or with a port above 65,535 are an error. Another
+origin is not sent the L</headers>, nor the name and the password of the URL.
 
 =head1 METHODS
 
@@ -470,13 +509,14 @@ End the connection, for good. Events that were not yet delivered are dropped. L<
 
     my $error = $client->error;
 
-Return the newest error, an L<EventSource::Error>; C<undef> if there was none. Its code is one of
+Return the newest error, an L<EventSource::Error>; C<undef> if there was none. What its message shows of the server's bytes
+is without control characters, and cut after 300. Its code is one of
 
 =over
 
 =item C<unavailable>
 
-There is no connection, or it was cut, or the stream has ended and the client reconnects.
+There is no connection, or it was cut, or brings no response of HTTP, or the stream has ended and the client reconnects.
 
 =item C<timeout>
 
@@ -515,9 +555,9 @@ read and not yet delivered have moved it. Each event has the id at its place in 
     my $event = $client->next($seconds);
 
 Wait for the next event, and return it as L<EventSource::Parser/feed> does: a reference to a hash of C<event>, C<data> and
-C<id>. A gap (L</gap_event>) has a true C<is_gap> besides. Returns C<undef> when the stream has ended, or when no event has
-come for that number of seconds (from 0, fractions allowed; without one it waits for ever): L</state> tells which. Making a
-connection is not interrupted, and can take ten seconds more.
+C<id>. A gap (L</gap_event>) has a true C<is_gap> besides; with L</on_gap> it is not returned. Returns C<undef> when the
+stream has ended, or when no event has come for that number of seconds (from 0, fractions allowed; without one it waits for
+ever): L</state> tells which. Making a connection is not interrupted, and can take ten seconds more.
 
 Throws the L</error> that has ended the client, once, after the events before it. Throws an L<EventSource::Error> with the
 code C<state> if the client has L</on_event>.
@@ -578,7 +618,8 @@ password in the URL are sent as C<Authorization>.
 
     last_event_id => $id
 
-The id after which to begin: one line of characters; by default none.
+The id after which to begin: one line of characters; by default none. One with a control character is not sent
+(L</Reconnection>).
 
 =head2 max_event
 
@@ -621,7 +662,7 @@ continues. The other callbacks are also called without C<on_event>, in C<next>; 
 
     on_gap => sub { my ($client, $event) = @_; ... }
 
-Called with each gap, instead of C<on_event>.
+Called with each gap, which then is neither given to C<on_event> nor returned by C<next>.
 
 =head2 on_open
 

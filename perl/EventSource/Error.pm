@@ -40,6 +40,13 @@ sub line { return $_[0]{line} }
 
 sub message { return $_[0]{message} }
 
+# An exception that is not thrown, with its place.
+sub new {
+    my ($class, %error) = @_;
+    my $place = delete $error{place};
+    return bless {%error, %$place}, $class;
+}
+
 # A framework calls through several packages, which do not trust each other. And Carp trusts a class of the application that
 # inherits from a trusted one.
 sub outside {
@@ -57,8 +64,7 @@ sub outside {
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
-    my $place = delete $error{place} || _place();
-    die bless {%error, %$place}, $class;
+    die $class->new(%error, place => $error{place} || _place());
 }
 
 # Private functions
@@ -184,6 +190,12 @@ Return a copy of the exception with the file and the line of a place that L</her
     my $place = EventSource::Error->here;
 
 Return the place where L</throw> would throw now: the line that called the calling package.
+
+=head2 new
+
+    my $error = EventSource::Error->new(code => 'unavailable', message => $text, place => $place);
+
+Return an exception without throwing it, at a place that L</here> has returned.
 
 =head2 outside
 

@@ -569,8 +569,7 @@ sub _say {
 # A publisher chooses the ids of items and the names of nodes, and no line of a log.
 sub _report {
     my ($self, $text, $is_problem) = @_;
-    $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ge;
-    $self->{report}->($text, $is_problem);
+    $self->{report}->(EventSource::XS::Reason->visible($text), $is_problem);
     return;
 }
 

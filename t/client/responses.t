@@ -2,6 +2,7 @@
 
 use lib 't/lib';
 use Testing;
+use EventSource::XS::Reason;
 use Testing::HostileServer;
 use Testing::ReadingClient;
 
@@ -120,6 +121,22 @@ each_way 'requests' => sub {
     ($first, $second) = $server->requests;
     like $first, qr/^Last-Event-ID:  ?\xC3\xBC\r$/mi, 'an id to begin with';
     is header_of('Last-Event-ID' => $second), undef, 'the server has reset it';
+};
+
+each_way 'ids with control characters' => sub {
+    my $read = shift;
+    my %sent = ("a\x01b" => undef, "a\e[2J" => undef, "a\x7F" => undef, "a\tb" => "a\tb", "\xC2\x85" => "\xC2\x85");
+    for my $bytes (sort keys %sent) {
+        my $id     = $bytes;
+        my $server = serving('/' => sub { $_[0] > 1 ? $NO_CONTENT : $STREAM . "id: $bytes\ndata: a\n\n" });
+        my $seen   = $read->({url => $server->url('/'), retry => 1});
+        my ($first, $second) = $server->requests;
+        my $shown = EventSource::XS::Reason->visible($id);
+        is header_of('Last-Event-ID' => $second), $sent{$bytes},
+            "$shown is " . (defined $sent{$bytes} ? 'sent' : 'not sent');
+        utf8::decode($id);
+        is $seen->{events}[0]{id}, $id, 'the application has it';
+    }
 };
 
 each_way 'retry' => sub {

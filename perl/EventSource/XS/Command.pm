@@ -193,12 +193,8 @@ sub utc {
     return strftime('%Y-%m-%dT%H:%M:%S', gmtime floor($milliseconds / 1000)) . sprintf '.%03dZ', $milliseconds % 1000;
 }
 
-# A text without control characters, C0, DEL and C1: a terminal would obey them. This is the only place that knows which.
-sub visible {
-    my ($class, $text) = @_;
-    $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ge;
-    return $text;
-}
+# A text without control characters.
+sub visible { return EventSource::XS::Reason->visible($_[1]) }
 
 # Private methods
 

@@ -2,7 +2,8 @@ package EventSource::XS::Reason;
 use strict;
 use warnings;
 
-# The reason in the text of an exception, without perl's words for the place, " at FILE line 1.". FILE may contain blanks.
+# Texts of others in a message: the reason in the text of an exception, without perl's words for the place, " at FILE line 1.".
+# FILE may contain blanks. And what a remote side has sent, which a terminal must not obey.
 
 my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 
@@ -11,6 +12,12 @@ my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 sub of {
     my ($class, $exception) = @_;
     return "$exception" =~ s/ at (?:(?! at )[^\n])+ line [0-9]+$OF_HANDLE?[.]?\n?\z//r;
+}
+
+# A text without control characters, C0, DEL and C1: a terminal would obey them, and a line break would begin a line of a log.
+sub visible {
+    my ($class, $text) = @_;
+    return $text =~ s/([\x00-\x1F\x7F-\x9F])/sprintf '\\x%02X', ord $1/ger;
 }
 
 1;

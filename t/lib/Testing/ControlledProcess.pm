@@ -27,6 +27,13 @@ my $WITHIN = 10;    # seconds, for an answer
 # The objects of this process whose processes run, by pid.
 my %RUNNING;
 
+# A thread has copies, and the processes are not its own.
+sub CLONE {
+    $_->{owner} = 0 for grep { defined } values %RUNNING;
+    %RUNNING = ();
+    return;
+}
+
 END {
     $_->stop for grep { defined } values %RUNNING;
 }

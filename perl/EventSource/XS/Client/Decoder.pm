@@ -23,13 +23,15 @@ sub new {
 sub codings { return $_[0]->has_gzip ? 'gzip' : 'identity' }
 
 sub has_gzip {
+    local $SIG{__DIE__};
     return scalar eval { require Compress::Raw::Zlib; 1 }
 }
 
 # True if the last call may have left text inside, though it has taken all bytes.
 sub has_more { return !!$_[0]{has_more} }
 
-# Take bytes off the beginning of a string and return their text. Dies if they are damaged.
+# Take bytes off the beginning of a string and return their text. If they are damaged, returns the text before the damage, and
+# true.
 sub next_text {
     my ($self, $bytes) = @_;
     my $inflate = $self->{inflate} or return substr $$bytes, 0, $MAX_TEXT, '';
@@ -40,7 +42,7 @@ sub next_text {
         ($self->{is_over}, $self->{has_more}, $$bytes) = (1, 0, '');    # what follows is not part of the stream
     }
     elsif ($status != Compress::Raw::Zlib::Z_OK() && $status != Compress::Raw::Zlib::Z_BUF_ERROR()) {
-        die "the compressed stream is damaged\n";
+        return ($text, !!1);
     }
     return $text;
 }

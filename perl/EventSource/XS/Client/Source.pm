@@ -14,6 +14,7 @@ use warnings;
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Decoder;
+use EventSource::XS::Reason;
 use List::Util   qw(max min);
 use MIME::Base64 qw(encode_base64);
 use Time::Local  qw(timegm);
@@ -24,6 +25,7 @@ my $MAX_REDIRECTS = 20;                   # as Fetch, section 4.4
 my ($SHORTEST, $LONGEST) = (0.25, 30);    # seconds: of a pause, and to which attempts without an event lead
 my $MAX_PAUSE = 86_400;                   # seconds, whatever the server asks for
 my $JITTER    = 0.25;
+my $MAX_SHOWN = 300;                      # characters of a message
 
 my %NUMBER_OF;
 @NUMBER_OF{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = (0 .. 11);
@@ -69,24 +71,23 @@ sub end {
 sub error {
     my ($self, $code, $text, $field) = @_;
     $text =~ s/\s+\z//;
-    my %error = (code => $code, field => $field, message => "EventSource::Client: $text", place => $self->{place});
-    return eval { EventSource::Error->throw(%error) } || $@;
+    return EventSource::Error->new(
+        code    => $code,
+        field   => $field,
+        message => 'EventSource::Client: ' . _shown($text),
+        place   => $self->{place}
+    );
 }
 
 # Take bytes off the body, at most 64 KiB of text, and return the events that they complete. Nothing is taken if more bytes
 # have to come first.
 sub events {
     my ($self, $now, $bytes) = @_;
-    my ($text, @events);
-    eval { $text = $self->{decoder}->next_text($bytes); 1 }
-        or return $self->end($now, $self->error('unavailable', $@));
+    my ($text, $is_damaged) = $self->{decoder}->next_text($bytes);
     $self->{on_text}->($text) if $self->{on_text} && length $text;
-    eval {
-        @events = map { $self->_known($_) } $self->{parser}->feed($text);
-        1;
-    }
-        or return $self->close($self->_too_long($@));
-    $self->{attempts} = 0 if @events;
+    return                    if $self->{state} eq 'closed';
+    my @events = $self->_parse($text);
+    $self->end($now, $self->error('unavailable', 'the compressed stream is damaged')) if $is_damaged;
     return @events;
 }
 
@@ -112,6 +113,15 @@ sub has_more { return !!($_[0]{decoder} && $_[0]{decoder}->has_more) }
 sub is_alive { $_[0]{alive_at} = $_[1]; return }
 
 sub last_event_id { return $_[0]{parser}->last_event_id }
+
+# Why a URL (an object of URI, or undef) is not one to send a request to; undef if it is.
+sub problem_of {
+    my ($class, $url) = @_;
+    return 'is not of http or https' if !$url || ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
+    return 'names no host'           if $url->authority !~ /\A(?:.*@)?(?:\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]*)?\z/s;
+    return 'has a port that is not one of 1 to 65535' if $url->port < 1 || $url->port > 65_535;
+    return undef;
+}
 
 # Return the request to send now: a hash of method, url (an object of URI), headers (an array of pairs) and content.
 sub request {
@@ -151,7 +161,8 @@ sub wakes_at {
 
 # Private functions and methods
 
-# Headers of the application come first, and instead of the others of the same name.
+# Headers of the application come first, and instead of the others of the same name. Servers refuse a request with a control
+# character, and that would end the client for good, so an id with one is not sent.
 sub _headers {
     my ($self, @given) = @_;
     my $id = $self->last_event_id;
@@ -164,7 +175,7 @@ sub _headers {
         ['Cache-Control'   => 'no-cache'],
         ['User-Agent'      => 'EventSource-Client/' . EventSource::Parser->VERSION],
     );
-    push @others, ['Last-Event-ID' => $id] if length $id;
+    push @others, ['Last-Event-ID' => $id] if length $id && $id !~ /[^\t\x20-\x7E\x80-\xFF]/;
     return [@pairs, grep { !$is_given{lc $_->[0]} } @others];
 }
 
@@ -174,6 +185,17 @@ sub _known {
     return               if $event->{event} eq $self->{position_event} && !length $event->{data};
     $event->{is_gap} = 1 if $event->{event} eq $self->{gap_event};
     return $event;
+}
+
+# The events that a text completes. The parser returns those before one that is too long first, and says so when it is asked
+# again.
+sub _parse {
+    my ($self,   $text)   = @_;
+    my ($parser, @events) = $self->{parser};
+    local $SIG{__DIE__};
+    eval { @events = $parser->feed($text); $parser->feed('') if @events; 1 } or $self->close($self->_too_long);
+    $self->{attempts} = 0 if @events = map { $self->_known($_) } @events;
+    return @events;
 }
 
 sub _pause {
@@ -189,9 +211,12 @@ sub _redirect {
     my $self   = shift;
     my %asked  = %{$self->{asked}};
     my $status = $self->{status};
-    my $to     = eval { URI->new_abs($self->{response_headers}{location}, $asked{url})->canonical };
-    return 'a redirect to a URL that is not of http or https'
-        if !$to || ($to->scheme || '') !~ /\Ahttps?\z/ || !length($to->host || '');
+    my $to     = do {
+        local $SIG{__DIE__};
+        eval { URI->new_abs($self->{response_headers}{location}, $asked{url})->canonical };
+    };
+    my $problem = ref($self)->problem_of($to);
+    return "a redirect to a URL that $problem"  if defined $problem;
     return 'a redirect from https to http'      if $asked{url}->scheme eq 'https' && $to->scheme eq 'http';
     return "more than $MAX_REDIRECTS redirects" if ++$self->{redirects} > $MAX_REDIRECTS;
     $to->userinfo(undef);
@@ -218,6 +243,8 @@ sub _refusal {
     my ($status, $headers) = @$self{qw(status response_headers)};
     return undef                                                                             if $status == 204;
     return "HTTP status $status" . (length($self->{reason} // '') ? " $self->{reason}" : '') if $status != 200;
+    my $coding = $headers->{'transfer-encoding'};
+    return "not readable: its transfer coding is $coding" if ($coding // '') !~ /\A(?:chunked|identity|)\z/i;
     my $type = $headers->{'content-type'};
     return 'not an event stream: it has no type'    if !defined $type;
     return "not an event stream: its type is $type" if $type !~ m{\A\s*text/event-stream\s*(?:;|\z)}i;
@@ -241,12 +268,22 @@ sub _retry_after {
     my $after = $_[0]{response_headers}{'retry-after'} // '';
     return min($1, $MAX_PAUSE) if $after =~ /\A\s*([0-9]{1,15})\s*\z/;
     return 0 if $after !~ /([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT/;
+    local $SIG{__DIE__};
     my $at = eval { timegm($6, $5, $4, $1, $NUMBER_OF{$2}, $3) } || 0;
     return max(0, min($at - time, $MAX_PAUSE));
 }
 
+# What a server has sent, or the system says: bytes, of UTF-8 or not.
+sub _shown {
+    my $text   = shift;
+    my $is_one = utf8::decode($text);
+    $text = substr(EventSource::XS::Reason->visible($text), 0, $MAX_SHOWN) . (length $text > $MAX_SHOWN ? '...' : '');
+    utf8::encode($text) if $is_one;
+    return $text;
+}
+
 sub _too_long {
-    my ($self, $error) = @_;
+    my $self = shift;
     return $self->error('invalid', "an event has more than $self->{max_event} bytes", 'max_event');
 }
 

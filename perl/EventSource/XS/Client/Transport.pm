@@ -2,22 +2,37 @@ package EventSource::XS::Client::Transport;
 use strict;
 use warnings;
 
-# The libraries that a client can read with, and their base class. Each is a module in Transport/ and a line in one of these
-# lists. It has
+# The libraries that a client can read with, and their base class. A library connects, does TLS and sends the request; the
+# answer is read here, from the bytes of the connection, so that it means the same with each library. Each is a module in
+# Transport/ and a line in one of these lists. It has
 #
 #   loop            the name of its event loop (EventSource::XS::Loop); undef if it blocks
-#   open            sends a request (EventSource::XS::Client::Source) and returns an object. Its second argument is a hash of
-#                   callbacks: head, with the status, a hash of headers by their names in lower case, and the reason; bytes,
-#                   with the next bytes of the body; end, once, without an argument if the body is complete, otherwise with
-#                   a code and a text. None is called after close
+#   open            sends a request (EventSource::XS::Client::Source) and returns an object, made with new. Its second argument
+#                   is a hash of callbacks: head, with the status, a hash of headers by their names in lower case, and the
+#                   reason; bytes, with the next bytes of the body; end, once, without an argument if the body is complete,
+#                   otherwise with a code and a text. None is called after close
 #   pause, resume   stop reading, so that the server is slowed down, and begin again. A few bytes may still come meanwhile
 #   close           cuts the connection
 #   turn            only if it blocks: waits for that many seconds at most, until something has come
+#
+# and calls take and lost. The library has callbacks with the link of the object; a new ithread has none of them.
 
+use EventSource::XS::Client::Framing;
+use EventSource::XS::Client::Head;
 use EventSource::XS::Settings;
+use EventSource::XS::WeakLink;
 
 my $BLOCKING = 'Net::HTTP';
 my @IN_LOOP  = qw(AnyEvent::HTTP Mojo::UserAgent Net::Async::HTTP);
+
+sub CLONE_SKIP { return 1 }
+
+sub new {
+    my ($class, $on) = @_;
+    my $self = bless {head => EventSource::XS::Client::Head->new, in => '', on => $on}, $class;
+    $self->{link} = EventSource::XS::WeakLink->new($self);
+    return $self;
+}
 
 # Public methods
 
@@ -40,6 +55,19 @@ sub names { return @IN_LOOP }
 
 # Methods for the transports
 
+# The connection has ended; or there is none, and a text says why.
+sub lost {
+    my ($self, $text) = @_;
+    my $framing = $self->{framing};
+    return $self->report_end if $framing && $framing->ends_with_connection;
+    my $what =
+          $framing           ? 'the stream was cut'
+        : length $self->{in} ? 'the head of the response was cut'
+        : defined $text      ? return $self->report_end(unavailable => $text)
+        :                      'the server has closed the connection without an answer';
+    return $self->report_end(unavailable => defined $text ? "$what: $text" : $what);
+}
+
 # Close, and call back, once: without an argument if the body is complete, otherwise with a code and a text.
 sub report_end {
     my ($self, @error) = @_;
@@ -49,24 +77,37 @@ sub report_end {
     return;
 }
 
-# Take what belongs to the body off the beginning of a string, which came after the head.
-sub take_framed {
-    my ($self, $raw) = @_;
-    my $framing = $self->{framing};
-    my $body;
-    eval { $body = $framing->take($raw); 1 } or return $self->report_end(unavailable => $@);
-    $self->{on}{bytes}->($body) if length $body;
-    $self->report_end           if $framing->is_complete;
+# Take the next bytes of the connection.
+sub take {
+    my ($self, $bytes) = @_;
+    return if !$self->{on};
+    $self->{in} .= $bytes;
+    $self->{framing} || $self->_take_head or return;
+    my ($body, $trouble) = $self->{framing}->take(\$self->{in});
+    $self->{on}{bytes}->($body)                       if length $body;
+    return $self->report_end(unavailable => $trouble) if defined $trouble;
+    $self->report_end                                 if $self->{framing}->is_complete;
     return;
 }
 
-# Private functions
+# Private functions and methods
 
 sub _load {
     my $name  = shift;
     my $class = __PACKAGE__ . '::' . $name =~ s/:://gr;
     require($class =~ s{::}{/}gr . '.pm');
     return $class;
+}
+
+# Returns true if the head is complete, and the body is to be read.
+sub _take_head {
+    my $self = shift;
+    my ($head, $trouble) = $self->{head}->take(\$self->{in});
+    return $self->report_end(unavailable => $trouble) if defined $trouble;
+    return                                            if !$head;
+    $self->{framing} = EventSource::XS::Client::Framing->new($head->{headers});
+    $self->{on}{head}->(@$head{qw(status headers reason)});
+    return !!$self->{on};
 }
 
 1;

@@ -2,11 +2,13 @@ package EventSource::XS::Client::Transport::MojoUserAgent;
 use strict;
 use warnings;
 
-# A request of a client over Mojo::UserAgent, in Mojo::IOLoop.
+# A request of a client over Mojo::UserAgent, in Mojo::IOLoop. The transaction of the library sends the request; the bytes of
+# the answer go to this module.
 
+use parent 'EventSource::XS::Client::Transport';
 use Mojo::IOLoop;
+use Mojo::Transaction::HTTP;
 use Mojo::UserAgent;
-use Scalar::Util qw(weaken);
 
 my $CONNECT_WITHIN = 10;    # seconds
 
@@ -14,34 +16,30 @@ sub loop { return 'Mojo::IOLoop' }
 
 sub open {
     my ($class, $request, $on) = @_;
-    my $self = bless {on => $on}, $class;
-    weaken(my $weak_self = $self);
+    my $self  = $class->new($on);
+    my $link  = $self->{link};
     my $agent = $self->{agent} = Mojo::UserAgent->new(
         connect_timeout    => $CONNECT_WITHIN,
         inactivity_timeout => 0,                 # the client has its own
         max_connections    => 0,
         max_redirects      => 0,
-        max_response_size  => 0,
     );
-    my $tx = $self->{tx} = $agent->build_tx($request->{method} => $request->{url}->as_string);
-    my ($sent, $content) = ($tx->req, $tx->res->content);
+    my $sent = $agent->build_tx($request->{method} => $request->{url}->as_string)->req;
     $sent->headers->remove($_->[0]) for @{$request->{headers}};
     $sent->headers->add(@$_) for @{$request->{headers}};
     $sent->body($request->{content}) if defined $request->{content};
-    $content->auto_decompress(0);
-    $content->on(body => sub { $weak_self->_take_head if $weak_self });
-    $content->unsubscribe('read')->on(read => sub { $weak_self->_take_body($_[1]) if $weak_self });
-    $agent->start($tx => sub { $weak_self->_finish if $weak_self });
+    my $tx = $self->{tx} = EventSource::XS::Client::Transport::MojoUserAgent::Transaction->new(req => $sent);
+    $tx->{on_bytes} = sub { $$link->take($_[0]) if $$link };
+    $agent->start($tx => sub { $$link->_finish if $$link });
     return $self;
 }
 
 # Public methods
 
 sub close {
-    my $self = shift;
-    delete $self->{on};
-    my $tx     = delete $self->{tx};
-    my $stream = $tx && $tx->connection && Mojo::IOLoop->stream($tx->connection);
+    my $self   = shift;
+    my $stream = $self->_stream;
+    delete @$self{qw(on tx)};
     $stream->close if $stream;
     return;
 }
@@ -60,26 +58,12 @@ sub resume {
 
 # Private methods
 
-# The end of the transaction. A response without a body has not said that its head is complete. The library takes a response
-# that was cut for one that has ended.
+# The end of the transaction.
 sub _finish {
-    my $self     = shift;
-    my $tx       = $self->{tx} or return;
-    my $response = $tx->res;
-    my $has_head = $response->headers->is_finished;
-    $self->_take_head if $has_head && !$self->{has_head};
-    my $on       = $self->{on} or return;
-    my $content  = $response->content;
-    my $has_size = $content->is_chunked || length($response->headers->content_length // '');
-    my $error    = $tx->error;
-    my $trouble =
-          $error && !$error->{code}           ? $error->{message}
-        : !$has_head                          ? 'the head of the response was cut'
-        : $has_size && !$content->is_finished ? 'the stream was cut'
-        :                                       undef;
-    $self->close;
-    $on->{end}->(defined $trouble ? (unavailable => $trouble) : ());
-    return;
+    my $self  = shift;
+    my $tx    = $self->{tx} or return;
+    my $error = $tx->error;
+    return $self->lost($error && $error->{message});
 }
 
 sub _stream {
@@ -87,18 +71,13 @@ sub _stream {
     return $tx->connection && Mojo::IOLoop->stream($tx->connection);
 }
 
-sub _take_body {
-    my ($self, $bytes) = @_;
-    $self->{on}{bytes}->($bytes) if $self->{on};
-    return;
-}
+package EventSource::XS::Client::Transport::MojoUserAgent::Transaction;
 
-sub _take_head {
-    my $self = shift;
-    return if $self->{has_head}++ || !$self->{on};
-    my $response = $self->{tx}->res;
-    my $headers  = $response->headers->to_hash;
-    $self->{on}{head}->($response->code, {map { (lc $_ => $headers->{$_}) } keys %$headers}, $response->message);
+our @ISA = 'Mojo::Transaction::HTTP';
+
+sub client_read {
+    my ($self, $bytes) = @_;
+    $self->{on_bytes}->($bytes);
     return;
 }
 

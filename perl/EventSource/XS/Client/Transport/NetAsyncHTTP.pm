@@ -2,35 +2,35 @@ package EventSource::XS::Client::Transport::NetAsyncHTTP;
 use strict;
 use warnings;
 
-# A request of a client over Net::Async::HTTP, in IO::Async.
+# A request of a client over Net::Async::HTTP, in IO::Async. The library connects and sends the request; the bytes of the answer
+# go to this module. The library would throw exceptions in the application's loop at what is not HTTP, and would keep a chunk
+# until it is complete.
 
 use parent 'EventSource::XS::Client::Transport';
 use HTTP::Request;
 use IO::Async::Loop;
 use Net::Async::HTTP;
-use Scalar::Util qw(weaken);
 
-my $MAX_BUFFERED = 1_048_576;    # bytes; the library takes a chunk as a whole
-
-my $VERIFY_PEER = 1;             # of IO::Socket::SSL; the library checks nothing where it finds no authorities
+my $READ        = 65_536;    # bytes
+my $VERIFY_PEER = 1;         # of IO::Socket::SSL; the library checks nothing where it finds no authorities
 
 # The loop of the process has to exist before a timer is set.
 sub loop {
+    local $SIG{__DIE__};     # the library tries several modules
     IO::Async::Loop->new;
     return 'IO::Async';
 }
 
 sub open {
     my ($class, $request, $on) = @_;
-    my $self = bless {on => $on}, $class;
-    weaken(my $weak_self = $self);
+    my $self = $class->new($on);
+    my $link = $self->{link};
     my $http = $self->{http} = Net::Async::HTTP->new(
-        decode_content           => 0,
-        fail_on_error            => 0,
         max_connections_per_host => 1,
         max_in_flight            => 1,
         max_redirects            => 0,
-        on_error                 => sub { $weak_self->report_end(unavailable => $_[1]) if $weak_self },
+        on_error                 => sub { $$link->lost($_[1]) if $$link },
+        read_len                 => $READ,
         user_agent               => undef,
         SSL_verify_mode          => $VERIFY_PEER,
         SSL_verifycn_name        => $request->{url}->host,
@@ -41,17 +41,10 @@ sub open {
     $sent->protocol('HTTP/1.1');
     $sent->header(Connection => 'close');
     $sent->content($request->{content}) if defined $request->{content};
-    $self->{future} = $http->do_request(
-        request   => $sent,
-        on_header => sub {
-            my $response = shift;
-            $weak_self->_take_head($response) if $weak_self;
-            return sub { @_ ? $weak_self && $weak_self->_take_body(@_) : $response };
-        },
-    );
-    $_->configure(read_high_watermark => $MAX_BUFFERED, read_low_watermark => $MAX_BUFFERED / 2) for $http->children;
-    $self->{future}->on_ready(
-        sub { $weak_self->report_end($_[0]->is_failed ? (unavailable => scalar $_[0]->failure) : ()) if $weak_self });
+    $self->{future} = $http->do_request(request => $sent, on_header => sub { });
+    my $take = sub { $$link->_take_read($_[1]) if $$link; 0 };
+    $_->configure(on_read => $take) for $http->children;
+    $self->{future}->on_fail(sub { $$link->lost($_[0]) if $$link });
     return $self;
 }
 
@@ -84,26 +77,10 @@ sub _read {
     return;
 }
 
-sub _take_body {
-    my ($self, $bytes) = @_;
+sub _take_read {
+    my ($self, $buffer) = @_;
     local $self->{is_read} = 1;
-    $self->{on}{bytes}->($bytes) if $self->{on};
-    return;
-}
-
-# The library would take a coding off without a bound, so it is not shown the header.
-sub _take_head {
-    my ($self, $response) = @_;
-    local $self->{is_read} = 1;
-    my %header;
-    $response->headers->scan(
-        sub {
-            my ($name, $value) = (lc $_[0], $_[1]);
-            $header{$name} = defined $header{$name} ? "$header{$name}, $value" : $value;
-        }
-    );
-    $response->remove_header('Content-Encoding');
-    $self->{on}{head}->($response->code, \%header, $response->message =~ s/\r\z//r) if $self->{on};
+    $self->take(substr $$buffer, 0, length $$buffer, '');
     return;
 }
 
