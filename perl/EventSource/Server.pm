@@ -270,7 +270,7 @@ sub _publish_of_supply {
     my ($self, $fields) = @_;
     my ($id, $error);
     {
-        local $@;
+        local ($@, $SIG{__DIE__});
         return $id if eval { $id = $self->_publish($fields); 1 };
         $error = $@;
     }

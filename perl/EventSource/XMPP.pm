@@ -125,7 +125,7 @@ sub stop {
 sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{lease};
-    local ($@, $!, $?);
+    local ($@, $!, $?, $SIG{__DIE__});
     eval { $self->_end_session };
     return;
 }
@@ -137,7 +137,11 @@ sub _begin {
     require EventSource::XS::XMPP::Positions;
     my $positions = EventSource::XS::XMPP::Positions->new($self->{hub}, $self->_channel_of('nodes'));
     my %saved;
-    if (!eval { %saved = $positions->load; 1 }) {
+    my $is_loaded = do {
+        local $SIG{__DIE__};
+        eval { %saved = $positions->load; 1 }
+    };
+    if (!$is_loaded) {
         $self->_say('the hub: ' . _message_of($@));
         return $self->_later($self->_pause('hub_attempts', $MAX_HUB_PAUSE), '_begin');
     }
@@ -582,9 +586,16 @@ sub _open_outbox {
     return if !$self->{publish} || $self->{outbox} || !$self->is_connected;
     return if grep { !$_->{is_live} } values %{$self->{nodes}};
     require EventSource::XS::XMPP::Follower;
-    my @events;
-    my $outbox = eval { EventSource::XS::XMPP::Follower->new($self->{hub}, $self->_channel_of('publish')) };
-    if (!$outbox || !eval { @events = $outbox->state; 1 }) {
+    my ($outbox, @events);
+    my $begin = sub {
+        $outbox = EventSource::XS::XMPP::Follower->new($self->{hub}, $self->_channel_of('publish'));
+        @events = $outbox->state;
+    };
+    my $has_begun = do {
+        local $SIG{__DIE__};
+        eval { $begin->(); 1 }
+    };
+    if (!$has_begun) {
         $self->_say('the hub: ' . _message_of($@));
         return $self->_later($MAX_HUB_PAUSE, '_open_outbox');
     }
@@ -618,6 +629,7 @@ sub _send_item {
         $self->_say("the item $id of the node $name is not published to $self->{service}: $problem")
             if defined $problem;
         delete $self->{sent}{$key};
+        local $SIG{__DIE__};
         eval { $self->{hub}->forget($self->_channel_of('publish'), $key); 1 }
             or $self->_say('the hub: ' . _message_of($@));
     };

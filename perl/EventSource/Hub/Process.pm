@@ -91,8 +91,11 @@ sub drain {
 sub end {
     my ($self, @given) = @_;
     my ($labels, $topics, $finish) = EventSource::XS::Hub::Subscription->options_of_end(@given);
-    my ($count) = eval {
-        $self->_ask('end', $finish, (map { (label => $_) } @$labels), map { _topic($_) } @$topics);
+    my ($count) = do {
+        local $SIG{__DIE__};
+        eval {
+            $self->_ask('end', $finish, (map { (label => $_) } @$labels), map { _topic($_) } @$topics);
+        };
     };
     return $count if defined $count;
     my $error = $@;
@@ -307,7 +310,8 @@ sub _short {
 
 # Why the store may be what a call has waited for. This connection still waits for its answer, so another one asks.
 sub _problem_of_store {
-    my $self  = shift;
+    my $self = shift;
+    local $SIG{__DIE__};
     my $store = eval { (ref $self)->connect(%{$self->{place}}, spawn => 0)->stats->{store} };
     return undef if !$store || $store->{up};
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
@@ -331,8 +335,11 @@ sub _counts_of {
 # The number of an open stream socket. A closed handle has none, and the hub must not be given another file for it.
 sub _number_of {
     my $socket = shift;
-    my $number = eval { fileno $socket };
-    my $type   = defined $number && $number >= 0 ? getsockopt $socket, SOL_SOCKET, SO_TYPE : undef;
+    my $number = do {
+        local $SIG{__DIE__};
+        eval { fileno $socket }
+    };
+    my $type = defined $number && $number >= 0 ? getsockopt $socket, SOL_SOCKET, SO_TYPE : undef;
     $SETTINGS->refuse(socket => 'follow takes one end of a pair of stream sockets, and it must be open')
         if !defined $type || unpack('i', $type) != SOCK_STREAM;
     return $number;

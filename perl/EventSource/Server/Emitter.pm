@@ -57,7 +57,7 @@ sub hold {
 # The caller is an event loop, which cannot handle an exception: an invalid event fails the run instead.
 sub take {
     my ($self, @event) = @_;
-    local $@;
+    local ($@, $SIG{__DIE__});
     return !!1 if eval { $self->emit(@event); 1 };
     $self->quit($@);
     return !!0;

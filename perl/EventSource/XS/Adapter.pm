@@ -178,6 +178,7 @@ sub read_failures { return () }
 sub client_socket {
     my ($class, $env, $writer) = @_;
     my $socket = $env->{'psgix.io'};
+    local $SIG{__DIE__};    # a handle of a server need not have a descriptor
     return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
     return undef;
 }
@@ -198,6 +199,7 @@ sub descriptor {
 # True if the client is known to have disconnected: its connection was reset, or an earlier request of it was taken over.
 sub has_left {
     my ($class, $env) = @_;
+    local $SIG{__DIE__};
     my $number = eval { $class->descriptor($env) };
     return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
 }
@@ -211,7 +213,7 @@ sub watch { return !!0 }
 # The server of a process is looked for once.
 sub after_takeover {
     my ($class, $env) = @_;
-    local $@;
+    local ($@, $SIG{__DIE__});
     if ($process != $$) {
         $process = $$;
         ($serving, $server) = $class->of_caller;
@@ -243,7 +245,10 @@ sub obstacle {
     my $io = $env->{'psgix.io'};
     return _no_socket()                if !defined $io;
     return $OBSTACLE->new('encrypted') if !$IS_PLAIN{ref $io} && _is_tls($io);
-    my $number = eval { fileno $io };
+    my $number = do {
+        local $SIG{__DIE__};
+        eval { fileno $io }
+    };
     return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
     return $OBSTACLE->new('handle');
 }
@@ -368,7 +373,7 @@ sub _is_tls {
     return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
     my $protocol = $io->can('NS_proto');
     return !!1 if $protocol && ($io->$protocol || '') =~ /SSL/;
-    local $@;
+    local ($@, $SIG{__DIE__});
     $IS_PLAIN{$class} = 1 if !$protocol || defined eval { $class->$protocol };
     return !!0;
 }

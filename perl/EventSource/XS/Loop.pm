@@ -166,7 +166,7 @@ sub _handle {
 sub EventSource::XS::Loop::Guard::DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    local ($@, $!, $?);
+    local ($@, $!, $?, $SIG{__DIE__});
     eval { $self->{code}->() };
     return;
 }

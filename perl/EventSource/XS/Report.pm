@@ -32,7 +32,7 @@ sub exception {
 # Objects are made strings; if that dies, the text names their class.
 sub text_of {
     my ($class, $exception) = @_;
-    local $@;
+    local ($@, $SIG{__DIE__});
     my $text = eval { "$exception" };
     $text = 'a ' . ref($exception) . ' that cannot be made a string' if !defined $text;
     utf8::encode($text) if $text =~ /[^\x00-\xFF]/;

@@ -37,9 +37,11 @@ sub new {
 # What perl takes as an array: a reference to one, blessed or not, or an object that is overloaded as one.
 sub array {
     my ($self, $name, $value, $of) = @_;
-    local $@;
     my @elements;
-    return \@elements if eval { @elements = @$value; 1 };
+    return \@elements if do {
+        local ($@, $SIG{__DIE__});
+        eval { @elements = @$value; 1 };
+    };
     return $self->complain($name, "$name must be an array of $of");
 }
 

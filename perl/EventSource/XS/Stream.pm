@@ -167,7 +167,7 @@ sub _log {
     my ($env, $what) = @_;
     my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
     $env->{'psgi.errors'}->print("EventSource::XS: $path: $what\n");
-    local $@;
+    local ($@, $SIG{__DIE__});
     eval { $env->{'psgi.errors'}->flush };    # a framework may have given STDERR an encoding, and so a buffer
     return;
 }

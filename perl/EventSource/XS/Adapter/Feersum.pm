@@ -221,7 +221,7 @@ sub _check_every {
 
 sub _close_writer {
     my $writer = shift;
-    local $@;
+    local ($@, $SIG{__DIE__});
     eval { $writer->poll_cb(undef); $writer->close };
     return;
 }
@@ -250,7 +250,8 @@ sub _end_without_head {
 
 # The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.
 sub _fetched_number {
-    my $env    = shift;
+    my $env = shift;
+    local $SIG{__DIE__};
     my $number = eval { fileno $env->{'psgix.io'} };
     return defined $number && $number >= 0 ? $number : undef;
 }

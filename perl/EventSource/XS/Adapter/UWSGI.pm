@@ -30,6 +30,7 @@ sub sends_head_late { return !!1 }
 sub add_timer {
     my ($class, $number, $code) = @_;
     return !!0 if !defined &uwsgi::add_timer;
+    local $SIG{__DIE__};
     eval { uwsgi::register_signal($number, 'workers', $code) && uwsgi::add_timer($number, 1) }
         if !$HAS_TIMER{$number}++;
     return !!1;

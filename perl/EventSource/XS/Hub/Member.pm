@@ -58,6 +58,7 @@ sub info_of {
     my ($class, $id, $since, $streams, $is_json, $text) = @_;
     my %info = (id => $id, since => $since / 1000, streams => $streams + 0);
     return {%info, data => $text} if !$is_json;
+    local $SIG{__DIE__};
     my $json = eval { $JSON->decode($text) };
     return {%info, data => $text} if ref $json ne 'HASH';    # not of a worker that obeys
     delete $json->{id};

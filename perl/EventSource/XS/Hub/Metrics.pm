@@ -41,6 +41,7 @@ sub app {
             if !$is_host->($env->{HTTP_HOST});
         return EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
             if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;
+        local $SIG{__DIE__};
         my $text = eval { $hub->_metrics([defined $hub->{name} ? $hub->{name} : '', @topics]) };
         return defined $text ? EventSource::XS::Response->of(200, $CONTENT_TYPE, $text) : _unavailable($@);
     };

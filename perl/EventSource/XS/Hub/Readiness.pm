@@ -66,6 +66,7 @@ sub _message_of {
 sub _store {
     my ($timeout, %hub) = @_;
     my %given = (name => $hub{name}, socket => $hub{socket} // '', store => $ENV{EVENTSOURCE_STORE} // '');
+    local $SIG{__DIE__};
     my ($is_known, $kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
         or return 'no process can start: ' . _message_of($@);
     ${$hub{is_known}} = !!length $is_known if $hub{is_known};
@@ -78,7 +79,7 @@ sub _store {
 }
 
 sub _without_program {
-    local $@;
+    local ($@, $SIG{__DIE__});
     return eval { EventSource::Hub::Process->program; 1 } ? undef : _message_of($@);
 }
 

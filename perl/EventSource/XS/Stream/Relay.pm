@@ -147,7 +147,7 @@ sub serve {
     my $select = IO::Select->new($self->{ours});
     my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
     while ($self->{ours} && $self->{stream}->check_open) {
-        return $self->_end_with_worker if $adapter                           && eval { $adapter->is_ending($server) };
+        return $self->_end_with_worker if _is_ending($adapter, $server);
         last                           if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
     }
     $self->_end;
@@ -172,6 +172,13 @@ sub serve_stream {
 sub stream { return $_[0]{stream} }
 
 # Private functions and methods
+
+# True if the server ends, as far as its adapter knows.
+sub _is_ending {
+    my ($adapter, $server) = @_;
+    local $SIG{__DIE__};
+    return $adapter && eval { $adapter->is_ending($server) };
+}
 
 # The hub process has one end of the relay, and the other end is this process's.
 sub _can_pass_on {

@@ -87,7 +87,7 @@ sub _go_on {
     }
     if ($stream) {
         my $close = ref $writer eq $INLINE_OBJECT && $writer->{close};
-        local $@;
+        local ($@, $SIG{__DIE__});
         eval { $close ? $close->() : $writer->close };
         return $stream;
     }

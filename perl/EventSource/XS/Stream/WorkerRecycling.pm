@@ -19,7 +19,7 @@ my $warned = 0;
 # is no such limit or it is not known. Call it while the server calls the application, or while the application responds.
 sub limit {
     my ($class, $env) = @_;
-    local $@;
+    local ($@, $SIG{__DIE__});
     my $adapter = EventSource::XS::Adapter->of_env($env);
     my $server;
     ($adapter, $server) = EventSource::XS::Adapter->of_caller if !defined $adapter->recycling_option;

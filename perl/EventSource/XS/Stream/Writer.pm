@@ -170,7 +170,7 @@ sub end {
     my $writer = delete $self->{writer};
     delete $self->{direct};
     $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
-    local $@;
+    local ($@, $SIG{__DIE__});
     eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
 
     for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {

@@ -68,7 +68,10 @@ sub _difference {
 
 sub _difference_in_json {
     my ($data, $wanted) = @_;
-    my @got = eval { $JSON->decode($data) };
+    my @got = do {
+        local $SIG{__DIE__};
+        eval { $JSON->decode($data) }
+    };
     return 'data is not JSON: ' . _shown($data) if !@got;
     return                                      if Test::More::eq_array(\@got, [$wanted]);
     return _difference(_first_difference($got[0], $wanted, 'json'));

@@ -25,7 +25,8 @@ sub new {
     my %is_of_member = map { ($_ => 1) } $join, $leave, $update;
     my $key_of       = sub {
         my $event = shift;
-        my $json  = $is_of_member{$event->{event}} ? eval { $JSON->decode($event->{data}) } : undef;
+        local $SIG{__DIE__};
+        my $json = $is_of_member{$event->{event}} ? eval { $JSON->decode($event->{data}) } : undef;
         return ref $json eq 'HASH' ? $json->{id} : undef;
     };
     my $gap = defined $given{gap_event} ? $given{gap_event} : 'gap';

@@ -69,6 +69,7 @@ sub _differences_of {
 sub _key_of {
     my ($self, $event) = @_;
     return $self->{key}->($event) if ref $self->{key};
+    local $SIG{__DIE__};
     my $structure = eval { $JSON->decode($event->{data}) };
     return ref $structure eq 'HASH' ? $structure->{$self->{key}} : undef;
 }

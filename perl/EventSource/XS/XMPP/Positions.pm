@@ -18,7 +18,11 @@ sub load {
     my $self = shift;
     my %saved;
     for my $event (EventSource::XS::XMPP::Follower->new(@$self{qw(hub channel)})->state) {
-        my $position = eval { $JSON->decode($event->{data}) } or next;
+        my $position = do {
+            local $SIG{__DIE__};
+            eval { $JSON->decode($event->{data}) }
+            }
+            or next;
         $saved{$position->{node}} = $position->{known} if ref $position eq 'HASH' && defined $position->{node};
     }
     return %saved;

@@ -27,6 +27,7 @@ my $count = 0;
 sub item_of {
     my ($class, $event) = @_;
     return undef if $event->{event} ne $EVENT;
+    local $SIG{__DIE__};
     my $item = eval { $JSON->decode($event->{data}) };
     return
         ref $item eq 'HASH' && !grep({ !defined $item->{$_} || ref $item->{$_} } qw(id node payload)) ? $item : undef;
@@ -93,6 +94,7 @@ sub _payload_of {
         :                                 $SETTINGS->string(data => $event->{data});
     $SETTINGS->refuse(data => 'there is no data')                          if !defined $data;
     $SETTINGS->refuse(data => 'data has a character that XML cannot have') if !$STANZA->is_fit($data);
+    local $SIG{__DIE__};
     my $is_json = exists $event->{json} || $data =~ /\A\s*[\[{]/ && eval { $JSON->decode($data); 1 };
     return $STANZA->payload_of($data, $is_json);
 }

@@ -182,6 +182,7 @@ sub wait {
 
 sub _is_open_handle {
     my $handle = shift;
+    local $SIG{__DIE__};
     my $number = eval { fileno $handle };
     return defined $number && $number >= 0;
 }
