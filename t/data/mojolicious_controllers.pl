@@ -16,7 +16,7 @@ sub event_source {
 sub events {
     my $c = shift;
     return $c->events($c->app->hub, 'news') if !$c->param('how');
-    return $c->events(undef, 'news')        if $c->param('how') eq 'without a hub';
+    return $c->events(undef,        'news') if $c->param('how') eq 'without a hub';
     $c->render_later;
     Mojo::IOLoop->next_tick(
         sub {
@@ -36,6 +36,7 @@ sub event_source {
     my $c = shift;
     $c->respond_with_event_source(sub { $_[0]->push('pushed'); $_[0]->close });
 }
+
 sub events {
     my $c = shift;
     $c->app->hub->publish(news => 'published');
@@ -47,7 +48,7 @@ package My::App::Controller::Calendar;
 use Mojo::Base 'Mojolicious::Controller';
 
 sub events { my ($c, $year) = @_; $c->render(text => 'of ' . ($year // 'this year')) }
-sub past   { my $c = shift; $c->events(1969) }
+sub past { my $c = shift; $c->events(1969) }
 
 package My::App;
 use Mojo::Base 'Mojolicious';
@@ -66,7 +67,9 @@ sub startup {
 package main;
 use Mojolicious::Commands;
 
-BEGIN { @INC{map { "My/App$_.pm" } '', map { "/Controller/$_" } qw(Hiding Heir Knowing Calendar)} = (__FILE__) x 5 }
+BEGIN {
+    @INC{map { "My/App$_.pm" } '', map { "/Controller/$_" } qw(Hiding Heir Knowing Calendar)} = (__FILE__) x 5;
+}
 
 $SIG{__WARN__} = sub { die @_ if $_[0] =~ /\ADeep recursion/; print STDERR @_ };
 Mojolicious::Commands->start_app('My::App');
