@@ -218,7 +218,7 @@ sub stats {
     delete $stats{process};
     $stats{subscribers} = $subscribers + 0 if defined $channel;
     $stats{workers}     = [map { $_ + 0 } grep { $_ != $$ } @workers];
-    $stats{log}         = _last_of(eval { $self->log });
+    $stats{log}         = _last_of($self);
     return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
 }
 
@@ -287,10 +287,12 @@ sub _is_listening {
     return !!IO::Socket::UNIX->new(Peer => $_[0]);
 }
 
-# The last line of a log, for the counts.
+# The last line of the log, for the counts.
 sub _last_of {
-    my $line = $_[-1] or return {last => undef, last_age => undef};
-    my $age  = Time::HiRes::time() - $line->{time};
+    my $self = shift;
+    local $SIG{__DIE__};
+    my ($line) = reverse eval { $self->log } or return {last => undef, last_age => undef};
+    my $age = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
 }
 

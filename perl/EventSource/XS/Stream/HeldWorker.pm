@@ -110,7 +110,7 @@ sub _application {
 
 sub _is_worker_ending {
     my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
-    local $@;
+    local ($@, $SIG{__DIE__});
     return !!($adapter && eval { $adapter->is_ending($server) });
 }
 
