@@ -62,7 +62,7 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
-    /// Returns true if the stream was told that the state is complete, and is lagging once that is sent.
+    /// Returns true if the stream was told that the state is complete, and follows the logs once that is sent.
     pub fn is_told(&self) -> bool {
         self.parts.as_ref().and_then(|parts| parts.held).map_or(false, |held| held.is_told)
     }

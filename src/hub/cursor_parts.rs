@@ -38,7 +38,7 @@ pub(super) struct Held {
     pub(super) end: Option<u64>,
     /// The last sequence number when the stream began with the state.
     pub(super) began: u64,
-    /// Whether the stream was told that the state is complete, and lags.
+    /// Whether the stream was told that the state is complete. It follows the logs once that is sent.
     pub(super) is_told: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Sending the state to a stream, in phases that end whatever is published meanwhile.
 //!
 //! A stream is sent the state as of a sequence number, its *snapshot*: the newest entry of each key up to there, in the order
-//! of their numbers. The logs keep what that state has until the stream has been sent it ([`Snapshots`]). If the history still
-//! holds everything after the snapshot, the state is complete: the stream is sent the position that says so, and continues as
-//! any other. Otherwise the next phase sends what has changed since, as of a later snapshot: the newest entries of the keys
+//! of their numbers. The logs keep what that state has until the stream has been sent it ([`Snapshots`](crate::log::Snapshots)).
+//! If the history still holds everything after the snapshot, the state is complete: the stream is sent the position that says
+//! so, and continues as any other once that is sent: a stream that ends because it lags must not end before. Otherwise the next phase sends what has changed since, as of a later snapshot: the newest entries of the keys
 //! that have changed, and what forgets keys.
 //!
 //! Each phase is shorter than the one before if the client reads faster than the state changes. If it does not, the state is
@@ -87,10 +87,12 @@ impl Hub {
         }
     }
 
-    /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before.
+    /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
+    /// that the state is complete needs its snapshot no more.
     pub(super) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
-        let is_there = |Held { since, through, end, .. }: Held| {
-            [since, Some(through), end].into_iter().flatten().all(|snapshot| self.snapshots.contains(snapshot))
+        let is_there = |Held { since, through, end, is_told, .. }: Held| {
+            is_told
+                || [since, Some(through), end].into_iter().flatten().all(|snapshot| self.snapshots.contains(snapshot))
         };
         parts.last_of_state().is_some() && !parts.held.map_or(false, is_there)
     }
@@ -107,21 +109,26 @@ impl Hub {
             }
             return None;
         }
-        let of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
-        let evicted = of_state.map(|part| self.evicted_through(&part.topics)).max().unwrap_or(0);
-        if evicted > held.through && self.is_next_shorter(&held) {
+        let is_evicted = self.has_evicted_after(parts, held.through);
+        if is_evicted && self.is_next_shorter(&held) {
             let through = self.hold_snapshot(held.through);
             self.change_phase(cursor, Held { since: Some(held.through), through, ..held });
             return None;
         }
         let position = self.complete_notice(cursor, held.through);
-        if evicted > held.through {
-            // The position is sent first. Then the stream is lagging.
+        if position.is_some() || is_evicted {
+            // The position is sent first. Then the stream may be lagging.
             cursor.ensure_parts().held = Some(Held { is_told: true, ..held });
         } else {
             self.end_state(cursor);
         }
         position
+    }
+
+    /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
+    fn has_evicted_after(&self, parts: &Parts, through: u64) -> bool {
+        let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
+        of_state.any(|part| self.evicted_through(&part.topics) > through)
     }
 
     /// Returns true if the next phase is shorter than the one before, as far as it had one.

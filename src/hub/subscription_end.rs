@@ -31,7 +31,6 @@ impl Hub {
         let parts = cursor.ensure_parts();
         (parts.list, parts.is_ending) = (list, true);
         if let Some(held) = &mut parts.held {
-            held.is_told = false;
             if held.through < last_seq {
                 held.end = Some(last_seq);
                 self.snapshots.hold(last_seq);

@@ -867,5 +867,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     let notices = case.hub.catch_up(&mut case.cursor).expect("it continues");
     assert_eq!(in_words(notices), "gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
+    assert!(!case.hub.snapshots.is_empty(), "the stream does not lag before it is told that the state is complete");
+    assert_eq!(case.sent(), "");
     assert!(case.hub.snapshots.is_empty() && case.hub.versioned.is_empty());
 }

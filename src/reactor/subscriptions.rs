@@ -259,10 +259,22 @@ impl<I: Io> Reactor<I> {
         };
         if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
             if let Some(hub) = hubs.get_mut(*hub) {
-                // A gap in the topics is reported while the stream has them.
-                match hub.catch_up(cursor) {
-                    Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
-                    Err(_) => return self.end_at_once(id, Reason::Slow),
+                // A gap in the topics is reported while the stream has them. One that was told that its state is complete lags
+                // from there on.
+                loop {
+                    let is_told = cursor.is_told() && record.stream.buffered_bytes() > 0;
+                    match hub.catch_up(cursor) {
+                        Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
+                        Err(_) if is_told => {
+                            hub.remove_stream(std::mem::take(cursor)); // it is sent that, and no more
+                            record.stream.change_ending(Reason::Slow);
+                            record.owes_end = false;
+                        }
+                        Err(_) => return self.end_at_once(id, Reason::Slow),
+                    }
+                    if !cursor.is_told() {
+                        break;
+                    }
                 }
                 hub.end_subscription(id, cursor);
             }

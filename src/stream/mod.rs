@@ -354,6 +354,11 @@ impl Stream {
         self.ending.get_or_insert(reason);
     }
 
+    /// Changes why the stream ends when its buffer is empty.
+    pub fn change_ending(&mut self, reason: Reason) {
+        self.ending = Some(reason);
+    }
+
     /// Returns why the stream ends when its buffer is empty. `None` if it does not end.
     pub fn ending(&self) -> Option<Reason> {
         self.ending
