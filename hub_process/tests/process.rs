@@ -37,7 +37,7 @@ fn starter() {
 /// A command of the shell, for which `$0` is the socket: becomes a process that runs [`starter`].
 fn starter_command() -> String {
     let tests = std::env::current_exe().expect("a program");
-    format!("{SOCKET}=\"$0\" exec {} --exact starter --ignored --nocapture", tests.display())
+    format!("{SOCKET}=\"$0\" exec '{}' --exact starter --ignored --nocapture", tests.display())
 }
 
 /// Prepares a process that runs [`starter`] after other commands of the shell.
@@ -199,7 +199,7 @@ fn a_socket_of_systemd_is_served_and_stays() {
     let scene = Scene::new();
     let listener = start::bind(scene.place.socket()).expect("a socket");
     let script =
-        format!("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} run --name shop --socket \"$0\"");
+        format!("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec '{PROGRAM}' run --name shop --socket \"$0\"");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
@@ -560,7 +560,7 @@ fn a_folder_without_room_or_that_cannot_be_written_says_so() {
         ("nr_inodes=2", "cannot listen on FOLDER/s: No space left on device"),
         ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
     ] {
-        let run = format!("exec {PROGRAM} run --socket \"$0\"");
+        let run = format!("exec '{PROGRAM}' run --socket \"$0\"");
         for command in [run, starter_command()] {
             let mount = format!("mount -t tmpfs -o {options},mode=700 none \"$0\"");
             let script = format!("{mount} && exec sh -c '{command}' \"$0/s\"");
@@ -587,6 +587,7 @@ fn a_folder_in_tmp_that_someone_else_has_made_is_refused() {
     fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("its owner may");
     let program = scene.folder.join("eventsource-hub");
     copy_executable(Path::new(PROGRAM), &program);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its owner may"); // whatever the umask is
     let folder = format!("/tmp/eventsource-{STRANGER}");
     fs::create_dir(&folder).expect("a new folder");
     let output = Command::new(&program).arg("upgrade").env_remove("XDG_RUNTIME_DIR").uid(STRANGER).output();

@@ -28,7 +28,7 @@ const NEWER: u16 = VERSION + 1;
 /// Returns a program that speaks a version.
 fn program(scene: &Scene, version: u16) -> PathBuf {
     let path = scene.folder.join(format!("hub-{version}"));
-    write_script(&path, &format!("EVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\""));
+    write_script(&path, &format!("EVENTSOURCE_TEST_PROTOCOL={version} exec '{PROGRAM}' \"$@\""));
     path
 }
 
