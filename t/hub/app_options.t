@@ -91,7 +91,7 @@ for my $row (['Twiggy', qw(local named stored)], ['Starman', qw(named stored)]) 
             'max_streams: a stream of a local hub';
         my $second = $open->();
         ok $second->read_all, 'one more ends';
-        like $second->text, qr/\Aretry: [0-9]+\n\n\z/, 'with a reconnection time';
+        like $second->text, qr/\Aretry: [0-9]+\n\z/, 'with a reconnection time';
         $_->leave for $first, $second;
     }
     $server->stop;

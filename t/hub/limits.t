@@ -3,8 +3,7 @@
 use lib 't/lib';
 use Testing qw(native);
 use Testing::Client;
-use Testing::Subscriber qw(blocks);
-use Testing::HubServer  qw(path);
+use Testing::HubServer qw(path);
 use Testing::Server;
 
 for my $name (Testing::Server->names) {
@@ -15,7 +14,7 @@ for my $name (Testing::Server->names) {
             my $more = Testing::Client->get($server->port, path($path, channels => 'a'));
             ok $more->read_all, "$path: a stream over max_streams ends";
             is $more->status, 200, 'a stream over max_streams has the status 200';
-            is_deeply [map { join ',', keys %$_ } blocks($more->text)], ['retry'],
+            is_deeply [$more->text =~ /^(\w+):/mg], ['retry'],
                 'a stream over max_streams receives a retry and nothing else';
             is $server->stats->{streams}, 1, 'a stream over max_streams is not counted';
         }
