@@ -1,10 +1,11 @@
 //! Sending the state to a stream, in phases that end whatever is published meanwhile.
 //!
 //! A stream is sent the state as of a sequence number, its *snapshot*: the newest entry of each key up to there, in the order
-//! of their numbers. The logs keep what that state has until the stream has been sent it ([`Snapshots`](crate::log::Snapshots)).
-//! If the history still holds everything after the snapshot, the state is complete: the stream is sent the position that says
-//! so, and continues as any other once that is sent: a stream that ends because it lags must not end before. Otherwise the next phase sends what has changed since, as of a later snapshot: the newest entries of the keys
-//! that have changed, and what forgets keys.
+//! of their numbers. The logs keep what that state has until the stream has been sent it
+//! ([`Snapshots`](crate::log::Snapshots)). If the history still holds everything after the snapshot, the state is complete: the
+//! stream is sent the position that says so, and then continues as any other. If the stream lags, that begins only now: the
+//! client has read that the state is complete. Otherwise the next phase sends what has changed since, as of a later snapshot:
+//! the newest entries of the keys that have changed, and what forgets keys.
 //!
 //! Each phase is shorter than the one before if the client reads faster than the state changes. If it does not, the state is
 //! complete as of the last snapshot: the client is told so, and is then a slow client like any other. So a client receives a

@@ -47,7 +47,7 @@ subtest 'cpanm installs from the folder without a network' => sub {
 subtest 'cpanm installs from the tarball without a network' => sub {
     $tree->must($^X,    'Makefile.PL');
     $tree->must('make', 'dist');
-    installs(glob $tree->folder . '/EventSource-XS-*.tar.gz');
+    installs(glob '"' . $tree->folder . '/EventSource-XS-*.tar.gz"');
 };
 
 # Writes a mirror without distributions. Returns its folder.

@@ -34,7 +34,7 @@ close $stale;
 
 $tree->must($^X,    'Makefile.PL');
 $tree->must('make', 'dist');
-my ($tarball) = grep { !/0\.001/ } glob $tree->folder . '/EventSource-XS-*.tar.gz';
+my ($tarball) = grep { !/0\.001/ } glob '"' . $tree->folder . '/EventSource-XS-*.tar.gz"';
 ok $tarball, 'make dist creates a tarball' or BAIL_OUT('no tarball');
 my $unpacked = $tree->unpacked($tarball, 'unpacked');
 my %packed   = map { $_ => 1 } $unpacked->files;

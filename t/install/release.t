@@ -26,8 +26,8 @@ sub edit {
 # The checks without a compiler. Returns the output, the status and what has been found of each step.
 sub checked {
     my $run     = $tree->run('script/release', 'static');
-    my ($after) = $run->{output} =~ /^== summary of script\/release\n(.*)/ms;
-    my %verdict = reverse(($after // '') =~ /^(\w+|NOT RUN) +(?:\d+|-) s  (.+)$/mg);
+    my ($after) = $run->{output} =~ /^== summary of script\/release[^\n]*\n(.*)/ms;
+    my %verdict = reverse(($after // '') =~ /^(\w+|NOT RUN)(?: +(?:\d+|-) s){2}  (.+)$/mg);
     return ($run->{output}, $run->{status}, \%verdict);
 }
 

@@ -15,7 +15,7 @@ plan skip_all => 'this system gives a process no network namespace of its own' i
 my $tree     = Testing::SourceTree->new;
 my $manifest = slurp($tree->folder . '/Cargo.toml');
 $tree->must($^X, 'script/vendor');
-my ($tarball) = glob $tree->folder . '/EventSource-XS-*-vendored.tar.gz';
+my ($tarball) = glob '"' . $tree->folder . '/EventSource-XS-*-vendored.tar.gz"';
 ok $tarball, 'script/vendor writes a tarball' or BAIL_OUT('no tarball');
 is slurp($tree->folder . '/Cargo.toml'), $manifest, 'the files of the checkout are unchanged';
 

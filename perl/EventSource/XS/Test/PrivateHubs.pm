@@ -83,7 +83,7 @@ sub keep {
 
     # Under another name no application finds the folder and starts a hub in it anew.
     my $hubs = rename("$root/hubs", "$root/ended") ? "$root/ended" : "$root/hubs";
-    _end_hub($_) for glob "$hubs/*.sock.lock";
+    _end_hub($_) for glob qq("$hubs/*.sock.lock");
     File::Path::remove_tree($root);
     POSIX::_exit(0);
     return;
