@@ -697,8 +697,9 @@ on. With Redis the members are those of all machines: one with streams on two of
 members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be reached, and so do
 up to 10,000 wills, also those of streams that end because the store has lost its history. When the hub process is stopped, it
 ends its streams first and has the store take their wills, for up to 5 seconds. A will that is lost nevertheless, the log
-reports (L<EventSource::Deployment/The log of a hub process>). The number of C<< join => 'count' >> is that of all machines,
-too; when the machine that has changed it dies, another one publishes it some seconds later.
+reports (L<EventSource::Deployment/The log of a hub process>). A process that is killed publishes and reports none. The number
+of C<< join => 'count' >> is that of all machines, too; when the machine that has changed it dies, another one publishes it some
+seconds later.
 
 A channel has at most L</max_members>. A stream beyond that, or whose C<join> does not fit into the L</state>, opens without its
 member. L</stats> counts that, and the log says it once.

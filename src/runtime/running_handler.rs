@@ -52,7 +52,8 @@ impl RunningHandler {
         lock(&self.0).0.as_ref().and_then(|handler| handler.due)
     }
 
-    /// Called in each turn of the reactor: reports a handler that has run for as long as its limit, if its stream is open.
+    /// Called in each turn of the reactor: reports a handler that has run for as long as its limit, also if its client has
+    /// left: then it may never notice. A handler that has closed its stream works for something else.
     pub(super) fn report_if_due(&self, now: Instant) {
         let mut inner = lock(&self.0);
         let (handler, reported) = &mut *inner;
@@ -62,7 +63,7 @@ impl RunningHandler {
         };
         handler.due = None;
         let (line, log) = match handler.report.take() {
-            Some(report) if handler.stream.is_open() && !spawned::is_spawned() => report,
+            Some(report) if !handler.stream.is_closed() && !spawned::is_spawned() => report,
             _ => return,
         };
         if reported.len() < MAX_REPORTS && !reported.contains(&line) {
@@ -119,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_whose_stream_has_ended_or_that_has_returned_is_not_reported() {
+    fn a_handler_that_has_closed_its_stream_or_has_returned_is_not_reported() {
         let (handler, (log, mut lines)) = (RunningHandler::default(), log());
-        let ended = stream();
-        ended.close();
-        run(&handler, "ended\n", &log, &ended, LIMIT);
+        let closed = stream();
+        closed.close();
+        run(&handler, "closed\n", &log, &closed, LIMIT);
         handler.begin(stream(), Some(LIMIT));
         handler.report_later(&stream(), "another handler\n", log.as_raw_fd());
         handler.report_if_due(Instant::now() + LIMIT);

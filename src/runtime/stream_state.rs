@@ -131,6 +131,11 @@ impl StreamState {
         self.flags.load(Ordering::Acquire) & (REASON | CLOSED) == 0
     }
 
+    /// Returns true if the application has closed the stream.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     /// Returns the reason of the end once the stream has ended.
     pub(crate) fn reason(&self) -> Option<Reason> {
         reason_in(self.flags.load(Ordering::Acquire))

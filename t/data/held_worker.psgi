@@ -10,8 +10,9 @@ use Time::HiRes qw(sleep);
 
 my $PAUSE = 0.02;    # seconds
 
-# Seconds for which a handler may run: that of the job is longer than it takes.
-my ($LIMIT, $LIMIT_OF_JOB) = (0.2, 60);
+# Seconds for which a handler may run: that of the job is longer than it takes, and when a sleeping one has run for so long its
+# client has left.
+my ($LIMIT, $LIMIT_OF_JOB, $LIMIT_OF_SLEEP) = (0.2, 60, 1);
 
 $EventSource::XS::Stream::HeldWorker::GONE_LIMIT = 1;
 
@@ -45,6 +46,14 @@ sub await {
     return;
 }
 
+# Pushes nothing, and does not look whether its client is there.
+sub sleep_on {
+    my $conn = shift;
+    $conn->push("sleeps in $$");
+    sleep $PAUSE for 1 .. 120;
+    return;
+}
+
 sub source {
     my ($handler, %option) = @_;
     my $limit = delete $option{limit} || $LIMIT;
@@ -54,6 +63,7 @@ sub source {
 
 builder {
     mount '/ask'     => source(\&ask);
+    mount '/asleep'  => source(\&sleep_on, limit => $LIMIT_OF_SLEEP);
     mount '/await'   => source(\&await);
     mount '/job'     => source(\&job, limit => $LIMIT_OF_JOB);
     mount '/loop'    => source(\&loop);

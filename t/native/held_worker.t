@@ -29,8 +29,9 @@ my %WAITS = map { ($_ => 1) } qw(Starlet Starman);
 # What handlers push first.
 my %FIRST = (
     (map { ($_ => qr/tick of (\d+)\r/) } qw(bounded loop spawned unwind writer)),
-    ask   => qr/asks in (\d+)\r/,
-    await => qr/waits in (\d+)\r/,
+    ask    => qr/asks in (\d+)\r/,
+    asleep => qr/sleeps in (\d+)\r/,
+    await  => qr/waits in (\d+)\r/,
 );
 
 sub lines { return scalar(() = $_[0]->log =~ /$_[1]/mg) }
@@ -82,6 +83,16 @@ sub long_handler_is_reported {
     ok wait_until(sub { lines($run->server, $line) }), 'the log says that a handler holds its worker';
     $client->leave;
     is $run->ask('/'), $worker, 'it ends when is_open returns false';
+    return;
+}
+
+sub sleeping_handler_is_reported {
+    my $run = shift;
+    my ($client, $worker) = opened($run, 'asleep');
+    $client->leave;
+    my $line = qr/holds worker $worker: it has run for 1 seconds, .*spawn => 1/;
+    ok wait_until(sub { lines($run->server, $line) }), 'the log says so although the client has left';
+    is $run->ask('/'), $worker, 'it holds its worker until it returns';
     return;
 }
 
@@ -143,8 +154,11 @@ for (@SERVERS) {
             subtest 'no spawn' => sub { cannot_be_spawned($run) };
             subtest 'long' => sub { long_handler_is_reported($run) }
                 if $kind eq 'blocks';
+            subtest 'asleep' => sub { sleeping_handler_is_reported($run) }
+                if $kind eq 'blocks';
             subtest 'a short job' => sub { job_is_finished($run) }
                 if $WAITS{$name};
+
             if ($kind eq 'blocks') {
                 my ($signal, $what) = splice @signals, 0, 2;
                 my $worker = loop_for_nobody_is_reported($run);

@@ -938,8 +938,8 @@ holds its worker.
 
 =back
 
-Two lines of the server's log name such an application, once in a process. One comes when a handler has run for ten
-seconds with an open native stream:
+Two lines of the server's log name such an application, once in a process. One comes when a handler of a native stream
+has run for ten seconds and has not closed it, whether its client is there or not:
 
     EventSource::XS: a handler of Plack::App::EventSource at app.psgi line 7 holds worker 4711: it has run for 10 seconds, and
     nothing else is served there meanwhile; spawn => 1 runs each handler in a child process
@@ -950,9 +950,9 @@ line of its own (L</fallback>).
 Such a handler ends with its worker. Starman (HUP, QUIT) and Starlet (HUP, TERM) wait for a handler when they are to end
 its worker. If it has run for ten seconds by then, or once it has, the next C<push> throws an L<EventSource::Gone>,
 C<is_open> returns false and C<wait> returns C<gone>; the client is told to reconnect. A job of less than ten seconds is
-finished. A handler that catches the exceptions of C<push> and goes on is not ended. uWSGI kills a worker that does not end
-at HUP after C<worker-reload-mercy> (60 seconds). Starman and uWSGI (with C<die-on-term>) end a worker at TERM whatever its
-handler does, and so does HTTP::Server::PSGI at HUP and TERM.
+finished. A handler that calls none of these, or catches the exceptions of C<push> and goes on, is not ended: set
+L</spawn>. uWSGI kills a worker that does not end at HUP after C<worker-reload-mercy> (60 seconds). Starman and uWSGI (with
+C<die-on-term>) end a worker at TERM whatever its handler does, and so does HTTP::Server::PSGI at HUP and TERM.
 
 =head1 DIFFERENCES
 

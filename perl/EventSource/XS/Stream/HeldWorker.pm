@@ -4,9 +4,9 @@ use warnings;
 
 # A handler holds its worker while it runs, on a server that blocks. An endless one holds it for ever, so this module
 #
-# - has the log say so, once for each application in a process: when the handler has run for some seconds with an open stream
-#   (the reactor's thread prints that, because such a handler may do nothing but sleep), and when it has pushed for some seconds
-#   to a client that has left;
+# - has the log say so, once for each application in a process: when the handler has run for some seconds and has not closed
+#   its stream (the reactor's thread prints that, because such a handler may do nothing but sleep), and when it has pushed for
+#   some seconds to a client that has left;
 # - ends the handler by an exception when the server waits for it to end the worker. A handler that has only begun may finish:
 #   it may be a job that reports its progress.
 

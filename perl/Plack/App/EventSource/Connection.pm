@@ -484,7 +484,8 @@ printed to C<psgi.errors>; called outside of a handler, to C<STDERR>.
 The child ends when its client disconnects or its stream fails: it is sent SIGTERM, and SIGKILL after C<grace> seconds
 (fractions allowed; 5 by default). It also ends with its worker, however that ends. A native thread of the child does
 this, whatever the child waits for. C<$SIG{TERM}> of the child may clean up. The child leads a process group, which is
-sent the same signals, so commands that it runs end too.
+sent the same signals, so commands that it runs end too. C<$code> must not C<exec> another program in its own process: that
+has no such thread, and nothing ends it. Run it with C<system> or a pipe. Nor does a child end that is stopped (SIGSTOP).
 
 The child begins with the default for all signals but SIGPIPE, which it ignores, and with other random numbers. It runs no
 C<END> blocks and no destructors of the worker, not even after C<exit>. Buffered output of handles other than C<STDOUT>
