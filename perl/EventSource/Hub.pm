@@ -185,7 +185,7 @@ sub note_whether_away {
     return if $self->{has_told} || time - $self->{away_since} < $AWAY;
     $self->{has_told} = 1;
     warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
-        . " then their clients are told to come back.\n";
+        . " then their clients are told to come back. eventsource hub log $self->{name} may say why.\n";
     return;
 }
 

@@ -223,7 +223,8 @@ impl RemoteHub {
     }
 
     fn absent(&self) -> Error {
-        Error::Unavailable(format!("the hub process {} does not answer", self.address.name()))
+        let name = self.address.name();
+        Error::Unavailable(format!("the hub process {name} does not answer; eventsource hub log {name} may say why"))
     }
 
     pub(super) fn lost(&self) -> Error {

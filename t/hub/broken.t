@@ -151,7 +151,8 @@ subtest 'a script that ends' => sub {
     suspend($pid);
     like run_script('my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => 1)',
         process($number, publish_timeout => 0.1)),
-        qr/\AEventSource::Hub: .* does not answer at -e line 1/, 'a script that cannot reach it says so';
+        qr/\AEventSource::Hub: .* does not answer; eventsource hub log \S+ may say why at -e line 1/,
+        'a script that cannot reach it says so';
     kill CONT => $pid;
     my $stops = 'my $hub = EventSource::Hub->new(@ARGV); my $pid = $hub->stats->{process}{pid}; kill STOP => $pid;'
         . ' 1 until `cat /proc/$pid/stat` =~ /[)] T /; $hub->publish(a => $_, {wait => 0}) for 1 .. 3';
