@@ -58,7 +58,8 @@ pub struct Watch {
     was_up: bool,
     /// Whether the log has that it is up.
     is_up: bool,
-    store_told_at: Option<Instant>,
+    /// When it was told that the store is down, and that it is up.
+    store_told_at: [Option<Instant>; 2],
     epochs: Growing,
     refused: Growing,
     slow: Growing,
@@ -73,7 +74,7 @@ impl Watch {
             looked_at: None,
             was_up: true,
             is_up: true,
-            store_told_at: None,
+            store_told_at: [None; 2],
             epochs: Growing::default(),
             refused: counted(stats.refused),
             slow: counted(stats.ended[Reason::Slow as usize]),
@@ -103,8 +104,9 @@ impl Watch {
         if let Some(store) = store {
             let was_up = std::mem::replace(&mut self.was_up, store.is_up);
             let has_changed = store.is_up != self.is_up && (store.is_up || !was_up);
-            if has_changed && may_tell(self.store_told_at, now, &mut due) {
-                (self.is_up, self.store_told_at) = (store.is_up, Some(now));
+            let told_at = &mut self.store_told_at[usize::from(store.is_up)];
+            if has_changed && may_tell(*told_at, now, &mut due) {
+                (self.is_up, *told_at) = (store.is_up, Some(now));
                 lines.push(of_store(store));
             }
             if let Some(count) = self.epochs.take(store.epoch_changes, now, &mut due) {
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_is_told_once_in_a_pause_with_its_last_state() {
+    fn a_store_that_comes_and_goes_is_told_down_and_up_once_each_in_a_pause() {
         let began = Instant::now();
         let mut watch = Watch::new(&Stats::default());
         let mut store = StoreStatus { kind: "redis".into(), last_error: "refused".into(), ..StoreStatus::default() };
@@ -201,13 +203,14 @@ mod tests {
             (true, 0, 1, vec![]),
             (false, 0, 2, vec![]),
             (false, 0, 3, vec!["store_down"]),
-            (true, 0, 4, vec![]),
+            (true, 0, 4, vec!["store_up"]),
             (false, 0, 5, vec![]),
             (true, 1, 6, vec!["epoch_changed"]),
-            (true, 1, 13, vec!["store_up"]),
-            (false, 1, 14, vec![]),
-            (false, 1, 15, vec![]),
-            (false, 1, 23, vec!["store_down"]),
+            (false, 1, 7, vec![]),
+            (false, 1, 8, vec![]),
+            (false, 1, 13, vec!["store_down"]),
+            (true, 1, 13, vec![]),
+            (true, 1, 14, vec!["store_up"]),
         ] {
             (store.is_up, store.epoch_changes) = (is_up, epoch_changes);
             let now = began + Duration::from_secs(seconds);
