@@ -4,6 +4,7 @@ use lib 't/lib';
 use Testing;
 use Data::Dumper       ();
 use File::Path         qw(make_path);
+use File::Temp         ();
 use IO::Compress::Gzip qw(gzip);
 use Testing::Developer qw(needs_command);
 use Testing::SourceTree;
@@ -23,10 +24,11 @@ my %NO_NETWORK = (
     https_proxy       => 'http://127.0.0.1:9',
 );
 
+# Where the modules go is a folder without a blank in its name: MakeMaker splits INSTALL_BASE.
 sub installs {
     my $what  = shift;
-    my $into  = $tree->fresh('local');
-    my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
+    my $into  = File::Temp->newdir;
+    my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', "$into");
     like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
         'cpanm installs the distribution';
     loads($into);
@@ -94,7 +96,7 @@ sub configuration {
 }
 
 subtest 'cpan installs from the folder without a network' => sub {
-    my $into = $tree->fresh('local');
+    my $into = File::Temp->newdir;
     like $tree->must(\%NO_NETWORK, 'cpan', '-j', configuration($into), '-T', '.'), qr/^  \S*make install +-- OK$/m,
         'cpan installs the distribution';
     loads($into);
