@@ -1180,7 +1180,7 @@ impl Server {
         if self.stored().is_none() {
             return;
         }
-        let _ = self.handle().map(HubHandle::settle_members); // fails only if the reactor has died, with its wills
+        let _ = self.handle().map(HubHandle::announce_members); // fails only if the reactor has died, with its wills
         self.take_announced();
         if let Some(stored) = self.stored() {
             let progress = stored.finish(within);

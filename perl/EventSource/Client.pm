@@ -258,7 +258,7 @@ sub _cut {
     return;
 }
 
-# What a library thinks of a URL or of its answer is never an exception here.
+# An exception of a library, about a URL or its answer, is the end of this connection.
 sub _open {
     my ($self, $now) = @_;
     my $link = $self->{link};

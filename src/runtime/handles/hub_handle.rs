@@ -383,7 +383,7 @@ impl HubHandle {
     /// # Errors
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn settle_members(&self) -> Result<(), Error> {
+    pub fn announce_members(&self) -> Result<(), Error> {
         self.with_settled(|_| ())
     }
 

@@ -273,7 +273,7 @@ sub _retry_after {
     return max(0, min($at - time, $MAX_PAUSE));
 }
 
-# What a server has sent, or the system says: bytes, of UTF-8 or not.
+# Shows bytes that a server has sent, or a message of the system, in UTF-8 or not.
 sub _shown {
     my $text   = shift;
     my $is_one = utf8::decode($text);

@@ -40,7 +40,7 @@ my ($BLOCKING, $LOOPING) = (2_000, 100);
 # Seconds between two looks whether they are sent, if the child can wait.
 my $SENT_INTERVAL = 0.1;
 
-# What spawn returns for a child that has no process id yet. Perl refuses to send a signal to what is no number.
+# The result of spawn for a child that has no process id yet. It is not a number, so that kill refuses it.
 my $LATER = 'later';
 
 # The settings of a leash. It carries no bytes.
@@ -60,7 +60,7 @@ my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
 # The leashes of the children that run, by the names of these streams.
 my %LEASHES;
 
-# What start was given for streams whose heads are still to be sent, by the names of the streams.
+# The arguments of start for streams whose heads are still to be sent, by the names of the streams.
 my %WAITING;
 
 # True in a child, and in processes that it forks.

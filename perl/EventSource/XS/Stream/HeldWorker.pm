@@ -98,7 +98,7 @@ sub warn_not_spawned {
 
 # Private functions
 
-# What is said of a component in this process: its name with its place, and the line for a handler that has run for long.
+# The name of a component with its place, and the line for a handler that has run for long, in this process.
 sub _application {
     my $place = $_[0]{_place};
     my $name =

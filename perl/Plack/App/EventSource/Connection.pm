@@ -32,7 +32,7 @@ my $LENIENT = EventSource::XS::Settings->new(__PACKAGE__, warns => 1);
 
 my @ATTRIBUTES = qw(characters close_cb last_event_id push_cb stream);
 
-# What belongs to one connection: the callback of on_close is given another one with the same attributes.
+# The members of one connection only: the callback of on_close is given another one with the same attributes.
 my %IS_OWN = map { ($_ => 1) } qw(close_cb push_cb stream unwind);
 
 sub new {

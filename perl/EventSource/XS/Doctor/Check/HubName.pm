@@ -2,9 +2,9 @@ package EventSource::XS::Doctor::Check::HubName;
 use strict;
 use warnings;
 
-# Whether all requests reach one hub. A hub without a name is another one in each worker, so an event that one worker publishes
-# does not reach the streams of the others, which looks as if a proxy withheld it. Each hub has an epoch, with which its ids
-# begin.
+# Checks that all requests reach one hub. A hub without a name is another one in each worker, so an event that one worker
+# publishes does not reach the streams of the others, which looks as if a proxy withheld it. Each hub has an epoch, with which
+# its ids begin.
 
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding;
