@@ -44,8 +44,9 @@ subtest 'a file' => sub {
     $machine->publish(stock => 'a=first', key => 'a', retain => 1);
     my $news   = Testing::RoamingClient->open($machine, channels => 'news', id => $ids[0]);
     my $people = Testing::RoamingClient->open($machine, channels => 'people');
-    my $ann    = member($machine, 'ann');
-    my %stock  = (a => 'first');
+    ok wait_until($DEADLINE, sub { defined $people->last_id }), 'a stream that is told of members has begun';
+    my $ann   = member($machine, 'ann');
+    my %stock = (a => 'first');
 
     for my $turn ([1, 'new'], [2, 'old'], [3, 'new']) {
         my ($number, $name) = @$turn;
