@@ -59,6 +59,18 @@ sub ends_with_retry_ok {
     return;
 }
 
+# A stream whose user lost the right between its request and its subscription.
+sub withdrawn_ok {
+    my ($stream, $hub) = @_;
+    ends_with_retry_ok($stream, 'the right was withdrawn before it subscribed');
+    $hub->publish(a => 'secret');
+    unlike $stream->raw, qr/secret/, 'it is sent nothing';
+    $stream->reconnect;
+    $hub->publish(a => 'open');
+    $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
+    return is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+}
+
 my %BOUNDS = (history => {bytes => 1 << 24}, total_history => {bytes => 1 << 24}, retry => 1);
 my $named  = Test::EventSource->private_hub(name => 'test', %BOUNDS);
 for my $kind ('in one process', 'named') {
@@ -129,13 +141,7 @@ for my $kind ('in one process', 'named') {
         my $late = Test::EventSource->new(
             app => app($hub, asked => sub { $hub->end(label => 'user/7') if $ends-- == 1; return }));
         my $stream = $late->get('/?topics=a&label=user/7');
-        ends_with_retry_ok($stream, 'the right was withdrawn before it subscribed');
-        $hub->publish(a => 'secret');
-        unlike $stream->raw, qr/secret/, 'it is sent nothing';
-        $stream->reconnect;
-        $hub->publish(a => 'open');
-        $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
-        is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+        withdrawn_ok($stream, $hub);
     };
 
     subtest "$kind: a handler that has begun before" => sub {
@@ -149,13 +155,7 @@ for my $kind ('in one process', 'named') {
             Test::EventSource->new(
             app => Plack::App::EventSource->new(line_end => 'lf', handler_cb => $handler)->to_app);
         my $stream = $late->get('/');
-        ends_with_retry_ok($stream, 'the right was withdrawn before it subscribed');
-        $hub->publish(a => 'secret');
-        unlike $stream->raw, qr/secret/, 'it is sent nothing';
-        $stream->reconnect;
-        $hub->publish(a => 'open');
-        $stream->like_event('open', 'the next request is a new one') while $stream->is_open && $stream->raw !~ /open/;
-        is $hub->end(label => 'user/7'), 1, 'it can be ended, too';
+        withdrawn_ok($stream, $hub);
     };
 
     subtest "$kind: a stream that subscribes to more" => sub {

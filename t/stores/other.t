@@ -153,13 +153,14 @@ subtest 'a store that other machines use gets only events that nobody has had' =
     }
 };
 
+# From a store to another one, or to none.
+my @CHANGES = map {
+    my $from = $_;
+    map { [$from, $_] } kinds(qw(file redis memory))
+} kinds(qw(file redis));
+
 # Another store than the named one is refused as long as the process lives.
-for my $row (
-    map {
-        my $from = $_;
-        map { [$from, $_] } kinds(qw(file redis memory))
-    } kinds(qw(file redis))
-) {
+for my $row (@CHANGES) {
     my ($from, $to) = @$row;
     subtest "a running hub with a store, $from, gets another one, $to" => sub {
         my $stored = Testing::StoredHub->start(store_of($from));
@@ -186,12 +187,7 @@ sub begin_with_a_job {
 }
 
 my @first = sort keys %FIRST_CALL;
-for my $row (
-    map {
-        my $from = $_;
-        map { [$from, $_] } kinds(qw(file redis memory))
-    } kinds(qw(file redis))
-) {
+for my $row (@CHANGES) {
     my ($from, $to) = @$row;
     push @first, my $first = shift @first;
     subtest "a hub whose $from nobody has named in this process gets $to, and that one again; the first call: $first" =>
