@@ -184,11 +184,14 @@ sub call {
         broken($trouble) if !ref $trouble && $trouble =~ /internal error|panic/;
     }
     elsif ($number < 2) {
-        my $end   = $number ? "\r\n\r\n" : "\n\n";
-        my $bytes = $result[0];
+        my $line_end = $number ? "\r\n" : "\n";
+        my $bytes    = $result[0];
+
+        # Comments alone have no blank line, and no field at all gives nothing else.
+        my $has_end = $bytes =~ /$line_end$line_end\z|\A(?::[^\r\n]*$line_end)+\z|\A$line_end\z/;
         broken('flagged')   if utf8::is_utf8($bytes);
         broken('not UTF-8') if !utf8::decode($bytes) && $bytes =~ /[\x80-\xFF]/;
-        broken('no end')    if $bytes ne "\r\n"      && substr($bytes, -length $end) ne $end;
+        broken('no end')    if !$has_end;
         broken('spoilt')    if $bytes =~ /spoilt/;
     }
     return;
