@@ -126,6 +126,20 @@ fn a_stream_whose_socket_does_not_come_ends() {
 }
 
 #[test]
+fn a_refused_stream_whose_socket_does_not_come_ends_with_its_worker() {
+    let scene = Scene::new();
+    let mut other = scene.client_with(HubSettings { max_streams: 1, ..settings() });
+    let _client = open(&mut other, 1, HEAD);
+    let mut worker = scene.client_with(NamedSettings::default());
+    let patient = Settings { timeout: DEADLINE * 10, ..stream_settings() };
+    open_without_socket(&mut worker, 1, patient);
+    let counted = worker.count(b"").expect("counts");
+    assert_eq!((counted.streams.open, counted.streams.refused), (2, 1));
+    drop(worker);
+    eventually("the stream has ended", || other.count(b"").expect("counts").streams.open == 1);
+}
+
+#[test]
 fn the_opener_learns_how_much_the_client_has_read() {
     let (_scene, mut worker) = Scene::with_worker();
     let mut client = open(&mut worker, 1, "head\n");

@@ -445,9 +445,12 @@ impl StreamHandle {
         is_sent() && self.is_open()
     }
 
-    /// Ends a stream that will never have a socket.
+    /// Ends a stream that will never have a socket, even if it is ending already: it would wait for the socket.
     pub fn end_without_socket(&self) {
-        self.end(Reason::Error, Ending::Discard);
+        if self.generation == generation() {
+            self.state.close();
+            self.reactor.send(Command::End { stream: self.stream, reason: Reason::Error, ending: Ending::Discard });
+        }
     }
 
     /// Called when the application no longer holds the stream. The stream ends if it [ends with its
