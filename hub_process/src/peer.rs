@@ -22,6 +22,8 @@ const SLOW_BYTES: usize = 1 << 20;
 const MOST_BYTES: usize = 16 << 20;
 /// How long a peer may take none of its answers.
 const STUCK: Duration = Duration::from_secs(30);
+/// How long a peer waits for a store that does not begin.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a peer may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
 
@@ -219,6 +221,12 @@ impl Peer {
         self.outbox.clear();
         self.sent = 0;
         self.stuck_since = None;
+    }
+
+    /// Returns true if the peer has waited long enough for a store that does not begin: longer than a server needs that
+    /// starts at the same time, and not as long as calls of workers take (`publish_timeout`), so that they have the reason.
+    pub fn has_waited(&self, now: Instant) -> bool {
+        now.duration_since(self.connected) >= PATIENCE
     }
 
     /// Returns why the peer has had its time, if it has.

@@ -170,6 +170,8 @@ struct Server {
     predecessor: Option<Hub>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
+    /// Why the store has not begun, if it still tries to.
+    cannot_begin: Option<Failure>,
     /// Streams whose clients are ahead of the hub, by their ids in the library.
     ahead: HashMap<u64, StreamAhead>,
     peers: HashMap<u64, Peer>,
@@ -238,6 +240,7 @@ impl Server {
             hub: None,
             predecessor: None,
             greeting: Vec::new(),
+            cannot_begin: None,
             ahead: HashMap::new(),
             peers: HashMap::new(),
             publishers: HashMap::new(),
@@ -397,7 +400,7 @@ impl Server {
     /// Drops the hub, with its store.
     fn drop_hub(&mut self) {
         self.unwatch_store();
-        self.hub = None;
+        (self.hub, self.cannot_begin) = (None, None);
     }
 
     fn unwatch_store(&mut self) {
@@ -462,20 +465,19 @@ impl Server {
             self.ahead.clear(); // their streams have ended with the hub of the other epoch
             self.tell_epoch(&epoch);
         }
-        if let Some((failure, retries)) = progress.cannot_begin {
-            for token in std::mem::take(&mut self.greeting) {
-                if let Some(mut peer) = self.peers.remove(&token) {
-                    peer.answer(&Answer::Rejected(failure.clone()));
-                    let _ = peer.flush(&self.epoll, Instant::now());
-                    self.end_peer(peer, End::Rejected);
+        match progress.cannot_begin {
+            Some((failure, true)) => self.cannot_begin = Some(failure),
+            Some((failure, false)) => {
+                self.reject_greeting(&failure, now, |_| true);
+                if self.stored().is_some_and(|stored| !stored.is_ready()) {
+                    self.drop_hub(); // the next worker tries again
+                    self.hub = self.predecessor.take();
                 }
             }
-            if !retries && self.stored().is_some_and(|stored| !stored.is_ready()) {
-                self.drop_hub(); // the next worker tries again
-                self.hub = self.predecessor.take();
-            }
+            None => {}
         }
         if progress.is_ready && self.succeed(now) {
+            self.cannot_begin = None;
             for token in std::mem::take(&mut self.greeting) {
                 let welcome = self.welcome(token);
                 let Some(peer) = self.peers.get_mut(&token) else { continue };
@@ -485,7 +487,28 @@ impl Server {
         }
     }
 
+    /// Tells workers that wait for their welcome why they are not served.
+    fn reject_greeting(&mut self, failure: &Failure, now: Instant, is_meant: impl Fn(&Peer) -> bool) {
+        for token in std::mem::take(&mut self.greeting) {
+            match self.peers.remove(&token) {
+                Some(mut peer) if is_meant(&peer) => {
+                    peer.answer(&Answer::Rejected(failure.clone()));
+                    let _ = peer.flush(&self.epoll, now); // it has left
+                    self.end_peer(peer, End::Rejected);
+                }
+                Some(peer) => {
+                    self.peers.insert(token, peer);
+                    self.greeting.push(token);
+                }
+                None => {}
+            }
+        }
+    }
+
     fn sweep_peers(&mut self, now: Instant) {
+        if let Some(failure) = self.cannot_begin.clone() {
+            self.reject_greeting(&failure, now, |peer| peer.has_waited(now));
+        }
         let overdue: Vec<(u64, End)> =
             self.peers.iter().filter_map(|(token, peer)| Some((*token, peer.overdue(now)?))).collect();
         for (token, end) in overdue {
@@ -493,7 +516,8 @@ impl Server {
                 self.end_peer(peer, end);
             }
         }
-        self.sweep = self.peers.values().any(Peer::may_be_overdue).then(|| now + SWEEP);
+        let is_needed = !self.greeting.is_empty() || self.peers.values().any(Peer::may_be_overdue);
+        self.sweep = is_needed.then(|| now + SWEEP);
     }
 
     fn accept(&mut self, now: Instant) {
@@ -675,6 +699,7 @@ impl Server {
         peer.is_greeted = taken.is_ok();
         if peer.is_greeted && self.hub.is_some() && self.handle().is_none() {
             self.greeting.push(peer.token());
+            self.sweep.get_or_insert(now + SWEEP);
             return Ok(());
         }
         let welcome = taken.and_then(|()| self.welcome(peer.token()));

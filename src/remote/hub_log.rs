@@ -2,6 +2,7 @@
 //! the log of its server. The event loop does that, so it needs no request and no handler. A log that takes nothing at once, as
 //! a full pipe, is not waited for.
 
+use super::error::Error;
 use super::link::Link;
 use crate::sys::standard_error::{is_unread, write_at_once};
 use crate::wire::{Name, Request, LOG_LEASE};
@@ -16,6 +17,13 @@ pub(super) fn ask(link: &mut Link, lease: u64) {
         let mut frame = Vec::new();
         let _ = Request::Elect { lease, name: LOG_LEASE }.encode(&mut frame); // it is short
         link.queue_frame(frame, None);
+    }
+}
+
+/// Writes why a hub process serves this process not, or not yet. No worker is sent its log before it does.
+pub(super) fn write_refusal(hub: &Name, error: &Error) {
+    if !is_unread() {
+        write(hub, &format!("does not serve process {}: {error}", std::process::id()));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
 use crate::wire::{Counted, FieldList, Publish, Request};
+use crate::ErrorCode;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
@@ -91,9 +92,11 @@ impl RemoteHub {
         let last = remotes.last(self, &reactor);
         let failure = last.and_then(|last| last.connection.failure());
         let is_away = failure.is_some();
-        if let Some((error, _)) = failure.filter(|(_, at)| since.map_or(false, |since| *at >= since)) {
-            return Err(error);
-        }
+        let known = match failure {
+            Some((error, at)) if since.map_or(false, |since| at >= since) => return Err(error),
+            Some((error, _)) => error.to_string(),
+            None => String::new(),
+        };
         let hub = last.map_or_else(|| reactor.new_hub(), |last| last.hub);
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
         // Numbers begin with 1: 0 is the waker's.
@@ -103,7 +106,7 @@ impl RemoteHub {
         let registration = RemoteRegistration { reactor, hub, connection };
         remotes.insert(key, self.clone(), registration.clone());
         let (remote, RemoteRegistration { reactor, connection, .. }) = (self.clone(), registration.clone());
-        let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection));
+        let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection, &known));
         if let Err(error) = thread {
             let RemoteRegistration { reactor, connection, .. } = &registration;
             connection.fail(Error::Unavailable(format!("cannot start a thread: {error}")));
@@ -120,8 +123,9 @@ impl RemoteHub {
         }
     }
 
-    /// Makes a connection, in a thread of its own. Starts the hub process if need be.
-    fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>) {
+    /// Makes a connection, in a thread of its own. Starts the hub process if need be. Logs why the hub process does not serve
+    /// this worker, unless that is `known` from the last attempt.
+    fn connect(&self, reactor: &ReactorHandle, connection: Arc<Connection>, known: &str) {
         let connect = || {
             let place = self.address.place()?;
             Link::connect(&self.start, &place, self.settings.clone(), &mut |socket| connection.note_socket(socket))
@@ -134,6 +138,10 @@ impl RemoteHub {
                 LinkCommand::Connect(Box::new(link), connection)
             }
             Err(error) => {
+                if matches!(&error, Error::Refused(refusal) if refusal.code == ErrorCode::Unavailable && error.to_string() != known)
+                {
+                    hub_log::write_refusal(self.address.name(), &error);
+                }
                 connection.fail(match error {
                     // Nothing was asked for yet.
                     Error::Unknown | Error::Timeout => self.absent(),

@@ -12,6 +12,7 @@ use Testing::CommandLine;
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Machine;
+use Testing::Port;
 use Testing::Process qw(is_running);
 use Testing::Program;
 use Testing::Redis;
@@ -120,6 +121,21 @@ subtest 'wills that are lost because the process is stopped while its store is d
     ok wait_until($DEADLINE, sub { $with->server->log =~ /^eventsource-hub shop: $line/m }), 'in the log of the server'
         or diag $with->server->log;
     like run_at("$with->{folder}", qw(hub log shop)), qr/\t$line/, 'and the command has it';
+};
+
+subtest 'a store that is away when the process begins is a line of each worker, and the error has the reason' => sub {
+    my $held  = Testing::Port->new;
+    my $port  = $held->number;
+    my $with  = Testing::Machine->start({redis => "redis://127.0.0.1:$port"}, idle_exit => 60, grace => 60);
+    my $cause = qr/Redis at 127[.]0[.]0[.]1:$port cannot be reached: Connection refused/;
+    is $with->publish(news => 'hello'), 'error unavailable', 'a publish fails' for 1 .. 3;
+    like run_at("$with->{folder}", qw(publish --hub shop news hello)), qr/^eventsource publish: $cause/m,
+        'with the reason';
+    my $stream = Testing::Client->get($with->port, '/hub?channels=news');
+    $stream->read_until(qr/^retry: /m);
+    my $line    = qr/^eventsource-hub shop: does not serve process (\d+): $cause/m;
+    my %workers = map { ($_ => 1) } my @told = $with->server->log =~ /$line/g;
+    ok @told && @told == keys %workers, 'a worker says it once' or diag $with->server->log;
 };
 
 done_testing;
