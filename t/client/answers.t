@@ -157,6 +157,17 @@ my @ANSWERS = (
         stays => 1
     ],
     [
+        'gzip in members',
+        "${STREAM}Content-Encoding: gzip\r\n\r\n" . gzipped($ONE) . gzipped("data: two\n\n"),
+        'one two', $ENDED
+    ],
+    [
+        'bytes behind gzip',
+        "${STREAM}Content-Encoding: gzip\r\n\r\n" . gzipped($ONE) . $ONE,
+        'one', [unavailable => qr/damaged/],
+        stays => 1
+    ],
+    [
         'an event that is too long', "$STREAM\r\n${ONE}data: " . ('x' x 5000),
         'one',                       [invalid => qr/more than 1000 bytes/],
         stays     => 1,

@@ -36,10 +36,13 @@ sub next_text {
     my ($self, $bytes) = @_;
     my $inflate = $self->{inflate} or return substr $$bytes, 0, $MAX_TEXT, '';
     my $text    = '';
-    my $status  = $self->{is_over} ? Compress::Raw::Zlib::Z_STREAM_END() : $inflate->inflate($$bytes, $text);
+    my $status  = $inflate->inflate($$bytes, $text);
     $self->{has_more} = length $text >= $MAX_TEXT;
     if ($status == Compress::Raw::Zlib::Z_STREAM_END()) {
-        ($self->{is_over}, $self->{has_more}, $$bytes) = (1, 0, '');    # what follows is not part of the stream
+
+        # Some servers write each event as a member of its own (RFC 1952, section 2.2).
+        $self->{has_more} = 0;
+        $inflate->inflateReset;
     }
     elsif ($status != Compress::Raw::Zlib::Z_OK() && $status != Compress::Raw::Zlib::Z_BUF_ERROR()) {
         return ($text, !!1);
