@@ -43,6 +43,13 @@ sub events {
     $c->respond_with_events($c->app->hub, 'news', {start => 'oldest'});
 }
 
+# The action that is asked for calls another one, for which nobody has asked yet.
+package My::App::Controller::Beside;
+use Mojo::Base 'Mojolicious::Controller';
+
+sub all    { my $c = shift; $c->events($c->app->hub, 'news') }
+sub events { my $c = shift; $c->events($c->app->hub, 'news') }
+
 # An ordinary action, which another one calls, with an argument of its own.
 package My::App::Controller::Calendar;
 use Mojo::Base 'Mojolicious::Controller';
@@ -60,7 +67,7 @@ sub startup {
     my $self = shift;
     $self->plugin('EventSource::Framework::Mojolicious');
     $self->routes->get("/$_" =~ s/#/-/r)->to($_)
-        for map { ("$_#events", "$_#event_source", "$_#past") } qw(hiding heir knowing calendar);
+        for 'beside#all', map { ("$_#events", "$_#event_source", "$_#past") } qw(hiding heir knowing calendar);
     return;
 }
 

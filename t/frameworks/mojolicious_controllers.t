@@ -63,6 +63,8 @@ for my $name ('daemon', 'Starman') {
 
     subtest "$name: actions with the names of helpers" => sub {
         my $server = started($name, 't/data/mojolicious_controllers.pl');
+        is asked($server, '/beside-all')->status, 500,
+            'an action that calls another one, which calls itself for the helper';
         for my $path ('/heir', '/hiding') {    # the heir's actions are those of the other one
             for my $query ('', '?how=without%20a%20hub', $name eq 'daemon' ? '?how=later' : ()) {
                 is asked($server, "$path-events$query")->status, 500, 'an action that calls itself for the helper';

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # An action of a controller that has the name of a helper. Perl finds the action first, so an action that calls the helper calls
-# itself, until memory is gone. From its first request on such an action dies then, with the reason.
+# itself, until memory is gone. From the first request of its controller on such an action dies then, with the reason.
 
 use B ();
 use EventSource::XS::Settings;
@@ -11,41 +11,44 @@ use Scalar::Util qw(blessed refaddr);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Framework::Mojolicious');
 
-# The functions that stand in the place of actions, by their addresses.
+# The functions that stand in the place of methods, by their addresses: each with its method, and whether that is an action.
 my %GUARD;
 
 # Public methods
 
-# Look at an action before it runs. names has the names of helpers, each with a name that no action has.
+# Look at a controller before its action runs, also at the methods beside it: an action that is meant to respond with the helper
+# may call one of them. names has the names of helpers, each with a name that no action has.
 sub watch {
     my ($class, $c, $action, %names) = @_;
-    return if $GUARD{refaddr $action};
     for my $helper (keys %names) {
-        my $method = $c->can($helper);
-        _guard(ref($c) . "::$helper", $action, $helper, $names{$helper}) if $method && $method == $action;
+        my $method = $c->can($helper) or next;
+        my $guard  = $GUARD{refaddr $method} || _guard(ref($c) . "::$helper", $method, $helper, $names{$helper});
+        $guard->{is_action} ||= grep { $action == $_ } $method, $guard->{method};
     }
     return;
 }
 
 # Private functions
 
-# Routes call an action without arguments. A call with some is meant for the helper if it comes from the action itself. If it
-# comes later, from a callback, the hub shows it.
+# Routes call an action without arguments. A call with some is meant for the helper if it comes from the method itself. If it
+# comes later, from a callback of an action, the hub shows it.
 sub _guard {
-    my ($place, $action, $helper, $other) = @_;
-    my ($package, $name) = map { ($_->STASH->NAME, $_->NAME) } B::svref_2object($action)->GV;
+    my ($place, $method, $helper, $other) = @_;
+    my ($package, $name) = map { ($_->STASH->NAME, $_->NAME) } B::svref_2object($method)->GV;
+    my %known = (method => $method);
     my $guard = sub {
         $SETTINGS->refuse(undef,
                   "the action $helper of $package hides the helper of that name, and would call itself."
                 . " Write \$c->$other(...), or give the action another name")
-            if @_ > 1 && (_is_hub($_[1]) || ((caller 1)[3] || '') eq "${package}::$name");
-        goto &$action;
+            if @_ > 1 && ($known{is_action} && _is_hub($_[1]) || ((caller 1)[3] || '') eq "${package}::$name");
+        goto &$method;
     };
-    $GUARD{refaddr $guard} = $guard;
+    $known{guard} = $guard;
+    $GUARD{refaddr $guard} = \%known;
     no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
     no warnings 'redefine';
     *$place = $guard;
-    return;
+    return \%known;
 }
 
 sub _is_hub { return blessed $_[0] && $_[0]->isa('EventSource::Hub') }
