@@ -118,6 +118,7 @@ subtest 'the probe is green before the first stream and after it' => sub {
     $client->leave;
     $server->stop;
     $shell->run(qw(hub stop test));
+    is check('test')->{out}, "test\tok\tno process yet\n", 'after its process was stopped the name is known';
 };
 
 subtest 'a hub without a store' => sub {

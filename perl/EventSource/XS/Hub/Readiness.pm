@@ -24,7 +24,8 @@ my $TIMEOUT = 2;          # seconds
 # one of EVENTSOURCE_STORE, or that objects have named before. A file answers if it, or its folder, can be written; Redis and
 # Sentinels if one of them answers PING, even by asking for a password, or with TLS accepts a connection. path is that of the
 # socket; name, and socket if it was given, are those of the hub.
-# is_known, a reference to a scalar, is set to whether this user has used the hub before: its settings are kept.
+# is_known, a reference to a scalar, is set to whether this user has used the hub before: its settings are kept, or the log of a
+# process that was stopped.
 sub problem {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('problem takes settings', @given);
@@ -69,8 +70,8 @@ sub _store {
     local $SIG{__DIE__};
     my ($is_known, $kind, @at) = eval { @{EventSource::Hub::Process::_first_store(\%given)} }
         or return 'no process can start: ' . _message_of($@);
-    ${$hub{is_known}} = !!length $is_known if $hub{is_known};
-    return undef                           if $kind eq 'memory';
+    ${$hub{is_known}} = length $is_known || -e "$hub{path}.log" if $hub{is_known};
+    return undef                                                if $kind eq 'memory';
     if ($kind eq 'file') {
         return _accepts_files($at[0]) ? undef : "no process can start: its store $at[0] cannot be written";
     }
