@@ -10,29 +10,35 @@
 #[path = "../../hub_process/src"]
 mod program {
     pub mod arguments;
+    pub mod descriptors;
     pub mod hub;
+    pub mod ids_ahead;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
+    pub mod listener;
     pub mod messages;
     pub mod metrics_listener;
     pub mod new_program;
-    pub mod peer;
+    pub mod operator;
+    pub mod peers;
     pub mod protocol;
     pub mod publishing;
     pub mod run_options;
     pub mod server;
+    pub mod settings;
     pub mod store;
     pub mod stored_hub;
     pub mod streams;
-    pub mod streams_ahead;
+    pub mod succession;
     pub mod watch;
 }
 
 // They name each other by `crate::`.
 use program::{
-    arguments, hub, inherited, leases, lifetime, messages, metrics_listener, new_program, peer, protocol, publishing,
-    run_options, server, store, stored_hub, streams, streams_ahead, watch,
+    arguments, descriptors, hub, ids_ahead, inherited, leases, lifetime, listener, messages, metrics_listener,
+    new_program, operator, peers, protocol, publishing, run_options, server, settings, store, stored_hub, streams,
+    succession, watch,
 };
 
 use arbitrary::Arbitrary;

@@ -2,7 +2,7 @@
 
 use crate::messages::say;
 use crate::publishing::{encode, failure_of, Asker, Published};
-use crate::run_options::RunOptions;
+use crate::settings::Wanted;
 use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::{Framing, Unnumbered};
@@ -10,6 +10,7 @@ use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
     MemberData, Presence, Refusal, MAX_ONCE_BYTES,
 };
+use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -34,14 +35,12 @@ pub enum Source {
 
 impl Hub {
     /// Begins with these settings.
-    pub fn new(options: &RunOptions, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
+    pub fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
         let source = match &settings.store {
             StoreSettings::Memory => Source::Own(HubHandle::new(settings.hub.clone(), settings.max_topics)),
-            _ => Source::Stored(Box::new(StoredHub::begin(
-                &settings,
-                options.place.name(),
-                LastDelivered::open(&options.place.seen()),
-            )?)),
+            _ => {
+                Source::Stored(Box::new(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?))
+            }
         };
         Ok(Self { settings, claimed, source })
     }
@@ -54,9 +53,14 @@ impl Hub {
         }
     }
 
+    /// Returns true if a store keeps its events.
+    pub fn has_store(&self) -> bool {
+        matches!(self.source, Source::Stored(_))
+    }
+
     /// Returns true if its events are in this process only.
     pub fn has_own_events(&self) -> bool {
-        matches!(self.source, Source::Own(_))
+        !self.has_store()
     }
 
     pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
@@ -84,19 +88,25 @@ impl Hub {
         }
     }
 
-    /// Takes over the settings that may change: the newest count.
-    pub fn adopt(&mut self, given: &HubSettings) {
-        let retention = given.hub.retention();
-        let own = &mut self.settings;
-        own.max_streams = given.max_streams;
-        if own.hub.retention() != retention || own.max_topics != given.max_topics {
+    /// Takes over settings, if the hub can continue with them. Returns false if it cannot: clients and logs depend on some.
+    pub fn adopt(&mut self, wanted: &Wanted) -> bool {
+        let (own, retention) = (&mut self.settings, wanted.all.hub.retention());
+        if own.hub != wanted.all.hub.clone().with_retention(own.hub.retention())
+            || !own.store.is_same(&wanted.all.store)
+        {
+            return false;
+        }
+        self.claimed = wanted.named.clone().or(std::mem::take(&mut self.claimed));
+        own.max_streams = wanted.all.max_streams;
+        if own.hub.retention() != retention || own.max_topics != wanted.all.max_topics {
             own.hub = own.hub.clone().with_retention(retention.clone());
-            own.max_topics = given.max_topics;
+            own.max_topics = wanted.all.max_topics;
             match &mut self.source {
-                Source::Own(handle) => handle.set_bounds(retention, given.max_topics),
-                Source::Stored(stored) => stored.adopt(&self.settings),
+                Source::Own(handle) => handle.set_bounds(retention, own.max_topics),
+                Source::Stored(stored) => stored.adopt(own),
             }
         }
+        true
     }
 
     /// Ends streams. Returns how many of this machine; nothing if the store will say when others know of it.
@@ -190,25 +200,6 @@ impl Hub {
                 let draft = Draft { channel, key, retain, once, fields, ..Draft::default() };
                 stored.publish(draft, given.as_deref(), asker, now)
             }
-        }
-    }
-}
-
-/// Returns true if a hub cannot continue with other settings: clients and logs depend on these.
-pub fn must_begin_anew(served: &HubSettings, wanted: &HubSettings) -> bool {
-    served.hub != wanted.hub.clone().with_retention(served.hub.retention()) || !served.store.is_same(&wanted.store)
-}
-
-/// Checks that of these settings nobody has named another value.
-pub fn check_claims(claimed: &NamedSettings, given: &NamedSettings) -> Result<(), Failure> {
-    match claimed.disagreement(given) {
-        None => Ok(()),
-        Some(field) => {
-            let message = format!(
-                "{field} differs from that of the hub process: give all peers the same settings, \
-                 or stop the hub (eventsource hub stop NAME)"
-            );
-            Err(Failure::new(ErrorCode::Refused, Some(field), &message))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! When the process has nothing to do any more.
 
 use eventsource_xs::saved;
+use eventsource_xs::wire::{HubSettings, NamedSettings};
 use std::time::{Duration, Instant};
 
 /// How long the end of the process is put off.
@@ -18,8 +19,8 @@ pub enum Due {
 /// The clocks of the process.
 #[derive(Clone, Debug)]
 pub struct Lifetime {
-    pub idle_exit: Duration,
-    pub grace: Duration,
+    idle_exit: Duration,
+    grace: Duration,
     /// Since when there is no worker.
     without_worker: Option<Instant>,
     /// Since when nobody uses the process.
@@ -31,6 +32,17 @@ pub struct Lifetime {
 impl Lifetime {
     pub fn new(idle_exit: Duration, grace: Duration, now: Instant) -> Self {
         Self { idle_exit, grace, without_worker: Some(now), idle: Some(now), has_ended_streams: false }
+    }
+
+    /// Takes over the times that a peer has named.
+    pub fn adopt(&mut self, named: &NamedSettings) {
+        self.idle_exit = named.idle_exit.unwrap_or(self.idle_exit);
+        self.grace = named.grace.unwrap_or(self.grace);
+    }
+
+    /// Returns settings with the times that count now.
+    pub fn with_times(&self, settings: HubSettings) -> HubSettings {
+        HubSettings { idle_exit: self.idle_exit, grace: self.grace, ..settings }
     }
 
     /// Takes note of what there is: workers, streams, and whether anything else uses the process. Returns what is due.

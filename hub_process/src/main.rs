@@ -1,23 +1,26 @@
 //! `eventsource-hub`: the hub process. The commands for hubs are those of `eventsource`, in Perl.
 //!
-//! - `ahead`: how long streams wait whose clients are ahead of the hub
-//! - `arguments`: the command line
-//! - `commands`: the commands other than `run`
+//! The command line, and what the process has from the start:
+//!
+//! - `arguments`, `commands`, `run_options`: the command line; the commands other than `run`; what the process was started with
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
-//! - `leases`: which worker holds which lease
-//! - `lifetime`: when the process has nothing to do any more
-//! - `metrics_listener`: answers a monitor over HTTP
-//! - `messages`: the log, and what commands say on standard error
-//! - `worker`: the connection of one worker
-//! - `run_options`: what the process was started with
-//! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
-//! - `store`: what keeps the hub's events beyond the life of this process
-//! - `publishing`: what a publish is for every kind of hub
 //! - `protocol`: the version of the protocol that this process speaks
-//! - `streams`: the streams that workers have handed over
-//! - `upgrade`: continuing as another program
-//! - `watch`: what an operator must know, in the log
-//! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
+//! - `messages`: the log, and what commands say on standard error
+//! - `metrics_listener`: answers a monitor over HTTP
+//!
+//! The rooms of the wire thread, each with its own state:
+//!
+//! - `listener`, `descriptors`: the socket at which peers connect; how many descriptors there may be, and for what
+//! - `peers`: who is connected
+//! - `streams`, `ids_ahead`: the streams that workers have handed over; how long those wait whose clients are ahead of the hub
+//! - `leases`: which worker holds which lease
+//! - `settings`, `succession`: whose settings count; which hub this process serves
+//! - `hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this process
+//! - `publishing`: what a publish is for every kind of hub
+//! - `operator`, `watch`: what is logged once, or again after a pause, and what is counted
+//! - `lifetime`: when the process has nothing to do any more
+//! - `new_program`: continuing as another program
+//! - `server`: the loop, and what messages do; the reactor of the library writes the streams, in a thread of its own
 //!
 //! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl
 //! does, and sends the answers. It never waits for a worker or a client.
@@ -26,22 +29,27 @@
 
 mod arguments;
 mod commands;
+mod descriptors;
 mod hub;
+mod ids_ahead;
 mod inherited;
 mod leases;
 mod lifetime;
+mod listener;
 mod messages;
 mod metrics_listener;
 mod new_program;
-mod peer;
+mod operator;
+mod peers;
 mod protocol;
 mod publishing;
 mod run_options;
 mod server;
+mod settings;
 mod store;
 mod stored_hub;
 mod streams;
-mod streams_ahead;
+mod succession;
 mod watch;
 
 use arguments::{Arguments, Command};

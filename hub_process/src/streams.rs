@@ -1,6 +1,7 @@
 //! The streams that workers have handed over.
 
-use crate::peer::End;
+use crate::ids_ahead::{IdsAhead, StreamAhead};
+use crate::peers::End;
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::saved_reactor::{self, Restored};
 use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
@@ -9,7 +10,7 @@ use eventsource_xs::stream::{Reason, Settings, StreamId};
 use eventsource_xs::wire::{Answer, Open, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many bytes may be pushed to a stream that has no socket yet.
 const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
@@ -159,6 +160,8 @@ pub struct Streams {
     /// Streams that have ended, whose slots have others already, until their ends are taken.
     displaced: HashMap<u64, Slot>,
     count: usize,
+    /// The streams whose clients are ahead of the hub.
+    pub ahead: IdsAhead,
 }
 
 impl Streams {
@@ -198,6 +201,13 @@ impl Streams {
         }
     }
 
+    /// Has a stream that its opener holds wait for an id that is [ahead](IdsAhead::wait_for) of the hub.
+    pub fn wait_for(&mut self, id: u64, seq: u64, is_proven: bool, now: Instant) {
+        if self.get_mut(id).is_some() {
+            self.ahead.wait_for(id, seq, is_proven, now);
+        }
+    }
+
     /// Called when the opener no longer holds the stream. It continues if it is subscribed.
     pub fn release(&mut self, id: u64) {
         let id = StreamId::from(id);
@@ -211,6 +221,7 @@ impl Streams {
 
     /// Removes a stream that has ended, and returns the connection that the end is reported to.
     pub fn remove(&mut self, id: StreamId) -> Option<Opener> {
+        self.ahead.remove(id.into());
         let slot = match self.slot(id) {
             Some(slot) => std::mem::take(slot),
             None => self.displaced.remove(&id.into())?,
@@ -240,6 +251,7 @@ pub struct SavedStreams {
     held: Vec<SavedStream>,
     /// The ids of streams that were released, and their openers.
     released: Vec<(u64, Opener)>,
+    ahead: Vec<StreamAhead>,
 }
 
 #[derive(Debug)]
@@ -252,11 +264,11 @@ struct SavedStream {
 
 saved!(Opener { peer, number });
 saved!(SavedStream { handle, opener, pushed, is_watched });
-saved!(SavedStreams { held, released });
+saved!(SavedStreams { held, released, ahead });
 
 impl Streams {
     pub fn saved(&self) -> SavedStreams {
-        let mut saved = SavedStreams { held: Vec::new(), released: Vec::new() };
+        let mut saved = SavedStreams { held: Vec::new(), released: Vec::new(), ahead: self.ahead.saved() };
         for (slot, number) in self.slots.iter().zip(0..) {
             match slot {
                 Slot::Free => {}
@@ -276,7 +288,7 @@ impl Streams {
 
     /// Continues with the streams of another program.
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
-        let mut streams = Self::default();
+        let mut streams = Self { ahead: IdsAhead::restore(saved.ahead), ..Self::default() };
         for saved in saved.held {
             let SavedStream { handle, opener, pushed, is_watched } = saved;
             if let Some(handle) = restored.stream(&handle) {

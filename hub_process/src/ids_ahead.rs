@@ -1,4 +1,4 @@
-//! Streams whose clients are ahead of the hub, and how long they wait.
+//! Ids that are ahead of the hub: the streams whose clients have named them, and how long these wait.
 //!
 //! A client may come from another machine with an id that this process has not read yet. The reactor holds its subscription
 //! until the hub has published as far, or until it is told that the wait is over: after [`LEAST`] if the store is up, otherwise
@@ -8,6 +8,7 @@
 //! Redis has died before its replica had it, together with the hubs that have read it.
 
 use eventsource_xs::saved;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long a stream waits at least.
@@ -16,13 +17,80 @@ const LEAST: Duration = Duration::from_secs(5);
 const UP: Duration = Duration::from_secs(3);
 /// How long a stream waits at most. While the store is down nothing can be delivered, so waiting costs nothing.
 const MOST: Duration = Duration::from_secs(60);
+/// How often it is looked whether the store is up.
+const CHECK: Duration = Duration::from_millis(250);
+
+/// The streams that wait, by their ids in the library.
+#[derive(Debug, Default)]
+pub struct IdsAhead(HashMap<u64, StreamAhead>);
+
+impl IdsAhead {
+    /// Has a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
+    /// have given that number.
+    pub fn wait_for(&mut self, stream: u64, seq: u64, is_proven: bool, now: Instant) {
+        let ahead = StreamAhead::new(stream, seq, is_proven, now);
+        self.0.entry(stream).or_insert_with(|| ahead.clone()).also(&ahead);
+    }
+
+    /// Called when a stream has ended.
+    pub fn remove(&mut self, stream: u64) {
+        self.0.remove(&stream);
+    }
+
+    /// Called when all streams that wait have ended, with the hub of another epoch.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Returns when [`end_waits`](Self::end_waits) has something to do.
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        (!self.0.is_empty()).then(|| now + CHECK)
+    }
+
+    /// Ends the waits that are over, with a function that is given the stream's id. `store` returns the last sequence number
+    /// of the hub, and whether its store is up. Returns the highest number of an event that the store has lost: the hub of the
+    /// next epoch tells the client.
+    pub fn end_waits(
+        &mut self,
+        store: impl FnOnce() -> (u64, bool),
+        now: Instant,
+        mut end: impl FnMut(u64),
+    ) -> Option<u64> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (last_seq, is_up) = store();
+        let mut lost = None;
+        self.0.retain(|_, ahead| {
+            if ahead.seq <= last_seq {
+                return false; // the reactor knows
+            }
+            let is_over = ahead.is_over(is_up, now);
+            if is_over && ahead.proves_loss() {
+                lost = lost.max(Some(ahead.seq));
+            } else if is_over {
+                end(ahead.stream);
+            }
+            !is_over
+        });
+        lost
+    }
+
+    pub fn saved(&self) -> Vec<StreamAhead> {
+        self.0.values().cloned().collect()
+    }
+
+    pub fn restore(saved: Vec<StreamAhead>) -> Self {
+        Self(saved.into_iter().map(|ahead| (ahead.stream, ahead)).collect())
+    }
+}
 
 /// A stream that waits.
 #[derive(Clone, Debug)]
 pub struct StreamAhead {
-    pub stream: u64,
+    stream: u64,
     /// The sequence number that it waits for.
-    pub seq: u64,
+    seq: u64,
     /// Whether only a hub of this epoch can have given that number.
     is_proven: bool,
     /// Until when it waits if the store stays up.
@@ -36,25 +104,25 @@ pub struct StreamAhead {
 saved!(StreamAhead { stream, seq, is_proven, until, at_most, looked_at });
 
 impl StreamAhead {
-    pub fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
+    fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
         Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
     }
 
     /// Adds another subscription to a wait. The wait for both is not longer than that for the first one.
-    pub fn also(&mut self, other: &Self) {
+    fn also(&mut self, other: &Self) {
         if other.seq > self.seq {
             (self.seq, self.is_proven) = (other.seq, other.is_proven);
         }
     }
 
     /// Returns true if a wait that is over proves that the store has lost the event: everything that it has was read.
-    pub fn proves_loss(&self) -> bool {
+    fn proves_loss(&self) -> bool {
         self.is_proven && self.until < self.at_most
     }
 
     /// Returns true if the wait is over. Call it often: a store counts as up if it was up at each call, and as down while
     /// nobody called, for example because the machine stood still.
-    pub fn is_over(&mut self, is_up: bool, now: Instant) -> bool {
+    fn is_over(&mut self, is_up: bool, now: Instant) -> bool {
         let stood_still = now.saturating_duration_since(self.looked_at) >= UP;
         self.looked_at = now;
         if !is_up || stood_still {

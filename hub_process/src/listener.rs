@@ -1,0 +1,96 @@
+//! The socket at which peers connect, and the lock of the hub beside it.
+
+use crate::inherited::Seat;
+use crate::messages::say;
+use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
+use eventsource_xs::remote::{start, Place};
+use rustix::io::Errno;
+use rustix::net::{accept_with, SocketFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long no connection is accepted when this process has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often the process looks whether its lock is in its place.
+const LOCK_CHECK: Duration = Duration::from_secs(30);
+
+/// The socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    seat: Seat,
+    /// Its number in the epoll set.
+    number: u64,
+    /// Until when no connection is accepted.
+    paused_until: Option<Instant>,
+    /// When the process looks next whether its lock is in its place.
+    lock_check: Instant,
+}
+
+impl Listener {
+    /// Waits for connections from here on.
+    pub fn new(seat: Seat, epoll: &Epoll, number: u64) -> io::Result<Self> {
+        seat.listener.set_nonblocking(true)?;
+        epoll.add(seat.listener.as_fd(), number)?;
+        Ok(Self { seat, number, paused_until: None, lock_check: Instant::now() + LOCK_CHECK })
+    }
+
+    /// Returns what this process has of its hub alone.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Accepts the next connection, if there is one.
+    pub fn accept(&mut self, epoll: &Epoll, now: Instant) -> Option<OwnedFd> {
+        loop {
+            match accept_with(&self.seat.listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => return Some(socket),
+                Err(Errno::AGAIN) => return None,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => {
+                    epoll.remove(self.seat.listener.as_fd());
+                    self.paused_until = Some(now + PAUSE);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Instant {
+        self.paused_until.map_or(self.lock_check, |until| until.min(self.lock_check))
+    }
+
+    /// Accepts again after a pause. Returns false if the hub is not that of this process any more: its lock is gone.
+    pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
+        if self.paused_until.is_some_and(|until| now >= until) {
+            self.paused_until = None;
+            epoll.add(self.seat.listener.as_fd(), self.number)?;
+        }
+        if now < self.lock_check {
+            return Ok(true);
+        }
+        self.lock_check = now + LOCK_CHECK;
+        let is_held = self.seat.hold();
+        if !is_held {
+            say("the file of its lock was removed, so that another process may serve the hub");
+            self.seat.removes_socket = false;
+        }
+        Ok(is_held)
+    }
+
+    /// Removes the socket, if this process has made it. Returns true if the files of the hub are its own: without its lock they
+    /// may be those of another process.
+    pub fn close(&self, place: &Place) -> bool {
+        let is_held = self.seat.is_held();
+        if is_held && self.seat.removes_socket {
+            let _ = start::remove_socket(place.socket());
+        }
+        is_held
+    }
+}
+
+/// Returns true if a connection is that of a process of this user.
+pub fn is_of_own_user(socket: &OwnedFd) -> bool {
+    peer_user(socket.as_fd()).is_ok_and(|user| user == own_user())
+}

@@ -1,0 +1,109 @@
+//! What the operator of a hub process is told in its log, and what the process counts beside the library: what is logged once,
+//! what is logged [again after a pause](crate::watch), and to which worker the lines go.
+
+use crate::messages::{self, report, say};
+use crate::peers::{End, Peer};
+use crate::watch::Watch;
+use eventsource_xs::histogram::{Histogram, Scale, Times};
+use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Answer, StoreStatus};
+use std::time::{Duration, Instant};
+
+/// What was counted and logged.
+#[derive(Debug)]
+pub struct Operator {
+    /// When the process has begun.
+    started: Instant,
+    /// How many workers were cut off.
+    cut_off: u64,
+    /// How long publishes have waited for the store.
+    store_wait: Histogram,
+    /// What was logged, and is logged again after a pause.
+    watch: Watch,
+    /// Whether it was logged that streams have no member.
+    has_logged_members: bool,
+}
+
+/// The state for a new program.
+#[derive(Debug)]
+pub struct SavedOperator {
+    cut_off: u64,
+    store_wait: Histogram,
+    started: Instant,
+}
+
+saved!(SavedOperator { cut_off, store_wait, started });
+
+impl Operator {
+    /// Begins with what the library has counted: before an upgrade.
+    pub fn new(now: Instant) -> Self {
+        let watch = Watch::new(&runtime::stats());
+        Self { started: now, cut_off: 0, store_wait: Histogram::default(), watch, has_logged_members: false }
+    }
+
+    pub fn saved(&self) -> SavedOperator {
+        SavedOperator { cut_off: self.cut_off, store_wait: self.store_wait, started: self.started }
+    }
+
+    pub fn restore(saved: SavedOperator) -> Self {
+        let SavedOperator { cut_off, store_wait, started } = saved;
+        Self { cut_off, store_wait, ..Self::new(started) }
+    }
+
+    /// Returns for how long the process has run.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.duration_since(self.started)
+    }
+
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off
+    }
+
+    pub fn times(&self) -> Times {
+        Times { store_wait: self.store_wait, ..runtime::times() }
+    }
+
+    /// Counts a publish that has waited for the store.
+    pub fn count_store_wait(&mut self, waited: Duration) {
+        self.store_wait.record(&Scale::DELAYS, waited);
+    }
+
+    /// Logs and counts a peer that has broken the rules.
+    pub fn count_end(&mut self, end: End) {
+        if end.is_cut_off() {
+            self.cut_off += 1;
+            say(&format!("cut a worker off: {end}"));
+        }
+    }
+
+    /// Logs once that a stream has opened without its member. The statistics count them.
+    pub fn log_refused_members(&mut self, hub: Option<&HubHandle>) {
+        if !self.has_logged_members && hub.is_some_and(HubHandle::has_refused_members) {
+            self.has_logged_members = true;
+            say("a stream has opened without its member: a channel has max_members, the state is full, or the application \
+                 retains an event without a key where members are counted");
+        }
+    }
+
+    /// Returns when [`log_changes`](Self::log_changes) may have something to log.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.watch.next_due()
+    }
+
+    /// Logs what has changed of the store and the streams.
+    pub fn log_changes(&mut self, store: impl FnOnce() -> Option<StoreStatus>, now: Instant) {
+        if self.watch.is_due(now) {
+            for line in self.watch.look(&runtime::stats(), store().as_ref(), now) {
+                report(line.event, line.message, &line.fields);
+            }
+        }
+    }
+}
+
+/// Sends the lines of the log to the worker that writes them.
+pub fn send_lines(writer: &mut Peer) {
+    for line in messages::take_unsent() {
+        writer.answer(&Answer::Log { line: &line });
+    }
+}

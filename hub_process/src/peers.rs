@@ -1,0 +1,307 @@
+//! Who is connected: workers, their publish connections, and commands; what these keep alive, and who has to be sent answers.
+//!
+//! A peer stays in its place while it is served, so everybody sees it: whoever counts, describes or answers peers. What ends
+//! with a peer (its streams, its leases) is with the caller of [`remove`](Peers::remove).
+
+mod connection;
+
+pub use connection::{End, Keeps, Peer, SavedPeer};
+
+use eventsource_xs::remote::calls::Epoll;
+use eventsource_xs::wire::{Answer, FrameBuffer};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The most connections of workers and commands. Workers may have half as many publish connections beside them.
+pub const MAX_PEERS: usize = 4096;
+/// The token of the first peer: the smaller ones are for what else the loop waits for.
+pub const FIRST_TOKEN: u64 = 16;
+/// How often peers are looked at that may have had their time.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many connections keep what they use from ending.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    workers: usize,
+    commands: usize,
+}
+
+impl Kept {
+    fn number(&mut self, keeps: Keeps) -> Option<&mut usize> {
+        match keeps {
+            Keeps::Nothing => None,
+            Keeps::Process => Some(&mut self.commands),
+            Keeps::Streams => Some(&mut self.workers),
+        }
+    }
+
+    /// Counts a connection that has greeted or published.
+    fn keep(&mut self, peer: &mut Peer, keeps: Keeps) {
+        peer.keeps = keeps;
+        self.add(peer);
+    }
+
+    fn add(&mut self, peer: &Peer) {
+        self.number(peer.keeps).into_iter().for_each(|number| *number += 1);
+    }
+
+    fn leave(&mut self, peer: &Peer) {
+        self.number(peer.keeps).into_iter().for_each(|number| *number -= 1);
+    }
+}
+
+/// The connections, by their tokens.
+#[derive(Debug)]
+pub struct Peers {
+    peers: HashMap<u64, Peer>,
+    /// The publish connections of workers, by their workers.
+    publishers: HashMap<u64, u64>,
+    next_token: u64,
+    /// The peers that have greeted and wait for the hub's store.
+    waiting: Vec<u64>,
+    /// The peers that have answers to be sent.
+    answered: Vec<u64>,
+    /// When peers are looked at that may have had their time.
+    sweep: Option<Instant>,
+    kept: Kept,
+    /// Whether something was published since the timers ran: a command may come and go in one turn.
+    was_used: bool,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            peers: HashMap::new(),
+            publishers: HashMap::new(),
+            next_token: FIRST_TOKEN,
+            waiting: Vec::new(),
+            answered: Vec::new(),
+            sweep: None,
+            kept: Kept::default(),
+            was_used: false,
+        }
+    }
+}
+
+impl Peers {
+    /// Adds a connection, which is in the epoll set from here on.
+    pub fn add(&mut self, socket: OwnedFd, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        let token = self.next_token;
+        epoll.add(socket.as_fd(), token)?;
+        self.next_token += 1;
+        self.peers.insert(token, Peer::new(socket, token, now));
+        self.sweep.get_or_insert(now + SWEEP);
+        Ok(())
+    }
+
+    /// Removes a connection, with the publish connection that it has.
+    pub fn remove(&mut self, token: u64) -> Option<Peer> {
+        let peer = self.peers.remove(&token)?;
+        self.kept.leave(&peer);
+        self.waiting.retain(|waiting| *waiting != token);
+        match peer.publishes_for {
+            Some(first) if self.publishers.get(&first) == Some(&token) => drop(self.publishers.remove(&first)),
+            Some(_) => {} // it was replaced
+            None => drop(self.publishers.remove(&token).and_then(|publisher| self.peers.remove(&publisher))),
+        }
+        Some(peer)
+    }
+
+    pub fn get_mut(&mut self, token: u64) -> Option<&mut Peer> {
+        self.peers.get_mut(&token)
+    }
+
+    /// Returns a peer that publishes. A command keeps the process from here on.
+    pub fn publishing(&mut self, token: u64) -> Option<&mut Peer> {
+        let peer = self.peers.get_mut(&token)?;
+        self.was_used = true;
+        if peer.keeps == Keeps::Nothing && peer.publishes_for.is_none() {
+            self.kept.keep(peer, Keeps::Process);
+        }
+        Some(peer)
+    }
+
+    /// Returns how many connections there are.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Returns how many workers and commands are connected. Publish connections are those of workers.
+    pub fn count(&self) -> usize {
+        self.peers.len().saturating_sub(self.publishers.len())
+    }
+
+    /// Returns the processes that have greeted.
+    pub fn processes(&self) -> Vec<u32> {
+        let greeted = self.peers.values().filter(|peer| peer.is_greeted);
+        let mut processes: Vec<u32> = greeted.filter_map(Peer::process).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
+    }
+
+    /// Counts a worker that has greeted. Its streams stay open while it is connected.
+    pub fn add_worker(&mut self, token: u64) {
+        if let Some(peer) = self.peers.get_mut(&token) {
+            self.kept.keep(peer, Keeps::Streams);
+        }
+    }
+
+    /// Returns how many workers keep the streams.
+    pub fn workers(&self) -> usize {
+        self.kept.workers
+    }
+
+    /// Returns true if something other than workers has used the process since the last call, or is about to.
+    pub fn take_use(&mut self) -> bool {
+        // A worker that waits for the store may be about to use the process.
+        std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || self.kept.commands > 0
+    }
+
+    /// Returns the publish connection of a worker.
+    pub fn publisher_of(&self, worker: u64) -> Option<u64> {
+        self.publishers.get(&worker).copied()
+    }
+
+    /// Returns true if a publish connection may be that of this peer.
+    pub fn may_have_publisher(&self, worker: u64) -> bool {
+        self.peers.get(&worker).is_some_and(|first| first.is_greeted && first.publishes_for.is_none())
+    }
+
+    /// Makes a connection the publish connection of a worker, which has none.
+    pub fn set_publisher(&mut self, worker: u64, publisher: u64) {
+        if let Some(peer) = self.peers.get_mut(&publisher) {
+            peer.publishes_for = Some(worker);
+            self.publishers.insert(worker, publisher);
+        }
+    }
+}
+
+/// What peers are sent.
+impl Peers {
+    /// Queues an answer, which is sent in this turn. A peer that has left needs none.
+    pub fn answer(&mut self, token: u64, answer: &Answer<'_>) {
+        self.answer_with(token, |peer| peer.answer(answer));
+    }
+
+    /// Queues the answers that a function gives.
+    pub fn answer_with(&mut self, token: u64, give: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&token) {
+            give(peer);
+            self.answered.push(token);
+        }
+    }
+
+    /// Keeps the welcome of a peer back until the hub's store has begun.
+    pub fn wait_for_hub(&mut self, token: u64, now: Instant) {
+        self.waiting.push(token);
+        self.sweep.get_or_insert(now + SWEEP);
+    }
+
+    /// Takes the peers that have waited long enough for a store that does not begin.
+    pub fn take_impatient(&mut self, now: Instant) -> Vec<u64> {
+        let has_waited = |token: &u64| self.peers.get(token).is_some_and(|peer| peer.has_waited(now));
+        let (impatient, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(has_waited);
+        self.waiting = waiting;
+        impatient
+    }
+
+    /// Takes the peers that wait for the hub's store.
+    pub fn take_waiting(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Tells workers and commands the epoch that has begun. Those who still wait for their welcome are told it with that.
+    pub fn announce_epoch(&mut self, epoch: &str) {
+        let Self { peers, waiting, answered, .. } = self;
+        let is_told = |peer: &Peer| peer.is_greeted && peer.publishes_for.is_none() && !waiting.contains(&peer.token());
+        for (token, peer) in peers.iter_mut().filter(|(_, peer)| is_told(peer)) {
+            peer.answer(&Answer::Epoch { epoch });
+            answered.push(*token);
+        }
+    }
+
+    /// Sends a peer its answers. Fails if its connection has ended.
+    pub fn flush(&mut self, token: u64, epoll: &Epoll, now: Instant) -> Result<(), End> {
+        let Some(peer) = self.peers.get_mut(&token) else { return Ok(()) };
+        peer.flush(epoll, now)?;
+        if peer.may_be_overdue() {
+            self.sweep.get_or_insert(now + SWEEP);
+        }
+        Ok(())
+    }
+
+    /// Sends all peers their answers. Returns those whose connections have ended.
+    pub fn flush_answered(&mut self, epoll: &Epoll, now: Instant) -> Vec<(u64, End)> {
+        let mut answered = std::mem::take(&mut self.answered);
+        answered.sort_unstable();
+        answered.dedup();
+        let ended = |token: u64| self.flush(token, epoll, now).err().map(|end| (token, end));
+        answered.into_iter().filter_map(ended).collect()
+    }
+}
+
+/// What peers send, and when.
+impl Peers {
+    /// Reads once what a peer has sent. Returns it, and whether there may be more; [`return_inbox`](Self::return_inbox) follows
+    /// when the complete messages in it were carried out.
+    pub fn read(&mut self, token: u64) -> Result<(FrameBuffer, bool), End> {
+        let peer = self.peers.get_mut(&token).ok_or(End::Closed)?;
+        let has_read = peer.read()?;
+        Ok((std::mem::take(&mut peer.inbox), has_read))
+    }
+
+    /// Puts back what has not arrived completely, and checks that it may be so much.
+    pub fn return_inbox(&mut self, token: u64, inbox: FrameBuffer) -> Result<(), End> {
+        let peer = self.peers.get_mut(&token).ok_or(End::Closed)?;
+        peer.inbox = inbox;
+        peer.check_greeting(peer.inbox.len())?;
+        peer.check_descriptors()
+    }
+
+    /// Returns when [`overdue`](Self::overdue) may find something.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.sweep
+    }
+
+    /// Returns the peers that have had their time.
+    pub fn overdue(&mut self, now: Instant) -> Vec<(u64, End)> {
+        if self.sweep.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let is_needed = !self.waiting.is_empty() || self.peers.values().any(Peer::may_be_overdue);
+        self.sweep = is_needed.then(|| now + SWEEP);
+        self.peers.iter().filter_map(|(token, peer)| Some((*token, peer.overdue(now)?))).collect()
+    }
+}
+
+/// What a new program continues with.
+impl Peers {
+    /// Returns the connections, and the token of the next one.
+    pub fn saved(&self) -> (Vec<SavedPeer>, u64) {
+        (self.peers.values().map(Peer::saved).collect(), self.next_token)
+    }
+
+    /// Continues after a program whose next connection would have had that token.
+    pub fn after(next_token: u64) -> Self {
+        Self { next_token, ..Self::default() }
+    }
+
+    /// Continues with a connection of another program, which is added to the epoll set. Returns its token.
+    pub fn restore(&mut self, saved: SavedPeer, epoll: &Epoll) -> io::Result<u64> {
+        let peer = Peer::restore(saved, epoll)?;
+        let token = peer.token();
+        self.kept.add(&peer);
+        self.publishers.extend(peer.publishes_for.map(|first| (first, token)));
+        self.peers.insert(token, peer);
+        Ok(token)
+    }
+
+    /// Has the answers of all peers sent, and their times looked at.
+    pub fn resume(&mut self, now: Instant) {
+        self.answered = self.peers.keys().copied().collect();
+        self.sweep = Some(now);
+    }
+}

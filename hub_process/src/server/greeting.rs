@@ -1,0 +1,124 @@
+//! The first message of a connection: a greeting, which may begin the hub, or an order of a command.
+
+use super::requests::not_begun;
+use super::{Server, STORE_LINGER};
+use crate::descriptors::Descriptors;
+use crate::hub::Hub;
+use crate::lifetime::Lifetime;
+use crate::peers::{End, MAX_PEERS};
+use crate::protocol;
+use crate::publishing::failure_of;
+use crate::run_options::RunOptions;
+use crate::succession::Succession;
+use eventsource_xs::wire::WINDOW_BYTES;
+use eventsource_xs::wire::{Answer, Failure, Frame, Hello, NamedSettings, Role, Stop, Upgrade, Welcome, WorkerId};
+use eventsource_xs::ErrorCode;
+use std::io;
+use std::time::Instant;
+
+/// Carries out a message of a connection that has not greeted.
+pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+    let Server { options, orders, .. } = server;
+    let taken = match (Upgrade::decode(frame), Stop::decode(frame)) {
+        (Some(upgrade), _) => orders.upgrade(from, upgrade.program),
+        // The connection of the command that asks ends with the process, at the end of this turn.
+        (_, Some(stop)) => check_name(options, stop.name).map(|()| orders.stop()),
+        _ => greet(server, from, frame, now),
+    };
+    taken.map_err(|failure| {
+        server.peers.answer(from, &Answer::Rejected(failure));
+        End::Rejected
+    })
+}
+
+fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
+    let name = options.place.name();
+    if given != name.as_str() {
+        let message = format!("this is the hub process {name}, not {given}");
+        return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
+    }
+    Ok(())
+}
+
+fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
+    let hello = Hello::decode_version(frame, protocol::version())?;
+    check_name(&server.options, hello.name.as_str())?;
+    match hello.role {
+        Role::Command => take_settings(server, NamedSettings::default(), now)?,
+        Role::Worker(settings) => {
+            take_settings(server, *settings, now)?;
+            add_worker(server, from);
+        }
+        Role::Publisher(of) => add_publisher(server, from, of, now)?,
+    }
+    let Server { options, peers, succession, lifetime, .. } = server;
+    peers.get_mut(from).into_iter().for_each(|peer| peer.is_greeted = true);
+    if succession.is_beginning() {
+        peers.wait_for_hub(from, now);
+        return Ok(());
+    }
+    let welcome = welcome(options, succession, lifetime, from)?;
+    peers.answer(from, &welcome);
+    Ok(())
+}
+
+/// Takes the settings that a worker names; a command names none. The first call creates the hub.
+fn take_settings(server: &mut Server, given: NamedSettings, now: Instant) -> Result<(), Failure> {
+    let wanted = server.succession.wanted(given)?;
+    if !server.succession.adopt(&wanted) {
+        let finished = server.succession.finish_store(STORE_LINGER);
+        server.answer_askers(finished.told, finished.queued, now);
+        let begun = server.succession.begin(&wanted, server.sources.epoll());
+        let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
+        begun.map_err(unavailable)?;
+        server.succeed(now);
+    }
+    server.lifetime.adopt(&wanted.named);
+    server.succession.remember(&wanted.named);
+    Ok(())
+}
+
+/// Counts a worker. Where none was, those that were drained have gone.
+fn add_worker(server: &mut Server, token: u64) {
+    let Server { peers, succession, .. } = server;
+    if peers.workers() == 0 {
+        let _ = succession.handle().map(|hub| hub.end_drain()); // fails only while the process ends
+    }
+    peers.add_worker(token);
+}
+
+/// Takes the publish connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
+fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant) -> Result<(), Failure> {
+    let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
+    let has_first = of.process == std::process::id() && server.peers.may_have_publisher(of.number);
+    if !has_first || server.succession.handle().is_none() {
+        return refused("the worker is not connected to this process");
+    }
+    server.serve_publisher_of(of.number, now);
+    if let Some(earlier) = server.peers.publisher_of(of.number) {
+        server.end_peer(earlier, End::Closed);
+    }
+    let Server { peers, streams, succession, .. } = server;
+    let has_store = succession.hub().is_some_and(Hub::has_store);
+    let descriptors = Descriptors { peers: peers.len(), streams: streams.len(), has_store };
+    // The other half is for first connections, which cannot do without.
+    if peers.len() > descriptors.for_peers().min(MAX_PEERS) / 2 {
+        return refused("half of the connections that this process may have are in use");
+    }
+    peers.set_publisher(of.number, publisher);
+    Ok(())
+}
+
+/// Returns the welcome of a peer, by its number.
+pub(super) fn welcome(
+    options: &RunOptions,
+    succession: &Succession,
+    lifetime: &Lifetime,
+    number: u64,
+) -> Result<Answer<'static>, Failure> {
+    let (Some(hub), Some(handle)) = (succession.hub(), succession.handle()) else { return Err(not_begun()) };
+    let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
+    let (name, pid, credits) = (options.place.name().clone(), std::process::id(), WINDOW_BYTES);
+    let settings = lifetime.with_times(hub.settings.clone());
+    Ok(Answer::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))
+}

@@ -1,0 +1,118 @@
+//! What the process has been told to do when a turn is over: to end, or to continue as another program.
+
+use eventsource_xs::wire::Failure;
+use eventsource_xs::ErrorCode;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// An upgrade that was asked for.
+#[derive(Debug)]
+pub(super) struct Upgrading {
+    /// The connections that are to be answered; none if a signal has asked.
+    pub(super) askers: Vec<u64>,
+    pub(super) program: PathBuf,
+}
+
+/// The orders of this turn.
+#[derive(Debug)]
+pub(super) struct Orders {
+    /// The path that this program has been started from, whichever file is there now.
+    program: PathBuf,
+    ends: bool,
+    /// Whether a command has ended the hub: its settings are forgotten.
+    forgets: bool,
+    upgrading: Option<Upgrading>,
+}
+
+impl Orders {
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program, ends: false, forgets: false, upgrading: None }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.ends = true;
+    }
+
+    /// Ends the hub, too: the next process begins with other settings.
+    pub(super) fn stop(&mut self) {
+        (self.ends, self.forgets) = (true, true);
+    }
+
+    pub(super) fn has_end(&self) -> bool {
+        self.ends
+    }
+
+    pub(super) fn has_stop(&self) -> bool {
+        self.forgets
+    }
+
+    /// Has the process continue as the program that is installed now.
+    pub(super) fn upgrade_to_installed(&mut self) {
+        let installed = || Upgrading { askers: Vec::new(), program: self.program.clone() };
+        self.upgrading.get_or_insert_with(installed);
+    }
+
+    /// Has the process continue as a program, if none is named as the installed one. The asker is answered by that, or by
+    /// this process if the upgrade fails.
+    pub(super) fn upgrade(&mut self, asker: u64, program: Option<&[u8]>) -> Result<(), Failure> {
+        let program = program.map_or(self.program.as_path(), |path| Path::new(OsStr::from_bytes(path)));
+        if self.ends {
+            return Err(Failure::new(ErrorCode::Unavailable, None, "the process ends"));
+        }
+        if program.is_relative() {
+            let message = "the path of the program must be absolute";
+            return Err(Failure::new(ErrorCode::Invalid, Some("program"), message));
+        }
+        let first = || Upgrading { askers: Vec::new(), program: program.to_owned() };
+        let upgrading = self.upgrading.get_or_insert_with(first);
+        if upgrading.program != program {
+            let message = format!("the process continues as {} already", upgrading.program.display());
+            return Err(Failure::new(ErrorCode::Unavailable, None, &message));
+        }
+        upgrading.askers.push(asker);
+        Ok(())
+    }
+
+    /// Takes the upgrade that was asked for; none if the process is to end.
+    pub(super) fn take_upgrade(&mut self) -> Option<Upgrading> {
+        self.upgrading.take().filter(|_| !self.ends)
+    }
+}
+
+/// Returns the path that this program has been started from, even if another file is there now.
+pub(super) fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let kept = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+    Ok(kept.map_or_else(|| path.clone(), PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_askers_of_one_program_are_answered_and_another_program_is_refused() {
+        let mut orders = Orders::new("/installed".into());
+        assert_eq!(orders.upgrade(1, None), Ok(()));
+        assert_eq!(orders.upgrade(2, Some(b"/installed")), Ok(()));
+        assert_eq!(orders.upgrade(3, Some(b"/other")).map_err(|failure| failure.code), Err(ErrorCode::Unavailable));
+        assert_eq!(orders.upgrade(4, Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
+        orders.upgrade_to_installed();
+        let upgrading = orders.take_upgrade().expect("an upgrade");
+        assert_eq!((upgrading.askers, upgrading.program), (vec![1, 2], "/installed".into()));
+        assert!(orders.take_upgrade().is_none());
+    }
+
+    #[test]
+    fn a_process_that_ends_does_not_continue_as_another_program() {
+        let mut orders = Orders::new("/installed".into());
+        orders.upgrade_to_installed();
+        orders.end();
+        assert!(orders.upgrade(1, None).is_err());
+        assert!(orders.take_upgrade().is_none());
+        assert_eq!((orders.has_end(), orders.has_stop()), (true, false));
+        orders.stop();
+        assert!(orders.has_stop());
+    }
+}

@@ -1,0 +1,305 @@
+//! The requests of workers and commands that have greeted: a function for each, which says what it may touch, and the table.
+
+use super::Server;
+use crate::descriptors::Descriptors;
+use crate::hub::Hub;
+use crate::leases::{Candidate, Leases};
+use crate::operator::Operator;
+use crate::peers::{End, Peer, Peers};
+use crate::publishing::{failure_of, Asker, Published};
+use crate::streams::{Opener, Stream, Streams};
+use eventsource_xs::hub::{EndRequest, SubscribeRequest};
+use eventsource_xs::remote::calls;
+use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{Answer, Counted, Described, Failure, Frame, Open, Publish, Request};
+use eventsource_xs::ErrorCode;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Carries out a request: the table.
+pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+    let Server { peers, streams, leases, succession, operator, .. } = server;
+    let hub = succession.hub_mut();
+    let (connections, workers) = (peers.len(), peers.count());
+    let peer = peers.get_mut(from).ok_or(End::Closed)?;
+    match Request::decode(frame).map_err(|_| End::Malformed)? {
+        Request::Publish(event) => publish(peers, from, hub, &event, frame.wire_bytes(), now),
+        _ if peer.publishes_for.is_some() => Err(End::Malformed), // a publish connection only publishes
+        Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
+        Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, connections),
+        Request::Attach { stream } => attach(peer, streams, stream),
+        Request::Push { stream, event, has_id } => {
+            with_stream(peer, streams, stream, |stream| stream.push(event, has_id))
+        }
+        Request::Subscribe { request, stream, subscription } => {
+            let id = peer.streams.get(&stream).copied();
+            let subscribed = subscribe(hub, operator, streams, id, subscription, now);
+            reply(peer, request, subscribed.map(|()| done(request)))
+        }
+        Request::Begin { stream } => with_stream(peer, streams, stream, Stream::begin),
+        Request::End { stream, reason, discards } => {
+            with_stream(peer, streams, stream, |stream| stream.end(reason, discards))
+        }
+        Request::Release { stream } => release(peer, streams, stream),
+        Request::Count { request, channel } => {
+            reply(peer, request, count(hub.as_deref(), operator, workers, request, channel))
+        }
+        Request::EndStreams { request, end } => {
+            let asker = Asker { peer: from, request, bytes: 0, since: None };
+            reply(peer, request, end_streams(hub, end, asker))
+        }
+        Request::Drain { within } => drain(hub.as_deref(), within),
+        Request::Channels { request, pattern, from } => {
+            let pattern = Some(pattern).filter(|pattern| !pattern.is_empty());
+            let page = ask(hub.as_deref(), |hub| hub.channel_page(pattern, from));
+            reply(peer, request, page.map(|page| Answer::Channels { request, page }))
+        }
+        Request::Describe { request } => {
+            let described = describe(peers, operator, request, now);
+            peers.answer(from, &described);
+            Ok(())
+        }
+        Request::Elect { lease, name } => elect(peer, leases, lease, name),
+        Request::Members { request, channel, after } => {
+            let page = ask(hub.as_deref(), |hub| hub.member_page(channel, after));
+            reply(peer, request, page.map(|page| Answer::Members { request, page }))
+        }
+        Request::CountMembers { request, channel } => {
+            let number = ask(hub.as_deref(), |hub| hub.count_members(channel));
+            reply(peer, request, number.map(|number| Answer::Number { request, number: number as u64 }))
+        }
+        Request::Reserve { request, label, most } => {
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let is_granted = ask(hub.as_deref(), |hub| hub.reserve(label, most));
+            reply(peer, request, is_granted.map(|is_granted| Answer::Number { request, number: is_granted.into() }))
+        }
+        Request::UpdateMember { request, channel, id, data, event } => {
+            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event));
+            let is_here = checked.and_then(|()| ask(hub.as_deref(), |hub| hub.update_member(channel, id, data, event)));
+            reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
+        }
+        Request::Resign { lease } => {
+            announce_holders(peers, leases.resign(Candidate { peer: from, lease }));
+            Ok(())
+        }
+    }
+}
+
+/// Publishes an event. If it waits for the hub's store to take it, its bytes are not handled until then.
+fn publish(
+    peers: &mut Peers,
+    from: u64,
+    hub: Option<&mut Hub>,
+    event: &Publish<'_>,
+    bytes: usize,
+    now: Instant,
+) -> Result<(), End> {
+    let peer = peers.publishing(from).ok_or(End::Closed)?;
+    if !peer.credits.spend(bytes) {
+        return Err(End::Flood);
+    }
+    let request = event.request;
+    let asker = Asker { peer: from, request, bytes, since: Some(now) };
+    match hub.ok_or_else(not_begun).and_then(|hub| hub.publish(event, asker, now)) {
+        Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
+        Ok(Published::Id(_) | Published::Queued) => {}
+        Ok(Published::Waits) => return Ok(()),
+        Err(failure) => refuse(peer, request, failure),
+    }
+    grant(peer, bytes);
+    Ok(())
+}
+
+fn open_with_socket(peer: &mut Peer, streams: &mut Streams, hub: Option<&Hub>, open: &Open<'_>) -> Result<(), End> {
+    let socket = take_socket(peer)?.ok_or(Reason::Error);
+    open_stream(peer, streams, open, socket.map(Some), max_streams(hub))
+}
+
+/// Opens a stream whose socket comes later. It counts as if it had one.
+fn open_without_socket(
+    peer: &mut Peer,
+    streams: &mut Streams,
+    hub: Option<&Hub>,
+    open: &Open<'_>,
+    peers: usize,
+) -> Result<(), End> {
+    let descriptors = Descriptors { peers, streams: streams.len(), has_store: hub.is_some_and(Hub::has_store) };
+    open_stream(peer, streams, open, Ok(None), max_streams(hub).min(descriptors.for_streams()))
+}
+
+fn max_streams(hub: Option<&Hub>) -> usize {
+    hub.map_or(usize::MAX, |hub| hub.settings.max_streams)
+}
+
+/// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is sent the
+/// stream's end.
+fn open_stream(
+    peer: &mut Peer,
+    streams: &mut Streams,
+    open: &Open<'_>,
+    socket: Result<Option<OwnedFd>, Reason>,
+    most: usize,
+) -> Result<(), End> {
+    if peer.streams.contains_key(&open.stream) {
+        return Err(End::Malformed);
+    }
+    let opener = Opener { peer: peer.token(), number: open.stream };
+    match socket.and_then(|socket| Stream::open(open, socket, opener, most)) {
+        Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
+        Err(reason) => peer.answer(&Answer::Ended { stream: open.stream, reason }),
+    }
+    Ok(())
+}
+
+/// Gives a stream its socket, unless it has ended.
+fn attach(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), End> {
+    let socket = take_socket(peer)?;
+    let stream = peer.streams.get(&number).and_then(|id| streams.get_mut(*id));
+    stream.map_or(Ok(()), |stream| stream.attach(socket))
+}
+
+/// Calls a function with a stream of a peer, unless it has ended.
+fn with_stream(peer: &Peer, streams: &mut Streams, number: u64, function: impl FnOnce(&mut Stream)) -> Result<(), End> {
+    let stream = peer.streams.get(&number).and_then(|id| streams.get_mut(*id));
+    if let Some(stream) = stream {
+        function(stream);
+    }
+    Ok(())
+}
+
+fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), End> {
+    peer.streams.remove(&number).into_iter().for_each(|id| streams.release(id));
+    Ok(())
+}
+
+/// Subscribes a stream. One that has ended is left alone: its end is reported.
+fn subscribe(
+    mut hub: Option<&mut Hub>,
+    operator: &mut Operator,
+    streams: &mut Streams,
+    id: Option<u64>,
+    subscription: SubscribeRequest,
+    now: Instant,
+) -> Result<(), Failure> {
+    hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence))?;
+    let after = subscription.after.as_deref();
+    if let (Some(stored), Some(id)) = (hub.as_mut().and_then(|hub| hub.stored_mut()), id) {
+        if let Some(seq) = stored.seq_ahead(after) {
+            streams.wait_for(id, seq, stored.is_proven(after), now);
+        }
+    }
+    let handle = hub.as_ref().and_then(|hub| hub.handle());
+    if subscription.presence.member.is_some() {
+        operator.log_refused_members(handle);
+    }
+    let Some(stream) = id.and_then(|id| streams.get_mut(id)) else { return Ok(()) };
+    match handle.filter(|hub| !hub.has_ended()) {
+        Some(hub) => hub.subscribe(&mut stream.handle, subscription).map(drop).map_err(|error| failure_of(&error)),
+        None => {
+            stream.handle.end_with_retry(); // the store begins anew
+            Ok(())
+        }
+    }
+}
+
+/// Counts what the hub and the process have, and the subscribers of a channel.
+fn count(
+    hub: Option<&Hub>,
+    operator: &Operator,
+    workers: usize,
+    request: u64,
+    channel: &[u8],
+) -> Result<Answer<'static>, Failure> {
+    let hub = hub.ok_or_else(not_begun)?;
+    let counted = hub.counts_and_subscribers(channel).ok_or_else(not_begun)?;
+    let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?;
+    Ok(Answer::Counted(Box::new(Counted {
+        request,
+        hub: counts,
+        subscribers: subscribers as u64,
+        workers: workers as u64,
+        streams: runtime::stats(),
+        times: operator.times(),
+        cut_off: operator.cut_off(),
+        store: hub.store_status(),
+    })))
+}
+
+/// Ends streams of the hub. There is no answer yet if that waits for the store.
+fn end_streams(hub: Option<&mut Hub>, end: EndRequest, asker: Asker) -> Result<Option<Answer<'static>>, Failure> {
+    let ended = hub.ok_or_else(not_begun)?.end_streams(end, asker)?;
+    Ok(ended.map(|count| Answer::StreamsEnded { request: asker.request, count: count as u64 }))
+}
+
+fn drain(hub: Option<&Hub>, within: Duration) -> Result<(), End> {
+    let _ = hub.and_then(Hub::handle).map(|hub| hub.drain(within)); // fails only while the process ends, which drains, too
+    Ok(())
+}
+
+fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> Answer<'static> {
+    let (version, age, workers) = (env!("CARGO_PKG_VERSION").into(), operator.age(now), peers.processes());
+    Answer::Described(Box::new(Described { request, version, age, workers }))
+}
+
+/// Asks the hub in memory.
+fn ask<T>(hub: Option<&Hub>, ask: impl FnOnce(&HubHandle) -> Result<T, runtime::Error>) -> Result<T, Failure> {
+    let hub = hub.and_then(Hub::handle).ok_or_else(not_begun)?;
+    ask(hub).map_err(|error| failure_of(&error))
+}
+
+fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Result<(), End> {
+    let candidate = Candidate { peer: peer.token(), lease };
+    if leases.contains(candidate) {
+        return Err(End::Malformed);
+    }
+    let elected = leases.elect(candidate, name).map(|is_held| elected(candidate, is_held));
+    reply(peer, lease, elected)
+}
+
+/// Tells workers that they hold a lease now.
+pub(super) fn announce_holders(peers: &mut Peers, holders: impl IntoIterator<Item = Candidate>) {
+    holders.into_iter().for_each(|holder| peers.answer(holder.peer, &elected(holder, true)));
+}
+
+fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
+    Answer::Elected { lease: candidate.lease, is_held }
+}
+
+/// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is no
+/// connection.
+fn take_socket(peer: &mut Peer) -> Result<Option<OwnedFd>, End> {
+    let taken = peer.descriptors.pop_front().ok_or(End::Descriptors)?;
+    Ok(taken.filter(|socket| calls::is_connection(socket.as_raw_fd())))
+}
+
+/// Answers a request, or refuses it.
+fn reply<'a>(peer: &mut Peer, request: u64, result: Result<impl Into<Option<Answer<'a>>>, Failure>) -> Result<(), End> {
+    match result.map(Into::into) {
+        Ok(answer) => answer.iter().for_each(|answer| peer.answer(answer)),
+        Err(failure) => refuse(peer, request, failure),
+    }
+    Ok(())
+}
+
+fn done(request: u64) -> Option<Answer<'static>> {
+    (request > 0).then_some(Answer::Done { request })
+}
+
+/// Refuses a request, unless no answer is wanted.
+pub(super) fn refuse(peer: &mut Peer, request: u64, failure: Failure) {
+    if request > 0 {
+        peer.answer(&Answer::Refused { request, failure });
+    }
+}
+
+/// Counts the bytes of a request as handled, so that the worker may send more.
+pub(super) fn grant(peer: &mut Peer, bytes: usize) {
+    if let Some(bytes) = peer.credits.handle(bytes) {
+        peer.answer(&Answer::Credits { bytes });
+    }
+}
+
+pub(super) fn not_begun() -> Failure {
+    Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun")
+}

@@ -1,0 +1,67 @@
+//! What the loop waits for, beside its peers: their numbers in the epoll set.
+
+use crate::messages;
+use crate::peers::FIRST_TOKEN;
+use eventsource_xs::remote::calls::{self, duplicate, Asked, Epoll, Readiness};
+use eventsource_xs::runtime;
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+pub(super) const LISTENER: u64 = 0;
+pub(super) const SIGNALS: u64 = 1;
+pub(super) const ENDS: u64 = 2;
+pub(super) const PROGRESS: u64 = 3;
+pub(super) const STORE: u64 = 4;
+pub(super) const MEMBERS: u64 = 5;
+pub(super) const LOG: u64 = 6;
+const _: () = assert!(LOG < FIRST_TOKEN);
+
+pub(super) struct Sources {
+    epoll: Epoll,
+    signals: OwnedFd,
+    /// Descriptors that are readable while the reactor has ends, progress and announcements of members to report.
+    _reports: [OwnedFd; 3],
+    ready: Vec<(u64, Readiness)>,
+}
+
+impl Sources {
+    /// Waits for signals, the reactor and the log. The listener, the store and the peers add themselves.
+    pub(super) fn new() -> Result<Self, Box<dyn Error>> {
+        let (signals, epoll) = (calls::signals()?, Epoll::new()?);
+        epoll.add(signals.as_fd(), SIGNALS)?;
+        let reports = [
+            duplicate(runtime::notify_descriptor(0)?)?,
+            runtime::progress_descriptor()?,
+            runtime::announced_descriptor()?,
+        ];
+        for (report, number) in reports.iter().zip([ENDS, PROGRESS, MEMBERS]) {
+            epoll.add(report.as_fd(), number)?;
+        }
+        messages::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
+        Ok(Self { epoll, signals, _reports: reports, ready: Vec::new() })
+    }
+
+    pub(super) fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+
+    /// Waits until something is ready, at most for a time. Returns what is; [`return_list`](Self::return_list) follows.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<(u64, Readiness)>> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.epoll.wait(timeout, |number, readiness| ready.push((number, readiness)))?;
+        Ok(ready)
+    }
+
+    /// Takes a list back that has been worked off, for the next wait.
+    pub(super) fn return_list(&mut self, mut ready: Vec<(u64, Readiness)>) {
+        ready.clear();
+        self.ready = ready;
+    }
+
+    /// Returns what a signal asks for.
+    pub(super) fn next_signal(&self) -> Option<Asked> {
+        calls::next_signal(self.signals.as_fd())
+    }
+}

@@ -1,0 +1,245 @@
+//! Which hub this process serves: the first one, another one in its place, and the one before while that has events that are
+//! nowhere else.
+
+use crate::hub::{Hub, Source};
+use crate::messages::say;
+use crate::settings::{Precedence, Wanted};
+use crate::store::check_built;
+use crate::stored_hub::{LastDelivered, Progress, SavedStored, StoredHub};
+use eventsource_xs::hub::HubEntry;
+use eventsource_xs::remote::calls::Epoll;
+use eventsource_xs::remote::Place;
+use eventsource_xs::runtime::saved_reactor::{Restored, SavedHub};
+use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Failure, HubSettings, NamedSettings};
+use std::error::Error;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// The hub that is served, and what decides which it is.
+pub struct Succession {
+    place: Place,
+    precedence: Precedence,
+    hub: Option<Hub>,
+    /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.
+    predecessor: Option<Hub>,
+    /// Why the store has not begun, if it still tries to.
+    cannot_begin: Option<Failure>,
+    /// The number of the hub's store in the epoll set.
+    number: u64,
+}
+
+impl Succession {
+    /// Begins without a hub: the first peer decides its settings.
+    pub fn new(place: Place, precedence: Precedence, number: u64) -> Self {
+        Self { place, precedence, hub: None, predecessor: None, cannot_begin: None, number }
+    }
+
+    pub fn hub(&self) -> Option<&Hub> {
+        self.hub.as_ref()
+    }
+
+    pub fn hub_mut(&mut self) -> Option<&mut Hub> {
+        self.hub.as_mut()
+    }
+
+    pub fn stored(&mut self) -> Option<&mut StoredHub> {
+        self.hub.as_mut().and_then(Hub::stored_mut)
+    }
+
+    /// Returns the hub in memory; nothing while the hub does not exist, or its store has not begun.
+    pub fn handle(&self) -> Option<&HubHandle> {
+        self.hub.as_ref().and_then(Hub::handle)
+    }
+
+    /// Returns true while the hub's store has not begun.
+    pub fn is_beginning(&self) -> bool {
+        self.hub.is_some() && self.handle().is_none()
+    }
+
+    /// Returns true if a hub before has events that are nowhere else.
+    pub fn has_predecessor(&self) -> bool {
+        self.predecessor.is_some()
+    }
+
+    pub fn precedence(&self) -> &Precedence {
+        &self.precedence
+    }
+}
+
+/// A peer has come.
+impl Succession {
+    /// Returns the settings that the hub is to have, if it can have them. A command names none.
+    pub fn wanted(&self, given: NamedSettings) -> Result<Wanted, Failure> {
+        let wanted = self.precedence.wanted(given, self.hub.as_ref().map(|hub| &hub.settings));
+        wanted.check(self.hub.as_ref().map(|hub| &hub.claimed))?;
+        Ok(wanted)
+    }
+
+    /// Gives the hub settings that it can have as it is. Returns false if there must be another one.
+    pub fn adopt(&mut self, wanted: &Wanted) -> bool {
+        self.hub.as_mut().is_some_and(|hub| hub.adopt(wanted))
+    }
+
+    /// Begins the hub: the first one, or another one in the place of one whose settings nobody has named, whose store has
+    /// [finished](Self::finish_store). If that fails, the hub before continues.
+    pub fn begin(&mut self, wanted: &Wanted, epoll: &Epoll) -> io::Result<()> {
+        self.unwatch_store(epoll);
+        let before = self.hub.take();
+        let claimed = before.as_ref().map(|before| before.claimed.clone()).unwrap_or_default();
+        match Hub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed)) {
+            Ok(next) => {
+                (self.hub, self.cannot_begin) = (Some(next), None);
+                self.predecessor = before.filter(Hub::has_own_events).or(self.predecessor.take());
+                self.watch_store(epoll)
+            }
+            Err(error) => {
+                self.hub = before;
+                self.stored().map_or(Ok(()), StoredHub::restart)?;
+                self.watch_store(epoll)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes note of settings that a peer has named for the hub, as it is now.
+    pub fn remember(&mut self, named: &NamedSettings) {
+        self.precedence.remember(named);
+    }
+}
+
+/// The hub's store has begun, or has not.
+impl Succession {
+    /// Publishes the events of the hub before to the hub in its place, once that has begun, and ends its streams. Returns true
+    /// when the hub has these events: a stream that subscribes before that would be sent them as new ones.
+    pub fn succeed(&mut self, now: Instant) -> bool {
+        if self.handle().is_none() {
+            return false;
+        }
+        if let (Some(before), Some(hub)) = (self.predecessor.take(), &mut self.hub) {
+            match before.handle().map_or(Ok(Vec::new()), HubHandle::entries) {
+                Ok(events) if hub.takes_events_of_before(runtime::stats().opened > 0) => hub.take_events(events, now),
+                Ok(events) => log_left_out(&events),
+                Err(error) => say(&format!("the events of before are lost: {error}")),
+            }
+        }
+        let is_ready = self.handle().is_some();
+        if is_ready {
+            self.cannot_begin = None;
+        }
+        is_ready
+    }
+
+    /// Takes note of why the store has not begun. It tries again.
+    pub fn note_cannot_begin(&mut self, failure: Failure) {
+        self.cannot_begin = Some(failure);
+    }
+
+    /// Returns why the store has not begun, if it still tries to.
+    pub fn cannot_begin(&self) -> Option<&Failure> {
+        self.cannot_begin.as_ref()
+    }
+
+    /// Returns to the hub before, if there is one, because the store of the hub in its place cannot begin. Without one the next
+    /// peer begins a hub.
+    pub fn return_to_predecessor(&mut self, epoll: &Epoll) {
+        if self.stored().is_some_and(|stored| !stored.is_ready()) {
+            self.unwatch_store(epoll);
+            (self.hub, self.cannot_begin) = (self.predecessor.take(), None);
+        }
+    }
+
+    /// Takes what members and wills of a hub with a store have announced.
+    pub fn take_announced(&mut self) {
+        let announced = runtime::take_announced();
+        let Some(stored) = self.stored() else { return };
+        for announced in announced {
+            // A hub of before has ended its streams, and its members linger in this one.
+            if stored.handle().is_some_and(|handle| handle.has_announced(&announced)) {
+                stored.announce(announced.announcement, announced.kept);
+            }
+        }
+    }
+
+    /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub. Returns
+    /// what has become of those who wait for it; the hub is not ready afterwards.
+    pub fn finish_store(&mut self, within: Duration) -> Progress {
+        if self.stored().is_none() {
+            return Progress::default();
+        }
+        let _ = self.handle().map(HubHandle::announce_members); // fails only if the reactor has died, with its wills
+        self.take_announced();
+        self.stored().map(|stored| stored.finish(within)).unwrap_or_default()
+    }
+
+    /// Waits for the reports of the hub's store from here on.
+    pub fn watch_store(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let number = self.number;
+        self.stored().map_or(Ok(()), |stored| epoll.add(stored.descriptor(), number))
+    }
+
+    pub fn unwatch_store(&mut self, epoll: &Epoll) {
+        self.stored().into_iter().for_each(|stored| epoll.remove(stored.descriptor()));
+    }
+}
+
+/// The state that another program needs to continue with the hub.
+#[derive(Debug)]
+pub struct SavedServed {
+    handle: SavedHub,
+    settings: HubSettings,
+    claimed: NamedSettings,
+    stored: Option<SavedStored>,
+}
+
+saved!(SavedServed { handle, settings, claimed, stored });
+
+impl SavedServed {
+    /// Checks that this program was built with the store of the hub. Fails with the reason.
+    pub fn check_store(&self) -> Result<(), String> {
+        check_built(&self.settings.store)
+    }
+}
+
+impl Succession {
+    /// Returns what another program needs to continue with the hub, if that has begun.
+    pub fn saved(&self) -> Option<SavedServed> {
+        let hub = self.hub.as_ref()?;
+        Some(SavedServed {
+            handle: hub.handle()?.saved()?,
+            settings: hub.settings.clone(),
+            claimed: hub.claimed.clone(),
+            stored: match &hub.source {
+                Source::Own(_) => None,
+                Source::Stored(stored) => Some(stored.saved()?),
+            },
+        })
+    }
+
+    /// Continues with the hub of another program.
+    pub fn restore(&mut self, saved: SavedServed, restored: &Restored, epoll: &Epoll) -> Result<(), Box<dyn Error>> {
+        let SavedServed { handle, settings, claimed, stored } = saved;
+        let handle = restored.hub(handle);
+        let seen = || LastDelivered::open(&self.place.seen());
+        let source = match stored {
+            None => Source::Own(handle),
+            Some(stored) => {
+                Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen(), handle)?))
+            }
+        };
+        self.hub = Some(Hub { settings, claimed, source });
+        Ok(self.watch_store(epoll)?)
+    }
+}
+
+/// Logs which events are not in the store of the hub that has begun in the place of another one.
+fn log_left_out(events: &[HubEntry]) {
+    if !events.is_empty() {
+        say(&format!(
+            "{} events of before are not in the store, for it has events of other machines, whose clients would receive them \
+             as new ones: clients receive a gap, and what is retained is to be published again",
+            events.len()
+        ));
+    }
+}
