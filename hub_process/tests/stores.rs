@@ -3,17 +3,19 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
-use eventsource_xs::hub::{Announcement, Presence, Retain, Says, Start as From, SubscribeRequest};
+use eventsource_xs::hub::{Announcement, EndRequest, Presence, Retain, Says, Start as From, SubscribeRequest};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{Client, Error, Publication};
+use eventsource_xs::remote::{kept_settings, Client, Error, Publication};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    FieldList, FileSettings, FileSync, Hello, HubSettings, NamedSettings, Request, Role, StoreSettings,
+    Answer, FieldList, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role,
+    StoreSettings, Welcome,
 };
 use eventsource_xs::ErrorCode;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use support::{
     connect, event, follow, gone, in_file, kill, open, read_event, read_to_end, read_until, settings, signal, topics,
@@ -350,14 +352,101 @@ fn events_that_are_to_move_to_a_store_are_there_even_if_the_process_ends_before_
         job.describe().expect("an answer"); // the process has accepted the worker
     }
     signal(pid, Signal::STOP);
-    let role = Role::Worker(Box::new(in_file(&scene).into()));
-    let mut hello = Vec::new();
-    Hello { name: scene.place.name().clone(), role }.encode(&mut hello).expect("a short message");
-    worker.write_all(&hello).expect("room");
+    greet(&mut worker, &scene, in_file(&scene).into());
     signal(pid, Signal::TERM);
     signal(pid, Signal::CONT); // it finds both at once
     gone(pid);
     read_news(&mut scene.client_with(in_file(&scene)), 1, None, From::Oldest, "of the job");
+}
+
+/// Greets as a worker with these settings, without waiting for the welcome.
+fn greet(worker: &mut UnixStream, scene: &Scene, settings: NamedSettings) {
+    let mut hello = Vec::new();
+    let greeting = Hello { name: scene.place.name().clone(), role: Role::Worker(Box::new(settings)) };
+    greeting.encode(&mut hello).expect("a short message");
+    worker.write_all(&hello).expect("room");
+}
+
+/// Waits for the welcome of a worker that has greeted.
+fn read_welcome(worker: &mut UnixStream) -> Welcome {
+    let mut buffer = FrameBuffer::default();
+    loop {
+        if let Some(frame) = buffer.next_frame().expect("a message") {
+            match Answer::decode(frame).expect("an answer") {
+                Answer::Welcome(welcome) => return *welcome,
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut bytes = [0; 4096];
+        let count = worker.read(&mut bytes).expect("a welcome");
+        assert!(count > 0, "the connection has ended");
+        buffer.feed(&bytes[..count]);
+    }
+}
+
+#[test]
+fn events_that_are_to_move_to_a_store_are_there_even_if_another_hub_comes_before_it_has_begun() {
+    let scene = Scene::new();
+    let mut job = scene.client_with(NamedSettings::default());
+    job.publish(&event("news", "of the job")).expect("an id");
+    let (pid, mut workers) = (job.welcome().pid, [connect(&scene), connect(&scene)]);
+    for _ in 0..2 {
+        job.describe().expect("an answer"); // the process has accepted the workers
+    }
+    signal(pid, Signal::STOP);
+    let store = NamedSettings { store: Some(in_file(&scene).store), ..NamedSettings::default() };
+    let other = NamedSettings { gap_event: Some("lost".into()), ..store.clone() };
+    greet(&mut workers[0], &scene, store);
+    greet(&mut workers[1], &scene, other);
+    signal(pid, Signal::CONT); // it finds both at once: the store of the first hub ends before its reports are read
+    for worker in &mut workers {
+        assert_eq!(&*read_welcome(worker).settings.hub.gap_event, "lost");
+    }
+    read_news(&mut job, 1, None, From::Oldest, "of the job");
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn a_worker_that_waits_for_a_store_is_welcomed_by_the_hub_that_takes_its_place() {
+    let scene = Scene::new();
+    let store = StoreSettings::parse("redis://127.0.0.1:1", Duration::from_secs(5)).expect("a store");
+    let kept = NamedSettings { store: Some(store), ..NamedSettings::default() };
+    kept_settings::write(&scene.place, &kept).expect("the test's own folder");
+    let mut process = scene.limited(1000);
+    let mut first = connect(&scene);
+    greet(&mut first, &scene, NamedSettings::default());
+    let named = NamedSettings { store: Some(StoreSettings::Memory), ..NamedSettings::default() };
+    let second = scene.client_with(named);
+    assert_eq!(read_welcome(&mut first).epoch, second.welcome().epoch);
+    scene.stop();
+    process.wait().expect("a child");
+}
+
+#[test]
+fn a_request_is_refused_while_there_is_no_hub() {
+    let scene = Scene::new();
+    let kept = NamedSettings { store: Some(in_file(&scene).store), ..NamedSettings::default() };
+    kept_settings::write(&scene.place, &kept).expect("the test's own folder");
+    let mut process = scene.limited(1000);
+    let mut job = scene.client_with(NamedSettings::default());
+    job.publish(&event("news", "of the job")).expect("an id");
+    let path = scene.folder.join("missing/events.db").to_str().expect("text").into();
+    let store = StoreSettings::File(FileSettings { path, sync: FileSync::Event });
+    let other = NamedSettings { store: Some(store), ..NamedSettings::default() };
+    Client::connect(&Scene::start(), &scene.place, Some(other)).expect_err("no folder");
+    let refused = [
+        job.count(b"").map(drop).expect_err("no hub"),
+        job.publish(&event("news", "lost")).map(drop).expect_err("no hub"),
+        job.end_streams(EndRequest::default()).map(drop).expect_err("no hub"),
+    ];
+    for error in refused {
+        assert!(matches!(&error, Error::Refused(failure) if failure.code == ErrorCode::Unavailable), "{error:?}");
+    }
+    let mut worker = scene.client_with(kept);
+    read_news(&mut worker, 1, None, From::Oldest, "of the job");
+    job.publish(&event("news", "again")).expect("an id");
+    scene.stop();
+    process.wait().expect("a child");
 }
 
 #[test]
