@@ -146,8 +146,8 @@ impl Arguments {
         if self.command != Command::Run && (given.is_some() || file.is_some()) {
             return Err("--store and --store-from are for run".to_owned());
         }
-        let goes_on = self.state.is_some(); // with the store of the program before
-        if goes_on || !matches!(self.command, Command::Run | Command::Start) {
+        let is_upgrade = self.state.is_some(); // the store is that of the program before
+        if is_upgrade || !matches!(self.command, Command::Run | Command::Start) {
             return Ok(());
         }
         let (what, text) = match (given, file) {

@@ -149,6 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_ends_with_the_event_with_the_stream_with_its_time_or_with_the_loss_of_the_store() {
+        let now = Instant::now();
+        let mut ids = IdsAhead::default();
+        assert_eq!(ids.next_due(now), None);
+        for (stream, seq, is_proven) in [(1, 5, false), (2, 7, false), (3, 8, false), (4, 9, true), (5, 8, true)] {
+            ids.wait_for(stream, seq, is_proven, now);
+        }
+        assert_eq!(ids.next_due(now), Some(now + CHECK));
+        ids.remove(3);
+        let mut ended = Vec::new();
+        let mut end_waits = |ids: &mut IdsAhead, second| {
+            let lost = ids.end_waits(|| (5, true), now + Duration::from_secs(second), |stream| ended.push(stream));
+            (lost, ids.saved().len(), ended.clone())
+        };
+        assert_eq!(end_waits(&mut ids, 1), (None, 3, vec![]));
+        let mut restored = IdsAhead::restore(ids.saved());
+        (2..LEAST.as_secs()).for_each(|second| drop(end_waits(&mut restored, second)));
+        assert_eq!(end_waits(&mut restored, LEAST.as_secs()), (Some(9), 0, vec![2]));
+    }
+
+    #[test]
     fn a_stream_waits_until_the_store_was_up_for_a_while_at_least_5_and_at_most_60_seconds() {
         // When the store is down, in seconds, when the wait is over, and whether everything was read then.
         for (down, over, is_read) in [

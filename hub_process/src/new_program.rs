@@ -118,8 +118,8 @@ impl Program {
         }
     }
 
-    /// Continues as this program, which takes the state and the descriptors. Returns only if that fails.
-    pub fn go_on(&self, state: &File, descriptors: &[i32], place: &Place) -> String {
+    /// Executes this program, which continues with the state and the descriptors. Returns only if that fails.
+    pub fn exec(&self, state: &File, descriptors: &[i32], place: &Place) -> String {
         let number = state.as_raw_fd().to_string();
         let mut words: Vec<OsString> = vec![self.path.clone().into()];
         words.extend(["run", "--state", &number].map(OsString::from));

@@ -305,3 +305,146 @@ impl Peers {
         self.sweep = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_xs::wire::MAX_GREETING_BYTES;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    struct Scene {
+        peers: Peers,
+        epoll: Epoll,
+        now: Instant,
+        /// The other ends of the connections, in the order of their tokens.
+        others: Vec<UnixStream>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let epoll = Epoll::new().expect("a descriptor");
+            Self { peers: Peers::default(), epoll, now: Instant::now(), others: Vec::new() }
+        }
+
+        /// Adds a connection, and returns its token.
+        fn add(&mut self, is_greeted: bool) -> u64 {
+            let token = FIRST_TOKEN + self.others.len() as u64;
+            let (socket, other) = UnixStream::pair().expect("a pair of sockets");
+            other.set_nonblocking(true).expect("a socket");
+            self.others.push(other);
+            self.peers.add(socket.into(), &self.epoll, self.now).expect("a socket");
+            self.peers.get_mut(token).expect("it was added").is_greeted = is_greeted;
+            token
+        }
+
+        fn add_publisher(&mut self, worker: u64) -> u64 {
+            let publisher = self.add(true);
+            self.peers.set_publisher(worker, publisher);
+            publisher
+        }
+
+        /// Returns how many bytes a peer is sent in this turn.
+        fn sent(&mut self, token: u64) -> usize {
+            assert_eq!(self.peers.flush_answered(&self.epoll, self.now), []);
+            let mut bytes = [0; 4096];
+            self.others[(token - FIRST_TOKEN) as usize].read(&mut bytes).unwrap_or(0)
+        }
+    }
+
+    #[test]
+    fn a_worker_and_its_publish_connection_are_one_peer_and_leave_together() {
+        let mut scene = Scene::new();
+        let (worker, command) = (scene.add(true), scene.add(true));
+        let publisher = scene.add_publisher(worker);
+        assert_eq!((scene.peers.len(), scene.peers.count()), (3, 2));
+        assert_eq!(scene.peers.publisher_of(worker), Some(publisher));
+        assert_eq!(
+            [worker, command, publisher].map(|token| scene.peers.may_have_publisher(token)),
+            [true, true, false]
+        );
+        assert_eq!(scene.peers.processes(), [std::process::id()]);
+        assert!(scene.peers.remove(worker).is_some());
+        assert_eq!((scene.peers.len(), scene.peers.count(), scene.peers.publisher_of(worker)), (1, 1, None));
+        // The other order: a worker does without.
+        let publisher = scene.add_publisher(command);
+        assert!(scene.peers.remove(publisher).is_some());
+        assert_eq!((scene.peers.len(), scene.peers.count(), scene.peers.publisher_of(command)), (1, 1, None));
+    }
+
+    #[test]
+    fn a_publish_connection_that_was_replaced_leaves_its_successor_in_place() {
+        let mut scene = Scene::new();
+        let worker = scene.add(true);
+        let (earlier, later) = (scene.add_publisher(worker), scene.add_publisher(worker));
+        assert!(scene.peers.remove(earlier).is_some());
+        assert_eq!(scene.peers.publisher_of(worker), Some(later));
+    }
+
+    #[test]
+    fn workers_keep_the_streams_and_commands_that_publish_keep_the_process() {
+        let mut scene = Scene::new();
+        let (worker, command) = (scene.add(true), scene.add(true));
+        let publisher = scene.add_publisher(worker);
+        assert_eq!((scene.peers.workers(), scene.peers.take_use()), (0, false));
+        scene.peers.add_worker(worker);
+        assert_eq!((scene.peers.workers(), scene.peers.take_use()), (1, false));
+        // What a worker publishes is a use of this turn alone, whichever connection it comes on.
+        for token in [worker, publisher] {
+            assert!(scene.peers.publishing(token).is_some());
+            assert_eq!([scene.peers.take_use(), scene.peers.take_use()], [true, false]);
+        }
+        assert!(scene.peers.publishing(command).is_some());
+        assert_eq!([scene.peers.take_use(), scene.peers.take_use()], [true, true]);
+        scene.peers.remove(command);
+        scene.peers.remove(worker);
+        assert_eq!((scene.peers.workers(), scene.peers.take_use()), (0, false));
+        // One that comes and goes in one turn has used it.
+        let command = scene.add(true);
+        assert!(scene.peers.publishing(command).is_some());
+        scene.peers.remove(command);
+        assert_eq!([scene.peers.take_use(), scene.peers.take_use()], [true, false]);
+    }
+
+    #[test]
+    fn an_epoch_is_announced_to_all_who_were_welcomed() {
+        let mut scene = Scene::new();
+        let (welcomed, waiting, silent) = (scene.add(true), scene.add(true), scene.add(false));
+        let publisher = scene.add_publisher(welcomed);
+        scene.peers.wait_for_hub(waiting, scene.now);
+        scene.peers.announce_epoch("e");
+        let sent = [welcomed, waiting, silent, publisher].map(|token| scene.sent(token) > 0);
+        assert_eq!(sent, [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_peer_waits_for_the_hub_until_it_leaves_or_has_waited_long_enough() {
+        let mut scene = Scene::new();
+        let (first, second) = (scene.add(true), scene.add(true));
+        for token in [first, second] {
+            scene.peers.wait_for_hub(token, scene.now);
+        }
+        assert_eq!(scene.peers.take_impatient(scene.now), []);
+        assert!(scene.peers.take_use(), "it may be about to use the process");
+        scene.peers.remove(first);
+        assert_eq!(scene.peers.take_impatient(scene.now + Duration::from_secs(60)), [second]);
+        assert!(scene.peers.take_waiting().is_empty() && !scene.peers.take_use());
+    }
+
+    #[test]
+    fn a_message_that_has_not_arrived_completely_is_continued_with_the_next_read() {
+        let mut scene = Scene::new();
+        let peer = scene.add(false);
+        for (bytes, has_frame) in [(&[2, 0, 0][..], false), (&[0, 7], false), (&[7], true)] {
+            scene.others[0].write_all(bytes).expect("room");
+            let (mut inbox, has_read) = scene.peers.read(peer).expect("a connection");
+            assert!(has_read);
+            assert_eq!(inbox.next_frame().expect("a frame").is_some(), has_frame);
+            assert_eq!(scene.peers.return_inbox(peer, inbox), Ok(()));
+        }
+        assert!(!scene.peers.read(peer).expect("a connection").1);
+        let mut inbox = FrameBuffer::default();
+        inbox.feed(&vec![0; MAX_GREETING_BYTES * 2]);
+        assert_eq!(scene.peers.return_inbox(peer, inbox), Err(End::Flood));
+    }
+}

@@ -42,7 +42,7 @@ impl Server {
         let program = Program::open(program)?;
         program.check(None)?;
         self.end_store()?;
-        let failed = self.exec(askers, &program);
+        let failed = self.exec_program(askers, &program);
         let Self { succession, sources, .. } = self;
         if let Some(stored) = succession.stored() {
             let restarted = stored.restart();
@@ -75,7 +75,7 @@ impl Server {
         Ok(())
     }
 
-    fn exec(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
+    fn exec_program(&mut self, askers: &[u64], program: &Program) -> Result<Infallible, String> {
         let paused = runtime::saved_reactor::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
@@ -90,7 +90,7 @@ impl Server {
         let failed = |error: std::io::Error| format!("cannot save the state: {error}");
         let state = new_program::state_file(&state.into_bytes()).map_err(failed)?;
         program.check(Some(&state))?;
-        Err(program.go_on(&state, &descriptors, &self.options.place))
+        Err(program.exec(&state, &descriptors, &self.options.place))
     }
 
     /// Returns what another program needs to continue, beside what the reactor holds.
