@@ -34,6 +34,7 @@ use eventsource_xs::ErrorCode;
 use orders::{own_program, Orders};
 use sources::Sources;
 use std::error::Error;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -49,27 +50,8 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     descriptors::raise_limit();
     let (mut server, monitors) = match arguments.state {
-        Some(number) => {
-            messages::keep(&arguments.place()?.log());
-            let server = Server::restore(&take_kept(number)?.into())?;
-            // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
-            let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
-            (
-                server,
-                monitors.unwrap_or_else(|error| {
-                    say(&error.to_string());
-                    None
-                }),
-            )
-        }
-        None => {
-            let options = arguments.run_options()?;
-            let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
-            let seat = Seat::take(arguments, &options.place)?;
-            messages::keep(&options.place.log()); // from here on the folder is known to be this user's alone
-            let precedence = Precedence::begin(&options);
-            (Server::new(options, own_program()?, seat, precedence)?, monitors)
-        }
+        None => begin(arguments)?,
+        Some(number) => resume(arguments, number)?,
     };
     if let Some(listener) = monitors {
         metrics_listener::serve(listener, server.options.place.clone(), server.options.metrics_hosts());
@@ -79,6 +61,31 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     server.shut_down();
     Ok(())
+}
+
+/// Begins to serve a hub, and listens for monitors.
+fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
+    let options = arguments.run_options()?;
+    let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
+    let seat = Seat::take(arguments, &options.place)?;
+    messages::keep(&options.place.log()); // from here on the folder is known to be this user's alone
+    let precedence = Precedence::begin(&options);
+    Ok((Server::new(options, own_program()?, seat, precedence)?, monitors))
+}
+
+/// Resumes what the program before this one has saved.
+fn resume(arguments: &Arguments, state: i32) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
+    messages::keep(&arguments.place()?.log());
+    let server = Server::restore(&take_kept(state)?.into())?;
+    // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
+    let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
+    Ok((
+        server,
+        monitors.unwrap_or_else(|error| {
+            say(&error.to_string());
+            None
+        }),
+    ))
 }
 
 /// The rooms of the wire thread. Each function outside of this file takes those that it may touch.
