@@ -1,9 +1,9 @@
 //! The connection of a peer, which is a worker or a command: what it may send, and what it is still to be sent.
 
 use crate::inherited::take_kept;
-use eventsource_xs::remote::calls::{peer_process, receive, send, Epoll, Wait};
+use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, Credits, FrameBuffer, MAX_GREETING_BYTES, WINDOW_BYTES};
+use eventsource_xs::wire::{Answer, Credits, Failure, FrameBuffer, MAX_GREETING_BYTES, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -86,17 +86,17 @@ saved!(Keeps: Nothing, Process, Streams);
 pub struct Peer {
     socket: OwnedFd,
     token: u64,
-    pub inbox: FrameBuffer,
+    pub(super) inbox: FrameBuffer,
     /// Descriptors that have arrived, in their order; `None` for one that this process could not take.
-    pub descriptors: VecDeque<Option<OwnedFd>>,
+    descriptors: VecDeque<Option<OwnedFd>>,
     outbox: Vec<u8>,
     /// How many bytes of the outbox were sent.
     sent: usize,
-    pub credits: Credits,
+    credits: Credits,
     pub is_greeted: bool,
-    pub keeps: Keeps,
+    pub(super) keeps: Keeps,
     /// The peer that this connection is the publish connection of; `None` for a worker's first connection, and for commands.
-    pub publishes_for: Option<u64>,
+    pub(super) publishes_for: Option<u64>,
     /// The streams that the peer holds: their ids in the library by their numbers.
     pub streams: HashMap<u64, u64>,
     connected: Instant,
@@ -130,6 +130,11 @@ impl Peer {
 
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Returns true if this is the publish connection of another one.
+    pub fn is_publisher(&self) -> bool {
+        self.publishes_for.is_some()
     }
 
     /// Returns the process that has connected, if this process can know it.
@@ -173,6 +178,32 @@ impl Peer {
         match self.descriptors.len() <= usize::from(!self.inbox.is_empty()) {
             true => Ok(()),
             false => Err(End::Descriptors),
+        }
+    }
+
+    /// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is not a
+    /// connection.
+    pub fn take_socket(&mut self) -> Result<Option<OwnedFd>, End> {
+        let taken = self.descriptors.pop_front().ok_or(End::Descriptors)?;
+        Ok(taken.filter(|socket| is_connection(socket.as_raw_fd())))
+    }
+
+    /// Uses the peer's credits for the bytes of a request.
+    pub fn spend(&mut self, bytes: usize) -> Result<(), End> {
+        self.credits.spend(bytes).then_some(()).ok_or(End::Flood)
+    }
+
+    /// Counts the bytes of a request as handled, so that the peer may send more.
+    pub fn grant(&mut self, bytes: usize) {
+        if let Some(bytes) = self.credits.handle(bytes) {
+            self.answer(&Answer::Credits { bytes });
+        }
+    }
+
+    /// Refuses a request, unless no answer is wanted.
+    pub fn refuse(&mut self, request: u64, failure: Failure) {
+        if request > 0 {
+            self.answer(&Answer::Refused { request, failure });
         }
     }
 
@@ -330,7 +361,6 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eventsource_xs::wire::Failure;
     use eventsource_xs::ErrorCode;
     use std::io::Read;
     use std::os::unix::net::UnixStream;

@@ -9,12 +9,11 @@ use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Asker, Published};
 use crate::streams::{Opener, Stream, Streams};
 use eventsource_xs::hub::{EndRequest, SubscribeRequest};
-use eventsource_xs::remote::calls;
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, Counted, Described, Failure, Frame, Open, Publish, Request};
 use eventsource_xs::ErrorCode;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// Carries out a request: the table.
@@ -25,7 +24,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
         Request::Publish(event) => publish(peers, from, hub, &event, frame.wire_bytes(), now),
-        _ if peer.publishes_for.is_some() => Err(End::Malformed), // a publish connection only publishes
+        _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
         Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, connections),
         Request::Attach { stream } => attach(peer, streams, stream),
@@ -96,23 +95,21 @@ fn publish(
     now: Instant,
 ) -> Result<(), End> {
     let peer = peers.publishing(from).ok_or(End::Closed)?;
-    if !peer.credits.spend(bytes) {
-        return Err(End::Flood);
-    }
+    peer.spend(bytes)?;
     let request = event.request;
     let asker = Asker { peer: from, request, bytes, since: Some(now) };
     match hub.ok_or_else(not_begun).and_then(|hub| hub.publish(event, asker, now)) {
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
         Ok(Published::Id(_) | Published::Queued) => {}
         Ok(Published::Waits) => return Ok(()),
-        Err(failure) => refuse(peer, request, failure),
+        Err(failure) => peer.refuse(request, failure),
     }
-    grant(peer, bytes);
+    peer.grant(bytes);
     Ok(())
 }
 
 fn open_with_socket(peer: &mut Peer, streams: &mut Streams, hub: Option<&Hub>, open: &Open<'_>) -> Result<(), End> {
-    let socket = take_socket(peer)?.ok_or(Reason::Error);
+    let socket = peer.take_socket()?.ok_or(Reason::Error);
     open_stream(peer, streams, open, socket.map(Some), max_streams(hub))
 }
 
@@ -154,7 +151,7 @@ fn open_stream(
 
 /// Gives a stream its socket, unless it has ended.
 fn attach(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), End> {
-    let socket = take_socket(peer)?;
+    let socket = peer.take_socket()?;
     let stream = peer.streams.get(&number).and_then(|id| streams.get_mut(*id));
     stream.map_or(Ok(()), |stream| stream.attach(socket))
 }
@@ -266,38 +263,17 @@ fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
     Answer::Elected { lease: candidate.lease, is_held }
 }
 
-/// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is no
-/// connection.
-fn take_socket(peer: &mut Peer) -> Result<Option<OwnedFd>, End> {
-    let taken = peer.descriptors.pop_front().ok_or(End::Descriptors)?;
-    Ok(taken.filter(|socket| calls::is_connection(socket.as_raw_fd())))
-}
-
 /// Answers a request, or refuses it.
 fn reply<'a>(peer: &mut Peer, request: u64, result: Result<impl Into<Option<Answer<'a>>>, Failure>) -> Result<(), End> {
     match result.map(Into::into) {
         Ok(answer) => answer.iter().for_each(|answer| peer.answer(answer)),
-        Err(failure) => refuse(peer, request, failure),
+        Err(failure) => peer.refuse(request, failure),
     }
     Ok(())
 }
 
 fn done(request: u64) -> Option<Answer<'static>> {
     (request > 0).then_some(Answer::Done { request })
-}
-
-/// Refuses a request, unless no answer is wanted.
-pub(super) fn refuse(peer: &mut Peer, request: u64, failure: Failure) {
-    if request > 0 {
-        peer.answer(&Answer::Refused { request, failure });
-    }
-}
-
-/// Counts the bytes of a request as handled, so that the worker may send more.
-pub(super) fn grant(peer: &mut Peer, bytes: usize) {
-    if let Some(bytes) = peer.credits.handle(bytes) {
-        peer.answer(&Answer::Credits { bytes });
-    }
 }
 
 pub(super) fn not_begun() -> Failure {

@@ -2,7 +2,6 @@
 //! are welcomed or rejected.
 
 use super::greeting::welcome;
-use super::requests::{grant, refuse};
 use super::{Server, STORE_LINGER};
 use crate::messages::say;
 use crate::publishing::Asker;
@@ -43,7 +42,7 @@ impl Server {
     pub(super) fn answer_askers(&mut self, told: Vec<Told>, queued: Vec<(u64, usize)>, now: Instant) {
         let Self { peers, operator, .. } = self;
         for (peer, bytes) in queued {
-            peers.answer_with(peer, |peer| grant(peer, bytes));
+            peers.answer_with(peer, |peer| peer.grant(bytes));
         }
         for Told { asker, result, ended } in told {
             let Asker { peer, request, bytes, since } = asker;
@@ -55,9 +54,9 @@ impl Server {
                     (Ok(_), Some(count)) => peer.answer(&Answer::StreamsEnded { request, count: count as u64 }),
                     (Ok(id), None) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
                     (Ok(_), None) => {}
-                    (Err(failure), _) => refuse(peer, request, failure),
+                    (Err(failure), _) => peer.refuse(request, failure),
                 }
-                grant(peer, bytes);
+                peer.grant(bytes);
             });
         }
     }
