@@ -243,3 +243,138 @@ fn log_left_out(events: &[HubEntry]) {
         ));
     }
 }
+
+#[cfg(all(test, feature = "file"))]
+mod tests {
+    use super::*;
+    use crate::publishing::{Asker, Published};
+    use crate::run_options::RunOptions;
+    use eventsource_xs::event::{Field, Text};
+    use eventsource_xs::hub::Retain;
+    use eventsource_xs::wire::{FieldList, FileSettings, FileSync, Name, Publish, StoreSettings};
+    use std::path::PathBuf;
+    use std::thread;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    struct Scene {
+        folder: PathBuf,
+        epoll: Epoll,
+        succession: Succession,
+    }
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("eventsource-succession-{}-{name}", std::process::id()));
+            std::fs::create_dir(&folder).expect("a new folder");
+            let place = Place::new(Name::new("shop").expect("a name"), Some(&folder.join("s"))).expect("a place");
+            let (idle_exit, grace, store, metrics) = (None, None, None, None);
+            let options = RunOptions { place, idle_exit, grace, store, metrics, logs_objects: false };
+            let precedence = Precedence::of(&options, NamedSettings::default());
+            let succession = Succession::new(options.place, precedence, 4);
+            Self { folder, epoll: Epoll::new().expect("a descriptor"), succession }
+        }
+
+        fn store_in(&self, file: &str) -> NamedSettings {
+            let path = self.folder.join(file).to_str().expect("text").into();
+            let store = Some(StoreSettings::File(FileSettings { path, sync: FileSync::Event }));
+            NamedSettings { store, ..NamedSettings::default() }
+        }
+
+        /// Begins a hub for a peer that names these settings.
+        fn begin(&mut self, named: NamedSettings) {
+            let wanted = self.succession.wanted(named).expect("settings that agree");
+            assert!(!self.succession.adopt(&wanted), "another hub is needed");
+            self.succession.finish_store(DEADLINE);
+            self.succession.begin(&wanted, &self.epoll).expect("a hub");
+            assert!(self.succession.adopt(&wanted), "the hub has these settings");
+        }
+
+        /// Publishes an event to a hub without a store.
+        fn publish(&mut self, data: &str) {
+            let fields = FieldList::of([Field::Data(Text::from(data))]);
+            let (channel, key, retain, once) = (&b"news"[..], &b""[..], Retain::No, &b""[..]);
+            let event = Publish { request: 0, channel, key, retain, once, fields: fields.fields() };
+            let hub = self.succession.hub_mut().expect("a hub");
+            let published = hub.publish(&event, Asker::NOBODY, Instant::now());
+            assert!(matches!(published, Ok(Published::Id(_))));
+        }
+
+        /// Takes reports of the store until one of them has what is asked for.
+        fn wait_for(&mut self, what: impl Fn(&Progress) -> bool) -> Progress {
+            let until = Instant::now() + DEADLINE;
+            loop {
+                let progress = self.succession.stored().expect("a store").take_reports(Instant::now());
+                if what(&progress) {
+                    return progress;
+                }
+                assert!(Instant::now() < until, "{progress:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+
+        fn events(&self) -> usize {
+            self.succession.handle().expect("a hub").entries().expect("entries").len()
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            self.succession.finish_store(DEADLINE);
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    #[test]
+    fn the_events_of_a_hub_move_to_the_one_in_its_place_when_its_store_has_begun() {
+        let mut scene = Scene::new("move");
+        scene.begin(NamedSettings::default());
+        assert!(scene.succession.succeed(Instant::now()) && !scene.succession.is_beginning());
+        scene.publish("one");
+        // Two hubs follow before a store has begun. The first one's reports are read when it ends.
+        scene.begin(scene.store_in("first.db"));
+        let other = NamedSettings { gap_event: Some("lost".into()), ..scene.store_in("first.db") };
+        scene.begin(other);
+        assert!(scene.succession.is_beginning());
+        assert!(!scene.succession.succeed(Instant::now()), "its store has not begun");
+        assert!(scene.succession.has_predecessor());
+        scene.wait_for(|progress| progress.is_ready);
+        assert!(!scene.succession.succeed(Instant::now()), "it has not the events yet");
+        assert!(!scene.succession.has_predecessor());
+        scene.wait_for(|progress| progress.is_ready);
+        assert!(scene.succession.succeed(Instant::now()));
+        assert_eq!(scene.events(), 1);
+    }
+
+    #[test]
+    fn the_hub_before_continues_if_the_store_of_the_next_one_cannot_begin() {
+        let mut scene = Scene::new("return");
+        scene.begin(NamedSettings::default());
+        scene.publish("one");
+        scene.begin(scene.store_in("missing/events.db"));
+        let progress = scene.wait_for(|progress| progress.cannot_begin.is_some());
+        assert!(progress.cannot_begin.is_some_and(|(_, retries)| !retries));
+        scene.succession.return_to_predecessor(&scene.epoll);
+        assert_eq!((scene.succession.is_beginning(), scene.succession.has_predecessor()), (false, false));
+        assert_eq!(scene.events(), 1);
+        // A peer that names another store is not refused: nobody has claimed the one that could not begin.
+        scene.begin(scene.store_in("events.db"));
+        assert!(scene.succession.has_predecessor());
+    }
+
+    #[test]
+    fn why_a_store_has_not_begun_is_known_until_it_has_or_another_hub_comes() {
+        let failure = || Failure::new(eventsource_xs::ErrorCode::Unavailable, None, "it is away");
+        let mut scene = Scene::new("reason");
+        scene.begin(scene.store_in("events.db"));
+        scene.succession.note_cannot_begin(failure());
+        assert_eq!(scene.succession.cannot_begin(), Some(&failure()));
+        scene.wait_for(|progress| progress.is_ready);
+        assert!(scene.succession.succeed(Instant::now()));
+        assert_eq!(scene.succession.cannot_begin(), None);
+        scene.succession.note_cannot_begin(failure());
+        let other = NamedSettings { gap_event: Some("lost".into()), ..scene.store_in("events.db") };
+        scene.begin(other);
+        assert_eq!(scene.succession.cannot_begin(), None);
+    }
+}
