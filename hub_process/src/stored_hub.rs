@@ -1008,7 +1008,7 @@ impl StoredHub {
 }
 
 fn start(settings: &HubSettings, name: &Name) -> io::Result<Store> {
-    let store = Store::start(&settings.store, name)?;
+    let store = store::start(&settings.store, name)?;
     store.ask(retain(settings));
     Ok(store)
 }

@@ -1,7 +1,7 @@
 //! A store as the wire thread has it, and books of what it reports.
 
 use crate::server::eventually;
-use crate::store::{Ask, Began, Draft, Entry, Report, Store};
+use crate::store::{self, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::{Failure, FieldList, Name, RedisSettings, StoreSettings};
@@ -102,7 +102,7 @@ pub fn change(state: &mut BTreeMap<String, (u64, String)>, entry: &Entry) {
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
-        let store = Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads");
+        let store = store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads");
         let node = Self {
             store,
             logs: Vec::new(),

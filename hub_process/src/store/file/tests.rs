@@ -5,9 +5,9 @@ mod index;
 mod killed;
 
 use super::{start_in, Surroundings};
-use crate::store::{Ask, Began, ChannelEvictions, Draft, Entry, Report, Store};
+use crate::store::{Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::Retain;
+use eventsource_xs::hub::{ChannelEvictions, Retain};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
@@ -207,7 +207,7 @@ impl Running {
 
     fn wait_for_end(&mut self) {
         let deadline = Instant::now() + DEADLINE;
-        while !matches!(self.store.reports.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected)) {
+        while !self.store.take_reports().1 {
             assert!(Instant::now() < deadline, "the store does not end");
             std::thread::sleep(Duration::from_micros(200));
         }

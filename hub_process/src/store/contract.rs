@@ -1,0 +1,143 @@
+//! What the wire thread asks a store, and what the store reports: the contract that each store keeps.
+//!
+//! # Reports
+//!
+//! A store begins with [`Report::Began`], then reports its history as [`Report::Entries`], then [`Report::Ready`]. From there
+//! on it reports every entry once, in the order of sequence numbers, with the tickets of those that this process has asked for.
+//! A draft ends in exactly one way: its entry is reported, or [`Report::Failed`] is, or [`Report::Done`]. A draft that failed
+//! as `Unknown` may be reported as an entry later, without its ticket.
+//!
+//! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
+//! reported before is void, and its epoch never comes back. Drafts without report are reported after it, or fail.
+//!
+//! A `Began` with the same epoch and a reason means that this process alone has missed entries, which were evicted while it
+//! was away. Its memory is void and its clients need a gap, but ids of the epoch stay valid for the history that follows.
+//!
+//! # Members
+//!
+//! A draft may say that a member is here, or is gone ([`MemberPart`]). A file has one machine, so each of these is an entry.
+//! Several machines share a Redis, and a member is here while it is on any of them. So a shared store keeps a set of machines
+//! with each member, and changes it with the entry, as one:
+//!
+//! - [`Here`](super::MemberPart::Here) adds this machine. It appends the entry if the set was empty.
+//! - [`Changed`](super::MemberPart::Changed) appends the entry if the set is not empty. It adds no machine.
+//! - [`Gone`](super::MemberPart::Gone) removes this machine. It appends the entry if the set is empty then, and was not before.
+//!
+//! A draft without entry ends with [`Report::Done`]. A draft that repeats what is true already does nothing, so a hub may send
+//! each of them again.
+//!
+//! A machine that dies, or cannot reach the store for some seconds, is removed from the sets; a member who is on no other one
+//! then leaves with its event [`leave`](super::MemberHere::leave), when it has lingered. The entry has no ticket on any
+//! machine.
+//!
+//! [`Report::Announce`] tells the hub that the store may have lost sets, or has removed this machine from them. The hub then
+//! sends `Here` for each member that has streams on this machine or lingers, and `Changed` where the retained entry shows
+//! other data than the hub has. It may forget the drafts `Gone` that have failed: who is not announced is gone.
+//!
+//! # What a store keeps
+//!
+//! An entry is garbage when all of this is true:
+//!
+//! - The history has evicted it: by [`Ask::Forget`], or by the store's own bounds ([`Ask::Retain`]).
+//! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
+//! - It is not retained: it is no [`Retain::Newest`], or a later entry of its channel and key is `Newest` or `Forget`.
+//!
+//! No bound evicts what is retained. The hub refuses a draft that does not fit before it asks the store, and counts the drafts
+//! that wait.
+//!
+//! A store deletes garbage in the order of sequence numbers, or all at once: without the entry that has forgotten a key, or has
+//! replaced its value, an earlier value would come back.
+//!
+//! What the history has evicted and what is still retained is reported as the rest of the history is, in the order of sequence
+//! numbers. The hub has these entries in its state only, because their channels have evicted as much ([`Began::evicted`]).
+//!
+//! # Clocks
+//!
+//! The clock of the store decides how old an entry is: that of Redis, which also assigns the ids, or that of the machine with
+//! the file. The clock of the hub's machine cannot: what is too old on one machine must be so on all. A store says what its
+//! clock shows ([`set_clock`]) before it reports entries, and now and then. [`instant_of`] turns the time of an entry into one
+//! of this process's monotonic clock. From there on only that one counts, so no jump of any clock changes the age of what the
+//! hub has in memory. If the store's clock jumps forward, what is stored is older from then on, and clients that come to a hub
+//! that begins are told of that as of any eviction. If it jumps back, the times of entries stand still until it has caught up,
+//! and what is stored is kept for longer.
+//!
+//! [`MemberPart`]: super::MemberPart
+//! [`set_clock`]: super::Reporter::set_clock
+//! [`instant_of`]: super::Store::instant_of
+
+use super::draft::Draft;
+use eventsource_xs::hub::ChannelEvictions;
+use eventsource_xs::wire::Failure;
+use std::time::Duration;
+
+/// An event that is stored, or a [request](Draft::of_end) to end streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The sequence number: greater than that of every entry before, not always by one.
+    pub seq: u64,
+    /// When it was stored: milliseconds since 1970 by the store's clock. It does not go back.
+    pub at: u64,
+    /// The ticket, if this process has asked for it since it began and it has not failed.
+    pub ticket: Option<u64>,
+    /// The event.
+    pub draft: Draft,
+}
+
+/// A request to a store.
+#[derive(Debug)]
+pub enum Ask {
+    /// Append an event. Tickets are numbers that the asker uses once.
+    Append { ticket: u64, draft: Draft },
+    /// Forget entries of channels, unless they are retained.
+    Forget(Vec<ChannelEvictions>),
+    /// The retention of the history of all channels together.
+    Retain { events: usize, bytes: usize, age: Duration },
+    /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
+    /// when a machine was removed, is not asked.
+    Linger(Box<[u8]>),
+    /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
+    Lost(Box<str>),
+    /// End, after what was asked before. If the hub continues, in this process or in another program, its members stay on this
+    /// machine meanwhile.
+    Close { hub_continues: bool },
+}
+
+/// A report of a store.
+#[derive(Debug)]
+pub enum Report {
+    /// The store begins with an epoch: its history follows.
+    Began(Began),
+    /// Entries, in their order.
+    Entries(Vec<Entry>),
+    /// The history is complete.
+    Ready,
+    /// The store keeps these drafts in a queue of its own, which it bounds, until it is up again.
+    Queued(Vec<u64>),
+    /// The store did what a draft says of a member. It appended no entry, or one that it reports without ticket.
+    Done(u64),
+    /// The hub should say again which members it has: the store is new, or was away.
+    Announce,
+    /// A draft was not stored, or perhaps was (`Unknown`).
+    Failed { ticket: u64, failure: Failure },
+    /// The store cannot begin. It tries again if it `retries`.
+    CannotBegin { failure: Failure, retries: bool },
+}
+
+/// How a store begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Began {
+    /// The epoch, with which ids begin: 1 to 16 letters and digits.
+    pub epoch: Box<str>,
+    /// The key of opaque ids, which all hubs of the store share.
+    pub cipher_key: [u8; 16],
+    /// The sequence number of the last entry that the store has ever had in this epoch; 0 if none.
+    pub last_seq: u64,
+    /// How far channels have evicted entries.
+    pub evicted: Vec<(Box<[u8]>, u64)>,
+    /// How far all other channels have.
+    pub evicted_through: u64,
+    /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
+    pub reason: Box<str>,
+    /// What the hub has said last of the members that linger.
+    pub lingering: Box<[u8]>,
+}

@@ -1,0 +1,56 @@
+//! A draft: an event, or a request to end streams, that is to be stored.
+
+use super::member_part::MemberPart;
+use eventsource_xs::hub::{EndRequest, Retain};
+use eventsource_xs::saved;
+use eventsource_xs::wire::{decode_end, encode_end, FieldList};
+
+/// An event that is to be stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// The channel's name.
+    pub channel: Box<[u8]>,
+    /// The key for compaction. Empty if the event has none.
+    pub key: Box<[u8]>,
+    /// What the event does to the state of its channel.
+    pub retain: Retain,
+    /// The key that makes a repeated publish none. Empty if the event has none. Stores only keep it.
+    pub once: Box<[u8]>,
+    /// The event's fields. None if this version cannot read them: each event has some.
+    pub fields: FieldList,
+    /// What the event says of a member.
+    pub member: MemberPart,
+}
+
+saved!(Draft { channel, key, retain, once, fields, member });
+
+impl Draft {
+    /// Returns how many bytes its texts have.
+    pub fn bytes(&self) -> usize {
+        let Self { channel, key, retain: _, once, fields, member } = self;
+        channel.len() + key.len() + once.len() + fields.as_bytes().len() + member.bytes()
+    }
+
+    /// Makes a request to end streams a draft, for the hubs of other machines. It has no channel, which no event lacks.
+    pub fn of_end(end: &EndRequest) -> Self {
+        Self { key: encode_end(end).into(), ..Self::default() }
+    }
+
+    /// Returns true if this version cannot read it: it is of a later one.
+    pub fn is_unread(&self) -> bool {
+        if self.channel.is_empty() {
+            self.end().is_none()
+        } else {
+            self.fields.as_bytes().is_empty()
+        }
+    }
+
+    /// Returns the request to end streams, if this is one; none also if it is of a later version.
+    pub fn end(&self) -> Option<EndRequest> {
+        if self.channel.is_empty() {
+            decode_end(&self.key).ok()
+        } else {
+            None
+        }
+    }
+}

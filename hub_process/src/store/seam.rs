@@ -1,0 +1,201 @@
+//! Both ends of a store: [`Store`] for the wire thread, [`StoreEnd`] for the threads of the store.
+
+use super::bell::{Bell, Ringer};
+use super::clock::{now_ms, StoreClock};
+use super::contract::{Ask, Report};
+use super::untaken::Untaken;
+use eventsource_xs::wire::StoreStatus;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A store, as the wire thread has it.
+#[derive(Debug)]
+pub struct Store {
+    asks: Sender<Ask>,
+    reports: Receiver<Report>,
+    untaken: Arc<Untaken>,
+    bell: Arc<Bell>,
+    status: Arc<Mutex<StoreStatus>>,
+    clock: Arc<StoreClock>,
+}
+
+/// The other end of a [`Store`], for its threads.
+#[derive(Debug)]
+pub struct StoreEnd {
+    pub asks: Receiver<Ask>,
+    pub reporter: Reporter,
+}
+
+/// Reports from any thread of a store.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    reports: Sender<Report>,
+    untaken: Arc<Untaken>,
+    /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
+    ringer: Ringer,
+    status: Arc<Mutex<StoreStatus>>,
+    clock: Arc<StoreClock>,
+}
+
+impl Store {
+    /// Creates a store, and the end for its threads.
+    pub fn new() -> io::Result<(Self, StoreEnd)> {
+        let bell = Arc::new(Bell::new()?);
+        let (asks, asked) = channel();
+        let (reported, reports) = channel();
+        let status = Arc::<Mutex<StoreStatus>>::default();
+        let clock = Arc::<StoreClock>::default();
+        let (untaken, ringer) = (Arc::<Untaken>::default(), Ringer::of(&bell));
+        let reporter = Reporter {
+            reports: reported,
+            untaken: Arc::clone(&untaken),
+            ringer,
+            status: Arc::clone(&status),
+            clock: Arc::clone(&clock),
+        };
+        Ok((Self { asks, reports, untaken, bell, status, clock }, StoreEnd { asks: asked, reporter }))
+    }
+
+    /// Starts the store of these settings, which are not those of memory.
+    pub fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask);
+    }
+
+    /// Returns the descriptor that is readable while there are reports.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.bell.descriptor()
+    }
+
+    /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
+    pub fn take_reports(&self) -> (Vec<Report>, bool) {
+        self.bell.silence();
+        let mut reports = Vec::new();
+        loop {
+            match self.reports.try_recv() {
+                Ok(report) => {
+                    self.untaken.take(&report);
+                    reports.push(report);
+                }
+                Err(TryRecvError::Empty) => return (reports, false),
+                Err(TryRecvError::Disconnected) => return (reports, true),
+            }
+        }
+    }
+
+    /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
+    pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
+        let report = self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+        self.untaken.take(&report);
+        Some(report)
+    }
+
+    /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
+    pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
+        now.checked_sub(self.clock.age(at, now)).unwrap_or(now)
+    }
+
+    /// Returns what is known of the store's health.
+    pub fn status(&self) -> StoreStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Store {
+    /// Lets its threads continue, so that they can end.
+    fn drop(&mut self) {
+        self.untaken.close();
+    }
+}
+
+impl Reporter {
+    /// Reports to the wire thread. Waits while this has many entries to take.
+    pub fn report(&self, report: Report) {
+        if let Report::Entries(entries) = &report {
+            self.untaken.add(entries);
+        }
+        let _ = self.reports.send(report); // fails only while the process ends
+        self.ringer.ring();
+    }
+
+    /// Says what the store's clock shows now: milliseconds since 1970. Times of entries are of this clock.
+    pub fn set_clock(&self, shown: u64) {
+        self.clock.set(shown, Instant::now());
+    }
+
+    /// Returns how old something is by the store's clock, in milliseconds.
+    pub fn age(&self, at: u64) -> u64 {
+        u64::try_from(self.clock.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Changes what is known of the store's health.
+    pub fn update(&self, change: impl FnOnce(&mut StoreStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes note of an error.
+    pub fn record_error(&self, message: &str) {
+        self.update(|status| {
+            status.last_error = message.into();
+            status.last_error_at = now_ms();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::untaken::MOST_UNTAKEN;
+    use super::super::{Draft, Entry};
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    const ENTRIES: usize = 100;
+
+    fn report_entries(reporter: Reporter) -> (Arc<AtomicUsize>, thread::JoinHandle<()>) {
+        let reported = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&reported);
+        let run = move || {
+            for seq in 1..=ENTRIES as u64 {
+                let key = vec![b'k'; 1 << 20].into();
+                let draft = Draft { channel: "news".as_bytes().into(), key, ..Draft::default() };
+                reporter.report(Report::Entries(vec![Entry { seq, at: 0, ticket: None, draft }]));
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        (reported, thread::spawn(run))
+    }
+
+    fn wait_until_full(reported: &AtomicUsize) {
+        while reported.load(Ordering::SeqCst) < MOST_UNTAKEN >> 20 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(50)); // it could go on meanwhile
+        assert!(reported.load(Ordering::SeqCst) <= MOST_UNTAKEN >> 20, "{reported:?}");
+    }
+
+    #[test]
+    fn a_store_waits_while_its_hub_has_many_entries_to_take() {
+        let (store, end) = Store::new().expect("descriptors");
+        let (reported, thread) = report_entries(end.reporter);
+        wait_until_full(&reported);
+        let mut taken = 0;
+        while taken < ENTRIES {
+            taken += store.take_reports().0.len();
+        }
+        thread.join().expect("no panic");
+        assert_eq!((taken, store.untaken.bytes()), (ENTRIES, 0));
+    }
+
+    #[test]
+    fn a_store_without_hub_does_not_wait() {
+        let (store, end) = Store::new().expect("descriptors");
+        let (reported, thread) = report_entries(end.reporter);
+        wait_until_full(&reported);
+        drop(store);
+        thread.join().expect("no panic");
+    }
+}

@@ -1,0 +1,56 @@
+//! The entries that a store has reported and the wire thread has not taken: their bytes are bounded.
+
+use super::contract::{Entry, Report};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How many bytes of entries may wait for the wire thread. A store that has reported more waits: a hub of another machine may
+/// publish more than this one delivers.
+pub const MOST_UNTAKEN: usize = 64 << 20;
+
+/// The entries that were reported and not taken.
+#[derive(Debug, Default)]
+pub struct Untaken {
+    state: Mutex<UntakenState>,
+    taken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct UntakenState {
+    bytes: usize,
+    /// Whether nobody will take them.
+    is_closed: bool,
+}
+
+impl Untaken {
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UntakenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the wire thread has taken enough, then adds entries.
+    pub fn add(&self, entries: &[Entry]) {
+        let is_full = |state: &mut UntakenState| state.bytes >= MOST_UNTAKEN && !state.is_closed;
+        let mut state = self.taken.wait_while(self.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
+        state.bytes += bytes_of(entries);
+    }
+
+    pub fn take(&self, report: &Report) {
+        if let Report::Entries(entries) = report {
+            self.lock().bytes -= bytes_of(entries);
+            self.taken.notify_all();
+        }
+    }
+
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.taken.notify_all();
+    }
+}
+
+fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| size_of::<Entry>() + entry.draft.bytes()).sum()
+}
