@@ -18,11 +18,6 @@ pub struct Asker {
     pub since: Option<Instant>,
 }
 
-impl Asker {
-    /// Stands for events of before, whose publishers were answered.
-    pub const NOBODY: Self = Self { peer: 0, request: 0, bytes: 0, since: None };
-}
-
 /// The result of a publish.
 pub enum Published {
     /// It has an id.

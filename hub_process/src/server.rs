@@ -191,7 +191,7 @@ impl Server {
         let store = || succession.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.is_up()));
         let lost = streams.ahead.end_waits(store, now, |id| runtime::stop_waiting(id.into()));
         if let (Some(seq), Some(stored)) = (lost, succession.stored()) {
-            stored.lacks(seq);
+            stored.report_missing(seq);
         }
         self.update_lifetime(now);
         Ok(())

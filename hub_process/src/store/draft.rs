@@ -1,7 +1,7 @@
 //! A draft: an event, or a request to end streams, that is to be stored.
 
 use super::member_part::MemberPart;
-use eventsource_xs::hub::{EndRequest, Retain};
+use eventsource_xs::hub::{room_of, EndRequest, Retain};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{decode_end, encode_end, FieldList};
 
@@ -24,7 +24,27 @@ pub struct Draft {
 
 saved!(Draft { channel, key, retain, once, fields, member });
 
+/// What the hubs do with an entry that they read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftKind<'a> {
+    /// They end streams.
+    End,
+    /// They count a member of this channel, which has no other events. No stream reads the entry.
+    CountedMember(&'a [u8]),
+    /// They publish an event.
+    Event,
+}
+
 impl Draft {
+    /// Returns what it is: its channel says so.
+    pub fn kind(&self) -> DraftKind<'_> {
+        match room_of(&self.channel) {
+            _ if self.channel.is_empty() => DraftKind::End,
+            (room, true) => DraftKind::CountedMember(room),
+            (_, false) => DraftKind::Event,
+        }
+    }
+
     /// Returns how many bytes its texts have.
     pub fn bytes(&self) -> usize {
         let Self { channel, key, retain: _, once, fields, member } = self;
@@ -38,19 +58,17 @@ impl Draft {
 
     /// Returns true if this version cannot read it: it is of a later one.
     pub fn is_unread(&self) -> bool {
-        if self.channel.is_empty() {
-            self.end().is_none()
-        } else {
-            self.fields.as_bytes().is_empty()
+        match self.kind() {
+            DraftKind::End => self.end().is_none(),
+            DraftKind::CountedMember(_) | DraftKind::Event => self.fields.as_bytes().is_empty(),
         }
     }
 
     /// Returns the request to end streams, if this is one; none also if it is of a later version.
     pub fn end(&self) -> Option<EndRequest> {
-        if self.channel.is_empty() {
-            decode_end(&self.key).ok()
-        } else {
-            None
+        match self.kind() {
+            DraftKind::End => decode_end(&self.key).ok(),
+            DraftKind::CountedMember(_) | DraftKind::Event => None,
         }
     }
 }

@@ -32,7 +32,7 @@ mod untaken;
 
 pub use clock::now_ms;
 pub use contract::{Ask, Began, Entry, Report};
-pub use draft::Draft;
+pub use draft::{Draft, DraftKind};
 pub use member_part::{MemberHere, MemberPart};
 pub use seam::{Reporter, Store, StoreEnd};
 

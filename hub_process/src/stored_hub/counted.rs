@@ -66,11 +66,6 @@ impl Counted {
         [ONCE, seq.to_string().as_bytes()].concat().into()
     }
 
-    /// Returns true if a key `once` is that of a number.
-    pub fn is_number(once: &[u8]) -> bool {
-        once.starts_with(ONCE)
-    }
-
     /// Returns the entries that the store may forget unless they are retained: no stream reads them.
     pub fn take_evictions(&mut self) -> impl Iterator<Item = ChannelEvictions> + '_ {
         let evicted =

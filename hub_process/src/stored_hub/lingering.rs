@@ -4,7 +4,7 @@
 //! The store keeps times of the system's clock, because no other one goes on when a process or the machine ends. A clock that
 //! was set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
 
-use super::members::MemberKey;
+use super::member_drafts::MemberKey;
 use eventsource_xs::hub::LingeringMember;
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -9,10 +9,12 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
-use super::tests::open_stream;
+use super::member_drafts::MemberKey;
+use super::tests::{hub_of, open_stream};
 use super::*;
-use crate::store::{MemberHere, StoreEnd};
-use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Says, Start, SubscribeRequest, Topic};
+use crate::store::{Ask, Began, MemberHere, Store, StoreEnd};
+use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Members, Says, Start, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
@@ -316,7 +318,7 @@ impl World {
         let (store, end) = Store::new().expect("a pipe");
         end.reporter.update(|status| status.is_up = true);
         Machine {
-            hub: StoredHub::of(store, &self.settings, &Name::new("shop").expect("a name")),
+            hub: hub_of(store, &self.settings),
             end,
             process: self.last_process,
             name: self.new_name(),
@@ -338,7 +340,7 @@ impl World {
         let last_seq = self.store.log.len() as u64;
         let epoch = format!("epoch{}", self.store.epoch).into();
         let began = Began { epoch, last_seq, evicted_through, ..Began::default() };
-        let begins_anew = !machine.hub.goes_on_from(&began);
+        let begins_anew = !machine.hub.order.continues(&began);
         machine.end.reporter.report(Report::Began(began));
         let mut newest = Map::new();
         for Entry { seq, draft, .. } in self.store.log.iter().filter(|entry| entry.draft.retain.changes_state()) {
@@ -373,8 +375,7 @@ impl World {
     fn take_reports(&mut self, number: usize) {
         let progress = self.machines[number].hub.take_reports(self.now);
         assert!(progress.cannot_begin.is_none());
-        let answers = progress.told.iter().all(|told| told.asker == Asker::NOBODY);
-        assert!(answers, "{:?}", progress.told);
+        assert!(progress.told.is_empty(), "nobody asks for an answer: {:?}", progress.told);
         self.forget_refused(number);
     }
 
@@ -596,7 +597,7 @@ impl World {
         let bytes = saver.into_bytes();
         let saved: SavedStored = Restorer::new(&bytes, now).take().expect("what was saved");
         let handle = machine.hub.handle().expect("it has begun").clone();
-        machine.hub = next.hub.continuing(saved, handle);
+        machine.hub = next.hub.resume(saved, handle);
         (machine.process, machine.name) = (next.process, next.name);
         machine.asked.clear();
         machine.answers.clear();
@@ -689,7 +690,7 @@ impl World {
             self.lapse(usize::MAX);
             let has_more = |machine: &mut Machine| {
                 machine.listen();
-                !machine.asked.is_empty() || !machine.announced.is_empty() || machine.hub.retry_at.is_some()
+                !machine.asked.is_empty() || !machine.announced.is_empty() || machine.hub.order.has_retry()
             };
             let have_more = self.machines.iter_mut().any(has_more);
             if !have_more && self.store.changes.len() == before {

@@ -2,8 +2,9 @@
 //! random. At the end the books balance: every asker was told once, no event was delivered twice, and none was missed without
 //! another epoch.
 
+use super::store_threads::RESTART;
 use super::*;
-use crate::store::StoreEnd;
+use crate::store::{Ask, Began, Store, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
@@ -18,6 +19,9 @@ use std::os::unix::net::UnixStream;
 
 /// Longer than any step takes, also on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An asker that waits for no answer.
+const NOBODY: Asker = Asker { peer: 0, request: 0, bytes: 0, since: None };
 
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
@@ -203,6 +207,12 @@ impl Reader {
     }
 }
 
+/// Returns a hub over a store.
+pub(super) fn hub_of(store: Store, settings: &HubSettings) -> StoredHub {
+    let name = Name::new("shop").expect("a name");
+    StoredHub::of(StoreThreads::new(store), settings, &name, LastDelivered::default())
+}
+
 /// A hub with its simulated store, and the books.
 struct World {
     hub: StoredHub,
@@ -240,7 +250,7 @@ impl World {
         let mut settings = HubSettings { store: store_settings, ..HubSettings::default() };
         settings.hub.history = settings.hub.total_history;
         settings.hub.history.events = settings.hub.history.events.min(most);
-        let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
+        let hub = hub_of(store, &settings);
         let mut world = Self {
             hub,
             store: Simulated::new(end),
@@ -460,7 +470,7 @@ fn restart(world: &mut World) -> bool {
     drop(before); // the threads have ended
     let progress = world.hub.finish(DEADLINE);
     world.note(&progress);
-    world.hub.store = store;
+    world.hub.replace_threads(StoreThreads::new(store));
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
     world.take().is_ready
@@ -471,10 +481,10 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
     for ahead in [0, 120_000, 30 * DAY] {
         for clock in [crate::store::now_ms() + ahead, crate::store::now_ms() - ahead] {
             let mut world = World::with_history(usize::MAX);
-            let mut settings = world.hub.settings.clone();
+            let mut settings = world.hub.order.settings.clone();
             settings.hub.history.age = Duration::from_secs(60);
             let (store, end) = Store::new().expect("a pipe");
-            world.hub = StoredHub::of(store, &settings, &world.hub.name);
+            world.hub = hub_of(store, &settings);
             world.store = Simulated::new(end);
             for (number, age) in [(1, 100_000), (2, 30_000), (3, 0)] {
                 world.store.clock = clock - age;
@@ -482,8 +492,8 @@ fn the_clock_of_the_store_decides_how_old_an_entry_is() {
             }
             world.store.begin("");
             assert!(world.take().is_ready);
-            let memory = world.hub.memory.as_mut().expect("a hub");
-            let is_known = |key: &str| memory.once_id(&draft(0, key)).is_some();
+            let mut publish = |key: &str| world.hub.publish(draft(0, key), None, NOBODY, world.now);
+            let is_known = |key: &str| matches!(publish(key), Ok(Published::Id(_)));
             assert_eq!(["key1", "key2", "key3"].map(is_known), [false, true, true], "the clock shows {clock}");
             let reader = Reader::after(world.hub.handle().expect("a hub"), Some("epoch1-2"));
             assert_eq!(reader.numbers_and_gaps_until(3), Some((vec![3], 0)), "the clock shows {clock}");
@@ -652,7 +662,7 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
         let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
         let name = Name::new("shop").expect("a name");
         let seen = LastDelivered::open(&folder.join("shop.sock"));
-        let mut hub = StoredHub { seen, ..StoredHub::of(store, &settings, &name) };
+        let mut hub = StoredHub::of(StoreThreads::new(store), &settings, &name, seen);
         let mut simulated = Simulated::new(end);
         for number in 0..last {
             simulated.append(None, draft(number, ""), 0);
@@ -673,7 +683,7 @@ fn the_successor_of_a_killed_process_knows_which_events_the_history_must_hold() 
 #[test]
 fn a_client_that_has_read_evicted_events_is_not_ahead() {
     let mut world = World::new();
-    world.hub.memory = None; // of a process that has begun anew
+    world.hub.order.drop_memory(); // of a process that has begun anew
     let (epoch, reason) = ("epoch1".into(), "".into());
     let began = Began { epoch, last_seq: 7, evicted_through: 7, reason, ..Began::default() };
     world.store.end.reporter.report(Report::Began(began));
@@ -681,7 +691,7 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
     assert!(world.take().is_ready);
     assert_eq!(world.hub.seq_ahead(Some(b"epoch1-7")), None);
     assert_eq!(world.hub.seq_ahead(Some(b"epoch1-8")), Some(8));
-    world.hub.lacks(7);
+    world.hub.report_missing(7);
     world.store.listen();
     assert!(!world.store.has_lost);
 }
@@ -690,7 +700,7 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
 fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_it() {
     let mut world = World::new();
     let (store, end) = Store::new().expect("a pipe");
-    world.hub = StoredHub::of(store, &world.hub.settings, &world.hub.name);
+    world.hub = hub_of(store, &world.hub.order.settings);
     world.store = Simulated::new(end);
     let clock = world.store.clock;
     world.store.clock = clock - 100_000;
@@ -715,7 +725,7 @@ fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_
 #[test]
 fn an_id_that_looks_like_one_of_the_hub_is_refused() {
     let mut world = World::new();
-    let mut publish = |id: &[u8]| world.hub.publish(draft(1, ""), Some(id), Asker::NOBODY, world.now).map(drop);
+    let mut publish = |id: &[u8]| world.hub.publish(draft(1, ""), Some(id), NOBODY, world.now).map(drop);
     assert_eq!(publish(b"epoch1-1").expect_err("reserved").field.as_deref(), Some("id"));
     publish(b"other-1").expect("another id");
 }
@@ -723,7 +733,7 @@ fn an_id_that_looks_like_one_of_the_hub_is_refused() {
 #[test]
 fn what_does_not_fit_is_refused_before_the_store_is_asked() {
     let mut world = World::new();
-    let mut settings = world.hub.settings.clone();
+    let mut settings = world.hub.order.settings.clone();
     settings.hub.state.keys = 2;
     world.hub.adopt(&settings);
     let retained = |number, key: &str, retain| Draft { key: key.as_bytes().into(), retain, ..draft(number, "") };
@@ -772,7 +782,7 @@ fn several_that_ask_with_one_key_wait_for_one_entry() {
 #[test]
 fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
     let (store, end) = Store::new().expect("a pipe");
-    let mut hub = StoredHub::of(store, &HubSettings::default(), &Name::new("shop").expect("a name"));
+    let mut hub = hub_of(store, &HubSettings::default());
     let asker = Asker { peer: 1, request: 1, bytes: 1, since: None };
     assert!(hub.publish(draft(1, ""), None, asker, Instant::now()).is_err());
     let failure = Failure::new(ErrorCode::Unavailable, None, "no disk");
@@ -812,8 +822,8 @@ fn asked(world: &mut World) -> Vec<Draft> {
 fn a_will_waits_while_the_store_is_away() {
     let mut world = World::new();
     let will = draft(1, "");
-    world.hub.keep_will(will.clone(), "");
-    world.hub.publish_wills();
+    world.hub.wills.keep(will.clone(), "");
+    world.hub.publish_wills(world.now);
     assert_eq!(asked(&mut world), std::slice::from_ref(&will));
     let (ticket, _) = world.store.asked.pop_front().expect("a will");
     world.store.fail(ticket, ErrorCode::Unavailable);
@@ -837,12 +847,30 @@ fn the_wills_of_a_hub_that_is_replaced_are_published() {
     let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
     let (channel, key, retain, says) = (b"news"[..].into(), Box::default(), Retain::No, Says::Nothing);
     let will = eventsource_xs::hub::Announcement { channel, key, retain, event, says };
-    world.hub.tell_members(|members| members.set_will(StreamId { slot: 1, serial: 1 }, will.into()));
+    world.hub.order.change_members(|members| members.set_will(StreamId { slot: 1, serial: 1 }, will.into()));
     world.store.log.clear();
     world.store.epoch += 1;
     world.store.begin("history was lost");
     world.take();
     assert_eq!(asked(&mut world), [draft(1, "")]);
+}
+
+#[test]
+fn a_member_that_comes_between_two_hubs_in_memory_is_announced_to_the_store_of_the_second() {
+    let mut world = World::new();
+    world.hub.restart_after_defect();
+    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("came"))));
+    let (channel, key, retain) = (b"room"[..].into(), b"ann"[..].into(), Retain::Newest);
+    let comes = eventsource_xs::hub::Announcement { channel, key, retain, event, says: Says::Here };
+    world.hub.announce(comes, None);
+    let (store, end) = Store::new().expect("a pipe");
+    drop(std::mem::replace(&mut world.store, Simulated::new(end)));
+    world.take();
+    world.hub.replace_threads(StoreThreads::new(store));
+    world.store.begin("");
+    assert!(world.take().is_ready);
+    let keys: Vec<_> = asked(&mut world).into_iter().map(|draft| draft.key).collect();
+    assert_eq!(keys, [b"ann"[..].into()]);
 }
 
 #[test]
@@ -855,9 +883,9 @@ fn an_event_with_the_key_of_a_member_is_refused() {
     world.catch_up();
     for retain in [Retain::Newest, Retain::Forget] {
         let draft = Draft { key: key(), retain, ..draft(2, "") };
-        let refused = world.hub.publish(draft, None, Asker::NOBODY, world.now).map(drop).expect_err("a member's key");
+        let refused = world.hub.publish(draft, None, NOBODY, world.now).map(drop).expect_err("a member's key");
         assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Invalid, Some("key")));
     }
     let other = Draft { channel: b"other"[..].into(), key: key(), retain: Retain::Newest, ..draft(2, "") };
-    assert!(world.hub.publish(other, None, Asker::NOBODY, world.now).is_ok());
+    assert!(world.hub.publish(other, None, NOBODY, world.now).is_ok());
 }

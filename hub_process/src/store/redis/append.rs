@@ -1,6 +1,6 @@
 //! The commands that append entries to the stream.
 
-use super::super::{Draft, MemberPart};
+use super::super::{Draft, DraftKind, MemberPart};
 use super::epoch::StreamKeys;
 use super::machines::Lapsed;
 use super::state;
@@ -50,7 +50,7 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
         }
         command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
     }
-    if draft.channel.is_empty() {
+    if draft.kind() == DraftKind::End {
         // Hubs that know no such request find no event here.
         command.arg("e").arg(&draft.key[..]);
     } else {

@@ -1,0 +1,168 @@
+//! The drafts that wait for the store, and who waits for each.
+
+use super::member_drafts::MemberKey;
+use super::state::StateChange;
+use crate::publishing::{Asker, Published};
+use crate::store::Draft;
+use std::collections::{BTreeMap, HashMap};
+
+/// What a draft was appended for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To publish an event.
+    Event,
+    /// To publish an event of the hub before, whose publisher was answered.
+    EventOfBefore,
+    /// To publish the number of a channel's members.
+    Number,
+    /// To announce what a member says.
+    Member(MemberKey),
+    /// To publish this will.
+    Will(Box<Draft>),
+    /// To end streams on all machines. So many were ended on this one.
+    End(usize),
+}
+
+/// A draft that waits.
+#[derive(Debug)]
+pub struct WaitingDraft {
+    pub purpose: Purpose,
+    /// The requests that are answered with the draft.
+    pub askers: Vec<Asker>,
+    /// What the draft does to the state.
+    pub state: Option<StateChange>,
+    once: Box<[u8]>,
+    /// Whether the store keeps it until it is up again.
+    is_queued: bool,
+}
+
+impl WaitingDraft {
+    pub fn new(purpose: Purpose, askers: impl IntoIterator<Item = Asker>) -> Self {
+        let askers = askers.into_iter().collect();
+        Self { purpose, askers, state: None, once: Box::default(), is_queued: false }
+    }
+
+    pub fn with_state(self, state: Option<StateChange>) -> Self {
+        Self { state, ..self }
+    }
+}
+
+/// All drafts that wait, by their tickets.
+#[derive(Debug, Default)]
+pub struct Drafts {
+    waiting: BTreeMap<u64, WaitingDraft>,
+    /// The tickets of those with a key `once`.
+    once: HashMap<Box<[u8]>, u64>,
+    last_ticket: u64,
+}
+
+impl Drafts {
+    /// Adds a draft. Returns its ticket.
+    pub fn add(&mut self, draft: &Draft, waiting: WaitingDraft) -> u64 {
+        self.last_ticket += 1;
+        if !draft.once.is_empty() {
+            self.once.insert(draft.once.clone(), self.last_ticket);
+        }
+        self.waiting.insert(self.last_ticket, WaitingDraft { once: draft.once.clone(), ..waiting });
+        self.last_ticket
+    }
+
+    /// Adds askers to the draft with this key `once`, if one waits.
+    pub fn join(&mut self, once: &[u8], askers: &[Asker]) -> Option<Published> {
+        let waiting = self.waiting.get_mut(self.once.get(once)?)?;
+        if waiting.is_queued {
+            waiting.askers.extend(askers.iter().map(|asker| Asker { bytes: 0, ..*asker }));
+            return Some(Published::Queued);
+        }
+        waiting.askers.extend(askers);
+        Some(Published::Waits)
+    }
+
+    /// Removes a draft that the store has answered.
+    pub fn remove(&mut self, ticket: u64) -> Option<WaitingDraft> {
+        let waiting = self.waiting.remove(&ticket)?;
+        if self.once.get(&waiting.once) == Some(&ticket) {
+            self.once.remove(&waiting.once);
+        }
+        Some(waiting)
+    }
+
+    /// Takes note that the store has a draft in a queue of its own: it is not a request of its worker any more. Returns the
+    /// workers, and what it has cost of their credits.
+    pub fn queue(&mut self, ticket: u64) -> Vec<(u64, usize)> {
+        let Some(waiting) = self.waiting.get_mut(&ticket) else { return Vec::new() };
+        waiting.is_queued = true;
+        let granted = |asker: &mut Asker| (asker.peer, std::mem::take(&mut asker.bytes));
+        waiting.askers.iter_mut().map(granted).filter(|(_, bytes)| *bytes > 0).collect()
+    }
+
+    /// Returns true if a draft with this key `once` waits.
+    pub fn has_once(&self, once: &[u8]) -> bool {
+        self.once.contains_key(once)
+    }
+
+    /// Returns true if the draft announces what a member of this machine says.
+    pub fn is_of_member(&self, ticket: u64) -> bool {
+        self.waiting.get(&ticket).is_some_and(|waiting| matches!(waiting.purpose, Purpose::Member(_)))
+    }
+
+    /// Returns true if a draft waits whose ticket is not greater.
+    pub fn has_through(&self, ticket: u64) -> bool {
+        self.waiting.range(..=ticket).next().is_some()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Returns the tickets in their order.
+    pub fn tickets(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.waiting.keys().copied()
+    }
+
+    /// Returns what the drafts do to the state, in their order.
+    pub fn state_changes(&self) -> impl Iterator<Item = (u64, &StateChange)> {
+        self.waiting.iter().filter_map(|(ticket, waiting)| Some((*ticket, waiting.state.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asker(request: u64) -> Asker {
+        Asker { peer: 1, request, bytes: 10, since: None }
+    }
+
+    fn once(key: &str) -> Draft {
+        Draft { once: key.as_bytes().into(), ..Draft::default() }
+    }
+
+    fn event(request: u64) -> WaitingDraft {
+        WaitingDraft::new(Purpose::Event, [asker(request)])
+    }
+
+    #[test]
+    fn a_repetition_joins_the_draft_that_waits_and_costs_nothing_once_that_is_queued() {
+        let mut drafts = Drafts::default();
+        assert!(drafts.join(b"k", &[asker(1)]).is_none());
+        let ticket = drafts.add(&once("k"), event(1));
+        assert!(matches!(drafts.join(b"k", &[asker(2)]), Some(Published::Waits)));
+        assert_eq!(drafts.queue(ticket), [(1, 10), (1, 10)]);
+        assert!(matches!(drafts.join(b"k", &[asker(3)]), Some(Published::Queued)));
+        assert_eq!(drafts.queue(ticket), [], "credits are granted once");
+        let WaitingDraft { askers, .. } = drafts.remove(ticket).expect("it waits");
+        assert_eq!(askers, [1, 2, 3].map(|request| Asker { bytes: 0, ..asker(request) }));
+        assert!(drafts.is_empty() && !drafts.has_once(b"k") && drafts.remove(ticket).is_none());
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_last_draft_with_it() {
+        let mut drafts = Drafts::default();
+        let [first, second] = [1, 2].map(|request| drafts.add(&once("k"), event(request)));
+        drafts.remove(first);
+        assert!(drafts.has_once(b"k") && !drafts.has_through(first) && drafts.has_through(second));
+        drafts.remove(second);
+        assert!(!drafts.has_once(b"k"));
+    }
+}

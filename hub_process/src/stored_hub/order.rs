@@ -1,0 +1,415 @@
+//! Events in the store's order: drafts go to the store, and the entries that it reports are published to the hub in memory.
+//!
+//! This is what all parts of the hub share that publish. It knows for which [`Purpose`] a draft waits, but not what becomes of
+//! that: its callers take the answers.
+
+use super::beginning::Beginning;
+use super::counted::Counted;
+use super::drafts::{Drafts, Purpose, WaitingDraft};
+use super::member_drafts::Source;
+use super::memory::MemoryHub;
+use super::state::StateChange;
+use super::store_threads::StoreThreads;
+use super::unread_entries::UnreadEntries;
+use crate::messages::say;
+use crate::publishing::{failure_of, Published};
+use crate::store::{Ask, Began, Draft, DraftKind, Entry};
+use eventsource_xs::hub::{room_of, Announcement, History, Members, REMEMBERED};
+use eventsource_xs::runtime::{Error, HubHandle};
+use eventsource_xs::wire::{Failure, HubSettings};
+use eventsource_xs::ErrorCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How often the store is told what the hub has evicted.
+const FORGET: Duration = Duration::from_secs(1);
+/// How often it is looked whether the store is up that has failed what a member or a will says.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How far the hub has read.
+#[derive(Clone, Debug, Default)]
+pub struct Position {
+    pub epoch: Box<str>,
+    /// The sequence number of the last entry that was published to the hub in memory.
+    pub last_seq: u64,
+    pub epoch_changes: u64,
+    /// The sequence number of the last own entry: the store's replicas, if it has any, have everything up to it.
+    pub confirmed: u64,
+}
+
+/// What becomes of an entry.
+pub enum EntryOutcome {
+    /// Nothing: the hub has it already, or none is there.
+    Skipped,
+    /// Its history was lost.
+    Void,
+    /// It is published: who has asked for it, and what those who wait for it are answered.
+    Published(Source, Result<Rc<str>, Failure>),
+}
+
+/// What a hub leaves to the one in its place.
+pub struct Restarted {
+    /// The epoch, if it is another one.
+    pub epoch: Option<Box<str>>,
+    /// The wills of the streams that end with the hub before.
+    pub wills: Vec<Announcement>,
+}
+
+/// The store, the hub in memory, and the drafts between them.
+pub struct Order {
+    pub settings: HubSettings,
+    pub threads: StoreThreads,
+    pub beginning: Beginning,
+    /// The hub in memory, from the store's beginning on.
+    memory: Option<MemoryHub>,
+    position: Position,
+    drafts: Drafts,
+    counted: Counted,
+    unread: UnreadEntries,
+    /// When the store is told next what the hub has evicted; none if nothing was published since.
+    forget_at: Option<Instant>,
+    /// When it is looked whether the store is up that has failed something.
+    retry_at: Option<Instant>,
+}
+
+impl Order {
+    pub fn new(threads: StoreThreads, settings: &HubSettings, beginning: Beginning) -> Self {
+        Self {
+            settings: settings.clone(),
+            threads,
+            beginning,
+            memory: None,
+            position: Position::default(),
+            drafts: Drafts::default(),
+            counted: Counted::default(),
+            unread: UnreadEntries::default(),
+            forget_at: None,
+            retry_at: None,
+        }
+    }
+
+    /// Continues with the hub of another program.
+    pub fn resume(&mut self, memory: MemoryHub, position: Position, counted: Counted, unread: UnreadEntries) {
+        (self.memory, self.position, self.counted, self.unread) = (Some(memory), position, counted, unread);
+        self.beginning.resume();
+    }
+
+    pub fn memory(&self) -> Option<&MemoryHub> {
+        self.memory.as_ref()
+    }
+
+    pub fn handle(&self) -> Option<&HubHandle> {
+        self.memory.as_ref().map(|memory| &memory.handle)
+    }
+
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    pub fn drafts(&self) -> &Drafts {
+        &self.drafts
+    }
+
+    pub fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    pub fn unread(&self) -> &UnreadEntries {
+        &self.unread
+    }
+
+    /// Returns true if other machines append to the store.
+    pub fn is_shared(&self) -> bool {
+        self.settings.store.is_shared()
+    }
+
+    /// Returns true if the store has reported its history, and is not asked to end. Members and wills wait until then.
+    pub fn is_open(&self) -> bool {
+        self.threads.are_running() && self.beginning.is_complete()
+    }
+
+    /// Returns true if the store takes entries and reports them.
+    pub fn is_up(&self) -> bool {
+        self.threads.status().is_up
+    }
+
+    /// Takes over the settings that may change.
+    pub fn adopt(&mut self, settings: &HubSettings) {
+        self.settings = settings.clone();
+        if let Some(memory) = &mut self.memory {
+            memory.adopt(settings);
+        }
+        self.threads.retain(settings);
+    }
+
+    /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
+    pub fn publish(
+        &mut self,
+        draft: Draft,
+        given_id: Option<&[u8]>,
+        waiting: WaitingDraft,
+        now: Instant,
+    ) -> Result<Published, Failure> {
+        if self.threads.restart_at().is_some() && self.memory.is_some() {
+            return Err(unavailable("the hub's store has ended, and begins anew in a moment"));
+        }
+        let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
+        if let Some(id) = given_id {
+            memory.check_own_id(id).map_err(|error| failure_of(&error))?;
+        }
+        let is_number = waiting.purpose == Purpose::Number;
+        let known = memory.once_id(&draft);
+        if let Some(id) = &known {
+            let must_wait = self.settings.store.has_replicas() && !is_number;
+            let is_confirmed = |seq| seq <= self.position.confirmed;
+            if !must_wait || memory.ids.epoch.seq(id.as_bytes()).is_some_and(is_confirmed) {
+                return Ok(Published::Id(id.clone()));
+            }
+        }
+        if let Some(joined) = self.drafts.join(&draft.once, &waiting.askers) {
+            return Ok(joined);
+        }
+        // A repetition changes no state.
+        let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
+        let state = state.map_err(|error| failure_of(&error))?;
+        if state.is_some() && !is_number && memory.has_member(&draft) {
+            return Err(failure_of(&Error::of_kept_key(&draft.key)));
+        }
+        self.append(draft, waiting.with_state(state), now);
+        Ok(Published::Waits)
+    }
+
+    /// Asks the store to append a draft.
+    pub fn append(&mut self, draft: Draft, waiting: WaitingDraft, now: Instant) {
+        let change = waiting.state.clone();
+        let ticket = self.drafts.add(&draft, waiting);
+        if let (Some(change), Some(memory)) = (change, &mut self.memory) {
+            memory.state.wait(ticket, &change);
+        }
+        self.forget_at.get_or_insert(now + FORGET);
+        self.threads.ask(Ask::Append { ticket, draft });
+    }
+
+    /// Removes a draft that the store has answered.
+    pub fn remove_draft(&mut self, ticket: u64) -> Option<WaitingDraft> {
+        let waiting = self.drafts.remove(ticket)?;
+        if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
+            memory.state.release(ticket, change);
+        }
+        Some(waiting)
+    }
+
+    /// Takes note that the store has a draft in its own queue. Returns the credits that are granted.
+    pub fn queue_draft(&mut self, ticket: u64) -> Vec<(u64, usize)> {
+        self.drafts.queue(ticket)
+    }
+
+    /// Returns what a draft would do to the state.
+    pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Error> {
+        self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(draft))
+    }
+
+    /// Returns true if the hub itself retains an event with the key of a draft.
+    pub fn has_member(&self, draft: &Draft) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.has_member(draft))
+    }
+
+    /// Returns true if a channel retains an event without a key.
+    pub fn retains_without_key(&self, channel: &[u8]) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.state.sizes.size(channel, b"").is_some())
+    }
+
+    /// Changes the members of the hub in memory.
+    pub fn change_members(&self, change: impl FnOnce(&mut Members)) {
+        if let Some(handle) = self.handle() {
+            let _ = handle.tell_members(change); // fails only while the hub or the process ends
+        }
+    }
+
+    /// Returns true if the hub in memory continues when the store begins so.
+    #[cfg(test)]
+    pub fn continues(&self, began: &Began) -> bool {
+        let Position { epoch, last_seq, .. } = &self.position;
+        super::beginning::continues(self.memory.as_ref().map(|_| (&**epoch, *last_seq)), began)
+    }
+
+    /// Called when the store begins. Returns the tickets of entries that it has reported before, and that may be gone.
+    pub fn begin(&mut self, began: Began) -> Vec<u64> {
+        let abandoned = self.beginning.abandon();
+        let Position { epoch, last_seq, .. } = &self.position;
+        let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));
+        self.beginning.begin(memory, began, self.settings.store.is_shared());
+        abandoned
+    }
+
+    /// Begins the hub in memory where the store does. The hub before, if there was one, ends its streams. Their clients come
+    /// back with an id that is unknown now, or evicted.
+    pub fn restart_memory(&mut self, began: &Began) -> Result<Restarted, Failure> {
+        let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason, lingering: _ } = began;
+        if !reason.is_empty() {
+            say(&format!("clients receive a gap: {reason}"));
+        }
+        let history = History {
+            epoch: epoch.clone(),
+            cipher_key: *cipher_key,
+            last_seq: *last_seq,
+            evicted: evicted.iter().filter(|(channel, _)| !room_of(channel).1).cloned().collect(),
+            evicted_through: *evicted_through,
+            is_shared: self.is_shared(),
+        };
+        let mut memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
+        self.drafts.state_changes().for_each(|(ticket, change)| memory.state.wait(ticket, change));
+        let wills = self.take_wills();
+        let Position { epoch: before, epoch_changes, .. } = &self.position;
+        let is_other = !before.is_empty() && epoch != before;
+        let epoch_changes = epoch_changes + u64::from(is_other);
+        self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
+        (self.memory, self.counted) = (Some(memory), Counted::default());
+        Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
+    }
+
+    /// Takes the wills of all streams, which end with the hub in memory.
+    pub fn take_wills(&self) -> Vec<Announcement> {
+        let mut wills = Vec::new();
+        self.change_members(|members| wills = members.take_wills());
+        wills
+    }
+
+    /// Drops the hub in memory.
+    pub fn drop_memory(&mut self) {
+        self.memory = None;
+        self.beginning.drop_memory();
+    }
+
+    /// Takes note that the history is read up to this number, though not all entries are there: a client that has read events
+    /// which a store without history has evicted is not ahead of it.
+    pub fn pass(&mut self, evicted_through: u64) {
+        self.position.last_seq = self.position.last_seq.max(evicted_through);
+    }
+
+    /// Tells the store what its history lacks, if it does.
+    pub fn report_loss(&self, lost: Option<Ask>) {
+        lost.into_iter().for_each(|lost| self.threads.ask(lost));
+    }
+
+    /// Publishes an entry to the hub in memory.
+    pub fn publish_entry(&mut self, entry: &Entry, is_new: bool, now: Instant) -> EntryOutcome {
+        let Entry { seq, ticket, ref draft, .. } = *entry;
+        let lost = self.beginning.check_entry(seq);
+        self.report_loss(lost);
+        if seq <= self.position.last_seq {
+            return EntryOutcome::Skipped; // it is in the hub already, which continues
+        }
+        if self.beginning.is_void() {
+            return EntryOutcome::Void;
+        }
+        if self.memory.is_none() {
+            return EntryOutcome::Skipped; // the store was asked to end, and begins anew
+        }
+        self.position.last_seq = seq;
+        if ticket.is_some() {
+            self.position.confirmed = seq;
+        }
+        let source = match ticket.is_some_and(|ticket| self.drafts.is_of_member(ticket)) {
+            true => Source::OwnMember,
+            false if is_new => Source::Other,
+            false => Source::History,
+        };
+        let result = match draft.kind() {
+            DraftKind::End => {
+                self.end_streams_of(entry, is_new, now);
+                Ok("".into())
+            }
+            DraftKind::CountedMember(room) => {
+                self.forget_at.get_or_insert(now + FORGET);
+                self.counted.note_member(room, draft, seq);
+                Ok("".into())
+            }
+            DraftKind::Event => self.publish_event(entry, now),
+        };
+        EntryOutcome::Published(source, result)
+    }
+
+    /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
+    /// subscriptions that were asked for before it.
+    fn end_streams_of(&self, entry: &Entry, is_new: bool, now: Instant) {
+        let age = if is_new { Duration::ZERO } else { now - self.threads.instant_of(entry.at, now) };
+        let is_known = if is_new { entry.ticket.is_some() } else { age > REMEMBERED };
+        if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
+            let _ = handle.end_streams_of(end, age); // fails only while the process ends
+        }
+    }
+
+    /// Publishes an event to the hub in memory, unless another one with its key `once` was published.
+    fn publish_event(&mut self, entry: &Entry, now: Instant) -> Result<Rc<str>, Failure> {
+        let Entry { seq, at, ref draft, .. } = *entry;
+        self.forget_at.get_or_insert(now + FORGET);
+        let at = self.threads.instant_of(at, now);
+        let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
+        if let Some(id) = memory.once_id(draft) {
+            return Ok(id.into());
+        }
+        let number = self.counted.note_number(draft, seq);
+        let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));
+        let published = memory.publish(seq, at, draft, gap.as_ref().unwrap_or(&draft.fields).fields());
+        if published.is_ok() && gap.is_some() {
+            let counted = memory.handle.counts_and_subscribers(&draft.channel);
+            self.unread.count(counted.map_or(0, |(_, subscribers)| subscribers));
+        }
+        if let Some(number) = number {
+            self.change_members(|members| members.tell_number(&draft.channel, number, now));
+        }
+        published.map(Into::into).map_err(|error| failure_of(&error))
+    }
+
+    /// Looks again later whether the store is up.
+    pub fn retry_later(&mut self, now: Instant) {
+        self.retry_at.get_or_insert(now + RETRY);
+    }
+
+    /// Returns true if what the store has failed can be tried again. Looks again later if not.
+    pub fn is_time_to_retry(&mut self, now: Instant) -> bool {
+        if self.retry_at.is_none_or(|at| now < at) {
+            return false;
+        }
+        let can_retry = self.is_up() && self.is_open();
+        self.retry_at = (!can_retry).then(|| now + RETRY);
+        can_retry
+    }
+
+    /// Returns true if something is tried again later.
+    #[cfg(test)]
+    pub fn has_retry(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    pub fn next_due(&self) -> Option<Instant> {
+        self.forget_at.into_iter().chain(self.retry_at).chain(self.threads.restart_at()).min()
+    }
+
+    /// Tells the store what the hub has evicted, if it is time.
+    pub fn forget_evicted_in_time(&mut self, now: Instant) {
+        if self.forget_at.is_some_and(|at| now >= at) {
+            self.forget_at = None;
+            self.forget_evicted();
+        }
+    }
+
+    /// Tells the store what the hub has evicted.
+    pub fn forget_evicted(&mut self) {
+        let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+        evicted.extend(self.counted.take_evictions());
+        if !evicted.is_empty() {
+            self.threads.ask(Ask::Forget(evicted));
+        }
+    }
+
+    /// Writes down what was delivered last, for a process that begins after this one was killed.
+    pub fn write_delivered(&mut self) {
+        self.beginning.write_delivered(&self.position.epoch, self.position.last_seq);
+    }
+}
+
+fn unavailable(message: &str) -> Failure {
+    Failure::new(ErrorCode::Unavailable, None, message)
+}

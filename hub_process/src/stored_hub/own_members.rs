@@ -1,0 +1,410 @@
+//! What this machine says of its members to the store: one change of a member at a time, in their order.
+//!
+//! A change waits while an earlier one of the same member is asked for. If the store fails it, it is said again when the store
+//! is up. Changes that cancel each other out are not said, so at most three of a member wait: that it has gone, that it is
+//! here, and that its data has changed.
+
+use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, MemberKey, Source};
+use crate::store::{Draft, MemberPart};
+use eventsource_xs::hub::KeptMember;
+use eventsource_xs::saved;
+use eventsource_xs::saved::{Malformed, Restorer, Saved, Saver};
+use std::collections::HashMap;
+
+/// The members of this machine.
+#[derive(Debug)]
+pub struct OwnMembers {
+    members: HashMap<MemberKey, Own>,
+    /// Whether the store is that of other machines, too.
+    is_shared: bool,
+}
+
+/// The members, for another program.
+#[derive(Debug)]
+pub struct SavedMembers(HashMap<MemberKey, Own>);
+
+/// A member. It is small while it has nothing to say.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    /// The [packed](packed) draft that says that the member is here; none if it has gone.
+    here: Option<Box<[u8]>>,
+    /// Whether a process before this one has said that.
+    is_of_before: bool,
+    /// Whether the store has it.
+    is_stored: bool,
+    /// What it has to say, if anything.
+    saying: Option<Box<Saying>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Saying {
+    /// What the store was asked last, unless it has done that.
+    asked: Option<Draft>,
+    /// Whether it has still to answer. Otherwise it has failed, and has perhaps done it.
+    is_asking: bool,
+    /// What it is asked then.
+    changes: Vec<Draft>,
+    /// Says that the member is here as it was before these changes of its data.
+    before: Option<Box<[u8]>>,
+    /// How often it was announced since it had nothing to say.
+    announced: u32,
+}
+
+/// What is to be done for a member.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The store is asked.
+    Ask(Draft),
+    /// The store has still to answer.
+    Wait,
+    /// The store has answered all that was announced so often.
+    Settle(u32),
+}
+
+saved!(Own { here, is_of_before, is_stored, saying });
+saved!(Saying { asked, is_asking, changes, before, announced });
+
+impl Saved for SavedMembers {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
+    }
+}
+
+impl Own {
+    fn is_idle(&self) -> bool {
+        self.saying.as_ref().is_none_or(|saying| saying.asked.is_none() && saying.changes.is_empty())
+    }
+
+    /// Returns true if all that it has to say is that it is here. The store ignores the data of that if others were faster.
+    fn has_only_here_to_say(&self) -> bool {
+        self.saying.iter().flat_map(|saying| saying.asked.iter().chain(&saying.changes)).all(is_here)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.saying.as_ref().is_some_and(|saying| saying.is_asking)
+    }
+
+    fn saying(&mut self) -> &mut Saying {
+        self.saying.get_or_insert_default()
+    }
+
+    fn says_here(&self) -> bool {
+        self.saying.iter().flat_map(|saying| &saying.changes).any(is_here)
+    }
+
+    fn add(&mut self, draft: Draft) {
+        let Saying { asked, changes, .. } = self.saying();
+        let here = changes.iter().position(is_here);
+        match (&draft.member, here) {
+            (MemberPart::Gone, Some(at)) => {
+                changes.truncate(at);
+                // What was to be said again was perhaps said before.
+                let last = changes.last().or(asked.as_ref());
+                if last.is_none_or(|last| last.member != MemberPart::Gone) {
+                    changes.push(draft);
+                }
+            }
+            _ => {
+                changes.retain(|change| !matches!(change.member, MemberPart::Changed(_)));
+                changes.push(draft);
+            }
+        }
+    }
+
+    /// Says once more that the member is here: another machine has taken this one for dead.
+    fn announce_again(&mut self, key: &MemberKey) {
+        let again = self.here.as_ref().filter(|_| !self.says_here()).map(|here| unpacked(key, here));
+        again.into_iter().for_each(|draft| self.add(draft));
+    }
+
+    /// Takes the data of another machine, also for what waits to be said.
+    fn replace_data(&mut self, key: &MemberKey, draft: &Draft) {
+        self.here = packed(draft);
+        let here = self.here.as_ref().map(|here| unpacked(key, here));
+        let waiting = self.saying.iter_mut().flat_map(|saying| &mut saying.changes);
+        waiting.zip(here).for_each(|(change, here)| *change = here);
+    }
+
+    /// Returns what the store was asked, which it has done, or will not do.
+    fn take_asked(&mut self) -> Option<Draft> {
+        let saying = self.saying();
+        saying.is_asking = false;
+        saying.asked.take()
+    }
+}
+
+impl OwnMembers {
+    pub fn new(is_shared: bool) -> Self {
+        Self::restore(SavedMembers(HashMap::new()), is_shared)
+    }
+
+    /// Continues with the members of another program.
+    pub fn restore(SavedMembers(members): SavedMembers, is_shared: bool) -> Self {
+        Self { members, is_shared }
+    }
+
+    pub fn saved(&self) -> SavedMembers {
+        SavedMembers(self.members.clone())
+    }
+
+    /// Takes what a member says. Data may be changed of one that is here on another machine only.
+    pub fn announce(&mut self, draft: Draft) {
+        let own = self.members.entry(key_of(&draft)).or_default();
+        let is_change = matches!(draft.member, MemberPart::Changed(_));
+        if own.here.is_some() || !is_change {
+            let before = std::mem::replace(&mut own.here, packed(&draft)).filter(|_| is_change);
+            own.is_of_before = false;
+            let saying = own.saying();
+            saying.before = saying.before.take().or(before);
+        }
+        own.saying().announced += u32::from(draft.member != MemberPart::Gone);
+        own.add(draft);
+    }
+
+    /// Returns what is to be done for a member. A store of this machine alone is not asked for what it has already.
+    pub fn next_request(&mut self, key: &MemberKey) -> Next {
+        let is_shared = self.is_shared;
+        let Some(own) = self.members.get_mut(key).filter(|own| !own.is_asking()) else { return Next::Wait };
+        while !own.is_idle() {
+            let is_stored = own.is_stored;
+            let saying = own.saying();
+            let draft = saying.asked.take().unwrap_or_else(|| saying.changes.remove(0));
+            let is_needed = match draft.member {
+                MemberPart::Here(_) => is_shared || !is_stored,
+                _ => is_shared || is_stored,
+            };
+            if is_needed {
+                (saying.asked, saying.is_asking) = (Some(draft.clone()), true);
+                return Next::Ask(draft);
+            }
+        }
+        let announced = own.saying.take().map_or(0, |saying| saying.announced);
+        if own.here.is_none() {
+            self.members.remove(key);
+        }
+        Next::Settle(announced)
+    }
+
+    /// Called when the store has done what it was asked.
+    pub fn confirm(&mut self, key: &MemberKey) {
+        if let Some(own) = self.members.get_mut(key) {
+            let done = own.take_asked();
+            own.saying().before = done.as_ref().and_then(packed);
+        }
+    }
+
+    /// Called when the store has failed. Returns true if it is asked again: not if it was to be told of a member that has
+    /// gone meanwhile, and cannot have done it.
+    pub fn fail(&mut self, key: &MemberKey, is_certain: bool) -> bool {
+        let Some(own) = self.members.get_mut(key) else { return false };
+        let is_gone = own.here.is_none() && !own.is_stored;
+        let saying = own.saying();
+        saying.is_asking = false;
+        let is_over = is_certain && is_gone && saying.asked.as_ref().is_some_and(is_here);
+        if is_over {
+            (saying.asked, saying.changes) = (None, Vec::new());
+        }
+        !is_over
+    }
+
+    /// Called when the store will not do what it was asked. Returns true if the member is not here for that. Data that
+    /// cannot change are as before.
+    pub fn refuse(&mut self, key: &MemberKey) -> bool {
+        let Some(own) = self.members.get_mut(key) else { return false };
+        let asked = own.take_asked();
+        if asked.as_ref().is_some_and(is_here) {
+            self.members.remove(key);
+            return true;
+        }
+        if own.is_idle() && asked.is_some_and(|draft| matches!(draft.member, MemberPart::Changed(_))) {
+            let before = own.saying().before.take();
+            own.here = own.here.take().map(|here| before.unwrap_or(here));
+        }
+        false
+    }
+
+    /// Applies an entry of the store. Where machines share it, members that are only on others are none of this one's.
+    pub fn apply_entry(&mut self, draft: &Draft, source: Source) {
+        let key = key_of(draft);
+        let is_gone = draft.member == MemberPart::Gone;
+        let own = match draft.member {
+            MemberPart::None => return,
+            _ if is_gone || self.is_shared => self.members.get_mut(&key),
+            _ => Some(self.members.entry(key.clone()).or_default()),
+        };
+        let Some(own) = own else { return };
+        // What this machine still has to say, or has said, comes after the entry.
+        let counts = source != Source::OwnMember && own.has_only_here_to_say();
+        own.is_stored = !is_gone;
+        match (is_gone, own.here.is_some()) {
+            (true, _) if own.is_of_before => own.here = None,
+            (true, true) if counts && source == Source::Other => own.announce_again(&key),
+            (true, _) => {}
+            (false, true) if counts => own.replace_data(&key, draft),
+            (false, false) if counts && source == Source::History => {
+                (own.here, own.is_of_before) = (packed(draft), true);
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Called when another history begins: its entries say which members the store has.
+    pub fn forget_stored(&mut self) {
+        self.members.values_mut().for_each(|own| own.is_stored = false);
+    }
+
+    /// Announces the members again that are here, because the store may not know. Returns all members with something to say.
+    pub fn announce_again(&mut self) -> Vec<MemberKey> {
+        for (key, own) in &mut self.members {
+            let again = own.here.as_ref().filter(|_| self.is_shared || !own.is_stored && own.is_idle());
+            let again = again.filter(|_| !own.says_here()).map(|here| unpacked(key, here));
+            again.into_iter().for_each(|draft| own.saying().changes.insert(0, draft));
+            // a change of its data waits after it
+        }
+        self.waiting()
+    }
+
+    /// Returns the members with something to say, in an order that is always the same.
+    pub fn waiting(&self) -> Vec<MemberKey> {
+        let waits = |own: &Own| !own.is_asking() && (!own.is_idle() || own.here.is_none());
+        let mut keys: Vec<_> = self.members.iter().filter(|(_, own)| waits(own)).map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Returns the members that are here, with what a store keeps of them.
+    pub fn here(&self) -> impl Iterator<Item = (&MemberKey, KeptMember)> {
+        self.members.iter().filter_map(|(key, own)| match &unpacked(key, own.here.as_ref()?).member {
+            MemberPart::Here(here) => Some((key, kept_of(here))),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemberHere;
+    use eventsource_xs::hub::Retain;
+
+    fn draft(member: MemberPart) -> Draft {
+        let retain = if member == MemberPart::Gone { Retain::Forget } else { Retain::Newest };
+        Draft { channel: (*b"room").into(), key: (*b"ann").into(), retain, member, ..Draft::default() }
+    }
+
+    fn here() -> Draft {
+        draft(MemberPart::Here(Box::default()))
+    }
+
+    fn changed() -> Draft {
+        draft(MemberPart::Changed(Box::default()))
+    }
+
+    /// What the store is asked, one after the other.
+    fn asked(own: &mut OwnMembers) -> Vec<Draft> {
+        let key = key_of(&here());
+        let next = || {
+            let Next::Ask(draft) = own.next_request(&key) else { return None };
+            own.confirm(&key);
+            Some(draft)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_change_of_a_member_of_another_machine_does_not_make_it_one_of_this() {
+        let mut own = OwnMembers::new(true);
+        own.announce(changed());
+        assert_eq!(asked(&mut own), [changed()]);
+        own.apply_entry(&draft(MemberPart::Gone), Source::Other);
+        assert!(own.announce_again().is_empty() && own.here().next().is_none());
+    }
+
+    #[test]
+    fn a_change_that_waits_is_said_after_its_member_is_announced_again() {
+        let mut own = OwnMembers::new(true);
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        own.announce(changed());
+        own.announce_again();
+        assert_eq!(asked(&mut own), [here(), changed()]);
+    }
+
+    #[test]
+    fn a_refused_change_is_not_announced_again() {
+        let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
+        let mut own = OwnMembers::new(true);
+        let key = key_of(&here());
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        for text in ["small", "large", "larger"] {
+            own.announce(draft(MemberPart::Changed(data(text))));
+            assert!(matches!(own.next_request(&key), Next::Ask(_)));
+            match text {
+                "small" => own.confirm(&key),
+                _ => assert!(!own.refuse(&key)),
+            }
+            assert!(matches!(own.next_request(&key), Next::Settle(_)));
+        }
+        own.announce(draft(MemberPart::Changed(data("large"))));
+        assert!(matches!(own.next_request(&key), Next::Ask(_)));
+        own.announce(draft(MemberPart::Changed(data("larger"))));
+        assert!(!own.refuse(&key), "another change waits");
+        assert!(matches!(own.next_request(&key), Next::Ask(_)));
+        assert!(!own.refuse(&key));
+        own.announce_again();
+        assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("small")))]);
+    }
+
+    #[test]
+    fn newer_data_of_another_machine_counts_while_a_member_is_announced() {
+        let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
+        let mut own = OwnMembers::new(true);
+        let key = key_of(&here());
+        own.announce(draft(MemberPart::Here(data("old"))));
+        assert!(matches!(own.next_request(&key), Next::Ask(_)));
+        let newer = draft(MemberPart::Here(data("new")));
+        own.apply_entry(&newer, Source::Other);
+        own.confirm(&key);
+        own.announce_again();
+        assert_eq!(asked(&mut own), std::slice::from_ref(&newer));
+        own.announce(draft(MemberPart::Changed(data("newest"))));
+        assert!(matches!(own.next_request(&key), Next::Ask(_)));
+        own.apply_entry(&newer, Source::Other);
+        own.confirm(&key);
+        own.announce_again();
+        assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("newest")))], "a change on its way came after it");
+    }
+
+    #[test]
+    fn a_member_that_was_to_be_announced_again_says_that_it_has_gone() {
+        let mut own = OwnMembers::new(true);
+        own.announce(here());
+        assert_eq!(asked(&mut own), [here()]);
+        own.announce_again();
+        own.announce(draft(MemberPart::Gone));
+        assert_eq!(asked(&mut own), [draft(MemberPart::Gone)]);
+        assert!(own.members.is_empty());
+    }
+
+    #[test]
+    fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
+        let mut own = OwnMembers::new(true);
+        let key = key_of(&here());
+        own.announce(here());
+        assert_eq!(own.next_request(&key), Next::Ask(here()));
+        own.announce(draft(MemberPart::Gone));
+        assert!(!own.fail(&key, true));
+        assert_eq!(own.next_request(&key), Next::Settle(1));
+        assert!(own.members.is_empty());
+    }
+}
