@@ -33,6 +33,10 @@ mod messages;
 mod node;
 mod proxy;
 mod random;
+mod scripts;
+#[allow(clippy::duplicate_mod)]
+#[path = "../../src/store/redis/scripts.rs"]
+mod scripts_of_store;
 mod server;
 mod state;
 #[allow(dead_code)]

@@ -3,7 +3,7 @@
 use super::super::{Draft, DraftKind, MemberPart};
 use super::epoch::StreamKeys;
 use super::machines::Lapsed;
-use super::state;
+use super::{scripts, state};
 use eventsource_xs::hub::Retain;
 use redis::cmd;
 
@@ -43,7 +43,7 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
         command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
     } else {
         command = cmd("EVAL");
-        command.arg(if member.is_some() { state::APPEND_MEMBER } else { state::APPEND });
+        command.arg(if member.is_some() { scripts::APPEND_MEMBER.as_str() } else { scripts::APPEND.as_str() });
         command.arg(3).arg(stream).arg(state).arg(once);
         if let Some((happened, machine)) = member {
             command.arg(happened).arg(machine);

@@ -3,40 +3,11 @@
 use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::entry::{text, Id};
-use super::{random, random_text};
+use super::{random, random_text, scripts};
 use redis::{cmd, Cmd, Value};
 
 /// The version of the layout in Redis.
 const LAYOUT: &[u8] = b"1";
-
-/// Sets another epoch, if the epoch is still the expected one or none is set. The first entry of the stream is a marker with
-/// the first id: XADD NOMKSTREAM works from then on, and every later id is greater than the origin, wherever Redis' clock
-/// goes. The marker is evicted like an entry.
-///
-/// The state continues if its ids are sequence numbers of the new epoch (`2^40` milliseconds are 35 years), and then the marker
-/// is after all of them.
-const REPLACE: &str = "
-local current = redis.call('HGET', KEYS[1], 'epoch')
-if current and current ~= ARGV[1] then return 0 end
-local time = redis.call('TIME')
-local first = time[1] * 1000 + math.floor(time[2] / 1000)
-local origin = first
-local state = redis.pcall('HMGET', KEYS[4], 'origin', 'last')
-local before, last = tonumber(state[1] or ''), tonumber(string.match(state[2] or '', '^%d+') or '')
-if before and last and math.max(first, last + 1) - before < 2^40 then
-  origin, first = before, math.max(first, last + 1)
-else
-  redis.call('UNLINK', KEYS[4])
-end
-origin, first = string.format('%.0f', origin), string.format('%.0f', first)
-redis.call('DEL', KEYS[1])
-redis.call('UNLINK', KEYS[2], KEYS[5])
-redis.call('DEL', KEYS[3])
-redis.call('HSET', KEYS[1], 'layout', ARGV[2], 'epoch', ARGV[3], 'origin', origin, 'cipher', ARGV[4], 'reason', ARGV[5])
-redis.call('XADD', KEYS[3], first .. '-0', 'marker', ARGV[3])
-redis.call('HSET', KEYS[4], 'epoch', ARGV[3], 'origin', origin)
-return 1
-";
 
 /// The content of the pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +71,7 @@ impl Keys {
         let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = cmd("EVAL");
         let after = self.of(&epoch);
-        command.arg(REPLACE).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
+        command.arg(scripts::REPLACE_EPOCH.as_str()).arg(5).arg(&self.pointer).arg(self.of(expected).stream);
         command.arg(after.stream).arg(after.state).arg(after.once);
         command.arg(expected).arg(LAYOUT).arg(&epoch).arg(&cipher).arg(reason);
         connection.call(&command)?;

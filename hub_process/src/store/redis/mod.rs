@@ -16,6 +16,7 @@
 //! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream
+//! - `scripts`: what Redis does as one, in Lua: `scripts/*.lua`
 //! - `shared`: what both threads know: drafts on their way, the epoch, the health
 //! - `reader`, `writer`: the threads; `reader/reconnecting`: what happens when Redis is away
 //!
@@ -72,6 +73,7 @@ mod epoch;
 mod machines;
 mod producers;
 mod reader;
+mod scripts;
 mod sentinels;
 mod shared;
 mod sizes;

@@ -213,7 +213,7 @@ impl Reader {
         let parse = |info: Result<Value, Refusal>| Info::parse(&info.map_err(refused)?).ok_or_else(malformed);
         connection.set_patience(HISTORY_ANSWER)?;
         let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
-            let [answer] = connection.calls([&state::snapshot_command(&keys, HISTORY_CHUNK)])?;
+            let [answer] = connection.calls([&state::read_command(&keys, HISTORY_CHUNK)])?;
             let (retained, info, first) = Contents::of_snapshot(answer.map_err(refused)?).ok_or_else(malformed)?;
             (None, retained, Ok(info), Ok(first))
         } else {

@@ -39,142 +39,16 @@ use super::call_error::{CallError, Refusal};
 use super::connection::RedisConnection;
 use super::entry::{text, Id};
 use super::epoch::StreamKeys;
+use super::scripts;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
 use redis::{cmd, Cmd, Value};
 use std::collections::BTreeMap;
 
-/// Refuses an event whose stream is not that of the state, as if the stream were gone: another epoch has begun, or the state is
-/// gone. The stream of the epoch before may be there still, for the hub that has begun the next one did not know of it.
-macro_rules! refuse_of_other_epoch {
-    () => {
-        "
-if redis.call('HGET', KEYS[2], 'epoch') ~= string.match(KEYS[1], '%w*$') then return false end
-"
-    };
-}
-
-/// Drops what was done before.
-macro_rules! drop_repeated {
-    () => {
-        "
-local producer, count = string.match(ARGV[#ARGV], '^(.*):(%d+)$')
-producer = 'p:' .. producer
-local seen = redis.call('HGET', KEYS[2], producer)
-if seen and tonumber(string.match(seen, '^%d+')) >= tonumber(count) then
-  redis.call('HSET', KEYS[2], producer, seen)
-  return '0-0'
-end
-"
-    };
-}
-
-/// Appends the event and changes the state.
-macro_rules! append {
-    () => {
-        "
-local once = ARGV[8] == 'o' and ARGV[9]
-local known = once and redis.call('ZSCORE', KEYS[3], once)
-local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 4))
-if not id then return id end
-local field, value = 'last', id
-if once then
-  local ms = tonumber(string.match(id, '^%d+'))
-  known = known and tonumber(known) >= ms - ARGV[2]
-  if not known then redis.call('ZADD', KEYS[3], ms, once) end
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ms - ARGV[2])
-  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[1])
-end
-if ARGV[6] == 'r' and not known then
-  field, value = ARGV[3], id .. machines .. ' ' .. member .. ARGV[#ARGV - 2]
-elseif not known then
-  redis.call('HDEL', KEYS[2], ARGV[3])
-end
-redis.call('HSET', KEYS[2], producer, count .. ' ' .. id, 'last', id, field, value)
-return id
-"
-    };
-}
-
-/// Appends an event and changes the state. KEYS: the stream, the hash, the set of keys `once`. ARGV: the most entries of the
-/// stream, their age in milliseconds, the field of the hash, then the entry's fields: `c` with the channel, `r` or `x` with the
-/// key, perhaps `o` with the key `once`, `f` with the event's fields, `p` with the producer and its count. An event that was
-/// appended before has no id; something is written nevertheless, for a WAIT that follows. What may fail comes before XADD. The
-/// answer is `member` if the key is that of a member who is here, of whom the hub has not read yet.
-pub const APPEND: &str = concat!(
-    refuse_of_other_epoch!(),
-    drop_repeated!(),
-    "
-local machines, member = '', ''
-if string.find(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^[^ ]*,') then return 'member' end
-",
-    append!()
-);
-
-/// The same for an event of a member: it changes the machines on which the member is, and appends the event if that is news.
-/// ARGV begins with what happened and the machine; the entry has a field `m` before `f`. The answer is `done` if it was not
-/// news.
-///
-/// A machine that has no lease is one whose lease has ended, until it renews that. What a machine that is `gone` without
-/// having said so is removed from must not count as its own again when the clock goes back: so it has no lease from then on.
-pub const APPEND_MEMBER: &str = concat!(
-    "local mode, machine = table.remove(ARGV, 1), table.remove(ARGV, 1)",
-    refuse_of_other_epoch!(),
-    drop_repeated!(),
-    "
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local leases = redis.call('HGET', KEYS[2], 'machines') or ''
-local id, machines, rest = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^([^, ]*)([^ ]*)(.*)$')
-local here = string.find(machines, ',' .. machine, 1, true)
-local lease = tonumber(string.match(leases, ' ' .. machine .. '=(-?%d+)'))
-local before, is_news = machines, machines ~= ''
-if mode == 'here' then
-  is_news = not is_news
-  if not here then machines = machines .. ',' .. machine end
-  if not lease then redis.call('HSET', KEYS[2], 'machines', leases .. ' ' .. machine .. '=0') end
-elseif mode ~= 'changed' then
-  if mode == 'reap' and lease and lease > 0 then
-    if lease > now then return 'done' end
-    leases = string.gsub(leases, ' ' .. machine .. '=%d+', ' ' .. machine .. '=0')
-    redis.call('HSET', KEYS[2], 'machines', leases)
-  end
-  if here then machines = string.sub(machines, 1, here - 1) .. string.sub(machines, here + 1 + #machine) end
-  is_news = here and machines == ''
-end
-if not is_news then
-  redis.call('HSET', KEYS[2], producer, count .. ' ' .. string.format('%.0f-0', now))
-  if machines ~= before then redis.call('HSET', KEYS[2], ARGV[3], id .. machines .. rest) end
-  return 'done'
-end
-local member = #ARGV[9] .. ':' .. ARGV[9]
-",
-    append!()
-);
-
-/// Removes fields of the hash that have still these values.
-const REMOVE: &str = "
-for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
-end
-";
-
-/// Reads the whole hash, the stream's description and its first entries.
-const SNAPSHOT: &str = "
-local fields, cursor = {}, '0'
-repeat
-  local part = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', 1000)
-  cursor = part[1]
-  for i = 1, #part[2] do fields[#fields + 1] = part[2][i] end
-until cursor == '0'
-local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[1])
-return {{cursor, fields}, redis.call('XINFO', 'STREAM', KEYS[2]), first}
-";
-
 /// Returns the command that reads the hash, and the beginning of the stream, at one moment.
-pub fn snapshot_command(keys: &StreamKeys, entries: usize) -> Cmd {
+pub fn read_command(keys: &StreamKeys, entries: usize) -> Cmd {
     let mut command = cmd("EVAL");
-    command.arg(SNAPSHOT).arg(2).arg(&keys.state).arg(&keys.stream).arg(entries);
+    command.arg(scripts::READ_STATE.as_str()).arg(2).arg(&keys.state).arg(&keys.stream).arg(entries);
     command
 }
 
@@ -263,7 +137,7 @@ impl Contents {
         }
     }
 
-    /// Takes the answer to [`snapshot_command`]: also those to XINFO and XRANGE.
+    /// Takes the answer to [`read_command`]: also those to XINFO and XRANGE.
     pub fn of_snapshot(answer: Value) -> Option<(Self, Value, Value)> {
         let Value::Array(parts) = answer else { return None };
         let [fields, info, first] = <[Value; 3]>::try_from(parts).ok()?;
@@ -296,7 +170,7 @@ impl Contents {
             return Ok(());
         }
         let mut command = cmd("EVAL");
-        command.arg(REMOVE).arg(1).arg(key);
+        command.arg(scripts::REMOVE_FIELDS.as_str()).arg(1).arg(key);
         for (field, value) in old {
             command.arg(&field[..]).arg(&value[..]);
         }
