@@ -163,6 +163,11 @@ impl Shared {
         result
     }
 
+    /// Takes note of why the stream of a generation is probably lost, for the reader.
+    pub fn hint_loss(&self, generation: u64, reason: &str) {
+        self.update(|state| state.lost = Some((generation, reason.into())));
+    }
+
     /// Waits until the state changes, at most so long.
     pub fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0

@@ -1,0 +1,90 @@
+//! The replicas that must have an entry before it is reported.
+
+use super::super::call_error::CallError;
+use super::super::entry::Id;
+use super::super::shared::{Sent, Shared};
+use redis::{cmd, Cmd, Value};
+use std::time::{Duration, Instant};
+
+/// How many milliseconds replicas may take to say that they are there.
+const QUESTION_MS: u32 = 100;
+
+#[derive(Clone, Copy)]
+pub struct Replicas {
+    needed: u32,
+    timeout: Duration,
+}
+
+impl Replicas {
+    pub fn new(needed: u32, timeout: Duration) -> Self {
+        Self { needed, timeout }
+    }
+
+    pub fn are_needed(&self) -> bool {
+        self.needed > 0
+    }
+
+    /// Returns how long Redis may wait for replicas: until the first draft of a batch fails.
+    pub fn patience(&self, shared: &Shared, counts: &[u64]) -> Duration {
+        if !self.are_needed() {
+            return Duration::ZERO;
+        }
+        let state = shared.lock();
+        let deadlines = counts.iter().filter_map(|count| state.sent.get(count)).map(|sent| sent.deadline);
+        let first = deadlines.min().unwrap_or_else(Instant::now);
+        first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).min(self.timeout)
+    }
+
+    /// Appends the command that waits for replicas so long.
+    pub fn write_wait(&self, out: &mut Vec<u8>, patience: Duration) {
+        if self.are_needed() {
+            cmd("WAIT").arg(self.needed).arg(patience.as_millis() as u64).write_packed_command(out);
+        }
+    }
+
+    /// Releases entries that replicas have, as Redis answers. Those that they lack are perhaps lost by the next failover.
+    pub fn confirm(
+        &self,
+        shared: &Shared,
+        place: &str,
+        stored: &[(u64, Id)],
+        answer: Result<Value, CallError>,
+    ) -> Result<(), CallError> {
+        let reached = match answer {
+            Ok(Value::Int(reached)) => reached,
+            Ok(_) => 0,
+            Err(fault @ CallError::Refused(_)) => {
+                shared.record(place, &fault);
+                0
+            }
+            Err(fault) => return Err(fault),
+        };
+        let is_reached = reached >= i64::from(self.needed);
+        let failed: Vec<Sent> = shared.update(|state| {
+            state.is_refusing = !is_reached;
+            if is_reached {
+                for (count, _) in stored {
+                    state.sent.get_mut(count).into_iter().for_each(|sent| sent.is_confirmed = true);
+                }
+                return Vec::new();
+            }
+            stored.iter().filter_map(|(count, _)| state.sent.remove(count)).collect()
+        });
+        if !is_reached {
+            let message = format!("{reached} replicas have it, and {} should", self.needed);
+            shared.reporter.record_error(&format!("an event was perhaps lost: {message}"));
+            failed.iter().for_each(|sent| shared.fail_sent(sent, &message));
+        }
+        Ok(())
+    }
+
+    /// Returns the command that asks whether they are there, if any are needed.
+    pub fn question(&self) -> Option<Cmd> {
+        self.are_needed().then(|| cmd("WAIT").arg(self.needed).arg(QUESTION_MS).clone())
+    }
+
+    /// Returns true if enough of them are there, as Redis answers.
+    pub fn are_there(&self, answer: Option<&Value>) -> bool {
+        matches!(answer, Some(Value::Int(reached)) if *reached >= i64::from(self.needed))
+    }
+}

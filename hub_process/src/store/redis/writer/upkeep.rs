@@ -1,0 +1,102 @@
+//! What the writer does now and then: trims the stream by age and bytes, asks how much memory it takes, and looks whether the
+//! connection works.
+
+use super::super::call_error::{CallError, Refusal};
+use super::super::connection::RedisConnection;
+use super::super::epoch::StreamKeys;
+use super::super::shared::Shared;
+use super::super::ANSWER;
+use super::replicas::Replicas;
+use super::retention::Retention;
+use super::session::Session;
+use redis::{cmd, Value};
+use std::time::{Duration, Instant};
+
+/// How often the writer looks after the stream's bounds and its own connection.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often Redis is asked how much memory the stream takes.
+const WEIGH: Duration = Duration::from_secs(10);
+
+pub struct Upkeep {
+    last: Instant,
+    last_weighing: Option<Instant>,
+}
+
+impl Upkeep {
+    pub fn new(now: Instant) -> Self {
+        Self { last: now, last_weighing: None }
+    }
+
+    /// Called on another connection: the stream is perhaps another one.
+    pub fn restart(&mut self) {
+        self.last_weighing = None;
+    }
+
+    /// Does what is due.
+    pub fn run(
+        &mut self,
+        session: &mut Session,
+        shared: &Shared,
+        retention: &Retention,
+        replicas: Replicas,
+    ) -> Result<(), CallError> {
+        if self.last.elapsed() < INTERVAL {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        let Session { connection, target, .. } = session;
+        connection.set_patience(ANSWER)?;
+        if shared.lock().is_refusing {
+            let is_refusing = is_refusing(connection, &target.keys.stream, replicas)?;
+            shared.update(|state| state.is_refusing = is_refusing);
+        }
+        trim(connection, &target.keys.stream, shared, retention)?;
+        self.weigh(connection, &target.keys, shared)
+    }
+
+    fn weigh(&mut self, connection: &mut RedisConnection, keys: &StreamKeys, shared: &Shared) -> Result<(), CallError> {
+        if self.last_weighing.is_some_and(|last| last.elapsed() < WEIGH) {
+            return Ok(());
+        }
+        self.last_weighing = Some(Instant::now());
+        let usage = |key: &String| cmd("MEMORY").arg("USAGE").arg(key).clone();
+        let weights = connection.calls([&usage(&keys.stream), &usage(&keys.state)])?;
+        if let [Ok(Value::Int(stream)), Ok(Value::Int(state))] = weights {
+            shared.reporter.update(|status| status.bytes = (stream + state).try_into().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// Trims the stream by age and bytes.
+fn trim(
+    connection: &mut RedisConnection,
+    stream: &str,
+    shared: &Shared,
+    retention: &Retention,
+) -> Result<(), CallError> {
+    let [time] = connection.calls([&cmd("TIME")])?;
+    let first = retention.first_to_keep(&mut shared.lock(), time.ok().as_ref());
+    if let Some(first) = first {
+        let mut trim = cmd("XTRIM");
+        trim.arg(stream).arg("MINID").arg("~").arg(first.to_string());
+        let _ = connection.calls([&trim])?; // a user who may not trim has MAXLEN
+    }
+    Ok(())
+}
+
+/// Asks Redis whether it would refuse an entry: because it is full, or may not be written to, or lacks replicas. It refuses the
+/// entry of the question in any case, because its id comes too late; only the reason tells.
+fn is_refusing(connection: &mut RedisConnection, stream: &str, replicas: Replicas) -> Result<bool, CallError> {
+    let mut append = cmd("XADD");
+    append.arg(stream).arg("NOMKSTREAM").arg("0-1").arg("question").arg("");
+    let takes =
+        |answer: Result<Value, Refusal>| matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
+    let wait = replicas.question();
+    let Some(wait) = wait else {
+        let [answer] = connection.calls([&append])?;
+        return Ok(!takes(answer));
+    };
+    let [answer, reached] = connection.calls([&append, &wait])?;
+    Ok(!takes(answer) || !replicas.are_there(reached.ok().as_ref()))
+}
