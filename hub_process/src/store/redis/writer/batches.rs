@@ -251,8 +251,8 @@ impl Batches {
         None
     }
 
-    /// Renews the lease of this machine, and lets members leave those whose lease has ended. Returns false if the members must be
-    /// announced again.
+    /// Renews the lease of this machine, and lets members leave those whose lease has ended. Returns false if the members must
+    /// be announced again.
     pub fn tend_machines(&mut self, session: &mut Session, retention: &Retention) -> Result<bool, CallError> {
         let Session { connection, target, .. } = session;
         if !self.machines.tend(connection, &target.keys)? {
