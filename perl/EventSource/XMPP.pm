@@ -10,91 +10,56 @@ use warnings;
 # reads XML with regular expressions (XML::Stream: "&amp;amp;lt;" becomes "<"), decodes UTF-8 piece by piece too, and warns of
 # undefined values at each connection. A crate would be a program of its own with tokio, for what is not busy.
 #
-# A line of what happens: the lease is held -> _begin loads what was published -> _connect -> _discover finds nodes -> _follow
-# subscribes to one and fetches its items -> _synchronize publishes those that are new; from then on _take_message. With each
-# poll, _compare_subscriptions finds those that the service has ended. _publish is the one place that publishes to the hub.
+# Parts that live as long as the bridge: Options, Reports, SubscriptionList. While it holds the lease: Positions, which the hub
+# keeps, and HubQueue. As long as a connection: Session, with a Node for each that is followed, and Outbox. Each is in
+# EventSource::XS::XMPP. Calls go from here to Session, from there to Node, Outbox and HubQueue, and from these to Positions.
 
 our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::Hub::Lease;
 use EventSource::XS ();
-use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;
+use EventSource::XS::XMPP::Options;
 use EventSource::XS::XMPP::Publisher;
-use JSON::MaybeXS ();
-use List::Util    qw(first min);
-use Scalar::Util  qw(blessed weaken);
+use EventSource::XS::XMPP::Reports;
+use EventSource::XS::XMPP::SubscriptionList;
+use Scalar::Util qw(weaken);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
-my $JSON     = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
+my $OPTIONS  = 'EventSource::XS::XMPP::Options';
 
-my @REQUIRED = qw(hub jid nodes password service);
-my @OPTIONAL =
-    qw(ca events format host max_items max_stanza newest_first on_refused poll port prefix publish report start tls);
-
-my %EVENTS  = (delete => 'delete', purge => 'purge', retract => 'retract');
-my @FORMATS = qw(json text xml);
-
-my $MAX_ITEMS     = 256;         # Prosody's pubsub_max_items, unless its configuration says otherwise
-my $MAX_STANZA    = 64 << 20;    # bytes: all items of a node come in one
-my $MAX_QUEUED    = 8 << 20;     # bytes of payloads that wait for the hub
-my $PER_TURN      = 100;         # events, before the event loop gets its turn
-my $POLL          = 30;          # seconds
-my $SAVE_AFTER    = 1;           # seconds; what was not saved is not published twice (EventSource::XS::XMPP::Known)
-my $FIRST_PAUSE   = 1;           # seconds, doubled with each attempt
+my $FIRST_PAUSE   = 1;      # seconds
 my $MAX_PAUSE     = 60;
-my $LONG_PAUSE    = 300;         # if the credentials are wrong
+my $LONG_PAUSE    = 300;    # if the credentials are wrong
 my $MAX_HUB_PAUSE = 5;
 
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes settings', @given);
-    $SETTINGS->known(\%given, [@REQUIRED, @OPTIONAL]);
-    _check(%given);
-    my ($names, $patterns) = _topics($given{nodes});
-    my $self = bless {
-        events       => {%EVENTS, %{$given{events} || {}}},
-        format       => defined $given{format} ? $given{format} : 'text',
-        hub          => $given{hub},
-        max_items    => defined $given{max_items} ? $given{max_items} : $MAX_ITEMS,
-        names        => $names,
-        newest_first => $given{newest_first},
-        on_refused   => $given{on_refused},
-        patterns     => $patterns,
-        poll         => defined $given{poll}   ? $given{poll}     : $POLL,
-        prefix       => defined $given{prefix} ? "$given{prefix}" : '',
-        publish      => $given{publish},
-        report       => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" if $_[1] },
-        service      => lc $given{service},
-        start        => defined $given{start} ? $given{start} : 'oldest',
-        connection   => {
-            (map { defined $given{$_} ? ($_ => $given{$_}) : () } qw(ca host jid password port)),
-            max_stanza => defined $given{max_stanza} ? $given{max_stanza} : $MAX_STANZA,
-            tls        => !defined $given{tls} || $given{tls},
-        },
-        %{_idle()},
+    my $options = $OPTIONS->new($SETTINGS->parse('new takes settings', @given));
+    return bless {
+        options           => $options,
+        reports           => EventSource::XS::XMPP::Reports->new($options->report),
+        subscription_list => EventSource::XS::XMPP::SubscriptionList->new,
     }, $class;
-    return $self;
 }
 
 # Public methods
 
-sub is_connected { return !!($_[0]{connection_now} && $_[0]{connection_now}->is_ready) }
+sub is_connected { return !!($_[0]{session} && $_[0]{session}->is_ready) }
 
 sub publisher {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('publisher takes settings', @given);
-    %given = (map({ $_ => $class->{$_} } qw(hub prefix service)), %given) if ref $class;
+    %given = (map({ $_ => $class->{options}->$_ } qw(hub prefix service)), %given) if ref $class;
     $SETTINGS->known(\%given, [qw(hub payload prefix service)], 'option %s of publisher');
-    _check_hub($given{hub});
-    _check_service($given{service});
+    $OPTIONS->check_hub($given{hub});
+    $OPTIONS->check_service($given{service});
     $SETTINGS->code(payload => $given{payload});
-    my $service = lc $given{service};
-    my $prefix  = defined $given{prefix} ? "$given{prefix}" : '';
+    my $prefix = defined $given{prefix} ? "$given{prefix}" : '';
     return EventSource::XS::XMPP::Publisher->new(
         hub     => $given{hub},
-        channel => _channel($service, $prefix, 'publish'),
+        channel => $OPTIONS->channel_of(lc $given{service}, $prefix, 'publish'),
         payload => $given{payload},
         prefix  => $prefix
     );
@@ -105,10 +70,12 @@ sub start {
     return $self if $self->{lease};
     _load();
     AnyEvent::detect();
+    $self->{connecting} = EventSource::XS::XMPP::Timer->new($self, most => $MAX_PAUSE);
+    $self->{loading}    = EventSource::XS::XMPP::Timer->new($self, most => $MAX_HUB_PAUSE);
     weaken(my $weak = $self);
     $self->{lease} = EventSource::Hub::Lease->new(
-        hub       => $self->{hub},
-        name      => $self->_channel_of('bridge'),
+        hub       => $self->{options}->hub,
+        name      => $self->{options}->channel('bridge'),
         on_change => sub { $weak->_follow_lease if $weak },
     );
     return $self;
@@ -116,8 +83,8 @@ sub start {
 
 sub stop {
     my $self = shift;
-    $self->_save;
-    $self->_end_session;
+    $self->{positions}->save_changed if $self->{positions};
+    $self->_end;
     delete $self->{lease};
     return;
 }
@@ -126,595 +93,80 @@ sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{lease};
     local ($@, $!, $?, $SIG{__DIE__});
-    eval { $self->_end_session };
+    eval { $self->_end };
     return;
 }
 
-# Private methods: the lease and the connection
+# Private methods and functions
 
+# The lease is held: reads what was published, and connects.
 sub _begin {
     my $self = shift;
-    require EventSource::XS::XMPP::Positions;
-    my $positions = EventSource::XS::XMPP::Positions->new($self->{hub}, $self->_channel_of('nodes'));
-    my %saved;
+    my ($options, $reports) = @$self{qw(options reports)};
     my $is_loaded = do {
         local $SIG{__DIE__};
-        eval { %saved = $positions->load; 1 }
+        eval { $self->{positions} = EventSource::XS::XMPP::Positions->load($options, $reports); 1 }
     };
     if (!$is_loaded) {
-        $self->_say('the hub: ' . _message_of($@));
-        return $self->_later($self->_pause('hub_attempts', $MAX_HUB_PAUSE), '_begin');
+        $reports->report_once('the hub: ' . $reports->message_of($@));
+        return $self->{loading}->retry('_begin');
     }
-    delete $self->{hub_attempts};
-    $self->{positions} = $positions;
-    $self->{is_fresh}  = !%saved;
-    $self->{known}     = {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $self->{max_items}) } keys %saved};
+    $self->{loading}->reset;
+    $self->{queue} = EventSource::XS::XMPP::HubQueue->new($options, $reports, $self->{positions});
     return $self->_connect;
 }
 
 sub _connect {
     my $self = shift;
-    return $self->_later($FIRST_PAUSE, '_connect') if @{$self->{output}};    # a list says nothing of what waits
+    return $self->{connecting}->after($FIRST_PAUSE, '_connect')
+        if !$self->{queue}->is_empty;    # a list says nothing of what waits
     weaken(my $weak = $self);
-    my $kind = $self->{connection}{jid} =~ /\@/ ? 'Client' : 'Component';
-    $self->{nodes}          = {};
-    $self->{connection_now} = "EventSource::XS::XMPP::Connection::$kind"->open(
-        %{$self->{connection}},
-        on_ready   => sub { $weak->_begin_session       if $weak },
-        on_message => sub { $weak->_take_message($_[0]) if $weak },
-        on_end     => sub { $weak->_reconnect(@_)       if $weak },
+    $self->{session} = EventSource::XS::XMPP::Session->open(
+        (map { $_ => $self->{$_} } qw(options positions queue reports subscription_list)),
+        on_ready => sub { $weak->_note_login(@_)    if $weak },
+        on_nodes => sub { $weak->_note_connection   if $weak },
+        on_end   => sub { $weak->_connect_later(@_) if $weak },
     );
     return;
 }
 
-sub _end_session {
-    my $self       = shift;
-    my $connection = delete $self->{connection_now};
-    $connection->close if $connection;
-    %$self = (%$self, %{_idle()});
+# The connection has ended, or there is none.
+sub _connect_later {
+    my ($self, $reason, $is_final) = @_;
+    delete $self->{session};
+    my ($options, $reports) = @$self{qw(options reports)};
+    if ($is_final) {
+        return $options->on_refused->($reason) if $options->on_refused && !$self->{was_ready};
+        $reports->report_once("the server refuses the login ($reason); the next attempt is in some minutes");
+        return $self->{connecting}->after($LONG_PAUSE * (0.5 + rand 0.5), '_connect');
+    }
+    $reports->report_once("no connection: $reason");
+    return $self->{connecting}->retry('_connect');
+}
+
+# Everything that lives as long as the lease is held ends.
+sub _end {
+    my $self = shift;
+    for my $timer (grep { defined } @$self{qw(connecting loading)}) {
+        $timer->stop;
+    }
+    for my $part (grep { defined } delete @$self{qw(session queue)}) {
+        $part->close;
+    }
+    delete $self->{positions};
     return;
 }
 
 sub _follow_lease {
     my $self = shift;
-    return $self->_end_session if !$self->{lease} || !$self->{lease}->is_held;
+    return $self->_end if !$self->{lease} || !$self->{lease}->is_held;
     return $self->_begin;
-}
-
-# The fields of a bridge that does nothing.
-sub _idle {
-    my %nothing = map { $_ => undef } qw(connection_now outbox outbox_watch positions);
-    return {%nothing, dirty => {}, known => {}, nodes => {}, output => [], queued => 0, timers => {}};
-}
-
-sub _begin_session {
-    my $self = shift;
-    $self->_report('connected as ' . $self->{connection_now}->own_jid, !!0);
-    return $self->_discover;
-}
-
-# Calls a method after some seconds, unless the session has ended.
-sub _later {
-    my ($self, $seconds, $method) = @_;
-    weaken(my $weak = $self);
-    $self->{timers}{$method} = AnyEvent->timer(after => $seconds, cb => sub { $weak->$method if $weak });
-    return;
-}
-
-# The next pause of an attempt, with jitter, so that many bridges do not come back at the same moment.
-sub _pause {
-    my ($self, $counter, $most) = @_;
-    my $pause = min($most, $FIRST_PAUSE * 2**min($self->{$counter}++, 20));
-    return $pause * (0.5 + rand 0.5);
-}
-
-sub _reconnect {
-    my ($self, $reason, $is_final) = @_;
-    delete @$self{qw(connection_now outbox outbox_watch)};
-    delete $self->{timers}{$_} for qw(_discover _open_outbox);
-    if ($is_final) {
-        return $self->{on_refused}->($reason) if $self->{on_refused} && !$self->{was_ready};
-        $self->_say("the server refuses the login ($reason); the next attempt is in some minutes");
-        return $self->_later($LONG_PAUSE * (0.5 + rand 0.5), '_connect');
-    }
-    $self->_say("no connection: $reason");
-    return $self->_later($self->_pause('attempts', $MAX_PAUSE), '_connect');
-}
-
-# Private methods: nodes
-
-# Asks for the nodes again and again. An answer also says that the connection lives; without one it ends. Subscriptions are
-# compared before: those that the service has ended are made again with those to new nodes.
-sub _discover {
-    my $self       = shift;
-    my $connection = $self->{connection_now} or return;
-    $self->{was_ready} = 1;
-    $self->_compare_subscriptions;
-    weaken(my $weak = $self);
-    $self->_ask(
-        get => EventSource::XS::XMPP::Stanza->ask_for_nodes,
-        sub {
-            my ($answer, $problem) = @_;
-            return $connection->disconnect('no answer') if !$answer && $problem eq 'remote-server-timeout';
-            $weak->_later($weak->{poll}, '_discover');
-            delete @$weak{qw(attempts said)}                                  if $answer && $weak->{attempts};
-            $weak->_say("$weak->{service} does not list its nodes: $problem") if !$answer;
-            my @listed = $answer ? EventSource::XS::XMPP::Stanza->nodes_of($answer) : ();
-            $weak->_miss(@listed) if $answer;
-            $weak->_follow($_) for grep { !$weak->{nodes}{$_} } @{$weak->{names}}, grep { $weak->_matches($_) } @listed;
-            delete $weak->{is_fresh};
-            $weak->_open_outbox;
-        }
-    );
-    return;
-}
-
-sub _ask {
-    my ($self, $type, $content, $code) = @_;
-    weaken(my $weak = $self);
-    my $connection = $self->{connection_now};
-    $connection->ask($self->{service}, $type, $content,
-        sub { $code->(@_) if $weak && $weak->{connection_now} && $weak->{connection_now} == $connection });
-    return;
-}
-
-# An owner can end a subscription (XEP-0060, section 8.8.2), and a service can lose what it knows. A service need not notify
-# of it, and then no item would come any more. Only the subscriptions of before the question count.
-sub _compare_subscriptions {
-    my $self  = shift;
-    my @nodes = grep { $_->{is_subscribed} } values %{$self->{nodes}} or return;
-    weaken(my $weak = $self);
-    $self->_ask(
-        get => EventSource::XS::XMPP::Stanza->ask_for_subscriptions,
-        sub {
-            my ($answer, $problem) = @_;
-            return if !$answer && $problem eq 'remote-server-timeout';    # _discover ends the connection
-            my @own       = $answer ? $weak->_own_subscriptions($answer) : ();
-            my %is_listed = map  { $_->[1] eq 'subscribed' ? ($_->[0] => 1) : () } @own;
-            my @lost      = grep { !$is_listed{$_->{name}} } @nodes;
-            $problem = 'none is there' if $answer && @lost && !@own && $weak->{lists_none}++;
-            return $weak->_say(
-                "$weak->{service} does not list subscriptions, and one that it ends may stay unnoticed: $problem")
-                if defined $problem;
-            $weak->{lists_none} = 0 if @own;
-            $weak->_lose_subscription($_) for @lost;
-        }
-    );
-    return;
-}
-
-sub _lose_subscription {
-    my ($self, $node) = @_;
-    my $name = $node->{name};
-    return if ($self->{nodes}{$name} || 0) != $node;
-    delete $self->{nodes}{$name};
-    return $self->_say(_loss_of($name));
-}
-
-sub _own_subscriptions {
-    my ($self, $stanza) = @_;
-    my $own = lc $self->{connection_now}->own_jid;
-    return grep { !defined $_->[2] || lc $_->[2] eq $own } EventSource::XS::XMPP::Stanza->subscriptions_of($stanza);
-}
-
-# Subscribes first, then asks for the items: an item that comes in between is in the list, or is notified of later.
-sub _follow {
-    my ($self, $name) = @_;
-    my $problem = EventSource::XS::Hub::Name->problem($self->{prefix} . $name);
-    return $self->_say("the node $name: a channel $problem") if defined $problem;
-    my $node = $self->{nodes}{$name} = {name => $name, queue => [], wanted => {}};
-    $node->{is_old} = $self->{is_fresh} && $self->{start} eq 'latest';
-    weaken(my $weak = $self);
-    $self->_ask(
-        set => EventSource::XS::XMPP::Stanza->subscribe($name, $self->{connection_now}->own_jid),
-        sub {
-            my ($answer, $problem) = @_;
-            my $state = $answer ? EventSource::XS::XMPP::Stanza->subscription_of($answer) : $problem;
-            $node->{is_subscribed} = $state eq 'subscribed';
-            delete $weak->{said}{_loss_of($name)} if $node->{is_subscribed};    # once more at most with each poll
-            return $weak->_fetch($node)           if $node->{is_subscribed};
-            delete $weak->{nodes}{$name};
-            $weak->_miss_node($name) if $state eq 'item-not-found' && $weak->{known}{$name};
-            $weak->_say("no subscription to the node $name: $state");
-            $weak->_open_outbox;
-        }
-    );
-    return;
-}
-
-# Asks for the items of a node. A list that is too long is asked for in halves of its newest items.
-sub _fetch {
-    my ($self, $node, $most) = @_;
-    $most = $self->{max_items} if !defined $most;
-    $node->{is_live} = 0;
-    weaken(my $weak = $self);
-    $self->_ask(
-        get => EventSource::XS::XMPP::Stanza->ask_for_items($node->{name}, $most),
-        sub {
-            my ($answer, $problem) = @_;
-            return                                     if ($weak->{nodes}{$node->{name}} || 0) != $node;
-            return $weak->_fetch($node, int $most / 2) if !$answer && $problem eq 'too-long' && $most > 1;
-            $weak->_say("the items of the node $node->{name} cannot be read: $problem") if !$answer;
-            my @items = $answer ? EventSource::XS::XMPP::Stanza->items_of($answer) : ();
-            $weak->_synchronize($node, !$answer || @items >= $most, @items);
-        }
-    );
-    return;
-}
-
-sub _known {
-    my ($self, $name) = @_;
-    return $self->{known}{$name} ||= EventSource::XS::XMPP::Known->new(undef, $self->{max_items});
-}
-
-sub _matches {
-    my ($self, $name) = @_;
-    return scalar grep { $name =~ $_ } @{$self->{patterns}};
-}
-
-# Nodes that were followed before and are not listed any more were deleted.
-sub _miss {
-    my ($self, @listed) = @_;
-    my %is_listed = map { $_ => 1 } @listed, @{$self->{names}};
-    $self->_miss_node($_) for grep { !$is_listed{$_} && $self->_matches($_) } sort keys %{$self->{known}};
-    return;
-}
-
-sub _miss_node {
-    my ($self, $name) = @_;
-    delete $self->{nodes}{$name};
-    return
-        if $self->{known}{$name}->has('', 'delete')
-        || grep { $_->[0] eq 'delete' && $_->[1] eq $name } @{$self->{output}};
-    return $self->_output(['delete', $name]);
-}
-
-# Publishes what is new in the list of a node. What was notified of since the subscription comes after it: an item in both is
-# published from the notification, for the list says only how the item is now.
-sub _synchronize {
-    my ($self, $node, $is_part, @items) = @_;
-    my ($name, $known, $queue) = ($node->{name}, $self->_known($node->{name}), $node->{queue});
-    my %is_queued = map { defined $_->[2] ? ($_->[2] => 1) : () } @$queue;
-    @items = reverse @items if $self->{newest_first};
-    my @list   = map { [$_->[0], _digest_of($_->[1]), $_->[1]] } grep { !$is_queued{$_->[0]} } @items;
-    my $wanted = $node->{wanted};
-    $node->{wanted} = {};
-    delete $wanted->{$_->[0]} for @items;
-    $known->note('') if $known->has('', 'delete');    # the node was created again
-
-    if ($known->is_new && $node->{is_old}) {
-        $known->note_seen(@$_[0, 1]) for @list;
-        $self->_is_dirty($name);
-    }
-    else {
-        $self->_output($self->_gone($known, $name, $queue, @items)) if !$is_part;
-        $self->_output(map { ['item', $name, @$_[0, 2], 1] } $known->missing_of(@list));
-    }
-    $self->_output(['order', $name, [map { $_->[0] } @list]], @$queue, map { ['item', $name, $_] } sort keys %$wanted);
-    $node->{queue}   = [];
-    $node->{is_live} = 1;
-    $self->_open_outbox;
-    return;
-}
-
-# The retractions that were missed: items that are not in the list although older ones are. If none is there, all were purged.
-# Items that are older than the list may have made room for newer ones.
-sub _gone {
-    my ($self, $known, $name, $queue, @items) = @_;
-    my %is_here = map { $_->[0] => 1 } @items;
-    my @ids     = $known->ids or return;
-    return @items || @$queue ? () : ['purge', $name, undef, undef, 1] if !grep { $is_here{$_} } @ids;
-    shift @ids while !$is_here{$ids[0]};
-    my %is_queued = map { defined $_->[2] ? ($_->[2] => 1) : () } @$queue;
-    return map { ['retract', $name, $_, undef, 1] } grep { !$is_here{$_} && !$is_queued{$_} } @ids;
-}
-
-sub _take_message {
-    my ($self, $message) = @_;
-    return if lc($message->attr('from') || '') ne $self->{service};
-    return if lc($message->attr('to')   || '') ne lc $self->{connection_now}->own_jid;
-    for my $subscription (grep { $_->[1] ne 'subscribed' } $self->_own_subscriptions($message)) {
-        my $node = $self->{nodes}{$subscription->[0]};
-        $self->_lose_subscription($node) if $node && $node->{is_subscribed};
-    }
-    my @events = EventSource::XS::XMPP::Stanza->events_of($message);
-    for my $event (@events) {
-        my ($kind, $name, $id, $payload) = @$event;
-        my $node = $self->{nodes}{$name} or next;
-        if ($kind eq 'item' && !$payload) {    # the node notifies without payloads
-            $node->{wanted}{$id} = 1;
-            $self->_fetch($node) if $node->{is_live};
-            next;
-        }
-        if   ($node->{is_live}) { $self->_output($event) }
-        else                    { push @{$node->{queue}}, $event }
-        delete $self->{nodes}{$name} if $kind eq 'delete';
-    }
-    return;
-}
-
-# Private methods: what is published to the hub
-
-sub _is_dirty {
-    my ($self, $name) = @_;
-    $self->{dirty}{$name} = 1;
-    $self->_later($SAVE_AFTER, '_save') if !$self->{timers}{_save};
-    return;
-}
-
-# Publishes what waits, until the hub takes no more.
-sub _drain {
-    my $self = shift;
-    return if $self->{is_draining} || $self->{timers}{_drain_again};
-    local $self->{is_draining} = 1;
-    for (1 .. $PER_TURN) {
-        my $event   = $self->{output}[0] or return;
-        my $problem = $self->_publish($event);
-        if (defined $problem) {
-            $self->_say("the hub takes no events: $problem");
-            return $self->_later($self->_pause('hub_attempts', $MAX_HUB_PAUSE), '_drain_again');
-        }
-        delete $self->{hub_attempts};
-        shift @{$self->{output}};
-        $self->{queued} -= _bytes_of($event);
-    }
-    return $self->_later(0, '_drain_again');
-}
-
-sub _drain_again {
-    my $self = shift;
-    delete $self->{timers}{_drain_again};
-    return $self->_drain;
-}
-
-# The fields of the event for an item, as publish takes them; undef if there is to be none.
-sub _fields_of {
-    my ($self, $name, $id, $payload) = @_;
-    my $text   = $payload ? EventSource::XS::XMPP::Stanza->text_of($payload) : $id;
-    my $xml    = $payload ? $payload->as_string                              : undef;
-    my $format = $self->{format};
-    if (ref $format) {
-        my $fields = $format->({id => $id, node => $name, text => $text, xml => $xml});
-        return ref $fields eq 'HASH' ? $fields : defined $fields ? {data => $fields} : undef;
-    }
-    my ($what, $value) = defined $text ? (text => $text) : (xml => $xml);
-    return {data => $JSON->encode({id => $id, node => $name, $what => $value})} if $format eq 'json';
-    return {data => $format eq 'xml' && defined $xml ? $xml : $value};
-}
-
-# Events are arrays: item, retract, purge or delete; the node; the id of the item, and its payload; true if the event comes
-# from a list, which may say what is known already. After those of a list comes order, with all ids of the list.
-sub _output {
-    my ($self, @events) = @_;
-    push @{$self->{output}}, @events;
-    $self->{queued} += _bytes_of($_) for @events;
-    $self->_drain;
-    $self->{connection_now}->disconnect('too much waits for the hub')
-        if $self->{queued} > $MAX_QUEUED && $self->{timers}{_drain_again} && $self->{connection_now};
-    return;
-}
-
-# Returns undef if the event is published, or is to be left out; otherwise why it has to wait.
-sub _publish {
-    my ($self, $event) = @_;
-    my ($kind, $name, $id, $payload, $is_listed) = @$event;
-    my $known = $self->_known($name);
-    return $known->note_order(@$id) if $kind eq 'order';
-    $id = '' if !defined $id;
-    my $digest = $kind eq 'item' ? _digest_of($payload) : $kind;
-    return undef if $is_listed && !_is_news($known, $kind, $id, $digest);
-    my $problem = $known->needs_saving($id) ? $self->_problem_of_saving($name) : undef;
-    return $problem if defined $problem;
-    my $error;
-    {
-        local ($@, $SIG{__DIE__});
-        $error = $@ if !eval {
-            $self->_publish_fields($event, $known->key("$self->{service}\0$self->{prefix}$name", $id, $digest));
-            1;
-        };
-    }
-    if (defined $error) {
-        my $is_error = blessed $error && $error->isa('EventSource::Error');
-        return _message_of($error) if $is_error && $error->code ne 'invalid';
-        my $what = $kind . ($id eq '' ? '' : " $id") . " of the node $name";
-        $self->_report("the $what is not published: " . _message_of($error), !!1);
-    }
-    $known->note_purge if $kind eq 'purge' || $kind eq 'delete';
-    my $is_urgent = $known->note($id, $kind eq 'retract' ? undef : $digest);
-    $self->_is_dirty($name) if !$is_urgent || defined $self->_problem_of_saving($name);
-    return undef;
-}
-
-sub _publish_fields {
-    my ($self, $event, $once) = @_;
-    my ($kind, $name, $id, $payload) = @$event;
-    my $fields = $kind eq 'item' ? $self->_fields_of($name, $id, $payload) : undef;
-    if ($kind ne 'item' && defined $self->{events}{$kind}) {
-        $fields = {event => $self->{events}{$kind}, data => defined $id ? $id : $name};
-    }
-    return if !$fields;
-    my %key = defined $id && !defined EventSource::XS::Hub::Name->problem($id) ? (key => $id) : ();
-    $self->{hub}->publish($self->{prefix} . $name, {%key, %$fields}, {once => $once});
-    return;
-}
-
-# Saves what was published of a node. Returns why that is not possible, or undef.
-sub _problem_of_saving {
-    my ($self, $name) = @_;
-    my $known = $self->_known($name);
-    local ($@, $SIG{__DIE__});
-    return _message_of($@) if !eval { $self->{positions}->save($name, $known->saved); 1 };
-    $known->note_saved;
-    delete $self->{dirty}{$name};
-    return undef;
-}
-
-# Saves what was published. What cannot be saved now is saved later.
-sub _save {
-    my $self = shift;
-    delete $self->{timers}{_save};
-    return if !$self->{positions};
-    for my $name (sort keys %{$self->{dirty}}) {
-        my $problem = $self->_problem_of_saving($name);
-        next if !defined $problem;
-        $self->_say("what was published cannot be saved in the hub: $problem");
-        return $self->_later($MAX_HUB_PAUSE, '_save');
-    }
-    return;
-}
-
-# Reports a problem once, until the connection is there again.
-sub _say {
-    my ($self, $text) = @_;
-    $self->_report($text, !!1) if !$self->{said}{$text}++;
-    return;
-}
-
-# A publisher chooses the ids of items and the names of nodes, and no line of a log.
-sub _report {
-    my ($self, $text, $is_problem) = @_;
-    $self->{report}->(EventSource::XS::Reason->visible($text), $is_problem);
-    return;
-}
-
-# Private methods: items for the service
-
-# Takes the items that wait, and those that come, when all nodes are read: then an item that the service has already, because
-# only its answer was lost, is known.
-sub _open_outbox {
-    my $self = shift;
-    return if !$self->{publish} || $self->{outbox} || !$self->is_connected;
-    return if grep { !$_->{is_live} } values %{$self->{nodes}};
-    require EventSource::XS::XMPP::Follower;
-    my ($outbox, @events);
-    my $begin = sub {
-        $outbox = EventSource::XS::XMPP::Follower->new($self->{hub}, $self->_channel_of('publish'));
-        @events = $outbox->state;
-    };
-    my $has_begun = do {
-        local $SIG{__DIE__};
-        eval { $begin->(); 1 }
-    };
-    if (!$has_begun) {
-        $self->_say('the hub: ' . _message_of($@));
-        return $self->_later($MAX_HUB_PAUSE, '_open_outbox');
-    }
-    @$self{qw(outbox sent)} = ($outbox, {});
-    weaken(my $weak = $self);
-    $self->{outbox_watch} =
-        AnyEvent->io(fh => $outbox->stream, poll => 'r', cb => sub { $weak->_read_outbox if $weak });
-    $self->_send_item($_) for @events;
-    return;
-}
-
-sub _read_outbox {
-    my $self   = shift;
-    my $events = $self->{outbox}->take;
-    if (!$events) {
-        delete @$self{qw(outbox outbox_watch)};
-        return $self->_later($FIRST_PAUSE, '_open_outbox');
-    }
-    $self->_send_item($_) for @$events;
-    return;
-}
-
-sub _send_item {
-    my ($self, $event) = @_;
-    my $item = EventSource::XS::XMPP::Publisher->item_of($event) or return;
-    my $key  = EventSource::XS::XMPP::Publisher->key_of($item);
-    return if !$self->is_connected || $self->{sent}{$key}++;
-    my ($name, $id) = @$item{qw(node id)};
-    my $done = sub {
-        my $problem = shift;
-        $self->_say("the item $id of the node $name is not published to $self->{service}: $problem")
-            if defined $problem;
-        delete $self->{sent}{$key};
-        local $SIG{__DIE__};
-        eval { $self->{hub}->forget($self->_channel_of('publish'), $key); 1 }
-            or $self->_say('the hub: ' . _message_of($@));
-    };
-    return $done->()                    if $self->{known}{$name} && grep { $_ eq $id } $self->{known}{$name}->ids;
-    return $done->('it is not allowed') if ref $self->{publish}  && !$self->{publish}->($name);
-    $self->_ask(
-        set => EventSource::XS::XMPP::Stanza->publish($name, $id, $item->{payload}),
-        sub {
-            my ($answer, $problem) = @_;
-            $done->($answer ? undef : $problem) if $answer || $problem ne 'remote-server-timeout';
-        }
-    );
-    return;
-}
-
-# Private functions
-
-sub _bytes_of { return $_[0][3] ? length $_[0][3]->as_string : 0 }
-
-sub _channel {
-    my ($service, $prefix, $what) = @_;
-    return join '/', __PACKAGE__, $service, $what, $prefix;
-}
-
-sub _channel_of { return _channel(@{$_[0]}{qw(service prefix)}, $_[1]) }
-
-sub _check {
-    my %given = @_;
-    for my $name (grep { !defined $given{$_} } @REQUIRED) {
-        $SETTINGS->refuse($name, "$name is required");
-    }
-    _check_hub($given{hub});
-    _check_service($given{service});
-    $SETTINGS->one_line($_ => $given{$_}) for grep { defined $given{$_} } qw(ca host jid password);
-    $SETTINGS->refuse(jid => "jid must be the domain of a component, or user\@domain/resource, not '$given{jid}'")
-        if $given{jid} !~ m{\A(?:[^\@/\s]+\@[^\@/\s]+(?:/.+)?|[^\@/\s]+)\z};
-    $SETTINGS->refuse(prefix => 'prefix must be a string of less than 1,024 bytes')
-        if defined $given{prefix}
-        && (ref $given{prefix} || length $given{prefix} >= EventSource::XS::Hub::Name->max_bytes);
-    $SETTINGS->whole_number(port       => $given{port},       from => 1,      to => 65_535);
-    $SETTINGS->whole_number(max_items  => $given{max_items},  from => 1,      to => 100_000);
-    $SETTINGS->whole_number(max_stanza => $given{max_stanza}, from => 65_536, to => 1 << 30, unit => 'bytes');
-    $SETTINGS->seconds(poll => $given{poll}, is_above_zero => 1);
-    $SETTINGS->one_of(start  => $given{start},  qw(oldest latest));
-    $SETTINGS->one_of(format => $given{format}, @FORMATS) if ref $given{format} ne 'CODE';
-    $SETTINGS->code($_      => $given{$_}) for qw(on_refused report);
-    $SETTINGS->code(publish => $given{publish}) if ref $given{publish};
-    my $events = $given{events} || {};
-    $SETTINGS->refuse(events => 'events must be a hash, such as {retract => \'gone\'}') if ref $events ne 'HASH';
-    $SETTINGS->known($events, [keys %EVENTS], 'event %s');
-    $SETTINGS->one_line("events: $_" => $events->{$_}, field => 'events')
-        for grep { defined $events->{$_} } sort keys %$events;
-    return;
-}
-
-sub _check_hub {
-    my $hub = shift;
-    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub')
-        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
-    return;
-}
-
-sub _check_service {
-    my $service = shift;
-    $SETTINGS->refuse(service => 'service must be the JID of a pubsub service, such as pubsub.example.org')
-        if !defined $service || $service !~ m{\A[^\s\0]+\z};
-    return;
-}
-
-sub _digest_of {
-    my $payload = shift;
-    return EventSource::XS::XMPP::Known->digest(EventSource::XS::XMPP::Stanza->canonical($payload));
-}
-
-# Returns true if an event that was found in a list is still news. Others may have waited before it.
-sub _is_news {
-    my ($known, $kind, $id, $digest) = @_;
-    return !$known->has($id, $digest) if $kind eq 'item';
-    return scalar grep { $kind eq 'purge' || $_ eq $id } $known->ids;
 }
 
 # AnyEvent::XMPP is not a prerequisite: few applications need it.
 sub _load {
     local ($@, $SIG{__DIE__});
-    my @modules = map { "EventSource/XS/XMPP/$_.pm" } qw(Connection Follower Known Positions Stanza);
+    my @modules = map { "EventSource/XS/XMPP/$_.pm" } qw(HubQueue Positions Session Timer);
     return if eval { require $_ for @modules; 1 };
     my $error = $@;
     die $error if $error !~ /\ACan't locate (?:AnyEvent|Object|XML|Net|Authen)\b/;
@@ -724,40 +176,17 @@ sub _load {
     );
 }
 
-sub _loss_of {
-    my $name = shift;
-    return "the service has ended the subscription to the node $name; the bridge subscribes again";
+# The service answers: what was reported before is news again.
+sub _note_connection {
+    my $self = shift;
+    $self->{reports}->forget if $self->{connecting}->has_failed;
+    return $self->{connecting}->reset;
 }
 
-sub _message_of {
-    my $error = shift;
-    my $text  = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
-    $text =~ s/\AEventSource::[A-Za-z:]+: //;
-    $text =~ s/\s+\z//;
-    return $text;
-}
-
-# The names, and the regular expressions of the patterns.
-sub _topics {
-    my $given = shift;
-    my @given = ref $given eq 'ARRAY' ? @$given : ($given);
-    my (@names, @patterns);
-    for my $topic (@given) {
-        if (blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern')) { push @patterns, _regex_of($$topic); next }
-        my $name = $SETTINGS->string(nodes => $topic);
-        $SETTINGS->refuse(nodes => 'each of nodes must be a name or a pattern') if !defined $name || !length $name;
-        push @names, $name;
-    }
-    $SETTINGS->refuse(nodes => 'nodes must name a node, or have a pattern') if !@given;
-    return (\@names, \@patterns);
-}
-
-# "pattern" in EventSource::Hub: * stands for any characters but /, ** for any characters.
-sub _regex_of {
-    my $pattern = shift;
-    my $regex = join '', map { /\A[*]{2,}\z/ ? '.*' : $_ eq '*' ? '[^/]*' : quotemeta } grep { length } split /([*]+)/,
-        $pattern;
-    return qr/\A$regex\z/s;
+sub _note_login {
+    my ($self, $jid) = @_;
+    $self->{was_ready} = 1;
+    return $self->{reports}->report("connected as $jid", !!0);
 }
 
 1;

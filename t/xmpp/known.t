@@ -4,6 +4,7 @@
 use lib 't/lib';
 use Testing;
 use List::Util qw(shuffle);
+use EventSource::XS::XMPP::Event;
 use EventSource::XS::XMPP::Known;
 
 my $KNOWN = 'EventSource::XS::XMPP::Known';
@@ -20,6 +21,12 @@ my (@bridges, $saved, %unsaved);
 my (@service, %hub, @published, %last);
 
 sub digest { return $KNOWN->digest(shift) }
+
+# An item of a list.
+sub listed {
+    my ($id, $payload) = @_;
+    return EventSource::XS::XMPP::Event->new(kind => 'item', id => $id, digest => digest($payload));
+}
 
 sub save {
     my $known = shift;
@@ -66,7 +73,8 @@ sub begin {
     my @ids     = $known->ids;
     shift @ids while @ids && !$is_here{$ids[0]};
     publish($known, $_) for grep { !$is_here{$_} } @ids;
-    publish($known, $_->[0], $_->[2]) for $known->missing_of(map { [$_->[0], digest($_->[1]), $_->[1]] } @service);
+    my %payload = map { @$_ } @service;
+    publish($known, $_->id, $payload{$_->id}) for $known->missing_of(map { listed(@$_) } @service);
     $known->note_order(map { $_->[0] } @service);
     push @bridges, $known;
     return map { "the last event of $_->[0] has another payload" } grep { ($last{$_->[0]} // '') ne $_->[1] } @service;
@@ -115,10 +123,10 @@ is_deeply \@wrong, [], 'each notification is an event, the hub has the last payl
 subtest 'a list that is longer than those before' => sub {
     my $long = $KNOWN->new(undef, 2);
     $long->note($_, digest($_)) for 1 .. 8;
-    my @list = map { [$_, digest($_)] } 1 .. 9;
-    is_deeply [map { $_->[0] } $KNOWN->new($long->saved, 4)->missing_of(@list)], [9],
+    my @list = map { listed($_, $_) } 1 .. 9;
+    is_deeply [map { $_->id } $KNOWN->new($long->saved, 4)->missing_of(@list)], [9],
         'what is older counts as published';
-    is_deeply [map { $_->[0] } $KNOWN->new($long->saved, 2)->missing_of(@list[0, 1])], [1, 2],
+    is_deeply [map { $_->id } $KNOWN->new($long->saved, 2)->missing_of(@list[0, 1])], [1, 2],
         'a list of others is new if it is no longer';
 };
 

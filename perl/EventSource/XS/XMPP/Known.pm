@@ -55,13 +55,13 @@ sub ids {
 }
 
 # The items of a list, in its order, that were not published. A list that is longer than those before may begin with items that
-# are forgotten. Each item of the list is an array that begins with the id and a digest.
+# are forgotten. Each item of the list is an EventSource::XS::XMPP::Event.
 sub missing_of {
     my ($self, @list) = @_;
     if ($self->{is_longer}) {
-        shift @list while @list && !$self->{items}{$list[0][0]};
+        shift @list while @list && !$self->{items}{$list[0]->id};
     }
-    return grep { !$self->has(@$_[0, 1]) } @list;
+    return grep { !$self->has($_->id, $_->digest) } @list;
 }
 
 # True if this has to be saved before an event of the item is published.

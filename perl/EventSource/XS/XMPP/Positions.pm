@@ -6,18 +6,103 @@ use warnings;
 # knowledge lives as long as the events, and every machine and every process that may hold the lease has it.
 
 use EventSource::XS::XMPP::Follower;
+use EventSource::XS::XMPP::Known;
+use EventSource::XS::XMPP::Reports;
+use EventSource::XS::XMPP::Timer;
 use JSON::MaybeXS ();
 
 my $JSON  = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 my $EVENT = 'eventsource-xmpp';
 
+my $SAVE_AFTER  = 1;    # seconds; what was not saved is not published twice (EventSource::XS::XMPP::Known)
+my $RETRY_AFTER = 5;
+
 # Public methods
 
-# Returns what was saved of each node, by its name.
+sub is_known { return !!$_[0]{known}{$_[1]} }
+
+# Returns true until the nodes have been found that the service has when a bridge reads it for the first time.
+sub is_first_reading { return $_[0]{is_first_reading} }
+
+# The EventSource::XS::XMPP::Known of a node.
+sub known {
+    my ($self, $node) = @_;
+    return $self->{known}{$node} ||= EventSource::XS::XMPP::Known->new(undef, $self->{options}->max_items);
+}
+
+# Reads what was saved. Throws an EventSource::Error if the hub does not say it.
 sub load {
+    my ($class, $options, $reports) = @_;
+    my $self = bless {options => $options, reports => $reports, channel => $options->channel('nodes'), changed => {}},
+        $class;
+    my %saved = $self->_saved;
+    $self->{known} =
+        {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $options->max_items) } keys %saved};
+    $self->{is_first_reading} = !%saved;
+    $self->{timer}            = EventSource::XS::XMPP::Timer->new($self);
+    return $self;
+}
+
+# The node has to be saved soon.
+sub mark_changed {
+    my ($self, $node) = @_;
+    $self->{changed}{$node} = 1;
+    $self->{timer}->after($SAVE_AFTER, 'save_changed') if !$self->{timer}->is_set;
+    return;
+}
+
+# The nodes of which something was published.
+sub nodes {
+    my @nodes = sort keys %{$_[0]{known}};
+    return @nodes;
+}
+
+sub note_first_reading {
+    my $self = shift;
+    $self->{is_first_reading} = !!0;
+    return;
+}
+
+# Saves what was published of a node. Throws an EventSource::Error if the hub does not take it.
+sub save {
+    my ($self, $node) = @_;
+    my $known = $self->known($node);
+    my $data  = $JSON->encode({node => $node, known => $known->saved});
+    $self->{options}->hub->publish($self->{channel}, {event => $EVENT, key => $node, retain => 1, data => $data});
+    $known->note_saved;
+    delete $self->{changed}{$node};
+    return;
+}
+
+# Saves a node now, or later if the hub does not take it.
+sub save_if_possible {
+    my ($self, $node) = @_;
+    local ($@, $SIG{__DIE__});
+    return if eval { $self->save($node); 1 };
+    return $self->mark_changed($node);
+}
+
+# Saves the nodes that have changed. What cannot be saved now is saved later.
+sub save_changed {
+    my $self = shift;
+    $self->{timer}->stop;
+    for my $node (sort keys %{$self->{changed}}) {
+        local ($@, $SIG{__DIE__});
+        next if eval { $self->save($node); 1 };
+        $self->{reports}->report_once(
+            'what was published cannot be saved in the hub: ' . EventSource::XS::XMPP::Reports->message_of($@));
+        return $self->{timer}->after($RETRY_AFTER, 'save_changed');
+    }
+    return;
+}
+
+# Private methods
+
+# What was saved of each node, by its name.
+sub _saved {
     my $self = shift;
     my %saved;
-    for my $event (EventSource::XS::XMPP::Follower->new(@$self{qw(hub channel)})->state) {
+    for my $event (EventSource::XS::XMPP::Follower->new($self->{options}->hub, $self->{channel})->state) {
         my $position = do {
             local $SIG{__DIE__};
             eval { $JSON->decode($event->{data}) }
@@ -26,18 +111,6 @@ sub load {
         $saved{$position->{node}} = $position->{known} if ref $position eq 'HASH' && defined $position->{node};
     }
     return %saved;
-}
-
-sub new {
-    my ($class, $hub, $channel) = @_;
-    return bless {hub => $hub, channel => $channel}, $class;
-}
-
-sub save {
-    my ($self, $node, $known) = @_;
-    my $data = $JSON->encode({node => $node, known => $known});
-    $self->{hub}->publish($self->{channel}, {event => $EVENT, key => $node, retain => 1, data => $data});
-    return;
 }
 
 1;

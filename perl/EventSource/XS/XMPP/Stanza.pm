@@ -97,8 +97,8 @@ sub condition {
     return $condition ? '' . $condition->name : 'undefined-condition';
 }
 
-# The events that a message notifies of (7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2), in its order: arrays of item, retract, purge or
-# delete, the node, the item's id, and its payload.
+# The events that a message notifies of (7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2), in its order: hashes with the fields of
+# EventSource::XS::XMPP::Event.
 sub events_of {
     my ($class, $message) = @_;
     my @events;
@@ -106,32 +106,33 @@ sub events_of {
         my $node = $part->attr('node');
         next if !defined $node || !$part->eq_ns($EVENT);
         my $kind = $part->name;
-        push @events, [$kind, $node] if $kind eq 'purge' || $kind eq 'delete';
-        next if $kind ne 'items';
+        push @events, {kind => $kind, node => $node} if $kind eq 'purge' || $kind eq 'delete';
+        next                                         if $kind ne 'items';
         for my $item (grep { $_->eq_ns($EVENT) && defined $_->attr('id') } $part->nodes) {
-            push @events, ['item',    $node, $item->attr('id'), ($item->nodes)[0]] if $item->name eq 'item';
-            push @events, ['retract', $node, $item->attr('id')]                    if $item->name eq 'retract';
+            my %event = (kind => '' . $item->name, node => $node, id => $item->attr('id'));
+            push @events, {%event, payload => ($item->nodes)[0]} if $event{kind} eq 'item';
+            push @events, \%event if $event{kind} eq 'retract';
         }
     }
     return @events;
 }
 
-# The items of an answer, in its order: arrays of the id and the payload.
+# The items of an answer, in its order: hashes with id and payload.
 sub items_of {
     my ($class, $answer) = @_;
-    return map { [$_->attr('id'), ($_->nodes)[0]] }
+    return map { {id => $_->attr('id'), payload => ($_->nodes)[0]} }
         grep { defined $_->attr('id') } $answer->find_all([$PUBSUB, 'pubsub'], [$PUBSUB, 'items'], [$PUBSUB, 'item']);
 }
 
-# The subscriptions that an answer lists, or of whose change a message notifies, in either namespace (5.6, 8.8.4): arrays of the
-# node, the state and the JID.
+# The subscriptions that an answer lists, or of whose change a message notifies, in either namespace (5.6, 8.8.4): hashes
+# with node, state and jid.
 sub subscriptions_of {
     my ($class, $stanza) = @_;
     my @places =
         ([[$PUBSUB, 'pubsub']], [[$PUBSUB, 'pubsub'], [$PUBSUB, 'subscriptions']], [[$EVENT, 'event']]);
     my @found = grep { $_->name eq 'subscription' } map { $_->nodes } map { $stanza->find_all(@$_) } @places;
-    return grep { defined $_->[0] && defined $_->[1] }
-        map { [$_->attr('node'), $_->attr('subscription'), $_->attr('jid')] } @found;
+    return grep { defined $_->{node} && defined $_->{state} }
+        map { {node => $_->attr('node'), state => $_->attr('subscription'), jid => $_->attr('jid')} } @found;
 }
 
 # The names of a service's nodes.

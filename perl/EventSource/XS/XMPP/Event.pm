@@ -1,0 +1,77 @@
+package EventSource::XS::XMPP::Event;
+use strict;
+use warnings;
+
+# What has happened to a node of the service, on its way to the hub: item, retract, purge or delete. order says that the events
+# of a list are over, and names its items.
+
+use EventSource::XS::XMPP::Known;
+use EventSource::XS::XMPP::Stanza;
+
+# Fields: kind and node; the item's id and payload; is_listed if the event was found in a list, which may say what is known
+# already; ids, in the place of an id, of the kind order.
+sub new {
+    my ($class, %field) = @_;
+    return bless {%field}, $class;
+}
+
+# Public methods
+
+# How much an event occupies that waits for the hub.
+sub bytes {
+    my $self = shift;
+    my $xml  = $self->xml;
+    return defined $xml ? length $xml : 0;
+}
+
+# What it makes of its item: nothing else has the same digest.
+sub digest {
+    my $self = shift;
+    return $self->{kind} if $self->{kind} ne 'item';
+    return $self->{digest} ||=
+        EventSource::XS::XMPP::Known->digest(EventSource::XS::XMPP::Stanza->canonical($self->{payload}));
+}
+
+# The id of the item; empty for an event of the whole node.
+sub id { return defined $_[0]{id} ? $_[0]{id} : '' }
+
+sub ids { return @{$_[0]{ids}} }
+
+sub is_of_item { return defined $_[0]{id} }
+
+# Returns true unless the event was found in a list, and events before it have told the same.
+sub is_news {
+    my ($self, $known) = @_;
+    return !!1                                      if !$self->{is_listed};
+    return !$known->has($self->{id}, $self->digest) if $self->{kind} eq 'item';
+    return scalar grep { $self->{kind} eq 'purge' || $_ eq $self->{id} } $known->ids;
+}
+
+sub kind { return $_[0]{kind} }
+
+# Returns true if the node notifies of its items without payloads.
+sub lacks_payload { return $_[0]{kind} eq 'item' && !$_[0]{payload} }
+
+sub node { return $_[0]{node} }
+
+# The event in a message.
+sub title {
+    my $self = shift;
+    my $id   = $self->id;
+    return $self->{kind} . ($id eq '' ? '' : " $id") . " of the node $self->{node}";
+}
+
+# The text of the payload, as Stanza::text_of; an item without payload has its id.
+sub text {
+    my $self = shift;
+    return $self->{payload} ? EventSource::XS::XMPP::Stanza->text_of($self->{payload}) : $self->{id};
+}
+
+# The payload; undef if there is none.
+sub xml {
+    my $self = shift;
+    return undef if !$self->{payload};
+    return $self->{xml} ||= $self->{payload}->as_string;
+}
+
+1;
