@@ -10,13 +10,14 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub::Process;
 use EventSource::XS ();
+use EventSource::XS::Hub::Absence;
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::ProcessSettings;
 use EventSource::XS::Hub::Retention;
-use EventSource::XS::Hub::Store;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream;
@@ -30,9 +31,7 @@ my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 
-my $MAX_MEMBERS = 10_000;    # of a channel, by default
-
-# The largest number of members and topics, and of milliseconds of a retry.
+# The largest number of topics, and of milliseconds of a retry.
 my $MAX_BOUND = 999_999_999_999_999;
 
 # The latest time of the clock, in nanoseconds.
@@ -41,11 +40,9 @@ my $MAX_CLOCK = ~0 >> 1;
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a named hub
 
-# The result of _subscribe for a stream that waits for the hub process.
-my $WAITS = 2;
-
-my $AWAY     = 2;              # seconds from which on a hub process that does not answer is worth a warning
-my $PATIENCE = 0.5;            # seconds that the first stream holds its worker for it
+# What the native hub says of a subscription, in the order of its numbers (esx_hub_subscribe in src/xs/hub.rs): the stream has
+# ended; is subscribed; or waits for the hub process.
+my @SUBSCRIBED = qw(ended now waits);
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @GAP_REASONS = qw(evicted unknown slow);
@@ -56,10 +53,7 @@ my @HUB_SETTINGS = qw(
     publish_timeout show_channel socket spawn state store total_history total_state
 );
 
-# The settings of a named hub, and the defaults of those that are seconds.
-my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
-my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-my @APP_OPTIONS      = qw(label member methods origins);
+my @APP_OPTIONS = qw(label member methods origins);
 my @STREAM_SETTINGS =
     qw(compress fallback headers keepalive linger max_age max_streams max_streams_per native position preamble retry start
     timeout);
@@ -77,6 +71,7 @@ sub new {
     $SETTINGS->known(\%given, ['channels', @HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {
+        absence        => EventSource::XS::Hub::Absence->new($given{name}),
         gap_event      => $native{gap_event},
         max_topics     => $native{max_topics},
         name           => $native{name},
@@ -96,6 +91,8 @@ sub new {
 }
 
 # Public methods
+
+sub absence { return $_[0]{absence} }
 
 # The hub process bounds all streams that it holds. It does not know which application has accepted one.
 sub check_max_streams {
@@ -137,13 +134,6 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
-# Returns true if the log has a line already that the hub process is away. The next error about that gives none.
-sub has_told_of {
-    my ($self, $error) = @_;
-    return !!0 if !blessed $error || !$error->isa('EventSource::Error') || $error->code ne 'unavailable';
-    return !!$self->{has_told}++;
-}
-
 # Change the data of a member.
 sub member {
     my ($self, $channel, $id, $change) = @_;
@@ -175,26 +165,6 @@ sub metrics_app {
     $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
     require EventSource::XS::Hub::Metrics;
     return EventSource::XS::Hub::Metrics->app($self, @given);
-}
-
-# Streams wait for the hub process. Says so once, unless it answers soon: it may just begin.
-sub note_whether_away {
-    my ($self, $is_away) = @_;
-    return delete @$self{qw(away_since has_told was_patient)} if !$is_away;
-    $self->{away_since} = time                                if !$self->{away_since};
-    return if $self->{has_told} || time - $self->{away_since} < $AWAY;
-    $self->{has_told} = 1;
-    warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
-        . " then their clients are told to come back. eventsource hub log $self->{name} may say why.\n";
-    return;
-}
-
-# How long a stream that holds its worker, or a lease, waits for the hub process: the first one does, because that may just
-# begin, and a stream whose worker has heard of that process just now.
-sub patience {
-    my ($self, $has_answered) = @_;
-    return $PATIENCE if $has_answered;
-    return $self->{away_since} && !$self->{was_patient}++ ? $PATIENCE : 0;
 }
 
 sub pattern {
@@ -235,7 +205,8 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->patience) if $stream->needs_serving;
+    EventSource::XS::Stream::Relay->serve_stream($stream, $self->{relays}, $self->{absence}->patience)
+        if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -273,12 +244,14 @@ sub subscribe_stream {
     $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
     my %first_block   = ($self->_first_block($stream, %option), %access);
     my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
-    my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
-    $self->note_whether_away($is_subscribed == $WAITS);
+    my $subscribed    = $SUBSCRIBED[$self->_subscribe($native, $topics, $after, $start, $count, \%first_block)];
+    my $is_subscribed = $subscribed ne 'ended';
+    if   ($subscribed eq 'waits') { $self->{absence}->note }
+    else                          { $self->{absence}->end }
     $self->_note_refused_members if $access{member};
     EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
         if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
-    return !!$is_subscribed;
+    return $is_subscribed;
 }
 
 sub to_app {
@@ -360,18 +333,16 @@ sub _native_settings {
     my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
     $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
         if $position_event eq $gap_event && !_is_for_process(%given);
-    $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
-    $SETTINGS->whole_number(max_relays  => $given{max_relays},  from => 0, to => $MAX_MAX_RELAYS);
-    $SETTINGS->whole_number(max_topics  => $given{max_topics},  from => 1, to => $MAX_BOUND);
+    $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
+    $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     return (
         EventSource::XS::Hub::Retention->native(%given),
         gap_data    => _gap_data($given{gap_data}, $gap_event),
         gap_event   => $gap_event,
-        max_members => defined $given{max_members} ? $given{max_members} : $MAX_MEMBERS,
         max_streams => $given{max_streams} || 0,
-        named       => join(' ', grep { defined $given{$_} } sort keys %given),            # a hub process keeps these
+        named       => join(' ', grep { defined $given{$_} } sort keys %given),    # a hub process keeps these
         max_topics  => defined $given{max_topics} ? $given{max_topics} : $SUBSCRIPTION->max_topics,
-        _of_process(%given),
+        EventSource::XS::Hub::ProcessSettings->native(%given),
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
         position_event         => $position_event,
         refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
@@ -407,39 +378,6 @@ sub _note_refused_members {
         'EventSource::Hub: a stream has opened without its member: a channel has max_members, the state is full, or the '
         . "application retains an event without a key where members are counted.\n";
     return;
-}
-
-# The native hub's arguments to reach the hub process. All texts are empty if the hub has no name.
-sub _of_process {
-    my %given  = @_;
-    my $store  = defined $given{name} ? $given{store} : undef;
-    my %native = (
-        %PROCESS_SECONDS,
-        name    => '',
-        program => '',
-        socket  => '',
-        store   => EventSource::XS::Hub::Store->native($store)
-    );
-    if (!defined $given{name}) {
-        for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
-            $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
-        }
-        return %native;
-    }
-    $native{name} = $SETTINGS->string(name => $given{name});
-    $SETTINGS->refuse(name => 'name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _')
-        if $native{name} !~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
-    for my $setting (sort keys %PROCESS_SECONDS) {
-        my $seconds = $SETTINGS->seconds($setting, $given{$setting}, is_above_zero => $setting eq 'publish_timeout');
-        $native{$setting} = $seconds if defined $seconds;
-    }
-    if (defined $given{socket}) {
-        $native{socket} = $SETTINGS->string(socket => $given{socket});
-        $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
-            if $native{socket} !~ m{\A/[^\0]+\z};
-    }
-    $native{program} = EventSource::Hub::Process->program if !defined $given{spawn} || $given{spawn};
-    return %native;
 }
 
 sub _stream_of {

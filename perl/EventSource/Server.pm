@@ -358,7 +358,7 @@ sub _subscribe_client {
         return $stream->end_with_retry;
     }
     return if !$stream->needs_serving;
-    my $patience = $self->{hub}->patience($self->{lease} && $is_sure);
+    my $patience = $self->{hub}->absence->patience($self->{lease} && $is_sure);
     EventSource::XS::Stream::Relay->serve_stream($stream, $self->{hub}->relays, $patience);
     return;
 }

@@ -80,7 +80,7 @@ sub DESTROY {
 # Private methods
 
 # Asks the hub process. If that fails, asks again later: a worker must not end because it cannot do more than others. Without an
-# event loop that may be never, so the hub's patience with a process that may just begin counts.
+# event loop that may be never, so it waits for a process that may just begin.
 sub _ask {
     my $self = shift;
     my $now  = clock_gettime(CLOCK_MONOTONIC);
@@ -88,7 +88,7 @@ sub _ask {
     delete @$self{qw(next timer)};
     my $hub   = $self->{hub};
     my $loop  = EventSource::XS::Loop->current;
-    my $until = $now + ($loop ? 0 : $hub->patience);
+    my $until = $now + ($loop ? 0 : $hub->absence->patience);
     my $error = $self->_elect;
 
     while (defined $error && clock_gettime(CLOCK_MONOTONIC) < $until) {
@@ -97,11 +97,11 @@ sub _ask {
     }
     if (!defined $error) {
         delete $self->{error};
-        return $hub->note_whether_away(!!0);
+        return $hub->absence->end;
     }
     my $message = blessed $error && $error->isa('EventSource::Error') ? $error->message : $error;
     my $is_new  = !defined $self->{error} || $self->{error} ne $message;
-    warn "EventSource::Hub::Lease: $message\n" if $is_new && !$hub->has_told_of($error);
+    warn "EventSource::Hub::Lease: $message\n" if $is_new && $hub->absence->claim_log($error);
     $self->{error} = $message;
     $self->{next}  = clock_gettime(CLOCK_MONOTONIC) + $RETRY;
     return if !$loop;    # dispatch asks again

@@ -11,6 +11,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
@@ -134,8 +135,8 @@ sub log {
     ($class, @given) = (ref $class, %{$class->{place}}) if ref $class;
     my %place = $class->_checked('log', \@given, qw(name socket timeout));
     my $name  = $place{name};
-    $SETTINGS->refuse(name => 'name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _')
-        if $name !~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
+    my $wrong = EventSource::XS::Hub::HubName->problem($name);
+    $SETTINGS->refuse(name => "name $wrong") if defined $wrong;
     my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } @{_folders()};
     my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
     return @$lines if $lines;

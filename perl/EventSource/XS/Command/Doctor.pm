@@ -7,6 +7,7 @@ use warnings;
 use EventSource::XS::Command;
 use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;
+use EventSource::XS::Hub::HubName;
 use Getopt::Long ();
 use POSIX        ();
 use URI;
@@ -73,8 +74,8 @@ my %CHECK = (
     },
     method  => sub { return $_[0] =~ /\A[A-Za-z]+\z/ ? ()                 : 'must be a method of HTTP, such as POST' },
     cookie  => sub { return $_[0] =~ /[\r\n\0]/      ? 'must be one line' : () },
-    channel => sub { return length $_[0]                                    ? () : 'must not be empty' },
-    hub     => sub { return $_[0] =~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/ ? () : 'must be the name of a hub' },
+    channel => sub { return length $_[0]                                          ? () : 'must not be empty' },
+    hub     => sub { return defined EventSource::XS::Hub::HubName->problem($_[0]) ? 'must be the name of a hub' : () },
     origin  => sub {
         return $_[0] =~ m{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z}
             ? ()

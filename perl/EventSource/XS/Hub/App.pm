@@ -79,7 +79,7 @@ sub run_handler {
         $error = $error->at($self->{_place}) if $is_our && $self->{_place};    # above a request is only the server
         $stream->end_with_retry if $is_own && $stream->is_open;
         $self->end_with_error($stream, $env, $what, $error, $process)
-            if !$is_own || !$self->hub->has_told_of($error);
+            if !$is_own || $self->hub->absence->claim_log($error);
     }
     $stream->leave_handler;
     $self->after_handler($stream, $env);

@@ -2,8 +2,9 @@ package EventSource::XS::Hub::Retention;
 use strict;
 use warnings;
 
-# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, on_slow
-# and channels, and makes of them what the native hub takes.
+# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, channels,
+# max_members and on_slow, and makes of them what the native hub takes. A hub process has the same defaults, for what no worker
+# names (src/wire/settings.rs); xt/defaults.t compares them.
 
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Settings;
@@ -23,6 +24,7 @@ my %DEFAULT = (
     state         => {keys   => 10_000,  bytes => 16_777_216},
     total_state   => {keys   => 100_000, bytes => 67_108_864},
 );
+my $MAX_MEMBERS = 10_000;    # of a channel
 
 # The largest bound, in events, keys or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
@@ -40,11 +42,13 @@ sub native {
     my ($history, $total_history) = map { _own_bounds($_, $given{$_}, @HISTORY) } qw(history total_history);
     my ($state,   $total_state)   = map { _own_bounds($_, $given{$_}, @STATE) } qw(state total_state);
     my $on_slow = _on_slow('on_slow', $given{on_slow}, 'on_slow');
+    my $members = $SETTINGS->whole_number(max_members => $given{max_members}, from => 0, to => $MAX_BOUND);
     my $seconds = $total_history->{seconds};
     return (
         channels         => _channels($given{channels}),
+        max_members      => defined $members ? $members : $MAX_MEMBERS,
         on_slow          => $on_slow || 0,
-        seconds_in_total => defined $seconds ? $seconds : -1,    # no bound
+        seconds_in_total => defined $seconds ? $seconds : -1,             # no bound
         (map { ($_              => $history->{$_}) } @HISTORY),
         (map { ("${_}_in_total" => $total_history->{$_}) } qw(events bytes)),
         (map { ("state_$_"      => $state->{$_}, "total_state_$_" => $total_state->{$_}) } @STATE),

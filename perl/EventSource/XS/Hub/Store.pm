@@ -9,7 +9,7 @@ use EventSource::XS::Library;
 use EventSource::XS::Settings;
 
 # An error reports the line of the application.
-our @CARP_NOT = qw(EventSource::Hub);
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::ProcessSettings);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
