@@ -5,13 +5,15 @@ use warnings;
 # The last event ID that a client sent, in the header or in the query. The client may send any string, so the search has
 # a bounded cost.
 
+use EventSource::XS::Hub::Name;
+
 # The query parameters in which polyfills that cannot set headers send the last event ID.
 my @PARAMETERS    = qw(last_event_id lastEventId evs_last_event_id);
 my %IS_PARAMETER  = map { ($_ => 1) } @PARAMETERS;
 my $SHORTEST_NAME = 11;                                                # characters
 
 my $MAX_QUERY = 8_192;                                                 # bytes of a query that are read
-my $MAX_ID    = 1_024;                                                 # bytes; no event has a longer id
+my $MAX_ID    = EventSource::XS::Hub::Name->max_bytes;                 # no event has a longer id
 
 # Public methods
 

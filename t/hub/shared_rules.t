@@ -1,0 +1,75 @@
+# Rules that stand in Perl, where an application calls, and in Rust, for hub processes and their other clients: both sides say
+# the same.
+
+use lib 't/lib';
+use Testing qw(native);
+use EventSource::Hub;
+use EventSource::Hub::Process;
+use EventSource::Parser;
+use EventSource::XS::Hub::HubName;
+use EventSource::XS::Hub::Name;
+use File::Temp ();
+use Plack::App::EventSource;
+use Test::EventSource;
+
+my $hub = EventSource::Hub->new;
+
+# The field of the error that the code throws because of a wrong value; undef if it throws none of that kind.
+sub wrong_field {
+    my $code = shift;
+    return undef if eval { $code->(); 1 };
+    my $error = $@;
+    return ref $error && $error->code eq 'invalid' ? $error->field : undef;
+}
+
+subtest 'the name of a hub' => sub {
+    my $folder = File::Temp->newdir;
+    my @names  = ('a' x 64, 'a' x 65, 'a.b-c_d', map { ($_, "a$_") } map { chr } 1 .. 127);
+    push @names, "\x{e9}", "a\x{e9}", "a\n", '';
+    for my $name (@names) {
+        my $native = wrong_field(
+            sub {
+                EventSource::Hub::Process->connect(
+                    name    => $name,
+                    socket  => "$folder/none.sock",
+                    spawn   => 0,
+                    timeout => 0.001
+                );
+            }
+        );
+        my $perl = EventSource::XS::Hub::HubName->problem($name);
+        my $what = join ' ', map { sprintf '%02x', ord } split //, length $name > 4 ? substr $name, 0, 4 : $name;
+        is defined $perl, defined $native, "'$what', of " . length($name) . ' characters';
+    }
+};
+
+subtest 'the longest name, key and id' => sub {
+    my $most = EventSource::XS::Hub::Name->max_bytes;
+    my %ways = (
+        channel => sub { my $text = shift; $hub->publish($text, 'x') },
+        key     => sub { my $text = shift; $hub->publish('a',   {key => $text, data => 'x'}) },
+        id      => sub { my $text = shift; $hub->publish('a',   {id  => $text, data => 'x'}) },
+    );
+    for my $name (sort keys %ways) {
+        for my $text ('x' x $most, "\x{e9}" x ($most / 2)) {
+            is wrong_field(sub { $ways{$name}->($text) }),    undef, "$name: $most bytes are taken";
+            is wrong_field(sub { $ways{$name}->("x$text") }), $name, "$name: one more is not";
+        }
+    }
+};
+
+subtest 'the event that sends a client away for good' => sub {
+    my $id = Plack::App::EventSource::Connection->finished_id;
+    is wrong_field(sub { $hub->publish('a', {id => $id, data => 'x'}) }), 'id', 'a hub takes its id from nobody';
+    my $by_perl =
+        Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => sub { $_[0]->finish })->to_app);
+    my $by_hub  = Test::EventSource->new(app => $hub->to_app(channels => sub { 'a' }, position => 'none'));
+    my @streams = map { $_->get('/') } $by_perl, $by_hub;
+    $by_hub->wait_for(sub { $hub->subscribers('a') });
+    $hub->end(topics => ['a'], finish => 1);
+    my @events = map { $_->ends_ok; [EventSource::Parser->new->feed($_->raw)] } @streams;
+    is_deeply $events[0], $events[1], 'finish of a connection and end of a hub send the same' or diag explain \@events;
+    is $events[1][-1]{id}, $id, 'with this id';
+};
+
+done_testing;
