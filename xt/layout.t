@@ -1,5 +1,5 @@
 # The layers of ARCHITECTURE about the parts of the source: where unsafe code, I/O, private subs and names of PSGI servers may
-# be used, and which modules may use which.
+# be used, which modules may use which, and how long a file may be.
 #
 # The checks read the source line by line, so they see paths and `use` lines, but no code that a macro or an eval generates.
 # These are exempt:
@@ -57,7 +57,7 @@ my @WITHOUT_CIRCLES = qw(src hub_process/src);
 # Names of PSGI servers, of their classes and of frameworks with a writer of their own.
 my $SERVER = qr/Feersum|Starman|Starlet|Twiggy|uwsgi|HTTP::Server::|FCGI|FastCGI|MockHTTP|Catalyst/i;
 
-sub is_test { return $_[0] =~ m{\bnaive[.]rs\z|/tests(?:[.]rs|/)|/(?:cases|model)[.]rs\z} }
+sub is_test { return $_[0] =~ m{\bnaive[.]rs\z|/tests(?:[.]rs|/)|(?:/cases|[/_]model)[.]rs\z} }
 
 # Numbered lines of Rust code, without comments, the item after #[cfg(test)] and the module of tests at the file's end.
 sub rust_code {
@@ -326,5 +326,34 @@ while (my @free = grep { is_free($_) } keys %left) {
     delete @left{@free};
 }
 no_reports('no Perl modules load each other in a circle', map { "$_: @{$left{$_}}" } sort keys %left);
+
+# A file is one noun, which one person can hold: so many lines at most, with comments, without blank ones, tests and POD.
+my $MOST_LINES = 600;
+
+# Those that are still longer, and are to be cut into parts. A file that is not any more leaves the list; none joins it.
+my %IS_LONGER = map { ($_ => 1) } qw(
+    hub_process/src/server.rs
+    hub_process/src/store/redis/writer.rs
+    hub_process/src/stored_hub.rs
+    src/hub/members.rs
+    src/runtime/handles/stream_handle.rs
+    src/xs/eventsource.xs
+);
+
+sub lines_of {
+    my $file = shift;
+    my $text = slurp($file);
+    $text =~ s/^__END__\n.*//ms                                  if $file =~ /[.]pm\z/;
+    $text =~ s/^#\[cfg\((?:all\()?test\b[^\n]*\nmod \w+ \{.*//ms if $file =~ /[.]rs\z/;
+    return scalar(() = $text =~ /^.*\S.*$/mg);
+}
+
+my @code     = grep { m{\A(?:perl|src|hub_process/src)/.*[.](?:pm|rs|h|c|xs)\z} && !is_test($_) } distribution_files();
+my %lines    = map  { ($_ => lines_of($_)) } @code;
+my @too_long = grep { $lines{$_} > $MOST_LINES } sort keys %lines;
+cmp_ok scalar @code, '>', 300, 'the files of code are found';
+no_reports("no file has more than $MOST_LINES lines", map { "$_: $lines{$_}" } grep { !$IS_LONGER{$_} } @too_long);
+my %is_too_long = map { ($_ => 1) } @too_long;
+no_reports('files that had more have left the list here', grep { !$is_too_long{$_} } sort keys %IS_LONGER);
 
 done_testing;
