@@ -12,24 +12,14 @@ use EventSource::Error;
 use EventSource::XS::ContentCoding;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
+use EventSource::XS::Stream::AwaitedEnds;
+use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Obstacle;
-use List::Util   qw(max min);
-use Scalar::Util qw(weaken);
-use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
-
-# The streams that have callbacks of on_close, by slot; by name if the slot has another stream, as it may in a forked child, or
-# if the end of a leash is waited for. The stream itself is an array: for each callback that, its holder, and if these differ
-# from what is usual, the holder's class and fields. Arrays of their own, and names in a hash, take 210 bytes more for a stream.
-my (@IN_SLOT, %BY_NAME);
-
-# The reasons of streams that end with another process, by the stream's name: code that returns the reason.
-my %REASON_OF;
+use List::Util  qw(max min);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 # Callbacks that belong to the parent process.
 my @forgotten;
-
-# The class of a holder, unless the third value names another one.
-my $CONNECTION = 'Plack::App::EventSource::Connection';
 
 # The perl interpreter that the reactor reports ends to, until it is destroyed; and the process in which the event
 # loop watches the notification descriptor.
@@ -49,8 +39,7 @@ my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.1);
 sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
-    @$_           = () for grep { $_ } @IN_SLOT, values %BY_NAME;
-    @IN_SLOT      = %BY_NAME = %REASON_OF = ();
+    @$_           = () for EventSource::XS::Stream::AwaitedEnds::clear();
     return;
 }
 
@@ -86,8 +75,8 @@ sub collect {
 # A child calls this for a stream of its parent. What the callbacks hold is not freed: destructors are the parent's.
 sub forget_callbacks {
     my $self = shift;
-    _take($self->_name);
-    push @forgotten, grep { ref eq 'CODE' || ref eq 'ARRAY' } @$self;
+    EventSource::XS::Stream::AwaitedEnds::take($self->_name);
+    push @forgotten, EventSource::XS::Stream::CloseCallbacks::held($self);
     @$self = ();
     return;
 }
@@ -97,9 +86,7 @@ sub hand_over {
     my ($self, $leash, $reason) = @_;
     if ($leash) {
         my $name = $leash->_name;
-        _take($self->_name);
-        $BY_NAME{$name}   = $self;
-        $REASON_OF{$name} = $reason;
+        EventSource::XS::Stream::AwaitedEnds::add_leash($self, $name, $reason);
         $self->watch;
         _queue($name, 'error') if defined $leash->_want_end;
     }
@@ -125,21 +112,17 @@ sub notify_number {
     return defined &EventSource::XS::_notify_descriptor ? EventSource::XS::_notify_descriptor($$interpreter) : undef;
 }
 
-# Have a callback called once by EventSource::XS::dispatch when the stream has ended. It is given the stream, or the $holder
-# if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the method closed
-# of its class returns for the stream and the fields. $reason is client (the client has disconnected), slow (max_buffered
-# was exceeded), timeout (the client read or acknowledged nothing for too long), error, server (the process ends, or holds
-# as many streams as it may) or application.
+# Calls a callback once, by EventSource::XS::dispatch, when the stream has ended. It is given the stream, or the $holder if
+# there is one (EventSource::XS::Stream::CloseCallbacks), and the reason: client (the client has disconnected), slow
+# (max_buffered was exceeded), timeout (the client read or acknowledged nothing for too long), error, server (the process
+# ends, or holds as many streams as it may) or application.
 sub on_close {
-    my ($self, $callback, $holder, $same) = @_;
+    my ($self, $callback, $holder, $fields) = @_;
     my $reason = $self->_want_end;
     if (defined $reason) { EventSource::XS->later_here($callback, $holder || $self, $reason) }
     else {
-        _keep($self) if !@$self;
-        push @$self, undef if @$self % 3;    # the last callback has no third value
-        push @$self, $callback, $holder || $self;
-        weaken $self->[-1] if $holder;
-        push @$self, [ref $holder, $same] if $same || $holder && ref $holder ne $CONNECTION;
+        EventSource::XS::Stream::AwaitedEnds::add($self) if !@$self;
+        EventSource::XS::Stream::CloseCallbacks::add($self, $callback, $holder, $fields);
         $self->watch if !$self->is_blocking;
     }
     return;
@@ -257,36 +240,14 @@ sub watch {
 
 # Private functions
 
-sub _keep {
-    my $self   = shift;
-    my $name   = $self->_name;
-    my ($slot) = $name =~ /([0-9]+)\z/;
-    if   ($IN_SLOT[$slot]) { $BY_NAME{$name} = $self }
-    else                   { $IN_SLOT[$slot] = $self }
-    return;
-}
-
 # Queues the callbacks of a stream that has ended. Returns their number.
 sub _queue {
-    my ($name, $reason) = @_;
-    my $stream  = _take($name) or return 0;
-    my @waiting = splice @$stream;
-    my $count   = int((@waiting + 2) / 3);
-    $reason = (delete $REASON_OF{$name})->() if $REASON_OF{$name};
-    while (my ($callback, $holder, $kind) = splice @waiting, 0, 3) {
-        my ($class, $same) = $kind ? @$kind : $CONNECTION;
-        EventSource::XS->later_here($callback, $holder || $class->closed($stream, $same), $reason);
-    }
-    return $count;
-}
-
-# Returns the stream whose callbacks are called at the end of that name, and forgets it; undef if there is none.
-sub _take {
-    my $name   = shift;
-    my ($slot) = $name =~ /([0-9]+)\z/;
-    my $stream = $IN_SLOT[$slot];
-    return delete $BY_NAME{$name} if !$stream || $stream->_name ne $name;
-    return delete $IN_SLOT[$slot];
+    my ($name,   $reason)    = @_;
+    my ($stream, $reason_of) = EventSource::XS::Stream::AwaitedEnds::take($name) or return 0;
+    my @callbacks = EventSource::XS::Stream::CloseCallbacks::take($stream, $stream);
+    $reason = $reason_of->() if $reason_of;
+    EventSource::XS->later_here(@$_[0, 1], $reason) for @callbacks;
+    return scalar @callbacks;
 }
 
 sub EventSource::XS::Stream::Native::Interpreter::DESTROY {

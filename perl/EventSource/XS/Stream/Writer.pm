@@ -23,6 +23,7 @@ use Errno ();
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
+use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Native;    # its END block calls finish
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
 use IO::Select;
@@ -173,9 +174,9 @@ sub end {
     local ($@, $SIG{__DIE__});
     eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
 
-    for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
-        my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $reason);
+    if (${^GLOBAL_PHASE} ne 'DESTRUCT') {
+        EventSource::XS->later_here(@$_[0, 1], $reason)
+            for EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, $self);
     }
     delete $self->{relay_stream};
     return $self->_let_go;
@@ -257,13 +258,10 @@ sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
 # Have a callback called once by EventSource::XS::dispatch when the stream has ended, as Stream::Native::on_close does.
 # $reason is client, application, error if a write died, or the reason that close was given.
 sub on_close {
-    my ($self, $callback, $holder, $same) = @_;
-    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder, $same) }
-    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
-    else {
-        push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
-        weaken $self->{on_close}[-1][1] if $holder;
-    }
+    my ($self, $callback, @holder) = @_;
+    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, @holder) }
+    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder[0] || $self, $self->{reason}) }
+    else { EventSource::XS::Stream::CloseCallbacks::add($self->{on_close}, $callback, @holder) }
     return;
 }
 
@@ -274,10 +272,8 @@ sub pass_on {
     delete $self->{watch};    # before its descriptor is closed
     $self->_let_go;
     $self->{passed_on} = $relay_stream;
-    for my $asked (grep { $_->[0] != $forgotten } splice @{$self->{on_close}}) {
-        my ($callback, $holder, $class, $same) = @$asked;
-        $holder ||= $class->closed($self, $same) if $class;
-        $relay_stream->on_close($callback, $holder, $same);
+    for my $callback (EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, undef)) {
+        $relay_stream->on_close(@$callback) if $callback->[0] != $forgotten;
     }
     return;
 }
