@@ -77,31 +77,14 @@ sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
     my $adapter = EventSource::XS::Adapter::of_env($ADAPTER, $env);
-    $is_multiprocess ||= $adapter->is_multiprocess($env);
-    EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
-    EventSource::XS::Notification->see_request($env);
-    my ($stream, $obstacle, @writer);
-    my $native = $setting->{compress} && $adapter->codes_content ? _coded($setting, $env) : $setting;
-    ($stream, $obstacle, @writer) =
-        EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $native, $opening)
-        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
-    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $native, $opening)
-        if !$stream && !defined $obstacle;
-    $obstacle = $OBSTACLE->collected || $obstacle                               if !$stream;
-    _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-
-    if ($stream) {
-        EventSource::XS::Adapter::after_takeover($ADAPTER, $env) if !$env->{'psgi.nonblocking'};
-        return $stream;
-    }
+    _note_request($adapter, $env);
+    my ($stream, $obstacle, @writer) = _open_native($adapter, $env, $respond, $response, $setting, $opening);
+    return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     @writer = $adapter->respond($respond, $response)                 if !@writer;
     return $class->_end_without_body($env, $response, $writer[0], $setting)
         if !$writer[0] || $HAS_NO_BODY{$response->[0]};
-    my ($writer, $own) = @writer;
-    $stream =
-        EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening, server_writer => $own);
-    $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
+    $stream = _open_on_writer($env, \@writer, $setting, $opening);
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
         if $setting->{fallback} eq 'warn'
         && ($setting->{native} eq 'auto' || $obstacle->code eq 'collected')
@@ -117,8 +100,8 @@ sub settings {
 
 # Private methods and functions
 
-# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
-sub _begin {
+# Takes the response over step by step, unless something is in the way. Returns what take_over of the adapter returns.
+sub _take_over {
     my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
     my $obstacle = $adapter->prepare_env($env);
     $obstacle = $OBSTACLE->new('setting') if !$setting->{native};
@@ -172,11 +155,46 @@ sub _log {
     return;
 }
 
+# What a request says of its server.
+sub _note_request {
+    my ($adapter, $env) = @_;
+    $is_multiprocess ||= $adapter->is_multiprocess($env);
+    EventSource::XS::Stream::Child->see_request($env) if $env->{'psgi.multithread'};
+    EventSource::XS::Notification->see_request($env);
+    return;
+}
+
 sub _obstacle {
     my ($adapter, $env) = @_;
     return $OBSTACLE->new('system') if !defined &EventSource::XS::_next_end;
     return $OBSTACLE->new('method') if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
+}
+
+# Takes the response over: in one step if there is nothing special about it. Returns the stream; or undef, the obstacle, and if
+# the server has responded, its writer.
+sub _open_native {
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    $setting = _coded($setting, $env) if $setting->{compress} && $adapter->codes_content;
+    my @request = ($env, $respond, $response, $setting, $opening);
+    my ($stream, $obstacle, @writer);
+    ($stream, $obstacle, @writer) = EventSource::XS::Stream::Takeover::begin_plainly($TAKEOVER, @request)
+        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
+    ($stream, $obstacle, @writer) = _take_over($adapter, @request) if !$stream && !defined $obstacle;
+    $obstacle = $OBSTACLE->collected || $obstacle if !$stream;
+    _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
+    EventSource::XS::Adapter::after_takeover($ADAPTER, $env) if $stream && !$env->{'psgi.nonblocking'};
+    return ($stream, $obstacle, @writer);
+}
+
+# The writer is that of the response; the second one, if there is one, is the server's own below all middleware.
+sub _open_on_writer {
+    my ($env, $writers, $setting, $opening) = @_;
+    my ($writer, $own) = @$writers;
+    my $stream =
+        EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening, server_writer => $own);
+    $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
+    return $stream;
 }
 
 1;
