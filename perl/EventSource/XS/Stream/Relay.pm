@@ -197,13 +197,13 @@ sub _pass_on_when_sent {
     my $bound = delete $self->{bound};
     $self->_limit_silence;
     weaken(my $known = $self);
-    my $go_on = sub {
+    my $pass_on = sub {
         return if !$known || !$known->{ours};
         return if $known->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($known, $bound);
         $known->_wait_for_hub;
     };
     my ($adapter) = EventSource::XS::Adapter->of_caller;
-    my $is_known = ($adapter || $self->{stream}->adapter)->when_sent($self->{stream}, $go_on);
+    my $is_known = ($adapter || $self->{stream}->adapter)->when_sent($self->{stream}, $pass_on);
     $self->_wait_for_hub if !$is_known && $self->{ours};
     return;
 }
@@ -249,10 +249,10 @@ sub _wait_for_hub {
     my $copy = sub {
         return if !$self || $self->{owner} != $$;    # bytes that a child reads are lost for its parent
         local $@;
-        my $passes  = $self->{bound} && $self->_can_pass_on;
-        my $goes_on = eval { $passes ? $self->_pass_on_when_sent : $self->_copy };
+        my $passes   = $self->{bound} && $self->_can_pass_on;
+        my $has_more = eval { $passes ? $self->_pass_on_when_sent : $self->_copy };
         if    ($passes)                  { warn $@ if $@ }
-        elsif (!$goes_on)                { warn $@ if $@; $self->_end }
+        elsif (!$has_more)               { warn $@ if $@; $self->_end }
         elsif ($self->{stream}->is_full) { $self->_wait_for_client }
     };
     my $loop = EventSource::XS::Loop->current;

@@ -47,12 +47,12 @@ sub begin {
     return (undef, $OBSTACLE->new('size')) if _is_large($response->[1]);
     my ($self, @why) = $class->_capture($adapter->descriptor($env));
     return (undef, $OBSTACLE->new(@why)) if !$self;
-    return $self->_go_on($respond->($response), $adapter, $env, $setting, $opening);
+    return $self->_open_captured($respond->($response), $adapter, $env, $setting, $opening);
 }
 
 # Most responses have nothing special about them. _begin_plainly of EventSource::XS::Stream::Native, in src/xs, takes them over
-# in one step, and leaves all others to begin or to _go_on. It saves a third of the CPU time of a takeover. t/native/plainly.t
-# compares both ways.
+# in one step, and leaves all others to begin or to _open_captured. It saves a third of the CPU time of a takeover.
+# t/native/plainly.t compares both ways.
 sub begin_plainly {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $native = $setting->{native_settings} || EventSource::XS::Stream::Native->shared_settings($setting);
@@ -61,8 +61,8 @@ sub begin_plainly {
     my ($stream, $self, $writer, @why) =
         EventSource::XS::Stream::Native::_begin_plainly($env, $respond, $response, $native, $opening, $probe,
         $$INTERPRETER, $plain);
-    return $stream                                                                      if $stream;
-    return $self->_go_on($writer, 'EventSource::XS::Adapter', $env, $setting, $opening) if $self && !@why;
+    return $stream                                                                              if $stream;
+    return $self->_open_captured($writer, 'EventSource::XS::Adapter', $env, $setting, $opening) if $self && !@why;
     return if !@why || (!$self && $why[0] eq 'socket');  # descriptor_obstacle of the adapter has more to say about that
     $self->_restore if $self;
     return (undef, $OBSTACLE->new(@why), $self ? $writer : ());
@@ -71,7 +71,7 @@ sub begin_plainly {
 # Private functions
 
 # The server has responded into the socketpair.
-sub _go_on {
+sub _open_captured {
     my ($self, $writer, $adapter, $env, $setting, $opening) = @_;
     my $known = $writer && EventSource::XS::Adapter->of_writer($writer);
     _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;

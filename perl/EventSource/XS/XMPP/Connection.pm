@@ -120,14 +120,14 @@ sub enable_ssl {
     return;
 }
 
-# TLS and SASL begin the stream anew when the parser has returned. In between the server has nothing to say: more bytes would be
+# TLS and SASL restart the stream when the parser has returned. In between the server has nothing to say: more bytes would be
 # an attempt to have words from before TLS count.
 sub handle_stanza {
     my ($self, $parser, $node) = @_;
     return                                                               if $self->{is_closed};
-    return $self->disconnect('the server does not keep to the protocol') if $self->{begins_anew};
+    return $self->disconnect('the server does not keep to the protocol') if $self->{restarted_by};
     if ($node && ($node->eq(tls => 'proceed') || $node->eq(sasl => 'success'))) {
-        $self->{begins_anew} = $node;
+        $self->{restarted_by} = $node;
         return;
     }
     return if $node && $node->eq($self->default_namespace => 'iq')      && $self->_take_answer($node);
@@ -138,8 +138,8 @@ sub handle_stanza {
 sub handle_data {
     my ($self, $bytes) = @_;
     $self->{parser}->feed($$bytes);
-    my $parser = $self->{parser}             or return;
-    my $node   = delete $self->{begins_anew} or return;
+    my $parser = $self->{parser}              or return;
+    my $node   = delete $self->{restarted_by} or return;
     my $before = $parser->before;
     $self->AnyEvent::XMPP::Connection::handle_stanza($parser, $node);
     $before->release;

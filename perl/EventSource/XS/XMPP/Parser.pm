@@ -26,7 +26,7 @@ sub bound {
     return;
 }
 
-# The parser that reads now. It has a circular reference, so it is to be released when a stream begins anew, after it has
+# The parser that reads now. It has a circular reference, so it is to be released when a stream restarts, after it has
 # returned.
 sub before { return $_[0]{parser} }
 
@@ -62,7 +62,7 @@ sub init {
     return;
 }
 
-# Begins anew, in a parser that has read nothing.
+# Restarts the stream in a parser that has read nothing.
 sub restart {
     my $self = shift;
     $self->{parser}->release;
