@@ -242,16 +242,11 @@ sub subscribe_stream {
     return !!0                                              if !$stream->is_open;
     ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
     $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
-    my %first_block   = ($self->_first_block($stream, %option), %access);
-    my $native        = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
-    my $subscribed    = $SUBSCRIBED[$self->_subscribe($native, $topics, $after, $start, $count, \%first_block)];
-    my $is_subscribed = $subscribed ne 'ended';
-    if   ($subscribed eq 'waits') { $self->{absence}->note }
-    else                          { $self->{absence}->end }
-    $self->_note_refused_members if $access{member};
-    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
-        if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
-    return $is_subscribed;
+    my %first_block = ($self->_first_block($stream, %option), %access);
+    my $native      = $stream->is_native ? $stream : EventSource::XS::Stream::Relay->native_of_or_create($stream);
+    my $subscribed  = $SUBSCRIBED[$self->_subscribe($native, $topics, $after, $start, $count, \%first_block)];
+    $self->_log_refused_members if $access{member};
+    return $self->_note_subscription($stream, $subscribed);
 }
 
 sub to_app {
@@ -369,15 +364,26 @@ sub _is_own_id {
     return length $epoch ? index($id, "$epoch-") == 0 : $id =~ /\A[0-9a-v]{8,12}-[0-9a-v]+\z/;
 }
 
-# Says once that a stream of this process has opened without its member. A hub process says so itself.
-sub _note_refused_members {
+# Logs once that a stream of this process has opened without its member. A hub process logs that itself.
+sub _log_refused_members {
     my $self = shift;
-    return if $self->{has_told_of_members} || !$self->_has_refused_members;
-    $self->{has_told_of_members} = 1;
+    return if $self->{has_logged_refused_members} || !$self->_has_refused_members;
+    $self->{has_logged_refused_members} = 1;
     warn
         'EventSource::Hub: a stream has opened without its member: a channel has max_members, the state is full, or the '
         . "application retains an event without a key where members are counted.\n";
     return;
+}
+
+# Returns true if a stream is subscribed, or will be when the hub process answers.
+sub _note_subscription {
+    my ($self, $stream, $subscribed) = @_;
+    if   ($subscribed eq 'waits') { $self->{absence}->note }
+    else                          { $self->{absence}->end }
+    return !!0 if $subscribed eq 'ended';
+    EventSource::XS::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
+        if $self->{relays} && !$stream->is_native && !$stream->is_blocking;
+    return !!1;
 }
 
 sub _stream_of {

@@ -47,14 +47,14 @@ sub new {
         $class;
     weaken($LEASES{refaddr $self} = $self);
     EventSource::XS::Stream::Native->watch;
-    $self->_look;
+    $self->_update_state;
     return $self;
 }
 
 # Public methods
 
 sub collect {
-    $_->_look for grep { defined } values %LEASES;
+    $_->_update_state for grep { defined } values %LEASES;
     return;
 }
 
@@ -65,7 +65,7 @@ sub is_held { return $_[0]{is_held} }
 sub is_held_now {
     my $self = shift;
     delete $self->{next};
-    $self->_look;
+    $self->_update_state;
     return $self->_state == $LOST ? undef : $self->{is_held};
 }
 
@@ -132,7 +132,7 @@ sub _elect {
 }
 
 # While it is not known who holds the lease, nothing changes: this worker may get it again.
-sub _look {
+sub _update_state {
     my $self = shift;
     return      if $self->{process} != $$;
     $self->_ask if $self->_state == $LOST;

@@ -57,8 +57,8 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my @LATER;
 my $process = $$;
 
-# The process that has told of a loss.
-my $has_told = 0;
+# The process that has warned of a loss.
+my $has_warned_of_losses = 0;
 
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
@@ -126,8 +126,8 @@ sub later_here {
 sub tell_losses {
     my $class = shift;
     my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
-    return if !$count || $has_told == $$;
-    $has_told = $$;
+    return if !$count || $has_warned_of_losses == $$;
+    $has_warned_of_losses = $$;
     warn "EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause; later losses are"
         . " only counted (EventSource::XS->stats->{lost})\n";
     return;

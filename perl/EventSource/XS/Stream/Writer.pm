@@ -51,7 +51,7 @@ my %HELD;
 my %OPEN;
 
 # The members that only a stream has which uses the server's writer.
-my @OF_CONNECTION = qw(child_writer direct keepalive lease lease_end server_writer socket writer);
+my @OF_CONNECTION = qw(child_writer direct inherited inherited_end keepalive server_writer socket writer);
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
@@ -88,7 +88,7 @@ sub new {
     $self->write_to_server('') if $adapter->sends_head_late;
     $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     $self->{direct} = [$writer, $self->{socket}, \@COUNTED{qw(events bytes)}, $self->is_lf] if !$self->{child_writer};
-    if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
+    if (!$self->{nonblocking}) { @$self{qw(inherited_end inherited)} = _pipe_for_children() }
     else {
         $HELD{refaddr $self} = $self;
         $self->_watch($adapter, $server_writer);
@@ -153,7 +153,8 @@ sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 sub drop {
     my $self = shift;
     return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$ || $self->{clones} != $clones;
-    $self->end('application') if !$self->_release_lease;
+    delete $self->{inherited};
+    $self->end('application') if !$self->_is_held_by_child;
     return;
 }
 
@@ -179,7 +180,7 @@ sub end {
             for EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, $self);
     }
     delete $self->{relay_stream};
-    return $self->_let_go;
+    return $self->_release_connection;
 }
 
 # The retry has a random part, so that clients that end together do not reconnect at the same time. It is a line, for which no
@@ -197,7 +198,7 @@ sub end_with_retry {
 sub enter_process {
     my ($self, $socket) = @_;
     @$self{qw(owner socket on_close)} = ($$, $socket, []);
-    delete @$self{qw(child_writer direct lease lease_end relay_stream)};
+    delete @$self{qw(child_writer direct inherited inherited_end relay_stream)};
     return;
 }
 
@@ -270,7 +271,7 @@ sub on_close {
 sub pass_on {
     my ($self, $relay_stream, $forgotten) = @_;
     delete $self->{watch};    # before its descriptor is closed
-    $self->_let_go;
+    $self->_release_connection;
     $self->{passed_on} = $relay_stream;
     for my $callback (EventSource::XS::Stream::CloseCallbacks::take($self->{on_close}, undef)) {
         $relay_stream->on_close(@$callback) if $callback->[0] != $forgotten;
@@ -402,7 +403,7 @@ sub _keep_alive {
 }
 
 # Releases the connection and what belongs to it.
-sub _let_go {
+sub _release_connection {
     my $self = shift;
     delete @$self{@OF_CONNECTION};
     delete $_->{refaddr $self} for \(%HELD, %OPEN);
@@ -411,19 +412,18 @@ sub _let_go {
 
 sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
-# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
-# child holds the stream.
-sub _lease {
-    pipe my $end, my $lease or return;
-    return ($end, $lease);
+# Returns true if a child still holds the stream: one that has not ended and runs no other program. Before, this process closes
+# its own end.
+sub _is_held_by_child {
+    my $self = shift;
+    return $self->{inherited_end} && !IO::Select->new($self->{inherited_end})->can_read(0);
 }
 
-# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
-# no other program.
-sub _release_lease {
-    my $self = shift;
-    delete $self->{lease};
-    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
+# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
+# child holds the stream.
+sub _pipe_for_children {
+    pipe my $end, my $inherited or return;
+    return ($end, $inherited);
 }
 
 # Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
