@@ -296,7 +296,8 @@ mod tests {
             let (channel, key, retain, once) = (&b"news"[..], &b""[..], Retain::No, &b""[..]);
             let event = Publish { request: 0, channel, key, retain, once, fields: fields.fields() };
             let hub = self.succession.hub_mut().expect("a hub");
-            let published = hub.publish(&event, Asker::NOBODY, Instant::now());
+            let asker = Asker { peer: 0, request: 0, bytes: 0, since: None };
+            let published = hub.publish(&event, asker, Instant::now());
             assert!(matches!(published, Ok(Published::Id(_))));
         }
 
