@@ -10,6 +10,7 @@ pub use connection::{End, Keeps, Peer, SavedPeer};
 use eventsource_xs::remote::calls::Epoll;
 use eventsource_xs::wire::{Answer, FrameBuffer};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -52,12 +53,33 @@ impl Kept {
     }
 }
 
+/// Hashes tokens. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
+/// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without answers).
+#[derive(Debug, Default)]
+struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, token: u64) {
+        self.0 = token.wrapping_mul(0x9E37_79B9_7F4A_7C15); // the golden ratio spreads successive numbers
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type ByToken<T> = HashMap<u64, T, BuildHasherDefault<TokenHasher>>;
+
 /// The connections, by their tokens.
 #[derive(Debug)]
 pub struct Peers {
-    peers: HashMap<u64, Peer>,
+    peers: ByToken<Peer>,
     /// The publish connections of workers, by their workers.
-    publishers: HashMap<u64, u64>,
+    publishers: ByToken<u64>,
     next_token: u64,
     /// The peers that have greeted and wait for the hub's store.
     waiting: Vec<u64>,
@@ -73,8 +95,8 @@ pub struct Peers {
 impl Default for Peers {
     fn default() -> Self {
         Self {
-            peers: HashMap::new(),
-            publishers: HashMap::new(),
+            peers: ByToken::default(),
+            publishers: ByToken::default(),
             next_token: FIRST_TOKEN,
             waiting: Vec::new(),
             answered: Vec::new(),
