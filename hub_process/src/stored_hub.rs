@@ -134,7 +134,7 @@ impl StoredHub {
         }
     }
 
-    /// Continues with the hub of another program. The store begins anew.
+    /// Continues with the hub of another program. The store starts again.
     pub fn restore(
         saved: SavedStored,
         settings: &HubSettings,
@@ -434,7 +434,7 @@ impl StoredHub {
         self.order.next_due().into_iter().chain(self.members.next_due()).min()
     }
 
-    /// Does what is due. Returns true if the store has begun anew, with another descriptor.
+    /// Does what is due. Returns true if the store has started again, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
         self.log_losses();
         if self.handle().is_some_and(HubHandle::has_ended) {
@@ -461,15 +461,15 @@ impl StoredHub {
         self.moved.log_losses();
     }
 
-    /// Called when the reactor has died, with its streams. Their clients come back with ids that the hub knows again when its
-    /// store has begun anew.
+    /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
+    /// store has started again.
     fn restart_after_defect(&mut self) {
         say("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
         self.order.drop_memory();
         self.order.threads.close(true);
     }
 
-    /// Starts the store anew. The hub in memory continues where the store does.
+    /// Starts the store again. The hub in memory continues where the store does.
     pub fn restart(&mut self) -> io::Result<()> {
         let threads = StoreThreads::start(&self.order.settings, &self.name)?;
         self.replace_threads(threads);
@@ -481,7 +481,7 @@ impl StoredHub {
         self.order.beginning.await_again();
     }
 
-    /// Checks that the store could begin anew. Fails with the reason.
+    /// Checks that the store could start again. Fails with the reason.
     pub fn check_place(&self) -> Result<(), String> {
         store::check_place(&self.order.settings.store)
     }
@@ -513,7 +513,7 @@ impl StoredHub {
     }
 
     /// Ends the store after what it was asked before, so that another program continues. Returns true if that was within
-    /// the time; then [`restart`](Self::restart) continues here. Otherwise the store ends and begins anew when it answers
+    /// the time; then [`restart`](Self::restart) continues here. Otherwise the store ends and starts again when it answers
     /// again, and those who wait are told then.
     pub fn pause(&mut self, within: Duration) -> (Progress, bool) {
         self.end(within, true)

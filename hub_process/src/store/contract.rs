@@ -40,7 +40,7 @@
 //!
 //! - The history has evicted it: by [`Ask::Forget`], or by the store's own bounds ([`Ask::Retain`]).
 //! - It is not the latest entry of its key, or that was discarded, too ([`ChannelEvictions`]).
-//! - It is not retained: it is no [`Retain::Newest`], or a later entry of its channel and key is `Newest` or `Forget`.
+//! - It is not retained: it is not `Retain::Newest`, or a later entry of its channel and key is `Newest` or `Forget`.
 //!
 //! No bound evicts what is retained. The hub refuses a draft that does not fit before it asks the store, and counts the drafts
 //! that wait.

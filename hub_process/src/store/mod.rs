@@ -41,7 +41,7 @@ use std::io;
 
 /// What a kind of store does for the rest of the program: its settings, as an interface.
 trait Engine {
-    /// Checks that the store could begin anew. Fails with the reason.
+    /// Checks that the store could start again. Fails with the reason.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -81,7 +81,7 @@ pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Store> {
     Ok(store)
 }
 
-/// Checks that the store could begin anew with its settings. Fails with the reason.
+/// Checks that the store could start again with its settings. Fails with the reason.
 pub fn check_place(settings: &StoreSettings) -> Result<(), String> {
     engine(settings)?.check()
 }

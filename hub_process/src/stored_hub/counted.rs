@@ -28,7 +28,7 @@ saved!(Counted { numbers, read });
 
 impl Counted {
     /// Takes note of an entry of a member of a room.
-    pub fn note_member(&mut self, room: &[u8], draft: &Draft, seq: u64) {
+    pub fn count_member(&mut self, room: &[u8], draft: &Draft, seq: u64) {
         self.read.insert(draft.channel.clone(), seq);
         if draft.retain == Retain::Newest {
             self.numbers.entry(room.into()).or_insert((seq, 0));
@@ -38,7 +38,7 @@ impl Counted {
     }
 
     /// Takes note of an entry of a channel. Returns the number of members that it tells.
-    pub fn note_number(&mut self, draft: &Draft, seq: u64) -> Option<usize> {
+    pub fn take_number(&mut self, draft: &Draft, seq: u64) -> Option<usize> {
         if !draft.key.is_empty() || !draft.retain.changes_state() {
             return None;
         }

@@ -1,8 +1,8 @@
 //! The members that linger, as a store of one machine keeps them: a process that begins after this one was killed lets them
 //! leave when they would have left.
 //!
-//! The store keeps times of the system's clock, because no other one goes on when a process or the machine ends. A clock that
-//! was set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
+//! The store keeps times of the system's clock: no other clock continues when a process or the machine ends. A clock that was
+//! set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
 
 use super::member_drafts::MemberKey;
 use eventsource_xs::hub::LingeringMember;

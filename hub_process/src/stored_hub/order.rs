@@ -304,7 +304,7 @@ impl Order {
             return EntryOutcome::Void;
         }
         if self.memory.is_none() {
-            return EntryOutcome::Skipped; // the store was asked to end, and begins anew
+            return EntryOutcome::Skipped; // the store was asked to end, and starts again
         }
         self.position.last_seq = seq;
         if ticket.is_some() {
@@ -322,7 +322,7 @@ impl Order {
             }
             DraftKind::CountedMember(room) => {
                 self.forget_at.get_or_insert(now + FORGET);
-                self.counted.note_member(room, draft, seq);
+                self.counted.count_member(room, draft, seq);
                 Ok("".into())
             }
             DraftKind::Event => self.publish_event(entry, now),
@@ -349,7 +349,7 @@ impl Order {
         if let Some(id) = memory.once_id(draft) {
             return Ok(id.into());
         }
-        let number = self.counted.note_number(draft, seq);
+        let number = self.counted.take_number(draft, seq);
         let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));
         let published = memory.publish(seq, at, draft, gap.as_ref().unwrap_or(&draft.fields).fields());
         if published.is_ok() && gap.is_some() {

@@ -33,11 +33,11 @@ struct Own {
     /// Whether the store has it.
     is_stored: bool,
     /// What it has to say, if anything.
-    saying: Option<Box<Saying>>,
+    pending: Option<Box<Pending>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Saying {
+struct Pending {
     /// What the store was asked last, unless it has done that.
     asked: Option<Draft>,
     /// Whether it has still to answer. Otherwise it has failed, and has perhaps done it.
@@ -61,8 +61,8 @@ pub enum Next {
     Settle(u32),
 }
 
-saved!(Own { here, is_of_before, is_stored, saying });
-saved!(Saying { asked, is_asking, changes, before, announced });
+saved!(Own { here, is_of_before, is_stored, pending });
+saved!(Pending { asked, is_asking, changes, before, announced });
 
 impl Saved for SavedMembers {
     fn save(&self, to: &mut Saver) {
@@ -76,28 +76,28 @@ impl Saved for SavedMembers {
 
 impl Own {
     fn is_idle(&self) -> bool {
-        self.saying.as_ref().is_none_or(|saying| saying.asked.is_none() && saying.changes.is_empty())
+        self.pending.as_ref().is_none_or(|pending| pending.asked.is_none() && pending.changes.is_empty())
     }
 
     /// Returns true if all that it has to say is that it is here. The store ignores the data of that if others were faster.
-    fn has_only_here_to_say(&self) -> bool {
-        self.saying.iter().flat_map(|saying| saying.asked.iter().chain(&saying.changes)).all(is_here)
+    fn has_only_here_pending(&self) -> bool {
+        self.pending.iter().flat_map(|pending| pending.asked.iter().chain(&pending.changes)).all(is_here)
     }
 
     fn is_asking(&self) -> bool {
-        self.saying.as_ref().is_some_and(|saying| saying.is_asking)
+        self.pending.as_ref().is_some_and(|pending| pending.is_asking)
     }
 
-    fn saying(&mut self) -> &mut Saying {
-        self.saying.get_or_insert_default()
+    fn pending(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
     }
 
-    fn says_here(&self) -> bool {
-        self.saying.iter().flat_map(|saying| &saying.changes).any(is_here)
+    fn has_here_pending(&self) -> bool {
+        self.pending.iter().flat_map(|pending| &pending.changes).any(is_here)
     }
 
     fn add(&mut self, draft: Draft) {
-        let Saying { asked, changes, .. } = self.saying();
+        let Pending { asked, changes, .. } = self.pending();
         let here = changes.iter().position(is_here);
         match (&draft.member, here) {
             (MemberPart::Gone, Some(at)) => {
@@ -117,7 +117,7 @@ impl Own {
 
     /// Says once more that the member is here: another machine has taken this one for dead.
     fn announce_again(&mut self, key: &MemberKey) {
-        let again = self.here.as_ref().filter(|_| !self.says_here()).map(|here| unpacked(key, here));
+        let again = self.here.as_ref().filter(|_| !self.has_here_pending()).map(|here| unpacked(key, here));
         again.into_iter().for_each(|draft| self.add(draft));
     }
 
@@ -125,15 +125,15 @@ impl Own {
     fn replace_data(&mut self, key: &MemberKey, draft: &Draft) {
         self.here = packed(draft);
         let here = self.here.as_ref().map(|here| unpacked(key, here));
-        let waiting = self.saying.iter_mut().flat_map(|saying| &mut saying.changes);
+        let waiting = self.pending.iter_mut().flat_map(|pending| &mut pending.changes);
         waiting.zip(here).for_each(|(change, here)| *change = here);
     }
 
     /// Returns what the store was asked, which it has done, or will not do.
     fn take_asked(&mut self) -> Option<Draft> {
-        let saying = self.saying();
-        saying.is_asking = false;
-        saying.asked.take()
+        let pending = self.pending();
+        pending.is_asking = false;
+        pending.asked.take()
     }
 }
 
@@ -158,10 +158,10 @@ impl OwnMembers {
         if own.here.is_some() || !is_change {
             let before = std::mem::replace(&mut own.here, packed(&draft)).filter(|_| is_change);
             own.is_of_before = false;
-            let saying = own.saying();
-            saying.before = saying.before.take().or(before);
+            let pending = own.pending();
+            pending.before = pending.before.take().or(before);
         }
-        own.saying().announced += u32::from(draft.member != MemberPart::Gone);
+        own.pending().announced += u32::from(draft.member != MemberPart::Gone);
         own.add(draft);
     }
 
@@ -171,18 +171,18 @@ impl OwnMembers {
         let Some(own) = self.members.get_mut(key).filter(|own| !own.is_asking()) else { return Next::Wait };
         while !own.is_idle() {
             let is_stored = own.is_stored;
-            let saying = own.saying();
-            let draft = saying.asked.take().unwrap_or_else(|| saying.changes.remove(0));
+            let pending = own.pending();
+            let draft = pending.asked.take().unwrap_or_else(|| pending.changes.remove(0));
             let is_needed = match draft.member {
                 MemberPart::Here(_) => is_shared || !is_stored,
                 _ => is_shared || is_stored,
             };
             if is_needed {
-                (saying.asked, saying.is_asking) = (Some(draft.clone()), true);
+                (pending.asked, pending.is_asking) = (Some(draft.clone()), true);
                 return Next::Ask(draft);
             }
         }
-        let announced = own.saying.take().map_or(0, |saying| saying.announced);
+        let announced = own.pending.take().map_or(0, |pending| pending.announced);
         if own.here.is_none() {
             self.members.remove(key);
         }
@@ -193,7 +193,7 @@ impl OwnMembers {
     pub fn confirm(&mut self, key: &MemberKey) {
         if let Some(own) = self.members.get_mut(key) {
             let done = own.take_asked();
-            own.saying().before = done.as_ref().and_then(packed);
+            own.pending().before = done.as_ref().and_then(packed);
         }
     }
 
@@ -202,11 +202,11 @@ impl OwnMembers {
     pub fn fail(&mut self, key: &MemberKey, is_certain: bool) -> bool {
         let Some(own) = self.members.get_mut(key) else { return false };
         let is_gone = own.here.is_none() && !own.is_stored;
-        let saying = own.saying();
-        saying.is_asking = false;
-        let is_over = is_certain && is_gone && saying.asked.as_ref().is_some_and(is_here);
+        let pending = own.pending();
+        pending.is_asking = false;
+        let is_over = is_certain && is_gone && pending.asked.as_ref().is_some_and(is_here);
         if is_over {
-            (saying.asked, saying.changes) = (None, Vec::new());
+            (pending.asked, pending.changes) = (None, Vec::new());
         }
         !is_over
     }
@@ -221,7 +221,7 @@ impl OwnMembers {
             return true;
         }
         if own.is_idle() && asked.is_some_and(|draft| matches!(draft.member, MemberPart::Changed(_))) {
-            let before = own.saying().before.take();
+            let before = own.pending().before.take();
             own.here = own.here.take().map(|here| before.unwrap_or(here));
         }
         false
@@ -238,7 +238,7 @@ impl OwnMembers {
         };
         let Some(own) = own else { return };
         // What this machine still has to say, or has said, comes after the entry.
-        let counts = source != Source::OwnMember && own.has_only_here_to_say();
+        let counts = source != Source::OwnMember && own.has_only_here_pending();
         own.is_stored = !is_gone;
         match (is_gone, own.here.is_some()) {
             (true, _) if own.is_of_before => own.here = None,
@@ -261,8 +261,8 @@ impl OwnMembers {
     pub fn announce_again(&mut self) -> Vec<MemberKey> {
         for (key, own) in &mut self.members {
             let again = own.here.as_ref().filter(|_| self.is_shared || !own.is_stored && own.is_idle());
-            let again = again.filter(|_| !own.says_here()).map(|here| unpacked(key, here));
-            again.into_iter().for_each(|draft| own.saying().changes.insert(0, draft));
+            let again = again.filter(|_| !own.has_here_pending()).map(|here| unpacked(key, here));
+            again.into_iter().for_each(|draft| own.pending().changes.insert(0, draft));
             // a change of its data waits after it
         }
         self.waiting()

@@ -62,7 +62,7 @@ impl Batches {
         session.connection.send(&bytes)?;
         let (stored, fault) = self.take_answers(session, counts);
         let is_cut = matches!(fault, Some(CallError::Cut(_) | CallError::Invalid(_)));
-        self.note_ids(&stored, &session.target);
+        self.keep_ids(&stored, &session.target);
         if self.replicas.are_needed() && !is_cut {
             let answer = session.connection.receive();
             self.replicas.confirm(&self.shared, &self.place, &stored, answer)?;
@@ -196,7 +196,7 @@ impl Batches {
         });
     }
 
-    fn note_ids(&self, stored: &[(u64, Id)], target: &Target) {
+    fn keep_ids(&self, stored: &[(u64, Id)], target: &Target) {
         let mut state = self.shared.lock();
         if !stored.is_empty() && !self.replicas.are_needed() {
             state.is_refusing = false;
