@@ -513,7 +513,7 @@ fn a_hub_does_not_wait_for_a_reader_of_its_messages_and_counts_lost_ones() {
 
 #[test]
 fn a_command_whose_output_nobody_reads_fails_with_a_sentence() {
-    let (reader, writer) = rustix::pipe::pipe().expect("descriptors");
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("descriptors");
     drop(reader);
     let message = failure(Command::new(PROGRAM).arg("--version").stdout(writer));
     assert!(message.starts_with("eventsource-hub: Broken pipe"), "{message}");
