@@ -269,9 +269,15 @@ recipe logout => sub {
     is $post->('/rights', $phone, [user => 'ada', channel => 'secrets', may => 1]), 403, 'a user does not';
     is $es->get('/events')->status, 403, 'without a session there is no stream';
 
-    my @phone       = map { $es->get('/events', headers => $phone) } 1, 2;
-    my $desk_stream = $es->get('/events', headers => $desk);
-    my $carl        = $es->get('/events', headers => $carls);
+    # A stream that has its position receives what another worker publishes from then on.
+    my $stream_of = sub {
+        my $stream = $es->get('/events', headers => $_[0]);
+        ok $es->wait_for(sub { $stream->fill; length $stream->last_event_id }), 'a stream begins';
+        return $stream;
+    };
+    my @phone       = map { $stream_of->($phone) } 1, 2;
+    my $desk_stream = $stream_of->($desk);
+    my $carl        = $stream_of->($carls);
     $publish->(prices => 'one');
     next_is($_, 'prices', 'one', 'all receive what they may read') for @phone, $desk_stream, $carl;
 
@@ -297,13 +303,13 @@ recipe logout => sub {
     $publish->(orders => 'four');
     next_is($_, 'orders', 'four', 'the other session and the other user are unharmed') for $desk_stream, $carl;
 
-    my $again = $es->get('/events', headers => $login->('ada'));
+    my $again = $stream_of->($login->('ada'));
     is $post->('/logout_everywhere', $desk), 204, 'a user is logged out everywhere';
     next_is($_, 'finish', 'finish', 'the streams of all sessions are finished') for $again, $desk_stream;
     is $es->get('/events', headers => $desk)->status, 403, 'the session is gone';
     $publish->($_ => 'five')                             for 'prices', 'orders';
     next_is($carl, $_, 'five', "carl still receives $_") for 'prices', 'orders';
-    my $new = $es->get('/events', headers => $login->('ada'));
+    my $new = $stream_of->($login->('ada'));
     $publish->(orders => 'six');
     next_is($new, 'orders', 'six', 'ada can log in again');
     stop_with_hub($server, $env{ACCOUNTS_SOCKET});
