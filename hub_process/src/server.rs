@@ -222,10 +222,10 @@ impl Server {
                 // It fails only without memory. The peer tries again.
                 None => drop(self.peers.add(socket, self.sources.epoll(), now)),
                 Some(failure) => {
+                    // Neither matters: the answer is short, and the peer has perhaps left.
                     let mut bytes = Vec::new();
-                    let _ = Answer::Rejected(failure).encode(&mut bytes); // it is short
+                    let _ = Answer::Rejected(failure).encode(&mut bytes);
                     let _ = calls::send(socket.as_fd(), &bytes, None, Wait::Never);
-                    // it has left
                 }
             }
         }

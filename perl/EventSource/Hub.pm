@@ -40,7 +40,7 @@ my $MAX_CLOCK = ~0 >> 1;
 my $MAX_MAX_RELAYS = 10_000;
 my $MAX_RELAYS     = 100;      # processes of relays of a named hub
 
-# What the native hub says of a subscription, in the order of its numbers (esx_hub_subscribe in src/xs/hub.rs): the stream has
+# The results of a subscription, in the order of their numbers (esx_hub_subscribe in src/xs/hub.rs): the stream has
 # ended; is subscribed; or waits for the hub process.
 my @SUBSCRIBED = qw(ended now waits);
 

@@ -138,8 +138,8 @@ impl RemoteHub {
                 LinkCommand::Connect(Box::new(link), connection)
             }
             Err(error) => {
-                if matches!(&error, Error::Refused(refusal) if refusal.code == ErrorCode::Unavailable && error.to_string() != known)
-                {
+                let is_refusal = matches!(&error, Error::Refused(refusal) if refusal.code == ErrorCode::Unavailable);
+                if is_refusal && error.to_string() != known {
                     hub_log::write_refusal(self.address.name(), &error);
                 }
                 connection.fail(match error {

@@ -155,7 +155,7 @@ sub _log {
     return;
 }
 
-# What a request says of its server.
+# Notes the properties of the server that a request tells.
 sub _note_request {
     my ($adapter, $env) = @_;
     $is_multiprocess ||= $adapter->is_multiprocess($env);

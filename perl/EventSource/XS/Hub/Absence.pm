@@ -2,8 +2,8 @@ package EventSource::XS::Hub::Absence;
 use strict;
 use warnings;
 
-# Whether the hub process is away, and whether the log has a line about it: one line for each absence, whoever notices
-# it, a stream, a lease or an application. Whoever holds a worker while the process may just begin asks here how long.
+# An absence of the hub process, and whether the log has a line about it: one line for each absence, whoever notices it, a
+# stream, a lease or an application. Whoever holds a worker while the process may just begin asks here how long.
 
 use Scalar::Util qw(blessed);
 

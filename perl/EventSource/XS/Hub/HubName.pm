@@ -2,7 +2,7 @@ package EventSource::XS::Hub::HubName;
 use strict;
 use warnings;
 
-# What the name of a hub may be, which is the name of files. The hub process and the native hub have the same rule (`Name` in
+# The rule for the name of a hub, which is the name of files. The hub process and the native hub have the same rule (`Name` in
 # src/wire/hello.rs); t/hub/shared_rules.t compares them.
 
 # Public methods

@@ -2,9 +2,9 @@ package EventSource::XS::Hub::Retention;
 use strict;
 use warnings;
 
-# What a hub retains, and how it treats slow clients: checks the settings history, total_history, state, total_state, channels,
-# max_members and on_slow, and makes of them what the native hub takes. A hub process has the same defaults, for what no worker
-# names (src/wire/settings.rs); xt/defaults.t compares them.
+# The retention of a hub, and its treatment of slow clients: checks the settings history, total_history, state, total_state,
+# channels, max_members and on_slow, and makes of them what the native hub takes. A hub process has the same defaults, for what
+# no worker names (src/wire/settings.rs); xt/defaults.t compares them.
 
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Settings;

@@ -31,7 +31,7 @@ sub add {
     return;
 }
 
-# What is freed with the callbacks, so that somebody can keep it.
+# Returns the values that are freed with the callbacks, so that somebody can keep them.
 sub held {
     my $pairs = shift;
     return grep { ref eq 'CODE' || ref eq $HOLDER } @$pairs;

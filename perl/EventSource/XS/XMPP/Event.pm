@@ -2,7 +2,7 @@ package EventSource::XS::XMPP::Event;
 use strict;
 use warnings;
 
-# What has happened to a node of the service, on its way to the hub: item, retract, purge or delete. order says that the events
+# A change of a node of the service, on its way to the hub: item, retract, purge or delete. order says that the events
 # of a list are over, and names its items.
 
 use EventSource::XS::XMPP::Known;
@@ -17,14 +17,14 @@ sub new {
 
 # Public methods
 
-# How much an event occupies that waits for the hub.
+# Returns how many bytes an event occupies that waits for the hub.
 sub bytes {
     my $self = shift;
     my $xml  = $self->xml;
     return defined $xml ? length $xml : 0;
 }
 
-# What it makes of its item: nothing else has the same digest.
+# Returns the digest of the item that the event leaves: no other item has the same one.
 sub digest {
     my $self = shift;
     return $self->{kind} if $self->{kind} ne 'item';
@@ -50,7 +50,7 @@ sub is_news {
 sub kind { return $_[0]{kind} }
 
 # Returns true if the node notifies of its items without payloads.
-sub lacks_payload { return $_[0]{kind} eq 'item' && !$_[0]{payload} }
+sub is_without_payload { return $_[0]{kind} eq 'item' && !$_[0]{payload} }
 
 sub node { return $_[0]{node} }
 

@@ -2,7 +2,7 @@ package EventSource::XS::XMPP::Format;
 use strict;
 use warnings;
 
-# What the event of a hub says of what has happened to a node: the settings format and events.
+# The form of a hub's event about a change of a node: the settings format and events.
 
 use EventSource::XS::Hub::Name;
 use JSON::MaybeXS ();

@@ -69,9 +69,9 @@ sub take_list {
 # Takes an event of which the service notifies. Returns it if it is to be published now.
 sub take_notification {
     my ($self, $event) = @_;
-    if    ($event->lacks_payload) { $self->{wanted}{$event->id} = 1 }
-    elsif ($self->{is_live})      { return $event }
-    else                          { push @{$self->{waiting}}, $event }
+    if    ($event->is_without_payload) { $self->{wanted}{$event->id} = 1 }
+    elsif ($self->{is_live})           { return $event }
+    else                               { push @{$self->{waiting}}, $event }
     return;
 }
 
