@@ -182,6 +182,14 @@ impl Io for Sink {
         Ok(blocks.iter().map(|block| block.len()).sum())
     }
 
+    fn untaken_bytes(&mut self, _: &Self::Socket) -> usize {
+        0
+    }
+
+    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
+        true
+    }
+
     fn discard_input(&mut self, _: &()) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }

@@ -38,6 +38,14 @@ impl Io for Loopback {
         Ok(count)
     }
 
+    fn untaken_bytes(&mut self, _: &Self::Socket) -> usize {
+        0
+    }
+
+    fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
+        true
+    }
+
     fn discard_input(&mut self, _: &Self::Socket) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }

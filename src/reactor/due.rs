@@ -1,9 +1,10 @@
 //! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, evictions, drains.
 
+use super::patience::Patience;
 use super::shutdown::Spread;
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
-use crate::stream::{Due, Reason};
+use crate::stream::Reason;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
@@ -44,33 +45,61 @@ impl<I: Io> Reactor<I> {
             match kind {
                 Deadline::Attach => return self.end_at_once(id, Reason::Timeout),
                 Deadline::Linger => return self.close(id),
+                Deadline::Retry if record.stream.has_timed_out(now) => return self.end_at_once(id, Reason::Timeout),
                 Deadline::Retry => {
                     record.deadline = None;
+                    record.begin_patience(now);
                     record.is_blocked = false;
                     self.queue(slot);
                 }
+                Deadline::Look(patience) => self.look_at_client(id, patience, now),
             }
         }
-        self.handle_due_stream(id, now);
+        self.send_keepalive_if_due(id, now);
         self.arm_timer(slot, now);
     }
 
-    /// Sends a keepalive, or ends the stream of a client that has timed out.
-    fn handle_due_stream(&mut self, id: StreamId, now: Instant) {
-        let (due, settings) = match self.record(id) {
-            Some(record) if record.socket.is_some() && !record.has_ended => {
-                (record.stream.due(now), *record.stream.settings())
+    /// Looks at a client: that ends if it has taken everything, and the stream ends if it has taken nothing for too long.
+    fn look_at_client(&mut self, id: StreamId, mut patience: Patience, now: Instant) {
+        let (record, io) = match self.record_and_io(id) {
+            Some(found) => found,
+            None => return,
+        };
+        let untaken = record.socket.as_ref().map_or(0, |socket| io.untaken_bytes(socket));
+        if untaken == 0 && record.stream.stalled_since().is_none() {
+            return self.end_patience(id);
+        }
+        if let (false, Some(socket)) = (patience.has_begun(), &record.socket) {
+            patience.begin(io.set_timeout(socket, None));
+        }
+        let timeout = record.stream.settings().timeout;
+        if !patience.look(untaken, timeout, now) {
+            return self.end_at_once(id, Reason::Timeout);
+        }
+        record.deadline = Some(Box::new((patience.next_look(timeout, now), Deadline::Look(patience))));
+    }
+
+    /// Leaves the client to the kernel's timer again, if it was looked at.
+    pub(super) fn end_patience(&mut self, id: StreamId) {
+        if let Some((record, io)) = self.record_and_io(id) {
+            if let Some((_, Deadline::Look(patience))) = record.deadline.as_deref() {
+                if let (true, Some(socket)) = (patience.has_begun(), &record.socket) {
+                    io.set_timeout(socket, Some(record.stream.settings().timeout));
+                }
+                record.deadline = None;
+            }
+        }
+    }
+
+    fn send_keepalive_if_due(&mut self, id: StreamId, now: Instant) {
+        let settings = match self.record(id) {
+            Some(record) if record.socket.is_some() && !record.has_ended && record.stream.is_keepalive_due(now) => {
+                *record.stream.settings()
             }
             _ => return,
         };
-        match due {
-            Due::Nothing => {}
-            Due::Timeout => self.end_at_once(id, Reason::Timeout),
-            Due::Keepalive => {
-                let position = self.quiet_block(id).map(|position| settings.frame(&position));
-                self.buffer_non_event(id, position.unwrap_or_else(|| settings.framing.keepalive(settings.line_end)));
-            }
-        }
+        let position = self.quiet_block(id).map(|position| settings.frame(&position));
+        self.buffer_non_event(id, position.unwrap_or_else(|| settings.framing.keepalive(settings.line_end)));
     }
 
     /// Sets the stream's timer to what is due next, unless an earlier timer is set.

@@ -2,6 +2,7 @@
 
 use super::StreamId;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 /// Makes the reactor's system calls.
 pub trait Io {
@@ -28,6 +29,13 @@ pub trait Io {
     ///
     /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if the system takes nothing now.
     fn send(&mut self, socket: &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Returns how many bytes the client has still to take of those that the socket has taken.
+    fn untaken_bytes(&mut self, socket: &Self::Socket) -> usize;
+
+    /// Sets the time after which the kernel ends the connection of a client that acknowledges nothing. `None` is never. Returns
+    /// false if the kernel has no such timer for the socket, which is not TCP.
+    fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>) -> bool;
 
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side.
     ///

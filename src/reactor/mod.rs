@@ -21,7 +21,7 @@
 //! - `presence`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
-//! - `due`: what is due; `timers`: when
+//! - `due`: what is due; `timers`: when; `patience`: with slow clients, which the kernel would take for dead
 //! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
 //!
 //! A published event takes this way:
@@ -49,6 +49,7 @@ mod hubs;
 mod io;
 mod log_source;
 mod opening;
+mod patience;
 mod presence;
 mod reading;
 mod sending;

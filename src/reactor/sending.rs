@@ -77,19 +77,19 @@ impl<I: Io> Reactor<I> {
         let log = LogSource::new(hubs, &mut record.subscription);
         let (stream, owes_end) = (&mut record.stream, &mut record.owes_end);
         let is_blocked = record.is_blocked;
-        let mut sender = Sender { io, socket, stream, log, owes_end, is_blocked, alone, id, now, answers };
-        for _ in 0..Self::MAX_WRITES {
-            if let Some(progress) = sender.send_once()? {
-                return Ok(progress);
-            }
-        }
-        Ok(Progress::MoreToSend)
+        let bytes = 0;
+        let mut sender = Sender { io, socket, stream, log, owes_end, is_blocked, alone, id, now, answers, bytes };
+        let progress = (0..Self::MAX_WRITES).find_map(|_| sender.send_once().transpose());
+        let bytes = sender.bytes;
+        record.count_taken(bytes, now);
+        progress.unwrap_or(Ok(Progress::MoreToSend))
     }
 
     /// Waits until the socket is writable.
     fn block(&mut self, id: StreamId, now: Instant) {
         if let Some((record, io)) = self.record_and_io(id) {
             record.stream.set_stalled(now);
+            record.begin_patience(now);
             let watched = record.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
             record.is_blocked = true;
             if watched.is_err() {
@@ -125,6 +125,8 @@ struct Sender<'a, I: Io> {
     id: StreamId,
     now: Instant,
     answers: &'a mut Vec<Answer>,
+    /// How many bytes the socket has taken.
+    bytes: usize,
 }
 
 impl<I: Io> Sender<'_, I> {
@@ -188,6 +190,7 @@ impl<I: Io> Sender<'_, I> {
         let log_bytes = bytes.saturating_sub(self.stream.buffered_bytes());
         let own_events = self.stream.advance(bytes, self.now);
         let taken = self.log.advance(self.stream, gathered, log_bytes, is_all);
+        self.bytes += bytes;
         if bytes > 0 {
             let events = own_events + taken.events;
             self.answers.push(Answer::Sent { stream: self.id, bytes, events, log_bytes: taken.bytes });

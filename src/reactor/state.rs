@@ -16,7 +16,25 @@ use std::time::Instant;
 /// The number of a stream's socket while the stream has none.
 const NO_SOCKET: i32 = -1;
 
-saved!(Deadline: Attach, Retry, Linger);
+/// A new program tries to send to a client that was looked at, and then looks at it.
+impl Saved for Deadline {
+    fn save(&self, to: &mut Saver) {
+        to.add(&match self {
+            Self::Attach => 0u8,
+            Self::Retry | Self::Look(_) => 1,
+            Self::Linger => 2,
+        });
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        match from.take::<u8>()? {
+            0 => Ok(Self::Attach),
+            1 => Ok(Self::Retry),
+            2 => Ok(Self::Linger),
+            _ => Err(Malformed),
+        }
+    }
+}
 
 /// The state of a reactor. The sockets are numbers of descriptors.
 #[derive(Debug)]

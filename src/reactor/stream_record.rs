@@ -1,6 +1,7 @@
 //! The reactor's record of one stream, and how the reactor finds it.
 
 use super::hubs::Hubs;
+use super::patience::{Patience, MUCH};
 use super::presence::EndReport;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor, StreamId};
@@ -8,7 +9,7 @@ use crate::stream::Stream;
 use std::time::Instant;
 
 /// The purpose of [`StreamRecord::deadline`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Deadline {
     /// The stream ends unless its socket has come.
     Attach,
@@ -16,6 +17,8 @@ pub(super) enum Deadline {
     Retry,
     /// The socket is closed: the stream has ended, and its client had time to read the rest.
     Linger,
+    /// It is looked at what a slow client has taken.
+    Look(Patience),
 }
 
 /// The queue that a stream is in.
@@ -62,6 +65,24 @@ impl<S> StreamRecord<S> {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
         [stream, self.deadline.as_deref().map(|(at, _)| *at)].iter().copied().flatten().min()
+    }
+
+    /// Has the client looked at, if it is not yet: its socket has stalled.
+    pub(super) fn begin_patience(&mut self, now: Instant) {
+        if self.deadline.is_none() {
+            let patience = Patience::new(now);
+            let at = patience.next_look(self.stream.settings().timeout, now);
+            self.deadline = Some(Box::new((at, Deadline::Look(patience))));
+        }
+    }
+
+    /// Counts what the socket has taken in a turn. If that is much, the client is looked at.
+    pub(super) fn count_taken(&mut self, bytes: usize, now: Instant) {
+        match self.deadline.as_deref_mut() {
+            None if bytes >= MUCH => self.begin_patience(now),
+            Some((_, Deadline::Look(patience))) => patience.count_taken(bytes),
+            _ => {}
+        }
     }
 }
 

@@ -137,17 +137,6 @@ struct Block {
     is_plain: bool,
 }
 
-/// The action that is due for a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// No action is due yet.
-    Nothing,
-    /// The stream was quiet: send a keepalive.
-    Keepalive,
-    /// The client has taken nothing for too long: end the stream.
-    Timeout,
-}
-
 /// One client's open response.
 #[derive(Debug)]
 pub struct Stream {
@@ -429,6 +418,11 @@ impl Stream {
         Some(self.since).filter(|_| self.is_stalled)
     }
 
+    /// Returns true if the socket has taken nothing for the whole timeout.
+    pub fn has_timed_out(&self, now: Instant) -> bool {
+        matches!(self.stalled_since(), Some(since) if after(since, self.settings.timeout) <= now)
+    }
+
     /// Discards the buffer. Returns what is lost.
     pub fn discard(&mut self) -> Lost {
         self.is_begun = false;
@@ -440,22 +434,15 @@ impl Stream {
         Lost { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 
-    /// Returns when a keepalive or a timeout will be due. `None` while the buffer holds bytes that were not tried yet.
+    /// Returns when a keepalive will be due. `None` while the stream is stalled, or its buffer holds bytes.
     pub fn next_due(&self) -> Option<Instant> {
-        match self.stalled_since() {
-            Some(since) => Some(after(since, self.settings.timeout)),
-            None if self.buffered_bytes > 0 => None,
-            None => self.settings.keepalive.map(|quiet| after(self.since, quiet)),
-        }
+        let keepalive = self.settings.keepalive.filter(|_| !self.is_stalled && self.buffered_bytes == 0);
+        keepalive.map(|quiet| after(self.since, quiet))
     }
 
-    /// Returns what is due at `now`.
-    pub fn due(&self, now: Instant) -> Due {
-        match self.next_due() {
-            Some(at) if at <= now && self.is_stalled => Due::Timeout,
-            Some(at) if at <= now => Due::Keepalive,
-            _ => Due::Nothing,
-        }
+    /// Returns true if the stream was quiet: it is to be sent a keepalive.
+    pub fn is_keepalive_due(&self, now: Instant) -> bool {
+        matches!(self.next_due(), Some(at) if at <= now)
     }
 }
 

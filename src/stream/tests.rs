@@ -187,34 +187,34 @@ fn a_full_buffer_drops_the_oldest_event_that_may_be_dropped() {
 }
 
 #[test]
-fn a_quiet_stream_is_due_for_a_keepalive_and_a_stalled_one_for_a_timeout() {
+fn a_quiet_stream_is_due_for_a_keepalive_and_a_stalled_one_times_out() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut stream = Stream::new(settings(1000, false), start);
-    assert_eq!((stream.next_due(), stream.due(at(14))), (Some(at(15)), Due::Nothing));
-    assert_eq!(stream.due(at(15)), Due::Keepalive, "a quiet stream");
+    assert_eq!((stream.next_due(), stream.is_keepalive_due(at(14))), (Some(at(15)), false));
+    assert!(stream.is_keepalive_due(at(15)), "a quiet stream");
 
     stream.push(Bytes::from_static(b"event"));
-    assert_eq!((stream.next_due(), stream.due(at(1000))), (None, Due::Nothing), "sending was not tried yet");
+    assert_eq!((stream.next_due(), stream.is_keepalive_due(at(1000))), (None, false), "sending was not tried yet");
 
     stream.set_stalled(at(20));
     stream.set_stalled(at(50));
     assert_eq!(stream.stalled_since(), Some(at(20)), "the first stall counts");
-    assert_eq!((stream.next_due(), stream.due(at(79))), (Some(at(80)), Due::Nothing));
-    assert_eq!(stream.due(at(80)), Due::Timeout);
+    assert_eq!((stream.next_due(), stream.has_timed_out(at(79))), (None, false));
+    assert!(stream.has_timed_out(at(80)));
 
     stream.advance(0, at(70));
     assert_eq!(stream.stalled_since(), Some(at(20)), "the socket has taken nothing");
     stream.advance(1, at(70));
-    assert_eq!((stream.stalled_since(), stream.next_due()), (None, None), "the socket has taken a byte");
+    assert_eq!((stream.stalled_since(), stream.has_timed_out(at(1000))), (None, false), "the socket has taken a byte");
     stream.set_stalled(at(70));
     stream.push(Bytes::from_static(b"another"));
-    assert_eq!(stream.due(at(130)), Due::Timeout, "a push does not change the timeout");
+    assert!(stream.has_timed_out(at(130)), "a push does not change the timeout");
 
     stream.advance(11, at(100));
     assert_eq!(
-        (stream.next_due(), stream.due(at(115))),
-        (Some(at(115)), Due::Keepalive),
+        (stream.next_due(), stream.is_keepalive_due(at(115))),
+        (Some(at(115)), true),
         "the socket has taken everything"
     );
 }
@@ -224,7 +224,7 @@ fn a_quiet_stream_without_keepalive_is_never_due() {
     let start = Instant::now();
     let settings = Settings { keepalive: None, ..*settings(1000, false) };
     let stream = Stream::new(Arc::new(settings), start);
-    assert_eq!((stream.next_due(), stream.due(start + TIMEOUT * 100)), (None, Due::Nothing));
+    assert_eq!((stream.next_due(), stream.is_keepalive_due(start + TIMEOUT * 100)), (None, false));
 }
 
 #[test]

@@ -81,11 +81,21 @@ pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
     net::sockopt::socket_cookie(socket).unwrap_or(0)
 }
 
-/// Makes the kernel end the connection if the peer acknowledges nothing for that long (`TCP_USER_TIMEOUT`). Has no effect
-/// on a socket that is not TCP.
-pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Duration) {
-    let milliseconds = timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32;
-    let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);
+/// Makes the kernel end the connection if the peer acknowledges nothing for that long (`TCP_USER_TIMEOUT`), or leaves that to
+/// the caller. Returns false, and has no effect, on a socket that is not TCP.
+pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+    let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32);
+    net::sockopt::set_tcp_user_timeout(socket, milliseconds).is_ok()
+}
+
+/// Returns how many bytes the socket has taken that its peer has not: not acknowledged (TCP), or not read (Unix sockets, with
+/// the memory of the kernel's own records).
+pub fn untaken_bytes(socket: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes an int to `bytes`, which lives until the call
+    // returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, std::ptr::addr_of_mut!(bytes)) };
+    usize::try_from(bytes).ok().filter(|_| result == 0).unwrap_or(0)
 }
 
 /// Makes a TCP socket take bytes only while it holds fewer unsent bytes than this (`TCP_NOTSENT_LOWAT`). Further bytes then

@@ -7,11 +7,11 @@ use EventSource::XS;
 use Testing::StreamPair;
 use Fcntl qw(F_DUPFD);
 use IO::Socket::INET;
-use POSIX              ();
-use Socket             qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
+use POSIX  ();
+use Socket qw(AF_INET AF_UNIX INADDR_LOOPBACK IPPROTO_TCP PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_RCVBUF pack_sockaddr_in);
 use Testing::Deadline  qw($DEADLINE wait_until);
 use Testing::Developer qw(has_command);
-use Time::HiRes        qw(time);
+use Time::HiRes        qw(sleep time);
 
 # An interrupted test leaves no namespace behind.
 use sigtrap qw(die untrapped HUP INT TERM);
@@ -89,6 +89,22 @@ for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
         is $$ended, undef, 'the stream stays open';
     };
 }
+
+subtest 'a client is not disconnected that takes less at a time than the kernel expects of a live one' => sub {
+    my $listens = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "socket: $!";
+    socket my $client, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    setsockopt $client, SOL_SOCKET, SO_RCVBUF, 8192 or die "setsockopt: $!";
+    connect $client, pack_sockaddr_in($listens->sockport, INADDR_LOOPBACK) or die "connect: $!";
+    my ($stream, $ended) = stream(scalar $listens->accept, timeout => $PATIENCE);
+    $stream->write('x' x 8_388_608);
+    my $end = time + 4 * $PATIENCE;
+    while (time < $end && !defined $$ended) {
+        EventSource::XS->dispatch;
+        sysread $client, my $bytes, 600 or last;
+        sleep 0.05;
+    }
+    is $$ended, undef, 'the stream stays open';
+};
 
 # Links that are cut
 

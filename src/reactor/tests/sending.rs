@@ -99,6 +99,103 @@ fn a_client_that_takes_nothing_times_out_and_one_that_takes_a_byte_in_time_does_
 }
 
 #[test]
+fn a_client_that_takes_little_is_not_left_to_the_kernels_timer_until_it_has_taken_all() {
+    for is_local in [false, true] {
+        let mut world = World::new();
+        let stream = world.open(settings(), "a long head");
+        world.client(stream).is_local = is_local;
+        world.client(stream).sends.push_back(Ok(1));
+        world.client(stream).untaken = 100_000;
+        world.run_until_idle();
+        assert!(!world.client(stream).is_kernel_patient, "nothing was seen of it yet");
+        for _ in 0..10 {
+            world.advance(Duration::from_secs(50));
+            assert!(world.client(stream).is_kernel_patient);
+            world.client(stream).untaken -= 1;
+        }
+        assert_eq!(world.received(stream), "a", "its socket takes nothing");
+        world.writable(stream);
+        world.advance(Duration::from_secs(10));
+        assert_eq!(world.received(stream), "a long head");
+        assert!(world.client(stream).is_kernel_patient, "it has still to take something of its socket");
+        world.client(stream).untaken = 0;
+        world.advance(Duration::from_secs(20));
+        assert!(!world.client(stream).is_kernel_patient, "it has taken all");
+        assert_eq!(world.records[stream].ended, None);
+    }
+}
+
+#[test]
+fn a_client_that_was_sent_much_at_once_is_looked_at_too() {
+    let mut world = World::new();
+    let quiet = Settings { keepalive: None, ..settings() };
+    let [slow, dead, quick] = [(); 3].map(|()| world.open(quiet, &"x".repeat(5000)));
+    world.client(slow).untaken = 5000;
+    world.client(dead).untaken = 5000;
+    for round in 0..10 {
+        world.advance(Duration::from_secs(20));
+        let is_watched = [slow, quick].map(|stream| world.client(stream).is_kernel_patient);
+        assert_eq!(is_watched, [true, false], "{round}");
+        world.push(slow, b"more");
+        world.push(dead, b"more");
+        world.run_until_idle();
+        world.client(slow).untaken -= 96; // it takes more than it is sent
+        world.client(dead).untaken += 4;
+        if world.records[dead].ended.is_some() {
+            break;
+        }
+    }
+    let ended = [slow, dead, quick].map(|stream| world.records[stream].ended);
+    assert_eq!(ended, [None, Some(Reason::Timeout), None]);
+}
+
+#[test]
+fn a_client_that_takes_nothing_more_of_its_socket_times_out() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "a long head");
+    world.client(stream).sends.push_back(Ok(1));
+    world.client(stream).untaken = 1000;
+    for _ in 0..4 {
+        world.advance(Duration::from_secs(50));
+        world.client(stream).untaken -= 1;
+    }
+    world.advance(Duration::from_secs(59));
+    assert_eq!(world.records[stream].ended, None);
+    world.advance(Duration::from_secs(25));
+    assert_eq!(world.records[stream].ended, Some(Reason::Timeout));
+}
+
+#[test]
+fn a_stream_that_ends_leaves_its_client_to_the_kernels_timer() {
+    let mut world = World::new();
+    let [ending, detached] = [(); 2].map(|()| world.open(settings(), &"x".repeat(5000)));
+    for stream in [ending, detached] {
+        world.client(stream).untaken = 5000;
+    }
+    world.advance(Duration::from_secs(20));
+    world.end(ending, Reason::Application, Ending::Flush);
+    world.run_until_idle();
+    let id = world.records[detached].id;
+    assert!(world.reactor.detach(id).is_some());
+    assert_eq!([ending, detached].map(|stream| world.client(stream).is_kernel_patient), [false, false]);
+}
+
+#[test]
+fn a_client_that_was_looked_at_is_looked_at_after_an_upgrade_and_left_to_the_kernel_at_last() {
+    let mut world = World::new();
+    let stream = world.open(settings(), &"x".repeat(5000));
+    world.client(stream).untaken = 5000;
+    world.advance(Duration::from_secs(20));
+    world.upgrade();
+    world.advance(Duration::from_secs(40));
+    assert!(world.client(stream).is_kernel_patient);
+    world.client(stream).untaken = 0;
+    world.advance(Duration::from_secs(20));
+    assert!(!world.client(stream).is_kernel_patient);
+    assert_eq!(world.records[stream].ended, None);
+}
+
+#[test]
 fn a_blocked_socket_is_not_tried_again_until_it_is_writable() {
     for first in [Ok(2), Err(libc::EAGAIN)] {
         let mut world = World::new();

@@ -21,6 +21,12 @@ pub(crate) struct Client {
     pub(crate) register_fails: Option<i32>,
     /// The error of `watch_writable`.
     pub(crate) watch_fails: Option<i32>,
+    /// How many bytes it has still to take of those that its socket has taken.
+    pub(crate) untaken: usize,
+    /// Whether its socket is a Unix socket, which counts more than the bytes that it has taken.
+    pub(crate) is_local: bool,
+    /// Whether the kernel's timer is off.
+    pub(crate) is_kernel_patient: bool,
     pub(crate) received: Vec<u8>,
     /// How many received bytes were taken out of `received`.
     pub(crate) taken_bytes: usize,
@@ -97,6 +103,16 @@ impl Io for Script {
             }
             Err(errno) => Err(failed(errno)),
         }
+    }
+
+    fn untaken_bytes(&mut self, socket: &Socket) -> usize {
+        self.open(socket).untaken
+    }
+
+    fn set_timeout(&mut self, socket: &Socket, timeout: Option<Duration>) -> bool {
+        let client = self.open(socket);
+        client.is_kernel_patient = timeout.is_none();
+        !client.is_local
     }
 
     fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {

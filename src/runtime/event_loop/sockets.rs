@@ -6,6 +6,7 @@ use crate::sys::epoll::Epoll;
 use crate::sys::socket;
 use rustix::fd::{AsFd, OwnedFd};
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -34,6 +35,14 @@ impl Io for Sockets {
 
     fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
         socket::send(socket.as_fd(), blocks)
+    }
+
+    fn untaken_bytes(&mut self, socket: &OwnedFd) -> usize {
+        socket::untaken_bytes(socket.as_fd())
+    }
+
+    fn set_timeout(&mut self, socket: &OwnedFd, timeout: Option<Duration>) -> bool {
+        socket::give_up_after(socket.as_fd(), timeout)
     }
 
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
