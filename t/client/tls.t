@@ -59,6 +59,11 @@ sub checks_certificates {
     $seen = $read->($url);
     is_deeply [@$seen{qw(events errors)}], [[], ['unavailable']], 'a certificate for another name is refused';
 
+    my $listen = Testing::ControlledProcess->listener;
+    my $closed = 'https://127.0.0.1:' . $listen->sockport . '/';
+    close $listen;
+    like $read->($closed)->{client}->error, qr/connection refused/i, 'the error of a port where nobody listens says so';
+
     my $plain = Testing::HostileServer->start(sub { print {$_[0]} "$stream\ndata: plain\n\n" });
     (my $down, $url) = serving('down', 'IP:127.0.0.1',
         "HTTP/1.1 302 Found\r\nLocation: " . $plain->url('/') . "\r\nContent-Length: 0\r\n\r\n");

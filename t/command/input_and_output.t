@@ -91,6 +91,10 @@ subtest 'an event without data' => sub {
     is $done->{err},
         "eventsource publish: line 1: the event has neither data nor json, so browsers show no event for it\n",
         'and the command says once that browsers do not show it';
+
+    my $refused = in_shell(qq(<<'END'\n{}\nEND), qw(publish --hub test --json-lines --quiet empty));
+    is $refused->{code},                      5, 'one that has nothing at all is refused';
+    is scalar(() = $refused->{err} =~ /\n/g), 1, 'in one line' or diag $refused->{err};
 };
 
 done_testing;

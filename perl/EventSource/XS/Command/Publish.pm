@@ -116,6 +116,7 @@ sub _publish_line {
         $self->{option}{'json-lines'} ? $self->_event_of_json($line, $number) : $self->_event($line, 'the line');
     };
     if ($event && eval { $self->_publish({%$event, line => $number}); 1 }) {
+        $self->_warn_of_no_data($number) if !grep { exists $event->{$_} } qw(data json);
         return;
     }
     my $code = $COMMAND->exit_code($@);
@@ -134,7 +135,6 @@ sub _event_of_json {
     delete $event->{$_} for grep { $_ ne 'json' && !defined $event->{$_} } keys %$event;
     $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
     $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
-    $self->_warn_of_no_data($number) if !grep { exists $event->{$_} } qw(data json);
     return $event;
 }
 

@@ -67,8 +67,7 @@ sub _connect {
         $class = 'Net::HTTPS';
         %how   = (%how, SSL_verifycn_scheme => 'http', SSL_verifycn_name => $url->host);
     }
-    my $socket =
-        eval { $class->new(%how) || die(($class eq 'Net::HTTPS' && IO::Socket::SSL::errstr() || $@ || $!) . "\n") }
+    my $socket = eval { $class->new(%how) || die _connect_error($class) . "\n" }
         or return $self->report_end(unavailable => 'there is no connection to ' . $url->host_port . ": $@");
     $socket->blocking(0);
     my @headers = map { @$_ } @{$request->{headers}};
@@ -77,6 +76,14 @@ sub _connect {
     $self->{out}    = $socket->format_request($request->{method}, $url->path_query, @headers, $content // ());
     $self->{socket} = $socket;
     return 1;
+}
+
+# Why the constructor has failed. IO::Socket::SSL names a connection that is refused in $@ only.
+sub _connect_error {
+    my $class   = shift;
+    my $reason  = $@ || $!;
+    my $instead = $class eq 'Net::HTTPS' ? IO::Socket::SSL::errstr() : '';
+    return $instead && $instead !~ /configuration failed/ ? $instead : $reason;
 }
 
 sub _send {
