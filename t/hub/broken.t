@@ -72,7 +72,9 @@ subtest 'a process that takes no requests' => sub {
     my $first  = $hub->publish(a => 'first');
     my $pid    = pid_of($hub);
     suspend($pid);
-    is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a call without an answer throws unknown';
+    my $late = eval { $hub->publish(a => 'late') } ? undef : $@;
+    is $late->code, 'unknown', 'a call without an answer throws unknown';
+    like $late, qr/eventsource hub log NAME/, 'and says where the reason stands';
     my ($accepted, $refused, $error) = (0, 0, '');
     while ($accepted < 10_000 && $refused < 3) {    # the socket takes a little more at first
         $error = error_of(sub { $hub->publish(a => 'x' x 100_000, {wait => 0}) });

@@ -97,7 +97,7 @@ impl fmt::Display for Error {
         match self {
             Self::Unavailable(message) | Self::Invalid { message, .. } => out.write_str(message),
             Self::Unknown => out.write_str("the connection to the hub process broke before its answer"),
-            Self::Timeout => out.write_str("the hub process does not answer"),
+            Self::Timeout => out.write_str("the hub process does not answer; eventsource hub log NAME may say why"),
             Self::Full => out.write_str("too many requests wait for the hub process, which does not take them"),
             Self::Refused(failure) => failure.fmt(out),
             Self::Runtime(error) => error.fmt(out),
