@@ -76,6 +76,7 @@ subtest 'a process that takes no requests' => sub {
     is $late->code, 'unknown', 'a call without an answer throws unknown';
     like $late, qr/eventsource hub log NAME/, 'and says where the reason stands';
     my ($accepted, $refused, $error) = (0, 0, '');
+
     while ($accepted < 10_000 && $refused < 3) {    # the socket takes a little more at first
         $error = error_of(sub { $hub->publish(a => 'x' x 100_000, {wait => 0}) });
         if ($error eq 'no exception') { $accepted++; $refused = 0 }
