@@ -245,8 +245,17 @@ impl<const N: usize> Coded<'_> for [u64; N] {
     }
 }
 
-/// Implements [`Coded`] for structs by all of their fields, in the order of the bytes, or for enums without fields by the
-/// numbers of their variants, of which a list is given.
+/// Implements [`Coded`] in one line for:
+///
+/// - structs by all of their fields, in the order of the bytes
+/// - enums without fields by the numbers of their variants, of which a list is given
+/// - enums whose variants have content, by the numbers that are given
+/// - `checked` structs: a function reads a field, and a field that no message has gets a value. By hand these were twice the
+///   lines
+///
+/// [`Saved`](crate::saved::Saved) is a trait of its own. A message is checked, borrows from its frame and changes with the
+/// version of the protocol; a state has points in time and maps, longer counts, and a version of its own. A type in both has
+/// two lines.
 macro_rules! coded {
     ($($type:ident $(<$life:lifetime>)? { $($field:ident),+ $(,)? })+) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type $(<$life>)? {
@@ -287,4 +296,52 @@ macro_rules! coded {
             }
         }
     )+};
+    ($type:ident by { $($number:literal: $variant:ident $(($content:ident))?),+ $(,)? }) => {
+        impl<'a> $crate::codec::Coded<'a> for $type {
+            fn write(&self, to: &mut $crate::codec::Writer<'_>) {
+                match self {
+                    $(Self::$variant $(($content))? => {
+                        to.u8($number);
+                        $($crate::codec::Coded::write($content, to);)?
+                    })+
+                }
+            }
+
+            fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
+                Ok(match from.u8()? {
+                    $($number => Self::$variant $(({
+                        let $content = $crate::codec::Coded::read(from)?;
+                        $content
+                    }))?,)+
+                    _ => return Err($crate::codec::Malformed),
+                })
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::codec::Random for $type {
+            fn random(rng: &mut fastrand::Rng) -> Self {
+                let all: &[fn(&mut fastrand::Rng) -> Self] = &[$(|_rng| Self::$variant $(({
+                    let $content = $crate::codec::Random::random(_rng);
+                    $content
+                }))?),+];
+                all[rng.usize(..all.len())](rng)
+            }
+        }
+    };
+    (checked $($type:ident { $($field:ident $(by $read:path)?),+ $(; $fixed:ident: $value:expr)? })+) => {$(
+        impl<'a> $crate::codec::Coded<'a> for $type {
+            fn write(&self, to: &mut $crate::codec::Writer<'_>) {
+                let Self { $($field,)+ $($fixed: _)? } = self;
+                $($crate::codec::Coded::write($field, to);)+
+            }
+
+            fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
+                $(let $field = coded!(@read from $($read)?)?;)+
+                Ok(Self { $($field,)+ $($fixed: $value)? })
+            }
+        }
+    )+};
+    (@read $from:ident) => { $crate::codec::Coded::read($from) };
+    (@read $from:ident $read:path) => { $read($from) };
 }

@@ -245,15 +245,21 @@ impl<T: Saved> Saved for Option<T> {
     }
 }
 
-impl<T: Saved> Saved for Box<T> {
-    fn save(&self, to: &mut Saver) {
-        to.add(&**self);
-    }
+macro_rules! saved_pointers {
+    ($($type:ident),+) => {$(
+        impl<T: Saved> Saved for $type<T> {
+            fn save(&self, to: &mut Saver) {
+                to.add(&**self);
+            }
 
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.take().map(Box::new)
-    }
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                from.take().map(Self::new)
+            }
+        }
+    )+};
 }
+
+saved_pointers!(Box, Arc);
 
 impl<A: Saved, B: Saved> Saved for (A, B) {
     fn save(&self, to: &mut Saver) {

@@ -159,30 +159,7 @@ impl StoreSettings {
     }
 }
 
-impl Coded<'_> for StoreSettings {
-    fn write(&self, to: &mut Writer<'_>) {
-        match self {
-            Self::Memory => to.u8(0),
-            Self::File(settings) => {
-                to.u8(1);
-                settings.write(to);
-            }
-            Self::Redis(settings) => {
-                to.u8(2);
-                settings.write(to);
-            }
-        }
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match from.u8()? {
-            0 => Ok(Self::Memory),
-            1 => Coded::read(from).map(Self::File),
-            2 => Coded::read(from).map(Self::Redis),
-            _ => Err(Malformed),
-        }
-    }
-}
+coded!(StoreSettings by { 0: Memory, 1: File(settings), 2: Redis(settings) });
 
 /// Reads `name=value&name=value`.
 fn pairs(text: &str) -> Result<Vec<(&str, &str)>, String> {

@@ -460,32 +460,4 @@ saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
 saved!(LineEnd: Lf, CrLf);
 saved!(Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
 saved!(Block { bytes, events, may_drop, is_plain });
-
-impl Saved for Stream {
-    fn save(&self, to: &mut Saver) {
-        let Self { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending, body } = self;
-        to.add(&**settings);
-        to.add(front);
-        to.add(is_begun);
-        to.add(rest);
-        to.add(buffered_bytes);
-        to.add(since);
-        to.add(is_stalled);
-        to.add(ending);
-        to.add(body);
-    }
-
-    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            settings: Arc::new(from.take()?),
-            front: from.take()?,
-            is_begun: from.take()?,
-            rest: from.take()?,
-            buffered_bytes: from.take()?,
-            since: from.take()?,
-            is_stalled: from.take()?,
-            ending: from.take()?,
-            body: from.take()?,
-        })
-    }
-}
+saved!(Stream { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending, body });

@@ -222,11 +222,24 @@ impl Request<'_> {
     }
 }
 
+coded!(Start by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
+
+coded!(checked
+    Access { labels by read_labels, max_age, asked_at }
+    EndRequest { labels by read_labels, topics, finishes }
+    MemberRequest {
+        channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
+    }
+    MemberData { text by read_text, is_json }
+    Announcement { channel by read_given_name, key by read_name, retain, event; says: Says::Nothing } // a will
+);
+
 coded! {
     Publish<'a> { request, channel, key, retain, once, fields }
     Open<'a> { stream, settings, unsent, body, holds }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     FirstBlock { position, retry, keeps_id, names_channels }
+    Presence { member, will }
 }
 
 coded!(
@@ -260,67 +273,8 @@ fn read_labels(from: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
     are_few.then_some(labels).ok_or(Malformed)
 }
 
-impl Coded<'_> for Access {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { labels, max_age, asked_at } = self;
-        labels.write(to);
-        max_age.write(to);
-        asked_at.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { labels: read_labels(from)?, max_age: Coded::read(from)?, asked_at: from.u64()? })
-    }
-}
-
 /// The longest name of a channel, and the longest key: those that applications may give.
 const MAX_NAME_BYTES: usize = 1024;
-
-impl Coded<'_> for MemberRequest {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { channel, id, linger, is_counted, data, join, update, leave } = self;
-        [channel, id].iter().for_each(|name| name.write(to));
-        linger.write(to);
-        is_counted.write(to);
-        data.write(to);
-        [join, update, leave].iter().for_each(|event| event.write(to));
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            channel: read_given_name(from)?,
-            id: read_given_name(from)?,
-            linger: from.duration()?,
-            is_counted: from.bool()?,
-            data: Coded::read(from)?,
-            join: Coded::read(from)?,
-            update: Coded::read(from)?,
-            leave: Coded::read(from)?,
-        })
-    }
-}
-
-/// A will.
-impl Coded<'_> for Announcement {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { channel, key, retain, event, .. } = self;
-        [channel, key].iter().for_each(|name| name.write(to));
-        retain.write(to);
-        event.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            channel: read_given_name(from)?,
-            key: read_name(from)?,
-            retain: Coded::read(from)?,
-            event: Coded::read(from)?,
-            says: Says::Nothing,
-        })
-    }
-}
-
-coded!(Presence { member, will });
 
 /// Reads a name, which is UTF-8: the workers that list members decode it.
 fn read_name(from: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
@@ -332,16 +286,9 @@ fn read_given_name(from: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
     Some(read_name(from)?).filter(|name| !name.is_empty()).ok_or(Malformed)
 }
 
-impl Coded<'_> for MemberData {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { text, is_json } = self;
-        to.bytes(text);
-        to.bool(*is_json);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { text: from.str()?.as_bytes().into(), is_json: from.bool()? })
-    }
+/// Reads the data of a member, which is UTF-8, too.
+fn read_text(from: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
+    from.str().map(|text| text.as_bytes().into())
 }
 
 /// An event travels as its fields, which the other side checks. It is malformed unless its fields are those of a block.
@@ -355,19 +302,6 @@ impl Coded<'_> for Unnumbered {
         let event = Self::of(fields.iter());
         let is_of_block = FieldList::of_block(event.bytes(), false).fields() == fields;
         is_of_block.then_some(event).ok_or(Malformed)
-    }
-}
-
-impl Coded<'_> for EndRequest {
-    fn write(&self, to: &mut Writer<'_>) {
-        let Self { labels, topics, finishes } = self;
-        labels.write(to);
-        topics.write(to);
-        finishes.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { labels: read_labels(from)?, topics: Coded::read(from)?, finishes: from.bool()? })
     }
 }
 
@@ -385,28 +319,4 @@ pub fn encode_end(end: &EndRequest) -> Vec<u8> {
 /// [`Malformed`] if the bytes are no such request.
 pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
     EndRequest::read(&mut Reader(bytes))
-}
-
-impl Coded<'_> for Start {
-    fn write(&self, to: &mut Writer<'_>) {
-        match self {
-            Self::Latest => to.u8(0),
-            Self::Oldest => to.u8(1),
-            Self::Last(count) => {
-                to.u8(2);
-                to.size(*count);
-            }
-            Self::State => to.u8(3),
-        }
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match from.u8()? {
-            0 => Ok(Self::Latest),
-            1 => Ok(Self::Oldest),
-            2 => from.size().map(Self::Last),
-            3 => Ok(Self::State),
-            _ => Err(Malformed),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Says, Start,
+    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, Says, Start,
     SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
@@ -176,27 +176,6 @@ impl Random for ChannelSettings {
         (channels.state_keys, channels.state_bytes) = (Random::random(rng), Random::random(rng));
         channels.on_slow = Random::random(rng);
         channels
-    }
-}
-
-impl Random for Start {
-    fn random(rng: &mut Rng) -> Self {
-        match rng.u8(..4) {
-            0 => Self::Latest,
-            1 => Self::Oldest,
-            2 => Self::State,
-            _ => Self::Last(rng.usize(..)),
-        }
-    }
-}
-
-impl Random for StoreSettings {
-    fn random(rng: &mut Rng) -> Self {
-        match rng.u8(..3) {
-            0 => Self::Memory,
-            1 => Self::File(Random::random(rng)),
-            _ => Self::Redis(Random::random(rng)),
-        }
     }
 }
 
@@ -453,4 +432,51 @@ fn settings_of_a_hub_without_one_of_them_are_refused() {
         named.write(&mut Writer(&mut out));
         assert_eq!(HubSettings::read(&mut Reader(&out)), expected);
     }
+}
+
+/// The bytes of a message of each type whose parts are checked or of several kinds. Other bytes are another [`VERSION`].
+#[test]
+fn parts_of_messages_have_the_bytes_of_this_version() {
+    let event = |text: &str| Unnumbered::of([Field::Data(Text::from(text))].into_iter());
+    let member = MemberRequest {
+        channel: (*b"room").into(),
+        id: (*b"ada").into(),
+        linger: Duration::from_millis(1500),
+        is_counted: true,
+        data: MemberData { text: (*b"{}").into(), is_json: true },
+        join: event("j"),
+        update: event("u"),
+        leave: event("l"),
+    };
+    let (channel, key, retain) = ((*b"c").into(), (*b"k").into(), Retain::Forget);
+    let will = Announcement { channel, key, retain, event: event("w"), says: Says::Nothing };
+    let topics = vec![Topic::Channel((*b"a").into()), Topic::Pattern((*b"b/*").into())];
+    let labels = vec![(*b"ada").into()];
+    let file = FileSettings { path: "/x".into(), sync: FileSync::Event };
+    let parts = [
+        bytes_of(&member),
+        bytes_of(&will),
+        bytes_of(&topics),
+        bytes_of(&Access { labels: labels.clone(), max_age: Some(Duration::from_secs(60)), asked_at: 7 }),
+        bytes_of(&EndRequest { labels, topics: Vec::new(), finishes: true }),
+        [Start::Latest, Start::Oldest, Start::Last(3), Start::State].iter().flat_map(bytes_of).collect(),
+        [StoreSettings::Memory, StoreSettings::File(file)].iter().flat_map(bytes_of).collect(),
+    ];
+    let expected: [&[u8]; 7] = [
+        b"\x04\0\0\0room\x03\0\0\0ada\x01\0\0\0\0\0\0\0\0e\xcd\x1d\x01\x02\0\0\0{}\x01\
+          \x06\0\0\0\x04\x01\0\0\0j\x06\0\0\0\x04\x01\0\0\0u\x06\0\0\0\x04\x01\0\0\0l",
+        b"\x01\0\0\0c\x01\0\0\0k\x02\x06\0\0\0\x04\x01\0\0\0w",
+        b"\x02\0\0\0\0\x01\0\0\0a\x01\x03\0\0\0b/*",
+        b"\x01\0\0\0\x03\0\0\0ada\x01<\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0",
+        b"\x01\0\0\0\x03\0\0\0ada\0\0\0\0\x01",
+        b"\0\x01\x02\x03\0\0\0\0\0\0\0\x03",
+        b"\0\x01\x02\0\0\0/x\x02",
+    ];
+    assert_eq!(parts, expected);
+}
+
+fn bytes_of<'a>(part: &impl Coded<'a>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    part.write(&mut Writer(&mut bytes));
+    bytes
 }
