@@ -1,6 +1,9 @@
 //! The metrics of a hub for a monitor, as text of OpenMetrics 1.0. `FAMILIES` is the only list of them: the application, the
 //! command and the listener of the hub process print what this module writes.
 //!
+//! prometheus-client 0.24 could replace the 60 lines below `text`, not the list. It takes only values that outlive it and
+//! histograms that it has counted itself, and needs 14 crates, 8 s of a processor to build, 59 kB and Rust 1.71.
+//!
 //! The labels have few values, whatever clients and producers do: reasons, policies, and the channels that the operator has
 //! chosen.
 

@@ -1,4 +1,5 @@
-//! The command line.
+//! The command line. With lexopt 0.3, the smallest library of the field, and the same messages this file has 10 lines more and
+//! the program 6 kB: it hands over option after option, too, and neither knows their names nor says what is wrong with a value.
 
 use crate::run_options::RunOptions;
 use crate::store::check_built;
