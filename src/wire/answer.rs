@@ -2,7 +2,7 @@
 
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
-use super::hello::Welcome;
+use super::first_messages::Welcome;
 use super::store_status::StoreStatus;
 use crate::histogram::{Histogram, Times};
 use crate::hub::{ChannelCounts, ChannelPage, Counts, MemberInfo, MemberPage};

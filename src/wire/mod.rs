@@ -52,7 +52,7 @@
 //! - `fields`: the fields of an event
 //! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
-//! - `hello`: the first messages of a connection
+//! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
 //! - `request`: what a worker sends; `answer`: what the hub process sends; `messages`: both of them as bytes
 //! - `credits`: how much a worker may send
 
@@ -64,13 +64,15 @@ mod answer;
 mod credits;
 mod failure;
 mod fields;
+mod first_messages;
 mod frame;
-mod hello;
+mod hub_name;
 mod request;
 mod settings;
 mod store_status;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use crate::codec;
 
@@ -80,8 +82,10 @@ pub use answer::{Answer, Counted, Described};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use failure::Failure;
 pub use fields::{FieldList, Fields};
+pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
-pub use hello::{Hello, Name, NameError, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
+pub use hub_name::{Name, NameError};
 pub use request::{decode_end, encode_end, Open, Publish, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
 pub use store_status::StoreStatus;
+pub use version::VERSION;

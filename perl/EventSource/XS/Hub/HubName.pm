@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # The rule for the name of a hub, which is the name of files. The hub process and the native hub have the same rule (`Name` in
-# src/wire/hello.rs); t/hub/shared_rules.t compares them.
+# src/wire/hub_name.rs); t/hub/shared_rules.t compares them.
 
 # Public methods
 

@@ -1,15 +1,12 @@
-//! The first messages of a connection, and the name of a hub.
+//! The first messages of a connection: a worker's or a command's, and the welcome.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::failure::Failure;
 use super::frame::{write_frame, write_frame_of, Frame, TooLong};
+use super::hub_name::Name;
 use super::settings::{HubSettings, NamedSettings};
+use super::version::{self, VERSION};
 use crate::ErrorCode;
-use std::fmt;
-
-/// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
-/// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
-pub const VERSION: u16 = 15;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.
@@ -27,59 +24,6 @@ const UPGRADE: u8 = 255;
 const COMMAND: u8 = 0;
 const WORKER: u8 = 1;
 const PUBLISHER: u8 = 2;
-
-/// The name of a hub, which is the name of files.
-///
-/// One to 64 ASCII letters, digits, `_`, `-` and `.`, beginning with a letter, a digit or `_`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name(Box<str>);
-
-/// A text is no [`Name`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameError;
-
-impl fmt::Display for NameError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _")
-    }
-}
-
-impl std::error::Error for NameError {}
-
-impl Name {
-    const MAX_BYTES: usize = 64;
-
-    /// Takes a name.
-    ///
-    /// # Errors
-    ///
-    /// [`NameError`] if the text is not a name.
-    pub fn new(text: &str) -> Result<Self, NameError> {
-        let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let is_name = text.bytes().all(may_follow) && text.as_bytes().first().map_or(false, may_begin);
-        if is_name && text.len() <= Self::MAX_BYTES {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError)
-        }
-    }
-
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Coded<'_> for Name {
-    fn write(&self, to: &mut Writer<'_>) {
-        self.0.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Self::new(from.str()?).map_err(|_| Malformed)
-    }
-}
 
 /// Appends the first message of a connection as a frame.
 fn write_first(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
@@ -161,12 +105,6 @@ impl<'a> Stop<'a> {
     }
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
 /// Names a connection of a worker, in all processes that have served or will serve the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId {
@@ -240,20 +178,7 @@ impl Hello {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
         let version = reader.u16().map_err(malformed)?;
-        if version != ours {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                None,
-                &format!(
-                    "this hub process speaks version {ours} of the protocol, the worker version {version}: {}",
-                    if version > ours {
-                        "have the process continue as the program that was installed with the worker (eventsource hub upgrade NAME)"
-                    } else {
-                        "restart the worker, so that it loads the library that was installed with the hub's program"
-                    }
-                ),
-            ));
-        }
+        version::check(version, ours)?;
         Self::read(reader).map_err(malformed)
     }
 
