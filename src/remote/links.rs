@@ -18,6 +18,7 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
 use crate::runtime::event_loop::handover::{Context, Handover};
 use crate::runtime::stats::add;
+use crate::runtime::stream_state::StreamState;
 use crate::stream::{Reason, Settings};
 use crate::wire::{self, Open, Request};
 use rustix::fd::OwnedFd;
@@ -29,14 +30,17 @@ use std::time::Instant;
 pub(super) mod command;
 mod connected;
 pub(super) mod connection;
+mod effect;
 pub(super) mod leases;
 mod parked;
 pub(super) mod publish_connection;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod waiting;
 
 use connected::Connected;
+use effect::{Effect, Progress};
 use parked::{Parked, Pushed};
 use waiting::Waiting;
 
@@ -60,6 +64,19 @@ pub(super) struct Links {
     remotes: HashMap<u64, Remote>,
     parked: HashMap<u64, Parked>,
     waiting: Waiting,
+    /// Empty between two reads. It keeps its memory.
+    effects: Vec<Effect>,
+}
+
+impl Remote {
+    /// Counts what is buffered in the hub process and on the way there as the stream's.
+    fn apply_progress(&mut self, progress: &Progress, state: &StreamState) {
+        let pushed_since = self.pushed.saturating_sub(progress.pushed);
+        let now = usize::try_from(progress.buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
+        state.add_buffered(now);
+        state.subtract_buffered(std::mem::replace(&mut self.accounted, now));
+        state.set_stalled(progress.is_stalled);
+    }
 }
 
 impl Links {
@@ -69,12 +86,12 @@ impl Links {
             LinkCommand::Connect(link, connection) => self.connect(*link, connection, context),
             LinkCommand::Fail(connection) => {
                 connection.lose();
-                self.give_up(connection.number, context);
+                self.fail_waiting(connection.number, context);
                 context.handle.notify_all();
             }
             LinkCommand::Await { connection, request } => {
                 let linked = self.links.get(&connection.number);
-                if linked.map_or(connection.is_coming(), |linked| linked.order.is_awaited(request)) {
+                if linked.map_or(connection.is_coming(), |linked| linked.unanswered.is_awaited(request)) {
                     connection.set_away(true);
                     self.waiting.begin(connection);
                 }
@@ -109,7 +126,7 @@ impl Links {
     }
 
     /// Carries out what has waited: the hub process has answered.
-    fn go_on(&mut self, number: u32, context: &mut Context<'_>) {
+    fn resume_waiting(&mut self, number: u32, context: &mut Context<'_>) {
         let (connection, commands) = match self.waiting.take(number) {
             Some(waiting) => waiting,
             None => return,
@@ -119,8 +136,8 @@ impl Links {
         context.handle.notify_all();
     }
 
-    /// Gives up what has waited: there is no connection. Threads that wait are told, other streams end with a retry.
-    fn give_up(&mut self, number: u32, context: &mut Context<'_>) {
+    /// Fails what has waited: there is no connection. Threads that wait get an answer, other streams end with a retry.
+    fn fail_waiting(&mut self, number: u32, context: &mut Context<'_>) {
         let (connection, commands) = match self.waiting.take(number) {
             Some(waiting) => waiting,
             None => return,
@@ -152,12 +169,12 @@ impl Links {
         let number = connection.number;
         if context.reactor.io().epoll.add(link.socket(), number.into()).is_err() {
             connection.lose();
-            self.give_up(number, context);
+            self.fail_waiting(number, context);
             return context.handle.notify_all();
         }
         let linked = Connected::new(link, connection);
         self.links.insert(number, linked);
-        self.go_on(number, context);
+        self.resume_waiting(number, context);
         self.read(number, context); // what has come with the welcome
     }
 
@@ -196,7 +213,7 @@ impl Links {
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
-            linked.subscribing.insert(request, number);
+            linked.unanswered.add_subscription(request, number);
             linked.queue(request, frame, None);
         }
     }
@@ -252,83 +269,59 @@ impl Links {
         is_encoded
     }
 
+    /// Reads the answers of a connection, and does what follows from them.
     fn read(&mut self, number: u32, context: &mut Context<'_>) {
         let linked = match self.links.get_mut(&number) {
             Some(linked) => linked,
             None => return,
         };
-        let Connected { link, connection, order, subscribing, .. } = linked;
-        let remotes = &mut self.remotes;
-        let (mut ended, mut refused, mut has_answered) = (Vec::new(), Vec::new(), false);
-        let (mut to_end, mut lines) = (Vec::new(), Vec::new());
-        let mut complete = |request: u64, outcome: Outcome| {
-            order.note_answer(request, connection); // the thread that waits may ask again at once
-            match (request, outcome) {
-                (UNAWAITED, Outcome::Refused(failure)) => refused.push(failure),
-                (UNAWAITED, _) => {}
-                (_, outcome) => {
-                    let stream = subscribing.remove(&request);
-                    let failure = match &outcome {
-                        Outcome::Refused(failure) => Some(failure.to_string()),
-                        _ => None,
-                    };
-                    if !connection.complete(request, outcome) {
-                        to_end.extend(stream.zip(failure));
-                    }
-                }
-            }
-        };
-        let read = link.read(|answer| {
-            has_answered = true;
-            match Outcome::of(answer) {
-                Ok((request, outcome)) => complete(request, outcome),
-                Err(wire::Answer::State { stream, pushed, buffered, is_stalled }) => {
-                    let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);
-                    if let (Some(remote), Some(state)) = (remote, context.streams.get(stream.into())) {
-                        let pushed_since = remote.pushed.saturating_sub(pushed);
-                        let now = usize::try_from(buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
-                        state.add_buffered(now);
-                        state.subtract_buffered(std::mem::replace(&mut remote.accounted, now));
-                        state.set_stalled(is_stalled);
-                    }
-                }
-                Err(wire::Answer::Ended { stream, reason }) => ended.push((stream, reason)),
-                Err(wire::Answer::Elected { lease, is_held }) => {
-                    connection.leases.answer(lease, is_held);
-                    complete(lease, Outcome::Done);
-                }
-                Err(wire::Answer::Epoch { epoch }) => connection.set_epoch(epoch),
-                Err(wire::Answer::Log { line }) => lines.push(Box::<str>::from(line)),
-                Err(_) => {}
-            }
-        });
-        lines.iter().for_each(|line| hub_log::write(&link.welcome().name, line));
-        linked.queue_uncredited(); // there may be credits for them now
-        for failure in refused {
-            context.handle.count_lost(1, 0);
-            losses::record(1, &failure.to_string());
-        }
-        // No thread waits for the refusal.
-        for (stream, failure) in to_end {
-            losses::record(1, &failure);
-            let (reason, ending) = (Reason::Error, Ending::Flush);
-            self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
-        }
-        for (stream, reason) in ended {
-            if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
-                self.end(stream, reason, context);
-            } else if let Some(linked) = self.links.get_mut(&number).filter(|linked| linked.released > 0) {
-                linked.released -= 1;
-                count_released(1, reason, context);
-            }
-        }
-        if read.is_err() {
-            self.lose(number, context);
-        } else if has_answered {
-            self.go_on(number, context);
+        let mut effects = std::mem::take(&mut self.effects);
+        let read = linked.read(&mut effects);
+        effects.drain(..).for_each(|effect| self.apply_effect(number, effect, context));
+        self.effects = effects;
+        match read {
+            Ok(true) => self.resume_waiting(number, context),
+            Ok(false) => {}
+            Err(Lost) => self.lose(number, context),
         }
         self.close_if_unused(number, context);
         context.handle.notify_all();
+    }
+
+    fn apply_effect(&mut self, link: u32, effect: Effect, context: &mut Context<'_>) {
+        match effect {
+            Effect::Progress(progress) => {
+                let remote = self.remotes.get_mut(&progress.stream).filter(|remote| remote.link == link);
+                if let (Some(remote), Some(state)) = (remote, context.streams.get(progress.stream.into())) {
+                    remote.apply_progress(&progress, state);
+                }
+            }
+            Effect::Ended { stream, reason } => self.end_reported(link, stream, reason, context),
+            Effect::SubscriptionRefused { stream, refusal } => {
+                losses::record(1, &refusal);
+                let (reason, ending) = (Reason::Error, Ending::Flush);
+                self.forward(&Command::End { stream: stream.into(), reason, ending }, context);
+            }
+            Effect::EventRefused(refusal) => {
+                context.handle.count_lost(1, 0);
+                losses::record(1, &refusal);
+            }
+            Effect::Logged(line) => {
+                if let Some(linked) = self.links.get(&link) {
+                    hub_log::write(&linked.link.welcome().name, &line);
+                }
+            }
+        }
+    }
+
+    /// Ends a stream that has ended in the hub process, or counts the end of one that was released.
+    fn end_reported(&mut self, link: u32, stream: u64, reason: Reason, context: &mut Context<'_>) {
+        if self.remotes.get(&stream).map_or(false, |remote| remote.link == link) {
+            self.end(stream, reason, context);
+        } else if let Some(linked) = self.links.get_mut(&link).filter(|linked| linked.released > 0) {
+            linked.released -= 1;
+            count_released(1, reason, context);
+        }
     }
 
     /// Reports the end of a stream that was handed over.
@@ -342,7 +335,7 @@ impl Links {
 
     /// Ends a connection, its streams and its requests.
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
-        self.give_up(number, context);
+        self.fail_waiting(number, context);
         if let Some(mut linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
             lose_events(linked.connection.take_unanswered(), context);
@@ -376,7 +369,7 @@ impl Links {
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
         let is_unused = self.links.get(&number).map_or(false, |linked| {
-            linked.is_closing && linked.released == 0 && linked.queued_bytes().0 == 0 && linked.connection.is_settled()
+            linked.is_closing && linked.released == 0 && linked.queued_bytes().0 == 0 && linked.connection.is_idle()
         });
         let is_unused = is_unused && self.waiting.is_free(number);
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {

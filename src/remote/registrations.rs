@@ -157,7 +157,7 @@ pub(super) fn lock_remotes() -> MutexGuard<'static, Remotes> {
 pub fn shutdown() {
     if let Some(reactor) = shut_down_reactor() {
         let connections = lock_remotes().connections();
-        settle(&reactor, connections);
+        wait_for_answers(&reactor, connections);
     }
 }
 
@@ -167,16 +167,16 @@ extern "C" fn at_exit() {
     let _ = std::panic::catch_unwind(|| {
         if let Some(reactor) = shut_down_at_exit() {
             let connections = REMOTES.try_lock().map_or_else(|_| Vec::new(), |remotes| remotes.connections());
-            settle(&reactor, connections);
+            wait_for_answers(&reactor, connections);
         }
     });
 }
 
-/// Waits for all connections at the same time.
-fn settle(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>) {
+/// Waits until all connections are idle, for all at the same time.
+fn wait_for_answers(reactor: &ReactorHandle, connections: Vec<(Arc<Connection>, Duration)>) {
     let began = Instant::now();
     for (connection, timeout) in connections {
-        if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_settled() || reactor.is_dead()) {
+        if !reactor.wait(timeout.saturating_sub(began.elapsed()), || connection.is_idle() || reactor.is_dead()) {
             let events = connection.take_unanswered();
             reactor.count_lost(events as usize, 0);
             losses::record(events, "the hub process did not take them before this process ended");

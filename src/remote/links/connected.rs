@@ -1,12 +1,14 @@
-//! One connection of the event loop: what is queued there, and what is known of its requests.
+//! One connection of the event loop: what is queued there, and which of its requests are unanswered.
 
 use super::connection::Connection;
+use super::effect::Effect;
+use super::unanswered::Unanswered;
 use crate::remote::answers::{Outcome, UNAWAITED};
-use crate::remote::link::Link;
+use crate::remote::link::{Link, Lost};
 use crate::stream::Reason;
-use crate::wire::{Request, StoreSettings};
+use crate::wire::{Answer, Request, StoreSettings};
 use rustix::fd::OwnedFd;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One connection.
@@ -17,10 +19,8 @@ pub(super) struct Connected {
     /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
-    /// The streams of the subscriptions that are not answered, by request.
-    pub(super) subscribing: HashMap<u64, u64>,
     uncredited: Uncredited,
-    pub(super) order: Order,
+    pub(super) unanswered: Unanswered,
     /// How many streams the hub process has that this process holds no longer. Their ends are counted.
     pub(super) released: u64,
     /// Whether it is watched for room.
@@ -37,29 +37,14 @@ struct Uncredited {
     bytes: usize,
 }
 
-/// The order of the requests of a connection, and what is known of them.
-#[derive(Debug, Default)]
-pub(super) struct Order {
-    /// The places of the requests that threads wait for and that are not answered.
-    awaited: HashMap<u64, u64>,
-    /// The place of the last request, of the last unawaited one, and of the last one that the hub process has certainly
-    /// carried out.
-    last: u64,
-    last_unawaited: u64,
-    last_carried_out: u64,
-    /// Whether there are publishes that are still to get a place.
-    has_uncredited: bool,
-}
-
 impl Connected {
     pub(super) fn new(link: Link, connection: Arc<Connection>) -> Self {
         Self {
             link,
             connection,
             unsent: VecDeque::new(),
-            subscribing: HashMap::new(),
             uncredited: Uncredited::default(),
-            order: Order::default(),
+            unanswered: Unanswered::default(),
             released: 0,
             is_writable_asked: false,
             is_closing: false,
@@ -101,12 +86,12 @@ impl Connected {
             self.uncredited.bytes -= frame.len();
             self.queue_now(request, frame, None);
         }
-        self.order.set_uncredited(!self.uncredited.publishes.is_empty(), &self.connection);
+        self.unanswered.set_uncredited(!self.uncredited.publishes.is_empty(), &self.connection);
     }
 
     fn queue_now(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
         self.link.queue_frame(frame, socket);
-        self.order.add(request, &self.connection);
+        self.unanswered.add(request, &self.connection);
         if request != 0 && request != UNAWAITED {
             self.unsent.push_back((request, self.link.accepted_bytes()));
         }
@@ -126,61 +111,50 @@ impl Connected {
         self.connection.set_queued(self.queued_bytes())
     }
 
+    /// Reads once, and completes the requests that are answered: the threads that wait for them may ask again at once. Adds
+    /// what else follows from the answers to a list, in their order. Returns true if there was any answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] if the connection has ended.
+    pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, Lost> {
+        let Self { link, connection, unanswered, .. } = self;
+        let mut has_answered = false;
+        let read = link.read(|answer| {
+            has_answered = true;
+            effects.extend(match Outcome::of(answer) {
+                Ok((request, outcome)) => unanswered.complete(request, outcome, connection),
+                Err(Answer::Elected { lease, is_held }) => {
+                    connection.leases.answer(lease, is_held);
+                    unanswered.complete(lease, Outcome::Done, connection)
+                }
+                Err(Answer::Epoch { epoch }) => {
+                    connection.set_epoch(epoch);
+                    None
+                }
+                Err(other) => Effect::of(other),
+            });
+        });
+        self.queue_uncredited(); // there may be credits for them now
+        read.map(|()| has_answered)
+    }
+
     /// Completes all requests, because the connection is lost. Returns the requests that were not sent and that a thread waits
     /// for.
     pub(super) fn lose(&mut self) -> Vec<u64> {
-        let Self { connection, unsent, uncredited, order, .. } = self;
+        let Self { connection, unsent, uncredited, unanswered, .. } = self;
         // Nothing of these was carried out: their callers connect anew.
         let mut awaited = Vec::new();
         for (request, _) in unsent.drain(..) {
-            order.awaited.remove(&request);
+            unanswered.forget(request);
             if connection.complete(request, Outcome::Unsent) {
                 awaited.push(request);
             }
         }
-        for (request, _) in order.awaited.drain() {
-            connection.complete(request, Outcome::Lost);
-        }
+        unanswered.lose(connection);
         for (request, _) in uncredited.publishes.drain(..) {
             connection.complete(request, Outcome::Unsent);
         }
         awaited
-    }
-}
-
-impl Order {
-    /// Returns true if a thread waits for a request that is not answered.
-    pub(super) fn is_awaited(&self, request: u64) -> bool {
-        self.awaited.contains_key(&request)
-    }
-
-    fn add(&mut self, request: u64, connection: &Connection) {
-        self.last += 1;
-        connection.set_quiet(false);
-        match request {
-            0 => {}
-            UNAWAITED => self.last_unawaited = self.last,
-            _ => drop(self.awaited.insert(request, self.last)),
-        }
-    }
-
-    /// Takes note of the answer to a request. The hub process carries requests out in their order, so those before this one
-    /// were carried out, too.
-    pub(super) fn note_answer(&mut self, request: u64, connection: &Connection) {
-        let place = match request {
-            UNAWAITED => Some(self.last_unawaited).filter(|_| connection.count_answered()),
-            _ => self.awaited.remove(&request),
-        };
-        self.last_carried_out = self.last_carried_out.max(place.unwrap_or(0));
-        self.report(connection);
-    }
-
-    fn set_uncredited(&mut self, has_uncredited: bool, connection: &Connection) {
-        self.has_uncredited = has_uncredited;
-        self.report(connection);
-    }
-
-    fn report(&self, connection: &Connection) {
-        connection.set_quiet(self.last_carried_out == self.last && !self.has_uncredited);
     }
 }

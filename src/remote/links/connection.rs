@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// Returns true if all requests were sent and the unawaited ones answered, or if they never will be.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let is_empty = |bytes: &AtomicUsize| bytes.load(Ordering::Acquire) == 0;
         let has_none = || is_empty(&self.coming_bytes) && is_empty(&self.queued_bytes);
         self.is_lost() || has_none() && self.unanswered.load(Ordering::Acquire) == 0

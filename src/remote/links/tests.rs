@@ -218,7 +218,7 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
     hub.next(|_| {});
     let in_part = scene.publish(&connection, 2 << 20); // more than the socket takes
     let unsent = scene.publish(&connection, 10);
-    scene.eventually("they are queued", || connection.has_room(true) && !connection.is_settled());
+    scene.eventually("they are queued", || connection.has_room(true) && !connection.is_idle());
     drop(hub);
     let outcome = scene.wait(&connection, sent);
     assert!(matches!(outcome, Err(remote::Error::Unknown)), "{outcome:?}");
@@ -235,7 +235,7 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     let (scene, connection, mut hub) = Scene::connected();
     (0..4).for_each(|_| scene.publish_as(&connection, UNAWAITED, 10));
     (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish(Publish { request: UNAWAITED, .. })))));
-    assert!(!connection.is_settled());
+    assert!(!connection.is_idle());
     hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
     let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
     hub.answer(&Answer::Refused { request: UNAWAITED, failure });
@@ -244,7 +244,7 @@ fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     scene.eventually("so are those without an answer", || scene.handle.stats().lost == 3);
     scene.publish_as(&connection, UNAWAITED, 10);
     scene.eventually("and later ones", || scene.handle.stats().lost == 4);
-    assert!(connection.is_settled());
+    assert!(connection.is_idle());
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_full_queue_has_room_again_when_the_hub_reads() {
         hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
     }
     scene.eventually("there is room", || connection.has_room(true));
-    scene.eventually("all are answered", || connection.is_settled());
+    scene.eventually("all are answered", || connection.is_idle());
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn streams_that_wait_end_with_a_retry_if_the_connection_is_not_made() {
     scene.eventually("it ends", || state.reason() == Some(Reason::Server));
     assert!(matches!(scene.wait(&connection, awaited), Ok(Outcome::Unsent)));
     assert_eq!(scene.handle.stats().lost, 1);
-    assert!(connection.is_settled());
+    assert!(connection.is_idle());
 }
 
 #[test]
@@ -607,7 +607,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
         scene.publish_as(&connection, UNAWAITED, 1 << 20);
     }
     scene.eventually("what waits for credits takes no room of other requests", || connection.has_room(false));
-    assert!(!connection.is_settled());
+    assert!(!connection.is_idle());
     hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == first), "{got:?}"));
     let (stream, state, _client) = scene.open();
     let subscription = scene.subscribe(&connection, stream);

@@ -1,0 +1,44 @@
+//! What follows from an answer for streams, counters and the log, beside the request that it completes.
+
+use crate::stream::Reason;
+use crate::wire::Answer;
+
+/// What follows from an answer of a hub process. The event loop carries it out.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A stream has made progress.
+    Progress(Progress),
+    /// A stream has ended.
+    Ended { stream: u64, reason: Reason },
+    /// A stream was not subscribed, and no thread waits for that.
+    SubscriptionRefused { stream: u64, refusal: String },
+    /// An event was not published, and no thread waits for that.
+    EventRefused(String),
+    /// The hub process has logged a line.
+    Logged(Box<str>),
+}
+
+/// The progress of a stream in the hub process.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) stream: u64,
+    /// How many of the bytes that were pushed it has.
+    pub(super) pushed: u64,
+    /// How many bytes are buffered there.
+    pub(super) buffered: u64,
+    pub(super) is_stalled: bool,
+}
+
+impl Effect {
+    /// Returns what follows from an answer that completes no request.
+    pub(super) fn of(answer: Answer<'_>) -> Option<Self> {
+        match answer {
+            Answer::State { stream, pushed, buffered, is_stalled } => {
+                Some(Self::Progress(Progress { stream, pushed, buffered, is_stalled }))
+            }
+            Answer::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
+            Answer::Log { line } => Some(Self::Logged(line.into())),
+            _ => None,
+        }
+    }
+}
