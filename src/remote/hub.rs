@@ -1,7 +1,7 @@
 //! A hub as the application holds it: in the reactor of this process, or in a hub process.
 
 use super::error::Error;
-use super::forks;
+use super::fork_handlers;
 use super::lease_handle::LeaseHandle;
 use super::links::command::{send, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub};
@@ -56,7 +56,7 @@ impl Hub {
     /// If the system has no memory.
     pub fn named(hub: RemoteHub) -> Result<Self, Error> {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        forks::register()?;
+        fork_handlers::register()?;
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
         lock_serving().add(key, &hub);
         Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub }))))
@@ -245,7 +245,7 @@ impl Hub {
 
 /// Connects this process to its hub processes, if they run: after a while, or now if it has a request to answer.
 pub fn serve(has_request: bool) {
-    if forks::register().is_ok() && lock_serving().serve(has_request) {
+    if fork_handlers::register().is_ok() && lock_serving().serve(has_request) {
         serving::connect();
     }
 }

@@ -16,13 +16,13 @@
 //! - `remote_hub`: the calls of a named hub
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `serving`: connections of workers that call nothing
-//! - `forks`: what a fork does to all that
+//! - `fork_handlers`: what a fork does to all that
 //! - [`hub`]: a hub as the application holds it, of this process or a named one
 
 #![forbid(unsafe_code)]
 
 mod access;
-mod forks;
+mod fork_handlers;
 pub mod hub;
 mod hub_log;
 mod lease_handle;
