@@ -1,6 +1,6 @@
 //! The counters of a hub.
 
-use super::glob::Glob;
+use super::channels::glob::Glob;
 use super::Hub;
 use crate::compression::Piece;
 use crate::event::Framing;

@@ -21,7 +21,7 @@ mod slots;
 mod tests;
 
 use super::presence::{kept_channel, room_of, Announcement, KeptMember, MemberData, MemberRequest, Says};
-use super::state_sizes::Full;
+use super::Full;
 use crate::event::{Form, Unnumbered};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{after, StreamId};

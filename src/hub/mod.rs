@@ -83,122 +83,102 @@
 //!
 //! # Files
 //!
-//! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
-//! `prefixes`, `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
+//! `settings`: what the application sets; `policies` are what that says for a channel.
 //!
-//! Subscribing: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
-//! `subscription_end` ends it. An id comes back through `resume_point`, which asks `epoch` (the hub's ids, plain or opaque),
-//! `event_id` (positions) and `custom_ids` (the application's).
+//! `ids`: `hub_ids` (the hub's, plain or opaque), `event_id` (positions), `custom_ids` (the application's), `last_id` (the last
+//! one that a client has).
 //!
-//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending` gathers
-//! them, `state_phases` sends the state, `replay` and `notice` send through the stream's own buffer, `positions` makes the
-//! hub's own blocks.
+//! `channels`: `channel` creates and removes channels and patterns, `names` remembers removed ones, `prefixes`, `glob` and
+//! `topics` find the channels of a topic, `subscribers` notifies their streams, `recent_channels` has the last publications.
 //!
-//! Missed events: `gap` finds what a stream has missed, and decides between a `gap` event, compaction and the end of the
-//! stream. `names`, `pattern_evictions` and `recent_channels` remember what was evicted.
+//! `publishing`: appends an event to its channel's log. `refusal` checks it before; `once_keys` and `state_sizes` are for those
+//! who publish: what has been published once, and what can be retained.
 //!
-//! Presence: `presence` is what a stream says of its member and its will; `members` decides who is here, from
-//! the streams that enter and leave. It is beside the hub: its announcements are published as any other event.
+//! `retention`: evicts and expires entries; `eviction_clock` orders evictions in time.
 //!
-//! Ends: `ends` has the labels and ages of streams, and finds those that a request to end streams means.
+//! `subscribing`: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
+//! `subscription_end` ends it.
 //!
-//! Stores: `stored_history` continues with events that a store has kept, and says what it may forget.
+//! `sending`: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `gathering`
+//! points at them in the logs, `shared_encoding` encodes them for all streams of a group, `state_phases` sends the state,
+//! `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
 //!
-//! `settings`, `channel_settings` and `counts` are what the application sets and reads; `policies` are what the settings say
-//! for a channel. `steps` counts what searches do, for tests.
+//! `gaps`: finds what a stream has missed, and decides between a `gap` event, compaction and the end of the stream.
+//!
+//! `readers`: `ends` has the labels and ages of streams, and finds those that a request to end streams means; `stream_limits`
+//! counts the streams of a key.
+//!
+//! `stores`: `stored_history` continues with events that a store has kept, and says what it may forget; `entries` are those of
+//! a hub whose place another one takes.
+//!
+//! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
+//! that enter and leave. Their announcements are published as any other event.
+//!
+//! `counts` is what the application reads. `steps` counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
-mod backlog;
-mod channel;
-mod channel_settings;
+mod channels;
 mod counts;
-mod cursor;
-mod cursor_parts;
-mod custom_ids;
-mod ends;
-mod entries;
-mod epoch;
-mod event_id;
-mod first_block;
-mod gap;
-mod glob;
-mod last_id;
-mod limits;
+mod gaps;
+mod ids;
 mod members;
-mod merge;
 #[cfg(test)]
 mod model;
-mod names;
-mod notice;
-mod once_keys;
-mod pattern_evictions;
-mod policies;
-mod positions;
-mod prefixes;
 mod presence;
 mod publishing;
-mod recent_channels;
-mod refusal;
-mod replay;
-mod request;
-mod resume_point;
+mod readers;
 mod retention;
-mod rounds;
 mod sending;
 mod settings;
-mod state_bounds;
-mod state_phases;
-mod state_sizes;
 pub(crate) mod steps;
-mod stored_history;
-mod subscribers;
-mod subscription;
-mod subscription_end;
+mod stores;
+mod subscribing;
 #[cfg(test)]
 mod tests;
-mod topics;
 
-pub use channel_settings::ChannelSettings;
 pub use counts::{ChannelCounts, ChannelPage, Counts};
-pub use cursor::Cursor;
-pub use ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
-pub use epoch::Epoch;
-pub use gap::{Gap, GapData, Lagging, OnSlow};
-pub use limits::RESERVED;
+pub use gaps::{Gap, GapData, Lagging, OnSlow};
+pub use ids::hub_ids::Epoch;
 pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
-pub use notice::Notice;
-pub use once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
+pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
+pub use publishing::refusal::{
+    check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
+};
 pub use publishing::Publication;
-pub use refusal::{check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal};
-pub use stored_history::{ChannelEvictions, History};
+pub use readers::ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
+pub use readers::stream_limits::RESERVED;
+pub use sending::cursor::Cursor;
+pub use sending::notice::Notice;
+pub use settings::channel_settings::ChannelSettings;
+pub use stores::stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
-pub use entries::HubEntry;
-pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
-pub use rounds::{Encoding, Form};
-pub use sending::{Gathered, Sent};
+pub use publishing::state_sizes::{Full, StateSizes};
+pub use sending::gathering::{Gathered, Sent};
+pub use sending::shared_encoding::{Encoding, Form};
+pub use settings::state_bounds::StateBounds;
 pub use settings::{Retention, Settings};
-pub use state_bounds::StateBounds;
-pub use state_sizes::{Full, StateSizes};
+pub use stores::entries::HubEntry;
+pub use subscribing::request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 
 use crate::log::Snapshots;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use channel::{Channel, Pattern};
-use custom_ids::CustomIds;
-use ends::Marks;
-use limits::Reservations;
-use names::Names;
-use policies::Policies;
-use prefixes::PatternIndex;
-use recent_channels::RecentChannels;
-use rounds::Rounds;
+use channels::channel::{Channel, Pattern};
+use channels::names::Names;
+use channels::prefixes::PatternIndex;
+use channels::recent_channels::RecentChannels;
+use channels::topics::TopicId;
+use ids::custom_ids::CustomIds;
+use readers::ends::Marks;
+use readers::stream_limits::Reservations;
+use sending::shared_encoding::Rounds;
+use settings::policies::Policies;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use stored_history::Stored;
-use topics::TopicId;
+use stores::stored_history::Stored;
 
 /// The channels of an application, and their events.
 #[derive(Debug)]

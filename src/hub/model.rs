@@ -54,7 +54,7 @@ impl Hub {
     }
 
     fn check_patterns(&self) {
-        let may_end = self.policies.iter().any(policies::Policy::disconnects);
+        let may_end = self.policies.iter().any(settings::policies::Policy::disconnects);
         assert!(may_end || self.patterns.iter().all(|(_, pattern)| pattern.ending_through == 0));
         let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.channels.contains(*at));
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.subscribers.len() > 0 && known(pattern)));

@@ -1,0 +1,69 @@
+//! Topics as the hub stores them: slots of its channels and patterns.
+
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use std::ops::Deref;
+
+/// A topic of a subscription: the slot of a channel or of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::hub) enum TopicId {
+    Channel(u32),
+    Pattern(u32),
+}
+
+/// The topics of a stream, sorted. Most streams have one, which needs no allocation.
+#[derive(Debug)]
+pub(in crate::hub) enum Topics {
+    One(TopicId),
+    Many(Box<[TopicId]>),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl From<Vec<TopicId>> for Topics {
+    fn from(topics: Vec<TopicId>) -> Self {
+        match topics[..] {
+            [one] => Self::One(one),
+            _ => Self::Many(topics.into()),
+        }
+    }
+}
+
+impl Deref for Topics {
+    type Target = [TopicId];
+
+    fn deref(&self) -> &[TopicId] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl Saved for TopicId {
+    fn save(&self, to: &mut Saver) {
+        to.add(&match self {
+            Self::Channel(at) => (false, *at),
+            Self::Pattern(at) => (true, *at),
+        });
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (is_pattern, at) = from.take()?;
+        Ok(if is_pattern { Self::Pattern(at) } else { Self::Channel(at) })
+    }
+}
+
+impl Saved for Topics {
+    fn save(&self, to: &mut Saver) {
+        to.add_count(self.len());
+        self.iter().for_each(|topic| to.add(topic));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take::<Vec<TopicId>>().map(Into::into)
+    }
+}

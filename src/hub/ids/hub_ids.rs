@@ -1,0 +1,219 @@
+//! The ids of a hub's events: `EPOCH-SEQ`, or `EPOCH-CIPHERTEXT` if ids are opaque.
+
+use crate::hub::ids::event_id::Position;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
+use aes::Aes128;
+use std::fmt;
+
+/// One life of a hub's logs. Every id begins with the epoch's text, so that no id of another epoch is taken for one
+/// of this.
+#[derive(Clone)]
+pub struct Epoch {
+    text: Box<str>,
+    /// The ciphers of opaque ids. They are boxed because a key schedule is large.
+    ciphers: Option<Box<Ciphers>>,
+    /// The key of the cipher, with which a new program continues.
+    key: Option<[u8; 16]>,
+}
+
+/// The cipher of opaque ids.
+#[derive(Clone)]
+struct Ciphers {
+    position: Aes128,
+    check: Aes128,
+}
+
+/// The digits of an opaque id, of five bits each.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+/// The number of digits for one block of the cipher.
+const BLOCK_LENGTH: usize = 26;
+/// The number of digits that show whether an id was invented: one of 2^40 invented ids has the right ones.
+const CHECK_LENGTH: usize = 8;
+
+impl Epoch {
+    /// Creates an epoch. Its ids show sequence numbers, or are enciphered with a secret key.
+    pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
+        Self { text: text.into(), ciphers: key.map(|key| Box::new(Ciphers::new(&key))), key }
+    }
+
+    /// Returns the text that ids begin with.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns true if an id is one of this epoch, or looks like one.
+    pub fn is_like(&self, id: &[u8]) -> bool {
+        id.strip_prefix(self.text.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"))
+    }
+
+    /// Returns the id of the event with a sequence number.
+    pub fn event_id(&self, seq: u64) -> String {
+        self.id(Position::at(seq))
+    }
+
+    /// Returns the sequence number of a position that an id names; none if it is not an id of this epoch.
+    pub fn seq(&self, id: &[u8]) -> Option<u64> {
+        self.position(id).map(|position| position.seq)
+    }
+
+    /// Returns the sequence number that an id names, if only a hub with the key of this epoch can have made the id: a part of
+    /// what an opaque id enciphers is fixed, and it has a check value. An invented one would have to meet both.
+    pub fn proven_seq(&self, id: &[u8]) -> Option<u64> {
+        self.ciphers.as_ref()?;
+        self.position(id).filter(|position| position.reported.is_none()).map(|position| position.seq)
+    }
+
+    pub(in crate::hub) fn id(&self, position: Position) -> String {
+        match &self.ciphers {
+            Some(ciphers) => format!("{}-{}", self.text, ciphers.encipher(position)),
+            None => position.id(&self.text),
+        }
+    }
+
+    /// Returns the position of an id; none if it is not an id of this epoch.
+    pub(in crate::hub) fn position(&self, id: &[u8]) -> Option<Position> {
+        match &self.ciphers {
+            Some(ciphers) => ciphers.decipher(id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
+            None => Position::parse(id, &self.text),
+        }
+    }
+}
+
+impl Saved for Epoch {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.text);
+        to.add(&self.key);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let text: Box<str> = from.take()?;
+        Ok(Self::new(&text, from.take()?))
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Epoch").field("text", &self.text).field("is_opaque", &self.ciphers.is_some()).finish()
+    }
+}
+
+impl Ciphers {
+    fn new(key: &[u8; 16]) -> Self {
+        let position = Aes128::new(key.into());
+        // A block that is not a position, since no event has this number.
+        let mut of_check = [u8::MAX; 16].into();
+        position.encrypt_block(&mut of_check);
+        Self { position, check: Aes128::new(&of_check) }
+    }
+
+    /// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one. Numbers of a
+    /// store may be so large that a block of random bytes is one of them: the check tells it from the hub's own.
+    fn encipher(&self, position: Position) -> String {
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(&position.seq.to_be_bytes());
+        block[8..].copy_from_slice(&position.reported.unwrap_or(u64::MAX).to_be_bytes());
+        let mut block = block.into();
+        self.position.encrypt_block(&mut block);
+        let number = u128::from_be_bytes(block.into());
+        digits(number, BLOCK_LENGTH) + &digits(self.check_of(number), CHECK_LENGTH)
+    }
+
+    fn decipher(&self, text: &[u8]) -> Option<Position> {
+        if text.len() != BLOCK_LENGTH + CHECK_LENGTH || text[0] > b'7' {
+            return None;
+        }
+        let (block, check) = text.split_at(BLOCK_LENGTH);
+        let number = number(block)?;
+        if digits(self.check_of(number), CHECK_LENGTH).as_bytes() != check {
+            return None;
+        }
+        let mut block = number.to_be_bytes().into();
+        self.position.decrypt_block(&mut block);
+        let block: [u8; 16] = block.into();
+        let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
+        Some(Position { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
+    }
+
+    fn check_of(&self, number: u128) -> u128 {
+        let mut block = number.to_be_bytes().into();
+        self.check.encrypt_block(&mut block);
+        u128::from_be_bytes(block.into())
+    }
+}
+
+/// Returns the last digits of a number.
+fn digits(number: u128, count: usize) -> String {
+    (0..count).rev().map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect()
+}
+
+fn number(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, digit| {
+        let value = DIGITS.iter().position(|known| known == digit)?;
+        Some(number << 5 | value as u128)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 16] = [7; 16];
+
+    #[test]
+    fn an_opaque_id_gives_its_position_only_with_the_key_of_its_hub() {
+        let epoch = Epoch::new("abcdefgh", Some(KEY));
+        let other = Epoch::new("abcdefgh", Some([8; 16]));
+        for seq in [0, 1, 2, 1 << 40, u64::MAX] {
+            for reported in [None, Some(0), Some(1), Some(1 << 50)] {
+                let position = Position { seq, reported };
+                let id = epoch.id(position);
+                assert_eq!(id.len(), 9 + BLOCK_LENGTH + CHECK_LENGTH, "{id}");
+                assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
+                assert_eq!(other.position(id.as_bytes()), None, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invented_opaque_id_gives_no_position() {
+        let epoch = Epoch::new("e", Some(KEY));
+        for id in ["e-0", "e-1", "e-", "e-7-8", "e-0000000000000000000000000", "e-z0000000000000000000000000", "f-0"] {
+            assert_eq!(epoch.position(id.as_bytes()), None, "{id}");
+        }
+        let real = epoch.event_id(7);
+        for number in 0..1000 {
+            let of_right_form = format!("e-{:0width$}", number, width = real.len() - 2);
+            let short = format!("e-{:026}", number);
+            let mut changed = real.clone().into_bytes();
+            let at = 2 + number % (real.len() - 2);
+            changed[at] = DIGITS[number % 32];
+            for id in [of_right_form.as_bytes(), short.as_bytes(), &changed] {
+                assert!(id == real.as_bytes() || epoch.position(id).is_none(), "{}", String::from_utf8_lossy(id));
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_opaque_id_of_this_epoch_proves_that_it_was_given() {
+        let (plain, opaque) = (Epoch::new("e", None), Epoch::new("e", Some(KEY)));
+        assert_eq!(plain.proven_seq(b"e-7"), None);
+        let seq = 7 << 40;
+        assert_eq!(opaque.proven_seq(opaque.event_id(seq).as_bytes()), Some(seq));
+        let reported = opaque.id(Position { seq, reported: Some(3) });
+        assert_eq!(opaque.proven_seq(reported.as_bytes()), None);
+        for number in 0..10_000 {
+            assert_eq!(opaque.proven_seq(format!("e-{number:034}").as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn opaque_ids_of_neighbouring_positions_share_few_digits() {
+        let epoch = Epoch::new("e", Some(KEY));
+        let ids: Vec<String> = (1..100).map(|seq| epoch.event_id(seq)).collect();
+        for pair in ids.windows(2) {
+            let same = pair[0].bytes().skip(2).zip(pair[1].bytes().skip(2)).filter(|(one, other)| one == other).count();
+            assert!(same < 10, "{pair:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The id that a client has, as far as it is known.
+
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+
+/// The last id that the client of a stream was sent: the sequence number that it stands for, and whether the application
+/// gave it, in the lowest bit.
+///
+/// One word, because each stream has one. With a flag of its own a [`Cursor`](crate::hub::Cursor) would need a larger block of
+/// memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::hub) struct LastId(u64);
+
+impl LastId {
+    pub(in crate::hub) fn new(seq: u64, is_custom: bool) -> Self {
+        Self(seq << 1 | u64::from(is_custom))
+    }
+
+    /// Returns the id of the hub for a sequence number.
+    pub(in crate::hub) fn at(seq: u64) -> Self {
+        Self::new(seq, false)
+    }
+
+    pub(in crate::hub) fn seq(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(in crate::hub) fn is_custom(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+impl Saved for LastId {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.seq());
+        to.add(&self.is_custom());
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self::new(from.take()?, from.take()?))
+    }
+}

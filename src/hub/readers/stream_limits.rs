@@ -1,0 +1,87 @@
+//! Limits of the streams that have a key in common, such as an address or a user.
+//!
+//! A stream of a limited key has a label of its own, which applications cannot use. So the hub knows the streams of each key as
+//! long as they are open, whatever becomes of the worker that has accepted them.
+//!
+//! A worker asks before the response begins, and subscribes the stream later. In between the stream has a reservation, so that
+//! several requests at once do not take the same place. The subscription takes the reservation; one that is not taken, because
+//! the client has left before, expires after [`RESERVED`].
+
+use crate::hub::readers::ends::{is_counted, MAX_LABEL_BYTES};
+use crate::hub::{Hub, SubscribeRequest};
+use crate::stream::after;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long a reservation is kept for the subscription of its stream.
+pub const RESERVED: Duration = Duration::from_secs(10);
+
+/// The streams that may begin, and have not subscribed yet.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Reservations {
+    /// When the reservations of each label expire, the oldest first.
+    by_label: HashMap<Box<[u8]>, Vec<Instant>>,
+    /// When all labels are looked at next.
+    sweep_at: Option<Instant>,
+}
+
+impl Reservations {
+    fn add(&mut self, label: &[u8], now: Instant) {
+        let expires_at = after(now, RESERVED);
+        self.by_label.entry(label.into()).or_default().push(expires_at);
+        self.sweep_at.get_or_insert(expires_at);
+    }
+
+    fn count(&self, label: &[u8], now: Instant) -> usize {
+        self.by_label.get(label).map_or(0, |expiries| expiries.iter().filter(|at| **at > now).count())
+    }
+
+    /// Forgets the reservations that have expired. Each is looked at a few times at most, however often this is called.
+    fn expire(&mut self, now: Instant) {
+        if self.sweep_at.map_or(false, |at| at <= now) {
+            self.by_label.retain(|_, expiries| {
+                expiries.retain(|at| *at > now);
+                !expiries.is_empty()
+            });
+            self.sweep_at = Some(after(now, RESERVED)).filter(|_| !self.by_label.is_empty());
+        }
+    }
+
+    fn take(&mut self, label: &[u8]) {
+        if let Some(expiries) = self.by_label.get_mut(label) {
+            expiries.remove(0);
+            if expiries.is_empty() {
+                self.by_label.remove(label);
+            }
+        }
+    }
+
+    /// Returns true if nothing is reserved.
+    #[cfg(test)]
+    pub(in crate::hub) fn is_empty(&self) -> bool {
+        self.by_label.is_empty()
+    }
+}
+
+impl Hub {
+    /// Reserves a place for a stream with a label, unless so many streams have it or a place. Returns false, and counts that,
+    /// if there is no place left.
+    pub fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
+        self.reservations.expire(now);
+        let taken = self.marks.count(label).saturating_add(self.reservations.count(label, now));
+        let is_granted = taken < most && is_counted(label) && label.len() <= MAX_LABEL_BYTES;
+        if is_granted {
+            self.reservations.add(label, now);
+        } else {
+            self.counts.limited += 1;
+        }
+        is_granted
+    }
+
+    /// Takes the reservations of a stream that subscribes, or that has ended before.
+    pub fn take_reservations(&mut self, request: &SubscribeRequest) {
+        request.access.labels.iter().filter(|label| is_counted(label)).for_each(|label| self.reservations.take(label));
+    }
+}
+
+saved!(Reservations { by_label, sweep_at });

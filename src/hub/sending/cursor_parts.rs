@@ -1,0 +1,212 @@
+//! The parts of a cursor, while topics differ in what is to be sent.
+//!
+//! Each request of a stream is a part: its topics, and the sequence number after which their events are sent. The parts are
+//! removed when the cursor has reached all of these numbers.
+
+use crate::hub::channels::topics::Topics;
+use crate::hub::FirstBlock;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+
+/// The parts of a cursor.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Parts {
+    /// The parts in the order of their requests. A stream is sent an event that is due for any of them.
+    pub(in crate::hub) list: Vec<Part>,
+    /// The resume point of each part of the list. [`begin`](crate::hub::Hub::begin) makes the parts effective and empties this.
+    pub(in crate::hub) resume_points: Vec<ResumePoint>,
+    /// The first block, which the stream is sent when the parts are made effective.
+    pub(in crate::hub) first_block: FirstBlock,
+    /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
+    /// position that says so.
+    pub(in crate::hub) reported_through: u64,
+    /// Whether the stream ends when all parts are sent. Each part then has one channel.
+    pub(in crate::hub) is_ending: bool,
+    /// The topics whose state the stream follows, sorted, if it does not follow that of all.
+    pub(in crate::hub) state_topics: Topics,
+    /// The snapshots that the stream holds while it is sent the state.
+    pub(in crate::hub) held: Option<Held>,
+}
+
+/// The sequence numbers as of which a stream is sent the state (`state_phases`).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::hub) struct Held {
+    /// The stream has the state as of this number, and is sent what has changed since.
+    pub(in crate::hub) since: Option<u64>,
+    /// It is sent the state as of this number.
+    pub(in crate::hub) through: u64,
+    /// The stream ends with the state as of this number, after another phase.
+    pub(in crate::hub) end: Option<u64>,
+    /// The last sequence number when the stream began with the state.
+    pub(in crate::hub) began: u64,
+    /// Whether the stream was told that the state is complete. It follows the logs once that is sent.
+    pub(in crate::hub) is_told: bool,
+}
+
+/// The beginning of a subscription in the hub's sequence.
+#[derive(Debug)]
+pub(in crate::hub) struct ResumePoint {
+    /// The sequence number after which it begins.
+    pub(in crate::hub) seq: u64,
+    /// Evictions through this number need no `gap` event.
+    pub(in crate::hub) reported_through: u64,
+    /// Whether the client receives a `gap` event whatever was evicted: its last event id says so, or is unknown.
+    pub(in crate::hub) has_gap: bool,
+    /// The client's last event id, if the hub does not know it. A later request may be for the channel of that id.
+    pub(in crate::hub) unknown_id: Option<Box<[u8]>>,
+    /// True if the request's `start` determines the resume point, and not an id.
+    pub(in crate::hub) is_start: bool,
+    /// Whether the request starts with the state.
+    pub(in crate::hub) follows_state: bool,
+    /// The client's last event id, if the application gave it and the hub knows it.
+    pub(in crate::hub) custom_id: Option<Box<str>>,
+}
+
+impl ResumePoint {
+    /// Returns true if the client has sent no last event id, so that it has missed nothing.
+    pub(in crate::hub) fn is_new_client(&self) -> bool {
+        self.is_start && !self.has_gap
+    }
+}
+
+/// Topics that a stream subscribed to by one request.
+#[derive(Debug)]
+pub(in crate::hub) struct Part {
+    pub(in crate::hub) topics: Topics,
+    pub(in crate::hub) extent: Extent,
+}
+
+/// The entries that are still to be sent of a part, and the evictions that it does not miss.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::hub) struct Extent {
+    /// Entries up to this number are not sent: the stream has been sent them, or begins after them.
+    pub(in crate::hub) after: u64,
+    /// Entries after this number are not sent: the stream has ended before they were published.
+    pub(in crate::hub) until: u64,
+    /// The evictions that the stream does not miss.
+    pub(in crate::hub) baseline: Baseline,
+    /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for
+    /// them.
+    pub(in crate::hub) uncompacted_through: u64,
+    /// The state is sent as of this number, if there is one.
+    pub(in crate::hub) state_through: Option<u64>,
+    /// Of entries through this number only those of the state are sent, of later ones all that the log holds.
+    pub(in crate::hub) state_since: u64,
+}
+
+/// The evictions that a stream does not miss: those through a sequence number, up to a time on the eviction clock.
+///
+/// Its client received a `gap` event for them, or began after them. Say a client begins with all history, and `a` has
+/// evicted through 3. The log of `b` still holds 1 and 2, and the client is sent these. It received no `gap` event,
+/// so if `b` evicts 1 and 2 later, before the client is sent them, it misses them though the baseline is 3: that
+/// eviction is later than the baseline's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::hub) struct Baseline {
+    pub(in crate::hub) through: u64,
+    /// `u64::MAX` if the time of an eviction does not matter.
+    pub(in crate::hub) clock: u64,
+}
+
+impl Part {
+    /// Creates a part of which all events after a sequence number are to be sent.
+    pub(in crate::hub) fn new(topics: Topics, after: u64) -> Self {
+        let (until, baseline) = (u64::MAX, Baseline::default());
+        let extent = Extent { after, until, baseline, uncompacted_through: 0, state_through: None, state_since: 0 };
+        Self { topics, extent }
+    }
+
+    /// Creates a part of which the state as of a sequence number is to be sent, and then all events.
+    pub(in crate::hub) fn of_state(topics: Topics, through: u64) -> Self {
+        let mut part = Self::new(topics, 0);
+        part.extent.state_since = through;
+        part.extend_state(through);
+        part
+    }
+
+    /// Lets the state be that as of a sequence number. What was evicted before needs no `gap` event.
+    pub(in crate::hub) fn extend_state(&mut self, through: u64) {
+        self.extent.state_through = Some(through);
+        self.extent.baseline = Baseline { through, clock: u64::MAX };
+    }
+}
+
+impl Parts {
+    /// Records that the stream is sent a `gap` event for evictions through a sequence number. It misses none of these,
+    /// whenever they happen.
+    pub(in crate::hub) fn report(&mut self, through: u64) {
+        self.reported_through = self.reported_through.max(through);
+        for Part { extent: Extent { baseline, .. }, .. } in &mut self.list {
+            *baseline = Baseline { through: baseline.through.max(through), clock: u64::MAX };
+        }
+    }
+
+    /// Returns the next sequence number after `seq` at which a stage of the replay through the stream's buffer ends.
+    pub(in crate::hub) fn boundary(&self, seq: u64) -> Option<u64> {
+        let uncompacted = self.list.iter().map(|part| part.extent.uncompacted_through);
+        uncompacted.chain([self.reported_through]).filter(|at| *at > seq).min()
+    }
+
+    /// Returns true if there are no parts: topics do not differ in what is to be sent.
+    pub(in crate::hub) fn are_equal(&self) -> bool {
+        self.list.is_empty() && self.resume_points.is_empty() && !self.is_ending
+    }
+
+    /// Returns true if the parts do not differ any more for a cursor that has reached `seq`.
+    fn are_equal_at(&self, seq: u64) -> bool {
+        let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
+        self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
+    }
+
+    /// Returns the sequence number through which the state is sent.
+    pub(in crate::hub) fn last_of_state(&self) -> Option<u64> {
+        self.list.iter().filter_map(|part| part.extent.state_through).max()
+    }
+
+    /// Returns the same if more than the rest follows: a position, or another phase. A stream that ends is sent no position.
+    pub(in crate::hub) fn state_through(&self) -> Option<u64> {
+        let is_followed = self.held.map_or(false, |held| held.end.is_some());
+        self.last_of_state().filter(|_| !self.is_ending || is_followed)
+    }
+
+    /// Returns true if a process before this one began to send the state.
+    pub(in crate::hub) fn is_of_process_before(&self) -> bool {
+        self.last_of_state().is_some() && self.held.is_none()
+    }
+
+    /// Removes the parts that are redundant once the cursor has reached `seq`. Returns true if all are.
+    pub(in crate::hub) fn drop_reached(&mut self, seq: u64) -> bool {
+        if self.is_ending {
+            self.list.retain(|part| part.extent.until > seq);
+            return false; // an empty list says that the stream has ended
+        }
+        self.are_equal_at(seq)
+    }
+}
+
+/// What a stream holds is not saved: it begins with the state again.
+impl Saved for Parts {
+    fn save(&self, to: &mut Saver) {
+        let Self { list, resume_points, first_block, reported_through, is_ending, state_topics, held: _ } = self;
+        to.add(list);
+        to.add(resume_points);
+        to.add(first_block);
+        to.add(reported_through);
+        to.add(is_ending);
+        to.add(state_topics);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            list: from.take()?,
+            resume_points: from.take()?,
+            first_block: from.take()?,
+            reported_through: from.take()?,
+            is_ending: from.take()?,
+            state_topics: from.take()?,
+            held: None,
+        })
+    }
+}
+
+saved!(Part { topics, extent });
+saved!(Extent { after, until, baseline, uncompacted_through, state_through, state_since });
+saved!(Baseline { through, clock });

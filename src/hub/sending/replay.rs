@@ -1,0 +1,136 @@
+//! Replaying events through a stream's own buffer, with positions between them.
+//!
+//! An entry's id cannot say that a gap was reported, so after a `gap` event older events follow with a position each, which
+//! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
+//! sequence number where compaction begins again.
+
+use crate::hub::ids::event_id::Position;
+use crate::hub::ids::last_id::LastId;
+use crate::hub::{Cursor, Hub, Notice};
+use crate::log::LogEntry;
+
+/// The events that one call of [`replay_into_buffer`](Hub::replay_into_buffer) sends, and where they end.
+struct Replayed {
+    notices: Vec<Notice>,
+    events: u64,
+    seq: u64,
+    last_id: LastId,
+}
+
+/// The next entries of a stream.
+pub(in crate::hub) struct NextEntries<'a> {
+    pub(in crate::hub) entries: Vec<&'a LogEntry>,
+    /// The cursor's sequence number after them.
+    pub(in crate::hub) seq: u64,
+    /// The client's last id then.
+    pub(in crate::hub) last_id: LastId,
+}
+
+impl Hub {
+    /// Returns the next events of a stream that [replays through its buffer](Cursor::replays_through_buffer), with
+    /// positions, and advances its cursor.
+    ///
+    /// A call returns a limited number of bytes, because the client may not read.
+    pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+        let (through, reported) = match cursor.parts() {
+            Some(parts) => (parts.boundary(cursor.seq), parts.reported_through),
+            None => (None, 0),
+        };
+        let Replayed { notices, events, seq, last_id } = match through {
+            Some(through) => self.replay_through(cursor, through, reported),
+            None => return Vec::new(),
+        };
+        cursor.last_id = last_id;
+        self.counts.delivered += events;
+        self.advance(cursor, seq);
+        notices
+    }
+
+    /// Returns the next events through a sequence number. Those through `reported` are followed by a position.
+    fn replay_through(&self, cursor: &Cursor, through: u64, reported: u64) -> Replayed {
+        /// The bytes after which a call ends.
+        const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
+        /// The bytes that an event costs besides its own, with its position.
+        const OVERHEAD: usize = 160;
+        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
+        let mut bytes = 0;
+        let mut last = cursor.seq;
+        for entry in self.backlog(cursor).take_while(|entry| entry.seq <= through) {
+            if bytes >= MOST_BYTES {
+                replayed.seq = last;
+                break;
+            }
+            last = entry.seq;
+            bytes += entry.event.len() + OVERHEAD;
+            replayed.events += 1;
+            replayed.last_id = entry.last_id();
+            replayed.notices.extend(self.channel_notice(cursor, entry));
+            replayed.notices.push(Notice::Event(entry.event.clone()));
+            if last <= reported && !entry.has_custom_id {
+                let id = self.epoch.id(Position { seq: last, reported: Some(reported) });
+                replayed.notices.extend(self.position_block(cursor.position, Some(&id), None).map(Notice::Position));
+            }
+        }
+        replayed
+    }
+
+    /// Returns the next events of a stream as notices, about `most_bytes`, and advances its cursor: a stream whose lines end
+    /// in CRLF is not sent the blocks of the log itself, nor is one whose events come with the names of their channels: then
+    /// the line `:channel NAME` is before each event. An event's own comments begin with a blank, so they are never taken
+    /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
+    pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
+        let NextEntries { entries, seq, last_id } = self.next_entries(cursor, most_bytes);
+        let mut notices = Vec::new();
+        for entry in &entries {
+            notices.extend(self.channel_notice(cursor, entry));
+            notices.push(Notice::Event(entry.event.clone()));
+        }
+        let events = entries.len();
+        self.copied(cursor, events, seq, last_id);
+        notices
+    }
+
+    /// Returns the next entries of a stream, about `most_bytes`.
+    pub(in crate::hub) fn next_entries<'a>(&'a self, cursor: &'a Cursor, most_bytes: usize) -> NextEntries<'a> {
+        let seq = cursor.state_through().unwrap_or(self.last_seq);
+        let mut next = NextEntries { entries: Vec::new(), seq, last_id: cursor.last_id };
+        let mut bytes = 0;
+        for entry in self.backlog(cursor) {
+            next.last_id = entry.last_id();
+            bytes += entry.event.len();
+            next.entries.push(entry);
+            if bytes >= most_bytes {
+                next.seq = entry.seq;
+                break;
+            }
+        }
+        next
+    }
+
+    /// Advances the cursor of a stream that was given its next entries.
+    pub(in crate::hub) fn copied(&mut self, cursor: &mut Cursor, events: usize, seq: u64, last_id: LastId) {
+        self.counts.delivered += events as u64;
+        cursor.last_id = last_id;
+        self.advance(cursor, seq);
+    }
+
+    /// Returns the comment that names an entry's channel, if the stream is sent such comments.
+    fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
+        let channel = self.channels.get(entry.channel as usize).filter(|_| cursor.names_channels)?;
+        let mut line = b":channel ".to_vec();
+        for byte in channel.name.iter() {
+            match byte {
+                0..=31 | 127 | b'%' => line.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        Some(Notice::Channel(line))
+    }
+
+    /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has
+    /// no backlog.
+    pub fn was_next_offered_before(&self, cursor: &Cursor) -> Option<bool> {
+        self.backlog(cursor).next().map(|entry| entry.seq <= self.offered_through)
+    }
+}

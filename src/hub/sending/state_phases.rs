@@ -1,0 +1,199 @@
+//! Sending the state to a stream, in phases that end whatever is published meanwhile.
+//!
+//! A stream is sent the state as of a sequence number, its *snapshot*: the newest entry of each key up to there, in the order
+//! of their numbers. The logs keep what that state has until the stream has been sent it
+//! ([`Snapshots`](crate::log::Snapshots)). If the history still holds everything after the snapshot, the state is complete: the
+//! stream is sent the position that says so, and then continues as any other. If the stream lags, that begins only now: the
+//! client has read that the state is complete. Otherwise the next phase sends what has changed since, as of a later snapshot:
+//! the newest entries of the keys that have changed, and what forgets keys.
+//!
+//! Each phase is shorter than the one before if the client reads faster than the state changes. If it does not, the state is
+//! complete as of the last snapshot: the client is told so, and is then a slow client like any other. So a client receives a
+//! complete state after a few times its size.
+//!
+//! What the logs keep for snapshots is bounded by what they hold otherwise. Beyond that the oldest snapshot is dropped, and its
+//! streams are lagging.
+
+use crate::hub::channels::topics::TopicId;
+use crate::hub::ids::last_id::LastId;
+use crate::hub::sending::cursor_parts::{Held, Part, Parts};
+use crate::hub::sending::positions::block;
+use crate::hub::{Cursor, Hub, Notice, PositionStyle};
+use crate::log::Log;
+
+impl Hub {
+    /// The bytes that logs may keep for snapshots beyond [`KEPT_TIMES`](Self::KEPT_TIMES) of what they hold.
+    const LEAST_KEPT: u64 = if cfg!(test) { 30_000 } else { 1 << 20 };
+    /// How many times of what the logs hold they may keep for snapshots.
+    const KEPT_TIMES: u64 = 4;
+
+    /// Holds the snapshot of a stream that begins with the state.
+    pub(in crate::hub) fn hold_first(&mut self) -> Held {
+        let (through, began) = (self.hold_snapshot(0), self.last_seq);
+        Held { since: None, through, end: None, began, is_told: false }
+    }
+
+    /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it. If much is kept for others
+    /// already, the stream shares the newest of theirs.
+    fn hold_snapshot(&mut self, after: u64) -> u64 {
+        let is_much = self.version_bytes > self.most_version_bytes() / 2;
+        let newest = self.snapshots.newest().filter(|newest| is_much && *newest > after);
+        let snapshot = newest.unwrap_or(self.last_seq);
+        self.snapshots.hold(snapshot);
+        snapshot
+    }
+
+    /// Releases what a stream has held.
+    pub(in crate::hub) fn release_snapshots(&mut self, held: Option<Held>) {
+        if let Some(Held { since, through, end, .. }) = held {
+            let all = [since, Some(through), end];
+            all.into_iter().flatten().for_each(|snapshot| self.snapshots.release(snapshot));
+            if self.snapshots.is_empty() || self.version_bytes > 2 * self.cleaned_bytes + Self::LEAST_KEPT {
+                self.clean_versions();
+            }
+        }
+    }
+
+    /// Drops what no snapshot needs any more.
+    fn clean_versions(&mut self) {
+        for at in self.versioned.iter().copied().collect::<Vec<_>>() {
+            self.change_log(at, Log::clean);
+            self.remove_if_unused(TopicId::Channel(at as u32));
+        }
+        self.cleaned_bytes = self.version_bytes;
+    }
+
+    /// Records how many bytes of a log are kept for snapshots.
+    pub(in crate::hub) fn record_versions(&mut self, at: usize, before: u64, now: u64) {
+        self.version_bytes = self.version_bytes + now - before;
+        if now > 0 {
+            self.versioned.insert(at);
+        } else {
+            self.versioned.remove(&at);
+        }
+    }
+
+    fn most_version_bytes(&self) -> u64 {
+        Self::KEPT_TIMES * (self.counts.bytes + self.counts.state_bytes) + Self::LEAST_KEPT
+    }
+
+    /// Bounds what is kept for snapshots: drops the oldest.
+    pub(in crate::hub) fn bound_versions(&mut self) {
+        if self.version_bytes > self.most_version_bytes() {
+            self.clean_versions();
+        }
+        while self.version_bytes > self.most_version_bytes() {
+            self.snapshots.drop_oldest();
+            self.clean_versions();
+        }
+    }
+
+    /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
+    /// that the state is complete needs its snapshot no more.
+    pub(in crate::hub) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
+        let is_there = |Held { since, through, end, is_told, .. }: Held| {
+            is_told
+                || [since, Some(through), end].into_iter().flatten().all(|snapshot| self.snapshots.contains(snapshot))
+        };
+        parts.last_of_state().is_some() && !parts.held.map_or(false, is_there)
+    }
+
+    /// Continues a stream that was sent a phase of the state: with the next phase, or with the position that says that the
+    /// state is complete.
+    pub(in crate::hub) fn continue_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
+        let is_ending = cursor.is_ending();
+        let parts = cursor.parts.as_deref()?;
+        let held = parts.held.filter(|held| cursor.seq >= held.through)?;
+        if is_ending {
+            if let Some(end) = held.end {
+                self.change_phase(cursor, Held { since: Some(held.through), through: end, end: None, ..held });
+            }
+            return None;
+        }
+        let is_evicted = self.has_evicted_after(parts, held.through);
+        if is_evicted && self.is_next_shorter(&held) {
+            let through = self.hold_snapshot(held.through);
+            self.change_phase(cursor, Held { since: Some(held.through), through, ..held });
+            return None;
+        }
+        let position = self.complete_notice(cursor, held.through);
+        if position.is_some() || is_evicted {
+            // The position is sent first. Then the stream may be lagging.
+            cursor.ensure_parts().held = Some(Held { is_told: true, ..held });
+        } else {
+            self.end_state(cursor);
+        }
+        position
+    }
+
+    /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
+    fn has_evicted_after(&self, parts: &Parts, through: u64) -> bool {
+        let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
+        of_state.any(|part| self.evicted_through(&part.topics) > through)
+    }
+
+    /// Returns true if the next phase is shorter than the one before, as far as it had one.
+    fn is_next_shorter(&self, held: &Held) -> bool {
+        held.since.map_or(true, |since| 4 * (self.last_seq - held.through) <= 3 * (held.through - since))
+    }
+
+    /// Begins the next phase of the state. Its snapshots are held.
+    fn change_phase(&mut self, cursor: &mut Cursor, held: Held) {
+        let parts = cursor.ensure_parts();
+        for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
+            let since = held.since.unwrap_or(0);
+            part.extend_state(held.through);
+            (part.extent.after, part.extent.state_since) = (since, since.max(held.began));
+        }
+        let before = parts.held.replace(held);
+        // The stream has the state as of the snapshot after this one.
+        self.release_snapshots(
+            before.and_then(|before| Some(Held { through: before.since?, since: None, end: None, ..before })),
+        );
+    }
+
+    /// Returns the position that says that the state is complete: an event, also for streams that are sent positions without
+    /// data, because the page has to see it.
+    fn complete_notice(&self, cursor: &mut Cursor, through: u64) -> Option<Notice> {
+        let keeps_id = cursor.ensure_parts().first_block.keeps_id;
+        cursor.last_id = LastId::new(through, keeps_id);
+        let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
+        let is_told = cursor.position != PositionStyle::None;
+        let position = is_told.then(|| block(Some(&self.settings.position_event), None, Some(""), id.as_deref()));
+        position.flatten().map(Notice::Position)
+    }
+
+    /// Ends the state of a stream that has been sent all of it.
+    pub(in crate::hub) fn end_state(&mut self, cursor: &mut Cursor) {
+        let seq = cursor.seq;
+        let parts = cursor.ensure_parts();
+        parts.list.iter_mut().for_each(|part| part.extent.state_through = None);
+        let held = parts.held.take();
+        self.release_snapshots(held);
+        self.advance(cursor, seq);
+    }
+
+    /// Lets a stream begin with the state again. Topics whose state it does not follow continue with what the logs still hold.
+    pub(in crate::hub) fn begin_state_again(&mut self, cursor: &mut Cursor) {
+        let seq = std::mem::take(&mut cursor.seq);
+        let of_state = cursor.state_topics(&[]);
+        let whole = Part::new(cursor.topics.to_vec().into(), seq);
+        let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
+        self.release_snapshots(parts.held);
+        let held = self.hold_first();
+        let mut list = vec![Part::of_state(of_state.clone().into(), held.through)];
+        let (before, state_topics) = (if parts.are_equal() { vec![whole] } else { parts.list }, parts.state_topics);
+        for Part { topics, extent } in before {
+            let others =
+                topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();
+            if !others.is_empty() {
+                let mut part = Part::new(others.into(), extent.after.max(seq));
+                part.extent.baseline.through = self.evicted_through(&part.topics);
+                part.extent.baseline.clock = u64::MAX;
+                list.push(part);
+            }
+        }
+        cursor.parts = Some(Box::new(Parts { list, held: Some(held), state_topics, ..Parts::default() }));
+        cursor.is_compacted = false;
+    }
+}

@@ -1,0 +1,116 @@
+//! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
+
+pub(super) mod channel_settings;
+pub(super) mod policies;
+pub(super) mod state_bounds;
+
+use crate::hub::gaps::{GapData, OnSlow};
+use crate::hub::settings::state_bounds::StateBounds;
+use crate::hub::ChannelSettings;
+use crate::log::Bounds;
+use std::time::Duration;
+
+/// The settings of a hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The retention of each channel's log.
+    pub history: Bounds,
+    /// The retention of all logs together.
+    pub total_history: Bounds,
+    /// How much of each channel's state is retained.
+    pub state: StateBounds,
+    /// How much of all state together is retained.
+    pub total_state: StateBounds,
+    /// What differs for some channels. The first whose pattern matches a channel's name counts.
+    pub channels: Vec<ChannelSettings>,
+    /// How many members a channel may have.
+    pub max_members: usize,
+    /// How the hub treats a lagging stream.
+    pub on_slow: OnSlow,
+    /// The name of the `gap` event.
+    pub gap_event: Box<str>,
+    /// The data of the `gap` event for each reason, if the application gives it.
+    pub gap_data: Option<Box<GapData>>,
+    /// The name of the event that carries a position.
+    pub position_event: Box<str>,
+    /// Whether events with the name of the event for positions are refused.
+    pub refuses_position_event: bool,
+    /// Whether ids hide sequence numbers.
+    pub opaque_ids: bool,
+}
+
+/// The settings that may change while a hub has streams: how much it retains of each channel and of all together, what
+/// differs for some channels, and how many members a channel may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // those of `Settings`
+pub struct Retention {
+    pub history: Bounds,
+    pub total_history: Bounds,
+    pub state: StateBounds,
+    pub total_state: StateBounds,
+    pub channels: Vec<ChannelSettings>,
+    pub max_members: usize,
+}
+
+impl Retention {
+    /// Returns the age at which entries of all channels have expired.
+    pub fn longest_age(&self) -> Duration {
+        let ages = self.channels.iter().filter_map(|channels| channels.age);
+        ages.fold(self.history.age, Duration::max).min(self.total_history.age)
+    }
+
+    /// Returns the bounds of a channel's state, and the settings that name them if they are not the hub's own.
+    pub(in crate::hub) fn state_of(&self, channel: &[u8]) -> (StateBounds, Option<&ChannelSettings>) {
+        let other = self.channels.iter().find(|channels| channels.are_for(channel));
+        let other = other.filter(|channels| channels.state_keys.is_some() || channels.state_bytes.is_some());
+        (other.map_or(self.state, |channels| channels.state(self.state)), other)
+    }
+}
+
+impl Settings {
+    /// Returns the settings that may change.
+    pub fn retention(&self) -> Retention {
+        let Self { history, total_history, state, total_state, max_members, ref channels, .. } = *self;
+        Retention { history, total_history, state, total_state, channels: channels.clone(), max_members }
+    }
+
+    /// Returns these settings with others of those that may change.
+    pub fn with_retention(self, retention: Retention) -> Self {
+        let Retention { history, total_history, state, total_state, channels, max_members } = retention;
+        Self { history, total_history, state, total_state, channels, max_members, ..self }
+    }
+
+    /// Returns settings with that retention, and the defaults of the others.
+    pub fn new(history: Bounds, total_history: Bounds) -> Self {
+        Self {
+            history,
+            total_history,
+            state: StateBounds { keys: 10_000, bytes: 16 << 20 },
+            total_state: StateBounds { keys: 100_000, bytes: 64 << 20 },
+            channels: Vec::new(),
+            max_members: 10_000,
+            on_slow: OnSlow::Disconnect,
+            gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
+            opaque_ids: false,
+        }
+    }
+}
+
+saved!(Retention { history, total_history, state, total_state, channels, max_members });
+saved!(Settings {
+    history,
+    total_history,
+    state,
+    total_state,
+    channels,
+    max_members,
+    on_slow,
+    gap_event,
+    gap_data,
+    position_event,
+    refuses_position_event,
+    opaque_ids,
+});

@@ -1,0 +1,171 @@
+//! Hubs that continue with stored events: where they begin, and what their store may forget.
+//!
+//! A store gives events their sequence numbers, which increase, but not always by one. Its hub begins with a [`History`], is
+//! then published the entries that the store still has, and continues with new ones. What the store has no longer is known by
+//! tombstones, so a client that resumes before it is sent a `gap` event.
+//!
+//! A hub without a store knows which ids it has given: all up to the last one. With holes between the numbers, an id in a hole
+//! was never given, or belonged to an event that the store has lost. [`Stored`] remembers the numbers of retained entries, so
+//! that such an id is unknown.
+
+#[cfg(test)]
+mod tests;
+
+use crate::hub::channels::names::{Evicted, Names};
+use crate::hub::{Cursor, Epoch, Hub, Settings};
+use crate::log::Log;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a hub begins that continues with stored events.
+#[derive(Clone, Default)]
+pub struct History {
+    /// The epoch, with which ids begin.
+    pub epoch: Box<str>,
+    /// The key of opaque ids. It is used only if the hub's ids are opaque.
+    pub cipher_key: [u8; 16],
+    /// The sequence number of the last entry that the store has ever had in this epoch; 0 if none.
+    pub last_seq: u64,
+    /// The sequence numbers through which channels have evicted entries.
+    pub evicted: Vec<(Box<[u8]>, u64)>,
+    /// The same for all other channels.
+    pub evicted_through: u64,
+    /// Whether other hubs use the store: a client may come from one of them with an id that this hub has not read yet.
+    pub is_shared: bool,
+}
+
+/// How far a channel has evicted its entries: a store may forget them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelEvictions {
+    /// The channel's name.
+    pub channel: Box<[u8]>,
+    /// Entries through this sequence number are evicted, but a compacted log may still hold the latest of a key. Either may
+    /// still be retained.
+    pub evicted_through: u64,
+    /// Entries through this sequence number are evicted, whatever their key is.
+    pub discarded_through: u64,
+}
+
+/// The memory that only a hub with stored events needs.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Stored {
+    /// The last sequence number of the history.
+    history_through: u64,
+    /// The sequence numbers of all entries after what any log has evicted, sorted. The logs hold all of these.
+    seqs: VecDeque<u64>,
+    /// Whether other hubs use the store.
+    is_shared: bool,
+    /// How far channels have evicted and discarded entries, since that was last taken.
+    evictions: HashMap<Arc<[u8]>, (u64, u64)>,
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the key.
+        let Self { epoch, cipher_key: _, last_seq, evicted, evicted_through, is_shared } = self;
+        let mut out = out.debug_struct("History");
+        out.field("epoch", epoch).field("last_seq", last_seq);
+        out.field("evicted", evicted).field("evicted_through", evicted_through).field("is_shared", is_shared).finish()
+    }
+}
+
+impl History {
+    /// Returns the greatest sequence number that the history has given.
+    pub(crate) fn through(&self) -> u64 {
+        self.evicted.iter().map(|(_, through)| *through).fold(self.last_seq.max(self.evicted_through), u64::max)
+    }
+}
+
+impl Stored {
+    /// How many channels are reported at once. A store that is not told of more forgets their entries later.
+    const MOST_REPORTED: usize = 65_536;
+
+    /// Records the number of an entry, the greatest of all.
+    pub(in crate::hub) fn add_seq(&mut self, seq: u64) {
+        self.seqs.push_back(seq);
+    }
+
+    /// Forgets the numbers up to one that a log has evicted.
+    pub(in crate::hub) fn forget_seqs(&mut self, through: u64) {
+        while self.seqs.front().map_or(false, |first| *first <= through) {
+            self.seqs.pop_front();
+        }
+    }
+
+    /// Records how far a channel has evicted its entries.
+    pub(in crate::hub) fn record_evictions(&mut self, name: &Arc<[u8]>, log: &Log) {
+        // A log with a merged tombstone, or with compacted entries of its history, holds some that it counts as evicted.
+        let before = |first: Option<u64>| first.map_or(u64::MAX, |first| first - 1);
+        let evicted = log.evicted_through().min(before(log.first_of_history()));
+        let discarded = log.discarded_through().min(before(log.first().map(|(seq, _)| seq)));
+        if self.evictions.contains_key(name) || self.evictions.len() < Self::MOST_REPORTED {
+            self.evictions.insert(Arc::clone(name), (evicted, discarded));
+        }
+    }
+}
+
+impl Hub {
+    /// Creates a hub that continues with stored events.
+    ///
+    /// The entries of its history are published next, in their order, and before any stream subscribes: a stream that has
+    /// begun is not sent older events. So are the retained entries that the history has evicted, which are of the state only.
+    pub fn stored(epoch: Epoch, settings: Settings, history: &History) -> Self {
+        let named = history.evicted.iter().map(|(_, through)| *through);
+        let evicted_through = named.fold(history.evicted_through, u64::max);
+        let last_seq = history.through();
+        let mut names = Names::new(history.evicted_through);
+        for (name, through) in &history.evicted {
+            names.remove((**name).into(), Evicted { through: *through, clock: 0 });
+        }
+        let stored =
+            Some(Box::new(Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() }));
+        Self { last_seq, offered_through: last_seq, names, evicted_through, stored, ..Self::new(epoch, settings) }
+    }
+
+    /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.
+    pub(in crate::hub) fn is_known_seq(&self, seq: u64) -> bool {
+        let is_hole = |stored: &Stored| {
+            seq > self.evicted_through && seq != stored.history_through && stored.seqs.binary_search(&seq).is_err()
+        };
+        seq <= self.last_seq && !self.stored.as_deref().map_or(false, is_hole)
+    }
+
+    /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
+    /// knows. Another hub of the same store has published further, and has given the client its id.
+    pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
+        self.stored.as_deref().filter(|stored| stored.is_shared)?;
+        let seqs = cursor.unknown_ids().filter_map(|id| self.epoch.seq(id));
+        seqs.max().filter(|seq| *seq > self.last_seq)
+    }
+
+    /// Returns the sequence number of the last event that was published, or of the last one of the history.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Returns a sequence number that a client may be given to resume with the entry `seq`: there is no entry between.
+    pub(in crate::hub) fn seq_before(&self, seq: u64) -> u64 {
+        let before = seq - 1;
+        match &self.stored {
+            None => before,
+            Some(stored) => match stored.seqs.partition_point(|known| *known < seq).checked_sub(1) {
+                Some(at) => stored.seqs[at],
+                None => before.min(self.evicted_through),
+            },
+        }
+    }
+
+    /// Takes what channels have evicted since the last call. Only a hub with stored events remembers that.
+    pub fn take_evictions(&mut self) -> Vec<ChannelEvictions> {
+        let taken = self.stored.as_mut().map(|stored| std::mem::take(&mut stored.evictions)).unwrap_or_default();
+        let evictions = taken.into_iter().map(|(name, (evicted_through, discarded_through))| ChannelEvictions {
+            channel: (*name).into(),
+            evicted_through,
+            discarded_through,
+        });
+        evictions.collect()
+    }
+}
+
+saved!(Stored { history_through, seqs, is_shared, evictions });

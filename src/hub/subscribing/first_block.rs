@@ -1,0 +1,74 @@
+//! The first block of a stream: its position, a reconnection time, and a `gap` event if its client has missed events.
+
+use crate::hub::gaps::Missed;
+use crate::hub::ids::event_id::Position;
+use crate::hub::ids::last_id::LastId;
+use crate::hub::sending::cursor_parts::{Part, ResumePoint};
+use crate::hub::sending::positions::block;
+use crate::hub::{Cursor, FirstBlock, Hub, Notice};
+
+impl Hub {
+    /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
+    /// The returned notices are the stream's position there, and a `gap` event if its client has missed events.
+    pub fn begin(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let mut points = match &mut cursor.parts {
+            Some(parts) if !parts.resume_points.is_empty() => std::mem::take(&mut parts.resume_points),
+            _ => return notices,
+        };
+        points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
+        let last_seq = self.last_seq;
+        let list = &cursor.ensure_parts().list;
+        let misses = list.iter().zip(&points).any(|(part, point)| self.misses(part, point));
+        let starts_with_state = |point: &ResumePoint| point.follows_state && (point.is_start || misses);
+        let held = points.iter().any(starts_with_state).then(|| self.hold_first());
+        let parts = cursor.ensure_parts();
+        parts.held = held;
+        let list = &mut parts.list;
+        for (part, point) in list.iter_mut().zip(&points) {
+            if let Some(held) = held.filter(|_| starts_with_state(point)) {
+                *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
+            } else {
+                part.extent.after = point.seq;
+            }
+        }
+        cursor.seq = list.iter().map(|part| part.extent.after).min().unwrap_or(last_seq);
+        let Missed { through, gap } = self.missed_at(cursor, &points);
+        let here = Position { seq: cursor.seq, reported: through };
+        let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
+        notices.extend(self.first_notice(cursor, position, &points));
+        let begins_with_state = cursor.state_through().is_some();
+        if let Some(gap) = gap {
+            cursor.ensure_parts().report(through.unwrap_or(0));
+            notices.push(self.gap_notice(cursor, Some(here).filter(|_| !begins_with_state), gap));
+        }
+        if begins_with_state {
+            cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
+        }
+        cursor.advance(cursor.seq);
+        notices
+    }
+
+    /// Returns true if the client has missed events of a part. Then each part that follows the state begins with it: the client
+    /// receives one gap, whatever it has missed.
+    fn misses(&self, part: &Part, point: &ResumePoint) -> bool {
+        let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
+        point.has_gap || (!point.is_start && self.evicted_through(&part.topics) > seen)
+    }
+
+    /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
+    /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
+    /// the state is complete: a client that leaves earlier begins again.
+    fn first_notice(&self, cursor: &mut Cursor, position: Position, points: &[ResumePoint]) -> Option<Notice> {
+        let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
+        let custom = points.first().and_then(|first| first.custom_id.as_deref());
+        let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
+        cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
+        if cursor.state_through().is_some() {
+            return block(None, retry, None, None).map(Notice::Position);
+        }
+        let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
+        let id = Some(&*id).filter(|_| !keeps_id);
+        self.position_block(style, id, retry).map(Notice::Position)
+    }
+}

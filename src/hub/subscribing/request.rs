@@ -1,0 +1,100 @@
+//! A request to subscribe: the topics, and where the stream begins.
+
+use crate::hub::presence::Presence;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use std::time::Duration;
+
+/// A subscription that a stream asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscribeRequest {
+    /// The channels and patterns.
+    pub topics: Vec<Topic>,
+    /// The id of the last event that the client received. Clients can send any bytes here.
+    pub after: Option<Box<[u8]>>,
+    /// The beginning of the stream if the id is missing or unknown.
+    pub start: Start,
+    /// The first block of the stream. It counts with the first request of a stream.
+    pub first_block: FirstBlock,
+    /// The reader, as its application knows it.
+    pub access: Access,
+    /// Who is behind the stream.
+    pub presence: Presence,
+}
+
+/// The reader of a stream, as the application knows it at the subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// By what the stream can be [ended](crate::hub::EndRequest): at most [`MAX_LABELS`](crate::hub::MAX_LABELS).
+    pub labels: Vec<Box<[u8]>>,
+    /// When the stream ends at the latest.
+    pub max_age: Option<Duration>,
+    /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
+    pub asked_at: u64,
+}
+
+/// The first block of a stream, and the form of its later positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstBlock {
+    /// How the stream is sent positions.
+    pub position: PositionStyle,
+    /// The reconnection time in milliseconds, if the client is sent one.
+    pub retry: Option<u64>,
+    /// Whether the client has an id of the application that this hub does not know. No position replaces it.
+    pub keeps_id: bool,
+    /// Whether each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
+    pub names_channels: bool,
+}
+
+/// How a stream is sent its position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PositionStyle {
+    /// As an event of its own type, with empty data. Every client takes the id of such a block.
+    #[default]
+    Event,
+    /// As a block without data. By the standard, clients take its id and report no event.
+    Id,
+    /// Not at all.
+    None,
+}
+
+/// A channel or a pattern in a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The channel of that name.
+    Channel(Box<[u8]>),
+    /// All channels whose names match: `*` stands for any characters but `/`, `**` for any characters.
+    Pattern(Box<[u8]>),
+}
+
+/// The beginning of a stream whose client sends no last event id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With events that are published from now on.
+    #[default]
+    Latest,
+    /// With all events that the logs hold.
+    Oldest,
+    /// With that many of the last events that the logs hold.
+    Last(usize),
+    /// With the state: the retained events. A client that has missed events is sent the state again, too.
+    State,
+}
+
+saved!(FirstBlock { position, retry, keeps_id, names_channels });
+saved!(PositionStyle: Event, Id, None);
+
+impl Saved for Topic {
+    fn save(&self, to: &mut Saver) {
+        let (is_pattern, name) = match self {
+            Self::Channel(name) => (false, name),
+            Self::Pattern(name) => (true, name),
+        };
+        to.add(&is_pattern);
+        to.add(name);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (is_pattern, name) = from.take()?;
+        Ok(if is_pattern { Self::Pattern(name) } else { Self::Channel(name) })
+    }
+}
