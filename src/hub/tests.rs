@@ -7,6 +7,7 @@ use super::*;
 use crate::compression::{Body, ContentCoding};
 use crate::event::{Framing, LineEnd, Shared};
 use crate::log::Bounds;
+use crate::saved::{Restorer, Saver};
 use crate::stream::StreamId;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -870,4 +871,43 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
     assert!(!case.hub.snapshots.is_empty(), "the stream does not lag before it is told that the state is complete");
     assert_eq!(case.sent(), "");
     assert!(case.hub.snapshots.is_empty() && case.hub.versioned.is_empty());
+}
+
+/// A hub that has something of everything that is saved, of maps in no order one value at most.
+fn with_everything() -> Case {
+    let own = of_channels("own/*", |own| own.state_keys = Some(7));
+    let history = History { last_seq: 4, evicted: vec![(b"old"[..].into(), 3)], ..History::default() };
+    let settings = Settings { channels: vec![own], ..settings() };
+    let mut case = Case::of(Hub::stored(Epoch::new("e", None), settings, &history));
+    case.hub.take_evictions();
+    case.publish("a own/1 a a a a");
+    case.publish_as("a", "key", Some("custom"));
+    let request = SubscribeRequest {
+        access: Access { labels: vec![b"user/7"[..].into()], max_age: None, asked_at: 0 },
+        ..request("a own/*", None, Start::State)
+    };
+    case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    assert!(case.hub.mark(STREAM, &request, case.now));
+    case.hub.begin(&mut case.cursor);
+    case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
+    assert!(case.hub.reserve(b"\0address", 1, case.now));
+    case.publish_as("own/1", "", None);
+    case.hub.check();
+    case
+}
+
+/// Another program restores what this one has saved: where this differs, [`VERSION`](crate::saved::VERSION) does, too.
+#[test]
+fn what_is_saved_of_a_hub_has_the_same_bytes_in_all_programs_of_a_version() {
+    let case = with_everything();
+    let saved = |hub: &Hub, now| {
+        let mut saver = Saver::new(now);
+        saver.add(hub);
+        saver.into_bytes()
+    };
+    let bytes = saved(&case.hub, case.now);
+    assert_eq!((crate::saved::VERSION, bytes.len(), crc32fast::hash(&bytes)), (27, 1581, 1_292_094_714));
+    let restored: Hub = Restorer::new(&bytes, case.now).take().expect("a hub");
+    restored.check();
+    assert_eq!(saved(&restored, case.now), bytes);
 }
