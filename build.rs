@@ -1,4 +1,5 @@
-//! Compiles the Perl boundary: `src/xs/eventsource.xs`, translated by the ExtUtils::ParseXS of the target perl.
+//! Compiles the Perl boundary: `src/xs/eventsource.xs` and what it includes, translated by the ExtUtils::ParseXS of the target
+//! perl.
 //!
 //! The environment variable `PERL` names the target perl (default: `perl`), whose headers and compiler flags are used. The
 //! library is not linked against perl: the interpreter that loads it provides the symbols.

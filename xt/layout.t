@@ -254,7 +254,7 @@ for my $folder (@WITHOUT_CIRCLES) {
 
 # Natives, by name alone and with their package.
 my (%is_native, $package);
-for my $line (split /\n/, slurp('src/xs/eventsource.xs')) {
+for my $line (map { split /\n/, slurp($_) } grep { m{\Asrc/xs/.*[.]xs\z} } distribution_files()) {
     $package = $1 if $line =~ /\AMODULE\s*=.*PACKAGE\s*=\s*(\S+)/;
     my ($sub) = $line =~ /\A(?: {4})?(_\w+)(?:\(| = [0-9]+\z)/;    # an XSUB or an ALIAS
     @is_native{$sub, "${package}::$sub"} = (1, 1) if $package && defined $sub;
@@ -334,7 +334,6 @@ my $MOST_LINES = 600;
 my %IS_LONGER = map { ($_ => 1) } qw(
     src/hub/members.rs
     src/runtime/handles/stream_handle.rs
-    src/xs/eventsource.xs
 );
 
 sub lines_of {

@@ -2,7 +2,7 @@ package EventSource::Parser;
 use strict;
 use warnings;
 
-# The constructor and its options. The methods are in src/xs/eventsource.xs.
+# The constructor and its options. The methods are in src/xs/parser.xs.
 
 our $VERSION = '0.100';
 

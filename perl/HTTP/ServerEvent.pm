@@ -2,7 +2,7 @@ package HTTP::ServerEvent;
 use strict;
 use warnings;
 
-# A drop-in replacement for the module of this name. as_string is in src/xs/eventsource.xs.
+# A drop-in replacement for the module of this name. as_string is in src/xs/event.xs.
 
 our $VERSION = '0.100';
 

@@ -1,6 +1,6 @@
 //! The Perl boundary. No other module depends on Perl.
 //!
-//! C reads Perl's scalars (`eventsource.xs`, `snapshot.h`) in two passes. The first does everything that may run Perl code
+//! C reads Perl's scalars (the `.xs` files, `snapshot.h`) in two passes. The first does everything that may run Perl code
 //! and die. The second takes pointers and lengths, and passes them to the functions of this module. These return a status,
 //! and C croaks after they have returned. Perl code therefore never runs above a Rust frame, and no panic leaves a Rust
 //! function (`guard`).
@@ -16,7 +16,8 @@
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
-//! The types and functions that C sees are declared in `eventsource.h`.
+//! `eventsource.xs` includes an `.xs` file for each noun, with its XSUBs. An `.h` file of the same name, if there is one, reads
+//! their arguments, and a Rust file is behind them. The types and functions that C sees are declared in `eventsource.h`.
 
 // build.rs sets perl_multiplicity. Newer compilers warn about the unknown cfg, and Rust 1.63 warns about the unknown lint.
 #![allow(unknown_lints, unexpected_cfgs)]

@@ -3,10 +3,10 @@
 use lib 't/lib';
 use Testing;
 use Config;
-use Testing::Developer qw(needs_command);
-use File::Find         qw(find);
-use IPC::Open2         qw(open2);
-use Testing::SourceTree;
+use Testing::Developer  qw(needs_command);
+use File::Find          qw(find);
+use IPC::Open2          qw(open2);
+use Testing::SourceTree qw(slurp);
 
 needs_command($_) for qw(cargo make);
 
@@ -14,6 +14,14 @@ my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)
 my $tree  = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my @before  = $tree->files;
+
+sub write_file {
+    my ($file, $text) = @_;
+    open my $to, '>', $file or die "$file: $!\n";
+    print {$to} $text;
+    close $to or die "$file: $!\n";
+    return;
+}
 
 subtest 'perl Makefile.PL && make -j4 builds a library that loads' => sub {
     $tree->must($^X, 'Makefile.PL');
@@ -24,6 +32,20 @@ subtest 'perl Makefile.PL && make -j4 builds a library that loads' => sub {
 
 subtest 'a second make builds nothing' => sub {
     unlike $tree->must('make'), qr{script/build|cargo}, 'make runs neither script/build nor cargo';
+};
+
+subtest 'make after a change of an included XS file reports its mistake at its line' => sub {
+    my $source = $tree->folder . '/src/xs/descriptor.xs';
+    my $code   = slurp($source);
+    my $broken = $code =~ s/(_is_short\(\)\n  CODE:\n)/$1    esx_mistake();\n/r;
+    isnt $broken, $code, 'the file has an XSUB to change';
+    my $number = 1 + (substr($broken, 0, index $broken, 'esx_mistake') =~ tr/\n//);
+    write_file($source, $broken);
+    my $made = $tree->run('make');
+    isnt $made->{status}, 0, 'make fails';
+    like $made->{output}, qr{src/xs/descriptor[.]xs:$number:\d+: error: .*esx_mistake},
+        'the compiler names the file and the line';
+    write_file($source, $code);
 };
 
 subtest 'make after a change of a Rust source does not harm a process that uses the old library' => sub {
@@ -50,8 +72,7 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
 
 subtest 'make builds after a source was removed' => sub {
     my $extra = $tree->folder . '/src/xs/extra.h';
-    open my $to, '>', $extra or die "$extra: $!\n";
-    close $to;
+    write_file($extra, '');
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
     unlink $extra;

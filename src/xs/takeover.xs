@@ -1,0 +1,114 @@
+# The takeover of a response. EventSource::XS::Stream::Takeover describes it.
+
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Takeover
+
+void
+_capture(SV *class, SV *number)
+  PREINIT:
+    esx_report report;
+    HV *stash;
+    void *capture;
+    int descriptor;
+  PPCODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    descriptor = (int)SvIV(number);
+    stash = esx_stash(aTHX_ class);
+    capture = esx_capture_begin(descriptor, FALSE, &report);
+    if (!capture) {
+        ST(0) = &PL_sv_undef;
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
+    }
+    ST(0) = sv_bless(sv_2mortal(esx_new_capture(aTHX_ capture)), stash);
+    XSRETURN(1);
+
+bool
+_has_head(SV *self)
+  CODE:
+    RETVAL = esx_capture_has_head(esx_capture_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+void
+_open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *takes_chunks, SV *probe)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *stash;
+    void *stream;
+  PPCODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, takes_chunks);
+    stash = esx_stash(aTHX_ class);
+    probe = esx_octets(aTHX_ probe);
+    opening.socket = -1;
+    opening.head = SvPV_nomg_const(probe, opening.head_len);
+    stream = esx_capture_open(esx_capture_of(aTHX_ self), &opening, &report);
+    if (!stream) {
+        ST(0) = &PL_sv_undef;
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
+    }
+    ST(0) = esx_stream_object(aTHX_ stash, stream);
+    XSRETURN(1);
+
+void
+_restore(SV *self)
+  CODE:
+    esx_capture_restore(esx_capture_of(aTHX_ self));
+
+MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
+
+# The takeover in one call, as EventSource::XS::Stream::Takeover::begin makes it step by step, if nothing about the request is
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the obstacle's code and text if
+# the stream was refused. The takeover is undef if it could not begin.
+void
+_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *request, *writers;
+    SV *capture, *writer, *write, *protocol, *is_loop;
+    void *stream;
+    int number, results;
+  PPCODE:
+    request = esx_plain_hash(env);
+    writers = esx_plain_hash(known);
+    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
+        || (number = esx_plain_descriptor(aTHX_ request, writers, &protocol, &is_loop)) < 0)
+        XSRETURN(0);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, boolSV(esx_is_text(protocol, "HTTP/1.1")));
+    opening.socket = -1;
+    opening.head = SvPVX_const(probe);
+    opening.head_len = SvCUR(probe);
+    stream = esx_capture_begin(number, TRUE, &report);
+    if (!stream) {
+        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
+        XSRETURN(esx_set_obstacle(aTHX_ ax, 3, &report));
+    }
+    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
+    ENTER;
+    capture = esx_new_capture(aTHX_ stream);
+    SAVEFREESV(capture);
+    writer = esx_respond(aTHX_ respond, response);
+    results = 3;
+    stream = NULL;
+    if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
+        esx_call_writer(aTHX_ writer, "write", write, probe, 0);
+        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
+        results = 4;
+    }
+    if (stream) {
+        ST(0) = esx_stream_object(aTHX_ GvSTASH(CvGV(cv)), stream);
+        esx_call_writer(aTHX_ writer, "close", esx_inline_code(aTHX_ writer, "close"), NULL, G_EVAL);
+        results = 1;
+    }
+    else {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
+        ST(2) = writer;
+        if (results > 3)
+            results = esx_set_obstacle(aTHX_ ax, 3, &report);
+    }
+    LEAVE;
+    XSRETURN(results);
