@@ -1,0 +1,111 @@
+//! The handler of a stream, while it runs: what it changes about pushes.
+
+/// How far a stream has begun, as the reactor knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The head waits for the first push: the reactor is still to be woken for it.
+    HeadWaits,
+    /// The first handler runs. What it pushes may wait for a nap of the reactor.
+    Begun,
+    /// The first handler has returned, or runs in another thread or process.
+    Over,
+}
+
+/// The handler of a stream.
+#[derive(Debug)]
+pub(super) struct Handler {
+    /// Whether a push to a full buffer waits for room.
+    waits: bool,
+    /// Whether the handler runs on a server where one handler runs at a time.
+    holds_worker: bool,
+    opening: Opening,
+}
+
+impl Handler {
+    /// The first handler of a new stream.
+    pub(super) fn new(waits: bool, holds_worker: bool, head_waits: bool) -> Self {
+        Self { waits, holds_worker, opening: if head_waits { Opening::HeadWaits } else { Opening::Begun } }
+    }
+
+    /// A handler that a new program continues. Its pushes do not wait.
+    pub(super) fn restore(is_opening: bool) -> Self {
+        Self { waits: false, holds_worker: false, opening: if is_opening { Opening::Begun } else { Opening::Over } }
+    }
+
+    /// The same handler as another thread sees it: it does not run there.
+    pub(super) fn of_other_thread(&self) -> Self {
+        Self { waits: self.waits, holds_worker: false, opening: Opening::Over }
+    }
+
+    /// Returns true if a push to a full buffer waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Returns true while the handler runs on a server where one handler runs at a time.
+    pub(super) fn holds_worker(&self) -> bool {
+        self.holds_worker
+    }
+
+    /// Returns true until the first handler has returned.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening != Opening::Over
+    }
+
+    /// Returns true if the reactor is still to be woken for the stream's head.
+    pub(super) fn has_waiting_head(&self) -> bool {
+        self.opening == Opening::HeadWaits
+    }
+
+    /// The head waits no longer. Returns true if it did.
+    pub(super) fn release_head(&mut self) -> bool {
+        let has_waited = self.has_waiting_head();
+        if has_waited {
+            self.opening = Opening::Begun;
+        }
+        has_waited
+    }
+
+    /// The stream continues in a forked child, whose handler still runs.
+    pub(super) fn end_opening(&mut self) {
+        self.opening = Opening::Over;
+    }
+
+    /// The handler has returned. Returns true if it has held a worker.
+    pub(super) fn leave(&mut self) -> bool {
+        self.waits = false;
+        self.opening = Opening::Over;
+        std::mem::take(&mut self.holds_worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_waits_until_it_is_released_or_the_handler_returns() {
+        let mut handler = Handler::new(true, true, true);
+        assert_eq!((handler.has_waiting_head(), handler.is_opening()), (true, true));
+        assert_eq!((handler.release_head(), handler.release_head()), (true, false));
+        assert_eq!((handler.has_waiting_head(), handler.is_opening()), (false, true));
+        assert!(!Handler::new(true, true, false).has_waiting_head());
+        let mut returned = Handler::new(true, true, true);
+        returned.leave();
+        assert_eq!((returned.has_waiting_head(), returned.is_opening()), (false, false));
+    }
+
+    #[test]
+    fn a_handler_that_has_returned_holds_no_worker_and_its_pushes_do_not_wait() {
+        let mut handler = Handler::new(true, true, false);
+        assert_eq!((handler.waits(), handler.holds_worker()), (true, true));
+        assert_eq!((handler.leave(), handler.leave()), (true, false));
+        assert_eq!((handler.waits(), handler.holds_worker()), (false, false));
+    }
+
+    #[test]
+    fn a_handler_does_not_run_in_another_thread() {
+        let other = Handler::new(true, true, true).of_other_thread();
+        assert_eq!((other.waits(), other.holds_worker(), other.is_opening()), (true, false, false));
+    }
+}

@@ -1,0 +1,81 @@
+//! Who holds a stream: the application by its handles, or a child that is still to be forked.
+
+use crate::runtime::stream_state::StreamState;
+
+/// What one handle has to do with the life of its stream.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// Whether the stream ends when the last handle is released.
+    ends_with_handle: bool,
+    /// Whether the application has released the stream. The handle may exist longer.
+    is_released: bool,
+    /// Whether the stream is promised to a child that is still to be forked. To the application it has ended.
+    is_promised: bool,
+}
+
+impl Hold {
+    /// The hold of the handle that opens a stream, which its state counts already.
+    pub(super) fn new(ends_with_handle: bool) -> Self {
+        Self { ends_with_handle, is_released: false, is_promised: false }
+    }
+
+    /// The hold of a handle that a new program continues. Its state has counted it.
+    pub(super) fn restore(is_released: bool) -> Self {
+        Self { ends_with_handle: false, is_released, is_promised: false }
+    }
+
+    /// The hold of one more handle, which the state of the stream counts.
+    pub(super) fn add(&self, state: &StreamState) -> Self {
+        if !self.is_released {
+            state.add_handle();
+        }
+        Self { ..*self }
+    }
+
+    /// Releases the stream. Returns true for the last of its handles. Several threads may do that at the same time; one of
+    /// them is the last.
+    pub(super) fn release(&mut self, state: &StreamState) -> bool {
+        !std::mem::replace(&mut self.is_released, true) && state.remove_handle()
+    }
+
+    /// The handle is that of a new stream now, which its state counts already.
+    pub(super) fn renew(&mut self) {
+        self.is_released = false;
+    }
+
+    /// Promises the stream to a child, or takes that back.
+    pub(super) fn promise(&mut self, is_promised: bool) {
+        self.is_promised = is_promised;
+    }
+
+    pub(super) fn ends_with_handle(&self) -> bool {
+        self.ends_with_handle
+    }
+
+    pub(super) fn is_promised(&self) -> bool {
+        self.is_promised
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.is_released
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::StreamId;
+
+    #[test]
+    fn the_last_of_the_holds_that_is_released_ends_the_stream_once() {
+        let state = StreamState::new(StreamId { slot: 1, serial: 1 }, 0, 0);
+        let mut first = Hold::new(true);
+        let mut second = first.add(&state);
+        assert!(!first.release(&state));
+        let mut third = first.add(&state); // a copy of one that is released holds nothing
+        assert!(!third.release(&state));
+        assert!(!first.release(&state));
+        assert!(second.release(&state));
+        assert!(!second.release(&state));
+    }
+}

@@ -1,0 +1,119 @@
+//! The subscriptions that a handle makes, and when they take effect.
+
+use crate::hub::SubscribeRequest;
+
+/// When a subscription takes effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SubscribeMode {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// Later: a handler runs, and all of its subscriptions are one request.
+    Hold,
+    /// As `Hold`, and the handler has subscribed. Nothing is sent before it returns or pushes.
+    Held,
+}
+
+saved!(SubscribeMode: AtOnce, Hold, Held);
+
+/// What a handle knows of its stream's subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    mode: SubscribeMode,
+    /// Whether an event with an id was pushed. A later subscription does not replace that id.
+    has_pushed_id: bool,
+    /// Whether one waits for a hub process, or has waited.
+    has_waited_for_hub: bool,
+}
+
+impl Subscriptions {
+    /// Continues with what was saved.
+    pub(super) fn restore(mode: SubscribeMode, has_pushed_id: bool) -> Self {
+        Self { mode, has_pushed_id, has_waited_for_hub: false }
+    }
+
+    /// Those of the same stream in another thread, where no handler runs.
+    pub(super) fn of_other_thread(&self) -> Self {
+        Self { mode: SubscribeMode::AtOnce, ..*self }
+    }
+
+    /// Holds subscriptions from now on: a handler runs.
+    pub(super) fn hold(&mut self) {
+        self.mode = SubscribeMode::Hold;
+    }
+
+    /// Completes a subscription. Returns it, and whether it is held.
+    pub(super) fn add(&mut self, mut request: SubscribeRequest) -> (SubscribeRequest, bool) {
+        request.first_block.keeps_id |= self.has_pushed_id;
+        let holds = self.mode != SubscribeMode::AtOnce;
+        if holds {
+            self.mode = SubscribeMode::Held;
+        }
+        (request, holds)
+    }
+
+    /// Returns true if a subscription is held.
+    pub(super) fn are_held(&self) -> bool {
+        self.mode == SubscribeMode::Held
+    }
+
+    /// Returns true if a subscription takes effect at once.
+    pub(super) fn are_at_once(&self) -> bool {
+        self.mode == SubscribeMode::AtOnce
+    }
+
+    /// Holds no subscription any longer: the handler has pushed or has returned.
+    pub(super) fn begin(&mut self) {
+        self.mode = SubscribeMode::AtOnce;
+    }
+
+    /// Records an event that was pushed.
+    pub(super) fn record_push(&mut self, has_id: bool) {
+        self.has_pushed_id |= has_id;
+    }
+
+    /// Records that a subscription waits for a hub process.
+    pub(super) fn record_wait_for_hub(&mut self) {
+        self.has_waited_for_hub = true;
+    }
+
+    pub(super) fn has_waited_for_hub(&self) -> bool {
+        self.has_waited_for_hub
+    }
+
+    pub(super) fn mode(&self) -> SubscribeMode {
+        self.mode
+    }
+
+    pub(super) fn has_pushed_id(&self) -> bool {
+        self.has_pushed_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_of_a_handler_is_held_until_the_handler_pushes_or_returns() {
+        let mut subscriptions = Subscriptions::default();
+        assert!(!subscriptions.add(SubscribeRequest::default()).1);
+        subscriptions.hold();
+        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (false, false));
+        assert!(subscriptions.add(SubscribeRequest::default()).1);
+        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (true, false));
+        assert!(subscriptions.of_other_thread().are_at_once(), "the handler runs in this thread");
+        subscriptions.begin();
+        assert_eq!((subscriptions.are_held(), subscriptions.are_at_once()), (false, true));
+    }
+
+    #[test]
+    fn a_subscription_after_a_push_with_an_id_keeps_that_id() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.record_push(false);
+        assert!(!subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
+        subscriptions.record_push(true);
+        subscriptions.record_push(false);
+        assert!(subscriptions.add(SubscribeRequest::default()).0.first_block.keeps_id);
+    }
+}
