@@ -7,7 +7,7 @@ use super::losses;
 use super::registrations::{lock_remotes, Remotes};
 use super::serving::{lock_serving, Serving};
 use super::start;
-use crate::runtime::process::{lock_process, register_fork_handlers};
+use crate::runtime::process::{forks, lock_process};
 use crate::sys::thread;
 use std::cell::RefCell;
 use std::io;
@@ -33,7 +33,7 @@ thread_local! {
 /// If the system has no memory.
 pub(super) fn register() -> io::Result<()> {
     static HANDLERS: Once = Once::new();
-    register_fork_handlers()?;
+    forks::register()?;
     let mut registered = Ok(());
     HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
     registered

@@ -7,7 +7,7 @@ use super::links::connection::Connection;
 use super::links::leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::queue;
-use crate::runtime::forks::generation;
+use crate::runtime::generation::generation;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
 use crate::wire::Request;

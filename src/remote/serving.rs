@@ -6,7 +6,7 @@
 //! same. What a worker forks is a job, a relay or a program: by then the worker has a reactor.
 
 use super::registrations::RemoteHub;
-use crate::runtime::forks::{fork_count, generation};
+use crate::runtime::generation::{fork_count, generation};
 use crate::runtime::wake::sync::lock;
 use crate::sys::thread;
 use std::sync::{Mutex, MutexGuard};

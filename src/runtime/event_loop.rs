@@ -16,7 +16,7 @@ pub(crate) mod stream_table;
 use self::handover::{Context, Handover};
 use self::sockets::Sockets;
 use self::stream_table::{seconds_now, StreamTable};
-use super::forks::lock_turn;
+use super::generation::lock_turn;
 use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts, WAKER_TOKEN};
 use super::stats::add;
 use super::stream_state::StreamState;

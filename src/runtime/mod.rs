@@ -10,12 +10,12 @@
 //! - `spawned`: the end of a process that only serves one client
 //! - `running_handler`: the handler that runs, on a server that blocks
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
-//! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
+//! - `generation`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers; in its folder `sockets`,
 //!   `stream_table`, and `handover`, its interface to what serves hub processes, which `remote` implements
 //! - `registration`: the hubs in the reactor of a process
-//! - `process`: the reactor of this process: its start, forks, the shutdown at exit
+//! - `process`: the reactor of this process: its start, the shutdown at exit; in its folder `forks`: what a fork does to it
 //! - `handles`: streams and hubs of this process, as the application holds them
 //! - [`saved_reactor`]: a new program continues with the streams and hubs of this process
 
@@ -25,7 +25,7 @@ pub mod wake;
 
 mod error;
 pub(crate) mod event_loop;
-pub(crate) mod forks;
+pub(crate) mod generation;
 pub(crate) mod handles;
 mod presence;
 pub(crate) mod process;

@@ -1,15 +1,15 @@
-//! The reactor of this process: its start, what a fork does to it, and the shutdown at exit.
+//! The reactor of this process: its start, and the shutdown at exit. `forks` in its folder handles a fork.
 //!
-//! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
-//! drops what its parent's reactor held, because a thread that does not exist in the child may have held the locks.
+//! The first stream or hub of a process starts the reactor.
+
+pub(crate) mod forks;
 
 use super::error::Error;
 use super::event_loop::EventLoop;
-use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
+use super::generation::generation;
 use super::presence::Announced;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
-use super::wake::end_queue;
 use super::wake::sync::lock;
 use crate::histogram::Times;
 use crate::reactor::{Command, StreamId};
@@ -17,14 +17,11 @@ use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
 use rustix::fd::OwnedFd;
-use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
-const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 /// How much longer than `linger` the shutdown waits. The reactor itself ends the streams in time.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
@@ -40,50 +37,6 @@ static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registratio
 static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
-
-/// The locks that a fork holds.
-type ForkGuards = (MutexGuard<'static, Process>, TurnGuard);
-
-thread_local! {
-    /// The guards, in the thread that forks, from before the fork until after it.
-    static FORK_GUARDS: RefCell<Option<ForkGuards>> = const { RefCell::new(None) };
-}
-
-extern "C" fn before_fork() {
-    let process = lock_process();
-    if let Some((reactor, state)) =
-        process.running().and_then(|reactor| Some((reactor, reactor.running_handler.stream()?)))
-    {
-        let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
-        reactor.wait(FLUSH_BEFORE_FORK, is_sent);
-    }
-    let no_fork = begin_fork();
-    // Fails only while the thread ends, which does not fork.
-    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_fork)));
-}
-
-extern "C" fn after_fork() {
-    let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
-    match guards.ok().flatten() {
-        Some((_process, no_fork)) => end_fork(Some(no_fork)),
-        None => end_fork(None),
-    }
-}
-
-extern "C" fn after_fork_in_child() {
-    enter_child();
-    end_queue::enter_child();
-    after_fork();
-    lock(&PROCESS).forget_parent();
-}
-
-/// Registers the functions above, which the C library calls around each fork. Does so once.
-pub(crate) fn register_fork_handlers() -> io::Result<()> {
-    static HANDLERS: Once = Once::new();
-    let mut registered = Ok(());
-    HANDLERS.call_once(|| registered = thread::at_fork(before_fork, after_fork, after_fork_in_child));
-    registered
-}
 
 /// Registers [`at_exit`] in the C library. Does so once, and not before a reactor starts: the function has to run before those
 /// of a server that embeds perl, which were registered when that server began.
@@ -159,7 +112,7 @@ impl Process {
         change_handle: impl FnOnce(&mut ReactorHandle),
         change_loop: impl FnOnce(&mut EventLoop),
     ) -> io::Result<Arc<ReactorHandle>> {
-        register_fork_handlers()?;
+        forks::register()?;
         register_exit_handler()?;
         let mut handle = ReactorHandle::new()?;
         if let Some((_, dead)) = &self.started {

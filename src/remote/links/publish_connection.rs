@@ -8,7 +8,7 @@ use crate::remote::error::Error;
 use crate::remote::place::Address;
 use crate::remote::publisher::{NewPublisher, Publisher, Unpublished};
 use crate::runtime::descriptor_reserve;
-use crate::runtime::forks::lock_turn;
+use crate::runtime::generation::lock_turn;
 use crate::sys::{descriptor, socket};
 use crate::wire::{Publish, WorkerId};
 use rustix::fd::AsRawFd;

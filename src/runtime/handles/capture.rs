@@ -10,7 +10,7 @@
 use super::stream_handle::{OpenOptions, StreamHandle};
 use crate::compression::ContentCoding;
 use crate::event::Framing;
-use crate::runtime::forks::generation;
+use crate::runtime::generation::generation;
 use crate::sys::{descriptor, socket};
 use memchr::{memchr, memchr2};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

@@ -1,6 +1,6 @@
 //! The process in which a stream began: which process it belongs to after a fork.
 
-use crate::runtime::forks::{fork_count, generation};
+use crate::runtime::generation::{fork_count, generation};
 
 /// Where and when a stream began, or was adopted.
 #[derive(Clone, Copy, Debug)]
