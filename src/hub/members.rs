@@ -531,22 +531,28 @@ impl Members {
     /// Called when the store has told that a counted member of a channel has come or gone. The last number that it has told was
     /// `published`. If this machine has said so, it publishes another one, otherwise only if nobody has done that.
     pub fn tell_counted(&mut self, channel: &[u8], published: usize, is_own: bool, now: Instant) {
-        let (channel, _) = room_of(channel);
-        let common = self.common(channel, &[], &Unnumbered::default());
-        let name = Arc::clone(&common.channel);
-        let room = self.rooms.entry(Arc::clone(&name)).or_insert_with(|| Room::new(common));
-        let count = room.count.get_or_insert(Count { published, next: now, due: None });
+        let (name, count) = self.count_or_insert(room_of(channel).0, published, now);
         let at = if is_own { count.next } else { after(now, COUNT_RESERVE) };
         self.look_at_number(&name, at);
     }
 
-    /// Takes note of the number of a channel's members that the store has told.
+    /// Takes note of the number of a channel's members that the store has told. It is perhaps that of members who have gone
+    /// meanwhile, so a number of a channel without members is looked at, too.
     pub fn tell_number(&mut self, channel: &[u8], number: usize, now: Instant) {
-        if let Some(count) = self.count_mut(channel) {
-            (count.published, count.next) = (number, after(now, COUNT_INTERVAL));
-            let at = after(count.next, COUNT_RESERVE);
-            self.look_at_number(&channel.into(), at);
+        if number == 0 && self.count_mut(channel).is_none() {
+            return;
         }
+        let (name, count) = self.count_or_insert(channel, number, now);
+        (count.published, count.next) = (number, after(now, COUNT_INTERVAL));
+        let at = after(count.next, COUNT_RESERVE);
+        self.look_at_number(&name, at);
+    }
+
+    fn count_or_insert(&mut self, channel: &[u8], published: usize, now: Instant) -> (Arc<[u8]>, &mut Count) {
+        let common = self.common(channel, &[], &Unnumbered::default());
+        let name = Arc::clone(&common.channel);
+        let room = self.rooms.entry(Arc::clone(&name)).or_insert_with(|| Room::new(common));
+        (name, room.count.get_or_insert(Count { published, next: now, due: None }))
     }
 
     /// Returns the members that linger here.

@@ -141,7 +141,7 @@ pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use gaps::{Gap, GapData, Lagging, OnSlow};
 pub use ids::hub_ids::Epoch;
 pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
-pub use presence::{room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
+pub use presence::{number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,

@@ -125,9 +125,41 @@ impl Announcement {
     }
 }
 
+/// Returns the number of members that the event with these fields tells, if it is one of a channel's number.
+pub fn number_of_members<'a>(fields: impl Iterator<Item = Field<'a>>) -> Option<usize> {
+    let (mut is_number, mut number) = (false, None);
+    for field in fields {
+        match field {
+            Field::Event(name) => is_number = name.text().bytes() == COUNT_EVENT.as_bytes(),
+            Field::Data(text) => number = std::str::from_utf8(text.bytes()).ok()?.parse().ok(),
+            _ => {}
+        }
+    }
+    number.filter(|_| is_number)
+}
+
 saved!(MemberData { text, is_json });
 saved!(Says: Nothing, Here, Changed, Gone, Number);
 saved!(KeptMember { since, linger, data, leave });
 saved!(Announcement { channel, key, retain, event, says });
 saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
 saved!(Presence { member, will });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_members_is_read_as_it_was_announced() {
+        for number in [0, 1, 4711] {
+            let Announcement { event, key, .. } = Announcement::of_count(b"room", number);
+            let data = number.to_string();
+            let name = EventName::new(Text::from("count")).expect("a name");
+            let fields = [Field::Event(name), Field::Data(Text::from(&*data))];
+            assert_eq!((&event, &*key), (&Unnumbered::of(fields.iter().copied()), &b""[..]));
+            assert_eq!(number_of_members(fields.iter().copied()), Some(number));
+            assert_eq!(number_of_members(fields[1..].iter().copied()), None, "an event of another type");
+            assert_eq!(number_of_members(fields[..1].iter().copied()), None, "an event without data");
+        }
+    }
+}

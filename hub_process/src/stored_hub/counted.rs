@@ -5,13 +5,10 @@
 //! succeeds. Another number follows if that was not the right one.
 
 use crate::store::Draft;
-use eventsource_xs::event::Field;
-use eventsource_xs::hub::{ChannelEvictions, Retain};
+use eventsource_xs::hub::{number_of_members, ChannelEvictions, Retain};
 use eventsource_xs::saved;
 use std::collections::HashMap;
 
-/// The type of the event with the number.
-const EVENT: &[u8] = b"count";
 /// Begins the keys `once` of numbers.
 const ONCE: &[u8] = b"\0count ";
 
@@ -37,17 +34,17 @@ impl Counted {
         }
     }
 
-    /// Takes note of an entry of a channel. Returns the number of members that it tells.
+    /// Takes note of an entry of a channel. Returns the number of members that a hub has published with it.
     pub fn take_number(&mut self, draft: &Draft, seq: u64) -> Option<usize> {
         if !draft.key.is_empty() || !draft.retain.changes_state() {
             return None;
         }
-        let number = number_of(draft);
+        let number = number_of_members(draft.fields.fields().iter());
         match number.filter(|number| *number > 0) {
             Some(number) => drop(self.numbers.insert(draft.channel.clone(), (seq, number))),
             None => drop(self.numbers.remove(&draft.channel)),
         }
-        number
+        number.filter(|_| draft.once.starts_with(ONCE)) // an application may have published such an event before
     }
 
     /// Returns true if a channel has a number of members, or will have one.
@@ -74,14 +71,21 @@ impl Counted {
     }
 }
 
-fn number_of(draft: &Draft) -> Option<usize> {
-    let (mut is_number, mut number) = (false, None);
-    for field in draft.fields.fields().iter() {
-        match field {
-            Field::Event(name) => is_number = name.text().bytes() == EVENT,
-            Field::Data(text) => number = std::str::from_utf8(text.bytes()).ok()?.parse().ok(),
-            _ => {}
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_xs::event::{EventName, Field, Text};
+    use eventsource_xs::wire::FieldList;
+
+    #[test]
+    fn an_event_of_an_application_is_not_taken_for_a_number_that_a_hub_has_published() {
+        let mut counted = Counted::default();
+        let name = EventName::new(Text::from("count")).expect("a name");
+        let fields = FieldList::of([Field::Event(name), Field::Data(Text::from("3"))]);
+        let given = Draft { channel: (*b"room").into(), retain: Retain::Newest, fields, ..Draft::default() };
+        assert_eq!(counted.take_number(&given, 1), None);
+        let number = Draft { once: counted.once(b"room", 1), ..given };
+        assert_eq!((counted.take_number(&number, 2), counted.number(b"room")), (Some(3), 3));
+        assert_eq!(counted.once(b"room", 9), (*b"\0count 2").into());
     }
-    number.filter(|_| is_number)
 }

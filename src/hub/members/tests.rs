@@ -521,3 +521,19 @@ fn machines_with_one_store_publish_one_number() {
         }
     });
 }
+
+#[test]
+fn a_number_that_is_told_of_a_channel_without_members_is_corrected() {
+    let (now, mut members, mut out) = (Instant::now(), Members::new(true), Vec::new());
+    members.tell_number(b"lobby", 0, now);
+    assert_eq!(members.next_due(), None, "nobody is here, and that was told");
+    members.tell_number(b"lobby", 2, now);
+    let due = members.next_due().expect("it is looked at");
+    members.run_due(due, &mut usize::MAX, &mut out);
+    let numbers: Vec<_> = out.iter().map(|announced| (&*announced.channel, parts(&announced.event).1)).collect();
+    assert_eq!(numbers, [(&b"lobby"[..], "0".to_owned())]);
+    members.tell_number(b"lobby", 0, due);
+    let due = members.next_due().expect("it is looked at once more");
+    members.run_due(due, &mut usize::MAX, &mut out);
+    assert_eq!((out.len(), members.next_due(), members.rooms.len()), (1, None, 0));
+}
