@@ -68,13 +68,13 @@ impl HubRegistration {
                 let fits = |announced: &Announcement| fits(state, retention, announced);
                 // The number of members would replace what the application retains without a key.
                 let is_taken = member.is_counted && state.size(&member.channel, b"").is_some();
-                let is_free = !is_taken || members.have(&member.channel, b"");
+                let is_free = !is_taken || members.has_event(&member.channel, b"");
                 let most = if is_free { retention.max_members } else { 0 };
-                members.enter(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
+                members.enter_stream(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
-            Change::Willed(will) if members.have_ended() => out.push(*will), // and so does the stream
+            Change::Willed(will) if members.has_ended() => out.push(*will), // and so does the stream
             Change::Willed(will) => members.set_will(stream, will),
-            Change::Left { is_by_application } => members.leave(stream, is_by_application, at, &mut out),
+            Change::Left { is_by_application } => members.end_stream(stream, is_by_application, at, &mut out),
         }
         self.announce(out);
     }
@@ -89,7 +89,7 @@ impl HubRegistration {
     /// Ends all members: another hub takes the place of this one, and their streams end.
     pub(super) fn end_members(&mut self) {
         let mut out = Vec::new();
-        self.members.end(&mut out);
+        self.members.end_all(&mut out);
         self.announce(out);
     }
 
@@ -108,7 +108,7 @@ impl HubRegistration {
         let mut out = Vec::new();
         let Self { members, state, retention, .. } = self;
         let fits = |announced: &Announcement| fits(state, retention, announced);
-        let is_here = members.update(channel, id, data, event, &fits, &mut out)?;
+        let is_here = members.update_member(channel, id, data, event, &fits, &mut out)?;
         self.announce(out);
         Ok(is_here)
     }
@@ -118,12 +118,12 @@ impl HubRegistration {
     /// the store has the order, and decides what fits.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for mut announced in announced {
-            if announced.says == Says::Nothing && self.members.have(&announced.channel, &announced.key) {
+            if announced.says == Says::Nothing && self.members.has_event(&announced.channel, &announced.key) {
                 announced.retain = Retain::No;
             }
             if self.is_stored {
                 let says_more = matches!(announced.says, Says::Here | Says::Changed);
-                let kept = self.members.kept(&announced.channel, &announced.key).filter(|_| says_more);
+                let kept = self.members.kept_member(&announced.channel, &announced.key).filter(|_| says_more);
                 self.reactor.announced.push(Announced { hub: self.hub, announcement: announced, kept });
                 continue;
             }

@@ -74,7 +74,7 @@ impl StoredMembers {
                 Next::Ask(draft) => draft,
                 Next::Wait => return,
                 Next::Settle(announced) => {
-                    return order.change_members(|members| members.settle(&key.0, &key.1, announced));
+                    return order.change_members(|members| members.confirm_announcements(&key.0, &key.1, announced));
                 }
             };
             match state_change(&draft, order) {
@@ -121,7 +121,7 @@ impl StoredMembers {
     /// Drops what a member has said. One that cannot come is not here.
     fn refuse(&mut self, key: &MemberKey, order: &Order) {
         if self.own.refuse(key) {
-            order.change_members(|members| members.refuse(&key.0, &key.1));
+            order.change_members(|members| members.refuse_member(&key.0, &key.1));
         }
     }
 
@@ -131,12 +131,12 @@ impl StoredMembers {
         let (channel, key) = (&draft.channel, &draft.key);
         order.change_members(|members| match &draft.member {
             MemberPart::None => {}
-            MemberPart::Gone => members.tell_gone(channel, key),
-            MemberPart::Here(here) | MemberPart::Changed(here) => members.tell_here(channel, key, kept_of(here)),
+            MemberPart::Gone => members.remove_stored_member(channel, key),
+            MemberPart::Here(here) | MemberPart::Changed(here) => members.add_stored_member(channel, key, kept_of(here)),
         });
         if let DraftKind::CountedMember(room) = draft.kind() {
             let (published, is_own) = (order.counted().number(room), source == Source::OwnMember);
-            order.change_members(|members| members.tell_counted(channel, published, is_own, now));
+            order.change_members(|members| members.count_stored_members(channel, published, is_own, now));
         }
         if source == Source::Other {
             self.ask_store(&key_of(draft), order, now);
@@ -155,7 +155,7 @@ impl StoredMembers {
         if is_other_history {
             for (key, kept) in self.own.here() {
                 let rest = self.lingering.rest(key, now);
-                order.change_members(|members| members.adopt(&key.0, &key.1, kept, (now, rest)));
+                order.change_members(|members| members.adopt_member(&key.0, &key.1, kept, (now, rest)));
             }
         }
         self.lingering = Lingering::default();

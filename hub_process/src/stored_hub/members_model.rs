@@ -404,7 +404,7 @@ impl World {
             change(members, now, &mut out);
             for announcement in out {
                 let says_more = matches!(announcement.says, Says::Here | Says::Changed);
-                let kept = members.kept(&announcement.channel, &announcement.key).filter(|_| says_more);
+                let kept = members.kept_member(&announcement.channel, &announcement.key).filter(|_| says_more);
                 announced.push_back((announcement, kept));
             }
         };
@@ -429,7 +429,7 @@ impl World {
         self.change(number, |members, now, out| {
             let refused = members.totals().1;
             will.into_iter().for_each(|will| members.set_will(id, will));
-            members.enter(id, request, (most, &|_| Ok(())), (now, 7), out);
+            members.enter_stream(id, request, (most, &|_| Ok(())), (now, 7), out);
             has_entered = members.totals().1 == refused;
         });
         self.log.push(format!("{number}: {stream} enters {key:?} {data} {linger:?}: {has_entered}"));
@@ -444,7 +444,7 @@ impl World {
         let Some(stream) = self.machines[number].streams.keys().copied().nth(at) else { return };
         self.log.push(format!("{number}: {stream} leaves"));
         self.machines[number].streams.remove(&stream);
-        self.change(number, |members, now, out| members.leave(stream.into(), is_by_application, now, out));
+        self.change(number, |members, now, out| members.end_stream(stream.into(), is_by_application, now, out));
     }
 
     fn update(&mut self, number: usize) {
@@ -454,7 +454,7 @@ impl World {
         let event = unnumbered("update", &format!("{room} {id} {text}"));
         let data = MemberData { text: text.into_bytes().into(), is_json: false };
         self.change(number, |members, _, out| {
-            members.update(room.as_bytes(), id.as_bytes(), data, event, &|_| Ok(()), out).map(drop).expect("room");
+            members.update_member(room.as_bytes(), id.as_bytes(), data, event, &|_| Ok(()), out).map(drop).expect("room");
         });
     }
 

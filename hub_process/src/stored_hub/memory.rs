@@ -61,7 +61,7 @@ impl MemoryHub {
     /// number.
     pub fn has_member(&self, draft: &Draft) -> bool {
         let mut has = false;
-        let _ = self.handle.tell_members(|members| has = members.have(&draft.channel, &draft.key));
+        let _ = self.handle.tell_members(|members| has = members.has_event(&draft.channel, &draft.key));
         has
     }
 

@@ -357,7 +357,7 @@ impl Order {
             self.unread.count(counted.map_or(0, |(_, subscribers)| subscribers));
         }
         if let Some(number) = number {
-            self.change_members(|members| members.tell_number(&draft.channel, number, now));
+            self.change_members(|members| members.note_stored_number(&draft.channel, number, now));
         }
         published.map(Into::into).map_err(|error| failure_of(&error))
     }

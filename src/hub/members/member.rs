@@ -1,8 +1,9 @@
 //! A member as a hub keeps it: in few bytes, because a channel may have thousands.
 
-use super::{Changing, MAX_LINGER};
+use super::lingering;
+use super::unconfirmed::Announced;
 use crate::event::{Form, Unnumbered};
-use crate::hub::{KeptMember, MemberData};
+use crate::hub::{Announcement, KeptMember, MemberData, Says};
 use crate::stream::StreamId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,11 +78,17 @@ impl Member {
     }
 
     pub(super) fn set_linger(&mut self, linger: Duration) {
-        self.linger_ms = linger.min(MAX_LINGER).as_millis() as u32; // a day
+        self.linger_ms = lingering::bounded(linger).as_millis() as u32; // at most a day
     }
 
-    pub(super) fn leave(&self) -> Unnumbered {
+    /// Returns the event that says that it has gone.
+    fn leave(&self) -> Unnumbered {
         self.common.leave.with(self.id())
+    }
+
+    /// Announces that it has gone.
+    pub(super) fn announce_leave(&self) -> Announcement {
+        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), Says::Gone, self.leave())
     }
 
     /// Returns false if the hub's store has refused it: then its streams have no member.
@@ -97,7 +104,7 @@ impl Member {
         &self,
         streams: Vec<StreamId>,
         leaves_at: Option<Instant>,
-        changing: Option<Changing>,
+        announced: Option<Announced>,
     ) -> SavedMember {
         SavedMember {
             channel: Arc::clone(&self.common.channel),
@@ -108,7 +115,7 @@ impl Member {
             is_own: self.is_own,
             told: self.told,
             streams,
-            changing,
+            announced,
         }
     }
 }
@@ -124,15 +131,15 @@ pub(super) struct SavedMember {
     is_own: bool,
     told: u8,
     streams: Vec<StreamId>,
-    changing: Option<Changing>,
+    announced: Option<Announced>,
 }
 
 impl SavedMember {
-    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>, Option<Changing>) {
-        let Self { id, kept, is_counted, is_own, told, streams, changing, .. } = self;
+    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>, Option<Announced>) {
+        let Self { id, kept, is_counted, is_own, told, streams, announced, .. } = self;
         let member = Member::new(&id, kept, common);
-        (Member { is_counted, is_own, told, streams: streams.len() as u32, ..member }, streams, changing)
+        (Member { is_counted, is_own, told, streams: streams.len() as u32, ..member }, streams, announced)
     }
 }
 
-saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, told, streams, changing });
+saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, told, streams, announced });

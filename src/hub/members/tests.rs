@@ -1,13 +1,17 @@
 //! The random model of members: streams that come and go beside a naive twin, which computes who is here from the streams
 //! alone. A page that keeps a map of the announcements ends with the same.
 
+use super::counts::COUNT_INTERVAL;
 use super::*;
 use crate::cases::run_seeds;
 use crate::event::{EventName, Field, Text};
+use crate::hub::room_of;
 use crate::log::Retain;
 use crate::saved::{Restorer, Saver};
 use fastrand::Rng;
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 const EPISODE: u64 = if cfg!(miri) { 60 } else { 500 };
 const STEPS: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
@@ -176,7 +180,7 @@ impl Run {
         };
         let mut out = Vec::new();
         let asked = request(channel, id, linger, is_counted, &data);
-        self.members.enter(stream.into(), asked, (MOST, &full), (self.now, 7), &mut out);
+        self.members.enter_stream(stream.into(), asked, (MOST, &full), (self.now, 7), &mut out);
         let number = self.number(channel);
         let has_count = self.page_has_count(channel);
         let of_stream = self.twins.iter().filter(|(_, twin)| twin.streams.contains(&stream)).map(|(key, _)| *key);
@@ -203,7 +207,7 @@ impl Run {
 
     /// The one thing that the twin does not know: whether the number of a channel that had nobody is still to be told.
     fn page_has_count(&self, channel: &str) -> bool {
-        self.members.rooms.get(channel.as_bytes()).map_or(false, |room| room.count.is_some())
+        self.members.counts.has(channel.as_bytes())
     }
 
     fn leave(&mut self) {
@@ -214,8 +218,8 @@ impl Run {
         let is_own = self.rng.bool();
         let _ = writeln!(self.log, "{stream} leaves, by the application: {is_own}");
         let mut out = Vec::new();
-        self.members.leave(stream.into(), is_own, self.now, &mut out);
-        self.members.leave(stream.into(), false, self.now, &mut out); // a second report has no effect
+        self.members.end_stream(stream.into(), is_own, self.now, &mut out);
+        self.members.end_stream(stream.into(), false, self.now, &mut out); // a second report has no effect
         for twin in self.twins.values_mut() {
             if twin.streams.remove(&stream) && twin.streams.is_empty() {
                 twin.leaves_at = Some(self.now + twin.linger);
@@ -252,8 +256,10 @@ impl Run {
         let mut out = Vec::new();
         let given = MemberData { text: data.as_bytes().into(), is_json: false };
         let (channel_name, key) = (channel.as_bytes(), id.as_bytes());
-        let is_here =
-            self.members.update(channel_name, key, given, event("update", &data), &|_| Ok(()), &mut out).expect("room");
+        let is_here = self
+            .members
+            .update_member(channel_name, key, given, event("update", &data), &|_| Ok(()), &mut out)
+            .expect("room");
         assert_eq!(is_here, self.twins.contains_key(&(channel, id)));
         if let Some(twin) = self.twins.get_mut(&(channel, id)) {
             twin.data = data;
@@ -261,15 +267,18 @@ impl Run {
         self.take(out);
     }
 
-    /// A store refuses what a member has announced: it is not here, and its streams have no member.
+    /// A store refuses what a member has announced: it is not here, and its streams have no member. The number of a channel is
+    /// that of the members whom a store has told, and here none does.
     fn refuse(&mut self) {
-        let keys: Vec<Key> = self.twins.iter().filter(|(_, twin)| !twin.is_counted).map(|(key, _)| *key).collect();
+        let can_refuse = |channel: &str, twin: &Twin| !twin.is_counted && !self.page_has_count(channel);
+        let twins = self.twins.iter().filter(|((channel, _), twin)| can_refuse(channel, twin));
+        let keys: Vec<Key> = twins.map(|(key, _)| *key).collect();
         if keys.is_empty() {
             return;
         }
         let (channel, id) = self.any(&keys);
         let _ = writeln!(self.log, "{channel} {id} is refused");
-        self.members.refuse(channel.as_bytes(), id.as_bytes());
+        self.members.refuse_member(channel.as_bytes(), id.as_bytes());
         self.twins.remove(&(channel, id));
         self.page.map.remove(&(channel.into(), id.into()));
         self.refused += 1;
@@ -333,9 +342,8 @@ impl Run {
         self.pass(Duration::from_secs(10));
         self.check();
         assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
-        let Members { rooms, members, streams, lingering, counting, .. } = &self.members;
-        assert!(rooms.is_empty() && members.iter().next().is_none() && streams.is_empty());
-        assert!(lingering.first().is_none() && counting.is_empty());
+        let Members { rooms, streams, lingering, counts, .. } = &self.members;
+        assert!(rooms.is_empty() && streams.is_empty() && counts.is_empty() && lingering.next_due().is_none());
     }
 }
 
@@ -429,18 +437,18 @@ impl Machines {
         match told {
             Told::Number(number) => {
                 machine.number = (machine.read, number);
-                members.tell_number(b"lobby", number, now);
+                members.note_stored_number(b"lobby", number, now);
             }
             Told::Member { id, is_here, by } => {
                 let channel = [&[0xFF], &b"lobby"[..]].concat();
                 if is_here {
                     let (since, linger, data, leave) =
                         (7, Duration::ZERO, MemberData::default(), Unnumbered::default());
-                    members.tell_here(&channel, &id, KeptMember { since, linger, data, leave });
+                    members.add_stored_member(&channel, &id, KeptMember { since, linger, data, leave });
                 } else {
-                    members.tell_gone(&channel, &id);
+                    members.remove_stored_member(&channel, &id);
                 }
-                members.tell_counted(&channel, machine.number.1, by == index, now);
+                members.count_stored_members(&channel, machine.number.1, by == index, now);
             }
         }
     }
@@ -479,12 +487,12 @@ fn machines_with_one_store_publish_one_number() {
             match rng.u8(..100) {
                 0..=14 => {
                     let asked = request("lobby", IDS[rng.usize(..5)], Duration::ZERO, true, "");
-                    machine.members.enter(stream.into(), asked, (MOST, &|_| Ok(())), (run.now, 7), &mut out);
+                    machine.members.enter_stream(stream.into(), asked, (MOST, &|_| Ok(())), (run.now, 7), &mut out);
                     machine.streams.push(stream);
                 }
                 15..=29 if !machine.streams.is_empty() => {
                     let stream = machine.streams.swap_remove(rng.usize(..machine.streams.len()));
-                    machine.members.leave(stream.into(), false, run.now, &mut out);
+                    machine.members.end_stream(stream.into(), false, run.now, &mut out);
                 }
                 30..=79 => run.read(index),
                 _ => run.pass(Duration::from_millis(rng.u64(..500))),
@@ -507,33 +515,31 @@ fn machines_with_one_store_publish_one_number() {
         for index in 0..3 {
             for stream in std::mem::take(&mut run.machines[index].streams) {
                 let mut out = Vec::new();
-                run.machines[index].members.leave(stream.into(), false, run.now, &mut out);
+                run.machines[index].members.end_stream(stream.into(), false, run.now, &mut out);
                 run.take(index, out);
             }
         }
         run.settle(Duration::from_secs(20));
         assert_eq!(told(&run), 0);
-        for Machine { members: Members { rooms, members, counting, .. }, .. } in &run.machines {
-            assert!(
-                rooms.is_empty() && members.iter().next().is_none() && counting.is_empty(),
-                "{rooms:?} {counting:?}"
-            );
+        for Machine { members: Members { rooms, counts, .. }, .. } in &run.machines {
+            assert!(rooms.is_empty() && counts.is_empty(), "{rooms:?} {counts:?}");
         }
     });
 }
 
 #[test]
 fn a_number_that_is_told_of_a_channel_without_members_is_corrected() {
-    let (now, mut members, mut out) = (Instant::now(), Members::new(true), Vec::new());
-    members.tell_number(b"lobby", 0, now);
+    let (now, mut members) = (Instant::now(), Members::new(true));
+    let (mut left, mut out) = (usize::MAX, Vec::new());
+    members.note_stored_number(b"lobby", 0, now);
     assert_eq!(members.next_due(), None, "nobody is here, and that was told");
-    members.tell_number(b"lobby", 2, now);
+    members.note_stored_number(b"lobby", 2, now);
     let due = members.next_due().expect("it is looked at");
-    members.run_due(due, &mut usize::MAX, &mut out);
+    members.run_due(due, &mut left, &mut out);
     let numbers: Vec<_> = out.iter().map(|announced| (&*announced.channel, parts(&announced.event).1)).collect();
     assert_eq!(numbers, [(&b"lobby"[..], "0".to_owned())]);
-    members.tell_number(b"lobby", 0, due);
+    members.note_stored_number(b"lobby", 0, due);
     let due = members.next_due().expect("it is looked at once more");
-    members.run_due(due, &mut usize::MAX, &mut out);
-    assert_eq!((out.len(), members.next_due(), members.rooms.len()), (1, None, 0));
+    members.run_due(due, &mut left, &mut out);
+    assert_eq!((out.len(), members.next_due(), members.counts.is_empty()), (1, None, true));
 }

@@ -213,7 +213,7 @@ impl HubHandle {
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
-        if meta.retain.changes_state() && registration.members.have(meta.channel, meta.key) {
+        if meta.retain.changes_state() && registration.members.has_event(meta.channel, meta.key) {
             return Err(Error::of_kept_key(meta.key));
         }
         let seq = registration.last_seq + 1;

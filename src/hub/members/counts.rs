@@ -1,0 +1,227 @@
+//! When the number of a channel's members is published.
+//!
+//! A channel has a number once a member was counted in it. Streams are told of another number at most once in
+//! [`COUNT_INTERVAL`]. When nobody is left and that was told, the channel has no number any more.
+//!
+//! Over a store the number is one for all machines, and what the store has told last is what streams were told. The machine
+//! whose members have changed it publishes the next one. The others wait for [`COUNT_RESERVE`]: that machine has perhaps died.
+
+use crate::stream::after;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The shortest time between two numbers of a channel.
+pub(super) const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a machine waits until it publishes a number that members of another machine have changed.
+const COUNT_RESERVE: Duration = Duration::from_secs(3);
+
+/// What streams were told of the number of a channel's members.
+#[derive(Clone, Debug)]
+pub(super) struct Count {
+    /// The last number.
+    published: usize,
+    /// When another one may be published.
+    next: Instant,
+    /// When the number is looked at again.
+    due: Option<Instant>,
+}
+
+/// Whose number is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publisher {
+    /// That of this hub alone. What it publishes counts.
+    Hub,
+    /// That of all machines of a store. What the store tells counts.
+    Store,
+}
+
+/// The numbers of channels.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    counts: HashMap<Arc<[u8]>, Count>,
+    /// The channels whose number is looked at again, by the time.
+    due: BTreeSet<(Instant, Arc<[u8]>)>,
+}
+
+impl Counts {
+    /// Returns true if a channel has a number, which is perhaps still to be published.
+    pub(super) fn has(&self, channel: &[u8]) -> bool {
+        self.counts.contains_key(channel)
+    }
+
+    /// Returns true if streams were told that a channel has members.
+    pub(super) fn is_published(&self, channel: &[u8]) -> bool {
+        self.counts.get(channel).map_or(false, |count| count.published > 0)
+    }
+
+    /// Gives a channel a number, unless it has one. The last one that was published is `published`.
+    pub(super) fn begin(&mut self, channel: Arc<[u8]>, published: usize, now: Instant) {
+        self.counts.entry(channel).or_insert(Count { published, next: now, due: None });
+    }
+
+    /// Returns the number of a channel that is published now: `number`, if streams were told of another one and the time has
+    /// come. Otherwise it is looked at again. A channel that `is_empty`, as was told, has no number any more.
+    pub(super) fn take_number(
+        &mut self,
+        (channel, is_empty): (&Arc<[u8]>, bool),
+        number: impl FnOnce() -> usize,
+        publisher: Publisher,
+        now: Instant,
+    ) -> Option<usize> {
+        let count = self.counts.get_mut(channel)?;
+        if count.next > now {
+            let next = count.next;
+            self.schedule(channel, next);
+            return None;
+        }
+        let number = number();
+        if count.published != number {
+            count.next = after(now, COUNT_INTERVAL);
+            if publisher == Publisher::Hub {
+                count.published = number; // otherwise the store tells it
+            }
+            let next = count.next;
+            self.schedule(channel, next);
+            return Some(number);
+        }
+        if is_empty {
+            self.end(channel);
+        }
+        None
+    }
+
+    fn end(&mut self, channel: &Arc<[u8]>) {
+        if let Some(due) = self.counts.remove(channel).and_then(|count| count.due) {
+            self.due.remove(&(due, Arc::clone(channel)));
+        }
+    }
+
+    /// Takes note that a counted member of a channel has come or gone, as the store has told. This machine has said so, or
+    /// another one.
+    pub(super) fn note_change(&mut self, channel: &Arc<[u8]>, is_own: bool, now: Instant) {
+        if let Some(Count { next, .. }) = self.counts.get(channel) {
+            let at = if is_own { *next } else { after(now, COUNT_RESERVE) };
+            self.schedule(channel, at);
+        }
+    }
+
+    /// Takes note of the number that the store has told. It is perhaps that of members who have gone meanwhile, so a number of
+    /// a channel without members is looked at, too.
+    pub(super) fn note_published(&mut self, channel: Arc<[u8]>, number: usize, now: Instant) {
+        if number > 0 || self.has(&channel) {
+            let (next, due) = (after(now, COUNT_INTERVAL), self.counts.get(&channel).and_then(|count| count.due));
+            self.counts.insert(Arc::clone(&channel), Count { published: number, next, due });
+            self.schedule(&channel, after(next, COUNT_RESERVE));
+        }
+    }
+
+    /// Looks at the number of a channel at a time, if not before.
+    fn schedule(&mut self, channel: &Arc<[u8]>, at: Instant) {
+        let due = match self.counts.get_mut(channel) {
+            Some(count) if count.due.map_or(true, |due| at < due) => count.due.replace(at),
+            _ => return,
+        };
+        if let Some(due) = due {
+            self.due.remove(&(due, Arc::clone(channel)));
+        }
+        self.due.insert((at, Arc::clone(channel)));
+    }
+
+    /// Takes the first channel whose number is looked at now.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Arc<[u8]>> {
+        let first = self.due.iter().next().filter(|(at, _)| *at <= now).cloned()?;
+        self.due.remove(&first);
+        if let Some(count) = self.counts.get_mut(&first.1) {
+            count.due = None;
+        }
+        Some(first.1)
+    }
+
+    /// Returns when the first number is looked at.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.iter().next().map(|(at, _)| *at)
+    }
+
+    /// Returns the channels that have a number.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.counts.keys()
+    }
+
+    /// Returns the numbers, as they are saved.
+    pub(super) fn saved(&self) -> &HashMap<Arc<[u8]>, Count> {
+        &self.counts
+    }
+
+    /// Resumes numbers that were saved.
+    pub(super) fn restore(counts: HashMap<Arc<[u8]>, Count>) -> Self {
+        let due = counts.iter().filter_map(|(channel, count)| Some((count.due?, Arc::clone(channel)))).collect();
+        Self { counts, due }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.due.is_empty()
+    }
+}
+
+saved!(Count { published, next, due });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A channel, and when something happens.
+    struct Scene {
+        counts: Counts,
+        channel: Arc<[u8]>,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new(published: usize) -> Self {
+            let (mut counts, channel, now) = (Counts::default(), Arc::from(&b"lobby"[..]), Instant::now());
+            counts.begin(Arc::clone(&channel), published, now);
+            Self { counts, channel, now }
+        }
+
+        fn take(&mut self, number: usize, publisher: Publisher, seconds: u64) -> Option<usize> {
+            let now = self.now + Duration::from_secs(seconds);
+            while self.counts.take_due(now).is_some() {}
+            self.counts.take_number((&self.channel, number == 0), || number, publisher, now)
+        }
+
+        fn due(&self) -> Option<Duration> {
+            self.counts.next_due().map(|due| due - self.now)
+        }
+    }
+
+    #[test]
+    fn a_hub_publishes_a_number_once_in_an_interval_until_nobody_is_left() {
+        let mut scene = Scene::new(0);
+        assert_eq!(scene.take(1, Publisher::Hub, 0), Some(1));
+        assert_eq!((scene.take(2, Publisher::Hub, 0), scene.due()), (None, Some(COUNT_INTERVAL)));
+        assert_eq!(scene.take(2, Publisher::Hub, 1), Some(2));
+        assert_eq!(scene.take(2, Publisher::Hub, 2), None);
+        assert_eq!((scene.take(0, Publisher::Hub, 3), scene.counts.has(b"lobby")), (Some(0), true));
+        assert_eq!(scene.take(0, Publisher::Hub, 4), None);
+        assert!(scene.counts.is_empty());
+    }
+
+    #[test]
+    fn a_number_over_a_store_is_published_again_until_the_store_tells_it() {
+        let mut scene = Scene::new(0);
+        for second in 0..3 {
+            assert_eq!(scene.take(1, Publisher::Store, second), Some(1));
+        }
+        scene.counts.note_published(Arc::clone(&scene.channel), 1, scene.now + Duration::from_secs(3));
+        assert!(scene.counts.is_published(b"lobby"));
+        assert_eq!(scene.take(1, Publisher::Store, 9), None);
+        assert_eq!(scene.due(), None);
+        scene.counts.note_change(&scene.channel, false, scene.now + Duration::from_secs(9));
+        assert_eq!(scene.due(), Some(Duration::from_secs(9) + COUNT_RESERVE), "the other machine has time");
+        scene.counts.note_change(&scene.channel, true, scene.now + Duration::from_secs(9));
+        assert_eq!(scene.due(), Some(Duration::from_secs(4)), "this machine has said so: as soon as it may");
+    }
+}

@@ -1,0 +1,163 @@
+//! Who is in which channel: its members in the order of their ids.
+
+use super::member::{Common, Member};
+use super::page::MemberPage;
+use super::slots::Slots;
+use crate::event::{Form, Unnumbered};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A channel with members.
+#[derive(Clone, Debug)]
+struct Room {
+    /// The slots of the members, in the order of their ids.
+    members: Vec<u32>,
+    /// What the newest members have in common.
+    common: Arc<Common>,
+}
+
+impl Room {
+    /// Finds a member's place in the list, or that which it would have.
+    fn search(&self, slots: &Slots, id: &[u8]) -> Result<usize, usize> {
+        self.members.binary_search_by(|at| slots.id(*at).cmp(id))
+    }
+}
+
+/// The channels with members, and the members in numbered slots.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rooms {
+    rooms: HashMap<Arc<[u8]>, Room>,
+    slots: Slots,
+    listed: usize,
+}
+
+impl Rooms {
+    pub(super) fn find(&self, channel: &[u8], id: &[u8]) -> Option<u32> {
+        let room = self.rooms.get(channel)?;
+        room.search(&self.slots, id).ok().map(|at| room.members[at])
+    }
+
+    pub(super) fn find_mut(&mut self, channel: &[u8], id: &[u8]) -> Option<(u32, &mut Member)> {
+        let at = self.find(channel, id)?;
+        Some((at, self.slots.get_mut(at)?))
+    }
+
+    pub(super) fn get(&self, at: u32) -> Option<&Member> {
+        self.slots.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Member> {
+        self.slots.get_mut(at)
+    }
+
+    /// Returns the name of a channel. Its members share one.
+    pub(super) fn channel(&self, channel: &[u8]) -> Arc<[u8]> {
+        self.rooms.get(channel).map_or_else(|| channel.into(), |room| Arc::clone(&room.common.channel))
+    }
+
+    /// Returns what a new member has in common with others of its channel.
+    pub(super) fn common(&self, channel: &[u8], id: &[u8], leave: &Unnumbered) -> Arc<Common> {
+        let common = self.rooms.get(channel).map(|room| &room.common);
+        match common.filter(|common| common.leave.with(id) == *leave) {
+            Some(common) => Arc::clone(common),
+            None => Arc::new(Common { channel: self.channel(channel), leave: Form::of(leave, id) }),
+        }
+    }
+
+    /// Lists a member that is not here.
+    pub(super) fn add(&mut self, member: Member) -> u32 {
+        let common = Arc::clone(&member.common);
+        let at = self.slots.add(member);
+        let new = || Room { members: Vec::new(), common: Arc::clone(&common) };
+        let room = self.rooms.entry(Arc::clone(&common.channel)).or_insert_with(new);
+        if let Err(place) = room.search(&self.slots, self.slots.id(at)) {
+            room.members.insert(place, at);
+            self.listed += 1;
+        }
+        room.common = common;
+        at
+    }
+
+    /// Gives a member a slot that is not listed: the store has refused it, and it has streams.
+    pub(super) fn add_unlisted(&mut self, member: Member) -> u32 {
+        self.slots.add(member)
+    }
+
+    /// Removes a member from the list. Its slot stays while streams have it.
+    pub(super) fn remove(&mut self, at: u32) {
+        let Self { rooms, slots, listed } = self;
+        let (streams, common) = match slots.get(at) {
+            Some(member) => (member.streams, Arc::clone(&member.common)),
+            None => return,
+        };
+        if let Some(room) = rooms.get_mut(&common.channel) {
+            if let Ok(place) = room.search(slots, slots.id(at)) {
+                room.members.remove(place);
+                *listed -= 1;
+            }
+            if room.members.is_empty() {
+                rooms.remove(&common.channel);
+            } else if room.members.len() < room.members.capacity() / 4 {
+                room.members.shrink_to(2 * room.members.len());
+            }
+        }
+        if streams == 0 {
+            slots.remove(at);
+        }
+    }
+
+    /// Gives back the slot of a member that is not listed and has no stream any more.
+    pub(super) fn free_slot(&mut self, at: u32) {
+        self.slots.remove(at);
+    }
+
+    /// Returns how many members there are.
+    pub(super) fn listed(&self) -> usize {
+        self.listed
+    }
+
+    /// Returns how many members a channel has.
+    pub(super) fn count(&self, channel: &[u8]) -> usize {
+        self.rooms.get(channel).map_or(0, |room| room.members.len())
+    }
+
+    /// Returns the members of a channel.
+    pub(super) fn of_channel(&self, channel: &[u8]) -> impl Iterator<Item = &Member> {
+        let slots = self.rooms.get(channel).map_or(&[][..], |room| &room.members);
+        slots.iter().filter_map(move |at| self.slots.get(*at))
+    }
+
+    /// Returns all members that are listed, those of a channel in the order of their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
+        let slots = self.rooms.values().flat_map(|room| &room.members);
+        slots.filter_map(move |at| self.slots.get(*at))
+    }
+
+    /// Returns all members with their slots, also those that are not listed.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.slots.iter()
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one.
+    pub(super) fn page(&self, channel: &[u8], after: Option<&[u8]>) -> MemberPage {
+        let room = match self.rooms.get(channel) {
+            Some(room) => room,
+            None => return MemberPage::default(),
+        };
+        let from = after.map_or(0, |after| room.search(&self.slots, after).map_or_else(|at| at, |at| at + 1));
+        MemberPage::of(room.members[from..].iter().filter_map(|at| self.slots.get(*at)))
+    }
+
+    /// Gives back the memory of many that have left. Returns the new number of each slot.
+    pub(super) fn pack(&mut self) -> Option<Vec<u32>> {
+        let new = self.slots.pack()?;
+        let slots = self.rooms.values_mut().flat_map(|room| &mut room.members);
+        slots.for_each(|at| *at = new.get(*at as usize).copied().unwrap_or(0));
+        Some(new)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.slots.iter().next().is_none()
+    }
+}
