@@ -1,10 +1,12 @@
 //! The counters of a hub.
 
-use super::channels::glob::Glob;
+use super::glob::Glob;
 use super::Hub;
 use crate::compression::Piece;
 use crate::event::Framing;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::stream::StreamId;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The counters of a hub.
@@ -92,6 +94,11 @@ impl Counts {
         limited
     );
 
+    /// Returns the bytes that logs hold, without what they keep for snapshots.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.bytes + self.state_bytes
+    }
+
     /// Counts a piece that a stream is sent.
     pub(super) fn count_coded(&mut self, piece: &Piece) {
         self.content_bytes += piece.content_bytes as u64;
@@ -139,10 +146,10 @@ impl Hub {
         let glob = pattern.map(Glob::new);
         let mut page = ChannelPage::default();
         let mut bytes = 0;
-        let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.channels.capacity());
+        let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.logs.channels().slots());
         let until = at.saturating_add(ChannelPage::MOST_SLOTS).min(slots);
         while at < until && bytes < ChannelPage::MOST_BYTES {
-            if let Some(channel) = self.channels.get(at) {
+            if let Some(channel) = self.logs.channels().get(at) {
                 if glob.as_ref().map_or(true, |glob| glob.matches(&channel.name)) {
                     bytes += channel.name.len();
                     page.channels.push(self.channel_counts(at));
@@ -155,13 +162,12 @@ impl Hub {
     }
 
     fn channel_counts(&self, at: usize) -> ChannelCounts {
-        let channel = &self.channels[at];
-        let by_pattern = channel.patterns.iter().map(|pattern| self.patterns[*pattern].subscribers.len());
+        let channel = &self.logs.channels()[at];
         let (events, bytes) = channel.log.held();
         let last = channel.log.after(0).next_back();
         ChannelCounts {
             name: Arc::clone(&channel.name),
-            subscribers: (channel.subscribers.len() + by_pattern.sum::<usize>()) as u64,
+            subscribers: self.logs.channels().subscriptions(at) as u64,
             events: events as u64,
             bytes: bytes as u64,
             keys: channel.log.retained().0 as u64,
@@ -171,7 +177,22 @@ impl Hub {
 
     /// Returns the counters.
     pub fn counts(&self) -> Counts {
-        Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
+        let channels = self.logs.channels();
+        Counts { channels: channels.len() as u64, patterns: channels.pattern_count() as u64, ..self.counts }
+    }
+
+    /// Returns the number of streams that are subscribed to a channel, by its name or by a pattern.
+    ///
+    /// A stream with several such topics counts once. Lists then have to be compared, so `is_open` says which streams
+    /// of these lists have not ended.
+    pub fn subscribers_of(&self, name: &[u8], is_open: impl Fn(StreamId) -> bool) -> usize {
+        let mut lists = self.logs.channels().subscriber_lists(name);
+        lists.retain(|subscribers| subscribers.len() > 0);
+        if let [one] = lists[..] {
+            return one.len();
+        }
+        let streams = lists.iter().flat_map(|subscribers| subscribers.iter()).filter(|stream| is_open(*stream));
+        streams.map(u64::from).collect::<HashSet<_>>().len()
     }
 }
 

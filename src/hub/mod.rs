@@ -81,53 +81,62 @@
 //! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
 //! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
 //!
-//! # Files
+//! # Parts
 //!
-//! `settings`: what the application sets; `policies` are what that says for a channel.
+//! A [`Hub`] has parts that own their fields, and joins them. What needs one part is a method of that part. Of the parts, those
+//! that come later here use the earlier ones.
 //!
-//! `ids`: `hub_ids` (the hub's, plain or opaque), `event_id` (positions), `custom_ids` (the application's), `last_id` (the last
-//! one that a client has).
+//! [`Epoch`] makes the hub's ids (`ids`). `Policies` are the settings, and what they say for a channel (`settings`).
 //!
-//! `channels`: `channel` creates and removes channels and patterns, `names` remembers removed ones, `prefixes`, `glob` and
-//! `topics` find the channels of a topic, `subscribers` notifies their streams, `recent_channels` has the last publications.
+//! `Channels` are the tables of channels and patterns (`channels`): `channel` is one of them, with its `subscribers`, `names`
+//! remembers removed ones, `prefixes` finds names and patterns, `evictions` and `eviction_clock` how far topics have evicted.
 //!
-//! `publishing`: appends an event to its channel's log. `refusal` checks it before; `once_keys` and `state_sizes` are for those
-//! who publish: what has been published once, and what can be retained.
+//! `Logs` are the channels in one order (`logs`): the last sequence number, the application's ids, the last publications
+//! (`recent_channels`) and the `first_entries`. `backlog` and `merge` find the next entries of a stream. A stream's position is
+//! a [`Cursor`] (`cursor`).
 //!
-//! `retention`: evicts and expires entries; `eviction_clock` orders evictions in time.
+//! `Pending` has what follows from the publications of a turn. [`Counts`] is what the application reads. `Stored` is the memory
+//! for a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding` has encoded
+//! events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
-//! `subscribing`: `request` and `subscription` register a stream, `first_block` begins it, `resume_point` decides where,
-//! `subscription_end` ends it.
+//! # Folders
 //!
-//! `sending`: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `gathering`
-//! points at them in the logs, `shared_encoding` encodes them for all streams of a group, `state_phases` sends the state,
-//! `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
+//! Each of these has methods of the hub, for one act:
 //!
-//! `gaps`: finds what a stream has missed, and decides between a `gap` event, compaction and the end of the stream.
-//!
-//! `readers`: `ends` has the labels and ages of streams, and finds those that a request to end streams means; `stream_limits`
-//! counts the streams of a key.
-//!
-//! `stores`: `stored_history` continues with events that a store has kept, and says what it may forget; `entries` are those of
-//! a hub whose place another one takes.
+//! - `publishing`: appends an event to its channel's log, and marks what is `pending`. `refusal` checks the event before;
+//!   `once_keys` and `state_sizes` are for those who publish: what has been published once, and what can be retained.
+//! - `retention`: evicts and expires entries, and removes channels.
+//! - `subscribing`: `subscription` registers a stream as a `request` says, `first_block` begins it, `resume_point` decides
+//!   where, `subscription_end` ends it.
+//! - `sending`: `gathering` points at a stream's next events in the logs, `shared_encoding` and `window_rounds` encode them for
+//!   all streams of a group, `state_phases` and `snapshots` send the state, `replay` and `notice` send through the stream's own
+//!   buffer, `positions` makes the hub's own blocks.
+//! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
+//! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
+//!   their `labels`.
+//! - `stores`: `stored_history` continues with events that a store has kept, and says what it may forget; `entries` are those
+//!   of a hub whose place another one takes.
 //!
 //! Beside the hub: `presence` is what a stream says of its member and its will; `members` decides who is here, from the streams
-//! that enter and leave. Their announcements are published as any other event.
-//!
-//! `counts` is what the application reads. `steps` counts what searches do, for tests.
+//! that enter and leave. Their announcements are published as any other event. `glob` matches names with patterns, `steps`
+//! counts what searches do, for tests.
 
 #![forbid(unsafe_code)]
 
 mod channels;
 mod counts;
+mod cursor;
 mod gaps;
+mod glob;
 mod ids;
+mod logs;
 mod members;
 #[cfg(test)]
 mod model;
 mod presence;
 mod publishing;
 mod readers;
+mod request;
 mod retention;
 mod sending;
 mod settings;
@@ -138,7 +147,8 @@ mod subscribing;
 mod tests;
 
 pub use counts::{ChannelCounts, ChannelPage, Counts};
-pub use gaps::{Gap, GapData, Lagging, OnSlow};
+pub use cursor::Cursor;
+pub use gaps::{Gap, Lagging};
 pub use ids::hub_ids::Epoch;
 pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
 pub use presence::{number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
@@ -147,231 +157,87 @@ pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
 };
 pub use publishing::Publication;
-pub use readers::ends::{EndRequest, FINISH_BLOCK, MAX_LABELS, MAX_LABEL_BYTES, REMEMBERED};
+pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
+pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::stream_limits::RESERVED;
-pub use sending::cursor::Cursor;
+pub use readers::Readers;
 pub use sending::notice::Notice;
 pub use settings::channel_settings::ChannelSettings;
 pub use stores::stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
+pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{Encoding, Form};
-pub use settings::state_bounds::StateBounds;
-pub use settings::{Retention, Settings};
+pub use settings::gap_settings::{GapData, OnSlow};
+pub use settings::{Retention, Settings, StateBounds};
 pub use stores::entries::HubEntry;
-pub use subscribing::request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 
-use crate::log::Snapshots;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
-use channels::channel::{Channel, Pattern};
-use channels::names::Names;
-use channels::prefixes::PatternIndex;
-use channels::recent_channels::RecentChannels;
 use channels::topics::TopicId;
-use ids::custom_ids::CustomIds;
-use readers::ends::Marks;
-use readers::stream_limits::Reservations;
-use sending::shared_encoding::Rounds;
-use settings::policies::Policies;
-use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use logs::Logs;
+use publishing::pending::Pending;
+use sending::shared_encoding::SharedEncoding;
+use sending::snapshots::StateSnapshots;
 use stores::stored_history::Stored;
 
 /// The channels of an application, and their events.
 #[derive(Debug)]
 pub struct Hub {
     epoch: Epoch,
-    settings: Settings,
-    /// The sequence number of the last event that was published, or of the last one of the history; 0 before the first.
-    last_seq: u64,
-    /// The sequence number through which events were offered to the streams that keep up.
-    offered_through: u64,
-    channels: Slab<Channel>,
-    channel_by_name: HashMap<Arc<[u8]>, usize>,
-    /// The same and the tombstones in the order of the names. A publication finds its channel sooner in the hash map.
-    names: Names,
-    patterns: Slab<Pattern>,
-    pattern_by_text: PatternIndex,
-    /// How many names new patterns were compared with since that was last taken.
-    compared: usize,
-    /// What the settings say for channels.
-    policies: Policies,
-    custom_ids: CustomIds,
-    /// The channels of the last publications.
-    recent: RecentChannels,
-    /// The sequence number through which any log has evicted anything.
-    evicted_through: u64,
-    /// The eviction clock: the number of evictions.
-    eviction_clock: u64,
-    /// The topics whose subscribers are to be notified.
-    to_notify: Vec<TopicId>,
-    /// The channels that were published to since the last eviction.
-    grown: Vec<usize>,
+    logs: Logs,
+    /// What follows from the publications of a turn.
+    pending: Pending,
     counts: Counts,
     /// The memory for a store, if the hub has one.
     stored: Option<Box<Stored>>,
-    /// The encoded events, if a stream has a content coding.
-    rounds: Option<Box<Rounds>>,
-    /// By what streams can be ended.
-    marks: Marks,
-    /// The streams that may begin.
-    reservations: Reservations,
-    /// The sequence numbers as of which streams are sent the state.
-    snapshots: Snapshots,
-    /// The channels whose logs keep something for these, how many bytes that is, and how many it was when nothing of it was
-    /// superfluous.
-    versioned: BTreeSet<usize>,
-    version_bytes: u64,
-    cleaned_bytes: u64,
+    /// Who reads.
+    pub readers: Readers,
+    encoding: SharedEncoding,
+    snapshots: StateSnapshots,
 }
 
 impl Hub {
     /// Creates a hub without channels. Its ids begin with the epoch, which differs from that of every other hub that
     /// the same clients use.
     pub fn new(epoch: Epoch, settings: Settings) -> Self {
+        Self::with_logs(epoch, Logs::new(settings))
+    }
+
+    /// Creates a hub that begins with logs.
+    fn with_logs(epoch: Epoch, logs: Logs) -> Self {
         Self {
             epoch,
-            policies: Policies::new(&settings),
-            settings,
-            last_seq: 0,
-            offered_through: 0,
-            channels: Slab::new(),
-            channel_by_name: HashMap::new(),
-            names: Names::default(),
-            patterns: Slab::new(),
-            pattern_by_text: PatternIndex::default(),
-            compared: 0,
-            custom_ids: CustomIds::default(),
-            recent: RecentChannels::default(),
-            evicted_through: 0,
-            eviction_clock: 0,
-            to_notify: Vec::new(),
-            grown: Vec::new(),
+            logs,
+            pending: Pending::default(),
             counts: Counts::default(),
             stored: None,
-            rounds: None,
-            marks: Marks::default(),
-            reservations: Reservations::default(),
-            snapshots: Snapshots::default(),
-            versioned: BTreeSet::new(),
-            version_bytes: 0,
-            cleaned_bytes: 0,
+            readers: Readers::default(),
+            encoding: SharedEncoding::default(),
+            snapshots: StateSnapshots::default(),
         }
     }
 }
 
-/// Values at stable indexes, which they keep.
-struct Slots<'a, T>(&'a Slab<T>);
-
-impl<T: Saved> Slots<'_, T> {
-    fn save(&self, to: &mut Saver) {
-        to.add_count(self.0.len());
-        for (at, value) in self.0 {
-            to.add(&at);
-            to.add(value);
-        }
-    }
-}
-
+/// Encoded events and snapshots are not saved: streams begin another round, and with the state again.
 impl Saved for Hub {
     fn save(&self, to: &mut Saver) {
-        let Self {
-            epoch,
-            settings,
-            last_seq,
-            offered_through,
-            channels,
-            channel_by_name: _,
-            names,
-            patterns,
-            pattern_by_text: _,
-            compared: _,
-            policies: _,
-            custom_ids,
-            recent,
-            evicted_through,
-            eviction_clock,
-            to_notify,
-            grown,
-            counts,
-            stored,
-            rounds: _,
-            marks,
-            reservations,
-            snapshots: _,
-            versioned: _,
-            version_bytes: _,
-            cleaned_bytes: _,
-        } = self;
+        let Self { epoch, logs, pending, counts, stored, readers, encoding: _, snapshots: _ } = self;
         to.add(epoch);
-        to.add(settings);
-        to.add(last_seq);
-        to.add(offered_through);
-        Slots(channels).save(to);
-        Slots(patterns).save(to);
-        to.add(names);
-        to.add(custom_ids);
-        to.add(recent);
-        to.add(evicted_through);
-        to.add(eviction_clock);
-        to.add(to_notify);
-        to.add(grown);
+        to.add(logs);
+        to.add(pending);
         to.add(counts);
         to.add(stored);
-        to.add(marks);
-        to.add(reservations);
+        to.add(readers);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (epoch, settings, last_seq, offered_through) = (from.take()?, from.take()?, from.take()?, from.take()?);
-        let channels: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
-        let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
-        let mut policies = Policies::new(&settings);
-        for (at, channel) in &channels {
-            if channel.policy >= policies.len() {
-                return Err(Malformed);
-            }
-            policies[channel.policy].firsts.extend(channel.log.first().map(|(seq, _)| (seq, at)));
-        }
-        let mut names: Names = from.take()?;
-        let mut channel_by_name = HashMap::new();
-        for (at, channel) in &channels {
-            names.add(Arc::clone(&channel.name), at);
-            channel_by_name.insert(Arc::clone(&channel.name), at);
-        }
-        let slots: Vec<usize> = channels.iter().map(|(at, _)| at).collect();
-        let mut hub = Self {
-            epoch,
-            settings,
-            policies,
-            last_seq,
-            offered_through,
-            channels,
-            channel_by_name,
-            names,
-            pattern_by_text: patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect(),
-            patterns,
-            compared: 0,
-            custom_ids: from.take()?,
-            recent: from.take()?,
-            evicted_through: from.take()?,
-            eviction_clock: from.take()?,
-            to_notify: from.take()?,
-            grown: from.take()?,
-            counts: from.take()?,
-            stored: from.take()?,
-            rounds: None,
-            marks: from.take()?,
-            reservations: from.take()?,
-            snapshots: Snapshots::default(),
-            versioned: BTreeSet::new(),
-            version_bytes: 0,
-            cleaned_bytes: 0,
-        };
+        let hub = Self::with_logs(from.take()?, from.take()?);
+        let (pending, counts, stored, readers) = (from.take()?, from.take()?, from.take()?, from.take()?);
+        let mut hub = Self { pending, counts, stored, readers, ..hub };
         // A channel may have had only what was kept for a snapshot.
+        let slots: Vec<usize> = hub.logs.channels().iter().map(|(at, _)| at).collect();
         slots.into_iter().for_each(|at| hub.remove_if_unused(TopicId::Channel(at as u32)));
         Ok(hub)
     }

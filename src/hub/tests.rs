@@ -84,7 +84,7 @@ impl Case {
     }
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
-        self.publish_stored(self.hub.last_seq + 1, self.now, channel, key, id);
+        self.publish_stored(self.hub.last_seq() + 1, self.now, channel, key, id);
     }
 
     /// Publishes an event with a sequence number and a time that a store has given.
@@ -425,7 +425,7 @@ fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
     for names in ["a", "n/*", "a b c"] {
         case.start(names, None, Start::Latest);
         case.publish("a b b b b b a x");
-        let last = case.hub.last_seq;
+        let last = case.hub.last_seq();
         case.sent();
         let position = in_words(case.hub.quiet_block(&mut case.cursor).map(Notice::Position).into_iter().collect());
         assert_eq!(position, format!("@e-{last}"), "the position of a quiet stream is the last seq");
@@ -664,7 +664,11 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_c
     assert_eq!(case.sent(), "gap e-0-1 slow");
     assert!(case.cursor.is_idle());
     case.publish("other");
-    assert_eq!(case.hub.channels.iter().map(|(at, _)| at).max(), Some(1), "the channel is kept as long as the stream");
+    assert_eq!(
+        case.hub.logs.channels().iter().map(|(at, _)| at).max(),
+        Some(1),
+        "the channel is kept as long as the stream"
+    );
 }
 
 #[test]
@@ -848,7 +852,7 @@ fn a_group_that_had_no_stream_begins_a_round_where_its_next_stream_is() {
 fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_with_the_state_again() {
     let mut case = Case::new(settings());
     let publish = |case: &mut Case, key: u8, retain| {
-        let seq = case.hub.last_seq + 1;
+        let seq = case.hub.last_seq() + 1;
         let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
@@ -862,15 +866,18 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         publish(&mut case, key, Retain::Newest);
         assert!(!case.hub.is_lagging(&case.cursor), "all of the state is kept for the stream");
     }
-    assert!(case.hub.version_bytes > 150_000);
+    assert!(case.hub.snapshots.bytes() > 150_000);
     (1..30).for_each(|key| publish(&mut case, key, Retain::Forget));
-    assert_eq!(case.hub.version_bytes, 0, "what is kept is bounded by what the logs hold");
+    assert_eq!(case.hub.snapshots.bytes(), 0, "what is kept is bounded by what the logs hold");
     let notices = case.hub.catch_up(&mut case.cursor).expect("it continues");
     assert_eq!(in_words(notices), "gap  slow");
     assert_eq!((case.sent(), case.sent()), ("31".into(), "@e-89".into()));
-    assert!(!case.hub.snapshots.is_empty(), "the stream does not lag before it is told that the state is complete");
+    assert!(
+        !case.hub.snapshots.held().is_empty(),
+        "the stream does not lag before it is told that the state is complete"
+    );
     assert_eq!(case.sent(), "");
-    assert!(case.hub.snapshots.is_empty() && case.hub.versioned.is_empty());
+    assert!(case.hub.snapshots.held().is_empty() && case.hub.snapshots.channels().is_empty());
 }
 
 /// A hub that has something of everything that is saved, of maps in no order one value at most.
@@ -887,7 +894,7 @@ fn with_everything() -> Case {
         ..request("a own/*", None, Start::State)
     };
     case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
-    assert!(case.hub.mark(STREAM, &request, case.now));
+    assert!(case.hub.readers.add_stream(STREAM, &request, case.now));
     case.hub.begin(&mut case.cursor);
     case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
     assert!(case.hub.reserve(b"\0address", 1, case.now));

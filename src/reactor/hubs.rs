@@ -87,17 +87,17 @@ impl Hubs {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.values().flat_map(|state| [state.hub.next_due(), state.hub.next_aged()]).flatten().min()
+        self.0.values().flat_map(|state| [state.hub.next_due(), state.hub.readers.next_aged()]).flatten().min()
     }
 
     /// Takes streams that are old enough to end, at most so many.
     pub(super) fn take_aged(&mut self, now: Instant, most: usize) -> Vec<StreamId> {
-        self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.pop_aged(now))).take(most).collect()
+        self.iter_mut().flat_map(|hub| std::iter::from_fn(move || hub.readers.pop_aged(now))).take(most).collect()
     }
 
     /// Forgets the labels and the age of a stream that is no longer here.
     pub(super) fn unmark(&mut self, stream: StreamId) {
-        self.iter_mut().for_each(|hub| hub.unmark(stream));
+        self.iter_mut().for_each(|hub| hub.readers.remove_stream(stream));
     }
 
     /// Refuses new subscribers from here on. Returns false if the hub does not exist.

@@ -107,7 +107,7 @@ impl<I: Io> Reactor<I> {
     fn subscribe_now(&mut self, subscribing: &Subscribing, now: Instant) {
         let Subscribing { hub, stream: id, ref request, holds } = *subscribing;
         if let Some(hub) = self.hubs.get_mut(hub) {
-            hub.take_reservations(request);
+            hub.readers.take_reservations(request);
         }
         if !self.hubs.is_open(hub) {
             return self.end_with_retry(id, Reason::Server);
@@ -115,11 +115,11 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.stream.ending().is_some()) {
             return;
         }
-        if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.is_overtaken(request)) {
+        if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.readers.overtaking_end(request)) {
             self.withdraw(id, finishes);
             return;
         }
-        if !self.hubs.get_mut(hub).map_or(true, |hub| hub.mark(id, request, now)) {
+        if !self.hubs.get_mut(hub).map_or(true, |hub| hub.readers.add_stream(id, request, now)) {
             return self.end_with_retry(id, Reason::Error);
         }
         let (record, hubs, answers) = match self.record_and_hubs(id) {

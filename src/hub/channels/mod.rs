@@ -1,9 +1,330 @@
-//! Channels, and patterns of their names.
+//! Channels, and patterns of their names: the tables of both, which name each other.
+//!
+//! A channel has a slot, and so has a pattern. A channel knows the patterns that match its name, a pattern the channels. Names
+//! of removed channels have tombstones ([`names`]).
 
 pub(super) mod channel;
-pub(super) mod glob;
+pub(super) mod eviction_clock;
+mod evictions;
+#[cfg(test)]
+mod model;
 pub(super) mod names;
-pub(super) mod prefixes;
-pub(super) mod recent_channels;
+mod prefixes;
 pub(super) mod subscribers;
 pub(super) mod topics;
+
+use super::glob::{self, Glob};
+use super::settings::policies::Policies;
+#[cfg(test)]
+use super::settings::policies::Policy;
+use super::Topic;
+use crate::log::Log;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use channel::{Channel, Pattern};
+use eviction_clock::Evictions;
+use names::{Evicted, Names};
+use prefixes::PatternIndex;
+use slab::Slab;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Index;
+use std::sync::Arc;
+use subscribers::SubscriberList;
+use topics::TopicId;
+
+/// The channels and the patterns of a hub.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    slots: Slab<Channel>,
+    by_name: HashMap<Arc<[u8]>, usize>,
+    /// The same and the tombstones in the order of the names. A publication finds its channel sooner in the hash map.
+    names: Names,
+    patterns: Slab<Pattern>,
+    pattern_by_text: PatternIndex,
+    /// How many names new patterns were compared with since that was last taken.
+    compared: usize,
+}
+
+impl Index<usize> for Channels {
+    type Output = Channel;
+
+    fn index(&self, at: usize) -> &Channel {
+        &self.slots[at]
+    }
+}
+
+/// Finding.
+impl Channels {
+    pub(super) fn get(&self, at: usize) -> Option<&Channel> {
+        self.slots.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Channel> {
+        self.slots.get_mut(at)
+    }
+
+    /// Returns the channel in a slot, whose log is to change.
+    pub(super) fn channel_mut(&mut self, at: usize) -> &mut Channel {
+        &mut self.slots[at]
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_name(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn iter(&self) -> slab::Iter<'_, Channel> {
+        self.slots.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> slab::IterMut<'_, Channel> {
+        self.slots.iter_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the number after the last slot that a channel may be in.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    pub(super) fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Returns the slot of the pattern of that text.
+    pub(super) fn pattern_at_text(&self, text: &[u8]) -> Option<usize> {
+        self.pattern_by_text.get(text)
+    }
+
+    pub(super) fn glob(&self, pattern: usize) -> &Glob {
+        &self.patterns[pattern].glob
+    }
+
+    /// Returns the slots of the channels of topics. A channel of several topics occurs several times.
+    pub(super) fn channels_of<'a>(&'a self, topics: &'a [TopicId]) -> impl Iterator<Item = usize> + 'a {
+        topics.iter().flat_map(move |topic| {
+            let (one, several) = match topic {
+                TopicId::Channel(at) => (Some(*at as usize), None),
+                TopicId::Pattern(at) => (None, Some(&self.patterns[*at as usize].channels)),
+            };
+            one.into_iter().chain(several.into_iter().flatten().copied())
+        })
+    }
+
+    /// Returns the logs of the channels of topics.
+    pub(super) fn logs_of<'a>(&'a self, topics: &'a [TopicId]) -> impl Iterator<Item = &'a Log> {
+        self.channels_of(topics).map(move |at| &self.slots[at].log)
+    }
+
+    /// Returns the number of the channels of topics. A channel of several topics counts several times.
+    pub(super) fn count_of(&self, topics: &[TopicId]) -> usize {
+        let channels = |topic: &TopicId| match topic {
+            TopicId::Channel(_) => 1,
+            TopicId::Pattern(at) => self.patterns[*at as usize].channels.len(),
+        };
+        topics.iter().map(channels).sum()
+    }
+
+    /// Returns the slots of the patterns that match a name.
+    fn patterns_matching(&self, name: &[u8]) -> Vec<usize> {
+        let mut patterns = self.pattern_by_text.candidates(name);
+        patterns.retain(|at| self.patterns[*at].glob.matches(name));
+        patterns
+    }
+
+    /// Returns the subscribers of a channel, by its name and by each pattern.
+    pub(super) fn subscriber_lists(&self, name: &[u8]) -> Vec<&SubscriberList> {
+        match self.by_name.get(name) {
+            Some(at) => {
+                let Channel { subscribers, patterns, .. } = &self.slots[*at];
+                let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].subscribers);
+                std::iter::once(subscribers).chain(by_pattern).collect()
+            }
+            None => {
+                let patterns = self.patterns_matching(name).into_iter();
+                patterns.map(|at| &self.patterns[at].subscribers).collect()
+            }
+        }
+    }
+
+    /// Returns the number of subscriptions to a channel, by its name and by patterns.
+    pub(super) fn subscriptions(&self, at: usize) -> usize {
+        let Channel { subscribers, patterns, .. } = &self.slots[at];
+        let by_pattern = patterns.iter().map(|pattern| self.patterns[*pattern].subscribers.len());
+        subscribers.len() + by_pattern.sum::<usize>()
+    }
+
+    /// Returns the subscribers that read a channel of a topic.
+    pub(super) fn readers_of(&self, topic: &Topic) -> Vec<&SubscriberList> {
+        match topic {
+            Topic::Channel(name) => self.subscriber_lists(name),
+            Topic::Pattern(text) => {
+                let glob = Glob::new(text);
+                let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
+                let (channels, _) = self.names.matching(&glob, &mut 0);
+                let by_name = channels.iter().map(|at| &self.slots[*at].subscribers);
+                by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
+            }
+        }
+    }
+
+    /// Returns the subscribers of a topic, if the topic exists.
+    pub(super) fn subscribers_mut(&mut self, topic: TopicId) -> Option<&mut SubscriberList> {
+        match topic {
+            TopicId::Channel(at) => self.slots.get_mut(at as usize).map(|channel| &mut channel.subscribers),
+            TopicId::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.subscribers),
+        }
+    }
+}
+
+/// Creating and removing.
+impl Channels {
+    /// Begins with a tombstone of each of these channels, and one of all others: they have evicted entries through these
+    /// sequence numbers.
+    pub(super) fn with_evicted(evicted: &[(Box<[u8]>, u64)], others: u64) -> Self {
+        let mut names = Names::new(others);
+        for (name, through) in evicted {
+            names.remove((**name).into(), Evicted { through: *through, clock: 0 });
+        }
+        Self { names, ..Self::default() }
+    }
+
+    /// Returns the slot of the channel of that name, which is created if it does not exist.
+    pub(super) fn get_or_create(&mut self, name: &[u8], policies: &Policies) -> usize {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let name: Arc<[u8]> = name.into();
+        let patterns = self.patterns_matching(&name);
+        let at = self.slots.vacant_key();
+        let Evicted { through, clock } = self.names.add(Arc::clone(&name), at);
+        let policy = policies.number_of(&name);
+        let log = Log::new(through, policies[policy].compacts());
+        for pattern in &patterns {
+            self.patterns[*pattern].channels.insert(at);
+        }
+        self.slots.insert(Channel {
+            name: Arc::clone(&name),
+            evicted_at: clock,
+            log,
+            policy,
+            subscribers: SubscriberList::default(),
+            patterns,
+            has_grown: false,
+        });
+        self.by_name.insert(name, at);
+        self.record_ending(at, policies);
+        at
+    }
+
+    /// Returns the slot of the pattern of that text, which is created if it does not exist. `clock` is the time on the eviction
+    /// clock.
+    pub(super) fn get_or_create_pattern(&mut self, text: &[u8], policies: &Policies, clock: u64) -> usize {
+        if let Some(at) = self.pattern_by_text.get(text) {
+            return at;
+        }
+        let glob = Glob::new(text);
+        let (channels, removed) = self.names.matching(&glob, &mut self.compared);
+        let channels: BTreeSet<usize> = channels.into_iter().collect();
+        let logs = || channels.iter().map(|at| &self.slots[*at].log);
+        let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
+        let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
+        let evictions = Evictions::new(clock, evicted);
+        // Of removed channels the policy is not known any more.
+        let removed = if policies[0].disconnects() { removed } else { 0 };
+        let ending_through =
+            channels.iter().map(|at| self.channel_ending_through(*at, policies)).fold(removed, u64::max);
+        let subscribers = SubscriberList::default();
+        let at =
+            self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through, ending_through });
+        for channel in &self.patterns[at].channels {
+            self.slots[*channel].patterns.push(at);
+        }
+        self.pattern_by_text.insert(text, at);
+        at
+    }
+
+    /// Returns how many names new patterns were compared with since that was last taken.
+    pub(super) fn compared(&self) -> usize {
+        self.compared
+    }
+
+    /// Takes that number.
+    pub(super) fn take_compared(&mut self) -> usize {
+        std::mem::take(&mut self.compared)
+    }
+
+    /// Removes a channel that has neither subscribers nor entries, and returns whether it has grown. A tombstone remembers what
+    /// its log has evicted.
+    pub(super) fn remove_if_unused(&mut self, at: usize) -> Option<bool> {
+        if !self.slots[at].is_unused() {
+            return None;
+        }
+        let channel = self.slots.remove(at);
+        self.by_name.remove(&channel.name);
+        for pattern in channel.patterns {
+            self.patterns[pattern].channels.remove(&at);
+        }
+        let evicted = Evicted { through: channel.log.evicted_through(), clock: channel.evicted_at };
+        self.names.remove(channel.name, evicted);
+        Some(channel.has_grown)
+    }
+
+    /// Removes a pattern without subscribers. Returns true if it has none.
+    pub(super) fn remove_pattern_if_unused(&mut self, at: usize) -> bool {
+        let is_unused = self.patterns[at].subscribers.len() == 0;
+        if is_unused {
+            let pattern = self.patterns.remove(at);
+            self.pattern_by_text.remove(pattern.glob.text());
+            for channel in pattern.channels {
+                self.slots[channel].patterns.retain(|other| *other != at);
+            }
+        }
+        is_unused
+    }
+
+    /// Gives each channel the number of its policy.
+    pub(super) fn apply_policies(&mut self, policies: &Policies) {
+        self.slots.iter_mut().for_each(|(_, channel)| channel.policy = policies.number_of(&channel.name));
+        self.patterns.iter_mut().for_each(|(_, pattern)| pattern.ending_through = 0); // other channels may end streams now
+        let channels: Vec<usize> = self.slots.iter().map(|(at, _)| at).collect();
+        channels.into_iter().for_each(|at| self.record_ending(at, policies));
+    }
+}
+
+/// Values at stable indexes, which they keep.
+struct Slots<'a, T>(&'a Slab<T>);
+
+impl<T: Saved> Slots<'_, T> {
+    fn save(&self, to: &mut Saver) {
+        to.add_count(self.0.len());
+        for (at, value) in self.0 {
+            to.add(&at);
+            to.add(value);
+        }
+    }
+}
+
+impl Saved for Channels {
+    fn save(&self, to: &mut Saver) {
+        let Self { slots, by_name: _, names, patterns, pattern_by_text: _, compared: _ } = self;
+        Slots(slots).save(to);
+        Slots(patterns).save(to);
+        to.add(names);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let slots: Slab<Channel> = from.collect::<(usize, Channel), _>()?;
+        let patterns: Slab<Pattern> = from.collect::<(usize, Pattern), _>()?;
+        let mut names: Names = from.take()?;
+        let mut by_name = HashMap::new();
+        for (at, channel) in &slots {
+            names.add(Arc::clone(&channel.name), at);
+            by_name.insert(Arc::clone(&channel.name), at);
+        }
+        let pattern_by_text = patterns.iter().map(|(at, pattern)| (pattern.glob.text(), at)).collect();
+        Ok(Self { slots, by_name, names, patterns, pattern_by_text, compared: 0 })
+    }
+}

@@ -4,8 +4,8 @@
 //! Both are in one table, in the order of the names, for patterns. So the removal of a channel changes one value of it, and its
 //! creation finds the tombstone where the channel goes.
 
-use crate::hub::channels::glob::Glob;
-use crate::hub::channels::prefixes::matching;
+use super::prefixes::matching;
+use crate::hub::glob::Glob;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Beyond a number of tombstones the oldest are merged into one for all unknown channels: any of these may have evicted
 /// what one of the merged channels has.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Names {
+pub(super) struct Names {
     known: BTreeMap<Arc<[u8]>, Known>,
     /// The names with tombstones in the order of removal, with the removals' numbers. Some of the channels exist again, or were
     /// removed again.
@@ -39,9 +39,9 @@ enum Known {
 
 /// The evictions of a channel: the sequence number that they reach, and the time of the last one on the eviction clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::hub) struct Evicted {
-    pub(in crate::hub) through: u64,
-    pub(in crate::hub) clock: u64,
+pub(super) struct Evicted {
+    pub(super) through: u64,
+    pub(super) clock: u64,
 }
 
 #[derive(Debug)]
@@ -56,12 +56,12 @@ impl Names {
     const MOST_BYTES: usize = 4 << 20;
 
     /// Begins with a tombstone of all channels: any of them may have evicted entries through a sequence number.
-    pub(in crate::hub) fn new(through: u64) -> Self {
+    pub(super) fn new(through: u64) -> Self {
         Self { merged: Evicted { through, clock: 0 }, ..Self::default() }
     }
 
     /// Adds a channel in the place of its tombstone. Returns how far the channel has evicted its entries.
-    pub(in crate::hub) fn add(&mut self, name: Arc<[u8]>, at: usize) -> Evicted {
+    pub(super) fn add(&mut self, name: Arc<[u8]>, at: usize) -> Evicted {
         let bytes = name.len();
         match self.known.insert(name, Known::Channel(at)) {
             Some(Known::Removed(tombstone)) => {
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// Removes a channel. A tombstone remembers what it has evicted.
-    pub(in crate::hub) fn remove(&mut self, name: Arc<[u8]>, evicted: Evicted) {
+    pub(super) fn remove(&mut self, name: Arc<[u8]>, evicted: Evicted) {
         if evicted.through <= self.merged.through && evicted.clock <= self.merged.clock {
             self.known.remove(&name); // any unknown channel counts as having evicted that much
             return;
@@ -117,7 +117,7 @@ impl Names {
     /// Returns the slots of the channels whose names match a pattern, and the sequence number through which any removed channel
     /// has evicted its entries whose name does. Channels of merged tombstones count as matching. Adds how many names are
     /// compared.
-    pub(in crate::hub) fn matching(&self, glob: &Glob, compared: &mut usize) -> (Vec<usize>, u64) {
+    pub(super) fn matching(&self, glob: &Glob, compared: &mut usize) -> (Vec<usize>, u64) {
         let (mut channels, mut through) = (Vec::new(), self.merged.through);
         for known in matching(&self.known, glob, compared) {
             match known {
@@ -129,7 +129,7 @@ impl Names {
     }
 
     #[cfg(test)]
-    pub(in crate::hub) fn channel(&self, name: &[u8]) -> Option<usize> {
+    pub(super) fn channel(&self, name: &[u8]) -> Option<usize> {
         match self.known.get(name) {
             Some(Known::Channel(at)) => Some(*at),
             _ => None,
@@ -137,7 +137,7 @@ impl Names {
     }
 
     #[cfg(test)]
-    pub(in crate::hub) fn channels(&self) -> usize {
+    pub(super) fn channels(&self) -> usize {
         self.known.len() - self.tombstones.0
     }
 }

@@ -4,15 +4,14 @@
 //! that text, and a new name only with the patterns whose text it begins with. A pattern that begins with a star is compared
 //! with all names: the reactor creates no more patterns and takes no more commands in a turn that has compared many.
 
-use crate::hub::channels::glob::{literal, Glob};
+use crate::hub::glob::{literal, Glob};
 use crate::hub::steps;
-use crate::hub::Hub;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// Returns the values of the names that match a pattern, in the order of the names. Adds how many names are compared.
-pub(in crate::hub) fn matching<'a, V>(
+pub(super) fn matching<'a, V>(
     names: &'a BTreeMap<Arc<[u8]>, V>,
     glob: &'a Glob,
     compared: &'a mut usize,
@@ -25,7 +24,7 @@ pub(in crate::hub) fn matching<'a, V>(
 
 /// The slots of patterns: by what is before their first stars, in its order, and by the rest.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct PatternIndex(ByText<ByText<usize>>);
+pub(super) struct PatternIndex(ByText<ByText<usize>>);
 
 type ByText<T> = BTreeMap<Box<[u8]>, T>;
 
@@ -35,17 +34,17 @@ fn divided(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl PatternIndex {
-    pub(in crate::hub) fn get(&self, text: &[u8]) -> Option<usize> {
+    pub(super) fn get(&self, text: &[u8]) -> Option<usize> {
         let (literal, rest) = divided(text);
         self.0.get(literal)?.get(rest).copied()
     }
 
-    pub(in crate::hub) fn insert(&mut self, text: &[u8], at: usize) {
+    pub(super) fn insert(&mut self, text: &[u8], at: usize) {
         let (literal, rest) = divided(text);
         self.0.entry(literal.into()).or_default().insert(rest.into(), at);
     }
 
-    pub(in crate::hub) fn remove(&mut self, text: &[u8]) {
+    pub(super) fn remove(&mut self, text: &[u8]) {
         let (literal, rest) = divided(text);
         if let Some(rests) = self.0.get_mut(literal) {
             rests.remove(rest);
@@ -56,12 +55,12 @@ impl PatternIndex {
     }
 
     #[cfg(test)]
-    pub(in crate::hub) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()
     }
 
     /// Returns the slots of the patterns whose text before the first star a name begins with.
-    fn candidates(&self, name: &[u8]) -> Vec<usize> {
+    pub(super) fn candidates(&self, name: &[u8]) -> Vec<usize> {
         let mut found = Vec::new();
         let mut begin = name;
         // Backwards from the texts that `begin` itself begins with. The first one that differs shows how much of `begin` any
@@ -92,19 +91,12 @@ impl<'a> FromIterator<(&'a [u8], usize)> for PatternIndex {
     }
 }
 
-impl Hub {
-    /// Returns the slots of the patterns that match a name.
-    pub(in crate::hub) fn patterns_matching(&self, name: &[u8]) -> Vec<usize> {
-        let mut patterns = self.pattern_by_text.candidates(name);
-        patterns.retain(|at| self.patterns[*at].glob.matches(name));
-        patterns
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Epoch, OnSlow};
+    use crate::hub::channels::Channels;
+    use crate::hub::settings::policies::Policies;
+    use crate::hub::{OnSlow, Settings};
     use proptest::prelude::*;
 
     proptest! {
@@ -125,22 +117,22 @@ mod tests {
     #[test]
     fn a_pattern_and_a_name_take_few_steps_beside_20_000_channels_patterns_and_tombstones() {
         let bounds = crate::log::Bounds { events: 1, bytes: usize::MAX, age: std::time::Duration::MAX };
-        let settings = crate::hub::Settings { on_slow: OnSlow::Gap, ..crate::hub::Settings::new(bounds, bounds) };
-        let mut hub = Hub::new(Epoch::new("e", None), settings);
+        let policies = Policies::new(Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, bounds) });
+        let evicted: Vec<(Box<[u8]>, u64)> =
+            (0..20_000).map(|number| (format!("user/{number}/gone").into_bytes().into(), 1)).collect();
+        let mut channels = Channels::with_evicted(&evicted, 0);
         for number in 0..20_000 {
-            hub.pattern_or_create(format!("user/{number}/*").as_bytes());
-            hub.channel_or_create(format!("user/{number}/news").as_bytes());
-            let evicted = crate::hub::channels::names::Evicted { through: 1, clock: 1 };
-            hub.names.remove(format!("user/{number}/gone").into_bytes().into(), evicted);
+            channels.get_or_create_pattern(format!("user/{number}/*").as_bytes(), &policies, 1);
+            channels.get_or_create(format!("user/{number}/news").as_bytes(), &policies);
         }
-        hub.take_compared();
-        let steps = steps::of(|| hub.channel_or_create(b"user/7/mail"));
+        channels.take_compared();
+        let steps = steps::of(|| channels.get_or_create(b"user/7/mail", &policies));
         assert!(steps < 100, "{steps} steps for a name");
-        assert_eq!(hub.take_compared(), 0);
-        let steps = steps::of(|| hub.pattern_or_create(b"user/7/**"));
+        assert_eq!(channels.take_compared(), 0);
+        let steps = steps::of(|| channels.get_or_create_pattern(b"user/7/**", &policies, 1));
         assert!(steps < 100, "{steps} steps for a pattern");
-        assert_eq!(hub.take_compared(), 3, "two channels and a tombstone");
-        hub.pattern_or_create(b"**/news");
-        assert_eq!(hub.take_compared(), 40_001);
+        assert_eq!(channels.take_compared(), 3, "two channels and a tombstone");
+        channels.get_or_create_pattern(b"**/news", &policies, 1);
+        assert_eq!(channels.take_compared(), 40_001);
     }
 }

@@ -1,6 +1,6 @@
 //! The event ids that the application chose, and their sequence numbers.
 
-use crate::hub::channels::glob::Glob;
+use crate::hub::glob::Glob;
 use crate::hub::steps;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};

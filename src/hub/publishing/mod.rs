@@ -1,6 +1,7 @@
 //! Publishing: an event is appended to its channel's log, and the channel's subscribers are queued for notification.
 
 pub(super) mod once_keys;
+pub(super) mod pending;
 pub(super) mod refusal;
 pub(super) mod state_sizes;
 
@@ -51,27 +52,15 @@ impl Hub {
     /// published.
     pub fn publish(&mut self, publication: Publication, published_at: Instant) {
         let Publication { seq, channel, event, key, retain, id } = publication;
-        if seq > self.last_seq {
-            self.last_seq = seq;
-            self.counts.published += 1;
-        }
+        let (at, is_later) = self.logs.add_number(seq, &channel, id.as_deref());
+        self.counts.published += u64::from(is_later);
         if let Some(stored) = &mut self.stored {
             stored.add_seq(seq);
         }
-        let at = self.channel_or_create(&channel);
+        self.pending.queue_subscribers_of(at, self.logs.channels_mut());
         let has_custom_id = id.is_some();
-        if let Some(id) = id {
-            self.custom_ids.insert(&self.channels[at].name, &id, seq);
-        }
-        self.recent.push(seq, at);
-        self.queue_subscribers_of(at);
-        self.append(at, LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 });
-    }
-
-    fn append(&mut self, at: usize, entry: LogEntry) {
+        let entry = LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 };
         self.change_log(at, |log, snapshots| log.append(entry, snapshots));
-        if !std::mem::replace(&mut self.channels[at].has_grown, true) {
-            self.grown.push(at);
-        }
+        self.pending.add_grown(at, self.logs.channels_mut().channel_mut(at));
     }
 }

@@ -7,7 +7,8 @@
 //! several requests at once do not take the same place. The subscription takes the reservation; one that is not taken, because
 //! the client has left before, expires after [`RESERVED`].
 
-use crate::hub::readers::ends::{is_counted, MAX_LABEL_BYTES};
+use super::labels::{is_counted, MAX_LABEL_BYTES};
+use super::Readers;
 use crate::hub::{Hub, SubscribeRequest};
 use crate::stream::after;
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ pub const RESERVED: Duration = Duration::from_secs(10);
 
 /// The streams that may begin, and have not subscribed yet.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Reservations {
+pub(super) struct Reservations {
     /// When the reservations of each label expire, the oldest first.
     by_label: HashMap<Box<[u8]>, Vec<Instant>>,
     /// When all labels are looked at next.
@@ -58,7 +59,7 @@ impl Reservations {
 
     /// Returns true if nothing is reserved.
     #[cfg(test)]
-    pub(in crate::hub) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.by_label.is_empty()
     }
 }
@@ -67,13 +68,19 @@ impl Hub {
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. Returns false, and counts that,
     /// if there is no place left.
     pub fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
+        let is_granted = self.readers.reserve(label, most, now);
+        self.counts.limited += u64::from(!is_granted);
+        is_granted
+    }
+}
+
+impl Readers {
+    fn reserve(&mut self, label: &[u8], most: usize, now: Instant) -> bool {
         self.reservations.expire(now);
-        let taken = self.marks.count(label).saturating_add(self.reservations.count(label, now));
+        let taken = self.labels.count(label).saturating_add(self.reservations.count(label, now));
         let is_granted = taken < most && is_counted(label) && label.len() <= MAX_LABEL_BYTES;
         if is_granted {
             self.reservations.add(label, now);
-        } else {
-            self.counts.limited += 1;
         }
         is_granted
     }

@@ -1,8 +1,9 @@
 //! Sending a stream its backlog: gathering blocks straight from the logs, and advancing the cursor past what was sent.
 
-use crate::compression::Body;
+use super::shared_encoding::{Encoding, Form};
+use crate::compression::{Alone, Body, Piece};
+use crate::event::Framing;
 use crate::hub::ids::last_id::LastId;
-use crate::hub::sending::shared_encoding::Form;
 use crate::hub::{Cursor, Hub};
 use bytes::Bytes;
 use std::io::IoSlice;
@@ -43,7 +44,8 @@ impl Hub {
         most_bytes: usize,
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
-        let mut entries = self.blocks(cursor, form);
+        let logs = &self.logs;
+        let mut entries = self.encoding.blocks(logs, cursor, form);
         let Cursor { seq, last_id, .. } = *cursor;
         let mut gathered = Gathered { blocks: 0, seq, last_id, was_offered_before: false, is_end: false };
         let mut bytes = 0;
@@ -56,13 +58,13 @@ impl Hub {
                 Some(Some((entry, shared))) => {
                     *block = IoSlice::new(shared.bytes(form.framing));
                     bytes += block.len();
-                    gathered.was_offered_before |= entry.seq <= self.offered_through;
+                    gathered.was_offered_before |= entry.seq <= logs.offered_through();
                     gathered.seq = entry.seq;
                     gathered.last_id = entry.last_id();
                     gathered.blocks += 1;
                 }
                 None => {
-                    gathered.seq = cursor.state_through().unwrap_or(self.last_seq);
+                    gathered.seq = cursor.state_through().unwrap_or(logs.last_seq());
                     gathered.is_end = cursor.state_through().is_none();
                     break;
                 }
@@ -73,7 +75,7 @@ impl Hub {
 
     /// Advances the cursor past all that was gathered.
     pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered, body: &mut Body) {
-        self.add_sent(body, cursor.seq, gathered.seq);
+        self.encoding.add_sent(body, cursor.seq, gathered.seq, &mut self.counts);
         self.counts.delivered += gathered.blocks as u64;
         cursor.last_id = gathered.last_id;
         self.advance(cursor, gathered.seq);
@@ -83,7 +85,7 @@ impl Hub {
     pub fn sent(&mut self, cursor: &mut Cursor, form: &Form, bytes: usize, body: &mut Body) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
         let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
-        for (entry, shared) in self.blocks(cursor, form).map_while(|next| next) {
+        for (entry, shared) in self.encoding.blocks(&self.logs, cursor, form).map_while(|next| next) {
             let block = shared.bytes(form.framing);
             if sent.bytes == bytes {
                 break;
@@ -97,7 +99,7 @@ impl Hub {
             }
             sent.events += 1;
         }
-        self.add_sent(body, cursor.seq, seq);
+        self.encoding.add_sent(body, cursor.seq, seq, &mut self.counts);
         self.counts.delivered += sent.events as u64 + u64::from(sent.rest.is_some());
         cursor.last_id = last_id;
         self.advance(cursor, seq);
@@ -113,5 +115,33 @@ impl Hub {
         } else if had_parts && cursor.parts().is_none() {
             self.update_compaction(cursor);
         }
+    }
+
+    /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
+    pub fn encode_next(&mut self, cursor: &Cursor, form: &Form) -> Encoding {
+        self.encoding.encode_next(&self.logs, cursor, form)
+    }
+
+    /// Returns the next events of a stream as one piece that is encoded alone, and how many they are, and advances its cursor.
+    pub fn next_batch(
+        &mut self,
+        cursor: &mut Cursor,
+        form: &Form,
+        most_bytes: usize,
+        alone: &mut Alone,
+    ) -> Option<(Piece, usize)> {
+        let next = self.logs.next_entries(cursor, most_bytes);
+        let seqs: Vec<u64> = next.entries.iter().map(|entry| entry.seq).collect();
+        let piece = (!seqs.is_empty()).then(|| {
+            self.encoding.batch(form, &seqs, || {
+                let blocks: Vec<_> = next.entries.iter().map(|entry| entry.event.bytes(Framing::Plain)).collect();
+                alone.encode(form.coding, &form.line_end.convert(&blocks.concat()))
+            })
+        });
+        let (seq, last_id) = (next.seq, next.last_id);
+        self.record_copied(cursor, seqs.len(), seq, last_id);
+        let piece = piece?;
+        self.counts.count_coded(&piece);
+        Some((piece, seqs.len()))
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd, Retry, Text};
 use crate::hub::ids::last_id::LastId;
-use crate::hub::{Cursor, Hub, PositionStyle};
+use crate::hub::{Cursor, Hub, PositionStyle, Settings};
 
 /// Encodes fields, the id last. A reconnection time alone is a line. Returns none if there is no field.
 pub(in crate::hub) fn block(
@@ -32,7 +32,7 @@ pub(in crate::hub) fn block(
     (!fields.is_empty()).then(|| encode_to_vec(&fields, LineEnd::Lf))
 }
 
-impl Hub {
+impl Settings {
     /// Returns a block with an id and a reconnection time, as far as there are any and the style allows.
     pub(in crate::hub) fn position_block(
         &self,
@@ -42,12 +42,14 @@ impl Hub {
     ) -> Option<Vec<u8>> {
         match style {
             PositionStyle::Event if id.is_none() && retry.is_none() => None,
-            PositionStyle::Event => block(Some(&self.settings.position_event), retry, Some(""), id),
+            PositionStyle::Event => block(Some(&self.position_event), retry, Some(""), id),
             PositionStyle::Id => block(None, retry, None, id),
             PositionStyle::None => block(None, retry, None, None),
         }
     }
+}
 
+impl Hub {
     /// Records that the application has pushed an id to the stream itself. No position replaces it.
     pub fn record_custom_id(&self, cursor: &mut Cursor) {
         cursor.last_id = LastId::new(cursor.last_id.seq(), true);
@@ -59,7 +61,7 @@ impl Hub {
         !cursor.is_held()
             && !cursor.replays_through_buffer()
             && cursor.state_through().is_none()
-            && self.backlog(cursor).next().is_none()
+            && self.logs.backlog(cursor).next().is_none()
             && !self.is_lagging(cursor)
     }
 
@@ -67,25 +69,25 @@ impl Hub {
     /// one that it has, or if the stream is still to be sent something.
     fn advance_to_position(&mut self, cursor: &mut Cursor) -> Option<String> {
         let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom();
-        if is_silent || cursor.last_id.seq() >= self.last_seq || !self.is_up_to_date(cursor) {
+        if is_silent || cursor.last_id.seq() >= self.logs.last_seq() || !self.is_up_to_date(cursor) {
             return None;
         }
-        self.advance(cursor, self.last_seq);
-        cursor.last_id = LastId::at(self.last_seq);
-        Some(self.epoch.event_id(self.last_seq))
+        self.advance(cursor, self.logs.last_seq());
+        cursor.last_id = LastId::at(self.logs.last_seq());
+        Some(self.epoch.event_id(self.logs.last_seq()))
     }
 
     /// Returns the position of a quiet stream as a block, if it has advanced since the last id that the client was sent.
     pub fn quiet_block(&mut self, cursor: &mut Cursor) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor)?;
-        self.position_block(cursor.position, Some(&id), None)
+        self.logs.settings().position_block(cursor.position, Some(&id), None)
     }
 
     /// Returns the last block of a stream that ends: a reconnection time in milliseconds, and the position if it has
     /// advanced.
     pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor);
-        self.position_block(cursor.position, id.as_deref(), Some(retry))
+        self.logs.settings().position_block(cursor.position, id.as_deref(), Some(retry))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::hub::ids::event_id::Position;
 use crate::hub::ids::last_id::LastId;
+use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, Notice};
 use crate::log::LogEntry;
 
@@ -18,12 +19,31 @@ struct Replayed {
 }
 
 /// The next entries of a stream.
-pub(in crate::hub) struct NextEntries<'a> {
-    pub(in crate::hub) entries: Vec<&'a LogEntry>,
+pub(super) struct NextEntries<'a> {
+    pub(super) entries: Vec<&'a LogEntry>,
     /// The cursor's sequence number after them.
-    pub(in crate::hub) seq: u64,
+    pub(super) seq: u64,
     /// The client's last id then.
-    pub(in crate::hub) last_id: LastId,
+    pub(super) last_id: LastId,
+}
+
+impl Logs {
+    /// Returns the next entries of a stream, about `most_bytes`.
+    pub(super) fn next_entries<'a>(&'a self, cursor: &'a Cursor, most_bytes: usize) -> NextEntries<'a> {
+        let seq = cursor.state_through().unwrap_or(self.last_seq());
+        let mut next = NextEntries { entries: Vec::new(), seq, last_id: cursor.last_id };
+        let mut bytes = 0;
+        for entry in self.backlog(cursor) {
+            next.last_id = entry.last_id();
+            bytes += entry.event.len();
+            next.entries.push(entry);
+            if bytes >= most_bytes {
+                next.seq = entry.seq;
+                break;
+            }
+        }
+        next
+    }
 }
 
 impl Hub {
@@ -55,7 +75,7 @@ impl Hub {
         let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
         let mut bytes = 0;
         let mut last = cursor.seq;
-        for entry in self.backlog(cursor).take_while(|entry| entry.seq <= through) {
+        for entry in self.logs.backlog(cursor).take_while(|entry| entry.seq <= through) {
             if bytes >= MOST_BYTES {
                 replayed.seq = last;
                 break;
@@ -68,7 +88,9 @@ impl Hub {
             replayed.notices.push(Notice::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
                 let id = self.epoch.id(Position { seq: last, reported: Some(reported) });
-                replayed.notices.extend(self.position_block(cursor.position, Some(&id), None).map(Notice::Position));
+                replayed.notices.extend(
+                    self.logs.settings().position_block(cursor.position, Some(&id), None).map(Notice::Position),
+                );
             }
         }
         replayed
@@ -79,36 +101,19 @@ impl Hub {
     /// the line `:channel NAME` is before each event. An event's own comments begin with a blank, so they are never taken
     /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
     pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
-        let NextEntries { entries, seq, last_id } = self.next_entries(cursor, most_bytes);
+        let NextEntries { entries, seq, last_id } = self.logs.next_entries(cursor, most_bytes);
         let mut notices = Vec::new();
         for entry in &entries {
             notices.extend(self.channel_notice(cursor, entry));
             notices.push(Notice::Event(entry.event.clone()));
         }
         let events = entries.len();
-        self.copied(cursor, events, seq, last_id);
+        self.record_copied(cursor, events, seq, last_id);
         notices
     }
 
-    /// Returns the next entries of a stream, about `most_bytes`.
-    pub(in crate::hub) fn next_entries<'a>(&'a self, cursor: &'a Cursor, most_bytes: usize) -> NextEntries<'a> {
-        let seq = cursor.state_through().unwrap_or(self.last_seq);
-        let mut next = NextEntries { entries: Vec::new(), seq, last_id: cursor.last_id };
-        let mut bytes = 0;
-        for entry in self.backlog(cursor) {
-            next.last_id = entry.last_id();
-            bytes += entry.event.len();
-            next.entries.push(entry);
-            if bytes >= most_bytes {
-                next.seq = entry.seq;
-                break;
-            }
-        }
-        next
-    }
-
     /// Advances the cursor of a stream that was given its next entries.
-    pub(in crate::hub) fn copied(&mut self, cursor: &mut Cursor, events: usize, seq: u64, last_id: LastId) {
+    pub(super) fn record_copied(&mut self, cursor: &mut Cursor, events: usize, seq: u64, last_id: LastId) {
         self.counts.delivered += events as u64;
         cursor.last_id = last_id;
         self.advance(cursor, seq);
@@ -116,7 +121,7 @@ impl Hub {
 
     /// Returns the comment that names an entry's channel, if the stream is sent such comments.
     fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
-        let channel = self.channels.get(entry.channel as usize).filter(|_| cursor.names_channels)?;
+        let channel = self.logs.channels().get(entry.channel as usize).filter(|_| cursor.names_channels)?;
         let mut line = b":channel ".to_vec();
         for byte in channel.name.iter() {
             match byte {
@@ -131,6 +136,6 @@ impl Hub {
     /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has
     /// no backlog.
     pub fn was_next_offered_before(&self, cursor: &Cursor) -> Option<bool> {
-        self.backlog(cursor).next().map(|entry| entry.seq <= self.offered_through)
+        self.logs.backlog(cursor).next().map(|entry| entry.seq <= self.logs.offered_through())
     }
 }

@@ -14,75 +14,47 @@
 //! What the logs keep for snapshots is bounded by what they hold otherwise. Beyond that the oldest snapshot is dropped, and its
 //! streams are lagging.
 
+use super::positions::block;
 use crate::hub::channels::topics::TopicId;
+use crate::hub::cursor::parts::{Held, Part, Parts};
 use crate::hub::ids::last_id::LastId;
-use crate::hub::sending::cursor_parts::{Held, Part, Parts};
-use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, Hub, Notice, PositionStyle};
 use crate::log::Log;
 
 impl Hub {
-    /// The bytes that logs may keep for snapshots beyond [`KEPT_TIMES`](Self::KEPT_TIMES) of what they hold.
-    const LEAST_KEPT: u64 = if cfg!(test) { 30_000 } else { 1 << 20 };
-    /// How many times of what the logs hold they may keep for snapshots.
-    const KEPT_TIMES: u64 = 4;
-
     /// Holds the snapshot of a stream that begins with the state.
     pub(in crate::hub) fn hold_first(&mut self) -> Held {
-        let (through, began) = (self.hold_snapshot(0), self.last_seq);
+        let (through, began) = (self.hold_snapshot(0), self.logs.last_seq());
         Held { since: None, through, end: None, began, is_told: false }
     }
 
-    /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it. If much is kept for others
-    /// already, the stream shares the newest of theirs.
+    /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it.
     fn hold_snapshot(&mut self, after: u64) -> u64 {
-        let is_much = self.version_bytes > self.most_version_bytes() / 2;
-        let newest = self.snapshots.newest().filter(|newest| is_much && *newest > after);
-        let snapshot = newest.unwrap_or(self.last_seq);
-        self.snapshots.hold(snapshot);
-        snapshot
+        self.snapshots.hold_after(after, self.logs.last_seq(), self.counts.log_bytes())
     }
 
     /// Releases what a stream has held.
     pub(in crate::hub) fn release_snapshots(&mut self, held: Option<Held>) {
-        if let Some(Held { since, through, end, .. }) = held {
-            let all = [since, Some(through), end];
-            all.into_iter().flatten().for_each(|snapshot| self.snapshots.release(snapshot));
-            if self.snapshots.is_empty() || self.version_bytes > 2 * self.cleaned_bytes + Self::LEAST_KEPT {
-                self.clean_versions();
-            }
+        if held.map_or(false, |held| self.snapshots.release(&held)) {
+            self.clean_versions();
         }
     }
 
     /// Drops what no snapshot needs any more.
     fn clean_versions(&mut self) {
-        for at in self.versioned.iter().copied().collect::<Vec<_>>() {
+        for at in self.snapshots.channels() {
             self.change_log(at, Log::clean);
             self.remove_if_unused(TopicId::Channel(at as u32));
         }
-        self.cleaned_bytes = self.version_bytes;
-    }
-
-    /// Records how many bytes of a log are kept for snapshots.
-    pub(in crate::hub) fn record_versions(&mut self, at: usize, before: u64, now: u64) {
-        self.version_bytes = self.version_bytes + now - before;
-        if now > 0 {
-            self.versioned.insert(at);
-        } else {
-            self.versioned.remove(&at);
-        }
-    }
-
-    fn most_version_bytes(&self) -> u64 {
-        Self::KEPT_TIMES * (self.counts.bytes + self.counts.state_bytes) + Self::LEAST_KEPT
+        self.snapshots.record_clean();
     }
 
     /// Bounds what is kept for snapshots: drops the oldest.
     pub(in crate::hub) fn bound_versions(&mut self) {
-        if self.version_bytes > self.most_version_bytes() {
+        if self.snapshots.is_too_much(self.counts.log_bytes()) {
             self.clean_versions();
         }
-        while self.version_bytes > self.most_version_bytes() {
+        while self.snapshots.is_too_much(self.counts.log_bytes()) {
             self.snapshots.drop_oldest();
             self.clean_versions();
         }
@@ -91,11 +63,8 @@ impl Hub {
     /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
     /// that the state is complete needs its snapshot no more.
     pub(in crate::hub) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
-        let is_there = |Held { since, through, end, is_told, .. }: Held| {
-            is_told
-                || [since, Some(through), end].into_iter().flatten().all(|snapshot| self.snapshots.contains(snapshot))
-        };
-        parts.last_of_state().is_some() && !parts.held.map_or(false, is_there)
+        let is_there = |held: &Held| held.is_told || self.snapshots.has_all(held);
+        parts.last_of_state().is_some() && !parts.held.as_ref().map_or(false, is_there)
     }
 
     /// Continues a stream that was sent a phase of the state: with the next phase, or with the position that says that the
@@ -129,12 +98,12 @@ impl Hub {
     /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
     fn has_evicted_after(&self, parts: &Parts, through: u64) -> bool {
         let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
-        of_state.any(|part| self.evicted_through(&part.topics) > through)
+        of_state.any(|part| self.logs.channels().evicted_through(&part.topics) > through)
     }
 
     /// Returns true if the next phase is shorter than the one before, as far as it had one.
     fn is_next_shorter(&self, held: &Held) -> bool {
-        held.since.map_or(true, |since| 4 * (self.last_seq - held.through) <= 3 * (held.through - since))
+        held.since.map_or(true, |since| 4 * (self.logs.last_seq() - held.through) <= 3 * (held.through - since))
     }
 
     /// Begins the next phase of the state. Its snapshots are held.
@@ -159,7 +128,8 @@ impl Hub {
         cursor.last_id = LastId::new(through, keeps_id);
         let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
         let is_told = cursor.position != PositionStyle::None;
-        let position = is_told.then(|| block(Some(&self.settings.position_event), None, Some(""), id.as_deref()));
+        let position =
+            is_told.then(|| block(Some(&self.logs.settings().position_event), None, Some(""), id.as_deref()));
         position.flatten().map(Notice::Position)
     }
 
@@ -188,7 +158,7 @@ impl Hub {
                 topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();
             if !others.is_empty() {
                 let mut part = Part::new(others.into(), extent.after.max(seq));
-                part.extent.baseline.through = self.evicted_through(&part.topics);
+                part.extent.baseline.through = self.logs.channels().evicted_through(&part.topics);
                 part.extent.baseline.clock = u64::MAX;
                 list.push(part);
             }

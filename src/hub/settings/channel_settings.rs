@@ -1,6 +1,6 @@
 //! Settings that differ by channel: a list of patterns, of which the first that matches a channel's name counts.
 
-use crate::hub::channels::glob::Glob;
+use crate::hub::glob::Glob;
 use crate::hub::{OnSlow, StateBounds};
 use crate::log::Bounds;
 use std::time::Duration;

@@ -1,14 +1,21 @@
 //! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
 pub(super) mod channel_settings;
+pub(super) mod gap_settings;
 pub(super) mod policies;
-pub(super) mod state_bounds;
 
-use crate::hub::gaps::{GapData, OnSlow};
-use crate::hub::settings::state_bounds::StateBounds;
-use crate::hub::ChannelSettings;
+use super::{ChannelSettings, GapData, OnSlow};
 use crate::log::Bounds;
 use std::time::Duration;
+
+/// How much is retained: of a channel, or of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateBounds {
+    /// The most keys.
+    pub keys: usize,
+    /// The most bytes of their events and of the keys themselves.
+    pub bytes: usize,
+}
 
 /// The settings of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +106,7 @@ impl Settings {
     }
 }
 
+saved!(StateBounds { keys, bytes });
 saved!(Retention { history, total_history, state, total_state, channels, max_members });
 saved!(Settings {
     history,

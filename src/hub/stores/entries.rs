@@ -28,7 +28,7 @@ pub struct HubEntry {
 impl Hub {
     /// Returns the entries in their order. The hub does not know their keys `once`.
     pub fn entries(&self) -> Vec<HubEntry> {
-        let logs = self.channels.iter().map(|(_, channel)| channel);
+        let logs = self.logs.channels().iter().map(|(_, channel)| channel);
         let mut events: Vec<HubEntry> = logs
             .flat_map(|channel| {
                 channel.log.all().map(move |entry| HubEntry {

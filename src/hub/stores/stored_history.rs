@@ -11,7 +11,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::hub::channels::names::{Evicted, Names};
+use crate::hub::channels::Channels;
+use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Epoch, Hub, Settings};
 use crate::log::Log;
 use std::collections::{HashMap, VecDeque};
@@ -93,6 +94,19 @@ impl Stored {
         }
     }
 
+    /// Returns true if a sequence number is not that of an entry, after what any log has evicted.
+    fn is_hole(&self, seq: u64, evicted_through: u64) -> bool {
+        seq > evicted_through && seq != self.history_through && self.seqs.binary_search(&seq).is_err()
+    }
+
+    /// Returns the sequence number of the entry before another one.
+    fn seq_before(&self, seq: u64, evicted_through: u64) -> u64 {
+        match self.seqs.partition_point(|known| *known < seq).checked_sub(1) {
+            Some(at) => self.seqs[at],
+            None => evicted_through.min(seq - 1),
+        }
+    }
+
     /// Records how far a channel has evicted its entries.
     pub(in crate::hub) fn record_evictions(&mut self, name: &Arc<[u8]>, log: &Log) {
         // A log with a merged tombstone, or with compacted entries of its history, holds some that it counts as evicted.
@@ -114,21 +128,16 @@ impl Hub {
         let named = history.evicted.iter().map(|(_, through)| *through);
         let evicted_through = named.fold(history.evicted_through, u64::max);
         let last_seq = history.through();
-        let mut names = Names::new(history.evicted_through);
-        for (name, through) in &history.evicted {
-            names.remove((**name).into(), Evicted { through: *through, clock: 0 });
-        }
-        let stored =
-            Some(Box::new(Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() }));
-        Self { last_seq, offered_through: last_seq, names, evicted_through, stored, ..Self::new(epoch, settings) }
+        let channels = Channels::with_evicted(&history.evicted, history.evicted_through);
+        let stored = Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() };
+        let logs = Logs::with_history(settings, last_seq, channels, evicted_through);
+        Self { stored: Some(Box::new(stored)), ..Self::with_logs(epoch, logs) }
     }
 
     /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.
     pub(in crate::hub) fn is_known_seq(&self, seq: u64) -> bool {
-        let is_hole = |stored: &Stored| {
-            seq > self.evicted_through && seq != stored.history_through && stored.seqs.binary_search(&seq).is_err()
-        };
-        seq <= self.last_seq && !self.stored.as_deref().map_or(false, is_hole)
+        let is_hole = |stored: &Stored| stored.is_hole(seq, self.logs.evicted_through());
+        seq <= self.logs.last_seq() && !self.stored.as_deref().map_or(false, is_hole)
     }
 
     /// Returns the sequence number that the hub must reach before it knows where a held subscription resumes; none if it
@@ -136,23 +145,19 @@ impl Hub {
     pub fn awaited_seq(&self, cursor: &Cursor) -> Option<u64> {
         self.stored.as_deref().filter(|stored| stored.is_shared)?;
         let seqs = cursor.unknown_ids().filter_map(|id| self.epoch.seq(id));
-        seqs.max().filter(|seq| *seq > self.last_seq)
+        seqs.max().filter(|seq| *seq > self.logs.last_seq())
     }
 
     /// Returns the sequence number of the last event that was published, or of the last one of the history.
     pub fn last_seq(&self) -> u64 {
-        self.last_seq
+        self.logs.last_seq()
     }
 
     /// Returns a sequence number that a client may be given to resume with the entry `seq`: there is no entry between.
     pub(in crate::hub) fn seq_before(&self, seq: u64) -> u64 {
-        let before = seq - 1;
         match &self.stored {
-            None => before,
-            Some(stored) => match stored.seqs.partition_point(|known| *known < seq).checked_sub(1) {
-                Some(at) => stored.seqs[at],
-                None => before.min(self.evicted_through),
-            },
+            None => seq - 1,
+            Some(stored) => stored.seq_before(seq, self.logs.evicted_through()),
         }
     }
 

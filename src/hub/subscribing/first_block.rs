@@ -1,9 +1,9 @@
 //! The first block of a stream: its position, a reconnection time, and a `gap` event if its client has missed events.
 
-use crate::hub::gaps::Missed;
+use crate::hub::cursor::parts::{Part, ResumePoint};
+use crate::hub::gaps::missed::Missed;
 use crate::hub::ids::event_id::Position;
 use crate::hub::ids::last_id::LastId;
-use crate::hub::sending::cursor_parts::{Part, ResumePoint};
 use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, FirstBlock, Hub, Notice};
 
@@ -17,10 +17,10 @@ impl Hub {
             _ => return notices,
         };
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
-        let last_seq = self.last_seq;
+        let last_seq = self.logs.last_seq();
         let list = &cursor.ensure_parts().list;
-        let misses = list.iter().zip(&points).any(|(part, point)| self.misses(part, point));
-        let starts_with_state = |point: &ResumePoint| point.follows_state && (point.is_start || misses);
+        let has_missed = list.iter().zip(&points).any(|(part, point)| self.has_missed(part, point));
+        let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
         let held = points.iter().any(starts_with_state).then(|| self.hold_first());
         let parts = cursor.ensure_parts();
         parts.held = held;
@@ -33,7 +33,7 @@ impl Hub {
             }
         }
         cursor.seq = list.iter().map(|part| part.extent.after).min().unwrap_or(last_seq);
-        let Missed { through, gap } = self.missed_at(cursor, &points);
+        let Missed { through, gap } = self.logs.set_baselines(cursor, &points);
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
         notices.extend(self.first_notice(cursor, position, &points));
@@ -51,9 +51,9 @@ impl Hub {
 
     /// Returns true if the client has missed events of a part. Then each part that follows the state begins with it: the client
     /// receives one gap, whatever it has missed.
-    fn misses(&self, part: &Part, point: &ResumePoint) -> bool {
+    fn has_missed(&self, part: &Part, point: &ResumePoint) -> bool {
         let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
-        point.has_gap || (!point.is_start && self.evicted_through(&part.topics) > seen)
+        point.has_gap() || (point.has_known_id() && self.logs.channels().evicted_through(&part.topics) > seen)
     }
 
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
@@ -69,6 +69,6 @@ impl Hub {
         }
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
-        self.position_block(style, id, retry).map(Notice::Position)
+        self.logs.settings().position_block(style, id, retry).map(Notice::Position)
     }
 }

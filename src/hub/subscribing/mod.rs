@@ -1,7 +1,6 @@
 //! Subscribing: where a stream begins in the sequence, with which block, and its end.
 
 pub(super) mod first_block;
-pub(super) mod request;
 pub(super) mod resume_point;
 pub(super) mod subscription;
 pub(super) mod subscription_end;

@@ -1,8 +1,8 @@
 //! Resume points: where a subscription begins in the hub's sequence.
 
 use crate::hub::channels::topics::TopicId;
+use crate::hub::cursor::parts::{ClientId, ResumePoint};
 use crate::hub::ids::event_id::Position;
-use crate::hub::sending::cursor_parts::ResumePoint;
 use crate::hub::{Cursor, Hub, Start, SubscribeRequest};
 use std::collections::BTreeSet;
 
@@ -19,33 +19,24 @@ impl Hub {
             return ResumePoint { follows_state, ..point };
         }
         let seq = match request.start {
-            Start::Latest => self.last_seq,
+            Start::Latest => self.logs.last_seq(),
             Start::Oldest | Start::State => 0,
             Start::Last(count) => self.seq_before_last(count, added),
         };
-        // A client without an id has missed nothing.
-        let has_gap = request.after.is_some();
-        ResumePoint {
-            seq,
-            reported_through: self.last_seq,
-            has_gap,
-            unknown_id: request.after.clone(),
-            is_start: true,
-            follows_state,
-            custom_id: None,
-        }
+        let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
+        let (reported_through, unknown_id) = (self.logs.last_seq(), request.after.clone());
+        ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id: None }
     }
 
     /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
     fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
-        let custom = self.custom_seq(id, topics).map(Position::at);
+        let custom = self.logs.custom_seq(id, topics).map(Position::at);
         let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
         let Position { seq, reported } =
             custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
-        let has_gap = reported == Some(0);
-        let reported_through = reported.unwrap_or(0).min(self.last_seq);
-        let (unknown_id, is_start, follows_state) = (None, false, false);
-        Some(ResumePoint { seq, reported_through, has_gap, unknown_id, is_start, follows_state, custom_id })
+        let client_id = if reported == Some(0) { ClientId::BeforeGap } else { ClientId::Known };
+        let reported_through = reported.unwrap_or(0).min(self.logs.last_seq());
+        Some(ResumePoint { seq, reported_through, client_id, unknown_id: None, follows_state: false, custom_id })
     }
 
     /// Resolves an id that was unknown while the stream had only some of its topics.
@@ -55,26 +46,13 @@ impl Hub {
         }
     }
 
-    /// Returns the sequence number of the first event with an id of the application in any of these topics.
-    fn custom_seq(&self, id: &[u8], topics: &[TopicId]) -> Option<u64> {
-        let channels = topics.iter().filter_map(|topic| match topic {
-            TopicId::Channel(at) => Some(&self.channels[*at as usize].name),
-            TopicId::Pattern(_) => None,
-        });
-        let patterns = topics.iter().filter_map(|topic| match topic {
-            TopicId::Channel(_) => None,
-            TopicId::Pattern(at) => Some(&self.patterns[*at as usize].glob),
-        });
-        self.custom_ids.seq(id, channels, &patterns.collect::<Vec<_>>())
-    }
-
     /// Returns a sequence number after which topics have `count` events; 0 if they have fewer.
     fn seq_before_last(&self, count: usize, topics: &[TopicId]) -> u64 {
-        let channels: BTreeSet<usize> = self.channels_of(topics).collect();
-        let logs = || channels.iter().map(|at| &self.channels[*at].log);
+        let channels: BTreeSet<usize> = self.logs.channels().channels_of(topics).collect();
+        let logs = || channels.iter().map(|at| &self.logs.channels()[*at].log);
         let all: usize = logs().map(|log| log.after(0).len()).sum();
         if count == 0 {
-            return self.last_seq;
+            return self.logs.last_seq();
         } else if all < count {
             return 0;
         }
@@ -83,5 +61,3 @@ impl Hub {
         self.seq_before(*last.select_nth_unstable(first).1)
     }
 }
-
-saved!(ResumePoint { seq, reported_through, has_gap, unknown_id, is_start, follows_state, custom_id });

@@ -1,8 +1,9 @@
 //! Subscribing: registering a stream with topics, and making its subscriptions effective.
 
 use crate::hub::channels::topics::TopicId;
+use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::ids::event_id::Position;
-use crate::hub::sending::cursor_parts::{Part, ResumePoint};
+use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
@@ -25,11 +26,11 @@ impl Hub {
         let is_later = !is_first && !cursor.is_held();
         if is_later {
             if self.is_up_to_date(cursor) {
-                self.advance(cursor, self.last_seq);
+                self.advance(cursor, self.logs.last_seq());
             }
             cursor.ensure_parts(); // a part of the topics before these are added
         }
-        let added = self.register(stream, cursor, &request.topics);
+        let added = self.logs.register(stream, cursor, &request.topics);
         if added.is_empty() {
             cursor.advance(cursor.seq);
             return None;
@@ -63,18 +64,18 @@ impl Hub {
         request: &SubscribeRequest,
         point: &ResumePoint,
     ) -> Option<Notice> {
-        let misses = request.after.is_some() && self.misses_after(&added, point);
+        let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, point);
         let parts = cursor.ensure_parts();
-        parts.list.push(Part::new(added.into(), self.last_seq));
+        parts.list.push(Part::new(added.into(), self.logs.last_seq()));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = Position { seq: cursor.seq, reported };
-        if cursor.follows_state && (misses || request.start == Start::State) {
+        if cursor.follows_state && (has_missed || request.start == Start::State) {
             self.begin_state_again(cursor);
             // A client that leaves before the state comes with this id receives the gap again, and then the state.
             let here = Position { reported: Some(0), ..here };
             return Some(self.gap_notice(cursor, Some(here), Gap::Unknown));
         }
-        let gap = misses.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
+        let gap = has_missed.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
         cursor.advance(cursor.seq);
         gap
     }
@@ -83,10 +84,10 @@ impl Hub {
     /// exist.
     pub fn create_patterns(&mut self, topics: &[Topic], most_compared: usize) -> bool {
         topics.iter().all(|topic| match topic {
-            Topic::Pattern(text) if self.pattern_by_text.get(text).is_none() => {
-                let may_compare = self.compared < most_compared;
+            Topic::Pattern(text) if self.logs.channels().pattern_at_text(text).is_none() => {
+                let may_compare = self.logs.channels().compared() < most_compared;
                 if may_compare {
-                    self.pattern_or_create(text);
+                    self.logs.get_or_create_topic(topic);
                 }
                 may_compare
             }
@@ -98,7 +99,7 @@ impl Hub {
     pub fn remove_unused_patterns(&mut self, topics: &[Topic]) {
         for topic in topics {
             if let Topic::Pattern(text) = topic {
-                if let Some(at) = self.pattern_by_text.get(text) {
+                if let Some(at) = self.logs.channels().pattern_at_text(text) {
                     self.remove_if_unused(TopicId::Pattern(at as u32));
                 }
             }
@@ -107,21 +108,19 @@ impl Hub {
 
     /// Returns how many names the new patterns of subscriptions were compared with since the last call.
     pub fn take_compared(&mut self) -> usize {
-        std::mem::take(&mut self.compared)
+        self.logs.channels_mut().take_compared()
     }
+}
 
+impl Logs {
     /// Registers a stream with topics, and returns those that are new to it, sorted.
     fn register(&mut self, stream: StreamId, cursor: &mut Cursor, topics: &[Topic]) -> Vec<TopicId> {
-        let id_of = |hub: &mut Self, topic: &Topic| match topic {
-            Topic::Channel(name) => TopicId::Channel(hub.channel_or_create(name) as u32),
-            Topic::Pattern(text) => TopicId::Pattern(hub.pattern_or_create(text) as u32),
-        };
-        let mut added: Vec<TopicId> = topics.iter().map(|topic| id_of(self, topic)).collect();
+        let mut added: Vec<TopicId> = topics.iter().map(|topic| self.get_or_create_topic(topic)).collect();
         added.sort_unstable();
         added.dedup();
         added.retain(|topic| cursor.topics.binary_search(topic).is_err());
         for topic in &added {
-            if let Some(subscribers) = self.subscribers(*topic) {
+            if let Some(subscribers) = self.channels_mut().subscribers_mut(*topic) {
                 subscribers.add(stream);
             }
         }

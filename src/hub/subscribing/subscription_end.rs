@@ -2,7 +2,7 @@
 
 use crate::hub::channels::subscribers::SubscriberList;
 use crate::hub::channels::topics::{TopicId, Topics};
-use crate::hub::sending::cursor_parts::{Extent, Part};
+use crate::hub::cursor::parts::{Extent, Part};
 use crate::hub::{Cursor, Hub};
 use crate::stream::StreamId;
 use std::collections::BTreeSet;
@@ -18,16 +18,20 @@ impl Hub {
         let topics: BTreeSet<TopicId> = list.iter().flat_map(|part| part.topics.iter().copied()).collect();
         let topics: Topics = topics.into_iter().collect::<Vec<_>>().into();
         for topic in topics.iter().filter(|topic| cursor.topics.binary_search(topic).is_err()) {
-            if let Some(subscribers) = self.subscribers(*topic) {
+            if let Some(subscribers) = self.logs.channels_mut().subscribers_mut(*topic) {
                 subscribers.add(stream); // so that the channel is not removed
             }
         }
         for topic in cursor.topics.iter().filter(|topic| topics.binary_search(topic).is_err()) {
-            let is_mostly_ended = self.subscribers(*topic).map_or(false, |subscribers| subscribers.remove(stream));
+            let is_mostly_ended = self
+                .logs
+                .channels_mut()
+                .subscribers_mut(*topic)
+                .map_or(false, |subscribers| subscribers.remove(stream));
             self.clean_up(*topic, is_mostly_ended);
         }
         cursor.topics = topics;
-        let last_seq = self.last_seq;
+        let last_seq = self.logs.last_seq();
         let parts = cursor.ensure_parts();
         (parts.list, parts.is_ending) = (list, true);
         if let Some(held) = &mut parts.held {
@@ -43,15 +47,14 @@ impl Hub {
         let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
         let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
         let rest = parts.iter().flat_map(|part| {
-            let channels: BTreeSet<usize> = self.channels_of(&part.topics).collect();
+            let channels: BTreeSet<usize> = self.logs.channels().channels_of(&part.topics).collect();
             channels.into_iter().filter_map(move |at| {
                 let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
                 if part.extent.state_through.is_some() {
-                    let extent = Extent { until: self.last_seq, ..part.extent };
+                    let extent = Extent { until: self.logs.last_seq(), ..part.extent };
                     return Some(Part { extent, ..of_channel });
                 }
-                let last =
-                    self.sources(&of_channel, cursor.seq, u64::MAX, self.compacts_for(cursor)).flatten().last()?.seq;
+                let last = self.logs.last_to_send(&of_channel, cursor.seq, self.logs.may_compact_for(cursor))?;
                 Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
             })
         });
@@ -63,7 +66,8 @@ impl Hub {
         self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.held));
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
-            let is_mostly_ended = self.subscribers(*topic).map_or(false, SubscriberList::record_end);
+            let is_mostly_ended =
+                self.logs.channels_mut().subscribers_mut(*topic).map_or(false, SubscriberList::record_end);
             self.clean_up(*topic, is_mostly_ended);
         }
     }
@@ -71,7 +75,7 @@ impl Hub {
     /// Removes a topic that is no longer used. If most streams in its list have ended, has the list walked, which cleans it.
     fn clean_up(&mut self, topic: TopicId, is_mostly_ended: bool) {
         if is_mostly_ended {
-            self.queue_subscribers(topic);
+            self.pending.queue_subscribers(topic, self.logs.channels_mut());
         }
         self.remove_if_unused(topic);
     }

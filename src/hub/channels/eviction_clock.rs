@@ -6,27 +6,66 @@
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
 
+/// The eviction clock of a hub: the number of evictions, and how far they reach.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct EvictionClock {
+    /// The sequence number through which any log has evicted anything.
+    through: u64,
+    /// The number of evictions.
+    time: u64,
+}
+
+impl EvictionClock {
+    /// Begins with evictions through a sequence number, of before the hub.
+    pub(in crate::hub) fn new(through: u64) -> Self {
+        Self { through, time: 0 }
+    }
+
+    /// Returns the sequence number through which any log has evicted anything.
+    pub(in crate::hub) fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Returns the time of the last eviction.
+    pub(in crate::hub) fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Counts an eviction, and returns its time.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.time += 1;
+        self.time
+    }
+
+    /// Records that a log has evicted something through a sequence number.
+    pub(super) fn record(&mut self, through: u64) {
+        self.through = self.through.max(through);
+    }
+}
+
+saved!(EvictionClock { through, time });
+
 /// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence
 /// number of the evicted entry.
 ///
 /// A later eviction replaces an earlier one with a smaller sequence number, so the numbers descend: the first is the
 /// greatest of all, and the first one after a time is the greatest since then.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Evictions(VecDeque<(u64, u64)>);
+pub(super) struct Evictions(VecDeque<(u64, u64)>);
 
 impl Evictions {
     /// The largest number of evictions. Beyond it the first two are merged, into the time of the later and the sequence
     /// number of the greater. An old eviction may then count as a new one, but a new one never as an old one.
     const MOST: usize = 256;
 
-    pub(in crate::hub) fn new(clock: u64, seq: u64) -> Self {
+    pub(super) fn new(clock: u64, seq: u64) -> Self {
         let mut evictions = Self::default();
         evictions.record(clock, seq);
         evictions
     }
 
     /// Records an eviction, the latest of all.
-    pub(in crate::hub) fn record(&mut self, clock: u64, seq: u64) {
+    pub(super) fn record(&mut self, clock: u64, seq: u64) {
         while self.0.back().map_or(false, |(_, last)| *last <= seq) {
             self.0.pop_back();
         }
@@ -40,12 +79,12 @@ impl Evictions {
     }
 
     /// Returns the greatest sequence number that was evicted; 0 if none was.
-    pub(in crate::hub) fn through(&self) -> u64 {
+    pub(super) fn through(&self) -> u64 {
         self.0.front().map_or(0, |(_, seq)| *seq)
     }
 
     /// Returns the greatest sequence number that was evicted after a time; 0 if none was.
-    pub(in crate::hub) fn through_since(&self, clock: u64) -> u64 {
+    pub(super) fn through_since(&self, clock: u64) -> u64 {
         let first = self.0.partition_point(|(at, _)| *at <= clock);
         self.0.get(first).map_or(0, |(_, seq)| *seq)
     }

@@ -42,6 +42,26 @@ pub(in crate::hub) struct Held {
     pub(in crate::hub) is_told: bool,
 }
 
+impl Held {
+    /// Returns all of these numbers.
+    pub(in crate::hub) fn snapshots(&self) -> impl Iterator<Item = u64> {
+        [self.since, Some(self.through), self.end].into_iter().flatten()
+    }
+}
+
+/// The last event id that a client has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub) enum ClientId {
+    /// The client is new: it has sent none, and so has missed nothing.
+    None,
+    /// The hub does not know it. The request's `start` determines the resume point.
+    Unknown,
+    /// The hub knows it.
+    Known,
+    /// The hub knows it, and it says that the client is still to receive a `gap` event.
+    BeforeGap,
+}
+
 /// The beginning of a subscription in the hub's sequence.
 #[derive(Debug)]
 pub(in crate::hub) struct ResumePoint {
@@ -49,22 +69,28 @@ pub(in crate::hub) struct ResumePoint {
     pub(in crate::hub) seq: u64,
     /// Evictions through this number need no `gap` event.
     pub(in crate::hub) reported_through: u64,
-    /// Whether the client receives a `gap` event whatever was evicted: its last event id says so, or is unknown.
-    pub(in crate::hub) has_gap: bool,
-    /// The client's last event id, if the hub does not know it. A later request may be for the channel of that id.
+    pub(in crate::hub) client_id: ClientId,
+    /// The id, if it is unknown. A later request may be for the channel of that id.
     pub(in crate::hub) unknown_id: Option<Box<[u8]>>,
-    /// True if the request's `start` determines the resume point, and not an id.
-    pub(in crate::hub) is_start: bool,
     /// Whether the request starts with the state.
     pub(in crate::hub) follows_state: bool,
-    /// The client's last event id, if the application gave it and the hub knows it.
+    /// The id, if the application gave it and the hub knows it.
     pub(in crate::hub) custom_id: Option<Box<str>>,
 }
 
 impl ResumePoint {
-    /// Returns true if the client has sent no last event id, so that it has missed nothing.
     pub(in crate::hub) fn is_new_client(&self) -> bool {
-        self.is_start && !self.has_gap
+        self.client_id == ClientId::None
+    }
+
+    /// Returns true if the client's id determines the resume point.
+    pub(in crate::hub) fn has_known_id(&self) -> bool {
+        matches!(self.client_id, ClientId::Known | ClientId::BeforeGap)
+    }
+
+    /// Returns true if the client receives a `gap` event whatever was evicted.
+    pub(in crate::hub) fn has_gap(&self) -> bool {
+        matches!(self.client_id, ClientId::Unknown | ClientId::BeforeGap)
     }
 }
 
@@ -204,6 +230,33 @@ impl Saved for Parts {
             state_topics: from.take()?,
             held: None,
         })
+    }
+}
+
+/// The kind of the client's id is saved as two flags.
+impl Saved for ResumePoint {
+    fn save(&self, to: &mut Saver) {
+        let Self { seq, reported_through, client_id: _, unknown_id, follows_state, custom_id } = self;
+        to.add(seq);
+        to.add(reported_through);
+        to.add(&self.has_gap());
+        to.add(unknown_id);
+        to.add(&!self.has_known_id());
+        to.add(follows_state);
+        to.add(custom_id);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (seq, reported_through) = (from.take()?, from.take()?);
+        let (has_gap, unknown_id, is_start) = (from.take()?, from.take()?, from.take()?);
+        let client_id = match (is_start, has_gap) {
+            (true, false) => ClientId::None,
+            (true, true) => ClientId::Unknown,
+            (false, false) => ClientId::Known,
+            (false, true) => ClientId::BeforeGap,
+        };
+        let (follows_state, custom_id) = (from.take()?, from.take()?);
+        Ok(Self { seq, reported_through, client_id, unknown_id, follows_state, custom_id })
     }
 }
 

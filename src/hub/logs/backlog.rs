@@ -1,39 +1,12 @@
 //! The backlog of a stream: the entries after its cursor, merged from the logs of its topics.
 
-use crate::hub::channels::recent_channels::RecentEntries;
-use crate::hub::channels::topics::TopicId;
-use crate::hub::sending::cursor_parts::{Extent, Part};
-use crate::hub::sending::merge::{Merge, Source};
+use super::merge::{Merge, Source};
+use super::recent_channels::RecentEntries;
+use super::Logs;
+use crate::hub::cursor::parts::{Extent, Part};
 use crate::hub::{Cursor, Hub};
 
-impl Hub {
-    /// Returns true if something after the stream's cursor was offered before to the streams that keep up, whatever its topics
-    /// are.
-    pub fn is_behind(&self, cursor: &Cursor) -> bool {
-        cursor.seq < self.offered_through
-    }
-
-    /// Returns the number of logs that the backlog of a stream is merged from.
-    pub fn logs_to_merge(&self, cursor: &Cursor) -> usize {
-        let channels = |topic: &TopicId| match topic {
-            TopicId::Channel(_) => 1,
-            TopicId::Pattern(at) => self.patterns[*at as usize].channels.len(),
-        };
-        cursor.topics.iter().map(channels).sum()
-    }
-
-    /// Returns at most how many entries were looked at to send a stream the part of the state after a sequence number: in the
-    /// history the retained ones are among others.
-    pub fn state_entries_after(&self, cursor: &Cursor, seq: u64) -> usize {
-        cursor.seq.saturating_sub(seq).min(self.counts.events) as usize // a gap may have begun the state again
-    }
-
-    /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
-    /// sent the state again instead: a later event would hide that its key was forgotten.
-    pub(in crate::hub) fn compacts_for(&self, cursor: &Cursor) -> bool {
-        self.policies.may_compact && !cursor.follows_state
-    }
-
+impl Logs {
     /// Returns the backlog of a stream.
     pub(in crate::hub) fn backlog<'a>(&'a self, cursor: &'a Cursor) -> Merge<'a> {
         /// From so many logs on, scanning the last publications is faster than looking at each log.
@@ -42,20 +15,22 @@ impl Hub {
         if let Some(parts) = cursor.parts() {
             let list = if cursor.is_held() { &[] } else { &parts.list[..] };
             let through = parts.state_through().unwrap_or(u64::MAX);
-            return list.iter().flat_map(|part| self.sources(part, seq, through, self.compacts_for(cursor))).collect();
+            let compacts = self.may_compact_for(cursor);
+            return list.iter().flat_map(|part| self.sources(part, seq, through, compacts)).collect();
         }
         if seq >= self.last_seq {
             return Merge::Nothing;
         }
-        if !is_compacted && self.recent.covers(seq) && self.logs(topics).nth(MANY).is_some() {
-            return Merge::Recent(RecentEntries::new(self, topics, seq));
+        let Self { recent, channels, .. } = self;
+        if !is_compacted && recent.covers(seq) && channels.logs_of(topics).nth(MANY).is_some() {
+            return Merge::Recent(RecentEntries::new(recent, channels, topics, seq));
         }
-        self.logs(topics).filter_map(|log| Source::of(log, seq, u64::MAX, is_compacted)).collect()
+        channels.logs_of(topics).filter_map(|log| Source::of(log, seq, u64::MAX, is_compacted)).collect()
     }
 
     /// Returns the entries of each log of a part, through a sequence number, for a cursor that is at `seq`. A log that has
     /// evicted some of them gives only the newest entry of each key if the part is compacted.
-    pub(in crate::hub) fn sources<'a>(
+    fn sources<'a>(
         &'a self,
         part: &'a Part,
         seq: u64,
@@ -65,7 +40,7 @@ impl Hub {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
-        self.logs(&part.topics).flat_map(move |log| {
+        self.channels.logs_of(&part.topics).flat_map(move |log| {
             // What came after the beginning of the state is sent as long as this log holds it.
             let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
             if state <= after {
@@ -83,5 +58,29 @@ impl Hub {
     pub(in crate::hub) fn has_entry_through(&self, part: &Part, through: u64) -> bool {
         let mut sources = self.sources(part, 0, u64::MAX, true);
         sources.any(|mut entries| entries.next().map_or(false, |first| first.seq <= through))
+    }
+
+    /// Returns the sequence number of the last entry that is still to be sent of a part; none if there is nothing.
+    pub(in crate::hub) fn last_to_send(&self, part: &Part, seq: u64, compacts: bool) -> Option<u64> {
+        self.sources(part, seq, u64::MAX, compacts).flatten().last().map(|entry| entry.seq)
+    }
+}
+
+impl Hub {
+    /// Returns true if something after the stream's cursor was offered before to the streams that keep up, whatever its topics
+    /// are.
+    pub fn is_behind(&self, cursor: &Cursor) -> bool {
+        cursor.seq < self.logs.offered_through
+    }
+
+    /// Returns the number of logs that the backlog of a stream is merged from.
+    pub fn logs_to_merge(&self, cursor: &Cursor) -> usize {
+        self.logs.channels.count_of(&cursor.topics)
+    }
+
+    /// Returns at most how many entries were looked at to send a stream the part of the state after a sequence number: in the
+    /// history the retained ones are among others.
+    pub fn state_entries_after(&self, cursor: &Cursor, seq: u64) -> usize {
+        cursor.seq.saturating_sub(seq).min(self.counts.events) as usize // a gap may have begun the state again
     }
 }

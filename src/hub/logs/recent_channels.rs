@@ -4,13 +4,13 @@
 //! publications is then faster than looking at each log.
 
 use crate::hub::channels::topics::TopicId;
-use crate::hub::Hub;
+use crate::hub::channels::Channels;
 use crate::log::LogEntry;
 use std::collections::vec_deque::{Iter, VecDeque};
 
 /// The last publications in order: the sequence number and the channel of each.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct RecentChannels {
+pub(super) struct RecentChannels {
     publications: VecDeque<(u64, u32)>,
     /// The sequence number of the last publication before these; 0 if there was none.
     before: u64,
@@ -19,7 +19,7 @@ pub(in crate::hub) struct RecentChannels {
 impl RecentChannels {
     const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
-    pub(in crate::hub) fn push(&mut self, seq: u64, channel: usize) {
+    pub(super) fn push(&mut self, seq: u64, channel: usize) {
         self.publications.push_back((seq, channel as u32));
         if self.publications.len() > Self::MOST {
             self.before = self.publications.pop_front().map_or(self.before, |(seq, _)| seq);
@@ -27,7 +27,7 @@ impl RecentChannels {
     }
 
     /// Returns true if all publications after a sequence number are here.
-    pub(in crate::hub) fn covers(&self, seq: u64) -> bool {
+    pub(super) fn covers(&self, seq: u64) -> bool {
         seq >= self.before
     }
 
@@ -46,14 +46,14 @@ impl RecentChannels {
 
 /// The entries of topics after a sequence number, found by scanning the last publications.
 pub(in crate::hub) struct RecentEntries<'a> {
-    hub: &'a Hub,
+    channels: &'a Channels,
     topics: &'a [TopicId],
     publications: Iter<'a, (u64, u32)>,
 }
 
 impl<'a> RecentEntries<'a> {
-    pub(in crate::hub) fn new(hub: &'a Hub, topics: &'a [TopicId], seq: u64) -> Self {
-        Self { hub, topics, publications: hub.recent.after(seq) }
+    pub(super) fn new(recent: &'a RecentChannels, channels: &'a Channels, topics: &'a [TopicId], seq: u64) -> Self {
+        Self { channels, topics, publications: recent.after(seq) }
     }
 }
 
@@ -64,11 +64,11 @@ impl<'a> Iterator for RecentEntries<'a> {
         loop {
             let (seq, at) = *self.publications.next()?;
             // The channel may have been removed, and its slot reused. Then the log has no entry with this number.
-            let entry = self.hub.channels.get(at as usize).and_then(|channel| {
+            let entry = self.channels.get(at as usize).and_then(|channel| {
                 let has_pattern =
                     |pattern: &usize| self.topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
                 let by_name = self.topics.binary_search(&TopicId::Channel(at)).is_ok();
-                (by_name || channel.patterns.iter().any(has_pattern)).then(|| channel.log.at(seq)).flatten()
+                (by_name || channel.patterns().iter().any(has_pattern)).then(|| channel.log.at(seq)).flatten()
             });
             if entry.is_some() {
                 return entry;

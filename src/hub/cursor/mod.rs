@@ -1,8 +1,10 @@
 //! The cursor of a stream: its topics, and its position in the hub's sequence.
 
+pub(super) mod parts;
+
 use crate::hub::channels::topics::{TopicId, Topics};
+use crate::hub::cursor::parts::{Part, Parts};
 use crate::hub::ids::last_id::LastId;
-use crate::hub::sending::cursor_parts::{Part, Parts};
 use crate::hub::PositionStyle;
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.

@@ -1,6 +1,6 @@
 //! The k-way merge of several logs by sequence number.
 
-use crate::hub::channels::recent_channels::RecentEntries;
+use super::recent_channels::RecentEntries;
 use crate::log::{Log, LogEntry, StateEntries, VersionEntries};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
@@ -18,7 +18,7 @@ pub(in crate::hub) enum Source<'a> {
 impl<'a> Source<'a> {
     /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has
     /// evicted some of them gives only the newest entry of each key.
-    pub(in crate::hub) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
+    pub(super) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
         if compacts && log.is_compacted() && log.evicted_through() > after {
             let newest = log.newest_after(after).take_while(move |entry| entry.seq <= through);
             return Some(Self::Newest(Box::new(newest)));
@@ -28,7 +28,7 @@ impl<'a> Source<'a> {
     }
 
     /// Returns the retained entries of a log after one sequence number, through another; then what `later` has.
-    pub(in crate::hub) fn of_state(log: &'a Log, after: u64, through: u64, later: Option<Self>) -> Option<Self> {
+    pub(super) fn of_state(log: &'a Log, after: u64, through: u64, later: Option<Self>) -> Option<Self> {
         match (log.state(after, through), later) {
             (None, later) => later,
             (Some(state), None) => Some(Self::State(state)),
