@@ -43,6 +43,26 @@ sub events {
     $c->respond_with_events($c->app->hub, 'news', {start => 'oldest'});
 }
 
+# Actions with the other names of the helpers.
+package My::App::Controller::Aliased;
+use Mojo::Base 'Mojolicious::Controller';
+
+sub by_proxy {
+    my $c = shift;
+    $c->app->hub->publish(news => 'by the proxy');
+    $c->helpers->respond_with_events($c->app->hub, 'news', {start => 'oldest'});
+}
+
+sub respond_with_event_source {
+    my $c = shift;
+    $c->respond_with_event_source(sub { $_[0]->close });
+}
+
+sub respond_with_events {
+    my $c = shift;
+    $c->respond_with_events($c->app->hub, 'news');
+}
+
 # The action that is asked for calls another one, for which nobody has asked yet.
 package My::App::Controller::Beside;
 use Mojo::Base 'Mojolicious::Controller';
@@ -67,7 +87,8 @@ sub startup {
     my $self = shift;
     $self->plugin('EventSource::Framework::Mojolicious');
     $self->routes->get("/$_" =~ s/#/-/r)->to($_)
-        for 'beside#all', map { ("$_#events", "$_#event_source", "$_#past") } qw(hiding heir knowing calendar);
+        for 'beside#all', map({ "aliased#$_" } qw(by_proxy respond_with_event_source respond_with_events)),
+        map { ("$_#events", "$_#event_source", "$_#past") } qw(hiding heir knowing calendar);
     return;
 }
 
@@ -75,7 +96,7 @@ package main;
 use Mojolicious::Commands;
 
 BEGIN {
-    @INC{map { "My/App$_.pm" } '', map { "/Controller/$_" } qw(Hiding Heir Knowing Calendar)} = (__FILE__) x 5;
+    @INC{map { "My/App$_.pm" } '', map { "/Controller/$_" } qw(Aliased Calendar Heir Hiding Knowing)} = (__FILE__) x 6;
 }
 
 $SIG{__WARN__} = sub { die @_ if $_[0] =~ /\ADeep recursion/; print STDERR @_ };

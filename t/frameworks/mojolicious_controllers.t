@@ -14,7 +14,7 @@ use Testing::Server;
 needs_module('Mojolicious');
 
 my $MANUAL = 'perl/EventSource/Framework/Mojolicious.pm';
-my $HIDES  = qr/the action %s of My::App::Controller::Hiding hides the helper of that name, and would call itself[.]/;
+my $HIDES  = qr/the action %s of My::App::Controller::%s hides the helper of that name, and would call itself[.]/;
 
 # Writes the files of the manual's application, and returns the path of its script, which finds them.
 sub write_application {
@@ -72,10 +72,19 @@ for my $name ('daemon', 'Starman') {
             is asked($server, "$path-event_source")->status, 500, 'so does the other one';
         }
         for my $action ('events', 'event_source') {
-            my $reason = sprintf $HIDES, $action;
+            my $reason = sprintf $HIDES, $action, 'Hiding';
             like $server->log, qr/$reason Write \$c->respond_with_$action\(...\), or give .* line [0-9]+[.]/,
                 "the log says why the action $action cannot, and what can be done";
         }
+        for my $action ('respond_with_events', 'respond_with_event_source') {
+            is asked($server, "/aliased-$action")->status, 500, "an action $action that calls itself for the helper";
+            my $reason = sprintf $HIDES, $action, 'Aliased';
+            like $server->log, qr/$reason Write \$c->helpers->$action\(...\), or give .* line [0-9]+[.]/,
+                "the log says why the action $action cannot, and what can be done";
+        }
+        my $by_proxy = get($server, '/aliased-by_proxy');
+        ok $by_proxy->read_until(qr/^data: by the proxy\n/m), 'the helper of that name streams by way of helpers';
+        $by_proxy->leave;
         unlike $server->log, qr/Deep recursion/, 'none calls itself again and again';
         is_deeply [data_of(asked($server, '/knowing-event_source'))], ['pushed'],
             'the other name of event_source streams';

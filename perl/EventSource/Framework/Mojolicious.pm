@@ -20,8 +20,11 @@ use Scalar::Util qw(weaken);
 # Helpers are called by way of the controller.
 our @CARP_NOT = qw(EventSource::Framework Mojolicious::Controller);
 
-# The names of each helper that no action has.
-my %NEVER_HIDDEN = (event_source => 'respond_with_event_source', events => 'respond_with_events');
+# Each helper has a second name, which hardly any action has.
+my %SECOND_NAME = (event_source => 'respond_with_event_source', events => 'respond_with_events');
+
+# What an action with a name of a helper writes to call the helper: no action hides those of the method helpers.
+my %INSTEAD = (%SECOND_NAME, map { ($_ => "helpers->$_") } values %SECOND_NAME);
 
 # Public methods
 
@@ -46,12 +49,12 @@ sub register {
             my ($c, @given) = @_;
             return _respond($c, EventSource::Framework->$make(@given), @servers);
         };
-        $app->helper($_ => $respond) for $helper, $NEVER_HIDDEN{$helper};
+        $app->helper($_ => $respond) for $helper, $SECOND_NAME{$helper};
     }
     $app->hook(
         around_action => sub {
             my ($next, $c, $action) = @_;
-            EventSource::XS::Framework::Mojolicious::HiddenHelper->watch($c, $action, %NEVER_HIDDEN);
+            EventSource::XS::Framework::Mojolicious::HiddenHelper->watch($c, $action, %INSTEAD);
             return $next->();
         }
     );
@@ -186,8 +189,8 @@ Load the plugin in the application that the server runs, not in one that is moun
 
 An action is a method of its controller, and Perl finds a method before a helper. So C<< $c->events(...) >> in an action of the
 name C<events> would call the action again, without end. C<respond_with_events> and C<respond_with_event_source> are the same
-helpers under names that no action has. An action that calls itself in the place of a helper dies with an L<EventSource::Error>
-that says so, and the response is 500.
+helpers under names that hardly any action has, and C<< $c->helpers->events(...) >> calls the helper in every action. An action
+that calls itself in the place of a helper dies with an L<EventSource::Error> that says so, and the response is 500.
 
 =head2 Under Mojolicious' own servers
 

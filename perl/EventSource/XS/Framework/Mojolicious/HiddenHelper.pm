@@ -17,12 +17,12 @@ my %GUARD;
 # Public methods
 
 # Look at a controller before its action runs, also at the methods beside it: an action that is meant to respond with the helper
-# may call one of them. names has the names of helpers, each with a name that no action has.
+# may call one of them. %instead has the names of helpers, each with what calls the helper in such an action.
 sub watch {
-    my ($class, $c, $action, %names) = @_;
-    for my $helper (keys %names) {
+    my ($class, $c, $action, %instead) = @_;
+    for my $helper (keys %instead) {
         my $method = $c->can($helper) or next;
-        my $guard  = $GUARD{refaddr $method} || _guard(ref($c) . "::$helper", $method, $helper, $names{$helper});
+        my $guard  = $GUARD{refaddr $method} || _guard(ref($c) . "::$helper", $method, $helper, $instead{$helper});
         $guard->{is_action} ||= grep { $action == $_ } $method, $guard->{method};
     }
     return;
@@ -33,13 +33,13 @@ sub watch {
 # Routes call an action without arguments. A call with some is meant for the helper if it comes from the method itself. If it
 # comes later, from a callback of an action, the hub shows it.
 sub _guard {
-    my ($place, $method, $helper, $other) = @_;
+    my ($place, $method, $helper, $instead) = @_;
     my ($package, $name) = map { ($_->STASH->NAME, $_->NAME) } B::svref_2object($method)->GV;
     my %known = (method => $method);
     my $guard = sub {
         $SETTINGS->refuse(undef,
                   "the action $helper of $package hides the helper of that name, and would call itself."
-                . " Write \$c->$other(...), or give the action another name")
+                . " Write \$c->$instead(...), or give the action another name")
             if @_ > 1 && ($known{is_action} && _is_hub($_[1]) || ((caller 1)[3] || '') eq "${package}::$name");
         goto &$method;
     };
