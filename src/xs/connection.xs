@@ -11,7 +11,7 @@ push(SV *self, ...)
     int strings, ignored, copies, line_end, has_id;
     dXSTARG;
   PPCODE:
-    esx_look(aTHX);
+    esx_unwind_if_due(aTHX);
     stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, &strings));
     if (stream && !esx_handle_magic(aTHX_ stream, &esx_stream_table)) {
         direct = esx_is_debugging ? NULL : esx_direct_of(aTHX_ stream);

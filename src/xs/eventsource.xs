@@ -20,7 +20,11 @@
 #include "event.h"
 #include "handle.h"
 #ifdef __linux__
+#  include "reactor.h"
 #  include "stream.h"
+#  include "writer.h"
+#  include "takeover.h"
+#  include "connection.h"
 #  include "hub.h"
 #  include "process.h"
 #endif

@@ -64,10 +64,10 @@ _serve(bool has_request)
 
 # Sets when the running handler looks whether its worker is to end, in seconds since 1970; 0 for never. Returns what was set.
 NV
-_look_at(NV seconds)
+_set_next_look(NV seconds)
   CODE:
-    RETVAL = (NV)esx_look_at;
-    esx_look_at = (time_t)seconds;
+    RETVAL = (NV)esx_next_look;
+    esx_next_look = (time_t)seconds;
   OUTPUT:
     RETVAL
 

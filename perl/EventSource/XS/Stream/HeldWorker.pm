@@ -38,7 +38,7 @@ sub begin {
     my $look_at = time + $LIMIT;
     return {
         application => $application,
-        before      => EventSource::XS::_look_at($look_at),
+        before      => EventSource::XS::_set_next_look($look_at),
         env         => $env,
         look_at     => $look_at,
         stream      => $stream,
@@ -47,7 +47,7 @@ sub begin {
 
 # The handler has returned. One that has called it runs on.
 sub end {
-    EventSource::XS::_look_at($running->{before}) if $running;
+    EventSource::XS::_set_next_look($running->{before}) if $running;
     return;
 }
 
@@ -59,7 +59,7 @@ sub is_over {
     my $is_own  = $handler->{application}{process} == $$;
     my $is_over = $is_own && _is_worker_ending();
     $handler->{look_at} = time + ($is_over ? 0 : 1);
-    EventSource::XS::_look_at($is_own ? $handler->{look_at} : 0);
+    EventSource::XS::_set_next_look($is_own ? $handler->{look_at} : 0);
     $handler->{stream}->end_with_retry if $is_over && $handler->{stream}->is_open;
     return $is_over;
 }

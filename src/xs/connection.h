@@ -1,0 +1,52 @@
+/* Connections (Plack::App::EventSource::Connection): hashes with a stream. */
+
+/* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or
+ * if reading its members could run Perl code. */
+static HV *
+esx_plain_connection(pTHX_ SV *self, int *strings)
+{
+    HV *hash;
+    SV **characters;
+    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
+        return NULL;
+    hash = (HV *)SvRV(self);
+    characters = hv_fetchs(hash, "characters", 0);
+    if (hv_exists(hash, "push_cb", 7) || (characters && (SvGMAGICAL(*characters) || SvROK(*characters))))
+        return NULL;
+    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
+    return hash;
+}
+
+/* Returns the stream in the hash of a connection, or NULL if there is none or if reading it could run Perl code. */
+static SV *
+esx_stream_in(pTHX_ HV *connection)
+{
+    SV *stream = connection ? esx_member(aTHX_ connection, "stream") : NULL;
+    return stream && SvROK(stream) ? stream : NULL;
+}
+
+/* Returns the native stream of a plain connection, or NULL if it has none. */
+static SV *
+esx_native_stream(pTHX_ SV *self, int *strings)
+{
+    SV *stream = esx_stream_in(aTHX_ esx_plain_connection(aTHX_ self, strings));
+    return stream && esx_handle_magic(aTHX_ stream, &esx_stream_table) ? stream : NULL;
+}
+
+/* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */
+static void
+esx_check_ids(pTHX_ const esx_block *block)
+{
+    esx_report report;
+    esx_check(aTHX_ esx_hub_check_ids(block->fields, block->len, &report), &report, "EventSource::Hub");
+}
+
+static bool
+esx_block_has_id(const esx_block *block)
+{
+    size_t at;
+    for (at = 0; at < block->len; at++)
+        if (block->fields[at].name == ESX_ID)
+            return TRUE;
+    return FALSE;
+}

@@ -1,0 +1,129 @@
+/* Takeovers: objects with a capture behind them, and what a plain response is. handle.h describes such objects. */
+
+ESX_HANDLE(capture)
+ESX_HANDLE_OF(capture, ESX_CODE_INVALID, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread")
+
+/* Makes a scalar around a capture, which is still to be blessed, and a reference to it. The caller owns the reference. */
+static SV *
+esx_new_capture(pTHX_ void *capture)
+{
+    SV *object = newSV_type(SVt_PVMG);
+    esx_handle_attach(aTHX_ object, &esx_capture_table)->mg_ptr = capture;
+    return newRV_noinc(object);
+}
+
+/* Returns a member of a request's environment, or undef if there is none. */
+static SV *
+esx_request_member(pTHX_ HV *request, const char *name)
+{
+    SV **value = hv_fetch(request, name, (I32)strlen(name), 0);
+    return value ? *value : &PL_sv_undef;
+}
+
+static bool
+esx_is_text(SV *sv, const char *text)
+{
+    return esx_is_plain(sv) && SvCUR(sv) == strlen(text) && memEQ(SvPVX_const(sv), text, SvCUR(sv));
+}
+
+/* The most bytes of headers that a response may have, as in EventSource::XS::Stream::Takeover. */
+enum { ESX_HEAD_MAX = 32768 };
+
+/* Returns the code and the text of an EventSource::XS::Stream::Obstacle from an XSUB, beginning at a place. Returns how many
+ * results there are then. A panic has no code. */
+static int
+esx_set_obstacle(pTHX_ I32 ax, int at, const esx_report *report)
+{
+    SV **sp = PL_stack_base + ax - 1;
+    EXTEND(sp, at + 2);
+    ST(at) = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : newSVpvs_flags("internal", SVs_TEMP);
+    ST(at + 1) = sv_2mortal(newSVpv(report->message, 0));
+    return at + 2;
+}
+
+/* Returns true for a response with plain headers that are not too large. */
+static bool
+esx_is_small_head(pTHX_ SV *response)
+{
+    AV *array = esx_plain_array(response), *headers;
+    SV **second = array && !SvRMAGICAL(array) ? av_fetch(array, 1, 0) : NULL;
+    size_t bytes = 0;
+    SSize_t at;
+    if (!second || SvGMAGICAL(*second) || !(headers = esx_plain_array(*second)) || SvRMAGICAL(headers))
+        return FALSE;
+    for (at = av_len(headers); at >= 0; at--) {
+        SV **text = av_fetch(headers, at, 0);
+        if (!text || !esx_is_plain(*text))
+            return FALSE;
+        bytes += 4 + SvCUR(*text);
+    }
+    return bytes <= ESX_HEAD_MAX;
+}
+
+/* Returns true if a set has the name of an object's class. */
+static bool
+esx_has_class(pTHX_ HV *sets, const char *name, HV *class)
+{
+    SV **set = hv_fetch(sets, name, (I32)strlen(name), 0);
+    HV *hash = set ? esx_plain_hash(*set) : NULL;
+    const char *text = class ? HvNAME_get(class) : NULL;
+    return hash && text && hv_exists(hash, text, HvNAMEUTF8(class) ? -HvNAMELEN_get(class) : HvNAMELEN_get(class));
+}
+
+/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::XS::Adapter::obstacle: one to
+ * HEAD, or one with a handle of a class that has not passed them, or that is tied. Sets two members of the environment. */
+static int
+esx_plain_descriptor(pTHX_ HV *request, HV *known, SV **protocol, SV **is_loop)
+{
+    SV *method, **handle, *glob;
+    IO *io;
+    if (SvRMAGICAL(request))
+        return -1;
+    method = esx_request_member(aTHX_ request, "REQUEST_METHOD");
+    *protocol = esx_request_member(aTHX_ request, "SERVER_PROTOCOL");
+    *is_loop = esx_request_member(aTHX_ request, "psgi.nonblocking");
+    if (SvGMAGICAL(method) || SvROK(method) || SvGMAGICAL(*protocol) || SvROK(*protocol) || SvGMAGICAL(*is_loop)
+        || SvROK(*is_loop) || esx_is_text(method, "HEAD")) /* reading a reference could run Perl code */
+        return -1;
+    handle = hv_fetchs(request, "psgix.io", 0);
+    if (!handle || SvGMAGICAL(*handle) || !SvROK(*handle))
+        return -1;
+    glob = SvRV(*handle);
+    if (!isGV_with_GP(glob) || SvRMAGICAL(glob)
+        || (SvOBJECT(glob) && !esx_has_class(aTHX_ known, "handles", SvSTASH(glob))))
+        return -1;
+    io = GvIO((GV *)glob);
+    return io && !SvRMAGICAL((SV *)io) && IoIFP(io) ? PerlIO_fileno(IoIFP(io)) : -1;
+}
+
+/* Responds, and returns the writer. */
+static SV *
+esx_respond(pTHX_ SV *respond, SV *response)
+{
+    dSP;
+    SV *writer = &PL_sv_undef;
+    ENTER;
+    PUSHMARK(SP);
+    XPUSHs(response);
+    PUTBACK;
+    if (call_sv(respond, G_SCALAR) > 0) {
+        SPAGAIN;
+        writer = POPs;
+        PUTBACK;
+    }
+    writer = sv_mortalcopy(writer);
+    LEAVE;
+    return writer;
+}
+
+/* Returns true for the writer of a known server that writes at once, and whose adapter has nothing of its own to say about
+ * the takeover. Sets the code that writes, if esx_inline_code has it. */
+static bool
+esx_is_plain_writer(pTHX_ SV *writer, HV *known, SV **write)
+{
+    if (!SvROK(writer) || !SvOBJECT(SvRV(writer)))
+        return FALSE;
+    *write = esx_inline_code(aTHX_ writer, "write");
+    return *write ? esx_has_class(aTHX_ known, "packages", CvSTASH((CV *)SvRV(*write)))
+                  : esx_has_class(aTHX_ known, "classes", SvSTASH(SvRV(writer)));
+}
