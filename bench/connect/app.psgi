@@ -1,6 +1,7 @@
 # The application of bench/connect/run. Every way sends the same headers and one event.
 #
 #   GET /native     a native stream, which is held
+#   GET /stepwise   the same, without the takeover in one call
 #   GET /writer     a stream on the server's writer, which is held
 #   GET /plain      the responder and the writer without this module, as the original Plack::App::EventSource has it
 #   GET /ordinary   an ordinary response
@@ -57,5 +58,11 @@ my %app = (
     '/plain'    => \&plain,
     '/stats'    => \&stats,
 );
+
+my $native = $app{'/native'};
+$app{'/stepwise'} = sub {
+    my $response = $native->(shift);
+    return sub { local $EventSource::XS::Stream::TAKES_PLAINLY = 0; return $response->(@_) };
+};
 
 sub { $app{$_[0]{PATH_INFO}}->($_[0]) };
