@@ -63,7 +63,7 @@ pub(crate) struct EventLoop {
     is_ending: bool,
     pause: Option<Pause>,
     /// Applies what the reactor has reported of members. Returns false if that has to be tried again.
-    settle: fn(&Arc<ReactorHandle>, Instant) -> bool,
+    apply_presence: fn(&Arc<ReactorHandle>, Instant) -> bool,
 }
 
 impl EventLoop {
@@ -74,7 +74,7 @@ impl EventLoop {
     /// If the system has no descriptor or no memory left.
     pub(crate) fn new(
         handle: Arc<ReactorHandle>,
-        settle: fn(&Arc<ReactorHandle>, Instant) -> bool,
+        apply_presence: fn(&Arc<ReactorHandle>, Instant) -> bool,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
@@ -97,7 +97,7 @@ impl EventLoop {
             end_signal,
             is_ending,
             pause,
-            settle,
+            apply_presence,
         })
     }
 
@@ -174,7 +174,7 @@ impl EventLoop {
             self.reactor.flush(now);
             self.with_handover((), |handover, context| handover.flush(context));
             self.apply_answers();
-            self.settle_presence(now);
+            self.apply_presence_if_due(now);
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.running_handler.report_if_due(now);
             let delay = now.elapsed();
@@ -337,10 +337,10 @@ impl EventLoop {
 
     /// Applies what the reactor has reported of members, and does what is due for them. Not before a pause: what is published
     /// then would be neither in the queue nor in a log.
-    fn settle_presence(&self, now: Instant) {
+    fn apply_presence_if_due(&self, now: Instant) {
         let is_due = self.pause.is_none() && self.handle.presence.next_due().map_or(false, |due| due <= now);
-        if is_due && !(self.settle)(&self.handle, now) {
-            self.handle.presence.put_off(now);
+        if is_due && !(self.apply_presence)(&self.handle, now) {
+            self.handle.presence.retry_later(now);
         }
     }
 

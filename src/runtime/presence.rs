@@ -105,7 +105,7 @@ impl PresenceReports {
     }
 
     /// Tries again a little later.
-    pub(super) fn put_off(&self, now: Instant) {
+    pub(super) fn retry_later(&self, now: Instant) {
         lock(&self.0).due = Some(now + RETRY);
     }
 

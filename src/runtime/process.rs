@@ -64,22 +64,22 @@ pub(crate) fn lock_process() -> MutexGuard<'static, Process> {
 }
 
 /// Applies what a reactor has reported of members, if no other thread has the lock of the process. Returns false if one has.
-fn try_settle(reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
+fn try_apply_presence(reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
     let mut process = match PROCESS.try_lock() {
         Ok(process) => process,
         Err(TryLockError::Poisoned(process)) => process.into_inner(),
         Err(TryLockError::WouldBlock) => return false,
     };
-    process.settle(reactor, now);
+    process.apply_presence(reactor, now);
     true
 }
 
 impl Process {
-    /// Applies what a reactor has reported of members. While the process ends nobody is told any more. Returns false if there
+    /// Applies what a reactor has reported of members. While the process ends, nothing is announced. Returns false if there
     /// is more to do: others wait for the lock of the process.
-    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
+    pub(super) fn apply_presence(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
         match check_shutdown() {
-            Ok(()) => self.registrations.settle(reactor, now),
+            Ok(()) => self.registrations.apply_presence(reactor, now),
             Err(_) => {
                 drop(reactor.presence.take());
                 reactor.presence.set_due(None);
@@ -120,7 +120,7 @@ impl Process {
         }
         change_handle(&mut handle);
         let handle = Arc::new(handle);
-        let mut event_loop = EventLoop::new(Arc::clone(&handle), try_settle)?;
+        let mut event_loop = EventLoop::new(Arc::clone(&handle), try_apply_presence)?;
         change_loop(&mut event_loop);
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));
@@ -195,7 +195,7 @@ fn shut_down(mut process: MutexGuard<'_, Process>) -> Option<Arc<ReactorHandle>>
 }
 
 /// Ends all streams as [`shutdown`] does, which is to follow. The hubs of this process stay until then, and those with a store
-/// are told of the ends: they have wills to publish.
+/// learn of the ends: they have wills to publish.
 pub fn end_streams() {
     let reactor = lock_process().running().map(Arc::clone);
     reactor.iter().for_each(|reactor| end_streams_of(reactor));

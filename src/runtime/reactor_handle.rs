@@ -146,7 +146,7 @@ pub(crate) struct ReactorHandle {
     pub(super) progress: Arc<ReportQueue<StreamId>>,
     /// What members and wills announce to hubs with a store.
     pub(super) announced: Arc<ReportQueue<Announced>>,
-    /// What hubs with members are still to be told of streams.
+    /// What is still to be applied to the members of hubs.
     pub(super) presence: PresenceReports,
     /// The handler whose stream is one of this reactor.
     pub(super) running_handler: RunningHandler,
@@ -430,7 +430,7 @@ impl ReactorHandle {
 
     /// Returns true if at least `max_streams` streams are open here, and not in hub processes.
     pub(super) fn is_full(&self, max_streams: usize) -> bool {
-        self.counts.stats().open.saturating_sub(self.counts.elsewhere()) >= max_streams as u64
+        self.counts.stats().open.saturating_sub(self.counts.sockets_elsewhere()) >= max_streams as u64
     }
 
     pub(crate) fn count_opened(&self) {

@@ -36,7 +36,7 @@ const STEPS: usize = 256;
 const ID_LINE_BYTES: usize = 72;
 
 /// Checks whether an announced event can be retained.
-fn fits(state: &StateSizes, retention: &Retention, announced: &Announcement) -> Result<(), Full> {
+fn check_room(state: &StateSizes, retention: &Retention, announced: &Announcement) -> Result<(), Full> {
     let Announcement { channel, key, event, .. } = announced;
     state.check(channel, key, key.len() + event.bytes().len() + ID_LINE_BYTES, retention)
 }
@@ -65,7 +65,7 @@ impl HubRegistration {
         let Self { members, state, retention, .. } = self;
         match change {
             Change::Entered(member) => {
-                let fits = |announced: &Announcement| fits(state, retention, announced);
+                let fits = |announced: &Announcement| check_room(state, retention, announced);
                 // The number of members would replace what the application retains without a key.
                 let is_taken = member.is_counted && state.size(&member.channel, b"").is_some();
                 let is_free = !is_taken || members.has_event(&member.channel, b"");
@@ -107,7 +107,7 @@ impl HubRegistration {
     ) -> Result<bool, Full> {
         let mut out = Vec::new();
         let Self { members, state, retention, .. } = self;
-        let fits = |announced: &Announcement| fits(state, retention, announced);
+        let fits = |announced: &Announcement| check_room(state, retention, announced);
         let is_here = members.update_member(channel, id, data, event, &fits, &mut out)?;
         self.announce(out);
         Ok(is_here)
@@ -163,7 +163,7 @@ impl Registrations {
 
     /// Applies what a reactor has reported, and does what is due for the members of its hubs: both in the order of their times,
     /// in at most [`STEPS`]. Returns false if there is more to do.
-    pub(super) fn settle(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
+    pub(super) fn apply_presence(&mut self, reactor: &Arc<ReactorHandle>, now: Instant) -> bool {
         let mut left = STEPS;
         let mut reports = reactor.presence.take();
         while let Some(report) = reports.pop_front() {
@@ -249,7 +249,7 @@ mod tests {
         StreamId { slot: number, serial: 1 }
     }
 
-    fn enters(number: u32) -> Change {
+    fn entered(number: u32) -> Change {
         Change::Entered(Box::new(MemberRequest {
             channel: b"room"[..].into(),
             id: format!("{number:04}").into_bytes().into(),
@@ -287,18 +287,18 @@ mod tests {
         let mut registrations = Registrations::new();
         reactor.presence.hold();
         reactor.presence.push(HUB, stream(1), Change::Left { is_by_application: false });
-        registrations.settle(&reactor, Instant::now());
+        registrations.apply_presence(&reactor, Instant::now());
         assert_eq!(reactor.presence.next_due(), None, "the reactor does not try again and again");
         let mut restored = registration(&reactor);
         let (at, hub) = (Instant::now(), HUB);
-        restored.apply(PresenceReport { hub, stream: stream(1), at, change: enters(1) });
+        restored.apply(PresenceReport { hub, stream: stream(1), at, change: entered(1) });
         restored.apply(PresenceReport { hub, stream: stream(1), at, change: will("1") });
         registrations.insert(7, restored);
-        registrations.settle(&reactor, Instant::now());
+        registrations.apply_presence(&reactor, Instant::now());
         assert_eq!(published(&reactor), ["room 0001 Newest"]);
         reactor.presence.release();
         assert!(reactor.presence.next_due().is_some());
-        assert!(registrations.settle(&reactor, Instant::now()));
+        assert!(registrations.apply_presence(&reactor, Instant::now()));
         assert_eq!(published(&reactor), ["wills 1 No", "room 0001 Forget"]);
     }
 
@@ -307,10 +307,10 @@ mod tests {
         let reactor = reactor();
         let mut registrations = Registrations::new();
         registrations.insert(7, registration(&reactor));
-        let mut settle = |retain: &str| {
+        let mut apply_all = |retain: &str| {
             let mut all = Vec::new();
             loop {
-                let is_done = registrations.settle(&reactor, Instant::now());
+                let is_done = registrations.apply_presence(&reactor, Instant::now());
                 let some = published(&reactor);
                 assert!(some.len() <= 2 * STEPS);
                 all.extend(some);
@@ -321,12 +321,12 @@ mod tests {
             }
             assert_eq!(all, (0..2000).map(|number| format!("room {number:04} {retain}")).collect::<Vec<_>>());
         };
-        (0..2000).for_each(|number| reactor.presence.push(HUB, stream(number), enters(number)));
-        settle("Newest");
+        (0..2000).for_each(|number| reactor.presence.push(HUB, stream(number), entered(number)));
+        apply_all("Newest");
         for number in 0..2000 {
             reactor.presence.push(HUB, stream(number), Change::Left { is_by_application: true });
         }
-        settle("Forget");
+        apply_all("Forget");
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
             hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
         };
         for number in 1..=2 {
-            apply(number, enters(number));
+            apply(number, entered(number));
             apply(number, will(&number.to_string()));
         }
         published(&reactor);
@@ -371,7 +371,7 @@ mod tests {
         let mut apply = |number, change| {
             hub.apply(PresenceReport { hub: HUB, stream: stream(number), at: Instant::now(), change });
         };
-        apply(3, enters(3));
+        apply(3, entered(3));
         apply(3, will("3"));
         apply(1, Change::Left { is_by_application: false });
         apply(3, Change::Left { is_by_application: false });

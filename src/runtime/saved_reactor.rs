@@ -94,7 +94,7 @@ pub fn restore(state: State) -> Result<Restored, Error> {
 impl Drop for Restored {
     fn drop(&mut self) {
         self.reactor.presence.release();
-        lock_process().settle(&self.reactor, Instant::now());
+        lock_process().apply_presence(&self.reactor, Instant::now());
         self.reactor.wake(); // something may be due sooner
     }
 }

@@ -74,11 +74,11 @@ impl Counts {
     /// Returns how many sockets the reactor holds or is about to get.
     pub(crate) fn sockets(&self) -> usize {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        read(&self.opened).saturating_sub(read(&self.closed)).saturating_sub(self.elsewhere()) as usize
+        read(&self.opened).saturating_sub(read(&self.closed)).saturating_sub(self.sockets_elsewhere()) as usize
     }
 
     /// Returns how many open streams have their sockets in other processes.
-    pub(super) fn elsewhere(&self) -> u64 {
+    pub(super) fn sockets_elsewhere(&self) -> u64 {
         let returned = self.returned.load(Ordering::Relaxed);
         self.handed_over.load(Ordering::Relaxed).saturating_sub(returned)
     }

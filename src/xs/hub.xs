@@ -325,7 +325,7 @@ _has_process(SV *self)
   OUTPUT:
     RETVAL
 
-# Asks for a lease, which the given object is from then on. An interpreter is told of changes as of the ends of streams.
+# Asks for a lease, which the given object is from then on. Changes are reported to an interpreter, as the ends of streams are.
 void
 _elect(SV *self, SV *object, SV *name, UV interpreter)
   PREINIT:

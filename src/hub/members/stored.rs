@@ -20,8 +20,8 @@ impl Members {
         self.rooms.get(self.rooms.find(room_of(channel).0, id)?).map(Member::kept)
     }
 
-    /// Lists a member that the store has, which it keeps in a channel. Its data there are those of the list, unless this machine
-    /// has still to say something of it.
+    /// Lists a member that the store has, which it keeps in a channel. Its data there are those of the list, unless this
+    /// machine has still to say something of it.
     pub fn add_stored_member(&mut self, channel: &[u8], id: &[u8], kept: KeptMember) {
         let (channel, is_counted) = room_of(channel);
         if let Some((at, member)) = self.rooms.find_mut(channel, id) {

@@ -72,10 +72,10 @@ fn new_epoch() -> Box<str> {
 
 /// Locks the state of this process when everything is applied that a reactor has reported of members. Others may have the lock
 /// in between.
-fn lock_settled(reactor: &Arc<ReactorHandle>) -> MutexGuard<'static, Process> {
+fn lock_with_presence(reactor: &Arc<ReactorHandle>) -> MutexGuard<'static, Process> {
     loop {
         let mut process = lock_process();
-        if process.settle(reactor, Instant::now()) {
+        if process.apply_presence(reactor, Instant::now()) {
             return process;
         }
         drop(process);
@@ -275,7 +275,7 @@ impl HubHandle {
     ///
     /// As [`take_evictions`](Self::take_evictions).
     pub fn entries(&self) -> Result<Vec<HubEntry>, Error> {
-        self.with_settled(HubRegistration::end_members)?;
+        self.with_presence(HubRegistration::end_members)?;
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::ListEntries { hub, request_id };
         let mut events = reactor.ask(&reactor.entries, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
@@ -326,7 +326,7 @@ impl HubHandle {
         let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
         let (mut counts, subscribers) =
             reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_settled(&reactor);
+        let mut process = lock_with_presence(&reactor);
         let (here, refused) = self.registration_or_create(&mut process)?.members.totals();
         (counts.members, counts.members_refused) = (here as u64, refused);
         Ok((counts, subscribers))
@@ -339,7 +339,7 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.with_settled(|registration| registration.members.page(channel, after))
+        self.with_presence(|registration| registration.members.page(channel, after))
     }
 
     /// Returns how many members a channel has.
@@ -348,7 +348,7 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
-        self.with_settled(|registration| registration.members.count(channel))
+        self.with_presence(|registration| registration.members.count(channel))
     }
 
     /// Changes the data of a member. Returns false if it is not here.
@@ -357,7 +357,7 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers), or [`Error::Full`] if its event does not fit.
     pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
-        Ok(self.with_settled(|registration| registration.update_member(channel, id, data, event))??)
+        Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
     }
 
     /// Changes the members as the store of the hub tells.
@@ -372,7 +372,7 @@ impl HubHandle {
         change(members);
         if members.next_due() != due {
             let reactor = Arc::clone(reactor);
-            process.settle(&reactor, Instant::now());
+            process.apply_presence(&reactor, Instant::now());
             reactor.wake();
         }
         Ok(())
@@ -384,7 +384,7 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn announce_members(&self) -> Result<(), Error> {
-        self.with_settled(|_| ())
+        self.with_presence(|_| ())
     }
 
     /// Returns true if this hub has announced that.
@@ -400,11 +400,11 @@ impl HubHandle {
     }
 
     /// Calls a function when what the reactor knows of members has been applied.
-    fn with_settled<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Error> {
+    fn with_presence<T>(&self, function: impl FnOnce(&mut HubRegistration) -> T) -> Result<T, Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let command = |request_id| Command::Count { hub, request_id, channel: Box::default() };
         reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
-        let mut process = lock_settled(&reactor);
+        let mut process = lock_with_presence(&reactor);
         Ok(function(self.registration_or_create(&mut process)?))
     }
 
