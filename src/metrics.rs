@@ -95,14 +95,14 @@ impl TopicCounts {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Gauge,
     Counter,
     Histogram,
     Info,
 }
 
-impl Kind {
+impl MetricKind {
     /// Returns the type's name, and what is appended to the names of its samples.
     fn texts(self) -> (&'static str, &'static str) {
         match self {
@@ -130,7 +130,7 @@ impl From<u64> for Values<'_> {
 }
 
 struct Family {
-    kind: Kind,
+    kind: MetricKind,
     /// The name without the prefix, with the unit at its end.
     name: &'static str,
     /// Empty if there is none.
@@ -141,7 +141,7 @@ struct Family {
 }
 
 const fn family(
-    kind: Kind,
+    kind: MetricKind,
     (name, unit): (&'static str, &'static str),
     help: &'static str,
     values: for<'a> fn(&Measured<'a>) -> Option<Values<'a>>,
@@ -154,7 +154,7 @@ fn by_topic<'a>(measured: &Measured<'a>, count: fn(&TopicCounts) -> u64) -> Opti
     (!measured.topics.is_empty()).then(|| Values::By("channel", counts()))
 }
 
-use Kind::{Counter, Gauge, Info};
+use MetricKind::{Counter, Gauge, Info};
 
 /// The times of the kinds of store that have them.
 fn of_stores<'a>(m: &Measured<'a>, kinds: &[&str], times: fn(&Counted) -> Histogram) -> Option<Values<'a>> {
@@ -230,14 +230,14 @@ static FAMILIES: &[Family] = &[
         |m| m.process.map(|process| process.store.reconnects.into())),
     family(Counter, ("store_epoch_changes", ""), "Losses of history, after each of which another epoch has begun.",
         |m| m.process.map(|process| process.store.epoch_changes.into())),
-    family(Kind::Histogram, ("send_seconds", "seconds"),
+    family(MetricKind::Histogram, ("send_seconds", "seconds"),
         "Seconds from taking an event to its last write to a client that reads, for each event.",
         |m| Some(Values::Times(m.times.send, Scale::DELAYS))),
-    family(Kind::Histogram, ("stream_age_seconds", "seconds"), "The ages of streams at their ends.",
+    family(MetricKind::Histogram, ("stream_age_seconds", "seconds"), "The ages of streams at their ends.",
         |m| Some(Values::Times(m.times.age, Scale::AGES))),
-    family(Kind::Histogram, ("store_wait_seconds", "seconds"), "Seconds from a publish to the answer of the store.",
+    family(MetricKind::Histogram, ("store_wait_seconds", "seconds"), "Seconds from a publish to the answer of the store.",
         |m| of_stores(m, &["file", "redis"], |process| process.times.store_wait)),
-    family(Kind::Histogram, ("store_arrival_seconds", "seconds"),
+    family(MetricKind::Histogram, ("store_arrival_seconds", "seconds"),
         "Seconds between the storing of events in Redis and their arrival, for each round of reading.",
         |m| of_stores(m, &["redis"], |process| process.store.arrivals)),
     family(Gauge, ("channel_subscribers", ""), "Subscriptions to chosen channels.",

@@ -39,7 +39,7 @@ The command eventsource publishes to hubs, follows them and stops them.";
 
 /// The command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Subcommand {
     /// Prints the usage.
     Help,
     /// Prints the versions of the program and of its protocol.
@@ -57,7 +57,7 @@ pub enum Command {
 /// The command and its options.
 #[derive(Debug)]
 pub struct Arguments {
-    pub command: Command,
+    pub command: Subcommand,
     pub name: Name,
     pub socket: Option<PathBuf>,
     pub timeout: Duration,
@@ -84,7 +84,7 @@ impl Arguments {
             given.map(|word| word.into_string().map_err(|word| format!("not UTF-8: {}", word.to_string_lossy())));
         let command = given.next().ok_or("which command?")??;
         let mut parsed = Self {
-            command: Command::Run,
+            command: Subcommand::Run,
             name: Name::new("default").map_err(|error| error.to_string())?,
             socket: None,
             timeout: Duration::from_secs(5),
@@ -127,14 +127,14 @@ impl Arguments {
             }
         }
         if asks_for_help {
-            parsed.command = Command::Help;
+            parsed.command = Subcommand::Help;
             return Ok(parsed);
         }
         if command == "upgrade" && words.len() == 1 {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
         parsed.command = command_of(&command, &words)?;
-        if parsed.metrics.is_some() && parsed.command != Command::Run {
+        if parsed.metrics.is_some() && parsed.command != Subcommand::Run {
             return Err("--metrics is for run".to_owned());
         }
         parsed.read_store(store, store_from)?;
@@ -144,11 +144,11 @@ impl Arguments {
     /// Reads the store of `run`: from the command line, a file or the environment. `start` checks the environment that `run`
     /// will have, because its exit status reaches the starter.
     fn read_store(&mut self, given: Option<String>, file: Option<String>) -> Result<(), String> {
-        if self.command != Command::Run && (given.is_some() || file.is_some()) {
+        if self.command != Subcommand::Run && (given.is_some() || file.is_some()) {
             return Err("--store and --store-from are for run".to_owned());
         }
         let is_upgrade = self.state.is_some(); // the store is that of the program before
-        if is_upgrade || !matches!(self.command, Command::Run | Command::Start) {
+        if is_upgrade || !matches!(self.command, Subcommand::Run | Subcommand::Start) {
             return Ok(());
         }
         let (what, text) = match (given, file) {
@@ -183,16 +183,16 @@ impl Arguments {
     }
 }
 
-fn command_of(command: &str, words: &[String]) -> Result<Command, String> {
+fn command_of(command: &str, words: &[String]) -> Result<Subcommand, String> {
     match (command, words.len()) {
-        ("--help" | "-h" | "help", _) => Ok(Command::Help),
-        ("--version", 0) => Ok(Command::Version),
-        ("run", 0) => Ok(Command::Run),
-        ("start", 0) => Ok(Command::Start),
-        ("upgrade", 0) => Ok(Command::Upgrade),
+        ("--help" | "-h" | "help", _) => Ok(Subcommand::Help),
+        ("--version", 0) => Ok(Subcommand::Version),
+        ("run", 0) => Ok(Subcommand::Run),
+        ("start", 0) => Ok(Subcommand::Start),
+        ("upgrade", 0) => Ok(Subcommand::Upgrade),
         ("check-state", 1) => {
             let version = words[0].parse().map_err(|_| "check-state needs a version".to_owned())?;
-            Ok(Command::CheckState { version })
+            Ok(Subcommand::CheckState { version })
         }
         ("run" | "start" | "upgrade" | "check-state", _) => Err(format!("too many words after {command}")),
         _ => Err(format!("unknown command {command}")),
@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn help_and_the_version_are_commands() {
         for line in ["--help", "-h", "help", "help run", "run --help", "upgrade shop --help"] {
-            assert_eq!(parse(line).expect(line).command, Command::Help, "{line}");
+            assert_eq!(parse(line).expect(line).command, Subcommand::Help, "{line}");
         }
-        assert_eq!(parse("--version").expect("a command").command, Command::Version);
+        assert_eq!(parse("--version").expect("a command").command, Subcommand::Version);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Leases {
     }
 
     /// Removes all candidates of a worker. Returns those of other workers that get its leases.
-    pub fn leave(&mut self, peer: u64) -> Vec<Candidate> {
+    pub fn resign_all(&mut self, peer: u64) -> Vec<Candidate> {
         if !self.counts.contains_key(&peer) {
             return Vec::new();
         }
@@ -106,10 +106,10 @@ mod tests {
         assert_eq!(leases.elect(candidate(3, 10), b"b"), Ok(true));
         assert_eq!((leases.holder(b"a"), leases.holder(b"c")), (Some(1), None));
         assert_eq!(leases.resign(second), None); // it has only waited
-        assert_eq!(leases.leave(1), [third]);
+        assert_eq!(leases.resign_all(1), [third]);
         assert_eq!(leases.elect(second, b"a"), Ok(false));
         assert_eq!(leases.resign(third), Some(second));
-        assert_eq!(leases.leave(3), []);
+        assert_eq!(leases.resign_all(3), []);
         assert_eq!(leases.resign(second), None);
         assert!(leases.queues.is_empty() && leases.names.is_empty() && leases.counts.is_empty());
     }
@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(leases.elect(candidate(1, lease), b"a"), Ok(lease == 1));
         }
         assert_eq!(leases.elect(candidate(2, 1), b"a"), Ok(false));
-        assert_eq!(leases.leave(1), [candidate(2, 1)]);
+        assert_eq!(leases.resign_all(1), [candidate(2, 1)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// The due action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum DueAction {
     /// The last worker has been away for too long: the streams end.
     EndStreams,
     /// There was no worker and no stream, and nothing was published, for too long: the process ends.
@@ -46,7 +46,7 @@ impl Lifetime {
     }
 
     /// Takes note of what there is: workers, streams, and whether anything else uses the process. Returns what is due.
-    pub fn update(&mut self, workers: usize, streams: usize, is_used: bool, now: Instant) -> Option<Due> {
+    pub fn update(&mut self, workers: usize, streams: usize, is_used: bool, now: Instant) -> Option<DueAction> {
         if workers > 0 {
             (self.without_worker, self.has_ended_streams) = (None, false);
         } else {
@@ -59,17 +59,17 @@ impl Lifetime {
         }
         let is_over = |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
         if is_over(self.idle, self.idle_exit) {
-            Some(Due::Exit)
+            Some(DueAction::Exit)
         } else if streams > 0 && !self.has_ended_streams && is_over(self.without_worker, self.grace) {
             self.has_ended_streams = true;
-            Some(Due::EndStreams)
+            Some(DueAction::EndStreams)
         } else {
             None
         }
     }
 
     /// Delays the end of the process by a moment. It then ends if nobody uses it.
-    pub fn put_exit_off(&mut self, now: Instant) {
+    pub fn postpone_exit(&mut self, now: Instant) {
         let moment = self.idle_exit.min(MOMENT);
         self.idle = Some(now.checked_sub(self.idle_exit - moment).unwrap_or(now));
     }
@@ -103,11 +103,11 @@ mod tests {
             (30, 1, 2, None),
             (31, 0, 2, None),
             (33, 0, 2, None),
-            (34, 0, 2, Some(Due::EndStreams)),
+            (34, 0, 2, Some(DueAction::EndStreams)),
             (35, 0, 2, None),
             (36, 0, 0, None),
             (45, 0, 0, None),
-            (46, 0, 0, Some(Due::Exit)),
+            (46, 0, 0, Some(DueAction::Exit)),
         ] {
             assert_eq!(lifetime.update(workers, streams, false, at(seconds)), due, "{seconds}");
         }
@@ -130,17 +130,17 @@ mod tests {
         let mut lifetime = Lifetime::new(SECOND * 10, SECOND * 3, start);
         for (seconds, streams, is_used, due) in [
             (2, 1, true, None),
-            (3, 1, true, Some(Due::EndStreams)),
+            (3, 1, true, Some(DueAction::EndStreams)),
             (9, 0, true, None),
             (10, 0, false, None),
             (19, 0, false, None),
-            (20, 0, false, Some(Due::Exit)),
+            (20, 0, false, Some(DueAction::Exit)),
         ] {
             assert_eq!(lifetime.update(0, streams, is_used, at(seconds)), due, "{seconds}");
         }
-        lifetime.put_exit_off(at(20));
+        lifetime.postpone_exit(at(20));
         assert_eq!((lifetime.update(0, 0, false, at(20)), lifetime.next_due(at(20))), (None, Some(MOMENT)));
-        assert_eq!(lifetime.update(0, 0, false, at(21)), Some(Due::Exit));
+        assert_eq!(lifetime.update(0, 0, false, at(21)), Some(DueAction::Exit));
     }
 
     #[test]

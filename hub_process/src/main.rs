@@ -15,7 +15,8 @@
 //! - `streams`, `ids_ahead`: the streams that workers have handed over; how long those wait whose clients are ahead of the hub
 //! - `leases`: which worker holds which lease
 //! - `settings`, `succession`: whose settings count; which hub this process serves
-//! - `hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this process
+//! - `served_hub`, `stored_hub`, `store`: the hub; one whose events a store keeps; what keeps them beyond the life of this
+//!   process
 //! - `publishing`: what a publish is for every kind of hub
 //! - `operator`, `watch`: what is logged once, or again after a pause, and what is counted
 //! - `lifetime`: when the process has nothing to do any more
@@ -30,7 +31,6 @@
 mod arguments;
 mod commands;
 mod descriptors;
-mod hub;
 mod ids_ahead;
 mod inherited;
 mod leases;
@@ -44,6 +44,7 @@ mod peers;
 mod protocol;
 mod publishing;
 mod run_options;
+mod served_hub;
 mod server;
 mod settings;
 mod store;
@@ -52,7 +53,7 @@ mod streams;
 mod succession;
 mod watch;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Subcommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -64,14 +65,14 @@ fn main() -> ExitCode {
         }
     };
     let result = match &arguments.command {
-        Command::Help => commands::print(arguments::USAGE),
-        Command::Version => {
+        Subcommand::Help => commands::print(arguments::USAGE),
+        Subcommand::Version => {
             commands::print(&format!("eventsource-hub {}, protocol {}", env!("CARGO_PKG_VERSION"), protocol::version()))
         }
-        Command::Run => server::run(&arguments),
-        Command::Start => inherited::detach(&arguments),
-        Command::Upgrade => commands::upgrade(&arguments),
-        Command::CheckState { version } => commands::check_state(*version),
+        Subcommand::Run => server::run(&arguments),
+        Subcommand::Start => inherited::detach(&arguments),
+        Subcommand::Upgrade => commands::upgrade(&arguments),
+        Subcommand::CheckState { version } => commands::check_state(*version),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

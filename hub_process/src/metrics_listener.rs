@@ -7,7 +7,7 @@
 mod request;
 
 pub use self::request::Hosts;
-use self::request::Request;
+use self::request::HttpRequest;
 use crate::messages::say;
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::{Client, Error, Place, Start};
@@ -40,7 +40,7 @@ pub fn serve(listener: TcpListener, place: Place, hosts: Hosts) {
     let monitors = Arc::new(Monitors { place, hosts, connections: Mutex::default() });
     let serve = move || loop {
         match listener.accept() {
-            Ok((client, _)) => begin(&monitors, client),
+            Ok((client, _)) => serve_in_thread(&monitors, client),
             Err(_) => thread::sleep(ACCEPT_PAUSE),
         }
     };
@@ -64,12 +64,12 @@ impl Monitors {
     /// Reads one request and answers it. Fails if the client has left, which then needs no answer.
     fn serve(&self, client: &Arc<TcpStream>) -> io::Result<()> {
         let head = read_head(client, Instant::now() + CLIENT_TIME);
-        if !self.connections().leave(client) {
+        if !self.connections().begin_answer(client) {
             return Ok(());
         }
         let answered = head.and_then(|head| {
             let head = head.unwrap_or_default();
-            answer(client, Request::of(&head, &self.hosts), head.starts_with(b"HEAD "), &self.place)
+            answer(client, HttpRequest::of(&head, &self.hosts), head.starts_with(b"HEAD "), &self.place)
         });
         self.connections().answered -= 1;
         answered
@@ -87,7 +87,7 @@ struct Connections {
 
 impl Connections {
     /// Takes a connection, unless all are being answered.
-    fn enter(&mut self, client: &Arc<TcpStream>) -> bool {
+    fn add(&mut self, client: &Arc<TcpStream>) -> bool {
         if self.silent.len() + self.answered >= MAX_CONNECTIONS {
             let Some(oldest) = self.silent.pop_front() else { return false };
             let _ = oldest.shutdown(Shutdown::Both); // which ends its thread
@@ -96,8 +96,8 @@ impl Connections {
         true
     }
 
-    /// The connection is answered now. False if it had to make room.
-    fn leave(&mut self, client: &Arc<TcpStream>) -> bool {
+    /// Notes that a connection is being answered. Returns false if it had to make room.
+    fn begin_answer(&mut self, client: &Arc<TcpStream>) -> bool {
         let at = self.silent.iter().position(|silent| Arc::ptr_eq(silent, client));
         self.answered += usize::from(at.is_some());
         at.is_some_and(|at| self.silent.remove(at).is_some())
@@ -105,9 +105,9 @@ impl Connections {
 }
 
 /// Serves a connection in a thread of its own. Without a thread it is closed.
-fn begin(monitors: &Arc<Monitors>, client: TcpStream) {
+fn serve_in_thread(monitors: &Arc<Monitors>, client: TcpStream) {
     let client = Arc::new(client);
-    if !monitors.connections().enter(&client) {
+    if !monitors.connections().add(&client) {
         return;
     }
     let of_thread = (monitors.clone(), client.clone());
@@ -120,21 +120,21 @@ fn begin(monitors: &Arc<Monitors>, client: TcpStream) {
     }
 }
 
-fn answer(client: &TcpStream, request: Request, is_head: bool, place: &Place) -> io::Result<()> {
+fn answer(client: &TcpStream, request: HttpRequest, is_head: bool, place: &Place) -> io::Result<()> {
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = match request {
-        Request::Metrics => match text(place) {
+        HttpRequest::Metrics => match text(place) {
             Ok(text) => ("200 OK", metrics::CONTENT_TYPE, text),
             Err(error) => ("503 Service Unavailable", plain, format!("{error}\n")),
         },
-        Request::Other => ("404 Not Found", plain, "the metrics are at /metrics\n".to_owned()),
-        Request::OtherMethod => ("405 Method Not Allowed", plain, "GET or HEAD\n".to_owned()),
-        Request::OtherHost => (
+        HttpRequest::Other => ("404 Not Found", plain, "the metrics are at /metrics\n".to_owned()),
+        HttpRequest::OtherMethod => ("405 Method Not Allowed", plain, "GET or HEAD\n".to_owned()),
+        HttpRequest::OtherHost => (
             "403 Forbidden",
             plain,
             "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n".to_owned(),
         ),
-        Request::Malformed => ("400 Bad Request", plain, "this is not a request of HTTP/1\n".to_owned()),
+        HttpRequest::Malformed => ("400 Bad Request", plain, "this is not a request of HTTP/1\n".to_owned()),
     };
     let mut bytes = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\

@@ -94,7 +94,7 @@ impl Operator {
     /// Logs what has changed of the store and the streams.
     pub fn log_changes(&mut self, store: impl FnOnce() -> Option<StoreStatus>, now: Instant) {
         if self.watch.is_due(now) {
-            for line in self.watch.look(&runtime::stats(), store().as_ref(), now) {
+            for line in self.watch.take_lines(&runtime::stats(), store().as_ref(), now) {
                 report(line.event, line.message, &line.fields);
             }
         }

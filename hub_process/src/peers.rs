@@ -24,12 +24,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many connections keep what they use from ending.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kept {
+struct Keepers {
     workers: usize,
     commands: usize,
 }
 
-impl Kept {
+impl Keepers {
     fn number(&mut self, keeps: Keeps) -> Option<&mut usize> {
         match keeps {
             Keeps::Nothing => None,
@@ -39,7 +39,7 @@ impl Kept {
     }
 
     /// Counts a connection that has greeted or published.
-    fn keep(&mut self, peer: &mut Peer, keeps: Keeps) {
+    fn count(&mut self, peer: &mut Peer, keeps: Keeps) {
         peer.keeps = keeps;
         self.add(peer);
     }
@@ -48,7 +48,7 @@ impl Kept {
         self.number(peer.keeps).into_iter().for_each(|number| *number += 1);
     }
 
-    fn leave(&mut self, peer: &Peer) {
+    fn subtract(&mut self, peer: &Peer) {
         self.number(peer.keeps).into_iter().for_each(|number| *number -= 1);
     }
 }
@@ -87,7 +87,7 @@ pub struct Peers {
     answered: Vec<u64>,
     /// When peers are looked at that may have had their time.
     sweep: Option<Instant>,
-    kept: Kept,
+    keepers: Keepers,
     /// Whether something was published since the timers ran: a command may come and go in one turn.
     was_used: bool,
 }
@@ -101,7 +101,7 @@ impl Default for Peers {
             waiting: Vec::new(),
             answered: Vec::new(),
             sweep: None,
-            kept: Kept::default(),
+            keepers: Keepers::default(),
             was_used: false,
         }
     }
@@ -121,7 +121,7 @@ impl Peers {
     /// Removes a connection, with the publish connection that it has.
     pub fn remove(&mut self, token: u64) -> Option<Peer> {
         let peer = self.peers.remove(&token)?;
-        self.kept.leave(&peer);
+        self.keepers.subtract(&peer);
         self.waiting.retain(|waiting| *waiting != token);
         match peer.publishes_for {
             Some(first) if self.publishers.get(&first) == Some(&token) => drop(self.publishers.remove(&first)),
@@ -140,7 +140,7 @@ impl Peers {
         let peer = self.peers.get_mut(&token)?;
         self.was_used = true;
         if peer.keeps == Keeps::Nothing && peer.publishes_for.is_none() {
-            self.kept.keep(peer, Keeps::Process);
+            self.keepers.count(peer, Keeps::Process);
         }
         Some(peer)
     }
@@ -167,19 +167,19 @@ impl Peers {
     /// Counts a worker that has greeted. Its streams stay open while it is connected.
     pub fn add_worker(&mut self, token: u64) {
         if let Some(peer) = self.peers.get_mut(&token) {
-            self.kept.keep(peer, Keeps::Streams);
+            self.keepers.count(peer, Keeps::Streams);
         }
     }
 
     /// Returns how many workers keep the streams.
     pub fn workers(&self) -> usize {
-        self.kept.workers
+        self.keepers.workers
     }
 
     /// Returns true if something other than workers has used the process since the last call, or is about to.
     pub fn take_use(&mut self) -> bool {
         // A worker that waits for the store may be about to use the process.
-        std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || self.kept.commands > 0
+        std::mem::take(&mut self.was_used) || !self.waiting.is_empty() || self.keepers.commands > 0
     }
 
     /// Returns the publish connection of a worker.
@@ -315,7 +315,7 @@ impl Peers {
     pub fn restore(&mut self, saved: SavedPeer, epoll: &Epoll) -> io::Result<u64> {
         let peer = Peer::restore(saved, epoll)?;
         let token = peer.token();
-        self.kept.add(&peer);
+        self.keepers.add(&peer);
         self.publishers.extend(peer.publishes_for.map(|first| (first, token)));
         self.peers.insert(token, peer);
         Ok(token)

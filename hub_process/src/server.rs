@@ -14,16 +14,16 @@ pub use upgrade::SavedServer;
 
 use crate::arguments::Arguments;
 use crate::descriptors::{self, Descriptors};
-use crate::hub::Hub;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::Leases;
-use crate::lifetime::{Due, Lifetime};
+use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
 use crate::messages::{self, say, write_objects};
 use crate::metrics_listener;
 use crate::operator::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::run_options::RunOptions;
+use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
 use crate::streams::{Opener, Streams};
 use crate::succession::Succession;
@@ -202,10 +202,10 @@ impl Server {
         let waits = self.succession.stored().is_some_and(|stored| stored.has_waiting());
         let workers = self.peers.workers() + usize::from(waits);
         match self.lifetime.update(workers, self.streams.len(), self.peers.take_use(), now) {
-            Some(Due::EndStreams) => self.streams.end_all_with_retry(),
+            Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
-            Some(Due::Exit) if self.peers.count() > 0 => self.lifetime.put_exit_off(now),
-            Some(Due::Exit) => self.orders.end(),
+            Some(DueAction::Exit) if self.peers.count() > 0 => self.lifetime.postpone_exit(now),
+            Some(DueAction::Exit) => self.orders.end(),
             None => {}
         }
     }
@@ -237,7 +237,7 @@ impl Server {
         if !is_of_own_user(socket) {
             return failure(&format!("this is the hub process {} of another user", self.options.place.name()));
         }
-        let has_store = self.succession.hub().is_some_and(Hub::has_store);
+        let has_store = self.succession.hub().is_some_and(ServedHub::has_store);
         let descriptors = Descriptors { peers: self.peers.len(), streams: self.streams.len(), has_store };
         if self.peers.count() >= MAX_PEERS || !descriptors.has_room() {
             return failure("the hub process has as many connections as it may have: raise its limit of descriptors");
@@ -321,7 +321,7 @@ impl Server {
         let Some(peer) = peers.remove(token) else { return };
         operator.count_end(end);
         peer.streams.values().for_each(|id| streams.release(*id));
-        requests::announce_holders(peers, leases.leave(token));
+        requests::announce_holders(peers, leases.resign_all(token));
     }
 
     /// Tells openers which of their streams have ended.

@@ -46,7 +46,7 @@ impl Precedence {
     /// Begins with what is known already.
     pub fn of(options: &RunOptions, known: NamedSettings) -> Self {
         let precedence = Self { decided: options.settings(), known, place: options.place.clone() };
-        precedence.keep();
+        precedence.write_kept();
         precedence
     }
 
@@ -66,11 +66,11 @@ impl Precedence {
         let known = named.clone().or(self.known.clone());
         if known != self.known {
             self.known = known;
-            self.keep();
+            self.write_kept();
         }
     }
 
-    fn keep(&self) {
+    fn write_kept(&self) {
         if let Err(error) = kept_settings::write(&self.place, &self.known) {
             let file = self.place.settings();
             say(&format!("the settings of the hub cannot be kept in {}: {error}", file.display()));

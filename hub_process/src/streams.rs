@@ -26,7 +26,7 @@ pub struct Opener {
 
 /// A stream, and what its opener knows of it.
 #[derive(Debug)]
-pub struct Stream {
+pub struct HeldStream {
     pub handle: StreamHandle,
     /// The opener that holds it.
     pub opener: Opener,
@@ -36,7 +36,7 @@ pub struct Stream {
     is_watched: bool,
 }
 
-impl Stream {
+impl HeldStream {
     /// Opens a stream that a worker hands over. It is refused if there are `most` streams. Fails with the reason of its end.
     pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
@@ -127,10 +127,10 @@ impl Stream {
 
 /// The record of the stream in one slot of the library. Most streams of a large hub were released.
 #[derive(Debug, Default)]
-enum Slot {
+enum StreamSlot {
     #[default]
     Free,
-    Held(Box<Stream>),
+    Held(Box<HeldStream>),
     Released(Released),
 }
 
@@ -143,7 +143,7 @@ struct Released {
     opener: Opener,
 }
 
-impl Slot {
+impl StreamSlot {
     fn id(&self, slot: u32) -> Option<StreamId> {
         match self {
             Self::Free => None,
@@ -156,9 +156,9 @@ impl Slot {
 /// All streams, by the slots that the library gives them.
 #[derive(Debug, Default)]
 pub struct Streams {
-    slots: Vec<Slot>,
+    slots: Vec<StreamSlot>,
     /// Streams that have ended, whose slots have others already, until their ends are taken.
-    displaced: HashMap<u64, Slot>,
+    displaced: HashMap<u64, StreamSlot>,
     count: usize,
     /// The streams whose clients are ahead of the hub.
     pub ahead: IdsAhead,
@@ -170,16 +170,16 @@ impl Streams {
     }
 
     /// Adds a stream, and returns its id.
-    pub fn insert(&mut self, stream: Stream) -> u64 {
+    pub fn insert(&mut self, stream: HeldStream) -> u64 {
         let id = stream.handle.id();
-        self.set(id.slot, Slot::Held(Box::new(stream)));
+        self.set(id.slot, StreamSlot::Held(Box::new(stream)));
         id.into()
     }
 
-    fn set(&mut self, number: u32, slot: Slot) {
+    fn set(&mut self, number: u32, slot: StreamSlot) {
         let index = number as usize;
         if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Slot::default);
+            self.slots.resize_with(index + 1, StreamSlot::default);
         }
         self.count += 1;
         let before = std::mem::replace(&mut self.slots[index], slot);
@@ -188,15 +188,15 @@ impl Streams {
         }
     }
 
-    fn slot(&mut self, id: StreamId) -> Option<&mut Slot> {
+    fn slot(&mut self, id: StreamId) -> Option<&mut StreamSlot> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         (slot.id(id.slot) == Some(id)).then_some(slot)
     }
 
     /// Returns a stream that its opener holds.
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut Stream> {
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut HeldStream> {
         match self.slot(id.into())? {
-            Slot::Held(stream) => Some(stream),
+            StreamSlot::Held(stream) => Some(stream),
             _ => None,
         }
     }
@@ -211,9 +211,9 @@ impl Streams {
     /// Called when the opener no longer holds the stream. It continues if it is subscribed.
     pub fn release(&mut self, id: u64) {
         let id = StreamId::from(id);
-        if let Some(slot @ Slot::Held(_)) = self.slot(id) {
-            if let Slot::Held(stream) = std::mem::take(slot) {
-                *slot = Slot::Released(Released { serial: id.serial, opener: stream.opener });
+        if let Some(slot @ StreamSlot::Held(_)) = self.slot(id) {
+            if let StreamSlot::Held(stream) = std::mem::take(slot) {
+                *slot = StreamSlot::Released(Released { serial: id.serial, opener: stream.opener });
                 stream.release();
             }
         }
@@ -228,9 +228,9 @@ impl Streams {
         };
         self.count -= 1;
         match slot {
-            Slot::Free => None,
-            Slot::Held(stream) => Some(stream.opener),
-            Slot::Released(released) => Some(released.opener),
+            StreamSlot::Free => None,
+            StreamSlot::Held(stream) => Some(stream.opener),
+            StreamSlot::Released(released) => Some(released.opener),
         }
     }
 
@@ -238,7 +238,7 @@ impl Streams {
     pub fn end_all_with_retry(&self) {
         for (number, slot) in (0..).zip(&self.slots) {
             match slot {
-                Slot::Held(stream) => stream.handle.end_with_retry(),
+                StreamSlot::Held(stream) => stream.handle.end_with_retry(),
                 _ => slot.id(number).into_iter().for_each(runtime::end_with_retry),
             }
         }
@@ -248,14 +248,14 @@ impl Streams {
 /// The state for a new program.
 #[derive(Debug)]
 pub struct SavedStreams {
-    held: Vec<SavedStream>,
+    held: Vec<SavedHeldStream>,
     /// The ids of streams that were released, and their openers.
     released: Vec<(u64, Opener)>,
     ahead: Vec<StreamAhead>,
 }
 
 #[derive(Debug)]
-struct SavedStream {
+struct SavedHeldStream {
     handle: saved_reactor::SavedStream,
     opener: Opener,
     pushed: u64,
@@ -263,7 +263,7 @@ struct SavedStream {
 }
 
 saved!(Opener { peer, number });
-saved!(SavedStream { handle, opener, pushed, is_watched });
+saved!(SavedHeldStream { handle, opener, pushed, is_watched });
 saved!(SavedStreams { held, released, ahead });
 
 impl Streams {
@@ -271,14 +271,14 @@ impl Streams {
         let mut saved = SavedStreams { held: Vec::new(), released: Vec::new(), ahead: self.ahead.saved() };
         for (slot, number) in self.slots.iter().zip(0..) {
             match slot {
-                Slot::Free => {}
-                Slot::Held(stream) => saved.held.push(SavedStream {
+                StreamSlot::Free => {}
+                StreamSlot::Held(stream) => saved.held.push(SavedHeldStream {
                     handle: stream.handle.saved(),
                     opener: stream.opener,
                     pushed: stream.pushed,
                     is_watched: stream.is_watched,
                 }),
-                Slot::Released(Released { serial, opener }) => {
+                StreamSlot::Released(Released { serial, opener }) => {
                     saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
                 }
             }
@@ -290,14 +290,14 @@ impl Streams {
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
         let mut streams = Self { ahead: IdsAhead::restore(saved.ahead), ..Self::default() };
         for saved in saved.held {
-            let SavedStream { handle, opener, pushed, is_watched } = saved;
+            let SavedHeldStream { handle, opener, pushed, is_watched } = saved;
             if let Some(handle) = restored.stream(&handle) {
-                streams.insert(Stream { handle, opener, pushed, is_watched });
+                streams.insert(HeldStream { handle, opener, pushed, is_watched });
             }
         }
         for (id, opener) in saved.released {
             let StreamId { slot, serial } = id.into();
-            streams.set(slot, Slot::Released(Released { serial, opener }));
+            streams.set(slot, StreamSlot::Released(Released { serial, opener }));
         }
         streams
     }
@@ -305,7 +305,7 @@ impl Streams {
     /// Returns the answers that openers wait for: what has been taken while nobody was watching.
     pub fn owed_states(&mut self) -> Vec<(u64, Answer<'static>)> {
         let held = self.slots.iter_mut().filter_map(|slot| match slot {
-            Slot::Held(stream) if stream.is_watched => Some(stream),
+            StreamSlot::Held(stream) if stream.is_watched => Some(stream),
             _ => None,
         });
         held.map(|stream| (stream.opener.peer, stream.state(stream.opener.number))).collect()

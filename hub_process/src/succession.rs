@@ -1,8 +1,8 @@
 //! Which hub this process serves: the first one, another one in its place, and the one before while that has events that are
 //! nowhere else.
 
-use crate::hub::{Hub, Source};
 use crate::messages::say;
+use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::store::check_built;
 use crate::stored_hub::{LastDelivered, Progress, SavedStored, StoredHub};
@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 pub struct Succession {
     place: Place,
     precedence: Precedence,
-    hub: Option<Hub>,
+    hub: Option<ServedHub>,
     /// The hub in whose place that one is, until its store has begun. It has events that are nowhere else.
-    predecessor: Option<Hub>,
+    predecessor: Option<ServedHub>,
     /// Why the store has not begun, if it still tries to.
     cannot_begin: Option<Failure>,
     /// The number of the hub's store in the epoll set.
@@ -36,21 +36,21 @@ impl Succession {
         Self { place, precedence, hub: None, predecessor: None, cannot_begin: None, number }
     }
 
-    pub fn hub(&self) -> Option<&Hub> {
+    pub fn hub(&self) -> Option<&ServedHub> {
         self.hub.as_ref()
     }
 
-    pub fn hub_mut(&mut self) -> Option<&mut Hub> {
+    pub fn hub_mut(&mut self) -> Option<&mut ServedHub> {
         self.hub.as_mut()
     }
 
     pub fn stored(&mut self) -> Option<&mut StoredHub> {
-        self.hub.as_mut().and_then(Hub::stored_mut)
+        self.hub.as_mut().and_then(ServedHub::stored_mut)
     }
 
     /// Returns the hub in memory; nothing while the hub does not exist, or its store has not begun.
     pub fn handle(&self) -> Option<&HubHandle> {
-        self.hub.as_ref().and_then(Hub::handle)
+        self.hub.as_ref().and_then(ServedHub::handle)
     }
 
     /// Returns true while the hub's store has not begun.
@@ -88,10 +88,10 @@ impl Succession {
         self.unwatch_store(epoll);
         let before = self.hub.take();
         let claimed = before.as_ref().map(|before| before.claimed.clone()).unwrap_or_default();
-        match Hub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed)) {
+        match ServedHub::new(&self.place, wanted.all.clone(), wanted.named.clone().or(claimed)) {
             Ok(next) => {
                 (self.hub, self.cannot_begin) = (Some(next), None);
-                self.predecessor = before.filter(Hub::has_own_events).or(self.predecessor.take());
+                self.predecessor = before.filter(ServedHub::has_own_events).or(self.predecessor.take());
                 self.watch_store(epoll)
             }
             Err(error) => {
@@ -228,7 +228,7 @@ impl Succession {
                 Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen(), handle)?))
             }
         };
-        self.hub = Some(Hub { settings, claimed, source });
+        self.hub = Some(ServedHub { settings, claimed, source });
         Ok(self.watch_store(epoll)?)
     }
 }

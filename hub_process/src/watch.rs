@@ -1,65 +1,65 @@
 //! What an operator must know, in the log: the store is down or up again, the epoch has changed, streams were refused, slow
 //! clients were ended.
 //!
-//! Each of these is told within a second, and then at most once in [`PAUSE`], with the number since the last line. So
+//! Each of these is logged within a second, and then at most once in [`PAUSE`], with the number since the last line. So
 //! nothing that clients or a store do fills the log.
 
-use crate::messages::Field;
+use crate::messages::FieldValue;
 use eventsource_xs::stream::{Reason, Stats};
 use eventsource_xs::wire::StoreStatus;
 use std::time::{Duration, Instant};
 
 /// The least time between two lines of the same event.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How often is looked at most, however busy the process is; and at a store at least: its threads do not wake the wire thread
+/// How often is checked at most, however busy the process is; and a store at least: its threads do not wake the wire thread
 /// when it is down.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK: Duration = Duration::from_secs(1);
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     pub event: &'static str,
     pub message: &'static str,
-    pub fields: Vec<(&'static str, Field)>,
+    pub fields: Vec<(&'static str, FieldValue)>,
 }
 
-/// A number that grows, and how much of it was told.
+/// A number that grows, and how much of it was logged.
 #[derive(Clone, Copy, Debug, Default)]
 struct Growing {
-    told: u64,
-    told_at: Option<Instant>,
+    logged: u64,
+    logged_at: Option<Instant>,
 }
 
 impl Growing {
-    /// Returns by how much the number has grown since the last time, if that may be told now.
+    /// Returns by how much the number has grown since the last time, if that may be logged now.
     fn take(&mut self, number: u64, now: Instant, due: &mut Option<Instant>) -> Option<u64> {
-        let grown = number.saturating_sub(self.told);
-        if grown == 0 || !may_tell(self.told_at, now, due) {
+        let grown = number.saturating_sub(self.logged);
+        if grown == 0 || !may_log(self.logged_at, now, due) {
             return None;
         }
-        (self.told, self.told_at) = (number, Some(now));
+        (self.logged, self.logged_at) = (number, Some(now));
         Some(grown)
     }
 }
 
-fn may_tell(told_at: Option<Instant>, now: Instant, due: &mut Option<Instant>) -> bool {
-    let from = told_at.map_or(now, |told_at| told_at + PAUSE);
+fn may_log(logged_at: Option<Instant>, now: Instant, due: &mut Option<Instant>) -> bool {
+    let from = logged_at.map_or(now, |logged_at| logged_at + PAUSE);
     if from > now {
         *due = Some(due.map_or(from, |due| due.min(from)));
     }
     from <= now
 }
 
-/// What the log was told.
+/// What was logged.
 #[derive(Debug)]
 pub struct Watch {
-    looked_at: Option<Instant>,
-    /// Whether the store was up when it was looked at.
+    checked_at: Option<Instant>,
+    /// Whether the store was up when it was checked.
     was_up: bool,
     /// Whether the log has that it is up.
     is_up: bool,
-    /// When it was told that the store is down, and that it is up.
-    store_told_at: [Option<Instant>; 2],
+    /// When it was logged that the store is down, and that it is up.
+    store_logged_at: [Option<Instant>; 2],
     epochs: Growing,
     refused: Growing,
     slow: Growing,
@@ -69,12 +69,12 @@ pub struct Watch {
 impl Watch {
     /// Begins with what was counted before an upgrade.
     pub fn new(stats: &Stats) -> Self {
-        let counted = |told| Growing { told, told_at: None };
+        let counted = |logged| Growing { logged, logged_at: None };
         Self {
-            looked_at: None,
+            checked_at: None,
             was_up: true,
             is_up: true,
-            store_told_at: [None; 2],
+            store_logged_at: [None; 2],
             epochs: Growing::default(),
             refused: counted(stats.refused),
             slow: counted(stats.ended[Reason::Slow as usize]),
@@ -82,31 +82,31 @@ impl Watch {
         }
     }
 
-    /// Returns when to look again.
+    /// Returns when to check again.
     pub fn next_due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Returns true if it is time to look.
+    /// Returns true if it is time to check.
     pub fn is_due(&mut self, now: Instant) -> bool {
-        let from = self.looked_at.map_or(now, |looked_at| looked_at + LOOK);
+        let from = self.checked_at.map_or(now, |checked_at| checked_at + CHECK);
         if now < from {
             self.due = Some(self.due.map_or(from, |due| due.min(from)));
         }
         now >= from
     }
 
-    /// Returns what is to be told. A store that was up a moment ago is not told as down: it may just begin.
-    pub fn look(&mut self, stats: &Stats, store: Option<&StoreStatus>, now: Instant) -> Vec<Line> {
+    /// Returns what is to be logged. A store that was up a moment ago is not logged as down: it may just begin.
+    pub fn take_lines(&mut self, stats: &Stats, store: Option<&StoreStatus>, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
-        self.looked_at = Some(now);
-        let mut due = store.map(|_| now + LOOK);
+        self.checked_at = Some(now);
+        let mut due = store.map(|_| now + CHECK);
         if let Some(store) = store {
             let was_up = std::mem::replace(&mut self.was_up, store.is_up);
             let has_changed = store.is_up != self.is_up && (store.is_up || !was_up);
-            let told_at = &mut self.store_told_at[usize::from(store.is_up)];
-            if has_changed && may_tell(*told_at, now, &mut due) {
-                (self.is_up, *told_at) = (store.is_up, Some(now));
+            let logged_at = &mut self.store_logged_at[usize::from(store.is_up)];
+            if has_changed && may_log(*logged_at, now, &mut due) {
+                (self.is_up, *logged_at) = (store.is_up, Some(now));
                 lines.push(of_store(store));
             }
             if let Some(count) = self.epochs.take(store.epoch_changes, now, &mut due) {
@@ -142,7 +142,7 @@ fn of_store(store: &StoreStatus) -> Line {
 mod tests {
     use super::*;
 
-    fn events(lines: &[Line]) -> Vec<(&'static str, Option<&Field>)> {
+    fn events(lines: &[Line]) -> Vec<(&'static str, Option<&FieldValue>)> {
         lines
             .iter()
             .map(|line| (line.event, line.fields.iter().find(|field| field.0 == "count").map(|field| &field.1)))
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_told_at_once_and_then_once_in_a_pause() {
+    fn a_number_is_logged_at_once_and_then_once_in_a_pause() {
         let began = Instant::now();
         let mut stats = Stats { refused: 3, ..Stats::default() };
         let mut watch = Watch::new(&stats);
-        assert_eq!(watch.look(&stats, None, began), []);
+        assert_eq!(watch.take_lines(&stats, None, began), []);
         assert_eq!(watch.next_due(), None, "an idle process is not woken");
-        for (refused, slow, seconds, told) in [
+        for (refused, slow, seconds, logged) in [
             (4, 0, 0, vec![("streams_refused", Some(1))]),
             (9, 2, 1, vec![("slow_clients", Some(2))]),
             (9, 2, 9, vec![]),
@@ -164,9 +164,10 @@ mod tests {
             (9, 2, 30, vec![]),
         ] {
             (stats.refused, stats.ended[Reason::Slow as usize]) = (refused, slow);
-            let lines = watch.look(&stats, None, began + Duration::from_secs(seconds));
-            let told: Vec<_> = told.into_iter().map(|(event, count)| (event, count.map(Field::Number))).collect();
-            let expected: Vec<_> = told.iter().map(|(event, count)| (*event, count.as_ref())).collect();
+            let lines = watch.take_lines(&stats, None, began + Duration::from_secs(seconds));
+            let logged: Vec<_> =
+                logged.into_iter().map(|(event, count)| (event, count.map(FieldValue::Number))).collect();
+            let expected: Vec<_> = logged.iter().map(|(event, count)| (*event, count.as_ref())).collect();
             assert_eq!(events(&lines), expected, "after {seconds} s");
         }
     }
@@ -175,30 +176,30 @@ mod tests {
     fn what_must_wait_is_due_after_the_pause() {
         let began = Instant::now();
         let mut watch = Watch::new(&Stats::default());
-        watch.look(&Stats { refused: 1, ..Stats::default() }, None, began);
-        watch.look(&Stats { refused: 2, ..Stats::default() }, None, began + Duration::from_secs(4));
+        watch.take_lines(&Stats { refused: 1, ..Stats::default() }, None, began);
+        watch.take_lines(&Stats { refused: 2, ..Stats::default() }, None, began + Duration::from_secs(4));
         assert_eq!(watch.next_due(), Some(began + PAUSE));
     }
 
     #[test]
-    fn a_busy_process_looks_once_a_second() {
+    fn a_busy_process_checks_once_a_second() {
         let began = Instant::now();
         let mut watch = Watch::new(&Stats::default());
         assert!(watch.is_due(began));
-        watch.look(&Stats::default(), None, began);
-        assert!(!watch.is_due(began + LOOK / 2));
-        assert_eq!(watch.next_due(), Some(began + LOOK));
-        assert!(watch.is_due(began + LOOK));
-        watch.look(&Stats::default(), None, began + LOOK);
+        watch.take_lines(&Stats::default(), None, began);
+        assert!(!watch.is_due(began + CHECK / 2));
+        assert_eq!(watch.next_due(), Some(began + CHECK));
+        assert!(watch.is_due(began + CHECK));
+        watch.take_lines(&Stats::default(), None, began + CHECK);
         assert_eq!(watch.next_due(), None);
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_is_told_down_and_up_once_each_in_a_pause() {
+    fn a_store_that_comes_and_goes_is_logged_down_and_up_once_each_in_a_pause() {
         let began = Instant::now();
         let mut watch = Watch::new(&Stats::default());
         let mut store = StoreStatus { kind: "redis".into(), last_error: "refused".into(), ..StoreStatus::default() };
-        for (is_up, epoch_changes, seconds, told) in [
+        for (is_up, epoch_changes, seconds, logged) in [
             (false, 0, 0, vec![]),
             (true, 0, 1, vec![]),
             (false, 0, 2, vec![]),
@@ -214,9 +215,9 @@ mod tests {
         ] {
             (store.is_up, store.epoch_changes) = (is_up, epoch_changes);
             let now = began + Duration::from_secs(seconds);
-            let lines = watch.look(&Stats::default(), Some(&store), now);
-            assert_eq!(lines.iter().map(|line| line.event).collect::<Vec<_>>(), told, "after {seconds} s");
-            assert!(watch.next_due().is_some_and(|due| due > now && due <= now + LOOK));
+            let lines = watch.take_lines(&Stats::default(), Some(&store), now);
+            assert_eq!(lines.iter().map(|line| line.event).collect::<Vec<_>>(), logged, "after {seconds} s");
+            assert!(watch.next_due().is_some_and(|due| due > now && due <= now + CHECK));
         }
     }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use eventsource_xs::remote::calls::{Epoll, Readiness};
-use eventsource_xs::remote::link::{Lost, MAX_QUEUED_BYTES};
+use eventsource_xs::remote::link::{ConnectionLost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, Open, Publish, Request, WINDOW_BYTES};
@@ -126,7 +126,7 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
     let scene = Scene::new();
     let mut link = scene.link();
     kill(link.welcome().pid);
-    eventually("the connection has ended", || link.read(|_| {}) == Err(Lost));
+    eventually("the connection has ended", || link.read(|_| {}) == Err(ConnectionLost));
     let mut clients = Vec::new();
     for stream in 1..=3 {
         let (socket, client) = tcp();
@@ -134,8 +134,8 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
         queue(&mut link, &Request::Open(open), Some(socket));
         clients.push(client);
     }
-    assert_eq!(link.flush(), Err(Lost));
-    assert_eq!(link.read(|_| {}), Err(Lost));
+    assert_eq!(link.flush(), Err(ConnectionLost));
+    assert_eq!(link.read(|_| {}), Err(ConnectionLost));
     let sockets: Vec<OwnedFd> = link.unsent().into_iter().filter_map(|(_, socket)| socket).collect();
     assert_eq!(sockets.len(), 3);
     // They are open still, and in order.

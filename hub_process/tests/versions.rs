@@ -9,7 +9,7 @@
 
 mod support;
 
-use eventsource_xs::remote::link::Lost;
+use eventsource_xs::remote::link::ConnectionLost;
 use eventsource_xs::remote::{stop, upgrade, Client, Error, Place, Start};
 use eventsource_xs::wire::{Name, VERSION};
 use eventsource_xs::ErrorCode;
@@ -65,7 +65,7 @@ fn streams_stay_and_workers_of_the_previous_version_must_restart() {
     let mut link = scene.link();
 
     upgrade_to(&scene, NEWER);
-    eventually("a worker's reactor is disconnected", || link.read(|_| {}) == Err(Lost));
+    eventually("a worker's reactor is disconnected", || link.read(|_| {}) == Err(ConnectionLost));
     let lost = old.publish(&event("news", "never")).expect_err("no connection");
     assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
     for settings in [Some(settings().into()), None] {

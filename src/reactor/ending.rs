@@ -7,7 +7,7 @@
 //!   [`end_at_once`](Reactor::end_at_once) does not wait for that.
 //! - [`close`](Reactor::close) closes the socket and frees the slot.
 
-use super::stream_record::{Deadline, Queue, StreamRecord};
+use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::{Answer, Ending, Io, Reactor, StreamId};
 use crate::stream::{Lost, Reason};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ impl<I: Io> Reactor<I> {
                 None => break,
             }
             self.flush_stream(id.slot, now);
-            if !self.record(id).map_or(false, |record| record.queue != Queue::None) {
+            if !self.record(id).map_or(false, |record| record.queue != StreamQueue::None) {
                 break;
             }
         }

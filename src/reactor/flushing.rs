@@ -3,7 +3,7 @@
 //! Streams that keep up come first, from the send queue. Streams that lag behind what others have been sent take turns
 //! with each other. Eviction comes last, so that a client that keeps up misses nothing, however short the log is.
 
-use super::stream_record::Queue;
+use super::stream_record::StreamQueue;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::Hub;
@@ -45,7 +45,7 @@ impl<I: Io> Reactor<I> {
         loop {
             let mut queued = std::mem::take(&mut self.send_queue);
             for slot in queued.drain(..) {
-                self.flush_queued_in(Queue::Send, slot, now);
+                self.flush_queued_in(StreamQueue::Send, slot, now);
             }
             // Streams that were queued again went into a new vector. Mostly there are none.
             queued.append(&mut self.send_queue);
@@ -67,8 +67,8 @@ impl<I: Io> Reactor<I> {
         for hub in hubs.iter_mut() {
             hub.notify_subscribers(|id| match records.get_mut(id.slot as usize) {
                 Some(Some(record)) if record.serial == id.serial && record.subscription.is_some() => {
-                    if record.queue == Queue::None {
-                        record.queue = Queue::Send;
+                    if record.queue == StreamQueue::None {
+                        record.queue = StreamQueue::Send;
                         send_queue.push(id.slot);
                     }
                     true
@@ -88,7 +88,7 @@ impl<I: Io> Reactor<I> {
             let logs = self.subscription(slot).map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
             self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
             let state_seq = self.subscription(slot).and_then(|subscription| subscription.cursor.state_seq());
-            self.flush_queued_in(Queue::Behind, slot, now);
+            self.flush_queued_in(StreamQueue::Behind, slot, now);
             if let (Some(seq), Some(subscription)) = (state_seq, self.subscription(slot)) {
                 self.behind_calls += subscription.state_entries_after(&self.hubs, seq) / Self::ENTRIES_PER_CALL;
             }
@@ -100,7 +100,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Sends to a stream, unless it has left the queue or was sent something meanwhile.
-    fn flush_queued_in(&mut self, queue: Queue, slot: u32, now: Instant) {
+    fn flush_queued_in(&mut self, queue: StreamQueue, slot: u32, now: Instant) {
         if let Some(Some(record)) = self.records.get(slot as usize) {
             if record.queue == queue {
                 self.flush_stream(slot, now);
@@ -116,8 +116,8 @@ impl<I: Io> Reactor<I> {
     /// Queues a stream for the next flush.
     pub(super) fn queue(&mut self, slot: u32) {
         if let Some(Some(record)) = self.records.get_mut(slot as usize) {
-            if record.queue == Queue::None {
-                record.queue = Queue::Send;
+            if record.queue == StreamQueue::None {
+                record.queue = StreamQueue::Send;
                 self.send_queue.push(slot);
             }
         }
@@ -126,8 +126,8 @@ impl<I: Io> Reactor<I> {
     /// Takes a stream out of the send queue, which it is in to be sent its head.
     pub(super) fn leave_send_queue(&mut self, slot: u32) {
         if let Some(Some(record)) = self.records.get_mut(slot as usize) {
-            if record.queue == Queue::Send {
-                record.queue = Queue::None;
+            if record.queue == StreamQueue::Send {
+                record.queue = StreamQueue::None;
             }
         }
     }
@@ -136,8 +136,8 @@ impl<I: Io> Reactor<I> {
     pub(super) fn queue_behind(&mut self, slot: u32) {
         match self.records.get_mut(slot as usize) {
             Some(Some(record)) if record.subscription.is_some() => {
-                if record.queue == Queue::None {
-                    record.queue = Queue::Behind;
+                if record.queue == StreamQueue::None {
+                    record.queue = StreamQueue::Behind;
                     self.behind_queue.push_back(slot);
                 }
             }

@@ -18,7 +18,7 @@
 //! - `detaching`: giving a stream to another process
 //! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
-//! - `presence`: which streams with members have entered and left
+//! - `stream_members`: which streams with members have entered and left
 //! - `withdrawing`: the end of streams by their labels, topics and ages
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when; `patience`: with slow clients, which the kernel would take for dead
@@ -50,12 +50,12 @@ mod io;
 mod log_source;
 mod opening;
 mod patience;
-mod presence;
 mod reading;
 mod sending;
 mod shutdown;
 mod socket_errors;
 mod state;
+mod stream_members;
 mod stream_record;
 mod subscriptions;
 mod timers;
@@ -72,11 +72,11 @@ pub use state::ReactorState;
 use crate::compression::Alone;
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
-use presence::Presences;
 use shutdown::Spread;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use stream_members::Presences;
 use stream_record::StreamRecord;
 use subscriptions::Subscribing;
 use timers::Timers;

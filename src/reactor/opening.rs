@@ -1,7 +1,7 @@
 //! Opening a stream, and attaching its socket.
 
-use super::presence::EndReport;
-use super::stream_record::{Deadline, Queue, StreamRecord};
+use super::stream_members::EndReport;
+use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::{Io, Reactor, StreamId, StreamInit};
 use crate::stream::{after, Reason, Settings, Stream};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl<I: Io> Reactor<I> {
             subscription: None,
             socket: None,
             serial: id.serial,
-            queue: Queue::None,
+            queue: StreamQueue::None,
             is_blocked: false,
             has_ended: false,
             is_handed_over: is_inherited,

@@ -3,7 +3,7 @@
 use super::buffering::{encode_buffered, report_change};
 use super::log_source::{LogSource, LogState};
 use super::socket_errors::{is_memory, reason_of};
-use super::stream_record::{Deadline, Queue};
+use super::stream_record::{Deadline, StreamQueue};
 use super::{Answer, Io, Reactor, StreamId};
 use crate::compression::Alone;
 use crate::hub::Gathered;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) const MAX_BLOCKS: usize = 256;
 
 /// The result of sending to one stream.
-enum Progress {
+enum SendResult {
     /// The stream has ended: everything is sent.
     Done,
     /// The stream has to end: the log has evicted entries that it was still to be sent.
@@ -40,18 +40,18 @@ impl<I: Io> Reactor<I> {
     pub(super) fn flush_stream(&mut self, slot: u32, now: Instant) {
         let id = match self.records.get_mut(slot as usize) {
             Some(Some(record)) => {
-                record.queue = Queue::None;
+                record.queue = StreamQueue::None;
                 StreamId { slot, serial: record.serial }
             }
             _ => return,
         };
         match self.send_in_turn(id, now) {
-            Ok(Progress::Done) => self.complete(id, now),
-            Ok(Progress::MustEnd) => self.end_at_once(id, Reason::Slow),
-            Ok(Progress::MoreToSend) => self.queue(slot),
-            Ok(Progress::Behind) => self.queue_behind(slot),
-            Ok(Progress::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
-            Ok(Progress::Stalled) => self.block(id, now),
+            Ok(SendResult::Done) => self.complete(id, now),
+            Ok(SendResult::MustEnd) => self.end_at_once(id, Reason::Slow),
+            Ok(SendResult::MoreToSend) => self.queue(slot),
+            Ok(SendResult::Behind) => self.queue_behind(slot),
+            Ok(SendResult::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
+            Ok(SendResult::Stalled) => self.block(id, now),
             Err(error) if is_memory(&error) => {
                 if let Some(record) = self.record(id) {
                     record.stream.set_stalled(now);
@@ -64,15 +64,15 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    fn send_in_turn(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
+    fn send_in_turn(&mut self, id: StreamId, now: Instant) -> io::Result<SendResult> {
         let Self { records, io, answers, hubs, alone, .. } = self;
         let record = match records.get_mut(id.slot as usize) {
             Some(Some(record)) if !record.has_ended => record,
-            _ => return Ok(Progress::Nothing),
+            _ => return Ok(SendResult::Nothing),
         };
         let socket = match &record.socket {
             Some(socket) => socket,
-            None => return Ok(Progress::Nothing),
+            None => return Ok(SendResult::Nothing),
         };
         let log = LogSource::new(hubs, &mut record.subscription);
         let (stream, owes_end) = (&mut record.stream, &mut record.owes_end);
@@ -82,7 +82,7 @@ impl<I: Io> Reactor<I> {
         let progress = (0..Self::MAX_WRITES).find_map(|_| sender.send_once().transpose());
         let bytes = sender.bytes;
         record.count_taken(bytes, now);
-        progress.unwrap_or(Ok(Progress::MoreToSend))
+        progress.unwrap_or(Ok(SendResult::MoreToSend))
     }
 
     /// Waits until the socket is writable.
@@ -131,24 +131,24 @@ struct Sender<'a, I: Io> {
 
 impl<I: Io> Sender<'_, I> {
     /// Makes one write. Returns None if another should follow at once.
-    fn send_once(&mut self) -> io::Result<Option<Progress>> {
+    fn send_once(&mut self) -> io::Result<Option<SendResult>> {
         if !self.is_blocked {
             encode_buffered(self.stream, self.alone, self.id, self.answers);
         }
         let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.alone, self.answers);
         if self.is_blocked {
-            return Ok(Some(if state == LogState::MustEnd { Progress::MustEnd } else { Progress::Nothing }));
+            return Ok(Some(if state == LogState::MustEnd { SendResult::MustEnd } else { SendResult::Nothing }));
         }
         self.buffer_end();
         let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
-        let batch = Batch::gather(self.stream, &self.log, state, &mut blocks);
+        let batch = GatheredWrite::gather(self.stream, &self.log, state, &mut blocks);
         let bytes = match batch.blocks {
-            0 if state == LogState::MustEnd => return Ok(Some(Progress::MustEnd)),
+            0 if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
             0 => 0,
             count => match self.io.send(self.socket, &blocks[..count]) {
                 Ok(bytes) => bytes,
-                Err(_) if state == LogState::MustEnd => return Ok(Some(Progress::MustEnd)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Progress::Stalled)),
+                Err(_) if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(SendResult::Stalled)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
                 Err(error) => return Err(error),
             },
@@ -156,20 +156,20 @@ impl<I: Io> Sender<'_, I> {
         let (is_all, is_last, is_behind) = (bytes == batch.bytes, batch.is_last, batch.is_behind);
         self.advance(bytes, is_all, batch.gathered);
         if state == LogState::MustEnd {
-            return Ok(Some(Progress::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
+            return Ok(Some(SendResult::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
         }
         if !is_all {
-            return Ok(Some(Progress::Stalled)); // the kernel has taken as much as it had room for
+            return Ok(Some(SendResult::Stalled)); // the kernel has taken as much as it had room for
         }
         if !is_last {
-            return Ok(Some(Progress::Behind).filter(|_| is_behind));
+            return Ok(Some(SendResult::Behind).filter(|_| is_behind));
         }
         self.log.drop_if_finished();
         if self.log.has_no_subscription() && *self.owes_end {
             return Ok(None);
         }
         let is_done = self.log.has_no_subscription() && self.stream.is_done();
-        Ok(Some(if is_done { Progress::Done } else { Progress::Nothing }))
+        Ok(Some(if is_done { SendResult::Done } else { SendResult::Nothing }))
     }
 
     /// Buffers the end of an ending response when everything from the log is sent or buffered.
@@ -199,7 +199,7 @@ impl<I: Io> Sender<'_, I> {
 }
 
 /// The blocks that one write offers to the kernel.
-struct Batch {
+struct GatheredWrite {
     blocks: usize,
     bytes: usize,
     /// The blocks that come from the log.
@@ -210,7 +210,7 @@ struct Batch {
     is_behind: bool,
 }
 
-impl Batch {
+impl GatheredWrite {
     fn gather<'b>(
         stream: &'b Stream,
         log: &'b LogSource<'_>,

@@ -3,9 +3,9 @@
 //! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
-use super::presence::Presences;
 use super::shutdown::Spread;
-use super::stream_record::{Deadline, Queue, StreamRecord};
+use super::stream_members::Presences;
+use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::subscriptions::Subscription;
 use super::{Io, Reactor, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
@@ -60,7 +60,7 @@ impl Saved for StreamRecord<i32> {
             subscription: from.take::<Option<Box<Subscription>>>()?,
             socket: Some(from.take()?).filter(|number| *number != NO_SOCKET),
             serial: from.take()?,
-            queue: Queue::None,
+            queue: StreamQueue::None,
             is_blocked: false,
             has_ended: from.take()?,
             is_handed_over: from.take()?,
@@ -165,7 +165,7 @@ impl<I: Io> Reactor<I> {
             subscription: record.subscription,
             socket,
             serial: record.serial,
-            queue: Queue::None,
+            queue: StreamQueue::None,
             is_blocked: false,
             has_ended: record.has_ended,
             is_handed_over: record.is_handed_over,

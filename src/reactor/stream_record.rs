@@ -2,7 +2,7 @@
 
 use super::hubs::Hubs;
 use super::patience::{Patience, MUCH};
-use super::presence::EndReport;
+use super::stream_members::EndReport;
 use super::subscriptions::Subscription;
 use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::stream::Stream;
@@ -23,7 +23,7 @@ pub(super) enum Deadline {
 
 /// The queue that a stream is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queue {
+pub(super) enum StreamQueue {
     None,
     /// The send queue.
     Send,
@@ -40,7 +40,7 @@ pub(super) struct StreamRecord<S> {
     pub(super) socket: Option<S>,
     pub(super) serial: u32,
     /// The queue that the stream is in.
-    pub(super) queue: Queue,
+    pub(super) queue: StreamQueue,
     /// Whether the socket took nothing, so that sending waits until it is writable.
     pub(super) is_blocked: bool,
     pub(super) has_ended: bool,

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{MutexGuard, Once};
 
 /// The locks that a fork holds.
-struct Held {
+struct HeldLocks {
     remotes: MutexGuard<'static, Remotes>,
     serving: MutexGuard<'static, Serving>,
     has_reactor: bool,
@@ -23,7 +23,7 @@ struct Held {
 
 thread_local! {
     /// In the thread that forks, from before the fork until after it.
-    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    static HELD: RefCell<Option<HeldLocks>> = const { RefCell::new(None) };
 }
 
 /// Registers the functions below, which the C library calls around each fork. Does so once.
@@ -45,10 +45,10 @@ extern "C" fn before_fork() {
     let (remotes, serving) = (lock_remotes(), lock_serving());
     let has_reactor = lock_process().has_started();
     // Fails only while the thread ends, which does not fork.
-    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(Held { remotes, serving, has_reactor, _connecting }));
+    let _ = HELD.try_with(|held| *held.borrow_mut() = Some(HeldLocks { remotes, serving, has_reactor, _connecting }));
 }
 
-fn take_held() -> Option<Held> {
+fn take_held() -> Option<HeldLocks> {
     HELD.try_with(|held| held.borrow_mut().take()).ok().flatten()
 }
 

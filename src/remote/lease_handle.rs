@@ -4,7 +4,7 @@ use super::answers::Outcome;
 use super::error::Error;
 use super::links::command::{send, LinkCommand};
 use super::links::connection::Connection;
-use super::links::leases::{Lease, LeaseState};
+use super::links::worker_leases::{Lease, LeaseState};
 use super::registrations::{RemoteHub, RemoteRegistration};
 use super::remote_hub::queue;
 use crate::runtime::generation::generation;

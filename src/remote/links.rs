@@ -11,7 +11,7 @@ use self::command::LinkCommand;
 use self::connection::Connection;
 use super::answers::{Outcome, UNAWAITED};
 use super::hub_log;
-use super::link::{Link, Lost, MAX_QUEUED_BYTES};
+use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
 use crate::event::Framing;
 use crate::hub::SubscribeRequest;
@@ -31,17 +31,17 @@ pub(super) mod command;
 mod connected;
 pub(super) mod connection;
 mod effect;
-pub(super) mod leases;
 mod parked;
 pub(super) mod publish_connection;
 #[cfg(test)]
 mod tests;
 mod unanswered;
 mod waiting;
+pub(super) mod worker_leases;
 
 use connected::Connected;
-use effect::{Effect, Progress};
-use parked::{Parked, Pushed};
+use effect::{Effect, StreamProgress};
+use parked::{Parked, ParkedPush};
 use waiting::Waiting;
 
 /// A stream that was handed over.
@@ -70,7 +70,7 @@ pub(super) struct Links {
 
 impl Remote {
     /// Counts what is buffered in the hub process and on the way there as the stream's.
-    fn apply_progress(&mut self, progress: &Progress, state: &StreamState) {
+    fn apply_progress(&mut self, progress: &StreamProgress, state: &StreamState) {
         let pushed_since = self.pushed.saturating_sub(progress.pushed);
         let now = usize::try_from(progress.buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
         state.add_buffered(now);
@@ -256,7 +256,7 @@ impl Links {
         };
         if is_encoded {
             linked.queue(0, opening, socket);
-            for Pushed { event, has_id } in &pushed {
+            for ParkedPush { event, has_id } in &pushed {
                 linked.forward(number, &Request::Push { stream: number, event, has_id: *has_id });
             }
             if let Some((reason, discards)) = end {
@@ -282,7 +282,7 @@ impl Links {
         match read {
             Ok(true) => self.resume_waiting(number, context),
             Ok(false) => {}
-            Err(Lost) => self.lose(number, context),
+            Err(ConnectionLost) => self.lose(number, context),
         }
         self.close_if_unused(number, context);
         context.handle.notify_all();
@@ -410,7 +410,7 @@ impl Handover for Links {
                         state.subtract_buffered(event.len());
                     }
                     let event = parked.settings.framing.unframe(event).to_vec();
-                    parked.pushed.push(Pushed { event, has_id: *has_id });
+                    parked.pushed.push(ParkedPush { event, has_id: *has_id });
                     true
                 }
                 Command::End { reason, ending, .. } => {
@@ -516,7 +516,9 @@ impl Handover for Links {
                 let is_asked = linked.link.wants_to_write();
                 if is_asked != std::mem::replace(&mut linked.is_writable_asked, is_asked) {
                     let epoll = &context.reactor.io().epoll;
-                    return epoll.ask_writable(linked.link.socket(), u64::from(*number), is_asked).map_err(|_| Lost);
+                    return epoll
+                        .ask_writable(linked.link.socket(), u64::from(*number), is_asked)
+                        .map_err(|_| ConnectionLost);
                 }
                 Ok(())
             });

@@ -55,7 +55,7 @@ pub use greeting::{stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};
 pub use lease_handle::LeaseHandle;
 pub use link::Link;
-pub use links::leases::LeaseState;
+pub use links::worker_leases::LeaseState;
 pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
 pub use publisher::Publisher;

@@ -1,9 +1,9 @@
 //! The settings of a store in a file of this machine.
 
 use super::given::{is_folder, Given};
-use super::{Kind, StoreSettings};
+use super::{StoreKind, StoreSettings};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: StoreKind = StoreKind {
     names: "file sync",
     words: "a file",
     place_in: |text| text.strip_prefix("file:"),

@@ -20,7 +20,7 @@ use given::Given;
 use std::time::Duration;
 
 /// A kind of store.
-struct Kind {
+struct StoreKind {
     /// The names of its settings, with spaces between. The first one says where the store is, and is the name of the kind.
     names: &'static str,
     /// The kind in a sentence.
@@ -30,7 +30,7 @@ struct Kind {
     read: fn(&Given<'_>) -> Result<StoreSettings, String>,
 }
 
-impl Kind {
+impl StoreKind {
     fn name(&self) -> &'static str {
         self.names.split(' ').next().unwrap_or_default()
     }
@@ -44,7 +44,7 @@ impl Kind {
 pub const VARIABLE: &str = "EVENTSOURCE_STORE";
 
 /// All kinds but memory, which has no settings.
-const KINDS: [&Kind; 2] = [&file::KIND, &redis::KIND];
+const KINDS: [&StoreKind; 2] = [&file::KIND, &redis::KIND];
 
 /// Where a hub process keeps its events beside its memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl StoreSettings {
         if given.is_empty() {
             return Ok(Self::Memory);
         }
-        let is_given = |kind: &&&Kind| given.iter().any(|(name, _)| *name == kind.name());
+        let is_given = |kind: &&&StoreKind| given.iter().any(|(name, _)| *name == kind.name());
         let kind = KINDS.iter().find(is_given).ok_or("a store needs the setting that says where it is")?;
         if let Some((name, _)) = given.iter().find(|(name, _)| !kind.has(name)) {
             return Err(match KINDS.iter().find(|other| other.has(name)) {
@@ -100,7 +100,7 @@ impl StoreSettings {
         if place == "memory" {
             return if settings.is_empty() { Ok(Self::Memory) } else { Err("memory has no settings".into()) };
         }
-        let of_kind = |kind: &&Kind| Some((kind.name(), (kind.place_in)(place)?));
+        let of_kind = |kind: &&StoreKind| Some((kind.name(), (kind.place_in)(place)?));
         let place = KINDS.iter().find_map(of_kind).ok_or("a store is memory, file:PATH or the URL of Redis")?;
         let given: Vec<_> = std::iter::once(place).chain(settings).collect();
         Self::new(&given, publish_timeout)

@@ -1,11 +1,11 @@
 //! The settings of a store in Redis. Messages about the URL and the login show none of it: they may hold a password.
 
 use super::given::Given;
-use super::{Kind, StoreSettings};
+use super::{StoreKind, StoreSettings};
 use std::fmt;
 use std::time::Duration;
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: StoreKind = StoreKind {
     names: "redis ca cert key prefix queue replicas sentinel_login when_down",
     words: "Redis",
     place_in: |text| text.contains("://").then_some(text),

@@ -127,7 +127,7 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
 
 /// Bytes that are sent whole or not at all.
 #[derive(Debug, Default)]
-struct Block {
+struct BufferedBlock {
     bytes: Bytes,
     /// How many events end with it.
     events: u16,
@@ -143,12 +143,12 @@ pub struct Stream {
     settings: Arc<Settings>,
     /// The block that is sent next; empty if the buffer is empty. It has a field of its own because mostly there is only
     /// one block.
-    front: Block,
+    front: BufferedBlock,
     /// Whether part of the front has been sent.
     is_begun: bool,
     /// The blocks after it. In a box, because only streams that lag have any.
     #[allow(clippy::box_collection)] // a pointer is a quarter of the size of an empty VecDeque
-    rest: Option<Box<VecDeque<Block>>>,
+    rest: Option<Box<VecDeque<BufferedBlock>>>,
     buffered_bytes: usize,
     /// When something was sent last. For a stalled stream, since when its socket has taken nothing.
     since: Instant,
@@ -167,7 +167,7 @@ impl Stream {
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         Self {
             settings,
-            front: Block::default(),
+            front: BufferedBlock::default(),
             is_begun: false,
             rest: None,
             buffered_bytes: 0,
@@ -215,7 +215,7 @@ impl Stream {
 
     /// Buffers a framed event without dropping older ones. Later events may drop it.
     pub fn push_unlimited(&mut self, event: Bytes) {
-        self.add(Block { bytes: event, events: 1, may_drop: true, is_plain: self.is_coded() });
+        self.add(BufferedBlock { bytes: event, events: 1, may_drop: true, is_plain: self.is_coded() });
     }
 
     /// Returns true if pushing an event of `bytes` bytes may drop older events.
@@ -225,12 +225,12 @@ impl Stream {
 
     /// Buffers framed bytes that are not an event: a comment, a position. They are not dropped for newer events.
     pub fn push_non_event(&mut self, bytes: Bytes) {
-        self.add(Block { bytes, is_plain: self.is_coded(), ..Block::default() });
+        self.add(BufferedBlock { bytes, is_plain: self.is_coded(), ..BufferedBlock::default() });
     }
 
     /// Buffers bytes that are sent as they are: a head, the end of a response.
     pub fn push_raw(&mut self, bytes: Bytes) {
-        self.add(Block { bytes, ..Block::default() });
+        self.add(BufferedBlock { bytes, ..BufferedBlock::default() });
     }
 
     /// Buffers a number of events that were encoded alone. Nothing plain is in the buffer.
@@ -238,7 +238,11 @@ impl Stream {
         self.body.leave(); // the other streams of the round are not sent this
         self.body.add(piece);
         let events = events.try_into().unwrap_or(u16::MAX);
-        self.add(Block { bytes: piece.block.from(self.settings.framing, 0), events, ..Block::default() });
+        self.add(BufferedBlock {
+            bytes: piece.block.from(self.settings.framing, 0),
+            events,
+            ..BufferedBlock::default()
+        });
     }
 
     fn is_coded(&self) -> bool {
@@ -262,7 +266,7 @@ impl Stream {
             while let Some(block) = plain.pop_front() {
                 content.extend_from_slice(framing.unframe(&block.bytes));
                 events += usize::from(block.events);
-                let is_alone = |block: &Block| block.may_drop; // an event that the application has pushed
+                let is_alone = |block: &BufferedBlock| block.may_drop; // an event that the application has pushed
                 if is_alone(&block) || plain.front().map_or(false, is_alone) || content.len() >= Self::MOST_AT_ONCE {
                     break;
                 }
@@ -272,7 +276,7 @@ impl Stream {
     }
 
     /// Takes the plain blocks out of the buffer.
-    fn take_plain(&mut self) -> VecDeque<Block> {
+    fn take_plain(&mut self) -> VecDeque<BufferedBlock> {
         let mut rest = self.rest.take().map_or_else(VecDeque::new, |rest| *rest);
         if self.front.is_plain {
             rest.push_front(std::mem::take(&mut self.front));
@@ -293,16 +297,16 @@ impl Stream {
 
     /// Buffers a framed event that is not dropped for newer ones.
     pub fn push_undroppable(&mut self, event: Bytes) {
-        self.add(Block { bytes: event, events: 1, may_drop: false, is_plain: self.is_coded() });
+        self.add(BufferedBlock { bytes: event, events: 1, may_drop: false, is_plain: self.is_coded() });
     }
 
     /// Buffers the rest of an event that was sent in part from the log. The buffer is empty before.
     pub fn continue_with(&mut self, rest: Bytes) {
-        self.add(Block { bytes: rest, events: 1, ..Block::default() });
+        self.add(BufferedBlock { bytes: rest, events: 1, ..BufferedBlock::default() });
         self.is_begun = true;
     }
 
-    fn add(&mut self, block: Block) {
+    fn add(&mut self, block: BufferedBlock) {
         if block.bytes.is_empty() {
             return;
         }
@@ -459,5 +463,5 @@ impl Saved for StreamId {
 saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
 saved!(LineEnd: Lf, CrLf);
 saved!(Settings { framing, coding, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
-saved!(Block { bytes, events, may_drop, is_plain });
+saved!(BufferedBlock { bytes, events, may_drop, is_plain });
 saved!(Stream { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending, body });

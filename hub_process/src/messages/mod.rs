@@ -7,10 +7,10 @@
 //! full pipe) is not waited for. The next message that is written says how many were lost. With `--log json` each line on
 //! standard error is an object.
 
-mod kept;
+mod kept_lines;
 
 use eventsource_xs::remote::calls::standard_error;
-use kept::{Kept, MOST_LINES};
+use kept_lines::{KeptLines, MOST_LINES};
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::{read, write as write_to};
 use std::collections::VecDeque;
@@ -34,7 +34,7 @@ static LOST: Mutex<u64> = Mutex::new(0);
 static OBJECTS_OF: OnceLock<Box<str>> = OnceLock::new();
 
 /// The file with the last lines, once this process has one.
-static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+static KEPT: Mutex<Option<KeptLines>> = Mutex::new(None);
 
 /// The lines that are still to be sent to a worker: the newest ones.
 static UNSENT: Mutex<VecDeque<Box<str>>> = Mutex::new(VecDeque::new());
@@ -52,7 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Keeps the last lines in a file from here on. If nobody reads standard error, they are to be [taken](take_unsent), too. A
 /// panic is a line.
 pub fn keep(path: &Path) {
-    *lock(&KEPT) = Some(Kept::open(path));
+    *lock(&KEPT) = Some(KeptLines::open(path));
     if standard_error::is_unread() {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let _ = bell.map(|bell| UNSENT_BELL.set(bell)); // without a descriptor the lines are in the file only
@@ -91,18 +91,18 @@ pub fn silence_bell() {
 
 /// The value of a field of a line.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Field {
+pub enum FieldValue {
     Number(u64),
     Text(Box<str>),
 }
 
-impl From<u64> for Field {
+impl From<u64> for FieldValue {
     fn from(number: u64) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<&str> for Field {
+impl From<&str> for FieldValue {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
@@ -119,7 +119,7 @@ pub fn say(message: &str) {
 }
 
 /// Logs what an operator must know, as [`say`] does: the name of the event, a message, and the fields.
-pub fn report(event: &str, message: &str, fields: &[(&'static str, Field)]) {
+pub fn report(event: &str, message: &str, fields: &[(&'static str, FieldValue)]) {
     log(event, message, fields, &one_line(&text(event, message, fields)));
 }
 
@@ -129,7 +129,7 @@ pub fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "eventsource-hub: {message}");
 }
 
-fn log(event: &str, message: &str, fields: &[(&'static str, Field)], line: &str) {
+fn log(event: &str, message: &str, fields: &[(&'static str, FieldValue)], line: &str) {
     note(line);
     write(|| match OBJECTS_OF.get() {
         Some(hub) => object(event, hub, message, fields),
@@ -160,7 +160,7 @@ fn write(line: impl FnOnce() -> String) {
         (0, _) => String::new(),
         (count, None) => format!("eventsource-hub: {count} messages before this one are lost\n"),
         (count, Some(hub)) => {
-            let fields = [("count", Field::Number(count))];
+            let fields = [("count", FieldValue::Number(count))];
             object("messages_lost", hub, "messages before this one are lost", &fields)
         }
     };
@@ -173,12 +173,12 @@ fn write(line: impl FnOnce() -> String) {
     *lost = if is_written { 0 } else { *lost + 1 };
 }
 
-fn text(event: &str, message: &str, fields: &[(&'static str, Field)]) -> String {
+fn text(event: &str, message: &str, fields: &[(&'static str, FieldValue)]) -> String {
     let mut line = format!("{message} ({event}");
     for (name, value) in fields {
         let _ = match value {
-            Field::Number(number) => write!(line, " {name}={number}"),
-            Field::Text(text) => write!(line, " {name}={text:?}"),
+            FieldValue::Number(number) => write!(line, " {name}={number}"),
+            FieldValue::Text(text) => write!(line, " {name}={text:?}"),
         };
     }
     line + ")"
@@ -186,7 +186,7 @@ fn text(event: &str, message: &str, fields: &[(&'static str, Field)]) -> String 
 
 /// Returns an object (RFC 8259) and a line feed. With serde_json 1.0 that has 8 lines more, because each text is still measured
 /// to fit in a pipe, and the program 19 kB and 4 crates.
-fn object(event: &str, hub: &str, message: &str, fields: &[(&'static str, Field)]) -> String {
+fn object(event: &str, hub: &str, message: &str, fields: &[(&'static str, FieldValue)]) -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut line = format!("{{\"time\":{:.3},\"pid\":{}", time.as_secs_f64(), std::process::id());
     for (name, text) in [("hub", hub), ("event", event), ("message", message)] {
@@ -194,8 +194,8 @@ fn object(event: &str, hub: &str, message: &str, fields: &[(&'static str, Field)
     }
     for (name, value) in fields {
         let _ = match value {
-            Field::Number(number) => write!(line, ",\"{name}\":{number}"),
-            Field::Text(text) => write!(line, ",\"{name}\":\"{}\"", escaped(text)),
+            FieldValue::Number(number) => write!(line, ",\"{name}\":{number}"),
+            FieldValue::Text(text) => write!(line, ",\"{name}\":\"{}\"", escaped(text)),
         };
     }
     line + "}\n"
@@ -236,8 +236,8 @@ fn one_line(message: &str) -> String {
 mod tests {
     #[test]
     fn a_line_is_an_object_whatever_its_texts_are() {
-        use super::{object, Field};
-        let fields = [("error", "a\"b\\c\nd\u{9F}é".into()), ("count", Field::Number(7))];
+        use super::{object, FieldValue};
+        let fields = [("error", "a\"b\\c\nd\u{9F}é".into()), ("count", FieldValue::Number(7))];
         let line = object("store_down", "shop", "the store is down", &fields);
         let (_, rest) = line.split_once("\"hub\"").expect("a hub");
         let expected = concat!(
@@ -260,8 +260,8 @@ mod tests {
 
     #[test]
     fn a_line_of_text_has_the_event_and_the_fields() {
-        use super::{text, Field};
-        let fields = [("kind", "redis".into()), ("count", Field::Number(7))];
+        use super::{text, FieldValue};
+        let fields = [("kind", "redis".into()), ("count", FieldValue::Number(7))];
         assert_eq!(text("store_down", "it is down", &fields), "it is down (store_down kind=\"redis\" count=7)");
     }
 }

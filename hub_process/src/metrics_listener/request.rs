@@ -33,7 +33,7 @@ fn own_name() -> Option<String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum HttpRequest {
     Metrics,
     Other,
     OtherMethod,
@@ -41,7 +41,7 @@ pub enum Request {
     Malformed,
 }
 
-impl Request {
+impl HttpRequest {
     /// Reads the head of a request.
     pub fn of(head: &[u8], hosts: &Hosts) -> Self {
         Self::read(head, hosts).unwrap_or(Self::Malformed)
@@ -82,25 +82,25 @@ fn absolute(target: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn request_of(head: &str) -> Request {
-        Request::of(head.as_bytes(), &Hosts::new(["hub.example".to_owned()].into_iter()))
+    fn request_of(head: &str) -> HttpRequest {
+        HttpRequest::of(head.as_bytes(), &Hosts::new(["hub.example".to_owned()].into_iter()))
     }
 
     #[test]
     fn a_request_line_is_read_as_the_standard_says() {
         for (head, request) in [
-            ("GET /metrics HTTP/1.1\r\n\r\n", Request::Metrics),
-            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", Request::Metrics),
-            ("GET http://127.0.0.1:9464/metrics HTTP/1.1\r\n\r\n", Request::Metrics),
-            ("HEAD HTTP://hub.example/metrics?a=b HTTP/1.1\r\n\r\n", Request::Metrics),
-            ("GET http://localhost?metrics HTTP/1.1\r\n\r\n", Request::Other),
-            ("GET / HTTP/1.1\r\n\r\n", Request::Other),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Request::OtherMethod),
-            ("OPTIONS * HTTP/1.1\r\n\r\n", Request::OtherMethod),
-            ("GET /metrics\r\n\r\n", Request::Malformed),
-            ("GET /metrics HTTP/2\r\n\r\n", Request::Malformed),
-            ("GET  /metrics HTTP/1.1\r\n\r\n", Request::Malformed),
-            ("\r\n\r\n", Request::Malformed),
+            ("GET /metrics HTTP/1.1\r\n\r\n", HttpRequest::Metrics),
+            ("HEAD /metrics?a=b HTTP/1.0\r\n\r\n", HttpRequest::Metrics),
+            ("GET http://127.0.0.1:9464/metrics HTTP/1.1\r\n\r\n", HttpRequest::Metrics),
+            ("HEAD HTTP://hub.example/metrics?a=b HTTP/1.1\r\n\r\n", HttpRequest::Metrics),
+            ("GET http://localhost?metrics HTTP/1.1\r\n\r\n", HttpRequest::Other),
+            ("GET / HTTP/1.1\r\n\r\n", HttpRequest::Other),
+            ("POST /metrics HTTP/1.1\r\n\r\n", HttpRequest::OtherMethod),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", HttpRequest::OtherMethod),
+            ("GET /metrics\r\n\r\n", HttpRequest::Malformed),
+            ("GET /metrics HTTP/2\r\n\r\n", HttpRequest::Malformed),
+            ("GET  /metrics HTTP/1.1\r\n\r\n", HttpRequest::Malformed),
+            ("\r\n\r\n", HttpRequest::Malformed),
         ] {
             assert_eq!(request_of(head), request, "{head}");
         }
@@ -122,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(
                 request_of(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")),
-                Request::Metrics,
+                HttpRequest::Metrics,
                 "{host}"
             );
         }
@@ -136,13 +136,16 @@ mod tests {
         ] {
             assert_eq!(
                 request_of(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")),
-                Request::OtherHost,
+                HttpRequest::OtherHost,
                 "{host}"
             );
             let absolute = format!("GET http://{host}/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            assert_eq!(request_of(&absolute), Request::OtherHost, "{absolute}");
+            assert_eq!(request_of(&absolute), HttpRequest::OtherHost, "{absolute}");
         }
-        assert_eq!(request_of("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"), Request::Metrics);
-        assert_eq!(request_of("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: ::1\r\n\r\n"), Request::Malformed);
+        assert_eq!(
+            request_of("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+            HttpRequest::Metrics
+        );
+        assert_eq!(request_of("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: ::1\r\n\r\n"), HttpRequest::Malformed);
     }
 }

@@ -3,12 +3,12 @@
 use super::requests::not_begun;
 use super::{Server, STORE_LINGER};
 use crate::descriptors::Descriptors;
-use crate::hub::Hub;
 use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
+use crate::served_hub::ServedHub;
 use crate::succession::Succession;
 use eventsource_xs::wire::WINDOW_BYTES;
 use eventsource_xs::wire::{Answer, Failure, Frame, Hello, NamedSettings, Role, Stop, Upgrade, Welcome, WorkerId};
@@ -99,7 +99,7 @@ fn add_publisher(server: &mut Server, publisher: u64, of: WorkerId, now: Instant
         server.end_peer(earlier, End::Closed);
     }
     let Server { peers, streams, succession, .. } = server;
-    let has_store = succession.hub().is_some_and(Hub::has_store);
+    let has_store = succession.hub().is_some_and(ServedHub::has_store);
     let descriptors = Descriptors { peers: peers.len(), streams: streams.len(), has_store };
     // The other half is for first connections, which cannot do without.
     if peers.len() > descriptors.for_peers().min(MAX_PEERS) / 2 {

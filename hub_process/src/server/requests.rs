@@ -2,12 +2,12 @@
 
 use super::Server;
 use crate::descriptors::Descriptors;
-use crate::hub::Hub;
 use crate::leases::{Candidate, Leases};
 use crate::operator::Operator;
 use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Asker, Published};
-use crate::streams::{Opener, Stream, Streams};
+use crate::served_hub::ServedHub;
+use crate::streams::{HeldStream, Opener, Streams};
 use eventsource_xs::hub::{EndRequest, SubscribeRequest};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
@@ -36,7 +36,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let subscribed = subscribe(hub, operator, streams, id, subscription, now);
             reply(peer, request, subscribed.map(|()| done(request)))
         }
-        Request::Begin { stream } => with_stream(peer, streams, stream, Stream::begin),
+        Request::Begin { stream } => with_stream(peer, streams, stream, HeldStream::begin),
         Request::End { stream, reason, discards } => {
             with_stream(peer, streams, stream, |stream| stream.end(reason, discards))
         }
@@ -89,7 +89,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
 fn publish(
     peers: &mut Peers,
     from: u64,
-    hub: Option<&mut Hub>,
+    hub: Option<&mut ServedHub>,
     event: &Publish<'_>,
     bytes: usize,
     now: Instant,
@@ -108,7 +108,12 @@ fn publish(
     Ok(())
 }
 
-fn open_with_socket(peer: &mut Peer, streams: &mut Streams, hub: Option<&Hub>, open: &Open<'_>) -> Result<(), End> {
+fn open_with_socket(
+    peer: &mut Peer,
+    streams: &mut Streams,
+    hub: Option<&ServedHub>,
+    open: &Open<'_>,
+) -> Result<(), End> {
     let socket = peer.take_socket()?.ok_or(Reason::Error);
     open_stream(peer, streams, open, socket.map(Some), max_streams(hub))
 }
@@ -117,15 +122,15 @@ fn open_with_socket(peer: &mut Peer, streams: &mut Streams, hub: Option<&Hub>, o
 fn open_without_socket(
     peer: &mut Peer,
     streams: &mut Streams,
-    hub: Option<&Hub>,
+    hub: Option<&ServedHub>,
     open: &Open<'_>,
     peers: usize,
 ) -> Result<(), End> {
-    let descriptors = Descriptors { peers, streams: streams.len(), has_store: hub.is_some_and(Hub::has_store) };
+    let descriptors = Descriptors { peers, streams: streams.len(), has_store: hub.is_some_and(ServedHub::has_store) };
     open_stream(peer, streams, open, Ok(None), max_streams(hub).min(descriptors.for_streams()))
 }
 
-fn max_streams(hub: Option<&Hub>) -> usize {
+fn max_streams(hub: Option<&ServedHub>) -> usize {
     hub.map_or(usize::MAX, |hub| hub.settings.max_streams)
 }
 
@@ -142,7 +147,7 @@ fn open_stream(
         return Err(End::Malformed);
     }
     let opener = Opener { peer: peer.token(), number: open.stream };
-    match socket.and_then(|socket| Stream::open(open, socket, opener, most)) {
+    match socket.and_then(|socket| HeldStream::open(open, socket, opener, most)) {
         Ok(stream) => drop(peer.streams.insert(open.stream, streams.insert(stream))),
         Err(reason) => peer.answer(&Answer::Ended { stream: open.stream, reason }),
     }
@@ -157,7 +162,12 @@ fn attach(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), End
 }
 
 /// Calls a function with a stream of a peer, unless it has ended.
-fn with_stream(peer: &Peer, streams: &mut Streams, number: u64, function: impl FnOnce(&mut Stream)) -> Result<(), End> {
+fn with_stream(
+    peer: &Peer,
+    streams: &mut Streams,
+    number: u64,
+    function: impl FnOnce(&mut HeldStream),
+) -> Result<(), End> {
     let stream = peer.streams.get(&number).and_then(|id| streams.get_mut(*id));
     if let Some(stream) = stream {
         function(stream);
@@ -172,7 +182,7 @@ fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), En
 
 /// Subscribes a stream. One that has ended is left alone: its end is reported.
 fn subscribe(
-    mut hub: Option<&mut Hub>,
+    mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,
     streams: &mut Streams,
     id: Option<u64>,
@@ -202,7 +212,7 @@ fn subscribe(
 
 /// Counts what the hub and the process have, and the subscribers of a channel.
 fn count(
-    hub: Option<&Hub>,
+    hub: Option<&ServedHub>,
     operator: &Operator,
     workers: usize,
     request: u64,
@@ -224,13 +234,14 @@ fn count(
 }
 
 /// Ends streams of the hub. There is no answer yet if that waits for the store.
-fn end_streams(hub: Option<&mut Hub>, end: EndRequest, asker: Asker) -> Result<Option<Answer<'static>>, Failure> {
+fn end_streams(hub: Option<&mut ServedHub>, end: EndRequest, asker: Asker) -> Result<Option<Answer<'static>>, Failure> {
     let ended = hub.ok_or_else(not_begun)?.end_streams(end, asker)?;
     Ok(ended.map(|count| Answer::StreamsEnded { request: asker.request, count: count as u64 }))
 }
 
-fn drain(hub: Option<&Hub>, within: Duration) -> Result<(), End> {
-    let _ = hub.and_then(Hub::handle).map(|hub| hub.drain(within)); // fails only while the process ends, which drains, too
+fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
+    // Fails only while the process ends, which drains, too.
+    let _ = hub.and_then(ServedHub::handle).map(|hub| hub.drain(within));
     Ok(())
 }
 
@@ -240,8 +251,8 @@ fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> A
 }
 
 /// Asks the hub in memory.
-fn ask<T>(hub: Option<&Hub>, ask: impl FnOnce(&HubHandle) -> Result<T, runtime::Error>) -> Result<T, Failure> {
-    let hub = hub.and_then(Hub::handle).ok_or_else(not_begun)?;
+fn ask<T>(hub: Option<&ServedHub>, ask: impl FnOnce(&HubHandle) -> Result<T, runtime::Error>) -> Result<T, Failure> {
+    let hub = hub.and_then(ServedHub::handle).ok_or_else(not_begun)?;
     ask(hub).map_err(|error| failure_of(&error))
 }
 

@@ -26,15 +26,15 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// The connection has ended, or the hub process has sent something that is not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost;
+pub struct ConnectionLost;
 
-impl fmt::Display for Lost {
+impl fmt::Display for ConnectionLost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("the connection to the hub process has ended")
     }
 }
 
-impl std::error::Error for Lost {}
+impl std::error::Error for ConnectionLost {}
 
 /// Requests in a row, and the socket that is sent beside their first byte.
 #[derive(Debug, Default)]
@@ -146,8 +146,8 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Lost`] if the connection has ended. [`unsent`](Self::unsent) returns what it has not taken.
-    pub fn flush(&mut self) -> Result<(), Lost> {
+    /// [`ConnectionLost`] if the connection has ended. [`unsent`](Self::unsent) returns what it has not taken.
+    pub fn flush(&mut self) -> Result<(), ConnectionLost> {
         while let Some(piece) = self.pieces.front_mut() {
             let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
             match send(self.answers.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
@@ -161,7 +161,7 @@ impl Link {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(Lost),
+                Err(_) => return Err(ConnectionLost),
             }
         }
         Ok(())
@@ -171,18 +171,18 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Lost`] if the connection has ended.
-    pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), Lost> {
+    /// [`ConnectionLost`] if the connection has ended.
+    pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), ConnectionLost> {
         // The hub process sends no descriptors; one that it sent would be closed here.
         let receive =
             |socket: &UnixStream, room: &mut [u8]| receive(socket.as_fd(), room, &mut VecDeque::new(), Wait::Never);
         match self.answers.read_with(PIECE_BYTES, receive) {
-            Ok(0) => return Err(Lost),
+            Ok(0) => return Err(ConnectionLost),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Lost),
+            Err(_) => return Err(ConnectionLost),
         }
-        while let Some(answer) = self.answers.next().map_err(|_| Lost)? {
+        while let Some(answer) = self.answers.next().map_err(|_| ConnectionLost)? {
             if !matches!(answer, Answer::Credits { .. }) {
                 with_answer(answer);
             }

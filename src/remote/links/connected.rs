@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::effect::Effect;
 use super::unanswered::Unanswered;
 use crate::remote::answers::{Outcome, UNAWAITED};
-use crate::remote::link::{Link, Lost};
+use crate::remote::link::{ConnectionLost, Link};
 use crate::stream::Reason;
 use crate::wire::{Answer, Request, StoreSettings};
 use rustix::fd::OwnedFd;
@@ -116,8 +116,8 @@ impl Connected {
     ///
     /// # Errors
     ///
-    /// [`Lost`] if the connection has ended.
-    pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, Lost> {
+    /// [`ConnectionLost`] if the connection has ended.
+    pub(super) fn read(&mut self, effects: &mut Vec<Effect>) -> Result<bool, ConnectionLost> {
         let Self { link, connection, unanswered, .. } = self;
         let mut has_answered = false;
         let read = link.read(|answer| {

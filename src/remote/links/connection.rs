@@ -1,7 +1,7 @@
 //! The connection to a hub process, as threads see it that wait for answers.
 
-use super::leases::Leases;
 use super::publish_connection::PublishConnection;
+use super::worker_leases::WorkerLeases;
 use crate::remote::answers::Outcome;
 use crate::remote::error::Error;
 use crate::remote::link::MAX_QUEUED_BYTES;
@@ -62,7 +62,7 @@ pub(crate) struct Connection {
     /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take a lock.
     socket_number: AtomicI32,
     socket_cookie: AtomicU64,
-    pub(crate) leases: Leases,
+    pub(crate) leases: WorkerLeases,
     pub(crate) publish_connection: PublishConnection,
 }
 
@@ -86,7 +86,7 @@ impl Connection {
             outcomes: Mutex::default(),
             socket_number: AtomicI32::new(-1),
             socket_cookie: AtomicU64::new(0),
-            leases: Leases::default(),
+            leases: WorkerLeases::default(),
             publish_connection: PublishConnection::default(),
         }
     }

@@ -7,7 +7,7 @@ use crate::wire::Answer;
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A stream has made progress.
-    Progress(Progress),
+    Progress(StreamProgress),
     /// A stream has ended.
     Ended { stream: u64, reason: Reason },
     /// A stream was not subscribed, and no thread waits for that.
@@ -20,7 +20,7 @@ pub(super) enum Effect {
 
 /// The progress of a stream in the hub process.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct StreamProgress {
     pub(super) stream: u64,
     /// How many of the bytes that were pushed it has.
     pub(super) pushed: u64,
@@ -34,7 +34,7 @@ impl Effect {
     pub(super) fn of(answer: Answer<'_>) -> Option<Self> {
         match answer {
             Answer::State { stream, pushed, buffered, is_stalled } => {
-                Some(Self::Progress(Progress { stream, pushed, buffered, is_stalled }))
+                Some(Self::Progress(StreamProgress { stream, pushed, buffered, is_stalled }))
             }
             Answer::Ended { stream, reason } => Some(Self::Ended { stream, reason }),
             Answer::Log { line } => Some(Self::Logged(line.into())),

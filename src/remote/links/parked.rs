@@ -16,7 +16,7 @@ pub(super) struct Parked {
     pub(super) settings: Settings,
     pub(super) unsent: Vec<u8>,
     /// The events that were pushed since, in order. They are neither framed nor encoded: each push is encoded alone.
-    pub(super) pushed: Vec<Pushed>,
+    pub(super) pushed: Vec<ParkedPush>,
     pub(super) body: Body,
     /// The end that was asked for.
     pub(super) end: Option<(Reason, bool)>,
@@ -24,7 +24,7 @@ pub(super) struct Parked {
 
 /// A push that waits for its stream.
 #[derive(Debug)]
-pub(super) struct Pushed {
+pub(super) struct ParkedPush {
     pub(super) event: Vec<u8>,
     pub(super) has_id: bool,
 }
@@ -58,7 +58,7 @@ impl Parked {
                     }
                     Ok(Request::Push { stream, event, has_id }) => {
                         if let Some(parked) = opened.get_mut(&stream) {
-                            parked.pushed.push(Pushed { event: event.to_vec(), has_id });
+                            parked.pushed.push(ParkedPush { event: event.to_vec(), has_id });
                         }
                     }
                     Ok(Request::End { stream, reason, discards }) => {

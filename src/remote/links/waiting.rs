@@ -11,14 +11,14 @@ use std::time::Instant;
 /// The requests for a hub process that does not answer, by their order: its connection is still to be made, or the process is
 /// stopped. A stream that is to be handed over waits with them, and is the reactor's meanwhile.
 #[derive(Debug)]
-struct Requests {
+struct WaitingRequests {
     connection: Arc<Connection>,
     commands: BTreeMap<u64, LinkCommand>,
 }
 
 /// A stream whose subscriptions wait.
 #[derive(Debug)]
-struct Held {
+struct WaitingStream {
     link: u32,
     /// The places of its subscriptions among the commands that wait.
     places: Vec<u64>,
@@ -29,9 +29,9 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// By the numbers of the connections.
-    requests: HashMap<u32, Requests>,
+    requests: HashMap<u32, WaitingRequests>,
     /// The streams, and when they are told to come back.
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, WaitingStream>,
     due: BTreeSet<(Instant, u64)>,
     last_place: u64,
 }
@@ -45,7 +45,7 @@ impl Waiting {
     /// Holds the requests of a connection back.
     pub(super) fn begin(&mut self, connection: Arc<Connection>) {
         let number = connection.number;
-        self.requests.entry(number).or_insert(Requests { connection, commands: BTreeMap::new() });
+        self.requests.entry(number).or_insert(WaitingRequests { connection, commands: BTreeMap::new() });
     }
 
     /// Holds a command back if its hub process does not answer. Returns it otherwise.
@@ -66,7 +66,7 @@ impl Waiting {
         self.last_place += 1;
         requests.commands.insert(self.last_place, command);
         if let Some((stream, until)) = held {
-            let held = self.held.entry(stream).or_insert(Held { link, places: Vec::new(), until });
+            let held = self.held.entry(stream).or_insert(WaitingStream { link, places: Vec::new(), until });
             held.places.push(self.last_place);
             self.due.insert((held.until, stream));
         }
@@ -75,7 +75,7 @@ impl Waiting {
 
     /// Takes what has waited for a connection, in its order. Its streams wait no longer.
     pub(super) fn take(&mut self, number: u32) -> Option<(Arc<Connection>, Vec<LinkCommand>)> {
-        let Requests { connection, commands } = self.requests.remove(&number)?;
+        let WaitingRequests { connection, commands } = self.requests.remove(&number)?;
         for command in commands.values() {
             if let LinkCommand::Subscribe { stream, .. } = command {
                 self.forget(u64::from(*stream));
@@ -92,7 +92,7 @@ impl Waiting {
     /// Takes a stream that has waited for long enough.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<u64> {
         let (_, stream) = self.due.iter().next().copied().filter(|(until, _)| *until <= now)?;
-        if let Some(Held { link, places, .. }) = self.forget(stream) {
+        if let Some(WaitingStream { link, places, .. }) = self.forget(stream) {
             places.into_iter().for_each(|place| self.drop_subscription(link, place));
         }
         Some(stream)
@@ -101,7 +101,7 @@ impl Waiting {
     /// Changes what waits for a stream as a command for the stream says. Returns true if the command is not for the reactor.
     pub(super) fn change(&mut self, stream: u64, command: &Command) -> bool {
         let Self { requests, held, last_place, .. } = self;
-        let Held { places, link, .. } = match held.get(&stream) {
+        let WaitingStream { places, link, .. } = match held.get(&stream) {
             Some(held) => held,
             None => return false,
         };
@@ -124,7 +124,7 @@ impl Waiting {
         false
     }
 
-    fn forget(&mut self, stream: u64) -> Option<Held> {
+    fn forget(&mut self, stream: u64) -> Option<WaitingStream> {
         let held = self.held.remove(&stream)?;
         self.due.remove(&(held.until, stream));
         Some(held)

@@ -55,9 +55,9 @@ impl Lease {
 
 /// The leases of a connection, by the numbers of their requests.
 #[derive(Debug, Default)]
-pub(crate) struct Leases(Mutex<HashMap<u64, Arc<Lease>>>);
+pub(crate) struct WorkerLeases(Mutex<HashMap<u64, Arc<Lease>>>);
 
-impl Leases {
+impl WorkerLeases {
     pub(crate) fn insert(&self, number: u64, lease: Arc<Lease>) {
         lock(&self.0).insert(number, lease);
     }

@@ -18,7 +18,7 @@ use std::io;
 use std::time::Instant;
 
 /// The hub, from its first worker on.
-pub struct Hub {
+pub struct ServedHub {
     pub settings: HubSettings,
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
@@ -33,7 +33,7 @@ pub enum Source {
     Stored(Box<StoredHub>),
 }
 
-impl Hub {
+impl ServedHub {
     /// Begins with these settings.
     pub fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> io::Result<Self> {
         let source = match &settings.store {

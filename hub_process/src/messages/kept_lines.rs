@@ -12,13 +12,13 @@ pub const MOST_LINES: usize = 200;
 
 /// The file. It has up to twice as many lines as are kept, so that it is seldom written anew.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeptLines {
     path: PathBuf,
     file: Option<File>,
     lines: usize,
 }
 
-impl Kept {
+impl KeptLines {
     /// Opens the file, which earlier processes have written. A hub works without it.
     pub fn open(path: &Path) -> Self {
         let lines = last_lines(path).0;
@@ -78,10 +78,10 @@ mod tests {
         fs::create_dir(&folder).expect("a new folder");
         let path = folder.join("shop.sock.log");
         for number in 0..3 * MOST_LINES {
-            let mut kept = Kept::open(&path);
+            let mut kept = KeptLines::open(&path);
             kept.add(&format!("1.000\tline {number}"));
         }
-        let mut kept = Kept::open(&path);
+        let mut kept = KeptLines::open(&path);
         (3 * MOST_LINES..5 * MOST_LINES).for_each(|number| kept.add(&format!("1.000\tline {number}")));
         let (count, last) = last_lines(&path);
         assert!((MOST_LINES..=2 * MOST_LINES).contains(&count), "{count}");
@@ -89,6 +89,6 @@ mod tests {
         assert!(last.into_iter().eq(expected));
         assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1);
         fs::remove_dir_all(&folder).expect("its owner may");
-        Kept::open(Path::new("/no such folder/s")).add("nothing");
+        KeptLines::open(Path::new("/no such folder/s")).add("nothing");
     }
 }
