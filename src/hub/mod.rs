@@ -109,8 +109,8 @@
 //! - `subscribing`: `subscription` registers a stream as a `request` says, `first_block` begins it, `resume_point` decides
 //!   where, `subscription_end` ends it.
 //! - `sending`: `gathering` points at a stream's next events in the logs, `shared_encoding` and `window_rounds` encode them for
-//!   all streams of a group, `state_phases` and `snapshots` send the state, `replay` and `notice` send through the stream's own
-//!   buffer, `positions` makes the hub's own blocks.
+//!   all streams of a group, `state_phases` and `snapshots` send the state, `replay` sends through the stream's own buffer,
+//!   `positions` makes the hub's own blocks.
 //! - `gaps`: decides between a `gap` event, compaction and the end of a stream that has `missed` events.
 //! - `readers`: `ends` finds the streams that a request to end streams means, `stream_limits` counts those of a key, both by
 //!   their `labels`.
@@ -161,7 +161,7 @@ pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
 pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::stream_limits::RESERVED;
 pub use readers::Readers;
-pub use sending::notice::Notice;
+pub use sending::positions::Notice;
 pub use settings::channel_settings::ChannelSettings;
 pub use stores::stored_history::{ChannelEvictions, History};
 

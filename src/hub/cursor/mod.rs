@@ -3,9 +3,10 @@
 pub(super) mod parts;
 
 use crate::hub::channels::topics::{TopicId, Topics};
-use crate::hub::cursor::parts::{Part, Parts};
-use crate::hub::ids::last_id::LastId;
+
+use crate::hub::ids::LastId;
 use crate::hub::PositionStyle;
+use parts::{Part, Parts};
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
 ///

@@ -10,8 +10,8 @@
 pub(super) mod missed;
 
 use super::cursor::parts::Parts;
-use super::ids::event_id::Position;
-use super::ids::last_id::LastId;
+use super::ids::hub_ids::Position;
+use super::ids::LastId;
 use super::sending::positions::block;
 #[cfg(doc)]
 use super::{logs::Logs, OnSlow};

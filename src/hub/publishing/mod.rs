@@ -6,7 +6,7 @@ pub(super) mod refusal;
 pub(super) mod state_sizes;
 
 use crate::event::Shared;
-use crate::hub::ids::last_id::LastId;
+use crate::hub::ids::LastId;
 use crate::hub::Hub;
 use crate::log::{LogEntry, Retain};
 use std::time::Instant;

@@ -3,7 +3,7 @@
 use super::shared_encoding::{Encoding, Form};
 use crate::compression::{Alone, Body, Piece};
 use crate::event::Framing;
-use crate::hub::ids::last_id::LastId;
+use crate::hub::ids::LastId;
 use crate::hub::{Cursor, Hub};
 use bytes::Bytes;
 use std::io::IoSlice;

@@ -1,7 +1,6 @@
-//! Sending: the position of a stream, its next events, and what is put between them.
+//! Sending: the next events of a stream, and what is put between them.
 
 pub(super) mod gathering;
-pub(super) mod notice;
 pub(super) mod positions;
 pub(super) mod replay;
 pub(super) mod shared_encoding;

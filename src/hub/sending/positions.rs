@@ -9,9 +9,22 @@
 //! position if that has advanced since the last id that the client was sent ([`LastId`]). An id of the application is not
 //! replaced by a position: the client may resume at another hub, which knows that id, but not this hub's position.
 
-use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd, Retry, Text};
-use crate::hub::ids::last_id::LastId;
+use crate::event::{encode_to_vec, retry_line, EventId, EventName, Field, LineEnd, Retry, Shared, Text};
+use crate::hub::ids::LastId;
 use crate::hub::{Cursor, Hub, PositionStyle, Settings};
+
+/// A block for one stream's own buffer, which is sent before anything of the logs.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The stream's position, a reconnection time, or both in one block.
+    Position(Vec<u8>),
+    /// A comment that names the channel of the next event.
+    Channel(Vec<u8>),
+    /// A `gap` event.
+    Gap(Vec<u8>),
+    /// An event of a log.
+    Event(Shared),
+}
 
 /// Encodes fields, the id last. A reconnection time alone is a line. Returns none if there is no field.
 pub(in crate::hub) fn block(
@@ -88,18 +101,5 @@ impl Hub {
     pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor);
         self.logs.settings().position_block(cursor.position, id.as_deref(), Some(retry))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_last_id_keeps_its_number_and_its_kind() {
-        for (seq, is_custom) in [(0, false), (0, true), (7, false), (u64::MAX >> 1, true)] {
-            let id = LastId::new(seq, is_custom);
-            assert_eq!((id.seq(), id.is_custom()), (seq, is_custom));
-        }
     }
 }

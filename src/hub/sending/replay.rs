@@ -4,8 +4,8 @@
 //! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
 //! sequence number where compaction begins again.
 
-use crate::hub::ids::event_id::Position;
-use crate::hub::ids::last_id::LastId;
+use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, Notice};
 use crate::log::LogEntry;

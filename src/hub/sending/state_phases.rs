@@ -17,7 +17,7 @@
 use super::positions::block;
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Held, Part, Parts};
-use crate::hub::ids::last_id::LastId;
+use crate::hub::ids::LastId;
 use crate::hub::{Cursor, Hub, Notice, PositionStyle};
 use crate::log::Log;
 

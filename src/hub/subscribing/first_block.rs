@@ -2,8 +2,8 @@
 
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::gaps::missed::Missed;
-use crate::hub::ids::event_id::Position;
-use crate::hub::ids::last_id::LastId;
+use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::LastId;
 use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, FirstBlock, Hub, Notice};
 

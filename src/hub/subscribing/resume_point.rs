@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{ClientId, ResumePoint};
-use crate::hub::ids::event_id::Position;
+use crate::hub::ids::hub_ids::Position;
 use crate::hub::{Cursor, Hub, Start, SubscribeRequest};
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
-use crate::hub::ids::event_id::Position;
+use crate::hub::ids::hub_ids::Position;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
 use crate::stream::StreamId;
