@@ -14,7 +14,7 @@ mod loopback;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
-    Cursor, Epoch, Form, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic,
+    BlockForm, Cursor, Epoch, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -318,8 +318,8 @@ fn send_states() {
     }
 }
 
-const PLAIN: Form =
-    Form { framing: Framing::Plain, coding: ContentCoding::Identity, line_end: LineEnd::Lf, round: None };
+const PLAIN: BlockForm =
+    BlockForm { framing: Framing::Plain, coding: ContentCoding::Identity, line_end: LineEnd::Lf, round: None };
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
     coding: ContentCoding::Identity,

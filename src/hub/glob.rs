@@ -16,12 +16,12 @@ pub(in crate::hub) struct Glob {
     /// The number of bytes before the first star.
     literal: usize,
     /// The text between two `**`.
-    blocks: Box<[Block]>,
+    blocks: Box<[PatternBlock]>,
 }
 
 /// A part of a pattern without `**`: its segments, between slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Block {
+struct PatternBlock {
     segments: Box<[Segment]>,
     /// The text, if it has no star.
     literal: Option<Box<[u8]>>,
@@ -48,11 +48,11 @@ impl Glob {
         let mut blocks = Vec::new();
         let mut rest = pattern;
         while let Some(at) = memmem::find(rest, b"**") {
-            blocks.push(Block::new(&rest[..at]));
+            blocks.push(PatternBlock::new(&rest[..at]));
             let stars = rest[at..].iter().take_while(|byte| **byte == b'*').count();
             rest = &rest[at + stars..];
         }
-        blocks.push(Block::new(rest));
+        blocks.push(PatternBlock::new(rest));
         Self { text: pattern.into(), literal, blocks: blocks.into() }
     }
 
@@ -236,7 +236,7 @@ impl Token {
     }
 }
 
-impl Block {
+impl PatternBlock {
     fn new(text: &[u8]) -> Self {
         let literal = Some(text).filter(|text| memchr::memchr(b'*', text).is_none()).map(Into::into);
         Self { segments: text.split(|byte| *byte == b'/').map(Segment::new).collect(), literal }

@@ -95,9 +95,9 @@
 //! (`recent_channels`) and the `first_entries`. `backlog` and `merge` find the next entries of a stream. A stream's position is
 //! a [`Cursor`] (`cursor`).
 //!
-//! `Pending` has what follows from the publications of a turn. [`Counts`] is what the application reads. `Stored` is the memory
-//! for a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding` has encoded
-//! events, `StateSnapshots` what is kept for streams that are sent the state.
+//! `PendingWork` is what follows from the publications of a turn. [`Counts`] is what the application reads. `StoreMemory` is
+//! for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding` has
+//! encoded events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
 //! # Folders
 //!
@@ -169,7 +169,7 @@ pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
 pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::gathering::{Gathered, Sent};
-pub use sending::shared_encoding::{Encoding, Form};
+pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};
 pub use settings::{Retention, Settings, StateBounds};
 pub use stores::entries::HubEntry;
@@ -177,10 +177,10 @@ pub use stores::entries::HubEntry;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channels::topics::TopicId;
 use logs::Logs;
-use publishing::pending::Pending;
+use publishing::pending::PendingWork;
 use sending::shared_encoding::SharedEncoding;
 use sending::snapshots::StateSnapshots;
-use stores::stored_history::Stored;
+use stores::stored_history::StoreMemory;
 
 /// The channels of an application, and their events.
 #[derive(Debug)]
@@ -188,10 +188,10 @@ pub struct Hub {
     epoch: Epoch,
     logs: Logs,
     /// What follows from the publications of a turn.
-    pending: Pending,
+    pending: PendingWork,
     counts: Counts,
     /// The memory for a store, if the hub has one.
-    stored: Option<Box<Stored>>,
+    stored: Option<Box<StoreMemory>>,
     /// Who reads.
     pub readers: Readers,
     encoding: SharedEncoding,
@@ -210,7 +210,7 @@ impl Hub {
         Self {
             epoch,
             logs,
-            pending: Pending::default(),
+            pending: PendingWork::default(),
             counts: Counts::default(),
             stored: None,
             readers: Readers::default(),

@@ -13,8 +13,8 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
-const PLAIN: Form =
-    Form { framing: Framing::Plain, coding: ContentCoding::Identity, line_end: LineEnd::Lf, round: None };
+const PLAIN: BlockForm =
+    BlockForm { framing: Framing::Plain, coding: ContentCoding::Identity, line_end: LineEnd::Lf, round: None };
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
 pub(super) fn settings() -> Settings {
@@ -836,15 +836,15 @@ fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
 
 #[test]
 fn a_group_that_had_no_stream_begins_a_round_where_its_next_stream_is() {
-    let gzip = Form { coding: ContentCoding::Gzip, ..PLAIN };
+    let gzip = BlockForm { coding: ContentCoding::Gzip, ..PLAIN };
     let mut case = Case::new(settings());
     case.start("a", None, Start::Latest);
     case.publish("a");
-    assert_eq!(case.hub.encode_next(&case.cursor, &gzip), Encoding::Joins(1));
+    assert_eq!(case.hub.encode_next(&case.cursor, &gzip), NextEncoding::Joins(1));
     case.publish("a a");
     case.start("a", None, Start::Latest);
     case.publish("a");
-    assert_eq!(case.hub.encode_next(&case.cursor, &gzip), Encoding::Joins(2));
+    assert_eq!(case.hub.encode_next(&case.cursor, &gzip), NextEncoding::Joins(2));
     assert_eq!(case.sent(), "4");
 }
 

@@ -16,7 +16,7 @@ use super::subscriptions::Subscription;
 use super::{Answer, StreamId};
 use crate::compression::{Alone, ContentCoding};
 use crate::event::LineEnd;
-use crate::hub::{Cursor, Encoding, Form, Gathered, Hub};
+use crate::hub::{BlockForm, Cursor, Gathered, Hub, NextEncoding};
 use crate::stream::{Settings, Stream};
 use std::io::IoSlice;
 
@@ -49,9 +49,9 @@ pub(super) struct Taken {
 }
 
 /// Returns the form in which a stream is sent entries.
-fn form_of(stream: &Stream) -> Form {
+fn form_of(stream: &Stream) -> BlockForm {
     let Settings { framing, coding, line_end, .. } = *stream.settings();
-    Form { framing, coding, line_end, round: stream.body().round() }
+    BlockForm { framing, coding, line_end, round: stream.body().round() }
 }
 
 /// The log that one stream is subscribed to, and the stream's position in it.
@@ -153,12 +153,12 @@ impl<'a> LogSource<'a> {
         let form = form_of(stream);
         let before = stream.buffered_bytes();
         let is_behind = match hub.encode_next(cursor, &form) {
-            Encoding::Nothing | Encoding::Round => None,
-            Encoding::Joins(round) => {
+            NextEncoding::Nothing | NextEncoding::Round => None,
+            NextEncoding::Joins(round) => {
                 stream.body_mut().join(round);
                 None
             }
-            Encoding::Batch => {
+            NextEncoding::Batch => {
                 if let Some((piece, events)) = alone.and_then(|alone| hub.next_batch(cursor, &form, most_bytes, alone))
                 {
                     stream.push_piece(&piece, events);

@@ -295,9 +295,9 @@ impl Channels {
 }
 
 /// Values at stable indexes, which they keep.
-struct Slots<'a, T>(&'a Slab<T>);
+struct SavedSlots<'a, T>(&'a Slab<T>);
 
-impl<T: Saved> Slots<'_, T> {
+impl<T: Saved> SavedSlots<'_, T> {
     fn save(&self, to: &mut Saver) {
         to.add_count(self.0.len());
         for (at, value) in self.0 {
@@ -310,8 +310,8 @@ impl<T: Saved> Slots<'_, T> {
 impl Saved for Channels {
     fn save(&self, to: &mut Saver) {
         let Self { slots, by_name: _, names, patterns, pattern_by_text: _, compared: _ } = self;
-        Slots(slots).save(to);
-        Slots(patterns).save(to);
+        SavedSlots(slots).save(to);
+        SavedSlots(patterns).save(to);
         to.add(names);
     }
 

@@ -24,12 +24,12 @@ pub(in crate::hub) struct Parts {
     /// The topics whose state the stream follows, sorted, if it does not follow that of all.
     pub(in crate::hub) state_topics: Topics,
     /// The snapshots that the stream holds while it is sent the state.
-    pub(in crate::hub) held: Option<Held>,
+    pub(in crate::hub) held: Option<HeldSnapshots>,
 }
 
 /// The sequence numbers as of which a stream is sent the state (`state_phases`).
 #[derive(Clone, Copy, Debug)]
-pub(in crate::hub) struct Held {
+pub(in crate::hub) struct HeldSnapshots {
     /// The stream has the state as of this number, and is sent what has changed since.
     pub(in crate::hub) since: Option<u64>,
     /// It is sent the state as of this number.
@@ -42,7 +42,7 @@ pub(in crate::hub) struct Held {
     pub(in crate::hub) is_told: bool,
 }
 
-impl Held {
+impl HeldSnapshots {
     /// Returns all of these numbers.
     pub(in crate::hub) fn snapshots(&self) -> impl Iterator<Item = u64> {
         [self.since, Some(self.through), self.end].into_iter().flatten()

@@ -83,7 +83,7 @@ impl Logs {
 
 /// What a part of a stream has lost since the stream began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(super) enum PartLoss {
     Nothing,
     /// Entries after the baseline, through this sequence number.
     AfterBaseline(u64),
@@ -91,7 +91,7 @@ pub(super) enum Lost {
     BeforeBaseline(u64),
 }
 
-impl Lost {
+impl PartLoss {
     /// Returns the sequence number through which entries are lost; 0 if none are.
     pub(super) fn through(self) -> u64 {
         match self {
@@ -116,31 +116,31 @@ impl Logs {
         match cursor.parts() {
             None if compacts => self.channels().discarded_through(&cursor.topics) > cursor.seq,
             None => self.channels().evicted_through(&cursor.topics) > cursor.seq,
-            Some(parts) => parts.list.iter().any(|part| self.lost_by(part, cursor.seq, compacts) != Lost::Nothing),
+            Some(parts) => parts.list.iter().any(|part| self.lost_by(part, cursor.seq, compacts) != PartLoss::Nothing),
         }
     }
 
     /// Returns what a part has lost if the cursor is at `seq`. With `compacts`, it has not lost what a newer entry of its key
     /// replaces. It has not lost anything of the state, which is sent as of a snapshot.
-    pub(super) fn lost_by(&self, part: &Part, seq: u64, compacts: bool) -> Lost {
+    pub(super) fn lost_by(&self, part: &Part, seq: u64, compacts: bool) -> PartLoss {
         let Part { ref topics, extent: Extent { after, until, baseline, state_through, .. } } = *part;
         if state_through.is_some() {
-            return Lost::Nothing;
+            return PartLoss::Nothing;
         }
         let channels = self.channels();
         let after = after.max(seq);
         let evicted = channels.evicted_through(topics).min(until);
         let discarded = channels.discarded_through(topics).min(until);
         if evicted.max(discarded) <= after {
-            return Lost::Nothing;
+            return PartLoss::Nothing;
         }
         let lost = if compacts { discarded } else { evicted };
         if lost > after.max(baseline.through) {
-            Lost::AfterBaseline(lost)
+            PartLoss::AfterBaseline(lost)
         } else if after < baseline.through && channels.evicted_since(topics, baseline.clock).min(until) > after {
-            Lost::BeforeBaseline(evicted.min(baseline.through))
+            PartLoss::BeforeBaseline(evicted.min(baseline.through))
         } else {
-            Lost::Nothing
+            PartLoss::Nothing
         }
     }
 
@@ -172,10 +172,10 @@ impl Logs {
         }
         let after = after.max(seq);
         match self.lost_by(part, seq, compacts) {
-            Lost::Nothing => false,
-            Lost::AfterBaseline(_) => self.ending_through(topics).min(until) > after.max(baseline.through),
+            PartLoss::Nothing => false,
+            PartLoss::AfterBaseline(_) => self.ending_through(topics).min(until) > after.max(baseline.through),
             // Of removed channels the hub does not know when they have evicted what.
-            Lost::BeforeBaseline(_) => channels.any(|channel| {
+            PartLoss::BeforeBaseline(_) => channels.any(|channel| {
                 self.policy_of(channel).disconnects() && channel.evicted_since(baseline.clock).min(until) > after
             }),
         }

@@ -10,7 +10,7 @@
 pub(super) mod missed;
 
 use super::cursor::parts::Parts;
-use super::ids::hub_ids::Position;
+use super::ids::hub_ids::ClientPosition;
 use super::ids::LastId;
 use super::sending::positions::block;
 #[cfg(doc)]
@@ -136,12 +136,12 @@ impl Hub {
         let parts = cursor.ensure_parts();
         let missed = parts.list.iter().map(|part| self.logs.lost_by(part, seq, compacts).through());
         parts.report(missed.max().unwrap_or(0));
-        let here = Position { seq, reported: Some(parts.reported_through) };
+        let here = ClientPosition { seq, reported: Some(parts.reported_through) };
         self.gap_notice(cursor, Some(here), Gap::Slow)
     }
 
     /// Returns a `gap` event with a position as its id, and counts it.
-    pub(in crate::hub) fn gap_notice(&mut self, cursor: &mut Cursor, here: Option<Position>, gap: Gap) -> Notice {
+    pub(in crate::hub) fn gap_notice(&mut self, cursor: &mut Cursor, here: Option<ClientPosition>, gap: Gap) -> Notice {
         self.counts.gaps += 1;
         cursor.last_id = LastId::at(here.map_or(0, |here| here.seq));
         let data = gap.data(self.logs.settings().gap_data.as_deref());

@@ -16,29 +16,29 @@ type SharedBytes = Arc<[u8]>;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct CustomIds {
     /// The sequence number of the first event with an id in a channel.
-    by_channel: BTreeMap<(Id, SharedBytes), u64>,
+    by_channel: BTreeMap<(CustomId, SharedBytes), u64>,
     /// The channel of each of these events.
-    by_seq: BTreeMap<(Id, u64), SharedBytes>,
+    by_seq: BTreeMap<(CustomId, u64), SharedBytes>,
     /// The same events in the order of publication.
-    order: VecDeque<(Id, u64)>,
+    order: VecDeque<(CustomId, u64)>,
     /// The bytes of the ids and names in `order`.
     bytes: usize,
 }
 
 /// An id of the application. Comparisons are counted in tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Id {
+struct CustomId {
     text: SharedBytes,
 }
 
-impl Ord for Id {
+impl Ord for CustomId {
     fn cmp(&self, other: &Self) -> Ordering {
         steps::count(1);
         self.text.cmp(&other.text)
     }
 }
 
-impl PartialOrd for Id {
+impl PartialOrd for CustomId {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -52,7 +52,7 @@ impl CustomIds {
 
     /// Adds an id. If a channel has an id twice, the first event counts: a client gets events twice rather than never.
     pub(in crate::hub) fn insert(&mut self, channel: &SharedBytes, id: &[u8], seq: u64) {
-        let id = Id { text: id.into() };
+        let id = CustomId { text: id.into() };
         let key = (self.with_id(&id).next().map_or(id, |((known, _), _)| known.clone()), Arc::clone(channel));
         if self.by_channel.contains_key(&key) {
             return;
@@ -70,7 +70,7 @@ impl CustomIds {
         }
     }
 
-    fn remove(&mut self, event: (Id, u64)) {
+    fn remove(&mut self, event: (CustomId, u64)) {
         if let Some(channel) = self.by_seq.remove(&event) {
             let (id, _) = event;
             self.bytes -= id.text.len() + channel.len();
@@ -84,7 +84,7 @@ impl CustomIds {
     }
 
     /// Returns the events with an id, first to last.
-    fn with_id<'a>(&'a self, id: &Id) -> impl Iterator<Item = (&'a (Id, u64), &'a SharedBytes)> {
+    fn with_id<'a>(&'a self, id: &CustomId) -> impl Iterator<Item = (&'a (CustomId, u64), &'a SharedBytes)> {
         self.by_seq.range((id.clone(), 0)..=(id.clone(), u64::MAX))
     }
 
@@ -97,7 +97,7 @@ impl CustomIds {
         channels: impl Iterator<Item = &'a SharedBytes>,
         patterns: &[&Glob],
     ) -> Option<u64> {
-        let id = Id { text: id.into() };
+        let id = CustomId { text: id.into() };
         let first = self.with_id(&id).next()?.0 .1;
         let by_name = channels.filter_map(|name| self.by_channel.get(&(id.clone(), Arc::clone(name)))).copied();
         let mut found: Option<u64> = None;
@@ -124,7 +124,7 @@ impl CustomIds {
     }
 
     /// Does the same by looking only at channels whose names begin as the patterns do.
-    fn seq_by_prefix(&self, id: &Id, patterns: &[&Glob], mut found: Option<u64>) -> Option<u64> {
+    fn seq_by_prefix(&self, id: &CustomId, patterns: &[&Glob], mut found: Option<u64>) -> Option<u64> {
         let mut matches = 0..Self::MOST_MATCHES;
         for pattern in patterns {
             let from = (id.clone(), pattern.prefix().into());
@@ -143,7 +143,7 @@ impl CustomIds {
 }
 
 saved!(CustomIds { by_channel, by_seq, order, bytes });
-saved!(Id { text });
+saved!(CustomId { text });
 
 #[cfg(test)]
 mod tests {

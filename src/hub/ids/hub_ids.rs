@@ -11,7 +11,7 @@ use std::fmt;
 /// evictions through that sequence number need no `gap` event. The client has received one, or it is new and has
 /// missed nothing. REPORTED is 0 if the `gap` event is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) struct Position {
+pub(in crate::hub) struct ClientPosition {
     pub(in crate::hub) seq: u64,
     pub(in crate::hub) reported: Option<u64>,
 }
@@ -22,7 +22,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
-impl Position {
+impl ClientPosition {
     pub(in crate::hub) fn at(seq: u64) -> Self {
         Self { seq, reported: None }
     }
@@ -89,7 +89,7 @@ impl Epoch {
 
     /// Returns the id of the event with a sequence number.
     pub fn event_id(&self, seq: u64) -> String {
-        self.id(Position::at(seq))
+        self.id(ClientPosition::at(seq))
     }
 
     /// Returns the sequence number of a position that an id names; none if it is not an id of this epoch.
@@ -104,7 +104,7 @@ impl Epoch {
         self.position(id).filter(|position| position.reported.is_none()).map(|position| position.seq)
     }
 
-    pub(in crate::hub) fn id(&self, position: Position) -> String {
+    pub(in crate::hub) fn id(&self, position: ClientPosition) -> String {
         match &self.ciphers {
             Some(ciphers) => format!("{}-{}", self.text, ciphers.encipher(position)),
             None => position.id(&self.text),
@@ -112,10 +112,10 @@ impl Epoch {
     }
 
     /// Returns the position of an id; none if it is not an id of this epoch.
-    pub(in crate::hub) fn position(&self, id: &[u8]) -> Option<Position> {
+    pub(in crate::hub) fn position(&self, id: &[u8]) -> Option<ClientPosition> {
         match &self.ciphers {
             Some(ciphers) => ciphers.decipher(id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
-            None => Position::parse(id, &self.text),
+            None => ClientPosition::parse(id, &self.text),
         }
     }
 }
@@ -149,7 +149,7 @@ impl Ciphers {
 
     /// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one. Numbers of a
     /// store may be so large that a block of random bytes is one of them: the check tells it from the hub's own.
-    fn encipher(&self, position: Position) -> String {
+    fn encipher(&self, position: ClientPosition) -> String {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&position.seq.to_be_bytes());
         block[8..].copy_from_slice(&position.reported.unwrap_or(u64::MAX).to_be_bytes());
@@ -159,7 +159,7 @@ impl Ciphers {
         digits(number, BLOCK_LENGTH) + &digits(self.check_of(number), CHECK_LENGTH)
     }
 
-    fn decipher(&self, text: &[u8]) -> Option<Position> {
+    fn decipher(&self, text: &[u8]) -> Option<ClientPosition> {
         if text.len() != BLOCK_LENGTH + CHECK_LENGTH || text[0] > b'7' {
             return None;
         }
@@ -172,7 +172,7 @@ impl Ciphers {
         self.position.decrypt_block(&mut block);
         let block: [u8; 16] = block.into();
         let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
-        Some(Position { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
+        Some(ClientPosition { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
     }
 
     fn check_of(&self, number: u128) -> u128 {
@@ -220,8 +220,8 @@ mod tests {
             ("ee-7", None),
             ("e-\u{664}", None),
         ] {
-            let position = position.map(|(seq, reported)| Position { seq, reported });
-            assert_eq!(Position::parse(id.as_bytes(), "e"), position, "{id}");
+            let position = position.map(|(seq, reported)| ClientPosition { seq, reported });
+            assert_eq!(ClientPosition::parse(id.as_bytes(), "e"), position, "{id}");
             if let Some(position) = position {
                 assert_eq!(position.id("e"), id);
             }
@@ -234,7 +234,7 @@ mod tests {
         let other = Epoch::new("abcdefgh", Some([8; 16]));
         for seq in [0, 1, 2, 1 << 40, u64::MAX] {
             for reported in [None, Some(0), Some(1), Some(1 << 50)] {
-                let position = Position { seq, reported };
+                let position = ClientPosition { seq, reported };
                 let id = epoch.id(position);
                 assert_eq!(id.len(), 9 + BLOCK_LENGTH + CHECK_LENGTH, "{id}");
                 assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(plain.proven_seq(b"e-7"), None);
         let seq = 7 << 40;
         assert_eq!(opaque.proven_seq(opaque.event_id(seq).as_bytes()), Some(seq));
-        let reported = opaque.id(Position { seq, reported: Some(3) });
+        let reported = opaque.id(ClientPosition { seq, reported: Some(3) });
         assert_eq!(opaque.proven_seq(reported.as_bytes()), None);
         for number in 0..10_000 {
             assert_eq!(opaque.proven_seq(format!("e-{number:034}").as_bytes()), None);

@@ -1,6 +1,6 @@
 //! The backlog of a stream: the entries after its cursor, merged from the logs of its topics.
 
-use super::merge::{Merge, Source};
+use super::merge::{Merge, MergeSource};
 use super::recent_channels::RecentEntries;
 use super::Logs;
 use crate::hub::cursor::parts::{Extent, Part};
@@ -25,7 +25,7 @@ impl Logs {
         if !is_compacted && recent.covers(seq) && channels.logs_of(topics).nth(MANY).is_some() {
             return Merge::Recent(RecentEntries::new(recent, channels, topics, seq));
         }
-        channels.logs_of(topics).filter_map(|log| Source::of(log, seq, u64::MAX, is_compacted)).collect()
+        channels.logs_of(topics).filter_map(|log| MergeSource::of(log, seq, u64::MAX, is_compacted)).collect()
     }
 
     /// Returns the entries of each log of a part, through a sequence number, for a cursor that is at `seq`. A log that has
@@ -36,7 +36,7 @@ impl Logs {
         seq: u64,
         through: u64,
         compacts: bool,
-    ) -> impl Iterator<Item = Source<'a>> + 'a {
+    ) -> impl Iterator<Item = MergeSource<'a>> + 'a {
         let Extent { after, until, uncompacted_through, state_since, state_through, .. } = part.extent;
         let (after, until) = (after.max(seq), until.min(through));
         let compacts = compacts && uncompacted_through <= after;
@@ -44,13 +44,13 @@ impl Logs {
             // What came after the beginning of the state is sent as long as this log holds it.
             let state = state_through.map_or(0, |through| through.min(log.evicted_through().max(state_since)));
             if state <= after {
-                return [Source::of(log, after, until, compacts), None].into_iter().flatten();
+                return [MergeSource::of(log, after, until, compacts), None].into_iter().flatten();
             }
-            let later = if until > state { Source::of(log, state, until, compacts) } else { None };
+            let later = if until > state { MergeSource::of(log, state, until, compacts) } else { None };
             let last = state.min(until);
             let snapshot = state_through.unwrap_or(0);
-            let versions = log.versions(after, last, snapshot, part.extent.after > 0).map(Source::Versions);
-            [Source::of_state(log, after, last, later), versions].into_iter().flatten()
+            let versions = log.versions(after, last, snapshot, part.extent.after > 0).map(MergeSource::Versions);
+            [MergeSource::of_state(log, after, last, later), versions].into_iter().flatten()
         })
     }
 

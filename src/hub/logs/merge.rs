@@ -7,7 +7,7 @@ use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque;
 
 /// One input of a merge: entries of one log.
-pub(in crate::hub) enum Source<'a> {
+pub(in crate::hub) enum MergeSource<'a> {
     All(vec_deque::Iter<'a, LogEntry>),
     State(StateEntries<'a>),
     Versions(VersionEntries<'a>),
@@ -15,7 +15,7 @@ pub(in crate::hub) enum Source<'a> {
     Newest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
 }
 
-impl<'a> Source<'a> {
+impl<'a> MergeSource<'a> {
     /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has
     /// evicted some of them gives only the newest entry of each key.
     pub(super) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl<'a> Iterator for Source<'a> {
+impl<'a> Iterator for MergeSource<'a> {
     type Item = &'a LogEntry;
 
     #[inline] // a stream that keeps up has one source and one entry: 3 % of what it costs to find that
@@ -90,13 +90,13 @@ impl Eq for Peeked<'_> {}
 /// not held up.
 pub(in crate::hub) enum Merge<'a> {
     Nothing,
-    One(Source<'a>),
+    One(MergeSource<'a>),
     Recent(RecentEntries<'a>),
-    Many(Vec<Source<'a>>, BinaryHeap<Peeked<'a>>),
+    Many(Vec<MergeSource<'a>>, BinaryHeap<Peeked<'a>>),
 }
 
-impl<'a> FromIterator<Source<'a>> for Merge<'a> {
-    fn from_iter<I: IntoIterator<Item = Source<'a>>>(sources: I) -> Self {
+impl<'a> FromIterator<MergeSource<'a>> for Merge<'a> {
+    fn from_iter<I: IntoIterator<Item = MergeSource<'a>>>(sources: I) -> Self {
         let mut sources = sources.into_iter();
         match (sources.next(), sources.next()) {
             (None, _) => Self::Nothing,

@@ -11,14 +11,14 @@ use crate::stream::StreamId;
 
 /// The marked topics and channels.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Pending {
+pub(in crate::hub) struct PendingWork {
     /// The topics whose subscribers are to be notified.
     to_notify: Vec<TopicId>,
     /// The channels that were published to since the last eviction.
     grown: Vec<usize>,
 }
 
-impl Pending {
+impl PendingWork {
     /// Queues the subscribers of a channel for notification, by its name and by its patterns.
     pub(super) fn queue_subscribers_of(&mut self, at: usize, channels: &mut Channels) {
         self.queue_subscribers(TopicId::Channel(at as u32), channels);
@@ -85,4 +85,4 @@ impl Hub {
     }
 }
 
-saved!(Pending { to_notify, grown });
+saved!(PendingWork { to_notify, grown });

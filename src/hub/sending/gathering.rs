@@ -1,6 +1,6 @@
 //! Sending a stream its backlog: gathering blocks straight from the logs, and advancing the cursor past what was sent.
 
-use super::shared_encoding::{Encoding, Form};
+use super::shared_encoding::{BlockForm, NextEncoding};
 use crate::compression::{Alone, Body, Piece};
 use crate::event::Framing;
 use crate::hub::ids::LastId;
@@ -40,7 +40,7 @@ impl Hub {
     pub fn gather<'a>(
         &'a self,
         cursor: &'a Cursor,
-        form: &Form,
+        form: &BlockForm,
         most_bytes: usize,
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Advances the cursor past the first `bytes` bytes of its backlog, and past the event that they end in.
-    pub fn sent(&mut self, cursor: &mut Cursor, form: &Form, bytes: usize, body: &mut Body) -> Sent {
+    pub fn sent(&mut self, cursor: &mut Cursor, form: &BlockForm, bytes: usize, body: &mut Body) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
         let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
         for (entry, shared) in self.encoding.blocks(&self.logs, cursor, form).map_while(|next| next) {
@@ -118,7 +118,7 @@ impl Hub {
     }
 
     /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
-    pub fn encode_next(&mut self, cursor: &Cursor, form: &Form) -> Encoding {
+    pub fn encode_next(&mut self, cursor: &Cursor, form: &BlockForm) -> NextEncoding {
         self.encoding.encode_next(&self.logs, cursor, form)
     }
 
@@ -126,7 +126,7 @@ impl Hub {
     pub fn next_batch(
         &mut self,
         cursor: &mut Cursor,
-        form: &Form,
+        form: &BlockForm,
         most_bytes: usize,
         alone: &mut Alone,
     ) -> Option<(Piece, usize)> {

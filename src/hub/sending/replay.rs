@@ -4,7 +4,7 @@
 //! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
 //! sequence number where compaction begins again.
 
-use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::hub_ids::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, Notice};
@@ -87,7 +87,7 @@ impl Hub {
             replayed.notices.extend(self.channel_notice(cursor, entry));
             replayed.notices.push(Notice::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
-                let id = self.epoch.id(Position { seq: last, reported: Some(reported) });
+                let id = self.epoch.id(ClientPosition { seq: last, reported: Some(reported) });
                 replayed.notices.extend(
                     self.logs.settings().position_block(cursor.position, Some(&id), None).map(Notice::Position),
                 );

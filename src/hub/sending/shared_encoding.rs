@@ -34,7 +34,7 @@ pub(in crate::hub) struct SharedEncoding(Option<Box<Encoded>>);
 #[derive(Debug, Default)]
 struct Encoded {
     groups: Vec<Group>,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<EncodedBatch>,
     batched_bytes: usize,
     /// The number of the last round.
     last_number: u32,
@@ -51,7 +51,7 @@ struct Group {
 
 /// Events that were encoded together, alone.
 #[derive(Debug)]
-struct Batch {
+struct EncodedBatch {
     content: Content,
     seqs: Box<[u64]>,
     piece: Piece,
@@ -59,7 +59,7 @@ struct Batch {
 
 /// How the next events of a stream are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum NextEncoding {
     /// The stream has no backlog.
     Nothing,
     /// As pieces of the round that the stream is in.
@@ -75,7 +75,7 @@ type Content = (LineEnd, ContentCoding);
 
 /// How a stream is sent the entries of its backlog.
 #[derive(Clone, Copy, Debug)]
-pub struct Form {
+pub struct BlockForm {
     /// How the blocks are framed.
     pub framing: Framing,
     /// How they are coded.
@@ -86,7 +86,7 @@ pub struct Form {
     pub round: Option<u32>,
 }
 
-impl Form {
+impl BlockForm {
     fn content(&self) -> Content {
         (self.line_end, self.coding)
     }
@@ -125,7 +125,7 @@ impl SharedEncoding {
         &'a self,
         logs: &'a Logs,
         cursor: &'a Cursor,
-        form: &Form,
+        form: &BlockForm,
     ) -> Blocks<'a, impl Iterator<Item = &'a LogEntry> + 'a> {
         let pieces = (form.coding != ContentCoding::Identity).then(|| {
             let round = form.round.and_then(|number| self.round(number));
@@ -142,23 +142,23 @@ impl SharedEncoding {
     }
 
     /// Decides how the next events of a stream are encoded, and encodes them for its group if nobody has.
-    pub(super) fn encode_next(&mut self, logs: &Logs, cursor: &Cursor, form: &Form) -> Encoding {
+    pub(super) fn encode_next(&mut self, logs: &Logs, cursor: &Cursor, form: &BlockForm) -> NextEncoding {
         match logs.backlog(cursor).next() {
             Some(next) => self.0.get_or_insert_with(Box::default).encode(logs, cursor, form, next),
-            None => Encoding::Nothing,
+            None => NextEncoding::Nothing,
         }
     }
 
     /// Returns the batch of some entries, which `encode` makes if it is not known.
-    pub(super) fn batch(&mut self, form: &Form, seqs: &[u64], encode: impl FnOnce() -> Piece) -> Piece {
+    pub(super) fn batch(&mut self, form: &BlockForm, seqs: &[u64], encode: impl FnOnce() -> Piece) -> Piece {
         let Encoded { batches, batched_bytes, .. } = &mut **self.0.get_or_insert_with(Box::default);
-        let is_same = |batch: &&Batch| batch.content == form.content() && *batch.seqs == *seqs;
+        let is_same = |batch: &&EncodedBatch| batch.content == form.content() && *batch.seqs == *seqs;
         if let Some(batch) = batches.iter().rev().find(is_same) {
             return batch.piece.clone();
         }
         let piece = encode();
         *batched_bytes += piece.block.len();
-        batches.push_back(Batch { content: form.content(), seqs: seqs.into(), piece: piece.clone() });
+        batches.push_back(EncodedBatch { content: form.content(), seqs: seqs.into(), piece: piece.clone() });
         while batches.len() > MOST_BATCHES || *batched_bytes > MOST_BATCHED_BYTES {
             *batched_bytes -= batches.pop_front().map_or(0, |batch| batch.piece.block.len());
         }
@@ -178,24 +178,24 @@ impl SharedEncoding {
 
 impl Encoded {
     /// Does the same as [`encode_next`](SharedEncoding::encode_next) for a stream whose next entry is `next`.
-    fn encode(&mut self, logs: &Logs, cursor: &Cursor, form: &Form, next: &LogEntry) -> Encoding {
+    fn encode(&mut self, logs: &Logs, cursor: &Cursor, form: &BlockForm, next: &LogEntry) -> NextEncoding {
         let is_own = |group: &Group| group.content == form.content() && *group.cursor.topics == *cursor.topics;
         let own = self.groups.iter().position(is_own).or_else(|| self.add_group(cursor, form.content(), next.at));
         let group = match own {
             Some(own) if cursor.parts().is_none() => &mut self.groups[own],
-            _ => return Encoding::Batch,
+            _ => return NextEncoding::Batch,
         };
         group.used_at = next.at;
         group.encode_through(next.seq, logs, cursor, &mut self.last_number);
         let is_next = |round: &Round| round.after(cursor.seq).first().map_or(false, |(seq, _)| *seq == next.seq);
         if group.rounds.iter().any(|round| Some(round.number) == form.round && is_next(round)) {
-            return Encoding::Round;
+            return NextEncoding::Round;
         }
         match group.rounds.iter().find(|round| round.first() == Some(next.seq)) {
-            Some(round) => Encoding::Joins(round.number),
+            Some(round) => NextEncoding::Joins(round.number),
             None => {
                 group.rounds.await_next();
-                Encoding::Batch
+                NextEncoding::Batch
             }
         }
     }

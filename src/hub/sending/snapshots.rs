@@ -1,6 +1,6 @@
 //! The snapshots as of which streams are sent the state, and what the logs keep for them: it is bounded.
 
-use crate::hub::cursor::parts::Held;
+use crate::hub::cursor::parts::HeldSnapshots;
 use crate::log::Snapshots;
 use std::collections::BTreeSet;
 
@@ -49,13 +49,13 @@ impl StateSnapshots {
     }
 
     /// Releases what a stream has held. Returns true if much of what the logs keep may be superfluous now.
-    pub(super) fn release(&mut self, held: &Held) -> bool {
+    pub(super) fn release(&mut self, held: &HeldSnapshots) -> bool {
         held.snapshots().for_each(|snapshot| self.held.release(snapshot));
         self.held.is_empty() || self.bytes > 2 * self.cleaned_bytes + LEAST_KEPT
     }
 
     /// Returns true if all snapshots of a stream are there.
-    pub(in crate::hub) fn has_all(&self, held: &Held) -> bool {
+    pub(in crate::hub) fn has_all(&self, held: &HeldSnapshots) -> bool {
         held.snapshots().all(|snapshot| self.held.contains(snapshot))
     }
 

@@ -16,16 +16,16 @@
 
 use super::positions::block;
 use crate::hub::channels::topics::TopicId;
-use crate::hub::cursor::parts::{Held, Part, Parts};
+use crate::hub::cursor::parts::{HeldSnapshots, Part, Parts};
 use crate::hub::ids::LastId;
 use crate::hub::{Cursor, Hub, Notice, PositionStyle};
 use crate::log::Log;
 
 impl Hub {
     /// Holds the snapshot of a stream that begins with the state.
-    pub(in crate::hub) fn hold_first(&mut self) -> Held {
+    pub(in crate::hub) fn hold_first(&mut self) -> HeldSnapshots {
         let (through, began) = (self.hold_snapshot(0), self.logs.last_seq());
-        Held { since: None, through, end: None, began, is_told: false }
+        HeldSnapshots { since: None, through, end: None, began, is_told: false }
     }
 
     /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it.
@@ -34,7 +34,7 @@ impl Hub {
     }
 
     /// Releases what a stream has held.
-    pub(in crate::hub) fn release_snapshots(&mut self, held: Option<Held>) {
+    pub(in crate::hub) fn release_snapshots(&mut self, held: Option<HeldSnapshots>) {
         if held.map_or(false, |held| self.snapshots.release(&held)) {
             self.clean_versions();
         }
@@ -63,7 +63,7 @@ impl Hub {
     /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
     /// that the state is complete needs its snapshot no more.
     pub(in crate::hub) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
-        let is_there = |held: &Held| held.is_told || self.snapshots.has_all(held);
+        let is_there = |held: &HeldSnapshots| held.is_told || self.snapshots.has_all(held);
         parts.last_of_state().is_some() && !parts.held.as_ref().map_or(false, is_there)
     }
 
@@ -75,20 +75,20 @@ impl Hub {
         let held = parts.held.filter(|held| cursor.seq >= held.through)?;
         if is_ending {
             if let Some(end) = held.end {
-                self.change_phase(cursor, Held { since: Some(held.through), through: end, end: None, ..held });
+                self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through: end, end: None, ..held });
             }
             return None;
         }
         let is_evicted = self.has_evicted_after(parts, held.through);
         if is_evicted && self.is_next_shorter(&held) {
             let through = self.hold_snapshot(held.through);
-            self.change_phase(cursor, Held { since: Some(held.through), through, ..held });
+            self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
             return None;
         }
         let position = self.complete_notice(cursor, held.through);
         if position.is_some() || is_evicted {
             // The position is sent first. Then the stream may be lagging.
-            cursor.ensure_parts().held = Some(Held { is_told: true, ..held });
+            cursor.ensure_parts().held = Some(HeldSnapshots { is_told: true, ..held });
         } else {
             self.end_state(cursor);
         }
@@ -102,12 +102,12 @@ impl Hub {
     }
 
     /// Returns true if the next phase is shorter than the one before, as far as it had one.
-    fn is_next_shorter(&self, held: &Held) -> bool {
+    fn is_next_shorter(&self, held: &HeldSnapshots) -> bool {
         held.since.map_or(true, |since| 4 * (self.logs.last_seq() - held.through) <= 3 * (held.through - since))
     }
 
     /// Begins the next phase of the state. Its snapshots are held.
-    fn change_phase(&mut self, cursor: &mut Cursor, held: Held) {
+    fn change_phase(&mut self, cursor: &mut Cursor, held: HeldSnapshots) {
         let parts = cursor.ensure_parts();
         for part in parts.list.iter_mut().filter(|part| part.extent.state_through.is_some()) {
             let since = held.since.unwrap_or(0);
@@ -117,7 +117,7 @@ impl Hub {
         let before = parts.held.replace(held);
         // The stream has the state as of the snapshot after this one.
         self.release_snapshots(
-            before.and_then(|before| Some(Held { through: before.since?, since: None, end: None, ..before })),
+            before.and_then(|before| Some(HeldSnapshots { through: before.since?, since: None, end: None, ..before })),
         );
     }
 

@@ -5,8 +5,8 @@
 //! tombstones, so a client that resumes before it is sent a `gap` event.
 //!
 //! A hub without a store knows which ids it has given: all up to the last one. With holes between the numbers, an id in a hole
-//! was never given, or belonged to an event that the store has lost. [`Stored`] remembers the numbers of retained entries, so
-//! that such an id is unknown.
+//! was never given, or belonged to an event that the store has lost. [`StoreMemory`] remembers the numbers of retained entries,
+//! so that such an id is unknown.
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +50,7 @@ pub struct ChannelEvictions {
 
 /// The memory that only a hub with stored events needs.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Stored {
+pub(in crate::hub) struct StoreMemory {
     /// The last sequence number of the history.
     history_through: u64,
     /// The sequence numbers of all entries after what any log has evicted, sorted. The logs hold all of these.
@@ -78,7 +78,7 @@ impl History {
     }
 }
 
-impl Stored {
+impl StoreMemory {
     /// How many channels are reported at once. A store that is not told of more forgets their entries later.
     const MOST_REPORTED: usize = 65_536;
 
@@ -129,14 +129,14 @@ impl Hub {
         let evicted_through = named.fold(history.evicted_through, u64::max);
         let last_seq = history.through();
         let channels = Channels::with_evicted(&history.evicted, history.evicted_through);
-        let stored = Stored { history_through: last_seq, is_shared: history.is_shared, ..Stored::default() };
+        let stored = StoreMemory { history_through: last_seq, is_shared: history.is_shared, ..StoreMemory::default() };
         let logs = Logs::with_history(settings, last_seq, channels, evicted_through);
         Self { stored: Some(Box::new(stored)), ..Self::with_logs(epoch, logs) }
     }
 
     /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.
     pub(in crate::hub) fn is_known_seq(&self, seq: u64) -> bool {
-        let is_hole = |stored: &Stored| stored.is_hole(seq, self.logs.evicted_through());
+        let is_hole = |stored: &StoreMemory| stored.is_hole(seq, self.logs.evicted_through());
         seq <= self.logs.last_seq() && !self.stored.as_deref().map_or(false, is_hole)
     }
 
@@ -173,4 +173,4 @@ impl Hub {
     }
 }
 
-saved!(Stored { history_through, seqs, is_shared, evictions });
+saved!(StoreMemory { history_through, seqs, is_shared, evictions });

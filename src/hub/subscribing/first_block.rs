@@ -2,7 +2,7 @@
 
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::gaps::missed::Missed;
-use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::hub_ids::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, FirstBlock, Hub, Notice};
@@ -34,8 +34,8 @@ impl Hub {
         }
         cursor.seq = list.iter().map(|part| part.extent.after).min().unwrap_or(last_seq);
         let Missed { through, gap } = self.logs.set_baselines(cursor, &points);
-        let here = Position { seq: cursor.seq, reported: through };
-        let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
+        let here = ClientPosition { seq: cursor.seq, reported: through };
+        let position = if gap.is_some() { ClientPosition { reported: Some(0), ..here } } else { here };
         notices.extend(self.first_notice(cursor, position, &points));
         let begins_with_state = cursor.state_through().is_some();
         if let Some(gap) = gap {
@@ -59,7 +59,7 @@ impl Hub {
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
     /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
     /// the state is complete: a client that leaves earlier begins again.
-    fn first_notice(&self, cursor: &mut Cursor, position: Position, points: &[ResumePoint]) -> Option<Notice> {
+    fn first_notice(&self, cursor: &mut Cursor, position: ClientPosition, points: &[ResumePoint]) -> Option<Notice> {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));

@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{ClientId, ResumePoint};
-use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::hub_ids::ClientPosition;
 use crate::hub::{Cursor, Hub, Start, SubscribeRequest};
 use std::collections::BTreeSet;
 
@@ -30,9 +30,9 @@ impl Hub {
 
     /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
     fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
-        let custom = self.logs.custom_seq(id, topics).map(Position::at);
+        let custom = self.logs.custom_seq(id, topics).map(ClientPosition::at);
         let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
-        let Position { seq, reported } =
+        let ClientPosition { seq, reported } =
             custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
         let client_id = if reported == Some(0) { ClientId::BeforeGap } else { ClientId::Known };
         let reported_through = reported.unwrap_or(0).min(self.logs.last_seq());

@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
-use crate::hub::ids::hub_ids::Position;
+use crate::hub::ids::hub_ids::ClientPosition;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
 use crate::stream::StreamId;
@@ -68,11 +68,11 @@ impl Hub {
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.logs.last_seq()));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
-        let here = Position { seq: cursor.seq, reported };
+        let here = ClientPosition { seq: cursor.seq, reported };
         if cursor.follows_state && (has_missed || request.start == Start::State) {
             self.begin_state_again(cursor);
             // A client that leaves before the state comes with this id receives the gap again, and then the state.
-            let here = Position { reported: Some(0), ..here };
+            let here = ClientPosition { reported: Some(0), ..here };
             return Some(self.gap_notice(cursor, Some(here), Gap::Unknown));
         }
         let gap = has_missed.then(|| self.gap_notice(cursor, Some(here), Gap::Unknown));
