@@ -150,7 +150,7 @@ impl Hub {
         let until = at.saturating_add(ChannelPage::MOST_SLOTS).min(slots);
         while at < until && bytes < ChannelPage::MOST_BYTES {
             if let Some(channel) = self.logs.channels().get(at) {
-                if glob.as_ref().map_or(true, |glob| glob.matches(&channel.name)) {
+                if glob.as_ref().map_or(true, |glob| glob.is_match(&channel.name)) {
                     bytes += channel.name.len();
                     page.channels.push(self.channel_counts(at));
                 }

@@ -66,7 +66,7 @@ impl Glob {
     }
 
     /// Returns true if the pattern matches a name. A name that differs before the first star, as most do, takes few steps.
-    pub(in crate::hub) fn matches(&self, name: &[u8]) -> bool {
+    pub(in crate::hub) fn is_match(&self, name: &[u8]) -> bool {
         steps::count(1);
         if !name.starts_with(self.prefix()) {
             return false;
@@ -92,7 +92,7 @@ pub(in crate::hub) fn literal(pattern: &[u8]) -> &[u8] {
 ///
 /// It takes a few steps for each token of one pattern and each 64 of the other. Patterns that differ before their first stars
 /// take one.
-pub(in crate::hub) fn meet(one: &[u8], other: &[u8]) -> bool {
+pub(in crate::hub) fn can_match_same(one: &[u8], other: &[u8]) -> bool {
     steps::count(1);
     let same = literal(one).len().min(literal(other).len());
     if one[..same] != other[..same] {
@@ -380,7 +380,7 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            assert_eq!(Glob::new(pattern.as_bytes()).matches(name.as_bytes()), is_match, "{pattern} {name}");
+            assert_eq!(Glob::new(pattern.as_bytes()).is_match(name.as_bytes()), is_match, "{pattern} {name}");
         }
     }
 
@@ -390,7 +390,7 @@ mod tests {
         #[test]
         fn a_pattern_matches_as_its_definition_does(pattern in "[ab/*]{0,10}", name in "[ab/]{0,10}") {
             let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-            prop_assert_eq!(Glob::new(pattern).matches(name), naive(pattern, name));
+            prop_assert_eq!(Glob::new(pattern).is_match(name), naive(pattern, name));
         }
     }
 
@@ -407,7 +407,7 @@ mod tests {
         for pattern in patterns {
             let glob = Glob::new(pattern.as_bytes());
             for name in &names {
-                let steps = steps::of(|| glob.matches(name.as_bytes()));
+                let steps = steps::of(|| glob.is_match(name.as_bytes()));
                 let most = if pattern.starts_with("**a*/") { 40 } else { 4 };
                 assert!(steps <= most * (pattern.len() + name.len()), "{steps} steps: {pattern} {name}");
             }
@@ -436,7 +436,11 @@ mod tests {
             ("", "a*", false),
         ] {
             let [first, second] = [one, other].map(str::as_bytes);
-            assert_eq!((meet(first, second), meet(second, first)), (expected, expected), "{one} {other}");
+            assert_eq!(
+                (can_match_same(first, second), can_match_same(second, first)),
+                (expected, expected),
+                "{one} {other}"
+            );
         }
     }
 
@@ -454,7 +458,8 @@ mod tests {
             ("*".to_owned(), many("*/"), false),
             (format!("*{}/", many("a")), many("a*"), false),
         ] {
-            let steps = steps::of(|| assert_eq!(meet(one.as_bytes(), other.as_bytes()), expected, "{one} {other}"));
+            let steps =
+                steps::of(|| assert_eq!(can_match_same(one.as_bytes(), other.as_bytes()), expected, "{one} {other}"));
             assert!(steps <= 20 * (one.len() + other.len()), "{steps} steps: {one} {other}");
         }
     }
@@ -475,8 +480,8 @@ mod tests {
         let patterns: Vec<Glob> = texts(b"a/*", 3).iter().map(|text| Glob::new(text)).collect();
         for one in &patterns {
             for other in &patterns {
-                let is_shown = names.iter().any(|name| one.matches(name) && other.matches(name));
-                assert_eq!(meet(one.text(), other.text()), is_shown, "{one:?} {other:?}");
+                let is_shown = names.iter().any(|name| one.is_match(name) && other.is_match(name));
+                assert_eq!(can_match_same(one.text(), other.text()), is_shown, "{one:?} {other:?}");
             }
         }
     }

@@ -33,7 +33,8 @@
 //!    that was published since the last time.
 //! 3. [`catch_up`](Hub::catch_up) handles a lagging stream. [`gather`](Hub::gather) points the reactor at the backlog,
 //!    straight in the logs.
-//! 4. When the reactor has sent that, [`all_sent`](Hub::all_sent) or [`sent`](Hub::sent) advances the cursor.
+//! 4. When the reactor has sent that, [`record_all_sent`](Hub::record_all_sent) or [`record_sent`](Hub::record_sent)
+//!    advances the cursor.
 //! 5. [`evict`](Hub::evict) drops what exceeds the retention. It comes last, so a client that keeps up misses
 //!    nothing, however small the logs are.
 //!
@@ -96,8 +97,8 @@
 //! a [`Cursor`] (`cursor`).
 //!
 //! `PendingWork` is what follows from the publications of a turn. [`Counts`] is what the application reads. `StoreMemory` is
-//! for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding` has
-//! encoded events, `StateSnapshots` what is kept for streams that are sent the state.
+//! for a hub with a store. [`Readers`] has labels and ages of streams, requests to end streams, and limits. `SharedEncoding`
+//! has encoded events, `StateSnapshots` what is kept for streams that are sent the state.
 //!
 //! # Folders
 //!

@@ -32,7 +32,7 @@ impl Hub {
 
     /// Returns true if the hub holds only what returning clients may need: ids and tombstones.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.logs.are_at_rest() && self.pending.is_empty() && self.readers.is_empty()
+        self.logs.is_at_rest() && self.pending.is_empty() && self.readers.is_empty()
     }
 }
 

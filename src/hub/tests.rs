@@ -146,14 +146,14 @@ impl Case {
             Ok(notices) => notices,
             Err(_) => return "disconnected".into(),
         };
-        while self.cursor.replays_through_buffer() {
+        while self.cursor.has_replay() {
             notices.extend(self.hub.replay_into_buffer(&mut self.cursor));
         }
         let notices = in_words(notices);
         let mut blocks = [IoSlice::new(&[]); 64];
         let gathered = self.hub.gather(&self.cursor, &PLAIN, usize::MAX, &mut blocks);
         let sent: Vec<String> = blocks[..gathered.blocks].iter().map(|block| words(block)).collect();
-        self.hub.all_sent(&mut self.cursor, &gathered, &mut Body::default());
+        self.hub.record_all_sent(&mut self.cursor, &gathered, &mut Body::default());
         [notices, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
@@ -286,7 +286,7 @@ fn a_stream_that_lags_in_several_channels_ends_if_it_does_in_one() {
             let mut case = Case::new(Settings { channels: channels.clone(), ..settings() });
             assert_eq!(case.start(topics, None, Start::Latest), "@e-0");
             case.publish(published);
-            assert_eq!(case.hub.must_end(&case.cursor), sent == "disconnected", "{topics}: {published}");
+            assert_eq!(case.hub.has_to_end(&case.cursor), sent == "disconnected", "{topics}: {published}");
             assert_eq!(case.sent(), sent, "{topics}: {published}");
         }
     }

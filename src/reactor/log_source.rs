@@ -100,19 +100,22 @@ impl<'a> LogSource<'a> {
             return LogState::Held;
         }
         let has_buffered = is_blocked || stream.buffered_bytes() > 0;
-        if has_buffered && (is_blocked || cursor.is_told() || hub.is_lagging(cursor)) && !hub.must_end(cursor) {
+        if has_buffered
+            && (is_blocked || cursor.is_completion_queued() || hub.is_lagging(cursor))
+            && !hub.has_to_end(cursor)
+        {
             return LogState::Later;
         }
         let mut notices = match hub.catch_up(cursor) {
             Ok(notices) => notices,
             Err(_) => return LogState::MustEnd,
         };
-        if cursor.replays_through_buffer() && !has_buffered {
+        if cursor.has_replay() && !has_buffered {
             notices.extend(hub.replay_into_buffer(cursor));
         }
         let is_coded = stream.settings().coding != ContentCoding::Identity;
-        let is_copied = !is_coded && stream.settings().line_end == LineEnd::CrLf || cursor.names_channels();
-        let copies = is_copied && !cursor.replays_through_buffer();
+        let is_copied = !is_coded && stream.settings().line_end == LineEnd::CrLf || cursor.has_channel_names();
+        let copies = is_copied && !cursor.has_replay();
         let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
         if copies && !has_buffered && notices.is_empty() {
             notices = hub.copy_into_buffer(cursor, most_bytes);
@@ -122,10 +125,10 @@ impl<'a> LogSource<'a> {
         if is_coded && !is_blocked {
             encode_buffered(stream, alone, id, answers);
         }
-        if cursor.replays_through_buffer() || cursor.is_told() {
+        if cursor.has_replay() || cursor.is_completion_queued() {
             return LogState::Later;
         }
-        if let Some(was_offered_before) = hub.was_next_offered_before(cursor).filter(|_| copies) {
+        if let Some(was_offered_before) = hub.has_next_been_offered(cursor).filter(|_| copies) {
             return LogState::Copying { is_behind: was_offered_before };
         }
         if is_coded && !is_copied {
@@ -163,7 +166,7 @@ impl<'a> LogSource<'a> {
                 {
                     stream.push_piece(&piece, events);
                 }
-                hub.was_next_offered_before(cursor)
+                hub.has_next_been_offered(cursor)
             }
         };
         report_change(stream, before, id, answers);
@@ -195,10 +198,10 @@ impl<'a> LogSource<'a> {
             _ => return Taken::default(),
         };
         if is_all {
-            hub.all_sent(cursor, &gathered, stream.body_mut());
+            hub.record_all_sent(cursor, &gathered, stream.body_mut());
             return Taken { bytes, events: gathered.blocks };
         }
-        let sent = hub.sent(cursor, &form_of(stream), bytes, stream.body_mut());
+        let sent = hub.record_sent(cursor, &form_of(stream), bytes, stream.body_mut());
         if let Some(rest) = sent.rest {
             stream.continue_with(rest);
         }

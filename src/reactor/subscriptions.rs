@@ -262,17 +262,17 @@ impl<I: Io> Reactor<I> {
                 // A gap in the topics is reported while the stream has them. One that was told that its state is complete lags
                 // from there on.
                 loop {
-                    let is_told = cursor.is_told() && record.stream.buffered_bytes() > 0;
+                    let is_completion_queued = cursor.is_completion_queued() && record.stream.buffered_bytes() > 0;
                     match hub.catch_up(cursor) {
                         Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
-                        Err(_) if is_told => {
+                        Err(_) if is_completion_queued => {
                             hub.remove_stream(std::mem::take(cursor)); // it is sent that, and no more
                             record.stream.change_ending(Reason::Slow);
                             record.owes_end = false;
                         }
                         Err(_) => return self.end_at_once(id, Reason::Slow),
                     }
-                    if !cursor.is_told() {
+                    if !cursor.is_completion_queued() {
                         break;
                     }
                 }

@@ -41,7 +41,7 @@ impl Channels {
     /// Returns the same of one channel.
     pub(super) fn channel_ending_through(&self, at: usize, policies: &Policies) -> u64 {
         let Channel { log, policy, .. } = &self.slots[at];
-        if policies[*policy].disconnects() {
+        if policies[*policy].is_disconnecting() {
             log.discarded_through()
         } else {
             0

@@ -130,7 +130,7 @@ impl Channels {
     /// Returns the slots of the patterns that match a name.
     fn patterns_matching(&self, name: &[u8]) -> Vec<usize> {
         let mut patterns = self.pattern_by_text.candidates(name);
-        patterns.retain(|at| self.patterns[*at].glob.matches(name));
+        patterns.retain(|at| self.patterns[*at].glob.is_match(name));
         patterns
     }
 
@@ -162,7 +162,8 @@ impl Channels {
             Topic::Channel(name) => self.subscriber_lists(name),
             Topic::Pattern(text) => {
                 let glob = Glob::new(text);
-                let patterns = self.patterns.iter().filter(|(_, pattern)| glob::meet(pattern.glob.text(), text));
+                let patterns =
+                    self.patterns.iter().filter(|(_, pattern)| glob::can_match_same(pattern.glob.text(), text));
                 let (channels, _) = self.names.matching(&glob, &mut 0);
                 let by_name = channels.iter().map(|at| &self.slots[*at].subscribers);
                 by_name.chain(patterns.map(|(_, pattern)| &pattern.subscribers)).collect()
@@ -201,7 +202,7 @@ impl Channels {
         let at = self.slots.vacant_key();
         let Evicted { through, clock } = self.names.add(Arc::clone(&name), at);
         let policy = policies.number_of(&name);
-        let log = Log::new(through, policies[policy].compacts());
+        let log = Log::new(through, policies[policy].is_compacting());
         for pattern in &patterns {
             self.patterns[*pattern].channels.insert(at);
         }
@@ -233,7 +234,7 @@ impl Channels {
         let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
         let evictions = Evictions::new(clock, evicted);
         // Of removed channels the policy is not known any more.
-        let removed = if policies[0].disconnects() { removed } else { 0 };
+        let removed = if policies[0].is_disconnecting() { removed } else { 0 };
         let ending_through =
             channels.iter().map(|at| self.channel_ending_through(*at, policies)).fold(removed, u64::max);
         let subscribers = SubscriberList::default();

@@ -21,11 +21,11 @@ impl Channels {
             assert_eq!(self.by_name.get(&channel.name), Some(&at));
             assert_eq!(self.names.channel(&channel.name), Some(at));
             assert_eq!(channel.policy, policies.number_of(&channel.name));
-            assert_eq!(channel.log.is_compacted(), policies[channel.policy].compacts());
+            assert_eq!(channel.log.is_compacted(), policies[channel.policy].is_compacting());
             assert!(!channel.is_unused(), "an unused channel is removed");
             assert_eq!(channel.has_grown, grown.contains(&at));
             for (number, pattern) in &self.patterns {
-                let is_match = pattern.glob.matches(&channel.name);
+                let is_match = pattern.glob.is_match(&channel.name);
                 assert_eq!(channel.patterns.contains(&number), is_match);
                 assert_eq!(pattern.channels.iter().filter(|other| **other == at).count(), usize::from(is_match));
                 assert!(!is_match || pattern.evictions.through() >= channel.log.evicted_through());
@@ -35,7 +35,7 @@ impl Channels {
     }
 
     fn check_patterns(&self, policies: &Policies) {
-        let may_end = policies.iter().any(Policy::disconnects);
+        let may_end = policies.iter().any(Policy::is_disconnecting);
         assert!(may_end || self.patterns.iter().all(|(_, pattern)| pattern.ending_through == 0));
         let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.slots.contains(*at));
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.subscribers.len() > 0 && known(pattern)));
@@ -46,7 +46,7 @@ impl Channels {
     }
 
     /// Returns true if there are only tombstones.
-    pub(in crate::hub) fn are_empty(&self) -> bool {
+    pub(in crate::hub) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.patterns.is_empty()
     }
 }

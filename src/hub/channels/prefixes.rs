@@ -19,7 +19,7 @@ pub(super) fn matching<'a, V>(
     let from = (Bound::Included(glob.prefix()), Bound::Unbounded);
     let begun = names.range::<[u8], _>(from).take_while(move |(name, _)| name.starts_with(glob.prefix()));
     let counted = begun.inspect(move |_| *compared += 1);
-    counted.filter(move |(name, _)| glob.matches(name)).map(|(_, value)| value)
+    counted.filter(move |(name, _)| glob.is_match(name)).map(|(_, value)| value)
 }
 
 /// The slots of patterns: by what is before their first stars, in its order, and by the rest.

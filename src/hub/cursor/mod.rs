@@ -40,7 +40,7 @@ impl Cursor {
     }
 
     /// Returns true if each event comes after a comment that names its channel.
-    pub fn names_channels(&self) -> bool {
+    pub fn has_channel_names(&self) -> bool {
         self.names_channels
     }
 
@@ -61,13 +61,14 @@ impl Cursor {
     }
 
     /// Returns true if the next events are sent by [`replay_into_buffer`](crate::hub::Hub::replay_into_buffer).
-    pub fn replays_through_buffer(&self) -> bool {
+    pub fn has_replay(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
-    /// Returns true if the stream was told that the state is complete, and follows the logs once that is sent.
-    pub fn is_told(&self) -> bool {
-        self.parts.as_ref().and_then(|parts| parts.held).map_or(false, |held| held.is_told)
+    /// Returns true if the position that says that the state is complete is in the stream's buffer. The stream follows the
+    /// logs once that is sent.
+    pub fn is_completion_queued(&self) -> bool {
+        self.parts.as_ref().and_then(|parts| parts.held).map_or(false, |held| held.is_completion_queued)
     }
 
     /// Returns the sequence number through which the stream is sent the state, and after that a position.
@@ -82,7 +83,7 @@ impl Cursor {
 
     /// Returns the parts, while topics differ in what is to be sent.
     pub(in crate::hub) fn parts(&self) -> Option<&Parts> {
-        self.parts.as_deref().filter(|parts| !parts.are_equal())
+        self.parts.as_deref().filter(|parts| !parts.is_uniform())
     }
 
     /// Records whether the stream follows the state of topics that were added to it.
@@ -123,7 +124,7 @@ impl Cursor {
     pub(in crate::hub) fn ensure_parts(&mut self) -> &mut Parts {
         let Self { seq, topics, parts, .. } = self;
         let parts = parts.get_or_insert_with(Box::default);
-        if parts.are_equal() && !topics.is_empty() {
+        if parts.is_uniform() && !topics.is_empty() {
             parts.list.push(Part::new(topics.to_vec().into(), *seq));
         }
         parts

@@ -38,8 +38,9 @@ pub(in crate::hub) struct HeldSnapshots {
     pub(in crate::hub) end: Option<u64>,
     /// The last sequence number when the stream began with the state.
     pub(in crate::hub) began: u64,
-    /// Whether the stream was told that the state is complete. It follows the logs once that is sent.
-    pub(in crate::hub) is_told: bool,
+    /// Whether the position that says that the state is complete is in the stream's buffer. The stream follows the logs once
+    /// that is sent.
+    pub(in crate::hub) is_completion_queued: bool,
 }
 
 impl HeldSnapshots {
@@ -158,7 +159,7 @@ impl Part {
 impl Parts {
     /// Records that the stream is sent a `gap` event for evictions through a sequence number. It misses none of these,
     /// whenever they happen.
-    pub(in crate::hub) fn report(&mut self, through: u64) {
+    pub(in crate::hub) fn record_gap(&mut self, through: u64) {
         self.reported_through = self.reported_through.max(through);
         for Part { extent: Extent { baseline, .. }, .. } in &mut self.list {
             *baseline = Baseline { through: baseline.through.max(through), clock: u64::MAX };
@@ -172,12 +173,12 @@ impl Parts {
     }
 
     /// Returns true if there are no parts: topics do not differ in what is to be sent.
-    pub(in crate::hub) fn are_equal(&self) -> bool {
+    pub(in crate::hub) fn is_uniform(&self) -> bool {
         self.list.is_empty() && self.resume_points.is_empty() && !self.is_ending
     }
 
     /// Returns true if the parts do not differ any more for a cursor that has reached `seq`.
-    fn are_equal_at(&self, seq: u64) -> bool {
+    fn is_uniform_at(&self, seq: u64) -> bool {
         let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
         self.boundary(seq).is_none() && self.state_through().is_none() && self.list.iter().all(is_reached)
     }
@@ -204,7 +205,7 @@ impl Parts {
             self.list.retain(|part| part.extent.until > seq);
             return false; // an empty list says that the stream has ended
         }
-        self.are_equal_at(seq)
+        self.is_uniform_at(seq)
     }
 }
 

@@ -30,13 +30,13 @@ impl Missed {
 impl Logs {
     /// Sets the baseline of each part to what it has missed at its resume point, and returns what all have.
     pub(in crate::hub) fn set_baselines(&self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
-        let may_compact = self.may_compact_for(cursor);
+        let can_compact = self.can_compact_for(cursor);
         let parts = cursor.ensure_parts();
         let mut all = Missed::default();
         for (part, point) in parts.list.iter_mut().zip(points) {
             let missed = self.missed_at(part, point);
             if part.extent.state_through.is_none() {
-                self.set_baseline(part, point, missed.through, may_compact);
+                self.set_baseline(part, point, missed.through, can_compact);
                 let reported = missed.through.filter(|_| !point.is_new_client());
                 parts.reported_through = parts.reported_through.max(reported.unwrap_or(0));
             }
@@ -63,7 +63,7 @@ impl Logs {
 
     /// Sets the baseline of a part: it does not miss what was evicted through a sequence number, if it was. Its client receives
     /// a `gap` event for that, or is new.
-    fn set_baseline(&self, part: &mut Part, point: &ResumePoint, through: Option<u64>, may_compact: bool) {
+    fn set_baseline(&self, part: &mut Part, point: &ResumePoint, through: Option<u64>, can_compact: bool) {
         let evicted = match through {
             Some(evicted) => evicted,
             None => {
@@ -76,7 +76,7 @@ impl Logs {
         let can_miss_older = point.is_new_client() && self.has_entry_through(part, evicted);
         let clock = if can_miss_older { self.eviction_time() } else { u64::MAX };
         part.extent.baseline = Baseline { through: evicted, clock };
-        let is_compacted = may_compact && self.channels().logs_of(&part.topics).any(Log::is_compacted);
+        let is_compacted = can_compact && self.channels().logs_of(&part.topics).any(Log::is_compacted);
         part.extent.uncompacted_through = if is_compacted { evicted } else { 0 };
     }
 }
@@ -112,7 +112,7 @@ impl Logs {
 
     /// Returns true if a log has evicted entries that a stream was not sent, and was not sent a `gap` event for.
     pub(super) fn has_missed(&self, cursor: &Cursor) -> bool {
-        let compacts = self.may_compact_for(cursor);
+        let compacts = self.can_compact_for(cursor);
         match cursor.parts() {
             None if compacts => self.channels().discarded_through(&cursor.topics) > cursor.seq,
             None => self.channels().evicted_through(&cursor.topics) > cursor.seq,
@@ -153,9 +153,9 @@ impl Logs {
             return false;
         }
         if self.policies().len() == 1 {
-            return self.policies()[0].disconnects();
+            return self.policies()[0].is_disconnecting();
         }
-        let (seq, compacts) = (cursor.seq, self.may_compact_for(cursor));
+        let (seq, compacts) = (cursor.seq, self.can_compact_for(cursor));
         match cursor.parts() {
             None => self.ending_through(&cursor.topics) > seq,
             Some(parts) => parts.list.iter().any(|part| self.is_ended_by(part, seq, compacts)),
@@ -167,7 +167,7 @@ impl Logs {
         let Part { ref topics, extent: Extent { after, until, baseline, state_through, .. } } = *part;
         let mut channels = self.channels().channels_of(topics).map(|at| &self.channels()[at]);
         if state_through.is_some() {
-            return channels.any(|channel| self.policy_of(channel).disconnects());
+            return channels.any(|channel| self.policy_of(channel).is_disconnecting());
             // its snapshot is lost
         }
         let after = after.max(seq);
@@ -176,7 +176,7 @@ impl Logs {
             PartLoss::AfterBaseline(_) => self.ending_through(topics).min(until) > after.max(baseline.through),
             // Of removed channels the hub does not know when they have evicted what.
             PartLoss::BeforeBaseline(_) => channels.any(|channel| {
-                self.policy_of(channel).disconnects() && channel.evicted_since(baseline.clock).min(until) > after
+                self.policy_of(channel).is_disconnecting() && channel.evicted_since(baseline.clock).min(until) > after
             }),
         }
     }

@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Returns true if a stream is to end: it is lagging in a channel whose policy is [`OnSlow::Disconnect`].
-    pub fn must_end(&self, cursor: &Cursor) -> bool {
+    pub fn has_to_end(&self, cursor: &Cursor) -> bool {
         self.is_lagging(cursor) && self.logs.is_ended_by_lag(cursor)
     }
 
@@ -94,7 +94,7 @@ impl Hub {
     /// [`Lagging`] if the stream is to end.
     pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
-        if cursor.is_told() && !cursor.is_ending() {
+        if cursor.is_completion_queued() && !cursor.is_ending() {
             self.end_state(cursor);
         }
         if self.is_lagging(cursor) {
@@ -113,11 +113,11 @@ impl Hub {
     /// cursor has passed everything that its logs have evicted.
     pub(in crate::hub) fn update_compaction(&mut self, cursor: &mut Cursor) {
         let may_lag =
-            cursor.is_compacted || self.logs.may_compact_for(cursor) && self.logs.evicted_through() > cursor.seq;
+            cursor.is_compacted || self.logs.can_compact_for(cursor) && self.logs.evicted_through() > cursor.seq;
         if may_lag && cursor.parts().is_none() {
             let was = cursor.is_compacted;
             cursor.is_compacted =
-                self.logs.may_compact_for(cursor) && self.logs.channels().evicted_through(&cursor.topics) > cursor.seq;
+                self.logs.can_compact_for(cursor) && self.logs.channels().evicted_through(&cursor.topics) > cursor.seq;
             self.counts.compacted += u64::from(cursor.is_compacted && !was);
         }
     }
@@ -128,14 +128,14 @@ impl Hub {
         if cursor.follows_state {
             let is_new_process = cursor.parts().map_or(false, Parts::is_of_process_before);
             self.counts.skipped += u64::from(!is_new_process);
-            self.begin_state_again(cursor);
+            self.restart_state(cursor);
             return self.gap_notice(cursor, None, if is_new_process { Gap::Unknown } else { Gap::Slow });
         }
         self.counts.skipped += 1;
-        let (seq, compacts) = (cursor.seq, self.logs.may_compact_for(cursor));
+        let (seq, compacts) = (cursor.seq, self.logs.can_compact_for(cursor));
         let parts = cursor.ensure_parts();
         let missed = parts.list.iter().map(|part| self.logs.lost_by(part, seq, compacts).through());
-        parts.report(missed.max().unwrap_or(0));
+        parts.record_gap(missed.max().unwrap_or(0));
         let here = ClientPosition { seq, reported: Some(parts.reported_through) };
         self.gap_notice(cursor, Some(here), Gap::Slow)
     }

@@ -115,7 +115,7 @@ impl CustomIds {
                 if matches.next().is_none() {
                     return self.seq_by_prefix(&id, patterns, found);
                 }
-                if pattern.matches(channel) {
+                if pattern.is_match(channel) {
                     return Some(*seq);
                 }
             }
@@ -133,7 +133,7 @@ impl CustomIds {
                 channels.take_while(|(of, name, _)| *of == id && name.starts_with(pattern.prefix()))
             {
                 matches.next()?;
-                if pattern.matches(channel) {
+                if pattern.is_match(channel) {
                     found = Some(found.map_or(seq, |found| found.min(seq)));
                 }
             }

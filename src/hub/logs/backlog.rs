@@ -15,14 +15,14 @@ impl Logs {
         if let Some(parts) = cursor.parts() {
             let list = if cursor.is_held() { &[] } else { &parts.list[..] };
             let through = parts.state_through().unwrap_or(u64::MAX);
-            let compacts = self.may_compact_for(cursor);
+            let compacts = self.can_compact_for(cursor);
             return list.iter().flat_map(|part| self.sources(part, seq, through, compacts)).collect();
         }
         if seq >= self.last_seq {
             return Merge::Nothing;
         }
         let Self { recent, channels, .. } = self;
-        if !is_compacted && recent.covers(seq) && channels.logs_of(topics).nth(MANY).is_some() {
+        if !is_compacted && recent.has_all_after(seq) && channels.logs_of(topics).nth(MANY).is_some() {
             return Merge::Recent(RecentEntries::new(recent, channels, topics, seq));
         }
         channels.logs_of(topics).filter_map(|log| MergeSource::of(log, seq, u64::MAX, is_compacted)).collect()

@@ -101,8 +101,8 @@ impl Logs {
 
     /// Returns true if a stream may be sent only the newest entry of each key, of compacted logs. One that follows the state is
     /// sent the state again instead: a later event would hide that its key was forgotten.
-    pub(super) fn may_compact_for(&self, cursor: &Cursor) -> bool {
-        self.policies.may_compact() && !cursor.follows_state
+    pub(super) fn can_compact_for(&self, cursor: &Cursor) -> bool {
+        self.policies.can_compact() && !cursor.follows_state
     }
 
     /// Returns the sequence number of the first event with an id of the application in any of these topics.
@@ -174,8 +174,8 @@ impl Logs {
         self.firsts = FirstEntries::of(&self.channels, self.policies.len());
         let bounds = |channel: &Channel| {
             let policy = &self.policies[channel.policy];
-            (policy.compacts() || channel.log.is_compacted())
-                .then(|| Some(policy.history()).filter(|_| policy.compacts()))
+            (policy.is_compacting() || channel.log.is_compacted())
+                .then(|| Some(policy.history()).filter(|_| policy.is_compacting()))
         };
         self.channels.iter().filter_map(|(at, channel)| Some((at, bounds(channel)?))).collect()
     }

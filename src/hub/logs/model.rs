@@ -15,7 +15,7 @@ impl Logs {
     }
 
     /// Returns true if the logs hold only what returning clients may need: ids and tombstones.
-    pub(in crate::hub) fn are_at_rest(&self) -> bool {
-        self.channels.are_empty() && self.firsts.is_empty()
+    pub(in crate::hub) fn is_at_rest(&self) -> bool {
+        self.channels.is_empty() && self.firsts.is_empty()
     }
 }

@@ -27,7 +27,7 @@ impl RecentChannels {
     }
 
     /// Returns true if all publications after a sequence number are here.
-    pub(super) fn covers(&self, seq: u64) -> bool {
+    pub(super) fn has_all_after(&self, seq: u64) -> bool {
         seq >= self.before
     }
 
@@ -87,12 +87,12 @@ mod tests {
     fn after_returns_later_publications_with_and_without_holes() {
         for step in [1, 7] {
             let mut recent = RecentChannels::default();
-            assert!(recent.covers(0) && recent.after(0).next().is_none());
+            assert!(recent.has_all_after(0) && recent.after(0).next().is_none());
             let count = RecentChannels::MOST as u64 + 10;
             let seqs: Vec<u64> = (1..=count).map(|number| step * number + u64::from(step > 1 && number > 50)).collect();
             seqs.iter().for_each(|seq| recent.push(*seq, 0));
             for seq in 0..=step * (count + 1) {
-                assert_eq!(recent.covers(seq), seq >= seqs[9], "{seq}");
+                assert_eq!(recent.has_all_after(seq), seq >= seqs[9], "{seq}");
                 let later = seqs[10..].iter().filter(|later| **later > seq);
                 assert!(recent.after(seq).map(|(seq, _)| seq).eq(later), "after {seq} in steps of {step}");
             }

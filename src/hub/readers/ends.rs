@@ -71,13 +71,13 @@ impl EndRequests {
 }
 
 /// Returns true if a topic of a stream and one of a request have a name in common.
-fn meet(one: &Topic, other: &Topic) -> bool {
+fn has_common_name(one: &Topic, other: &Topic) -> bool {
     match (one, other) {
         (Topic::Channel(one), Topic::Channel(other)) => one == other,
         (Topic::Channel(name), Topic::Pattern(text)) | (Topic::Pattern(text), Topic::Channel(name)) => {
-            name.starts_with(glob::literal(text)) && Glob::new(text).matches(name)
+            name.starts_with(glob::literal(text)) && Glob::new(text).is_match(name)
         }
-        (Topic::Pattern(one), Topic::Pattern(other)) => glob::meet(one, other),
+        (Topic::Pattern(one), Topic::Pattern(other)) => glob::can_match_same(one, other),
     }
 }
 
@@ -89,7 +89,7 @@ impl Readers {
         let later = self.requests.0.iter().filter(|(at, _)| *at >= *asked_at && *asked_at > 0);
         let mut means = later.filter(|(_, request)| {
             labels.iter().any(|label| request.labels.contains(label))
-                || topics.iter().any(|topic| request.topics.iter().any(|of| meet(topic, of)))
+                || topics.iter().any(|topic| request.topics.iter().any(|of| has_common_name(topic, of)))
         });
         let first = means.next()?;
         Some(first.1.finishes || means.any(|(_, request)| request.finishes))

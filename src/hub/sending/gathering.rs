@@ -74,7 +74,7 @@ impl Hub {
     }
 
     /// Advances the cursor past all that was gathered.
-    pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered, body: &mut Body) {
+    pub fn record_all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered, body: &mut Body) {
         self.encoding.add_sent(body, cursor.seq, gathered.seq, &mut self.counts);
         self.counts.delivered += gathered.blocks as u64;
         cursor.last_id = gathered.last_id;
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Advances the cursor past the first `bytes` bytes of its backlog, and past the event that they end in.
-    pub fn sent(&mut self, cursor: &mut Cursor, form: &BlockForm, bytes: usize, body: &mut Body) -> Sent {
+    pub fn record_sent(&mut self, cursor: &mut Cursor, form: &BlockForm, bytes: usize, body: &mut Body) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
         let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
         for (entry, shared) in self.encoding.blocks(&self.logs, cursor, form).map_while(|next| next) {

@@ -72,7 +72,7 @@ impl Hub {
     /// whatever its topics are.
     pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
         !cursor.is_held()
-            && !cursor.replays_through_buffer()
+            && !cursor.has_replay()
             && cursor.state_through().is_none()
             && self.logs.backlog(cursor).next().is_none()
             && !self.is_lagging(cursor)

@@ -47,7 +47,7 @@ impl Logs {
 }
 
 impl Hub {
-    /// Returns the next events of a stream that [replays through its buffer](Cursor::replays_through_buffer), with
+    /// Returns the next events of a stream that [replays through its buffer](Cursor::has_replay), with
     /// positions, and advances its cursor.
     ///
     /// A call returns a limited number of bytes, because the client may not read.
@@ -135,7 +135,7 @@ impl Hub {
 
     /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has
     /// no backlog.
-    pub fn was_next_offered_before(&self, cursor: &Cursor) -> Option<bool> {
+    pub fn has_next_been_offered(&self, cursor: &Cursor) -> Option<bool> {
         self.logs.backlog(cursor).next().map(|entry| entry.seq <= self.logs.offered_through())
     }
 }

@@ -23,9 +23,9 @@ use crate::log::Log;
 
 impl Hub {
     /// Holds the snapshot of a stream that begins with the state.
-    pub(in crate::hub) fn hold_first(&mut self) -> HeldSnapshots {
+    pub(in crate::hub) fn hold_first_snapshot(&mut self) -> HeldSnapshots {
         let (through, began) = (self.hold_snapshot(0), self.logs.last_seq());
-        HeldSnapshots { since: None, through, end: None, began, is_told: false }
+        HeldSnapshots { since: None, through, end: None, began, is_completion_queued: false }
     }
 
     /// Holds the snapshot of a stream that has the state as of an earlier number, and returns it.
@@ -63,7 +63,7 @@ impl Hub {
     /// Returns true if a stream is sent the state as of a snapshot that was dropped, or of a process before. One that was told
     /// that the state is complete needs its snapshot no more.
     pub(in crate::hub) fn has_lost_snapshot(&self, parts: &Parts) -> bool {
-        let is_there = |held: &HeldSnapshots| held.is_told || self.snapshots.has_all(held);
+        let is_there = |held: &HeldSnapshots| held.is_completion_queued || self.snapshots.has_all(held);
         parts.last_of_state().is_some() && !parts.held.as_ref().map_or(false, is_there)
     }
 
@@ -88,7 +88,7 @@ impl Hub {
         let position = self.complete_notice(cursor, held.through);
         if position.is_some() || is_evicted {
             // The position is sent first. Then the stream may be lagging.
-            cursor.ensure_parts().held = Some(HeldSnapshots { is_told: true, ..held });
+            cursor.ensure_parts().held = Some(HeldSnapshots { is_completion_queued: true, ..held });
         } else {
             self.end_state(cursor);
         }
@@ -127,9 +127,9 @@ impl Hub {
         let keeps_id = cursor.ensure_parts().first_block.keeps_id;
         cursor.last_id = LastId::new(through, keeps_id);
         let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
-        let is_told = cursor.position != PositionStyle::None;
-        let position =
-            is_told.then(|| block(Some(&self.logs.settings().position_event), None, Some(""), id.as_deref()));
+        let is_completion_queued = cursor.position != PositionStyle::None;
+        let position = is_completion_queued
+            .then(|| block(Some(&self.logs.settings().position_event), None, Some(""), id.as_deref()));
         position.flatten().map(Notice::Position)
     }
 
@@ -144,15 +144,15 @@ impl Hub {
     }
 
     /// Lets a stream begin with the state again. Topics whose state it does not follow continue with what the logs still hold.
-    pub(in crate::hub) fn begin_state_again(&mut self, cursor: &mut Cursor) {
+    pub(in crate::hub) fn restart_state(&mut self, cursor: &mut Cursor) {
         let seq = std::mem::take(&mut cursor.seq);
         let of_state = cursor.state_topics(&[]);
         let whole = Part::new(cursor.topics.to_vec().into(), seq);
         let parts = cursor.parts.take().map_or_else(Parts::default, |parts| *parts);
         self.release_snapshots(parts.held);
-        let held = self.hold_first();
+        let held = self.hold_first_snapshot();
         let mut list = vec![Part::of_state(of_state.clone().into(), held.through)];
-        let (before, state_topics) = (if parts.are_equal() { vec![whole] } else { parts.list }, parts.state_topics);
+        let (before, state_topics) = (if parts.is_uniform() { vec![whole] } else { parts.list }, parts.state_topics);
         for Part { topics, extent } in before {
             let others =
                 topics.iter().copied().filter(|topic| of_state.binary_search(topic).is_err()).collect::<Vec<_>>();

@@ -43,8 +43,8 @@ impl ChannelSettings {
     }
 
     /// Returns true if the settings are for a channel, unless others come before them.
-    pub(in crate::hub) fn are_for(&self, channel: &[u8]) -> bool {
-        self.pattern.matches(channel)
+    pub(in crate::hub) fn is_for(&self, channel: &[u8]) -> bool {
+        self.pattern.is_match(channel)
     }
 
     /// Returns the retention of a channel's log in a hub whose own is `hub`.

@@ -68,7 +68,7 @@ impl Retention {
 
     /// Returns the bounds of a channel's state, and the settings that name them if they are not the hub's own.
     pub(in crate::hub) fn state_of(&self, channel: &[u8]) -> (StateBounds, Option<&ChannelSettings>) {
-        let other = self.channels.iter().find(|channels| channels.are_for(channel));
+        let other = self.channels.iter().find(|channels| channels.is_for(channel));
         let other = other.filter(|channels| channels.state_keys.is_some() || channels.state_bytes.is_some());
         (other.map_or(self.state, |channels| channels.state(self.state)), other)
     }

@@ -21,7 +21,7 @@ pub(in crate::hub) struct Policy {
 pub(in crate::hub) struct Policies {
     settings: Settings,
     list: Vec<Policy>,
-    may_compact: bool,
+    can_compact: bool,
 }
 
 impl Policy {
@@ -36,12 +36,12 @@ impl Policy {
     }
 
     /// Returns true if logs are compacted.
-    pub(in crate::hub) fn compacts(&self) -> bool {
+    pub(in crate::hub) fn is_compacting(&self) -> bool {
         self.on_slow == OnSlow::Latest
     }
 
     /// Returns true if lagging streams end.
-    pub(in crate::hub) fn disconnects(&self) -> bool {
+    pub(in crate::hub) fn is_disconnecting(&self) -> bool {
         self.on_slow == OnSlow::Disconnect
     }
 }
@@ -58,8 +58,8 @@ impl Policies {
             .iter()
             .map(|channels| policy(channels.history(settings.history), channels.on_slow.unwrap_or(settings.on_slow)));
         let list: Vec<Policy> = std::iter::once(own).chain(others).collect();
-        let may_compact = list.iter().any(Policy::compacts);
-        Self { settings, list, may_compact }
+        let can_compact = list.iter().any(Policy::is_compacting);
+        Self { settings, list, can_compact }
     }
 
     /// Returns these policies with other settings of those that may change.
@@ -73,13 +73,13 @@ impl Policies {
 
     /// Returns the number of the policy of a channel.
     pub(in crate::hub) fn number_of(&self, channel: &[u8]) -> usize {
-        let of_channel = self.settings.channels.iter().position(|channels| channels.are_for(channel));
+        let of_channel = self.settings.channels.iter().position(|channels| channels.is_for(channel));
         of_channel.map_or(0, |number| number + 1)
     }
 
     /// Returns true if logs of any policy are compacted.
-    pub(in crate::hub) fn may_compact(&self) -> bool {
-        self.may_compact
+    pub(in crate::hub) fn can_compact(&self) -> bool {
+        self.can_compact
     }
 
     #[cfg(test)]

@@ -21,7 +21,7 @@ impl Hub {
         let list = &cursor.ensure_parts().list;
         let has_missed = list.iter().zip(&points).any(|(part, point)| self.has_missed(part, point));
         let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
-        let held = points.iter().any(starts_with_state).then(|| self.hold_first());
+        let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
         let parts = cursor.ensure_parts();
         parts.held = held;
         let list = &mut parts.list;
@@ -39,7 +39,7 @@ impl Hub {
         notices.extend(self.first_notice(cursor, position, &points));
         let begins_with_state = cursor.state_through().is_some();
         if let Some(gap) = gap {
-            cursor.ensure_parts().report(through.unwrap_or(0));
+            cursor.ensure_parts().record_gap(through.unwrap_or(0));
             notices.push(self.gap_notice(cursor, Some(here).filter(|_| !begins_with_state), gap));
         }
         if begins_with_state {

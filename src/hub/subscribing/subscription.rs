@@ -70,7 +70,7 @@ impl Hub {
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = ClientPosition { seq: cursor.seq, reported };
         if cursor.follows_state && (has_missed || request.start == Start::State) {
-            self.begin_state_again(cursor);
+            self.restart_state(cursor);
             // A client that leaves before the state comes with this id receives the gap again, and then the state.
             let here = ClientPosition { reported: Some(0), ..here };
             return Some(self.gap_notice(cursor, Some(here), Gap::Unknown));

@@ -11,7 +11,7 @@ impl Hub {
     /// Ends the subscription of a stream that ends. The stream is still to be sent what was published before: then its cursor
     /// has a part for each channel of which there is something, and is subscribed to nothing else.
     pub fn end_subscription(&mut self, stream: StreamId, cursor: &mut Cursor) {
-        let list = if cursor.is_held() { Vec::new() } else { self.rest(cursor) };
+        let list = if cursor.is_held() { Vec::new() } else { self.parts_to_send(cursor) };
         if list.is_empty() {
             return self.remove_stream(std::mem::take(cursor));
         }
@@ -28,7 +28,7 @@ impl Hub {
                 .channels_mut()
                 .subscribers_mut(*topic)
                 .map_or(false, |subscribers| subscribers.remove(stream));
-            self.clean_up(*topic, is_mostly_ended);
+            self.clean_topic(*topic, is_mostly_ended);
         }
         cursor.topics = topics;
         let last_seq = self.logs.last_seq();
@@ -43,7 +43,7 @@ impl Hub {
     }
 
     /// Returns a part for each channel of which a stream is still to be sent something.
-    fn rest(&self, cursor: &Cursor) -> Vec<Part> {
+    fn parts_to_send(&self, cursor: &Cursor) -> Vec<Part> {
         let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
         let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
         let rest = parts.iter().flat_map(|part| {
@@ -54,7 +54,7 @@ impl Hub {
                     let extent = Extent { until: self.logs.last_seq(), ..part.extent };
                     return Some(Part { extent, ..of_channel });
                 }
-                let last = self.logs.last_to_send(&of_channel, cursor.seq, self.logs.may_compact_for(cursor))?;
+                let last = self.logs.last_to_send(&of_channel, cursor.seq, self.logs.can_compact_for(cursor))?;
                 Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
             })
         });
@@ -68,12 +68,12 @@ impl Hub {
         for topic in &*cursor.topics {
             let is_mostly_ended =
                 self.logs.channels_mut().subscribers_mut(*topic).map_or(false, SubscriberList::record_end);
-            self.clean_up(*topic, is_mostly_ended);
+            self.clean_topic(*topic, is_mostly_ended);
         }
     }
 
     /// Removes a topic that is no longer used. If most streams in its list have ended, has the list walked, which cleans it.
-    fn clean_up(&mut self, topic: TopicId, is_mostly_ended: bool) {
+    fn clean_topic(&mut self, topic: TopicId, is_mostly_ended: bool) {
         if is_mostly_ended {
             self.pending.queue_subscribers(topic, self.logs.channels_mut());
         }
