@@ -46,11 +46,11 @@ sub CLONE {
 # Ends the streams of this process and runs their callbacks, before global destruction frees what the callbacks may use.
 END {
     local ($?, $!, $@);
-    EventSource::XS::_finish()              if EventSource::XS->can('_finish');
-    EventSource::XS::Stream::Relay->finish  if $INC{'EventSource/XS/Stream/Relay.pm'};
-    EventSource::XS::Stream::Writer->finish if $INC{'EventSource/XS/Stream/Writer.pm'};
-    __PACKAGE__->collect                    if EventSource::XS->can('_next_end');
-    EventSource::XS->dispatch               if EventSource::XS->has_later_here;
+    EventSource::XS::_finish()                       if EventSource::XS->can('_finish');
+    EventSource::XS::Stream::Relay->copy_all_at_once if $INC{'EventSource/XS/Stream/Relay.pm'};
+    EventSource::XS::Stream::Writer->end_all         if $INC{'EventSource/XS/Stream/Writer.pm'};
+    __PACKAGE__->collect                             if EventSource::XS->can('_next_end');
+    EventSource::XS->dispatch                        if EventSource::XS->has_later_here;
     EventSource::XS->tell_losses;
 }
 

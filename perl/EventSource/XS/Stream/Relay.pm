@@ -69,7 +69,7 @@ sub collect {
 
 # The process ends, and the reactor has written everything. Copies only what the clients take at once. The writer of a
 # server that blocks might wait for its client.
-sub finish {
+sub copy_all_at_once {
     for my $relay (grep { $_->{owner} == $$ && !$_->{stream}->is_blocking } values %RELAYS) {
         local ($@, $SIG{__DIE__});
         eval { $relay->_copy_at_once; 1 } or warn $@;

@@ -24,7 +24,7 @@ use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Stream::CloseCallbacks;
-use EventSource::XS::Stream::Native;    # its END block calls finish
+use EventSource::XS::Stream::Native;    # its END block calls end_all
 use IO::Poll qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
 use IO::Select;
 use List::Util   qw(max min);
@@ -211,7 +211,7 @@ sub enter_handler {
 }
 
 # A stream whose client reads nothing is ended without a close, which might wait for the client.
-sub finish {
+sub end_all {
     my @streams = grep { $_ && !defined $_->{reason} && $_->{owner} == $$ } values %OPEN;
     for my $stream (@streams) {
         $stream->{is_abandoned} = $stream->is_full;
