@@ -64,17 +64,24 @@ sub status_of {
     return Testing::Client->post($server->port, $path, $body, 'Content-Type' => 'application/json', @headers)->status;
 }
 
+# Starts the demonstration with this environment, its crowd, and a window of Teal and one of Violet.
+sub start_with_windows {
+    my ($name, $more, %option) = @_;
+    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, %$more);
+    my $server      = Testing::Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
+    my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
+    $teal->open($server->url('/?as=Teal'));
+    $violet->open($server->url('/?as=Violet'));
+    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    return ($server, $crowd);
+}
+
 for my $name (qw(Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
         my %option = (workers => 1, args => [qw(--keepalive 0 --read-timeout 1)]);
         %option = (workers => 1, args => [qw(--timeout 1)]) if $name eq 'Starlet';
         %option = () if $name =~ /Twiggy|Feersum/;
-        my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0);
-        my $server      = Testing::Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
-        my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
-        $teal->open($server->url('/?as=Teal'));
-        $violet->open($server->url('/?as=Violet'));
-        $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+        my ($server, $crowd) = start_with_windows($name, {}, %option);
 
         write_note($teal, '<b>Grüße</b> ☺');
         all_receive_ok('<b>Grüße</b> ☺');
@@ -160,14 +167,8 @@ subtest 'Starman, with four workers and a named hub' => sub {
     my $folder = File::Temp->newdir;
     my $socket = "$folder/hub";
     Testing->need('named_hubs');
-    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket);
-    my @arguments   = qw(--keepalive 0 --read-timeout 1);
-    my %option      = (workers => 4, args => \@arguments, env => \%environment);
-    my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
-    my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
-    $teal->open($server->url('/?as=Teal'));
-    $violet->open($server->url('/?as=Violet'));
-    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    my %option = (workers => 4, args => [qw(--keepalive 0 --read-timeout 1)]);
+    my ($server, $crowd) = start_with_windows('Starman', {LIVE_HUB => $socket}, %option);
     write_note($teal, 'from one worker to all');
     all_receive_ok('from one worker to all');
     $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers') for @browsers;
@@ -253,16 +254,10 @@ subtest 'Starman, with four workers and a named hub' => sub {
 # A hub with a store: its process is killed by the button, and nothing is missed.
 sub a_killed_hub_misses_nothing_ok {
     my ($where, %store) = @_;
-    my $folder      = File::Temp->newdir;
-    my $socket      = "$folder/hub";
-    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket, %store);
-    my @arguments   = qw(--keepalive 0 --read-timeout 1);
-    my %option      = (workers => 4, args => \@arguments, env => \%environment);
-    my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
-    my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
-    $teal->open($server->url('/?as=Teal'));
-    $violet->open($server->url('/?as=Violet'));
-    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    my $folder = File::Temp->newdir;
+    my $socket = "$folder/hub";
+    my %option = (workers => 4, args => [qw(--keepalive 0 --read-timeout 1)]);
+    my ($server, $crowd) = start_with_windows('Starman', {LIVE_HUB => $socket, %store}, %option);
     $teal->wait_for(shown('when-killed') . ".includes('$where')", 'the page says where the hub keeps its events');
     $teal->wait_for('+' . shown('returns') . " >= $SIZE",         'each client of the crowd has been connected');
 

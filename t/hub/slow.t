@@ -77,6 +77,17 @@ sub with_slow_reader {
     return;
 }
 
+# Has the slow client read to the newest event; returns what it received.
+sub receives_in_order_ok {
+    my ($server, $slow) = @_;
+    is $server->stats->{streams}, 2, 'both streams stay open';
+    ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m), 'the slow client receives the newest event when it reads';
+    my @blocks  = blocks($slow->text);
+    my @numbers = numbers(@blocks);
+    is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'the events of the slow client are whole and in order';
+    return @blocks;
+}
+
 subtest "on_slow 'disconnect'" => sub {
     with_slow_reader(
         $_,
@@ -112,13 +123,8 @@ subtest "on_slow 'gap'" => sub {
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
-                'the slow client receives the newest event when it reads';
-            my @blocks  = blocks($slow->text);
-            my @numbers = numbers(@blocks);
-            is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'the events of the slow client are whole and in order';
-            my @gaps = gaps(@blocks);
+            my @blocks = receives_in_order_ok($server, $slow);
+            my @gaps   = gaps(@blocks);
             cmp_ok @gaps + 0, '>=', 1, 'the slow client receives a gap';
             is $gaps[0]{data}, '{"reason":"slow"}', 'the reason of the gap is slow';
             my ($holes, $told, $last) = (0, 0, 0);
@@ -147,12 +153,8 @@ subtest "on_slow 'latest'" => sub {
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
-            is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m),
-                'the slow client receives the newest event when it reads';
-            my @blocks  = blocks($slow->text);
+            my @blocks  = receives_in_order_ok($server, $slow);
             my @numbers = numbers(@blocks);
-            is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'the events of the slow client are whole and in order';
             is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],
                 'the last events of the slow client are the newest of each of five keys';
             cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';

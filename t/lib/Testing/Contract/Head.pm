@@ -7,7 +7,6 @@ use Testing;
 
 use Testing::Contract::Check   qw(head_is response_ends_ok status_is text_is);
 use Testing::Contract::Handler qw(add_headers pushing source);
-use Testing::Contract::Subclass;
 use Plack::Builder;
 
 # The headers that every stream begins with.
@@ -116,5 +115,28 @@ my @BEHAVIOURS = (
 # Public methods
 
 sub behaviours { return @BEHAVIOURS }
+
+# A subclass that overrides call, handler_cb and headers.
+package Testing::Contract::Subclass;
+
+use parent 'Plack::App::EventSource';
+
+sub call {
+    my ($self, $env) = @_;
+    return [403, [], ['Not for you']] if $env->{HTTP_X_STRANGER};
+    return $self->SUPER::call($env);
+}
+
+sub handler_cb {
+    my $self = shift;
+    return sub {
+        my $conn = shift;
+        $conn->push($self->{greeting});
+        $conn->close;
+        return;
+    };
+}
+
+sub headers { return ['X-Class' => ref $_[0]] }
 
 1;
