@@ -1,7 +1,7 @@
 //! The socket at which peers connect, and the lock of the hub beside it.
 
 use crate::inherited::Seat;
-use crate::messages::say;
+use crate::process_log::log_message;
 use eventsource_xs::remote::calls::{own_user, peer_user, Epoll};
 use eventsource_xs::remote::{start, Place};
 use rustix::io::Errno;
@@ -73,7 +73,7 @@ impl Listener {
         self.lock_check = now + LOCK_CHECK;
         let is_held = self.seat.hold();
         if !is_held {
-            say("the file of its lock was removed, so that another process may serve the hub");
+            log_message("the file of its lock was removed, so that another process may serve the hub");
             self.seat.removes_socket = false;
         }
         Ok(is_held)

@@ -5,7 +5,7 @@
 //! - `arguments`, `commands`, `run_options`: the command line; the commands other than `run`; what the process was started with
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `protocol`: the version of the protocol that this process speaks
-//! - `messages`: the log, and what commands say on standard error
+//! - `process_log`: the log, and why a command fails, on standard error
 //! - `metrics_listener`: answers a monitor over HTTP
 //!
 //! The rooms of the wire thread, each with its own state:
@@ -36,11 +36,11 @@ mod inherited;
 mod leases;
 mod lifetime;
 mod listener;
-mod messages;
 mod metrics_listener;
 mod new_program;
 mod operator;
 mod peers;
+mod process_log;
 mod protocol;
 mod publishing;
 mod run_options;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {
-            messages::complain(&format!("{message}\n{}", arguments::USAGE));
+            process_log::print_failure(&format!("{message}\n{}", arguments::USAGE));
             return ExitCode::from(2);
         }
     };
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            messages::complain(&error.to_string());
+            process_log::print_failure(&error.to_string());
             ExitCode::FAILURE
         }
     }

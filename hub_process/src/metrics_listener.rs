@@ -8,7 +8,7 @@ mod request;
 
 pub use self::request::Hosts;
 use self::request::HttpRequest;
-use crate::messages::say;
+use crate::process_log::log_message;
 use eventsource_xs::metrics::{self, Measured};
 use eventsource_xs::remote::{Client, Error, Place, Start};
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ pub fn serve(listener: TcpListener, place: Place, hosts: Hosts) {
         }
     };
     if let Err(error) = thread::Builder::new().name("metrics".to_owned()).spawn(serve) {
-        say(&format!("the metrics are not served: {error}"));
+        log_message(&format!("the metrics are not served: {error}"));
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the operator of a hub process is told in its log, and what the process counts beside the library: what is logged once,
 //! what is logged [again after a pause](crate::watch), and to which worker the lines go.
 
-use crate::messages::{self, report, say};
 use crate::peers::{End, Peer};
+use crate::process_log::{self, log_event, log_message};
 use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::runtime::{self, HubHandle};
@@ -73,7 +73,7 @@ impl Operator {
     pub fn count_end(&mut self, end: End) {
         if end.is_cut_off() {
             self.cut_off += 1;
-            say(&format!("cut a worker off: {end}"));
+            log_message(&format!("cut a worker off: {end}"));
         }
     }
 
@@ -81,7 +81,7 @@ impl Operator {
     pub fn log_refused_members(&mut self, hub: Option<&HubHandle>) {
         if !self.has_logged_members && hub.is_some_and(HubHandle::has_refused_members) {
             self.has_logged_members = true;
-            say("a stream has opened without its member: a channel has max_members, the state is full, or the application \
+            log_message("a stream has opened without its member: a channel has max_members, the state is full, or the application \
                  retains an event without a key where members are counted");
         }
     }
@@ -95,7 +95,7 @@ impl Operator {
     pub fn log_changes(&mut self, store: impl FnOnce() -> Option<StoreStatus>, now: Instant) {
         if self.watch.is_due(now) {
             for line in self.watch.take_lines(&runtime::stats(), store().as_ref(), now) {
-                report(line.event, line.message, &line.fields);
+                log_event(line.event, line.message, &line.fields);
             }
         }
     }
@@ -103,7 +103,7 @@ impl Operator {
 
 /// Sends the lines of the log to the worker that writes them.
 pub fn send_lines(writer: &mut Peer) {
-    for line in messages::take_unsent() {
+    for line in process_log::take_unsent() {
         writer.answer(&Answer::Log { line: &line });
     }
 }

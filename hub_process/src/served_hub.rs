@@ -1,6 +1,6 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::publishing::{encode, failure_of, Asker, Published};
 use crate::settings::Wanted;
 use crate::store::Draft;
@@ -142,7 +142,7 @@ impl ServedHub {
                     let meta = PublishMeta { channel, key, retain: *retain, id: id.as_deref() };
                     let encode = |made: &str| encode(fields.fields(), made);
                     if let Err(error) = handle.publish(meta, once, encode, |_| {}) {
-                        say(&format!("an event of before is lost: {}", failure_of(&error)));
+                        log_message(&format!("an event of before is lost: {}", failure_of(&error)));
                     }
                 }
             }

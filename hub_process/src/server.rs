@@ -18,10 +18,10 @@ use crate::inherited::{take_kept, Seat};
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
-use crate::messages::{self, say, write_objects};
 use crate::metrics_listener;
 use crate::operator::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
+use crate::process_log::{self, log_message, write_objects};
 use crate::run_options::RunOptions;
 use crate::served_hub::ServedHub;
 use crate::settings::Precedence;
@@ -68,21 +68,21 @@ fn begin(arguments: &Arguments) -> Result<(Server, Option<TcpListener>), Box<dyn
     let options = arguments.run_options()?;
     let monitors = options.metrics().map(metrics_listener::listen).transpose()?;
     let seat = Seat::take(arguments, &options.place)?;
-    messages::keep(&options.place.log()); // from here on the folder is known to be this user's alone
+    process_log::keep_lines(&options.place.log()); // from here on the folder is known to be this user's alone
     let precedence = Precedence::begin(&options);
     Ok((Server::new(options, own_program()?, seat, precedence)?, monitors))
 }
 
 /// Resumes what the program before this one has saved.
 fn resume(arguments: &Arguments, state: i32) -> Result<(Server, Option<TcpListener>), Box<dyn Error>> {
-    messages::keep(&arguments.place()?.log());
+    process_log::keep_lines(&arguments.place()?.log());
     let server = Server::restore(&take_kept(state)?.into())?;
     // The listener has ended with the program before. Streams do not end because monitors cannot be answered.
     let monitors = server.options.metrics().map(metrics_listener::listen).transpose();
     Ok((
         server,
         monitors.unwrap_or_else(|error| {
-            say(&error.to_string());
+            log_message(&error.to_string());
             None
         }),
     ))
@@ -138,7 +138,7 @@ impl Server {
                 sources::PROGRESS => self.report_progress(),
                 sources::MEMBERS => self.succession.take_announced(),
                 sources::STORE => self.take_store_reports(now),
-                sources::LOG => messages::silence_bell(), // lines are sent in each turn
+                sources::LOG => process_log::silence_bell(), // lines are sent in each turn
                 peer => self.serve(peer, *readiness, now),
             }
         }
@@ -212,7 +212,7 @@ impl Server {
 
     /// Sends the lines of the log to the worker that writes them, once there is one.
     fn send_log(&mut self) {
-        let holder = messages::has_unsent().then(|| self.leases.holder(LOG_LEASE)).flatten();
+        let holder = process_log::has_unsent().then(|| self.leases.holder(LOG_LEASE)).flatten();
         holder.into_iter().for_each(|holder| self.peers.answer_with(holder, send_lines));
     }
 

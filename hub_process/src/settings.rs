@@ -8,7 +8,7 @@
 //! What the command line or a peer has named for a hub is claimed: of the settings that must agree
 //! ([`NamedSettings::disagreement`]) no other peer may name another value.
 
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::run_options::RunOptions;
 use crate::store::check_built;
 use eventsource_xs::remote::{kept_settings, Place};
@@ -37,7 +37,7 @@ impl Precedence {
     /// Begins with the settings that earlier processes have kept.
     pub fn begin(options: &RunOptions) -> Self {
         let kept = kept_settings::read(&options.place).unwrap_or_else(|message| {
-            say(&message);
+            log_message(&message);
             None
         });
         Self::of(options, options.settings().or(kept.unwrap_or_default()))
@@ -73,7 +73,7 @@ impl Precedence {
     fn write_kept(&self) {
         if let Err(error) = kept_settings::write(&self.place, &self.known) {
             let file = self.place.settings();
-            say(&format!("the settings of the hub cannot be kept in {}: {error}", file.display()));
+            log_message(&format!("the settings of the hub cannot be kept in {}: {error}", file.display()));
         }
     }
 

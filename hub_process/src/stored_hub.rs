@@ -41,7 +41,7 @@ mod wills;
 
 pub use last_delivered::LastDelivered;
 
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::store::{self, Draft, Entry, MemberPart, Report};
 use beginning::Beginning;
@@ -191,7 +191,7 @@ impl StoredHub {
         for (draft, given_id) in drafts {
             let waiting = WaitingDraft::new(Purpose::EventOfBefore, None);
             if let Err(failure) = self.order.publish(draft, given_id.as_deref(), waiting, now) {
-                say(&format!("an event of before is lost: {failure}"));
+                log_message(&format!("an event of before is lost: {failure}"));
             }
         }
         self.moved.begin(self.order.drafts());
@@ -464,7 +464,7 @@ impl StoredHub {
     /// Called when the reactor has died, with its streams. Their clients return with ids that the hub knows again when its
     /// store has started again.
     fn restart_after_defect(&mut self) {
-        say("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
+        log_message("the hub begins anew with its store: the thread of its streams has ended, which is a defect of eventsource-hub");
         self.order.drop_memory();
         self.order.threads.close(true);
     }

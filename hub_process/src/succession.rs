@@ -1,7 +1,7 @@
 //! Which hub this process serves: the first one, another one in its place, and the one before while that has events that are
 //! nowhere else.
 
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::served_hub::{ServedHub, Source};
 use crate::settings::{Precedence, Wanted};
 use crate::store::check_built;
@@ -121,7 +121,7 @@ impl Succession {
             match before.handle().map_or(Ok(Vec::new()), HubHandle::entries) {
                 Ok(events) if hub.takes_events_of_before(runtime::stats().opened > 0) => hub.take_events(events, now),
                 Ok(events) => log_left_out(&events),
-                Err(error) => say(&format!("the events of before are lost: {error}")),
+                Err(error) => log_message(&format!("the events of before are lost: {error}")),
             }
         }
         let is_ready = self.handle().is_some();
@@ -236,7 +236,7 @@ impl Succession {
 /// Logs which events are not in the store of the hub that has begun in the place of another one.
 fn log_left_out(events: &[HubEntry]) {
     if !events.is_empty() {
-        say(&format!(
+        log_message(&format!(
             "{} events of before are not in the store, for it has events of other machines, whose clients would receive them \
              as new ones: clients receive a gap, and what is retained is to be published again",
             events.len()

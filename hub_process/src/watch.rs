@@ -4,7 +4,7 @@
 //! Each of these is logged within a second, and then at most once in [`PAUSE`], with the number since the last line. So
 //! nothing that clients or a store do fills the log.
 
-use crate::messages::FieldValue;
+use crate::process_log::FieldValue;
 use eventsource_xs::stream::{Reason, Stats};
 use eventsource_xs::wire::StoreStatus;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What the loop waits for, beside its peers: their numbers in the epoll set.
 
-use crate::messages;
 use crate::peers::FIRST_TOKEN;
+use crate::process_log;
 use eventsource_xs::remote::calls::{self, duplicate, Asked, Epoll, Readiness};
 use eventsource_xs::runtime;
 use std::error::Error;
@@ -39,7 +39,7 @@ impl Sources {
         for (report, number) in reports.iter().zip([ENDS, PROGRESS, MEMBERS]) {
             epoll.add(report.as_fd(), number)?;
         }
-        messages::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
+        process_log::unsent_descriptor().map_or(Ok(()), |unsent| epoll.add(unsent, LOG))?;
         Ok(Self { epoll, signals, _reports: reports, ready: Vec::new() })
     }
 

@@ -3,7 +3,7 @@
 
 use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::publishing::Asker;
 use crate::stored_hub::{Progress, Told};
 use eventsource_xs::runtime;
@@ -101,7 +101,7 @@ impl Server {
             self.follow(begun.unwrap_or_default(), Instant::now());
         }
         if self.succession.has_predecessor() {
-            say("the events of before are lost: the process ends, and the hub's store has not begun");
+            log_message("the events of before are lost: the process ends, and the hub's store has not begun");
         }
         let finished = self.succession.finish_store(until.saturating_duration_since(Instant::now()));
         self.answer_askers(finished.told, finished.queued, Instant::now());

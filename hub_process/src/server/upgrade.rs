@@ -5,10 +5,10 @@ use super::{Server, STORE_LINGER};
 use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
-use crate::messages::say;
 use crate::new_program::{self, Program};
 use crate::operator::{Operator, SavedOperator};
 use crate::peers::{End, Peers, SavedPeer};
+use crate::process_log::log_message;
 use crate::protocol;
 use crate::run_options::RunOptions;
 use crate::settings::Precedence;
@@ -32,7 +32,7 @@ impl Server {
     /// why.
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
-        say(&format!("no upgrade: {message}"));
+        log_message(&format!("no upgrade: {message}"));
         for token in &upgrading.askers {
             self.reject(*token, Failure::new(ErrorCode::Unsupported, None, &message), Instant::now());
         }

@@ -1,6 +1,6 @@
 //! Events that are lost and whose publishers are told nothing. The log has their number, once for all that a turn has lost.
 
-use crate::messages::say;
+use crate::process_log::log_message;
 
 /// How many were lost since the log was told, and why the last one was.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Losses {
 
     /// Tells the log.
     pub fn log(&mut self) {
-        self.take_line().into_iter().for_each(|line| say(&line));
+        self.take_line().into_iter().for_each(|line| log_message(&line));
     }
 
     fn take_line(&mut self) -> Option<String> {

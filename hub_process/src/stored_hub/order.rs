@@ -11,7 +11,7 @@ use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
 use super::unread_entries::UnreadEntries;
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Ask, Began, Draft, DraftKind, Entry};
 use eventsource_xs::hub::{room_of, Announcement, History, Members, REMEMBERED};
@@ -247,7 +247,7 @@ impl Order {
     pub fn restart_memory(&mut self, began: &Began) -> Result<Restarted, Failure> {
         let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason, lingering: _ } = began;
         if !reason.is_empty() {
-            say(&format!("clients receive a gap: {reason}"));
+            log_message(&format!("clients receive a gap: {reason}"));
         }
         let history = History {
             epoch: epoch.clone(),

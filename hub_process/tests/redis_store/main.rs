@@ -27,10 +27,10 @@ mod failover;
 mod faults;
 mod losses;
 mod members;
-#[allow(dead_code)]
-#[path = "../../src/messages/mod.rs"]
-mod messages;
 mod node;
+#[allow(dead_code)]
+#[path = "../../src/process_log/mod.rs"]
+mod process_log;
 mod proxy;
 mod random;
 mod scripts;

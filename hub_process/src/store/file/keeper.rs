@@ -5,7 +5,7 @@ use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::place::{lock, real, set_aside};
 use super::{size_of, Bounds, Surroundings};
-use crate::messages::say;
+use crate::process_log::log_message;
 use crate::store::{Ask, Draft, Entry, Report, Reporter, StoreEnd};
 use eventsource_xs::wire::FileSettings;
 use std::fs::File;
@@ -175,7 +175,7 @@ impl Keeper {
 
     /// Takes note that history was lost: the next beginning has a new epoch.
     fn lose(&mut self, reason: String) {
-        say(&format!("{reason}; clients receive a gap"));
+        log_message(&format!("{reason}; clients receive a gap"));
         self.reporter.record_error(&reason);
         self.reporter.update(|status| status.epoch_changes += 1);
         self.lost = Some(reason.into());
@@ -327,7 +327,7 @@ impl Keeper {
         self.set_up(false);
         if let Err(fault) = open.database.close() {
             self.note(&fault);
-            say(&fault.message);
+            log_message(&fault.message);
         }
     }
 

@@ -13,7 +13,7 @@ use super::shared::{Sent, Shared, Target};
 use super::sizes::Sizes;
 use super::state::{self, Contents};
 use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
-use crate::messages::say;
+use crate::process_log::log_message;
 use eventsource_xs::histogram::Scale;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::RedisSettings;
@@ -540,7 +540,7 @@ impl Reader {
         let message =
             format!("this machine cannot read the entry {id}, which is of a later version: upgrade this machine too");
         if !std::mem::replace(&mut self.is_warned_of_unread, true) {
-            say(&message);
+            log_message(&message);
         }
         self.shared.reporter.record_error(&message);
     }

@@ -6,7 +6,7 @@ use super::super::call_error::{CallError, Refusal};
 use super::super::connection::RedisConnection;
 use super::super::entry;
 use super::{Reader, Trouble};
-use crate::messages::say;
+use crate::process_log::log_message;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
@@ -115,7 +115,7 @@ impl Reader {
                  set noeviction or volatile-lru",
                 self.endpoint.shown()
             );
-            say(&message);
+            log_message(&message);
             self.shared.reporter.record_error(&message);
         }
     }

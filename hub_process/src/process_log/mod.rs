@@ -51,7 +51,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Keeps the last lines in a file from here on. If nobody reads standard error, they are to be [taken](take_unsent), too. A
 /// panic is a line.
-pub fn keep(path: &Path) {
+pub fn keep_lines(path: &Path) {
     *lock(&KEPT) = Some(KeptLines::open(path));
     if standard_error::is_unread() {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
@@ -61,7 +61,7 @@ pub fn keep(path: &Path) {
     std::panic::set_hook(Box::new(move |panic| {
         // Whoever panics may have a lock: then there is no line.
         if KEPT.try_lock().is_ok() && UNSENT.try_lock().is_ok() {
-            note(&one_line(&format!("a defect of eventsource-hub: {panic}")));
+            keep_line(&one_line(&format!("a defect of eventsource-hub: {panic}")));
         }
         print(panic);
     }));
@@ -114,23 +114,23 @@ pub fn write_objects(hub: &str) {
 }
 
 /// Logs a message, as one line.
-pub fn say(message: &str) {
+pub fn log_message(message: &str) {
     log("message", message, &[], &one_line(message));
 }
 
-/// Logs what an operator must know, as [`say`] does: the name of the event, a message, and the fields.
-pub fn report(event: &str, message: &str, fields: &[(&'static str, FieldValue)]) {
+/// Logs what an operator must know, as [`log_message`] does: the name of the event, a message, and the fields.
+pub fn log_event(event: &str, message: &str, fields: &[(&'static str, FieldValue)]) {
     log(event, message, fields, &one_line(&text(event, message, fields)));
 }
 
 /// Writes why a command fails, whatever becomes of it: then the status says that it has failed.
-pub fn complain(message: &str) {
-    note(&one_line(message));
+pub fn print_failure(message: &str) {
+    keep_line(&one_line(message));
     let _ = writeln!(io::stderr(), "eventsource-hub: {message}");
 }
 
 fn log(event: &str, message: &str, fields: &[(&'static str, FieldValue)], line: &str) {
-    note(line);
+    keep_line(line);
     write(|| match OBJECTS_OF.get() {
         Some(hub) => object(event, hub, message, fields),
         None => format!("eventsource-hub: {line}\n"),
@@ -138,7 +138,7 @@ fn log(event: &str, message: &str, fields: &[(&'static str, FieldValue)], line: 
 }
 
 /// Keeps a line, and has it sent to a worker.
-fn note(line: &str) {
+fn keep_line(line: &str) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     if let Some(kept) = &mut *lock(&KEPT) {
         kept.add(&format!("{:.3}\t{line}", since.as_secs_f64()));
