@@ -13,14 +13,12 @@ use super::answers::{Outcome, UNAWAITED};
 use super::hub_log;
 use super::link::{ConnectionLost, Link, MAX_QUEUED_BYTES};
 use super::losses;
-use crate::event::Framing;
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Ready, StreamId};
 use crate::runtime::event_loop::handover::{Context, Handover};
 use crate::runtime::stats::add;
-use crate::runtime::stream_state::StreamState;
-use crate::stream::{Reason, Settings};
-use crate::wire::{self, Open, Request};
+use crate::stream::Reason;
+use crate::wire::{self, Request};
 use rustix::fd::OwnedFd;
 use std::any::Any;
 use std::collections::HashMap;
@@ -33,6 +31,7 @@ pub(super) mod connection;
 mod effect;
 mod parked;
 pub(super) mod publish_connection;
+mod remote_stream;
 #[cfg(test)]
 mod tests;
 mod unanswered;
@@ -40,43 +39,20 @@ mod waiting;
 pub(super) mod worker_leases;
 
 use connected::Connected;
-use effect::{Effect, StreamProgress};
-use parked::{Parked, ParkedPush};
+use effect::Effect;
+use parked::Parked;
+use remote_stream::{count_as_sent, subtract_buffered, RemoteStream};
 use waiting::Waiting;
-
-/// A stream that was handed over.
-#[derive(Debug)]
-struct Remote {
-    link: u32,
-    framing: Framing,
-    /// Whether the stream drops events if too many are buffered.
-    drops: bool,
-    /// How many bytes were pushed, without framing.
-    pushed: u64,
-    /// How many of the buffered bytes that its state counts came from here.
-    accounted: usize,
-}
 
 /// All connections, and the streams that were handed over.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: HashMap<u32, Connected>,
-    remotes: HashMap<u64, Remote>,
+    remotes: HashMap<u64, RemoteStream>,
     parked: HashMap<u64, Parked>,
     waiting: Waiting,
     /// Empty between two reads. It keeps its memory.
     effects: Vec<Effect>,
-}
-
-impl Remote {
-    /// Counts what is buffered in the hub process and on the way there as the stream's.
-    fn apply_progress(&mut self, progress: &StreamProgress, state: &StreamState) {
-        let pushed_since = self.pushed.saturating_sub(progress.pushed);
-        let now = usize::try_from(progress.buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
-        state.add_buffered(now);
-        state.subtract_buffered(std::mem::replace(&mut self.accounted, now));
-        state.set_stalled(progress.is_stalled);
-    }
 }
 
 impl Links {
@@ -225,48 +201,21 @@ impl Links {
             context.streams.apply(answer);
         }
         let number = u64::from(stream);
-        let (parked, holds) = match self.parked.remove(&number) {
-            Some(parked) => (parked, holds),
-            None => match context.reactor.detach(stream) {
-                Some(Detached { socket, settings, unsent, buffered_bytes, body }) => {
-                    count_as_sent(context, buffered_bytes);
-                    if let Some(state) = context.streams.get(stream) {
-                        state.subtract_buffered(buffered_bytes);
-                        state.hand_over(socket.is_some());
-                    }
-                    add(&context.handle.counts.handed_over, 1);
-                    (Parked { socket, settings, unsent, pushed: Vec::new(), body, end: None }, holds)
-                }
-                None => return false,
-            },
+        let parked = match self.parked.remove(&number).or_else(|| detach(stream, context)) {
+            Some(parked) => parked,
+            None => return false,
         };
         context.handle.notify_all();
-        let Parked { socket, settings, unsent, pushed, body, end } = parked;
-        let mut opening = Vec::new();
-        let open = Open { stream: number, settings, unsent: &unsent, body, holds };
-        let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
-        let is_encoded = request.encode(&mut opening).is_ok();
-        let Settings { framing, drop_oldest: drops, .. } = settings;
-        let mut remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
-        remote.pushed = pushed.iter().map(|push| push.event.len() as u64).sum();
-        self.remotes.insert(number, remote);
+        self.remotes.insert(number, RemoteStream::new(connection.number, &parked));
         let linked = match self.links.get_mut(&connection.number) {
             Some(linked) => linked,
             None => return false, // the caller has looked
         };
-        if is_encoded {
-            linked.queue(0, opening, socket);
-            for ParkedPush { event, has_id } in &pushed {
-                linked.forward(number, &Request::Push { stream: number, event, has_id: *has_id });
-            }
-            if let Some((reason, discards)) = end {
-                linked.forward(number, &Request::End { stream: number, reason, discards });
-            }
-        } else {
-            drop(socket); // more is buffered than a message may have; the client reconnects
-            self.end(number, Reason::Slow, context);
+        let is_opened = linked.open(number, parked, holds).is_ok();
+        if !is_opened {
+            self.end(number, Reason::Slow, context); // the client reconnects
         }
-        is_encoded
+        is_opened
     }
 
     /// Reads the answers of a connection, and does what follows from them.
@@ -356,7 +305,7 @@ impl Links {
     /// Keeps the streams that were not handed over yet, if a thread waits for their subscriptions.
     fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
         let mut opened = Parked::unsent_of(link, awaited);
-        let is_of_link = |remote: &Remote| remote.link == number;
+        let is_of_link = |remote: &RemoteStream| remote.link == number;
         opened.retain(|stream, _| self.remotes.get(stream).map_or(false, is_of_link));
         for (stream, parked) in opened {
             let accounted = self.remotes.remove(&stream).map_or(0, |remote| remote.accounted);
@@ -403,54 +352,23 @@ impl Handover for Links {
             return true;
         }
         if let Some(parked) = self.parked.get_mut(&stream) {
-            return match command {
-                Command::Push { event, has_id, .. } => {
-                    count_as_sent(context, event.len());
-                    if let Some(state) = context.streams.get(stream.into()) {
-                        state.subtract_buffered(event.len());
-                    }
-                    let event = parked.settings.framing.unframe(event).to_vec();
-                    parked.pushed.push(ParkedPush { event, has_id: *has_id });
-                    true
-                }
-                Command::End { reason, ending, .. } => {
-                    parked.end.get_or_insert((*reason, *ending == Ending::Discard));
-                    true
-                }
-                _ => true,
-            };
+            if let Command::Push { event, .. } = command {
+                count_as_sent(context, event.len());
+                subtract_buffered(context, stream, event.len());
+            }
+            parked.apply(command);
+            return true;
         }
-        let (remote, linked) = match self.remotes.get_mut(&stream) {
-            Some(remote) => match self.links.get_mut(&remote.link) {
-                Some(linked) => (remote, linked),
-                None => return true,
-            },
+        let remote = match self.remotes.get_mut(&stream) {
+            Some(remote) => remote,
             None => return false,
         };
-        let request = match command {
-            Command::Push { event, has_id, .. } => {
-                let block = remote.framing.unframe(event);
-                count_as_sent(context, event.len());
-                // Other streams are bounded by what their producers see as buffered.
-                if remote.drops && linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
-                    context.handle.count_lost(1, 0);
-                    if let Some(state) = context.streams.get(stream.into()) {
-                        state.subtract_buffered(event.len());
-                    }
-                    return true;
-                }
-                add(&context.handle.counts.events, 1);
-                remote.pushed += block.len() as u64;
-                remote.accounted += event.len();
-                Request::Push { stream, event: block, has_id: *has_id }
+        if let Some(linked) = self.links.get_mut(&remote.link) {
+            let is_full = linked.link.queued_bytes() >= MAX_QUEUED_BYTES;
+            if let Some(request) = remote.request_of(stream, command, is_full, context) {
+                linked.forward(stream, &request);
             }
-            Command::End { reason, ending, .. } => {
-                Request::End { stream, reason: *reason, discards: *ending == Ending::Discard }
-            }
-            Command::Refuse { .. } => Request::End { stream, reason: Reason::Server, discards: false },
-            _ => Request::Begin { stream },
-        };
-        linked.forward(stream, &request);
+        }
         true
     }
 
@@ -561,7 +479,14 @@ fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
     context.handle.notify_all();
 }
 
-/// Counts bytes as sent that another process has to send.
-fn count_as_sent(context: &mut Context<'_>, bytes: usize) {
-    add(&context.handle.counts.bytes, bytes as u64);
+/// Takes a stream from the reactor. Returns nothing if it has ended.
+fn detach(stream: StreamId, context: &mut Context<'_>) -> Option<Parked> {
+    let Detached { socket, settings, unsent, buffered_bytes, body } = context.reactor.detach(stream)?;
+    count_as_sent(context, buffered_bytes);
+    if let Some(state) = context.streams.get(stream) {
+        state.subtract_buffered(buffered_bytes);
+        state.hand_over(socket.is_some());
+    }
+    add(&context.handle.counts.handed_over, 1);
+    Some(Parked { socket, settings, unsent, pushed: Vec::new(), body, end: None })
 }

@@ -10,7 +10,7 @@
 //!
 //! - `losses`: what was lost on the way to hub processes, until the application is told
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
-//!   threads see it, `publish_connection`, `leases`, and `command`, what threads ask of the event loop
+//!   threads see it, `publish_connection`, `worker_leases`, and `command`, what threads ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it
 //! - `hub_log`: the log of a hub process, as one of its workers writes it
 //! - `remote_hub`: the calls of a named hub

@@ -2,11 +2,12 @@
 
 use super::connection::Connection;
 use super::effect::Effect;
+use super::parked::{Parked, ParkedPush};
 use super::unanswered::Unanswered;
 use crate::remote::answers::{Outcome, UNAWAITED};
 use crate::remote::link::{ConnectionLost, Link};
 use crate::stream::Reason;
-use crate::wire::{Answer, Request, StoreSettings};
+use crate::wire::{Answer, Request, StoreSettings, TooLong};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,6 +65,23 @@ impl Connected {
         } else {
             self.queue_now(request, frame, socket);
         }
+    }
+
+    /// Queues what hands a stream over, and what was asked of the stream since.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`] if more is buffered than a message may have. Then the stream's socket is closed.
+    pub(super) fn open(&mut self, stream: u64, parked: Parked, holds: bool) -> Result<(), TooLong> {
+        let opening = parked.encode_opening(stream, holds)?;
+        self.queue(0, opening, parked.socket);
+        for ParkedPush { event, has_id } in &parked.pushed {
+            self.forward(stream, &Request::Push { stream, event, has_id: *has_id });
+        }
+        if let Some((reason, discards)) = parked.end {
+            self.forward(stream, &Request::End { stream, reason, discards });
+        }
+        Ok(())
     }
 
     /// Queues a request of a stream, which nobody waits for. An event that is longer than any message ends the stream.

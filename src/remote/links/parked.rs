@@ -1,14 +1,15 @@
-//! Streams whose connection was lost before they were handed over.
+//! Streams that the reactor holds no longer and no hub process has: on their way, or parked because their connection was lost.
 
 use crate::compression::Body;
+use crate::reactor::{Command, Ending};
 use crate::remote::link::Link;
 use crate::stream::{Reason, Settings};
-use crate::wire::{FrameBuffer, Open, Request};
+use crate::wire::{FrameBuffer, Open, Request, TooLong};
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 
-/// A stream whose connection was lost before the stream was handed over. A thread waits for its subscription, and makes it
-/// again.
+/// A stream on its way to a hub process. If its connection is lost before the stream was handed over, the stream is parked: a
+/// thread waits for its subscription, and makes it again.
 #[derive(Debug)]
 pub(super) struct Parked {
     /// None if it is still to come.
@@ -30,6 +31,32 @@ pub(super) struct ParkedPush {
 }
 
 impl Parked {
+    /// Keeps what a command asks, until the stream is handed over.
+    pub(super) fn apply(&mut self, command: &Command) {
+        match command {
+            Command::Push { event, has_id, .. } => {
+                let event = self.settings.framing.unframe(event).to_vec();
+                self.pushed.push(ParkedPush { event, has_id: *has_id });
+            }
+            Command::End { reason, ending, .. } => {
+                self.end.get_or_insert((*reason, *ending == Ending::Discard));
+            }
+            _ => {}
+        }
+    }
+
+    /// Encodes the request that hands the stream over.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`] if more is buffered than a message may have.
+    pub(super) fn encode_opening(&self, stream: u64, holds: bool) -> Result<Vec<u8>, TooLong> {
+        let open = Open { stream, settings: self.settings, unsent: &self.unsent, body: self.body, holds };
+        let request = if self.socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes).map(|()| bytes)
+    }
+
     /// Returns the stream of a request that was not sent.
     fn of(open: &Open<'_>, socket: Option<OwnedFd>) -> Self {
         let Open { settings, body, .. } = *open;

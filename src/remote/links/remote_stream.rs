@@ -1,0 +1,84 @@
+//! A stream that was handed over: what its hub process has to send, and what its producers see of that.
+
+use super::effect::StreamProgress;
+use super::parked::Parked;
+use crate::event::Framing;
+use crate::reactor::{Command, Ending};
+use crate::runtime::event_loop::handover::Context;
+use crate::runtime::stats::add;
+use crate::runtime::stream_state::StreamState;
+use crate::stream::Reason;
+use crate::wire::Request;
+
+/// A stream that was handed over.
+#[derive(Debug)]
+pub(super) struct RemoteStream {
+    pub(super) link: u32,
+    framing: Framing,
+    /// Whether the stream drops events if too many are buffered.
+    drops: bool,
+    /// How many bytes were pushed, without framing.
+    pushed: u64,
+    /// How many of the buffered bytes that its state counts came from here.
+    pub(super) accounted: usize,
+}
+
+impl RemoteStream {
+    /// A stream that is handed over on a connection.
+    pub(super) fn new(link: u32, parked: &Parked) -> Self {
+        let pushed = parked.pushed.iter().map(|push| push.event.len() as u64).sum();
+        Self { link, framing: parked.settings.framing, drops: parked.settings.drop_oldest, pushed, accounted: 0 }
+    }
+
+    /// Counts what is buffered in the hub process and on the way there as the stream's.
+    pub(super) fn apply_progress(&mut self, progress: &StreamProgress, state: &StreamState) {
+        let pushed_since = self.pushed.saturating_sub(progress.pushed);
+        let now = usize::try_from(progress.buffered.saturating_add(pushed_since)).unwrap_or(usize::MAX / 2);
+        state.add_buffered(now);
+        state.subtract_buffered(std::mem::replace(&mut self.accounted, now));
+        state.set_stalled(progress.is_stalled);
+    }
+
+    /// Returns the request for a command; nothing if the stream drops an event, because the queue of the connection is full.
+    pub(super) fn request_of<'a>(
+        &mut self,
+        stream: u64,
+        command: &'a Command,
+        is_full: bool,
+        context: &mut Context<'_>,
+    ) -> Option<Request<'a>> {
+        Some(match command {
+            Command::Push { event, has_id, .. } => {
+                count_as_sent(context, event.len());
+                // Other streams are bounded by what their producers see as buffered.
+                if self.drops && is_full {
+                    context.handle.count_lost(1, 0);
+                    subtract_buffered(context, stream, event.len());
+                    return None;
+                }
+                add(&context.handle.counts.events, 1);
+                let block = self.framing.unframe(event);
+                self.pushed += block.len() as u64;
+                self.accounted += event.len();
+                Request::Push { stream, event: block, has_id: *has_id }
+            }
+            Command::End { reason, ending, .. } => {
+                Request::End { stream, reason: *reason, discards: *ending == Ending::Discard }
+            }
+            Command::Refuse { .. } => Request::End { stream, reason: Reason::Server, discards: false },
+            _ => Request::Begin { stream },
+        })
+    }
+}
+
+/// Counts bytes as sent that another process has to send.
+pub(super) fn count_as_sent(context: &mut Context<'_>, bytes: usize) {
+    add(&context.handle.counts.bytes, bytes as u64);
+}
+
+/// Counts bytes as buffered no longer by a stream.
+pub(super) fn subtract_buffered(context: &mut Context<'_>, stream: u64, bytes: usize) {
+    if let Some(state) = context.streams.get(stream.into()) {
+        state.subtract_buffered(bytes);
+    }
+}
