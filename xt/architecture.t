@@ -1,10 +1,10 @@
-# ARCHITECTURE.md is a map: it has at most 340 lines, and each file and function that it names exists.
+# ARCHITECTURE.md is a map: it has at most 380 lines, and each file and function that it names exists.
 
 use lib 't/lib';
 use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
-my $MOST_LINES = 340;
+my $MOST_LINES = 380;
 
 my @lines = split /\n/, slurp('ARCHITECTURE.md');
 my @files = distribution_files();

@@ -15,7 +15,7 @@ my %perl = (
 );
 
 # What the source says between a text and the end of the line.
-my $rust = join '', map { slurp($_) } grep { m{\Asrc/.*/settings[.]rs\z} } distribution_files();
+my $rust = join '', map { slurp($_) } grep { m{\Asrc/.*/settings(?:/mod)?[.]rs\z} } distribution_files();
 
 sub rust_after {
     my $text  = shift;
