@@ -186,6 +186,10 @@ impl Io for Sink {
         0
     }
 
+    fn is_timer_off(&mut self, _: &Self::Socket) -> bool {
+        false
+    }
+
     fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
         true
     }

@@ -42,6 +42,10 @@ impl Io for Loopback {
         0
     }
 
+    fn is_timer_off(&mut self, _: &Self::Socket) -> bool {
+        false
+    }
+
     fn set_timeout(&mut self, _: &Self::Socket, _: Option<Duration>) -> bool {
         true
     }

@@ -65,27 +65,38 @@ impl<I: Io> Reactor<I> {
             Some(found) => found,
             None => return,
         };
+        let timeout = record.stream.settings().timeout;
         let untaken = record.socket.as_ref().map_or(0, |socket| io.untaken_bytes(socket));
         if untaken == 0 && record.stream.stalled_since().is_none() {
             return self.end_patience(id);
         }
         if let (false, Some(socket)) = (patience.has_begun(), &record.socket) {
-            patience.begin(io.set_timeout(socket, None));
+            patience.begin(io.set_timeout(socket, None), timeout, now);
         }
-        let timeout = record.stream.settings().timeout;
         if !patience.look(untaken, timeout, now) {
             return self.end_at_once(id, Reason::Timeout);
         }
         record.deadline = Some(Box::new((patience.next_look(timeout, now), Deadline::Look(patience))));
     }
 
-    /// Leaves the client to the kernel's timer again, if it was looked at.
+    /// Leaves the client to the kernel's timer again, if it was looked at. Another program may have switched that off.
     pub(super) fn end_patience(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
-            if let Some((_, Deadline::Look(patience))) = record.deadline.as_deref() {
-                if let (true, Some(socket)) = (patience.has_begun(), &record.socket) {
+            if let Some((_, Deadline::Look(_))) = record.deadline.as_deref() {
+                if let Some(socket) = &record.socket {
                     io.set_timeout(socket, Some(record.stream.settings().timeout));
                 }
+                record.deadline = None;
+                record.taken_bytes = 0;
+            }
+        }
+    }
+
+    /// Has the kernel send a client that was looked at what it has still to take, however slowly that is. Nobody looks any more.
+    pub(super) fn leave_to_kernel(&mut self, id: StreamId) {
+        if let Some((record, io)) = self.record_and_io(id) {
+            if let (Some((_, Deadline::Look(_))), Some(socket)) = (record.deadline.as_deref(), &record.socket) {
+                io.set_timeout(socket, None);
                 record.deadline = None;
             }
         }

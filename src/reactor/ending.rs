@@ -73,7 +73,7 @@ impl<I: Io> Reactor<I> {
     /// closed with unread input, the kernel would reset the connection and discard unacknowledged bytes. If few descriptors
     /// are free, the input that has arrived is read, and the socket is closed at once.
     pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
-        self.end_patience(id);
+        self.leave_to_kernel(id);
         if let Some((record, io)) = self.record_and_io(id) {
             let reason = record.stream.ending().unwrap_or(Reason::Application);
             record.has_ended = true;
@@ -107,6 +107,11 @@ impl<I: Io> Reactor<I> {
                 let reason = ending.filter(|_| lost.events == 0 && !has_subscription).unwrap_or(reason);
                 self.report_end(id, reason);
             }
+            if reason == Reason::Timeout {
+                self.end_patience(id);
+            } else {
+                self.leave_to_kernel(id);
+            }
             self.shut_socket_down(id);
             self.close(id);
         }
@@ -121,7 +126,6 @@ impl<I: Io> Reactor<I> {
 
     /// Closes the socket and frees the slot.
     pub(super) fn close(&mut self, id: StreamId) {
-        self.end_patience(id);
         if let Some(record) = self.records[id.slot as usize].take() {
             if let Some(subscription) = record.subscription {
                 subscription.remove(&mut self.hubs);

@@ -37,6 +37,9 @@ pub trait Io {
     /// false if the kernel has no such timer for the socket, which is not TCP.
     fn set_timeout(&mut self, socket: &Self::Socket, timeout: Option<Duration>) -> bool;
 
+    /// Returns true if that time is never: another process has looked at the client.
+    fn is_timer_off(&mut self, socket: &Self::Socket) -> bool;
+
     /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ impl<I: Io> Reactor<I> {
             end_report: EndReport::None,
             presence_hub: 0,
             input_bytes: 0,
+            taken_bytes: 0,
             deadline: None,
             timer: None,
         });
@@ -63,8 +64,11 @@ impl<I: Io> Reactor<I> {
             None => self.io.close(socket),
             Some((record, io)) => {
                 let registered = io.register(&socket, id);
-                record.socket = Some(socket);
                 record.deadline = None;
+                if io.is_timer_off(&socket) {
+                    record.begin_patience(now); // of a process that has looked at the client
+                }
+                record.socket = Some(socket);
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
                     self.end_with_retry(id, Reason::Error);

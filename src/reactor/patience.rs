@@ -2,15 +2,15 @@
 //!
 //! The kernel ends a connection whose peer acknowledges nothing for the stream's timeout. It takes a client for dead, too, that
 //! reads all the time but whose window stays smaller than a segment: 64 KB on the loopback interface. So the reactor looks
-//! itself, several times in a timeout, after the socket has stalled or has taken much at once: how much of what the socket has
-//! taken is still to be taken by the client? While there is any, the kernel's timer is off. A client that has taken nothing
-//! between the looks of a whole timeout is dead.
+//! itself, several times in a timeout, after the socket has stalled or has taken much: how much of what the socket has taken is
+//! still to be taken by the client? While there is any, the kernel's timer is off. A client that has taken nothing between the
+//! looks of a whole timeout is dead. What the kernel has for a client when its stream ends, it sends in its own time.
 
 use crate::stream::after;
 use std::time::{Duration, Instant};
 
-/// The least bytes of one turn for which a client that has not stalled is looked at. It takes fewer in time, or is dead.
-pub(super) const MUCH: usize = if cfg!(test) { 1024 } else { 16 << 10 };
+/// The bytes after which a client that has not stalled is looked at. It takes fewer in time, or is dead.
+pub(super) const MUCH: u32 = if cfg!(test) { 1024 } else { 16 << 10 };
 
 /// The looks in a timeout.
 const LOOKS: u32 = 4;
@@ -37,9 +37,11 @@ impl Patience {
         self.expected.is_some()
     }
 
-    /// Begins with the first look.
-    pub(super) fn begin(&mut self, is_exact: bool) {
+    /// Begins with the first look, which may be late, and tells nothing of the time before.
+    pub(super) fn begin(&mut self, is_exact: bool, timeout: Duration, now: Instant) {
         self.is_exact = is_exact;
+        let planned = now.checked_sub(timeout / LOOKS).unwrap_or(now);
+        self.since = self.since.max(planned);
     }
 
     /// Counts what the socket has taken.

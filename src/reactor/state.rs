@@ -3,6 +3,7 @@
 //! The message that hands over a stream (`wire::Open`) cannot replace it: such a stream has no cursor yet.
 
 use super::hubs::Hubs;
+use super::patience::MUCH;
 use super::shutdown::Spread;
 use super::stream_members::Presences;
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
@@ -68,6 +69,7 @@ impl Saved for StreamRecord<i32> {
             end_report: from.take()?,
             presence_hub: from.take()?,
             input_bytes: from.take()?,
+            taken_bytes: MUCH, // the other program has counted them
             deadline: from.take()?,
             timer: None,
         })
@@ -89,6 +91,7 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
         end_report,
         presence_hub,
         input_bytes,
+        taken_bytes: _,
         deadline,
         timer: _,
     } = record;
@@ -173,6 +176,7 @@ impl<I: Io> Reactor<I> {
             end_report: record.end_report,
             presence_hub: record.presence_hub,
             input_bytes: record.input_bytes,
+            taken_bytes: record.taken_bytes,
             deadline: record.deadline,
             timer: None,
         });

@@ -54,6 +54,8 @@ pub(super) struct StreamRecord<S> {
     pub(super) presence_hub: HubId,
     /// How much the client has sent after its request.
     pub(super) input_bytes: u32,
+    /// How much the socket has taken since the client was known to have taken everything.
+    pub(super) taken_bytes: u32,
     /// In a box, because few streams have one.
     pub(super) deadline: Option<Box<(Instant, Deadline)>>,
     /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
@@ -76,12 +78,14 @@ impl<S> StreamRecord<S> {
         }
     }
 
-    /// Counts what the socket has taken in a turn. If that is much, the client is looked at.
+    /// Counts what the socket has taken in a turn. When that is much, the client is looked at.
     pub(super) fn count_taken(&mut self, bytes: usize, now: Instant) {
-        match self.deadline.as_deref_mut() {
-            None if bytes >= MUCH => self.begin_patience(now),
-            Some((_, Deadline::Look(patience))) => patience.count_taken(bytes),
-            _ => {}
+        if let Some((_, Deadline::Look(patience))) = self.deadline.as_deref_mut() {
+            return patience.count_taken(bytes);
+        }
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes.try_into().unwrap_or(u32::MAX));
+        if self.taken_bytes >= MUCH {
+            self.begin_patience(now);
         }
     }
 }

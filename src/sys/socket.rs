@@ -88,6 +88,11 @@ pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> bool 
     net::sockopt::set_tcp_user_timeout(socket, milliseconds).is_ok()
 }
 
+/// Returns true for a TCP socket with which the kernel leaves that to the caller.
+pub fn never_gives_up(socket: BorrowedFd<'_>) -> bool {
+    net::sockopt::tcp_user_timeout(socket) == Ok(0)
+}
+
 /// Returns how many bytes the socket has taken that its peer has not: not acknowledged (TCP), or not read (Unix sockets, with
 /// the memory of the kernel's own records).
 pub fn untaken_bytes(socket: BorrowedFd<'_>) -> usize {

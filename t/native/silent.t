@@ -90,12 +90,18 @@ for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
     };
 }
 
-subtest 'a client is not disconnected that takes less at a time than the kernel expects of a live one' => sub {
+# A client with a small receive buffer, which takes less at a time than the kernel expects of a live one.
+sub client_with_little_room {
     my $listens = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "socket: $!";
     socket my $client, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
     setsockopt $client, SOL_SOCKET, SO_RCVBUF, 8192 or die "setsockopt: $!";
     connect $client, pack_sockaddr_in($listens->sockport, INADDR_LOOPBACK) or die "connect: $!";
-    my ($stream, $ended) = stream(scalar $listens->accept, timeout => $PATIENCE);
+    return ($client, scalar $listens->accept);
+}
+
+subtest 'a client that takes little at a time is not disconnected' => sub {
+    my ($client, $server) = client_with_little_room();
+    my ($stream, $ended)  = stream($server, timeout => $PATIENCE);
     $stream->write('x' x 8_388_608);
     my $end = time + 4 * $PATIENCE;
     while (time < $end && !defined $$ended) {
@@ -104,6 +110,21 @@ subtest 'a client is not disconnected that takes less at a time than the kernel 
         sleep 0.05;
     }
     is $$ended, undef, 'the stream stays open';
+};
+
+subtest 'a client that takes little at a time receives everything before the end' => sub {
+    my ($client, $server) = client_with_little_room();
+    my ($stream, $ended)  = stream($server, timeout => $PATIENCE);
+    close $server;    # the client must see the end of the stream
+    $stream->write(('x' x 199_999) . "\n");
+    $stream->close;
+    my $read = '';
+    while (sysread $client, $read, 2000, length $read) {
+        EventSource::XS->dispatch;
+        sleep 0.05;
+    }
+    is substr($read, -3), "xx\n", 'it reads for longer than the timeout';
+    is $$ended, 'application', 'the stream has ended before';
 };
 
 # Links that are cut

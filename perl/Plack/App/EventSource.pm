@@ -831,8 +831,8 @@ A stream that no child can continue runs its handler in the worker, and C<psgi.e
 The number of seconds after which a native stream ends if its client neither reads nor acknowledges the data that is
 buffered for it. It is above 0, fractions are allowed; 60 by default. The kernel decides (C<TCP_USER_TIMEOUT>, tcp(7)), but for
 clients that are slow: for them the number of bytes counts that they have still to take, and such a stream ends up to a quarter
-of the time later. TCP does not tell each byte that a client reads: it acknowledges about a segment at a time, 1.5 KB of an
-Ethernet, 64 KB or more of the loopback interface. A client that takes less in a C<timeout> is silent for it.
+of the time later. TCP does not tell each byte that a client reads. If its receive buffer was full, it acknowledges nothing more
+until much of that is free: up to 130 KB with the buffers of a Linux system. A client that reads less in a C<timeout> is silent.
 
 =head1 METHODS
 

@@ -126,10 +126,16 @@ fn a_client_that_takes_little_is_not_left_to_the_kernels_timer_until_it_has_take
 }
 
 #[test]
-fn a_client_that_was_sent_much_at_once_is_looked_at_too() {
+fn a_client_that_was_sent_much_is_looked_at_too() {
     let mut world = World::new();
     let quiet = Settings { keepalive: None, ..settings() };
-    let [slow, dead, quick] = [(); 3].map(|()| world.open(quiet, &"x".repeat(5000)));
+    let [slow, dead, quick] = [(); 3].map(|()| world.open(quiet, ""));
+    for _ in 0..20 {
+        for stream in [slow, dead, quick] {
+            world.push(stream, &[b'x'; 100]);
+        }
+        world.run_until_idle();
+    }
     world.client(slow).untaken = 5000;
     world.client(dead).untaken = 5000;
     for round in 0..10 {
@@ -166,33 +172,66 @@ fn a_client_that_takes_nothing_more_of_its_socket_times_out() {
 }
 
 #[test]
-fn a_stream_that_ends_leaves_its_client_to_the_kernels_timer() {
+fn a_slow_client_of_a_stream_that_ends_is_not_left_to_the_kernels_timer() {
     let mut world = World::new();
-    let [ending, detached] = [(); 2].map(|()| world.open(settings(), &"x".repeat(5000)));
-    for stream in [ending, detached] {
+    let quiet = Settings { keepalive: None, ..settings() };
+    let [ended, slow, dead, detached] = [(); 4].map(|()| world.open(quiet, &"x".repeat(5000)));
+    for stream in [ended, slow, dead, detached] {
         world.client(stream).untaken = 5000;
     }
     world.advance(Duration::from_secs(20));
-    world.end(ending, Reason::Application, Ending::Flush);
-    world.run_until_idle();
+    world.client(detached).untaken = 4000;
+    world.end(ended, Reason::Application, Ending::Flush);
+    world.end(slow, Reason::Slow, Ending::Discard);
+    world.advance(Duration::from_secs(60));
     let id = world.records[detached].id;
     assert!(world.reactor.detach(id).is_some());
-    assert_eq!([ending, detached].map(|stream| world.client(stream).is_kernel_patient), [false, false]);
+    let patient = [ended, slow, dead, detached].map(|stream| world.client(stream).is_kernel_patient);
+    assert_eq!(patient, [true, true, false, true]);
+    assert_eq!(world.records[dead].ended, Some(Reason::Timeout));
+}
+
+#[test]
+fn a_client_that_another_process_has_looked_at_is_left_to_the_kernel_when_it_has_taken_all() {
+    let mut world = World::new();
+    let stream = world.open_without_socket(settings(), "head");
+    let client = world.attach_with(stream, |client| client.is_kernel_patient = true);
+    world.advance(Duration::from_secs(20));
+    assert!(!world.reactor.io().clients[client].is_kernel_patient);
 }
 
 #[test]
 fn a_client_that_was_looked_at_is_looked_at_after_an_upgrade_and_left_to_the_kernel_at_last() {
+    for (untaken, events) in [(5000, 0), (0, 0), (0, 1)] {
+        let mut world = World::new();
+        let stream = world.open(settings(), &"x".repeat(5000));
+        world.client(stream).untaken = 5000;
+        world.advance(Duration::from_secs(20));
+        world.client(stream).untaken = untaken;
+        world.upgrade();
+        for _ in 0..events {
+            world.push(stream, b"more");
+        }
+        world.advance(Duration::from_secs(40));
+        assert_eq!(world.client(stream).is_kernel_patient, untaken > 0);
+        world.client(stream).untaken = 0;
+        world.advance(Duration::from_secs(20));
+        assert!(!world.client(stream).is_kernel_patient);
+        assert_eq!(world.records[stream].ended, None);
+    }
+}
+
+#[test]
+fn a_first_look_that_is_late_ends_nothing() {
     let mut world = World::new();
-    let stream = world.open(settings(), &"x".repeat(5000));
+    let stream = world.open(Settings { keepalive: None, ..settings() }, &"x".repeat(5000));
     world.client(stream).untaken = 5000;
-    world.advance(Duration::from_secs(20));
-    world.upgrade();
-    world.advance(Duration::from_secs(40));
-    assert!(world.client(stream).is_kernel_patient);
-    world.client(stream).untaken = 0;
-    world.advance(Duration::from_secs(20));
-    assert!(!world.client(stream).is_kernel_patient);
+    world.run_until_idle();
+    world.now += Duration::from_secs(500); // the process was stopped
+    world.run_until_idle();
     assert_eq!(world.records[stream].ended, None);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.records[stream].ended, Some(Reason::Timeout));
 }
 
 #[test]

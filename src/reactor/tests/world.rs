@@ -115,6 +115,10 @@ impl Io for Script {
         !client.is_local
     }
 
+    fn is_timer_off(&mut self, socket: &Socket) -> bool {
+        self.open(socket).is_kernel_patient
+    }
+
     fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {
         let client = self.open(socket);
         client.read_calls += 1;
@@ -261,7 +265,12 @@ impl World {
     }
 
     pub(crate) fn attach(&mut self, stream: usize) -> usize {
+        self.attach_with(stream, |_| ())
+    }
+
+    pub(crate) fn attach_with(&mut self, stream: usize, prepare: impl FnOnce(&mut Client)) -> usize {
         let client = self.new_client();
+        prepare(&mut self.reactor.io().clients[client]);
         self.records[stream].client = Some(client);
         self.reactor.apply(Command::Attach { stream: self.records[stream].id }, Some(Socket(client)), self.now);
         client

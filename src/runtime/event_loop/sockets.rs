@@ -45,6 +45,10 @@ impl Io for Sockets {
         socket::give_up_after(socket.as_fd(), timeout)
     }
 
+    fn is_timer_off(&mut self, socket: &OwnedFd) -> bool {
+        socket::never_gives_up(socket.as_fd())
+    }
+
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         socket::receive(socket.as_fd(), &mut self.scratch)
     }
