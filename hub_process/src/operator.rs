@@ -5,7 +5,7 @@ use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
 use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
-use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::runtime;
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Answer, StoreStatus};
 use std::time::{Duration, Instant};
@@ -78,8 +78,8 @@ impl Operator {
     }
 
     /// Logs once that a stream has opened without its member. The statistics count them.
-    pub fn log_refused_members(&mut self, hub: Option<&HubHandle>) {
-        if !self.has_logged_members && hub.is_some_and(HubHandle::has_refused_members) {
+    pub fn log_refused_members(&mut self, has_refused: impl FnOnce() -> bool) {
+        if !self.has_logged_members && has_refused() {
             self.has_logged_members = true;
             log_message("a stream has opened without its member: a channel has max_members, the state is full, or the application \
                  retains an event without a key where members are counted");

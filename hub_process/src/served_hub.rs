@@ -8,7 +8,7 @@ use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::{Framing, Unnumbered};
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
-    MemberData, Presence, Refusal, MAX_ONCE_BYTES,
+    MemberData, MemberPage, Presence, Refusal, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
@@ -71,13 +71,18 @@ impl ServedHub {
     }
 
     /// Returns the counts of the hub, and the number of a channel's subscribers; nothing while its store has not begun.
-    pub fn counts_and_subscribers(&self, channel: &[u8]) -> Option<Result<(Counts, usize), runtime::Error>> {
-        let gaps = match &self.source {
-            Source::Own(_) => 0,
-            Source::Stored(stored) => stored.gaps(),
-        };
+    pub fn counts_and_subscribers(
+        &mut self,
+        channel: &[u8],
+        now: Instant,
+    ) -> Option<Result<(Counts, usize), runtime::Error>> {
         let counted = self.handle()?.counts_and_subscribers(channel);
-        Some(counted.map(|(counts, subscribers)| (Counts { gaps: counts.gaps + gaps, ..counts }, subscribers)))
+        self.take_presence(now);
+        let complete = |counts| match &self.source {
+            Source::Own(_) => counts,
+            Source::Stored(stored) => stored.complete_counts(counts),
+        };
+        Some(counted.map(|(counts, subscribers)| (complete(counts), subscribers)))
     }
 
     /// Returns the health of the store.
@@ -174,6 +179,67 @@ impl ServedHub {
             Source::Own(_) => Ok(()),
             Source::Stored(stored) => stored.check_update(channel, id, event),
         }
+    }
+
+    /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
+    /// subscriptions have taken effect before.
+    pub fn member_page(
+        &mut self,
+        channel: &[u8],
+        after: Option<&[u8]>,
+        now: Instant,
+    ) -> Result<MemberPage, runtime::Error> {
+        match self.take_all_presence(now)? {
+            Source::Own(handle) => handle.member_page(channel, after),
+            Source::Stored(stored) => Ok(stored.members().map(|here| here.page(channel, after)).unwrap_or_default()),
+        }
+    }
+
+    /// Returns how many members a channel has.
+    pub fn count_members(&mut self, channel: &[u8], now: Instant) -> Result<usize, runtime::Error> {
+        match self.take_all_presence(now)? {
+            Source::Own(handle) => handle.count_members(channel),
+            Source::Stored(stored) => Ok(stored.members().map_or(0, |here| here.count(channel))),
+        }
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    pub fn update_member(
+        &mut self,
+        (channel, id): (&[u8], &[u8]),
+        data: MemberData,
+        event: Unnumbered,
+        now: Instant,
+    ) -> Result<bool, runtime::Error> {
+        match self.take_all_presence(now)? {
+            Source::Own(handle) => handle.update_member(channel, id, data, event),
+            Source::Stored(stored) => stored.update_member((channel, id), data, event, now),
+        }
+    }
+
+    /// Returns true if a stream is known to have opened without the member that it was to have.
+    pub fn has_refused_members(&self) -> bool {
+        match &self.source {
+            Source::Own(handle) => handle.has_refused_members(),
+            Source::Stored(stored) => stored.members().is_some_and(|members| members.totals().1 > 0),
+        }
+    }
+
+    /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.
+    pub fn take_presence(&mut self, now: Instant) {
+        let reports = runtime::take_presence_reports();
+        if let Source::Stored(stored) = &mut self.source {
+            reports.into_iter().for_each(|report| stored.apply_presence(report, now));
+        }
+    }
+
+    /// Applies all that the reactor knows of the streams of members.
+    pub fn take_all_presence(&mut self, now: Instant) -> Result<&mut Source, runtime::Error> {
+        if let Source::Stored(stored) = &self.source {
+            stored.handle().map_or(Ok(()), HubHandle::report_presence)?;
+            self.take_presence(now);
+        }
+        Ok(&mut self.source)
     }
 
     /// Publishes an event, which is checked first.

@@ -136,7 +136,7 @@ impl Server {
                 sources::SIGNALS => self.take_signals(),
                 sources::ENDS => self.report_ends(),
                 sources::PROGRESS => self.report_progress(),
-                sources::MEMBERS => self.succession.take_announced(),
+                sources::MEMBERS => self.succession.take_presence(now),
                 sources::STORE => self.take_store_reports(now),
                 sources::LOG => process_log::silence_bell(), // lines are sent in each turn
                 peer => self.serve(peer, *readiness, now),

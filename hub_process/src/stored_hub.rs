@@ -48,9 +48,12 @@ use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::event::Unnumbered;
-use eventsource_xs::hub::{Announcement, EndRequest, KeptMember, Retain, Says, StateSizes};
-use eventsource_xs::runtime::HubHandle;
+use eventsource_xs::hub::{
+    Announcement, Counts, EndRequest, KeptMember, MemberData, Members, Retain, Says, StateSizes,
+};
+use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::saved;
+use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use member_drafts::draft_of;
@@ -67,6 +70,9 @@ use std::time::{Duration, Instant};
 use store_threads::StoreThreads;
 use unread_entries::UnreadEntries;
 use wills::Wills;
+
+/// How many leaves and numbers that are due are handled before others have their turn.
+const STEPS: usize = 256;
 
 /// Why a will is lost that cannot be kept.
 const TOO_MANY: &str = "too many wait already";
@@ -140,21 +146,27 @@ impl StoredHub {
         settings: &HubSettings,
         name: &Name,
         delivered: LastDelivered,
-        handle: HubHandle,
+        (handle, members): (HubHandle, Members),
     ) -> io::Result<Self> {
-        Ok(Self::begin(settings, name, delivered)?.resume(saved, handle))
+        Ok(Self::begin(settings, name, delivered)?.resume(saved, handle, members))
     }
 
-    fn resume(mut self, saved: SavedStored, handle: HubHandle) -> Self {
+    fn resume(mut self, saved: SavedStored, handle: HubHandle, here: Members) -> Self {
         let SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills } = saved;
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
-        let memory = MemoryHub { handle, ids, state: State::of(state) };
+        let memory = MemoryHub { handle, ids, state: State::of(state), members: here };
         self.order.resume(memory, position, counted, UnreadEntries::restore(gaps));
         let members = StoredMembers::restore(members, self.order.is_shared());
         Self { members, wills: Wills::restore(wills), ..self }
     }
 
-    /// Returns what another program needs to continue, beside the hub in the reactor; nothing if the store has not begun.
+    /// Returns the members of the hub in memory, of this machine and of others.
+    pub fn members(&self) -> Option<&Members> {
+        self.order.members()
+    }
+
+    /// Returns what another program needs to continue, beside the hub in the reactor and its members; nothing if the store has
+    /// not begun.
     pub fn saved(&self) -> Option<SavedStored> {
         let MemoryHub { ids, state, .. } = self.order.memory()?;
         let Position { last_seq, epoch_changes, .. } = *self.order.position();
@@ -293,9 +305,69 @@ impl StoredHub {
         self.order.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
     }
 
+    /// Adds what only this hub counts: the members, and the gaps in place of events that this version cannot read.
+    pub fn complete_counts(&self, counts: Counts) -> Counts {
+        let (here, refused) = self.members().map(Members::totals).unwrap_or_default();
+        Counts { gaps: counts.gaps + self.gaps(), members: here as u64, members_refused: refused, ..counts }
+    }
+
+    /// Changes the data of a member. Returns false if it is not here.
+    pub fn update_member(
+        &mut self,
+        (channel, id): (&[u8], &[u8]),
+        data: MemberData,
+        event: Unnumbered,
+        now: Instant,
+    ) -> Result<bool, runtime::Error> {
+        let mut updated = Ok(false);
+        self.change_members(now, |members, handle, out| {
+            let fits = |announced: &Announcement| handle.check_announcement(announced);
+            updated = members.update_member(channel, id, data, event, &fits, out);
+        });
+        Ok(updated?)
+    }
+
+    /// Applies a report of the reactor to the members of the hub in memory, if the stream is one of that hub: a hub before has
+    /// ended its streams, and its members linger in this one.
+    pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
+        if self.handle().is_some_and(|handle| handle.has_reported(&report)) {
+            let PresenceReport { stream, at, change, .. } = report;
+            self.apply_change(stream, (at, store::now_ms()), change, now);
+        }
+    }
+
+    /// Applies a change of a stream of the hub in memory, after what was due before.
+    fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange, now: Instant) {
+        let most = self.order.settings.hub.max_members;
+        self.change_members(now, |members, handle, out| {
+            let mut left = usize::MAX;
+            members.run_due(at, &mut left, out);
+            match change {
+                PresenceChange::Entered(member) => {
+                    let fits = |announced: &Announcement| handle.check_announcement(announced);
+                    members.enter_stream(stream, *member, (most, &fits), (at, wall), out);
+                }
+                PresenceChange::Willed(will) => members.set_will(stream, will),
+                PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
+            }
+        });
+    }
+
+    /// Lets members leave that have lingered, and publishes numbers that have changed.
+    fn run_members(&mut self, now: Instant) {
+        let mut left = STEPS;
+        self.change_members(now, |members, _, out| members.run_due(now, &mut left, out));
+    }
+
+    /// Changes the members, and announces what follows.
+    fn change_members(&mut self, now: Instant, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
+        for (announcement, kept) in self.order.change_members(change) {
+            self.announce(announcement, kept, now);
+        }
+    }
+
     /// Takes what a member or a will announces.
-    pub fn announce(&mut self, announcement: Announcement, kept: Option<KeptMember>) {
-        let now = Instant::now();
+    fn announce(&mut self, announcement: Announcement, kept: Option<KeptMember>, now: Instant) {
         let is_number = announcement.says == Says::Number;
         let draft = draft_of(announcement, kept);
         if is_number {
@@ -431,7 +503,8 @@ impl StoredHub {
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.order.next_due().into_iter().chain(self.members.next_due()).min()
+        let members = self.members().and_then(Members::next_due);
+        self.order.next_due().into_iter().chain(self.members.next_due()).chain(members).min()
     }
 
     /// Does what is due. Returns true if the store has started again, with another descriptor.
@@ -441,6 +514,7 @@ impl StoredHub {
             self.restart_after_defect();
         }
         self.order.forget_evicted_in_time(now);
+        self.run_members(now);
         self.members.keep_lingering_in_time(&self.order, now);
         if self.order.is_time_to_retry(now) {
             self.members.retry(&mut self.order, now);
@@ -502,7 +576,8 @@ impl StoredHub {
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Progress {
         let now = Instant::now();
-        self.keep_wills(self.order.take_wills());
+        let wills = self.order.take_wills();
+        self.keep_wills(wills);
         self.publish_wills(now);
         let (mut progress, _) = self.end(within, false);
         progress.is_ready = false;

@@ -150,16 +150,9 @@ impl Succession {
         }
     }
 
-    /// Takes what members and wills of a hub with a store have announced.
-    pub fn take_announced(&mut self) {
-        let announced = runtime::take_announced();
-        let Some(stored) = self.stored() else { return };
-        for announced in announced {
-            // A hub of before has ended its streams, and its members linger in this one.
-            if stored.handle().is_some_and(|handle| handle.has_announced(&announced)) {
-                stored.announce(announced.announcement, announced.kept);
-            }
-        }
+    /// Applies what the reactor has reported of streams with members and wills, if a store has the order of events.
+    pub fn take_presence(&mut self, now: Instant) {
+        self.hub.iter_mut().for_each(|hub| hub.take_presence(now));
     }
 
     /// Ends the store, if there is one, when it has the wills of the streams: these have ended, or do so with the hub. Returns
@@ -168,8 +161,8 @@ impl Succession {
         if self.stored().is_none() {
             return Progress::default();
         }
-        let _ = self.handle().map(HubHandle::announce_members); // fails only if the reactor has died, with its wills
-        self.take_announced();
+        let hub = self.hub.as_mut().filter(|hub| hub.handle().is_some());
+        let _ = hub.map(|hub| hub.take_all_presence(Instant::now())); // fails only if the reactor has died, with its wills
         self.stored().map(|stored| stored.finish(within)).unwrap_or_default()
     }
 
@@ -206,26 +199,23 @@ impl Succession {
     /// Returns what another program needs to continue with the hub, if that has begun.
     pub fn saved(&self) -> Option<SavedServed> {
         let hub = self.hub.as_ref()?;
-        Some(SavedServed {
-            handle: hub.handle()?.saved()?,
-            settings: hub.settings.clone(),
-            claimed: hub.claimed.clone(),
-            stored: match &hub.source {
-                Source::Own(_) => None,
-                Source::Stored(stored) => Some(stored.saved()?),
-            },
-        })
+        let (stored, members) = match &hub.source {
+            Source::Own(_) => (None, None),
+            Source::Stored(stored) => (Some(stored.saved()?), stored.members()),
+        };
+        let handle = hub.handle()?.saved(members)?;
+        Some(SavedServed { handle, settings: hub.settings.clone(), claimed: hub.claimed.clone(), stored })
     }
 
     /// Continues with the hub of another program.
     pub fn restore(&mut self, saved: SavedServed, restored: &Restored, epoll: &Epoll) -> Result<(), Box<dyn Error>> {
-        let SavedServed { handle, settings, claimed, stored } = saved;
-        let handle = restored.hub(handle);
-        let seen = || LastDelivered::open(&self.place.seen());
+        let SavedServed { mut handle, settings, claimed, stored } = saved;
         let source = match stored {
-            None => Source::Own(handle),
+            None => Source::Own(restored.hub(handle)),
             Some(stored) => {
-                Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen(), handle)?))
+                let (members, seen) = (handle.take_members(), LastDelivered::open(&self.place.seen()));
+                let hub = (restored.hub(handle), members);
+                Source::Stored(Box::new(StoredHub::restore(stored, &settings, self.place.name(), seen, hub)?))
             }
         };
         self.hub = Some(ServedHub { settings, claimed, source });

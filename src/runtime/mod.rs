@@ -41,12 +41,12 @@ pub use error::Error;
 pub use handles::capture::{Capture, Obstacle};
 pub use handles::hub_handle::{HubHandle, PublishMeta};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
-pub use presence::Announced;
-pub use process::{announced_descriptor, progress_descriptor, take_announced, take_progress};
+pub use presence::{PresenceChange, PresenceReport};
 pub use process::{
     end_streams, end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting,
     take_ended, times,
 };
+pub use process::{presence_descriptor, progress_descriptor, take_presence_reports, take_progress};
 pub use stats::Counts;
 pub use wake::end_queue::{count_callbacks, has_callbacks};
 pub use wake::end_signal::set_end_signal;

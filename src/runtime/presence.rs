@@ -1,12 +1,12 @@
 //! What the reactor reports of streams with members and wills, until it is applied to their hubs.
 //!
-//! The members are beside a hub's sequence numbers, behind the lock of the process, because their events take part in that
-//! order. The reactor's thread must not wait for that lock: a publisher may hold it who waits for the reactor. So it leaves its
-//! reports here. Whoever has the lock applies them: the reactor's thread tries to get it in each turn, and a call that asks for
-//! members has it.
+//! Over a store the owner of the hub has the members, and takes the reports from a queue. Otherwise the members are beside a
+//! hub's sequence numbers, behind the lock of the process, because their events take part in that order. The reactor's thread
+//! must not wait for that lock: a publisher may hold it who waits for the reactor. So it leaves its reports here. Whoever has
+//! the lock applies them: the reactor's thread tries to get it in each turn, and a call that asks for members has it.
 
 use super::wake::sync::lock;
-use crate::hub::{Announcement, KeptMember, MemberRequest};
+use crate::hub::{Announcement, MemberRequest};
 use crate::reactor::{HubId, StreamId};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
@@ -18,32 +18,28 @@ const RETRY: Duration = Duration::from_millis(1);
 
 /// A change of one stream.
 #[derive(Clone, Debug)]
-pub(crate) enum Change {
+pub enum PresenceChange {
     /// It has a member from here on.
     Entered(Box<MemberRequest>),
     /// It has a will from here on.
     Willed(Box<Announcement>),
     /// It has ended.
-    Left { is_by_application: bool },
+    Left {
+        /// Whether the application has ended it.
+        is_by_application: bool,
+    },
 }
 
 /// A report of the reactor.
 #[derive(Clone, Debug)]
-pub(crate) struct PresenceReport {
+pub struct PresenceReport {
     pub(super) hub: HubId,
-    pub(super) stream: StreamId,
-    pub(super) at: Instant,
-    pub(super) change: Change,
-}
-
-/// What a member or a will announces in a hub with a store. The hub's owner has the store publish it.
-#[derive(Clone, Debug)]
-pub struct Announced {
-    pub(super) hub: HubId,
-    /// The event.
-    pub announcement: Announcement,
-    /// What the store keeps of a member that is here.
-    pub kept: Option<KeptMember>,
+    /// The stream.
+    pub stream: StreamId,
+    /// When it has changed.
+    pub at: Instant,
+    /// What has changed.
+    pub change: PresenceChange,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +55,7 @@ struct Inner {
 pub(super) struct PresenceReports(Mutex<Inner>);
 
 impl PresenceReports {
-    pub(super) fn push(&self, hub: HubId, stream: StreamId, change: Change) {
+    pub(super) fn push(&self, hub: HubId, stream: StreamId, change: PresenceChange) {
         let at = Instant::now();
         let mut inner = lock(&self.0);
         inner.reports.push_back(PresenceReport { hub, stream, at, change });
@@ -116,9 +112,8 @@ impl PresenceReports {
 }
 
 saved!(PresenceReport { hub, stream, at, change });
-saved!(Announced { hub, announcement, kept });
 
-impl Saved for Change {
+impl Saved for PresenceChange {
     fn save(&self, to: &mut Saver) {
         let (entered, willed, left) = match self.clone() {
             Self::Entered(member) => (Some(member), None, None),

@@ -7,7 +7,7 @@ pub(crate) mod forks;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::generation::generation;
-use super::presence::Announced;
+use super::presence::PresenceReport;
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
 use super::wake::sync::lock;
@@ -265,18 +265,18 @@ pub fn progress_descriptor() -> io::Result<OwnedFd> {
     any_reactor()?.progress.descriptor()
 }
 
-/// Takes what members and wills of hubs with a store have announced.
-pub fn take_announced() -> Vec<Announced> {
-    last_reactor().map_or_else(Vec::new, |reactor| reactor.announced.take())
+/// Takes what the reactor has reported of streams with members and wills, of hubs with a store.
+pub fn take_presence_reports() -> Vec<PresenceReport> {
+    last_reactor().map_or_else(Vec::new, |reactor| reactor.stored_presence.take())
 }
 
-/// Returns a descriptor that is readable while [`take_announced`] has something to return.
+/// Returns a descriptor that is readable while [`take_presence_reports`] has something to return.
 ///
 /// # Errors
 ///
 /// As for a new stream, if no reactor runs yet.
-pub fn announced_descriptor() -> io::Result<OwnedFd> {
-    any_reactor()?.announced.descriptor()
+pub fn presence_descriptor() -> io::Result<OwnedFd> {
+    any_reactor()?.stored_presence.descriptor()
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

@@ -1,6 +1,6 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
-use super::presence::{Announced, PresenceReports};
+use super::presence::{PresenceReport, PresenceReports};
 use super::running_handler::RunningHandler;
 use super::stats::Counts;
 use super::stream_state::StreamState;
@@ -144,9 +144,9 @@ pub(crate) struct ReactorHandle {
     pub(crate) ends: Arc<EndQueues>,
     /// The streams whose progress is to be reported to another process.
     pub(super) progress: Arc<ReportQueue<StreamId>>,
-    /// What members and wills announce to hubs with a store.
-    pub(super) announced: Arc<ReportQueue<Announced>>,
-    /// What is still to be applied to the members of hubs.
+    /// What the owners of hubs with a store are still to be told of streams.
+    pub(super) stored_presence: Arc<ReportQueue<PresenceReport>>,
+    /// What hubs with members are still to be told of streams.
     pub(super) presence: PresenceReports,
     /// The handler whose stream is one of this reactor.
     pub(super) running_handler: RunningHandler,
@@ -192,7 +192,7 @@ impl ReactorHandle {
             notifier: Notifier::default(),
             ends: Arc::default(),
             progress: Arc::default(),
-            announced: Arc::default(),
+            stored_presence: Arc::default(),
             presence: PresenceReports::default(),
             running_handler: RunningHandler::default(),
             past: Vec::new(),
@@ -214,7 +214,7 @@ impl ReactorHandle {
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
         self.progress = Arc::clone(&dead.progress);
-        self.announced = Arc::clone(&dead.announced);
+        self.stored_presence = Arc::clone(&dead.stored_presence);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));

@@ -1,6 +1,6 @@
 //! The hubs in the reactor of a process: the reactor of each, and the sequence number of its last event.
 
-use super::presence::{Announced, Change, PresenceReport};
+use super::presence::{PresenceChange, PresenceReport};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
@@ -24,9 +24,8 @@ pub(super) struct HubRegistration {
     pub(super) state: StateSizes,
     /// How much may be.
     pub(super) retention: Retention,
-    pub(super) members: Members,
-    /// Whether a store gives the sequence numbers.
-    pub(super) is_stored: bool,
+    /// The members. None if a store gives the sequence numbers: then the hub's owner has them.
+    pub(super) members: Option<Members>,
 }
 
 /// How many reports, and leaves and numbers that are due, are handled while the lock of the process is held.
@@ -36,7 +35,7 @@ const STEPS: usize = 256;
 const ID_LINE_BYTES: usize = 72;
 
 /// Checks whether an announced event can be retained.
-fn check_room(state: &StateSizes, retention: &Retention, announced: &Announcement) -> Result<(), Full> {
+pub(super) fn check_room(state: &StateSizes, retention: &Retention, announced: &Announcement) -> Result<(), Full> {
     let Announcement { channel, key, event, .. } = announced;
     state.check(channel, key, key.len() + event.bytes().len() + ID_LINE_BYTES, retention)
 }
@@ -59,12 +58,16 @@ impl HubRegistration {
         Command::Publish { hub: self.hub, publication }
     }
 
-    /// Applies a report of the reactor to the members.
-    pub(super) fn apply(&mut self, PresenceReport { stream, at, change, .. }: PresenceReport) {
-        let mut out = Vec::new();
-        let Self { members, state, retention, .. } = self;
+    /// Applies a report of the reactor to the members, or leaves it to the hub's owner.
+    pub(super) fn apply(&mut self, report: PresenceReport) {
+        let Self { members, state, retention, reactor, .. } = self;
+        let members = match members {
+            Some(members) => members,
+            None => return reactor.stored_presence.push(report),
+        };
+        let (mut out, PresenceReport { stream, at, change, .. }) = (Vec::new(), report);
         match change {
-            Change::Entered(member) => {
+            PresenceChange::Entered(member) => {
                 let fits = |announced: &Announcement| check_room(state, retention, announced);
                 // The number of members would replace what the application retains without a key.
                 let is_taken = member.is_counted && state.size(&member.channel, b"").is_some();
@@ -72,24 +75,29 @@ impl HubRegistration {
                 let most = if is_free { retention.max_members } else { 0 };
                 members.enter_stream(stream, *member, (most, &fits), (at, wall_clock()), &mut out);
             }
-            Change::Willed(will) if members.has_ended() => out.push(*will), // and so does the stream
-            Change::Willed(will) => members.set_will(stream, will),
-            Change::Left { is_by_application } => members.end_stream(stream, is_by_application, at, &mut out),
+            PresenceChange::Willed(will) if members.has_ended() => out.push(*will), // and so does the stream
+            PresenceChange::Willed(will) => members.set_will(stream, will),
+            PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, &mut out),
         }
         self.announce(out);
+    }
+
+    /// Returns true if the hub itself retains an event with this key, of a member or their number.
+    pub(super) fn has_member_event(&self, channel: &[u8], key: &[u8]) -> bool {
+        self.members.as_ref().map_or(false, |members| members.has_event(channel, key))
     }
 
     /// Does what is due for the members, in at most `left` steps, which it counts down.
     pub(super) fn run_due(&mut self, now: Instant, left: &mut usize) {
         let mut out = Vec::new();
-        self.members.run_due(now, left, &mut out);
+        self.members.iter_mut().for_each(|members| members.run_due(now, left, &mut out));
         self.announce(out);
     }
 
     /// Ends all members: another hub takes the place of this one, and their streams end.
     pub(super) fn end_members(&mut self) {
         let mut out = Vec::new();
-        self.members.end_all(&mut out);
+        self.members.iter_mut().for_each(|members| members.end_all(&mut out));
         self.announce(out);
     }
 
@@ -108,24 +116,20 @@ impl HubRegistration {
         let mut out = Vec::new();
         let Self { members, state, retention, .. } = self;
         let fits = |announced: &Announcement| check_room(state, retention, announced);
-        let is_here = members.update_member(channel, id, data, event, &fits, &mut out)?;
+        let is_here = match members {
+            Some(members) => members.update_member(channel, id, data, event, &fits, &mut out)?,
+            None => false,
+        };
         self.announce(out);
         Ok(is_here)
     }
 
     /// Publishes events of members and wills. A will does not change what is retained of a member who is here: it is sent. One
-    /// that does not fit, which only a will or a growing number can be, is sent, and its key forgotten. In a hub with a store
-    /// the store has the order, and decides what fits.
+    /// that does not fit, which only a will or a growing number can be, is sent, and its key forgotten.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for mut announced in announced {
-            if announced.says == Says::Nothing && self.members.has_event(&announced.channel, &announced.key) {
+            if announced.says == Says::Nothing && self.has_member_event(&announced.channel, &announced.key) {
                 announced.retain = Retain::No;
-            }
-            if self.is_stored {
-                let says_more = matches!(announced.says, Says::Here | Says::Changed);
-                let kept = self.members.kept_member(&announced.channel, &announced.key).filter(|_| says_more);
-                self.reactor.announced.push(Announced { hub: self.hub, announcement: announced, kept });
-                continue;
             }
             let Announcement { channel, key, retain, event, .. } = announced;
             let event = event.with_id(&self.epoch.event_id(self.last_seq + 1));
@@ -184,7 +188,8 @@ impl Registrations {
         let mut due = None;
         for (_, hub) in self.0.iter_mut().filter(|(_, hub)| Arc::ptr_eq(&hub.reactor, reactor)) {
             hub.run_due(now, &mut left);
-            due = [due, hub.members.next_due()].iter().copied().flatten().min();
+            let next = hub.members.as_ref().and_then(Members::next_due);
+            due = due.into_iter().chain(next).min();
         }
         reactor.presence.set_due(due);
         left > 0
@@ -240,8 +245,7 @@ mod tests {
             once: OnceKeys::new(10, Duration::MAX),
             state: StateSizes::default(),
             retention: settings().retention(),
-            members: Members::default(),
-            is_stored: false,
+            members: Some(Members::default()),
         }
     }
 
@@ -249,17 +253,17 @@ mod tests {
         StreamId { slot: number, serial: 1 }
     }
 
-    fn entered(number: u32) -> Change {
-        Change::Entered(Box::new(MemberRequest {
+    fn entered(number: u32) -> PresenceChange {
+        PresenceChange::Entered(Box::new(MemberRequest {
             channel: b"room"[..].into(),
             id: format!("{number:04}").into_bytes().into(),
             ..MemberRequest::default()
         }))
     }
 
-    fn will(key: &str) -> Change {
+    fn will(key: &str) -> PresenceChange {
         let (channel, retain, event) = (b"wills"[..].into(), Retain::No, Unnumbered::default());
-        Change::Willed(Box::new(Announcement {
+        PresenceChange::Willed(Box::new(Announcement {
             channel,
             key: key.as_bytes().into(),
             retain,
@@ -286,7 +290,7 @@ mod tests {
         let reactor = reactor();
         let mut registrations = Registrations::new();
         reactor.presence.hold();
-        reactor.presence.push(HUB, stream(1), Change::Left { is_by_application: false });
+        reactor.presence.push(HUB, stream(1), PresenceChange::Left { is_by_application: false });
         registrations.apply_presence(&reactor, Instant::now());
         assert_eq!(reactor.presence.next_due(), None, "the reactor does not try again and again");
         let mut restored = registration(&reactor);
@@ -324,7 +328,7 @@ mod tests {
         (0..2000).for_each(|number| reactor.presence.push(HUB, stream(number), entered(number)));
         apply_all("Newest");
         for number in 0..2000 {
-            reactor.presence.push(HUB, stream(number), Change::Left { is_by_application: true });
+            reactor.presence.push(HUB, stream(number), PresenceChange::Left { is_by_application: true });
         }
         apply_all("Forget");
     }
@@ -337,7 +341,7 @@ mod tests {
         for (number, (bytes, retain)) in [(10, "Newest"), (200, "Forget"), (10, "Newest")].iter().enumerate() {
             let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(&*"x".repeat(*bytes)))));
             let (channel, key) = (b"wills"[..].into(), b"k"[..].into());
-            let change = Change::Willed(Box::new(Announcement {
+            let change = PresenceChange::Willed(Box::new(Announcement {
                 channel,
                 key,
                 retain: Retain::Newest,
@@ -348,7 +352,7 @@ mod tests {
                 hub.apply(PresenceReport { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });
             };
             apply(change);
-            apply(Change::Left { is_by_application: false });
+            apply(PresenceChange::Left { is_by_application: false });
             assert_eq!(published(&reactor), [format!("wills k {retain}")]);
             assert_eq!(hub.state.size(b"wills", b"k").is_some(), *retain == "Newest");
         }
@@ -373,8 +377,8 @@ mod tests {
         };
         apply(3, entered(3));
         apply(3, will("3"));
-        apply(1, Change::Left { is_by_application: false });
-        apply(3, Change::Left { is_by_application: false });
+        apply(1, PresenceChange::Left { is_by_application: false });
+        apply(3, PresenceChange::Left { is_by_application: false });
         assert_eq!(published(&reactor), ["wills 3 No"]);
     }
 }

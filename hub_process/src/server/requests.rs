@@ -42,7 +42,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Release { stream } => release(peer, streams, stream),
         Request::Count { request, channel } => {
-            reply(peer, request, count(hub.as_deref(), operator, workers, request, channel))
+            reply(peer, request, count(hub, operator, workers, (request, channel), now))
         }
         Request::EndStreams { request, end } => {
             let asker = Asker { peer: from, request, bytes: 0, since: None };
@@ -61,11 +61,11 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Elect { lease, name } => elect(peer, leases, lease, name),
         Request::Members { request, channel, after } => {
-            let page = ask(hub.as_deref(), |hub| hub.member_page(channel, after));
+            let page = ask_hub(hub, |hub| hub.member_page(channel, after, now));
             reply(peer, request, page.map(|page| Answer::Members { request, page }))
         }
         Request::CountMembers { request, channel } => {
-            let number = ask(hub.as_deref(), |hub| hub.count_members(channel));
+            let number = ask_hub(hub, |hub| hub.count_members(channel, now));
             reply(peer, request, number.map(|number| Answer::Number { request, number: number as u64 }))
         }
         Request::Reserve { request, label, most } => {
@@ -75,7 +75,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::UpdateMember { request, channel, id, data, event } => {
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event));
-            let is_here = checked.and_then(|()| ask(hub.as_deref(), |hub| hub.update_member(channel, id, data, event)));
+            let update = |hub: &mut Hub| hub.update_member((channel, id), data, event, now);
+            let is_here = checked.and_then(|()| ask_hub(hub, update));
             reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
         }
         Request::Resign { lease } => {
@@ -198,7 +199,7 @@ fn subscribe(
     }
     let handle = hub.as_ref().and_then(|hub| hub.handle());
     if subscription.presence.member.is_some() {
-        operator.log_refused_members(handle);
+        operator.log_refused_members(|| hub.as_ref().is_some_and(|hub| hub.has_refused_members()));
     }
     let Some(stream) = id.and_then(|id| streams.get_mut(id)) else { return Ok(()) };
     match handle.filter(|hub| !hub.has_ended()) {
@@ -212,14 +213,14 @@ fn subscribe(
 
 /// Counts what the hub and the process have, and the subscribers of a channel.
 fn count(
-    hub: Option<&ServedHub>,
+    hub: Option<&mut ServedHub>,
     operator: &Operator,
     workers: usize,
-    request: u64,
-    channel: &[u8],
+    (request, channel): (u64, &[u8]),
+    now: Instant,
 ) -> Result<Answer<'static>, Failure> {
     let hub = hub.ok_or_else(not_begun)?;
-    let counted = hub.counts_and_subscribers(channel).ok_or_else(not_begun)?;
+    let counted = hub.counts_and_subscribers(channel, now).ok_or_else(not_begun)?;
     let (counts, subscribers) = counted.map_err(|error| failure_of(&error))?;
     Ok(Answer::Counted(Box::new(Counted {
         request,
@@ -248,6 +249,12 @@ fn drain(hub: Option<&ServedHub>, within: Duration) -> Result<(), End> {
 fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> Answer<'static> {
     let (version, age, workers) = (env!("CARGO_PKG_VERSION").into(), operator.age(now), peers.processes());
     Answer::Described(Box::new(Described { request, version, age, workers }))
+}
+
+/// Asks the hub, if it has begun.
+fn ask_hub<T>(hub: Option<&mut ServedHub>, ask: impl FnOnce(&mut ServedHub) -> Result<T, runtime::Error>) -> Result<T, Failure> {
+    let hub = hub.filter(|hub| hub.handle().is_some()).ok_or_else(not_begun)?;
+    ask(hub).map_err(|error| failure_of(&error))
 }
 
 /// Asks the hub in memory.

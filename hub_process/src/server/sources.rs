@@ -21,7 +21,7 @@ const _: () = assert!(LOG < FIRST_TOKEN);
 pub(super) struct Sources {
     epoll: Epoll,
     signals: OwnedFd,
-    /// Descriptors that are readable while the reactor has ends, progress and announcements of members to report.
+    /// Descriptors that are readable while the reactor has ends, progress and streams of members to report.
     _reports: [OwnedFd; 3],
     ready: Vec<(u64, Readiness)>,
 }
@@ -34,7 +34,7 @@ impl Sources {
         let reports = [
             duplicate(runtime::notify_descriptor(0)?)?,
             runtime::progress_descriptor()?,
-            runtime::announced_descriptor()?,
+            runtime::presence_descriptor()?,
         ];
         for (report, number) in reports.iter().zip([ENDS, PROGRESS, MEMBERS]) {
             epoll.add(report.as_fd(), number)?;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 impl Server {
     pub(super) fn take_store_reports(&mut self, now: Instant) {
+        self.succession.take_presence(now); // the wills of a hub that another one replaces
         let progress = self.succession.stored().map(|stored| stored.take_reports(now));
         progress.into_iter().for_each(|progress| self.follow(progress, now));
     }

@@ -79,7 +79,7 @@ impl Server {
         let paused = runtime::saved_reactor::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
-        self.succession.take_announced();
+        self.succession.take_presence(Instant::now());
         self.send_log();
         let now = Instant::now();
         let saved = self.saved(askers, program);

@@ -8,7 +8,7 @@ use super::order::Order;
 use super::own_members::{Next, OwnMembers, SavedMembers};
 use super::state::StateChange;
 use crate::store::{Ask, Draft, DraftKind, MemberPart};
-use eventsource_xs::hub::Retain;
+use eventsource_xs::hub::{Members, Retain};
 use eventsource_xs::runtime::Error;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
@@ -74,7 +74,10 @@ impl StoredMembers {
                 Next::Ask(draft) => draft,
                 Next::Wait => return,
                 Next::Settle(announced) => {
-                    return order.change_members(|members| members.confirm_announcements(&key.0, &key.1, announced));
+                    if let Some(members) = order.members_mut() {
+                        members.confirm_announcements(&key.0, &key.1, announced);
+                    }
+                    return;
                 }
             };
             match state_change(&draft, order) {
@@ -119,24 +122,24 @@ impl StoredMembers {
     }
 
     /// Drops what a member has said. One that cannot come is not here.
-    fn refuse(&mut self, key: &MemberKey, order: &Order) {
-        if self.own.refuse(key) {
-            order.change_members(|members| members.refuse_member(&key.0, &key.1));
+    fn refuse(&mut self, key: &MemberKey, order: &mut Order) {
+        if let (true, Some(members)) = (self.own.refuse(key), order.members_mut()) {
+            members.refuse_member(&key.0, &key.1);
         }
     }
 
     /// Applies what an entry says of a member.
     pub fn apply_entry(&mut self, draft: &Draft, source: Source, order: &mut Order, now: Instant) {
         self.own.apply_entry(draft, source);
-        let (channel, key) = (&draft.channel, &draft.key);
-        order.change_members(|members| match &draft.member {
-            MemberPart::None => {}
-            MemberPart::Gone => members.remove_stored_member(channel, key),
-            MemberPart::Here(here) | MemberPart::Changed(here) => members.add_stored_member(channel, key, kept_of(here)),
-        });
-        if let DraftKind::CountedMember(room) = draft.kind() {
-            let (published, is_own) = (order.counted().number(room), source == Source::OwnMember);
-            order.change_members(|members| members.count_stored_members(channel, published, is_own, now));
+        let published = match draft.kind() {
+            DraftKind::CountedMember(room) => Some(order.counted().number(room)),
+            DraftKind::Event | DraftKind::End => None,
+        };
+        if let Some(members) = order.members_mut() {
+            list_member(members, draft);
+            if let Some(published) = published {
+                members.count_stored_members(&draft.channel, published, source == Source::OwnMember, now);
+            }
         }
         if source == Source::Other {
             self.ask_store(&key_of(draft), order, now);
@@ -155,7 +158,9 @@ impl StoredMembers {
         if is_other_history {
             for (key, kept) in self.own.here() {
                 let rest = self.lingering.rest(key, now);
-                order.change_members(|members| members.adopt_member(&key.0, &key.1, kept, (now, rest)));
+                if let Some(members) = order.members_mut() {
+                    members.adopt_member(&key.0, &key.1, kept, (now, rest));
+                }
             }
         }
         self.lingering = Lingering::default();
@@ -182,12 +187,20 @@ impl StoredMembers {
         if !order.is_open() || order.is_shared() || self.own.is_empty() && self.lingering.is_empty() {
             return;
         }
-        let mut lingering = Vec::new();
-        order.change_members(|members| lingering = members.lingering());
+        let lingering = order.members().map(Members::lingering).unwrap_or_default();
         if let Some(bytes) = self.lingering.change(lingering, now) {
             order.threads.ask(Ask::Linger(bytes));
         }
         self.linger_at = Some(now + LINGER);
+    }
+}
+
+/// Lists a member, or removes it from the list, as an entry says.
+fn list_member(members: &mut Members, Draft { channel, key, member, .. }: &Draft) {
+    match member {
+        MemberPart::None => {}
+        MemberPart::Gone => members.remove_stored_member(channel, key),
+        MemberPart::Here(here) | MemberPart::Changed(here) => members.add_stored_member(channel, key, kept_of(here)),
     }
 }
 

@@ -14,7 +14,7 @@ use super::tests::{hub_of, open_stream};
 use super::*;
 use crate::store::{Ask, Began, MemberHere, Store, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Members, Says, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Says, Start, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
@@ -211,6 +211,14 @@ impl Page {
     }
 }
 
+/// What a reactor reports.
+enum Reported {
+    /// A stream has a member, and perhaps a will.
+    Entered { stream: u64, key: Key, request: Box<MemberRequest>, will: Option<Box<Announcement>> },
+    /// A stream has ended.
+    Left { stream: u64, is_by_application: bool },
+}
+
 /// A machine, with its hub process and streams.
 struct Machine {
     hub: StoredHub,
@@ -225,8 +233,11 @@ struct Machine {
     failed: HashSet<u64>,
     /// How far it was told of the log.
     told: usize,
-    /// What its hub has announced and the process has still to take.
-    announced: VecDeque<(Announcement, Option<KeptMember>)>,
+    /// What its reactor has reported and the process has still to take, and when that was.
+    reported: VecDeque<(Instant, Reported)>,
+    /// The streams that its reactor has.
+    open: BTreeSet<u64>,
+    /// The streams that the process knows to be open, with their members.
     streams: Map<u64, BTreeSet<Key>>,
     pages: Vec<Page>,
     /// How many members its hub has refused.
@@ -252,10 +263,39 @@ impl Machine {
         self.answers.push_back(Report::Failed { ticket, failure: Failure::new(code, None, "simulated") });
     }
 
-    fn take_announced(&mut self, most: usize) {
-        for (announcement, kept) in self.announced.drain(..most.min(self.announced.len())) {
-            self.hub.announce(announcement, kept);
+    /// The process takes reports of the reactor. Returns what has become of them, for the log.
+    fn take_reported(&mut self, most: usize, now: Instant) -> Vec<String> {
+        let reported: Vec<_> = self.reported.drain(..most.min(self.reported.len())).collect();
+        reported.into_iter().map(|(at, reported)| self.apply(at, reported, now)).collect()
+    }
+
+    fn apply(&mut self, at: Instant, reported: Reported, now: Instant) -> String {
+        match reported {
+            Reported::Entered { stream, key, request, will } => {
+                let refused = self.refused();
+                will.into_iter().for_each(|will| self.report(stream, at, PresenceChange::Willed(will), now));
+                self.report(stream, at, PresenceChange::Entered(request), now);
+                let has_entered = self.refused() == refused;
+                let of_stream = self.streams.entry(stream).or_default();
+                if has_entered {
+                    of_stream.insert(key);
+                }
+                format!("{stream} has entered {key:?}: {has_entered}")
+            }
+            Reported::Left { stream, is_by_application } => {
+                self.streams.remove(&stream);
+                self.report(stream, at, PresenceChange::Left { is_by_application }, now);
+                format!("{stream} has left")
+            }
         }
+    }
+
+    fn report(&mut self, stream: u64, at: Instant, change: PresenceChange, now: Instant) {
+        self.hub.apply_change(StreamId::from(stream), (at, 7), change, now);
+    }
+
+    fn refused(&self) -> u64 {
+        self.hub.members().map_or(0, |members| members.totals().1)
     }
 }
 
@@ -326,7 +366,8 @@ impl World {
             answers: VecDeque::new(),
             failed: HashSet::new(),
             told: 0,
-            announced: VecDeque::new(),
+            reported: VecDeque::new(),
+            open: BTreeSet::new(),
             streams: Map::new(),
             pages: Vec::new(),
             refused: 0,
@@ -366,7 +407,8 @@ impl World {
         let machine = &mut self.machines[number];
         if begins_anew {
             machine.streams.clear();
-            machine.announced.clear();
+            machine.open.clear();
+            machine.reported.clear();
             let hub = machine.hub.handle().expect("it has begun");
             machine.pages = vec![Page::open(hub, true), Page::open(hub, false)];
         }
@@ -382,11 +424,9 @@ impl World {
     /// The streams whose member the hub has refused have none from here on.
     fn forget_refused(&mut self, number: usize) {
         let machine = &mut self.machines[number];
-        let Some(handle) = machine.hub.handle() else { return };
-        let mut refused = 0;
-        handle.tell_members(|members| refused = members.totals().1).expect("the hub");
+        let refused = machine.refused();
         if std::mem::replace(&mut machine.refused, refused) != refused {
-            let listed = listed_of(handle);
+            let listed = listed_of(&machine.hub);
             let is_here = |(room, id): &Key| {
                 listed.iter().any(|(of, info)| of == room && *info.id == *id.as_bytes() && info.streams > 0)
             };
@@ -394,21 +434,9 @@ impl World {
         }
     }
 
-    /// Changes the members of a machine, as its reactor's reports do.
-    fn change(&mut self, number: usize, change: impl FnOnce(&mut Members, Instant, &mut Vec<Announcement>)) {
-        let (now, machine) = (self.now, &mut self.machines[number]);
-        let handle = machine.hub.handle().expect("it has begun").clone();
-        let announced = &mut machine.announced;
-        let tell = |members: &mut Members| {
-            let mut out = Vec::new();
-            change(members, now, &mut out);
-            for announcement in out {
-                let says_more = matches!(announcement.says, Says::Here | Says::Changed);
-                let kept = members.kept_member(&announcement.channel, &announcement.key).filter(|_| says_more);
-                announced.push_back((announcement, kept));
-            }
-        };
-        handle.tell_members(tell).expect("the hub");
+    fn take_reported(&mut self, number: usize, most: usize) {
+        let taken = self.machines[number].take_reported(most, self.now);
+        self.log.extend(taken.into_iter().map(|line| format!("{number}: {line}")));
     }
 
     fn enter(&mut self, number: usize) {
@@ -416,46 +444,36 @@ impl World {
         let data = self.rng.u8(..3).to_string();
         let linger = Duration::from_millis(self.any(&[0, 0, 500, 5000]));
         let is_known = self.rng.u8(..5) == 0;
-        let known = self.machines[number].streams.keys().next().copied().filter(|_| is_known);
+        let known = self.machines[number].open.first().copied().filter(|_| is_known);
         let stream = known.unwrap_or_else(|| {
             self.last_stream += 1;
             self.last_stream
         });
         let will = (self.rng.u8(..4) == 0).then(|| will(stream));
-        let request = request(key, linger, &data);
-        let most = self.settings.hub.max_members;
-        let id = StreamId::from(stream);
-        let mut has_entered = false;
-        self.change(number, |members, now, out| {
-            let refused = members.totals().1;
-            will.into_iter().for_each(|will| members.set_will(id, will));
-            members.enter_stream(id, request, (most, &|_| Ok(())), (now, 7), out);
-            has_entered = members.totals().1 == refused;
-        });
-        self.log.push(format!("{number}: {stream} enters {key:?} {data} {linger:?}: {has_entered}"));
-        let of_stream = self.machines[number].streams.entry(stream).or_default();
-        if has_entered {
-            of_stream.insert(key);
-        }
+        let request = Box::new(request(key, linger, &data));
+        self.log.push(format!("{number}: {stream} enters {key:?} {data} {linger:?}"));
+        let machine = &mut self.machines[number];
+        machine.open.insert(stream);
+        machine.reported.push_back((self.now, Reported::Entered { stream, key, request, will }));
     }
 
     fn leave(&mut self, number: usize, is_by_application: bool) {
-        let at = self.rng.usize(..10);
-        let Some(stream) = self.machines[number].streams.keys().copied().nth(at) else { return };
+        let (at, machine) = (self.rng.usize(..10), &mut self.machines[number]);
+        let Some(stream) = machine.open.iter().copied().nth(at) else { return };
         self.log.push(format!("{number}: {stream} leaves"));
-        self.machines[number].streams.remove(&stream);
-        self.change(number, |members, now, out| members.end_stream(stream.into(), is_by_application, now, out));
+        machine.open.remove(&stream);
+        machine.reported.push_back((self.now, Reported::Left { stream, is_by_application }));
     }
 
     fn update(&mut self, number: usize) {
         let (room, id) = (self.any(&ROOMS), self.any(&IDS));
         let text = self.rng.u8(..5).to_string();
+        self.take_reported(number, usize::MAX);
         self.log.push(format!("{number}: {room} {id} has {text}"));
         let event = unnumbered("update", &format!("{room} {id} {text}"));
         let data = MemberData { text: text.into_bytes().into(), is_json: false };
-        self.change(number, |members, _, out| {
-            members.update_member(room.as_bytes(), id.as_bytes(), data, event, &|_| Ok(()), out).map(drop).expect("room");
-        });
+        let member = (room.as_bytes(), id.as_bytes());
+        self.machines[number].hub.update_member(member, data, event, self.now).map(drop).expect("room");
     }
 
     fn any<T: Copy>(&mut self, all: &[T]) -> T {
@@ -465,12 +483,7 @@ impl World {
     /// Lets time pass for all machines.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        for number in 0..self.machines.len() {
-            self.change(number, |members, now, out| {
-                let mut left = usize::MAX;
-                members.run_due(now, &mut left, out);
-            });
-        }
+        self.machines.iter_mut().for_each(|machine| machine.hub.run_members(self.now));
     }
 
     /// The store does the first that a machine asks for.
@@ -580,7 +593,7 @@ impl World {
     /// Another program continues the hub.
     fn upgrade(&mut self, number: usize) {
         self.log.push(format!("{number}: upgrade"));
-        self.machines[number].take_announced(usize::MAX);
+        self.take_reported(number, usize::MAX);
         self.machines[number].listen();
         let done = self.rng.usize(..=self.machines[number].asked.len());
         (0..done).for_each(|_| self.carry_out(number));
@@ -594,10 +607,12 @@ impl World {
         let now = Instant::now();
         let mut saver = Saver::new(now);
         saver.add(&machine.hub.saved().expect("it has begun"));
+        saver.add(machine.hub.members().expect("it has begun"));
         let bytes = saver.into_bytes();
-        let saved: SavedStored = Restorer::new(&bytes, now).take().expect("what was saved");
+        let mut restorer = Restorer::new(&bytes, now);
+        let (saved, members) = (restorer.take().expect("what was saved"), restorer.take().expect("members"));
         let handle = machine.hub.handle().expect("it has begun").clone();
-        machine.hub = next.hub.resume(saved, handle);
+        machine.hub = next.hub.resume(saved, handle, members);
         (machine.process, machine.name) = (next.process, next.name);
         machine.asked.clear();
         machine.answers.clear();
@@ -636,7 +651,7 @@ impl World {
             430..=479 => self.update(number),
             480..=599 => {
                 let most = self.any(&[1, 2, 100]);
-                self.machines[number].take_announced(most);
+                self.take_reported(number, most);
             }
             600..=719 => self.carry_out(number),
             720..=859 => {
@@ -679,7 +694,7 @@ impl World {
             let before = self.store.changes.len();
             for number in 0..self.machines.len() {
                 self.machines[number].hub.run_timers(self.now);
-                self.machines[number].take_announced(usize::MAX);
+                self.take_reported(number, usize::MAX);
                 self.machines[number].listen();
                 while !self.machines[number].asked.is_empty() {
                     self.carry_out(number);
@@ -690,7 +705,7 @@ impl World {
             self.lapse(usize::MAX);
             let has_more = |machine: &mut Machine| {
                 machine.listen();
-                !machine.asked.is_empty() || !machine.announced.is_empty() || machine.hub.order.has_retry()
+                !machine.asked.is_empty() || !machine.reported.is_empty() || machine.hub.order.has_retry()
             };
             let have_more = self.machines.iter_mut().any(has_more);
             if !have_more && self.store.changes.len() == before {
@@ -712,7 +727,6 @@ impl World {
         let in_store = self.store.here.keys().map(|(room, id)| (text(room), text(id))).collect();
         assert!(!self.store.is_shared || all == in_store, "the store has {in_store:?}, not {all:?}");
         for (number, machine) in self.machines.iter_mut().enumerate() {
-            let handle = machine.hub.handle().expect("it has begun").clone();
             let [page, stranger] = &mut machine.pages[..] else { panic!("two pages") };
             page.read_through(&mark);
             stranger.read_through(&mark);
@@ -720,7 +734,7 @@ impl World {
             let wills: BTreeSet<&String> = page.wills.iter().collect();
             assert_eq!(wills.len(), page.wills.len(), "each will is published once");
             let mut listed = Map::new();
-            for (room, member) in listed_of(&handle) {
+            for (room, member) in listed_of(&machine.hub) {
                 let id = text(&member.id);
                 let own = machine.streams.values().filter(|of| of.contains(&(room, &*id))).count();
                 assert_eq!(member.streams as usize, own, "streams of {room} {id} on {number}");
@@ -735,15 +749,11 @@ impl World {
     }
 }
 
-fn listed_of(hub: &HubHandle) -> Vec<(&'static str, MemberInfo)> {
-    let mut listed = Vec::new();
-    let list = |members: &mut Members| {
-        for room in ROOMS {
-            listed.extend(members.page(room.as_bytes(), None).members.into_iter().map(|member| (room, member)));
-        }
-    };
-    hub.tell_members(list).expect("the hub");
-    listed
+fn listed_of(hub: &StoredHub) -> Vec<(&'static str, MemberInfo)> {
+    let members = hub.members().expect("it has begun");
+    let page =
+        |room: &'static str| members.page(room.as_bytes(), None).members.into_iter().map(move |member| (room, member));
+    ROOMS.into_iter().flat_map(page).collect()
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
+//! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here. And the
+//! members of its streams, and of those of other machines.
 
 use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{given_ids, Epoch, History, OnceKeys, Publication, Retain};
+use eventsource_xs::hub::{
+    given_ids, Announcement, Epoch, History, KeptMember, Members, OnceKeys, Publication, Retain, Says,
+};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -14,6 +17,7 @@ pub struct MemoryHub {
     pub handle: HubHandle,
     pub ids: Ids,
     pub state: State,
+    pub members: Members,
 }
 
 /// The ids of the hub, and those of events with a key `once`.
@@ -31,7 +35,7 @@ impl MemoryHub {
         let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
         let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
         let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.retention().longest_age());
-        Ok(Self { handle, ids: Ids { epoch, once }, state: State::default() })
+        Ok(Self { handle, ids: Ids { epoch, once }, state: State::default(), members: Members::new(true) })
     }
 
     /// Takes over the settings that may change.
@@ -60,9 +64,26 @@ impl MemoryHub {
     /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here, or of their
     /// number.
     pub fn has_member(&self, draft: &Draft) -> bool {
-        let mut has = false;
-        let _ = self.handle.tell_members(|members| has = members.has_event(&draft.channel, &draft.key));
-        has
+        self.members.has_event(&draft.channel, &draft.key)
+    }
+
+    /// Changes the members. Returns what they and wills announce, with what the store keeps of a member. A will does not change
+    /// what is retained of a member who is here: it is sent.
+    pub fn change_members(
+        &mut self,
+        change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>),
+    ) -> Vec<(Announcement, Option<KeptMember>)> {
+        let (mut announced, Self { members, handle, .. }) = (Vec::new(), self);
+        change(members, handle, &mut announced);
+        let with_kept = |mut announced: Announcement| {
+            let Announcement { channel, key, says, retain, .. } = &mut announced;
+            if *says == Says::Nothing && members.has_event(channel, key) {
+                *retain = Retain::No;
+            }
+            let kept = matches!(says, Says::Here | Says::Changed).then(|| members.kept_member(channel, key)).flatten();
+            (announced, kept)
+        };
+        announced.into_iter().map(with_kept).collect()
     }
 
     /// Returns what a draft will do to the state, if it does anything.

@@ -14,7 +14,7 @@ use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Ask, Began, Draft, DraftKind, Entry};
-use eventsource_xs::hub::{room_of, Announcement, History, Members, REMEMBERED};
+use eventsource_xs::hub::{room_of, Announcement, History, KeptMember, Members, REMEMBERED};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
@@ -219,11 +219,21 @@ impl Order {
         self.memory.as_ref().is_some_and(|memory| memory.state.sizes.size(channel, b"").is_some())
     }
 
-    /// Changes the members of the hub in memory.
-    pub fn change_members(&self, change: impl FnOnce(&mut Members)) {
-        if let Some(handle) = self.handle() {
-            let _ = handle.tell_members(change); // fails only while the hub or the process ends
-        }
+    /// Returns the members of the hub in memory.
+    pub fn members(&self) -> Option<&Members> {
+        self.memory.as_ref().map(|memory| &memory.members)
+    }
+
+    pub fn members_mut(&mut self) -> Option<&mut Members> {
+        self.memory.as_mut().map(|memory| &mut memory.members)
+    }
+
+    /// Changes the members of the hub in memory, if there is one. Returns what follows, with what the store keeps of a member.
+    pub fn change_members(
+        &mut self,
+        change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>),
+    ) -> Vec<(Announcement, Option<KeptMember>)> {
+        self.memory.as_mut().map(|memory| memory.change_members(change)).unwrap_or_default()
     }
 
     /// Returns true if the hub in memory continues when the store begins so.
@@ -269,10 +279,8 @@ impl Order {
     }
 
     /// Takes the wills of all streams, which end with the hub in memory.
-    pub fn take_wills(&self) -> Vec<Announcement> {
-        let mut wills = Vec::new();
-        self.change_members(|members| wills = members.take_wills());
-        wills
+    pub fn take_wills(&mut self) -> Vec<Announcement> {
+        self.members_mut().map(Members::take_wills).unwrap_or_default()
     }
 
     /// Drops the hub in memory.
@@ -357,7 +365,7 @@ impl Order {
             self.unread.count(counted.map_or(0, |(_, subscribers)| subscribers));
         }
         if let Some(number) = number {
-            self.change_members(|members| members.note_stored_number(&draft.channel, number, now));
+            memory.members.note_stored_number(&draft.channel, number, now);
         }
         published.map(Into::into).map_err(|error| failure_of(&error))
     }

@@ -2,7 +2,7 @@
 
 use crate::histogram::Scale;
 use crate::reactor::{Answer, StreamId};
-use crate::runtime::presence::Change;
+use crate::runtime::presence::PresenceChange;
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
 use crate::runtime::stats::add;
@@ -128,10 +128,14 @@ impl StreamTable {
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
-            Answer::Entered { hub, stream, member } => self.handle.presence.push(hub, stream, Change::Entered(member)),
-            Answer::Willed { hub, stream, will } => self.handle.presence.push(hub, stream, Change::Willed(will)),
+            Answer::Entered { hub, stream, member } => {
+                self.handle.presence.push(hub, stream, PresenceChange::Entered(member))
+            }
+            Answer::Willed { hub, stream, will } => {
+                self.handle.presence.push(hub, stream, PresenceChange::Willed(will))
+            }
             Answer::Left { hub, stream, is_by_application } => {
-                self.handle.presence.push(hub, stream, Change::Left { is_by_application });
+                self.handle.presence.push(hub, stream, PresenceChange::Left { is_by_application });
             }
             Answer::Counted { request_id, counts, subscribers } => {
                 self.handle.hub_counts.answer(request_id, (*counts, subscribers));

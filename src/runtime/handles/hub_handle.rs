@@ -9,15 +9,15 @@
 use super::stream_handle::StreamHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData, MemberPage, Members,
-    OnceKeys, Publication, Retain, Retention, Settings, StateSizes, SubscribeRequest,
+    Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData,
+    MemberPage, Members, OnceKeys, Publication, Retain, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
-use crate::runtime::presence::{Announced, PresenceReport};
+use crate::runtime::presence::PresenceReport;
 use crate::runtime::process::{check_shutdown, lock_process, Process};
 use crate::runtime::reactor_handle::ReactorHandle;
-use crate::runtime::registration::HubRegistration;
+use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
 use crate::runtime::wake::sync::lock;
 use crate::sys::{clock, random};
@@ -181,9 +181,8 @@ impl HubHandle {
         let last_seq = history.map_or(0, History::through);
         let history = history.cloned().map(Box::new);
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history });
-        let is_stored = self.0.is_stored;
-        let (state, members) = (StateSizes::default(), Members::new(is_stored));
-        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members, is_stored })
+        let (state, members) = (StateSizes::default(), (!self.0.is_stored).then(Members::default));
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, once, state, retention, members })
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
@@ -213,7 +212,7 @@ impl HubHandle {
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
-        if meta.retain.changes_state() && registration.members.has_event(meta.channel, meta.key) {
+        if meta.retain.changes_state() && registration.has_member_event(meta.channel, meta.key) {
             return Err(Error::of_kept_key(meta.key));
         }
         let seq = registration.last_seq + 1;
@@ -327,19 +326,23 @@ impl HubHandle {
         let (mut counts, subscribers) =
             reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)?;
         let mut process = lock_with_presence(&reactor);
-        let (here, refused) = self.registration_or_create(&mut process)?.members.totals();
-        (counts.members, counts.members_refused) = (here as u64, refused);
+        if let Some(members) = &self.registration_or_create(&mut process)?.members {
+            let (here, refused) = members.totals();
+            (counts.members, counts.members_refused) = (here as u64, refused);
+        }
         Ok((counts, subscribers))
     }
 
     /// Returns a part of the list of a channel's members: those after an id, or from the first one. All streams count whose
-    /// subscriptions have taken effect before.
+    /// subscriptions have taken effect before. A hub with stored events leaves its members to its owner, and lists none.
     ///
     /// # Errors
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.with_presence(|registration| registration.members.page(channel, after))
+        self.with_presence(|HubRegistration { members, .. }| {
+            members.as_ref().map(|members| members.page(channel, after)).unwrap_or_default()
+        })
     }
 
     /// Returns how many members a channel has.
@@ -348,7 +351,9 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
-        self.with_presence(|registration| registration.members.count(channel))
+        self.with_presence(|HubRegistration { members, .. }| {
+            members.as_ref().map_or(0, |members| members.count(channel))
+        })
     }
 
     /// Changes the data of a member. Returns false if it is not here.
@@ -360,43 +365,36 @@ impl HubHandle {
         Ok(self.with_presence(|registration| registration.update_member(channel, id, data, event))??)
     }
 
-    /// Changes the members as the store of the hub tells.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append).
-    pub fn tell_members(&self, change: impl FnOnce(&mut Members)) -> Result<(), Error> {
-        let mut process = lock_process();
-        let HubRegistration { reactor, members, .. } = self.registration_or_create(&mut process)?;
-        let due = members.next_due();
-        change(members);
-        if members.next_due() != due {
-            let reactor = Arc::clone(reactor);
-            process.apply_presence(&reactor, Instant::now());
-            reactor.wake();
-        }
-        Ok(())
-    }
-
-    /// Has the members and wills announce what follows from all that the reactor knows of their streams.
+    /// Applies all that the reactor knows of the streams of members. The owner of a hub with stored events finds its part in
+    /// [`take_presence_reports`](crate::runtime::take_presence_reports).
     ///
     /// # Errors
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
-    pub fn announce_members(&self) -> Result<(), Error> {
+    pub fn report_presence(&self) -> Result<(), Error> {
         self.with_presence(|_| ())
     }
 
-    /// Returns true if this hub has announced that.
-    pub fn has_announced(&self, announced: &Announced) -> bool {
-        self.reactor_and_hub().map_or(false, |(_, hub)| hub == announced.hub)
+    /// Returns true if a report is of a stream of this hub.
+    pub fn has_reported(&self, report: &PresenceReport) -> bool {
+        self.reactor_and_hub().map_or(false, |(_, hub)| hub == report.hub)
+    }
+
+    /// Checks that the announced event of a member would fit if nothing else were retained.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it does not.
+    pub fn check_announcement(&self, announced: &Announcement) -> Result<(), Full> {
+        check_room(&StateSizes::default(), &lock(&self.0.retention), announced)
     }
 
     /// Returns true if a stream is known to have opened without the member that it was to have.
     pub fn has_refused_members(&self) -> bool {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key);
-        index.map_or(false, |index| process.registrations.at(index).members.totals().1 > 0)
+        let members = index.and_then(|index| process.registrations.at(index).members.as_ref());
+        members.map_or(false, |members| members.totals().1 > 0)
     }
 
     /// Calls a function when what the reactor knows of members has been applied.
@@ -494,19 +492,28 @@ pub struct SavedHub {
     is_stored: bool,
     once: OnceKeys,
     state: StateSizes,
+    /// The members, also those that the owner of a hub with stored events has.
     members: Members,
     /// What is still to be applied to the members.
     reports: Vec<PresenceReport>,
 }
 
+impl SavedHub {
+    /// Takes the members: the hub's owner has them.
+    pub fn take_members(&mut self) -> Members {
+        std::mem::take(&mut self.members)
+    }
+}
+
 saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, is_stored, once, state, members, reports });
 
 impl HubHandle {
-    /// Returns what a new program needs to continue the hub; nothing if the reactor does not have it.
-    pub fn saved(&self) -> Option<SavedHub> {
+    /// Returns what a new program needs to continue the hub, with the members that its owner has; nothing if the reactor does
+    /// not have it.
+    pub fn saved(&self, members: Option<&Members>) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members, .. } =
+        let HubRegistration { reactor, hub, epoch, last_seq, once, state, members: own, .. } =
             process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
@@ -518,7 +525,7 @@ impl HubHandle {
             is_stored: self.0.is_stored,
             once: once.clone(),
             state: state.clone(),
-            members: members.clone(),
+            members: members.or(own.as_ref()).cloned().unwrap_or_default(),
             reports: reactor.presence.of_hub(*hub),
         })
     }
@@ -549,8 +556,7 @@ impl HubHandle {
             once,
             state,
             retention,
-            members,
-            is_stored,
+            members: (!is_stored).then_some(members),
         };
         reports.into_iter().for_each(|report| registration.apply(report));
         let mut process = lock_process();
