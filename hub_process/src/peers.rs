@@ -288,9 +288,14 @@ impl Peers {
         self.sweep
     }
 
+    /// Returns true if it is looked now which peers have had their time.
+    pub fn is_sweep_due(&self, now: Instant) -> bool {
+        self.sweep.is_some_and(|at| now >= at)
+    }
+
     /// Returns the peers that have had their time.
     pub fn overdue(&mut self, now: Instant) -> Vec<(u64, End)> {
-        if self.sweep.is_none_or(|at| now < at) {
+        if !self.is_sweep_due(now) {
             return Vec::new();
         }
         let is_needed = !self.waiting.is_empty() || self.peers.values().any(Peer::may_be_overdue);
@@ -447,6 +452,7 @@ mod tests {
             scene.peers.wait_for_hub(token, scene.now);
         }
         assert_eq!(scene.peers.take_impatient(scene.now), []);
+        assert_eq!([0, 1].map(|sweeps| scene.peers.is_sweep_due(scene.now + sweeps * SWEEP)), [false, true]);
         assert!(scene.peers.take_use(), "it may be about to use the process");
         scene.peers.remove(first);
         assert_eq!(scene.peers.take_impatient(scene.now + Duration::from_secs(60)), [second]);

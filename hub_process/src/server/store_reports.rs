@@ -64,8 +64,11 @@ impl Server {
 
     /// Tells peers that have waited for a store that does not begin why they are not served.
     pub(super) fn reject_impatient(&mut self, now: Instant) {
-        if let Some(failure) = self.succession.cannot_begin().cloned() {
-            let impatient = self.peers.take_impatient(now);
+        if self.succession.cannot_begin().is_none() || !self.peers.is_sweep_due(now) {
+            return;
+        }
+        let impatient = self.peers.take_impatient(now);
+        if let Some(failure) = self.succession.cannot_begin().filter(|_| !impatient.is_empty()).cloned() {
             self.reject_waiting(impatient, &failure, now);
         }
     }
