@@ -49,7 +49,7 @@ use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::event::Unnumbered;
 use eventsource_xs::hub::{
-    Announcement, Counts, EndRequest, KeptMember, MemberData, Members, Retain, Says, StateSizes,
+    Announcement, Counts, EndRequest, KeptMember, MemberData, Members, Retain, StateSizes, Statement,
 };
 use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::saved;
@@ -368,7 +368,7 @@ impl StoredHub {
 
     /// Takes what a member or a will announces.
     fn announce(&mut self, announcement: Announcement, kept: Option<KeptMember>, now: Instant) {
-        let is_number = announcement.says == Says::Number;
+        let is_number = announcement.statement == Statement::Number;
         let draft = draft_of(announcement, kept);
         if is_number {
             self.members.publish_number(draft, &mut self.order, now);

@@ -4,7 +4,9 @@
 mod support;
 
 use eventsource_xs::event::{Field, Text, Unnumbered};
-use eventsource_xs::hub::{Announcement, MemberData, MemberRequest, Presence, Retain, Says, SubscribeRequest, Topic};
+use eventsource_xs::hub::{
+    Announcement, MemberData, MemberRequest, Presence, Retain, Statement, SubscribeRequest, Topic,
+};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
 use eventsource_xs::stream::Reason;
@@ -117,7 +119,8 @@ fn presence(channel: &str, id: &str, data: &str) -> Presence {
         leave: event(),
     };
     let (key, retain) = (id.as_bytes().into(), Retain::Newest);
-    let will = Announcement { channel: b"wills"[..].into(), key, retain, event: event(), says: Says::Nothing };
+    let will =
+        Announcement { channel: b"wills"[..].into(), key, retain, event: event(), statement: Statement::Nothing };
     Presence { member: Some(Box::new(member)), will: Some(Box::new(will)) }
 }
 

@@ -7,7 +7,7 @@ mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
 use eventsource_xs::hub::{
-    Announcement, MemberData, MemberRequest, Presence, Retain, Says, Start as From, SubscribeRequest, Topic,
+    Announcement, MemberData, MemberRequest, Presence, Retain, Start as From, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::Client;
@@ -277,7 +277,7 @@ fn a_will_is_stored_once() {
         key: b"last"[..].into(),
         retain: Retain::Newest,
         event: unnumbered("will", "the end"),
-        says: Says::Nothing,
+        statement: Statement::Nothing,
     });
     let client = open(&mut worker, 1, "");
     let presence = Presence { will: Some(will), ..Presence::default() };

@@ -3,7 +3,7 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
-use eventsource_xs::hub::{Announcement, EndRequest, Presence, Retain, Says, Start as From, SubscribeRequest};
+use eventsource_xs::hub::{Announcement, EndRequest, Presence, Retain, Start as From, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{kept_settings, Client, Error, Publication};
 use eventsource_xs::stream::Reason;
@@ -311,7 +311,7 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
 fn open_with_will(worker: &mut Client, stream: u64, text: &str) -> TcpStream {
     let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
     let (channel, key) = (b"wills"[..].into(), text.as_bytes().into());
-    let will = Announcement { channel, key, retain: Retain::Newest, event, says: Says::Nothing };
+    let will = Announcement { channel, key, retain: Retain::Newest, event, statement: Statement::Nothing };
     let presence = Presence { will: Some(will.into()), ..Presence::default() };
     let client = open(worker, stream, "");
     worker.subscribe(stream, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");

@@ -31,7 +31,7 @@ mod unconfirmed;
 pub use page::{MemberInfo, MemberPage};
 pub use stored::LingeringMember;
 
-use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Says};
+use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Statement};
 use super::Full;
 use crate::event::Unnumbered;
 use crate::stream::StreamId;
@@ -114,7 +114,7 @@ impl Members {
         }
         let has_room = || match self.has_events(*is_counted) {
             true if *is_counted => true, // the number that follows is retained, not the event
-            true => fits(&Announcement::of_member((channel, id, false), Says::Here, join.clone())).is_ok(),
+            true => fits(&Announcement::of_member((channel, id, false), Statement::Here, join.clone())).is_ok(),
             false => self.counts.has(channel) || fits(&Announcement::of_count(channel, 1)).is_ok(),
         };
         match self.rooms.count(channel) < most && has_room() {
@@ -139,7 +139,7 @@ impl Members {
             member.set_linger(linger);
             member.common = common;
             if !std::mem::replace(&mut member.is_own, true) {
-                out.push(Announcement::of_member((&channel, &id, member.is_counted), Says::Here, join));
+                out.push(Announcement::of_member((&channel, &id, member.is_counted), Statement::Here, join));
                 self.note_announced(at);
             }
         }
@@ -162,7 +162,7 @@ impl Members {
         self.note_announced(at);
         self.add_stream(stream, at);
         match self.has_events(is_counted) {
-            true => out.push(Announcement::of_member((&channel, &id, is_counted), Says::Here, join)),
+            true => out.push(Announcement::of_member((&channel, &id, is_counted), Statement::Here, join)),
             false => self.counts.begin(Arc::clone(&name), 0, now),
         }
         if !self.is_stored {
@@ -189,7 +189,7 @@ impl Members {
         self.rooms.find(channel, key).and_then(|at| self.rooms.get(at)).map_or(false, |member| !member.is_counted)
     }
 
-    /// Returns true if a member's own events are announced. Of a member that is counted only the store is told, no stream.
+    /// Returns true if a member's own events are announced. Of a member that is counted only the store is stored, no stream.
     fn has_events(&self, is_counted: bool) -> bool {
         !is_counted || self.is_stored
     }
@@ -233,7 +233,7 @@ impl Members {
             None => return Ok(false),
         };
         if !is_same {
-            let event = Announcement::of_member((channel, id, is_counted), Says::Changed, event);
+            let event = Announcement::of_member((channel, id, is_counted), Statement::Changed, event);
             if !is_counted {
                 fits(&event)?;
             }
@@ -335,12 +335,12 @@ impl Members {
             None => return,
         };
         member.is_own = false;
-        let (channel, is_told) = (Arc::clone(&member.common.channel), member.told > 0);
+        let (channel, is_stored) = (Arc::clone(&member.common.channel), member.is_stored());
         let (leave, is_counted) = (member.announce_leave(), member.is_counted);
         if self.has_events(is_counted) {
             out.push(leave);
         }
-        if !is_told {
+        if !is_stored {
             self.remove_member(at);
             self.recount(&channel, now, out);
         }
@@ -369,7 +369,7 @@ impl Members {
         let (all, publisher) = (rooms.count(channel), if *is_stored { Publisher::Store } else { Publisher::Hub });
         let number = || match publisher {
             Publisher::Hub => all,
-            Publisher::Store => rooms.of_channel(channel).filter(|member| member.told > 0).count(), // as on all machines
+            Publisher::Store => rooms.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines
         };
         let number = counts.take_number((channel, all == 0), number, publisher, now);
         out.extend(number.map(|number| Announcement::of_count(channel, number)));

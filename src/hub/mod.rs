@@ -152,7 +152,9 @@ pub use cursor::Cursor;
 pub use gaps::{Gap, Lagging};
 pub use ids::hub_ids::Epoch;
 pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
-pub use presence::{number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Says};
+pub use presence::{
+    number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
+};
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,

@@ -79,7 +79,7 @@ pub struct KeptMember {
 
 /// An event's statement of the member whose id is its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Says {
+pub enum Statement {
     /// Nothing.
     #[default]
     Nothing,
@@ -105,14 +105,18 @@ pub struct Announcement {
     /// The event.
     pub event: Unnumbered,
     /// What it says of a member.
-    pub says: Says,
+    pub statement: Statement,
 }
 
 impl Announcement {
     /// An event of a member.
-    pub(super) fn of_member((channel, id, is_counted): (&[u8], &[u8], bool), says: Says, event: Unnumbered) -> Self {
-        let retain = if says == Says::Gone { Retain::Forget } else { Retain::Newest };
-        Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, says }
+    pub(super) fn of_member(
+        (channel, id, is_counted): (&[u8], &[u8], bool),
+        statement: Statement,
+        event: Unnumbered,
+    ) -> Self {
+        let retain = if statement == Statement::Gone { Retain::Forget } else { Retain::Newest };
+        Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, statement }
     }
 
     /// The number of a channel's members. It has no key of its own, and nothing is retained of nobody.
@@ -121,7 +125,7 @@ impl Announcement {
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unnumbered::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
-        Self { channel: channel.into(), key: Box::default(), retain, event, says: Says::Number }
+        Self { channel: channel.into(), key: Box::default(), retain, event, statement: Statement::Number }
     }
 }
 
@@ -139,9 +143,9 @@ pub fn number_of_members<'a>(fields: impl Iterator<Item = Field<'a>>) -> Option<
 }
 
 saved!(MemberData { text, is_json });
-saved!(Says: Nothing, Here, Changed, Gone, Number);
+saved!(Statement: Nothing, Here, Changed, Gone, Number);
 saved!(KeptMember { since, linger, data, leave });
-saved!(Announcement { channel, key, retain, event, says });
+saved!(Announcement { channel, key, retain, event, statement });
 saved!(MemberRequest { channel, id, linger, is_counted, data, join, update, leave });
 saved!(Presence { member, will });
 

@@ -4,7 +4,7 @@ use super::presence::{PresenceChange, PresenceReport};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, Says, StateSizes,
+    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes, Statement,
 };
 use crate::reactor::{Command, HubId};
 use std::sync::Arc;
@@ -128,7 +128,7 @@ impl HubRegistration {
     /// that does not fit, which only a will or a growing number can be, is sent, and its key forgotten.
     fn announce(&mut self, announced: Vec<Announcement>) {
         for mut announced in announced {
-            if announced.says == Says::Nothing && self.has_member_event(&announced.channel, &announced.key) {
+            if announced.statement == Statement::Nothing && self.has_member_event(&announced.channel, &announced.key) {
                 announced.retain = Retain::No;
             }
             let Announcement { channel, key, retain, event, .. } = announced;
@@ -268,7 +268,7 @@ mod tests {
             key: key.as_bytes().into(),
             retain,
             event,
-            says: Says::Nothing,
+            statement: Statement::Nothing,
         }))
     }
 
@@ -346,7 +346,7 @@ mod tests {
                 key,
                 retain: Retain::Newest,
                 event,
-                says: Says::Nothing,
+                statement: Statement::Nothing,
             }));
             let mut apply = |change| {
                 hub.apply(PresenceReport { hub: HUB, stream: stream(number as u32), at: Instant::now(), change });

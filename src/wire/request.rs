@@ -6,8 +6,8 @@ use super::frame::kind_of;
 use crate::compression::Body;
 use crate::event::Unnumbered;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Says,
-    Start, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Start,
+    Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
@@ -231,7 +231,7 @@ coded!(checked
         channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
     }
     MemberData { text by read_text, is_json }
-    Announcement { channel by read_given_name, key by read_name, retain, event; says: Says::Nothing } // a will
+    Announcement { channel by read_given_name, key by read_name, retain, event; statement: Statement::Nothing } // a will
 );
 
 coded! {

@@ -5,7 +5,7 @@ use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, Says, Start,
+    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, Start, Statement,
     SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
@@ -164,7 +164,7 @@ impl Random for Announcement {
     fn random(rng: &mut Rng) -> Self {
         let (channel, key) = (name_of(rng, 1), name_of(rng, 0));
         let (retain, event) = (Random::random(rng), Random::random(rng));
-        Self { channel, key, retain, event, says: Says::Nothing }
+        Self { channel, key, retain, event, statement: Statement::Nothing }
     }
 }
 
@@ -449,7 +449,7 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
         leave: event("l"),
     };
     let (channel, key, retain) = ((*b"c").into(), (*b"k").into(), Retain::Forget);
-    let will = Announcement { channel, key, retain, event: event("w"), says: Says::Nothing };
+    let will = Announcement { channel, key, retain, event: event("w"), statement: Statement::Nothing };
     let topics = vec![Topic::Channel((*b"a").into()), Topic::Pattern((*b"b/*").into())];
     let labels = vec![(*b"ada").into()];
     let file = FileSettings { path: "/x".into(), sync: FileSync::Event };

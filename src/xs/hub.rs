@@ -10,7 +10,7 @@ use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Retain, Says, Settings, Start, StateBounds, SubscribeRequest, Topic,
+    PositionStyle, Presence, Retain, Settings, Start, StateBounds, Statement, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
@@ -150,7 +150,7 @@ impl Texts<'_> {
             key: self.bytes().into(),
             retain: if self.is_true() { Retain::Newest } else { Retain::No },
             event: self.event(),
-            says: Says::Nothing,
+            statement: Statement::Nothing,
         })
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::UpdateMember { request, channel, id, data, event } => {
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event));
-            let update = |hub: &mut Hub| hub.update_member((channel, id), data, event, now);
+            let update = |hub: &mut ServedHub| hub.update_member((channel, id), data, event, now);
             let is_here = checked.and_then(|()| ask_hub(hub, update));
             reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
         }

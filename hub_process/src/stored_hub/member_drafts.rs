@@ -2,7 +2,7 @@
 
 use crate::store::{Draft, MemberHere, MemberPart};
 use eventsource_xs::event::Unnumbered;
-use eventsource_xs::hub::{Announcement, KeptMember, MemberData, Retain, Says};
+use eventsource_xs::hub::{Announcement, KeptMember, MemberData, Retain, Statement};
 use eventsource_xs::wire::FieldList;
 
 /// A channel and a member's id there.
@@ -27,11 +27,11 @@ pub fn draft_of(announcement: Announcement, kept: Option<KeptMember>) -> Draft {
             Box::new(MemberHere { linger, leave: FieldList::of_block(leave.bytes(), false), rest })
         })
     };
-    let member = match announcement.says {
-        Says::Nothing | Says::Number => MemberPart::None,
-        Says::Here => MemberPart::Here(here().unwrap_or_default()),
-        Says::Changed => MemberPart::Changed(here().unwrap_or_default()),
-        Says::Gone => MemberPart::Gone,
+    let member = match announcement.statement {
+        Statement::Nothing | Statement::Number => MemberPart::None,
+        Statement::Here => MemberPart::Here(here().unwrap_or_default()),
+        Statement::Changed => MemberPart::Changed(here().unwrap_or_default()),
+        Statement::Gone => MemberPart::Gone,
     };
     let fields = FieldList::of_block(announcement.event.bytes(), false);
     Draft {
@@ -96,14 +96,14 @@ mod tests {
         let event = |text: &'static str| Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
         let data = MemberData { text: b"{}"[..].into(), is_json: true };
         let kept = KeptMember { since: 7, linger: std::time::Duration::from_secs(5), data, leave: event("left") };
-        for (says, retain) in
-            [(Says::Here, Retain::Newest), (Says::Changed, Retain::Newest), (Says::Gone, Retain::Forget)]
+        for (statement, retain) in
+            [(Statement::Here, Retain::Newest), (Statement::Changed, Retain::Newest), (Statement::Gone, Retain::Forget)]
         {
             let (channel, key) = (b"room"[..].into(), b"ann"[..].into());
-            let announcement = Announcement { channel, key, retain, event: event("came"), says };
+            let announcement = Announcement { channel, key, retain, event: event("came"), statement };
             let draft = draft_of(announcement, Some(kept.clone()));
             let Some(here) = packed(&draft) else {
-                assert_eq!(says, Says::Gone);
+                assert_eq!(statement, Statement::Gone);
                 continue;
             };
             let read = unpacked(&key_of(&draft), &here);

@@ -14,7 +14,7 @@ use super::tests::{hub_of, open_stream};
 use super::*;
 use crate::store::{Ask, Began, MemberHere, Store, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Says, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Start, Statement, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
@@ -782,7 +782,7 @@ fn will(stream: u64) -> Box<Announcement> {
         key: Box::default(),
         retain: Retain::No,
         event: unnumbered("will", &stream.to_string()),
-        says: Says::Nothing,
+        statement: Statement::Nothing,
     })
 }
 

@@ -5,7 +5,7 @@ use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
 use eventsource_xs::hub::{
-    given_ids, Announcement, Epoch, History, KeptMember, Members, OnceKeys, Publication, Retain, Says,
+    given_ids, Announcement, Epoch, History, KeptMember, Members, OnceKeys, Publication, Retain, Statement,
 };
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
@@ -76,11 +76,13 @@ impl MemoryHub {
         let (mut announced, Self { members, handle, .. }) = (Vec::new(), self);
         change(members, handle, &mut announced);
         let with_kept = |mut announced: Announcement| {
-            let Announcement { channel, key, says, retain, .. } = &mut announced;
-            if *says == Says::Nothing && members.has_event(channel, key) {
+            let Announcement { channel, key, statement, retain, .. } = &mut announced;
+            if *statement == Statement::Nothing && members.has_event(channel, key) {
                 *retain = Retain::No;
             }
-            let kept = matches!(says, Says::Here | Says::Changed).then(|| members.kept_member(channel, key)).flatten();
+            let kept = matches!(statement, Statement::Here | Statement::Changed)
+                .then(|| members.kept_member(channel, key))
+                .flatten();
             (announced, kept)
         };
         announced.into_iter().map(with_kept).collect()

@@ -845,8 +845,8 @@ fn a_will_waits_while_the_store_is_away() {
 fn the_wills_of_a_hub_that_is_replaced_are_published() {
     let mut world = World::new();
     let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
-    let (channel, key, retain, says) = (b"news"[..].into(), Box::default(), Retain::No, Says::Nothing);
-    let will = eventsource_xs::hub::Announcement { channel, key, retain, event, says };
+    let (channel, key, retain, statement) = (b"news"[..].into(), Box::default(), Retain::No, Statement::Nothing);
+    let will = eventsource_xs::hub::Announcement { channel, key, retain, event, statement };
     let members = world.hub.order.members_mut().expect("a hub in memory");
     members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
     world.store.log.clear();
@@ -862,7 +862,7 @@ fn a_member_that_comes_between_two_hubs_in_memory_is_announced_to_the_store_of_t
     world.hub.restart_after_defect();
     let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("came"))));
     let (channel, key, retain) = (b"room"[..].into(), b"ann"[..].into(), Retain::Newest);
-    let comes = eventsource_xs::hub::Announcement { channel, key, retain, event, says: Says::Here };
+    let comes = eventsource_xs::hub::Announcement { channel, key, retain, event, statement: Statement::Here };
     world.hub.announce(comes, None, world.now);
     let (store, end) = Store::new().expect("a pipe");
     drop(std::mem::replace(&mut world.store, Simulated::new(end)));

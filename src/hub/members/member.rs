@@ -3,7 +3,7 @@
 use super::lingering;
 use super::unconfirmed::Announced;
 use crate::event::{Form, Unnumbered};
-use crate::hub::{Announcement, KeptMember, MemberData, Says};
+use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 use crate::stream::StreamId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,10 +29,10 @@ pub(super) struct Member {
     linger_ms: u32,
     is_json: bool,
     pub(super) is_counted: bool,
-    /// True if it has streams here, or lingers here. Otherwise only the store says that it is here.
+    /// True if it has streams here, or lingers here. Otherwise only the store has it.
     pub(super) is_own: bool,
-    /// Whether the hub's store says that it is here: 1 as one that is told, 2 as one that is counted, 3 if machines differ.
-    pub(super) told: u8,
+    /// Whether the hub's store has it: 1 as one that is announced, 2 as one that is counted, 3 if machines differ.
+    pub(super) stored: u8,
 }
 
 impl Member {
@@ -49,7 +49,7 @@ impl Member {
             is_json,
             is_counted: false,
             is_own: false,
-            told: 0,
+            stored: 0,
         };
         member.set_linger(linger);
         member
@@ -88,12 +88,17 @@ impl Member {
 
     /// Announces that it has gone.
     pub(super) fn announce_leave(&self) -> Announcement {
-        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), Says::Gone, self.leave())
+        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), Statement::Gone, self.leave())
     }
 
     /// Returns false if the hub's store has refused it: then its streams have no member.
     pub(super) fn is_here(&self) -> bool {
-        self.is_own || self.told > 0
+        self.is_own || self.is_stored()
+    }
+
+    /// Returns true if the hub's store has it.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored > 0
     }
 
     pub(super) fn kept(&self) -> KeptMember {
@@ -113,7 +118,7 @@ impl Member {
             leaves_at,
             is_counted: self.is_counted,
             is_own: self.is_own,
-            told: self.told,
+            stored: self.stored,
             streams,
             announced,
         }
@@ -129,17 +134,17 @@ pub(super) struct SavedMember {
     pub(super) leaves_at: Option<Instant>,
     is_counted: bool,
     is_own: bool,
-    told: u8,
+    stored: u8,
     streams: Vec<StreamId>,
     announced: Option<Announced>,
 }
 
 impl SavedMember {
     pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>, Option<Announced>) {
-        let Self { id, kept, is_counted, is_own, told, streams, announced, .. } = self;
+        let Self { id, kept, is_counted, is_own, stored, streams, announced, .. } = self;
         let member = Member::new(&id, kept, common);
-        (Member { is_counted, is_own, told, streams: streams.len() as u32, ..member }, streams, announced)
+        (Member { is_counted, is_own, stored, streams: streams.len() as u32, ..member }, streams, announced)
     }
 }
 
-saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, told, streams, announced });
+saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, stored, streams, announced });

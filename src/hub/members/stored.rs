@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub type LingeringMember = ((Box<[u8]>, Box<[u8]>), Instant);
 
 /// Whether a store has a member: a machine may have had it counted only, and another one announced.
-fn told_bit(is_counted: bool) -> u8 {
+fn stored_bit(is_counted: bool) -> u8 {
     1 << u8::from(is_counted)
 }
 
@@ -25,14 +25,14 @@ impl Members {
     pub fn add_stored_member(&mut self, channel: &[u8], id: &[u8], kept: KeptMember) {
         let (channel, is_counted) = room_of(channel);
         if let Some((at, member)) = self.rooms.find_mut(channel, id) {
-            member.told |= told_bit(is_counted);
+            member.stored |= stored_bit(is_counted);
             if !self.unconfirmed.note_stored(at, Some(&kept.data)) {
                 member.set_data(&kept.data);
             }
             return;
         }
         let mut member = self.new_member((channel, is_counted), id, kept);
-        member.told = told_bit(is_counted);
+        member.stored = stored_bit(is_counted);
         self.rooms.add(member);
     }
 
@@ -40,7 +40,7 @@ impl Members {
     pub fn remove_stored_member(&mut self, channel: &[u8], id: &[u8]) {
         let (channel, is_counted) = room_of(channel);
         if let Some((at, member)) = self.rooms.find_mut(channel, id) {
-            member.told &= !told_bit(is_counted);
+            member.stored &= !stored_bit(is_counted);
             let is_here = member.is_here(); // one of here is announced again
             self.unconfirmed.note_stored(at, None);
             if !is_here {
@@ -103,7 +103,7 @@ impl Members {
     pub fn refuse_member(&mut self, channel: &[u8], id: &[u8]) {
         self.refused += 1;
         if let Some((at, member)) = self.rooms.find_mut(room_of(channel).0, id) {
-            (member.is_own, member.told) = (false, 0);
+            (member.is_own, member.stored) = (false, 0);
             self.remove_member(at);
             self.pack();
         }
@@ -112,13 +112,13 @@ impl Members {
     /// Counts an announcement of a member, before its data change, until the store has done it.
     pub(super) fn note_announced(&mut self, at: u32) {
         if self.is_stored {
-            let member = self.rooms.get(at).filter(|member| member.told > 0);
+            let member = self.rooms.get(at).filter(|member| member.is_stored());
             self.unconfirmed.add(at, || member.map(Member::data));
         }
     }
 
     /// Takes note that the store has answered a number of announcements of a member, and that no more of those wait. If that is
-    /// all, the member has the data that the store has told, also if that has refused a change.
+    /// all, the member has the data of the store, also if that has refused a change.
     pub fn confirm_announcements(&mut self, channel: &[u8], id: &[u8], count: u32) {
         if let Some((at, member)) = self.rooms.find_mut(room_of(channel).0, id) {
             if let Some(data) = self.unconfirmed.confirm(at, count) {

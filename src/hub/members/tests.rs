@@ -242,7 +242,7 @@ impl Run {
                 key: Box::default(),
                 retain: Retain::No,
                 event,
-                says: Says::Nothing,
+                statement: Statement::Nothing,
             };
             self.members.set_will(stream.into(), Box::new(will));
             self.wills.insert(stream, number);
@@ -400,8 +400,8 @@ struct Machines {
 
 impl Machines {
     fn take(&mut self, by: usize, announced: Vec<Announcement>) {
-        for Announcement { channel, key: id, says, event, .. } in announced {
-            if says == Says::Number {
+        for Announcement { channel, key: id, statement, event, .. } in announced {
+            if statement == Statement::Number {
                 assert_eq!(&*channel, b"lobby");
                 if self.last.0 == self.machines[by].number.0 {
                     let at = self.last.1.replace(self.now);
@@ -414,8 +414,8 @@ impl Machines {
             assert_eq!(room_of(&channel), (&b"lobby"[..], true), "no stream is told of it");
             let set = self.sets.entry(id.clone()).or_default();
             let was_here = !set.is_empty();
-            match says {
-                Says::Here => drop(set.insert(by)),
+            match statement {
+                Statement::Here => drop(set.insert(by)),
                 _ => drop(set.remove(&by)),
             }
             let is_here = !set.is_empty();

@@ -3,7 +3,7 @@
 use super::hub_world::*;
 use super::*;
 use crate::event::Unnumbered;
-use crate::hub::{Announcement, MemberRequest, Presence, Retain, Says, SubscribeRequest};
+use crate::hub::{Announcement, MemberRequest, Presence, Retain, Statement, SubscribeRequest};
 
 fn presence(id: &str, has_will: bool) -> Presence {
     let (channel, id) = (b"room"[..].into(), id.as_bytes().into());
@@ -13,7 +13,7 @@ fn presence(id: &str, has_will: bool) -> Presence {
         key: Box::default(),
         retain: Retain::No,
         event: Unnumbered::default(),
-        says: Says::Nothing,
+        statement: Statement::Nothing,
     };
     Presence { member: Some(Box::new(member)), will: Some(Box::new(will)).filter(|_| has_will) }
 }
