@@ -376,7 +376,7 @@ impl StoredHub {
             self.wills.keep(draft, TOO_MANY);
             self.publish_wills(now);
         } else {
-            self.members.announce(draft, &mut self.order, now);
+            self.members.announce_change(draft, &mut self.order, now);
         }
     }
 
@@ -429,7 +429,7 @@ impl StoredHub {
                 progress.queued.extend(tickets.into_iter().flat_map(|ticket| self.order.queue_draft(ticket)));
             }
             Report::Done(ticket) => self.answer(ticket, &Ok("".into()), now, progress),
-            Report::Announce => self.members.announce_again(&mut self.order, now),
+            Report::Announce => self.members.reannounce_members(&mut self.order, now),
             Report::Failed { ticket, failure } => self.answer(ticket, &Err(failure), now, progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
         }
@@ -453,7 +453,7 @@ impl StoredHub {
             return Ok(()); // another beginning follows
         }
         progress.is_ready = true;
-        self.members.open(is_other_history, &mut self.order, now);
+        self.members.resume_members(is_other_history, &mut self.order, now);
         self.publish_wills(now);
         Ok(())
     }
@@ -517,7 +517,7 @@ impl StoredHub {
         self.run_members(now);
         self.members.keep_lingering_in_time(&self.order, now);
         if self.order.is_time_to_retry(now) {
-            self.members.retry(&mut self.order, now);
+            self.members.retry_requests(&mut self.order, now);
             self.publish_wills(now);
         }
         if self.order.threads.restart_at().is_none_or(|at| now < at) {

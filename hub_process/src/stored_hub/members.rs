@@ -44,9 +44,9 @@ impl StoredMembers {
     }
 
     /// Takes what a member announces.
-    pub fn announce(&mut self, draft: Draft, order: &mut Order, now: Instant) {
+    pub fn announce_change(&mut self, draft: Draft, order: &mut Order, now: Instant) {
         let key = key_of(&draft);
-        self.own.announce(draft);
+        self.own.add_announcement(draft);
         self.ask_store(&key, order, now);
         self.linger_at.get_or_insert(now + LINGER);
     }
@@ -64,7 +64,7 @@ impl StoredMembers {
         }
     }
 
-    /// Asks the store for what a member has still to say.
+    /// Asks the store for what waits of a member.
     fn ask_store(&mut self, key: &MemberKey, order: &mut Order, now: Instant) {
         if !order.is_open() {
             return;
@@ -73,7 +73,7 @@ impl StoredMembers {
             let draft = match self.own.next_request(key) {
                 Next::Ask(draft) => draft,
                 Next::Wait => return,
-                Next::Settle(announced) => {
+                Next::Confirm(announced) => {
                     if let Some(members) = order.members_mut() {
                         members.confirm_announcements(&key.0, &key.1, announced);
                     }
@@ -85,35 +85,35 @@ impl StoredMembers {
                     let waiting = WaitingDraft::new(Purpose::Member(key.clone()), None);
                     return order.append(draft, waiting.with_state(state), now);
                 }
-                Err(_) => self.refuse(key, order),
+                Err(_) => self.refuse_member(key, order),
             }
         }
     }
 
-    /// Asks the store for what members have still to say.
+    /// Asks the store for what waits of members.
     fn ask_store_for(&mut self, keys: &[MemberKey], order: &mut Order, now: Instant) {
         keys.iter().for_each(|key| self.ask_store(key, order, now));
     }
 
     /// Asks the store again for what it has failed.
-    pub fn retry(&mut self, order: &mut Order, now: Instant) {
+    pub fn retry_requests(&mut self, order: &mut Order, now: Instant) {
         self.ask_store_for(&self.own.waiting(), order, now);
     }
 
     /// Announces all members again, of which the store may not know.
-    pub fn announce_again(&mut self, order: &mut Order, now: Instant) {
-        let keys = self.own.announce_again();
+    pub fn reannounce_members(&mut self, order: &mut Order, now: Instant) {
+        let keys = self.own.reannounce_members();
         self.ask_store_for(&keys, order, now);
     }
 
-    /// Called when the store has answered what a member has said.
+    /// Called when the store has answered a request of a member.
     pub fn take_answer(&mut self, key: &MemberKey, failure: Option<&Failure>, order: &mut Order, now: Instant) {
         match failure.map(|failure| failure.code) {
-            None => self.own.confirm(key),
-            Some(ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse(key, order),
+            None => self.own.confirm_request(key),
+            Some(ErrorCode::Invalid | ErrorCode::Unsupported) => self.refuse_member(key, order),
             // Full is the store's queue. That of the state was found before the store was asked.
             Some(code) => {
-                if self.own.fail(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
+                if self.own.fail_request(key, matches!(code, ErrorCode::Full | ErrorCode::Unavailable)) {
                     return order.retry_later(now);
                 }
             }
@@ -121,9 +121,9 @@ impl StoredMembers {
         self.ask_store(key, order, now);
     }
 
-    /// Drops what a member has said. One that cannot come is not here.
-    fn refuse(&mut self, key: &MemberKey, order: &mut Order) {
-        if let (true, Some(members)) = (self.own.refuse(key), order.members_mut()) {
+    /// Drops what a member has announced. One that cannot come is not here.
+    fn refuse_member(&mut self, key: &MemberKey, order: &mut Order) {
+        if let (true, Some(members)) = (self.own.refuse_request(key), order.members_mut()) {
             members.refuse_member(&key.0, &key.1);
         }
     }
@@ -154,7 +154,7 @@ impl StoredMembers {
 
     /// Called when the store has reported its history: members whose streams were those of a process, or of a hub in memory,
     /// before this one linger from now on, and the members are announced.
-    pub fn open(&mut self, is_other_history: bool, order: &mut Order, now: Instant) {
+    pub fn resume_members(&mut self, is_other_history: bool, order: &mut Order, now: Instant) {
         if is_other_history {
             for (key, kept) in self.own.here() {
                 let rest = self.lingering.rest(key, now);
@@ -165,7 +165,7 @@ impl StoredMembers {
         }
         self.lingering = Lingering::default();
         self.keep_lingering(order, now);
-        self.announce_again(order, now);
+        self.reannounce_members(order, now);
     }
 
     /// Returns when it is looked again whether other members linger.

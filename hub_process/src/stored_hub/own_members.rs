@@ -1,8 +1,8 @@
-//! What this machine says of its members to the store: one change of a member at a time, in their order.
+//! What this machine announces of its members to the store: one change of a member at a time, in their order.
 //!
-//! A change waits while an earlier one of the same member is asked for. If the store fails it, it is said again when the store
-//! is up. Changes that cancel each other out are not said, so at most three of a member wait: that it has gone, that it is
-//! here, and that its data has changed.
+//! A change waits while an earlier one of the same member is asked for. If the store fails it, it is asked again when the store
+//! is up. Changes that cancel each other out are not asked for, so at most three of a member wait: that it has gone, that it
+//! is here, and that its data has changed.
 
 use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, MemberKey, Source};
 use crate::store::{Draft, MemberPart};
@@ -23,16 +23,16 @@ pub struct OwnMembers {
 #[derive(Debug)]
 pub struct SavedMembers(HashMap<MemberKey, Own>);
 
-/// A member. It is small while it has nothing to say.
+/// A member. It is small while nothing of it waits.
 #[derive(Clone, Debug, Default)]
 struct Own {
     /// The [packed](packed) draft that says that the member is here; none if it has gone.
     here: Option<Box<[u8]>>,
-    /// Whether a process before this one has said that.
+    /// Whether a process before this one has announced that.
     is_of_before: bool,
     /// Whether the store has it.
     is_stored: bool,
-    /// What it has to say, if anything.
+    /// What waits for the store, if anything.
     pending: Option<Box<Pending>>,
 }
 
@@ -46,7 +46,7 @@ struct Pending {
     changes: Vec<Draft>,
     /// Says that the member is here as it was before these changes of its data.
     before: Option<Box<[u8]>>,
-    /// How often it was announced since it had nothing to say.
+    /// How often it was announced since nothing waited.
     announced: u32,
 }
 
@@ -57,8 +57,23 @@ pub enum Next {
     Ask(Draft),
     /// The store has still to answer.
     Wait,
-    /// The store has answered all that was announced so often.
-    Settle(u32),
+    /// The store has answered all that was announced: so often it was.
+    Confirm(u32),
+}
+
+/// What follows from an entry of the store for a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Nothing: what this machine has announced comes after the entry, or it is not its member.
+    None,
+    /// The member of a process before has gone.
+    Forget,
+    /// It is announced again: another machine has taken this one for dead.
+    Reannounce,
+    /// It has the data of another machine.
+    ReplaceData,
+    /// A process before this one has announced it.
+    Adopt,
 }
 
 saved!(Own { here, is_of_before, is_stored, pending });
@@ -79,7 +94,7 @@ impl Own {
         self.pending.as_ref().is_none_or(|pending| pending.asked.is_none() && pending.changes.is_empty())
     }
 
-    /// Returns true if all that it has to say is that it is here. The store ignores the data of that if others were faster.
+    /// Returns true if nothing waits but that it is here. The store ignores the data of that if others were faster.
     fn has_only_here_pending(&self) -> bool {
         self.pending.iter().flat_map(|pending| pending.asked.iter().chain(&pending.changes)).all(is_here)
     }
@@ -96,13 +111,13 @@ impl Own {
         self.pending.iter().flat_map(|pending| &pending.changes).any(is_here)
     }
 
-    fn add(&mut self, draft: Draft) {
+    fn add_change(&mut self, draft: Draft) {
         let Pending { asked, changes, .. } = self.pending();
         let here = changes.iter().position(is_here);
         match (&draft.member, here) {
             (MemberPart::Gone, Some(at)) => {
                 changes.truncate(at);
-                // What was to be said again was perhaps said before.
+                // What was to be announced again was perhaps announced before.
                 let last = changes.last().or(asked.as_ref());
                 if last.is_none_or(|last| last.member != MemberPart::Gone) {
                     changes.push(draft);
@@ -115,13 +130,26 @@ impl Own {
         }
     }
 
-    /// Says once more that the member is here: another machine has taken this one for dead.
-    fn announce_again(&mut self, key: &MemberKey) {
+    /// Announces once more that the member is here: another machine has taken this one for dead.
+    fn reannounce(&mut self, key: &MemberKey) {
         let again = self.here.as_ref().filter(|_| !self.has_here_pending()).map(|here| unpacked(key, here));
-        again.into_iter().for_each(|draft| self.add(draft));
+        again.into_iter().for_each(|draft| self.add_change(draft));
     }
 
-    /// Takes the data of another machine, also for what waits to be said.
+    /// Returns what follows from an entry that says that the member is here, or has gone.
+    fn effect_of(&self, is_gone: bool, source: Source) -> Effect {
+        let is_overtaken = source == Source::OwnMember || !self.has_only_here_pending();
+        match is_gone {
+            true if self.is_of_before => Effect::Forget,
+            _ if is_overtaken => Effect::None,
+            true if self.here.is_some() && source == Source::Other => Effect::Reannounce,
+            false if self.here.is_some() => Effect::ReplaceData,
+            false if source == Source::History => Effect::Adopt,
+            _ => Effect::None,
+        }
+    }
+
+    /// Takes the data of another machine, also for what waits.
     fn replace_data(&mut self, key: &MemberKey, draft: &Draft) {
         self.here = packed(draft);
         let here = self.here.as_ref().map(|here| unpacked(key, here));
@@ -151,8 +179,8 @@ impl OwnMembers {
         SavedMembers(self.members.clone())
     }
 
-    /// Takes what a member says. Data may be changed of one that is here on another machine only.
-    pub fn announce(&mut self, draft: Draft) {
+    /// Adds what a member announces. Data may be changed of one that is here on another machine only.
+    pub fn add_announcement(&mut self, draft: Draft) {
         let own = self.members.entry(key_of(&draft)).or_default();
         let is_change = matches!(draft.member, MemberPart::Changed(_));
         if own.here.is_some() || !is_change {
@@ -162,7 +190,7 @@ impl OwnMembers {
             pending.before = pending.before.take().or(before);
         }
         own.pending().announced += u32::from(draft.member != MemberPart::Gone);
-        own.add(draft);
+        own.add_change(draft);
     }
 
     /// Returns what is to be done for a member. A store of this machine alone is not asked for what it has already.
@@ -186,11 +214,11 @@ impl OwnMembers {
         if own.here.is_none() {
             self.members.remove(key);
         }
-        Next::Settle(announced)
+        Next::Confirm(announced)
     }
 
     /// Called when the store has done what it was asked.
-    pub fn confirm(&mut self, key: &MemberKey) {
+    pub fn confirm_request(&mut self, key: &MemberKey) {
         if let Some(own) = self.members.get_mut(key) {
             let done = own.take_asked();
             own.pending().before = done.as_ref().and_then(packed);
@@ -199,7 +227,7 @@ impl OwnMembers {
 
     /// Called when the store has failed. Returns true if it is asked again: not if it was to be told of a member that has
     /// gone meanwhile, and cannot have done it.
-    pub fn fail(&mut self, key: &MemberKey, is_certain: bool) -> bool {
+    pub fn fail_request(&mut self, key: &MemberKey, is_certain: bool) -> bool {
         let Some(own) = self.members.get_mut(key) else { return false };
         let is_gone = own.here.is_none() && !own.is_stored;
         let pending = own.pending();
@@ -213,7 +241,7 @@ impl OwnMembers {
 
     /// Called when the store will not do what it was asked. Returns true if the member is not here for that. Data that
     /// cannot change are as before.
-    pub fn refuse(&mut self, key: &MemberKey) -> bool {
+    pub fn refuse_request(&mut self, key: &MemberKey) -> bool {
         let Some(own) = self.members.get_mut(key) else { return false };
         let asked = own.take_asked();
         if asked.as_ref().is_some_and(is_here) {
@@ -237,18 +265,14 @@ impl OwnMembers {
             _ => Some(self.members.entry(key.clone()).or_default()),
         };
         let Some(own) = own else { return };
-        // What this machine still has to say, or has said, comes after the entry.
-        let counts = source != Source::OwnMember && own.has_only_here_pending();
+        let effect = own.effect_of(is_gone, source);
         own.is_stored = !is_gone;
-        match (is_gone, own.here.is_some()) {
-            (true, _) if own.is_of_before => own.here = None,
-            (true, true) if counts && source == Source::Other => own.announce_again(&key),
-            (true, _) => {}
-            (false, true) if counts => own.replace_data(&key, draft),
-            (false, false) if counts && source == Source::History => {
-                (own.here, own.is_of_before) = (packed(draft), true);
-            }
-            (false, _) => {}
+        match effect {
+            Effect::None => {}
+            Effect::Forget => own.here = None,
+            Effect::Reannounce => own.reannounce(&key),
+            Effect::ReplaceData => own.replace_data(&key, draft),
+            Effect::Adopt => (own.here, own.is_of_before) = (packed(draft), true),
         }
     }
 
@@ -257,8 +281,8 @@ impl OwnMembers {
         self.members.values_mut().for_each(|own| own.is_stored = false);
     }
 
-    /// Announces the members again that are here, because the store may not know. Returns all members with something to say.
-    pub fn announce_again(&mut self) -> Vec<MemberKey> {
+    /// Announces the members again that are here, because the store may not know. Returns all members of which something waits.
+    pub fn reannounce_members(&mut self) -> Vec<MemberKey> {
         for (key, own) in &mut self.members {
             let again = own.here.as_ref().filter(|_| self.is_shared || !own.is_stored && own.is_idle());
             let again = again.filter(|_| !own.has_here_pending()).map(|here| unpacked(key, here));
@@ -268,7 +292,7 @@ impl OwnMembers {
         self.waiting()
     }
 
-    /// Returns the members with something to say, in an order that is always the same.
+    /// Returns the members of which something waits, in an order that is always the same.
     pub fn waiting(&self) -> Vec<MemberKey> {
         let waits = |own: &Own| !own.is_asking() && (!own.is_idle() || own.here.is_none());
         let mut keys: Vec<_> = self.members.iter().filter(|(_, own)| waits(own)).map(|(key, _)| key.clone()).collect();
@@ -314,7 +338,7 @@ mod tests {
         let key = key_of(&here());
         let next = || {
             let Next::Ask(draft) = own.next_request(&key) else { return None };
-            own.confirm(&key);
+            own.confirm_request(&key);
             Some(draft)
         };
         std::iter::from_fn(next).collect()
@@ -323,19 +347,19 @@ mod tests {
     #[test]
     fn a_change_of_a_member_of_another_machine_does_not_make_it_one_of_this() {
         let mut own = OwnMembers::new(true);
-        own.announce(changed());
+        own.add_announcement(changed());
         assert_eq!(asked(&mut own), [changed()]);
         own.apply_entry(&draft(MemberPart::Gone), Source::Other);
-        assert!(own.announce_again().is_empty() && own.here().next().is_none());
+        assert!(own.reannounce_members().is_empty() && own.here().next().is_none());
     }
 
     #[test]
-    fn a_change_that_waits_is_said_after_its_member_is_announced_again() {
+    fn a_change_that_waits_follows_its_member_that_is_announced_again() {
         let mut own = OwnMembers::new(true);
-        own.announce(here());
+        own.add_announcement(here());
         assert_eq!(asked(&mut own), [here()]);
-        own.announce(changed());
-        own.announce_again();
+        own.add_announcement(changed());
+        own.reannounce_members();
         assert_eq!(asked(&mut own), [here(), changed()]);
     }
 
@@ -344,24 +368,24 @@ mod tests {
         let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
         let mut own = OwnMembers::new(true);
         let key = key_of(&here());
-        own.announce(here());
+        own.add_announcement(here());
         assert_eq!(asked(&mut own), [here()]);
         for text in ["small", "large", "larger"] {
-            own.announce(draft(MemberPart::Changed(data(text))));
+            own.add_announcement(draft(MemberPart::Changed(data(text))));
             assert!(matches!(own.next_request(&key), Next::Ask(_)));
             match text {
-                "small" => own.confirm(&key),
-                _ => assert!(!own.refuse(&key)),
+                "small" => own.confirm_request(&key),
+                _ => assert!(!own.refuse_request(&key)),
             }
-            assert!(matches!(own.next_request(&key), Next::Settle(_)));
+            assert!(matches!(own.next_request(&key), Next::Confirm(_)));
         }
-        own.announce(draft(MemberPart::Changed(data("large"))));
+        own.add_announcement(draft(MemberPart::Changed(data("large"))));
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
-        own.announce(draft(MemberPart::Changed(data("larger"))));
-        assert!(!own.refuse(&key), "another change waits");
+        own.add_announcement(draft(MemberPart::Changed(data("larger"))));
+        assert!(!own.refuse_request(&key), "another change waits");
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
-        assert!(!own.refuse(&key));
-        own.announce_again();
+        assert!(!own.refuse_request(&key));
+        own.reannounce_members();
         assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("small")))]);
     }
 
@@ -370,28 +394,28 @@ mod tests {
         let data = |text: &str| Box::new(MemberHere { rest: text.as_bytes().into(), ..MemberHere::default() });
         let mut own = OwnMembers::new(true);
         let key = key_of(&here());
-        own.announce(draft(MemberPart::Here(data("old"))));
+        own.add_announcement(draft(MemberPart::Here(data("old"))));
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
         let newer = draft(MemberPart::Here(data("new")));
         own.apply_entry(&newer, Source::Other);
-        own.confirm(&key);
-        own.announce_again();
+        own.confirm_request(&key);
+        own.reannounce_members();
         assert_eq!(asked(&mut own), std::slice::from_ref(&newer));
-        own.announce(draft(MemberPart::Changed(data("newest"))));
+        own.add_announcement(draft(MemberPart::Changed(data("newest"))));
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
         own.apply_entry(&newer, Source::Other);
-        own.confirm(&key);
-        own.announce_again();
+        own.confirm_request(&key);
+        own.reannounce_members();
         assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("newest")))], "a change on its way came after it");
     }
 
     #[test]
-    fn a_member_that_was_to_be_announced_again_says_that_it_has_gone() {
+    fn a_member_that_was_to_be_announced_again_announces_that_it_has_gone() {
         let mut own = OwnMembers::new(true);
-        own.announce(here());
+        own.add_announcement(here());
         assert_eq!(asked(&mut own), [here()]);
-        own.announce_again();
-        own.announce(draft(MemberPart::Gone));
+        own.reannounce_members();
+        own.add_announcement(draft(MemberPart::Gone));
         assert_eq!(asked(&mut own), [draft(MemberPart::Gone)]);
         assert!(own.members.is_empty());
     }
@@ -400,11 +424,11 @@ mod tests {
     fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
         let mut own = OwnMembers::new(true);
         let key = key_of(&here());
-        own.announce(here());
+        own.add_announcement(here());
         assert_eq!(own.next_request(&key), Next::Ask(here()));
-        own.announce(draft(MemberPart::Gone));
-        assert!(!own.fail(&key, true));
-        assert_eq!(own.next_request(&key), Next::Settle(1));
+        own.add_announcement(draft(MemberPart::Gone));
+        assert!(!own.fail_request(&key, true));
+        assert_eq!(own.next_request(&key), Next::Confirm(1));
         assert!(own.members.is_empty());
     }
 }
