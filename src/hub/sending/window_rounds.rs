@@ -110,3 +110,40 @@ impl WindowRounds {
         (self.is_awaited, self.is_interrupted) = (false, false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Shared;
+    use crate::log::Retain;
+
+    /// Encodes an event, and returns the number of its round.
+    fn round_of(rounds: &mut WindowRounds, last_number: &mut u32, seq: u64, at: Instant) -> u32 {
+        let event = Shared::of(format!("data: {}\n\n", "x".repeat(500)));
+        let (key, retain, channel) = (Box::default(), Retain::No, 0);
+        let entry = LogEntry { seq, at, event, key, retain, has_custom_id: false, channel };
+        rounds.encode(&entry, LineEnd::Lf, last_number);
+        rounds.iter().last().map_or(0, |round| round.number)
+    }
+
+    #[test]
+    fn a_round_ends_when_it_is_large_or_awaited_or_interrupted() {
+        let start = Instant::now();
+        let (mut rounds, mut last) = (WindowRounds::new(ContentCoding::Gzip), 0);
+        let mut encode = |rounds: &mut WindowRounds, seq, seconds| {
+            round_of(rounds, &mut last, seq, start + Duration::from_secs(seconds))
+        };
+        let of_size: Vec<u32> = (1..=5).map(|seq| encode(&mut rounds, seq, 0)).collect();
+        assert_eq!(of_size, [1, 1, 1, 1, 2], "2,000 bytes are four events");
+        assert_eq!(encode(&mut rounds, 6, 11), 2, "nobody waits for the next one");
+        rounds.await_next();
+        assert_eq!(encode(&mut rounds, 7, 11), 3);
+        rounds.await_next();
+        assert_eq!(encode(&mut rounds, 8, 20), 3, "the round is too young");
+        assert_eq!(encode(&mut rounds, 9, 21), 4);
+        rounds.interrupt();
+        assert_eq!(encode(&mut rounds, 20, 21), 5);
+        let firsts: Vec<_> = rounds.iter().map(|round| (round.number, round.first())).collect();
+        assert_eq!(firsts, [(4, Some(9)), (5, Some(20))]);
+    }
+}
