@@ -808,7 +808,7 @@ fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the
     assert_eq!((case.sent(), quiet(&mut case)), ("mine".into(), None), "an id of the application stays");
     case.publish("a b");
     assert_eq!((case.sent(), quiet(&mut case)), ("5".into(), Some("@e-6".into())));
-    case.hub.record_custom_id(&mut case.cursor);
+    case.cursor.record_custom_id();
     case.publish("b");
     assert_eq!(quiet(&mut case), None, "an id that was pushed to the stream stays");
 }

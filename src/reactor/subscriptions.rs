@@ -299,8 +299,8 @@ impl<I: Io> Reactor<I> {
 
     /// Records that the application pushes an id to the stream itself.
     pub(super) fn record_custom_id(&mut self, id: StreamId) {
-        if let Some((hub, cursor)) = self.hub_and_cursor(id) {
-            hub.record_custom_id(cursor);
+        if let Some((_, cursor)) = self.hub_and_cursor(id) {
+            cursor.record_custom_id();
         }
     }
 

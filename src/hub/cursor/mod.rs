@@ -44,6 +44,11 @@ impl Cursor {
         self.names_channels
     }
 
+    /// Records that the application has pushed an id to the stream itself. No position replaces it.
+    pub fn record_custom_id(&mut self) {
+        self.last_id = LastId::new(self.last_id.seq(), true);
+    }
+
     /// Returns the number of channels and patterns that the stream is subscribed to.
     pub fn topics(&self) -> usize {
         self.topics.len()

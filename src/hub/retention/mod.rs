@@ -1,7 +1,8 @@
 //! Retention: evicting entries that exceed a bound of size, and expiring entries that are too old.
 
 use super::channels::topics::TopicId;
-use super::{Hub, Retention};
+use super::logs::Logs;
+use super::{Counts, Hub, Retention};
 use crate::log::{Bounds, Log, Snapshots};
 use crate::stream::after;
 use std::time::Instant;
@@ -61,7 +62,7 @@ impl Hub {
             }
         }
         let total_history = self.logs.settings().total_history;
-        while self.is_over_total(&total_history) {
+        while self.counts.is_over(&total_history) {
             match self.logs.first() {
                 Some((_, at)) => self.change_log(at, Log::discard_first),
                 None => break,
@@ -71,32 +72,19 @@ impl Hub {
         self.bound_versions();
     }
 
-    /// Returns true if all logs together exceed their bounds.
-    fn is_over_total(&self, bounds: &Bounds) -> bool {
-        let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
-        events > bounds.events || (bytes > bounds.bytes && events > 1)
-    }
-
     /// Returns true if [`evict`](Self::evict) would evict or expire something.
     pub fn has_evictions_due(&self, now: Instant) -> bool {
         let mut grown = self.pending.grown().filter_map(|at| self.logs.channels().get(at));
         grown.any(|channel| channel.log.exceeds(&self.logs.policy_of(channel).history()))
-            || self.is_over_total(&self.logs.settings().total_history)
-            || self.logs.firsts().any(|(_, at)| self.is_first_expired(at, now))
-    }
-
-    /// Returns true if the first entry of a channel is too old.
-    fn is_first_expired(&self, at: usize, now: Instant) -> bool {
-        let channel = &self.logs.channels()[at];
-        let age = self.logs.policy_of(channel).history().age;
-        channel.log.first().map_or(true, |(_, first)| now.saturating_duration_since(first) >= age)
+            || self.counts.is_over(&self.logs.settings().total_history)
+            || self.logs.firsts().any(|(_, at)| self.logs.is_first_expired(at, now))
     }
 
     /// Expires the entries that are too old, except those that were not yet offered to the streams that keep up.
     pub fn expire(&mut self, now: Instant) {
         for number in 0..self.logs.policies().len() {
             while let Some((seq, at)) = self.logs.first_of_policy(number) {
-                if seq > self.logs.offered_through() || !self.is_first_expired(at, now) {
+                if seq > self.logs.offered_through() || !self.logs.is_first_expired(at, now) {
                     break;
                 }
                 self.change_log(at, Log::discard_first);
@@ -178,5 +166,22 @@ impl Hub {
             TopicId::Pattern(_) => return,
         }
         self.encoding.forget_topic(topic);
+    }
+}
+
+impl Logs {
+    /// Returns true if the first entry of a channel is too old.
+    fn is_first_expired(&self, at: usize, now: Instant) -> bool {
+        let channel = &self.channels()[at];
+        let age = self.policy_of(channel).history().age;
+        channel.log.first().map_or(true, |(_, first)| now.saturating_duration_since(first) >= age)
+    }
+}
+
+impl Counts {
+    /// Returns true if all logs together exceed their bounds.
+    fn is_over(&self, bounds: &Bounds) -> bool {
+        let (events, bytes) = (self.events as usize, self.bytes as usize);
+        events > bounds.events || (bytes > bounds.bytes && events > 1)
     }
 }

@@ -63,11 +63,6 @@ impl Settings {
 }
 
 impl Hub {
-    /// Records that the application has pushed an id to the stream itself. No position replaces it.
-    pub fn record_custom_id(&self, cursor: &mut Cursor) {
-        cursor.last_id = LastId::new(cursor.last_id.seq(), true);
-    }
-
     /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
     /// whatever its topics are.
     pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {

@@ -44,6 +44,20 @@ impl Logs {
         }
         next
     }
+
+    /// Returns the comment that names an entry's channel, if the stream is sent such comments.
+    fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
+        let channel = self.channels().get(entry.channel as usize).filter(|_| cursor.names_channels)?;
+        let mut line = b":channel ".to_vec();
+        for byte in channel.name.iter() {
+            match byte {
+                0..=31 | 127 | b'%' => line.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        Some(Notice::Channel(line))
+    }
 }
 
 impl Hub {
@@ -84,7 +98,7 @@ impl Hub {
             bytes += entry.event.len() + OVERHEAD;
             replayed.events += 1;
             replayed.last_id = entry.last_id();
-            replayed.notices.extend(self.channel_notice(cursor, entry));
+            replayed.notices.extend(self.logs.channel_notice(cursor, entry));
             replayed.notices.push(Notice::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
                 let id = self.epoch.id(ClientPosition { seq: last, reported: Some(reported) });
@@ -104,7 +118,7 @@ impl Hub {
         let NextEntries { entries, seq, last_id } = self.logs.next_entries(cursor, most_bytes);
         let mut notices = Vec::new();
         for entry in &entries {
-            notices.extend(self.channel_notice(cursor, entry));
+            notices.extend(self.logs.channel_notice(cursor, entry));
             notices.push(Notice::Event(entry.event.clone()));
         }
         let events = entries.len();
@@ -117,20 +131,6 @@ impl Hub {
         self.counts.delivered += events as u64;
         cursor.last_id = last_id;
         self.advance(cursor, seq);
-    }
-
-    /// Returns the comment that names an entry's channel, if the stream is sent such comments.
-    fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
-        let channel = self.logs.channels().get(entry.channel as usize).filter(|_| cursor.names_channels)?;
-        let mut line = b":channel ".to_vec();
-        for byte in channel.name.iter() {
-            match byte {
-                0..=31 | 127 | b'%' => line.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-                byte => line.push(*byte),
-            }
-        }
-        line.push(b'\n');
-        Some(Notice::Channel(line))
     }
 
     /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has

@@ -18,6 +18,7 @@ use super::positions::block;
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{HeldSnapshots, Part, Parts};
 use crate::hub::ids::LastId;
+use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, Notice, PositionStyle};
 use crate::log::Log;
 
@@ -79,8 +80,8 @@ impl Hub {
             }
             return None;
         }
-        let is_evicted = self.has_evicted_after(parts, held.through);
-        if is_evicted && self.is_next_shorter(&held) {
+        let is_evicted = self.logs.has_evicted_state_after(parts, held.through);
+        if is_evicted && held.is_next_shorter(self.logs.last_seq()) {
             let through = self.hold_snapshot(held.through);
             self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
             return None;
@@ -93,17 +94,6 @@ impl Hub {
             self.end_state(cursor);
         }
         position
-    }
-
-    /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
-    fn has_evicted_after(&self, parts: &Parts, through: u64) -> bool {
-        let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
-        of_state.any(|part| self.logs.channels().evicted_through(&part.topics) > through)
-    }
-
-    /// Returns true if the next phase is shorter than the one before, as far as it had one.
-    fn is_next_shorter(&self, held: &HeldSnapshots) -> bool {
-        held.since.map_or(true, |since| 4 * (self.logs.last_seq() - held.through) <= 3 * (held.through - since))
     }
 
     /// Begins the next phase of the state. Its snapshots are held.
@@ -165,5 +155,20 @@ impl Hub {
         }
         cursor.parts = Some(Box::new(Parts { list, held: Some(held), state_topics, ..Parts::default() }));
         cursor.is_compacted = false;
+    }
+}
+
+impl Logs {
+    /// Returns true if the history has evicted something after a sequence number of topics whose state a stream is sent.
+    fn has_evicted_state_after(&self, parts: &Parts, through: u64) -> bool {
+        let mut of_state = parts.list.iter().filter(|part| part.extent.state_through.is_some());
+        of_state.any(|part| self.channels().evicted_through(&part.topics) > through)
+    }
+}
+
+impl HeldSnapshots {
+    /// Returns true if a phase that begins at a sequence number is shorter than the one before, as far as there was one.
+    fn is_next_shorter(&self, last_seq: u64) -> bool {
+        self.since.map_or(true, |since| 4 * (last_seq - self.through) <= 3 * (self.through - since))
     }
 }

@@ -4,6 +4,7 @@ use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::gaps::missed::Missed;
 use crate::hub::ids::hub_ids::ClientPosition;
 use crate::hub::ids::LastId;
+use crate::hub::logs::Logs;
 use crate::hub::sending::positions::block;
 use crate::hub::{Cursor, FirstBlock, Hub, Notice};
 
@@ -19,7 +20,7 @@ impl Hub {
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
         let last_seq = self.logs.last_seq();
         let list = &cursor.ensure_parts().list;
-        let has_missed = list.iter().zip(&points).any(|(part, point)| self.has_missed(part, point));
+        let has_missed = list.iter().zip(&points).any(|(part, point)| self.logs.has_missed_at(part, point));
         let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
         let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
         let parts = cursor.ensure_parts();
@@ -49,13 +50,6 @@ impl Hub {
         notices
     }
 
-    /// Returns true if the client has missed events of a part. Then each part that follows the state begins with it: the client
-    /// receives one gap, whatever it has missed.
-    fn has_missed(&self, part: &Part, point: &ResumePoint) -> bool {
-        let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
-        point.has_gap() || (point.has_known_id() && self.logs.channels().evicted_through(&part.topics) > seen)
-    }
-
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
     /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
     /// the state is complete: a client that leaves earlier begins again.
@@ -70,5 +64,14 @@ impl Hub {
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
         self.logs.settings().position_block(style, id, retry).map(Notice::Position)
+    }
+}
+
+impl Logs {
+    /// Returns true if the client has missed events of a part. Then each part that follows the state begins with it: the client
+    /// receives one gap, whatever it has missed.
+    fn has_missed_at(&self, part: &Part, point: &ResumePoint) -> bool {
+        let seen = if point.follows_state { point.seq } else { point.seq.max(point.reported_through) };
+        point.has_gap() || (point.has_known_id() && self.channels().evicted_through(&part.topics) > seen)
     }
 }

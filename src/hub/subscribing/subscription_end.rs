@@ -3,6 +3,7 @@
 use crate::hub::channels::subscribers::SubscriberList;
 use crate::hub::channels::topics::{TopicId, Topics};
 use crate::hub::cursor::parts::{Extent, Part};
+use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub};
 use crate::stream::StreamId;
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ impl Hub {
     /// Ends the subscription of a stream that ends. The stream is still to be sent what was published before: then its cursor
     /// has a part for each channel of which there is something, and is subscribed to nothing else.
     pub fn end_subscription(&mut self, stream: StreamId, cursor: &mut Cursor) {
-        let list = if cursor.is_held() { Vec::new() } else { self.parts_to_send(cursor) };
+        let list = if cursor.is_held() { Vec::new() } else { self.logs.parts_to_send(cursor) };
         if list.is_empty() {
             return self.remove_stream(std::mem::take(cursor));
         }
@@ -42,25 +43,6 @@ impl Hub {
         }
     }
 
-    /// Returns a part for each channel of which a stream is still to be sent something.
-    fn parts_to_send(&self, cursor: &Cursor) -> Vec<Part> {
-        let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
-        let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
-        let rest = parts.iter().flat_map(|part| {
-            let channels: BTreeSet<usize> = self.logs.channels().channels_of(&part.topics).collect();
-            channels.into_iter().filter_map(move |at| {
-                let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
-                if part.extent.state_through.is_some() {
-                    let extent = Extent { until: self.logs.last_seq(), ..part.extent };
-                    return Some(Part { extent, ..of_channel });
-                }
-                let last = self.logs.last_to_send(&of_channel, cursor.seq, self.logs.can_compact_for(cursor))?;
-                Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
-            })
-        });
-        rest.collect()
-    }
-
     /// Removes a stream that has ended.
     pub fn remove_stream(&mut self, cursor: Cursor) {
         self.release_snapshots(cursor.parts.as_ref().and_then(|parts| parts.held));
@@ -78,5 +60,26 @@ impl Hub {
             self.pending.queue_subscribers(topic, self.logs.channels_mut());
         }
         self.remove_if_unused(topic);
+    }
+}
+
+impl Logs {
+    /// Returns a part for each channel of which a stream is still to be sent something.
+    fn parts_to_send(&self, cursor: &Cursor) -> Vec<Part> {
+        let whole = Part::new(cursor.topics.to_vec().into(), cursor.seq);
+        let parts = cursor.parts().map_or(std::slice::from_ref(&whole), |parts| &parts.list);
+        let rest = parts.iter().flat_map(|part| {
+            let channels: BTreeSet<usize> = self.channels().channels_of(&part.topics).collect();
+            channels.into_iter().filter_map(move |at| {
+                let of_channel = Part { topics: Topics::One(TopicId::Channel(at as u32)), extent: part.extent };
+                if part.extent.state_through.is_some() {
+                    let extent = Extent { until: self.last_seq(), ..part.extent };
+                    return Some(Part { extent, ..of_channel });
+                }
+                let last = self.last_to_send(&of_channel, cursor.seq, self.can_compact_for(cursor))?;
+                Some(Part { extent: Extent { until: last, ..part.extent }, ..of_channel })
+            })
+        });
+        rest.collect()
     }
 }
