@@ -12,41 +12,51 @@ impl Hub {
     /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
     /// The returned notices are the stream's position there, and a `gap` event if its client has missed events.
     pub fn begin(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
-        let mut notices = Vec::new();
         let mut points = match &mut cursor.parts {
             Some(parts) if !parts.resume_points.is_empty() => std::mem::take(&mut parts.resume_points),
-            _ => return notices,
+            _ => return Vec::new(),
         };
         points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
-        let last_seq = self.logs.last_seq();
+        self.place_parts(cursor, &points);
+        let missed = self.logs.set_baselines(cursor, &points);
+        let notices = self.first_notices(cursor, &missed, &points);
+        if cursor.state_through().is_some() {
+            cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
+        }
+        cursor.advance(cursor.seq);
+        notices
+    }
+
+    /// Lets each part begin at its resume point, or with the state, and the cursor at the earliest of these.
+    fn place_parts(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) {
         let list = &cursor.ensure_parts().list;
-        let has_missed = list.iter().zip(&points).any(|(part, point)| self.logs.has_missed_at(part, point));
+        let has_missed = list.iter().zip(points).any(|(part, point)| self.logs.has_missed_at(part, point));
         let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
         let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
         let parts = cursor.ensure_parts();
         parts.held = held;
-        let list = &mut parts.list;
-        for (part, point) in list.iter_mut().zip(&points) {
+        for (part, point) in parts.list.iter_mut().zip(points) {
             if let Some(held) = held.filter(|_| starts_with_state(point)) {
                 *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
             } else {
                 part.extent.after = point.seq;
             }
         }
-        cursor.seq = list.iter().map(|part| part.extent.after).min().unwrap_or(last_seq);
-        let Missed { through, gap } = self.logs.set_baselines(cursor, &points);
+        let first = parts.list.iter().map(|part| part.extent.after).min();
+        cursor.seq = first.unwrap_or_else(|| self.logs.last_seq());
+    }
+
+    /// Returns the first block of a stream, and a `gap` event if its client has missed events.
+    fn first_notices(&mut self, cursor: &mut Cursor, missed: &Missed, points: &[ResumePoint]) -> Vec<Notice> {
+        let Missed { through, gap } = *missed;
         let here = ClientPosition { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { ClientPosition { reported: Some(0), ..here } } else { here };
-        notices.extend(self.first_notice(cursor, position, &points));
-        let begins_with_state = cursor.state_through().is_some();
+        let mut notices: Vec<Notice> = self.first_notice(cursor, position, points).into_iter().collect();
         if let Some(gap) = gap {
+            let has_position = cursor.state_through().is_none();
             cursor.ensure_parts().record_gap(through.unwrap_or(0));
-            notices.push(self.gap_notice(cursor, Some(here).filter(|_| !begins_with_state), gap));
+            notices.push(self.gap_notice(cursor, Some(here).filter(|_| has_position), gap));
         }
-        if begins_with_state {
-            cursor.ensure_parts().reported_through = 0; // there are no positions before the state is complete
-        }
-        cursor.advance(cursor.seq);
         notices
     }
 
