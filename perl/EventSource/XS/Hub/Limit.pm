@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # A limit of the streams that have a key in common: max_streams_per. Each of them has a label, which begins with a NUL, as no
-# label of an application does; src/hub/limits.rs counts them.
+# label of an application does; src/hub/readers/stream_limits.rs counts them.
 
 use Carp        ();
 use Digest::SHA qw(sha256_hex);

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # How long the name of a channel may be. Patterns, keys and ids have the same bound. The native hub checks it, too
-# (src/xs/hub.h, src/hub/refusal.rs); t/hub/shared_rules.t compares them.
+# (src/xs/hub.h, src/hub/publishing/refusal.rs); t/hub/shared_rules.t compares them.
 
 my $MAX_BYTES = 1024;    # in UTF-8
 
