@@ -16,7 +16,7 @@ use warnings;
 #   relay_stream   a relay copies what a hub and the application write to this native stream (route_through)
 #   child_writer   a forked child writes to it instead of the server's writer (write_to_server); nothing changes in the worker
 #
-# Otherwise the stream writes to the server itself. Then it has the member direct, an array of all that src/xs/stream.h needs
+# Otherwise the stream writes to the server itself. Then it has the member direct, an array of all that src/xs/writer.h needs
 # for that: one look-up in this hash instead of seven. The enum esx_direct there names its elements.
 
 use Errno ();

@@ -29,7 +29,7 @@ pub(super) struct ReactorStream {
 }
 
 impl ReactorStream {
-    /// Gives a new stream its id and its state. The reactor has it after [`open`](Self::open).
+    /// Gives a new stream its id and its state. The reactor has it after [`queue_open`](Self::queue_open).
     pub(super) fn new(
         reactor: Arc<ReactorHandle>,
         settings: Settings,
@@ -52,7 +52,7 @@ impl ReactorStream {
     }
 
     /// Makes a stream of the parent process one of this child, which has inherited the socket, and returns that. The stream
-    /// is still to be [opened](Self::open). Returns nothing, and closes the stream, if that is not possible:
+    /// is still to be [opened](Self::queue_open). Returns nothing, and closes the stream, if that is not possible:
     ///
     /// - The parent still had events to send at the fork. It sends them later, and they would mix with the child's.
     /// - The stream belongs to a hub of the parent, which may send events at any time.
