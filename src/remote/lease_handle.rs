@@ -61,7 +61,7 @@ impl Drop for LeaseHandle {
 }
 
 impl RemoteHub {
-    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes. A hub process that is
+    /// Asks for a lease, and waits for the first answer. An interpreter receives each change. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
     pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));

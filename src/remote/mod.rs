@@ -8,7 +8,7 @@
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
 //!
-//! - `losses`: what was lost on the way to hub processes, until the application is told
+//! - `losses`: what was lost on the way to hub processes, until the application takes that
 //! - `links`: the event loop's connections, and the streams that were handed over; in its folder `connection`, a connection as
 //!   threads see it, `publish_connection`, `worker_leases`, and `command`, what threads ask of the event loop
 //! - `registrations`: the connections of a process, and how they end with it

@@ -292,7 +292,7 @@ impl RemoteHub {
         let deadline = after(Instant::now(), self.start.timeout);
         let request = |request| Request::Count { request, channel };
         let (outcome, connection) = self.ask_until(deadline, key, false, request)?;
-        Ok((outcome.counted()?, connection.hub_side().map_or(0, |hub_side| hub_side.pid)))
+        Ok((outcome.counted()?, connection.hub_identity().map_or(0, |hub| hub.pid)))
     }
 
     /// Ends streams, and returns their number.
@@ -421,14 +421,14 @@ impl RemoteHub {
     /// Returns the epoch, with which the hub's ids begin.
     pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
         let RemoteRegistration { connection, .. } = self.connected(key, after(Instant::now(), self.start.timeout))?;
-        connection.hub_side().map(|hub_side| hub_side.epoch).ok_or_else(|| self.absent())
+        connection.hub_identity().map(|hub| hub.epoch).ok_or_else(|| self.absent())
     }
 
     /// Returns the epoch, unless the hub process is away. Waits as a subscription does.
     pub(super) fn known_epoch(&self, key: u64) -> Option<Box<str>> {
         let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED)).ok()?;
         reactor.wait(connection.patience(), || !connection.is_coming() || reactor.is_dead());
-        connection.hub_side().map(|hub_side| hub_side.epoch)
+        connection.hub_identity().map(|hub| hub.epoch)
     }
 
     /// Drains the hub.

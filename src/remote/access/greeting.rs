@@ -103,7 +103,7 @@ pub fn stop(start: &Start, place: &Place) -> Result<(), Error> {
     let mut bytes = Vec::new();
     stop.encode(&mut bytes)?;
     match ask_to_end(start, place, &bytes) {
-        // To a process of version 14 this is no first message.
+        // A process of version 14 does not know this first message.
         Err(Error::Refused(failure)) if failure.code == ErrorCode::Invalid && failure.field.is_none() => {
             bytes.clear();
             stop.encode_version_14(&mut bytes)?;

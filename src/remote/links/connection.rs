@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The welcome of the hub process.
 #[derive(Clone, Debug)]
-pub(crate) struct HubSide {
+pub(crate) struct HubIdentity {
     /// The epoch, with which the hub's ids begin.
     pub(crate) epoch: Box<str>,
     /// The hub process.
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     pub(crate) number: u32,
     pub(crate) began: Instant,
     /// Nothing until the connection is made.
-    hub_side: Mutex<Option<HubSide>>,
+    hub_identity: Mutex<Option<HubIdentity>>,
     /// Why the connection was not made, and since when that is known.
     failure: Mutex<Option<(Error, Instant)>>,
     /// True until the event loop has it, unless it is lost.
@@ -72,7 +72,7 @@ impl Connection {
         Self {
             number,
             began: Instant::now(),
-            hub_side: Mutex::default(),
+            hub_identity: Mutex::default(),
             failure: Mutex::default(),
             is_coming: AtomicBool::new(true),
             is_away: AtomicBool::new(is_away),
@@ -99,8 +99,8 @@ impl Connection {
 
     /// Takes note of what the hub process has said about itself.
     pub(crate) fn note_welcome(&self, welcome: &Welcome) {
-        let hub_side = HubSide { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
-        *lock(&self.hub_side) = Some(hub_side);
+        let hub_identity = HubIdentity { epoch: welcome.epoch.clone(), pid: welcome.pid, worker: welcome.worker() };
+        *lock(&self.hub_identity) = Some(hub_identity);
     }
 
     /// Says that the event loop has the connection now.
@@ -115,13 +115,13 @@ impl Connection {
     }
 
     /// Returns what the hub process has said about itself; nothing if the connection was never made.
-    pub(crate) fn hub_side(&self) -> Option<HubSide> {
-        lock(&self.hub_side).clone()
+    pub(crate) fn hub_identity(&self) -> Option<HubIdentity> {
+        lock(&self.hub_identity).clone()
     }
 
     /// Returns the number of the connection in the hub process, and that process.
     pub(crate) fn worker(&self) -> Option<WorkerId> {
-        lock(&self.hub_side).as_ref().map(|hub_side| hub_side.worker)
+        lock(&self.hub_identity).as_ref().map(|hub_identity| hub_identity.worker)
     }
 
     /// Says that the connection could not be made.
@@ -155,8 +155,8 @@ impl Connection {
 
     /// Takes note that the hub has begun another epoch.
     pub(crate) fn set_epoch(&self, epoch: &str) {
-        if let Some(hub_side) = &mut *lock(&self.hub_side) {
-            hub_side.epoch = epoch.into();
+        if let Some(hub_identity) = &mut *lock(&self.hub_identity) {
+            hub_identity.epoch = epoch.into();
         }
     }
 

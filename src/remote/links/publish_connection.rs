@@ -26,7 +26,7 @@ const NONE: i32 = -1;
 /// The publish connection of this process to a hub process.
 #[derive(Debug)]
 pub(crate) struct PublishConnection {
-    state: Mutex<State>,
+    state: Mutex<PublisherSlot>,
     /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take the lock.
     number: AtomicI32,
     cookie: AtomicU64,
@@ -44,7 +44,7 @@ pub(crate) enum PublishOutcome {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PublisherSlot {
     connection: Option<Publisher>,
     /// Until when none is made.
     paused_until: Option<Instant>,
@@ -110,7 +110,7 @@ impl PublishConnection {
     }
 
     /// Returns nothing if another thread uses the connection.
-    fn lock_if_free(&self) -> Option<MutexGuard<'_, State>> {
+    fn lock_if_free(&self) -> Option<MutexGuard<'_, PublisherSlot>> {
         match self.state.try_lock() {
             Ok(state) => Some(state),
             Err(TryLockError::WouldBlock) => None,
@@ -124,7 +124,13 @@ impl PublishConnection {
     }
 
     /// Makes the connection, unless that is not due.
-    fn connect(&self, state: &mut State, address: &Address, worker: WorkerId, deadline: Instant) -> Result<(), Error> {
+    fn connect(
+        &self,
+        state: &mut PublisherSlot,
+        address: &Address,
+        worker: WorkerId,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         let now = Instant::now();
         if state.paused_until.map_or(false, |until| now < until) {
             return Ok(());
@@ -148,7 +154,7 @@ impl PublishConnection {
         let most = GREETING.min(deadline.saturating_duration_since(now) / 2);
         let greeted = made.and_then(|made| made.greet(&place, worker, most));
         match greeted {
-            Ok(connection) => *state = State { connection: Some(connection), paused_until: None },
+            Ok(connection) => *state = PublisherSlot { connection: Some(connection), paused_until: None },
             Err(error) => {
                 self.number.store(NONE, Ordering::Release);
                 return Err(error);
@@ -157,7 +163,7 @@ impl PublishConnection {
         Ok(())
     }
 
-    fn drop_connection(&self, state: &mut State) {
+    fn drop_connection(&self, state: &mut PublisherSlot) {
         if state.connection.is_some() {
             self.number.store(NONE, Ordering::Release);
             state.connection = None;

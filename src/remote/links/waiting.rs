@@ -30,7 +30,7 @@ struct WaitingStream {
 pub(super) struct Waiting {
     /// By the numbers of the connections.
     requests: HashMap<u32, WaitingRequests>,
-    /// The streams, and when they are told to come back.
+    /// The streams, and when their clients are sent a reconnection time.
     held: HashMap<u64, WaitingStream>,
     due: BTreeSet<(Instant, u64)>,
     last_place: u64,
