@@ -1,7 +1,7 @@
 //! Ids that are ahead of the hub: the streams whose clients have named them, and how long these wait.
 //!
 //! A client may come from another machine with an id that this process has not read yet. The reactor holds its subscription
-//! until the hub has published as far, or until it is told that the wait is over: after [`LEAST`] if the store is up, otherwise
+//! until the hub has published as far, or until the wait is over: after [`LEAST`] if the store is up, otherwise
 //! when the store was up for [`UP`], and after [`MOST`] in any case. The client is sent a `gap` event then.
 //!
 //! If the store was up, and nobody can have invented the id, the wait has shown that the store has lost the event: a master of

@@ -4,7 +4,7 @@ use eventsource_xs::saved;
 use eventsource_xs::wire::{HubSettings, NamedSettings};
 use std::time::{Duration, Instant};
 
-/// How long the end of the process is put off.
+/// How long the end of the process is postponed.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The due action.

@@ -1,4 +1,4 @@
-//! What the operator of a hub process is told in its log, and what the process counts beside the library: what is logged once,
+//! What a hub process logs for its operator, and what the process counts beside the library: what is logged once,
 //! what is logged [again after a pause](crate::watch), and to which worker the lines go.
 
 use crate::peers::{End, Peer};

@@ -235,7 +235,7 @@ impl Peers {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Tells workers and commands the epoch that has begun. Those who still wait for their welcome are told it with that.
+    /// Sends workers and commands the epoch that has begun. Those that still wait for their welcome receive it with that.
     pub fn announce_epoch(&mut self, epoch: &str) {
         let Self { peers, waiting, answered, .. } = self;
         let is_told = |peer: &Peer| peer.is_greeted && peer.publishes_for.is_none() && !waiting.contains(&peer.token());

@@ -84,7 +84,7 @@ impl HeldStream {
         Ok(())
     }
 
-    /// Pushes an event. Its opener is told when the stream has made progress.
+    /// Pushes an event. Its opener is sent the state when the stream has made progress.
     pub fn push(&mut self, event: &[u8], has_id: bool) {
         self.pushed += event.len() as u64;
         if !std::mem::replace(&mut self.is_watched, true) {

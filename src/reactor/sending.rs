@@ -100,7 +100,7 @@ impl<I: Io> Reactor<I> {
         self.arm_timer(id.slot, now);
     }
 
-    /// Goes on sending: the socket is writable.
+    /// Resumes sending: the socket is writable.
     pub(super) fn unblock(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
             record.is_blocked = false;

@@ -22,7 +22,7 @@ pub(super) enum EndReport {
     None,
     /// It is reported.
     Due,
-    /// It is reported. The stream ends because of its age, which is no decision of the application.
+    /// It is reported. The stream ends because of its age, and not by a decision of the application.
     DueOfAge,
 }
 

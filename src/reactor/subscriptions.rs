@@ -5,8 +5,8 @@
 //! still to subscribe to.
 //!
 //! If the client of such a stream is ahead of its hub, which other hubs share a store with, they are held further: until the
-//! hub has published as far as the client has read, before anything of that is evicted, or until the reactor is told to
-//! wait no longer (`Command::StopWaiting`). Neither a handler, nor a push, nor a full log ends that.
+//! hub has published as far as the client has read, before anything of that is evicted, or until
+//! `Command::StopWaiting`. Neither a handler, nor a push, nor a full log ends that.
 
 use super::buffering::buffer_notices;
 use super::hubs::Hubs;

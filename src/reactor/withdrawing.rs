@@ -1,7 +1,7 @@
 //! Ending streams whose readers may not read on, or are to be asked about again.
 //!
 //! A withdrawn stream is sent what was sent to its own buffer, but nothing more of the logs, whatever was published before: its
-//! client may have lost the right to read it. A client that comes back resumes where it was, if the application still lets it.
+//! client may have lost the right to read it. A client that reconnects resumes where it was, if the application still lets it.
 
 use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
 use crate::hub::{EndRequest, FINISH_BLOCK};
@@ -29,7 +29,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Ends a stream, and sends its client a reconnection time, or an event after which it does not come back. Returns false if
+    /// Ends a stream, and sends its client a reconnection time, or an event after which it does not reconnect. Returns false if
     /// the stream is ending already: then it is sent nothing more of the logs.
     pub(super) fn withdraw(&mut self, id: StreamId, finishes: bool) -> bool {
         let (is_ending, is_handed_over) = match self.record(id).filter(|record| !record.has_ended) {

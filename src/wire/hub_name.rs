@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(Box<str>);
 
-/// A text is no [`Name`].
+/// A text that is not a [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameError;
 

@@ -316,7 +316,7 @@ pub fn encode_end(end: &EndRequest) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// [`Malformed`] if the bytes are no such request.
+/// [`Malformed`] if the bytes are not such a request.
 pub fn decode_end(bytes: &[u8]) -> Result<EndRequest, Malformed> {
     EndRequest::read(&mut Reader(bytes))
 }

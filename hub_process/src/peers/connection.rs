@@ -397,7 +397,7 @@ mod tests {
         peer.flush(&epoll, now).expect("a connection");
         assert_eq!((peer.is_readable(), peer.overdue(now), peer.asked), (false, None, (false, true)));
         assert_eq!(peer.overdue(now + STUCK), Some(End::Stuck));
-        // It takes some of them: its time begins anew.
+        // It takes some of them: its time begins again.
         while peer.overdue(now + STUCK).is_some() {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
             peer.flush(&epoll, now + STUCK).expect("a connection");

@@ -205,7 +205,7 @@ fn subscribe(
     match handle.filter(|hub| !hub.has_ended()) {
         Some(hub) => hub.subscribe(&mut stream.handle, subscription).map(drop).map_err(|error| failure_of(&error)),
         None => {
-            stream.handle.end_with_retry(); // the store begins anew
+            stream.handle.end_with_retry(); // the store begins again
             Ok(())
         }
     }

@@ -77,7 +77,7 @@ impl Server {
         waiting.into_iter().for_each(|token| self.reject(token, failure.clone(), now));
     }
 
-    /// Gives the hub the events of the one before. When it has them, workers are told its epoch, and those who wait for it are
+    /// Gives the hub the events of the one before. When it has them, workers are sent its epoch, and those who wait for it are
     /// welcomed.
     pub(super) fn succeed(&mut self, now: Instant) {
         let Self { options, succession, peers, lifetime, .. } = self;

@@ -28,7 +28,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 impl Server {
-    /// Continues as another program. Returns only if that fails; then the process continues as it is, and the askers are told
+    /// Continues as another program. Returns only if that fails; then the process continues as it is, and the askers receive
     /// why.
     pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
         let Err(message) = self.try_upgrade(upgrading);
@@ -149,7 +149,7 @@ impl Server {
             let is_rejected = peer.is_greeted && !speak_this;
             let token = self.peers.restore(peer, self.sources.epoll())?;
             if is_rejected {
-                self.end_peer(token, End::Rejected); // it connects anew, and is told why that fails
+                self.end_peer(token, End::Rejected); // it reconnects, and receives why that fails
             }
         }
         Ok(())

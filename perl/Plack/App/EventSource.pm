@@ -953,7 +953,7 @@ line of its own (L</fallback>).
 Such a handler ends with its worker. Starman (HUP, QUIT) and Starlet (HUP, TERM) wait for a handler when they are to end
 its worker. If it has run for ten seconds by then, or once it has, the next C<push> throws an L<EventSource::Gone>,
 C<is_open> returns false and C<wait> returns C<gone>; the client is told to reconnect. A job of less than ten seconds is
-finished. A handler that calls none of these, or catches the exceptions of C<push> and goes on, is not ended: set
+finished. A handler that calls none of these, or catches the exceptions of C<push> and continues, is not ended: set
 L</spawn>. uWSGI kills a worker that does not end at HUP after C<worker-reload-mercy> (60 seconds). Starman and uWSGI (with
 C<die-on-term>) end a worker at TERM whatever its handler does, and so does HTTP::Server::PSGI at HUP and TERM.
 
