@@ -163,7 +163,7 @@ impl Members {
         self.add_stream(stream, at);
         match self.has_events(is_counted) {
             true => out.push(Announcement::of_member((&channel, &id, is_counted), Statement::Here, join)),
-            false => self.counts.begin(Arc::clone(&name), 0, now),
+            false => self.counts.begin(Arc::clone(&name), now),
         }
         if !self.is_stored {
             self.recount(&name, now, out); // otherwise when the store has told the member

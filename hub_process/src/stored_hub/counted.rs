@@ -53,7 +53,7 @@ impl Counted {
     }
 
     /// Returns the last number of a channel.
-    pub fn number(&self, channel: &[u8]) -> usize {
+    fn number(&self, channel: &[u8]) -> usize {
         self.numbers.get(channel).map_or(0, |(_, number)| *number)
     }
 

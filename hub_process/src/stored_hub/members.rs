@@ -131,14 +131,10 @@ impl StoredMembers {
     /// Applies what an entry says of a member.
     pub fn apply_entry(&mut self, draft: &Draft, source: Source, order: &mut Order, now: Instant) {
         self.own.apply_entry(draft, source);
-        let published = match draft.kind() {
-            DraftKind::CountedMember(room) => Some(order.counted().number(room)),
-            DraftKind::Event | DraftKind::End => None,
-        };
         if let Some(members) = order.members_mut() {
             list_member(members, draft);
-            if let Some(published) = published {
-                members.count_stored_members(&draft.channel, published, source == Source::OwnMember, now);
+            if let DraftKind::CountedMember(_) = draft.kind() {
+                members.count_stored_members(&draft.channel, source == Source::OwnMember, now);
             }
         }
         if source == Source::Other {

@@ -56,9 +56,9 @@ impl Counts {
         self.counts.get(channel).map_or(false, |count| count.published > 0)
     }
 
-    /// Gives a channel a number, unless it has one. The last one that was published is `published`.
-    pub(super) fn begin(&mut self, channel: Arc<[u8]>, published: usize, now: Instant) {
-        self.counts.entry(channel).or_insert(Count { published, next: now, due: None });
+    /// Gives a channel a number, unless it has one.
+    pub(super) fn begin(&mut self, channel: Arc<[u8]>, now: Instant) {
+        self.counts.entry(channel).or_insert(Count { published: 0, next: now, due: None });
     }
 
     /// Returns the number of a channel that is published now: `number`, if streams were told of another one and the time has
@@ -180,9 +180,9 @@ mod tests {
     }
 
     impl Scene {
-        fn new(published: usize) -> Self {
+        fn new() -> Self {
             let (mut counts, channel, now) = (Counts::default(), Arc::from(&b"lobby"[..]), Instant::now());
-            counts.begin(Arc::clone(&channel), published, now);
+            counts.begin(Arc::clone(&channel), now);
             Self { counts, channel, now }
         }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_hub_publishes_a_number_once_in_an_interval_until_nobody_is_left() {
-        let mut scene = Scene::new(0);
+        let mut scene = Scene::new();
         assert_eq!(scene.take(1, Publisher::Hub, 0), Some(1));
         assert_eq!((scene.take(2, Publisher::Hub, 0), scene.due()), (None, Some(COUNT_INTERVAL)));
         assert_eq!(scene.take(2, Publisher::Hub, 1), Some(2));
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_number_over_a_store_is_published_again_until_the_store_tells_it() {
-        let mut scene = Scene::new(0);
+        let mut scene = Scene::new();
         for second in 0..3 {
             assert_eq!(scene.take(1, Publisher::Store, second), Some(1));
         }

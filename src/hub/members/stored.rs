@@ -50,11 +50,11 @@ impl Members {
         }
     }
 
-    /// Counts the members of a channel again: the store has told that a counted one has come or gone. The last number that it
-    /// has told was `published`. If this machine has said so, it publishes another one, otherwise only if nobody has done that.
-    pub fn count_stored_members(&mut self, channel: &[u8], published: usize, is_own: bool, now: Instant) {
+    /// Counts the members of a channel again: the store has told that a counted one has come or gone. If this machine has
+    /// announced that, it publishes another number, otherwise only if nobody has done so.
+    pub fn count_stored_members(&mut self, channel: &[u8], is_own: bool, now: Instant) {
         let channel = self.rooms.channel(room_of(channel).0);
-        self.counts.begin(Arc::clone(&channel), published, now);
+        self.counts.begin(Arc::clone(&channel), now);
         self.counts.note_change(&channel, is_own, now);
     }
 

@@ -379,12 +379,12 @@ enum Told {
     Number(usize),
 }
 
-/// A machine, and what was told that it has read. The number with which it last knew the store's number.
+/// A machine, and what was told that it has read. How much that was when it was told the last number.
 #[derive(Default)]
 struct Machine {
     members: Members,
     read: usize,
-    number: (usize, usize),
+    number: usize,
     streams: Vec<u64>,
 }
 
@@ -403,7 +403,7 @@ impl Machines {
         for Announcement { channel, key: id, statement, event, .. } in announced {
             if statement == Statement::Number {
                 assert_eq!(&*channel, b"lobby");
-                if self.last.0 == self.machines[by].number.0 {
+                if self.last.0 == self.machines[by].number {
                     let at = self.last.1.replace(self.now);
                     assert!(at.map_or(true, |at| self.now >= at + COUNT_INTERVAL), "two numbers within a second");
                     self.told.push(Told::Number(parts(&event).1.parse().expect("a number")));
@@ -436,7 +436,7 @@ impl Machines {
         let (members, now) = (&mut machine.members, self.now);
         match told {
             Told::Number(number) => {
-                machine.number = (machine.read, number);
+                machine.number = machine.read;
                 members.note_stored_number(b"lobby", number, now);
             }
             Told::Member { id, is_here, by } => {
@@ -448,7 +448,7 @@ impl Machines {
                 } else {
                     members.remove_stored_member(&channel, &id);
                 }
-                members.count_stored_members(&channel, machine.number.1, by == index, now);
+                members.count_stored_members(&channel, by == index, now);
             }
         }
     }
