@@ -7,7 +7,7 @@ use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, StoreStatus};
+use eventsource_xs::wire::{Answer, Failure, StoreStatus};
 use std::time::{Duration, Instant};
 
 /// What was counted and logged.
@@ -23,6 +23,8 @@ pub struct Operator {
     watch: Watch,
     /// Whether it was logged that streams have no member.
     has_logged_members: bool,
+    /// Why the store has not begun, as it was logged last.
+    store_failure: String,
 }
 
 /// The state for a new program.
@@ -39,7 +41,8 @@ impl Operator {
     /// Begins with what the library has counted: before an upgrade.
     pub fn new(now: Instant) -> Self {
         let watch = Watch::new(&runtime::stats());
-        Self { started: now, cut_off: 0, store_wait: Histogram::default(), watch, has_logged_members: false }
+        let (store_wait, has_logged_members, store_failure) = (Histogram::default(), false, String::new());
+        Self { started: now, cut_off: 0, store_wait, watch, has_logged_members, store_failure }
     }
 
     pub fn saved(&self) -> SavedOperator {
@@ -83,6 +86,15 @@ impl Operator {
             self.has_logged_members = true;
             log_message("a stream has opened without its member: a channel has max_members, the state is full, or the application \
                  retains an event without a key where members are counted");
+        }
+    }
+
+    /// Logs why the store has not begun, once for each reason.
+    pub fn log_store_failure(&mut self, failure: &Failure) {
+        let failure = failure.to_string();
+        if self.store_failure != failure {
+            log_event("store_not_begun", "the store has not begun", &[("error", failure.as_str().into())]);
+            self.store_failure = failure;
         }
     }
 

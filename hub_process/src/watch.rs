@@ -134,7 +134,9 @@ fn of_store(store: &StoreStatus) -> Line {
         return Line { event: "store_up", message: "the store is up", fields };
     }
     fields.push(("pending", store.pending.into()));
-    fields.push(("error", (&*store.last_error).into()));
+    if !store.last_error.is_empty() {
+        fields.push(("error", (&*store.last_error).into()));
+    }
     Line { event: "store_down", message: "the store is down", fields }
 }
 

@@ -1282,7 +1282,7 @@ End the streams of this process, or with a L</name> all streams of the hub proce
 number of seconds (from 0, fractions allowed), so that their clients do not all reconnect at once (WHATWG HTML, section
 9.2.3). Each client first receives its position, if that has advanced, and a C<retry> in one block: one to two times the
 C<retry> of its application (2,000 milliseconds by default). Streams that come later are ended at once in the same way.
-Returns at once.
+Returns at once. A client that does not read keeps its stream until its C<timeout>.
 
 A hub with a L</name> is drained for all workers, until the last of them has gone: the first that comes then has its streams
 accepted again. C<eventsource hub stop> ends a drain, too.

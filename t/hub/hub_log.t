@@ -136,6 +136,17 @@ subtest 'a store that is away when the process begins is a line of each worker, 
     my $line    = qr/^eventsource-hub shop: does not serve process (\d+): $cause/m;
     my %workers = map { ($_ => 1) } my @told = $with->server->log =~ /$line/g;
     ok @told && @told == keys %workers, 'a worker says it once' or diag $with->server->log;
+    my @kept = run_at("$with->{folder}", qw(hub log shop)) =~
+        /\tthe store has not begun \(store_not_begun error="$cause.*"\)$/mg;
+    is scalar @kept, 1, 'the log of the hub has it once, too';
+};
+
+subtest 'a file that cannot be opened' => sub {
+    my $with = Testing::Machine->start({file => '/nonexistent/hub.db'}, idle_exit => 60, grace => 60);
+    is $with->publish(news => 'hello'), 'error unavailable', 'a publish fails';
+    like run_at("$with->{folder}", qw(hub log shop)),
+        qr/\tthe store has not begun \(store_not_begun error=".*\/nonexistent.*"\)$/m,
+        'the log of the hub has the reason';
 };
 
 done_testing;

@@ -252,7 +252,10 @@ fn describe(peers: &Peers, operator: &Operator, request: u64, now: Instant) -> A
 }
 
 /// Asks the hub, if it has begun.
-fn ask_hub<T>(hub: Option<&mut ServedHub>, ask: impl FnOnce(&mut ServedHub) -> Result<T, runtime::Error>) -> Result<T, Failure> {
+fn ask_hub<T>(
+    hub: Option<&mut ServedHub>,
+    ask: impl FnOnce(&mut ServedHub) -> Result<T, runtime::Error>,
+) -> Result<T, Failure> {
     let hub = hub.filter(|hub| hub.handle().is_some()).ok_or_else(not_begun)?;
     ask(hub).map_err(|error| failure_of(&error))
 }

@@ -25,6 +25,9 @@ impl Server {
             self.streams.ahead.clear(); // they have ended with the hub of the other epoch
             self.peers.announce_epoch(&epoch);
         }
+        if let Some((failure, _)) = &cannot_begin {
+            self.operator.log_store_failure(failure);
+        }
         match cannot_begin {
             Some((failure, true)) => self.succession.note_cannot_begin(failure),
             Some((failure, false)) => {
