@@ -638,7 +638,8 @@ With a L</store> a killed hub process changes nothing for members that come back
 others leave once. With a file the time for which a member has lingered already counts, by the clock of the system, but no clock
 that jumps lets a member linger for longer than C<linger>; members that had streams linger from the start of the next process
 on. With Redis the members are those of all machines: one with streams on two of them joins once and leaves once, and the
-members of a machine that dies leave within some 15 seconds. What members say waits while the store cannot be reached, and so do
+members of a machine that dies, or of a process that has ended, leave within some 15 seconds in which another process runs.
+What members say waits while the store cannot be reached, and so do
 up to 10,000 wills, also those of streams that end because the store has lost its history. When the hub process is stopped, it
 ends its streams first and has the store take their wills, for up to 5 seconds. A will that is lost nevertheless, the log
 reports (L<EventSource::Deployment/The log of a hub process>). A process that is killed publishes and reports none. The number
