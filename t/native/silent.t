@@ -123,8 +123,8 @@ subtest 'a client that takes little at a time receives everything before the end
         EventSource::XS->dispatch;
         sleep 0.05;
     }
-    is substr($read, -3), "xx\n", 'it reads for longer than the timeout';
-    is $$ended, 'application', 'the stream has ended before';
+    is substr($read, -3), "xx\n",        'it reads for longer than the timeout';
+    is $$ended,           'application', 'the stream has ended before';
 };
 
 # Links that are cut
