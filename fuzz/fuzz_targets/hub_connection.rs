@@ -20,7 +20,7 @@ mod program {
     pub mod messages;
     pub mod metrics_listener;
     pub mod new_program;
-    pub mod operator;
+    pub mod operator_log;
     pub mod peers;
     pub mod protocol;
     pub mod publishing;
@@ -31,7 +31,7 @@ mod program {
     pub mod stored_hub;
     pub mod streams;
     pub mod succession;
-    pub mod watch;
+    pub mod log_pauses;
 }
 
 // They name each other by `crate::`.

@@ -19,7 +19,7 @@ use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
 use crate::listener::{is_of_own_user, Listener};
 use crate::metrics_listener;
-use crate::operator::{send_lines, Operator};
+use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, MAX_PEERS};
 use crate::process_log::{self, log_message, write_objects};
 use crate::run_options::RunOptions;

@@ -53,19 +53,21 @@
 //! - `settings`, `store`: the settings of hubs and streams, and the health of a hub's store
 //! - `failure`: why a hub process refuses something
 //! - `first_messages`: those of a connection; `version`: which worker is refused because of its version; `hub_name`
-//! - `request`: what a worker sends; `answer`: what the hub process sends; `messages`: both of them as bytes
+//! - `request`: what a worker sends, `handed_stream` among it; `answer`: what the hub process sends; `message_lists`: both
+//!   of them as bytes
 //! - `credits`: how much a worker may send
 
 #![forbid(unsafe_code)]
 
 #[macro_use]
-mod messages;
+mod message_lists;
 mod answer;
 mod credits;
 mod failure;
 mod fields;
 mod first_messages;
 mod frame;
+mod handed_stream;
 mod hub_name;
 mod request;
 mod settings;
@@ -84,8 +86,9 @@ pub use failure::Failure;
 pub use fields::{FieldList, Fields};
 pub use first_messages::{Hello, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
+pub use handed_stream::Open;
 pub use hub_name::{Name, NameError};
-pub use request::{decode_end, encode_end, Open, Publish, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
+pub use request::{decode_end, encode_end, Publish, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::{HubSettings, NamedSettings};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -3,13 +3,13 @@
 use super::codec::{Coded, Malformed, Reader, Writer};
 use super::fields::{FieldList, Fields};
 use super::frame::kind_of;
-use crate::compression::Body;
+use super::handed_stream::Open;
 use crate::event::Unnumbered;
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Start,
     Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
-use crate::stream::{Reason, Settings};
+use crate::stream::Reason;
 use std::time::Duration;
 
 /// The most topics of one message.
@@ -188,30 +188,6 @@ pub struct Publish<'a> {
     pub fields: Fields<'a>,
 }
 
-/// A stream that is handed over: its passport. The socket travels beside the message, or beside a later
-/// [`Request::Attach`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open<'a> {
-    /// The stream's number.
-    pub stream: u64,
-    /// The stream's settings.
-    pub settings: Settings,
-    /// The bytes that the client is still to be sent before anything else, framed and encoded: the head of the response, and
-    /// what else was buffered.
-    pub unsent: &'a [u8],
-    /// The content so far, `unsent` included.
-    pub body: Body,
-    /// Whether subscriptions are held until [`Request::Begin`].
-    pub holds: bool,
-}
-
-impl<'a> Open<'a> {
-    /// A stream whose body is empty so far, and whose subscriptions are not held.
-    pub fn new(stream: u64, settings: Settings, unsent: &'a [u8]) -> Self {
-        Self { stream, settings, unsent, body: Body::default(), holds: false }
-    }
-}
-
 /// The number of [`Request::Publish`].
 const PUBLISH: u8 = 1;
 
@@ -236,7 +212,6 @@ coded!(checked
 
 coded! {
     Publish<'a> { request, channel, key, retain, once, fields }
-    Open<'a> { stream, settings, unsent, body, holds }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     FirstBlock { position, retry, keeps_id, names_channels }
     Presence { member, will }

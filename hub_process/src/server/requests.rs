@@ -3,7 +3,7 @@
 use super::Server;
 use crate::descriptors::Descriptors;
 use crate::leases::{Candidate, Leases};
-use crate::operator::Operator;
+use crate::operator_log::Operator;
 use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Asker, Published};
 use crate::served_hub::ServedHub;

@@ -6,7 +6,7 @@ use crate::inherited::{take_kept, SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
 use crate::new_program::{self, Program};
-use crate::operator::{Operator, SavedOperator};
+use crate::operator_log::{Operator, SavedOperator};
 use crate::peers::{End, Peers, SavedPeer};
 use crate::process_log::log_message;
 use crate::protocol;

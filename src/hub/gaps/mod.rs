@@ -10,7 +10,7 @@
 pub(super) mod missed;
 
 use super::cursor::parts::Parts;
-use super::ids::hub_ids::ClientPosition;
+use super::ids::plain_and_opaque::ClientPosition;
 use super::ids::LastId;
 use super::sending::positions::block;
 #[cfg(doc)]

@@ -1,8 +1,8 @@
-//! Ids of events: those that the hub gives, plain or opaque (`hub_ids`), those that the application gives (`custom_ids`), and
-//! the last one that a client has.
+//! Ids of events: those that the hub gives, plain or opaque (`plain_and_opaque`), those that the application gives
+//! (`custom_ids`), and the last one that a client has.
 
 pub(super) mod custom_ids;
-pub(super) mod hub_ids;
+pub(super) mod plain_and_opaque;
 
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 

@@ -4,7 +4,7 @@
 //! says it: up to where evictions were reported. Events that a compacted hub sends in full are replayed too, up to the
 //! sequence number where compaction begins again.
 
-use crate::hub::ids::hub_ids::ClientPosition;
+use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Hub, Notice};

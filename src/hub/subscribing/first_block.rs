@@ -2,7 +2,7 @@
 
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::gaps::missed::Missed;
-use crate::hub::ids::hub_ids::ClientPosition;
+use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::ids::LastId;
 use crate::hub::logs::Logs;
 use crate::hub::sending::positions::block;

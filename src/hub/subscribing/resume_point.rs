@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{ClientId, ResumePoint};
-use crate::hub::ids::hub_ids::ClientPosition;
+use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::{Cursor, Hub, Start, SubscribeRequest};
 use std::collections::BTreeSet;
 

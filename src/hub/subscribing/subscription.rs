@@ -2,7 +2,7 @@
 
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
-use crate::hub::ids::hub_ids::ClientPosition;
+use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::logs::Logs;
 use crate::hub::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
 use crate::stream::StreamId;

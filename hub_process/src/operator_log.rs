@@ -1,9 +1,9 @@
 //! What a hub process logs for its operator, and what the process counts beside the library: what is logged once,
-//! what is logged [again after a pause](crate::watch), and to which worker the lines go.
+//! what is logged [again after a pause](crate::log_pauses), and to which worker the lines go.
 
+use crate::log_pauses::Watch;
 use crate::peers::{End, Peer};
 use crate::process_log::{self, log_event, log_message};
-use crate::watch::Watch;
 use eventsource_xs::histogram::{Histogram, Scale, Times};
 use eventsource_xs::runtime;
 use eventsource_xs::saved;

@@ -1,0 +1,32 @@
+//! A stream that a worker hands over to the hub process.
+
+use crate::compression::Body;
+use crate::stream::Settings;
+
+/// A stream that is handed over: its passport. The socket travels beside the message, or beside a later
+/// [`Request::Attach`](super::Request::Attach).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// The stream's number.
+    pub stream: u64,
+    /// The stream's settings.
+    pub settings: Settings,
+    /// The bytes that the client is still to be sent before anything else, framed and encoded: the head of the response, and
+    /// what else was buffered.
+    pub unsent: &'a [u8],
+    /// The content so far, `unsent` included.
+    pub body: Body,
+    /// Whether subscriptions are held until [`Request::Begin`](super::Request::Begin).
+    pub holds: bool,
+}
+
+impl<'a> Open<'a> {
+    /// A stream whose body is empty so far, and whose subscriptions are not held.
+    pub fn new(stream: u64, settings: Settings, unsent: &'a [u8]) -> Self {
+        Self { stream, settings, unsent, body: Body::default(), holds: false }
+    }
+}
+
+coded! {
+    Open<'a> { stream, settings, unsent, body, holds }
+}
