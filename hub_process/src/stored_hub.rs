@@ -21,8 +21,8 @@
 mod beginning;
 mod counted;
 mod drafts;
+mod kept_lingering;
 mod last_delivered;
-mod lingering;
 mod losses;
 mod member_drafts;
 mod members;

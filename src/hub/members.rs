@@ -189,7 +189,8 @@ impl Members {
         self.rooms.find(channel, key).and_then(|at| self.rooms.get(at)).map_or(false, |member| !member.is_counted)
     }
 
-    /// Returns true if a member's own events are announced. Of a member that is counted only the store is stored, no stream.
+    /// Returns true if a member's own events are announced. Those of a member that is counted are for the store, and for no
+    /// stream.
     fn has_events(&self, is_counted: bool) -> bool {
         !is_counted || self.is_stored
     }
@@ -307,7 +308,7 @@ impl Members {
         here
     }
 
-    /// Counts a stream for a member that is here, once.
+    /// Counts a stream for a member that is here, once. With its first one a member that lingers does so no more.
     fn add_stream(&mut self, stream: StreamId, at: u32) {
         let member = match self.rooms.get_mut(at) {
             Some(member) if self.streams.add(stream, at) => member,

@@ -206,4 +206,20 @@ for my $kind (sort keys %MADE) {
     };
 }
 
+# With a $SIG{__DIE__} src/xs does not write itself.
+my %ROUTES = ('at once' => undef, 'step by step' => sub { });
+for my $route (sort keys %ROUTES) {
+    subtest "a client that leaves during a write, of which the writer dies: $route" => sub {
+        socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+        my $writer = CallingWriter->new(sub { close $client; die "write error: Broken pipe\n" });
+        my $stream = EventSource::XS::Stream::Writer->new($writer, {'psgix.io' => $server});
+        my @reasons;
+        $stream->on_close(sub { push @reasons, $_[1] });
+        local $SIG{__DIE__} = $ROUTES{$route} if $ROUTES{$route};
+        is eval { $stream->write('one') ? 'true' : 'false' }, 'false', 'the write returns false' or diag $@;
+        EventSource::XS->dispatch;
+        is_deeply \@reasons, ['client'], 'on_close reports client';
+    };
+}
+
 done_testing;

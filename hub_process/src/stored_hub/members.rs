@@ -2,7 +2,7 @@
 //! lists whom the store has.
 
 use super::drafts::{Purpose, WaitingDraft};
-use super::lingering::Lingering;
+use super::kept_lingering::KeptLingering;
 use super::member_drafts::{kept_of, key_of, MemberKey, Source};
 use super::order::Order;
 use super::own_members::{Next, OwnMembers, SavedMembers};
@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct StoredMembers {
     own: OwnMembers,
     /// The members that the store has been told to linger, and when it is told next.
-    lingering: Lingering,
+    lingering: KeptLingering,
     linger_at: Option<Instant>,
 }
 
@@ -36,7 +36,7 @@ impl StoredMembers {
     }
 
     fn of(own: OwnMembers) -> Self {
-        Self { own, lingering: Lingering::default(), linger_at: None }
+        Self { own, lingering: KeptLingering::default(), linger_at: None }
     }
 
     pub fn saved(&self) -> SavedMembers {
@@ -144,7 +144,7 @@ impl StoredMembers {
 
     /// Called when another history begins, with what the store has kept of the members that linger.
     pub fn begin_history(&mut self, lingering: &[u8], now: Instant) {
-        self.lingering = Lingering::of_store(lingering, now);
+        self.lingering = KeptLingering::of_store(lingering, now);
         self.own.forget_stored();
     }
 
@@ -159,7 +159,7 @@ impl StoredMembers {
                 }
             }
         }
-        self.lingering = Lingering::default();
+        self.lingering = KeptLingering::default();
         self.keep_lingering(order, now);
         self.reannounce_members(order, now);
     }

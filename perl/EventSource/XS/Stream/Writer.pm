@@ -361,8 +361,8 @@ sub write_to_server {
     return $self->writer_died($error);
 }
 
-# Part of an event may have been sent. If the client is connected, the application is the cause: its $SIG{ALRM} or its
-# filter of the body.
+# Part of an event may have been sent. If the client is still connected, which its socket shows until end releases it, the
+# application is the cause: its $SIG{ALRM} or its filter of the body. The client may have left during the write.
 sub writer_died {
     my ($self, $error) = @_;
     my $is_connected = $self->{socket} && !EventSource::XS::Adapter->is_send_timeout($error) && !$self->_has_left;

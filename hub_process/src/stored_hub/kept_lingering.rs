@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the store was told last, or has told.
 #[derive(Debug, Default)]
-pub struct Lingering {
+pub struct KeptLingering {
     kept: HashMap<MemberKey, Instant>,
 }
 
@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     length.to_le_bytes().into_iter().chain(bytes.iter().copied())
 }
 
-impl Lingering {
+impl KeptLingering {
     /// Returns what a store has kept. What cannot be read is of another version: then nobody has lingered.
     pub fn of_store(mut bytes: &[u8], now: Instant) -> Self {
         let (mut kept, wall) = (HashMap::new(), wall_clock());
@@ -80,11 +80,11 @@ mod tests {
         let now = Instant::now();
         let seconds = Duration::from_secs;
         let (room, ann, bob) = (b"room"[..].into(), b"ann"[..].into(), b"bob"[..].into());
-        let mut lingering = Lingering::default();
+        let mut lingering = KeptLingering::default();
         let here = |id: &[u8], left| ((Box::from(&b"room"[..]), Box::from(id)), now + seconds(left));
         let bytes = lingering.change(vec![here(b"ann", 20), here(b"bob", 0)], now).expect("it has changed");
         assert_eq!(lingering.change(vec![here(b"bob", 0), here(b"ann", 20)], now + seconds(5)), None);
-        let later = Lingering::of_store(&bytes, now);
+        let later = KeptLingering::of_store(&bytes, now);
         let (room, ann): (Box<[u8]>, Box<[u8]>) = (room, ann);
         let rest = later.rest(&(room.clone(), ann.clone()), now + seconds(5)).expect("it has lingered");
         assert!(rest > seconds(10) && rest <= seconds(15), "{rest:?}");
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(later.rest(&(room, b"cid"[..].into()), now), None);
         assert!(lingering.change(Vec::new(), now).is_some_and(|bytes| bytes.is_empty()));
         for damaged in [&bytes[..bytes.len() - 1], &[255; 30]] {
-            Lingering::of_store(damaged, now);
+            KeptLingering::of_store(damaged, now);
         }
     }
 }
