@@ -106,6 +106,13 @@ pub enum Command {
         /// When it was stored.
         at: Instant,
     },
+    /// Passes over an entry of the store that is no event of a channel.
+    PassStored {
+        /// The hub.
+        hub: HubId,
+        /// Its sequence number.
+        seq: u64,
+    },
     /// Subscribes a stream to topics.
     Subscribe {
         /// The hub.

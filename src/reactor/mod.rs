@@ -197,6 +197,11 @@ impl<I: Io> Reactor<I> {
             Command::SetRetention { hub, retention } => self.hubs.set_retention(hub, *retention),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
+            Command::PassStored { hub, seq } => {
+                if let Some(hub) = self.hubs.get_mut(hub) {
+                    hub.pass(seq);
+                }
+            }
             Command::Subscribe { hub, stream, request, holds } => {
                 self.subscribe(Subscribing { hub, stream, request, holds }, now);
             }

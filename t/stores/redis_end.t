@@ -53,6 +53,24 @@ subtest 'later clients and a hub that begins anew see the earlier ends' => sub {
     $roaming->leave;
 };
 
+subtest 'a request is the newest entry when a hub begins' => sub {
+    $machines[0]->ask('/end', label => 'nobody');
+    $machines[1]->kill_hub;
+    my $first = stream($machines[1], channels => 'news');
+    my ($id) = $first->text =~ /^id: (.+)$/m;
+    my $path = Testing::Machine->path_of(channels => 'news');
+    for my $machine (@machines) {
+        my $client = Testing::Client->stream($machine->port, $path, headers => ['Last-Event-ID' => $id]);
+        unlike $client->text, qr/gap/, 'its number is known on each machine';
+    }
+    $_->publish(news => 'more') for @machines;
+    for my $machine (@machines) {
+        my $client = Testing::Client->stream($machine->port, $path, headers => ['Last-Event-ID' => $id]);
+        ok $client->read_until(qr/data: more\n(?:.*\n)*?\n(?:.*\n)*data: more/), 'also later';
+        unlike $client->text, qr/gap/, 'without a gap';
+    }
+};
+
 subtest 'Redis is away' => sub {
     my $client = stream($machines[0], channels => 'news', labels => 'user/7');
     $redis->kill;

@@ -142,6 +142,14 @@ impl Order {
         self.threads.retain(settings);
     }
 
+    /// Fails if the store's threads have ended, and are to begin anew: what they are asked meanwhile is dropped.
+    pub fn check_threads(&self) -> Result<(), Failure> {
+        match self.threads.restart_at().is_some() && self.memory.is_some() {
+            true => Err(unavailable("the hub's store has ended, and begins anew in a moment")),
+            false => Ok(()),
+        }
+    }
+
     /// Asks the store to append an event. An event with a key `once` that waits already is not appended again.
     pub fn publish(
         &mut self,
@@ -150,9 +158,7 @@ impl Order {
         waiting: WaitingDraft,
         now: Instant,
     ) -> Result<Published, Failure> {
-        if self.threads.restart_at().is_some() && self.memory.is_some() {
-            return Err(unavailable("the hub's store has ended, and begins anew in a moment"));
-        }
+        self.check_threads()?;
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = given_id {
             memory.check_own_id(id).map_err(|error| failure_of(&error))?;
@@ -179,7 +185,7 @@ impl Order {
         Ok(Published::Waits)
     }
 
-    /// Asks the store to append a draft.
+    /// Asks the store to append a draft. What it changes of the state counts until it is [removed](Self::remove_draft).
     pub fn append(&mut self, draft: Draft, waiting: WaitingDraft, now: Instant) {
         let change = waiting.state.clone();
         let ticket = self.drafts.add(&draft, waiting);
@@ -190,7 +196,8 @@ impl Order {
         self.threads.ask(Ask::Append { ticket, draft });
     }
 
-    /// Removes a draft that the store has answered.
+    /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its
+    /// purpose.
     pub fn remove_draft(&mut self, ticket: u64) -> Option<WaitingDraft> {
         let waiting = self.drafts.remove(ticket)?;
         if let (Some(change), Some(memory)) = (&waiting.state, &mut self.memory) {
@@ -326,16 +333,22 @@ impl Order {
         let result = match draft.kind() {
             DraftKind::End => {
                 self.end_streams_of(entry, is_new, now);
-                Ok("".into())
+                self.pass_in_memory(seq)
             }
             DraftKind::CountedMember(room) => {
                 self.forget_at.get_or_insert(now + FORGET);
                 self.counted.count_member(room, draft, seq);
-                Ok("".into())
+                self.pass_in_memory(seq)
             }
             DraftKind::Event => self.publish_event(entry, now),
         };
         EntryOutcome::Published(source, result)
+    }
+
+    /// Passes over an entry in the hub in memory, which has no event for it.
+    fn pass_in_memory(&self, seq: u64) -> Result<Rc<str>, Failure> {
+        let passed = self.handle().map_or(Ok(()), |handle| handle.pass(seq));
+        passed.map(|()| "".into()).map_err(|error| failure_of(&error))
     }
 
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
@@ -355,7 +368,7 @@ impl Order {
         let at = self.threads.instant_of(at, now);
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = memory.once_id(draft) {
-            return Ok(id.into());
+            return self.pass_in_memory(seq).and(Ok(id.into()));
         }
         let number = self.counted.take_number(draft, seq);
         let gap = draft.is_unread().then(|| UnreadEntries::event(&self.settings));

@@ -144,6 +144,11 @@ impl Logs {
         (at, is_later)
     }
 
+    /// Passes over a sequence number, which no event of a channel has.
+    pub(super) fn pass(&mut self, seq: u64) {
+        self.last_seq = self.last_seq.max(seq);
+    }
+
     /// Records that all events were offered to the streams that keep up.
     pub(super) fn record_offered(&mut self) {
         self.offered_through = self.last_seq;

@@ -134,6 +134,15 @@ impl Hub {
         Self { stored: Some(Box::new(stored)), ..Self::with_logs(epoch, logs) }
     }
 
+    /// Takes note of an entry of the store that is no event of a channel: another hub that begins after it gives its number to
+    /// clients.
+    pub fn pass(&mut self, seq: u64) {
+        self.logs.pass(seq);
+        if let Some(stored) = &mut self.stored {
+            stored.add_seq(seq);
+        }
+    }
+
     /// Returns true if a client may have been given a sequence number: not if it is in a hole between stored entries.
     pub(in crate::hub) fn is_known_seq(&self, seq: u64) -> bool {
         let is_hole = |stored: &StoreMemory| stored.is_hole(seq, self.logs.evicted_through());

@@ -141,6 +141,20 @@ fn a_stream_that_is_ahead_receives_a_gap_when_the_reactor_stops_waiting() {
 }
 
 #[test]
+fn the_number_of_an_entry_that_is_no_event_is_a_position() {
+    let mut world = with_shared_store(10);
+    publish(&mut world, 1..=6);
+    let first = ahead_of_the_hub(&mut world, false);
+    world.apply(Command::PassStored { hub: HUB, seq: 7 });
+    deliver(&mut world, 8..=8);
+    let second = ahead_of_the_hub(&mut world, false);
+    for stream in [first, second] {
+        assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-7\n\n8.");
+    }
+    assert_eq!(counts(&mut world).gaps, 0);
+}
+
+#[test]
 fn an_id_ahead_of_a_hub_whose_store_is_its_own_is_unknown_at_once() {
     let mut world = with_history(10);
     let stream = ahead_of_the_hub(&mut world, true);

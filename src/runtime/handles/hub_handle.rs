@@ -255,6 +255,21 @@ impl HubHandle {
         Ok(())
     }
 
+    /// Passes over a sequence number of a store whose entry is no event of a channel. Clients of other hubs may have it as
+    /// their position.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn pass(&self, seq: u64) -> Result<(), Error> {
+        let mut process = lock_process();
+        check_shutdown()?;
+        let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
+        *last_seq = seq.max(*last_seq);
+        reactor.send(Command::PassStored { hub: *hub, seq });
+        Ok(())
+    }
+
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
     /// events collects it, once for each channel.
     ///
