@@ -20,7 +20,7 @@ pub enum ErrorCode {
     Internal,
     /// The connection to a hub process broke before the answer: the call has perhaps had its effect.
     Unknown,
-    /// Too much waits for a hub process: the call had no effect.
+    /// Too much waits for a hub process, or what is to be retained does not fit into the state: the call had no effect.
     Full,
     /// A hub process refuses this one: it has other settings or another version.
     Refused,

@@ -4,7 +4,7 @@ use lib 't/lib';
 use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
-my $MOST_LINES = 380;
+my $MOST_LINES = 400;
 
 my @lines = split /\n/, slurp('ARCHITECTURE.md');
 my @files = distribution_files();

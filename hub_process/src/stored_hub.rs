@@ -259,6 +259,7 @@ impl StoredHub {
         if !self.order.is_shared() {
             return Ok(Some(count));
         }
+        self.order.check_threads()?;
         self.order.append(draft, WaitingDraft::new(Purpose::End(count), [asker]), Instant::now());
         Ok(None)
     }

@@ -146,7 +146,9 @@ the event was perhaps published. L<EventSource::Hub/publish> can repeat it safel
 
 =item C<full>
 
-More waits for the hub process than it takes: nothing was published. The same call may succeed later.
+More waits for the hub process than it takes, or the state has no room for an event that is retained
+(L<EventSource::Hub/state>): nothing was published. The same call may succeed later, in the second case when something was
+forgotten.
 
 =item C<refused>
 

@@ -317,9 +317,10 @@ impl Links {
     }
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
-        let is_unused = self.links.get(&number).map_or(false, |linked| {
-            linked.is_closing && linked.released == 0 && linked.queued_bytes().0 == 0 && linked.connection.is_idle()
-        });
+        let is_unused = self
+            .links
+            .get(&number)
+            .map_or(false, |linked| linked.is_closing && linked.released == 0 && linked.connection.is_idle());
         let is_unused = is_unused && self.waiting.is_free(number);
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
             self.lose(number, context);

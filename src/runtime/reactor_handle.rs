@@ -47,8 +47,8 @@ pub(crate) struct StreamParts {
 
 /// A command that the event loop passes on.
 pub(crate) trait HandoverCommand: Any + fmt::Debug + Send {
-    /// Called instead of carrying the command out: the event loop has ended.
-    fn fail(&self);
+    /// Called instead of carrying the command out: the event loop has ended. Returns how many events are lost with it.
+    fn fail(&self) -> usize;
     /// Returns the command, for who knows its type.
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -401,7 +401,7 @@ impl ReactorHandle {
             // No stream has buffered its bytes.
             Queued::Command(Command::Publish { .. } | Command::PublishStored { .. }) => self.count_lost(1, 0),
             Queued::Command(_) | Queued::Stream(..) => self.count_lost(0, queued.bytes()),
-            Queued::Handover(command) => command.fail(),
+            Queued::Handover(command) => self.count_lost(command.fail(), 0),
             Queued::Pause(_) => {}
         }
         if let Queued::Stream(command, parts) = &queued {

@@ -59,7 +59,7 @@ impl Store {
         Ok((Self { asks, reports, untaken, bell, status, clock }, StoreEnd { asks: asked, reporter }))
     }
 
-    /// Starts the store of these settings, which are not those of memory.
+    /// Asks the store. Does nothing if its threads have ended.
     pub fn ask(&self, ask: Ask) {
         let _ = self.asks.send(ask);
     }

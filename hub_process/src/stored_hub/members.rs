@@ -128,8 +128,11 @@ impl StoredMembers {
         }
     }
 
-    /// Applies what an entry says of a member.
+    /// Applies what an entry says of a member, if it does.
     pub fn apply_entry(&mut self, draft: &Draft, source: Source, order: &mut Order, now: Instant) {
+        if draft.member == MemberPart::None {
+            return;
+        }
         self.own.apply_entry(draft, source);
         if let Some(members) = order.members_mut() {
             list_member(members, draft);

@@ -259,10 +259,9 @@ impl OwnMembers {
     pub fn apply_entry(&mut self, draft: &Draft, source: Source) {
         let key = key_of(draft);
         let is_gone = draft.member == MemberPart::Gone;
-        let own = match draft.member {
-            MemberPart::None => return,
-            _ if is_gone || self.is_shared => self.members.get_mut(&key),
-            _ => Some(self.members.entry(key.clone()).or_default()),
+        let own = match is_gone || self.is_shared {
+            true => self.members.get_mut(&key),
+            false => Some(self.members.entry(key.clone()).or_default()),
         };
         let Some(own) = own else { return };
         let effect = own.effect_of(is_gone, source);

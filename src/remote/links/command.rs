@@ -48,18 +48,22 @@ pub(crate) enum LinkCommand {
 }
 
 impl HandoverCommand for LinkCommand {
-    fn fail(&self) {
+    fn fail(&self) -> usize {
         match self {
             Self::Begin(connection)
             | Self::Connect(_, connection)
             | Self::Fail(connection)
             | Self::Close(connection) => connection.lose(),
-            Self::Send { request: UNAWAITED, .. } => losses::record(1, "the native thread has ended"),
+            Self::Send { request: UNAWAITED, .. } => {
+                losses::record(1, "the native thread has ended");
+                return 1;
+            }
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
                 connection.complete(*request, Outcome::Unsent);
             }
             Self::BeginSubscription(_) | Self::Abandon(_) | Self::Await { .. } => {}
         }
+        0
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

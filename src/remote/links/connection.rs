@@ -54,7 +54,8 @@ pub(crate) struct Connection {
     queued_bytes: AtomicUsize,
     /// The publishes among them that wait for credits, and that other requests overtake.
     held_bytes: AtomicUsize,
-    /// The requests with the number `UNAWAITED` that were not answered. Only the event loop writes it.
+    /// The requests with the number `UNAWAITED` that were not answered. The event loop writes it, and at the end of the
+    /// process the thread that ends.
     unanswered: AtomicU64,
     last_request: AtomicU64,
     /// The requests that are waited for.

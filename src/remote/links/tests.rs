@@ -12,7 +12,7 @@ use crate::remote::answers::Answers;
 use crate::remote::tests::HubSide;
 use crate::runtime::event_loop::handover;
 use crate::runtime::event_loop::EventLoop;
-use crate::runtime::reactor_handle::{Queued, ReactorHandle, StreamParts};
+use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
 use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Open, Publish, StoreSettings, Welcome, WINDOW_BYTES};
@@ -194,6 +194,16 @@ impl Scene {
         state.add_buffered(event.len());
         self.handle.send_queued(Queued::Command(Command::Push { stream, event, has_id: false }));
     }
+}
+
+#[test]
+fn an_event_that_nobody_waits_for_counts_as_lost_when_the_event_loop_has_ended() {
+    let scene = Scene::new();
+    let fail = |request| {
+        let connection = scene.begin(1);
+        LinkCommand::Send { connection, request, frame: Vec::new() }.fail()
+    };
+    assert_eq!([UNAWAITED, 7].map(fail), [1, 0]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A forked child starts a reactor of its own. It never touches or drops what its parent's reactor held, because a thread that
 //! does not exist in the child may have held the locks. What becomes of the connections to hub processes is in `remote`'s
-//! `forks`.
+//! `fork_handlers`.
 
 use super::{lock_process, Process, PROCESS};
 use crate::runtime::generation::{begin_fork, end_fork, enter_child, TurnGuard};

@@ -52,7 +52,7 @@
 //!
 //! Nobody finds the loss of an entry that was read by no hub which is left: the master died before a replica had it, together
 //! with the hubs that had read it. A client may prove it. One that has an opaque id of this epoch, beyond everything that the
-//! stream has, was given it by such a hub (`hub_process/src/ahead.rs`), so another epoch begins. A plain id proves nothing,
+//! stream has, was given it by such a hub (`hub_process/src/ids_ahead.rs`), so another epoch begins. A plain id proves nothing,
 //! for a hostile client could begin epochs for all with invented ones: only this client is sent a `gap` event. So is one whose
 //! entry is missing between others that were added since: its number may be a position that another hub has given.
 //!
