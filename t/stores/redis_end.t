@@ -57,8 +57,8 @@ subtest 'a request is the newest entry when a hub begins' => sub {
     $machines[0]->ask('/end', label => 'nobody');
     $machines[1]->kill_hub;
     my $first = stream($machines[1], channels => 'news');
-    my ($id) = $first->text =~ /^id: (.+)$/m;
-    my $path = Testing::Machine->path_of(channels => 'news');
+    my ($id)  = $first->text =~ /^id: (.+)$/m;
+    my $path  = Testing::Machine->path_of(channels => 'news');
     for my $machine (@machines) {
         my $client = Testing::Client->stream($machine->port, $path, headers => ['Last-Event-ID' => $id]);
         unlike $client->text, qr/gap/, 'its number is known on each machine';
