@@ -302,7 +302,8 @@ impl Links {
         context.handle.notify_all();
     }
 
-    /// Keeps the streams that were not handed over yet, if a thread waits for their subscriptions.
+    /// Takes back the streams that were still to be sent, if a thread waits for their subscriptions. What was pushed to them is
+    /// buffered no longer: the next hub process reports what it has of it.
     fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
         let mut opened = Parked::unsent_of(link, awaited);
         let is_of_link = |remote: &RemoteStream| remote.link == number;
