@@ -11,34 +11,34 @@
 mod program {
     pub mod arguments;
     pub mod descriptors;
-    pub mod hub;
     pub mod ids_ahead;
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
     pub mod listener;
-    pub mod messages;
+    pub mod log_pauses;
     pub mod metrics_listener;
     pub mod new_program;
     pub mod operator_log;
     pub mod peers;
+    pub mod process_log;
     pub mod protocol;
     pub mod publishing;
     pub mod run_options;
+    pub mod served_hub;
     pub mod server;
     pub mod settings;
     pub mod store;
     pub mod stored_hub;
     pub mod streams;
     pub mod succession;
-    pub mod log_pauses;
 }
 
 // They name each other by `crate::`.
 use program::{
-    arguments, descriptors, hub, ids_ahead, inherited, leases, lifetime, listener, messages, metrics_listener,
-    new_program, operator, peers, protocol, publishing, run_options, server, settings, store, stored_hub, streams,
-    succession, watch,
+    arguments, descriptors, ids_ahead, inherited, leases, lifetime, listener, log_pauses, metrics_listener,
+    new_program, operator_log, peers, process_log, protocol, publishing, run_options, served_hub, server, settings,
+    store, stored_hub, streams, succession,
 };
 
 use arbitrary::Arbitrary;
