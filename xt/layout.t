@@ -327,6 +327,11 @@ while (my @free = grep { is_free($_) } keys %left) {
 }
 no_reports('no Perl modules load each other in a circle', map { "$_: @{$left{$_}}" } sort keys %left);
 
+# The fuzz target of the hub process compiles its modules, and is built with a nightly compiler only.
+my @modules = slurp('hub_process/src/main.rs')                               =~ /^mod (\w+);/mg;
+my %fuzzed  = map { ($_ => 1) } slurp('fuzz/fuzz_targets/hub_connection.rs') =~ /^ +pub mod (\w+);/mg;
+is_deeply [sort keys %fuzzed], [sort grep { $_ ne 'commands' } @modules], 'the modules of the hub process are fuzzed';
+
 # A file is one noun, which one person can hold: so many lines at most, with comments, without blank ones, tests and POD.
 my $MOST_LINES = 600;
 
