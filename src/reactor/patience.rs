@@ -10,7 +10,7 @@ use crate::stream::after;
 use std::time::{Duration, Instant};
 
 /// The bytes after which a client that has not stalled is looked at. It takes fewer in time, or is dead.
-pub(super) const MUCH: u32 = if cfg!(test) { 1024 } else { 16 << 10 };
+pub(super) const MUCH: u16 = if cfg!(test) { 1024 } else { 16 << 10 };
 
 /// The looks in a timeout.
 const LOOKS: u32 = 4;

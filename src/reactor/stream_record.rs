@@ -54,8 +54,9 @@ pub(super) struct StreamRecord<S> {
     pub(super) presence_hub: HubId,
     /// How much the client has sent after its request.
     pub(super) input_bytes: u32,
-    /// How much the socket has taken since the client was known to have taken everything.
-    pub(super) taken_bytes: u32,
+    /// How much the socket has taken since the client was known to have taken everything, as far as this counts: two bytes fit
+    /// beside the flags.
+    pub(super) taken_bytes: u16,
     /// In a box, because few streams have one.
     pub(super) deadline: Option<Box<(Instant, Deadline)>>,
     /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
@@ -83,7 +84,7 @@ impl<S> StreamRecord<S> {
         if let Some((_, Deadline::Look(patience))) = self.deadline.as_deref_mut() {
             return patience.count_taken(bytes);
         }
-        self.taken_bytes = self.taken_bytes.saturating_add(bytes.try_into().unwrap_or(u32::MAX));
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes.try_into().unwrap_or(u16::MAX));
         if self.taken_bytes >= MUCH {
             self.begin_patience(now);
         }
