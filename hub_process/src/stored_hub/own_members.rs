@@ -26,7 +26,7 @@ pub struct SavedMembers(HashMap<MemberKey, Own>);
 /// A member. It is small while nothing of it waits.
 #[derive(Clone, Debug, Default)]
 struct Own {
-    /// The [packed](packed) draft that says that the member is here; none if it has gone.
+    /// The [packed] draft that says that the member is here; none if it has gone.
     here: Option<Box<[u8]>>,
     /// Whether a process before this one has announced that.
     is_of_before: bool,
