@@ -52,7 +52,7 @@ impl<I: Io> Reactor<I> {
                     record.is_blocked = false;
                     self.queue(slot);
                 }
-                Deadline::Look(patience) => self.look_at_client(id, patience, now),
+                Deadline::Look(patience) => self.check_client(id, patience, now),
             }
         }
         self.send_keepalive_if_due(id, now);
@@ -60,7 +60,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Looks at a client: that ends if it has taken everything, and the stream ends if it has taken nothing for too long.
-    fn look_at_client(&mut self, id: StreamId, mut patience: Patience, now: Instant) {
+    fn check_client(&mut self, id: StreamId, mut patience: Patience, now: Instant) {
         let (record, io) = match self.record_and_io(id) {
             Some(found) => found,
             None => return,
