@@ -17,12 +17,11 @@ use std::time::Instant;
 /// The number of a stream's socket while the stream has none.
 const NO_SOCKET: i32 = -1;
 
-/// A new program tries to send to a client that was looked at, and then looks at it.
 impl Saved for Deadline {
     fn save(&self, to: &mut Saver) {
         to.add(&match self {
             Self::Attach => 0u8,
-            Self::Retry | Self::Look(_) => 1,
+            Self::Retry | Self::Look(_) => 1, // looks are not saved
             Self::Linger => 2,
         });
     }
@@ -105,7 +104,8 @@ fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut
     to.add(end_report);
     to.add(presence_hub);
     to.add(input_bytes);
-    to.add(deadline);
+    // The new program looks anew at each client.
+    to.add(&deadline.clone().filter(|deadline| !matches!(deadline.1, Deadline::Look(_))));
 }
 
 impl<I: Io> Reactor<I> {

@@ -222,6 +222,23 @@ fn a_client_that_was_looked_at_is_looked_at_after_an_upgrade_and_left_to_the_ker
 }
 
 #[test]
+fn a_slow_client_whose_socket_has_taken_nothing_for_long_stays_over_an_upgrade() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "a long head");
+    world.client(stream).sends.push_back(Ok(1));
+    world.client(stream).default_send = Some(Err(libc::EAGAIN));
+    world.client(stream).untaken = 1000;
+    for round in 0..10 {
+        world.advance(Duration::from_secs(50));
+        world.client(stream).untaken -= 1;
+        if round == 4 {
+            world.upgrade();
+        }
+    }
+    assert_eq!(world.records[stream].ended, None);
+}
+
+#[test]
 fn a_first_look_that_is_late_ends_nothing() {
     let mut world = World::new();
     let stream = world.open(Settings { keepalive: None, ..settings() }, &"x".repeat(5000));
