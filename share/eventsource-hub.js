@@ -1,0 +1,696 @@
+// Server-sent events in a page: a stream that does not give up, one for all tabs, with its state as maps.
+// Its manual is EventSource::Browser, of the distribution EventSource-XS.
+
+const SELF = { url: import.meta.url, type: 'module' };
+const NAME = 'eventsource-hub 1';         // the number is that of the messages between tabs
+const CONNECTING = 0, OPEN = 1, CLOSED = 2;
+const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
+const MAX_DELAY = 30000;                  // ms between two attempts, unless Retry-After says more
+const LOOK_EVERY = 5000, ASLEEP = 120000; // ms; timers of a page in the background run once a minute
+const MAX_HISTORY = 1048576;              // characters of the events that are kept for tabs that come back
+
+const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
+
+// Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
+class Parser {
+  #rest = '';
+  #skipsLF = false;
+  #data = '';
+  #type = '';
+  #id;
+  retry;                                  // ms, as the stream said last
+
+  constructor(onEvent, lastEventId = '') {
+    this.onEvent = onEvent;
+    this.#id = this.lastEventId = lastEventId;
+  }
+
+  // Takes the next characters, wherever they were cut.
+  push(text) {
+    if (!text) return;
+    const end = /\r\n?|\n/g;
+    let start = end.lastIndex = this.#skipsLF && text[0] === '\n' ? 1 : 0;
+    for (let found; (found = end.exec(text)); start = end.lastIndex) {
+      const line = this.#rest + text.slice(start, found.index);
+      this.#rest = '';
+      this.#take(line);
+    }
+    this.#rest += text.slice(start);
+    this.#skipsLF = text.endsWith('\r');
+  }
+
+  #take(line) {
+    if (!line) return this.#dispatch();
+    const colon = line.indexOf(':');
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
+    if (field === 'data') this.#data += value + '\n';
+    else if (field === 'event') this.#type = value;
+    else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = +value;
+  }
+
+  #dispatch() {
+    const data = this.#data, type = this.#type || 'message';
+    this.#data = this.#type = '';
+    this.lastEventId = this.#id;
+    if (data) this.onEvent({ type, data: data.slice(0, -1), lastEventId: this.#id });
+  }
+}
+
+// The response to a request, and the next one whenever it ends.
+class Source {
+  #timer;
+  #attempt = 0;                           // since the last event
+  #retry = 1000;
+  #abort;
+  #wake = () => {};
+  #isClosed = false;
+  #read;                                  // when bytes came last
+  #renewed = 0;
+
+  // on.events(events) may return a promise: no more is read until then. on.state(readyState, status).
+  constructor(request, lastEventId, on) {
+    Object.assign(this, { request, lastEventId, on });
+    let looked = this.#read = Date.now();
+    this.#timer = setInterval(() => {
+      const now = Date.now(), silent = now - this.#read;
+      if (now - looked > ASLEEP || silent > request.keepalive * 1000) this.renew();
+      looked = now;
+    }, Math.min(LOOK_EVERY, request.keepalive * 500 || LOOK_EVERY));
+    this.#run();
+  }
+
+  close() {
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    this.#abort?.abort();
+    this.#wake();
+  }
+
+  // Ends the response, or the wait for the next one. Several tabs ask for it at once.
+  renew() {
+    if (Date.now() - this.#renewed < LOOK_EVERY) return;
+    this.#renewed = this.#read = Date.now();
+    this.#attempt = 0;
+    this.#abort?.abort();
+    this.#wake();
+  }
+
+  // The page is shown, or online, again.
+  wake() {
+    this.#wake();
+  }
+
+  async #run() {
+    while (!this.#isClosed) {
+      let status = 0, seconds = 0;
+      try {
+        const response = await this.#ask();
+        status = response.status;
+        if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
+          await this.#follow(response.body);
+          status = 0;
+        } else {
+          this.#abort.abort();            // the rest of a refusal is not read
+          const after = response.headers.get('Retry-After') ?? '';
+          seconds = /^[0-9]+$/.test(after) ? +after : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
+        }
+      } catch { /* the network, or the end of this response */ }
+      if (this.#isClosed) return;
+      if (this.#isFinal(status)) {
+        this.close();
+        return this.on.state(CLOSED, status);
+      }
+      this.on.state(CONNECTING, status);
+      await this.#wait(seconds);
+    }
+  }
+
+  async #ask() {
+    const { url, method, headers, body, credentials } = this.request;
+    const all = new Headers(typeof headers === 'function' ? await headers() : headers);
+    all.set('Accept', 'text/event-stream');
+    if (this.lastEventId) all.set('Last-Event-ID', encodeHeader(this.lastEventId));
+    this.#abort = new AbortController();
+    if (this.#isClosed) this.#abort.abort();
+    this.#read = Date.now();
+    return fetch(url, { method, headers: all, body, credentials, cache: 'no-store', signal: this.#abort.signal });
+  }
+
+  async #follow(body) {
+    let events = [];
+    const parser = new Parser(event => events.push(event), this.lastEventId);
+    const decoder = new TextDecoder();
+    const reader = body.getReader();
+    this.on.state(OPEN);
+    for (let part; !(part = await reader.read()).done;) {
+      this.#read = Date.now();
+      parser.push(decoder.decode(part.value, { stream: true }));
+      this.#retry = parser.retry ?? this.#retry;
+      this.lastEventId = parser.lastEventId;
+      if (!events.length) continue;
+      this.#attempt = 0;
+      const taken = events;
+      events = [];
+      await this.on.events(taken);
+      this.#read = Date.now();
+      if (this.#isClosed) return;
+    }
+  }
+
+  // A refusal that stays one; or a request that may have had its effect, and that its server could not tell from a new one.
+  #isFinal(status) {
+    if (status === 204 || status >= 400 && status < 500 && ![408, 425, 429].includes(status)) return true;
+    return !/^(GET|QUERY)$/i.test(this.request.method) && !this.lastEventId && status !== 429 && status !== 503;
+  }
+
+  // Jittered, so that the clients of a server that was away do not come back at once.
+  #wait(seconds) {
+    const backoff = Math.min(Math.max(MAX_DELAY, this.#retry), this.#retry * 2 ** this.#attempt++);
+    const delay = Math.max(backoff * (0.5 + Math.random() / 2), seconds * 1000 * (1 + Math.random() / 10));
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, Math.min(delay, 2 ** 31 - 1));
+      this.#wake = () => {
+        if (seconds && !this.#isClosed) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+// A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
+function encodeHeader(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
+}
+
+// What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
+function locate({ type, data }, keyField) {
+  let json;
+  if (data[0] === '{') try { json = JSON.parse(data) } catch { /* a text */ }
+  if (typeof json?.channel === 'string' && Object.keys(json).every(field => /^(channel|data|key|forget)$/.test(field))) {
+    return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown: true } : undefined;
+  }
+  if (type === 'forget') return { key: data, isGone: true };
+  if (type === 'count') return { key: null };
+  const isMember = /^(join|update|leave)$/.test(type);
+  const key = isMember ? json?.id : keyField && json?.[keyField];
+  return key === undefined || key === null ? undefined : { key: `${key}`, isGone: type === 'leave' };
+}
+
+// What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
+// the id before it: so a tab knows whether it is the next one.
+class Replica {
+  #ring = [];
+  #ids = new Set();
+  #state = new Map();
+  #size = 0;
+  #count = 0;
+  last;                                   // undefined until the tab has been welcomed
+  isComplete = false;
+
+  constructor(request, seed) {
+    this.request = request;
+    if (!seed) return;
+    for (const entry of seed.entries) this.add(entry);
+    this.last = seed.last;
+    this.isComplete = seed.isComplete;
+  }
+
+  get seed() {
+    const kept = new Set(this.#ring);
+    const state = [...this.#state.values()].filter(entry => !kept.has(entry));
+    return { entries: [...state, ...this.#ring], last: this.last, isComplete: this.isComplete };
+  }
+
+  get state() {
+    return this.#state.values();
+  }
+
+  add(entry) {
+    const { gap, position, history } = this.request;
+    const { type, data, id, prev, at } = entry;
+    this.last = id;
+    if (type === position) this.isComplete = true;
+    if (type === gap) {
+      this.isComplete = false;
+      this.#ring = [];
+      this.#ids.clear();
+      this.#state.clear();
+      this.#size = 0;
+      return;
+    }
+    if (at) {
+      const place = JSON.stringify([at.channel, at.key]);
+      this.#state.delete(place);
+      if (!at.isGone) this.#state.set(place, entry);
+    }
+    if (type === position && id === prev) return;
+    this.#ring.push(entry);
+    this.#ids.add(id);
+    this.#size += data.length;
+    while (this.#ring.length > history || this.#size > MAX_HISTORY) {
+      const old = this.#ring.shift();
+      this.#ids.delete(old.id);
+      this.#size -= old.data.length;
+    }
+  }
+
+  make({ type, data, lastEventId }) {
+    return { type, data, id: lastEventId, prev: this.last, at: locate({ type, data }, this.request.key), n: ++this.#count };
+  }
+
+  // Returns whether an entry is the next one: undefined if there were others between, false if it was here before.
+  isNext({ type, id, prev }) {
+    if (type === this.request.gap || prev === this.last) return id === prev || !this.#ids.has(id);
+    if (this.#ids.has(id)) return false;
+    return this.#ids.has(prev) ? id !== prev : undefined;
+  }
+
+  // What a tab lacks whose last id is this; all that a new one is given if there is none.
+  since(last) {
+    const found = last === undefined ? -1 : this.#ring.findLastIndex(entry => entry.id === last);
+    if (found >= 0) return this.#ring.slice(found + 1);
+    if (last !== undefined && (last === this.last || last === this.#ring[0]?.prev)) return last === this.last ? [] : this.#ring.slice();
+    const { gap, position, start } = this.request;
+    const tail = start ? this.#ring.filter(entry => !entry.at && entry.type !== position).slice(start) : [];
+    const entries = [...this.#state.values(), ...tail].sort((a, b) => a.n - b.n);
+    const own = { id: this.last, prev: this.last };
+    if (last !== undefined) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
+    if (this.isComplete) entries.push({ type: position, data: '', ...own });
+    return entries;
+  }
+}
+
+// Reads a stream for its tabs: in a SharedWorker, in the leading tab, or in the only one.
+class Host {
+  #source;
+  #replica;
+  #state = CONNECTING;
+
+  // send(message, to): to one tab, or to all.
+  constructor(request, seed, send) {
+    this.send = send;
+    this.#replica = new Replica(request, seed);
+    this.#replica.last ??= '';
+    this.#source = new Source(request, this.#replica.last, {
+      state: (readyState, status) => this.#tell(readyState, status),
+      events: events => this.#take(events),
+    });
+  }
+
+  close() {
+    this.#source.close();
+  }
+
+  hear({ hello, last, wake, renew }, from) {
+    if (wake) this.#source.wake();
+    if (renew) this.#source.renew();
+    if (!hello) return;
+    const entries = this.#replica.since(last);
+    this.send({ welcome: this.#replica.last, entries, readyState: this.#state }, from);
+  }
+
+  #take(events) {
+    const entries = [];
+    for (const event of events) {
+      const entry = this.#replica.make(event);
+      this.#replica.add(entry);
+      entries.push(entry);
+      if (event.lastEventId === FINISHED) break;
+    }
+    const taken = this.send({ entries });
+    if (this.#replica.last !== FINISHED) return taken;
+    this.close();
+    this.#tell(CLOSED);
+  }
+
+  #tell(readyState, status) {
+    this.#state = readyState;
+    this.send({ readyState, status });
+  }
+}
+
+// The hosts of a SharedWorker, by the keys of their streams.
+function serveTabs(scope) {
+  const hosts = new Map();
+  const alive = newId();
+  navigator.locks?.request(alive, () => new Promise(() => {}));
+
+  const open = (key, request, seed) => {
+    const ports = new Set();
+    const host = new Host(request, seed, (message, to) => {
+      for (const port of to ? [to] : ports) port.postMessage(message);
+      if (message.readyState === CLOSED) hosts.delete(key);
+    });
+    const leave = port => {
+      ports.delete(port);
+      if (ports.size) return;
+      host.close();
+      if (hosts.get(key)?.host === host) hosts.delete(key);
+    };
+    return { host, ports, leave };
+  };
+
+  scope.onconnect = ({ ports: [port] }) => {
+    let stream;
+    port.onmessage = ({ data }) => {
+      if (data.key) {
+        if (!hosts.has(data.key)) hosts.set(data.key, open(data.key, data.request, data.seed));
+        stream = hosts.get(data.key);
+        stream.ports.add(port);
+        port.postMessage({ alive });
+        navigator.locks?.request(data.tab, () => stream.leave(port));
+      }
+      if (data.bye) stream?.leave(port);
+      else stream?.host.hear(data, port);
+    };
+  };
+}
+
+// The ways to a host: each returns how to send to it and how to leave, and calls fail() where it does not work.
+function joinWorker(hub, fail) {
+  const { key, request, script } = hub.stream;
+  const gone = new AbortController();
+  const tab = newId();
+  const worker = new SharedWorker(script, { type: SELF.type, name: NAME });
+  const port = worker.port;
+  let works = false, release = () => {};
+  const leave = () => {
+    gone.abort();
+    port.postMessage({ bye: true });
+    port.close();
+    release();
+  };
+  worker.onerror = () => {
+    if (works) return;
+    leave();
+    fail();
+  };
+  port.onmessage = ({ data }) => {
+    if (!data.alive) return hub.receive(data);
+    works = true;
+    navigator.locks?.request(data.alive, { signal: gone.signal }, () => {
+      leave();
+      fail(true);
+    }).catch(() => {});
+  };
+  const greet = () => {
+    if (!gone.signal.aborted) port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
+    return new Promise(resolve => { release = resolve });
+  };
+  if (navigator.locks) navigator.locks.request(tab, { signal: gone.signal }, greet).catch(greet);
+  else greet();
+  return { send: message => port.postMessage(message), leave };
+}
+
+function joinLeader(hub, fail) {
+  const { key, request } = hub.stream;
+  const gone = new AbortController();
+  const me = newId();
+  const channel = new BroadcastChannel(NAME + key);
+  let host, release = () => {};
+  const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, from: me });
+  channel.onmessage = ({ data }) => {
+    if (data.from) host?.hear(data, data.from);
+    else if (data.leads) hub.greet();
+    else if (!data.to || data.to === me) hub.receive(data);
+  };
+  navigator.locks.request(NAME + key, { signal: gone.signal }, () => {
+    host = new Host(request, hub.seed, (message, to) => {
+      if (to !== me) channel.postMessage({ ...message, to });
+      if (!to || to === me) return hub.receive(message);
+    });
+    channel.postMessage({ leads: true });
+    send(hub.greeting);
+    return new Promise(resolve => { release = resolve });
+  }).catch(() => {
+    if (!gone.signal.aborted) fail();
+  });
+  send(hub.greeting);
+  const leave = () => {
+    gone.abort();
+    host?.close();
+    channel.close();
+    release();
+  };
+  return { send, leave };
+}
+
+function beAlone(hub) {
+  const host = new Host(hub.stream.request, hub.seed, message => hub.receive(message));
+  queueMicrotask(() => host.hear(hub.greeting));
+  return { send: message => host.hear(message), leave: () => host.close() };
+}
+
+// The state of a channel, or its members: a map that follows the events.
+class LiveMap extends Map {
+  #target = new EventTarget();
+  #stale = new Set();                     // keys of before a gap
+  #accepts;
+
+  constructor(ready, channel, isMembers) {
+    super();
+    this.ready = ready.then(() => this);
+    this.ready.catch(() => {});
+    this.#accepts = ({ type, at }) => at && (at.isShown
+      ? channel === undefined || channel === at.channel
+      : isMembers === /^(join|update|leave|count)$/.test(type));
+  }
+
+  addEventListener(...given) {
+    this.#target.addEventListener(...given);
+  }
+
+  removeEventListener(...given) {
+    this.#target.removeEventListener(...given);
+  }
+
+  // The methods below are for the stream.
+  take(entry) {
+    if (!this.#accepts(entry)) return;
+    const { key, isGone, isShown } = entry.at;
+    let value = entry.data;
+    try { value = JSON.parse(value) } catch { /* a text */ }
+    if (isShown) value = value.data;
+    if (key === null) {
+      this.count = value;
+      return this.#tell(null, value);
+    }
+    this.#stale.delete(key);
+    this.#put(key, isGone ? undefined : value);
+  }
+
+  begin(isComplete) {
+    this.#stale = new Set(this.keys());
+    if (!isComplete) this.complete();
+  }
+
+  complete() {
+    for (const key of this.#stale) this.#put(key);
+    this.#stale.clear();
+  }
+
+  // A key moves to the end: all tabs have the same order, that of the events.
+  #put(key, value) {
+    const previous = this.get(key);
+    if (!this.delete(key) && value === undefined) return;
+    if (value !== undefined) this.set(key, value);
+    this.#tell(key, value, previous);
+  }
+
+  #tell(key, value, previous) {
+    this.#target.dispatchEvent(Object.assign(new Event('change'), { key, value, previous }));
+  }
+}
+
+class Hub extends EventTarget {
+  readyState = CONNECTING;
+  lastEventId = '';
+  onopen = null;
+  onmessage = null;
+  onerror = null;
+  #bus;
+  #settle;
+  #replica;
+  #isWelcome = false;
+  #maps = new Map();
+  #ways;
+  #reader;
+  #drain = () => {};
+  #ends = new AbortController();
+
+  constructor(url, options = {}) {
+    super();
+    const {
+      withCredentials = false, method = 'GET', headers, body, signal, scope, keepalive, start = 0, history = 1000, key: keyField,
+      gap = 'gap', position = 'position', worker = SELF.url, share = method === 'GET' && !headers,
+    } = options;
+    this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+    this.withCredentials = withCredentials;
+    const common = { url: this.url, method, credentials: withCredentials ? 'include' : 'same-origin', keepalive, gap, position, key: keyField };
+    const kept = { start: Math.max(start, -history), history: share ? history : 0 };
+    const request = { ...common, ...kept };
+    this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
+    this.#replica = new Replica(request);
+    this.ready = new Promise((...settle) => { this.#settle = settle });
+    this.ready.catch(() => {});
+    for (const type of ['open', 'message', 'error']) this.addEventListener(type, event => this['on' + type]?.(event));
+    this.#ways = share ? [joinWorker, joinLeader, beAlone] : [beAlone];
+    this.#watchPage();
+    this.#join();
+    if (signal?.aborted) this.close();
+    signal?.addEventListener('abort', () => this.close(), { signal: this.#ends.signal });
+  }
+
+  close() {
+    if (this.readyState === CLOSED) return;
+    this.readyState = CLOSED;
+    this.#leave();
+    this.#ends.abort();
+    this.#settle[1](new Error('the stream is closed'));
+    this.#drain();
+    this.#reader?.();
+  }
+
+  state(channel) {
+    return this.#map(channel, false);
+  }
+
+  members(channel) {
+    return this.#map(channel, true);
+  }
+
+  // The events from here on. A stream that is not shared is read no faster than they are taken.
+  async *[Symbol.asyncIterator]() {
+    const queue = [];
+    let next = () => {};
+    this.#reader = event => {
+      if (event) queue.push(event);
+      next();
+    };
+    try {
+      for (;;) {
+        while (queue.length) yield queue.shift();
+        this.#drain();
+        if (this.readyState === CLOSED) return;
+        await new Promise(resolve => { next = resolve });
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  // The methods below are for the ways to a host.
+  get greeting() {
+    return { hello: true, last: this.#replica.last };
+  }
+
+  get seed() {
+    return this.#replica.last === undefined ? undefined : this.#replica.seed;
+  }
+
+  greet() {
+    if (!this.#isWelcome) this.#bus?.send(this.greeting);
+  }
+
+  receive({ welcome, entries = [], readyState, status }) {
+    if (readyState === OPEN && this.readyState === CONNECTING) this.#open();
+    for (const entry of entries) {
+      const isNext = welcome !== undefined || this.#isWelcome && this.#replica.isNext(entry);
+      if (this.readyState === CLOSED) return;
+      if (isNext) this.#deliver(entry);
+      else if (isNext === undefined) {    // others are missing
+        this.#isWelcome = false;
+        this.greet();
+        break;
+      }
+    }
+    if (welcome !== undefined) {
+      this.#isWelcome = true;
+      this.#replica.last = this.lastEventId = welcome;
+    }
+    if (readyState === CLOSED || readyState === CONNECTING && welcome === undefined) this.#fail(readyState, status);
+    if (this.#reader && entries.length && this.readyState !== CLOSED) return new Promise(resolve => { this.#drain = resolve });
+  }
+
+  #deliver(entry) {
+    const { type, data, id } = entry;
+    const { gap, position } = this.stream.request;
+    const maps = [...this.#maps.values()];
+    if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
+    this.#replica.add(entry);
+    for (const map of maps) map.take(entry);
+    this.lastEventId = id;
+    if (type === position) {
+      for (const map of maps) map.complete();
+      this.#settle[0](this);
+    }
+    const event = new MessageEvent(type, { data, lastEventId: id, origin: new URL(this.url).origin });
+    this.dispatchEvent(event);
+    this.#reader?.(event);
+  }
+
+  #open() {
+    this.readyState = OPEN;
+    this.dispatchEvent(new Event('open'));
+  }
+
+  #fail(readyState, status) {
+    if (this.readyState === CLOSED) return;
+    if (readyState === CLOSED) this.close();
+    this.readyState = readyState;
+    this.dispatchEvent(Object.assign(new Event('error'), { status }));
+  }
+
+  #join() {
+    const way = this.#ways[0];
+    const fail = again => {
+      if (this.readyState === CLOSED) return;
+      if (!again) this.#ways.shift();
+      this.#join();
+    };
+    this.#isWelcome = false;
+    try {
+      this.#bus = way(this, fail);
+    } catch {
+      fail();
+    }
+  }
+
+  #leave() {
+    this.#bus?.leave();
+    this.#bus = undefined;
+  }
+
+  #map(channel, isMembers) {
+    const name = `${isMembers} ${channel}`;
+    let map = this.#maps.get(name);
+    if (!map) {
+      this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
+      for (const entry of this.#replica.state) map.take(entry);
+    }
+    return map;
+  }
+
+  // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
+  #watchPage() {
+    const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
+    on(globalThis, 'pagehide', () => this.#leave());
+    on(globalThis, 'pageshow', event => event.persisted && this.#join());
+    on(globalThis, 'online', () => this.#bus?.send({ renew: true }));
+    on(globalThis.document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#bus?.send({ wake: true }));
+  }
+}
+
+for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSED })) Hub[name] = Hub.prototype[name] = value;
+
+// Opens the stream of a URL.
+function connect(url, options) {
+  return new Hub(url, options);
+}
+
+if ('onconnect' in globalThis) serveTabs(globalThis);
+
+export { connect, Parser };
