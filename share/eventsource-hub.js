@@ -153,6 +153,7 @@ class Source {
       this.#attempt = 0;
       const taken = events;
       events = [];
+      this.#read = Infinity;              // as long as they are not taken
       await this.on.events(taken);
       this.#read = Date.now();
       if (this.#isClosed) return;
@@ -186,7 +187,7 @@ function encodeHeader(text) {
 }
 
 // What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
-function locate({ type, data }, keyField) {
+function locate(type, data, keyField) {
   let json;
   if (data[0] === '{') try { json = JSON.parse(data) } catch { /* a text */ }
   if (typeof json?.channel === 'string' && Object.keys(json).every(field => /^(channel|data|key|forget)$/.test(field))) {
@@ -206,7 +207,6 @@ class Replica {
   #ids = new Set();
   #state = new Map();
   #size = 0;
-  #count = 0;
   last;                                   // undefined until the tab has been welcomed
   isComplete = false;
 
@@ -220,7 +220,7 @@ class Replica {
 
   get seed() {
     const kept = new Set(this.#ring);
-    const state = [...this.#state.values()].filter(entry => !kept.has(entry));
+    const state = [...this.state].filter(entry => !kept.has(entry));
     return { entries: [...state, ...this.#ring], last: this.last, isComplete: this.isComplete };
   }
 
@@ -257,25 +257,26 @@ class Replica {
     }
   }
 
-  make({ type, data, lastEventId }) {
-    return { type, data, id: lastEventId, prev: this.last, at: locate({ type, data }, this.request.key), n: ++this.#count };
+  make({ type, data, lastEventId: id }) {
+    return { type, data, id, prev: this.last, at: locate(type, data, this.request.key) };
   }
 
-  // Returns whether an entry is the next one: undefined if there were others between, false if it was here before.
+  // Returns whether an entry is the next one: false if it was here before, undefined if others are missing.
   isNext({ type, id, prev }) {
-    if (type === this.request.gap || prev === this.last) return id === prev || !this.#ids.has(id);
-    if (this.#ids.has(id)) return false;
-    return this.#ids.has(prev) ? id !== prev : undefined;
+    if (type === this.request.gap || prev === this.last) return true;
+    return this.#ids.has(id) ? false : this.#ids.has(prev) || undefined;
   }
 
-  // What a tab lacks whose last id is this; all that a new one is given if there is none.
+  // What a tab lacks whose last id is this. A tab without one is new.
   since(last) {
-    const found = last === undefined ? -1 : this.#ring.findLastIndex(entry => entry.id === last);
-    if (found >= 0) return this.#ring.slice(found + 1);
-    if (last !== undefined && (last === this.last || last === this.#ring[0]?.prev)) return last === this.last ? [] : this.#ring.slice();
+    const ring = this.#ring;
+    if (last === this.last) return [];
+    const found = ring.findLastIndex(entry => entry.id === last);
+    if (last !== undefined && (found >= 0 || last === ring[0]?.prev)) return ring.slice(found + 1);
     const { gap, position, start } = this.request;
-    const tail = start ? this.#ring.filter(entry => !entry.at && entry.type !== position).slice(start) : [];
-    const entries = [...this.#state.values(), ...tail].sort((a, b) => a.n - b.n);
+    const tail = start && ring.filter(({ at, type }) => !at && type !== position).slice(start);
+    const kept = new Set([...this.state, ...tail || []]);
+    const entries = this.seed.entries.filter(entry => kept.has(entry));
     const own = { id: this.last, prev: this.last };
     if (last !== undefined) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
     if (this.isComplete) entries.push({ type: position, data: '', ...own });
@@ -407,6 +408,8 @@ function joinWorker(hub, fail) {
 
 function joinLeader(hub, fail) {
   const { key, request } = hub.stream;
+  const { locks } = navigator;
+  if (!locks) throw new Error();
   const gone = new AbortController();
   const me = newId();
   const channel = new BroadcastChannel(NAME + key);
@@ -417,7 +420,13 @@ function joinLeader(hub, fail) {
     else if (data.leads) hub.greet();
     else if (!data.to || data.to === me) hub.receive(data);
   };
-  navigator.locks.request(NAME + key, { signal: gone.signal }, () => {
+  const leave = () => {
+    gone.abort();
+    host?.close();
+    channel.close();
+    release();
+  };
+  locks.request(NAME + key, { signal: gone.signal }, () => {
     host = new Host(request, hub.seed, (message, to) => {
       if (to !== me) channel.postMessage({ ...message, to });
       if (!to || to === me) return hub.receive(message);
@@ -426,15 +435,11 @@ function joinLeader(hub, fail) {
     send(hub.greeting);
     return new Promise(resolve => { release = resolve });
   }).catch(() => {
-    if (!gone.signal.aborted) fail();
+    if (gone.signal.aborted) return;
+    leave();
+    fail();
   });
   send(hub.greeting);
-  const leave = () => {
-    gone.abort();
-    host?.close();
-    channel.close();
-    release();
-  };
   return { send, leave };
 }
 
