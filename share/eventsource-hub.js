@@ -109,8 +109,8 @@ class Source {
         const response = await this.#ask();
         status = response.status;
         if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
-          await this.#follow(response.body);
           status = 0;
+          await this.#follow(response.body);
         } else {
           this.#abort.abort();            // the rest of a refusal is not read
           const after = response.headers.get('Retry-After') ?? '';
@@ -168,8 +168,9 @@ class Source {
 
   // Jittered, so that the clients of a server that was away do not come back at once.
   #wait(seconds) {
-    const backoff = Math.min(Math.max(MAX_DELAY, this.#retry), this.#retry * 2 ** this.#attempt++);
-    const delay = Math.max(backoff * (0.5 + Math.random() / 2), seconds * 1000 * (1 + Math.random() / 10));
+    const least = Math.max(this.#retry, this.#attempt && 100);
+    const backoff = Math.min(Math.max(MAX_DELAY, least), least * 2 ** this.#attempt++);
+    const delay = Math.max(backoff * (1 + Math.random() / 2), seconds * 1000 * (1 + Math.random() / 10));
     return new Promise(resolve => {
       const timer = setTimeout(resolve, Math.min(delay, 2 ** 31 - 1));
       this.#wake = () => {
@@ -208,7 +209,7 @@ class Replica {
   #state = new Map();
   #size = 0;
   last;                                   // undefined until the tab has been welcomed
-  isComplete = false;
+  isComplete;
 
   constructor(request, seed) {
     this.request = request;
@@ -234,7 +235,7 @@ class Replica {
     this.last = id;
     if (type === position) this.isComplete = true;
     if (type === gap) {
-      this.isComplete = false;
+      this.isComplete = undefined;
       this.#ring = [];
       this.#ids.clear();
       this.#state.clear();
@@ -530,7 +531,7 @@ class Hub extends EventTarget {
     super();
     const {
       withCredentials = false, method = 'GET', headers, body, signal, scope, keepalive, start = 0, history = 1000, key: keyField,
-      gap = 'gap', position = 'position', worker = SELF.url, share = method === 'GET' && !headers,
+      gap = 'gap', position = 'position', worker = SELF.url, share = method === 'GET' && !headers, lastEventId,
     } = options;
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
     this.withCredentials = withCredentials;
@@ -538,7 +539,7 @@ class Hub extends EventTarget {
     const kept = { start: Math.max(start, -history), history: share ? history : 0 };
     const request = { ...common, ...kept };
     this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
-    this.#replica = new Replica(request);
+    this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
     for (const type of ['open', 'message', 'error']) this.addEventListener(type, event => this['on' + type]?.(event));
@@ -635,6 +636,7 @@ class Hub extends EventTarget {
     const event = new MessageEvent(type, { data, lastEventId: id, origin: new URL(this.url).origin });
     this.dispatchEvent(event);
     this.#reader?.(event);
+    if (id === FINISHED) this.close();
   }
 
   #open() {

@@ -32,7 +32,8 @@ sub ask {
 }
 
 builder {
-    mount '/ask' => \&ask;
+    mount '/ask'    => \&ask;
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/answer' => $hub->to_app(
         channels => sub {
             my $env = shift;
@@ -43,13 +44,15 @@ builder {
 <!doctype html>
 <form id="form"><input name="question" size="60" autofocus> <button>Ask</button></form>
 <pre id="answer"></pre>
-<script>
+<script type="module">
+import { connect } from '/hub.js'
 const read = id => {
   answer.textContent = ''
-  const source = new EventSource(`/answer/${id}`)
-  source.addEventListener('token', event => answer.append(event.data))
-  source.addEventListener('gap', () => { source.close(); answer.append('\n(the rest is lost)\n') })
-  source.addEventListener('end', event => { source.close(); answer.append(`\n(${event.data})\n`) })
+  const tokens = connect(`/answer/${id}`, {start: -10000, history: 10000})
+  const end = text => { tokens.close(); answer.append(`\n(${text})\n`) }
+  tokens.addEventListener('token', event => answer.append(event.data))
+  tokens.addEventListener('gap', () => end('the rest is lost'))
+  tokens.addEventListener('end', event => end(event.data))
 }
 form.onsubmit = async event => {
   event.preventDefault()

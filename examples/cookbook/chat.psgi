@@ -27,12 +27,14 @@ sub say_it {
 
 builder {
     mount '/events' => $hub->to_app(channels => \&channel);
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/say'    => \&say_it;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <form id="form"><input name="name" value="me"> <input name="text" autofocus> <button>Say</button></form>
 <pre id="said"></pre>
-<script>
+<script type="module">
+import { connect } from '/hub.js'
 const room = location.search.slice(1) || 'lobby'
 const headers = {'Content-Type': 'application/json'}
 form.onsubmit = event => {
@@ -40,12 +42,12 @@ form.onsubmit = event => {
   const body = JSON.stringify({name: form.elements.name.value, text: form.elements.text.value})
   fetch('/say/' + room, {method: 'POST', headers, body}).then(() => form.elements.text.value = '')
 }
-const source = new EventSource('/events/' + room)
-source.addEventListener('said', event => {
+const hub = connect('/events/' + room, {start: -50})
+hub.addEventListener('said', event => {
   const {name, text} = JSON.parse(event.data)
   said.append(`${name}: ${text}\n`)
 })
-source.addEventListener('gap', () => location.reload())
+hub.addEventListener('gap', () => said.append('(some of it is missing)\n'))
 </script>
 HTML
 };

@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::Builder;
 use Time::HiRes qw(sleep);
@@ -26,15 +27,17 @@ sub work {
 }
 
 builder {
-    mount '/job' => $jobs;
-    mount '/'    => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
+    mount '/job'    => $jobs;
+    mount '/hub.js' => EventSource::Hub->script_app;
+    mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <button id="start">Start</button> <progress id="bar" value="0"></progress> <span id="state"></span>
-<script>
+<script type="module">
+import { connect } from '/hub.js'
 start.onclick = () => {
-  const source = new EventSource('/job')
-  source.addEventListener('progress', event => bar.value = event.data)
-  source.addEventListener('finish', event => { source.close(); state.textContent = event.data })
+  const job = connect('/job', {share: false})
+  job.addEventListener('progress', event => bar.value = event.data)
+  job.addEventListener('finish', event => state.textContent = event.data)
 }
 </script>
 HTML

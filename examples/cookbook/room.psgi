@@ -70,15 +70,16 @@ builder {
         };
     }
     mount '/events' => $events;
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <form id="entrance" hidden>Your name <input name="name" required pattern="\w{1,20}"> <button>Enter</button></form>
 <form id="room" hidden><input name="text" autocomplete="off"> <button>Say</button></form>
 <ul id="here"></ul>
 <pre id="said"></pre>
-<script>
-const people = new Map()
-let source, isComplete, typing, does = ''
+<script type="module">
+import { connect } from '/hub.js'
+let typing, does = ''
 
 // One after the other: two workers might answer them in another order.
 let last = Promise.resolve()
@@ -93,31 +94,22 @@ const tell = what => {
 room.elements.text.oninput = () => tell('typing')
 document.onvisibilitychange = () => tell(document.hidden ? 'away' : '')
 
-const show = () => {
-  if (isComplete) here.replaceChildren(...[...people.values()].map(({name, does}) =>
-    Object.assign(document.createElement('li'), {textContent: does ? `${name} (${does})` : name})))
-}
-const set = event => { const person = JSON.parse(event.data); people.set(person.id, person); show() }
 const open = () => {
+  const hub = connect('/events', {start: -50})
+  const people = hub.members()
   let isNew
-  isComplete = false
-  source = new EventSource('/events')
-  source.onopen = () => { isNew = true; room.hidden = false; entrance.hidden = true }
-  source.onerror = () => { if (source.readyState === EventSource.CLOSED) room.hidden = !(entrance.hidden = false) }
-  source.addEventListener('join', set)
-  source.addEventListener('update', set)
-  source.addEventListener('leave', event => { people.delete(JSON.parse(event.data).id); show() })
-  source.addEventListener('gap', () => { people.clear(); isComplete = false })
-  source.addEventListener('position', () => {
-    isComplete = true
-    show()
+  hub.onopen = () => { isNew = true; room.hidden = false; entrance.hidden = true }
+  hub.onerror = () => { if (hub.readyState === hub.CLOSED) room.hidden = !(entrance.hidden = false) }
+  hub.addEventListener('position', () => {
     if (isNew && does) post('/does', {does})   // a stream that comes back has set the data of the callback
     isNew = false
   })
-  source.addEventListener('said', event => {
+  hub.addEventListener('said', event => {
     const {name, text} = JSON.parse(event.data)
     said.append(`${name}: ${text}\n`)
   })
+  people.addEventListener('change', () => here.replaceChildren(...[...people.values()].map(({name, does}) =>
+    Object.assign(document.createElement('li'), {textContent: does ? `${name} (${does})` : name}))))
 }
 room.onsubmit = event => {
   event.preventDefault()
@@ -129,9 +121,6 @@ entrance.onsubmit = event => {
   event.preventDefault()
   post('/enter', {name: entrance.elements.name.value}).then(open)
 }
-// A browser may keep a page that was left, and its stream with it.
-addEventListener('pagehide', () => source.close())
-addEventListener('pageshow', event => event.persisted && location.reload())
 open()
 </script>
 HTML

@@ -22,19 +22,17 @@ sub set {
 
 builder {
     mount '/events' => $hub->to_app(channels => sub { 'stock' });
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/set'    => \&set;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <pre id="shown">...</pre>
-<script>
-const stock = new Map()
-let isComplete = false
-const show = () => { if (isComplete) shown.textContent = [...stock].sort().map(pair => pair.join(': ')).join('\n') }
-const source = new EventSource('/events')
-source.onmessage = event => { const {item, left} = JSON.parse(event.data); stock.set(item, left); show() }
-source.addEventListener('forget', event => { stock.delete(event.data); show() })
-source.addEventListener('gap', () => { stock.clear(); isComplete = false })
-source.addEventListener('position', () => { isComplete = true; show() })
+<script type="module">
+import { connect } from '/hub.js'
+const stock = connect('/events').state('stock')
+const show = () => shown.textContent = [...stock].sort().map(pair => pair.join(': ')).join('\n')
+stock.addEventListener('change', show)
+stock.ready.then(show)
 </script>
 HTML
 };

@@ -4,6 +4,7 @@ use warnings;
 
 use Encode qw(decode encode_utf8);
 use EventSource::Client;
+use EventSource::Hub;
 use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -56,17 +57,31 @@ my $answers = Plack::App::EventSource->new(
 
 builder {
     mount '/answer' => $answers;
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
-<form id="form"><input name="question" size="60" autofocus> <button>Ask</button></form>
+<form id="form">
+  <input name="question" size="60" autofocus> <button>Ask</button> <button type="button" id="stop" disabled>Stop</button>
+</form>
 <pre id="answer"></pre>
-<script>
+<script type="module">
+import { connect } from '/hub.js'
+let tokens
+const end = text => {
+  tokens.close()
+  stop.disabled = true
+  answer.append(`\n(${text})\n`)
+}
+stop.onclick = () => end('stopped')
 form.onsubmit = event => {
   event.preventDefault()
+  tokens?.close()
   answer.textContent = ''
-  const source = new EventSource('/answer?' + new URLSearchParams(new FormData(form)))
-  source.addEventListener('token', event => answer.append(event.data))
-  source.addEventListener('finish', event => { source.close(); answer.append(`\n(${event.data})\n`) })
+  stop.disabled = false
+  tokens = connect('/answer', {method: 'POST', body: new URLSearchParams(new FormData(form))})
+  tokens.addEventListener('token', event => answer.append(event.data))
+  tokens.addEventListener('finish', event => end(event.data))
+  tokens.onerror = () => { if (tokens.readyState === tokens.CLOSED) end('failed') }
 }
 </script>
 HTML
