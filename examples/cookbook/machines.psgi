@@ -8,9 +8,14 @@ use Plack::Request;
 
 # MACHINES_SOCKET is for tests; without it the hub is found by its name.
 my @socket = defined $ENV{MACHINES_SOCKET} ? (socket => $ENV{MACHINES_SOCKET}) : ();
-my $hub =
-    EventSource::Hub->new(name => 'machines', start => 'state', on_slow => 'gap', history => {events => 20},
-    show_channel => 'data', @socket);
+my $hub    = EventSource::Hub->new(
+    name         => 'machines',
+    start        => 'state',
+    on_slow      => 'gap',
+    history      => {events => 20},
+    show_channel => 'data',
+    @socket
+);
 
 # POST machine=web1&figure=load&value=0.7, or without a value if the machine has that figure no longer.
 sub set {

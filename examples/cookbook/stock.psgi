@@ -8,15 +8,15 @@ use Plack::Request;
 
 # STOCK_SOCKET is for tests; without it the hub is found by its name.
 my @socket = defined $ENV{STOCK_SOCKET} ? (socket => $ENV{STOCK_SOCKET}) : ();
-my $hub    = EventSource::Hub->new(name => 'stock', start => 'state', on_slow => 'gap', @socket);
+my $hub = EventSource::Hub->new(name => 'stock', start => 'state', on_slow => 'gap', show_channel => 'data', @socket);
 
 # POST item=bolt&left=3, or item=bolt alone if it is sold no longer.
 sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
     my ($item, $left) = @$given{qw(item left)};
     return [400, [], []] if ($item // '') !~ /\A\w{1,40}\z/ || ($left // 0) !~ /\A\d{1,9}\z/;
-    $hub->publish(stock => {key => $item, json => {item => $item, left => 0 + $left}, retain => 1}) if defined $left;
-    $hub->forget(stock => $item)                                                                    if !defined $left;
+    $hub->publish(stock => {key => $item, json => 0 + $left, retain => 1}) if defined $left;
+    $hub->forget(stock => $item)                                           if !defined $left;
     return [204, [], []];
 }
 
