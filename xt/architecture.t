@@ -22,7 +22,7 @@ for my $line (@lines) {
     $paths{$_}++ for $line =~ m{(?<![\w/.])((?:[\w.-]+/)*[\w-]+[.](?:rs|pm|pod|t|h|xs|toml))\b}g;
     $paths{$_}++
         for $line =~
-        m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples)/[\w/]*)(?![\w.-])}g;
+        m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples|share)/[\w/]*)(?![\w.-])}g;
 }
 for my $path (sort keys %paths) {
     my $exists = -e $path || files_named($path) || grep { m{(?:\A|/)\Q$path\E} } @files;

@@ -14,12 +14,14 @@ for my $file (grep { m{^perl/.*\.pm$} } @files) {
     is(MM->parse_version($file), $version, "$file has the version of EventSource::XS");
 }
 
-# In cargo's versions 1.002 is 1.2.0.
+# In versions of cargo and npm 1.002 is 1.2.0.
 my $crate = join '.', map({ $_ + 0 } split /[.]/, $version), 0;
 for my $file (grep { -e } qw(Cargo.toml hub_process/Cargo.toml)) {
     my ($found) = slurp($file) =~ /^version = "([^"]+)"/m;
     is $found, $crate, "$file has the version";
 }
+my ($of_npm) = slurp('share/package.json') =~ /^  "version": "([^"]+)"/m;
+is $of_npm, $crate, 'share/package.json has the version';
 for my $file (grep { m{(?:^|/)Cargo\.lock$} } @files) {
     my $text = slurp($file);
     while ($text =~ /^name = "(eventsource-(?:xs|hub))"\nversion = "([^"]+)"/mg) {

@@ -11,4 +11,5 @@ my $hub     = EventSource::Hub->new(name => $ENV{HUB}, keepalive => 5, %service)
 
 builder {
     mount '/events' => $hub->to_app(channels => sub { return 'news' });
+    mount '/hub.js' => EventSource::Hub->script_app;
 };

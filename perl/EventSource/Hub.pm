@@ -191,6 +191,12 @@ sub reaches_one_process { return !$_[0]{per_process} }
 
 sub relays { return $_[0]{relays} }
 
+sub script_app {
+    my ($class, @given) = @_;
+    require EventSource::XS::Hub::Script;
+    return EventSource::XS::Hub::Script->app(@given);
+}
+
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
@@ -1564,6 +1570,36 @@ C<state> if the hub has no name, and what L<EventSource::Hub::Process/connect> t
 
 Return true if an event reaches only the streams of the process that publishes it, and the application has not said that
 this is intended: if the hub has neither a L</name> nor L</per_process>. On a server of one process that is right.
+
+=head2 script_app
+
+    use Plack::Builder;
+    builder {
+        mount '/hub.js' => EventSource::Hub->script_app;
+        mount '/events' => $hub->to_app(channels => sub { 'news' });
+    };
+
+Return a PSGI application that serves the browser's half of a hub, an ES module: C<import { connect } from '/hub.js'>. It
+answers C<GET> and C<HEAD> with an C<ETag>, as gzip if the client accepts that, and lets pages of all origins load the script.
+A method of the class or of an object. The hub need not run in the same application.
+
+A browser keeps the script for an hour, and then asks whether it has changed. A page that has the version of this distribution
+in the query, C<< '/hub.js?v=' . EventSource::Hub->VERSION >>, receives it once, to keep for good, and each new version at once.
+All pages of a site must name the script alike: browsers share one stream among pages of the same script.
+
+=over
+
+=item classic
+
+If true, serve a classic script, for pages that load no modules. It defines the global C<EventSourceHub>, with C<connect> and
+C<Parser>. False by default.
+
+=back
+
+The distribution installs the same files, as a package for npm, in F<auto/share/dist/EventSource-XS>, where
+L<File::ShareDir> finds them.
+
+Throws C<invalid> if an option is unknown, and C<unsupported> if the files are not installed.
 
 =head2 serve
 

@@ -95,6 +95,15 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
     ok scalar(grep { m{/man1/eventsource[.]1} } @files), 'and so is its manual';
     is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"],
         'the library is installed';
+    is_deeply [sort map { m{^\Q$place\E/auto/share/dist/EventSource-XS/(.*)} ? $1 : () } @files],
+        [sort 'eventsource-hub.classic.js', map { m{^share/(.*)} ? $1 : () } $tree->files],
+        'the script of browsers is installed';
+    like $tree->must(
+        $^X, "-I$root$place",
+        qw(-MEventSource::Hub -e),
+        'print EventSource::Hub->script_app->({REQUEST_METHOD => "GET"})->[2][0]'
+        ),
+        qr/^export \{ connect, Parser \};$/m, 'and script_app serves it';
     is $tree->must($^X, "-I$root$place", '-e', $LOADS . '; print " from $INC{q(EventSource/XS.pm)}"'),
         "loaded from $root$place/EventSource/XS.pm", 'the installed module loads';
 };

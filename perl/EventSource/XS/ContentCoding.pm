@@ -16,10 +16,12 @@ my $LEAST = 0.0001;
 
 # Public methods
 
-# Return the name of the best coding that a client accepts. $field is its Accept-Encoding, undef without one.
+# Return the name of the best coding that a client accepts. $field is its Accept-Encoding, undef without one. The names of the
+# codings that there are may follow, the best last.
 sub best {
-    my ($class, $field) = @_;
+    my ($class, $field, @names) = @_;
     return 'identity' if !defined $field;
+    @names = @NAMES   if !@names;
     my %weight;
     for my $part (split /,/, lc $field) {
         my ($name, @parameters) = map { s/\A\s+|\s+\z//gr } split /;/, $part;
@@ -30,7 +32,7 @@ sub best {
     }
     my %default = (identity => $LEAST);
     my ($best, $most) = ('identity', 0);
-    for my $name (@NAMES) {
+    for my $name (@names) {
         my ($weight) = grep { defined } $weight{$name}, $weight{'*'}, $default{$name}, 0;
         ($best, $most) = ($name, $weight) if $weight > 0 && $weight >= $most;
     }

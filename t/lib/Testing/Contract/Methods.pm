@@ -49,7 +49,7 @@ sub answer_ok {
     my @length = grep { defined $client->header($_) } qw(Content-Length Transfer-Encoding);
     cmp_ok scalar @length, '<=', 1, "$method: the head says once how long the body is";
     is $length[0],      'Content-Length', 'HEAD: it says it in bytes'       if $method eq 'HEAD';
-    isnt $client->body, '', "$method: the body has a reason or the metrics" if $method ne 'HEAD' && $status != 204;
+    isnt $client->body, '', "$method: the body has a reason or the content" if $method ne 'HEAD' && $status != 204;
     is $client->rest,   '', "$method: nothing follows the response";
     return;
 }
@@ -143,6 +143,11 @@ my @BEHAVIOURS = (
             }
         ),
         {map { ($_ => 403) } @METHODS}
+    ),
+    application_at(
+        '/methods/script',
+        sub { require EventSource::Hub; EventSource::Hub->script_app },
+        \%ANSWERS
     ),
 );
 

@@ -1,0 +1,105 @@
+package EventSource::XS::Hub::Script;
+use strict;
+use warnings;
+
+# The PSGI application that serves the browser's half: the files of share/, as make has installed them.
+#
+# "script_app" in EventSource::Hub has the manual.
+
+use Compress::Zlib ();
+use Digest::SHA    qw(sha256_hex);
+use EventSource::Error;
+use EventSource::XS ();
+use EventSource::XS::ContentCoding;
+use EventSource::XS::Response;
+use EventSource::XS::Settings;
+use File::Spec ();
+
+our @CARP_NOT = qw(EventSource::Hub);
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+
+# Where File::ShareDir finds it, too.
+my $FOLDER = File::Spec->rel2abs(__FILE__) =~ s{EventSource/XS/Hub/Script[.]pm\z}{auto/share/dist/EventSource-XS}r;
+
+# A page that names the version in the query gets each new one at once. For others an hour is how late it may come.
+my ($FOR_GOOD, $FOR_AN_HOUR) = ('public, max-age=31536000, immutable', 'public, max-age=3600');
+
+# A page of any origin may load the script: a module is fetched with CORS.
+my $TYPE    = 'text/javascript; charset=utf-8';
+my @HEADERS = (
+    'X-Content-Type-Options'       => 'nosniff',
+    'Access-Control-Allow-Origin'  => '*',
+    'Cross-Origin-Resource-Policy' => 'cross-origin',
+);
+
+# Public methods
+
+sub app {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('script_app takes options', @given);
+    $SETTINGS->known(\%given, ['classic'], 'option %s of script_app');
+    my $forms = _forms_of(_content($given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js'));
+    return sub {
+        my $env = shift;
+        return _refusal($env) || _response($env, $forms);
+    };
+}
+
+# Private functions
+
+sub _content {
+    my $name = shift;
+    my $path = "$FOLDER/$name";
+    open my $file, '<:raw',
+        $path
+        or EventSource::Error->throw(
+        code    => 'unsupported',
+        message => "EventSource::Hub: cannot read $path: $!. Install the distribution, or run make in its folder"
+        );
+    local $/ = undef;
+    return scalar readline $file;
+}
+
+# The content by its coding. The same bytes in each process: memGzip writes no time.
+sub _forms_of {
+    my $content = shift;
+    my %form    = (identity => $content, gzip => Compress::Zlib::memGzip($content));
+    my $hash    = substr sha256_hex($content), 0, 32;
+    return {map { ($_ => {content => $form{$_}, etag => qq{"$hash-$_"}}) } keys %form};
+}
+
+# A condition of GET and HEAD compares weakly: a proxy that compresses makes an ETag weak (RFC 9110, section 13.1.2).
+sub _has_current {
+    my ($condition, $etag) = @_;
+    return !!0 if !defined $condition;
+    return !!1 if $condition =~ /\A\s*\*\s*\z/;
+    return !!grep { $_ eq $etag } $condition =~ /("[^"]*")/g;
+}
+
+sub _refusal {
+    my $env = shift;
+    my ($path, $method) = @$env{qw(PATH_INFO REQUEST_METHOD)};
+    my $refusal =
+          defined $path && $path !~ m{\A/?\z} ? EventSource::XS::Response->text(404, 'There is no such script')
+        : $method !~ /\A(?:GET|HEAD)\z/ ? EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
+        :                                 return undef;
+    return EventSource::XS::Response->for_method($method, $refusal);
+}
+
+# A query with another version is one of a page from before or after this release: its answer may not be kept for good.
+sub _response {
+    my ($env, $forms) = @_;
+    my $coding  = EventSource::XS::ContentCoding->best($env->{HTTP_ACCEPT_ENCODING}, qw(identity gzip));
+    my $form    = $forms->{$coding};
+    my $version = EventSource::XS->VERSION;
+    my $query   = defined $env->{QUERY_STRING}               ? $env->{QUERY_STRING} : '';
+    my $caching = $query =~ /(?:\A|&)v=\Q$version\E(?:&|\z)/ ? $FOR_GOOD            : $FOR_AN_HOUR;
+    my @headers = (@HEADERS, 'Cache-Control' => $caching, ETag => $form->{etag}, Vary => 'Accept-Encoding');
+    return [304, \@headers, []] if _has_current($env->{HTTP_IF_NONE_MATCH}, $form->{etag});
+    push @headers, 'Content-Type' => $TYPE, 'Content-Length' => length $form->{content};
+    push @headers, 'Content-Encoding' => $coding if $coding ne 'identity';
+    return EventSource::XS::Response->for_method($env->{REQUEST_METHOD}, [200, \@headers, [$form->{content}]]);
+}
+
+1;

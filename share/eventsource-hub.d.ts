@@ -1,0 +1,100 @@
+// Types of eventsource-hub.js. EventSource::Browser is its manual.
+
+export interface ConnectOptions {
+    withCredentials?: boolean;
+    method?: string;
+    headers?: HeadersInit;
+    body?: BodyInit | null;
+    signal?: AbortSignal;
+    /** Share the stream with the other tabs of this origin: true by default for GET without headers. */
+    share?: boolean;
+    /** Only tabs with the same scope share a stream. */
+    scope?: string;
+    /** -n: how many of the last events a later tab is given. */
+    start?: number;
+    /** Events that are kept for tabs that come back; 1000 by default. */
+    history?: number;
+    /** The field of an event's JSON that is its key, where the hub does not show it. */
+    key?: string;
+    /** Seconds: a stream that is silent for longer is made anew. */
+    keepalive?: number;
+    /** The type of gap events; 'gap' by default. */
+    gap?: string;
+    /** The type of positions; 'position' by default. */
+    position?: string;
+    /** The URL of the script for the SharedWorker. */
+    worker?: string | URL;
+}
+
+/** An error of a connection. After one with readyState CLOSED the connection has ended for good. */
+export interface HubErrorEvent extends Event {
+    /** The HTTP status of a refusal. */
+    readonly status?: number;
+}
+
+/** A change of a LiveMap. value is undefined if the key was forgotten. */
+export interface ChangeEvent<V> extends Event {
+    readonly key: string;
+    readonly value: V | undefined;
+    readonly previous: V | undefined;
+}
+
+/** The state of a channel, or its members, in the order of their keys. */
+export interface LiveMap<V = unknown> extends Map<string, V> {
+    readonly ready: Promise<void>;
+    addEventListener(
+        type: 'change',
+        listener: ((event: ChangeEvent<V>) => void) | { handleEvent(event: ChangeEvent<V>): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'change',
+        listener: ((event: ChangeEvent<V>) => void) | { handleEvent(event: ChangeEvent<V>): void } | null,
+        options?: boolean | EventListenerOptions,
+    ): void;
+}
+
+export interface MemberMap<V = unknown> extends LiveMap<V> {
+    /** How many members are here. */
+    readonly count: number;
+}
+
+export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
+    readonly url: string;
+    readonly withCredentials: boolean;
+    readonly readyState: 0 | 1 | 2;
+    readonly CONNECTING: 0;
+    readonly OPEN: 1;
+    readonly CLOSED: 2;
+    readonly lastEventId: string;
+    /** Resolved by the first position. */
+    readonly ready: Promise<void>;
+    onopen: ((this: Hub, event: Event) => unknown) | null;
+    onmessage: ((this: Hub, event: MessageEvent<string>) => unknown) | null;
+    onerror: ((this: Hub, event: HubErrorEvent) => unknown) | null;
+    close(): void;
+    state<V = unknown>(channel: string): LiveMap<V>;
+    members<V = unknown>(channel: string): MemberMap<V>;
+    addEventListener(
+        type: 'error',
+        listener: ((event: HubErrorEvent) => void) | { handleEvent(event: HubErrorEvent): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    addEventListener(
+        type: 'open',
+        listener: ((event: Event) => void) | { handleEvent(event: Event): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    addEventListener(
+        type: string,
+        listener: ((event: MessageEvent<string>) => void) | EventListenerObject | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+}
+
+export function connect(url: string | URL, options?: ConnectOptions): Hub;
+
+/** Parses a stream piece by piece. */
+export class Parser {
+    constructor(...options: unknown[]);
+}

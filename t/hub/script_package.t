@@ -1,0 +1,90 @@
+# The folder that make fills is a package for npm: npm packs it, and node imports it by its name.
+
+use lib 't/lib';
+use Testing;
+use Cwd                 qw(abs_path);
+use File::Temp          ();
+use JSON::PP            qw(decode_json);
+use Testing::Developer  qw(needs_command);
+use Testing::SourceTree qw(slurp);
+
+needs_command($_) for qw(node npm);
+
+my ($package) = map { abs_path("$_/auto/share/dist/EventSource-XS") // () } grep { !ref } @INC;
+my $folder    = File::Temp->newdir;
+my $says      = decode_json(slurp("$package/package.json"));
+
+# Runs a command in a folder, without network. Returns what it prints.
+sub printed_by {
+    my ($where, @command) = @_;
+    local %ENV = (
+        %ENV,
+        npm_config_cache           => "$folder/cache",
+        npm_config_offline         => 'true',
+        npm_config_update_notifier => 'false'
+    );
+    my $pid = open my $from, '-|' // die "fork: $!\n";
+    if (!$pid) {
+        chdir $where                or POSIX::_exit(126);
+        exec {$command[0]} @command or POSIX::_exit(127);
+    }
+    local $/ = undef;
+    my $printed = readline $from;
+    close $from or die "@command: status $?\n";
+    return $printed;
+}
+
+subtest 'npm packs the module, the classic script and their types' => sub {
+    my ($packed) = @{decode_json(printed_by($package, qw(npm pack --dry-run --json)))};
+    is $packed->{name}, 'eventsource-hub', 'the name';
+    my @files = map { $_->{path} } @{$packed->{files}};
+    is_deeply [sort @files], [sort 'package.json', @{$says->{files}}],   'the files are those of package.json';
+    is_deeply [sort @files], [sort map { s{.*/}{}r } glob "$package/*"], 'and all of the folder';
+};
+
+subtest 'each file that package.json names exists' => sub {
+    my @named = (@$says{qw(main types)}, map { ref ? values %$_ : $_ } values %{$says->{exports}});
+    ok -e "$package/$_", $_ for @named;
+};
+
+mkdir "$folder/node_modules" or die "$folder: $!\n";
+symlink $package, "$folder/node_modules/eventsource-hub" or die "$folder: $!\n";
+
+subtest 'node imports the module by its name' => sub {
+    my $code =
+        'import * as hub from "eventsource-hub"; console.log(Object.keys(hub).sort().map(n => `${n} ${typeof hub[n]}`).join())';
+    is printed_by($folder, 'node', '--input-type=module', '-e', $code), "Parser function,connect function\n",
+        'what it exports';
+};
+
+subtest 'the classic script defines one global, as a script and as an import' => sub {
+    my $global = 'console.log(Object.keys(globalThis.EventSourceHub).sort().join())';
+    my $run    = 'require("vm").runInThisContext(require("fs").readFileSync(process.argv[1], "utf8"))';
+    is printed_by($folder, 'node', '-e', "$run; $global", "$package/eventsource-hub.classic.js"), "Parser,connect\n",
+        'a script';
+    is printed_by($folder, 'node', '--input-type=module', '-e', "import 'eventsource-hub/classic'; $global"),
+        "Parser,connect\n",
+        'an import';
+};
+
+subtest 'script/classic makes nothing of a module without the lines that it replaces' => sub {
+    my $module = slurp("$package/eventsource-hub.js");
+    my %broken = (
+        'no line of the URL' => $module =~ s/^const SELF = .*\n//mr,
+        'two such lines'     => $module =~ s/^(const SELF = .*\n)/$1$1/mr,
+        'no line of exports' => $module =~ s/^export .*\n//mr,
+        'a line after it'    => "$module\nconnect();\n",
+        'an import'          => "import './x.js';\n$module",
+    );
+    for my $what (sort keys %broken) {
+        open my $to, '>:raw', "$folder/broken.js" or die "broken.js: $!\n";
+        print {$to} $broken{$what};
+        close $to or die "broken.js: $!\n";
+        my $said = qx{$^X script/classic $folder/broken.js $folder/classic.js 2>&1};
+        isnt $?, 0, "$what: it fails";
+        like $said, qr{broken[.]js: \S}, "$what: it says why";
+        ok !-e "$folder/classic.js", "$what: it writes nothing";
+    }
+};
+
+done_testing;
