@@ -3,9 +3,12 @@
 export interface ConnectOptions {
     withCredentials?: boolean;
     method?: string;
-    headers?: HeadersInit;
+    /** For each attempt. */
+    headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
     body?: BodyInit | null;
     signal?: AbortSignal;
+    /** The id after which the stream begins. */
+    lastEventId?: string;
     /** Share the stream with the other tabs of this origin: true by default for GET without headers. */
     share?: boolean;
     /** Only tabs with the same scope share a stream. */
@@ -39,9 +42,9 @@ export interface ChangeEvent<V> extends Event {
     readonly previous: V | undefined;
 }
 
-/** The state of a channel, or its members, in the order of their keys. */
+/** The state of a channel, or its members, in the order of the newest events. */
 export interface LiveMap<V = unknown> extends Map<string, V> {
-    readonly ready: Promise<void>;
+    readonly ready: Promise<LiveMap<V>>;
     addEventListener(
         type: 'change',
         listener: ((event: ChangeEvent<V>) => void) | { handleEvent(event: ChangeEvent<V>): void } | null,
@@ -55,8 +58,8 @@ export interface LiveMap<V = unknown> extends Map<string, V> {
 }
 
 export interface MemberMap<V = unknown> extends LiveMap<V> {
-    /** How many members are here. */
-    readonly count: number;
+    /** How many members a large room has (join => 'count'). */
+    readonly count?: number;
 }
 
 export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
@@ -67,14 +70,15 @@ export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
     readonly OPEN: 1;
     readonly CLOSED: 2;
     readonly lastEventId: string;
-    /** Resolved by the first position. */
-    readonly ready: Promise<void>;
+    /** Resolved by the first position; rejected if the stream is closed before. */
+    readonly ready: Promise<Hub>;
     onopen: ((this: Hub, event: Event) => unknown) | null;
     onmessage: ((this: Hub, event: MessageEvent<string>) => unknown) | null;
     onerror: ((this: Hub, event: HubErrorEvent) => unknown) | null;
     close(): void;
-    state<V = unknown>(channel: string): LiveMap<V>;
-    members<V = unknown>(channel: string): MemberMap<V>;
+    /** Without a channel: of all channels. */
+    state<V = unknown>(channel?: string): LiveMap<V>;
+    members<V = unknown>(channel?: string): MemberMap<V>;
     addEventListener(
         type: 'error',
         listener: ((event: HubErrorEvent) => void) | { handleEvent(event: HubErrorEvent): void } | null,
@@ -94,7 +98,18 @@ export interface Hub extends EventTarget, AsyncIterable<MessageEvent> {
 
 export function connect(url: string | URL, options?: ConnectOptions): Hub;
 
+export interface ParsedEvent {
+    readonly type: string;
+    readonly data: string;
+    readonly lastEventId: string;
+}
+
 /** Parses a stream piece by piece. */
 export class Parser {
-    constructor(...options: unknown[]);
+    constructor(onEvent: (event: ParsedEvent) => void, lastEventId?: string);
+    /** The last id, also one of a block without data. */
+    lastEventId: string;
+    /** The last reconnection time in milliseconds. */
+    retry?: number;
+    push(text: string): void;
 }

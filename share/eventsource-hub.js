@@ -6,7 +6,7 @@ const NAME = 'eventsource-hub 1';         // the number is that of the messages 
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 30000;                  // ms between two attempts, unless Retry-After says more
-const LOOK_EVERY = 5000, ASLEEP = 120000; // ms; timers of a page in the background run once a minute
+const LOOK_EVERY = 5000, ASLEEP = 120000;  // ms; timers of a page in the background run once a minute
 const MAX_HISTORY = 1048576;              // characters of the events that are kept for tabs that come back
 
 const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
@@ -64,7 +64,7 @@ class Source {
   #attempt = 0;                           // since the last event
   #retry = 1000;
   #abort;
-  #wake = () => {};
+  wake = () => {};                        // ends a wait: the page is shown again
   #isClosed = false;
   #read;                                  // when bytes came last
   #renewed = 0;
@@ -85,7 +85,7 @@ class Source {
     this.#isClosed = true;
     clearInterval(this.#timer);
     this.#abort?.abort();
-    this.#wake();
+    this.wake();
   }
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once.
@@ -94,12 +94,7 @@ class Source {
     this.#renewed = this.#read = Date.now();
     this.#attempt = 0;
     this.#abort?.abort();
-    this.#wake();
-  }
-
-  // The page is shown, or online, again.
-  wake() {
-    this.#wake();
+    this.wake();
   }
 
   async #run() {
@@ -128,13 +123,14 @@ class Source {
   }
 
   async #ask() {
-    const { url, method, headers, body, credentials } = this.request;
+    const { url, method, headers, body, withCredentials } = this.request;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     all.set('Accept', 'text/event-stream');
     if (this.lastEventId) all.set('Last-Event-ID', encodeHeader(this.lastEventId));
     this.#abort = new AbortController();
     if (this.#isClosed) this.#abort.abort();
     this.#read = Date.now();
+    const credentials = withCredentials ? 'include' : 'same-origin';
     return fetch(url, { method, headers: all, body, credentials, cache: 'no-store', signal: this.#abort.signal });
   }
 
@@ -173,7 +169,7 @@ class Source {
     const delay = Math.max(backoff * (1 + Math.random() / 2), seconds * 1000 * (1 + Math.random() / 10));
     return new Promise(resolve => {
       const timer = setTimeout(resolve, Math.min(delay, 2 ** 31 - 1));
-      this.#wake = () => {
+      this.wake = () => {
         if (seconds && !this.#isClosed) return;
         clearTimeout(timer);
         resolve();
@@ -363,7 +359,7 @@ function serveTabs(scope) {
         stream = hosts.get(data.key);
         stream.ports.add(port);
         port.postMessage({ alive });
-        navigator.locks?.request(data.tab, () => stream.leave(port));
+        if (data.tab) navigator.locks?.request(data.tab, () => stream.leave(port));
       }
       if (data.bye) stream?.leave(port);
       else stream?.host.hear(data, port);
@@ -398,11 +394,11 @@ function joinWorker(hub, fail) {
       fail(true);
     }).catch(() => {});
   };
-  const greet = () => {
+  const greet = tab => {
     if (!gone.signal.aborted) port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
     return new Promise(resolve => { release = resolve });
   };
-  if (navigator.locks) navigator.locks.request(tab, { signal: gone.signal }, greet).catch(greet);
+  if (navigator.locks) navigator.locks.request(tab, { signal: gone.signal }, () => greet(tab)).catch(() => greet());
   else greet();
   return { send: message => port.postMessage(message), leave };
 }
@@ -527,17 +523,13 @@ class Hub extends EventTarget {
   #drain = () => {};
   #ends = new AbortController();
 
-  constructor(url, options = {}) {
+  constructor(url, { signal, worker = SELF.url, headers, body, lastEventId, share, scope, ...rest } = {}) {
     super();
-    const {
-      withCredentials = false, method = 'GET', headers, body, signal, scope, keepalive, start = 0, history = 1000, key: keyField,
-      gap = 'gap', position = 'position', worker = SELF.url, share = method === 'GET' && !headers, lastEventId,
-    } = options;
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
-    this.withCredentials = withCredentials;
-    const common = { url: this.url, method, credentials: withCredentials ? 'include' : 'same-origin', keepalive, gap, position, key: keyField };
-    const kept = { start: Math.max(start, -history), history: share ? history : 0 };
-    const request = { ...common, ...kept };
+    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1000, ...rest, url: this.url };
+    this.withCredentials = !!request.withCredentials;
+    share ??= request.method === 'GET' && !headers;
+    if (!share) request.history = 0;
     this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
     this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });

@@ -67,7 +67,7 @@ subtest 'the classic script defines one global, as a script and as an import' =>
         'an import';
 };
 
-subtest 'script/classic makes nothing of a module without the lines that it replaces' => sub {
+subtest 'script/page_script makes nothing of a module without the lines that it replaces' => sub {
     my $module = slurp("$package/eventsource-hub.js");
     my %broken = (
         'no line of the URL' => $module =~ s/^const SELF = .*\n//mr,
@@ -80,7 +80,7 @@ subtest 'script/classic makes nothing of a module without the lines that it repl
         open my $to, '>:raw', "$folder/broken.js" or die "broken.js: $!\n";
         print {$to} $broken{$what};
         close $to or die "broken.js: $!\n";
-        my $said = qx{$^X script/classic $folder/broken.js $folder/classic.js 2>&1};
+        my $said = qx{$^X script/page_script $folder/broken.js $folder/classic.js 2>&1};
         isnt $?, 0, "$what: it fails";
         like $said, qr{broken[.]js: \S}, "$what: it says why";
         ok !-e "$folder/classic.js", "$what: it writes nothing";
