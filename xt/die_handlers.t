@@ -22,7 +22,7 @@ my %APPLICATION = (
 );
 my %RETHROWN = (
     'EventSource/XS/Hub/ChannelNames.pm' => [qw(_in_data)],
-    'EventSource/XS/Hub/Member.pm'       => [qw(_data)],
+    'EventSource/XS/Hub/Member.pm'       => [qw(_json)],
     'EventSource/XS/Library.pm'          => [qw(_json)],
     'Plack/App/EventSource.pm'           => [qw(check_at_request)],
     'Plack/Middleware/EventSource.pm'    => [qw(prepare_app)],

@@ -129,7 +129,8 @@ sub end {
 
 sub forget {
     my ($self, $channel, $key, $event, @options) = @_;
-    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event), @options);
+    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}),
+        @options);
 }
 
 sub gap_event { return $_[0]{gap_event} }
@@ -137,7 +138,7 @@ sub gap_event { return $_[0]{gap_event} }
 # Change the data of a member.
 sub member {
     my ($self, $channel, $id, $change) = @_;
-    my $is_here = $self->_update_member($MEMBER->change_of($channel, $id, $change));
+    my $is_here = $self->_update_member($MEMBER->change_of($self, $channel, $id, $change));
     EventSource::XS::_call_callbacks();
     return $is_here;
 }
@@ -200,7 +201,7 @@ sub script_app {
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
-    my ($member, @given) = _with_member($self->_with_default_id($connection, @topics));
+    my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
     $connection->remember_member($self, $member)
         if $member;    # before serve_stream, which may return at the stream's end
     my $is_subscribed = $self->serve_stream($stream, @given);
@@ -216,6 +217,10 @@ sub serve_stream {
     return $is_subscribed;
 }
 
+# The fields of an event of a channel in the form in which the hub sends it: show_channel changes them. The hash that is given
+# is the method's own.
+sub shown { return $_[2] }
+
 sub subscribe {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'subscribe');
@@ -224,7 +229,7 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    my ($member, @given) = _with_member($self->_with_default_id($connection, @topics));
+    my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
     my $is_subscribed = $self->subscribe_stream($stream, @given);
     $connection->remember_member($self, $member) if $member && $is_subscribed;
     EventSource::XS::_call_callbacks();
@@ -242,9 +247,12 @@ sub subscribe_stream {
     my ($start, $count) = $SUBSCRIPTION->start(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
-    my $member = $MEMBER->of($option{member});
-    my %access =
-        ($self->_access(%option), member => $member && $member->native, will => $MEMBER->will_of($option{will}));
+    my $member = $MEMBER->of($self, $option{member});
+    my %access = (
+        $self->_access(%option),
+        member => $member && $member->native,
+        will   => $MEMBER->will_of($self, $option{will})
+    );
     return !!0                                              if !$stream->is_open;
     ($start, $count) = _later_start($after, $option{start}) if _has_begun($stream);
     $self->_warn_of_several_processes                       if EventSource::XS::Stream->is_multiprocess;
@@ -414,9 +422,9 @@ sub _warn_of_several_processes {
 
 # The member of a subscription, checked, before its topics and options.
 sub _with_member {
-    my @given  = @_;
+    my ($self, @given) = @_;
     my %option = ref $given[-1] eq 'HASH' ? %{pop @given} : ();
-    my $member = $MEMBER->of($option{member});
+    my $member = $MEMBER->of($self, $option{member});
     return ($member, @given, {%option, member => $member});
 }
 
@@ -1115,10 +1123,19 @@ is to end.
 
     show_channel => 'event'
 
-Include the name of the channel in each event. With C<event>, the name is the type of events that have no type. With
-C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the event's data as a string, or the
-structure that was given as C<json>. An event without either is published as it is; C<bytes> is refused, because JSON is made
-of characters. Off by default. Not for a subclass.
+Include the name of the channel in each event: of L</publish>, L</forget>, members and wills. With C<event>, the name is the
+type of events that have no type. With C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the
+event's data as a string, or the structure that was given as C<json>. An event without either is published as it is; C<bytes> is
+refused, because JSON is made of characters. Off by default. Not for a subclass.
+
+With C<data>, an event that changes the state of its channel (L</State>) also has its C<key>, so that one page can follow
+several channels without knowing their events:
+
+    {"channel":"stock","data":{"left":3},"key":"item/7"}                  publish with retain; without a key it is ""
+    {"channel":"stock","key":"item/7"}                                    forget, with data only if it is given
+    {"channel":"room/7/people","data":{"id":"ann"},"key":"ann"}           join, update and leave of a member
+
+The event C<count> of a channel (L</Members>) has its number as data in any case.
 
 =head2 socket
 

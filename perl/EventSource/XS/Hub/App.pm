@@ -131,7 +131,7 @@ sub _check_labels {
 sub _checked_member {
     my ($self, $given) = @_;
     my $member;
-    $self->check_at_request(sub { $member = EventSource::XS::Hub::Member->of($given) });
+    $self->check_at_request(sub { $member = EventSource::XS::Hub::Member->of($self->hub, $given) });
     return $member;
 }
 

@@ -40,11 +40,13 @@ sub publish {
     goto &EventSource::Hub::publish if @_ < 3 || @_ > 4 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
-    my %shown =
-          ref $channel                     ? ()
-        : $self->{show_channel} eq 'event' ? _as_type($channel, \%event)
-        :                                    _in_data($channel, \%event);
-    return $self->SUPER::publish($channel, {%event, %shown}, @options);
+    return $self->SUPER::publish($channel, ref $channel ? \%event : $self->shown($channel, \%event), @options);
+}
+
+sub shown {
+    my ($self, $channel, $event) = @_;
+    my %shown = $self->{show_channel} eq 'event' ? _as_type($channel, $event) : _in_data($channel, $event);
+    return {%$event, %shown};
 }
 
 sub type_of {
@@ -82,17 +84,28 @@ sub _data {
     return join "\n", @lines;
 }
 
-# Data becomes an object with the name of the channel. An event without data has no part that could hold the name.
+# Data becomes an object with the name of the channel, and the key if the event changes the state. An event without data has no
+# part that could hold them, but one that forgets a key has nothing else to say.
 sub _in_data {
     my ($name, $event) = @_;
     $SETTINGS->refuse(bytes => 'with show_channel data cannot be bytes') if $event->{bytes};
     my $has_json = exists $event->{json};
     $SETTINGS->refuse(json => 'data and json exclude each other') if $has_json && exists $event->{data};
-    my $data = $has_json ? delete $event->{json} : _data(delete $event->{data});
-    return if !$has_json && !defined $data;
-    my $text = eval { $JSON->encode({channel => $name, data => $data}) };
+    my $data     = $has_json ? delete $event->{json} : _data(delete $event->{data});
+    my $has_data = $has_json || defined $data;
+    my %key      = _key($event);
+    return if !$has_data && ($event->{retain} || '') ne 'forget';
+    my $text = eval { $JSON->encode({channel => $name, %key, $has_data ? (data => $data) : ()}) };
     return (data => $text) if defined $text;
     return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
+}
+
+# The key of an event that changes the state. The hub itself refuses one that is a reference.
+sub _key {
+    my $event = shift;
+    return if !$event->{retain};
+    my $key = $event->{key} = $SETTINGS->string(key => $event->{key});
+    return (key => defined $key ? $key : '');
 }
 
 1;

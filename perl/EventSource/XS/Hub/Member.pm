@@ -4,7 +4,8 @@ use warnings;
 
 # Who is behind a stream, and what is published when the stream has ended: the options member and will of a subscription, and
 # the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list of
-# texts, in the order of src/xs/hub.rs. Events are encoded here, so that their mistakes are reported at once.
+# texts, in the order of src/xs/hub.rs. Events are encoded here, so that their mistakes are reported at once, in the form of
+# show_channel.
 
 use Carp            ();
 use EventSource::XS ();
@@ -42,13 +43,16 @@ sub channel_of {
 
 # A new data of a member: the texts of its channel, its id, its data and its event. The type is `update` unless it is given.
 sub change_of {
-    my ($class, $channel, $id, $given) = @_;
+    my ($class, $hub, $channel, $id, $given) = @_;
     $SETTINGS->refuse(member => 'member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, 'field %s of a member');
     my $key  = _id($id);
-    my @data = _data($key, $given);
-    return [$class->channel_of($channel), $key, @data, _event('update', $data[0], {event => $given->{event}})];
+    my $name = $class->channel_of($channel);
+    my ($data, $text) = _data($key, $given);
+    my $shown = sub { $hub->shown($name, {%{$_[0]}, key => $key, retain => 1}) };
+    my $event = _event($shown, 'update', $data, {event => $given->{event}});
+    return [$name, $key, $text, exists $data->{json} ? 1 : 0, $event];
 }
 
 sub id { return $_[0][1] }
@@ -69,7 +73,7 @@ sub native { return [@{$_[0]}] }
 
 # The member of a stream, an object of this class; undef if there is none.
 sub of {
-    my ($class, $given) = @_;
+    my ($class, $hub, $given) = @_;
     return $given if blessed $given && $given->isa($class);
     return undef  if !defined $given;
     $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
@@ -81,63 +85,70 @@ sub of {
     $linger = $LINGER if !defined $linger;
     $SETTINGS->refuse(linger => "linger must be at most $MAX_LINGER seconds, a day") if $linger > $MAX_LINGER;
     my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';
-    my ($text, $is_json) = _data($id, $given);
+    my ($data, $text) = _data($id, $given);
+    my $shown  = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 1}) };
     my @events = (
-        _event('join',   $text,                      $is_counted ? undef : $given->{join}),
-        _event('update', $text,                      $given->{update}),
-        _event('leave',  $JSON->encode({id => $id}), $given->{leave}),
+        _event($shown, 'join',   $data,                 $is_counted ? undef : $given->{join}),
+        _event($shown, 'update', $data,                 $given->{update}),
+        _event($shown, 'leave',  {json => {id => $id}}, $given->{leave}),
     );
-    return bless [$channel, $id, $linger, $is_counted ? 1 : 0, $text, $is_json, @events], $class;
+    return bless [$channel, $id, $linger, $is_counted ? 1 : 0, $text, exists $data->{json} ? 1 : 0, @events], $class;
 }
 
 # What is published when a stream has ended; undef if there is nothing.
 sub will_of {
-    my ($class, $given) = @_;
+    my ($class, $hub, $given) = @_;
     return undef if !defined $given;
     $SETTINGS->refuse(will => q{will must be a channel and an event: ['room/7', {event => 'gone', data => $user}]})
         if ref $given ne 'ARRAY' || @$given != 2;
     my ($channel, $event) = @$given;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@WILL, 'field %s of will');
-    my ($key, $retain) = delete @event{qw(key retain)};
-    $key = $SETTINGS->string(key => $key);
+    my $key     = $SETTINGS->string(key => $event{key});
+    my $retain  = $event{retain}              ? 1                                         : 0;
     my $problem = defined $key && length $key ? EventSource::XS::Hub::Name->problem($key) : undef;
     $SETTINGS->refuse(key => "key $problem") if defined $problem;
-    return [$class->channel_of($channel), defined $key ? $key : '', $retain ? 1 : 0, _encoded(\%event)];
+    my $name  = $class->channel_of($channel);
+    my $shown = $hub->shown($name, {%event, key => $key, retain => $retain});
+    return [$name, defined $key ? $key : '', $retain, _encoded($shown)];
 }
 
 # Private functions
 
-# The data of a member: a text, and whether it is JSON.
+# The data of a member: as a field of an event, and as a text.
 sub _data {
     my ($id,   $given) = @_;
     my ($data, $json)  = @$given{qw(data json)};
     $SETTINGS->refuse(json => 'data and json exclude each other') if defined $data && defined $json;
-    return ($SETTINGS->string(data => $data, hint => '; did you mean json => ...?'), 0) if defined $data;
+    if (defined $data) {
+        my $text = $SETTINGS->string(data => $data, hint => '; did you mean json => ...?');
+        return ({data => $text}, $text);
+    }
     $SETTINGS->refuse(json => 'json of a member must be a hash') if defined $json && ref $json ne 'HASH';
-    my $text = eval { $JSON->encode({%{$json || {}}, id => $id}) };
-    return ($text, 1) if defined $text;
-    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
+    my $member = {%{$json || {}}, id => $id};
+    return ({json => $member}, _json($member));
 }
 
-# An encoded event as characters.
+# An encoded event as characters, without the fields that only a published event has.
 sub _encoded {
-    my $event = shift;
-    my $block = EventSource::XS::format_event($event);
+    my %event = %{+shift};
+    delete @event{qw(key retain)};
+    $event{data} = _json(delete $event{json}) if exists $event{json} && !exists $event{data};
+    my $block = EventSource::XS::format_event(\%event);
     utf8::decode($block);
     return $block;
 }
 
-# An event of a member: what the application gives replaces the type and the data.
+# An event of a member: what the application gives replaces the type and the data. The first argument makes the form of it.
 sub _event {
-    my ($type, $text, $given) = @_;
+    my ($shown, $type, $data, $given) = @_;
     $given = {} if !defined $given;
     $SETTINGS->refuse(
         $type => "$type must be a hash of fields, such as {event => 'here'}" . ($type eq 'join' ? q{, or 'count'} : ''))
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@EVENT, "field %s of $type");
     my %field = map { defined $given->{$_} ? ($_ => $given->{$_}) : () } @EVENT;
-    return _encoded({event => $type, exists $field{data} || exists $field{json} ? () : (data => $text), %field});
+    return _encoded($shown->({event => $type, exists $field{data} || exists $field{json} ? () : %$data, %field}));
 }
 
 # The id of a member is the key of its events.
@@ -147,6 +158,13 @@ sub _id {
     my $problem = EventSource::XS::Hub::Name->problem($id);
     $SETTINGS->refuse(id => "the id of a member $problem") if defined $problem;
     return $id;
+}
+
+# A structure as a text, the same for each stream of a member.
+sub _json {
+    my $text = eval { $JSON->encode(shift) };
+    return $text if defined $text;
+    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
 1;

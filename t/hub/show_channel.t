@@ -1,0 +1,120 @@
+# show_channel: what a page learns of the channel and the key from the events themselves, whoever publishes them.
+
+use lib 't/lib';
+use Testing qw(native);
+use EventSource::Hub;
+use Testing::Errors qw(error_ok);
+use Testing::Subscriber;
+
+my $ROOM = 'room/7/people';
+
+# The events that a stream has received when it has so many of them: type and data in one text each.
+sub seen {
+    my ($subscriber, $count) = @_;
+    return [map { join ' ', $_->{event} // (), $_->{data} } grep { defined $_->{data} } $subscriber->blocks_at($count)];
+}
+
+subtest 'the key of events that change the state' => sub {
+    my $hub  = EventSource::Hub->new(show_channel => 'data');
+    my $page = Testing::Subscriber->open($hub, 'stock');
+    my @rows = (
+        [{key => 7, retain => 1, json => {left => 3}},    '{"channel":"stock","data":{"left":3},"key":"7"}'],
+        [{retain => 1, data => 'x'},                      '{"channel":"stock","data":"x","key":""}'],
+        [{key => '', retain => 1, data => 'y'},           '{"channel":"stock","data":"y","key":""}'],
+        [{key => "\x{263A}", retain => 1, json => undef}, qq({"channel":"stock","data":null,"key":"\xE2\x98\xBA"})],
+        [{key => 7, data => 'passes'},                    '{"channel":"stock","data":"passes"}'],
+        [{key => 7, retain => 0, data => 'passes'},       '{"channel":"stock","data":"passes"}'],
+        ['passes',                                        '{"channel":"stock","data":"passes"}'],
+    );
+    $hub->publish(stock => $_->[0]) for @rows;
+    is_deeply seen($page, 0 + @rows), [map { $_->[1] } @rows], 'shown for those that are retained, and for no others';
+    is_deeply seen(Testing::Subscriber->open($hub, 'stock', {start => 'state'}), 3), [map { $_->[1] } @rows[0, 2, 3]],
+        'a page that begins with the state is sent the same';
+};
+
+subtest 'what forgets a key' => sub {
+    my $hub  = EventSource::Hub->new(show_channel => 'data');
+    my $page = Testing::Subscriber->open($hub, 'stock');
+    $hub->publish(stock => {key => $_, retain => 1, data => 'x'}) for 1 .. 4, '';
+    $hub->forget('stock', 1);
+    $hub->forget(stock => 2, {event => 'sold', json => {to => 'ann'}});
+    $hub->forget(stock => 3, {data  => undef});
+    $hub->forget(stock => 4, {data  => 'gone'});
+    $hub->forget('stock');
+    my @told = @{seen($page, 10)}[5 .. 9];
+    is_deeply \@told,
+        [
+        'forget {"channel":"stock","key":"1"}',
+        'sold {"channel":"stock","data":{"to":"ann"},"key":"2"}',
+        'forget {"channel":"stock","key":"3"}',
+        'forget {"channel":"stock","data":"gone","key":"4"}',
+        'forget {"channel":"stock","key":""}',
+        ],
+        'the key, and data only if the application gives some';
+    my $plain = EventSource::Hub->new(show_channel => 'event');
+    $page = Testing::Subscriber->open($plain, 'stock');
+    $plain->forget('stock', 1);
+    is_deeply seen($page, 1), ['forget 1'],
+        'where the channel is the type, the key is the data as without show_channel';
+};
+
+subtest 'members' => sub {
+    my $hub  = EventSource::Hub->new(show_channel => 'data');
+    my $page = Testing::Subscriber->open($hub, $ROOM, {start => 'state'});
+    my $open = sub {
+        return Testing::Subscriber->open($hub, 'news', {member => {id => shift, channel => $ROOM, linger => 0, @_}});
+    };
+    my $ann = $open->('ann', json => {name => 'Ann'}, leave => {event => 'left', data => 'bye'});
+    my $bob = $open->('bob', data => 'Bob');
+    $page->blocks_at(2);
+    $hub->member($ROOM, 'ann', {json => {name => 'Ann', typing => 1}});
+    $page->blocks_at(3);
+    $ann->conn->close;
+    $page->blocks_at(4);
+    $bob->conn->close;
+    is_deeply seen($page, 5),
+        [
+        'join {"channel":"room/7/people","data":{"id":"ann","name":"Ann"},"key":"ann"}',
+        'join {"channel":"room/7/people","data":"Bob","key":"bob"}',
+        'update {"channel":"room/7/people","data":{"id":"ann","name":"Ann","typing":1},"key":"ann"}',
+        'left {"channel":"room/7/people","data":"bye","key":"ann"}',
+        'leave {"channel":"room/7/people","data":{"id":"bob"},"key":"bob"}',
+        ],
+        'the id is the key of join, update and leave';
+};
+
+subtest 'the list of members is that of the application' => sub {
+    my $hub = EventSource::Hub->new(show_channel => 'data');
+    my $page =
+        Testing::Subscriber->open($hub, $ROOM, {member => {id => 'ann', channel => $ROOM, json => {name => 'Ann'}}});
+    $page->blocks_at(1);
+    is_deeply(($hub->members($ROOM))[0]{json}, {name => 'Ann'}, 'without the channel and the key');
+};
+
+subtest 'wills' => sub {
+    my %said = (
+        data  => ['{"channel":"news","data":"gone"}', 'lost {"channel":"news","data":{"at":3},"key":"k"}'],
+        event => ['news gone',                        'lost {"at":3}'],
+    );
+    for my $way (sort keys %said) {
+        my $hub   = EventSource::Hub->new(show_channel => $way);
+        my $page  = Testing::Subscriber->open($hub, 'news');
+        my @wills = ('gone', {event => 'lost', key => 'k', retain => 1, json => {at => 3}});
+        for my $at (0 .. $#wills) {
+            my $stream = Testing::Subscriber->open($hub, 'other', {will => ['news', $wills[$at]]});
+            $stream->position;    # it has begun
+            $stream->client->leave;
+            is_deeply seen($page, $at + 1)->[$at], $said{$way}[$at], "$way: a will has the form of what is published";
+        }
+    }
+};
+
+subtest 'mistakes' => sub {
+    my $hub = EventSource::Hub->new(show_channel => 'data');
+    error_ok('a reference as key', invalid => 'key', sub { $hub->publish(a => {key => [], retain => 1, data => 1}) });
+    eval { $hub->publish(a => {key => [], retain => 1, data => 1}) };
+    like $@, qr/ at \Q$0\E line \d+\.$/, 'the line is that of the caller';
+    error_ok('the same of a forget', invalid => 'key', sub { $hub->forget(a => []) });
+};
+
+done_testing;
