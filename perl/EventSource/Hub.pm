@@ -1132,8 +1132,9 @@ With C<data>, an event that changes the state of its channel (L</State>) also ha
 several channels without knowing their events:
 
     {"channel":"stock","data":{"left":3},"key":"item/7"}                  publish with retain; without a key it is ""
-    {"channel":"stock","key":"item/7"}                                    forget, with data only if it is given
-    {"channel":"room/7/people","data":{"id":"ann"},"key":"ann"}           join, update and leave of a member
+    {"channel":"stock","forget":true,"key":"item/7"}                      forget, with data only if it is given
+    {"channel":"room/7/people","data":{"id":"ann"},"key":"ann"}           join and update of a member
+    {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
 
 The event C<count> of a channel (L</Members>) has its number as data in any case.
 

@@ -68,7 +68,7 @@ subtest 'the classic script defines one global, as a script and as an import' =>
 };
 
 subtest 'script/page_script makes nothing of a module without the lines that it replaces' => sub {
-    my $module = slurp("$package/eventsource-hub.js");
+    my $module = slurp('share/eventsource-hub.js');
     my %broken = (
         'no line of the URL' => $module =~ s/^const SELF = .*\n//mr,
         'two such lines'     => $module =~ s/^(const SELF = .*\n)/$1$1/mr,
@@ -80,10 +80,10 @@ subtest 'script/page_script makes nothing of a module without the lines that it 
         open my $to, '>:raw', "$folder/broken.js" or die "broken.js: $!\n";
         print {$to} $broken{$what};
         close $to or die "broken.js: $!\n";
-        my $said = qx{$^X script/page_script $folder/broken.js $folder/classic.js 2>&1};
+        my $said = qx{$^X script/page_script $folder/broken.js $folder/of.classic.js 2>&1};
         isnt $?, 0, "$what: it fails";
         like $said, qr{broken[.]js: \S}, "$what: it says why";
-        ok !-e "$folder/classic.js", "$what: it writes nothing";
+        ok !-e "$folder/of.classic.js", "$what: it writes nothing";
     }
 };
 

@@ -44,11 +44,11 @@ subtest 'what forgets a key' => sub {
     my @told = @{seen($page, 10)}[5 .. 9];
     is_deeply \@told,
         [
-        'forget {"channel":"stock","key":"1"}',
-        'sold {"channel":"stock","data":{"to":"ann"},"key":"2"}',
-        'forget {"channel":"stock","key":"3"}',
-        'forget {"channel":"stock","data":"gone","key":"4"}',
-        'forget {"channel":"stock","key":""}',
+        'forget {"channel":"stock","forget":true,"key":"1"}',
+        'sold {"channel":"stock","data":{"to":"ann"},"forget":true,"key":"2"}',
+        'forget {"channel":"stock","forget":true,"key":"3"}',
+        'forget {"channel":"stock","data":"gone","forget":true,"key":"4"}',
+        'forget {"channel":"stock","forget":true,"key":""}',
         ],
         'the key, and data only if the application gives some';
     my $plain = EventSource::Hub->new(show_channel => 'event');
@@ -77,8 +77,8 @@ subtest 'members' => sub {
         'join {"channel":"room/7/people","data":{"id":"ann","name":"Ann"},"key":"ann"}',
         'join {"channel":"room/7/people","data":"Bob","key":"bob"}',
         'update {"channel":"room/7/people","data":{"id":"ann","name":"Ann","typing":1},"key":"ann"}',
-        'left {"channel":"room/7/people","data":"bye","key":"ann"}',
-        'leave {"channel":"room/7/people","data":{"id":"bob"},"key":"bob"}',
+        'left {"channel":"room/7/people","data":"bye","forget":true,"key":"ann"}',
+        'leave {"channel":"room/7/people","data":{"id":"bob"},"forget":true,"key":"bob"}',
         ],
         'the id is the key of join, update and leave';
 };

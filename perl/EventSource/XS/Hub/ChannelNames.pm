@@ -100,12 +100,13 @@ sub _in_data {
     return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
-# The key of an event that changes the state. The hub itself refuses one that is a reference.
+# The key of an event that changes the state, and whether it forgets that: its type may be any. The hub itself refuses a key
+# that is a reference.
 sub _key {
     my $event = shift;
     return if !$event->{retain};
     my $key = $event->{key} = $SETTINGS->string(key => $event->{key});
-    return (key => defined $key ? $key : '');
+    return (key => defined $key ? $key : '', $event->{retain} eq 'forget' ? (forget => \1) : ());
 }
 
 1;

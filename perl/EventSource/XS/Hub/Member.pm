@@ -87,10 +87,11 @@ sub of {
     my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';
     my ($data, $text) = _data($id, $given);
     my $shown  = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 1}) };
+    my $gone   = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 'forget'}) };
     my @events = (
         _event($shown, 'join',   $data,                 $is_counted ? undef : $given->{join}),
         _event($shown, 'update', $data,                 $given->{update}),
-        _event($shown, 'leave',  {json => {id => $id}}, $given->{leave}),
+        _event($gone,  'leave',  {json => {id => $id}}, $given->{leave}),
     );
     return bless [$channel, $id, $linger, $is_counted ? 1 : 0, $text, exists $data->{json} ? 1 : 0, @events], $class;
 }
