@@ -27,7 +27,10 @@ is set(db1  => load  => 1.5), 204, 'so is one of a machine that is new';
 $shows->('db1 load 1.5, web1 load 0.5, web1 users 7', 'the page shows both');
 is set(db1 => load => '<b>'), 400, 'what is no figure is refused';
 
-$browser->evaluate('window.gaps = []; source.addEventListener("gap", event => gaps.push(event.data)); true');
+$browser->evaluate(
+    q(window.gaps = []; import('/hub.js').then(({ connect }) =>
+        connect('/events').addEventListener('gap', event => gaps.push(event.data))))
+);
 subtest 'the page is away, and misses less than the history has' => sub {
     $proxy->hold;
     set(web1 => users => 8);

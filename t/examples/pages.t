@@ -13,7 +13,8 @@ my ($one, $two) = @browsers;
 # A recipe on a server of its own.
 sub start {
     my ($where, $name, %env) = @_;
-    return Testing::Server->start($where, "examples/cookbook/$name.psgi", workers => 1, env => \%env);
+    my @args = $where eq 'Starman' ? ('--keepalive-timeout', 0) : ();    # its worker is for the next connection at once
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", workers => 1, args => \@args, env => \%env);
 }
 
 # Ends the streams of all pages.
@@ -33,10 +34,7 @@ sub submit {
 for my $where (qw(Starman Twiggy)) {
     subtest "chat on $where" => sub {
         my $server = start($where, 'chat');
-        for my $browser (@browsers) {
-            $browser->open($server->url('/?perl'));
-            $browser->wait_for('source.readyState === 1', 'a window has entered the room');
-        }
+        $_->open($server->url('/?perl')) for @browsers;
         submit($one, text => 'Grüße <b>');
         $_->wait_for("said.textContent === 'me: Grüße <b>\\n'", 'a window shows what was said') for @browsers;
         $two->open($server->url('/?perl'));
@@ -52,6 +50,7 @@ for my $where (qw(Starman Twiggy)) {
         $one->open($server->url('/'));
         submit($one, question => 'grün ist schön');
         $one->wait_for("answer.textContent === 'grün ist schön\\n(complete)\\n'", 'the page shows the answer once');
+        ok $one->evaluate('stop.disabled'), 'there is nothing to stop any more';
         leave();
     };
 

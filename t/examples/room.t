@@ -41,9 +41,13 @@ show('Ann, Bob', 'a page shows who is here');
 
 # From now on the page of Bob notes what it is told.
 $bob->evaluate(
-    q(window.told = []; window.isOld = true;
+    q((async () => {
+    const source = (await import('/hub.js')).connect('/events', {start: -50});
+    window.told = []; window.isOld = true;
     for (const type of ['join', 'leave', 'gap']) source.addEventListener(type, () => told.push(type));
-    source.addEventListener('update', event => told.push(JSON.parse(event.data).does || 'nothing')))
+    source.addEventListener('update', event => told.push(JSON.parse(event.data).does || 'nothing'));
+    await source.ready;
+    told = [] })())
 );
 
 subtest 'typing' => sub {
