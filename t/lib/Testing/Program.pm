@@ -41,6 +41,9 @@ sub has_ended {
     return defined $self->{status};
 }
 
+# Runs in the new process before the program: for a subclass.
+sub prepare_child { return }
+
 # Returns all output so far.
 sub log {
     my $self = shift;
@@ -99,6 +102,7 @@ sub run {
         open STDOUT, '>>', $self->{log}->filename;
         open STDERR, '>&', \*STDOUT;
         %ENV = %environment;
+        $self->prepare_child;
         exec {$command[0]} @command or print STDERR "$command[0]: $!\n";
         POSIX::_exit(127);
     }

@@ -1,0 +1,157 @@
+package Testing::Browser::Firefox;
+use Testing;
+
+# Firefox, controlled over Marionette: messages of JSON on a TCP connection, each with its length in front. It shows scripts the
+# properties of a page's window, not what the page has declared with let, const and class. An expression may not be several
+# statements.
+
+use parent 'Testing::Browser::Program';
+use Carp              qw(croak);
+use Testing::Deadline qw($DEADLINE wait_until);
+use IO::Socket::INET;
+use JSON::MaybeXS;
+use Time::HiRes qw(time);
+
+my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
+
+# 0: a free port, which it writes to a file of the profile. The rest keeps it from asking others for anything.
+my %PREFERENCES = (
+    'marionette.port'                            => 0,
+    'app.update.disabledForTesting'              => JSON->true,
+    'datareporting.policy.dataSubmissionEnabled' => JSON->false,
+    'network.captive-portal-service.enabled'     => JSON->false,
+    'network.connectivity-service.enabled'       => JSON->false,
+    'toolkit.telemetry.reportingpolicy.firstRun' => JSON->false,
+);
+
+# Public methods
+
+# Asks a tab, or without one Firefox, for something, by the name that it has in Marionette.
+sub ask_in {
+    my ($self, $tab, $name, %params) = @_;
+    $self->_switch_to($tab) if $tab;
+    my $text = $JSON->encode([0, ++$self->{asked}, $name, \%params]);
+    $self->{socket}->syswrite(length($text) . ":$text") or croak "Browser: $!";
+    my (undef, undef, $error, $result) = @{$self->_next_message(time + $DEADLINE, $name)};
+    croak "Browser: $name: $error->{error}: $error->{message}" if $error;
+    return $result;
+}
+
+sub close_in {
+    my ($self, $tab) = @_;
+    $self->ask_in($tab, 'WebDriver:CloseWindow');
+    delete $self->{current};
+    return;
+}
+
+sub command {
+    my $self = shift;
+    open my $preferences, '>', "$self->{profile}/user.js" or croak "Browser: $!";
+    print {$preferences} map {
+        sprintf "user_pref(%s, %s);\n", map { $JSON->encode($_) } $_, $PREFERENCES{$_}
+        }
+        sort keys %PREFERENCES;
+    close $preferences or croak "Browser: $!";
+    return _program(), qw(--headless --no-remote --marionette --remote-allow-system-access), '--profile',
+        "$self->{profile}";
+}
+
+sub evaluate_in {
+    my ($self, $tab, $expression) = @_;
+    croak 'Browser: the process of the page was killed' if $tab->is_killed;
+    return $self->_execute($tab, "return (async () => ($expression))()");
+}
+
+sub greet {
+    my $self = shift;
+    $self->{received} = '';
+    my $port = 0;
+    wait_until($DEADLINE, sub { $port = $self->_port }) or croak 'Browser: no port of Marionette';
+    $self->{socket} = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or croak "Browser: $@";
+    $self->_next_message(time + $DEADLINE, 'greeting');
+    $self->ask_in(undef, 'WebDriver:NewSession');
+    $self->ask_in(undef, 'WebDriver:SetTimeouts', script => 1_000 * $DEADLINE, pageLoad => 1_000 * $DEADLINE);
+    return;
+}
+
+# Firefox has several tabs of a site in one process. All of them are killed.
+sub kill_in {
+    my ($self, $tab) = @_;
+    my %pid_of = $self->_processes;
+    my $its    = $pid_of{$tab->{handle}};
+    $_->{killed} = 1 for grep { $pid_of{$_->{handle}} == $its } $self->tabs, $tab;
+    kill KILL => $its;
+    return $self->close_in($tab);
+}
+
+sub missing { return _program() ? undef : 'Firefox is not installed' }
+
+sub open_in {
+    my ($self, $tab, $url) = @_;
+    $self->ask_in($tab, 'WebDriver:Navigate', url => $url);
+    return;
+}
+
+# The first one is the one that it begins with.
+sub open_tab {
+    my $self = shift;
+    return (handle => $self->ask_in(undef, 'WebDriver:GetWindowHandle')->{value}) if !$self->{tabs};
+    return (handle => $self->ask_in(undef, 'WebDriver:NewWindow', type => 'tab', focus => JSON->false)->{handle});
+}
+
+# Private functions and methods
+
+sub _execute {
+    my ($self, $tab, $script) = @_;
+    return $self->ask_in($tab, 'WebDriver:ExecuteScript', script => $script, args => [], newSandbox => JSON->false)
+        ->{value};
+}
+
+# A length, a colon, and that many bytes.
+sub _next_message {
+    my ($self, $deadline, $what) = @_;
+    until ($self->{received} =~ /\A([0-9]+):/ && length $self->{received} >= $+[0] + $1) {
+        my $seconds = $deadline - time;
+        vec(my $ready = '', fileno $self->{socket}, 1) = 1;
+        croak "Browser: no answer to $what within $DEADLINE s"
+            if $seconds <= 0 || !select $ready, undef, undef, $seconds;
+        sysread $self->{socket}, $self->{received}, 65_536, length $self->{received}
+            or croak 'Browser: it has ended';
+    }
+    my ($length, $rest) = split /:/, $self->{received}, 2;
+    $self->{received} = substr $rest, $length;
+    return $JSON->decode(substr $rest, 0, $length);
+}
+
+sub _port {
+    my $self = shift;
+    open my $file, '<', "$self->{profile}/MarionetteActivePort" or return;
+    return readline $file;
+}
+
+# The processes of the tabs, by handle.
+sub _processes {
+    my $self    = shift;
+    my @handles = @{$self->ask_in(undef, 'WebDriver:GetWindowHandles')};
+    $self->ask_in(undef, 'Marionette:SetContext', value => 'chrome');
+    my @pids = @{
+        $self->_execute(undef,
+            'return gBrowser.tabs.map(tab => tab.linkedBrowser.browsingContext.currentWindowGlobal.osPid)')
+    };
+    $self->ask_in(undef, 'Marionette:SetContext', value => 'content');
+    my %pid_of;
+    @pid_of{@handles} = @pids;
+    return %pid_of;
+}
+
+sub _program { return __PACKAGE__->program_of(qw(firefox-esr firefox)) }
+
+sub _switch_to {
+    my ($self, $tab) = @_;
+    return if ($self->{current} // '') eq $tab->{handle};
+    $self->ask_in(undef, 'WebDriver:SwitchToWindow', handle => $tab->{handle}, focus => JSON->false);
+    $self->{current} = $tab->{handle};
+    return;
+}
+
+1;
