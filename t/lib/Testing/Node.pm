@@ -2,19 +2,23 @@ package Testing::Node;
 use strict;
 use warnings;
 
-# Packages from npm, in the versions of a package-lock.json, and the programs in t/node, with which tests compare.
+# Packages from npm, in the versions of a package-lock.json; the programs in t/node, with which tests compare; and those in
+# t/script, which run share/eventsource-hub.js.
 #
 #   my $seen = parse_elsewhere("data: 1\n\n")->[0]{events};
 #   needs(packages_missing('examples/cookbook'));
+#   my @seen = run_script(fetch => {url => $server->url('/events')});
 
 use Testing::Developer qw(has_command);
 use Exporter           qw(import);
 use Fcntl              qw(LOCK_EX);
 use File::Temp         ();
-use JSON::MaybeXS      qw(decode_json);
+use JSON::MaybeXS      qw(decode_json encode_json);
 use MIME::Base64       qw(encode_base64);
 
-our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere);
+our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere run_script);
+
+my $SCRIPT = 'share/eventsource-hub.js';
 
 # Why node cannot be used here; undef if it can.
 sub node_missing { return packages_missing('t/node') }
@@ -37,15 +41,26 @@ sub packages_missing {
 
 # Returns the result of npm's eventsource-parser for each block: [{events, comments, retries, strange}, ...].
 sub parse_elsewhere {
-    my @blocks = @_;
-    my $input  = File::Temp->new;
-    print {$input} encode_base64($_, ''), "\n" for @blocks;
+    return [_run_node('t/node/parse.js', map { encode_base64($_, '') } @_)];
+}
+
+# Runs a program of t/script, by its name, with eventsource-hub.js. Returns its result for each value that it is given.
+sub run_script {
+    my ($program, @given) = @_;
+    return _run_node("t/script/$program.mjs $SCRIPT", map { encode_json([$_]) } @given);
+}
+
+# Returns what a program answers to lines, each a line of JSON.
+sub _run_node {
+    my ($program, @lines) = @_;
+    my $input = File::Temp->new;
+    print {$input} "$_\n" for @lines;
     close $input or die "$input: $!";
-    open my $parsed, '-|', "node t/node/parse.js < $input" or die "node: $!";
-    my @seen = map { decode_json($_) } <$parsed>;
-    close $parsed    or die "node t/node/parse.js failed: $?";
-    @seen == @blocks or die 'node answered ' . @seen . ' times to ' . @blocks . ' blocks';
-    return \@seen;
+    open my $output, '-|', "node $program < $input" or die "node: $!";
+    my @seen = map { decode_json($_) } <$output>;
+    close $output   or die "node $program failed: $?";
+    @seen == @lines or die "node $program answered " . @seen . ' times to ' . @lines . ' lines';
+    return @seen;
 }
 
 1;

@@ -1,0 +1,49 @@
+# share/eventsource-hub.js in Node with real streams: a hub's that a proxy cuts, and those that finish.
+
+use lib 't/lib';
+use Testing       qw(native);
+use JSON::MaybeXS qw(decode_json);
+use Testing::CuttingProxy;
+use Testing::Developer qw(needs_command);
+use Testing::Node      qw(run_script);
+use Testing::Server;
+
+needs_command('node');
+
+my $EVENTS = 1_000;    # as many as a hub keeps
+my @CUTS   = (
+    [777,   'reset'],
+    [-1,    'reset'],
+    [784,   'close'],
+    [0,     'close'],
+    [4_000, 'reset'],
+    ['id',  'close'],
+    [30,    'close'],
+    [9_001, 'close']
+);
+
+for my $name (qw(Starman Twiggy)) {
+    subtest "a hub on $name" => sub {
+        my $server = Testing::Server->start($name, 't/client/hub.psgi', workers => 1);
+        my $proxy  = Testing::CuttingProxy->start($server->port, 'hub');
+        $server->ask("/publish?hub=all&from=1&to=$EVENTS");
+        $proxy->plan(hub => @CUTS);
+        my ($seen) =
+            run_script(fetch => {url => $proxy->url(hub => '/stream/all'), does => 'number', last => "$EVENTS"});
+        is_deeply [map { $_->{data} } @{$seen->{events}}], [1 .. $EVENTS], 'each event arrives once and in order';
+        my $state = $proxy->state('hub');
+        is $state->{left},                       0,     'the stream was cut at each place';
+        is @{$seen->{errors}},                   @CUTS, 'each is an error';
+        is grep({ defined } @{$seen->{errors}}), 0,     'without a status';
+    };
+
+    subtest "finish on $name" => sub {
+        my $server = Testing::Server->start($name, 't/browser/finish.psgi', workers => 1);
+        my ($seen) = run_script(fetch => {url => $server->url('/events?node')});
+        is_deeply [map { $_->{data} } @{$seen->{events}}], [qw(one two done)], 'each event arrives';
+        is $seen->{state}, 2, 'the stream is closed';
+        is_deeply decode_json($server->ask('/requests'))->{node}, [200], 'it is not asked for again';
+    };
+}
+
+done_testing;
