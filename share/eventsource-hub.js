@@ -381,17 +381,19 @@ function joinWorker(hub, fail) {
     port.close();
     release();
   };
-  worker.onerror = () => {
-    if (works) return;
+  const giveUp = () => {
+    if (works || gone.signal.aborted) return;
     leave();
     fail();
   };
+  worker.onerror = giveUp;
+  setTimeout(giveUp, 2 * LOOK_EVERY);     // Firefox connects tabs to a worker that was killed, for good
   port.onmessage = ({ data }) => {
     if (!data.alive) return hub.receive(data);
     works = true;
     navigator.locks?.request(data.alive, { signal: gone.signal }, () => {
       leave();
-      fail(true);
+      setTimeout(fail, 1000, true);       // at once, Firefox would connect to the same one
     }).catch(() => {});
   };
   const greet = tab => {
@@ -517,6 +519,7 @@ class Hub extends EventTarget {
   #settle;
   #replica;
   #isWelcome = false;
+  #isAway = false;
   #maps = new Map();
   #ways;
   #reader;
@@ -646,11 +649,11 @@ class Hub extends EventTarget {
   #join() {
     const way = this.#ways[0];
     const fail = again => {
-      if (this.readyState === CLOSED) return;
+      if (this.#isAway) return;
       if (!again) this.#ways.shift();
       this.#join();
     };
-    this.#isWelcome = false;
+    this.#isWelcome = this.#isAway = false;
     try {
       this.#bus = way(this, fail);
     } catch {
@@ -659,6 +662,7 @@ class Hub extends EventTarget {
   }
 
   #leave() {
+    this.#isAway = true;
     this.#bus?.leave();
     this.#bus = undefined;
   }

@@ -516,10 +516,10 @@ The client read too slowly, and events were evicted before they were sent to it 
 
 =back
 
-A page does best to load its state again then:
+A page whose state is not that of channels (L</State>) does best to load it again then:
 
-    const source = new EventSource('/events')
-    source.addEventListener('gap', () => location.reload())
+    import { connect } from '/hub.js'
+    connect('/events').addEventListener('gap', () => location.reload())
 
 A client that loses its connection before it has received the first block has no id, and begins anew.
 
@@ -591,21 +591,12 @@ leave. Who is here is the state of a channel like any other: C<< start => 'state
 only a stream that is subscribed to it is told. The data of C<join> is JSON with the C<id> and the fields of C<json>, that of
 C<leave> has the C<id>:
 
-    const people = new Map();
-    const source = new EventSource('/room/7');
-    const here = event => {
-        const member = JSON.parse(event.data);
-        people.set(member.id, member);
-    };
-    source.addEventListener('join', here);
-    source.addEventListener('update', here);
-    source.addEventListener('leave', event => people.delete(JSON.parse(event.data).id));
-    source.addEventListener('gap', () => people.clear());
-    addEventListener('pagehide', () => source.close());
-    addEventListener('pageshow', event => event.persisted && location.reload());
+    import { connect } from '/hub.js'
+    const people = connect('/room/7').members()    // a Map, from ids to {id, name}
+    people.addEventListener('change', show)
 
-The last two lines are for browsers that keep a page when its user leaves it, and its stream with it (back/forward cache):
-without them a member stays until the browser drops that page.
+The script is that of L<EventSource::Browser>. It also leaves the stream of a page that its user has left and that the browser keeps
+(back/forward cache). A page without it has to do so itself: otherwise a member stays until the browser drops that page.
 
 The hash of a member has these fields:
 

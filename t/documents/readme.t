@@ -24,7 +24,7 @@ subtest 'the first example is a chat that resumes' => sub {
     close $psgi or die "$psgi: $!";
 
     my $es = Test::EventSource->new(app => $psgi->filename, server => 'HTTP::Server::PSGI', timeout => 10);
-    like $es->request(GET => '/')->content, qr/new EventSource\('\/events'\)/,
+    like $es->request(GET => '/')->content, qr/connect\('\/events'\)/,
         'GET / answers with a page that opens the stream';
     my @readers = map { $es->get('/events') } 1, 2;
     is $es->post('/say', content => 'Hello')->code, 204, 'POST /say answers 204';
