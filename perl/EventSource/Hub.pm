@@ -184,7 +184,7 @@ sub process {
         code    => 'state',
         message => 'EventSource::Hub: only a named hub has a process'
     ) if !length $self->{name};
-    my %place = map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(name socket);
+    my %place = map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(name show_channel socket);
     return EventSource::Hub::Process->connect(%place, spawn => 0);
 }
 
@@ -1127,7 +1127,9 @@ several channels without knowing their events:
     {"channel":"room/7/people","data":{"id":"ann"},"key":"ann"}           join and update of a member
     {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
 
-The event C<count> of a channel (L</Members>) has its number as data in any case.
+It is the publishing object that puts the names in. So a job that publishes with L<EventSource::Hub::Process/connect>, or with
+the command L<eventsource>, names the same C<show_channel>. The event C<count> of a channel (L</Members>) has its number as data
+in any case.
 
 =head2 socket
 

@@ -57,6 +57,38 @@ subtest 'forget' => sub {
     is_deeply [state_of('stock')], ['price a2'], 'and it forgets';
 };
 
+subtest 'the form of show_channel' => sub {
+    my @shows = qw(--show-channel data);
+    my $hub   = $shell->connect('test', show_channel => 'data');
+    my $tail  = $shell->start(qw(tail --hub test --json goods));
+    ok wait_until($DEADLINE, sub { $hub->stats->{open} == 1 }), 'a tail follows';
+    publish(@shows, qw(--json --retain --key a goods {"left":3}));
+    publish(@shows, qw(goods text));
+    publish(\qq({"json":[1],"key":"b","retain":true}\n), @shows, qw(goods --json-lines));
+    forget(@shows, qw(goods a));
+    $hub->publish(goods => {json => undef, key => 'c', retain => 1});
+    $hub->forget(goods => 'c');
+    publish(qw(--show-channel event goods text));
+    ok wait_until($DEADLINE, sub { ($tail->log =~ tr/\n//) == 7 }), 'it receives all events' or diag $tail->log;
+    my @told = map { "$_->{event} $_->{data}" } map { $json->decode($_) } split /\n/, $tail->log;
+    kill TERM => $tail->pid;
+    $tail->stop;
+    is_deeply \@told,
+        [
+        'message {"channel":"goods","data":{"left":3},"key":"a"}',
+        'message {"channel":"goods","data":"text"}',
+        'message {"channel":"goods","data":[1],"key":"b"}',
+        'forget {"channel":"goods","forget":true,"key":"a"}',
+        'message {"channel":"goods","data":null,"key":"c"}',
+        'forget {"channel":"goods","forget":true,"key":"c"}',
+        'goods text',
+        ],
+        'of publish, forget and EventSource::Hub::Process';
+    my $wrong = publish(qw(--show-channel no goods x));
+    is $wrong->{code}, 2, 'another form is a mistake';
+    like $wrong->{err}, qr/show_channel must be 'event' or 'data'/, 'whose message names those that there are';
+};
+
 subtest 'a tail that comes back to another process receives its state' => sub {
     my $tail = $shell->start(qw(tail --hub test --from-state --data stock));
     ok wait_until($DEADLINE, sub { $tail->log =~ /^a2$/m }), 'it prints the state';

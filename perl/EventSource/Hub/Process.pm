@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::HubName;
 use EventSource::XS::Hub::Log;
@@ -51,7 +52,7 @@ sub answers {
 
 sub begin_publish {
     my ($self, $channel, $event) = @_;
-    $self->_ask('publish', _publication($channel, $event));
+    $self->_ask('publish', $self->_publication($channel, $event));
     return;
 }
 
@@ -71,12 +72,13 @@ sub channels {
 
 sub connect {
     my ($class, @given) = @_;
-    my %native = $class->_checked('connect', \@given, qw(name socket spawn timeout));
+    my %native = $class->_checked('connect', \@given, qw(name show_channel socket spawn timeout));
+    my $way    = EventSource::XS::Hub::ChannelNames->way(delete $native{show_channel});
     my $spawn  = delete $native{spawn};
     $native{program}        = !defined $spawn || $spawn ? $class->program : '';
     $native{needs_settings} = !defined $spawn;
     my %place = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
-    my $self  = bless {process => $$, place => \%place}, $class;
+    my $self  = bless {process => $$, place => \%place, show_channel => $way}, $class;
     $self->_connect(\%native);
     @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
     return $self;
@@ -125,7 +127,7 @@ sub follow {
 
 sub forget {
     my ($self, $channel, $key, $event) = @_;
-    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event));
+    return $self->publish($channel, EventSource::XS::Hub::Forgotten->event($key, $event, $self->{show_channel}));
 }
 
 sub gap_event { return $_[0]{gap_event} }
@@ -275,7 +277,8 @@ sub _checked {
     $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
         if defined $socket && $socket !~ m{\A/[^\0]+\z};
     return (
-        name    => $SETTINGS->string(name => $given{name}),
+        name => $SETTINGS->string(name => $given{name}),
+        exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
         socket  => defined $socket ? $socket : '',
         spawn   => $given{spawn},
         timeout => defined $given{timeout} ? $given{timeout} : 5,
@@ -350,13 +353,16 @@ sub _number_of {
 
 # The arguments of the native call.
 sub _publication {
-    my ($channel, $event) = @_;
+    my ($self, $channel, $event) = @_;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $SETTINGS->known(\%event, \@FIELDS, 'field %s');
     my $name = _name($channel);
+    %event = %{EventSource::XS::Hub::ChannelNames->show($self->{show_channel}, $name, \%event)}
+        if defined $self->{show_channel};
     my ($key, $once) = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
     my $retain = !$event{retain} ? '' : $event{retain} eq 'forget' ? 'forget' : 1;
     my $data   = $event{data};
+
     if (exists $event{json}) {
         $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
         $data = $JSON->encode($event{json});
@@ -410,12 +416,15 @@ before the answer, or no answer came in time; and C<state> in a forked child or 
 =head2 connect
 
     my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
+    my $hub = EventSource::Hub::Process->connect(name => 'shop', show_channel => 'data');
 
 Connect to the hub process. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
 if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs. By default
 it is started with the settings that objects of this user have named before (L<EventSource::Hub/name>), and not at all if
 none has used the hub; with a true value also then, with the defaults; with a false one never. C<timeout> is the number of
-seconds (above 0, fractions allowed, 5 by default) that the connection and each answer may take.
+seconds (above 0, fractions allowed, 5 by default) that the connection and each answer may take. C<show_channel> is the form of
+the events that this connection publishes (L<EventSource::Hub/show_channel>), none by default: give it the value that the hub
+has in the workers, because the hub process does not know it.
 
 Throws C<unavailable> if no process serves the hub within that time; the message says what to do, and names other users that
 have a hub process with that name, if this user may see them, as root may. Throws C<unsupported> if the system is not

@@ -61,6 +61,7 @@ sub connect {
     my $name = first { defined } $option->{hub}, $ENV{EVENTSOURCE_HUB};
     $class->usage('which hub? --hub NAME') if !defined $name;
     my %given = (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket spawn timeout));
+    $given{show_channel} = $option->{'show-channel'} if defined $option->{'show-channel'};
     return EventSource::Hub::Process->connect(%default, %given);
 }
 
@@ -69,7 +70,8 @@ sub exit_code {
     return $USAGE  if blessed $error && $error->isa('EventSource::XS::Command::Usage');
     return $FAILED if !blessed $error || !$error->isa('EventSource::Error');
     return $USAGE
-        if $error->code eq 'invalid' && ($error->field || '') =~ /\A(?:name|pattern|seconds|socket|start|timeout)\z/;
+        if $error->code eq 'invalid'
+        && ($error->field || '') =~ /\A(?:name|pattern|seconds|show_channel|socket|start|timeout)\z/;
     return $class->exit_code_of($error->code);
 }
 

@@ -13,6 +13,7 @@ my $JSON    = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1);
 
 my @OPTIONS = qw(
     hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retain retry=i json lines json-lines no-wait quiet|q objects
+    show-channel=s
 );
 
 # The fields of a line of --json-lines.
@@ -73,10 +74,12 @@ sub _event {
     my ($self, $bytes, $what) = @_;
     my $option = $self->{option};
     my $data   = $COMMAND->text($what, $bytes);
+    my $json;
     $COMMAND->usage("$what is not JSON: " . EventSource::XS::Reason->of($@))
-        if $option->{json} && !eval { $JSON->decode($bytes); 1 };
-    my %event = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
-    return {%event, channel => $self->{channel}, data => $data};
+        if $option->{json} && !eval { $json = $JSON->decode($bytes); 1 };
+    my $is_part = $option->{json} && ($option->{'show-channel'} || '') eq 'data';   # of the JSON that shows the channel
+    my %event   = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
+    return {%event, channel => $self->{channel}, $is_part ? (json => $json) : (data => $data)};
 }
 
 sub _whole_input {

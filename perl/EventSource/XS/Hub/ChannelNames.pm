@@ -2,7 +2,7 @@ package EventSource::XS::Hub::ChannelNames;
 use strict;
 use warnings;
 
-# A hub whose events include the name of their channel.
+# A hub whose events include the name of their channel, and the form that such events have.
 
 use EventSource::XS::Reason;
 use EventSource::XS::Settings;
@@ -10,7 +10,7 @@ use JSON::MaybeXS ();
 use overload      ();
 use parent -norequire, 'EventSource::Hub';
 
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS);
+our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::Process EventSource::XS);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
@@ -26,7 +26,7 @@ my @FIELDS = qw(comment data id json retry);
 sub enable {
     my ($class, $hub, $show_channel) = @_;
     return if !defined $show_channel;
-    $SETTINGS->one_of(show_channel => $show_channel, 'event', 'data');
+    $class->way($show_channel);
     $SETTINGS->refuse(show_channel => 'show_channel makes a hub one of its own class, and is not for a subclass')
         if ref $hub ne 'EventSource::Hub';
     $hub->{show_channel} = $show_channel;
@@ -43,10 +43,17 @@ sub publish {
     return $self->SUPER::publish($channel, ref $channel ? \%event : $self->shown($channel, \%event), @options);
 }
 
+# The fields of an event, a hash that is the method's own, with the name of its channel. The first argument is the value of
+# show_channel.
+sub show {
+    my ($class, $way, $channel, $event) = @_;
+    my %shown = $way eq 'event' ? _as_type($channel, $event) : _in_data($channel, $event);
+    return {%$event, %shown};
+}
+
 sub shown {
     my ($self, $channel, $event) = @_;
-    my %shown = $self->{show_channel} eq 'event' ? _as_type($channel, $event) : _in_data($channel, $event);
-    return {%$event, %shown};
+    return $self->show($self->{show_channel}, $channel, $event);
 }
 
 sub type_of {
@@ -54,6 +61,12 @@ sub type_of {
     my %event = ref $event eq 'HASH'             ? %$event                     : (data => $event);
     my %shown = $self->{show_channel} eq 'event' ? _as_type($channel, \%event) : ();
     return {%event, %shown}->{event};
+}
+
+# A value of show_channel. Throws an EventSource::Error with the code invalid if it is neither event nor data.
+sub way {
+    my ($class, $way) = @_;
+    return $SETTINGS->one_of(show_channel => $way, 'event', 'data');
 }
 
 # Private functions
