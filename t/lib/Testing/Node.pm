@@ -18,7 +18,6 @@ use MIME::Base64       qw(encode_base64);
 
 our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere run_script);
 
-my $SCRIPT = 'share/eventsource-hub.js';
 
 # Why node cannot be used here; undef if it can.
 sub node_missing { return packages_missing('t/node') }
@@ -44,10 +43,11 @@ sub parse_elsewhere {
     return [_run_node('t/node/parse.js', map { encode_base64($_, '') } @_)];
 }
 
-# Runs a program of t/script, by its name, with eventsource-hub.js. Returns its result for each value that it is given.
+# Runs a program of t/script, by its name, with eventsource-hub.js as pages load it. Returns its result for each value that it is given.
 sub run_script {
     my ($program, @given) = @_;
-    return _run_node("t/script/$program.mjs $SCRIPT", map { encode_json([$_]) } @given);
+    my ($script) = grep { -e } map { "$_/auto/share/dist/EventSource-XS/eventsource-hub.js" } grep { !ref } @INC;
+    return _run_node("t/script/$program.mjs '$script'", map { encode_json([$_]) } @given);
 }
 
 # Returns what a program answers to lines, each a line of JSON.
