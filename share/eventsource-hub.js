@@ -9,6 +9,7 @@ const MAX_DELAY = 30000;                  // ms between two attempts, unless Ret
 const LOOK_EVERY = 5000, ASLEEP = 120000;  // ms; timers of a page in the background run once a minute
 const MAX_HISTORY = 1048576;              // characters of the events that are kept for tabs that come back
 
+const MEMBER = /^(join|update|leave|count)$/;
 const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
 
 // Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
@@ -192,8 +193,7 @@ function locate(type, data, keyField) {
   }
   if (type === 'forget') return { key: data, isGone: true };
   if (type === 'count') return { key: null };
-  const isMember = /^(join|update|leave)$/.test(type);
-  const key = isMember ? json?.id : keyField && json?.[keyField];
+  const key = MEMBER.test(type) ? json?.id : json?.[keyField];
   return key === undefined || key === null ? undefined : { key: `${key}`, isGone: type === 'leave' };
 }
 
@@ -286,6 +286,7 @@ class Host {
   #source;
   #replica;
   #state = CONNECTING;
+  #waiting = [];
 
   // send(message, to): to one tab, or to all.
   constructor(request, seed, send) {
@@ -302,10 +303,12 @@ class Host {
     this.#source.close();
   }
 
+  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says.
   hear({ hello, last, wake, renew }, from) {
     if (wake) this.#source.wake();
     if (renew) this.#source.renew();
     if (!hello) return;
+    if (last === undefined && this.#state === CONNECTING) return this.#waiting.push(from);
     const entries = this.#replica.since(last);
     this.send({ welcome: this.#replica.last, entries, readyState: this.#state }, from);
   }
@@ -327,6 +330,7 @@ class Host {
   #tell(readyState, status) {
     this.#state = readyState;
     this.send({ readyState, status });
+    if (readyState === OPEN) for (const from of this.#waiting.splice(0)) this.hear({ hello: true }, from);
   }
 }
 
@@ -460,7 +464,7 @@ class LiveMap extends Map {
     this.ready.catch(() => {});
     this.#accepts = ({ type, at }) => at && (at.isShown
       ? channel === undefined || channel === at.channel
-      : isMembers === /^(join|update|leave|count)$/.test(type));
+      : isMembers === MEMBER.test(type));
   }
 
   addEventListener(...given) {
@@ -687,7 +691,7 @@ class Hub extends EventTarget {
   }
 }
 
-for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSED })) Hub[name] = Hub.prototype[name] = value;
+Object.assign(Hub.prototype, { CONNECTING, OPEN, CLOSED });
 
 // Opens the stream of a URL.
 function connect(url, options) {

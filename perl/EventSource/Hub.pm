@@ -595,8 +595,8 @@ C<leave> has the C<id>:
     const people = connect('/room/7').members()    // a Map, from ids to {id, name}
     people.addEventListener('change', show)
 
-The script is that of L<EventSource::Browser>. It also leaves the stream of a page that its user has left and that the browser keeps
-(back/forward cache). A page without it has to do so itself: otherwise a member stays until the browser drops that page.
+The script is that of L<EventSource::Browser>. It also leaves the stream of a page that its user has left and that the browser
+keeps (back/forward cache). A page without it has to do so itself: otherwise a member stays until the browser drops that page.
 
 The hash of a member has these fields:
 

@@ -77,7 +77,7 @@ const WAYS = {
     hub.onerror = ({type}) => called.push(`${type} ${hub.readyState}`);
     hub.onmessage = event => called.push(`${event.type} ${event.data}`);
     hub.addEventListener('named', {handleEvent: ({type}) => called.push(type)});
-    seen.values = [CONNECTING, OPEN, CLOSED, hub.constructor.CLOSED, hub.readyState, hub.url === url, hub.withCredentials];
+    seen.values = [CONNECTING, OPEN, CLOSED, hub.readyState, hub.url === url, hub.withCredentials];
     const event = await first(hub);
     seen.event = [event instanceof MessageEvent, event.target === hub, event.origin === new URL(url).origin, event.lastEventId];
     await closed;

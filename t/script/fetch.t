@@ -252,7 +252,7 @@ my @CASES = (
         seen => {
             called => ['open 1', 'message one', 'named', 'error 0', 'open 1', 'message two'],
             event  => [$TRUE,    $TRUE,         $TRUE,   '1'],
-            values => [0,        1,             2,       2, 0, $TRUE, $FALSE],
+            values => [0,        1,             2,       0, $TRUE, $FALSE],
         }
     ],
     ['a loop that pauses' => [\&flood], '', '', does => 'pause', seen => {count => $MANY}],
