@@ -53,7 +53,7 @@ sub hub_app {
         if !blessed $hub || !$hub->isa('EventSource::Hub');
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->refuse(channels => 'events takes channels after the hub') if !@topics;
-    $hub->check_topics(@topics);
+    $hub->groups(@topics);    # checks them
     return _routed($hub->to_app(%option, channels => sub { return @topics }));
 }
 
@@ -157,9 +157,10 @@ C<Content-Length>, C<Content-Type>, C<Date> and C<Transfer-Encoding>.
     my $app = EventSource::Framework->hub_app($hub, @channels);
     my $app = EventSource::Framework->hub_app($hub, @channels, \%options);
 
-Return a PSGI application whose stream subscribes to these channels, names or patterns, of an L<EventSource::Hub>. The
-options are those of L<EventSource::Hub/to_app>, without C<channels>. Methods are allowed as in L</app>. Throws an
-L<EventSource::Error> with the code C<invalid> if there is no hub or no channel.
+Return a PSGI application whose stream subscribes to these channels of an L<EventSource::Hub>: names, patterns, or arrays of
+channels and where the stream begins there, such as C<< ['room/7', {start => -50}] >> (L<EventSource::Hub/to_app>). The options
+are those of L<EventSource::Hub/to_app>, without C<channels>. Methods are allowed as in L</app>. Throws an L<EventSource::Error>
+with the code C<invalid> if there is no hub or no channel.
 
 =head1 SEE ALSO
 

@@ -135,6 +135,12 @@ sub forget {
 
 sub gap_event { return $_[0]{gap_event} }
 
+# The channels of a stream, by how it begins there.
+sub groups {
+    my ($self, @channels) = @_;
+    return $SUBSCRIPTION->groups($self->{max_topics}, @channels);
+}
+
 # Change the data of a member.
 sub member {
     my ($self, $channel, $id, $change) = @_;
@@ -556,7 +562,10 @@ as any other (L</on_slow>). For clients that are still sent the state the hub ke
 most four times what it holds otherwise, and 1 MiB. Beyond that the client that began first receives a gap and begins again. So
 do clients that are sent the state during an upgrade.
 
-A handler may begin with the state of some channels and with the history of others, in calls of L</subscribe> of its own:
+A stream may begin with the state of some channels and with the history of others, by C<channels> of L</to_app>, and in a
+handler by calls of L</subscribe> of their own:
+
+    $hub->to_app(channels => sub { (['room/7', {start => -50}], ['room/7/people', {start => 'state'}]) });
 
     $hub->subscribe($conn, 'room/7',        {start => -50});
     $hub->subscribe($conn, 'room/7/people', {start => 'state'});
@@ -1770,12 +1779,20 @@ C<channels> of L</to_app> may bound the streams of a user with it (L<EventSource
 
     my $app = $hub->to_app(channels => sub { my $env = shift; ... });
     my $app = $hub->to_app(channels => $code, keepalive => 30, origins => 'https://shop.example', methods => ['POST']);
+    my $app = $hub->to_app(channels => sub { (['room/7', {start => -50}], ['room/7/people', {start => 'state'}]) });
 
 Return a PSGI application, a L<Plack::App::EventSource>. It subscribes each stream to the channels and patterns (L</pattern>)
 that the callback C<channels> returns for the request. If the callback returns a PSGI response instead, an array or a code
 reference, the application sends that. If it returns nothing, the application answers with 404. The callback is called before
 the response begins. With L<Plack::Request> it can read the body, on every server. An exception of it is an exception of the
 request.
+
+An element of the list may be an array of one or more channels and patterns, and, last, a hash of options. The only one is
+C<start>: where the stream begins in these channels (L</start>), instead of the C<start> of the application. A number of events
+is counted in these channels together. All are one request, as the subscriptions of a handler are (L</subscribe>): the stream is
+sent each event once, in the order of the hub, and a client that comes back resumes in all of them. If it has missed events of
+any of them, it receives one C<gap>, then the state of those that begin with it, and of the others what is left. A channel that
+two elements name begins as the first says. (The C<channels> of L</new> are settings of channels, not those of a stream.)
 
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the responses

@@ -14,7 +14,6 @@ use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Supply;
 use EventSource::XS::Hub::Subscription;
-use EventSource::XS::LastEventID;
 use EventSource::XS::Loop;
 use EventSource::XS::Report;
 use EventSource::XS::Server::Source;
@@ -341,7 +340,7 @@ sub _subscribe_client {
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {
-        after    => EventSource::XS::LastEventID->of($env),
+        after    => $conn->last_event_id,
         position => $self->{option}{position},
         retry    => $self->{app}->random_retry,
         start    => $self->{option}{start},

@@ -41,6 +41,7 @@ $SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native 
 
 my $hub    = EventSource::Hub->new;
 my $state  = $hub->to_app(channels => sub { 'stock' }, start => 'state');
+my $both   = $hub->to_app(channels => sub { (['stock', {start => 'state'}], ['talk', {start => -1}]) });
 my $people = $hub->to_app(
     channels => sub { 'people' },
     start    => 'state',
@@ -64,6 +65,13 @@ my $people = $hub->to_app(
         my ($self, $c) = @_;
         $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
         $c->res->from_psgi_response($state->($c->req->env));
+        return;
+    }
+
+    sub both : Local : Args(0) {
+        my ($self, $c) = @_;
+        $hub->publish(talk => $_) for qw(first last);
+        $c->res->from_psgi_response($both->($c->req->env));
         return;
     }
 

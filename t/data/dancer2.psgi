@@ -25,6 +25,10 @@ get '/state' => sub {
     $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
     events $hub, 'stock', {start => 'state'};
 };
+get '/both' => sub {
+    $hub->publish(talk => $_) for qw(first last);
+    events $hub, ['stock', {start => 'state'}], ['talk', {start => -1}];
+};
 get '/people/:id' => sub {
     my $member = {id => route_parameters->get('id'), channel => 'people', linger => 0};
     events $hub, 'people', {start => 'state', member => sub { return $member }};

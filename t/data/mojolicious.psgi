@@ -109,6 +109,10 @@ get '/state' => sub {
     $hub->publish(stock => {key => $_, data => $_, retain => 1}) for qw(bolt nut);
     shift->events($hub, 'stock', {start => 'state'});
 };
+get '/both' => sub {
+    $hub->publish(talk => $_) for qw(first last);
+    shift->events($hub, ['stock', {start => 'state'}], ['talk', {start => -1}]);
+};
 get '/people/:id' => sub {
     my $c      = shift;
     my $member = {id => $c->param('id'), channel => 'people', linger => 0};

@@ -1,4 +1,4 @@
-# Streams that begin with the state, and streams of members, in the way of each framework.
+# Streams that begin with the state, or in each channel as it says, and streams of members, in the way of each framework.
 
 use lib 't/lib';
 use Testing;
@@ -14,6 +14,9 @@ for my $framework (qw(Dancer2 Mojolicious Catalyst)) {
         my $es   = Test::EventSource->new(app => $file, server => 'Starman', workers => 1);
         my $page = $es->get('/state', state => {key => sub { $_[0]{data} }});
         $page->state_is({bolt => 'bolt', nut => 'nut'}, 'the stream begins with what is retained');
+        my $both = $es->get('/both');
+        is_deeply [sort map { $both->next_event->{data} } 1 .. 3], ['bolt', 'last', 'nut'],
+            'the state of one channel, and the last event of another';
         my $ann = $es->get('/people/ann', members => 1);
         my $bob = $es->get('/people/bob', members => 1);
         $_->members_are(['ann', 'bob'], 'both members are here') for $ann, $bob;

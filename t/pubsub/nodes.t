@@ -5,6 +5,8 @@ use Testing;
 use Plack::App::EventSource::PubSub;
 use Plack::App::URLMap;
 use Plack::Builder;
+use Test::EventSource;
+use Testing::Errors       qw(error_ok);
 use Testing::RecordingHub qw(answer);
 
 sub pubsub { return Plack::App::EventSource::PubSub->new(hub => Testing::RecordingHub->new, @_)->to_app }
@@ -114,6 +116,30 @@ subtest 'a node that is not declared is a 404' => sub {
     is follows($app, '/news'), 404, 'a name that is not in the hash is a 404';
     $nodes{news} = 1;
     is follows($app, '/news'), 'news', 'a name that is added to the hash later has a stream';
+};
+
+subtest 'where the streams of a node begin' => sub {
+    Testing->need('native');
+    my %nodes = (news => 1, room => {start => -2}, people => {start => 'state'}, plain => {});
+    for my $case (['a hash' => \%nodes], ['code' => sub { $nodes{$_[0]} }]) {
+        my ($what, $nodes) = @$case;
+        my $hub = EventSource::Hub->new;
+        my $es =
+            Test::EventSource->new(app => Plack::App::EventSource::PubSub->new(hub => $hub, nodes => $nodes)->to_app);
+        for my $node (sort keys %nodes) {
+            $hub->publish($node => $_) for 1 .. 3;
+            $hub->publish($node => {key => 'k', retain => 1, data => $_}) for 4, 5;
+        }
+        my %begins = (news => [], plain => [], room => [4, 5], people => [5]);
+        for my $node (sort keys %begins) {
+            my $stream = $es->get("/$node");
+            $hub->publish($node => 'new');
+            is_deeply [map { $stream->next_event->{data} } 0 .. @{$begins{$node}}], [@{$begins{$node}}, 'new'],
+                "$what: $node begins where it says";
+        }
+    }
+    error_ok('a wrong start', invalid => 'start', sub { pubsub(nodes => {room => {start => 7}}) });
+    error_ok('another field', invalid => 'begin', sub { pubsub(nodes => {room => {begin => 'state'}}) });
 };
 
 subtest 'a callback of nodes that dies' => sub {

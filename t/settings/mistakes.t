@@ -468,7 +468,7 @@ my @BEGINNERS = (
     [sub { $hub->to_app(@channels, history => {}) },     'history is a setting of new, not an option of to_app'],
     [sub { $hub->to_app(@channels, methods => 'POST') }, q(methods must be an array of names, such as ['GET', 'POST'])],
     [sub { $hub->to_app(@channels, origins => 'x') },    qr/origins must be origins such as/],
-    [sub { $hub->to_app(channels => $nested)->($GET) }, "a channel $STRING ARRAY", 'channel'],
+    [sub { $hub->to_app(channels => $nested)->($GET) }, qr/\Achannels must return a list, not a reference/, 'channels'],
     [sub { $hub->publish('news', undef) }, 'publish takes data, or a hash of fields, not undef',          'data'],
     [sub { $hub->publish(undef,  'x') },   q(a channel's name must be a string that is not empty),        'channel'],
     [sub { $hub->publish('news', {}) },    'an event needs one of event, id, retry, data, json, comment', undef],
@@ -981,20 +981,33 @@ subtest 'the plugin of Mojolicious warns of settings, for it has none' => sub {
 
 # What shows only at a request names the line where the application was made.
 subtest 'wrong channels name the line of to_app' => sub {
+    my $list =
+        'channels must return a list, not a reference to an array of names. An array of it has channels and, last, their'
+        . " options: ['room/7', {start => -50}]";
     for my $case (
+        ['an array of names'                  => ['news', 'sport'], 'channels', $list],
+        ['an array of names that are numbers' => ['101',  '102'],   'channels', $list],
+        ['an empty array'                     => [], 'channels', $list],
         [
-            'an array of names' => ['news', 'sport'],
-            'channels', 'channels must return a list, not a reference to an array of names'
+            'options alone' => [{start => -50}],
+            'channels', 'an array of channels has options, but no channel before them'
         ],
         [
-            'an array of names that are numbers' => ['101', '102'],
-            'channels', 'channels must return a list, not a reference to an array of names'
+            'an unknown option' => ['news', {strat => -50}],
+            'strat', q(unknown option 'strat' of a channel; did you mean start? (known: start))
         ],
-        ['an empty array' => [], 'channels', 'channels must return a list, not a reference to an array of names'],
-        ['an object'      => (bless {}, 'My::Class'), 'channel', "a channel $STRING My::Class"],
-        ['a hash'         => {},                      'channel', "a channel $STRING HASH"],
-        ['undef'          => undef,                   'channel', 'a channel must be a string or a pattern, not undef'],
-        ['an empty name'  => '',                      'channel', q(a channel's name must not be empty)],
+        [
+            'a wrong start' => ['news', {start => 50}],
+            'start', q(start must be 'latest', 'oldest', 'state' or a number of events, such as -10)
+        ],
+        [
+            'undef with options' => [undef, {start => -50}],
+            'channel', 'a channel must be a string or a pattern, not undef'
+        ],
+        ['an object'     => (bless {}, 'My::Class'), 'channel', "a channel $STRING My::Class"],
+        ['a hash'        => {},                      'channel', "a channel $STRING HASH"],
+        ['undef'         => undef,                   'channel', 'a channel must be a string or a pattern, not undef'],
+        ['an empty name' => '',                      'channel', q(a channel's name must not be empty)],
     ) {
         my ($what, $returned, $field, $text) = @$case;
         my $make = sub {

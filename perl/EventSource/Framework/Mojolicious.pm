@@ -240,9 +240,11 @@ action before.
 
     $c->events($hub, @channels);
     $c->events($hub, @channels, {start => 'oldest'});
+    $c->events($hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}]);
     $c->respond_with_events($hub, @channels);
 
-Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the client
+Stream the events of channels of an L<EventSource::Hub>, as its C<channels> of L<EventSource::Hub/to_app> returns them: names,
+patterns, and arrays with a C<start> of their own. The stream resumes after the id that the client
 sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another
 method streams as one for GET does (L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with
 the code C<invalid> for anything else, and with the code C<unsupported> if the server has no connection to stream to, such as

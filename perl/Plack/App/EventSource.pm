@@ -203,7 +203,7 @@ sub response_headers {
 }
 
 sub run_handler {
-    my ($self, $stream, $env) = @_;
+    my ($self, $stream, $env, $last_event_id) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $process = $$;
@@ -213,12 +213,10 @@ sub run_handler {
         ? @$self{qw(on_gone characters spawn handler_cb)}
         : (scalar $self->on_gone, scalar $self->characters, scalar $self->spawn, $self->_handler);
     my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
-    my $may_have   = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
-    my $id         = $may_have ? EventSource::XS::LastEventID->of($env) : undef;
     my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
-    $connection->{characters}    = 1        if $characters;
-    $connection->{last_event_id} = $id      if defined $id;
-    $connection->{unwind}        = \$unwind if $unwind;
+    $connection->{characters}    = 1              if $characters;
+    $connection->{last_event_id} = $last_event_id if defined $last_event_id;
+    $connection->{unwind}        = \$unwind       if $unwind;
     $connection->{asked_at}      = $env->{$ASKED_AT};
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::request = $env;
@@ -252,7 +250,9 @@ sub stream_response {
             $self->_check_native($env) if $known->{settings}{native} eq '1';
         }
     ) if !$known || $known->{must_check};
-    return $self->_finished if (length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING}) && _is_finished($env);
+    my $may_have = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
+    my $id       = $may_have ? EventSource::XS::LastEventID->of($env) : undef;
+    return $self->_finished if defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
@@ -264,7 +264,7 @@ sub stream_response {
         }
         elsif ($stream->is_open) {
             local $env->{$ASKED_AT} = $asked_at;
-            $self->run_handler($stream, $env);
+            $self->run_handler($stream, $env, $id);
         }
         return;
     };
@@ -398,11 +398,6 @@ sub _is_comparable { return !$_[0] || ref $_[0] eq 'ARRAY' }
 
 # Subclasses of this distribution have no original, so they refuse what it accepts.
 sub _is_drop_in { return !!1 }
-
-sub _is_finished {
-    my $id = EventSource::XS::LastEventID->of($_[0]);
-    return defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
-}
 
 # The end of each line of the stream.
 sub _line_break {

@@ -10,7 +10,6 @@ use parent 'EventSource::XS::Hub::Streams';
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
-use EventSource::XS::LastEventID;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use Scalar::Util          qw(blessed);
@@ -22,8 +21,8 @@ our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSou
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # In the PSGI environment.
-my $CHANNELS = 'eventsource.hub.channels';
-my $ACCESS   = 'eventsource.hub.access';
+my $GROUPS = 'eventsource.hub.groups';
+my $ACCESS = 'eventsource.hub.access';
 
 # Public methods
 
@@ -58,18 +57,18 @@ sub prepare_app {
 }
 
 sub run_handler {
-    my ($self, $stream, $env) = @_;
-    my $channels = delete $env->{$CHANNELS};
-    my $option   = {
-        %{delete $env->{$ACCESS} || {}},
-        after    => EventSource::XS::LastEventID->of($env),
+    my ($self, $stream, $env, $last_event_id) = @_;
+    my $groups = delete $env->{$GROUPS};
+    my %option = (
+        after    => $last_event_id,
         max_age  => $self->max_age,
         position => $self->position,
         retry    => $self->random_retry,
         start    => $self->start,
-    };
+    );
+    my $access  = delete $env->{$ACCESS};
     my $process = $$;
-    my $handled = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
+    my $handled = eval { $self->_subscribe($stream, $groups, $access, %option); 1 };
     my $error   = $@;
     if (!$handled) {
         my $is_own = $$ == $process;
@@ -88,14 +87,14 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $asked_at = $self->hub->clock;         # a right that is withdrawn from here on is noticed
+    my $asked_at = $self->hub->clock;          # a right that is withdrawn from here on is noticed
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && EventSource::XS::Response->is_response($channels[0]);
     return EventSource::XS::Response->text(404, 'There is no such stream') if !@channels;
-    $self->_check_channels(@channels);        # before the response begins, so that an error can still be answered
+    my $groups = $self->_groups(@channels);    # before the response begins, so that an error can still be answered
     my @labels = $self->label ? $self->label->($env) : ();
     $self->_check_labels(@labels);
-    $env->{$CHANNELS} = \@channels;
+    $env->{$GROUPS} = $groups;
     my ($member) = $self->member ? $self->member->($env) : ();
     $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member($member)};
     my $response = $self->SUPER::stream_response($env);
@@ -103,18 +102,6 @@ sub stream_response {
 }
 
 # Private methods
-
-sub _check_channels {
-    my ($self, @channels) = @_;
-    $self->check_at_request(
-        sub {
-            $SETTINGS->refuse(channels => 'channels must return a list, not a reference to an array of names')
-                if ref $channels[0] eq 'ARRAY';
-            $self->hub->check_topics(@channels);
-        }
-    );
-    return;
-}
 
 sub _check_labels {
     my ($self, @labels) = @_;
@@ -135,6 +122,14 @@ sub _checked_member {
     return $member;
 }
 
+# The channels by how a stream begins there.
+sub _groups {
+    my ($self, @channels) = @_;
+    my $groups;
+    $self->check_at_request(sub { $groups = $self->hub->groups(@channels) });
+    return $groups;
+}
+
 # The response, or a refusal if the key of the request has as many streams as it may have.
 sub _limited_response {
     my ($self, $response, $env) = @_;
@@ -146,6 +141,21 @@ sub _limited_response {
     return $limit->refusal if !$limit->may_begin($self->hub, $label);
     $env->{$ACCESS}{counted_by} = $label;
     return $response;
+}
+
+# All subscriptions of a stream are one request, which takes effect with the last of them. What is said of the stream itself is
+# said once.
+sub _subscribe {
+    my ($self, $stream, $groups, $access, %option) = @_;
+    my ($hub, @groups) = ($self->hub, @$groups);
+    my $last = pop @groups;
+    $stream->enter_handler if @groups;
+    for my $group (@groups) {
+        $hub->subscribe_stream($stream, @{$group->{topics}}, {%option, %$access, %{$group->{option}}}) or return;
+        $access = {asked_at => $access->{asked_at}};
+    }
+    $hub->serve_stream($stream, @{$last->{topics}}, {%option, %$access, %{$last->{option}}});
+    return;
 }
 
 1;

@@ -26,6 +26,22 @@ my @START    = qw(latest oldest state);
 
 # Public methods
 
+# The channels of a stream, each a topic, or an array of topics and a hash of options: references to hashes of topics and
+# option. Those without options are one group. An array is one of its own: a number of events is counted in it.
+sub groups {
+    my ($class, $most, @channels) = @_;
+    my (@groups, $plain);
+    for my $channel (@channels) {
+        if (ref $channel eq 'ARRAY') { push @groups, _with_option(@$channel) }
+        else {
+            push @groups,             $plain = {topics => [], option => {}} if !$plain;
+            push @{$plain->{topics}}, $channel;
+        }
+    }
+    $class->topics($most, map { @{$_->{topics}} } @groups);
+    return \@groups;
+}
+
 # A reference to the labels, of one or of an array. Stringifies each object once.
 sub labels {
     my ($class, $given) = @_;
@@ -102,6 +118,20 @@ sub topics {
 }
 
 # Private functions
+
+# The options and the topics of an array in channels.
+sub _with_option {
+    my (@topics) = @_;
+    my $option = pop @topics;
+    $SETTINGS->refuse(
+        channels => 'channels must return a list, not a reference to an array of names. An array of it has channels'
+            . " and, last, their options: ['room/7', {start => -50}]")
+        if ref $option ne 'HASH';
+    $SETTINGS->refuse(channels => 'an array of channels has options, but no channel before them') if !@topics;
+    $SETTINGS->known($option, ['start'], 'option %s of a channel');
+    __PACKAGE__->start($option->{start});
+    return {topics => \@topics, option => {%$option}};
+}
 
 # One value, or the values in an array.
 sub _list {

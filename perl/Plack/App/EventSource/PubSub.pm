@@ -12,6 +12,7 @@ use EventSource::XS ();
 use EventSource::XS::Adapter;
 use EventSource::XS::Hub::App;
 use EventSource::XS::Hub::Name;
+use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Origins;
 use EventSource::XS::Post;
 use EventSource::XS::Report;
@@ -38,7 +39,10 @@ my @ATTRIBUTES = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes or
 my $MAX_NAME_BYTES   = EventSource::XS::Hub::Name->max_bytes;
 my $MAX_BODY         = 65_536;                                  # bytes
 my $LARGEST_MAX_BODY = 999_999_999_999_999;
-my $CHANNEL          = 'eventsource.pubsub.channel';            # in the PSGI environment
+
+# In the PSGI environment.
+my $CHANNEL = 'eventsource.pubsub.channel';
+my $OPTION  = 'eventsource.pubsub.option';
 
 my @METHODS = qw(GET HEAD POST);
 
@@ -108,6 +112,8 @@ sub _check_values {
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
     $SETTINGS->refuse(nodes => 'each of nodes must be a string')
         if ref $nodes eq 'ARRAY' && grep { !defined || ref && !overload::Overloaded($_) } @$nodes;
+    EventSource::XS::Hub::Subscription->groups(undef, map { ['node', $_] } grep { ref eq 'HASH' } values %$nodes)
+        if ref $nodes eq 'HASH';
     $SETTINGS->whole_number(max_body => $given{max_body}, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($given{http_host});
@@ -206,7 +212,7 @@ sub _refusal_unless_declared {
     my $nodes = $self->nodes;
     return undef if !defined $nodes;
     my $is_declared;
-    if    (ref $nodes eq 'HASH') { $is_declared = exists $nodes->{$node} }
+    if    (ref $nodes eq 'HASH') { $is_declared = exists $nodes->{$node} && ($nodes->{$node} || 1) }
     elsif (ref $nodes eq 'ARRAY') {
         $is_declared = grep { $_ eq $node } @$nodes;
     }
@@ -214,6 +220,7 @@ sub _refusal_unless_declared {
         my $answer = _call_back($env, 'nodes', $nodes, $node, $env) or return _failed();
         $is_declared = $$answer;
     }
+    $env->{$OPTION} = $is_declared if ref $is_declared eq 'HASH';
     return $is_declared ? undef : _text(404, 'Not found');
 }
 
@@ -242,7 +249,8 @@ sub _response_to {
     return $self->_publish($env, $channel) if $method eq 'POST';
     return $self->_head                    if $method eq 'HEAD';
     return _cannot_stream($env)            if !$env->{'psgi.streaming'};
-    $env->{$CHANNEL} = $channel;
+    my $option = delete $env->{$OPTION};
+    $env->{$CHANNEL} = $option ? [$channel, $option] : $channel;
     return ($self->{_stream_app} ||= $self->_stream_app)->($env);
 }
 
@@ -520,13 +528,17 @@ The maximum number of bytes in the body of a POST: a whole number from 1 to 999,
 =head2 nodes
 
     nodes => ['news', 'weather']
-    nodes => \%by_name
+    nodes => {news => 1, 'room/7' => {start => -50}, 'room/7/people' => {start => 'state'}}
     nodes => sub { my ($node, $env) = @_; ... }
 
 The declared nodes, in characters: an array of names, a hash whose keys are names, or a callback that returns true for
 a node that exists. A request for another node is a 404, before L</authorize> is called. To keep secret which nodes
 exist, leave this out, and have C<authorize> return a 404. By default every node exists. If the callback dies, the
 response is 500.
+
+What the hash has for a node, and what the callback returns, may be a hash with C<start>: where streams of this node begin,
+instead of L<EventSource::Hub/start>. C<new> throws C<invalid> if such a hash in C<nodes> has anything else; so does a request
+if the callback has returned it.
 
 =head2 origins
 

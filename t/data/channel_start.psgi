@@ -1,0 +1,65 @@
+# Hubs whose streams begin in each channel as the channel says.
+#
+#   /HUB/NATIVE/stream                              a stream; HUB is local or named; NATIVE is native or writer
+#   /HUB/NATIVE/member                              one with a label, a member and a limit of one stream
+#   /HUB/publish?channel=a&data=x&key=k             publishes an event, retained if there is a key
+#   /HUB/forget?channel=a&key=k                     forgets a key
+#   /HUB/members?channel=a, /HUB/subscribers?channel=a, /HUB/end?label=a
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::Builder;
+
+my $folder = $ENV{HUB_FOLDER};
+my %HUB    = (
+    $ENV{HUB_LOCAL} ? (local => EventSource::Hub->new(channels => {room => {history => {events => 4}}})) : (),
+    named => EventSource::Hub->new(
+        channels => {room => {history => {events => 4}}},
+        name     => 'shop',
+        socket   => "$folder/shop",
+        grace    => 1
+    ),
+);
+my %NATIVE   = (native => 'auto', writer => 0);
+my @CHANNELS = (['room', {start => -2}], 'plain', ['people', 'more/people', {start => 'state'}]);
+
+my %ACCESS = (
+    label           => sub { return 'reader' },
+    max_streams_per => [sub { return $_[0]{REQUEST_URI} }, 1],
+    member          => sub { return {channel => "here/$_[0]{REQUEST_URI}", id => 'ann', linger => 0} },
+);
+
+sub query {
+    return map { s/%(..)/chr hex $1/ger } map { split /=/, $_, 2 } split /&/, $_[0]{QUERY_STRING};
+}
+
+sub answer {
+    my $text = shift;
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+}
+
+sub publish {
+    my ($hub, %query) = @_;
+    my %retained = defined $query{key} ? (key => $query{key}, retain => 1) : ();
+    return $hub->publish($query{channel}, {data => $query{data}, %retained});
+}
+
+builder {
+    for my $kind (keys %HUB) {
+        my $hub = $HUB{$kind};
+        for my $native (keys %NATIVE) {
+            my @option = (channels => sub { return @CHANNELS }, native => $NATIVE{$native});
+            mount "/$kind/$native/stream" => $hub->to_app(@option);
+            mount "/$kind/$native/member" => $hub->to_app(@option, %ACCESS);
+        }
+        mount "/$kind/publish" => sub { return answer(publish($hub, query($_[0]))) };
+        mount "/$kind/forget" => sub { my %query = query($_[0]); return answer($hub->forget(@query{qw(channel key)})) };
+        mount "/$kind/members" => sub { my %query = query($_[0]); return answer($hub->members_count($query{channel})) };
+        mount "/$kind/subscribers" =>
+            sub { my %query = query($_[0]); return answer($hub->subscribers($query{channel})) };
+        mount "/$kind/end" => sub { return answer($hub->end(query($_[0]))) };
+    }
+    mount '/' => sub { return answer('here') };
+};
