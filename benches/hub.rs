@@ -14,7 +14,7 @@ mod loopback;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
-    BlockForm, Cursor, Epoch, Hub, OnSlow, Publication, Retain, Settings, Start, SubscribeRequest, Topic,
+    BlockForm, Cursor, Epoch, Hub, NumberedEvent, OnSlow, Retain, Settings, Start, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -34,12 +34,12 @@ fn settings(on_slow: OnSlow, events: usize) -> Settings {
     Settings { on_slow, ..Settings::new(history, total_history) }
 }
 
-fn publication(seq: u64, channel: Vec<u8>, key: usize) -> Publication {
+fn numbered(seq: u64, channel: Vec<u8>, key: usize) -> NumberedEvent {
     let event = Shared::write(6, |out| {
         out.copy_from_slice(b"data\n\n");
         6
     });
-    Publication {
+    NumberedEvent {
         seq,
         channel: channel.into(),
         event,
@@ -63,12 +63,12 @@ impl Case {
 
     fn publish(&mut self, channel: usize, key: usize) {
         self.newest += 1;
-        self.hub.publish(publication(self.newest, channel.to_string().into(), key), self.now);
+        self.hub.publish(numbered(self.newest, channel.to_string().into(), key), self.now);
     }
 
     fn publish_to(&mut self, channel: Vec<u8>) {
         self.newest += 1;
-        self.hub.publish(publication(self.newest, channel, 0), self.now);
+        self.hub.publish(numbered(self.newest, channel, 0), self.now);
     }
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
@@ -241,11 +241,7 @@ fn fan_out(streams: usize) -> Duration {
     reactor.take_answers();
     time(|| {
         for seq in 1..=100 {
-            reactor.apply(
-                Command::Publish { hub: 0, publication: Box::new(publication(seq, b"0".to_vec(), 0)) },
-                None,
-                now,
-            );
+            reactor.apply(Command::Publish { hub: 0, event: Box::new(numbered(seq, b"0".to_vec(), 0)) }, None, now);
             reactor.flush(now);
             assert_eq!(reactor.take_answers().len(), streams);
         }
@@ -280,9 +276,9 @@ fn send_state(what: &str, state: &State, streams: usize) {
             out.copy_from_slice(&data);
             data.len()
         });
-        let publication = publication(seq as u64, channel, seq % keys);
-        let publication = Box::new(Publication { event, retain: Retain::Newest, ..publication });
-        reactor.apply(Command::Publish { hub: 0, publication }, None, now);
+        let numbered = numbered(seq as u64, channel, seq % keys);
+        let event = Box::new(NumberedEvent { event, retain: Retain::Newest, ..numbered });
+        reactor.apply(Command::Publish { hub: 0, event }, None, now);
         reactor.flush(now);
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");

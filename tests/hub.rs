@@ -9,7 +9,7 @@ use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
 use eventsource_xs::hub::{
-    ChannelEvictions, History, OnSlow, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    ChannelEvictions, History, NumberedEvent, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
@@ -322,7 +322,7 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
         let at = now.checked_sub(Duration::from_secs(ago)).expect("a time");
         let event = encode(&format!("kept-{seq}"), &seq.to_string());
         let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
-        hub.append(Publication { seq, channel, event, key, retain: Default::default(), id }, at)
+        hub.append(NumberedEvent { seq, channel, event, key, retain: Default::default(), id }, at)
     };
     for (seq, ago) in [(10, 100_000), (20, 60), (40, 1)] {
         append(seq, ago).expect("a reactor");

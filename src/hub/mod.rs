@@ -159,7 +159,7 @@ pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
 };
-pub use publishing::Publication;
+pub use publishing::NumberedEvent;
 pub use readers::ends::{EndRequest, FINISH_BLOCK, REMEMBERED};
 pub use readers::labels::{MAX_LABELS, MAX_LABEL_BYTES};
 pub use readers::stream_limits::RESERVED;

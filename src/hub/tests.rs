@@ -90,7 +90,7 @@ impl Case {
     /// Publishes an event with a sequence number and a time that a store has given.
     pub(super) fn publish_stored(&mut self, seq: u64, at: Instant, channel: &str, key: &str, id: Option<&str>) {
         let made = self.hub.epoch.event_id(seq);
-        let publication = Publication {
+        let event = NumberedEvent {
             seq,
             channel: channel.as_bytes().into(),
             event: event(id.unwrap_or(&made)),
@@ -98,7 +98,7 @@ impl Case {
             retain: Retain::No,
             id: id.map(|id| id.as_bytes().into()),
         };
-        self.hub.publish(publication, at);
+        self.hub.publish(event, at);
     }
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
@@ -856,7 +856,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
-        case.hub.publish(Publication { seq, channel, event, key, retain, id: None }, case.now);
+        case.hub.publish(NumberedEvent { seq, channel, event, key, retain, id: None }, case.now);
         case.hub.evict(case.now);
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));

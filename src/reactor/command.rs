@@ -95,14 +95,14 @@ pub enum Command {
         /// The hub.
         hub: HubId,
         /// The event.
-        publication: Box<hub::Publication>,
+        event: Box<hub::NumberedEvent>,
     },
     /// Publishes one event that was stored at a time.
     PublishStored {
         /// The hub.
         hub: HubId,
         /// The event.
-        publication: Box<hub::Publication>,
+        event: Box<hub::NumberedEvent>,
         /// When it was stored.
         at: Instant,
     },
@@ -223,7 +223,7 @@ impl Command {
         match self {
             Self::Open { init, .. } => init.head.len() + init.content.len(),
             Self::Push { event, .. } => event.len(),
-            Self::Publish { publication, .. } | Self::PublishStored { publication, .. } => publication.size(),
+            Self::Publish { event, .. } | Self::PublishStored { event, .. } => event.size(),
             _ => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, History, Hub, Publication, Retention, Settings};
+use crate::hub::{Epoch, History, Hub, NumberedEvent, Retention, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
@@ -55,9 +55,9 @@ impl Hubs {
 
     /// Adds an event to its channel's log: one of now, or one that was stored. Streams are sent it by the next
     /// [`flush`](Reactor::flush).
-    pub(super) fn publish(&mut self, id: HubId, publication: Publication, published_at: Instant) {
+    pub(super) fn publish(&mut self, id: HubId, event: NumberedEvent, published_at: Instant) {
         if let Some(hub) = self.get_mut(id) {
-            hub.publish(publication, published_at);
+            hub.publish(event, published_at);
         }
     }
 

@@ -195,8 +195,8 @@ impl<I: Io> Reactor<I> {
                 self.hubs.create(hub, epoch, *settings, history.as_deref());
             }
             Command::SetRetention { hub, retention } => self.hubs.set_retention(hub, *retention),
-            Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
-            Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
+            Command::Publish { hub, event } => self.hubs.publish(hub, *event, now),
+            Command::PublishStored { hub, event, at } => self.hubs.publish(hub, *event, at),
             Command::PassStored { hub, seq } => {
                 if let Some(hub) = self.hubs.get_mut(hub) {
                     hub.pass(seq);

@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::compression::{Body, ContentCoding};
     use crate::event::Shared;
-    use crate::hub::Publication;
+    use crate::hub::NumberedEvent;
     use crate::reactor::{Ending, StreamInit};
     use crate::runtime::stream_state::StreamState;
     use crate::stream::{Framing, LineEnd, Reason, Settings};
@@ -406,9 +406,9 @@ mod tests {
         (handle, event_loop)
     }
 
-    fn publication() -> Box<Publication> {
+    fn numbered() -> Box<NumberedEvent> {
         let event = Shared::of(b"x\n\n\n");
-        Box::new(Publication {
+        Box::new(NumberedEvent {
             seq: 1,
             channel: b"news"[..].into(),
             event,
@@ -450,11 +450,11 @@ mod tests {
     fn commands_sent_to_a_dead_reactor_count_as_lost() {
         let (handle, event_loop) = event_loop();
         let before = open(&handle);
-        handle.publish(Command::Publish { hub: 0, publication: publication() });
+        handle.publish(Command::Publish { hub: 0, event: numbered() });
         event_loop.die();
         assert_eq!((handle.stats().lost, handle.stats().buffered), (1, 0));
         // Threads that checked before the reactor died send these.
-        handle.publish(Command::Publish { hub: 0, publication: publication() });
+        handle.publish(Command::Publish { hub: 0, event: numbered() });
         handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event"), has_id: false });
         let after = open(&handle);
         assert_eq!((handle.stats().lost, handle.stats().buffered), (3, 0));
@@ -466,13 +466,13 @@ mod tests {
     #[test]
     fn each_event_published_while_the_reactor_dies_is_taken_or_counts_as_lost() {
         const THREADS: u64 = 3;
-        let size = publication().size() as u64;
+        let size = numbered().size() as u64;
         for turns in 0..300 {
             let (handle, mut event_loop) = event_loop();
             let publish = || {
                 let mut accepted = 0;
                 while !handle.is_dead() {
-                    handle.publish(Command::Publish { hub: 0, publication: publication() });
+                    handle.publish(Command::Publish { hub: 0, event: numbered() });
                     accepted += 1;
                 }
                 accepted
@@ -498,7 +498,7 @@ mod tests {
         event_loop.die();
         let mut next = ReactorHandle::new().expect("a descriptor");
         next.replace(&dead);
-        dead.publish(Command::Publish { hub: 0, publication: publication() });
+        dead.publish(Command::Publish { hub: 0, event: numbered() });
         let mut last = ReactorHandle::new().expect("a descriptor");
         last.replace(&next);
         assert_eq!([next.stats().lost, last.stats().lost], [1, 1]);

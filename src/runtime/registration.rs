@@ -4,7 +4,7 @@ use super::presence::{PresenceChange, PresenceReport};
 use super::reactor_handle::ReactorHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
-    Announcement, Epoch, Full, MemberData, Members, OnceKeys, Publication, Retain, Retention, StateSizes, Statement,
+    Announcement, Epoch, Full, MemberData, Members, NumberedEvent, OnceKeys, Retain, Retention, StateSizes, Statement,
 };
 use crate::reactor::{Command, HubId};
 use std::sync::Arc;
@@ -47,15 +47,15 @@ fn wall_clock() -> u64 {
 
 impl HubRegistration {
     /// Gives an event the next sequence number, which its id has already, and returns the command that publishes it.
-    pub(super) fn publication(
+    pub(super) fn publish_command(
         &mut self,
         (channel, key, retain): (Box<[u8]>, Box<[u8]>, Retain),
         event: Shared,
         id: Option<Box<[u8]>>,
     ) -> Command {
         self.last_seq += 1;
-        let publication = Box::new(Publication { seq: self.last_seq, channel, event, key, retain, id });
-        Command::Publish { hub: self.hub, publication }
+        let event = Box::new(NumberedEvent { seq: self.last_seq, channel, event, key, retain, id });
+        Command::Publish { hub: self.hub, event }
     }
 
     /// Applies a report of the reactor to the members, or leaves it to the hub's owner.
@@ -141,7 +141,7 @@ impl HubRegistration {
                     Retain::Forget // what is retained of the key is older
                 }
             };
-            let command = self.publication((channel, key, retain), event, None);
+            let command = self.publish_command((channel, key, retain), event, None);
             self.reactor.publish_at_once(command);
         }
     }
@@ -276,8 +276,8 @@ mod tests {
     fn published(reactor: &ReactorHandle) -> Vec<String> {
         let queued = reactor.queue();
         let commands = queued.try_iter().map(|queued| match queued {
-            Queued::Command(Command::Publish { publication, .. }) => {
-                let Publication { seq: _, channel, key, retain, .. } = *publication;
+            Queued::Command(Command::Publish { event, .. }) => {
+                let NumberedEvent { seq: _, channel, key, retain, .. } = *event;
                 format!("{} {} {retain:?}", String::from_utf8_lossy(&channel), String::from_utf8_lossy(&key))
             }
             _ => panic!("another command"),

@@ -5,7 +5,7 @@ use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
 use eventsource_xs::hub::{
-    given_ids, Announcement, Epoch, History, KeptMember, Members, OnceKeys, Publication, Retain, Statement,
+    given_ids, Announcement, Epoch, History, KeptMember, Members, NumberedEvent, OnceKeys, Retain, Statement,
 };
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
@@ -112,7 +112,7 @@ impl MemoryHub {
         };
         let (channel, key, id) =
             (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
-        self.handle.append(Publication { seq, channel, event, key, retain, id }, at)?;
+        self.handle.append(NumberedEvent { seq, channel, event, key, retain, id }, at)?;
         if !draft.once.is_empty() {
             self.ids.once.insert(&draft.once, &made, at);
         }

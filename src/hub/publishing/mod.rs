@@ -11,9 +11,9 @@ use crate::hub::Hub;
 use crate::log::{LogEntry, Retain};
 use std::time::Instant;
 
-/// One event, as the producer publishes it.
+/// An event that has its sequence number and its id.
 #[derive(Clone, Debug)]
-pub struct Publication {
+pub struct NumberedEvent {
     /// The sequence number: the next one of the hub, or one that a store has given.
     pub seq: u64,
     /// The name of the channel.
@@ -29,8 +29,8 @@ pub struct Publication {
     pub id: Option<Box<[u8]>>,
 }
 
-impl Publication {
-    /// Returns how many bytes of memory the publication takes. For a small event that is mostly this struct.
+impl NumberedEvent {
+    /// Returns how many bytes of memory the event takes. For a small event that is mostly this struct.
     pub fn size(&self) -> usize {
         let id = self.id.as_ref().map_or(0, |id| id.len());
         std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len() + id
@@ -50,8 +50,8 @@ impl Hub {
     ///
     /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
     /// published.
-    pub fn publish(&mut self, publication: Publication, published_at: Instant) {
-        let Publication { seq, channel, event, key, retain, id } = publication;
+    pub fn publish(&mut self, event: NumberedEvent, published_at: Instant) {
+        let NumberedEvent { seq, channel, event, key, retain, id } = event;
         let (at, is_later) = self.logs.add_number(seq, &channel, id.as_deref());
         self.counts.published += u64::from(is_later);
         if let Some(stored) = &mut self.stored {

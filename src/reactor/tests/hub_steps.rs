@@ -7,8 +7,8 @@ use super::*;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, OnSlow, PositionStyle, Presence,
-    Publication, Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, NumberedEvent, OnSlow, PositionStyle,
+    Presence, Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -264,10 +264,10 @@ impl Run {
         }
         let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
         let id = custom_id.map(|id| id.into_bytes().into());
-        let publication = Box::new(Publication { seq, channel, event, key, retain, id });
+        let event = Box::new(NumberedEvent { seq, channel, event, key, retain, id });
         self.world.apply(match self.numbering {
-            Numbering::Stored => Command::PublishStored { hub: HUB, publication, at },
-            _ => Command::Publish { hub: HUB, publication },
+            Numbering::Stored => Command::PublishStored { hub: HUB, event, at },
+            _ => Command::Publish { hub: HUB, event },
         });
     }
 
@@ -328,7 +328,7 @@ impl Run {
             let of = self.naive.event(*seq);
             let (channel, key) = (of.channel.as_bytes().into(), KEYS[usize::from(of.key)].as_bytes().into());
             let id = of.has_custom_id.then(|| of.id.as_bytes().into());
-            let publication = Box::new(Publication {
+            let event = Box::new(NumberedEvent {
                 seq: *seq,
                 channel,
                 event: of.block.clone(),
@@ -336,7 +336,7 @@ impl Run {
                 retain: Default::default(),
                 id,
             });
-            self.world.apply(Command::PublishStored { hub: HUB, publication, at: of.at });
+            self.world.apply(Command::PublishStored { hub: HUB, event, at: of.at });
         }
         if self.rng.bool() {
             self.turn();

@@ -8,7 +8,7 @@ use crate::compression::decoder::Decoder;
 use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
-    ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, PositionStyle, Publication, Retain, Settings as HubSettings,
+    ChannelSettings, Epoch, FirstBlock, Hub, NumberedEvent, OnSlow, PositionStyle, Retain, Settings as HubSettings,
     Start, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
@@ -295,8 +295,8 @@ impl Run {
         let event = Shared::of(text);
         let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
         let id = own.map(|id| id.into_bytes().into());
-        let publication = Box::new(Publication { seq, channel, event, key, retain, id });
-        self.world.apply(Command::Publish { hub: HUB, publication });
+        let event = Box::new(NumberedEvent { seq, channel, event, key, retain, id });
+        self.world.apply(Command::Publish { hub: HUB, event });
     }
 
     /// A new client reads a little at a time, perhaps less than is published and forgotten meanwhile, whatever the history is.

@@ -10,7 +10,7 @@ use super::stream_handle::StreamHandle;
 use crate::event::{Shared, Unnumbered};
 use crate::hub::{
     Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData,
-    MemberPage, Members, OnceKeys, Publication, Retain, Retention, Settings, StateSizes, SubscribeRequest,
+    MemberPage, Members, NumberedEvent, OnceKeys, Retain, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -221,7 +221,7 @@ impl HubHandle {
         let HubRegistration { state, retention, .. } = registration;
         state.change(meta.channel, meta.key, (meta.retain, event.len()), retention)?;
         let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
-        let command = registration.publication((channel, key, meta.retain), event, id_given);
+        let command = registration.publish_command((channel, key, meta.retain), event, id_given);
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(command);
         if !once.is_empty() {
@@ -246,12 +246,12 @@ impl HubHandle {
     /// # Errors
     ///
     /// [`Error::System`], also if the hub has ended with its reactor, or [`Error::ShuttingDown`].
-    pub fn append(&self, publication: Publication, at: Instant) -> Result<(), Error> {
+    pub fn append(&self, event: NumberedEvent, at: Instant) -> Result<(), Error> {
         let mut process = lock_process();
         check_shutdown()?;
         let HubRegistration { reactor, hub, last_seq, .. } = self.registration_or_create(&mut process)?;
-        *last_seq = publication.seq.max(*last_seq);
-        reactor.publish(Command::PublishStored { hub: *hub, publication: Box::new(publication), at });
+        *last_seq = event.seq.max(*last_seq);
+        reactor.publish(Command::PublishStored { hub: *hub, event: Box::new(event), at });
         Ok(())
     }
 
