@@ -7,13 +7,14 @@ mod client;
 
 use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
-use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
+use eventsource_xs::event::{EventId, Field, Framing, Shared, Text};
 use eventsource_xs::hub::{
-    ChannelEvictions, History, NumberedEvent, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    ChannelEvictions, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings, Start,
+    SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
+use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -36,19 +37,11 @@ fn hub(events: usize) -> HubHandle {
 
 /// Publishes an event, and returns its id.
 fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
-    let meta = PublishMeta { channel: channel.as_bytes(), key: b"", retain: Default::default(), id: None };
+    let fields = std::iter::once(Field::Data(Text::from(data)));
+    let publication = Publication { channel: channel.as_bytes(), key: b"", retain: Retain::No, once: b"", fields };
     let mut published_id = String::new();
-    hub.publish(meta, b"", |id| encode(id, data), |id| published_id = id.to_owned()).expect("a reactor");
+    hub.publish(publication, None, |id| published_id = id.to_owned()).expect("a reactor");
     published_id
-}
-
-fn encode(id: &str, data: &str) -> Shared {
-    let id = EventId::new(Text::from(id)).expect("an id of one line");
-    let block = encode_to_vec(&[Field::Id(id), Field::Data(Text::from(data))], LineEnd::Lf);
-    Shared::write(block.len(), |out| {
-        out.copy_from_slice(&block);
-        block.len()
-    })
 }
 
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
@@ -56,6 +49,11 @@ fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], afte
     let after = after.map(|id| id.as_bytes().into());
     hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, ..Default::default() })
         .expect("a reactor")
+}
+
+/// Reads a client's bytes until the end of the event with this data.
+fn read_event(client: &mut impl Read, data: &str) -> String {
+    read_until(client, &format!("data: {data}\n")) + &read_until(client, "\n\n")
 }
 
 /// Reads a client's events until one with this data.
@@ -193,8 +191,8 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
     let epoch = hub.epoch().expect("an epoch");
     let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
     let position = format!("event: position\ndata: \nid: {epoch}-0\n\n");
-    let expected = framed(position) + &framed(format!("id: {id}\ndata: hello\n\n"));
-    assert_eq!(read_until(&mut chunked, "hello\n\n\r\n"), expected);
+    let expected = framed(position) + &framed(format!("data: hello\nid: {id}\n\n"));
+    assert_eq!(read_until(&mut chunked, &format!("{id}\n\n\r\n")), expected);
     publish(&hub, "big", "end");
     assert_eq!(events_until(&mut slow, "end").len(), 101);
     stream.close(Reason::Application);
@@ -215,13 +213,13 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
     }
     let (mut stream, mut client) = ends.remove(0);
     stream.close(Reason::Application);
-    assert!(read_to_end(&mut client).ends_with("data: 999\n\n"));
+    assert!(read_to_end(&mut client).contains("data: 999\n"));
     publish(&hub, "news", "last");
     drop(hub);
     let text = read_to_end(&mut ends[0].1);
     let events = || text.split("\n\n").filter(|block| block.contains("data: ") && !block.contains("event: position"));
     assert_eq!(events().count(), 1_001);
-    assert!(events().last().map_or(false, |event| event.ends_with("data: last")), "{text}");
+    assert!(events().last().map_or(false, |event| event.starts_with("data: last\n")), "{text}");
     assert_eq!(text.matches("retry: ").count(), 1, "the client is told when to reconnect");
 }
 
@@ -231,7 +229,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let hub = hub(1_000);
     let (mut stream, mut client) = follow(&hub, local(), &["news"], None);
     let id = publish(&hub, "news", "before");
-    let before = read_until(&mut client, "before\n\n");
+    let before = read_event(&mut client, "before");
     let (childs_socket, mut childs_client) = local();
     let child = fork(|| {
         assert_ne!(hub.epoch().expect("an epoch").to_string(), id.split('-').next().unwrap_or_default());
@@ -245,10 +243,10 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
         eventually("the events are sent", || stats().events == 2);
     });
     child.wait();
-    let text = read_until(&mut childs_client, "from the child\n\n");
+    let text = read_event(&mut childs_client, "from the child");
     assert!(text.contains("event: gap\n") && !text.contains("before"), "{text}");
     publish(&hub, "news", "after");
-    let after = read_until(&mut client, "after\n\n");
+    let after = read_event(&mut client, "after");
     assert_eq!((before + &after).matches("data: ").count(), 3, "the position and two events");
 }
 
@@ -271,7 +269,7 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     parent.write_all(b"x").expect("the child reads");
     child.wait();
     publish(&hub, "news", "after");
-    text.push_str(&read_until(&mut client, "after\n\n"));
+    text.push_str(&read_event(&mut client, "after"));
     let data: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty()).collect();
     assert!(data == [&*large, "after"], "the events arrive as they were published");
@@ -302,10 +300,10 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     kill_reactor();
     let (_stream, mut client) = follow(&second, local(), &["news"], None);
     publish(&second, "news", "from the second");
-    assert!(read_until(&mut client, "from the second\n\n").starts_with("event: position\n"));
+    assert!(read_event(&mut client, "from the second").starts_with("event: position\n"));
     let (_stream, mut client) = follow(&first, local(), &["news"], Some(&id));
     publish(&first, "news", "from the first");
-    assert!(read_until(&mut client, "from the first\n\n").contains("event: gap\n"));
+    assert!(read_event(&mut client, "from the first").contains("event: gap\n"));
 }
 
 #[test]
@@ -320,7 +318,9 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
     let now = Instant::now();
     let append = |seq: u64, ago| {
         let at = now.checked_sub(Duration::from_secs(ago)).expect("a time");
-        let event = encode(&format!("kept-{seq}"), &seq.to_string());
+        let (text, id) = (seq.to_string(), format!("kept-{seq}"));
+        let fields = std::iter::once(Field::Data(Text::from(&*text)));
+        let event = Shared::with_id_last(fields, EventId::new(Text::from(&*id)).ok());
         let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
         hub.append(NumberedEvent { seq, channel, event, key, retain: Default::default(), id }, at)
     };

@@ -45,11 +45,11 @@ use arbitrary::Arbitrary;
 use arguments::Arguments;
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Retain, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, Publication, Retain, Start, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, Client, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Role, Stop, Upgrade};
+use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 use std::net::Shutdown;
@@ -106,7 +106,8 @@ impl Message<'_> {
                 let retain = Retain::ALL[usize::from(retain) % Retain::ALL.len()];
                 fields = FieldList::of([Field::Data(Text::from(data))]);
                 let request = is_answered.into();
-                Request::Publish(Publish { request, channel, key, retain, once, fields: fields.fields() })
+                let fields = fields.fields();
+                Request::Publish { request, publication: Publication { channel, key, retain, once, fields } }
             }
             Self::Open { stream: number, unsent, holds, has_socket, is_chunked, drops, most } => {
                 let settings = Settings {

@@ -4,8 +4,8 @@
 
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, LineEnd, Text};
-use eventsource_xs::hub::{SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, Client, Place, Publication, Start};
+use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
+use eventsource_xs::remote::{stop, Client, Place, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
 use std::io::{Read, Write};
@@ -44,11 +44,11 @@ fn main() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
-fn publication<'a>(channel: &'a [u8], text: &str) -> Publication<'a> {
+fn publication<'a>(channel: &'a [u8], text: &str) -> Publication<'a, FieldList> {
     Publication { channel, fields: FieldList::of([Field::Data(Text::from(text))]), ..Publication::default() }
 }
 
-fn answered(client: &mut Client, publication: &Publication<'_>) {
+fn answered(client: &mut Client, publication: &Publication<'_, FieldList>) {
     let mut times: Vec<Duration> = (0..ANSWERED)
         .map(|_| {
             let begun = Instant::now();
@@ -61,7 +61,7 @@ fn answered(client: &mut Client, publication: &Publication<'_>) {
     println!("publish with its answer: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
 }
 
-fn unanswered(client: &mut Client, publication: &Publication<'_>) {
+fn unanswered(client: &mut Client, publication: &Publication<'_, FieldList>) {
     let before = client.count(b"").expect("counts").hub.published;
     let begun = Instant::now();
     for _ in 0..UNANSWERED {

@@ -5,9 +5,9 @@
 
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{FirstBlock, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, Publication, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{stop, upgrade, Client, Place, Publication, Start};
+use eventsource_xs::remote::{stop, upgrade, Client, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::stream::{Framing, LineEnd};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open, Request};
@@ -60,7 +60,7 @@ fn main() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
-fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
+fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
     let fields = FieldList::of([Field::Data(Text::from(data))]);
     Publication { channel: channel.as_bytes(), fields, ..Publication::default() }
 }

@@ -1,18 +1,17 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
 use crate::process_log::log_message;
-use crate::publishing::{encode, failure_of, Asker, Published};
+use crate::publishing::{failure_of, Asker, Published};
 use crate::settings::Wanted;
-use crate::store::Draft;
 use crate::stored_hub::{LastDelivered, StoredHub};
 use eventsource_xs::event::{Framing, Unnumbered};
 use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
-    MemberData, MemberPage, Presence, Refusal, MAX_ONCE_BYTES,
+    MemberData, MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
 };
 use eventsource_xs::remote::Place;
-use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
-use eventsource_xs::wire::{Failure, FieldList, HubSettings, NamedSettings, Publish, StoreSettings, StoreStatus};
+use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::wire::{Failure, FieldList, Fields, HubSettings, NamedSettings, StoreSettings, StoreStatus};
 use eventsource_xs::ErrorCode;
 use std::io;
 use std::time::Instant;
@@ -134,30 +133,16 @@ impl ServedHub {
     /// Publishes the events of a hub in whose place this one is, in their order. They get other ids. They are history here:
     /// until they are published, this hub has no stream.
     pub fn take_events(&mut self, events: Vec<HubEntry>, now: Instant) {
-        let given = |event: &HubEntry| {
-            let fields = FieldList::of_block(event.event.bytes(Framing::Plain), event.has_custom_id);
-            let id = given_ids(fields.fields().iter()).next();
-            (fields, id)
-        };
-        match &mut self.source {
-            Source::Own(handle) => {
-                for entry in events {
-                    let (fields, id) = given(&entry);
-                    let HubEntry { channel, key, retain, once, .. } = &entry;
-                    let meta = PublishMeta { channel, key, retain: *retain, id: id.as_deref() };
-                    let encode = |made: &str| encode(fields.fields(), made);
-                    if let Err(error) = handle.publish(meta, once, encode, |_| {}) {
-                        log_message(&format!("an event of before is lost: {}", failure_of(&error)));
-                    }
-                }
-            }
-            Source::Stored(stored) => {
-                let drafts = events.into_iter().map(|entry| {
-                    let (fields, id) = given(&entry);
-                    let HubEntry { channel, key, retain, once, .. } = entry;
-                    (Draft { channel, key, retain, once, fields, ..Draft::default() }, id)
-                });
-                stored.move_here(drafts, now);
+        for HubEntry { channel, key, retain, once, event, has_custom_id, .. } in &events {
+            let fields = FieldList::of_block(event.bytes(Framing::Plain), *has_custom_id);
+            let publication = Publication { channel, key, retain: *retain, once, fields: fields.fields() };
+            let given = given_ids(fields.fields().iter()).next();
+            let result = match &mut self.source {
+                Source::Own(handle) => publish_to(handle, publication, given.as_deref()),
+                Source::Stored(stored) => stored.move_here(publication.into(), given.as_deref(), now),
+            };
+            if let Err(failure) = result {
+                log_message(&format!("an event of before is lost: {failure}"));
             }
         }
     }
@@ -243,8 +228,13 @@ impl ServedHub {
     }
 
     /// Publishes an event, which is checked first.
-    pub fn publish(&mut self, publish: &Publish<'_>, asker: Asker, now: Instant) -> Result<Published, Failure> {
-        let Publish { channel, key, retain, once, fields, .. } = *publish;
+    pub fn publish(
+        &mut self,
+        publication: Publication<'_, Fields<'_>>,
+        asker: Asker,
+        now: Instant,
+    ) -> Result<Published, Failure> {
+        let Publication { once, fields, .. } = publication;
         if once.len() > MAX_ONCE_BYTES {
             let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
@@ -253,21 +243,21 @@ impl ServedHub {
         given.as_deref().map_or(Ok(()), check_published_id).map_err(refusal)?;
         check_fields(fields.iter(), Some(&self.settings.hub)).map_err(refusal)?;
         match &mut self.source {
-            Source::Own(handle) => {
-                let mut published = String::new();
-                let meta = PublishMeta { channel, key, retain, id: given.as_deref() };
-                let published_id = |id: &str| published.push_str(id);
-                let encode = |made: &str| encode(fields, made);
-                handle.publish(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
-                Ok(Published::Id(published))
-            }
-            Source::Stored(stored) => {
-                let (channel, key, once, fields) = (channel.into(), key.into(), once.into(), fields.into());
-                let draft = Draft { channel, key, retain, once, fields, ..Draft::default() };
-                stored.publish(draft, given.as_deref(), asker, now)
-            }
+            Source::Own(handle) => publish_to(handle, publication, given.as_deref()),
+            Source::Stored(stored) => stored.publish(publication.into(), given.as_deref(), asker, now),
         }
     }
+}
+
+/// Publishes an event to a hub without a store.
+fn publish_to(
+    handle: &HubHandle,
+    publication: Publication<'_, Fields<'_>>,
+    given_id: Option<&[u8]>,
+) -> Result<Published, Failure> {
+    let mut id = String::new();
+    let published = handle.publish(publication.map(Fields::iter), given_id, |made| id.push_str(made));
+    published.map(|()| Published::Id(id)).map_err(|error| failure_of(&error))
 }
 
 fn refusal(refusal: Refusal) -> Failure {

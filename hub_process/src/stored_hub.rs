@@ -54,7 +54,7 @@ use eventsource_xs::hub::{
 use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::saved;
 use eventsource_xs::stream::StreamId;
-use eventsource_xs::wire::{Failure, FieldList, HubSettings, Name, StoreStatus};
+use eventsource_xs::wire::{Failure, HubSettings, Name, StoreStatus};
 use eventsource_xs::ErrorCode;
 use member_drafts::draft_of;
 use members::StoredMembers;
@@ -197,16 +197,12 @@ impl StoredHub {
         self.order.is_shared() && self.last_seq() > 0
     }
 
-    /// Appends the events of the hub before, in their order. The hub is [ready](Self::is_ready) when the store has answered for
-    /// all of them.
-    pub fn move_here(&mut self, drafts: impl Iterator<Item = (Draft, Option<Vec<u8>>)>, now: Instant) {
-        for (draft, given_id) in drafts {
-            let waiting = WaitingDraft::new(Purpose::EventOfBefore, None);
-            if let Err(failure) = self.order.publish(draft, given_id.as_deref(), waiting, now) {
-                log_message(&format!("an event of before is lost: {failure}"));
-            }
-        }
+    /// Appends an event of the hub before. The hub is [ready](Self::is_ready) when the store has answered for all of them.
+    pub fn move_here(&mut self, draft: Draft, given_id: Option<&[u8]>, now: Instant) -> Result<Published, Failure> {
+        let waiting = WaitingDraft::new(Purpose::EventOfBefore, None);
+        let published = self.order.publish(draft, given_id, waiting, now);
         self.moved.begin(self.order.drafts());
+        published
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
@@ -300,9 +296,8 @@ impl StoredHub {
 
     /// Checks that an event of a member can be retained.
     pub fn check_update(&self, channel: &[u8], id: &[u8], event: &Unnumbered) -> Result<(), Failure> {
-        let fields = FieldList::of_block(event.bytes(), false);
-        let draft =
-            Draft { channel: channel.into(), key: id.into(), retain: Retain::Newest, fields, ..Draft::default() };
+        let (channel, key, fields) = (channel.into(), id.into(), event.into());
+        let draft = Draft { channel, key, retain: Retain::Newest, fields, ..Draft::default() };
         self.order.state_change(&draft).map(drop).map_err(|error| failure_of(&error))
     }
 

@@ -240,8 +240,8 @@ mod tests {
     use crate::publishing::{Asker, Published};
     use crate::run_options::RunOptions;
     use eventsource_xs::event::{Field, Text};
-    use eventsource_xs::hub::Retain;
-    use eventsource_xs::wire::{FieldList, FileSettings, FileSync, Name, Publish, StoreSettings};
+    use eventsource_xs::hub::{Publication, Retain};
+    use eventsource_xs::wire::{FieldList, FileSettings, FileSync, Name, StoreSettings};
     use std::path::PathBuf;
     use std::thread;
 
@@ -284,10 +284,10 @@ mod tests {
         fn publish(&mut self, data: &str) {
             let fields = FieldList::of([Field::Data(Text::from(data))]);
             let (channel, key, retain, once) = (&b"news"[..], &b""[..], Retain::No, &b""[..]);
-            let event = Publish { request: 0, channel, key, retain, once, fields: fields.fields() };
+            let event = Publication { channel, key, retain, once, fields: fields.fields() };
             let hub = self.succession.hub_mut().expect("a hub");
             let asker = Asker { peer: 0, request: 0, bytes: 0, since: None };
-            let published = hub.publish(&event, asker, Instant::now());
+            let published = hub.publish(event, asker, Instant::now());
             assert!(matches!(published, Ok(Published::Id(_))));
         }
 

@@ -5,14 +5,12 @@ mod support;
 
 use eventsource_xs::event::{Field, Text, Unnumbered};
 use eventsource_xs::hub::{
-    Announcement, MemberData, MemberRequest, Presence, Retain, Statement, SubscribeRequest, Topic,
+    Announcement, MemberData, MemberRequest, Presence, Publication, Retain, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{
-    Answer, FieldList, HubSettings, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
-};
+use eventsource_xs::wire::{Answer, FieldList, HubSettings, Open, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -101,8 +99,8 @@ fn kilobytes_of(pid: u32) -> u64 {
 
 fn publication(request: u64, data: &str) -> Vec<u8> {
     let fields = FieldList::of([Field::Data(Text::from(data))]);
-    let publish = Publish { request, channel: b"flood", fields: fields.fields(), ..Publish::default() };
-    encoded(&Request::Publish(publish))
+    let publication = Publication { channel: b"flood", fields: fields.fields(), ..Publication::default() };
+    encoded(&Request::Publish { request, publication })
 }
 
 /// A member, and a will.
@@ -402,11 +400,14 @@ fn huge_subscriptions_delay_nobody_for_long() {
             let _ = (&worker).write_all(&bytes);
         }
         // A channel that stars may match in many ways.
-        let _ = (&worker).write_all(&encoded(&Request::Publish(Publish {
-            channel: "a".repeat(1000).as_bytes(),
-            fields: FieldList::default().fields(),
-            ..Publish::default()
-        })));
+        let _ = (&worker).write_all(&encoded(&Request::Publish {
+            request: 0,
+            publication: Publication {
+                channel: "a".repeat(1000).as_bytes(),
+                fields: FieldList::default().fields(),
+                ..Publication::default()
+            },
+        }));
         witness.is_served(name);
         drop((worker, socket));
         drop(_client);
@@ -513,8 +514,8 @@ fn a_worker_that_dies_in_the_middle_of_a_frame_with_a_descriptor_leaks_none() {
 fn a_descriptor_without_a_stream_cuts_a_worker_off_and_is_closed() {
     let (scene, mut other) = Scene::with_worker();
     let fields = FieldList::default();
-    let publish =
-        encoded(&Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() }));
+    let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+    let publish = encoded(&Request::Publish { request: 0, publication });
     let mut worker = connect_and_greet(&scene);
     let mut client = send_with_socket(&worker, &publish);
     assert!(is_closed(&mut worker));
@@ -581,7 +582,8 @@ fn a_worker_that_reads_no_answers_is_slowed_and_others_are_not() {
 fn a_worker_that_closes_at_once_is_heard() {
     let (scene, mut other) = Scene::with_worker();
     let fields = FieldList::default();
-    let publish = Request::Publish(Publish { channel: b"news", fields: fields.fields(), ..Publish::default() });
+    let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+    let publish = Request::Publish { request: 0, publication };
     for _ in 0..20 {
         let mut worker = connect_and_greet(&scene);
         worker.write_all(&encoded(&publish).repeat(100)).expect("a connection");

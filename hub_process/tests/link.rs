@@ -3,11 +3,12 @@
 
 mod support;
 
+use eventsource_xs::hub::Publication;
 use eventsource_xs::remote::calls::{Epoll, Readiness};
 use eventsource_xs::remote::link::{ConnectionLost, MAX_QUEUED_BYTES};
 use eventsource_xs::remote::Link;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Open, Publish, Request, WINDOW_BYTES};
+use eventsource_xs::wire::{Answer, Open, Request, WINDOW_BYTES};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -22,11 +23,11 @@ fn queue(link: &mut Link, request: &Request<'_>, socket: Option<OwnedFd>) {
 /// Queues a publish. Runs the event loop while the queue is full.
 fn publish(link: &mut Link, request: u64, data: &str) {
     let fields = event("", data).fields;
-    let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
+    let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
     while link.queued_bytes() >= MAX_QUEUED_BYTES {
         turn(link, |_| {});
     }
-    queue(link, &Request::Publish(publish), None);
+    queue(link, &Request::Publish { request, publication }, None);
 }
 
 /// Waits until the socket is ready, and sends and reads.
@@ -109,10 +110,10 @@ fn the_queue_grows_while_the_hub_takes_nothing_and_is_sent_when_it_does() {
     let mut link = scene.link();
     signal(link.welcome().pid, Signal::STOP);
     let fields = event("", &"x".repeat(10_000)).fields;
-    let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
+    let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
     let mut count = 0;
     while link.queued_bytes() < MAX_QUEUED_BYTES {
-        queue(&mut link, &Request::Publish(publish), None);
+        queue(&mut link, &Request::Publish { request: 0, publication }, None);
         link.flush().expect("a connection"); // does not wait
         count += 1;
     }

@@ -11,9 +11,9 @@ mod support;
 
 use eventsource_xs::compression::Body;
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{OnSlow, SubscribeRequest, Topic};
+use eventsource_xs::hub::{OnSlow, Publication, Retain, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
-use eventsource_xs::remote::{Address, Event, Hub, RemoteHub, Start};
+use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
 use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::HubSettings;
@@ -232,9 +232,10 @@ impl Model {
 
     fn publish_to(&mut self, worker: usize, channel: &'static str, data: String) {
         let fields = [Field::Data(Text::from(&*data))];
-        let event = Event { channel: channel.as_bytes(), waits: true, ..Event::default() };
+        let fields = fields.into_iter();
+        let publication = Publication { channel: channel.as_bytes(), key: b"", retain: Retain::No, once: b"", fields };
         let mut id = None;
-        let published = self.workers[worker].hub.publish(event, fields.into_iter(), |made| id = Some(place(made)));
+        let published = self.workers[worker].hub.publish(publication, None, true, |made| id = Some(place(made)));
         let (outcome, place) = match published {
             Ok(()) => (Outcome::Published, Some(id.expect("an id"))),
             Err(error) => match error.code() {

@@ -3,7 +3,8 @@
 mod support;
 
 use eventsource_xs::event::{EventId, EventName, Field, Retry, Text};
-use eventsource_xs::remote::{Error, Publication};
+use eventsource_xs::hub::Publication;
+use eventsource_xs::remote::Error;
 use eventsource_xs::wire::{FieldList, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
 use support::{event, follow, read_event, topics, Scene};
 

@@ -3,10 +3,11 @@
 
 mod support;
 
+use eventsource_xs::hub::Publication;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::publisher::{NewPublisher, Unpublished};
 use eventsource_xs::remote::{Client, Error, Publisher, Start};
-use eventsource_xs::wire::{Hello, HubSettings, Name, Publish, Request, Role, WorkerId, WINDOW_BYTES};
+use eventsource_xs::wire::{Hello, HubSettings, Name, Request, Role, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -24,8 +25,8 @@ fn publisher_of(scene: &Scene, worker: &Client) -> Publisher {
 
 fn publish_within(publisher: &mut Publisher, data: &str, time: Duration) -> Result<Box<str>, Unpublished> {
     let fields = event("", data).fields;
-    let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
-    publisher.publish(publish, Instant::now() + time)
+    let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+    publisher.publish(publication, Instant::now() + time)
 }
 
 fn publish(publisher: &mut Publisher, data: &str) -> Box<str> {
@@ -69,7 +70,7 @@ fn a_refused_event_leaves_the_connection_open() {
     let mut publisher = publisher_of(&scene, &worker);
     let long = [b'k'; 257];
     let fields = event("", "x").fields;
-    let refused = Publish { channel: b"news", once: &long, fields: fields.fields(), ..Publish::default() };
+    let refused = Publication { channel: b"news", once: &long, fields: fields.fields(), ..Publication::default() };
     match publisher.publish(refused, Instant::now() + DEADLINE) {
         Err(Unpublished::Refused(error)) => assert_eq!(error.field(), Some("once")),
         other => panic!("{other:?}"),

@@ -6,9 +6,9 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{Retain, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Publication, Retain, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::remote::{Client, Publication};
+use eventsource_xs::remote::Client;
 use eventsource_xs::wire::{FieldList, HubSettings, NamedSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ struct Change {
 }
 
 impl Change {
-    fn publication(&self) -> Publication<'static> {
+    fn publication(&self) -> Publication<'static, FieldList> {
         let Self { channel, key, retain, value } = *self;
         let name = EventName::new(Text::from(["plain", "set", "forget"][retain as usize])).expect("a name");
         let data = format!("{value} {channel} {key}");

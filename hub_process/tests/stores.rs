@@ -3,9 +3,11 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
-use eventsource_xs::hub::{Announcement, EndRequest, Presence, Retain, Start as From, Statement, SubscribeRequest};
+use eventsource_xs::hub::{
+    Announcement, EndRequest, Presence, Publication, Retain, Start as From, Statement, SubscribeRequest,
+};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{kept_settings, Client, Error, Publication};
+use eventsource_xs::remote::{kept_settings, Client, Error};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role,

@@ -3,11 +3,11 @@
 mod support;
 
 use eventsource_xs::event::{EventId, Field, Text};
-use eventsource_xs::hub::{ChannelSettings, OnSlow, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{upgrade, Client, Error, Place, Publication, Start};
+use eventsource_xs::remote::{upgrade, Client, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, Open, Publish, Request, Upgrade};
+use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, Open, Request, Upgrade};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -320,8 +320,8 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
     for request in 1..=30 {
         let data = format!("number {request}");
         let fields = FieldList::of([Field::Data(Text::from(&*data))]);
-        let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
-        Request::Publish(publish).encode(&mut bytes).expect("a short message");
+        let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+        Request::Publish { request, publication }.encode(&mut bytes).expect("a short message");
     }
     let mut socket = connect(&scene);
     let mut at = 0;

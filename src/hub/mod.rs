@@ -156,6 +156,7 @@ pub use presence::{
     number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
 };
 pub use publishing::once_keys::{OnceKeys, MAX_ONCE_BYTES};
+pub use publishing::publication::Publication;
 pub use publishing::refusal::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Refusal,
 };

@@ -5,11 +5,11 @@ use super::fork_handlers;
 use super::lease_handle::LeaseHandle;
 use super::links::command::{send, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub};
-use super::remote_hub::{Event, Subscribed};
+use super::remote_hub::Subscribed;
 use super::serving::{self, lock_serving};
-use crate::event::{EventId, Field, Shared, Text, Unnumbered};
-use crate::hub::{ChannelPage, Counts, EndRequest, MemberData, MemberPage, Settings, SubscribeRequest};
-use crate::runtime::{HubHandle, PublishMeta, StreamHandle};
+use crate::event::{Field, Unnumbered};
+use crate::hub::{ChannelPage, Counts, EndRequest, MemberData, MemberPage, Publication, Settings, SubscribeRequest};
+use crate::runtime::{HubHandle, StreamHandle};
 use crate::wire::{Counted, FieldList};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -70,25 +70,23 @@ impl Hub {
         }
     }
 
-    /// Publishes the fields of an event. Calls a function with the event's id in the hub's order, if the call waits for it.
+    /// Publishes an event. `id` is the one among its fields, if they have one. If the call waits until a hub process has
+    /// published the event, or there is none, calls a function with the event's id in the hub's order.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn publish<'a>(
         &self,
-        event: Event<'_>,
-        fields: impl Iterator<Item = Field<'a>> + Clone,
+        publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
+        id: Option<&[u8]>,
+        waits: bool,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
         match self {
-            Self::Local(hub) => {
-                let Event { channel, key, retain, once, id, .. } = event;
-                let encode = |made: &str| Shared::with_id_last(fields, EventId::new(Text::from(made)).ok());
-                Ok(hub.publish(PublishMeta { channel, key, retain, id }, once, encode, published)?)
-            }
+            Self::Local(hub) => Ok(hub.publish(publication, id, published)?),
             Self::Named(NamedHub(inner)) => {
-                let made = inner.hub.publish(inner.key, event, &FieldList::of(fields))?;
+                let made = inner.hub.publish(inner.key, &publication.map(FieldList::of), waits)?;
                 if let Some(made) = made {
                     published(&made);
                 }

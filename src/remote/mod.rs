@@ -49,7 +49,7 @@ pub mod calls {
 
 pub(crate) use access::{answers, greeting};
 pub use access::{client, error, kept_settings, link, place, publisher, start};
-pub use client::{Client, Publication};
+pub use client::Client;
 pub use error::Error;
 pub use greeting::{stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};
@@ -60,5 +60,5 @@ pub use losses::{has_losses, take_losses};
 pub use place::{Address, Place};
 pub use publisher::Publisher;
 pub use registrations::{shutdown, RemoteHub};
-pub use remote_hub::{Event, Subscribed};
+pub use remote_hub::Subscribed;
 pub use start::Start;

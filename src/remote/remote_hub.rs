@@ -14,36 +14,19 @@ use super::links::publish_connection::PublishOutcome;
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
 use super::start::is_served;
 use crate::event::Unnumbered;
-use crate::hub::{ChannelPage, EndRequest, MemberData, MemberPage, Retain, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, MemberData, MemberPage, Publication, SubscribeRequest};
 use crate::reactor::StreamId;
 use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
 use crate::sys::thread;
-use crate::wire::{Counted, FieldList, Publish, Request};
+use crate::wire::{Counted, FieldList, Fields, Request};
 use crate::ErrorCode;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// An event to publish.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Event<'a> {
-    /// The channel's name.
-    pub channel: &'a [u8],
-    /// The key. Empty if the event has none.
-    pub key: &'a [u8],
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
-    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
-    pub once: &'a [u8],
-    /// The id among the fields, if they have one.
-    pub id: Option<&'a [u8]>,
-    /// Whether the call waits until a hub process has published the event.
-    pub waits: bool,
-}
 
 /// How long after the end of the publish connection the first one is expected to end, too.
 const END_OF_BOTH: Duration = Duration::from_millis(50);
@@ -239,34 +222,38 @@ impl RemoteHub {
         Error::Unavailable(format!("lost the hub process {}", self.address.name()))
     }
 
-    /// Publishes the fields of an event. Returns its id in the hub's order if the call waits.
+    /// Publishes an event. Returns its id in the hub's order if the call waits.
     pub(super) fn publish(
         &self,
         hub_key: u64,
-        event: Event<'_>,
-        fields: &FieldList,
+        publication: &Publication<'_, FieldList>,
+        waits: bool,
     ) -> Result<Option<Box<str>>, Error> {
-        let Event { channel, key, retain, once, waits, .. } = event;
-        let publish = |request| Publish { request, channel, key, retain, once, fields: fields.fields() };
+        let publication = publication.borrowed();
+        let publish = |request| Request::Publish { request, publication };
         if !waits {
             let RemoteRegistration { reactor, connection, .. } = self.registration(hub_key, before(REMEMBERED))?;
             if !connection.has_room(true) {
                 return Err(Error::Full);
             }
-            queue(&reactor, &connection, UNAWAITED, &Request::Publish(publish(UNAWAITED)))?;
+            queue(&reactor, &connection, UNAWAITED, &publish(UNAWAITED))?;
             return Ok(None);
         }
         let deadline = after(Instant::now(), self.start.timeout);
-        if let Some(id) = self.publish_alone(hub_key, publish(0), deadline)? {
+        if let Some(id) = self.publish_alone(hub_key, publication, deadline)? {
             return Ok(Some(id));
         }
-        let request = |request| Request::Publish(publish(request));
-        self.ask_until(deadline, hub_key, true, request)?.0.published().map(Some)
+        self.ask_until(deadline, hub_key, true, publish)?.0.published().map(Some)
     }
 
     /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
     /// cannot be had, or because the hub process may still have to carry out what was asked for before.
-    fn publish_alone(&self, hub_key: u64, publish: Publish<'_>, deadline: Instant) -> Result<Option<Box<str>>, Error> {
+    fn publish_alone(
+        &self,
+        hub_key: u64,
+        publication: Publication<'_, Fields<'_>>,
+        deadline: Instant,
+    ) -> Result<Option<Box<str>>, Error> {
         let RemoteRegistration { reactor, connection, .. } = self.connected(hub_key, deadline)?;
         if !connection.is_quiet(&reactor) {
             return Ok(None);
@@ -275,7 +262,7 @@ impl RemoteHub {
             Some(worker) => worker,
             None => return Ok(None),
         };
-        let published = connection.publish_connection.publish(&self.address, worker, publish, deadline);
+        let published = connection.publish_connection.publish(&self.address, worker, publication, deadline);
         if matches!(published, PublishOutcome::Unsent | PublishOutcome::Published(Err(Error::Unknown))) {
             // A process that ends closes both connections, but not at once: the first one is not to be used once more.
             let left = deadline.saturating_duration_since(Instant::now());

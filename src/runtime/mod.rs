@@ -39,7 +39,7 @@ pub(crate) mod stream_state;
 pub use crate::stream::Stats;
 pub use error::Error;
 pub use handles::capture::{Capture, Obstacle};
-pub use handles::hub_handle::{HubHandle, PublishMeta};
+pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{

@@ -4,7 +4,8 @@
 //! So no worker can send bytes to clients that are not an event.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
-use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};
+use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unnumbered};
+use crate::hub::Publication;
 use crate::saved::{Restorer, Saved, Saver};
 
 /// The fields of an event as they are in a message: any sequence of them, each valid.
@@ -96,6 +97,14 @@ impl FieldList {
     }
 }
 
+impl Publication<'_, FieldList> {
+    /// Returns the event as a message has it.
+    pub fn borrowed(&self) -> Publication<'_, Fields<'_>> {
+        let Self { channel, key, retain, once, ref fields } = *self;
+        Publication { channel, key, retain, once, fields: fields.fields() }
+    }
+}
+
 impl Saved for FieldList {
     fn save(&self, to: &mut Saver) {
         to.add_bytes(&self.0);
@@ -117,6 +126,12 @@ fn check_fields(bytes: &[u8]) -> Result<(), Malformed> {
         read_field(&mut rest)?;
     }
     Ok(())
+}
+
+impl From<&Unnumbered> for FieldList {
+    fn from(event: &Unnumbered) -> Self {
+        Self::of_block(event.bytes(), false)
+    }
 }
 
 impl From<Fields<'_>> for FieldList {

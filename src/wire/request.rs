@@ -6,8 +6,8 @@ use super::frame::kind_of;
 use super::handed_stream::Open;
 use crate::event::Unnumbered;
 use crate::hub::{
-    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Retain, Start,
-    Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Publication,
+    Retain, Start, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -29,7 +29,12 @@ messages! {
     /// number is the worker's own, too.
     pub enum Request<'a> {
         /// Publishes an event. The answer is [`Published`](super::Answer::Published) or [`Refused`](super::Answer::Refused).
-        1 Publish(content: Publish<'a>),
+        1 Publish {
+            /// The request; 0 if no answer is wanted.
+            request: u64,
+            /// The event.
+            publication: Publication<'a, Fields<'a>>,
+        },
         /// Hands over a stream, with its socket.
         2 Open(content: Open<'a>),
         /// Hands over a stream whose socket comes later, with [`Attach`](Self::Attach). If that does not come within the
@@ -170,24 +175,6 @@ messages! {
     }
 }
 
-/// An event to publish.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Publish<'a> {
-    /// The request; 0 if no answer is wanted.
-    pub request: u64,
-    /// The channel's name.
-    pub channel: &'a [u8],
-    /// The key. Empty if the event has none.
-    pub key: &'a [u8],
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
-    /// The key that the publisher gives the event: a second publish with it returns the id of the first one. Empty if the
-    /// event has none.
-    pub once: &'a [u8],
-    /// The event's fields. With an id among them, the event has that id for its clients.
-    pub fields: Fields<'a>,
-}
-
 /// The number of [`Request::Publish`].
 const PUBLISH: u8 = 1;
 
@@ -210,8 +197,10 @@ coded!(checked
     Announcement { channel by read_given_name, key by read_name, retain, event; statement: Statement::Nothing } // a will
 );
 
+type SentPublication<'a> = Publication<'a, Fields<'a>>;
+
 coded! {
-    Publish<'a> { request, channel, key, retain, once, fields }
+    SentPublication<'a> { channel, key, retain, once, fields }
     SubscribeRequest { topics, after, start, first_block, access, presence }
     FirstBlock { position, retry, keeps_id, names_channels }
     Presence { member, will }
@@ -269,13 +258,13 @@ fn read_text(from: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
 /// An event travels as its fields, which the other side checks. It is malformed unless its fields are those of a block.
 impl Coded<'_> for Unnumbered {
     fn write(&self, to: &mut Writer<'_>) {
-        FieldList::of_block(self.bytes(), false).fields().write(to);
+        FieldList::from(self).fields().write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let fields = Fields::read(from)?;
         let event = Self::of(fields.iter());
-        let is_of_block = FieldList::of_block(event.bytes(), false).fields() == fields;
+        let is_of_block = FieldList::from(&event).fields() == fields;
         is_of_block.then_some(event).ok_or(Malformed)
     }
 }

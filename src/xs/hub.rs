@@ -10,12 +10,12 @@ use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Retain, Settings, Start, StateBounds, Statement, SubscribeRequest, Topic,
+    PositionStyle, Presence, Publication, Retain, Settings, Start, StateBounds, Statement, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::hub::HubCounts;
-use crate::remote::{self, Address, Error, Event, Hub, LeaseHandle, RemoteHub, Subscribed};
+use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub, Subscribed};
 use crate::runtime::{self, StreamHandle};
 use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
@@ -296,9 +296,10 @@ unsafe extern "C" fn esx_hub_publish(
         let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
         let known = Retain::ALL.get(usize::from(retain)).copied();
         let retain = known.unwrap_or_else(|| guard::refuse_number("retain", retain));
-        let event = Event { channel, key, retain, once: once.unwrap_or_default(), id: id.as_deref(), waits };
+        let fields = accepted(fields);
+        let publication = Publication { channel, key, retain, once: once.unwrap_or_default(), fields };
         let mut len = 0;
-        let published = hub.publish(event, accepted(fields), |made| {
+        let published = hub.publish(publication, id.as_deref(), waits, |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };

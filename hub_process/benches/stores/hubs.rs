@@ -4,9 +4,9 @@ use crate::servers::{Folder, Redis};
 use crate::{DATA_BYTES, DEADLINE};
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{SubscribeRequest, Topic};
+use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{stop, Client, Place, Publication, Start};
+use eventsource_xs::remote::{stop, Client, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     FieldList, FileSettings, FileSync, HubSettings, Name, Open, RedisSettings, Request, StoreSettings,
@@ -132,7 +132,7 @@ pub fn data(number: usize) -> String {
     format!("{number:<DATA_BYTES$}")
 }
 
-pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
+pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
     let fields = FieldList::of([Field::Data(Text::from(data))]);
     Publication { channel: channel.as_bytes(), fields, ..Publication::default() }
 }

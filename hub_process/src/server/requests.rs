@@ -8,10 +8,10 @@ use crate::peers::{End, Peer, Peers};
 use crate::publishing::{failure_of, Asker, Published};
 use crate::served_hub::ServedHub;
 use crate::streams::{HeldStream, Opener, Streams};
-use eventsource_xs::hub::{EndRequest, SubscribeRequest};
+use eventsource_xs::hub::{EndRequest, Publication, SubscribeRequest};
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Answer, Counted, Described, Failure, Frame, Open, Publish, Request};
+use eventsource_xs::wire::{Answer, Counted, Described, Failure, Fields, Frame, Open, Request};
 use eventsource_xs::ErrorCode;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -23,7 +23,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let (connections, workers) = (peers.len(), peers.count());
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
     match Request::decode(frame).map_err(|_| End::Malformed)? {
-        Request::Publish(event) => publish(peers, from, hub, &event, frame.wire_bytes(), now),
+        Request::Publish { request, publication } => {
+            let asker = Asker { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
+            publish(peers, hub, publication, asker, now)
+        }
         _ if peer.is_publisher() => Err(End::Malformed), // a publish connection only publishes
         Request::Open(open) => open_with_socket(peer, streams, hub.as_deref(), &open),
         Request::OpenWithoutSocket(open) => open_without_socket(peer, streams, hub.as_deref(), &open, connections),
@@ -89,17 +92,15 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
 /// Publishes an event. If it waits for the hub's store to take it, its bytes are not handled until then.
 fn publish(
     peers: &mut Peers,
-    from: u64,
     hub: Option<&mut ServedHub>,
-    event: &Publish<'_>,
-    bytes: usize,
+    publication: Publication<'_, Fields<'_>>,
+    asker: Asker,
     now: Instant,
 ) -> Result<(), End> {
-    let peer = peers.publishing(from).ok_or(End::Closed)?;
+    let Asker { request, bytes, .. } = asker;
+    let peer = peers.publishing(asker.peer).ok_or(End::Closed)?;
     peer.spend(bytes)?;
-    let request = event.request;
-    let asker = Asker { peer: from, request, bytes, since: Some(now) };
-    match hub.ok_or_else(not_begun).and_then(|hub| hub.publish(event, asker, now)) {
+    match hub.ok_or_else(not_begun).and_then(|hub| hub.publish(publication, asker, now)) {
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
         Ok(Published::Id(_) | Published::Queued) => {}
         Ok(Published::Waits) => return Ok(()),

@@ -1,9 +1,9 @@
 //! A draft: an event, or a request to end streams, that is to be stored.
 
 use super::member_part::MemberPart;
-use eventsource_xs::hub::{room_of, EndRequest, Retain};
+use eventsource_xs::hub::{room_of, EndRequest, Publication, Retain};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{decode_end, encode_end, FieldList};
+use eventsource_xs::wire::{decode_end, encode_end, FieldList, Fields};
 
 /// An event that is to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub struct Draft {
 }
 
 saved!(Draft { channel, key, retain, once, fields, member });
+
+impl From<Publication<'_, Fields<'_>>> for Draft {
+    fn from(Publication { channel, key, retain, once, fields }: Publication<'_, Fields<'_>>) -> Self {
+        let (channel, key, once, fields) = (channel.into(), key.into(), once.into(), fields.into());
+        Self { channel, key, retain, once, fields, member: MemberPart::None }
+    }
+}
 
 /// What the hubs do with an entry that they read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

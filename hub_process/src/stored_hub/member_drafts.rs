@@ -24,7 +24,7 @@ pub fn draft_of(announcement: Announcement, kept: Option<KeptMember>) -> Draft {
     let here = || {
         kept.map(|KeptMember { since, linger, data: MemberData { text, is_json }, leave }| {
             let rest = [&since.to_le_bytes()[..], &[is_json.into()], &text].concat().into();
-            Box::new(MemberHere { linger, leave: FieldList::of_block(leave.bytes(), false), rest })
+            Box::new(MemberHere { linger, leave: (&leave).into(), rest })
         })
     };
     let member = match announcement.statement {
@@ -33,15 +33,8 @@ pub fn draft_of(announcement: Announcement, kept: Option<KeptMember>) -> Draft {
         Statement::Changed => MemberPart::Changed(here().unwrap_or_default()),
         Statement::Gone => MemberPart::Gone,
     };
-    let fields = FieldList::of_block(announcement.event.bytes(), false);
-    Draft {
-        channel: announcement.channel,
-        key: announcement.key,
-        retain: announcement.retain,
-        fields,
-        member,
-        ..Draft::default()
-    }
+    let Announcement { channel, key, retain, event, .. } = announcement;
+    Draft { channel, key, retain, fields: (&event).into(), member, ..Draft::default() }
 }
 
 /// Returns what a store has kept of a member.

@@ -19,7 +19,7 @@ use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
 use eventsource_xs::stream::StreamId;
-use eventsource_xs::wire::{FileSettings, FileSync, StoreSettings};
+use eventsource_xs::wire::{FieldList, FileSettings, FileSync, StoreSettings};
 use fastrand::Rng;
 use std::collections::{BTreeMap as Map, BTreeSet, HashSet, VecDeque};
 use std::io::Read;

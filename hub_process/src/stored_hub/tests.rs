@@ -794,7 +794,7 @@ fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
 #[test]
 fn a_hub_is_ready_when_the_store_has_answered_for_all_events_of_before() {
     let mut world = World::new();
-    world.hub.move_here((1..=3).map(|number| (draft(number, ""), None)), world.now);
+    (1..=3).for_each(|number| assert!(world.hub.move_here(draft(number, ""), None, world.now).is_ok()));
     let later = Asker { peer: 1, request: 1, bytes: 0, since: None };
     assert!(world.hub.publish(draft(4, ""), None, later, world.now).is_ok(), "what is published follows");
     world.store.listen();

@@ -9,8 +9,8 @@ pub mod wire;
 pub use client::{eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, upgrade, Client, Link, Place, Publication, Start};
+use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
+use eventsource_xs::remote::{stop, upgrade, Client, Link, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Role,
@@ -168,7 +168,7 @@ pub fn stream_settings() -> Settings {
     Settings { max_buffered: 1 << 20, ..client::settings() }
 }
 
-pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
+pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
     Publication {
         channel: channel.as_bytes(),
         fields: FieldList::of([Field::Data(Text::from(data))]),

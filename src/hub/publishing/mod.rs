@@ -2,6 +2,7 @@
 
 pub(super) mod once_keys;
 pub(super) mod pending;
+pub(super) mod publication;
 pub(super) mod refusal;
 pub(super) mod state_sizes;
 

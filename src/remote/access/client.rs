@@ -7,10 +7,10 @@ use super::error::Error;
 use super::greeting::connect;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::{ChannelPage, EndRequest, MemberPage, Retain, SubscribeRequest};
+use crate::hub::{ChannelPage, EndRequest, MemberPage, Publication, SubscribeRequest};
 use crate::stream::after;
 use crate::sys::local::{send, Wait};
-use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Publish, Request, Welcome};
+use crate::wire::{Answer, Counted, Described, Failure, FieldList, NamedSettings, Open, Request, Welcome};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
 use std::io;
@@ -22,21 +22,6 @@ const BATCH_BYTES: usize = 32 << 10;
 /// How many publishes are begun before any is answered. Their answers fit a socket's buffer, so neither side waits for the
 /// other to read.
 pub const MAX_PENDING: usize = 256;
-
-/// An event to publish.
-#[derive(Clone, Debug, Default)]
-pub struct Publication<'a> {
-    /// The channel's name.
-    pub channel: &'a [u8],
-    /// The key. Empty if the event has none.
-    pub key: &'a [u8],
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
-    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
-    pub once: &'a [u8],
-    /// The event's fields.
-    pub fields: FieldList,
-}
 
 /// A connection to a hub. Each call waits for its answer.
 #[derive(Debug)]
@@ -77,8 +62,10 @@ impl Client {
     ///
     /// [`Error::Unavailable`] if the event was not published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
     /// [`Error::Refused`] if the hub has refused it.
-    pub fn publish(&mut self, publication: &Publication<'_>) -> Result<String, Error> {
-        self.ask(|request| publish_request(request, publication))?.published().map(Into::into)
+    pub fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Error> {
+        self.ask(|request| Request::Publish { request, publication: publication.borrowed() })?
+            .published()
+            .map(Into::into)
     }
 
     /// Publishes an event without waiting for an answer, and so without knowing its id. The event may be sent with later
@@ -87,8 +74,8 @@ impl Client {
     /// # Errors
     ///
     /// As [`flush`](Self::flush).
-    pub fn publish_unanswered(&mut self, publication: &Publication<'_>) -> Result<(), Error> {
-        self.queue(&publish_request(0, publication))?;
+    pub fn publish_unanswered(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
+        self.queue(&Request::Publish { request: 0, publication: publication.borrowed() })?;
         if self.outbox.len() >= BATCH_BYTES {
             self.flush()?;
         }
@@ -175,13 +162,13 @@ impl Client {
     /// # Errors
     ///
     /// As [`send`](Self::send). Events that were begun before are then perhaps published.
-    pub fn begin_publish(&mut self, publication: &Publication<'_>) -> Result<(), Error> {
+    pub fn begin_publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<(), Error> {
         while self.pending.len() >= MAX_PENDING {
             self.flush()?;
             self.take_answer()?;
         }
         let request = self.next_request();
-        self.queue(&publish_request(request, publication))?;
+        self.queue(&Request::Publish { request, publication: publication.borrowed() })?;
         self.pending.push_back(request);
         if self.outbox.len() >= BATCH_BYTES {
             self.flush()?;
@@ -281,7 +268,7 @@ impl Client {
 
     /// Collects a request. A publish waits for credits first.
     fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
-        let is_publish = matches!(request, Request::Publish(_));
+        let is_publish = matches!(request, Request::Publish { .. });
         if is_publish && !self.answers.credits.may_send() {
             self.flush()?;
             while !self.answers.credits.may_send() {
@@ -344,9 +331,4 @@ impl Client {
         }
         Ok(None)
     }
-}
-
-fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
-    let Publication { channel, key, retain, once, fields } = publication;
-    Request::Publish(Publish { request, channel, key, retain: *retain, once, fields: fields.fields() })
 }

@@ -10,8 +10,9 @@ use super::error::Error;
 use super::greeting::greet;
 use super::place::Place;
 use super::start::{check_peer, connect_once};
+use crate::hub::Publication;
 use crate::sys::local::{send, wait_for_room, Wait};
-use crate::wire::{Hello, Publish, Request, Role, WorkerId};
+use crate::wire::{Fields, Hello, Request, Role, WorkerId};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -78,17 +79,21 @@ impl Publisher {
         Self { answers, outbox: Vec::new(), last_request: 0 }
     }
 
-    /// Publishes an event, and waits for its id. The number of the request is replaced.
+    /// Publishes an event, and waits for its id.
     ///
     /// # Errors
     ///
     /// [`Unpublished`].
-    pub fn publish(&mut self, publish: Publish<'_>, deadline: Instant) -> Result<Box<str>, Unpublished> {
+    pub fn publish(
+        &mut self,
+        publication: Publication<'_, Fields<'_>>,
+        deadline: Instant,
+    ) -> Result<Box<str>, Unpublished> {
         self.last_request += 1;
         let request = self.last_request;
         self.outbox.clear();
         self.outbox.shrink_to(KEPT_BYTES);
-        let encoded = Request::Publish(Publish { request, ..publish }).encode(&mut self.outbox);
+        let encoded = Request::Publish { request, publication }.encode(&mut self.outbox);
         encoded.map_err(|error| Unpublished::Refused(error.into()))?;
         while !self.answers.credits.may_send() {
             self.read_answer(request, deadline).map_err(|_| Unpublished::Unsent)?;
@@ -144,7 +149,7 @@ mod tests {
     /// Returns the number of the next request.
     fn next(hub: &mut HubSide) -> u64 {
         hub.next(|request| match request {
-            Request::Publish(publish) => publish.request,
+            Request::Publish { request, .. } => request,
             other => panic!("{other:?}"),
         })
     }
@@ -157,8 +162,8 @@ mod tests {
     fn publish(publisher: &mut Publisher, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
-        let publish = Publish { channel: b"news", fields: fields.fields(), ..Publish::default() };
-        publisher.publish(publish, Instant::now() + within)
+        let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+        publisher.publish(publication, Instant::now() + within)
     }
 
     #[test]

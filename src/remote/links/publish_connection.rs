@@ -4,13 +4,14 @@
 //! all that was asked of it there. A call that cannot use it publishes through the first one: no call waits for
 //! another one's, or for long until it is made.
 
+use crate::hub::Publication;
 use crate::remote::error::Error;
 use crate::remote::place::Address;
 use crate::remote::publisher::{NewPublisher, Publisher, Unpublished};
 use crate::runtime::descriptor_reserve;
 use crate::runtime::generation::lock_turn;
 use crate::sys::{descriptor, socket};
-use crate::wire::{Publish, WorkerId};
+use crate::wire::{Fields, WorkerId};
 use rustix::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -62,7 +63,7 @@ impl PublishConnection {
         &self,
         address: &Address,
         worker: WorkerId,
-        publish: Publish<'_>,
+        publication: Publication<'_, Fields<'_>>,
         deadline: Instant,
     ) -> PublishOutcome {
         let mut state = match self.lock_if_free() {
@@ -76,7 +77,7 @@ impl PublishConnection {
             }
         }
         let published = match &mut state.connection {
-            Some(connection) => connection.publish(publish, deadline),
+            Some(connection) => connection.publish(publication, deadline),
             None => return PublishOutcome::NotTried,
         };
         if matches!(published, Err(Unpublished::Unsent | Unpublished::Unanswered(_))) {

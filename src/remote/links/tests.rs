@@ -6,7 +6,7 @@ use super::command::send;
 use super::*;
 use crate::compression::{Body, ContentCoding};
 use crate::event::{Field, Text};
-use crate::hub::Topic;
+use crate::hub::{Publication, Topic};
 use crate::reactor::StreamInit;
 use crate::remote::answers::Answers;
 use crate::remote::tests::HubSide;
@@ -15,7 +15,7 @@ use crate::runtime::event_loop::EventLoop;
 use crate::runtime::reactor_handle::{HandoverCommand, Queued, ReactorHandle, StreamParts};
 use crate::runtime::stream_state::StreamState;
 use crate::stream::{Framing, LineEnd, Settings};
-use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Open, Publish, StoreSettings, Welcome, WINDOW_BYTES};
+use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Open, StoreSettings, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
 use rustix::fd::AsRawFd;
@@ -98,8 +98,8 @@ impl Scene {
         let text = "x".repeat(bytes);
         let fields = FieldList::of([Field::Data(Text::from(&*text))]);
         let mut frame = Vec::new();
-        let publish = Publish { request, channel: b"news", fields: fields.fields(), ..Publish::default() };
-        Request::Publish(publish).encode(&mut frame).expect("a short request");
+        let publication = Publication { channel: b"news", fields: fields.fields(), ..Publication::default() };
+        Request::Publish { request, publication }.encode(&mut frame).expect("a short request");
         connection.add_coming(frame.len());
         send(&self.handle, LinkCommand::Send { connection: Arc::clone(connection), request, frame });
     }
@@ -211,7 +211,9 @@ fn a_request_gets_its_own_answer() {
     let (scene, connection, mut hub) = Scene::connected();
     let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
     for request in requests {
-        hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == request), "{got:?}"));
+        hub.next(|got| {
+            assert!(matches!(got, Request::Publish { request: number, .. } if number == request), "{got:?}")
+        });
     }
     let failure = Failure::new(ErrorCode::Invalid, Some("data"), "no");
     hub.answer(&Answer::Refused { request: requests[1], failure });
@@ -244,7 +246,7 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
 fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
     let (scene, connection, mut hub) = Scene::connected();
     (0..4).for_each(|_| scene.publish_as(&connection, UNAWAITED, 10));
-    (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish(Publish { request: UNAWAITED, .. })))));
+    (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish { request: UNAWAITED, .. }))));
     assert!(!connection.is_idle());
     hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
     let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
@@ -417,7 +419,7 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     let published = scene.publish(&connection, 10);
     take_over_without_socket(&mut hub, stream, &[b"head"]);
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
-    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
     assert_eq!((state.is_handed_over(), state.is_attached(), state.buffered_bytes()), (true, false, 0));
     scene.push(stream, &state, b"event");
     hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
@@ -523,7 +525,7 @@ fn a_stream_waits_in_the_reactor_until_the_connection_is_made() {
     assert_eq!((got, state.is_handed_over()), (pushed.to_vec(), false));
     let mut hub = scene.connect_begun(&connection, HubSettings::default(), WINDOW_BYTES);
     let (mut socket, unsent) = hub.take_over(stream);
-    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == published), "{got:?}"));
     assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     assert!(unsent.concat().is_empty() && state.is_handed_over());
     socket.write_all(b"alive").expect("a connection");
@@ -618,7 +620,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     }
     scene.eventually("what waits for credits takes no room of other requests", || connection.has_room(false));
     assert!(!connection.is_idle());
-    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == first), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == first), "{got:?}"));
     let (stream, state, _client) = scene.open();
     let subscription = scene.subscribe(&connection, stream);
     scene.push(stream, &state, b"pushed");
@@ -628,7 +630,7 @@ fn a_publish_to_a_slow_store_delays_no_other_request() {
     // Nothing of what waits may be overtaken by an event on the publish connection.
     assert!(!connection.is_quiet(&scene.handle));
     hub.answer(&Answer::Credits { bytes: 100 });
-    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == second), "{got:?}"));
+    hub.next(|got| assert!(matches!(got, Request::Publish { request: number, .. } if number == second), "{got:?}"));
     let third = scene.publish(&connection, 10);
     drop(hub);
     assert!(matches!(scene.wait(&connection, third), Ok(Outcome::Unsent)));

@@ -7,10 +7,10 @@
 //! reactor in which it began.
 
 use super::stream_handle::StreamHandle;
-use crate::event::{Shared, Unnumbered};
+use crate::event::{EventId, Field, Shared, Text, Unnumbered};
 use crate::hub::{
     Announcement, ChannelEvictions, ChannelPage, Counts, EndRequest, Epoch, Full, History, HubEntry, MemberData,
-    MemberPage, Members, NumberedEvent, OnceKeys, Retain, Retention, Settings, StateSizes, SubscribeRequest,
+    MemberPage, Members, NumberedEvent, OnceKeys, Publication, Retention, Settings, StateSizes, SubscribeRequest,
 };
 use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
@@ -48,19 +48,6 @@ struct Inner {
     max_topics: AtomicUsize,
     /// Whether the hub continues with stored events.
     is_stored: bool,
-}
-
-/// The fields of a publication other than the event's bytes.
-#[derive(Debug)]
-pub struct PublishMeta<'a> {
-    /// The channel's name.
-    pub channel: &'a [u8],
-    /// The key: a later event with the same key replaces this one. If it is empty, the channel is the key.
-    pub key: &'a [u8],
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
-    /// The event's id, if the application gives it one.
-    pub id: Option<&'a [u8]>,
 }
 
 /// Returns eight random characters, with which no other hub's ids begin.
@@ -186,20 +173,20 @@ impl HubHandle {
     }
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
-    /// without a key is published. `encode` makes the event from its id, and `published` is called afterwards with that id,
-    /// or with that of the earlier event. Waits while too many bytes are queued for the reactor, never for a client.
+    /// without a key is published. `id` is the one among its fields, if they have one. `published` is called afterwards with
+    /// the id that the hub gives the event, or with that of the earlier event. Waits while too many bytes are queued for the reactor, never for a client.
     ///
     /// # Errors
     ///
     /// [`Error::System`], [`Error::ShuttingDown`], [`Error::ReservedId`], [`Error::MemberKey`], [`Error::CountKey`], or
     /// [`Error::Full`] if the event is to be retained and does not fit; then nothing is published.
-    pub fn publish(
+    pub fn publish<'a>(
         &self,
-        meta: PublishMeta<'_>,
-        once: &[u8],
-        encode: impl FnOnce(&str) -> Shared,
+        publication: Publication<'_, impl Iterator<Item = Field<'a>> + Clone>,
+        id: Option<&[u8]>,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
+        let Publication { channel, key, retain, once, fields } = publication;
         let mut process = lock_process();
         check_shutdown()?;
         let registration = self.registration_or_create(&mut process)?;
@@ -209,25 +196,24 @@ impl HubHandle {
                 return Ok(());
             }
         }
-        if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
+        if id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
-        if meta.retain.changes_state() && registration.has_member_event(meta.channel, meta.key) {
-            return Err(Error::of_kept_key(meta.key));
+        if retain.changes_state() && registration.has_member_event(channel, key) {
+            return Err(Error::of_kept_key(key));
         }
         let seq = registration.last_seq + 1;
-        let id = registration.epoch.event_id(seq);
-        let event = encode(&id);
+        let made = registration.epoch.event_id(seq);
+        let event = Shared::with_id_last(fields, EventId::new(Text::from(&*made)).ok());
         let HubRegistration { state, retention, .. } = registration;
-        state.change(meta.channel, meta.key, (meta.retain, event.len()), retention)?;
-        let (channel, key, id_given) = (meta.channel.into(), meta.key.into(), meta.id.map(Into::into));
-        let command = registration.publish_command((channel, key, meta.retain), event, id_given);
+        state.change(channel, key, (retain, event.len()), retention)?;
+        let command = registration.publish_command((channel.into(), key.into(), retain), event, id.map(Into::into));
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(command);
         if !once.is_empty() {
-            registration.once.insert(once, &id, Instant::now());
+            registration.once.insert(once, &made, Instant::now());
         }
-        published(&id);
+        published(&made);
         Ok(())
     }
 
