@@ -16,6 +16,8 @@ pub struct Detached<S> {
     pub unsent: Vec<u8>,
     /// How many bytes were in its buffer before they were encoded: as many as were counted.
     pub buffered_bytes: usize,
+    /// How many events end in `unsent`.
+    pub buffered_events: usize,
     /// The content so far, `unsent` included.
     pub body: Body,
 }
@@ -38,8 +40,9 @@ impl<I: Io> Reactor<I> {
         if let Some(socket) = &record.socket {
             self.io.unregister(socket);
         }
-        let StreamRecord { socket, stream, .. } = record;
+        let StreamRecord { socket, mut stream, .. } = record;
         let (settings, unsent, body) = (*stream.settings(), stream.unsent(), *stream.body());
-        Some(Detached { socket, settings, unsent, buffered_bytes, body })
+        let buffered_events = stream.discard().events;
+        Some(Detached { socket, settings, unsent, buffered_bytes, buffered_events, body })
     }
 }

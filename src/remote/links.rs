@@ -355,7 +355,7 @@ impl Handover for Links {
         }
         if let Some(parked) = self.parked.get_mut(&stream) {
             if let Command::Push { event, .. } = command {
-                count_as_sent(context, event.len());
+                count_as_sent(context, 1, event.len());
                 subtract_buffered(context, stream, event.len());
             }
             parked.apply(command);
@@ -483,8 +483,9 @@ fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
 
 /// Takes a stream from the reactor. Returns nothing if it has ended.
 fn detach(stream: StreamId, context: &mut Context<'_>) -> Option<Parked> {
-    let Detached { socket, settings, unsent, buffered_bytes, body } = context.reactor.detach(stream)?;
-    count_as_sent(context, buffered_bytes);
+    let Detached { socket, settings, unsent, buffered_bytes, buffered_events, body } =
+        context.reactor.detach(stream)?;
+    count_as_sent(context, buffered_events, buffered_bytes);
     if let Some(state) = context.streams.get(stream) {
         state.subtract_buffered(buffered_bytes);
         state.hand_over(socket.is_some());

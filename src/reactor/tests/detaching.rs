@@ -62,5 +62,6 @@ fn a_detached_stream_with_a_coding_had_as_many_bytes_buffered_as_it_was_pushed()
     let id = world.records[stream].id;
     let detached = world.reactor.detach(id).expect("the stream is open");
     assert_eq!(detached.buffered_bytes, [ContentCoding::Gzip.beginning(), b"head|event"].concat().len());
+    assert_eq!(detached.buffered_events, 1);
     assert!(detached.unsent.len() > detached.buffered_bytes, "a few bytes do not become fewer");
 }

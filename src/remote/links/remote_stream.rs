@@ -49,14 +49,14 @@ impl RemoteStream {
     ) -> Option<Request<'a>> {
         Some(match command {
             Command::Push { event, has_id, .. } => {
-                count_as_sent(context, event.len());
                 // Other streams are bounded by what their producers see as buffered.
-                if self.drops && is_full {
+                let is_lost = self.drops && is_full;
+                count_as_sent(context, usize::from(!is_lost), event.len());
+                if is_lost {
                     context.handle.count_lost(1, 0);
                     subtract_buffered(context, stream, event.len());
                     return None;
                 }
-                add(&context.handle.counts.events, 1);
                 let block = self.framing.unframe(event);
                 self.pushed += block.len() as u64;
                 self.accounted += event.len();
@@ -71,8 +71,9 @@ impl RemoteStream {
     }
 }
 
-/// Counts bytes as sent that another process has to send.
-pub(super) fn count_as_sent(context: &mut Context<'_>, bytes: usize) {
+/// Counts events and bytes as sent that another process has to send.
+pub(super) fn count_as_sent(context: &mut Context<'_>, events: usize, bytes: usize) {
+    add(&context.handle.counts.events, events as u64);
     add(&context.handle.counts.bytes, bytes as u64);
 }
 

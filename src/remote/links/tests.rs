@@ -360,7 +360,7 @@ fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
     let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
     let (mut socket, sent) = scene.hand_over(&connection, &mut hub, stream);
     assert_eq!(sent, [&b""[..], b"before", b"after"], "each push is encoded alone");
-    assert_eq!(state.buffered_bytes(), 0);
+    assert_eq!((state.buffered_bytes(), scene.handle.stats().events), (0, 2));
     socket.write_all(b"alive").expect("a connection");
     client.read_exact(&mut [0; 5]).expect("the bytes of the next hub");
 }
@@ -426,6 +426,17 @@ fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
     let client = scene.attach(stream, &state);
     check_attached(&mut hub, stream, client);
     assert_eq!((state.is_attached(), state.has_socket()), (true, false));
+}
+
+#[test]
+fn an_event_that_a_stream_takes_along_is_counted() {
+    let (scene, connection, mut hub) = Scene::connected();
+    let (stream, state) = scene.open_without_socket();
+    scene.push(stream, &state, b"event");
+    scene.subscribe(&connection, stream);
+    let event = SETTINGS.framing.frame(b"event");
+    take_over_without_socket(&mut hub, stream, &[&[b"head", &event[..]].concat()]);
+    assert_eq!((state.buffered_bytes(), scene.handle.stats().events), (0, 1));
 }
 
 #[test]
