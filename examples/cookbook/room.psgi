@@ -1,4 +1,4 @@
-# Who is in a room, who is typing, and who is away.
+# Who is in a room, who is typing, and who is away; and what was said.
 use strict;
 use warnings;
 
@@ -13,7 +13,7 @@ my $SECRET = $ENV{ROOM_SECRET} || die "ROOM_SECRET is not set\n";
 
 # ROOM_SOCKET is for tests; without it the hub is found by its name.
 my @socket = defined $ENV{ROOM_SOCKET} ? (socket => $ENV{ROOM_SOCKET}) : ();
-my $hub    = EventSource::Hub->new(name => 'room', start => 'state', on_slow => 'gap', @socket);
+my $hub    = EventSource::Hub->new(name => 'room', on_slow => 'gap', @socket);
 
 # In place of your login: a cookie has a name, and an id that nobody can choose.
 sub enter {
@@ -32,10 +32,12 @@ sub visitor {
     return {id => $id, name => $name};
 }
 
-# The stream of a visitor. Its first one makes the visitor a member.
+# The stream of a visitor: the last that was said, who is here, and what comes. The first one makes the visitor a member.
 my $events = $hub->to_app(
-    channels =>
-        sub { visitor(shift) ? qw(room room/people) : [403, ['Content-Type' => 'text/plain'], ['Please enter']] },
+    channels => sub {
+        return [403, ['Content-Type' => 'text/plain'], ['Please enter']] if !visitor(shift);
+        return (['room', {start => -50}], ['room/people', {start => 'state'}]);
+    },
     member => sub {
         my $visitor = visitor(shift);
         return {id => $visitor->{id}, channel => 'room/people', json => {name => $visitor->{name}, does => ''}};

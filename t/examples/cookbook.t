@@ -401,6 +401,11 @@ recipe room => sub {
         is $es->post('/say', headers => [Cookie => $cookie], form => [text => 'hello'])->code, 204, 'Bob says hello';
     }
     next_json_is($stream{Ann}, 'said', {name => 'Bob', text => 'hello'}, 'Ann hears it');
+    my $cookie = $es->post('/enter', form => [name => 'Eve'])->header('Set-Cookie') =~ s/;.*//r;
+    $stream{Eve} = $es->get('/events', headers => [Cookie => $cookie]);
+    my @first = map { next_event($stream{Eve}) } 1 .. 4;
+    is_deeply [sort map { "$_->{event} " . decode_json($_->{data})->{name} } @first],
+        ['join Ann', 'join Bob', 'join Eve', 'said Bob'], 'Eve, who comes later, is told who is here and what was said';
     $_->close for values %stream;
     stop_with_hub($server, "$folder/hub");
 };
