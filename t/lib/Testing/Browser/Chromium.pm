@@ -26,8 +26,10 @@ sub ask_in {
     my ($self, $tab, $method, %params) = @_;
     my $id = $self->_send($tab, $method, %params);
     my $answer;
-    $self->_listen_until("answer to $method", sub { $answer = delete $self->{answers}{$id} });
-    croak "Browser: $method: $answer->{error}{message}" if $answer->{error};
+    $self->_listen_until("answer to $method",
+        sub { $answer = delete $self->{answers}{$id} or $tab && $tab->is_killed });
+    croak "Browser: $method: the process of the page was killed" if !$answer;
+    croak "Browser: $method: $answer->{error}{message}"          if $answer->{error};
     return $answer->{result};
 }
 
@@ -49,7 +51,6 @@ sub command {
 
 sub evaluate_in {
     my ($self, $tab, $expression) = @_;
-    croak 'Browser: the process of the page was killed' if $tab->is_killed;
     my $answer = $self->ask_in(
         $tab, 'Runtime.evaluate',
         expression    => $expression,
@@ -73,6 +74,16 @@ sub kill_in {
     $self->_send($tab, 'Page.crash');
     $self->_listen_until('end of the page', sub { $tab->is_killed });
     return $self->close_in($tab);
+}
+
+# Pages in the same process end with it, which their tabs tell.
+sub kill_worker {
+    my $self = shift;
+    kill KILL => $self->pids_with_thread(qr/\ASharedWorker/);
+    for my $tab ($self->tabs) {
+        eval { $tab->evaluate('1') };
+    }
+    return;
 }
 
 sub missing { return _program() ? undef : 'chromium is not installed' }

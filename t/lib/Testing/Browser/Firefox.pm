@@ -78,10 +78,18 @@ sub greet {
 sub kill_in {
     my ($self, $tab) = @_;
     my %pid_of = $self->_processes;
-    my $its    = $pid_of{$tab->{handle}};
-    $_->{killed} = 1 for grep { $pid_of{$_->{handle}} == $its } $self->tabs, $tab;
-    kill KILL => $its;
+    $self->_kill($pid_of{$tab->{handle}}, \%pid_of);
     return $self->close_in($tab);
+}
+
+# The process of the first tab, which has no page of a test, may have a thread of that name, too.
+sub kill_worker {
+    my $self   = shift;
+    my %pid_of = $self->_processes;
+    my $first  = $pid_of{$self->{tabs}[0]{handle}};
+    my %is_one = map { ($_ => 1) } grep { defined && $_ != $first } values %pid_of;
+    $self->_kill($_, \%pid_of) for grep { $is_one{$_} } $self->pids_with_thread(qr/\ADOM Worker/);
+    return;
 }
 
 sub missing { return _program() ? undef : 'Firefox is not installed' }
@@ -95,8 +103,9 @@ sub open_in {
 # The first one is the one that it begins with.
 sub open_tab {
     my $self = shift;
-    return (handle => $self->ask_in(undef, 'WebDriver:GetWindowHandle')->{value}) if !$self->{tabs};
-    return (handle => $self->ask_in(undef, 'WebDriver:NewWindow', type => 'tab', focus => JSON->false)->{handle});
+    my ($first) = @{$self->{tabs} || []}
+        or return (handle => $self->ask_in(undef, 'WebDriver:GetWindowHandle')->{value});
+    return (handle => $self->ask_in($first, 'WebDriver:NewWindow', type => 'tab', focus => JSON->false)->{handle});
 }
 
 # Private functions and methods
@@ -105,6 +114,13 @@ sub _execute {
     my ($self, $tab, $script) = @_;
     return $self->ask_in($tab, 'WebDriver:ExecuteScript', script => $script, args => [], newSandbox => JSON->false)
         ->{value};
+}
+
+sub _kill {
+    my ($self, $pid, $pid_of) = @_;
+    $_->{killed} = 1 for grep { ($pid_of->{$_->{handle}} // 0) == $pid } $self->tabs;
+    kill KILL => $pid;
+    return;
 }
 
 # A length, a colon, and that many bytes.
@@ -136,7 +152,7 @@ sub _processes {
     $self->ask_in(undef, 'Marionette:SetContext', value => 'chrome');
     my @pids = @{
         $self->_execute(undef,
-            'return gBrowser.tabs.map(tab => tab.linkedBrowser.browsingContext.currentWindowGlobal.osPid)')
+            'return gBrowser.tabs.map(tab => tab.linkedBrowser.browsingContext.currentWindowGlobal?.osPid)')
     };
     $self->ask_in(undef, 'Marionette:SetContext', value => 'content');
     my %pid_of;

@@ -7,6 +7,7 @@ use Testing;
 #   missing      why it cannot run here; undef if it can
 #   greet        makes contact, once it runs
 #   open_tab     opens a tab; returns what a Testing::Browser::Tab is to know of it
+#   kill_worker  kills the process in which a SharedWorker runs, if there is one
 #   ask_in, evaluate_in, open_in, close_in, kill_in    what a tab does: (tab, argument)
 
 use parent 'Testing::Program';
@@ -81,12 +82,31 @@ sub forget {
     return;
 }
 
+# The processes with a thread whose name matches.
+sub pids_with_thread {
+    my ($self, $name) = @_;
+    return grep {
+        grep { /$name/ }
+            _names_of_threads($_)
+    } $self->pids;
+}
+
 # The first of these programs that there is here.
 sub program_of {
     return (grep { has_command($_) } @_)[0];
 }
 
 # Private functions
+
+sub _names_of_threads {
+    my $pid = shift;
+    my @names;
+    for my $file (glob "/proc/$pid/task/*/comm") {
+        open my $name, '<', $file or next;
+        push @names, readline($name) // ();
+    }
+    return @names;
+}
 
 # Kills the processes whose command lines name the profile, and returns their ids: crash handlers are in no group of ours.
 sub _users {

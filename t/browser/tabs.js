@@ -1,0 +1,38 @@
+// The page of tabs.psgi: it connects to the URL of its query, and keeps what it receives.
+
+const query = new URLSearchParams(location.search);
+for (const name of (query.get('without') ?? '').split(',')) {
+    if (name === 'SharedWorker') delete globalThis.SharedWorker;
+    if (name === 'locks') Object.defineProperty(navigator, 'locks', {value: undefined});
+}
+
+const received = window.received = [];  // numbers, and the reasons of gaps
+const events = window.events = [];      // what the stream itself reports
+window.known = {};                      // the maps, by channel
+
+// The numbers that do not follow the one before.
+window.violations = () => received.map((number, at) => at && number !== received[at - 1] + 1 && `${number} after ${received[at - 1]}`)
+    .filter(violation => violation);
+
+// The name of the tab whose page reads the stream.
+window.leader = async () => {
+    const {held} = await navigator.locks.query();
+    const its = held.find(({name}) => name.startsWith('eventsource-hub') && name.includes('{'))?.clientId;
+    return held.find(({name, clientId}) => clientId === its && name.startsWith('tab '))?.name.slice(4);
+};
+navigator.locks?.request(`tab ${query.get('tab')}`, () => new Promise(() => {}));
+
+async function begin() {
+    const {connect} = globalThis.EventSourceHub ?? await import('/hub.js');
+    const hub = window.hub = connect(query.get('url'), JSON.parse(query.get('options') ?? '{}'));
+    hub.onopen = () => events.push('open');
+    hub.onerror = ({status}) => events.push(`error ${status ?? ''}`);
+    hub.onmessage = ({data}) => {
+        const {channel, data: number} = data[0] === '{' ? JSON.parse(data) : {channel: 'numbers', data};
+        if (channel === 'numbers') received.push(+number);
+    };
+    hub.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
+    for (const name of query.getAll('state')) window.known[name] = hub.state(name);
+    for (const name of query.getAll('members')) window.known[name] = hub.members(name);
+}
+begin();

@@ -1,0 +1,86 @@
+# Tabs that share a stream: the script, a page that keeps what it receives (tabs.js), and a named hub.
+#
+#   GET /page?url=U       the page; without=SharedWorker,locks takes these from it; csp=1 forbids it what other sites serve
+#   GET /blank            a page without scripts
+#   GET /numbers          the stream of the channel "numbers"
+#   GET /state            that of "numbers", "stock" and "people" with the state, for the member that the query names
+#   GET /secret           that of /numbers, for pages of any port with a cookie
+#   GET /public           that of /numbers, for all pages
+#   GET /busy             that of /numbers, but 429 while there is a file of the name in the environment variable BUSY
+#   GET /ping             an ordinary request
+#
+# The environment variable HUB has the settings of the hub as JSON.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP qw(decode_json);
+use Plack::Builder;
+use Plack::Request;
+
+my %PAGE = (
+    blank   => '<!doctype html><title>Blank</title><link rel="icon" href="data:,">',
+    module  => '<!doctype html><title>Tab</title><script type="module" src="/tabs.js"></script>',
+    classic => '<!doctype html><title>Tab</title><script src="/classic.js"></script><script src="/tabs.js"></script>',
+);
+my $POLICY = q{default-src 'none'; script-src 'self'; connect-src 'self'};
+
+my $hub = EventSource::Hub->new(decode_json($ENV{HUB}));
+
+sub answer {
+    my ($type, $bytes, @headers) = @_;
+    return [200, ['Content-Type' => $type, 'Content-Length' => length $bytes, @headers], [$bytes]];
+}
+
+sub file {
+    my $name = shift;
+    open my $in, '<:raw', $name or die "$name: $!\n";
+    my $bytes = do { local $/; readline $in };
+    return sub { answer('text/javascript; charset=utf-8', $bytes) };
+}
+
+sub page {
+    my $query   = Plack::Request->new(shift)->query_parameters;
+    my @headers = $query->{csp} ? ('Content-Security-Policy' => $POLICY) : ();
+    return answer('text/html; charset=utf-8', $PAGE{$query->{classic} ? 'classic' : 'module'}, @headers);
+}
+
+sub numbers {
+    return $hub->to_app(channels => sub { 'numbers' }, @_);
+}
+
+sub busy {
+    my $stream = numbers();
+    return sub {
+        return $stream->(@_) if !-e $ENV{BUSY};
+        return [429, ['Content-Type' => 'text/html', 'Retry-After' => 1], ["<h1>Busy</h1>\n"]];
+    };
+}
+
+sub secret {
+    my $stream = numbers(origins => sub { $_[0] =~ m{\Ahttp://127[.]0[.]0[.]1:} });
+    return sub { return ($_[0]{HTTP_COOKIE} // '') =~ /key=sesame/ ? $stream->(@_) : [403, [], []] };
+}
+
+sub state {
+    return $hub->to_app(
+        channels => sub { qw(numbers stock people) },
+        member   => sub { return {id => Plack::Request->new(shift)->query_parameters->{member}, channel => 'people'} },
+        start    => 'state',
+    );
+}
+
+builder {
+    mount '/page'       => \&page;
+    mount '/blank'      => sub { answer('text/html', $PAGE{blank}) };
+    mount '/tabs.js'    => file('t/browser/tabs.js');
+    mount '/hub.js'     => EventSource::Hub->script_app;
+    mount '/classic.js' => EventSource::Hub->script_app(classic => 1);
+    mount '/numbers'    => numbers();
+    mount '/public'     => numbers(origins => '*');
+    mount '/secret'     => secret();
+    mount '/busy'       => busy();
+    mount '/state'      => state();
+    mount '/ping'       => sub { answer('text/plain', 'pong') };
+};
