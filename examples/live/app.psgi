@@ -13,6 +13,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use Fcntl          qw(LOCK_EX SEEK_SET);
 use File::Basename qw(dirname);
@@ -25,6 +26,7 @@ use Plack::App::File;
 use Plack::Builder;
 use Plack::Request;
 use Time::HiRes qw(time);
+use URI::Escape qw(uri_unescape);
 
 my $PUBLIC = File::Spec->catdir(dirname(__FILE__), 'public');
 my $SECRET = $ENV{LIVE_SECRET};
@@ -47,29 +49,32 @@ my $hub = EventSource::Hub->new(
 my $events = $hub->to_app(channels => sub { return qw(notes figures) });
 
 # The windows' streams have the same channels, and begin with the state of two others: the board, and who is here. `here` comes
-# first: events that were published until now are replayed; later ones are new.
+# first: events that were published until now are replayed; later ones are new. A label lets a window cut its stream.
 my $window = Plack::App::EventSource->new(
     compress   => $ENV{LIVE_COMPRESS} ? 1 : 0,
     retry      => [1000, 2000],
     handler_cb => sub {
         my ($connection, $env) = @_;
-        my $query = Plack::Request->new($env)->query_parameters;
         my %stats = %{$hub->stats};
         my %here  = (has_process => defined $SOCKET ? 1 : 0, pid => $$, published => $stats{published});
         my $here  = {%here, store => $STORE ? $stats{store}{kind} : undef, time => time};
-        my @after = (after => $connection->last_event_id // $query->get('last_event_id'));
         $connection->push({event => 'here', data => encode_json($here)});
-        $hub->subscribe($connection, qw(notes figures), {@after});
-        $hub->subscribe($connection, qw(board people),  {@after, start => 'state', member => member($query)});
+        $hub->subscribe($connection, qw(notes figures));
+        $hub->subscribe($connection, qw(board people), {start => 'state', whose(Plack::Request->new($env))});
     },
 );
 
-# The member of a window. The window chooses its id and its name here; where users log in, the application knows both.
-sub member {
-    my $query = shift;
-    my $id    = $query->get('window') // '';
-    return if $STORE || $id !~ /\A\w{1,40}\z/;
-    return {id => $id, channel => 'people', linger => 2, json => {name => name($query->get('as'))}};
+# Whose stream it is: a label and a member. A window chooses its id and its name here; where users log in, the application knows
+# both. The name is in a header, because a window that reconnects may have another one.
+sub whose {
+    my $request = shift;
+    my $id      = $request->query_parameters->get('window') // '';
+    return if $id !~ /\A\w{1,40}\z/;
+    my $name = name(decode('UTF-8', uri_unescape($request->header('X-Name') // '')));
+    return (
+        label => $id,
+        $STORE ? () : (member => {id => $id, channel => 'people', linger => 2, json => {name => $name}})
+    );
 }
 
 sub name {
@@ -165,6 +170,12 @@ sub rename_window {
             || !defined $id ? 0 : $hub->member(people => $id, {json => {name => name($name)}}) ? 1 : 0};
 }
 
+# Ends the stream of a window, which reconnects.
+sub cut {
+    my $id = shift->{window};
+    return {ended => ref $id || ($id // '') !~ /\A\w{1,40}\z/ ? 0 : $hub->end(label => $id)};
+}
+
 # Paints a tile of the board for all windows, or cleans it.
 sub paint {
     my $sent = shift;
@@ -228,12 +239,14 @@ sub processes {
 }
 
 builder {
-    enable 'Static', path => qr{\A/[a-z]+\.(?:css|html|js)\z}, root => $PUBLIC;
+    enable 'Static', path => qr{\A/(?:index|live|style|two)\.[a-z]+\z}, root => $PUBLIC;
+    mount '/hub.js'  => EventSource::Hub->script_app;
     mount '/events'  => $events;
     mount '/window'  => $window->to_app;
     mount '/notes'   => posted(\&note);
     mount '/name'    => posted(\&rename_window);
     mount '/board'   => posted(\&paint);
+    mount '/cut'     => posted(\&cut);
     mount '/act'     => posted(\&act);
     mount '/figures' => posted(\&figures);
     mount '/'        => Plack::App::File->new(file => "$PUBLIC/index.html")->to_app;

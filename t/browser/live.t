@@ -221,10 +221,13 @@ subtest 'Starman, with four workers and a named hub' => sub {
     is $teal->evaluate(shown('hub')), $hub, 'the hub process is the same';
 
     $teal->wait_for('+' . shown('returns') . " >= $SIZE", 'each client of the crowd has been connected');
+    $violet->evaluate(
+        q{const name = document.getElementById('as'); name.value = 'Jürgen'; name.dispatchEvent(new Event('change'))});
+    $teal->wait_for("$PEOPLE === 'Jürgen,Teal'", 'a name changes again');
     click($teal, 'kill-hub');
     $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
     $_->wait_for(shown('told') . " === '1'",             'and receives a gap')                         for @browsers;
-    $_->wait_for("$PEOPLE === 'Teal,Violet' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows')
+    $_->wait_for("$PEOPLE === 'Jürgen,Teal' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows')
         for @browsers;
     write_note($violet, 'by another hub');
     all_receive_ok('by another hub');

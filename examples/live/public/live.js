@@ -1,4 +1,6 @@
-// A window of the demonstration: one EventSource, whose events update the page.
+// A window of the demonstration: a stream whose events update the page.
+
+import { connect } from './hub.js';
 
 const NAMES = ['Teal', 'Violet', 'Blue', 'Amber', 'Pink', 'Lime'];
 const ROWS = 200; // notes that the page keeps
@@ -11,8 +13,6 @@ const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' :
 const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
 const span = (className, text) => Object.assign(document.createElement('span'), {className, textContent: text});
 
-const CUT_SECONDS = 2;
-
 // This window: the author that other windows show, and an id that stays when the page is loaded anew.
 let me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
 window.name ||= `w${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
@@ -22,44 +22,41 @@ function setAuthor(item, author) {
   item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
 }
 
-// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed.
-// With a store a hub does not count them one by one, so the time tells.
+// The stream. Tabs share one by default; here each window is somebody, whom the others see come and leave, and whose connection
+// can be cut alone. So it has a stream of its own, which tells the name of now whenever it reconnects.
 
-let source;
-let last = ''; // the last event ID
 let opened = 0;
 let replayed = 0;
 let gaps = 0;
-let here = {published: 0};
+let here;
 let absence; // the last time without a connection, and the row that shows it
+let cutSeconds = 0; // how long it shall last
 
-// A hub's ids are its epoch, a dash and a sequence number.
+const hub = connect(`window?window=${window.name}`, {
+  share: false,
+  key: 'tile',
+  headers: async () => {
+    if (absence) await new Promise(go => setTimeout(go, absence.since + cutSeconds * 1000 - performance.now()));
+    return {'X-Name': encodeURIComponent(me)};
+  },
+});
+hub.onerror = streamLost;
+
+// `here` is sent first and has the number of events published so far: those of them that follow are replayed. With a store
+// a hub does not count them one by one, so the time tells. A hub's ids are its epoch, a dash and a sequence number.
+hear('here', data => { here = data; streamOpened(); showWorker(); });
+hear('notes', addNote);
+hear('figures', drawFigures);
+hear('gap', ({reason}) => {
+  show('told', ++gaps);
+  addBreak(reason === 'unknown' ? 'The hub was restarted: notes may be missing' : 'Notes are missing: the history no longer has them');
+});
+
 const isReplayed = (id, time) => opened > 1 && (here.store ? time < here.time : +id.split('-')[1] <= here.published);
 
-function open() {
-  source = new EventSource(`window?${new URLSearchParams({last_event_id: last, window: window.name, as: me})}`);
-  source.onopen = streamOpened;
-  source.onerror = () => streamLost();
-  hear('here', data => { here = data; showWorker(); });
-  hear('notes', addNote);
-  hear('figures', drawFigures);
-  hear('board', ({tile, from}) => paint(tile, from));
-  hear('forget', tile => paint(tile, null));
-  for (const type of ['join', 'update']) hear(type, member => { people.set(member.id, member.name); showPeople(); });
-  hear('leave', ({id}) => { people.delete(id); showPeople(); });
-  hear('gap', ({reason}) => {
-    show('told', ++gaps);
-    people.clear();
-    showPeople();
-    for (const tile of tiles) setAuthor(tile, null);
-    addBreak(reason === 'unknown' ? 'The hub was restarted: notes may be missing' : 'Notes are missing: the history no longer has them');
-  });
-  showState('connecting');
-}
-
 function hear(channel, handle) {
-  source.addEventListener(channel, ({data, lastEventId}) => {
-    if (lastEventId) show('last-event-id', last = lastEventId);
+  hub.addEventListener(channel, ({data, lastEventId}) => {
+    if (lastEventId) show('last-event-id', lastEventId);
     handle(JSON.parse(data), lastEventId);
   });
 }
@@ -72,6 +69,7 @@ function showState(state, text = state) {
 function streamOpened() {
   show('opened', ++opened);
   showState('open');
+  cutSeconds = 0;
   if (absence) {
     const seconds = (performance.now() - absence.since) / 1000;
     Object.assign(absence, {seconds, isOver: true});
@@ -81,19 +79,12 @@ function streamOpened() {
   }
 }
 
-let reopening; // the timer of a stream that is to be opened anew
-
-function streamLost(seconds = 2) {
+function streamLost() {
   if (!absence || absence.isOver) {
     absence = {since: performance.now(), notes: 0, row: addBreak('The connection has ended')};
     absence.clock = setInterval(() => show('countdown', `${Math.round((performance.now() - absence.since) / 1000)} s`), 250);
   }
-  // A response that is not a stream ends an EventSource for good. A new one resumes at the last event ID.
-  if (source.readyState === EventSource.CLOSED) {
-    clearTimeout(reopening);
-    reopening = setTimeout(open, seconds * 1000);
-  }
-  showState('connecting', 'reconnecting');
+  showState('connecting', hub.readyState === hub.CLOSED ? 'refused' : 'reconnecting');
 }
 
 function showAbsence() {
@@ -140,19 +131,18 @@ function addRow(row) {
   if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
 }
 
-// Who is here, and the board: the state of two channels. A gap means that it comes again.
+// Who is here, and the board: the state of two channels, which the script follows.
 
-const people = new Map();
-
-function showPeople() {
-  const named = [...people].sort(([, one], [, other]) => one.localeCompare(other));
-  element('people').replaceChildren(...named.map(([id, name]) => {
+const people = hub.members();
+people.addEventListener('change', () => {
+  const named = [...people.values()].sort((one, other) => one.name.localeCompare(other.name));
+  element('people').replaceChildren(...named.map(({id, name}) => {
     const person = document.createElement('li');
     setAuthor(person, name);
     person.className = id === window.name ? 'author me' : 'author';
     return person;
   }));
-}
+});
 
 const tiles = Array.from({length: 12}, (_, number) => {
   const tile = Object.assign(document.createElement('button'), {type: 'button'});
@@ -161,9 +151,7 @@ const tiles = Array.from({length: 12}, (_, number) => {
   return tile;
 });
 
-function paint(number, author) {
-  if (tiles[number]) setAuthor(tiles[number], author);
-}
+hub.state().addEventListener('change', ({key, value}) => { if (tiles[key]) setAuthor(tiles[key], value?.from); });
 
 element('tiles').append(...tiles);
 
@@ -180,8 +168,10 @@ element('write').onsubmit = event => {
   pending = {text, since: performance.now()};
   ask('notes', {from: me, text});
 };
-const cut = seconds => { source.close(); streamLost(seconds); };
-element('cut').onclick = () => cut(CUT_SECONDS);
+
+// Has the server end this stream.
+const cut = seconds => { cutSeconds = seconds; ask('cut', {window: window.name}); };
+element('cut').onclick = () => cut(2);
 element('cut-for-long').onclick = () => cut(10);
 
 const act = what => ask('act', {what, from: me, pid: String(here.pid)});
@@ -306,10 +296,5 @@ element('as').onchange = () => {
   ask('name', {window: window.name, as: me});
 };
 
-// A browser may keep a page that is left, with its stream: who has left would stay here.
-addEventListener('pagehide', () => source.close());
-addEventListener('pageshow', event => { if (event.persisted) streamLost(0); });
-
 element('as').value = me;
 setAuthor(element('me'), me);
-open();

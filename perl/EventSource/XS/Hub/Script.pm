@@ -19,8 +19,9 @@ our @CARP_NOT = qw(EventSource::Hub);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
-# Where File::ShareDir finds it, too.
-my $FOLDER = File::Spec->rel2abs(__FILE__) =~ s{EventSource/XS/Hub/Script[.]pm\z}{auto/share/dist/EventSource-XS}r;
+# Beside this file, or where File::ShareDir finds it, too: in a folder of @INC.
+my $LIBRARY = File::Spec->rel2abs(__FILE__) =~ s{/EventSource/XS/Hub/Script[.]pm\z}{}r;
+my $FOLDER  = 'auto/share/dist/EventSource-XS';
 
 # A page that names the version in the query gets each new one at once. For others an hour is how late it may come.
 my ($FOR_GOOD, $FOR_AN_HOUR) = ('public, max-age=31536000, immutable', 'public, max-age=3600');
@@ -49,8 +50,9 @@ sub app {
 # Private functions
 
 sub _content {
-    my $name = shift;
-    my $path = "$FOLDER/$name";
+    my $name   = shift;
+    my @paths  = map { "$_/$FOLDER/$name" } $LIBRARY, grep { !ref } @INC;
+    my ($path) = ((grep { -e } @paths), @paths);
     open my $file, '<:raw',
         $path
         or EventSource::Error->throw(
