@@ -685,7 +685,11 @@ class Hub extends EventTarget {
   #watchPage() {
     const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
     on(globalThis, 'pagehide', () => this.#leave());
-    on(globalThis, 'pageshow', event => event.persisted && this.#join());
+    on(globalThis, 'pageshow', event => {
+      if (!event.persisted) return;
+      this.readyState = CONNECTING;
+      this.#join();
+    });
     on(globalThis, 'online', () => this.#bus?.send({ renew: true }));
     on(globalThis.document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#bus?.send({ wake: true }));
   }
