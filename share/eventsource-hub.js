@@ -127,7 +127,8 @@ class Source {
     const { url, method, headers, body, withCredentials } = this.request;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     all.set('Accept', 'text/event-stream');
-    if (this.lastEventId) all.set('Last-Event-ID', encodeHeader(this.lastEventId));
+    // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
+    if (this.lastEventId) all.set('Last-Event-ID', String.fromCharCode(...new TextEncoder().encode(this.lastEventId)));
     this.#abort = new AbortController();
     if (this.#isClosed) this.#abort.abort();
     this.#read = Date.now();
@@ -177,11 +178,6 @@ class Source {
       };
     });
   }
-}
-
-// A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
-function encodeHeader(text) {
-  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 // What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
@@ -601,7 +597,10 @@ class Hub extends EventTarget {
   }
 
   receive({ welcome, entries = [], readyState, status }) {
-    if (readyState === OPEN && this.readyState === CONNECTING) this.#open();
+    if (readyState === OPEN && this.readyState === CONNECTING) {
+      this.readyState = OPEN;
+      this.dispatchEvent(new Event('open'));
+    }
     for (const entry of entries) {
       const isNext = welcome !== undefined || this.#isWelcome && this.#replica.isNext(entry);
       if (this.readyState === CLOSED) return;
@@ -636,11 +635,6 @@ class Hub extends EventTarget {
     this.dispatchEvent(event);
     this.#reader?.(event);
     if (id === FINISHED) this.close();
-  }
-
-  #open() {
-    this.readyState = OPEN;
-    this.dispatchEvent(new Event('open'));
   }
 
   #fail(readyState, status) {
