@@ -7,7 +7,7 @@ const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 30000;                  // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5000, ASLEEP = 120000;  // ms; timers of a page in the background run once a minute
-const MAX_HISTORY = 1048576;              // characters of the events that are kept for tabs that come back
+const MAX_HISTORY = 1e6;                  // characters of the events that are kept for tabs that come back
 
 const MEMBER = /^(join|update|leave|count)$/;
 const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
@@ -76,7 +76,7 @@ class Source {
     let looked = this.#read = Date.now();
     this.#timer = setInterval(() => {
       const now = Date.now(), silent = now - this.#read;
-      if (now - looked > ASLEEP || silent > request.keepalive * 1000) this.renew();
+      if (now - looked > ASLEEP || silent > (request.keepalive || Infinity) * 1000) this.renew();
       looked = now;
     }, Math.min(LOOK_EVERY, request.keepalive * 500 || LOOK_EVERY));
     this.#run();
@@ -93,13 +93,13 @@ class Source {
   renew() {
     if (Date.now() - this.#renewed < LOOK_EVERY) return;
     this.#renewed = this.#read = Date.now();
-    this.#attempt = 0;
     this.#abort?.abort();
     this.wake();
   }
 
   async #run() {
     while (!this.#isClosed) {
+      const began = Date.now();
       let status = 0, seconds = 0;
       try {
         const response = await this.#ask();
@@ -108,12 +108,13 @@ class Source {
           status = 0;
           await this.#follow(response.body);
         } else {
-          this.#abort.abort();            // the rest of a refusal is not read
           const after = response.headers.get('Retry-After') ?? '';
           seconds = /^[0-9]+$/.test(after) ? +after : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
         }
-      } catch { /* the network, or the end of this response */ }
+      } catch {}                          // the network, or the end of this response
+      this.#abort?.abort();               // the rest of a refusal is not read
       if (this.#isClosed) return;
+      if (Date.now() - began > MAX_DELAY) this.#attempt = 0;
       if (this.#isFinal(status)) {
         this.close();
         return this.on.state(CLOSED, status);
@@ -128,7 +129,7 @@ class Source {
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
     all.set('Accept', 'text/event-stream');
     // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
-    if (this.lastEventId) all.set('Last-Event-ID', String.fromCharCode(...new TextEncoder().encode(this.lastEventId)));
+    if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
     this.#abort = new AbortController();
     if (this.#isClosed) this.#abort.abort();
     this.#read = Date.now();
@@ -161,7 +162,7 @@ class Source {
   // A refusal that stays one; or a request that may have had its effect, and that its server could not tell from a new one.
   #isFinal(status) {
     if (status === 204 || status >= 400 && status < 500 && ![408, 425, 429].includes(status)) return true;
-    return !/^(GET|QUERY)$/i.test(this.request.method) && !this.lastEventId && status !== 429 && status !== 503;
+    return !isRepeatable(this.request, this.lastEventId) && status !== 429 && status !== 503;
   }
 
   // Jittered, so that the clients of a server that was away do not come back at once.
@@ -169,8 +170,9 @@ class Source {
     const least = Math.max(this.#retry, this.#attempt && 100);
     const backoff = Math.min(Math.max(MAX_DELAY, least), least * 2 ** this.#attempt++);
     const delay = Math.max(backoff * (1 + Math.random() / 2), seconds * 1000 * (1 + Math.random() / 10));
+    this.#read = Infinity;
     return new Promise(resolve => {
-      const timer = setTimeout(resolve, Math.min(delay, 2 ** 31 - 1));
+      const timer = setTimeout(resolve, Math.min(delay, 2e9));
       this.wake = () => {
         if (seconds && !this.#isClosed) return;
         clearTimeout(timer);
@@ -180,17 +182,22 @@ class Source {
   }
 }
 
+// Whether a server can tell that it has had a request before, or need not.
+function isRepeatable({ method }, lastEventId) {
+  return lastEventId || /^(GET|QUERY)$/i.test(method);
+}
+
 // What an event says of the state: its channel (undefined if it does not say), its key, and whether that is forgotten.
 function locate(type, data, keyField) {
   let json;
-  if (data[0] === '{') try { json = JSON.parse(data) } catch { /* a text */ }
+  if (data[0] === '{') try { json = JSON.parse(data) } catch {}
   if (typeof json?.channel === 'string' && Object.keys(json).every(field => /^(channel|data|key|forget)$/.test(field))) {
     return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown: true } : undefined;
   }
   if (type === 'forget') return { key: data, isGone: true };
   if (type === 'count') return { key: null };
-  const key = MEMBER.test(type) ? json?.id : json?.[keyField];
-  return key === undefined || key === null ? undefined : { key: `${key}`, isGone: type === 'leave' };
+  const key = MEMBER.test(type) ? json?.id : keyField && json?.[keyField];
+  return /string|number/.test(typeof key) ? { key: `${key}`, isGone: type === 'leave' } : undefined;
 }
 
 // What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
@@ -264,8 +271,9 @@ class Replica {
   since(last) {
     const ring = this.#ring;
     if (last === this.last) return [];
-    const found = ring.findLastIndex(entry => entry.id === last);
-    if (last !== undefined && (found >= 0 || last === ring[0]?.prev)) return ring.slice(found + 1);
+    const from = ring.findLastIndex(entry => entry.prev === last && entry.id !== last);
+    const rest = ring.slice(from);        // of a tab that came late the ring may have holes
+    if (from >= 0 && rest.at(-1).id === this.last && rest.every(({ prev }, i) => !i || prev === rest[i - 1].id)) return rest;
     const { gap, position, start } = this.request;
     const tail = start && ring.filter(({ at, type }) => !at && type !== position).slice(start);
     const kept = new Set([...this.state, ...tail || []]);
@@ -289,10 +297,7 @@ class Host {
     this.send = send;
     this.#replica = new Replica(request, seed);
     this.#replica.last ??= '';
-    this.#source = new Source(request, this.#replica.last, {
-      state: (readyState, status) => this.#tell(readyState, status),
-      events: events => this.#take(events),
-    });
+    this.#source = new Source(request, this.#replica.last, this);
   }
 
   close() {
@@ -300,16 +305,19 @@ class Host {
   }
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says.
-  hear({ hello, last, wake, renew }, from) {
-    if (wake) this.#source.wake();
-    if (renew) this.#source.renew();
+  hear({ hello, last, call }, from) {
+    if (call) this.#source[call]();
     if (!hello) return;
-    if (last === undefined && this.#state === CONNECTING) return this.#waiting.push(from);
+    if (last === undefined && this.#state === CONNECTING) {
+      this.#waiting.push(from);
+      return this.send({}, from);
+    }
     const entries = this.#replica.since(last);
     this.send({ welcome: this.#replica.last, entries, readyState: this.#state }, from);
   }
 
-  #take(events) {
+  // The methods below are for the source.
+  events(events) {
     const entries = [];
     for (const event of events) {
       const entry = this.#replica.make(event);
@@ -320,10 +328,10 @@ class Host {
     const taken = this.send({ entries });
     if (this.#replica.last !== FINISHED) return taken;
     this.close();
-    this.#tell(CLOSED);
+    this.state(CLOSED);
   }
 
-  #tell(readyState, status) {
+  state(readyState, status) {
     this.#state = readyState;
     this.send({ readyState, status });
     if (readyState === OPEN) for (const from of this.#waiting.splice(0)) this.hear({ hello: true }, from);
@@ -331,7 +339,7 @@ class Host {
 }
 
 // The hosts of a SharedWorker, by the keys of their streams.
-function serveTabs(scope) {
+function serveTabs() {
   const hosts = new Map();
   const alive = newId();
   navigator.locks?.request(alive, () => new Promise(() => {}));
@@ -343,15 +351,14 @@ function serveTabs(scope) {
       if (message.readyState === CLOSED) hosts.delete(key);
     });
     const leave = port => {
-      ports.delete(port);
-      if (ports.size) return;
+      if (!ports.delete(port) || ports.size) return;
       host.close();
       if (hosts.get(key)?.host === host) hosts.delete(key);
     };
     return { host, ports, leave };
   };
 
-  scope.onconnect = ({ ports: [port] }) => {
+  globalThis.onconnect = ({ ports: [port] }) => {
     let stream;
     port.onmessage = ({ data }) => {
       if (data.key) {
@@ -367,79 +374,69 @@ function serveTabs(scope) {
   };
 }
 
-// The ways to a host: each returns how to send to it and how to leave, and calls fail() where it does not work.
+// The ways to a host: each returns how to send to it and how to leave. It throws, or calls fail(), where it does not work.
 function joinWorker(hub, fail) {
   const { key, request, script } = hub.stream;
   const gone = new AbortController();
-  const tab = newId();
+  const { locks } = navigator;
   const worker = new SharedWorker(script, { type: SELF.type, name: NAME });
-  const port = worker.port;
-  let works = false, release = () => {};
-  const leave = () => {
-    gone.abort();
-    port.postMessage({ bye: true });
-    port.close();
-    release();
-  };
-  const giveUp = () => {
-    if (works || gone.signal.aborted) return;
-    leave();
-    fail();
-  };
-  worker.onerror = giveUp;
-  setTimeout(giveUp, 2 * LOOK_EVERY);     // Firefox connects tabs to a worker that was killed, for good
+  const { port } = worker;
+  const name = newId();
+  let release = () => {};
+  worker.onerror = () => fail();
   port.onmessage = ({ data }) => {
-    if (!data.alive) return hub.receive(data);
-    works = true;
-    navigator.locks?.request(data.alive, { signal: gone.signal }, () => {
-      leave();
-      setTimeout(fail, 1000, true);       // at once, Firefox would connect to the same one
-    }).catch(() => {});
+    // At once, Firefox would connect to the worker that has ended.
+    if (data.alive) locks?.request(data.alive, { signal: gone.signal }, () => setTimeout(fail, 1000, true)).catch(() => {});
+    hub.receive(data);
   };
   const greet = tab => {
     if (!gone.signal.aborted) port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
     return new Promise(resolve => { release = resolve });
   };
-  if (navigator.locks) navigator.locks.request(tab, { signal: gone.signal }, () => greet(tab)).catch(() => greet());
+  if (locks) locks.request(name, { signal: gone.signal }, () => greet(name)).catch(() => greet());
   else greet();
-  return { send: message => port.postMessage(message), leave };
+  return {
+    send: message => port.postMessage(message),
+    leave() {
+      gone.abort();
+      port.postMessage({ bye: true });
+      port.close();
+      release();
+    },
+  };
 }
 
 function joinLeader(hub, fail) {
   const { key, request } = hub.stream;
-  const { locks } = navigator;
-  if (!locks) throw new Error();
   const gone = new AbortController();
+  const { locks } = navigator;
   const me = newId();
-  const channel = new BroadcastChannel(NAME + key);
-  let host, release = () => {};
+  let channel, host, release = () => {};
   const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, from: me });
-  channel.onmessage = ({ data }) => {
-    if (data.from) host?.hear(data, data.from);
-    else if (data.leads) hub.greet();
-    else if (!data.to || data.to === me) hub.receive(data);
-  };
-  const leave = () => {
-    gone.abort();
-    host?.close();
-    channel.close();
-    release();
-  };
   locks.request(NAME + key, { signal: gone.signal }, () => {
     host = new Host(request, hub.seed, (message, to) => {
       if (to !== me) channel.postMessage({ ...message, to });
-      if (!to || to === me) return hub.receive(message);
+      if (!to || to === me) hub.receive(message);
     });
     channel.postMessage({ leads: true });
-    send(hub.greeting);
+    hub.greet();
     return new Promise(resolve => { release = resolve });
-  }).catch(() => {
-    if (gone.signal.aborted) return;
-    leave();
-    fail();
-  });
+  }).catch(() => fail());
+  channel = new BroadcastChannel(NAME + key);
+  channel.onmessage = ({ data }) => {
+    if (data.from) host?.hear(data, data.from);
+    else if (!data.to || data.to === me) hub.receive(data);
+  };
   send(hub.greeting);
-  return { send, leave };
+  return {
+    send,
+    leave() {
+      gone.abort();
+      host?.close();
+      channel.close();
+      release();
+    },
+  };
 }
 
 function beAlone(hub) {
@@ -476,7 +473,7 @@ class LiveMap extends Map {
     if (!this.#accepts(entry)) return;
     const { key, isGone, isShown } = entry.at;
     let value = entry.data;
-    try { value = JSON.parse(value) } catch { /* a text */ }
+    try { value = JSON.parse(value) } catch {}  // a text
     if (isShown) value = value.data;
     if (key === null) {
       this.count = value;
@@ -519,7 +516,7 @@ class Hub extends EventTarget {
   #settle;
   #replica;
   #isWelcome = false;
-  #isAway = false;
+  #isHeard = false;
   #maps = new Map();
   #ways;
   #reader;
@@ -531,7 +528,7 @@ class Hub extends EventTarget {
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
     const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1000, ...rest, url: this.url };
     this.withCredentials = !!request.withCredentials;
-    share ??= request.method === 'GET' && !headers;
+    share ??= request.method === 'GET' && !headers && !lastEventId;
     if (!share) request.history = 0;
     this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
     this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
@@ -550,7 +547,7 @@ class Hub extends EventTarget {
     this.readyState = CLOSED;
     this.#leave();
     this.#ends.abort();
-    this.#settle[1](new Error('the stream is closed'));
+    this.#settle[1](new Error('closed'));
     this.#drain();
     this.#reader?.();
   }
@@ -596,7 +593,10 @@ class Hub extends EventTarget {
     if (!this.#isWelcome) this.#bus?.send(this.greeting);
   }
 
-  receive({ welcome, entries = [], readyState, status }) {
+  receive({ welcome, entries = [], readyState, status, leads }) {
+    this.#isHeard = true;
+    if (leads) this.greet();
+    if (welcome !== undefined && this.#isWelcome) return;
     if (readyState === OPEN && this.readyState === CONNECTING) {
       this.readyState = OPEN;
       this.dispatchEvent(new Event('open'));
@@ -645,22 +645,24 @@ class Hub extends EventTarget {
   }
 
   #join() {
-    const way = this.#ways[0];
+    let bus;
     const fail = again => {
-      if (this.#isAway) return;
+      if (bus !== this.#bus) return;      // it has been left
+      this.#leave();
       if (!again) this.#ways.shift();
       this.#join();
     };
-    this.#isWelcome = this.#isAway = false;
+    this.#isWelcome = this.#isHeard = false;
     try {
-      this.#bus = way(this, fail);
+      bus = this.#bus = this.#ways[0](this, fail);
     } catch {
-      fail();
+      return fail();
     }
+    // A frozen tab leads; or Firefox has connected to a worker that was killed.
+    if (this.#ways[1]) setTimeout(() => this.#isHeard || fail(), 2 * LOOK_EVERY);
   }
 
   #leave() {
-    this.#isAway = true;
     this.#bus?.leave();
     this.#bus = undefined;
   }
@@ -677,15 +679,16 @@ class Hub extends EventTarget {
 
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
   #watchPage() {
+    const { request } = this.stream;
     const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
-    on(globalThis, 'pagehide', () => this.#leave());
+    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave() : this.#fail(CLOSED));
     on(globalThis, 'pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;
       this.#join();
     });
-    on(globalThis, 'online', () => this.#bus?.send({ renew: true }));
-    on(globalThis.document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#bus?.send({ wake: true }));
+    on(globalThis, 'online', () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' }));
+    on(globalThis.document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#bus?.send({ call: 'wake' }));
   }
 }
 
@@ -696,6 +699,6 @@ function connect(url, options) {
   return new Hub(url, options);
 }
 
-if ('onconnect' in globalThis) serveTabs(globalThis);
+if ('onconnect' in globalThis) serveTabs();
 
 export { connect, Parser };
