@@ -15,7 +15,7 @@ export interface ConnectOptions {
     scope?: string;
     /** -n: how many of the last events a later tab is given. */
     start?: number;
-    /** Events that are kept for tabs that come back; 1000 by default. */
+    /** Characters of the last events that are kept for tabs that come back, 100 for each event beside its data; a million by default. */
     history?: number;
     /** The field of an event's JSON that is its key, where the hub does not show it. */
     key?: string;

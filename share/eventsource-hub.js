@@ -7,9 +7,8 @@ const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 30000;                  // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5000, ASLEEP = 120000;  // ms; timers of a page in the background run once a minute
-const MAX_HISTORY = 1e6;                  // characters of the events that are kept for tabs that come back
+const PER_EVENT = 100;                    // characters that an event counts for beside its data
 
-const MEMBER = /^(join|update|leave|count)$/;
 const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
 
 // Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
@@ -91,7 +90,7 @@ class Source {
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once.
   renew() {
-    if (Date.now() - this.#renewed < LOOK_EVERY) return;
+    if (Math.abs(Date.now() - this.#renewed) < LOOK_EVERY) return;
     this.#renewed = this.#read = Date.now();
     this.#abort?.abort();
     this.wake();
@@ -99,13 +98,13 @@ class Source {
 
   async #run() {
     while (!this.#isClosed) {
-      const began = Date.now();
-      let status = 0, seconds = 0;
+      let status = 0, seconds = 0, began = Infinity;
       try {
         const response = await this.#ask();
         status = response.status;
         if (status === 200 && /^text\/event-stream *(;|$)/i.test(response.headers.get('Content-Type'))) {
           status = 0;
+          began = Date.now();
           await this.#follow(response.body);
         } else {
           const after = response.headers.get('Retry-After') ?? '';
@@ -127,7 +126,7 @@ class Source {
   async #ask() {
     const { url, method, headers, body, withCredentials } = this.request;
     const all = new Headers(typeof headers === 'function' ? await headers() : headers);
-    all.set('Accept', 'text/event-stream');
+    if (!all.has('Accept')) all.set('Accept', 'text/event-stream');
     // A header takes bytes: those of the id in UTF-8, as the browser's EventSource sends them.
     if (this.lastEventId) all.set('Last-Event-ID', unescape(encodeURIComponent(this.lastEventId)));
     this.#abort = new AbortController();
@@ -195,9 +194,11 @@ function locate(type, data, keyField) {
     return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown: true } : undefined;
   }
   if (type === 'forget') return { key: data, isGone: true };
-  if (type === 'count') return { key: null };
-  const key = MEMBER.test(type) ? json?.id : keyField && json?.[keyField];
-  return /string|number/.test(typeof key) ? { key: `${key}`, isGone: type === 'leave' } : undefined;
+  if (type === 'count') return { key: null, isMember: true };
+  const own = keyField && json?.[keyField];
+  const isMember = own === undefined && /^(join|update|leave)$/.test(type);
+  const key = isMember ? json?.id : own;
+  return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
 }
 
 // What a tab knows of a stream: the newest event of each key, the last events, and the position. An entry is an event with
@@ -231,8 +232,9 @@ class Replica {
   add(entry) {
     const { gap, position, history } = this.request;
     const { type, data, id, prev, at } = entry;
+    const completes = type === position && !this.isComplete;
     this.last = id;
-    if (type === position) this.isComplete = true;
+    if (completes) this.isComplete = true;
     if (type === gap) {
       this.isComplete = undefined;
       this.#ring = [];
@@ -242,19 +244,20 @@ class Replica {
       return;
     }
     if (at) {
-      const place = JSON.stringify([at.channel, at.key]);
+      const place = JSON.stringify([at.channel, at.key, at.isMember]);
       this.#state.delete(place);
       if (!at.isGone) this.#state.set(place, entry);
     }
-    if (type === position && id === prev) return;
+    if (type === position && id === prev && !completes) return;
     this.#ring.push(entry);
     this.#ids.add(id);
-    this.#size += data.length;
-    while (this.#ring.length > history || this.#size > MAX_HISTORY) {
+    this.#size += data.length + PER_EVENT;
+    while (this.#size > history) {
       const old = this.#ring.shift();
       this.#ids.delete(old.id);
-      this.#size -= old.data.length;
+      this.#size -= old.data.length + PER_EVENT;
     }
+    if (completes) for (const old of this.#ring) old.isOld = true;  // a state is no history
   }
 
   make({ type, data, lastEventId: id }) {
@@ -267,19 +270,23 @@ class Replica {
     return this.#ids.has(id) ? false : this.#ids.has(prev) || undefined;
   }
 
-  // What a tab lacks whose last id is this. A tab without one is new.
+  // What a tab lacks whose last id is this; undefined if that is not known.
   since(last) {
-    const ring = this.#ring;
     if (last === this.last) return [];
-    const from = ring.findLastIndex(entry => entry.prev === last && entry.id !== last);
-    const rest = ring.slice(from);        // of a tab that came late the ring may have holes
-    if (from >= 0 && rest.at(-1).id === this.last && rest.every(({ prev }, i) => !i || prev === rest[i - 1].id)) return rest;
+    const from = this.#ring.findLastIndex(entry => entry.prev === last && entry.id !== last);
+    const rest = this.#ring.slice(from);  // there are holes in that of a tab that came late
+    const isChain = ({ prev, isOld }, i) => !isOld && (!i || prev === rest[i - 1].id);
+    return from >= 0 && rest.every(isChain) && rest.at(-1).id === this.last ? rest : undefined;
+  }
+
+  // What a new tab is given, and one that lacks too much.
+  anew(hasGap) {
     const { gap, position, start } = this.request;
-    const tail = start && ring.filter(({ at, type }) => !at && type !== position).slice(start);
-    const kept = new Set([...this.state, ...tail || []]);
+    const tail = this.#ring.filter(({ at, type }) => !at && type !== position).slice(start || Infinity);
+    const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
     const own = { id: this.last, prev: this.last };
-    if (last !== undefined) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
+    if (hasGap) entries.unshift({ type: gap, data: '{"reason":"evicted"}', ...own });
     if (this.isComplete) entries.push({ type: position, data: '', ...own });
     return entries;
   }
@@ -288,53 +295,65 @@ class Replica {
 // Reads a stream for its tabs: in a SharedWorker, in the leading tab, or in the only one.
 class Host {
   #source;
-  #replica;
   #state = CONNECTING;
   #waiting = [];
+  #lost = {};                             // what a tab is told that comes between two attempts
 
   // send(message, to): to one tab, or to all.
   constructor(request, seed, send) {
     this.send = send;
-    this.#replica = new Replica(request, seed);
-    this.#replica.last ??= '';
-    this.#source = new Source(request, this.#replica.last, this);
+    this.replica = new Replica(request, seed);
+    this.replica.last ??= '';
+    this.#source = new Source(request, this.replica.last, this);
   }
 
   close() {
     this.#source.close();
+    this.send = () => {};
   }
 
-  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says.
-  hear({ hello, last, call }, from) {
+  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One that is
+  // ahead waits for the stream: turn is 1 when it has come on, and 2 when that has taken too long.
+  hear(message, from, turn) {
+    const { hello, last, call } = message;
     if (call) this.#source[call]();
     if (!hello) return;
-    if (last === undefined && this.#state === CONNECTING) {
-      this.#waiting.push(from);
-      return this.send({}, from);
-    }
-    const entries = this.#replica.since(last);
-    this.send({ welcome: this.#replica.last, entries, readyState: this.#state }, from);
+    const isNew = last === undefined;
+    const { replica } = this;
+    const entries = isNew ? this.#state !== CONNECTING && replica.anew() : replica.since(last) || turn === 2 && replica.anew(true);
+    if (entries) return this.send({ welcome: replica.last, entries, readyState: this.#state }, from);
+    this.#waiting.push([message, from, 1]);
+    if (turn) return;
+    this.#source.wake();
+    this.send(this.#lost, from);
+    if (!isNew) setTimeout(() => this.hear(message, from, 2), 2000);
   }
 
   // The methods below are for the source.
   events(events) {
     const entries = [];
     for (const event of events) {
-      const entry = this.#replica.make(event);
-      this.#replica.add(entry);
+      const entry = this.replica.make(event);
+      this.replica.add(entry);
       entries.push(entry);
       if (event.lastEventId === FINISHED) break;
     }
     const taken = this.send({ entries });
-    if (this.#replica.last !== FINISHED) return taken;
-    this.close();
+    this.#hearWaiting();
+    if (this.replica.last !== FINISHED) return taken;
     this.state(CLOSED);
+    this.close();
   }
 
   state(readyState, status) {
     this.#state = readyState;
+    this.#lost = readyState === CONNECTING ? { readyState, status } : {};
     this.send({ readyState, status });
-    if (readyState === OPEN) for (const from of this.#waiting.splice(0)) this.hear({ hello: true }, from);
+    if (readyState === OPEN) this.#hearWaiting();
+  }
+
+  #hearWaiting() {
+    for (const waiting of this.#waiting.splice(0)) this.hear(...waiting);
   }
 }
 
@@ -344,26 +363,37 @@ function serveTabs() {
   const alive = newId();
   navigator.locks?.request(alive, () => new Promise(() => {}));
 
-  const open = (key, request, seed) => {
+  const open = ({ key, request }) => {
+    const began = Date.now();
     const ports = new Set();
-    const host = new Host(request, seed, (message, to) => {
+    const send = (message, to) => {
       for (const port of to ? [to] : ports) port.postMessage(message);
       if (message.readyState === CLOSED) hosts.delete(key);
-    });
-    const leave = port => {
-      if (!ports.delete(port) || ports.size) return;
-      host.close();
-      if (hosts.get(key)?.host === host) hosts.delete(key);
     };
-    return { host, ports, leave };
+    const stream = {
+      ports,
+      // A new tab may be the first to come when the worker before has ended: then the others say where to resume.
+      begin({ last, seed }) {
+        if (stream.host && (!seed || Date.now() - began > 2 * LOOK_EVERY || stream.host.replica.since(last))) return;
+        stream.host?.close();
+        stream.host = new Host(request, seed, send);
+      },
+      leave(port) {
+        if (!ports.delete(port) || ports.size) return;
+        stream.host.close();
+        if (hosts.get(key) === stream) hosts.delete(key);
+      },
+    };
+    hosts.set(key, stream);
+    return stream;
   };
 
   globalThis.onconnect = ({ ports: [port] }) => {
     let stream;
     port.onmessage = ({ data }) => {
       if (data.key) {
-        if (!hosts.has(data.key)) hosts.set(data.key, open(data.key, data.request, data.seed));
-        stream = hosts.get(data.key);
+        stream = hosts.get(data.key) ?? open(data);
+        stream.begin(data);
         stream.ports.add(port);
         port.postMessage({ alive });
         if (data.tab) navigator.locks?.request(data.tab, () => stream.leave(port));
@@ -390,18 +420,20 @@ function joinWorker(hub, fail) {
     hub.receive(data);
   };
   const greet = tab => {
-    if (!gone.signal.aborted) port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
+    if (gone.signal.aborted) return;
+    port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
     return new Promise(resolve => { release = resolve });
   };
   if (locks) locks.request(name, { signal: gone.signal }, () => greet(name)).catch(() => greet());
   else greet();
   return {
     send: message => port.postMessage(message),
-    leave() {
+    // Chromium freezes a worker with its last page before it hears. The lock keeps the page out of the back/forward cache.
+    leave(isHidden) {
       gone.abort();
       port.postMessage({ bye: true });
       port.close();
-      release();
+      if (!isHidden) release();
     },
   };
 }
@@ -414,6 +446,7 @@ function joinLeader(hub, fail) {
   let channel, host, release = () => {};
   const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, from: me });
   locks.request(NAME + key, { signal: gone.signal }, () => {
+    if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
     host = new Host(request, hub.seed, (message, to) => {
       if (to !== me) channel.postMessage({ ...message, to });
       if (!to || to === me) hub.receive(message);
@@ -425,7 +458,7 @@ function joinLeader(hub, fail) {
   channel = new BroadcastChannel(NAME + key);
   channel.onmessage = ({ data }) => {
     if (data.from) host?.hear(data, data.from);
-    else if (!data.to || data.to === me) hub.receive(data);
+    else if (!host && (!data.to || data.to === me)) hub.receive(data);
   };
   send(hub.greeting);
   return {
@@ -455,9 +488,7 @@ class LiveMap extends Map {
     super();
     this.ready = ready.then(() => this);
     this.ready.catch(() => {});
-    this.#accepts = ({ type, at }) => at && (at.isShown
-      ? channel === undefined || channel === at.channel
-      : isMembers === MEMBER.test(type));
+    this.#accepts = ({ at }) => at && (at.isShown ? channel === undefined || channel === at.channel : isMembers === !!at.isMember);
   }
 
   addEventListener(...given) {
@@ -525,8 +556,8 @@ class Hub extends EventTarget {
 
   constructor(url, { signal, worker = SELF.url, headers, body, lastEventId, share, scope, ...rest } = {}) {
     super();
-    this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
-    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1000, ...rest, url: this.url };
+    this.url = new URL(url, globalThis.document?.baseURI).href;
+    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6, ...JSON.parse(JSON.stringify(rest)), url: this.url };
     this.withCredentials = !!request.withCredentials;
     share ??= request.method === 'GET' && !headers && !lastEventId;
     if (!share) request.history = 0;
@@ -631,6 +662,7 @@ class Hub extends EventTarget {
       for (const map of maps) map.complete();
       this.#settle[0](this);
     }
+    if (this.readyState === CLOSED) return;
     const event = new MessageEvent(type, { data, lastEventId: id, origin: new URL(this.url).origin });
     this.dispatchEvent(event);
     this.#reader?.(event);
@@ -662,8 +694,8 @@ class Hub extends EventTarget {
     if (this.#ways[1]) setTimeout(() => this.#isHeard || fail(), 2 * LOOK_EVERY);
   }
 
-  #leave() {
-    this.#bus?.leave();
+  #leave(isHidden) {
+    this.#bus?.leave(isHidden);
     this.#bus = undefined;
   }
 
@@ -681,7 +713,7 @@ class Hub extends EventTarget {
   #watchPage() {
     const { request } = this.stream;
     const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
-    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave() : this.#fail(CLOSED));
+    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED));
     on(globalThis, 'pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;

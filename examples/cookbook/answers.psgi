@@ -48,7 +48,7 @@ builder {
 import { connect } from '/hub.js'
 const read = id => {
   answer.textContent = ''
-  const tokens = connect(`/answer/${id}`, {start: -10000, history: 10000})
+  const tokens = connect(`/answer/${id}`, {start: -10000, history: 4e6})
   const end = text => { tokens.close(); answer.append(`\n(${text})\n`) }
   tokens.addEventListener('token', event => answer.append(event.data))
   tokens.addEventListener('gap', () => end('the rest is lost'))
