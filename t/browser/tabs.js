@@ -21,12 +21,13 @@ window.leader = async () => {
     return held.find(({name, clientId}) => clientId === its && name.startsWith('tab '))?.name.slice(4);
 };
 navigator.locks?.request(`tab ${query.get('tab')}`, () => new Promise(() => {}));
+addEventListener('pageshow', ({persisted}) => { window.persisted = persisted; });
 
 async function begin() {
     const {connect} = globalThis.EventSourceHub ?? await import('/hub.js');
     const hub = window.hub = connect(query.get('url'), JSON.parse(query.get('options') ?? '{}'));
     hub.onopen = () => events.push('open');
-    hub.onerror = ({status}) => events.push(`error ${status ?? ''}`);
+    hub.onerror = ({status}) => events.push(status ? `error ${status}` : 'error');
     hub.onmessage = ({data}) => {
         const {channel, data: number} = data[0] === '{' ? JSON.parse(data) : {channel: 'numbers', data};
         if (channel === 'numbers') received.push(+number);

@@ -59,8 +59,10 @@ sub busy {
 }
 
 sub secret {
-    my $stream = numbers(origins => sub { $_[0] =~ m{\Ahttp://127[.]0[.]0[.]1:} });
-    return sub { return ($_[0]{HTTP_COOKIE} // '') =~ /key=sesame/ ? $stream->(@_) : [403, [], []] };
+    return $hub->to_app(
+        channels => sub { return ($_[0]{HTTP_COOKIE} // '') =~ /key=sesame/ ? 'numbers' : [403, [], []] },
+        origins  => sub { $_[0]                             =~ m{\Ahttp://127[.]0[.]0[.]1:} },
+    );
 }
 
 sub state {

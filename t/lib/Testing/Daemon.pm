@@ -49,6 +49,12 @@ sub restart {
     kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
     wait_until($STOP_WITHIN, sub { $self->has_ended && !$self->pids });
     $self->stop;
+    return $self->start_again(%environment);
+}
+
+# Starts it once more on the same port, when it has ended.
+sub start_again {
+    my ($self, %environment) = @_;
     delete $self->{status};
     my ($before, @command) = @{$self->{started}};
     return $self->run({%{$before || {}}, %environment}, @command);

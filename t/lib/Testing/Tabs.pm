@@ -91,13 +91,15 @@ sub leader {
     return (grep { $_->{name} eq $leader } $self->tabs)[0];
 }
 
-# Opens a tab with the page, and waits until it has its stream.
+# Opens a tab with the page, and waits until it has its stream. Besides the query: site, another server for the page; waits => 1,
+# the stream is not open at once.
 sub open {
     my ($self, %query) = @_;
-    my $name = ++$self->{opened};
-    my $tab  = $self->{browser}->new_tab($self->url(%{$self->{page}}, %query, tab => $name));
+    my $waits = delete $query{waits};
+    my $name  = ++$self->{opened};
+    my $tab   = $self->{browser}->new_tab($self->url(%{$self->{page}}, %query, tab => $name));
     $tab->{name} = $name;
-    $tab->wait_for('window.hub?.readyState === 1', "tab $name has its stream") or die "Tabs: no stream\n";
+    $waits or $tab->wait_for('window.hub?.readyState === 1', "tab $name has its stream") or die "Tabs: no stream\n";
     push @{$self->{all}}, $tab;
     return $tab;
 }
@@ -129,6 +131,13 @@ sub require_or_skip_all {
     return Testing::Browser->require_or_skip_all($_[1]);
 }
 
+# Whether /busy refuses its streams.
+sub set_busy {
+    my ($self, $is_busy) = @_;
+    my $file = "$self->{folder}/busy";
+    return $is_busy ? CORE::open(my $new, '>', $file) : unlink $file;
+}
+
 # Options: page, a hash of what the URLs of all its pages have, and those of the hub.
 sub start {
     my ($class, $browser, %hub) = @_;
@@ -158,7 +167,11 @@ sub tabs {
     return grep { $is_open{$_} && !$_->is_killed } @{$_[0]{all}};
 }
 
-sub url { my ($self, %query) = @_; return $self->{server}->url(path('/page', url => '/numbers', %query)) }
+sub url {
+    my ($self, %query) = @_;
+    my $site = delete $query{site} || $self->{server};
+    return 'http://127.0.0.1:' . $site->port . path('/page', url => '/numbers', %query);
+}
 
 sub ways { return @WAYS }
 

@@ -1,0 +1,98 @@
+# Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, with a strict
+# Content Security Policy, with the classic script, of another origin with cookies, and from a file.
+
+use lib 't/lib';
+use Testing;
+use Testing::Nginx;
+use Testing::Tabs;
+use File::Temp ();
+
+Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
+
+my $FILE = <<'HTML';
+<!doctype html>
+<title>File</title>
+<script type="module">
+import { connect } from '%s/hub.js';
+window.received = [];
+window.hub = connect('%s/public');
+hub.onmessage = ({data}) => received.push(+data);
+</script>
+HTML
+
+# Chromium keeps a page that was left. Firefox keeps none with a request or a lock, as it had before it was left: it loads it anew.
+my %CAME_BACK = (Chromium => 'window.persisted === true', Firefox => 'window.persisted === false');
+
+# A page from a file, with a stream of the server.
+sub page_of_file {
+    my $tabs = shift;
+    my $file = File::Temp->new(SUFFIX => '.html');
+    my $site = $tabs->server->url('');
+    print {$file} sprintf $FILE, $site, $site;
+    close $file or die "$file: $!\n";
+    return $file;
+}
+
+for my $browser (Testing::Browser->names) {
+    my $tabs    = Testing::Tabs->start($browser);
+    my $numbers = sub {
+        my $name = shift;
+        $tabs->publish(5);
+        return $tabs->each_has_all_ok($name);
+    };
+
+    for my $way (Testing::Tabs->ways) {
+        my ($name, %page) = @$way;
+        subtest "$browser: a page that its user leaves and comes back to, $name" => sub {
+            my @tabs = map { $tabs->open(%page) } 1, 2;
+            $numbers->('each tab has each event');
+            $tabs[0]->open($tabs->server->url('/blank'));
+            $tabs->publish(5);
+            $tabs[0]->evaluate('history.back(), 1');
+            $tabs[0]->wait_for($CAME_BACK{$browser},           'the user is back');
+            $tabs[0]->wait_for('window.hub?.readyState === 1', 'its stream is open again');
+            $numbers->('each tab has each event once, in order');
+            $_->close for @tabs;
+        };
+    }
+
+    subtest "$browser: a strict Content Security Policy" => sub {
+        my @tabs = map { $tabs->open(csp => 1) } 1, 2;
+        $numbers->('each tab has each event');
+        is $tabs->streams, 1, 'they share a stream';
+        $_->close for @tabs;
+    };
+
+    subtest "$browser: the classic script" => sub {
+        my @tabs = map { $tabs->open(classic => 1) } 1, 2;
+        $numbers->('each tab has each event');
+        is $tabs->streams, 1, 'they share a stream';
+        $_->close for @tabs;
+    };
+
+    subtest "$browser: another origin, with cookies" => sub {
+        Testing::Nginx->require_or_skip_all;
+        my $nginx  = Testing::Nginx->start($tabs->server, 'documented');
+        my $secret = $tabs->server->url('/secret');
+        my $first  = $tabs->open(site => $nginx, url => $secret, waits => 1);
+        $first->wait_for('events.includes("error 403")', 'without the cookie the stream is refused');
+        is $first->evaluate('hub.readyState'), 2, 'for good';
+        $first->evaluate('document.cookie = "key=sesame", 1');
+        $first->close;
+        my @tabs = map { $tabs->open(site => $nginx, url => $secret, options => '{"withCredentials":true}') } 1, 2;
+        $numbers->('with the cookie each tab has each event');
+        is $tabs->streams, 1, 'they share a stream';
+        $_->close for @tabs;
+    };
+
+    subtest "$browser: a page from a file" => sub {
+        my $file = page_of_file($tabs);
+        my $tab  = $tabs->browser->new_tab("file://$file");
+        $tab->wait_for('window.hub?.readyState === 1', 'it has a stream');
+        $tabs->publish(1);
+        $tab->wait_for("received.at(-1) === $tabs->{published}", 'it has the event');
+        $tab->close;
+    };
+}
+
+done_testing;
