@@ -1,5 +1,5 @@
-# Two tabs in a real browser with one stream, while what is behind it fails: each receives what was published meanwhile, once and
-# in order. Where the hub has lost its history, a gap comes before.
+# Two tabs in a real browser with one stream, while what is behind it fails: each receives what was published meanwhile, once
+# and in order. Where the hub has lost its history, a gap comes before.
 
 use lib 't/lib';
 use Testing;

@@ -20,7 +20,7 @@ hub.onmessage = ({data}) => received.push(+data);
 </script>
 HTML
 
-# Chromium keeps a page that was left. Firefox keeps none with a request or a lock, as it had before it was left: it loads it anew.
+# Chromium keeps a page that was left. Firefox keeps none that had a request or a lock: it loads it anew.
 my %CAME_BACK = (Chromium => 'window.persisted === true', Firefox => 'window.persisted === false');
 
 # A page from a file, with a stream of the server.

@@ -91,8 +91,8 @@ sub leader {
     return (grep { $_->{name} eq $leader } $self->tabs)[0];
 }
 
-# Opens a tab with the page, and waits until it has its stream. Besides the query: site, another server for the page; waits => 1,
-# the stream is not open at once.
+# Opens a tab with the page, and waits until it has its stream. Besides the query: site, another server for the page;
+# waits => 1, the stream is not open at once.
 sub open {
     my ($self, %query) = @_;
     my $waits = delete $query{waits};
