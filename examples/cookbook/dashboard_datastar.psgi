@@ -4,40 +4,48 @@ use warnings;
 
 use Encode qw(decode);
 use EventSource::Hub;
+use File::Basename qw(dirname);
+use Plack::App::File;
 use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
 
-# One channel for each figure, with its latest value: that is what a new page receives first. A page that has missed events
-# is loaded again.
-my $hub = EventSource::Hub->new(
-    start     => 'oldest',
-    history   => {events => 1, seconds => 86_400},
-    on_slow   => 'gap',
-    gap_event => 'datastar-patch-elements',
-    gap_data  => 'elements <p id="gap" data-init="location.reload()"></p>',
-);
+# The state has the latest fragment of each figure: that is what a new page receives first.
+my $hub = EventSource::Hub->new(start => 'state', show_channel => 'data', on_slow => 'gap');
 
 sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html  = sprintf '<dd id="%s">%s</dd>', $name, Plack::Util::encode_html(decode('UTF-8', $value));
-    my @lines = map { "elements $_" } split /\r\n?|\n/, $html;    # each line of data begins with the word
-    $hub->publish("figure/$name" => {event => 'datastar-patch-elements', data => \@lines});
+    my $html = sprintf '<dd id="%s">%s</dd>', $name, Plack::Util::encode_html(decode('UTF-8', $value));
+    $hub->publish(figures => {key => $name, data => $html, retain => 1});
     return [204, [], []];
 }
 
 builder {
-    mount '/events' => $hub->to_app(channels => sub { EventSource::Hub->pattern('figure/*') });
+    mount '/events' => $hub->to_app(channels => sub { 'figures' });
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/set'    => \&set;
+    mount '/lib'    => Plack::App::File->new(root => dirname(__FILE__) . '/node_modules')->to_app;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
-<script type="module" src="https://cdn.jsdelivr.net/gh/starfederation/datastar@1.0.0-RC.7/bundles/datastar.js"></script>
-<dl data-init="@get('/events', {retry: 'always', retryMaxCount: Infinity})">
+<script type="module">
+import '/lib/@starfederation/datastar/dist/datastar.js'
+import { connect } from '/hub.js'
+const dispatch = (name, type, argsRaw) =>
+  document.dispatchEvent(new CustomEvent(name, {detail: {type, argsRaw, el: document.body}}))
+const figures = connect('/events').state('figures')
+figures.addEventListener('change', ({key, value}) => {
+  if (value === undefined) document.getElementById(key).replaceChildren()
+  else {
+    dispatch('datastar-fetch', 'datastar-patch-elements', {elements: value})       // 1.0
+    dispatch('datastar-sse', 'datastar-merge-fragments', {fragments: value})       // npm's newest, a beta of 1.0
+  }
+})
+</script>
+<dl>
   <dt>Load</dt>  <dd id="load"></dd>
   <dt>Users</dt> <dd id="users"></dd>
 </dl>
-<p id="gap"></p>
 HTML
 };

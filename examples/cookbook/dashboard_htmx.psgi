@@ -1,4 +1,4 @@
-# A dashboard with htmx 4 and its extension hx-sse: each event replaces one element of the page.
+# A dashboard with htmx 4: each event replaces one element of the page. With htmx 2 only the call of htmx.swap differs.
 use strict;
 use warnings;
 
@@ -10,8 +10,8 @@ use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
 
-# One channel for each figure, with its latest value: that is what a new page receives first.
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1, seconds => 86_400}, on_slow => 'gap');
+# The state has the latest fragment of each figure: that is what a new page receives first.
+my $hub = EventSource::Hub->new(start => 'state', show_channel => 'data', on_slow => 'gap');
 
 sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
@@ -19,19 +19,26 @@ sub set {
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
     my $html = sprintf '<dd id="%s" hx-swap-oob="true">%s</dd>', $name,
         Plack::Util::encode_html(decode('UTF-8', $value));
-    $hub->publish("figure/$name" => {data => $html});
+    $hub->publish(figures => {key => $name, data => $html, retain => 1});
     return [204, [], []];
 }
 
 builder {
-    mount '/events' => $hub->to_app(channels => sub { EventSource::Hub->pattern('figure/*') });
+    mount '/events' => $hub->to_app(channels => sub { 'figures' });
+    mount '/hub.js' => EventSource::Hub->script_app;
     mount '/set'    => \&set;
     mount '/lib'    => Plack::App::File->new(root => dirname(__FILE__) . '/node_modules')->to_app;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <script src="/lib/htmx.org/dist/htmx.min.js"></script>
-<script src="/lib/htmx.org/dist/ext/hx-sse.min.js"></script>
-<div hx-sse:connect="/events" hx-swap="none" hx-on:gap="location.reload()"></div>
+<script type="module">
+import { connect } from '/hub.js'
+const figures = connect('/events').state('figures')
+figures.addEventListener('change', ({key, value}) => {
+  if (value === undefined) document.getElementById(key).replaceChildren()
+  else htmx.swap({text: value, swap: 'none', sourceElement: document.body})
+})
+</script>
 <dl>
   <dt>Load</dt>  <dd id="load"></dd>
   <dt>Users</dt> <dd id="users"></dd>

@@ -336,27 +336,24 @@ recipe log_tail => sub {
         or diag join ' ', $server->strays;
 };
 
-# What a figure becomes: the type and the data of the event.
+# What a figure becomes: the fragment that the library shows.
 my %FRAGMENT = (
-    htmx  => sub { ('message', qq{<dd id="$_[0]" hx-swap-oob="true">$_[1]</dd>}) },
-    turbo => sub {
-        ('message', qq{<turbo-stream action="update" target="$_[0]"><template>$_[1]</template></turbo-stream>})
-    },
-    datastar => sub {
-        ('datastar-patch-elements', join "\n", map { "elements $_" } split /\n/, qq{<dd id="$_[0]">$_[1]</dd>})
-    },
+    htmx     => sub { qq{<dd id="$_[0]" hx-swap-oob="true">$_[1]</dd>} },
+    turbo    => sub { qq{<turbo-stream action="update" target="$_[0]"><template>$_[1]</template></turbo-stream>} },
+    datastar => sub { qq{<dd id="$_[0]">$_[1]</dd>} },
 );
 for my $library (sort keys %FRAGMENT) {
     recipe "dashboard_$library" => sub {
         my $server = start("dashboard_$library");
         my $es     = client_of($server);
-        like $es->request(GET => '/')->content, qr{<script.*\Q$library\E.*/events\b}s,
+        my $shown  = sub { return {channel => 'figures', key => $_[0], data => $FRAGMENT{$library}->(@_)} };
+        like $es->request(GET => '/')->content, qr{<script.*\Q$library\E.*'/events'}s,
             'the page loads the library and opens the stream';
         is $es->post('/set', form => [name => 'load', value => $_])->code, 204, "the load is $_" for 1, 2;
         my $stream = $es->get('/events');
-        next_is($stream, $FRAGMENT{$library}->(load => 2), 'a new page receives the latest value');
+        next_json_is($stream, 'message', $shown->(load => 2), 'a new page receives the latest value');
         $es->post('/set', form => [name => 'users', value => "<i>\n7"]);
-        next_is($stream, $FRAGMENT{$library}->(users => "&lt;i&gt;\n7"), 'text of others is escaped');
+        next_json_is($stream, 'message', $shown->(users => "&lt;i&gt;\r\n7"), 'text of others is escaped');
         is $es->post('/set', form => [name => 'other', value => 1])->code, 400, 'an unknown figure is refused';
     };
 }
@@ -367,9 +364,10 @@ recipe stock => sub {
     my $es     = client_of($server);
     is $es->post('/set', form => [item => 'bolt', left => $_])->code, 204, "bolt: $_" for 1, 2;
     my $stream = $es->get('/events');
-    next_json_is($stream, 'message', {item => 'bolt', left => 2}, 'a stream begins with what is left');
+    my %bolt   = (channel => 'stock', key => 'bolt');
+    next_json_is($stream, 'message', {%bolt, data => 2}, 'a stream begins with what is left');
     $es->post('/set', form => [item => 'bolt']);
-    next_is($stream, 'forget', 'bolt', 'then comes each change');
+    next_json_is($stream, 'forget', {%bolt, forget => JSON::PP::true()}, 'then comes each change');
     stop_with_hub($server, "$folder/hub");
 };
 
@@ -380,9 +378,10 @@ recipe machines => sub {
     my @load   = (machine => 'web1', figure => 'load');
     is $es->post('/set', form => [@load, value => $_])->code, 204, "the load is $_" for 1, 2;
     my $stream = $es->get('/events');
-    next_json_is($stream, 'message', ['web1', 'load', 2], 'a stream begins with the figures');
+    my %shown  = (channel => 'machine/web1', key => 'web1 load');
+    next_json_is($stream, 'message', {%shown, data => ['web1', 'load', 2]}, 'a stream begins with the figures');
     $es->post('/set', form => \@load);
-    next_json_is($stream, 'forget', ['web1', 'load'], 'then comes each change');
+    next_json_is($stream, 'forget', {%shown, forget => JSON::PP::true()}, 'then comes each change');
     stop_with_hub($server, "$folder/hub");
 };
 

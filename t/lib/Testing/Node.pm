@@ -18,7 +18,6 @@ use MIME::Base64       qw(encode_base64);
 
 our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere run_script);
 
-
 # Why node cannot be used here; undef if it can.
 sub node_missing { return packages_missing('t/node') }
 

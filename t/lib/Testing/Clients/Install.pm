@@ -44,6 +44,18 @@ my %INSTALL = (
         ],
         path => 'venv/bin/python',
     },
+    datastar => {
+        programs => ['python3'],
+        pins     => ['datastar.txt'],
+        commands => [
+            [qw(python3 -m venv venv)],
+            [
+                qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps --only-binary :all: --python-version 3.13),
+                qw(--target files -r datastar.txt)
+            ]
+        ],
+        path => 'files/starhtml/static/js',
+    },
     rust => {
         programs => ['cargo'],
         pins     => ['rust/Cargo.toml', 'rust/Cargo.lock', 'rust/src/main.rs'],
@@ -63,7 +75,7 @@ sub missing {
     return $MISSING{$name};
 }
 
-# The absolute path of npm's packages, of Python, or of the program with the Rust clients.
+# The absolute path of npm's packages, of Python, of the folder with Datastar, or of the program with the Rust clients.
 sub path { return File::Spec->rel2abs("$FOLDER/$_[1]/$INSTALL{$_[1]}{path}") }
 
 # Private functions
