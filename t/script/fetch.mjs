@@ -1,7 +1,7 @@
 // Runs many streams of a script at the same time, and prints what each of them gave: node fetch.mjs SCRIPT < CASES
 //
-// CASES has [{url, options, does}] in each line. A stream is read until it has closed itself, or as DOES says. One JSON object
-// is written for each, in a line.
+// CASES has [{url, options, does}] in each line. A stream is read until it has closed itself, or as DOES says. The headers
+// 'counted' are a function. One JSON object is written for each, in a line.
 
 import {createHash} from 'node:crypto';
 import {text} from 'node:stream/consumers';
@@ -89,6 +89,8 @@ const WAYS = {
 
 async function run({url, options = {}, does = 'closed', last}) {
   const abort = new AbortController();
+  let attempts = 0;
+  if (options.headers === 'counted') options.headers = async () => ({'X-Own': ++attempts});
   const hub = connect(url, {...options, signal: abort.signal});
   const seen = {events: [], errors: []};
   if (does !== 'pause') {

@@ -208,8 +208,15 @@ my @CASES = (
         headers => {'X-Own' => 'yes'},
         body    => 'what'
     ],
+    [
+        'headers for each attempt' => [refusal(503), \&mirror],
+        'GET 2  end', '503',
+        ids     => [undef, undef],
+        headers => 'counted'
+    ],
+    ['an id to begin after'                 => [$TWO], 'two end',                 '',  ids => [7], lastEventId => '7'],
     ['a POST without ids is not sent again' => ["${STREAM}data: one\n\n"], 'one', '0', method => 'POST'],
-    ['a POST with ids resumes' => [$ONE, $TWO], 'one two end', '0', method => 'POST', ids => [undef, 1]],
+    ['a POST with ids resumes'              => [$ONE, $TWO], 'one two end', '0', method => 'POST', ids => [undef, 1]],
     [
         'a POST that was refused is sent again' => [refusal(503), refusal(429), $TWO],
         'two end', '503 429',
