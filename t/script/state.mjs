@@ -1,0 +1,67 @@
+// Follows the maps of a hub while it changes them, and prints what they have after each step: node state.mjs SCRIPT < CASES
+//
+// CASES has [{url, options, names}] in a line: the URL of a hub of state.psgi, and the names of the maps' channels, if it shows
+// them.
+
+import {text} from 'node:stream/consumers';
+import {pathToFileURL} from 'node:url';
+
+const {connect} = await import(pathToFileURL(process.argv[2]));
+
+async function until(condition) {
+  while (!condition()) await new Promise(resolve => setTimeout(resolve, 5));
+}
+
+async function follow({url, options, names: [stock, people] = []}) {
+  const ask = path => fetch(`${url}/${path}`).then(response => response.text());
+  const enter = id => connect(`${url}/events?member=${id}`, options);
+  const steps = [];
+  let changes = [], least = Infinity;
+  await ask('set?key=a&left=1');
+  await ask('set?key=b&left=2');
+
+  const hub = enter('ann');
+  const left = hub.state(stock), here = hub.members(people);
+  for (const map of [left, here]) {
+    map.addEventListener('change', ({key, value, previous}) => {
+      least = Math.min(least, left.size);
+      changes.push([key, value?.left ?? value?.name ?? null, previous?.left ?? previous?.name ?? null]);
+    });
+  }
+  const step = name => {
+    steps.push({name, changes, least, left: [...left].map(([key, value]) => [key, value.left]), here: [...here.keys()]});
+    [changes, least] = [[], Infinity];
+  };
+
+  await Promise.all([hub.ready, left.ready, here.ready]);
+  await until(() => here.has('ann'));
+  step('begins');
+  await ask('set?key=c&left=3');
+  await ask('set?key=a&left=4');
+  await until(() => left.get('a').left === 4);
+  step('set');
+  await ask('forget?key=a');
+  await until(() => !left.has('a'));
+  step('forget');
+  const other = enter('bob');
+  await until(() => here.has('bob'));
+  other.close();
+  await until(() => !here.has('bob'));
+  step('members');
+  const complete = new Promise(resolve => {
+    hub.addEventListener('gap', () => hub.addEventListener('position', resolve), {once: true});
+  });
+  await ask('away');
+  await complete;
+  await until(() => here.has('ann'));
+  step('gap');
+  hub.close();
+  const late = await left.ready.then(() => 'kept', () => 'rejected');
+  const never = connect(`${url}/events?member=eve`, options);
+  never.close();
+  return {steps, late, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};
+}
+
+const cases = (await text(process.stdin)).trim().split('\n').map(line => JSON.parse(line)[0]);
+for (const result of await Promise.all(cases.map(follow))) console.log(JSON.stringify(result));
+process.exit();

@@ -1,0 +1,51 @@
+# Two hubs, one that shows the channel and the key of its events, and what is done with them: /HUB/events, /HUB/set?key=...,
+# /HUB/forget?key=..., and /HUB/away, while no client has a stream.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::Builder;
+use Plack::Request;
+
+my %common = (per_process => 1, start => 'state', retry => 1, history => {events => 5});
+my %hub    = (plain => EventSource::Hub->new(%common), shown => EventSource::Hub->new(%common, show_channel => 'data'));
+
+sub set {
+    my ($hub, $key, $left) = @_;
+    return $hub->publish(stock => {key => $key, json => {item => $key, left => 0 + $left}, retain => 1});
+}
+
+my %DO = (
+    set    => sub { my ($hub, $query) = @_; return set($hub, @$query{qw(key left)}) },
+    forget => sub { my ($hub, $query) = @_; return $hub->forget(stock => $query->{key}) },
+
+    # More events than the history keeps.
+    away => sub {
+        my $hub = shift;
+        $hub->end(topics => 'stock');
+        set($hub, b => $_) for 1 .. 20;
+        $hub->forget(stock => 'c');
+        return set($hub, d => 1);
+    },
+);
+
+sub doing {
+    my ($hub, $code) = @_;
+    return
+        sub { $code->($hub, Plack::Request->new(shift)->query_parameters); [200, ['Content-Type' => 'text/plain'], []] };
+}
+
+builder {
+    for my $name (keys %hub) {
+        mount "/$name/$_" => doing($hub{$name}, $DO{$_}) for keys %DO;
+        mount "/$name/events" => $hub{$name}->to_app(
+            channels => sub { qw(stock people) },
+            member   => sub {
+                my $id = Plack::Request->new(shift)->query_parameters->{member};
+                return {id => $id, channel => 'people', json => {name => uc $id}, linger => 0};
+            },
+        );
+    }
+    mount '/' => sub { [404, [], []] };
+};

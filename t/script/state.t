@@ -1,0 +1,55 @@
+# The maps of share/eventsource-hub.js in Node: the state and the members of a hub that shows the channel and the key of each
+# event, and of one that does not.
+
+use lib 't/lib';
+use Testing            qw(native);
+use Testing::Developer qw(needs_command);
+use Testing::Node      qw(run_script);
+use Testing::Server;
+
+needs_command('node');
+
+# What changes at each step, [key, value, previous value], and what the maps have then.
+my @STEPS = (
+    {
+        name    => 'begins',
+        changes => [['a', 1, undef], ['b', 2, undef], ['ann', 'ANN', undef]],
+        left    => [['a', 1], ['b', 2]],
+        here    => ['ann']
+    },
+    {name => 'set', changes => [['c', 3, undef], ['a', 4, 1]], left => [['b', 2], ['c', 3], ['a', 4]], here => ['ann']},
+    {name => 'forget', changes => [['a', undef, 4]], left => [['b', 2], ['c', 3]], here => ['ann']},
+    {
+        name    => 'members',
+        changes => [['bob', 'BOB', undef], ['bob', undef, 'BOB']],
+        left    => [['b', 2], ['c', 3]],
+        here    => ['ann']
+    },
+    {name => 'gap', left => [['b', 20], ['d', 1]], here => ['ann']},
+);
+
+my $server = Testing::Server->start('Twiggy', 't/script/state.psgi');
+my @cases  = (
+    {url => $server->url('/shown'), options => {}, names => [qw(stock people)]},
+    {url => $server->url('/plain'), options => {key => 'item'}},
+);
+my @seen = run_script(state => @cases);
+for my $name (qw(shown plain)) {
+    subtest "a hub: $name" => sub {
+        my $seen  = shift @seen;
+        my @steps = @{$seen->{steps}};
+        for my $step (@STEPS) {
+            my $is = shift @steps;
+            is_deeply $is->{$_}, $step->{$_}, "$step->{name}: $_"
+                or diag explain $is->{$_}
+                for grep { $_ ne 'name' } sort keys %$step;
+        }
+        my $gap = $seen->{steps}[-1];
+        cmp_ok $gap->{least}, '>=', 2, 'after a gap the map keeps what it has until the state is complete';
+        is_deeply [grep { $_->[0] eq 'c' } @{$gap->{changes}}], [['c', undef, 3]], 'a key that is gone is removed then';
+        is $seen->{late},   'kept',     'ready stays resolved when the stream is closed';
+        is $seen->{closed}, 'rejected', 'it is rejected if the stream was closed before';
+    };
+}
+
+done_testing;
