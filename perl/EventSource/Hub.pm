@@ -296,8 +296,11 @@ sub _access {
     $SUBSCRIPTION->max_age($max_age);
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
-    my $labels = $SUBSCRIPTION->labels($option{label});
-    push @$labels, $option{counted_by} if defined $option{counted_by};
+    my $labels  = $SUBSCRIPTION->labels($option{label});
+    my @counted = @{$option{counted_by} || []};
+    $SETTINGS->refuse(label => 'there may be at most 63 labels beside two limits of max_streams_per')
+        if @counted > 1 && @$labels > 63;
+    push @$labels, @counted;
     return (labels => $labels, max_age => $max_age || undef, asked_at => $asked_at);
 }
 
@@ -925,7 +928,8 @@ An upgrade of the hub process keeps the counts. If that process is killed, they 
 back. If it does not answer within a second, streams may begin, and count when they are subscribed. A limit that becomes lower
 ends no stream. With a L</store> in Redis each machine counts its own streams.
 
-C<limited> of L</stats> counts the refused streams. L<EventSource::Deployment/LIMITS> says how to choose a key behind a proxy.
+The streams of some channels may have a limit besides (C<channels> of L</to_app>). C<limited> of L</stats> counts the refused
+streams. L<EventSource::Deployment/LIMITS> says how to choose a key behind a proxy.
 
 =head2 max_topics
 
@@ -1787,12 +1791,33 @@ reference, the application sends that. If it returns nothing, the application an
 the response begins. With L<Plack::Request> it can read the body, on every server. An exception of it is an exception of the
 request.
 
-An element of the list may be an array of one or more channels and patterns, and, last, a hash of options. The only one is
-C<start>: where the stream begins in these channels (L</start>), instead of the C<start> of the application. A number of events
-is counted in these channels together. All are one request, as the subscriptions of a handler are (L</subscribe>): the stream is
-sent each event once, in the order of the hub, and a client that comes back resumes in all of them. If it has missed events of
-any of them, it receives one C<gap>, then the state of those that begin with it, and of the others what is left. A channel that
-two elements name begins as the first says. (The C<channels> of L</new> are settings of channels, not those of a stream.)
+An element of the list may be an array of one or more channels and patterns, and, last, a hash of options for these:
+
+=over
+
+=item start
+
+Where the stream begins in these channels (L</start>), instead of the C<start> of the application. A number of events is counted
+in these channels together.
+
+=item max_streams_per
+
+A limit like L</max_streams_per>, of the streams that have a key in common and these channels. Streams count together whose
+array has the same channels in the same order, whatever else they read and whichever application of the hub accepts them. A
+stream beyond one of its limits is refused as a whole, with 429, and may hold its place in the others for 10 seconds.
+
+=back
+
+    channels => sub {
+        my $env = shift;
+        return (['room/7', {start => -50, max_streams_per => [sub { $_[0]{REMOTE_USER} }, 3]}],
+            ['room/7/people', {start => 'state'}], 'news');
+    }
+
+All are one request, as the subscriptions of a handler are (L</subscribe>): the stream is sent each event once, in the order of
+the hub, and a client that comes back resumes in all of them. If it has missed events of any of them, it receives one C<gap>,
+then the state of those that begin with it, and of the others what is left. A channel that two elements name begins as the first
+says. (The C<channels> of L</new> are settings of channels, not those of a stream.)
 
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the responses

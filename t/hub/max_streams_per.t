@@ -83,6 +83,40 @@ for my $kind ('in one process', 'named') {
             'a page of another origin reads when to come back';
     };
 
+    subtest "$kind: by channel" => sub {
+        my $user     = sub { return (split /[+]/, $_[0]{QUERY_STRING})[0] || undef };
+        my $channels = sub {
+            my @names = grep { defined } (split /[+]/, $_[0]{QUERY_STRING})[1 .. 2];
+            return ('news', map { [$_, {max_streams_per => [$user, 1]}] } @names);
+        };
+        my $page = Test::EventSource->new(app => $hub->to_app(channels => $channels, max_streams_per => undef));
+        is $status->($page, '/?eve+a'), 200, 'a channel may have one stream of each key';
+        my $of_eve = $open[-1];
+        is $status->($page, '/?eve+a'),   429, 'another one is refused';
+        is $status->($page, '/?dan+a'),   200, 'another key has its own';
+        is $status->($page, '/?eve+b'),   200, 'another channel, too';
+        is $status->($page, '/?dan+c+a'), 429, 'each channel of a stream counts';
+        is $status->($page, '/?+a'),      200, 'a request without a key has no limit' for 1, 2;
+        is $status->($page, '/?eve'),     200, 'nor has a stream without such a channel';
+        $of_eve->close;
+        ok $es->wait_for(sub { $status->($page, '/?eve+a') == 200 }), 'when its stream has left, another one may come';
+
+        my $both = Test::EventSource->new(
+            app => $hub->to_app(channels => $channels, max_streams_per => [sub { return 'all streams' }, 1]));
+        is $status->($both, '/?zoe+a'), 200, 'a stream that counts twice';
+        is $status->($both, '/?zoe+b'), 429, 'the limit of the application counts beside';
+
+        my $one = sub {
+            [$_[0], {max_streams_per => [sub { return 'kim' }, 1]}]
+        };
+        my @app = map {
+            my $topic = $_;
+            Test::EventSource->new(app => $hub->to_app(channels => sub { $one->($topic) }, max_streams_per => undef))
+        } 'a*', EventSource::Hub->pattern('a*');
+        is join(' ', map { $status->($_, '/') } @app, @app), '200 200 429 429',
+            'a pattern is not the channel of its text';
+    };
+
     subtest "$kind: labels" => sub {
         my @labels = map { "label$_" } 1 .. 64;
         my $es     = Test::EventSource->new(

@@ -994,7 +994,12 @@ subtest 'wrong channels name the line of to_app' => sub {
         ],
         [
             'an unknown option' => ['news', {strat => -50}],
-            'strat', q(unknown option 'strat' of a channel; did you mean start? (known: start))
+            'strat', q(unknown option 'strat' of a channel; did you mean start? (known: max_streams_per, start))
+        ],
+        [
+            'a wrong limit' => ['news', {max_streams_per => 5}],
+            'max_streams_per',
+            'max_streams_per must be an array of a code reference, which returns the key of a request, and of a number of streams'
         ],
         [
             'a wrong start' => ['news', {start => 50}],

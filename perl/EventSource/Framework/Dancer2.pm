@@ -121,11 +121,11 @@ C<request> and C<response>. Read what it needs in the route before.
     events $hub, @channels, {start => 'oldest'};
     events $hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}];
 
-Stream the events of channels of an L<EventSource::Hub>, as its C<channels> of L<EventSource::Hub/to_app> returns them: names,
-patterns, and arrays with a C<start> of their own. The stream resumes after the id that the
-client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or
-another method streams as one for GET does (L<EventSource::Framework/app>). Throws an L<EventSource::Error> with the code
-C<invalid> for anything else; Dancer2 answers 500 then.
+Stream the events of channels of an L<EventSource::Hub>: names, patterns, and arrays with options of their own, as C<channels>
+of L<EventSource::Hub/to_app> returns them. The stream resumes after the id that the client sent (C<Last-Event-ID>). The options
+are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another method streams as one for GET does
+(L<EventSource::Framework/app>). Throws an L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500
+then.
 
 =head2 event_source
 

@@ -243,13 +243,13 @@ action before.
     $c->events($hub, ['room/7', {start => -50}], ['room/7/people', {start => 'state'}]);
     $c->respond_with_events($hub, @channels);
 
-Stream the events of channels of an L<EventSource::Hub>, as its C<channels> of L<EventSource::Hub/to_app> returns them: names,
-patterns, and arrays with a C<start> of their own. The stream resumes after the id that the client
-sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another
-method streams as one for GET does (L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with
-the code C<invalid> for anything else, and with the code C<unsupported> if the server has no connection to stream to, such as
-CGI. A client causes no exception: if it has left while the action waited, nothing happens, and a WebSocket, which Mojolicious
-routes to C<get> as well, is answered with 400.
+Stream the events of channels of an L<EventSource::Hub>: names, patterns, and arrays with options of their own, as C<channels>
+of L<EventSource::Hub/to_app> returns them. The stream resumes after the id that the client sent (C<Last-Event-ID>). The options
+are those of L<EventSource::Hub/to_app>, without C<channels>. A route for POST or another method streams as one for GET does
+(L<EventSource::Framework/app>). Returns the controller. Throws an L<EventSource::Error> with the code C<invalid> for anything
+else, and with the code C<unsupported> if the server has no connection to stream to, such as CGI. A client causes no exception:
+if it has left while the action waited, nothing happens, and a WebSocket, which Mojolicious routes to C<get> as well, is
+answered with 400.
 
 =head2 event_source
 

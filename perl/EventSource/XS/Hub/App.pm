@@ -98,7 +98,7 @@ sub stream_response {
     my ($member) = $self->member ? $self->member->($env) : ();
     $env->{$ACCESS} = {asked_at => $asked_at, label => \@labels, member => $self->_checked_member($member)};
     my $response = $self->SUPER::stream_response($env);
-    return ref $response eq 'CODE' && $self->max_streams_per ? $self->_limited_response($response, $env) : $response;
+    return ref $response eq 'CODE' ? $self->_limited_response($response, $env, $groups) : $response;
 }
 
 # Private methods
@@ -130,16 +130,22 @@ sub _groups {
     return $groups;
 }
 
-# The response, or a refusal if the key of the request has as many streams as it may have.
+# The response, or a refusal if the key of the request has as many streams as it may have: in all, or in some channels.
 sub _limited_response {
-    my ($self, $response, $env) = @_;
-    my $limit;
-    $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($self->max_streams_per) });
-    my $label;
-    $self->check_at_request(sub { $label = $limit->label_of($env) });
-    return $response       if !defined $label;
-    return $limit->refusal if !$limit->may_begin($self->hub, $label);
-    $env->{$ACCESS}{counted_by} = $label;
+    my ($self, $response, $env, $groups) = @_;
+    my @limits = (
+        [$self->max_streams_per, $groups->[0]],
+        map { [$_->{option}{max_streams_per}, $_, @{$_->{topics}}] } @$groups
+    );
+    for (grep { defined $_->[0] } @limits) {
+        my ($given, $group, @topics) = @$_;
+        my ($limit, $label);
+        $self->check_at_request(sub { $limit = EventSource::XS::Hub::Limit->of($given) });
+        $self->check_at_request(sub { $label = $limit->label_of($env, @topics) });
+        next                   if !defined $label;
+        return $limit->refusal if !$limit->may_begin($self->hub, $label);
+        push @{$group->{counted_by}}, $label;
+    }
     return $response;
 }
 
@@ -147,14 +153,17 @@ sub _limited_response {
 # said once.
 sub _subscribe {
     my ($self, $stream, $groups, $access, %option) = @_;
-    my ($hub, @groups) = ($self->hub, @$groups);
-    my $last = pop @groups;
-    $stream->enter_handler if @groups;
-    for my $group (@groups) {
-        $hub->subscribe_stream($stream, @{$group->{topics}}, {%option, %$access, %{$group->{option}}}) or return;
+    my @requests;
+    for my $group (@$groups) {
+        my %own = (counted_by => $group->{counted_by});
+        $own{start} = $group->{option}{start} if defined $group->{option}{start};
+        push @requests, [@{$group->{topics}}, {%option, %$access, %own}];
         $access = {asked_at => $access->{asked_at}};
     }
-    $hub->serve_stream($stream, @{$last->{topics}}, {%option, %$access, %{$last->{option}}});
+    my $last = pop @requests;
+    $stream->enter_handler if @requests;
+    $self->hub->subscribe_stream($stream, @$_) or return for @requests;
+    $self->hub->serve_stream($stream, @$last);
     return;
 }
 

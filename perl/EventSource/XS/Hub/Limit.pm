@@ -9,6 +9,7 @@ use Carp        ();
 use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
+use Scalar::Util qw(blessed);
 
 # Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -18,8 +19,8 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $MAX_STREAMS   = 999_999_999;
 my $MAX_KEY_BYTES = 254;           # a label has 256 bytes
 
-# The labels of a key, and of the hash of a longer one.
-my ($OF_KEY, $OF_HASH) = ("\0=", "\0#");
+# The labels of a key, of the hash of a longer one, and of the hash of a key with channels.
+my ($OF_KEY, $OF_HASH, $OF_CHANNELS) = ("\0=", "\0#", "\0:");
 
 # Seconds after which a refused client may ask again. Those that were refused together do not come back together.
 my ($LEAST_SECONDS, $MOST_SECONDS) = (10, 30);
@@ -47,13 +48,15 @@ sub of {
 
 # Public methods
 
-# Return the label of a request's key. undef if it has none: then it has no limit.
+# Return the label of a request's key, in the channels that follow if the limit is one of these. undef if the request has no
+# key: then it has no limit.
 sub label_of {
-    my ($self, $env) = @_;
+    my ($self, $env, @topics) = @_;
     my $key = $self->{code}->($env);
     return undef if !defined $key;
     $key = $SETTINGS->string('a key of max_streams_per', $key, field => 'max_streams_per');
     utf8::encode(my $bytes = $key);
+    return $OF_CHANNELS . sha256_hex(map { sha256_hex($_) } $bytes, map { _text_of($_) } @topics) if @topics;
     return length $bytes <= $MAX_KEY_BYTES ? "$OF_KEY$key" : $OF_HASH . sha256_hex($bytes);
 }
 
@@ -74,6 +77,16 @@ sub refusal {
         "There are $self->{most} streams of this client already, and may not be more",
         'Retry-After' => $seconds
     );
+}
+
+# Private functions
+
+# A channel or a pattern in bytes: a channel may be named as a pattern is written.
+sub _text_of {
+    my $topic = shift;
+    my $text  = blessed $topic ? "pattern $$topic" : "channel $topic";
+    utf8::encode($text);
+    return $text;
 }
 
 1;

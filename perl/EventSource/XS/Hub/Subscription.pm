@@ -6,6 +6,7 @@ use warnings;
 # stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes it.
 
 use Carp ();
+use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
@@ -128,7 +129,8 @@ sub _with_option {
             . " and, last, their options: ['room/7', {start => -50}]")
         if ref $option ne 'HASH';
     $SETTINGS->refuse(channels => 'an array of channels has options, but no channel before them') if !@topics;
-    $SETTINGS->known($option, ['start'], 'option %s of a channel');
+    $SETTINGS->known($option, [qw(max_streams_per start)], 'option %s of a channel');
+    EventSource::XS::Hub::Limit->of($option->{max_streams_per});
     __PACKAGE__->start($option->{start});
     return {topics => \@topics, option => {%$option}};
 }

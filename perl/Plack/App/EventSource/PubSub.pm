@@ -536,9 +536,9 @@ a node that exists. A request for another node is a 404, before L</authorize> is
 exist, leave this out, and have C<authorize> return a 404. By default every node exists. If the callback dies, the
 response is 500.
 
-What the hash has for a node, and what the callback returns, may be a hash with C<start>: where streams of this node begin,
-instead of L<EventSource::Hub/start>. C<new> throws C<invalid> if such a hash in C<nodes> has anything else; so does a request
-if the callback has returned it.
+What the hash has for a node, and what the callback returns, may be a hash of options of this node: C<start>, where its streams
+begin, and C<max_streams_per>, as for a channel of L<EventSource::Hub/to_app>. C<new> throws C<invalid> if such a hash in
+C<nodes> has anything else; so does a request if the callback has returned it.
 
 =head2 origins
 
