@@ -2,8 +2,10 @@
 # servers that block and in event loops, on native streams and on the server's writer, for hubs of the process and named ones.
 
 use lib 't/lib';
-use Testing    qw(native);
+use Testing qw(native);
+use EventSource::Hub;
 use File::Temp ();
+use Test::EventSource;
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Server;
@@ -116,5 +118,23 @@ for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
     my %is_so = (native => qr{/native/stream: native stream}, writer => qr{/writer/stream: on the server's writer});
     like $server->log, $is_so{$_}, "there were streams on the $_" for sort keys %is_so;
 }
+
+subtest 'a channel that two elements name' => sub {
+    for my $row (
+        ['the first says where it begins', [['a', {start => -1}],       ['a', {start => 'oldest'}]],       '3'],
+        ['whatever the second says',       [['a', {start => 'oldest'}], ['a', {start => -1}]],             '1 2 3'],
+        ['each event comes once', [['a', {start => -1}], [EventSource::Hub->pattern('*'), {start => -2}]], '2 3'],
+    ) {
+        my ($what, $channels, $first) = @$row;
+        my $hub = EventSource::Hub->new;
+        my $es  = Test::EventSource->new(app => $hub->to_app(channels => sub { return @$channels }));
+        $hub->publish(a => $_) for 1 .. 3;
+        my $stream = $es->get('/');
+        $hub->publish(a => 'new');
+        my @seen;
+        do { push @seen, $stream->next_event->{data} } until $seen[-1] eq 'new';
+        is "@seen", "$first new", $what;
+    }
+};
 
 done_testing;
