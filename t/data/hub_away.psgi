@@ -1,5 +1,5 @@
-# An application whose hub may be away: /hub is a stream, /plain an ordinary response of the worker's process id. /publish
-# publishes without waiting, and says how long that took and what it threw.
+# An application whose hub may be away: /hub is a stream, /several one of several subscriptions, /plain an ordinary response of
+# the worker's process id. /publish publishes without waiting, and says how long that took and what it threw.
 #
 # The environment: HUB_SETTINGS, the hub's settings in JSON.
 
@@ -10,13 +10,15 @@ use EventSource::Hub;
 use JSON::PP    ();
 use Time::HiRes qw(time);
 
-my $hub    = EventSource::Hub->new(%{JSON::PP::decode_json($ENV{HUB_SETTINGS})}, retry => 100);
-my $stream = $hub->to_app(channels => sub { 'news' });
+my $hub     = EventSource::Hub->new(%{JSON::PP::decode_json($ENV{HUB_SETTINGS})}, retry => 100);
+my $stream  = $hub->to_app(channels => sub { 'news' });
+my $several = $hub->to_app(channels => sub { ('news', ['stock', {start => 'state'}], ['chat', {start => -5}]) });
 
 sub text { return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $_[0]], [$_[0]]] }
 
 my %ROUTE = (
     '/hub'     => $stream,
+    '/several' => $several,
     '/plain'   => sub { text($$) },
     '/publish' => sub {
         my $began = time;

@@ -66,7 +66,11 @@ sub stop_hub {
     return;
 }
 
-sub stream { return Testing::Client->get($_[0]{server}->port, '/hub') }
+# A stream of one subscription, and then one of several.
+sub stream {
+    my $self = shift;
+    return Testing::Client->get($self->{server}->port, $self->{opened}++ % 2 ? '/several' : '/hub');
+}
 
 # Requests an ordinary page. Returns how long that took.
 sub time_of {
