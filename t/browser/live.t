@@ -310,7 +310,8 @@ subtest 'a window whose connection is cut for ten seconds receives what it has m
     my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
     $_->open($server->url('/two.html')) for $teal;
     my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };
-    $teal->wait_for($frame->($_, "$STATE === 'open'"), "the stream of frame $_ is open") for 0, 1;
+    $teal->wait_for($frame->($_, "$STATE === 'open'"),                 "the stream of frame $_ is open") for 0, 1;
+    $teal->wait_for($frame->($_, shown('last-event-id') . " !== '–'"), 'it has an id to resume after')   for 0, 1;
     $teal->evaluate($frame->(1,  "document.getElementById('cut-for-long').click()"));
     $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'the window is not connected');
     for my $text (qw(one two three)) {

@@ -55,10 +55,11 @@ hear('gap', ({reason}) => {
 const isReplayed = (id, time) => opened > 1 && (here.store ? time < here.time : +id.split('-')[1] <= here.published);
 
 function hear(channel, handle) {
-  hub.addEventListener(channel, ({data, lastEventId}) => {
-    if (lastEventId) show('last-event-id', lastEventId);
-    handle(JSON.parse(data), lastEventId);
-  });
+  hub.addEventListener(channel, ({data, lastEventId}) => handle(JSON.parse(data), lastEventId));
+}
+
+for (const type of ['notes', 'figures', 'gap', 'position', 'board', 'forget', 'join', 'update', 'leave']) {
+  hub.addEventListener(type, ({lastEventId}) => show('last-event-id', lastEventId));
 }
 
 function showState(state, text = state) {
