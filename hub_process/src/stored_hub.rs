@@ -407,9 +407,9 @@ impl StoredHub {
     fn take_report(&mut self, report: Report, now: Instant, progress: &mut Progress) {
         match report {
             Report::Began(began) => {
-                for ticket in self.order.begin(began) {
-                    let message = "the event was perhaps published: its history was lost";
-                    self.answer(ticket, &Err(unknown(message)), now, progress);
+                for Entry { ticket, draft, .. } in self.order.begin(began) {
+                    let lost = Err(draft.failure(ErrorCode::Unknown, "history was lost"));
+                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, now, progress));
                 }
             }
             Report::Entries(entries) => {
@@ -458,7 +458,7 @@ impl StoredHub {
     fn publish_entry(&mut self, entry: &Entry, is_new: bool, now: Instant, progress: &mut Progress) {
         let result = match self.order.publish_entry(entry, is_new, now) {
             EntryOutcome::Skipped => return,
-            EntryOutcome::Void => Err(unknown("the event was perhaps published: history was lost")),
+            EntryOutcome::Void => Err(entry.draft.failure(ErrorCode::Unknown, "history was lost")),
             EntryOutcome::Published(source, result) => {
                 self.members.apply_entry(&entry.draft, source, &mut self.order, now);
                 result

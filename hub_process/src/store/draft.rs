@@ -3,7 +3,8 @@
 use super::member_part::MemberPart;
 use eventsource_xs::hub::{room_of, EndRequest, Publication, Retain};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{decode_end, encode_end, FieldList, Fields};
+use eventsource_xs::wire::{decode_end, encode_end, Failure, FieldList, Fields};
+use eventsource_xs::ErrorCode;
 
 /// An event that is to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +70,17 @@ impl Draft {
             DraftKind::End => self.end().is_none(),
             DraftKind::CountedMember(_) | DraftKind::Event => self.fields.as_bytes().is_empty(),
         }
+    }
+
+    /// Returns the failure of a draft that was not stored, or perhaps was, if the code is `Unknown`.
+    pub fn failure(&self, code: ErrorCode, why: &str) -> Failure {
+        let happened = match (self.kind(), code) {
+            (DraftKind::End, ErrorCode::Unknown) => "the streams on other machines were perhaps not ended",
+            (DraftKind::End, _) => "the streams on other machines were not ended",
+            (_, ErrorCode::Unknown) => "the event was perhaps published",
+            (_, _) => "the event was not published",
+        };
+        Failure::new(code, None, &format!("{happened}: {why}"))
     }
 
     /// Returns the request to end streams, if this is one; none also if it is of a later version.

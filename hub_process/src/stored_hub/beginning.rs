@@ -66,12 +66,10 @@ impl Beginning {
         self.was_complete = true;
     }
 
-    /// Gives up a beginning. Returns the tickets of the entries that it has collected, which may be gone.
-    pub fn abandon(&mut self) -> Vec<u64> {
+    /// Gives up a beginning. Returns the entries that it has collected, which may be gone.
+    pub fn abandon(&mut self) -> Vec<Entry> {
         match std::mem::take(&mut self.phase) {
-            Phase::Collecting { history, .. } | Phase::Void { history } => {
-                history.into_iter().filter_map(|entry| entry.ticket).collect()
-            }
+            Phase::Collecting { history, .. } | Phase::Void { history } => history,
             Phase::Awaited | Phase::CatchingUp | Phase::Complete => Vec::new(),
         }
     }
@@ -250,7 +248,7 @@ mod tests {
             beginning.begin(None, began("a", 2, 0), true);
             assert!(beginning.collect(vec![entry(1), entry(2)]).is_empty());
             assert!(!is_refuted || beginning.refute(9).is_some());
-            assert_eq!(beginning.abandon(), [1, 2], "refuted: {is_refuted}");
+            assert_eq!(beginning.abandon(), [entry(1), entry(2)], "refuted: {is_refuted}");
         }
         beginning.begin(None, began("a", 2, 0), true);
         beginning.collect(vec![entry(1)]);

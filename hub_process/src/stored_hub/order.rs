@@ -250,8 +250,8 @@ impl Order {
         super::beginning::continues(self.memory.as_ref().map(|_| (&**epoch, *last_seq)), began)
     }
 
-    /// Called when the store begins. Returns the tickets of entries that it has reported before, and that may be gone.
-    pub fn begin(&mut self, began: Began) -> Vec<u64> {
+    /// Called when the store begins. Returns the entries that it has reported before, and that may be gone.
+    pub fn begin(&mut self, began: Began) -> Vec<Entry> {
         let abandoned = self.beginning.abandon();
         let Position { epoch, last_seq, .. } = &self.position;
         let memory = self.memory.as_ref().map(|_| (&**epoch, *last_seq));

@@ -3,7 +3,8 @@
 use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
 use crate::server::{eventually, has, Port, Redis, PERSISTENT};
-use crate::store::Ask;
+use crate::store::{Ask, Draft};
+use eventsource_xs::hub::EndRequest;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
@@ -115,12 +116,14 @@ fn a_draft_fails_in_time_while_redis_is_away() {
     a.until("down", |node| !node.store.status().is_up);
     let End::Failed(failure) = a.publish("away") else { panic!("stored") };
     assert_eq!(failure.code, ErrorCode::Unavailable);
-    assert!(failure.message.contains("was not published: Redis at 127.0.0.1"), "{failure}");
+    assert!(failure.message.contains("the event was not published: Redis at 127.0.0.1"), "{failure}");
+    let End::Failed(failure) = a.publish_draft(Draft::of_end(&EndRequest::default())) else { panic!("stored") };
+    assert!(failure.message.contains("streams on other machines were not ended: Redis at 127.0.0.1"), "{failure}");
     redis.run();
     a.until("up", |node| node.store.status().is_up);
     assert_eq!(code(&a.publish("after")), None);
     assert_eq!((a.logs.len(), a.texts()), (1, vec!["before".into(), "after".into()]));
-    assert_eq!(a.store.status().failed, 1);
+    assert_eq!(a.store.status().failed, 2);
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Node {
         self.publish_draft(draft(text))
     }
 
-    fn publish_draft(&mut self, draft: Draft) -> End {
+    pub fn publish_draft(&mut self, draft: Draft) -> End {
         let ticket = self.append_draft(draft);
         self.until("an end", |node| node.ends.contains_key(&ticket));
         self.ends[&ticket].clone()

@@ -6,7 +6,7 @@ use super::entry::Id;
 use super::epoch::StreamKeys;
 use super::sizes::Sizes;
 use super::STALE;
-use eventsource_xs::wire::{Failure, RedisSettings};
+use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,27 +206,19 @@ impl Shared {
         }
     }
 
-    /// Reports that a draft failed.
-    pub fn fail(&self, (ticket, draft): (u64, &Draft), code: ErrorCode, message: &str) {
+    /// Reports that a draft was not stored, or perhaps was.
+    pub fn fail(&self, (ticket, draft): (u64, &Draft), code: ErrorCode, why: &str) {
         if draft.member != MemberPart::None {
             self.has_failed_member.store(true, Ordering::Relaxed);
         }
         self.reporter.update(|status| status.failed += 1);
-        self.reporter.report(Report::Failed { ticket, failure: Failure::new(code, None, message) });
-    }
-
-    /// Reports that a draft was not stored.
-    pub fn fail_unavailable(&self, asked: (u64, &Draft), why: &str) {
-        self.fail(asked, ErrorCode::Unavailable, &format!("the event was not published: {why}"));
+        self.reporter.report(Report::Failed { ticket, failure: draft.failure(code, why) });
     }
 
     /// Reports that a draft was perhaps stored, if it was sent.
     pub fn fail_sent(&self, sent: &Sent, why: &str) {
-        let asked = (sent.ticket, &sent.draft);
-        match sent.copies {
-            0 => self.fail_unavailable(asked, why),
-            _ => self.fail(asked, ErrorCode::Unknown, &format!("the event was perhaps published: {why}")),
-        }
+        let code = if sent.copies == 0 { ErrorCode::Unavailable } else { ErrorCode::Unknown };
+        self.fail((sent.ticket, &sent.draft), code, why);
     }
 
     /// Takes note of a fault, for people and for the failures of drafts.

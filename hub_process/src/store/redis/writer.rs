@@ -164,8 +164,8 @@ impl Writer {
             let sent = self.shared.lock().sent.len();
             if self.queue.is_full(sent) {
                 let (count, trouble) = (self.queue.len() + sent, self.shared.lock().trouble.clone());
-                let message = format!("the event was not published: {count} events wait already ({trouble})");
-                return self.shared.fail((ticket, &draft), ErrorCode::Full, &message);
+                let why = format!("{count} events wait already ({trouble})");
+                return self.shared.fail((ticket, &draft), ErrorCode::Full, &why);
             }
         }
         self.shared.note_member(&draft);
@@ -200,7 +200,7 @@ impl Writer {
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some(late) = self.queue.pop_late(now) {
-            self.shared.fail_unavailable((late.ticket, &late.draft), &self.trouble());
+            self.shared.fail((late.ticket, &late.draft), ErrorCode::Unavailable, &self.trouble());
         }
         if self.queue.outlasts() && !self.is_ready() {
             return; // they wait until Redis is back
