@@ -459,8 +459,8 @@ impl StoredHub {
         let result = match self.order.publish_entry(entry, is_new, now) {
             EntryOutcome::Skipped => return,
             EntryOutcome::Void => Err(entry.draft.failure(ErrorCode::Unknown, "history was lost")),
-            EntryOutcome::Published(source, result) => {
-                self.members.apply_entry(&entry.draft, source, &mut self.order, now);
+            EntryOutcome::Published(origin, result) => {
+                self.members.apply_entry(&entry.draft, origin, &mut self.order, now);
                 result
             }
         };

@@ -10,7 +10,7 @@ pub type MemberKey = (Box<[u8]>, Box<[u8]>);
 
 /// Who has asked for the entry of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum EntryOrigin {
     /// This machine, for a member of its own.
     OwnMember,
     /// Anybody else, just now.

@@ -3,7 +3,7 @@
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::kept_lingering::KeptLingering;
-use super::member_drafts::{kept_of, key_of, MemberKey, Source};
+use super::member_drafts::{kept_of, key_of, MemberKey, EntryOrigin};
 use super::order::Order;
 use super::own_members::{Next, OwnMembers, SavedMembers};
 use super::state::StateChange;
@@ -129,18 +129,18 @@ impl StoredMembers {
     }
 
     /// Applies what an entry says of a member, if it does.
-    pub fn apply_entry(&mut self, draft: &Draft, source: Source, order: &mut Order, now: Instant) {
+    pub fn apply_entry(&mut self, draft: &Draft, origin: EntryOrigin, order: &mut Order, now: Instant) {
         if draft.member == MemberPart::None {
             return;
         }
-        self.own.apply_entry(draft, source);
+        self.own.apply_entry(draft, origin);
         if let Some(members) = order.members_mut() {
             list_member(members, draft);
             if let DraftKind::CountedMember(_) = draft.kind() {
-                members.count_stored_members(&draft.channel, source == Source::OwnMember, now);
+                members.count_stored_members(&draft.channel, origin == EntryOrigin::OwnMember, now);
             }
         }
-        if source == Source::Other {
+        if origin == EntryOrigin::Other {
             self.ask_store(&key_of(draft), order, now);
         }
     }

@@ -6,7 +6,7 @@
 use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
-use super::member_drafts::Source;
+use super::member_drafts::EntryOrigin;
 use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
@@ -44,7 +44,7 @@ pub enum EntryOutcome {
     /// Its history was lost.
     Void,
     /// It is published: who has asked for it, and what those who wait for it are answered.
-    Published(Source, Result<Rc<str>, Failure>),
+    Published(EntryOrigin, Result<Rc<str>, Failure>),
 }
 
 /// What a hub leaves to the one in its place.
@@ -325,10 +325,10 @@ impl Order {
         if ticket.is_some() {
             self.position.confirmed = seq;
         }
-        let source = match ticket.is_some_and(|ticket| self.drafts.is_of_member(ticket)) {
-            true => Source::OwnMember,
-            false if is_new => Source::Other,
-            false => Source::History,
+        let origin = match ticket.is_some_and(|ticket| self.drafts.is_of_member(ticket)) {
+            true => EntryOrigin::OwnMember,
+            false if is_new => EntryOrigin::Other,
+            false => EntryOrigin::History,
         };
         let result = match draft.kind() {
             DraftKind::End => {
@@ -342,7 +342,7 @@ impl Order {
             }
             DraftKind::Event => self.publish_event(entry, now),
         };
-        EntryOutcome::Published(source, result)
+        EntryOutcome::Published(origin, result)
     }
 
     /// Passes over an entry in the hub in memory, which has no event for it.

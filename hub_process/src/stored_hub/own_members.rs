@@ -4,7 +4,7 @@
 //! is up. Changes that cancel each other out are not asked for, so at most three of a member wait: that it has gone, that it
 //! is here, and that its data has changed.
 
-use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, MemberKey, Source};
+use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, MemberKey, EntryOrigin};
 use crate::store::{Draft, MemberPart};
 use eventsource_xs::hub::KeptMember;
 use eventsource_xs::saved;
@@ -137,14 +137,14 @@ impl Own {
     }
 
     /// Returns what follows from an entry that says that the member is here, or has gone.
-    fn effect_of(&self, is_gone: bool, source: Source) -> Effect {
-        let is_overtaken = source == Source::OwnMember || !self.has_only_here_pending();
+    fn effect_of(&self, is_gone: bool, origin: EntryOrigin) -> Effect {
+        let is_overtaken = origin == EntryOrigin::OwnMember || !self.has_only_here_pending();
         match is_gone {
             true if self.is_of_before => Effect::Forget,
             _ if is_overtaken => Effect::None,
-            true if self.here.is_some() && source == Source::Other => Effect::Reannounce,
+            true if self.here.is_some() && origin == EntryOrigin::Other => Effect::Reannounce,
             false if self.here.is_some() => Effect::ReplaceData,
-            false if source == Source::History => Effect::Adopt,
+            false if origin == EntryOrigin::History => Effect::Adopt,
             _ => Effect::None,
         }
     }
@@ -256,7 +256,7 @@ impl OwnMembers {
     }
 
     /// Applies an entry of the store. Where machines share it, members that are only on others are none of this one's.
-    pub fn apply_entry(&mut self, draft: &Draft, source: Source) {
+    pub fn apply_entry(&mut self, draft: &Draft, origin: EntryOrigin) {
         let key = key_of(draft);
         let is_gone = draft.member == MemberPart::Gone;
         let own = match is_gone || self.is_shared {
@@ -264,7 +264,7 @@ impl OwnMembers {
             false => Some(self.members.entry(key.clone()).or_default()),
         };
         let Some(own) = own else { return };
-        let effect = own.effect_of(is_gone, source);
+        let effect = own.effect_of(is_gone, origin);
         own.is_stored = !is_gone;
         match effect {
             Effect::None => {}
@@ -348,7 +348,7 @@ mod tests {
         let mut own = OwnMembers::new(true);
         own.add_announcement(changed());
         assert_eq!(asked(&mut own), [changed()]);
-        own.apply_entry(&draft(MemberPart::Gone), Source::Other);
+        own.apply_entry(&draft(MemberPart::Gone), EntryOrigin::Other);
         assert!(own.reannounce_members().is_empty() && own.here().next().is_none());
     }
 
@@ -396,13 +396,13 @@ mod tests {
         own.add_announcement(draft(MemberPart::Here(data("old"))));
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
         let newer = draft(MemberPart::Here(data("new")));
-        own.apply_entry(&newer, Source::Other);
+        own.apply_entry(&newer, EntryOrigin::Other);
         own.confirm_request(&key);
         own.reannounce_members();
         assert_eq!(asked(&mut own), std::slice::from_ref(&newer));
         own.add_announcement(draft(MemberPart::Changed(data("newest"))));
         assert!(matches!(own.next_request(&key), Next::Ask(_)));
-        own.apply_entry(&newer, Source::Other);
+        own.apply_entry(&newer, EntryOrigin::Other);
         own.confirm_request(&key);
         own.reannounce_members();
         assert_eq!(asked(&mut own), [draft(MemberPart::Here(data("newest")))], "a change on its way came after it");
