@@ -79,7 +79,7 @@ const TOO_MANY: &str = "too many wait already";
 
 /// The answer to a request.
 #[derive(Debug)]
-pub struct Told {
+pub struct Reply {
     pub asker: Asker,
     pub result: Result<Rc<str>, Failure>,
     /// How many streams of this machine were ended, if that was asked for.
@@ -89,7 +89,7 @@ pub struct Told {
 /// What reports have changed for those who wait for the hub itself.
 #[derive(Debug, Default)]
 pub struct Progress {
-    pub told: Vec<Told>,
+    pub replies: Vec<Reply>,
     /// The workers whose events the store has taken into its own queue, and what these have cost of their credits.
     pub queued: Vec<(u64, usize)>,
     /// The hub can be used now.
@@ -486,7 +486,7 @@ impl StoredHub {
             (Purpose::EventOfBefore, Err(failure)) => self.moved.lose(&failure.to_string()),
             _ => {}
         }
-        progress.told.extend(askers.into_iter().map(|asker| Told { asker, result: result.clone(), ended }));
+        progress.replies.extend(askers.into_iter().map(|asker| Reply { asker, result: result.clone(), ended }));
     }
 
     /// Tells all who wait that their events were perhaps not stored.

@@ -67,7 +67,7 @@ fn take_settings(server: &mut Server, given: NamedSettings, now: Instant) -> Res
     let wanted = server.succession.wanted(given)?;
     if !server.succession.adopt(&wanted) {
         let finished = server.succession.finish_store(STORE_LINGER);
-        server.answer_askers(finished.told, finished.queued, now);
+        server.answer_askers(finished.replies, finished.queued, now);
         let begun = server.succession.begin(&wanted, server.sources.epoll());
         let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
         begun.map_err(unavailable)?;

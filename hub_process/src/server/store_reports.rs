@@ -5,7 +5,7 @@ use super::greeting::welcome;
 use super::{Server, STORE_LINGER};
 use crate::process_log::log_message;
 use crate::publishing::Asker;
-use crate::stored_hub::{Progress, Told};
+use crate::stored_hub::{Progress, Reply};
 use eventsource_xs::runtime;
 use eventsource_xs::wire::{Answer, Failure};
 use std::time::Instant;
@@ -19,8 +19,8 @@ impl Server {
 
     /// Does what follows when the store has made progress.
     pub(super) fn follow(&mut self, progress: Progress, now: Instant) {
-        let Progress { told, queued, epoch, cannot_begin, is_ready } = progress;
-        self.answer_askers(told, queued, now);
+        let Progress { replies, queued, epoch, cannot_begin, is_ready } = progress;
+        self.answer_askers(replies, queued, now);
         if let Some(epoch) = epoch {
             self.streams.ahead.clear(); // they have ended with the hub of the other epoch
             self.peers.announce_epoch(&epoch);
@@ -43,12 +43,12 @@ impl Server {
     }
 
     /// Answers those whose requests the store has carried out, or has taken into its own queue.
-    pub(super) fn answer_askers(&mut self, told: Vec<Told>, queued: Vec<(u64, usize)>, now: Instant) {
+    pub(super) fn answer_askers(&mut self, replies: Vec<Reply>, queued: Vec<(u64, usize)>, now: Instant) {
         let Self { peers, operator, .. } = self;
         for (peer, bytes) in queued {
             peers.answer_with(peer, |peer| peer.grant(bytes));
         }
-        for Told { asker, result, ended } in told {
+        for Reply { asker, result, ended } in replies {
             let Asker { peer, request, bytes, since } = asker;
             if let (Some(since), None) = (since, ended) {
                 operator.count_store_wait(now.duration_since(since));
@@ -111,7 +111,7 @@ impl Server {
             log_message("the events of before are lost: the process ends, and the hub's store has not begun");
         }
         let finished = self.succession.finish_store(until.saturating_duration_since(Instant::now()));
-        self.answer_askers(finished.told, finished.queued, Instant::now());
+        self.answer_askers(finished.replies, finished.queued, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
             let waiting = self.peers.take_waiting();
             self.reject_waiting(waiting, &failure, Instant::now());

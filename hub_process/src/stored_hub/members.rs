@@ -3,7 +3,7 @@
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::kept_lingering::KeptLingering;
-use super::member_drafts::{kept_of, key_of, MemberKey, EntryOrigin};
+use super::member_drafts::{kept_of, key_of, EntryOrigin, MemberKey};
 use super::order::Order;
 use super::own_members::{Next, OwnMembers, SavedMembers};
 use super::state::StateChange;

@@ -417,7 +417,7 @@ impl World {
     fn take_reports(&mut self, number: usize) {
         let progress = self.machines[number].hub.take_reports(self.now);
         assert!(progress.cannot_begin.is_none());
-        assert!(progress.told.is_empty(), "nobody asks for an answer: {:?}", progress.told);
+        assert!(progress.replies.is_empty(), "nobody asks for an answer: {:?}", progress.replies);
         self.forget_refused(number);
     }
 

@@ -4,7 +4,7 @@
 //! is up. Changes that cancel each other out are not asked for, so at most three of a member wait: that it has gone, that it
 //! is here, and that its data has changed.
 
-use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, MemberKey, EntryOrigin};
+use super::member_drafts::{is_here, kept_of, key_of, packed, unpacked, EntryOrigin, MemberKey};
 use crate::store::{Draft, MemberPart};
 use eventsource_xs::hub::KeptMember;
 use eventsource_xs::saved;

@@ -280,11 +280,11 @@ impl World {
 
     fn note(&mut self, progress: &Progress) {
         self.spent -= progress.queued.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        for told in &progress.told {
-            let request = told.asker.request;
-            self.spent -= told.asker.bytes;
+        for reply in &progress.replies {
+            let request = reply.asker.request;
+            self.spent -= reply.asker.bytes;
             assert!(self.open.remove(&request).is_some(), "request {request} was told twice, or never asked");
-            let result = told.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
+            let result = reply.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
             assert!(self.told.insert(request, result).is_none());
         }
         if self.reader.is_none() {
@@ -596,7 +596,7 @@ fn a_store_that_does_not_end_in_time_continues_and_restarts_when_it_has_ended() 
     let mut world = World::new();
     let request = world.publish("");
     let (progress, has_ended) = world.hub.pause(Duration::from_millis(10));
-    assert!(!has_ended && progress.told.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
+    assert!(!has_ended && progress.replies.is_empty() && !world.hub.run_timers(world.now + DEADLINE));
     // Its earlier requests are still carried out.
     world.store.append_asked(|| 0);
     world.catch_up();
