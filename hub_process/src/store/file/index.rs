@@ -154,7 +154,7 @@ impl Index {
     }
 
     /// Finds what has to be deleted after all entries were added: what a killed process had not yet deleted.
-    pub fn settle(&mut self) {
+    pub fn find_garbage(&mut self) {
         let channels: Vec<_> = self.channels.iter().map(|(name, of)| (Arc::clone(name), of.evicted_through)).collect();
         for (name, evicted_through) in channels {
             self.forget(&name, evicted_through, 0);

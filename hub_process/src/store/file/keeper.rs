@@ -158,7 +158,7 @@ impl Keeper {
             entries.iter().for_each(|entry| index.append(entry));
             self.reporter.report(Report::Entries(entries));
         })?;
-        index.settle();
+        index.find_garbage();
         (self.lost, self.reported, self.has_begun) = (None, None, true);
         let mut open = Open { database, index, last_seq, last_at, tick_at: None };
         self.show(&open);
