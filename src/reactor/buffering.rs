@@ -3,7 +3,7 @@
 use super::{Answer, Io, Reactor, StreamId};
 use crate::compression::Alone;
 use crate::hub::Notice;
-use crate::stream::{Framing, LineEnd, Lost, Stream};
+use crate::stream::{Discarded, Framing, LineEnd, Stream};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -17,14 +17,14 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {
             self.flush_stream(id.slot, now);
         }
-        let mut lost = Lost { events: 1, bytes: event.len() };
+        let mut lost = Discarded { events: 1, bytes: event.len() };
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
             lost = match &record.socket {
                 Some(_) => record.stream.push(event),
                 // Without a socket the client cannot read yet, so the size of the buffer says nothing about the client.
                 None => {
                     record.stream.push_unlimited(event);
-                    Lost::default()
+                    Discarded::default()
                 }
             };
             self.queue(id.slot);

@@ -5,7 +5,7 @@
 use crate::compression::Body;
 use crate::hub;
 pub use crate::stream::StreamId;
-use crate::stream::{Lost, Reason, Settings};
+use crate::stream::{Discarded, Reason, Settings};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -284,7 +284,7 @@ pub enum Answer {
         /// The stream.
         stream: StreamId,
         /// The events and bytes that were lost.
-        lost: Lost,
+        lost: Discarded,
     },
     /// A stream has ended.
     Ended {

@@ -9,7 +9,7 @@
 
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::{Answer, Ending, Io, Reactor, StreamId};
-use crate::stream::{Lost, Reason};
+use crate::stream::{Discarded, Reason};
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
@@ -99,7 +99,7 @@ impl<I: Io> Reactor<I> {
             let ending = record.stream.ending();
             let has_subscription = record.subscription.is_some();
             let lost = record.stream.discard();
-            if lost != Lost::default() {
+            if lost != Discarded::default() {
                 self.answers.push(Answer::Lost { stream: id, lost });
             }
             if !has_ended {
@@ -140,8 +140,8 @@ impl<I: Io> Reactor<I> {
 
     /// Discards all buffers and shuts all connections down, including those that a forked child shares. Returns what is
     /// lost. The reactor cannot be used afterwards.
-    pub fn discard(&mut self) -> Lost {
-        let mut all = Lost::default();
+    pub fn discard(&mut self) -> Discarded {
+        let mut all = Discarded::default();
         for record in self.records.iter_mut().flatten() {
             if let (Some(socket), false) = (&record.socket, record.is_handed_over) {
                 self.io.shutdown(socket);

@@ -22,7 +22,7 @@ mod world;
 
 use super::sending::MAX_BLOCKS;
 use super::*;
-use crate::stream::{Framing, LineEnd, Lost};
+use crate::stream::{Discarded, Framing, LineEnd};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::time::Duration;

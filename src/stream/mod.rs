@@ -113,7 +113,7 @@ impl Settings {
 
 /// The events and bytes that a stream has discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub struct Discarded {
     /// The events that were not sent, or not to their end.
     pub events: usize,
     /// The bytes by which the buffer has shrunk.
@@ -204,9 +204,9 @@ impl Stream {
     }
 
     /// Buffers a framed event. Returns what was dropped to make room for it.
-    pub fn push(&mut self, event: Bytes) -> Lost {
+    pub fn push(&mut self, event: Bytes) -> Discarded {
         self.push_unlimited(event);
-        let mut lost = Lost::default();
+        let mut lost = Discarded::default();
         if self.settings.drop_oldest {
             while self.buffered_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
         }
@@ -320,7 +320,7 @@ impl Stream {
 
     /// Drops the oldest event that may be dropped. An event that was sent in part and the newest event stay. Returns false
     /// if there is none.
-    fn drop_oldest(&mut self, lost: &mut Lost) -> bool {
+    fn drop_oldest(&mut self, lost: &mut Discarded) -> bool {
         let rest = match &mut self.rest {
             Some(rest) => rest,
             None => return false,
@@ -428,14 +428,14 @@ impl Stream {
     }
 
     /// Discards the buffer. Returns what is lost.
-    pub fn discard(&mut self) -> Lost {
+    pub fn discard(&mut self) -> Discarded {
         self.is_begun = false;
         self.is_stalled = false;
         let front = std::mem::take(&mut self.front);
         let rest = std::mem::take(&mut self.rest);
         let rest = rest.iter().flat_map(|rest| rest.iter());
         let events = std::iter::once(&front).chain(rest).map(|block| usize::from(block.events)).sum();
-        Lost { events, bytes: std::mem::take(&mut self.buffered_bytes) }
+        Discarded { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 
     /// Returns when a keepalive will be due. `None` while the stream is stalled, or its buffer holds bytes.

@@ -31,8 +31,8 @@ fn gathered(stream: &Stream, most: usize) -> Vec<u8> {
     blocks[..count].iter().flat_map(|block| block.iter().copied()).collect()
 }
 
-fn lost(events: usize, bytes: usize) -> Lost {
-    Lost { events, bytes }
+fn lost(events: usize, bytes: usize) -> Discarded {
+    Discarded { events, bytes }
 }
 
 /// A twin written without regard to speed. It holds whole blocks, and how much of the first was sent.
@@ -47,9 +47,9 @@ impl Naive {
         self.blocks.iter().flat_map(|(bytes, _)| bytes.clone()).skip(self.sent_bytes).collect()
     }
 
-    fn push(&mut self, bytes: &[u8], most: Option<usize>) -> Lost {
+    fn push(&mut self, bytes: &[u8], most: Option<usize>) -> Discarded {
         self.add(bytes, true);
-        let mut dropped = Lost::default();
+        let mut dropped = Discarded::default();
         while most.map_or(false, |most| self.buffered().len() > most) {
             let newest = self.blocks.len() - 1;
             let may_drop = |at: &usize| self.blocks[*at].1 && *at != newest && (*at > 0 || self.sent_bytes == 0);
@@ -182,7 +182,7 @@ fn a_full_buffer_drops_the_oldest_event_that_may_be_dropped() {
         let before = stream.buffered_bytes() + pushed.len();
         let lost = stream.push(Bytes::from_static(pushed.as_bytes()));
         assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{buffered:?}");
-        assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{buffered:?}");
+        assert_eq!(lost, Discarded { events, bytes: before - left.len() }, "{buffered:?}");
     }
 }
 

@@ -155,8 +155,8 @@ pub(crate) struct Record {
     pub(crate) added_bytes: usize,
     /// The bytes by which encoding has made its buffer smaller.
     pub(crate) shrunk_bytes: usize,
-    pub(crate) sent: Lost,
-    pub(crate) lost: Lost,
+    pub(crate) sent: Discarded,
+    pub(crate) lost: Discarded,
     pub(crate) ended: Option<Reason>,
     pub(crate) is_closed: bool,
     /// Whether the stream may be sent events that were not pushed to it.
@@ -250,8 +250,8 @@ impl World {
             pushed_events: 0,
             added_bytes: 0,
             shrunk_bytes: 0,
-            sent: Lost::default(),
-            lost: Lost::default(),
+            sent: Discarded::default(),
+            lost: Discarded::default(),
             ended: None,
             is_closed: false,
             is_subscribed: false,

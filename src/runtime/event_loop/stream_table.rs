@@ -7,7 +7,7 @@ use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::spawned;
 use crate::runtime::stats::add;
 use crate::runtime::stream_state::StreamState;
-use crate::stream::{Lost, Reason};
+use crate::stream::{Discarded, Reason};
 use crate::sys::clock;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl StreamTable {
             Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
             Answer::Stalled { stream } => self.apply_stalled(stream),
             Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
-            Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Lost { events: 0, bytes }),
+            Answer::Shrunk { stream, bytes } => self.apply_lost(stream, Discarded { events: 0, bytes }),
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
@@ -196,7 +196,7 @@ impl StreamTable {
         self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
     }
 
-    fn apply_lost(&self, stream: StreamId, lost: Lost) {
+    fn apply_lost(&self, stream: StreamId, lost: Discarded) {
         add(&self.handle.counts.lost, lost.events as u64);
         add(&self.handle.counts.lost_bytes, lost.bytes as u64);
         if let Some(state) = self.get(stream) {
