@@ -14,7 +14,7 @@ mod loopback;
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{
-    BlockForm, Cursor, Epoch, Hub, NumberedEvent, OnSlow, Retain, Settings, Start, SubscribeRequest, Topic,
+    BlockForm, Cursor, Epoch, Hub, NumberedEvent, OnSlow, Retain, Settings, StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -71,7 +71,7 @@ impl Case {
         self.hub.publish(numbered(self.newest, channel, 0), self.now);
     }
 
-    fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
+    fn subscribe(&mut self, topics: &[Topic], start: StartPoint) -> Cursor {
         let mut cursor = Cursor::default();
         let request = SubscribeRequest { topics: topics.into(), start, ..Default::default() };
         self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
@@ -96,7 +96,7 @@ fn merge(channels: usize) -> Duration {
     for number in 0..10 * channels {
         case.publish(number % channels, 0);
     }
-    let cursor = case.subscribe(&[pattern("**")], Start::Oldest);
+    let cursor = case.subscribe(&[pattern("**")], StartPoint::Oldest);
     let mut blocks = vec![IoSlice::new(&[]); 10 * channels];
     time(|| assert_eq!(case.hub.gather(&cursor, &PLAIN, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
@@ -104,7 +104,7 @@ fn merge(channels: usize) -> Duration {
 /// Drops `channels` channels that match one pattern because their last events expire.
 fn drop_channels(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
-    case.subscribe(&[pattern("**")], Start::Latest);
+    case.subscribe(&[pattern("**")], StartPoint::Latest);
     for number in 0..channels {
         case.publish(number, 0);
     }
@@ -153,14 +153,14 @@ fn publish_to_each(users: usize) -> Duration {
 fn subscribe_to_patterns(users: usize) -> Duration {
     let mut case = with_users(users);
     let topics: Vec<_> = (0..100).map(|number| pattern(&format!("user/{number}/*"))).collect();
-    time(|| drop(case.subscribe(&topics, Start::Latest)))
+    time(|| drop(case.subscribe(&topics, StartPoint::Latest)))
 }
 
 /// Publishes to `users` new channels, each of which has one pattern of as many.
 fn create_channels(users: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1);
     let topics: Vec<_> = (0..users).map(|number| pattern(&format!("user/{number}/*"))).collect();
-    case.subscribe(&topics, Start::Latest);
+    case.subscribe(&topics, StartPoint::Latest);
     time(|| (0..users).for_each(|number| case.publish_to(of_user(number))))
 }
 
@@ -286,7 +286,7 @@ fn send_state(what: &str, state: &State, streams: usize) {
         let stream = StreamId { slot, serial: 1 };
         reactor.apply(Command::Open { stream, init: init() }, Some(connection(&listener)), now);
         let request =
-            Box::new(SubscribeRequest { topics: vec![pattern("*")], start: Start::State, ..Default::default() });
+            Box::new(SubscribeRequest { topics: vec![pattern("*")], start: StartPoint::State, ..Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     let (mut all, mut longest, mut turns) = (Duration::ZERO, Duration::ZERO, 0);

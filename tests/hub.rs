@@ -9,7 +9,7 @@ use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{EventId, Field, Framing, Shared, Text};
 use eventsource_xs::hub::{
-    ChannelEvictions, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings, Start,
+    ChannelEvictions, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings, StartPoint,
     SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
@@ -47,7 +47,7 @@ fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, ..Default::default() })
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: StartPoint::Latest, ..Default::default() })
         .expect("a reactor")
 }
 

@@ -45,7 +45,7 @@ use arbitrary::Arbitrary;
 use arguments::Arguments;
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{FirstBlock, Publication, Retain, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{FirstBlock, Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, Client, Place};
 use eventsource_xs::stream::{Reason, Settings};
@@ -133,9 +133,9 @@ impl Message<'_> {
                 let channels = channels.iter().map(|name| Topic::Channel((*name).into()));
                 let topics = channels.chain(pattern.map(|text| Topic::Pattern(text.into()))).collect();
                 let start = match start % 3 {
-                    0 => Start::Latest,
-                    1 => Start::Oldest,
-                    _ => Start::Last(start.into()),
+                    0 => StartPoint::Latest,
+                    1 => StartPoint::Oldest,
+                    _ => StartPoint::Last(start.into()),
                 };
                 let first_block = FirstBlock::default();
                 let subscription =

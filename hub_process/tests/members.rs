@@ -7,7 +7,7 @@ mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
 use eventsource_xs::hub::{
-    Announcement, MemberData, MemberRequest, Presence, Retain, Start as From, Statement, SubscribeRequest, Topic,
+    Announcement, MemberData, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::Client;
@@ -132,7 +132,7 @@ impl Run {
         if after.is_none() {
             self.page.untold = MEMBERS.into();
         }
-        let mut request = SubscribeRequest { start: From::State, ..topics("room", after.as_deref()) };
+        let mut request = SubscribeRequest { start: StartPoint::State, ..topics("room", after.as_deref()) };
         request.topics.push(Topic::Channel(b"lobby"[..].into()));
         self.page.parser.finish();
         self.page.socket = Some(self.subscribe(request));
@@ -288,7 +288,7 @@ fn a_will_is_stored_once() {
     support::read_event(&mut reader, "the end");
     kill(worker.welcome().pid);
     let mut worker = scene.client();
-    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("room", None) });
+    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("room", None) });
     let text = support::read_until(&mut reader, "event: position\n");
     assert_eq!(text.matches("data: the end\n").count(), 1, "{text}");
     reader.set_nonblocking(true).expect("a socket");

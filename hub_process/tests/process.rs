@@ -2,7 +2,7 @@
 
 mod support;
 
-use eventsource_xs::hub::{Start as From, SubscribeRequest};
+use eventsource_xs::hub::{StartPoint, SubscribeRequest};
 use eventsource_xs::remote::{start, Client, Error, Place, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, HubSettings, Name, NamedSettings, Request, VERSION};
@@ -282,7 +282,7 @@ fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
     assert!(read_to_end(&mut tail).contains("retry: "));
     let mut resumed = follow(&mut worker, 1, topics("news", Some(&id)));
     read_until(&mut resumed, "event: missed\n");
-    let mut oldest = follow(&mut worker, 2, SubscribeRequest { start: From::Oldest, ..topics("news", None) });
+    let mut oldest = follow(&mut worker, 2, SubscribeRequest { start: StartPoint::Oldest, ..topics("news", None) });
     read_event(&mut oldest, "of a command");
     // From here on the settings are those of a worker.
     drop(worker);

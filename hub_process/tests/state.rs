@@ -6,7 +6,7 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{Publication, Retain, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::Client;
 use eventsource_xs::wire::{FieldList, HubSettings, NamedSettings};
@@ -122,7 +122,7 @@ impl Run {
             page.map.clear();
         }
         let topics = CHANNELS.map(|channel| Topic::Channel(channel.as_bytes().into())).into();
-        let request = SubscribeRequest { topics, after, start: From::State, ..SubscribeRequest::default() };
+        let request = SubscribeRequest { topics, after, start: StartPoint::State, ..SubscribeRequest::default() };
         self.worker.subscribe(self.streams, request).expect("a stream");
     }
 
@@ -214,11 +214,11 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
     settings.hub.history.events = 20;
     let mut worker = scene.client_with(settings);
     for (stream, start, after, expected) in [
-        (1, From::Oldest, None, &["position", "plain"][..]),
-        (2, From::State, None, &["set", "position"]),
-        (3, From::State, Some(&ids[0]), &["gap", "set", "position"]),
-        (4, From::State, Some(&ids[1]), &["position", "plain"]),
-        (5, From::Latest, Some(&ids[0]), &["position", "gap", "plain"]),
+        (1, StartPoint::Oldest, None, &["position", "plain"][..]),
+        (2, StartPoint::State, None, &["set", "position"]),
+        (3, StartPoint::State, Some(&ids[0]), &["gap", "set", "position"]),
+        (4, StartPoint::State, Some(&ids[1]), &["position", "plain"]),
+        (5, StartPoint::Latest, Some(&ids[0]), &["position", "gap", "plain"]),
     ] {
         let mut client = open(&mut worker, stream, "");
         let request = SubscribeRequest { start, ..topics("stock", after.map(String::as_str)) };
@@ -246,7 +246,7 @@ fn what_is_retained_before_the_first_worker_moves_to_its_store() {
             kill(worker.welcome().pid);
             worker = scene.client();
         }
-        let mut client = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("stock", None) });
+        let mut client = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("stock", None) });
         let text = read_until(&mut client, "event: position\n");
         let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data, ["3 stock a"], "killed: {is_killed}");

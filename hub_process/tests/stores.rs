@@ -4,7 +4,7 @@ mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unnumbered};
 use eventsource_xs::hub::{
-    Announcement, EndRequest, Presence, Publication, Retain, Start as From, Statement, SubscribeRequest,
+    Announcement, EndRequest, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{kept_settings, Client, Error};
@@ -206,7 +206,7 @@ fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
 }
 
 /// Reads a stream of `news` with these events, the last of which ends the reading.
-fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: From, last: &str) -> String {
+fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: StartPoint, last: &str) -> String {
     let mut reader = open(client, stream, "");
     let request = SubscribeRequest { start: from, ..topics("news", after) };
     client.subscribe(stream, request).expect("a stream");
@@ -238,7 +238,7 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
     worker.publish(&event("news", "of a worker")).expect("an id");
     let check = |worker: &mut Client, streams: u64| {
-        let oldest = read_news(worker, streams, None, From::Oldest, "of a worker");
+        let oldest = read_news(worker, streams, None, StartPoint::Oldest, "of a worker");
         let data: Vec<&str> = oldest.lines().filter(|line| line.len() > 6 && line.starts_with("data: ")).collect();
         let expected = ["data: first", "data: two", "data: lines", "data: last of the job", "data: of a worker"];
         assert_eq!(data, expected, "{oldest}");
@@ -288,7 +288,7 @@ fn events_that_move_to_a_store_are_new_to_nobody_whatever_the_first_call_is() {
             assert!(!text.contains("data: had ") && !text.contains("data: of a "), "{first:?} {after:?}: {text}");
             assert_eq!(text.matches("event: gap\n").count(), usize::from(after.is_some()), "{first:?}: {text}");
         }
-        let oldest = read_news(&mut worker, 9, None, From::Oldest, "last");
+        let oldest = read_news(&mut worker, 9, None, StartPoint::Oldest, "last");
         assert_eq!(oldest.matches("data: had ").count(), ids.len(), "{first:?}: the history has them");
     }
 }
@@ -303,10 +303,10 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     let store = Some(StoreSettings::File(FileSettings { path, sync: FileSync::Event }));
     let given = NamedSettings { store, ..NamedSettings::default() };
     Client::connect(&Scene::start(), &scene.place, Some(given.clone())).expect_err("no folder");
-    let text = read_news(&mut job, 1, None, From::Oldest, "of the job");
+    let text = read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
     assert!(!text.contains("gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
-    read_news(&mut scene.client_with(given), 1, None, From::Oldest, "of the job");
+    read_news(&mut scene.client_with(given), 1, None, StartPoint::Oldest, "of the job");
 }
 
 /// Opens a stream whose will has this text as its key and its data.
@@ -337,7 +337,7 @@ fn an_orderly_end_publishes_the_wills_of_the_open_streams() {
         }
         gone(pid);
         let mut worker = scene.client_with(in_file(&scene));
-        let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("wills", None) });
+        let mut reader = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("wills", None) });
         let text = read_until(&mut reader, "event: position\n");
         let wills: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(wills, ["one", "two"], "stopped: {is_stopped}");
@@ -358,7 +358,7 @@ fn events_that_are_to_move_to_a_store_are_there_even_if_the_process_ends_before_
     signal(pid, Signal::TERM);
     signal(pid, Signal::CONT); // it finds both at once
     gone(pid);
-    read_news(&mut scene.client_with(in_file(&scene)), 1, None, From::Oldest, "of the job");
+    read_news(&mut scene.client_with(in_file(&scene)), 1, None, StartPoint::Oldest, "of the job");
 }
 
 /// Greets as a worker with these settings, without waiting for the welcome.
@@ -404,7 +404,7 @@ fn events_that_are_to_move_to_a_store_are_there_even_if_another_hub_comes_before
     for worker in &mut workers {
         assert_eq!(&*read_welcome(worker).settings.hub.gap_event, "lost");
     }
-    read_news(&mut job, 1, None, From::Oldest, "of the job");
+    read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn a_request_is_refused_while_there_is_no_hub() {
         assert!(matches!(&error, Error::Refused(failure) if failure.code == ErrorCode::Unavailable), "{error:?}");
     }
     let mut worker = scene.client_with(kept);
-    read_news(&mut worker, 1, None, From::Oldest, "of the job");
+    read_news(&mut worker, 1, None, StartPoint::Oldest, "of the job");
     job.publish(&event("news", "again")).expect("an id");
     scene.stop();
     process.wait().expect("a child");
@@ -462,6 +462,6 @@ fn a_hub_that_begins_anew_with_its_store_publishes_the_wills_of_the_streams_of_b
     let mut other = in_file(&scene);
     other.hub.gap_event = "lost".into();
     let mut worker = scene.client_with(other);
-    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: From::State, ..topics("wills", None) });
+    let mut reader = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("wills", None) });
     read_event(&mut reader, "of before");
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use eventsource_xs::event::{EventId, Field, Text};
-use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, Client, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
@@ -493,7 +493,7 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let mut resumed = follow(&mut worker, 3, topics("orders", Some("mine")));
     assert_eq!(data(&read_event(&mut resumed, "sent")), ["sent"]);
     let mut all = open(&mut worker, 4, "");
-    let subscription = SubscribeRequest { start: From::Oldest, ..topics("prices", None) };
+    let subscription = SubscribeRequest { start: StartPoint::Oldest, ..topics("prices", None) };
     worker.subscribe(4, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut all, "c2")).last().map(String::as_str), Some("c2"));
     // The settings of a channel that is new.
@@ -501,7 +501,7 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
         worker.publish(&event("news/1", data)).expect("an id");
     }
     let mut of_news = open(&mut worker, 5, "");
-    let subscription = SubscribeRequest { start: From::Oldest, ..topics("news/1", None) };
+    let subscription = SubscribeRequest { start: StartPoint::Oldest, ..topics("news/1", None) };
     worker.subscribe(5, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut of_news, "n2")), ["n2"]);
     // Workers with other settings are still refused.

@@ -171,7 +171,7 @@ pub use stores::stored_history::{ChannelEvictions, History};
 
 pub use crate::log::Retain;
 pub use publishing::state_sizes::{Full, StateSizes};
-pub use request::{Access, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+pub use request::{Access, FirstBlock, PositionStyle, StartPoint, SubscribeRequest, Topic};
 pub use sending::gathering::{Gathered, Sent};
 pub use sending::shared_encoding::{BlockForm, NextEncoding};
 pub use settings::gap_settings::{GapData, OnSlow};

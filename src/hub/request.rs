@@ -12,7 +12,7 @@ pub struct SubscribeRequest {
     /// The id of the last event that the client received. Clients can send any bytes here.
     pub after: Option<Box<[u8]>>,
     /// The beginning of the stream if the id is missing or unknown.
-    pub start: Start,
+    pub start: StartPoint,
     /// The first block of the stream. It counts with the first request of a stream.
     pub first_block: FirstBlock,
     /// The reader, as its application knows it.
@@ -68,7 +68,7 @@ pub enum Topic {
 
 /// The beginning of a stream whose client sends no last event id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
+pub enum StartPoint {
     /// With events that are published from now on.
     #[default]
     Latest,

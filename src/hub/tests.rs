@@ -62,7 +62,7 @@ fn topics(names: &str) -> Vec<Topic> {
     names.split(' ').map(topic).collect()
 }
 
-fn request(names: &str, after: Option<&str>, start: Start) -> SubscribeRequest {
+fn request(names: &str, after: Option<&str>, start: StartPoint) -> SubscribeRequest {
     SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start, ..Default::default() }
 }
 
@@ -102,7 +102,7 @@ impl Case {
     }
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
-    fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
+    fn subscribe(&mut self, names: &str, after: Option<&str>, start: StartPoint) -> String {
         let request = request(names, after, start);
         let mut notices: Vec<Notice> =
             self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now).into_iter().collect();
@@ -111,7 +111,7 @@ impl Case {
     }
 
     /// Subscribes a new stream by several requests of one handler. Returns what it is sent when the handler returns.
-    fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
+    fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, StartPoint)]) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
             let request = request(names, *after, *start);
@@ -124,11 +124,11 @@ impl Case {
 
     /// Subscribes a new stream with a last event id.
     pub(super) fn resume(&mut self, names: &str, after: &str) -> String {
-        self.start(names, Some(after), Start::Latest)
+        self.start(names, Some(after), StartPoint::Latest)
     }
 
     /// Subscribes a new stream.
-    pub(super) fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
+    pub(super) fn start(&mut self, names: &str, after: Option<&str>, start: StartPoint) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         self.subscribe(names, after, start)
     }
@@ -179,20 +179,20 @@ pub(super) fn compacting(settings: Settings) -> Settings {
 #[test]
 fn a_new_stream_is_sent_its_position_first_for_each_start() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     case.publish("a b a b a b a b"); // 1 and 2 are evicted
     for (names, start, sent) in [
-        ("a", Start::Latest, "@e-8"),
-        ("a", Start::Oldest, "@e-0-1, 3, 5, 7"),
-        ("a", Start::Last(2), "@e-4, 5, 7"),
-        ("a", Start::Last(0), "@e-8"),
-        ("a", Start::Last(3), "@e-2, 3, 5, 7"),
-        ("a", Start::Last(9), "@e-0-1, 3, 5, 7"),
-        ("a b", Start::Oldest, "@e-0-2, 3, 4, 5, 6, 7, 8"),
-        ("a b", Start::Last(3), "@e-5, 6, 7, 8"),
-        ("a *", Start::Last(3), "@e-5, 6, 7, 8"), // a channel of two topics counts once
-        ("never", Start::Oldest, "@e-0"),
-        ("never", Start::Last(1), "@e-0"),
+        ("a", StartPoint::Latest, "@e-8"),
+        ("a", StartPoint::Oldest, "@e-0-1, 3, 5, 7"),
+        ("a", StartPoint::Last(2), "@e-4, 5, 7"),
+        ("a", StartPoint::Last(0), "@e-8"),
+        ("a", StartPoint::Last(3), "@e-2, 3, 5, 7"),
+        ("a", StartPoint::Last(9), "@e-0-1, 3, 5, 7"),
+        ("a b", StartPoint::Oldest, "@e-0-2, 3, 4, 5, 6, 7, 8"),
+        ("a b", StartPoint::Last(3), "@e-5, 6, 7, 8"),
+        ("a *", StartPoint::Last(3), "@e-5, 6, 7, 8"), // a channel of two topics counts once
+        ("never", StartPoint::Oldest, "@e-0"),
+        ("never", StartPoint::Last(1), "@e-0"),
     ] {
         assert_eq!(case.start(names, None, start), sent, "{names} {start:?}");
     }
@@ -207,11 +207,11 @@ fn another_retention_applies_to_every_log() {
     case.hub.set_retention(Retention { history, ..retention.clone() });
     assert!(case.hub.has_evictions_due(case.now));
     case.hub.evict(case.now);
-    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 5, 6");
+    assert_eq!(case.start("a b", None, StartPoint::Oldest), "@e-0-4, 5, 6");
     assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
     case.hub.set_retention(retention);
     case.publish("a a");
-    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-3, 5, 7, 8");
+    assert_eq!(case.start("a", None, StartPoint::Oldest), "@e-0-3, 5, 7, 8");
 }
 
 /// Returns settings of the channels that a pattern matches.
@@ -230,14 +230,14 @@ fn the_first_channel_settings_that_match_count_and_the_hub_names_the_rest() {
     ];
     let mut case = Case::new(Settings { channels, ..settings() });
     case.publish("stock stock stock user/1 user/1 user/1 user/1 a a a");
-    assert_eq!(case.start("**", None, Start::Oldest), "@e-0-8, 3, 5, 6, 7, 9, 10");
+    assert_eq!(case.start("**", None, StartPoint::Oldest), "@e-0-8, 3, 5, 6, 7, 9, 10");
     assert_eq!(case.resume("stock", "e-1"), "@e-1-0, gap e-1-2 evicted, 3");
     assert_eq!(case.resume("user/1", "e-4"), "@e-4, 5, 6, 7");
     assert_eq!(case.hub.next_due(), Some(case.now + Duration::from_millis(10_625)), "before those that are older");
     case.now += Duration::from_secs(10);
     assert!(case.hub.has_evictions_due(case.now));
     case.hub.expire(case.now);
-    assert_eq!(case.start("**", None, Start::Oldest), "@e-0-8, 3, 9, 10");
+    assert_eq!(case.start("**", None, StartPoint::Oldest), "@e-0-8, 3, 9, 10");
     assert_eq!(case.hub.next_due().map(|due| due > case.now + NEVER), Some(true));
 }
 
@@ -260,7 +260,7 @@ fn other_channel_settings_apply_to_every_log() {
     case.hub.set_retention(of_b(|b| (b.events, b.on_slow) = (Some(1), Some(OnSlow::Latest))));
     case.hub.check();
     case.hub.evict(case.now);
-    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 1, 3, 5, 6");
+    assert_eq!(case.start("a b", None, StartPoint::Oldest), "@e-0-4, 1, 3, 5, 6");
     case.publish_as("b", "k", None);
     case.publish_as("b", "l", None);
     case.publish("a");
@@ -284,7 +284,7 @@ fn a_stream_that_lags_in_several_channels_ends_if_it_does_in_one() {
     ] {
         for topics in ["end1 gap new1", "**", "end* g** new1"] {
             let mut case = Case::new(Settings { channels: channels.clone(), ..settings() });
-            assert_eq!(case.start(topics, None, Start::Latest), "@e-0");
+            assert_eq!(case.start(topics, None, StartPoint::Latest), "@e-0");
             case.publish(published);
             assert_eq!(case.hub.has_to_end(&case.cursor), sent == "disconnected", "{topics}: {published}");
             assert_eq!(case.sent(), sent, "{topics}: {published}");
@@ -298,7 +298,7 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
     for topics in ["end gap", "**"] {
         let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
         case.publish("end end end end gap");
-        let request = request(topics, Some("e-0"), Start::Latest);
+        let request = request(topics, Some("e-0"), StartPoint::Latest);
         case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
         assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-0, gap e-0-1 evicted");
         case.publish("gap gap gap gap gap");
@@ -306,7 +306,7 @@ fn a_stream_ends_for_what_it_has_not_been_sent_only() {
 
         let mut case = Case::new(Settings { channels: channels.clone(), on_slow: OnSlow::Disconnect, ..settings() });
         case.publish("gap end end end end");
-        let request = self::request(topics, None, Start::Oldest);
+        let request = self::request(topics, None, StartPoint::Oldest);
         case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
         assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "@e-0-2");
         case.publish("gap gap gap");
@@ -367,7 +367,7 @@ fn resume_with_an_unknown_id_sends_a_gap_and_begins_at_the_start_of_the_request(
         case.publish("a a a");
         assert_eq!(case.resume("a", id), "@e-3-0, gap e-3 unknown", "{id}");
         // The request's start decides where it begins.
-        assert_eq!(case.start("a", Some(id), Start::Last(1)), "@e-2-0, gap e-2 unknown, 3", "{id}");
+        assert_eq!(case.start("a", Some(id), StartPoint::Last(1)), "@e-2-0, gap e-2 unknown, 3", "{id}");
         case.publish("a");
         assert_eq!(case.sent(), "4");
         // A client that left between the position and the gap event gets the gap event again.
@@ -408,7 +408,7 @@ fn resume_of_a_removed_channel_sends_a_gap_for_its_expired_events() {
 #[test]
 fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/*", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("n/*", None, StartPoint::Latest), "@e-0");
     case.publish("n/a n/b");
     assert_eq!(case.sent(), "1, 2");
     case.publish("n/c");
@@ -423,7 +423,7 @@ fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
 fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
     let mut case = Case::new(settings());
     for names in ["a", "n/*", "a b c"] {
-        case.start(names, None, Start::Latest);
+        case.start(names, None, StartPoint::Latest);
         case.publish("a b b b b b a x");
         let last = case.hub.last_seq();
         case.sent();
@@ -456,7 +456,7 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
 #[test]
 fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and_key() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a b", None, Start::Latest);
+    case.start("a b", None, StartPoint::Latest);
     for (channel, key) in [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "x"), ("a", "x"), ("a", "x")] {
         case.publish_as(channel, key, None);
     }
@@ -468,7 +468,7 @@ fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and
 #[test]
 fn compaction_with_more_keys_than_retained_sends_a_gap() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a", None, Start::Latest);
+    case.start("a", None, StartPoint::Latest);
     for key in 1..=8 {
         case.publish_as("a", &key.to_string(), None);
     }
@@ -482,7 +482,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
     let request = SubscribeRequest {
         topics: Vec::new(),
         after: Some(b"x"[..].into()),
-        start: Start::Oldest,
+        start: StartPoint::Oldest,
         ..Default::default()
     };
     let notice = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
@@ -492,7 +492,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
 #[test]
 fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     for key in ["k", "l", "l", "l", "l", "l"] {
         case.publish_as("a", key, None);
     }
@@ -503,7 +503,7 @@ fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
 #[test]
 fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a b", None, StartPoint::Latest), "@e-0");
     case.publish_as("b", "k", None);
     case.publish("b b b"); // b compacts 1
     for key in ["1", "2", "3", "4", "5", "6", "7"] {
@@ -519,16 +519,16 @@ fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
 fn all_requests_of_one_handler_begin_as_one_with_one_position_and_one_gap() {
     let mut case = Case::new(settings());
     case.publish("a b a b");
-    let latest = Start::Latest;
+    let latest = StartPoint::Latest;
     for (requests, sent) in [
         (&[("a", Some("e-0"), latest), ("b", Some("e-0"), latest)][..], "@e-0, 1, 2, 3, 4"),
         // Each request has its own resume point, and the position is the earliest of them.
         (&[("a", Some("e-2"), latest), ("b", Some("e-1"), latest)], "@e-1, 2, 3, 4"),
-        (&[("a", None, Start::Oldest), ("b", None, latest)], "@e-0, 1, 3"),
-        (&[("b", None, latest), ("a", None, Start::Last(1))], "@e-2, 3"),
+        (&[("a", None, StartPoint::Oldest), ("b", None, latest)], "@e-0, 1, 3"),
+        (&[("b", None, latest), ("a", None, StartPoint::Last(1))], "@e-2, 3"),
         // A channel of two requests begins with the earlier one.
-        (&[("a", None, latest), ("*", None, Start::Oldest)], "@e-0, 1, 2, 3, 4"),
-        (&[("a", None, Start::Oldest), ("*", None, Start::Last(1))], "@e-0, 1, 3, 4"),
+        (&[("a", None, latest), ("*", None, StartPoint::Oldest)], "@e-0, 1, 2, 3, 4"),
+        (&[("a", None, StartPoint::Oldest), ("*", None, StartPoint::Last(1))], "@e-0, 1, 3, 4"),
         // Two requests with a gap get one gap event.
         (&[("a", Some("x"), latest), ("b", Some("x"), latest)], "@e-4-0, gap e-4 unknown"),
     ] {
@@ -546,7 +546,7 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
     let mut case = Case::new(settings());
     case.publish_as("a", "", Some("one"));
     case.publish("b a");
-    let latest = Start::Latest;
+    let latest = StartPoint::Latest;
     for requests in [
         [("a", Some("one"), latest), ("b", Some("one"), latest)],
         [("b", Some("one"), latest), ("a", Some("one"), latest)],
@@ -558,9 +558,9 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
 #[test]
 fn a_later_subscription_begins_with_new_events() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     case.publish("a b a b a");
-    assert_eq!(case.subscribe("b", None, Start::Oldest), "1, 3, 5");
+    assert_eq!(case.subscribe("b", None, StartPoint::Oldest), "1, 3, 5");
     case.publish("b a");
     assert_eq!(case.sent(), "6, 7");
     assert!(case.cursor.parts.is_none(), "the cursor is one number again");
@@ -579,11 +579,11 @@ fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_eve
         ("c", "e-2", ""),
         ("b", "x", "gap e-7 unknown"), // an id that the hub does not know
     ] {
-        assert_eq!(case.start("a", None, Start::Latest), "@e-7");
-        assert_eq!(case.subscribe(names, Some(after), Start::Latest), sent, "{names} {after}");
+        assert_eq!(case.start("a", None, StartPoint::Latest), "@e-7");
+        assert_eq!(case.subscribe(names, Some(after), StartPoint::Latest), sent, "{names} {after}");
     }
     // The same while events that an earlier gap event has reported are still to be sent.
-    assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6, 7");
+    assert_eq!(case.start("a b", Some("e-0"), StartPoint::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6, 7");
     let request = SubscribeRequest { topics: topics("a b"), after: Some(b"e-0"[..].into()), ..Default::default() };
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now).is_none());
@@ -598,17 +598,17 @@ fn a_later_subscription_with_an_id_sends_a_gap_only_if_the_client_has_missed_eve
 #[test]
 fn a_channel_of_an_earlier_pattern_is_not_sent_twice() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/*", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("n/*", None, StartPoint::Latest), "@e-0");
     case.publish("n/a n/b");
-    assert_eq!(case.subscribe("n/a", None, Start::Latest), "1, 2");
+    assert_eq!(case.subscribe("n/a", None, StartPoint::Latest), "1, 2");
     case.publish("n/a n/b n/a");
-    assert_eq!(case.subscribe("**", None, Start::Latest), "3, 4, 5");
+    assert_eq!(case.subscribe("**", None, StartPoint::Latest), "3, 4, 5");
 }
 
 #[test]
 fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
     let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
@@ -621,7 +621,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
 #[test]
 fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscription() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
     let request = SubscribeRequest { topics: topics("b"), ..Default::default() };
@@ -634,7 +634,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
 #[test]
 fn a_stream_that_ends_with_a_backlog_is_sent_the_events_published_before() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a b n/*", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a b n/*", None, StartPoint::Latest), "@e-0");
     case.publish("a c n/1 a");
     case.leave();
     assert_eq!((case.hub.subscribers_of(b"b", |_| true), case.hub.subscribers_of(b"n/2", |_| true)), (0, 0));
@@ -642,7 +642,7 @@ fn a_stream_that_ends_with_a_backlog_is_sent_the_events_published_before() {
     assert_eq!(case.sent(), "1, 3, 4");
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
     // An eviction of events from before the end is reported.
-    assert_eq!(case.start("a b", Some("e-8"), Start::Latest), "@e-8");
+    assert_eq!(case.start("a b", Some("e-8"), StartPoint::Latest), "@e-8");
     case.publish("a a");
     case.leave();
     case.publish("b");
@@ -655,7 +655,7 @@ fn a_stream_that_ends_with_a_backlog_is_sent_the_events_published_before() {
 #[test]
 fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("secret", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("secret", None, StartPoint::Latest), "@e-0");
     case.publish("secret");
     case.leave();
     case.now += NEVER;
@@ -675,7 +675,7 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_ended_with_the_earlier_c
 fn replayed_events_are_counted_as_delivered() {
     let mut case = Case::new(settings());
     case.publish("b a a a a a");
-    assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6");
+    assert_eq!(case.start("a b", Some("e-0"), StartPoint::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6");
     assert_eq!(case.hub.counts().delivered, 4);
     case.publish("b b");
     assert_eq!(case.last_sent(), "7, 8");
@@ -686,7 +686,11 @@ fn replayed_events_are_counted_as_delivered() {
 fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhile() {
     let mut case = Case::new(settings());
     case.publish("b b a a a a");
-    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-3, 1, 2, 4, 5, 6", "a new client receives no gap event");
+    assert_eq!(
+        case.start("a b", None, StartPoint::Oldest),
+        "@e-0-3, 1, 2, 4, 5, 6",
+        "a new client receives no gap event"
+    );
     case.publish("b b b b");
     // Its connection breaks after the first event. It has not received 2, which is evicted by now.
     assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 evicted, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
@@ -737,7 +741,7 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
 fn a_list_of_channels_has_each_of_them_once_however_many_parts_it_has() {
     let mut case = Case::new(settings());
     case.publish("a b/1 b/2 b/3 c b/4 b/5 b/1");
-    case.subscribe("b/1 b/*", None, Start::Latest);
+    case.subscribe("b/1 b/*", None, StartPoint::Latest);
     let list = |pattern: Option<&[u8]>| {
         let (mut from, mut channels, mut parts) = (Some(0), Vec::new(), 0);
         while let Some(at) = from {
@@ -765,7 +769,8 @@ fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
     let mut case = Case::new(settings());
     case.publish("a b/1");
     let first_block = FirstBlock { names_channels: true, ..FirstBlock::default() };
-    let request = SubscribeRequest { topics: topics("a b/*"), start: Start::Oldest, first_block, ..Default::default() };
+    let request =
+        SubscribeRequest { topics: topics("a b/*"), start: StartPoint::Oldest, first_block, ..Default::default() };
     case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     case.hub.begin(&mut case.cursor);
     case.publish("b/1");
@@ -795,7 +800,7 @@ fn a_gap_event_has_the_data_of_the_application_for_its_reason_and_the_id_last() 
 fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the_hub() {
     let mut case = Case::new(settings());
     let quiet = |case: &mut Case| case.hub.quiet_block(&mut case.cursor).map(|block| words(&block));
-    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-0");
     assert_eq!(quiet(&mut case), None, "the first block was the position");
     case.publish("a");
     assert_eq!(quiet(&mut case), None, "the stream is still to be sent an event");
@@ -817,7 +822,7 @@ fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the
 fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
     let mut case = Case::new(settings());
     let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![Notice::Position(block)]);
-    case.start("a", None, Start::Latest);
+    case.start("a", None, StartPoint::Latest);
     assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \n\n"));
     case.publish("b");
     assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \nid: e-1\n\n"));
@@ -838,11 +843,11 @@ fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
 fn a_group_that_had_no_stream_begins_a_round_where_its_next_stream_is() {
     let gzip = BlockForm { coding: ContentCoding::Gzip, ..PLAIN };
     let mut case = Case::new(settings());
-    case.start("a", None, Start::Latest);
+    case.start("a", None, StartPoint::Latest);
     case.publish("a");
     assert_eq!(case.hub.encode_next(&case.cursor, &gzip), NextEncoding::Joins(1));
     case.publish("a a");
-    case.start("a", None, Start::Latest);
+    case.start("a", None, StartPoint::Latest);
     case.publish("a");
     assert_eq!(case.hub.encode_next(&case.cursor, &gzip), NextEncoding::Joins(2));
     assert_eq!(case.sent(), "4");
@@ -860,7 +865,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         case.hub.evict(case.now);
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
-    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request("a", None, Start::State), case.now).is_none());
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request("a", None, StartPoint::State), case.now).is_none());
     assert_eq!(in_words(case.hub.begin(&mut case.cursor)), "");
     for key in 0..30 {
         publish(&mut case, key, Retain::Newest);
@@ -891,7 +896,7 @@ fn with_everything() -> Case {
     case.publish_as("a", "key", Some("custom"));
     let request = SubscribeRequest {
         access: Access { labels: vec![b"user/7"[..].into()], max_age: None, asked_at: 0 },
-        ..request("a own/*", None, Start::State)
+        ..request("a own/*", None, StartPoint::State)
     };
     case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert!(case.hub.readers.add_stream(STREAM, &request, case.now));

@@ -7,7 +7,7 @@ use super::handed_stream::Open;
 use crate::event::Unnumbered;
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, PositionStyle, Presence, Publication,
-    Retain, Start, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
+    Retain, StartPoint, Statement, SubscribeRequest, Topic, MAX_LABELS, MAX_LABEL_BYTES,
 };
 use crate::stream::Reason;
 use std::time::Duration;
@@ -185,7 +185,7 @@ impl Request<'_> {
     }
 }
 
-coded!(Start by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
+coded!(StartPoint by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
 
 coded!(checked
     Access { labels by read_labels, max_age, asked_at }

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Coded, Random, Reader, Writer};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unnumbered};
 use crate::hub::{
-    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, Start, Statement,
-    SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Access, Announcement, ChannelSettings, Counts, EndRequest, MemberData, MemberRequest, Retain, StartPoint,
+    Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -459,7 +459,10 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
         bytes_of(&topics),
         bytes_of(&Access { labels: labels.clone(), max_age: Some(Duration::from_secs(60)), asked_at: 7 }),
         bytes_of(&EndRequest { labels, topics: Vec::new(), finishes: true }),
-        [Start::Latest, Start::Oldest, Start::Last(3), Start::State].iter().flat_map(bytes_of).collect(),
+        [StartPoint::Latest, StartPoint::Oldest, StartPoint::Last(3), StartPoint::State]
+            .iter()
+            .flat_map(bytes_of)
+            .collect(),
         [StoreSettings::Memory, StoreSettings::File(file)].iter().flat_map(bytes_of).collect(),
     ];
     let expected: [&[u8]; 7] = [

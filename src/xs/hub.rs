@@ -10,7 +10,8 @@ use crate::event::Unnumbered;
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
-    PositionStyle, Presence, Publication, Retain, Settings, Start, StateBounds, Statement, SubscribeRequest, Topic,
+    PositionStyle, Presence, Publication, Retain, Settings, StartPoint, StateBounds, Statement, SubscribeRequest,
+    Topic,
 };
 use crate::log::Bounds;
 use crate::metrics::{self, Measured, TopicCounts};
@@ -395,10 +396,10 @@ unsafe extern "C" fn esx_hub_subscribe(
     let mut subscribed = Subscribed::Ended;
     let status = guard::run(report, |_| {
         let start = match raw.start {
-            0 => Start::Latest,
-            1 => Start::Oldest,
-            2 => Start::State,
-            3 => Start::Last(raw.last),
+            0 => StartPoint::Latest,
+            1 => StartPoint::Oldest,
+            2 => StartPoint::State,
+            3 => StartPoint::Last(raw.last),
             number => guard::refuse_number("start", number),
         };
         let first_block = FirstBlock {

@@ -9,7 +9,7 @@ use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{EndRequest, FirstBlock, PositionStyle, Publication, Retain, Start, SubscribeRequest, Topic};
+use crate::hub::{EndRequest, FirstBlock, PositionStyle, Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::{self, kept_settings, Client, Place};
 use crate::store_settings::StoreSettings;
@@ -177,10 +177,10 @@ impl HubProcess {
             given.text().and_then(|text| text.parse().ok()).filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let (start, last) = (given.bytes(), given.number());
         let start = match start {
-            b"oldest" => Start::Oldest,
-            b"last" => Start::Last(last),
-            b"state" => Start::State,
-            _ => Start::Latest,
+            b"oldest" => StartPoint::Oldest,
+            b"last" => StartPoint::Last(last),
+            b"state" => StartPoint::State,
+            _ => StartPoint::Latest,
         };
         let after = given.next().map(Into::into);
         let mut topics = Vec::new();

@@ -14,7 +14,7 @@ use super::tests::{hub_of, open_stream};
 use super::*;
 use crate::store::{Ask, Began, MemberHere, Store, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, Start, Statement, SubscribeRequest, Topic};
+use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, StartPoint, Statement, SubscribeRequest, Topic};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
@@ -165,7 +165,7 @@ impl Page {
         if reads_rooms {
             topics.extend([Topic::Pattern(b"room/*"[..].into()), Topic::Channel(b"wills"[..].into())]);
         }
-        let request = SubscribeRequest { topics, start: Start::State, ..SubscribeRequest::default() };
+        let request = SubscribeRequest { topics, start: StartPoint::State, ..SubscribeRequest::default() };
         let (stream, client) = open_stream(hub, request);
         let parser = Parser::default();
         let mut page = Self { _stream: stream, client, parser, map: Map::new(), is_complete: false, wills: Vec::new() };

@@ -7,7 +7,7 @@ use super::*;
 use crate::store::{Ask, Began, Store, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{Access, Retain, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::stream::StreamId;
@@ -179,7 +179,7 @@ impl Reader {
             SubscribeRequest {
                 topics: vec![Topic::Channel(b"news"[..].into())],
                 after: id.map(|id| id.as_bytes().into()),
-                start: Start::Oldest,
+                start: StartPoint::Oldest,
                 access,
                 ..SubscribeRequest::default()
             },

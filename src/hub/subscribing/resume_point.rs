@@ -3,7 +3,7 @@
 use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{ClientId, ResumePoint};
 use crate::hub::ids::plain_and_opaque::ClientPosition;
-use crate::hub::{Cursor, Hub, Start, SubscribeRequest};
+use crate::hub::{Cursor, Hub, StartPoint, SubscribeRequest};
 use std::collections::BTreeSet;
 
 impl Hub {
@@ -14,14 +14,14 @@ impl Hub {
         cursor: &Cursor,
         added: &[TopicId],
     ) -> ResumePoint {
-        let follows_state = request.start == Start::State;
+        let follows_state = request.start == StartPoint::State;
         if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
             return ResumePoint { follows_state, ..point };
         }
         let seq = match request.start {
-            Start::Latest => self.logs.last_seq(),
-            Start::Oldest | Start::State => 0,
-            Start::Last(count) => self.seq_before_last(count, added),
+            StartPoint::Latest => self.logs.last_seq(),
+            StartPoint::Oldest | StartPoint::State => 0,
+            StartPoint::Last(count) => self.seq_before_last(count, added),
         };
         let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
         let (reported_through, unknown_id) = (self.logs.last_seq(), request.after.clone());

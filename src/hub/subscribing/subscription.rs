@@ -4,7 +4,7 @@ use crate::hub::channels::topics::TopicId;
 use crate::hub::cursor::parts::{Part, ResumePoint};
 use crate::hub::ids::plain_and_opaque::ClientPosition;
 use crate::hub::logs::Logs;
-use crate::hub::{Cursor, Gap, Hub, Notice, Start, SubscribeRequest, Topic};
+use crate::hub::{Cursor, Gap, Hub, Notice, StartPoint, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ impl Hub {
             cursor.advance(cursor.seq);
             return None;
         }
-        cursor.record_state(&added, request.start == Start::State);
+        cursor.record_state(&added, request.start == StartPoint::State);
         let point = self.resume_point(request, cursor, &added);
         if is_later {
             return self.subscribe_later(cursor, added, request, &point);
@@ -69,7 +69,7 @@ impl Hub {
         parts.list.push(Part::new(added.into(), self.logs.last_seq()));
         let reported = Some(parts.reported_through).filter(|reported| *reported > cursor.seq);
         let here = ClientPosition { seq: cursor.seq, reported };
-        if cursor.follows_state && (has_missed || request.start == Start::State) {
+        if cursor.follows_state && (has_missed || request.start == StartPoint::State) {
             self.restart_state(cursor);
             // A client that leaves before the state comes with this id receives the gap again, and then the state.
             let here = ClientPosition { reported: Some(0), ..here };

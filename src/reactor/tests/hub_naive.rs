@@ -3,7 +3,7 @@
 use super::hub_steps::CHANNELS;
 use super::*;
 use crate::event::Shared;
-use crate::hub::{History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use crate::hub::{History, OnSlow, Settings as HubSettings, StartPoint, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -276,9 +276,9 @@ impl Naive {
 
     pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
         match request.start {
-            Start::Latest => self.newest(),
-            Start::Oldest | Start::State => 0,
-            Start::Last(count) => {
+            StartPoint::Latest => self.newest(),
+            StartPoint::Oldest | StartPoint::State => 0,
+            StartPoint::Last(count) => {
                 let held = self.after(&request.topics, 0, true);
                 let first = held.len().checked_sub(count);
                 first.map_or(0, |first| held.get(first).map_or(self.newest(), |seq| seq - 1))

@@ -8,7 +8,7 @@ use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     Access, ChannelSettings, Counts, EndRequest, Epoch, FirstBlock, History, NumberedEvent, OnSlow, PositionStyle,
-    Presence, Retain, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    Presence, Retain, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
@@ -513,10 +513,17 @@ impl Run {
         self.update_held();
     }
 
-    pub(super) fn start(&mut self) -> Start {
+    pub(super) fn start(&mut self) -> StartPoint {
         any(
             &mut self.rng,
-            &[Start::Latest, Start::Latest, Start::Oldest, Start::Last(0), Start::Last(1), Start::Last(5)],
+            &[
+                StartPoint::Latest,
+                StartPoint::Latest,
+                StartPoint::Oldest,
+                StartPoint::Last(0),
+                StartPoint::Last(1),
+                StartPoint::Last(5),
+            ],
         )
     }
 
@@ -609,7 +616,7 @@ impl Run {
         if is_subscribed && self.has_subscription(stream) {
             self.flush(OTHER_HUB);
             let request =
-                SubscribeRequest { topics: topics(&mut self.rng), start: Start::Oldest, ..Default::default() };
+                SubscribeRequest { topics: topics(&mut self.rng), start: StartPoint::Oldest, ..Default::default() };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }

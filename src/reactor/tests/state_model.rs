@@ -9,7 +9,7 @@ use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     ChannelSettings, Epoch, FirstBlock, Hub, NumberedEvent, OnSlow, PositionStyle, Retain, Settings as HubSettings,
-    Start, SubscribeRequest, Topic,
+    StartPoint, SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use crate::parse::{Event, Parser};
@@ -45,7 +45,7 @@ struct Client {
     /// The topics whose state it follows.
     topics: Vec<Topic>,
     /// Where it begins to read [`HISTORY`], if it does.
-    history: Option<Start>,
+    history: Option<StartPoint>,
     /// The last event of that, and the last one before which nothing is missing unless a gap was told.
     last_of_history: u64,
     history_through: Option<u64>,
@@ -255,7 +255,8 @@ impl Run {
                 })
                 .collect();
             if run.rng.bool() {
-                client.history = Some(any(&mut run.rng, &[Start::Oldest, Start::Last(2), Start::Latest]));
+                client.history =
+                    Some(any(&mut run.rng, &[StartPoint::Oldest, StartPoint::Last(2), StartPoint::Latest]));
             }
         }
         run.create_hub();
@@ -380,7 +381,7 @@ impl Run {
         let position = any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id]);
         let first_block = FirstBlock { position, ..FirstBlock::default() };
         let id = self.world.records[stream].id;
-        let mut requests = vec![(client.topics.clone(), Start::State)];
+        let mut requests = vec![(client.topics.clone(), StartPoint::State)];
         requests.extend(client.history.map(|start| (vec![Topic::Channel(HISTORY.as_bytes().into())], start)));
         if self.rng.bool() {
             requests.reverse();

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{self, OnSlow, Start, SubscribeRequest};
+use crate::hub::{self, OnSlow, StartPoint, SubscribeRequest};
 
 /// Returns the number of bytes in a stream's own buffer.
 fn buffered(world: &mut World, stream: usize) -> usize {
@@ -171,7 +171,7 @@ fn a_stream_does_not_subscribe_to_a_second_hub() {
     let mut world = with_history(10);
     create_hub(&mut world, HUB + 1);
     let stream = subscriber(&mut world, settings());
-    let request = SubscribeRequest { topics: topics(&["**"]), start: Start::Oldest, ..Default::default() };
+    let request = SubscribeRequest { topics: topics(&["**"]), start: StartPoint::Oldest, ..Default::default() };
     subscribe_at(&mut world, HUB + 1, stream, request, false);
     publish(&mut world, 1..=1);
     assert_eq!(take_received(&mut world, stream), "1.");
@@ -270,7 +270,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 let stream = world.open(settings(), "");
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
                 let request =
-                    SubscribeRequest { after: after.map(Into::into), start: Start::Oldest, ..Default::default() };
+                    SubscribeRequest { after: after.map(Into::into), start: StartPoint::Oldest, ..Default::default() };
                 subscribe_to(&mut world, stream, &["**"], request);
                 world.run_until_idle();
                 act(&mut world, stream);

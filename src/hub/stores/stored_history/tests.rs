@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::hub::tests::{compacting, settings, Case};
-use crate::hub::{Retention, Start};
+use crate::hub::{Retention, StartPoint};
 use crate::log::Bounds;
 use crate::saved::{Restorer, Saver};
 use std::time::{Duration, Instant};
@@ -71,14 +71,14 @@ fn resume_before_a_stored_eviction_sends_a_gap_and_after_it_none() {
 #[test]
 fn a_new_client_of_a_hub_with_stored_events_is_sent_a_position_that_it_can_resume_after() {
     let mut case = stored(settings(), &history(95, &[("a", 40)], 0));
-    assert_eq!(case.start("a", None, Start::Latest), "@e-95");
+    assert_eq!(case.start("a", None, StartPoint::Latest), "@e-95");
     assert_eq!(case.resume("a", "e-95"), "@e-95");
     replay(&mut case, &[(50, "a"), (60, "b"), (70, "a"), (90, "b")]);
     for (start, sent, resumed) in [
-        (Start::Latest, "@e-95", "@e-95"),
-        (Start::Oldest, "@e-0-40, 50, 60, 70, 90", "@e-0-0, gap e-0-40 evicted, 50, 60, 70, 90"),
-        (Start::Last(4), "@e-40, 50, 60, 70, 90", "@e-40, 50, 60, 70, 90"),
-        (Start::Last(2), "@e-60, 70, 90", "@e-60, 70, 90"),
+        (StartPoint::Latest, "@e-95", "@e-95"),
+        (StartPoint::Oldest, "@e-0-40, 50, 60, 70, 90", "@e-0-0, gap e-0-40 evicted, 50, 60, 70, 90"),
+        (StartPoint::Last(4), "@e-40, 50, 60, 70, 90", "@e-40, 50, 60, 70, 90"),
+        (StartPoint::Last(2), "@e-60, 70, 90", "@e-60, 70, 90"),
     ] {
         assert_eq!(case.start("*", None, start), sent);
         let id = sent[1..].split([',', '-'].as_ref()).take(2).collect::<Vec<_>>().join("-");
@@ -154,14 +154,14 @@ fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
     case.publish_stored(20, case.now, "a", "q", None);
     case.hub.evict(case.now);
     assert_eq!(evictions(&mut case), [("a".to_owned(), 14, 2)]);
-    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-14, 16, 18, 20");
+    assert_eq!(case.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     // A hub that continues with these entries compacts them again, and does not report what it still has.
     let mut next = stored(compacting(settings()), &history(20, &[("a", 14)], 0));
     for (seq, key) in [(6, "l"), (8, "m"), (14, "n"), (16, "o"), (18, "p"), (20, "q")] {
         next.publish_stored(seq, next.now, "a", key, None);
     }
     next.hub.evict(next.now);
-    assert_eq!(next.start("a", None, Start::Oldest), "@e-0-14, 16, 18, 20");
+    assert_eq!(next.start("a", None, StartPoint::Oldest), "@e-0-14, 16, 18, 20");
     assert_eq!(next.resume("a", "e-8"), "@e-8-0, gap e-8-14 evicted, 16, 18, 20");
     assert_eq!(next.resume("a", "e-16"), "@e-16, 18, 20");
     assert_eq!(evictions(&mut next), [("a".to_owned(), 14, 5)]);
@@ -171,12 +171,12 @@ fn take_evictions_of_compacted_logs_reports_the_discarded_entries() {
 fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
     let mut case = stored(settings(), &history(50, &[], 50));
     replay(&mut case, &[(10, "a"), (20, "a"), (30, "a")]);
-    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-50, 10, 20, 30");
+    assert_eq!(case.start("a", None, StartPoint::Oldest), "@e-0-50, 10, 20, 30");
     assert_eq!(case.resume("a", "e-10"), "@e-10-0, gap e-10-50 evicted, 20, @e-20-50, 30, @e-30-50");
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     let request = crate::hub::SubscribeRequest {
         topics: vec![crate::hub::Topic::Channel(b"a"[..].into())],
-        start: Start::Oldest,
+        start: StartPoint::Oldest,
         ..Default::default()
     };
     let stream = crate::stream::StreamId { slot: 0, serial: 1 };
