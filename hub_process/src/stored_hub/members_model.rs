@@ -31,7 +31,7 @@ const STEPS: u64 = 300_000;
 const ROOMS: [&str; 2] = ["room/1", "room/2"];
 const IDS: [&str; 4] = ["ann", "bob", "cid", "dan"];
 const DEADLINE: Duration = Duration::from_secs(30);
-/// More than anybody lingers, and than a lease lasts.
+/// More than anybody lingers, and than a lifetime lasts.
 const LONG: Duration = Duration::from_secs(60);
 
 fn unnumbered(name: &str, data: &str) -> Unnumbered {
@@ -53,7 +53,7 @@ type Asked = (u64, u64);
 enum Change {
     /// What a machine has asked for under a name, and who that was.
     Asked(u64, Option<Asked>, Draft),
-    /// The member of a machine whose lease has ended has lingered.
+    /// The member of a machine whose lifetime has ended has lingered.
     Lapsed(u64, MemberKey),
 }
 
@@ -559,7 +559,7 @@ impl World {
         self.log.push(format!("{number}: is taken for dead"));
     }
 
-    /// Members leave that have lingered on a machine whose lease has ended.
+    /// Members leave that have lingered on a machine whose lifetime has ended.
     fn lapse(&mut self, most: usize) {
         let living: Vec<u64> = self.machines.iter().map(|machine| machine.name).collect();
         for (name, key) in self.store.dead(&living).into_iter().take(most) {

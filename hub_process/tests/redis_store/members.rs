@@ -211,7 +211,7 @@ fn what_is_retained_of_a_member_is_changed_by_the_member_only() {
 }
 
 #[test]
-fn a_hub_without_members_has_no_lease() {
+fn a_hub_without_members_has_no_lifetime() {
     let redis = redis!();
     let mut a = Machine::new(&settings(&redis.url()));
     assert!(a.node.retain("k", "text").is_stored());
@@ -219,7 +219,7 @@ fn a_hub_without_members_has_no_lease() {
     assert_eq!(redis.call(&["HEXISTS", STATE, "machines"]), "0");
     let ticket = a.here("ann");
     assert!(a.ends(ticket).is_stored());
-    eventually("a lease", || redis.call(&["HEXISTS", STATE, "machines"]) == "1");
+    eventually("a lifetime", || redis.call(&["HEXISTS", STATE, "machines"]) == "1");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_members_of_a_machine_that_is_away_leave_and_join_when_it_is_back() {
 }
 
 #[test]
-fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
+fn a_machine_that_is_back_before_its_lifetime_ends_causes_no_event() {
     let redis = redis!();
     let proxy = Proxy::new(redis.port);
     let [mut away, mut other] = Machine::at([proxy.url(), redis.url()]);
@@ -268,7 +268,7 @@ fn a_machine_that_is_back_before_its_lease_ends_causes_no_event() {
             away.announced > announced
         });
     }
-    // The names that it had before lose their leases meanwhile.
+    // The names that it had before lose their lifetimes meanwhile.
     eventually("one machine", || {
         away.pump();
         other.pump();
@@ -310,8 +310,8 @@ fn the_members_of_a_hub_that_continues_in_another_process_stay() {
     until(&mut [&mut ends, &mut other], &["ann"]);
     ends.node.store.ask(Ask::Close { hub_continues: true });
     while ends.node.store.wait_for_report(Instant::now() + Duration::from_secs(10)).is_some() {}
-    let leases = redis.call(&["HGET", STATE, "machines"]);
-    assert!(!leases.contains("=-"), "{leases}");
+    let lifetimes = redis.call(&["HGET", STATE, "machines"]);
+    assert!(!lifetimes.contains("=-"), "{lifetimes}");
     let mut continues = Machine::new(&settings(&redis.url()));
     let ticket = continues.here("ann");
     continues.ends(ticket);
@@ -338,7 +338,7 @@ fn members_survive_redis() {
     until(&mut [&mut a, &mut b], &["ann", "both"]);
     redis.kill();
     a.gone("both");
-    std::thread::sleep(Duration::from_secs(4)); // all leases end
+    std::thread::sleep(Duration::from_secs(4)); // all lifetimes end
     redis.run();
     until(&mut [&mut a, &mut b], &["ann", "both"]);
     b.gone("both");
@@ -457,7 +457,7 @@ fn run(seed: u64) {
     let all: Vec<&str> = all.iter().map(|member| &**member).collect();
     let mut machines: Vec<&mut Machine> = machines.iter_mut().collect();
     until(&mut machines, &all);
-    // It stays so, also when all names that machines had before have lost their leases.
+    // It stays so, also when all names that machines had before have lost their lifetimes.
     eventually("three machines", || {
         machines.iter_mut().for_each(|machine| machine.pump());
         redis.call(&["HGET", STATE, "machines"]).matches('=').count() <= MACHINES

@@ -112,21 +112,24 @@ fn the_event_of_a_member_is_appended_when_its_first_machine_has_it_and_when_its_
 }
 
 #[test]
-fn a_machine_with_a_lease_keeps_its_members_and_one_whose_lease_has_ended_has_none_when_the_clock_goes_back() {
+fn a_machine_with_a_lifetime_keeps_its_members_and_one_whose_lifetime_has_ended_has_none_when_the_clock_goes_back() {
     let redis = begun(redis!());
     assert_ne!(append_member(&redis, 1, "here", "a"), "done");
     let renew = |own: &str, end: &str, removed: &[&str]| {
         let words = [&["60000", own, end, ""][..], removed].concat();
-        run(&redis, &scripts::RENEW_LEASES, &[STATE], &words)
+        run(&redis, &scripts::RENEW_LIFETIMES, &[STATE], &words)
     };
-    let had_lease = |answer: String| answer.lines().next() == Some("1");
-    assert!(!had_lease(renew("a", "", &[])) && had_lease(renew("a", "", &["a"])), "one with a lease is not removed");
+    let had_lifetime = |answer: String| answer.lines().next() == Some("1");
+    assert!(
+        !had_lifetime(renew("a", "", &[])) && had_lifetime(renew("a", "", &["a"])),
+        "one with a lifetime is not removed"
+    );
     assert_eq!(append_member(&redis, 2, "reap", "a"), "done");
     assert_eq!(value(&redis, "4:roomann"), ",a 1:Mhere");
     redis.call(&["HSET", STATE, "machines", " a=1"]);
     assert_ne!(append_member(&redis, 3, "reap", "a"), "done");
     assert_eq!((value(&redis, "4:roomann"), state(&redis, "machines")), (String::new(), " a=0".into()));
-    assert!(had_lease(renew("b", "", &["a"])) == had_lease(renew("c", "end", &[])), "neither had one");
+    assert!(had_lifetime(renew("b", "", &["a"])) == had_lifetime(renew("c", "end", &[])), "neither had one");
     let machines = state(&redis, "machines");
     assert!(machines.contains(" b=") && machines.contains(" c=-1") && !machines.contains(" a="), "{machines}");
 }

@@ -30,7 +30,7 @@ pub fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &D
     write(out, to, count, draft, Some((happened, machine)));
 }
 
-/// Appends the command that removes a machine, whose lease has ended, from a member.
+/// Appends the command that removes a machine, whose lifetime has ended, from a member.
 pub fn write_lapsed(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, Lapsed { machine, draft }: &Lapsed) {
     write(out, to, count, draft, Some(("reap", machine)));
 }

@@ -1,10 +1,10 @@
-//! The machines that have members: the lease of this one, and the members of those whose lease has ended.
+//! The machines that have members: the lifetime of this one, and the members of those whose lifetime has ended.
 //!
 //! A machine here is what a process is on one connection. After each reconnection Redis may have lost what this process has
-//! told it, so it takes another name, and its hub announces its members again. The lease of the name before ends by itself, and
-//! with it whatever is said wrongly of it.
+//! told it, so it takes another name, and its hub announces its members again. The lifetime of the name before ends by itself,
+//! and with it whatever is said wrongly of it. A machine renews its lifetime as long as it has members and reaches Redis.
 //!
-//! Redis' clock decides whether a lease has ended. The script that removes a machine from a member looks again, so a machine
+//! Redis' clock decides whether a lifetime has ended. The script that removes a machine from a member looks again, so a machine
 //! that has come back keeps its members.
 
 use super::super::{Draft, MemberPart};
@@ -21,16 +21,16 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How long a lease lasts. Tests have less time.
-const LEASE: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
-/// How often it is renewed, and Redis is asked for leases that have ended.
+/// How long a lifetime lasts. Tests have less time.
+const LIFETIME: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(8) };
+/// How often it is renewed, and Redis is asked for lifetimes that have ended.
 const RENEW: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(2) };
-/// How long a lease must have ended before members leave: all leases end if Redis' clock jumps, until they are renewed.
+/// How long a lifetime must have ended before members leave: all lifetimes end if Redis' clock jumps, until they are renewed.
 const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(3) };
-/// The lease of a machine that has ended in order.
+/// The lifetime of a machine that has ended in order.
 const ENDED: i64 = -1;
 
-/// A machine whose lease has ended.
+/// A machine whose lifetime has ended.
 #[derive(Clone, Copy, Debug)]
 struct Dead {
     seen: Instant,
@@ -46,19 +46,19 @@ impl Dead {
 
     /// Returns when a member leaves that is on no other machine.
     fn due(&self, linger: Duration) -> Instant {
-        let rest = if self.has_ended_in_order { linger } else { linger.saturating_sub(LEASE) };
+        let rest = if self.has_ended_in_order { linger } else { linger.saturating_sub(LIFETIME) };
         self.seen.checked_add(rest.max(GRACE)).unwrap_or(self.seen + Duration::from_secs(1 << 32))
     }
 }
 
-/// A member on a machine whose lease has ended, and the event with which it leaves.
+/// A member on a machine whose lifetime has ended, and the event with which it leaves.
 pub struct Lapsed {
     pub machine: String,
     pub draft: Draft,
 }
 
-/// Whether this machine had a lease, the time by Redis' clock, and when the leases of all end.
-type Leases = (bool, i64, Vec<(String, i64)>);
+/// Whether this machine had a lifetime, the time by Redis' clock, and when the lifetimes of all end.
+type Lifetimes = (bool, i64, Vec<(String, i64)>);
 
 pub struct Machines {
     producer: String,
@@ -67,18 +67,18 @@ pub struct Machines {
     own: String,
     /// Whether Redis was told of a member on it.
     has_members: bool,
-    /// Whether it has a lease.
-    has_lease: bool,
-    /// The name on the connection before, until its lease is renewed for the last time.
+    /// Whether it has a lifetime.
+    has_lifetime: bool,
+    /// The name on the connection before, until its lifetime is renewed for the last time.
     before: String,
     tended: Option<Instant>,
     /// No member of another machine leaves before: others reconnect, too.
     calm_until: Instant,
-    /// The machines that have a lease.
+    /// The machines that have a lifetime.
     living: HashSet<String>,
     dead: HashMap<String, Dead>,
     removed: Vec<String>,
-    /// When the hash is read for members of machines whose lease has ended, and how far it was.
+    /// When the hash is read for members of machines whose lifetime has ended, and how far it was.
     scan_at: Option<Instant>,
     cursor: Option<Vec<u8>>,
 }
@@ -90,7 +90,7 @@ impl Machines {
             sessions: 0,
             own: format!("{producer}0000"),
             has_members: false,
-            has_lease: false,
+            has_lifetime: false,
             before: String::new(),
             tended: None,
             calm_until: Instant::now(),
@@ -111,9 +111,9 @@ impl Machines {
             self.before = before;
         }
         let now = Instant::now();
-        self.has_lease = false;
+        self.has_lifetime = false;
         self.tended = None;
-        self.calm_until = now + LEASE;
+        self.calm_until = now + LIFETIME;
         self.dead.clear();
         (self.scan_at, self.cursor) = (Some(now), None);
     }
@@ -121,7 +121,7 @@ impl Machines {
     /// Returns the name under which a draft is sent.
     pub fn name_for(&mut self, draft: &Draft) -> &str {
         if matches!(draft.member, MemberPart::Here(_)) && !mem::replace(&mut self.has_members, true) {
-            self.tended = None; // it has no lease before it renews that
+            self.tended = None; // it has no lifetime before it renews that
         }
         &self.own
     }
@@ -130,7 +130,7 @@ impl Machines {
         self.cursor.is_some()
     }
 
-    /// Renews the lease, and looks for others that have ended. Returns false if the lease of this machine had ended.
+    /// Renews the lifetime, and looks for others that have ended. Returns false if the lifetime of this machine had ended.
     pub fn tend(&mut self, connection: &mut RedisConnection, keys: &StreamKeys) -> Result<bool, CallError> {
         let now = Instant::now();
         if self.tended.is_some_and(|tended| now < tended + RENEW) {
@@ -138,25 +138,25 @@ impl Machines {
         }
         self.tended = Some(now);
         let own = if self.has_members { self.own.as_str() } else { "" };
-        let Some((had_lease, clock, leases)) = self.call(connection, keys, own, "")? else { return Ok(true) };
+        let Some((had_lifetime, clock, lifetimes)) = self.call(connection, keys, own, "")? else { return Ok(true) };
         self.before.clear();
         self.removed.clear();
-        let is_lost = self.has_lease && !had_lease;
-        self.has_lease = self.has_members;
+        let is_lost = self.has_lifetime && !had_lifetime;
+        self.has_lifetime = self.has_members;
         self.living.clear();
-        for (name, lease) in leases {
-            if lease > clock || name == self.own {
+        for (name, lifetime) in lifetimes {
+            if lifetime > clock || name == self.own {
                 self.dead.remove(&name);
                 self.living.insert(name);
             } else if let Entry::Vacant(place) = self.dead.entry(name) {
-                place.insert(Dead::new(now, lease == ENDED));
+                place.insert(Dead::new(now, lifetime == ENDED));
                 self.scan_at = Some(now);
             }
         }
         Ok(!is_lost)
     }
 
-    /// Ends the lease: this process ends.
+    /// Ends the lifetime: this process ends.
     pub fn end(&mut self, connection: &mut RedisConnection, keys: &StreamKeys) {
         if self.has_members {
             let own = self.own.clone();
@@ -164,25 +164,30 @@ impl Machines {
         }
     }
 
-    /// Renews leases; returns nothing if Redis refuses.
+    /// Renews lifetimes; returns nothing if Redis refuses.
     fn call(
         &self,
         connection: &mut RedisConnection,
         keys: &StreamKeys,
         own: &str,
         end: &str,
-    ) -> Result<Option<Leases>, CallError> {
+    ) -> Result<Option<Lifetimes>, CallError> {
         let mut command = cmd("EVAL");
-        command.arg(scripts::RENEW_LEASES.as_str()).arg(1).arg(&keys.state).arg(LEASE.as_millis() as u64);
+        command.arg(scripts::RENEW_LIFETIMES.as_str()).arg(1).arg(&keys.state).arg(LIFETIME.as_millis() as u64);
         command.arg(own).arg(end).arg(&self.before).arg(&self.removed);
         connection.set_patience(ANSWER)?;
         let [answer] = connection.calls([&command])?;
         let parse = |answer: &Value| {
             let Value::Array(parts) = answer else { return None };
-            let [Value::Int(had_lease), now, list] = &parts[..] else { return None };
+            let [Value::Int(had_lifetime), now, list] = &parts[..] else { return None };
             let string = |value| std::str::from_utf8(text(value)?).ok();
-            let lease = |word: &str| word.split_once('=').and_then(|(name, at)| Some((name.into(), at.parse().ok()?)));
-            Some((*had_lease == 1, string(now)?.parse().ok()?, string(list)?.split(' ').filter_map(lease).collect()))
+            let lifetime =
+                |word: &str| word.split_once('=').and_then(|(name, at)| Some((name.into(), at.parse().ok()?)));
+            Some((
+                *had_lifetime == 1,
+                string(now)?.parse().ok()?,
+                string(list)?.split(' ').filter_map(lifetime).collect(),
+            ))
         };
         Ok(answer.ok().as_ref().and_then(parse))
     }
@@ -219,7 +224,7 @@ impl Machines {
         Ok(out)
     }
 
-    /// Returns the member if its machine has no lease, and it has lingered.
+    /// Returns the member if its machine has no lifetime, and it has lingered.
     fn lapsed_of(&mut self, machine: &[u8], field: &[u8], value: &[u8], now: Instant) -> Option<Lapsed> {
         let machine = std::str::from_utf8(machine).ok()?;
         if machine == self.own || self.living.contains(machine) {

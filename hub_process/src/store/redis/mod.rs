@@ -12,7 +12,7 @@
 //! - `endpoint`, `sentinels`: where Redis is, and which one is the master
 //! - `entry`, `append`: ids and entries of the stream; the commands that append them
 //! - `epoch`: the pointer, and how another epoch begins
-//! - `machines`: which machines have members, and whose lease has ended
+//! - `machines`: which machines have members, and whose lifetime has ended
 //! - `producers`: which entries were stored twice
 //! - `sizes`: how many bytes the stream holds
 //! - `state`: what is retained, beyond the stream

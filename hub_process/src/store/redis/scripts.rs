@@ -12,8 +12,8 @@ pub static APPEND_MEMBER: LazyLock<String> =
 pub static READ_STATE: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/read_state.lua")]));
 /// Removes fields of the state that have not changed.
 pub static REMOVE_FIELDS: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/remove_fields.lua")]));
-/// Renews the leases of machines.
-pub static RENEW_LEASES: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/renew_leases.lua")]));
+/// Renews the lifetimes of machines.
+pub static RENEW_LIFETIMES: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/renew_lifetimes.lua")]));
 /// Begins another epoch.
 pub static REPLACE_EPOCH: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/replace_epoch.lua")]));
 

@@ -11,7 +11,7 @@
 //! p:PRODUCER           the last count of a producer that has changed the state, and the id of that event
 //! LENGTH:CHANNEL KEY   the id of the newest event of this key of this channel, and its fields
 //!                      of a member, also the machines that it is on, and what the hub needs to continue it
-//! machines             the machines that have members, and when their leases end
+//! machines             the machines that have members, and when their lifetimes end
 //! ```
 //!
 //! # Exactly once

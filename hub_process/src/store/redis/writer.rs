@@ -149,7 +149,7 @@ impl Writer {
         match ask {
             Ask::Append { ticket, draft } => self.append(ticket, draft),
             Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
-            Ask::Forget(_) | Ask::Linger(_) => {} // the stream evicts by its own bounds, and a lease says who lingers
+            Ask::Forget(_) | Ask::Linger(_) => {} // the stream evicts by its own bounds, and a lifetime says who lingers
             Ask::Lost(reason) => self.shared.update(|state| state.lost = Some((state.generation, reason.into()))),
             Ask::Close { hub_continues } => {
                 self.hub_continues = hub_continues;

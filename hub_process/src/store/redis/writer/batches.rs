@@ -251,8 +251,8 @@ impl Batches {
         None
     }
 
-    /// Renews the lease of this machine, and lets members leave those whose lease has ended. Returns false if the members must
-    /// be announced again.
+    /// Renews the lifetime of this machine, and lets members leave those whose lifetime has ended. Returns false if the members
+    /// must be announced again.
     pub fn tend_machines(&mut self, session: &mut Session, retention: &Retention) -> Result<bool, CallError> {
         let Session { connection, target, .. } = session;
         if !self.machines.tend(connection, &target.keys)? {
@@ -283,7 +283,7 @@ impl Batches {
         self.machines.begin();
     }
 
-    /// Ends the lease of this machine.
+    /// Ends the lifetime of this machine.
     pub fn end_machine(&mut self, Session { connection, target, .. }: &mut Session) {
         self.machines.end(connection, &target.keys);
     }
