@@ -47,7 +47,7 @@ use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
-use eventsource_xs::remote::{self, Client, Place};
+use eventsource_xs::remote::{self, CallConnection, Place};
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade};
 use libfuzzer_sys::fuzz_target;
@@ -176,7 +176,7 @@ fn are_excluded(bytes: &[u8]) -> bool {
 struct Hub {
     place: Place,
     /// A worker that obeys.
-    witness: Mutex<Client>,
+    witness: Mutex<CallConnection>,
     /// Removes the folder of the socket when this process ends and so closes its standard input.
     _broom: Child,
 }
@@ -200,7 +200,7 @@ fn hub() -> &'static Hub {
         let start = remote::Start { program: None, needs_settings: false, timeout: DEADLINE };
         let since = Instant::now();
         let witness = loop {
-            match Client::connect(&start, &place, None) {
+            match CallConnection::connect(&start, &place, None) {
                 Ok(client) => break client,
                 Err(error) => assert!(since.elapsed() < DEADLINE, "{error}"),
             }

@@ -5,7 +5,7 @@
 use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, LineEnd, Text};
 use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, Client, Place, Start};
+use eventsource_xs::remote::{stop, CallConnection, Place, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn main() {
     let program = Some(Path::new(env!("CARGO_BIN_EXE_eventsource-hub")).to_owned());
     let start = Start { program, needs_settings: false, timeout: Duration::from_secs(60) };
     let begun = Instant::now();
-    let mut client = Client::connect(&start, &place, Some(HubSettings::default().into())).expect("a hub");
+    let mut client = CallConnection::connect(&start, &place, Some(HubSettings::default().into())).expect("a hub");
     println!("start of a process: {:?}", begun.elapsed());
     let publication = publication(b"news", &"x".repeat(100));
     answered(&mut client, &publication);
@@ -48,7 +48,7 @@ fn publication<'a>(channel: &'a [u8], text: &str) -> Publication<'a, FieldList> 
     Publication { channel, fields: FieldList::of([Field::Data(Text::from(text))]), ..Publication::default() }
 }
 
-fn answered(client: &mut Client, publication: &Publication<'_, FieldList>) {
+fn answered(client: &mut CallConnection, publication: &Publication<'_, FieldList>) {
     let mut times: Vec<Duration> = (0..ANSWERED)
         .map(|_| {
             let begun = Instant::now();
@@ -61,7 +61,7 @@ fn answered(client: &mut Client, publication: &Publication<'_, FieldList>) {
     println!("publish with its answer: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
 }
 
-fn unanswered(client: &mut Client, publication: &Publication<'_, FieldList>) {
+fn unanswered(client: &mut CallConnection, publication: &Publication<'_, FieldList>) {
     let before = client.count(b"").expect("counts").hub.published;
     let begun = Instant::now();
     for _ in 0..UNANSWERED {
@@ -84,7 +84,7 @@ fn unanswered(client: &mut Client, publication: &Publication<'_, FieldList>) {
 fn be_publisher(socket: &Path) {
     let place = Place::new(Name::new("bench").expect("a name"), Some(socket)).expect("a place");
     let start = Start { program: None, needs_settings: false, timeout: Duration::from_secs(60) };
-    let mut client = Client::connect(&start, &place, None).expect("a hub");
+    let mut client = CallConnection::connect(&start, &place, None).expect("a hub");
     let publication = publication(b"news", &"x".repeat(100));
     println!("connected");
     std::io::stdin().read_exact(&mut [0]).expect("the start");
@@ -95,7 +95,7 @@ fn be_publisher(socket: &Path) {
     client.count(b"").expect("counts"); // everything before it is published
 }
 
-fn from_several_processes(client: &mut Client, place: &Place) {
+fn from_several_processes(client: &mut CallConnection, place: &Place) {
     let before = client.count(b"").expect("counts").hub.published;
     let program = std::env::current_exe().expect("this program");
     let start = |_| {
@@ -120,7 +120,7 @@ fn from_several_processes(client: &mut Client, place: &Place) {
     println!("publish without answers from {PUBLISHERS} processes: {:.0} a second in all", published as f64 / took);
 }
 
-fn handed_over(client: &mut Client) {
+fn handed_over(client: &mut CallConnection) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let settings = Settings {

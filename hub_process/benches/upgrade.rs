@@ -7,7 +7,7 @@ use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{FirstBlock, Publication, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{stop, upgrade, Client, Place, Start};
+use eventsource_xs::remote::{stop, upgrade, CallConnection, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::stream::{Framing, LineEnd};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open, Request};
@@ -37,7 +37,7 @@ fn main() {
     let history = Bounds { events: 1 << 20, bytes: HISTORY_BYTES, age: Duration::MAX };
     let mut settings = HubSettings::default();
     (settings.hub.history, settings.hub.total_history) = (history, history);
-    let mut worker = Client::connect(&start, &place, Some(settings.into())).expect("a hub");
+    let mut worker = CallConnection::connect(&start, &place, Some(settings.into())).expect("a hub");
     println!("{streams} streams");
     let mut clients = open(&mut worker, streams);
     measure("no history", &mut worker, &start, &place);
@@ -66,7 +66,7 @@ fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
 }
 
 /// Hands streams over, and returns their clients.
-fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
+fn open(worker: &mut CallConnection, streams: u64) -> Vec<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let settings = Settings {
@@ -94,7 +94,7 @@ fn open(worker: &mut Client, streams: u64) -> Vec<TcpStream> {
     clients
 }
 
-fn measure(what: &str, worker: &mut Client, start: &Start, place: &Place) {
+fn measure(what: &str, worker: &mut CallConnection, start: &Start, place: &Place) {
     for _ in 0..UPGRADES {
         let begun = Instant::now();
         upgrade(start, place, Some(Path::new(PROGRAM))).expect("an upgrade");

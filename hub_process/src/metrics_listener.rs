@@ -10,7 +10,7 @@ pub use self::request::Hosts;
 use self::request::HttpRequest;
 use crate::process_log::log_message;
 use eventsource_xs::metrics::{self, Measured};
-use eventsource_xs::remote::{Client, Error, Place, Start};
+use eventsource_xs::remote::{CallConnection, Error, Place, Start};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -191,6 +191,6 @@ fn read_head(mut client: &TcpStream, deadline: Instant) -> io::Result<Option<Vec
 
 fn text(place: &Place) -> Result<String, Error> {
     let start = Start { program: None, needs_settings: false, timeout: HUB_TIME };
-    let counted = Client::connect(&start, place, None)?.count(b"")?;
+    let counted = CallConnection::connect(&start, place, None)?.count(b"")?;
     Ok(metrics::text(&Measured::of_process(place.name().as_str(), &counted, &[])))
 }

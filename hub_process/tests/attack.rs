@@ -8,7 +8,7 @@ use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Publication, Retain, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::remote::calls::{send, Wait};
-use eventsource_xs::remote::Client;
+use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, FieldList, HubSettings, Open, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
@@ -31,7 +31,7 @@ const MOST_KILOBYTES: u64 = 256 << 10;
 /// A hub with a worker and a stream that obey.
 struct Witness {
     scene: Scene,
-    worker: Client,
+    worker: CallConnection,
     client: TcpStream,
     pid: u32,
     descriptors: usize,
@@ -379,7 +379,7 @@ fn settings_that_are_too_long_are_refused() {
         hub: eventsource_xs::hub::Settings { gap_event: "x".repeat(MAX_GREETING_BYTES).into(), ..settings().hub },
         ..settings()
     };
-    let error = Client::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("too long");
+    let error = CallConnection::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("too long");
     assert!(error.to_string().contains("gap_event and position_event are too long"), "{error}");
 }
 

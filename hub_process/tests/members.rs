@@ -10,7 +10,7 @@ use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::remote::Client;
+use eventsource_xs::remote::CallConnection;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
@@ -88,7 +88,7 @@ impl Page {
 struct Run {
     rng: Rng,
     scene: Scene,
-    worker: Client,
+    worker: CallConnection,
     /// The open streams with members, by the number of the stream.
     streams: BTreeMap<u64, (&'static str, TcpStream)>,
     last_stream: u64,

@@ -3,7 +3,7 @@
 mod support;
 
 use eventsource_xs::hub::{StartPoint, SubscribeRequest};
-use eventsource_xs::remote::{start, Client, Error, Place, Start};
+use eventsource_xs::remote::{start, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, HubSettings, Name, NamedSettings, Request, VERSION};
 use eventsource_xs::ErrorCode;
@@ -30,7 +30,7 @@ const SOCKET: &str = "EVENTSOURCE_TEST_SOCKET";
 fn starter() {
     let Some(socket) = std::env::var_os(SOCKET) else { return };
     let place = Place::new(Name::new("shop").expect("a name"), Some(Path::new(&socket))).expect("a place");
-    let mut client = Client::connect(&Scene::start(), &place, None).unwrap_or_else(|error| panic!("{error}"));
+    let mut client = CallConnection::connect(&Scene::start(), &place, None).unwrap_or_else(|error| panic!("{error}"));
     client.publish(&event("news", "hello")).expect("an id");
 }
 
@@ -121,7 +121,7 @@ fn a_command_that_only_asks_keeps_neither_streams_nor_the_process() {
     drop(worker);
     client.set_nonblocking(true).expect("a socket");
     let start = Start { program: None, needs_settings: false, timeout: short };
-    let ask = || Client::connect(&start, &scene.place, None).and_then(|mut command| command.count(b""));
+    let ask = || CallConnection::connect(&start, &scene.place, None).and_then(|mut command| command.count(b""));
     let mut received = Vec::new();
     eventually("the stream has ended, though the hub is asked again and again", || {
         ask().expect("counts");
@@ -169,11 +169,11 @@ fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
 fn a_hub_that_may_not_be_started_is_unavailable() {
     let scene = Scene::new();
     let start = Start { program: None, needs_settings: false, timeout: Duration::from_millis(10) };
-    let error = Client::connect(&start, &scene.place, None).expect_err("no hub");
+    let error = CallConnection::connect(&start, &scene.place, None).expect_err("no hub");
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert!(error.to_string().starts_with("no process serves the hub shop"), "{error}");
     let start = Start { program: Some("/nowhere/eventsource-hub".into()), ..start };
-    let error = Client::connect(&start, &scene.place, None).expect_err("no program");
+    let error = CallConnection::connect(&start, &scene.place, None).expect_err("no program");
     assert!(error.to_string().starts_with("cannot start /nowhere/eventsource-hub"), "{error}");
     scene.client(); // the failed attempt has left nothing in the way
 }
@@ -204,7 +204,8 @@ fn a_socket_of_systemd_is_served_and_stays() {
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
     drop(shell); // with its copy of the socket
-    let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
+    let client =
+        CallConnection::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
     // What ExecReload does; LISTEN_PID still names the process.
     scene.upgrade();
@@ -237,15 +238,16 @@ fn a_worker_with_other_settings_receives_an_error_that_names_them() {
     let worker = scene.client_with(settings());
     let mut other = settings();
     other.hub.gap_event = "missed".into();
-    match Client::connect(&Scene::start(), &scene.place, Some(other.into())) {
+    match CallConnection::connect(&Scene::start(), &scene.place, Some(other.into())) {
         Err(Error::Refused(failure)) => {
             assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("gap_event")));
         }
         other => panic!("{other:?}"),
     }
     let again = scene.client_with(settings());
-    let of_hub =
-        |client: &Client| (client.welcome().pid, client.welcome().epoch.clone(), client.welcome().settings.clone());
+    let of_hub = |client: &CallConnection| {
+        (client.welcome().pid, client.welcome().epoch.clone(), client.welcome().settings.clone())
+    };
     assert_eq!(of_hub(&again), of_hub(&worker));
     assert_ne!(again.welcome().number, worker.welcome().number);
 }
@@ -286,7 +288,7 @@ fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
     read_event(&mut oldest, "of a command");
     // From here on the settings are those of a worker.
     drop(worker);
-    assert!(Client::connect(&Scene::start(), &scene.place, Some(settings().into())).is_err());
+    assert!(CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into())).is_err());
     let unnamed = scene.client_with(NamedSettings::default());
     assert_eq!(&*unnamed.welcome().settings.hub.gap_event, "missed");
 }
@@ -295,7 +297,7 @@ fn a_worker_whose_settings_do_not_fit_begins_anew_where_only_commands_were() {
 fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named() {
     let scene = Scene::new();
     let start = Start { needs_settings: true, timeout: Duration::from_millis(200), ..Scene::start() };
-    let command = || Client::connect(&start, &scene.place, None);
+    let command = || CallConnection::connect(&start, &scene.place, None);
     let error = command().expect_err("nobody has named settings");
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert!(error.to_string().contains("this user has no settings for it"), "{error}");
@@ -307,17 +309,17 @@ fn a_process_begins_with_the_settings_that_workers_of_an_earlier_one_have_named(
     assert_eq!(fs::metadata(&kept).expect("a file").permissions().mode() & 0o777, 0o600);
     kill(both.welcome().pid);
     let patient = Start { timeout: DEADLINE, ..start.clone() };
-    let next = Client::connect(&patient, &scene.place, None).expect("a hub");
+    let next = CallConnection::connect(&patient, &scene.place, None).expect("a hub");
     assert_ne!(next.welcome().pid, both.welcome().pid);
     let settings_of =
-        |client: &Client| (client.welcome().settings.hub.gap_event.clone(), client.welcome().settings.grace);
+        |client: &CallConnection| (client.welcome().settings.hub.gap_event.clone(), client.welcome().settings.grace);
     assert_eq!(settings_of(&next), ("missed".into(), Duration::from_secs(77)));
 
     // Nobody has named the event in this process: a new release may, and is kept.
     let newer = scene.client_with(named("hole"));
     assert_eq!(settings_of(&newer), ("hole".into(), Duration::from_secs(77)));
     kill(newer.welcome().pid);
-    let next = Client::connect(&patient, &scene.place, None).expect("a hub");
+    let next = CallConnection::connect(&patient, &scene.place, None).expect("a hub");
     assert_eq!(settings_of(&next), ("hole".into(), Duration::from_secs(77)));
 
     // A hub that was stopped is forgotten.
@@ -383,7 +385,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     assert!(chown.expect("chown").success());
     let mut theirs = setpriv(&[program, "run", "--name", "shop", "--socket", socket]).spawn().expect("setpriv");
     eventually("they listen", || UnixStream::connect(socket).is_ok());
-    let error = Client::connect(&Scene::start(), &scene.place, None).expect_err("their hub");
+    let error = CallConnection::connect(&Scene::start(), &scene.place, None).expect_err("their hub");
     assert!(error.to_string().ends_with("belongs to another user"), "{error}");
     // Without the check of the client, the check of the hub closes the connection.
     let mut connected = UnixStream::connect(socket).expect("they listen");
@@ -421,7 +423,7 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
     let start = Start { program: None, ..Scene::start() };
     let mut others = Vec::new();
     let message = loop {
-        match Client::connect(&start, &scene.place, None) {
+        match CallConnection::connect(&start, &scene.place, None) {
             Ok(other) => others.push(other),
             Err(error) => break error.to_string(),
         }
@@ -435,7 +437,7 @@ fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_i
     worker.publish(&event("news", "hello")).expect("an id");
     support::read_event(&mut clients[0], "hello");
     drop(others);
-    eventually("there is room again", || Client::connect(&start, &scene.place, None).is_ok());
+    eventually("there is room again", || CallConnection::connect(&start, &scene.place, None).is_ok());
     scene.stop();
     assert!(hub.wait().expect("it ends").success());
 }

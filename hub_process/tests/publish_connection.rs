@@ -6,7 +6,7 @@ mod support;
 use eventsource_xs::hub::Publication;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::publisher::{NewPublisher, Unpublished};
-use eventsource_xs::remote::{Client, Error, Publisher, Start};
+use eventsource_xs::remote::{CallConnection, Error, Publisher, Start};
 use eventsource_xs::wire::{Hello, HubSettings, Name, Request, Role, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
 use std::io::Read;
@@ -19,7 +19,7 @@ fn greet(scene: &Scene, worker: WorkerId) -> Result<Publisher, Error> {
     NewPublisher::connect(&scene.place).expect("a hub").greet(&scene.place, worker, DEADLINE)
 }
 
-fn publisher_of(scene: &Scene, worker: &Client) -> Publisher {
+fn publisher_of(scene: &Scene, worker: &CallConnection) -> Publisher {
     greet(scene, worker.welcome().worker()).expect("it is welcome")
 }
 
@@ -33,7 +33,7 @@ fn publish(publisher: &mut Publisher, data: &str) -> Box<str> {
     publish_within(publisher, data, DEADLINE).expect("an id")
 }
 
-fn signal(worker: &Client, signal: Signal) {
+fn signal(worker: &CallConnection, signal: Signal) {
     let pid = worker.welcome().pid;
     support::signal(pid, signal);
     if signal == Signal::STOP {
@@ -238,11 +238,11 @@ fn publish_connections_leave_half_of_the_places_to_workers() {
     };
     assert!(refused.contains("half of the connections"), "{refused}");
     let start = Start { program: None, ..Scene::start() };
-    let more = (0..128).map_while(|_| Client::connect(&start, &scene.place, None).ok()).collect::<Vec<_>>();
+    let more = (0..128).map_while(|_| CallConnection::connect(&start, &scene.place, None).ok()).collect::<Vec<_>>();
     assert!(more.len() >= publishers.len(), "{} workers after {} with two connections", more.len(), publishers.len());
     publishers.iter_mut().for_each(|publisher| drop(publish(publisher, "x")));
     drop(more);
-    eventually("there is room again", || Client::connect(&start, &scene.place, None).is_ok());
+    eventually("there is room again", || CallConnection::connect(&start, &scene.place, None).is_ok());
     scene.stop();
     assert!(hub.wait().expect("it ends").success());
 }

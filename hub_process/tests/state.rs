@@ -8,7 +8,7 @@ mod support;
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::hub::{Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::remote::Client;
+use eventsource_xs::remote::CallConnection;
 use eventsource_xs::wire::{FieldList, HubSettings, NamedSettings};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ struct Run {
     rng: Rng,
     scene: Scene,
     has_file: bool,
-    worker: Client,
+    worker: CallConnection,
     streams: u64,
     values: u64,
     page: Page,

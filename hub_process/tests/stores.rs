@@ -7,7 +7,7 @@ use eventsource_xs::hub::{
     Announcement, EndRequest, Presence, Publication, Retain, StartPoint, Statement, SubscribeRequest,
 };
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{kept_settings, Client, Error};
+use eventsource_xs::remote::{kept_settings, CallConnection, Error};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, FrameBuffer, Hello, HubSettings, NamedSettings, Request, Role,
@@ -34,7 +34,7 @@ fn seq_of(id: &str) -> u64 {
 }
 
 /// Resumes a channel. Returns everything up to the event with this data.
-fn resume(worker: &mut Client, stream: u64, channel: &str, after: &str, until: &str) -> String {
+fn resume(worker: &mut CallConnection, stream: u64, channel: &str, after: &str, until: &str) -> String {
     let mut client = follow(worker, stream, topics(channel, Some(after)));
     read_event(&mut client, until)
 }
@@ -150,13 +150,13 @@ fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
     worker.publish(&event("news", "one")).expect("an id");
     let other = FileSettings { path: "/other".into(), sync: FileSync::Never };
     let other = HubSettings { store: StoreSettings::File(other), ..settings() };
-    match Client::connect(&Scene::start(), &scene.place, Some(other.into())) {
+    match CallConnection::connect(&Scene::start(), &scene.place, Some(other.into())) {
         Err(Error::Refused(failure)) => assert_eq!(failure.field.as_deref(), Some("store")),
         other => panic!("{other:?}"),
     }
     let unnamed = scene.client_with(NamedSettings::default());
     assert!(matches!(unnamed.welcome().settings.store, StoreSettings::File(_)));
-    let memory = Client::connect(&Scene::start(), &scene.place, Some(settings().into()));
+    let memory = CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into()));
     assert_eq!(memory.expect_err("another store").field(), Some("store"));
 }
 
@@ -165,7 +165,7 @@ fn two_hubs_do_not_share_a_file() {
     let (scene, other) = (Scene::new(), Scene::new());
     let mut worker = scene.client_with(in_file(&scene));
     worker.publish(&event("news", "one")).expect("an id");
-    match Client::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())) {
+    match CallConnection::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())) {
         Err(Error::Refused(failure)) => {
             assert!(failure.message.contains("events.db"), "{}", failure.message);
             assert_eq!(failure.code, ErrorCode::Unavailable);
@@ -174,7 +174,7 @@ fn two_hubs_do_not_share_a_file() {
     }
     kill(worker.welcome().pid);
     let mut worker =
-        Client::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())).expect("the file is free");
+        CallConnection::connect(&Scene::start(), &other.place, Some(in_file(&scene).into())).expect("the file is free");
     assert_eq!(seq_of(&worker.publish(&event("news", "two")).expect("an id")), 2);
 }
 
@@ -185,12 +185,13 @@ fn a_file_that_cannot_be_used_is_a_clear_error_and_the_next_worker_tries_again()
     let path: Box<str> = folder.join("events.db").to_str().expect("text").into();
     let store = StoreSettings::File(FileSettings { path: path.clone(), sync: FileSync::Event });
     let given = HubSettings { store, ..settings() };
-    match Client::connect(&Scene::start(), &scene.place, Some(given.clone().into())) {
+    match CallConnection::connect(&Scene::start(), &scene.place, Some(given.clone().into())) {
         Err(Error::Refused(failure)) => assert!(failure.message.contains(&*path), "{}", failure.message),
         other => panic!("{other:?}"),
     }
     fs::create_dir(&folder).expect("a folder");
-    let mut worker = Client::connect(&Scene::start(), &scene.place, Some(given.into())).expect("the folder exists");
+    let mut worker =
+        CallConnection::connect(&Scene::start(), &scene.place, Some(given.into())).expect("the folder exists");
     worker.publish(&event("news", "one")).expect("an id");
 }
 
@@ -206,7 +207,7 @@ fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
 }
 
 /// Reads a stream of `news` with these events, the last of which ends the reading.
-fn read_news(client: &mut Client, stream: u64, after: Option<&str>, from: StartPoint, last: &str) -> String {
+fn read_news(client: &mut CallConnection, stream: u64, after: Option<&str>, from: StartPoint, last: &str) -> String {
     let mut reader = open(client, stream, "");
     let request = SubscribeRequest { start: from, ..topics("news", after) };
     client.subscribe(stream, request).expect("a stream");
@@ -237,7 +238,7 @@ fn events_published_without_settings_move_to_the_store_of_the_first_worker() {
     let id = job.publish(&again).expect("an id");
     assert!(id.starts_with(&*worker.welcome().epoch), "{id}");
     worker.publish(&event("news", "of a worker")).expect("an id");
-    let check = |worker: &mut Client, streams: u64| {
+    let check = |worker: &mut CallConnection, streams: u64| {
         let oldest = read_news(worker, streams, None, StartPoint::Oldest, "of a worker");
         let data: Vec<&str> = oldest.lines().filter(|line| line.len() > 6 && line.starts_with("data: ")).collect();
         let expected = ["data: first", "data: two", "data: lines", "data: last of the job", "data: of a worker"];
@@ -302,7 +303,7 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
     let path: Box<str> = folder.join("events.db").to_str().expect("text").into();
     let store = Some(StoreSettings::File(FileSettings { path, sync: FileSync::Event }));
     let given = NamedSettings { store, ..NamedSettings::default() };
-    Client::connect(&Scene::start(), &scene.place, Some(given.clone())).expect_err("no folder");
+    CallConnection::connect(&Scene::start(), &scene.place, Some(given.clone())).expect_err("no folder");
     let text = read_news(&mut job, 1, None, StartPoint::Oldest, "of the job");
     assert!(!text.contains("gap"), "{text}");
     fs::create_dir(&folder).expect("a folder");
@@ -310,7 +311,7 @@ fn a_store_that_cannot_begin_leaves_the_events_of_before_where_they_are() {
 }
 
 /// Opens a stream whose will has this text as its key and its data.
-fn open_with_will(worker: &mut Client, stream: u64, text: &str) -> TcpStream {
+fn open_with_will(worker: &mut CallConnection, stream: u64, text: &str) -> TcpStream {
     let event = Unnumbered::of(std::iter::once(Field::Data(Text::from(text))));
     let (channel, key) = (b"wills"[..].into(), text.as_bytes().into());
     let will = Announcement { channel, key, retain: Retain::Newest, event, statement: Statement::Nothing };
@@ -435,7 +436,7 @@ fn a_request_is_refused_while_there_is_no_hub() {
     let path = scene.folder.join("missing/events.db").to_str().expect("text").into();
     let store = StoreSettings::File(FileSettings { path, sync: FileSync::Event });
     let other = NamedSettings { store: Some(store), ..NamedSettings::default() };
-    Client::connect(&Scene::start(), &scene.place, Some(other)).expect_err("no folder");
+    CallConnection::connect(&Scene::start(), &scene.place, Some(other)).expect_err("no folder");
     let refused = [
         job.count(b"").map(drop).expect_err("no hub"),
         job.publish(&event("news", "lost")).map(drop).expect_err("no hub"),

@@ -3,7 +3,7 @@
 mod support;
 
 use eventsource_xs::event::Framing;
-use eventsource_xs::remote::Client;
+use eventsource_xs::remote::CallConnection;
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{Answer, HubSettings, NamedSettings, Open, Request};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -71,13 +71,13 @@ fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
 }
 
 /// Hands a stream over whose socket is still to come.
-fn open_without_socket(worker: &mut Client, stream: u64, settings: Settings) {
+fn open_without_socket(worker: &mut CallConnection, stream: u64, settings: Settings) {
     let opening = Open::new(stream, settings, HEAD.as_bytes());
     worker.send(&Request::OpenWithoutSocket(opening), None).expect("a connection");
 }
 
 /// Gives a stream its socket. Returns its client.
-fn attach(worker: &mut Client, stream: u64) -> TcpStream {
+fn attach(worker: &mut CallConnection, stream: u64) -> TcpStream {
     let (socket, client) = tcp();
     worker.send(&Request::Attach { stream }, Some(socket.as_fd())).expect("a connection");
     client
@@ -143,7 +143,7 @@ fn a_refused_stream_whose_socket_does_not_come_ends_with_its_worker() {
 fn the_opener_learns_how_much_the_client_has_read() {
     let (_scene, mut worker) = Scene::with_worker();
     let mut client = open(&mut worker, 1, "head\n");
-    let push = |worker: &mut Client, event: &[u8]| {
+    let push = |worker: &mut CallConnection, event: &[u8]| {
         worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
     };
     push(&mut worker, b"data: x\n\n");
@@ -262,7 +262,7 @@ fn worker_process() {
         Some(&std::path::Path::new(&folder).join("s")),
     );
     let mut worker =
-        Client::connect(&Scene::start(), &place.expect("a place"), Some(settings().into())).expect("a hub");
+        CallConnection::connect(&Scene::start(), &place.expect("a place"), Some(settings().into())).expect("a hub");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("port {}", listener.local_addr().expect("an address").port());
     let (socket, _) = listener.accept().expect("a client");

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::{EventId, Field, Text};
 use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{upgrade, Client, Error, Place, Start};
+use eventsource_xs::remote::{upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, Open, Request, Upgrade};
 use std::fs;
@@ -88,7 +88,7 @@ fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
     let scene = Scene::new();
     let path = copy_of_program(&scene, "installed");
     let start = Start { program: Some(path.clone()), ..Scene::start() };
-    let mut worker = Client::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
+    let mut worker = CallConnection::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
     let pid = worker.welcome().pid;
     for kept in ["kept", "kept too"] {
         fs::rename(&path, scene.folder.join(kept)).expect("its owner may");
@@ -167,7 +167,7 @@ fn the_place_and_the_store_stay_whatever_has_become_of_the_file_and_the_folder()
     command.args(["run", "--name", "shop", "--idle-exit", "60", "--store-from"]).arg(&file);
     let mut process = command.env("EVENTSOURCE_RUNTIME_DIR", &scene.folder).spawn().expect("the program");
     let start = Start { program: None, ..Scene::start() };
-    let mut worker = Client::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
+    let mut worker = CallConnection::connect(&start, &scene.place, Some(settings().into())).expect("a hub");
     let id = worker.publish(&event("news", "before")).expect("an id");
     for is_gone in [false, true] {
         match is_gone {
@@ -204,7 +204,7 @@ fn settings_for_many() -> HubSettings {
 }
 
 /// Publishes until it is told to end. Returns the ids that were acknowledged.
-fn publish_until(mut worker: Client, ends: &AtomicBool, name: &str) -> Vec<String> {
+fn publish_until(mut worker: CallConnection, ends: &AtomicBool, name: &str) -> Vec<String> {
     let mut ids = Vec::new();
     while !ends.load(Ordering::Relaxed) {
         ids.push(worker.publish(&event("news", &format!("{name} {}", ids.len()))).expect("an id"));
@@ -506,7 +506,8 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     assert_eq!(data(&read_event(&mut of_news, "n2")), ["n2"]);
     // Workers with other settings are still refused.
     settings.hub.opaque_ids = false;
-    let refused = Client::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
+    let refused =
+        CallConnection::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
     assert!(refused.to_string().starts_with("opaque_ids differs"), "{refused}");
 }
 

@@ -10,7 +10,7 @@
 mod support;
 
 use eventsource_xs::remote::link::ConnectionLost;
-use eventsource_xs::remote::{stop, upgrade, Client, Error, Place, Start};
+use eventsource_xs::remote::{stop, upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::wire::{Name, VERSION};
 use eventsource_xs::ErrorCode;
 use std::io::{Read, Write};
@@ -43,12 +43,12 @@ fn wire(scene: &Scene, version: u16) -> Wire {
     wire
 }
 
-fn worker(wire: &Wire) -> Client {
-    Client::connect(&Scene::start(), &wire.place, Some(settings().into())).expect("a hub of this version")
+fn worker(wire: &Wire) -> CallConnection {
+    CallConnection::connect(&Scene::start(), &wire.place, Some(settings().into())).expect("a hub of this version")
 }
 
 /// What a worker is told whose version the process does not speak: both versions, and the remedy.
-fn check_refusal(refused: Result<Client, Error>, process: u16, worker: u16, remedy: &str) {
+fn check_refusal(refused: Result<CallConnection, Error>, process: u16, worker: u16, remedy: &str) {
     let Err(Error::Refused(failure)) = refused else { panic!("{refused:?}") };
     let versions = format!("speaks version {process} of the protocol, the worker version {worker}: ");
     assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Unsupported, None));
@@ -69,7 +69,7 @@ fn streams_stay_and_workers_of_the_previous_version_must_restart() {
     let lost = old.publish(&event("news", "never")).expect_err("no connection");
     assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
     for settings in [Some(settings().into()), None] {
-        let again = Client::connect(&Scene::start(), &scene.place, settings);
+        let again = CallConnection::connect(&Scene::start(), &scene.place, settings);
         check_refusal(again, NEWER, VERSION, "restart the worker");
     }
 
@@ -98,7 +98,7 @@ fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
     let wire = wire(&scene, OLDER);
     let start = Start { program: Some(program(&scene, OLDER)), needs_settings: false, timeout: DEADLINE };
     check_refusal(
-        Client::connect(&start, &scene.place, Some(settings().into())),
+        CallConnection::connect(&start, &scene.place, Some(settings().into())),
         OLDER,
         VERSION,
         "eventsource hub upgrade",
@@ -116,7 +116,7 @@ fn a_newer_worker_learns_how_to_upgrade_the_process_and_can() {
     assert_eq!(new.welcome().pid, pid);
     new.publish(&event("news", "two")).expect("an id");
     read_event(&mut client, "two");
-    check_refusal(Client::connect(&Scene::start(), &wire.place, None), VERSION, OLDER, "restart the worker");
+    check_refusal(CallConnection::connect(&Scene::start(), &wire.place, None), VERSION, OLDER, "restart the worker");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_command_of_any_version_ends_the_process_of_that_hub_only() {
         let scene = Scene::new();
         let (wire, mut start) = (wire(&scene, version), Scene::start());
         start.program = Some(program(&scene, version));
-        drop(Client::connect(&start, &scene.place, None));
+        drop(CallConnection::connect(&start, &scene.place, None));
         let pid = worker(&wire).welcome().pid;
         let other = Place::new(Name::new("other").expect("a name"), Some(scene.place.socket())).expect("a place");
         let refused = stop(&start, &other).expect_err("another hub");

@@ -2,8 +2,8 @@
 //!
 //! - `access`: the same for all: [`place`], where the sockets of a user's hubs are, [`kept_settings`], those of a hub, beside
 //!   its socket, `foreign`, hubs of other users, [`start`], `greeting`, the first messages, `answers`, their bytes and
-//!   requests, [`client`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`], one on
-//!   which the thread that publishes waits
+//!   requests, [`call_connection`], a connection that waits for its answers, [`link`], one that never waits, [`publisher`],
+//!   one on which the thread that publishes waits
 //! - [`calls`]: the system calls that eventsource-hub makes
 //!
 //! The rest is for a worker, with the reactor of its [`runtime`](crate::runtime):
@@ -48,8 +48,8 @@ pub mod calls {
 }
 
 pub(crate) use access::{answers, greeting};
-pub use access::{client, error, kept_settings, link, place, publisher, start};
-pub use client::Client;
+pub use access::{call_connection, error, kept_settings, link, place, publisher, start};
+pub use call_connection::CallConnection;
 pub use error::Error;
 pub use greeting::{stop, upgrade};
 pub use hub::{serve, Hub, NamedHub};

@@ -11,7 +11,7 @@ use crate::compression::ContentCoding;
 use crate::event::{EventId, EventName, Field, Framing, LineEnd, Retry, Text};
 use crate::hub::{EndRequest, FirstBlock, PositionStyle, Publication, Retain, StartPoint, SubscribeRequest, Topic};
 use crate::metrics::{self, Measured, TopicCounts};
-use crate::remote::{self, kept_settings, Client, Place};
+use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
 use crate::wire::{FieldList, Name, Open, Request};
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// A connection, and the results of the call that it makes.
 struct HubProcess {
-    client: Client,
+    client: CallConnection,
     streams: u64,
     results: OwnTexts,
 }
@@ -242,7 +242,7 @@ unsafe extern "C" fn esx_process_connect(
         let place = place(name, socket)?;
         let (program, needs_settings) = (path(program), needs_settings != 0);
         let start = remote::Start { program, needs_settings, timeout: seconds(timeout) };
-        let client = Client::connect(&start, &place, None)?;
+        let client = CallConnection::connect(&start, &place, None)?;
         Ok(HubProcess { client, streams: 0, results: Vec::new() })
     })
 }

@@ -4,7 +4,7 @@ use crate::figures::{percentile_ms, Table};
 use crate::hubs::{data, event, subscribe, Hub, Kept};
 use crate::servers::{Nchan, Poster, Redis};
 use crate::{Plan, DEADLINE};
-use eventsource_xs::remote::Client;
+use eventsource_xs::remote::CallConnection;
 use redis::Connection;
 use std::io::Read;
 use std::net::TcpStream;
@@ -125,7 +125,7 @@ fn raw(mut writer: Connection, mut reader: Connection) -> Way {
     Way { name: FLOOR, publish: Box::new(publish), arrived }
 }
 
-fn hub(name: &'static str, mut publisher: Client, worker: &mut Client) -> Way {
+fn hub(name: &'static str, mut publisher: CallConnection, worker: &mut CallConnection) -> Way {
     let channel = name.replace(' ', "-");
     static STREAMS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let stream = STREAMS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -6,7 +6,7 @@ use eventsource_xs::compression::ContentCoding;
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::remote::{stop, Client, Place, Start};
+use eventsource_xs::remote::{stop, CallConnection, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     FieldList, FileSettings, FileSync, HubSettings, Name, Open, RedisSettings, Request, StoreSettings,
@@ -23,7 +23,7 @@ pub struct Hub {
     place: Place,
     settings: HubSettings,
     folder: Folder,
-    client: Option<Client>,
+    client: Option<CallConnection>,
     pid: u32,
 }
 
@@ -66,14 +66,14 @@ impl Hub {
     }
 
     /// Returns another connection.
-    pub fn publisher(&self) -> Client {
+    pub fn publisher(&self) -> CallConnection {
         let program = Some(Path::new(env!("CARGO_BIN_EXE_eventsource-hub")).to_owned());
         let start = Start { program, needs_settings: false, timeout: DEADLINE };
-        Client::connect(&start, &self.place, Some(self.settings.clone().into())).expect("a hub")
+        CallConnection::connect(&start, &self.place, Some(self.settings.clone().into())).expect("a hub")
     }
 
     /// Returns the connection of the worker that has started it.
-    pub fn client(&mut self) -> &mut Client {
+    pub fn client(&mut self) -> &mut CallConnection {
         self.client.as_mut().expect("a hub that runs")
     }
 
@@ -138,7 +138,7 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
 }
 
 /// Opens a stream for new events of a channel. Returns the client's socket.
-pub fn subscribe(worker: &mut Client, stream: u64, channel: &str) -> TcpStream {
+pub fn subscribe(worker: &mut CallConnection, stream: u64, channel: &str) -> TcpStream {
     let (socket, client) = connect();
     hand_over(worker, stream, &socket, channel, None);
     worker.count(b"").expect("counts"); // the stream is subscribed: requests are carried out in their order
@@ -156,7 +156,7 @@ pub fn connect() -> (TcpStream, TcpStream) {
 }
 
 /// Hands a stream over and subscribes it to a channel, from an id on or to new events.
-pub fn hand_over(worker: &mut Client, stream: u64, socket: &TcpStream, channel: &str, after: Option<&str>) {
+pub fn hand_over(worker: &mut CallConnection, stream: u64, socket: &TcpStream, channel: &str, after: Option<&str>) {
     let settings = Settings {
         framing: Framing::Plain,
         coding: ContentCoding::Identity,

@@ -10,7 +10,7 @@ pub use client::{eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
-use eventsource_xs::remote::{stop, upgrade, Client, Link, Place, Start};
+use eventsource_xs::remote::{stop, upgrade, CallConnection, Link, Place, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
     Answer, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Role,
@@ -51,16 +51,16 @@ impl Scene {
     }
 
     /// Connects, and takes the hub as it is.
-    pub fn client(&self) -> Client {
-        Client::connect(&Self::start(), &self.place, None).expect("a hub")
+    pub fn client(&self) -> CallConnection {
+        CallConnection::connect(&Self::start(), &self.place, None).expect("a hub")
     }
 
-    pub fn client_with(&self, settings: impl Into<NamedSettings>) -> Client {
-        Client::connect(&Self::start(), &self.place, Some(settings.into())).expect("a hub")
+    pub fn client_with(&self, settings: impl Into<NamedSettings>) -> CallConnection {
+        CallConnection::connect(&Self::start(), &self.place, Some(settings.into())).expect("a hub")
     }
 
     /// A scene whose hub has a worker.
-    pub fn with_worker() -> (Self, Client) {
+    pub fn with_worker() -> (Self, CallConnection) {
         let scene = Self::new();
         let worker = scene.client_with(settings());
         (scene, worker)
@@ -100,7 +100,7 @@ impl Scene {
     pub fn pid(&self) -> Option<u32> {
         UnixStream::connect(self.place.socket()).ok()?;
         let start = Start { program: None, needs_settings: false, timeout: DEADLINE };
-        Client::connect(&start, &self.place, None).ok().map(|client| client.welcome().pid)
+        CallConnection::connect(&start, &self.place, None).ok().map(|client| client.welcome().pid)
     }
 }
 
@@ -209,7 +209,7 @@ pub fn opening(stream: u64) -> Vec<u8> {
 }
 
 /// Hands a new stream over, and returns its client. The worker keeps no copy of the socket.
-pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
+pub fn open(worker: &mut CallConnection, stream: u64, head: &str) -> TcpStream {
     let (socket, client) = tcp();
     let open = Open::new(stream, stream_settings(), head.as_bytes());
     worker.open(open, socket.as_fd()).expect("a connection");
@@ -217,7 +217,7 @@ pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
 }
 
 /// Hands a new stream over that is subscribed, and returns its client.
-pub fn follow(worker: &mut Client, stream: u64, subscription: SubscribeRequest) -> TcpStream {
+pub fn follow(worker: &mut CallConnection, stream: u64, subscription: SubscribeRequest) -> TcpStream {
     let client = open(worker, stream, "");
     worker.subscribe(stream, subscription).expect("a stream");
     client
@@ -240,7 +240,7 @@ pub fn read_to_end(client: &mut impl Read) -> String {
 }
 
 /// Returns the next report that a condition holds for.
-pub fn report_with(worker: &mut Client, is_wanted: impl Fn(&Answer<'_>) -> bool) -> Answer<'static> {
+pub fn report_with(worker: &mut CallConnection, is_wanted: impl Fn(&Answer<'_>) -> bool) -> Answer<'static> {
     loop {
         let report = worker.next_report().expect("a connection").expect("a report");
         if is_wanted(&report) {

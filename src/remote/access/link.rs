@@ -68,12 +68,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects as [`Client::connect`](super::client::Client::connect) does. `note` is called with each socket before another
+    /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does. `note` is called with each socket before another
     /// thread can fork.
     ///
     /// # Errors
     ///
-    /// As [`Client::connect`](super::client::Client::connect).
+    /// As [`CallConnection::connect`](super::call_connection::CallConnection::connect).
     pub fn connect(
         start: &Start,
         place: &Place,

@@ -1,7 +1,7 @@
 //! A hub process as anybody sees it: where it is, its start, connections to it.
 
 pub(crate) mod answers;
-pub mod client;
+pub mod call_connection;
 pub mod error;
 mod foreign;
 pub(crate) mod greeting;

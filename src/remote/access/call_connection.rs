@@ -25,7 +25,7 @@ pub const MAX_PENDING: usize = 256;
 
 /// A connection to a hub. Each call waits for its answer.
 #[derive(Debug)]
-pub struct Client {
+pub struct CallConnection {
     answers: Answers,
     welcome: Welcome,
     outbox: Vec<u8>,
@@ -39,7 +39,7 @@ pub struct Client {
     timeout: Duration,
 }
 
-impl Client {
+impl CallConnection {
     /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is.
     ///
     /// # Errors
