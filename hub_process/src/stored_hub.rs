@@ -217,13 +217,13 @@ impl StoredHub {
 
     /// Returns the descriptor that is readable while the store has reports.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.order.threads.descriptor()
+        self.order.threads.store.descriptor()
     }
 
     pub fn status(&self) -> StoreStatus {
         let store = &self.order.settings.store;
         let (kind, place) = (store.kind().into(), store.place().into());
-        let status = self.order.threads.status();
+        let status = self.order.threads.store.status();
         let epoch_changes = self.order.position().epoch_changes.max(status.epoch_changes);
         StoreStatus { kind, place, epoch_changes, ..status }
     }
@@ -282,11 +282,6 @@ impl StoredHub {
             let lost = self.order.beginning.refute(seq);
             self.order.report_loss(lost);
         }
-    }
-
-    /// Returns true if the store takes entries and reports them.
-    pub fn is_up(&self) -> bool {
-        self.order.is_up()
     }
 
     /// Returns the sequence number of the last entry that this process has read.
@@ -560,7 +555,7 @@ impl StoredHub {
     pub fn wait_until_ready(&mut self, until: Instant) -> Progress {
         let mut progress = Progress::default();
         while !self.order.beginning.was_complete() {
-            match self.order.threads.wait_for_report(until) {
+            match self.order.threads.store.wait_for_report(until) {
                 Some(report) => self.take_report(report, Instant::now(), &mut progress),
                 None => break,
             }
@@ -596,7 +591,7 @@ impl StoredHub {
         self.members.keep_lingering(&self.order, Instant::now());
         self.order.threads.close(hub_continues);
         let until = Instant::now() + within;
-        while let Some(report) = self.order.threads.wait_for_report(until) {
+        while let Some(report) = self.order.threads.store.wait_for_report(until) {
             self.take_report(report, Instant::now(), &mut progress);
         }
         let has_ended = Instant::now() < until;

@@ -188,7 +188,7 @@ impl StoredMembers {
         }
         let lingering = order.members().map(Members::lingering).unwrap_or_default();
         if let Some(bytes) = self.lingering.change(lingering, now) {
-            order.threads.ask(Ask::Linger(bytes));
+            order.threads.store.ask(Ask::Linger(bytes));
         }
         self.linger_at = Some(now + LINGER);
     }

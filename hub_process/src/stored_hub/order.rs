@@ -128,11 +128,6 @@ impl Order {
         self.threads.are_running() && self.beginning.is_complete()
     }
 
-    /// Returns true if the store takes entries and reports them.
-    pub fn is_up(&self) -> bool {
-        self.threads.status().is_up
-    }
-
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
         self.settings = settings.clone();
@@ -193,7 +188,7 @@ impl Order {
             memory.state.wait(ticket, &change);
         }
         self.forget_at.get_or_insert(now + FORGET);
-        self.threads.ask(Ask::Append { ticket, draft });
+        self.threads.store.ask(Ask::Append { ticket, draft });
     }
 
     /// Removes a draft that the store has answered. What it would have changed of the state counts no more, whatever its
@@ -304,7 +299,7 @@ impl Order {
 
     /// Tells the store what its history lacks, if it does.
     pub fn report_loss(&self, lost: Option<Ask>) {
-        lost.into_iter().for_each(|lost| self.threads.ask(lost));
+        lost.into_iter().for_each(|lost| self.threads.store.ask(lost));
     }
 
     /// Publishes an entry to the hub in memory.
@@ -354,7 +349,7 @@ impl Order {
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
     /// subscriptions that were asked for before it.
     fn end_streams_of(&self, entry: &Entry, is_new: bool, now: Instant) {
-        let age = if is_new { Duration::ZERO } else { now - self.threads.instant_of(entry.at, now) };
+        let age = if is_new { Duration::ZERO } else { now - self.threads.store.instant_of(entry.at, now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > REMEMBERED };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
             let _ = handle.end_streams_of(end, age); // fails only while the process ends
@@ -365,7 +360,7 @@ impl Order {
     fn publish_event(&mut self, entry: &Entry, now: Instant) -> Result<Rc<str>, Failure> {
         let Entry { seq, at, ref draft, .. } = *entry;
         self.forget_at.get_or_insert(now + FORGET);
-        let at = self.threads.instant_of(at, now);
+        let at = self.threads.store.instant_of(at, now);
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = memory.once_id(draft) {
             return self.pass_in_memory(seq).and(Ok(id.into()));
@@ -393,7 +388,7 @@ impl Order {
         if self.retry_at.is_none_or(|at| now < at) {
             return false;
         }
-        let can_retry = self.is_up() && self.is_open();
+        let can_retry = self.threads.store.status().is_up && self.is_open();
         self.retry_at = (!can_retry).then(|| now + RETRY);
         can_retry
     }
@@ -421,7 +416,7 @@ impl Order {
         let mut evicted = self.handle().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
         evicted.extend(self.counted.take_evictions());
         if !evicted.is_empty() {
-            self.threads.ask(Ask::Forget(evicted));
+            self.threads.store.ask(Ask::Forget(evicted));
         }
     }
 

@@ -1,9 +1,8 @@
 //! The threads of the store: they run, are asked to end, have ended, and start again.
 
 use crate::store::{self, Ask, Report, Store};
-use eventsource_xs::wire::{HubSettings, Name, StoreStatus};
+use eventsource_xs::wire::{HubSettings, Name};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// How long a store whose threads have ended stays so.
@@ -21,7 +20,8 @@ enum Life {
 
 /// A store, and whether its threads run.
 pub struct StoreThreads {
-    store: Store,
+    /// It does nothing when its threads have ended. All reports are taken [here](Self::take_reports), which sees that end.
+    pub store: Store,
     life: Life,
 }
 
@@ -37,22 +37,17 @@ impl StoreThreads {
         Ok(threads)
     }
 
-    /// Asks the store. A store whose threads have ended does nothing.
-    pub fn ask(&self, ask: Ask) {
-        self.store.ask(ask);
-    }
-
     /// Tells the store the retention of the history.
     pub fn retain(&self, settings: &HubSettings) {
         let total = settings.hub.total_history;
         let age = settings.hub.retention().longest_age();
-        self.ask(Ask::Retain { events: total.events, bytes: total.bytes, age });
+        self.store.ask(Ask::Retain { events: total.events, bytes: total.bytes, age });
     }
 
     /// Asks the threads to end, after what they were asked before.
     pub fn close(&mut self, hub_continues: bool) {
         self.life = Life::Closing;
-        self.ask(Ask::Close { hub_continues });
+        self.store.ask(Ask::Close { hub_continues });
     }
 
     /// Takes all reports that there are. The flag says that the threads have ended: it is set once.
@@ -63,11 +58,6 @@ impl StoreThreads {
             self.delay_restart(now);
         }
         (reports, is_first)
-    }
-
-    /// Waits for the next report. Returns nothing if the time is over, or if the threads have ended.
-    pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
-        self.store.wait_for_report(until)
     }
 
     /// Starts the threads again some time later.
@@ -86,20 +76,6 @@ impl StoreThreads {
     /// Returns true if the threads run, and were not asked to end.
     pub fn are_running(&self) -> bool {
         self.life == Life::Running
-    }
-
-    /// Returns the descriptor that is readable while the store has reports.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.store.descriptor()
-    }
-
-    pub fn status(&self) -> StoreStatus {
-        self.store.status()
-    }
-
-    /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
-    pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
-        self.store.instant_of(at, now)
     }
 }
 
