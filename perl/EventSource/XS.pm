@@ -285,7 +285,8 @@ A hash: streams that have ended, by reason (L<Plack::App::EventSource::Connectio
 =item events, bytes
 
 Native streams: events that were handed to the kernel whole, and all bytes that were, heads, comments and framing included.
-Streams on the server's writer: events that were written to it, and their bytes.
+Streams on the server's writer: events that were written to it, and their bytes. What is pushed to a stream that a hub process
+has counts when it is on its way there.
 
 =item lost
 
