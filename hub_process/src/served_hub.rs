@@ -9,6 +9,7 @@ use eventsource_xs::hub::{
     check_fields, check_member, check_presence, check_published_id, given_ids, Counts, EndRequest, HubEntry,
     MemberData, MemberPage, Presence, Publication, Refusal, MAX_ONCE_BYTES,
 };
+use eventsource_xs::log::LogEntry;
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::wire::{Failure, FieldList, Fields, HubSettings, NamedSettings, StoreSettings, StoreStatus};
@@ -133,7 +134,8 @@ impl ServedHub {
     /// Publishes the events of a hub in whose place this one is, in their order. They get other ids. They are history here:
     /// until they are published, this hub has no stream.
     pub fn take_events(&mut self, events: Vec<HubEntry>, now: Instant) {
-        for HubEntry { channel, key, retain, once, event, has_custom_id, .. } in &events {
+        for HubEntry { channel, once, entry } in &events {
+            let LogEntry { key, retain, event, has_custom_id, .. } = entry;
             let fields = FieldList::of_block(event.bytes(Framing::Plain), *has_custom_id);
             let publication = Publication { channel, key, retain: *retain, once, fields: fields.fields() };
             let given = given_ids(fields.fields().iter()).next();

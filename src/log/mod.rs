@@ -39,7 +39,7 @@ pub struct Bounds {
 }
 
 /// One event of a channel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
     /// The sequence number in the hub's order, from 1 on.
     pub seq: u64,

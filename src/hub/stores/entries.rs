@@ -2,27 +2,18 @@
 //!
 //! The events are decoded from the logs. Keeping their fields beside the logs would double the memory of a hub.
 
-use crate::event::Shared;
 use crate::hub::Hub;
-use crate::log::Retain;
+use crate::log::LogEntry;
 
 /// An entry of a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubEntry {
-    /// Its position in the hub's order.
-    pub seq: u64,
     /// The channel's name.
     pub channel: Box<[u8]>,
-    /// The key. Empty if the event has none.
-    pub key: Box<[u8]>,
-    /// What the event does to the state of its channel.
-    pub retain: Retain,
     /// The key with which it was published once. Empty if the event has none.
     pub once: Box<[u8]>,
-    /// The encoded event.
-    pub event: Shared,
-    /// Whether the application gave the event its id.
-    pub has_custom_id: bool,
+    /// The entry of the channel's log.
+    pub entry: LogEntry,
 }
 
 impl Hub {
@@ -32,18 +23,14 @@ impl Hub {
         let mut events: Vec<HubEntry> = logs
             .flat_map(|channel| {
                 channel.log.all().map(move |entry| HubEntry {
-                    seq: entry.seq,
                     channel: (*channel.name).into(),
-                    key: entry.key.clone(),
-                    retain: entry.retain,
                     once: Box::default(),
-                    event: entry.event.clone(),
-                    has_custom_id: entry.has_custom_id,
+                    entry: entry.clone(),
                 })
             })
             .collect();
-        events.sort_unstable_by_key(|event| event.seq);
-        events.dedup_by_key(|event| event.seq);
+        events.sort_unstable_by_key(|event| event.entry.seq);
+        events.dedup_by_key(|event| event.entry.seq);
         events
     }
 }

@@ -283,7 +283,7 @@ impl HubHandle {
         let HubRegistration { epoch, once, .. } = self.registration_or_create(&mut process)?;
         let keys: HashMap<&str, &[u8]> = once.iter().map(|(key, id)| (id, key)).collect();
         for event in &mut events {
-            event.once = keys.get(&*epoch.event_id(event.seq)).copied().unwrap_or_default().into();
+            event.once = keys.get(&*epoch.event_id(event.entry.seq)).copied().unwrap_or_default().into();
         }
         Ok(events)
     }
