@@ -5,9 +5,8 @@ const SELF = { url: import.meta.url, type: 'module' };
 const NAME = 'eventsource-hub 1';         // the number is that of the messages between tabs
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
-const MAX_DELAY = 30000;                  // ms between two attempts, unless Retry-After says more
-const LOOK_EVERY = 5000, ASLEEP = 120000;  // ms; timers of a page in the background run once a minute
-const PER_EVENT = 100;                    // characters that an event counts for beside its data
+const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
+const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
 
 const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
 
@@ -90,7 +89,7 @@ class Source {
 
   // Ends the response, or the wait for the next one. Several tabs ask for it at once.
   renew() {
-    if (Math.abs(Date.now() - this.#renewed) < LOOK_EVERY) return;
+    if (Date.now() - this.#renewed < LOOK_EVERY) return;
     this.#renewed = this.#read = Date.now();
     this.#abort?.abort();
     this.wake();
@@ -106,6 +105,7 @@ class Source {
           status = 0;
           began = Date.now();
           await this.#follow(response.body);
+          status = undefined;
         } else {
           const after = response.headers.get('Retry-After') ?? '';
           seconds = /^[0-9]+$/.test(after) ? +after : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
@@ -116,9 +116,9 @@ class Source {
       if (Date.now() - began > MAX_DELAY) this.#attempt = 0;
       if (this.#isFinal(status)) {
         this.close();
-        return this.on.state(CLOSED, status);
+        return this.on.state(CLOSED, status);  // none, if a stream that is not repeated has ended
       }
-      this.on.state(CONNECTING, status);
+      this.on.state(CONNECTING, status || 0);
       await this.#wait(seconds);
     }
   }
@@ -196,7 +196,7 @@ function locate(type, data, keyField) {
   if (type === 'forget') return { key: data, isGone: true };
   if (type === 'count') return { key: null, isMember: true };
   const own = keyField && json?.[keyField];
-  const isMember = own === undefined && /^(join|update|leave)$/.test(type);
+  const isMember = /^(join|update|leave)$/.test(type) && (own === undefined || own === json.id);
   const key = isMember ? json?.id : own;
   return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
 }
@@ -251,11 +251,11 @@ class Replica {
     if (type === position && id === prev && !completes) return;
     this.#ring.push(entry);
     this.#ids.add(id);
-    this.#size += data.length + PER_EVENT;
+    this.#size += data.length + 100;      // an event takes more than its data
     while (this.#size > history) {
       const old = this.#ring.shift();
       this.#ids.delete(old.id);
-      this.#size -= old.data.length + PER_EVENT;
+      this.#size -= old.data.length + 100;
     }
     if (completes) for (const old of this.#ring) old.isOld = true;  // a state is no history
   }
@@ -267,7 +267,7 @@ class Replica {
   // Returns whether an entry is the next one: false if it was here before, undefined if others are missing.
   isNext({ type, id, prev }) {
     if (type === this.request.gap || prev === this.last) return true;
-    return this.#ids.has(id) ? false : this.#ids.has(prev) || undefined;
+    return this.#ids.has(id) ? false : undefined;
   }
 
   // What a tab lacks whose last id is this; undefined if that is not known.
@@ -296,7 +296,7 @@ class Replica {
 class Host {
   #source;
   #state = CONNECTING;
-  #waiting = [];
+  #waiting = new Map();
   #lost = {};                             // what a tab is told that comes between two attempts
 
   // send(message, to): to one tab, or to all.
@@ -312,21 +312,25 @@ class Host {
     this.send = () => {};
   }
 
-  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One that is
-  // ahead waits for the stream: turn is 1 when it has come on, and 2 when that has taken too long.
-  hear(message, from, turn) {
+  // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One whose last
+  // id is not known waits, too: the stream may come to it.
+  hear(message, from, isLate) {
     const { hello, last, call } = message;
     if (call) this.#source[call]();
     if (!hello) return;
-    const isNew = last === undefined;
     const { replica } = this;
-    const entries = isNew ? this.#state !== CONNECTING && replica.anew() : replica.since(last) || turn === 2 && replica.anew(true);
-    if (entries) return this.send({ welcome: replica.last, entries, readyState: this.#state }, from);
-    this.#waiting.push([message, from, 1]);
-    if (turn) return;
+    const isNew = last === undefined;
+    const entries = isNew ? this.#state !== CONNECTING && replica.anew() : replica.since(last) || isLate && replica.anew(true);
+    if (entries) {
+      this.#waiting.delete(from);
+      return this.send({ welcome: replica.last, entries, readyState: this.#state }, from);
+    }
+    const waits = () => this.#waiting.get(from) === message;
+    if (waits()) return;
+    this.#waiting.set(from, message);
     this.#source.wake();
     this.send(this.#lost, from);
-    if (!isNew) setTimeout(() => this.hear(message, from, 2), 2000);
+    if (!isNew) setTimeout(() => waits() && this.hear(message, from, true), 2000);
   }
 
   // The methods below are for the source.
@@ -353,7 +357,7 @@ class Host {
   }
 
   #hearWaiting() {
-    for (const waiting of this.#waiting.splice(0)) this.hear(...waiting);
+    for (const [from, message] of this.#waiting) this.hear(message, from);
   }
 }
 
@@ -374,9 +378,10 @@ function serveTabs() {
       ports,
       // A new tab may be the first to come when the worker before has ended: then the others say where to resume.
       begin({ last, seed }) {
-        if (stream.host && (!seed || Date.now() - began > 2 * LOOK_EVERY || stream.host.replica.since(last))) return;
+        if (stream.host && (last === undefined || Date.now() - began > 2 * LOOK_EVERY || stream.host.replica.since(last))) return;
         stream.host?.close();
         stream.host = new Host(request, seed, send);
+        send({ leads: true });
       },
       leave(port) {
         if (!ports.delete(port) || ports.size) return;
@@ -540,9 +545,6 @@ class LiveMap extends Map {
 class Hub extends EventTarget {
   readyState = CONNECTING;
   lastEventId = '';
-  onopen = null;
-  onmessage = null;
-  onerror = null;
   #bus;
   #settle;
   #replica;
@@ -551,6 +553,7 @@ class Hub extends EventTarget {
   #maps = new Map();
   #ways;
   #reader;
+  #error;
   #drain = () => {};
   #ends = new AbortController();
 
@@ -565,7 +568,10 @@ class Hub extends EventTarget {
     this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
-    for (const type of ['open', 'message', 'error']) this.addEventListener(type, event => this['on' + type]?.(event));
+    for (const type of ['open', 'message', 'error']) {
+      this['on' + type] = null;
+      this.addEventListener(type, event => this['on' + type]?.(event));
+    }
     this.#ways = share ? [joinWorker, joinLeader, beAlone] : [beAlone];
     this.#watchPage();
     this.#join();
@@ -573,22 +579,30 @@ class Hub extends EventTarget {
     signal?.addEventListener('abort', () => this.close(), { signal: this.#ends.signal });
   }
 
-  close() {
+  close(status) {
     if (this.readyState === CLOSED) return;
+    const error = Object.assign(new Error('closed'), { status });
+    if (status !== undefined) this.#error = error;
     this.readyState = CLOSED;
     this.#leave();
     this.#ends.abort();
-    this.#settle[1](new Error('closed'));
+    this.#settle[1](error);
     this.#drain();
     this.#reader?.();
   }
 
-  state(channel) {
-    return this.#map(channel, false);
+  state(channel, isMembers = false) {
+    const name = `${isMembers} ${channel}`;
+    let map = this.#maps.get(name);
+    if (!map) {
+      this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
+      for (const entry of this.#replica.state) map.take(entry);
+    }
+    return map;
   }
 
   members(channel) {
-    return this.#map(channel, true);
+    return this.state(channel, true);
   }
 
   // The events from here on. A stream that is not shared is read no faster than they are taken.
@@ -603,6 +617,7 @@ class Hub extends EventTarget {
       for (;;) {
         while (queue.length) yield queue.shift();
         this.#drain();
+        if (this.#error) throw this.#error;
         if (this.readyState === CLOSED) return;
         await new Promise(resolve => { next = resolve });
       }
@@ -617,7 +632,7 @@ class Hub extends EventTarget {
   }
 
   get seed() {
-    return this.#replica.last === undefined ? undefined : this.#replica.seed;
+    return this.#replica.seed;
   }
 
   greet() {
@@ -671,9 +686,9 @@ class Hub extends EventTarget {
 
   #fail(readyState, status) {
     if (this.readyState === CLOSED) return;
-    if (readyState === CLOSED) this.close();
+    if (readyState === CLOSED) this.close(status);
     this.readyState = readyState;
-    this.dispatchEvent(Object.assign(new Event('error'), { status }));
+    if (status !== undefined) this.dispatchEvent(Object.assign(new Event('error'), { status }));
   }
 
   #join() {
@@ -699,28 +714,18 @@ class Hub extends EventTarget {
     this.#bus = undefined;
   }
 
-  #map(channel, isMembers) {
-    const name = `${isMembers} ${channel}`;
-    let map = this.#maps.get(name);
-    if (!map) {
-      this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
-      for (const entry of this.#replica.state) map.take(entry);
-    }
-    return map;
-  }
-
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
   #watchPage() {
     const { request } = this.stream;
     const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
-    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED));
+    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED, 0));
     on(globalThis, 'pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;
       this.#join();
     });
     on(globalThis, 'online', () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' }));
-    on(globalThis.document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#bus?.send({ call: 'wake' }));
+    on(globalThis.document, 'visibilitychange', () => document.hidden || this.#bus?.send({ call: 'wake' }));
   }
 }
 

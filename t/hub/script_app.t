@@ -50,7 +50,8 @@ subtest 'the classic script' => sub {
     my ($status, $header, $body) = ask(EventSource::Hub->script_app(classic => 1));
     is $status, 200,                                     'the status';
     is $body,   installed('eventsource-hub.classic.js'), 'the body is the installed file';
-    like $body, qr/^\(\(\) => \{.*^globalThis[.]EventSourceHub = \{ connect, Parser \};\n\}\)\(\);\n\z/ms, 'the module in a function';
+    like $body, qr/^\(\(\)=>\{.*^globalThis[.]EventSourceHub=\{connect,Parser\};\}\)\(\);\n\z/ms,
+        'the module in a function';
     isnt $header->{ETag}, (ask($module = EventSource::Hub->script_app))[1]{ETag}, 'it has an ETag of its own';
 };
 
