@@ -20,20 +20,22 @@ window.leader = async () => {
     const its = held.find(({name}) => name.startsWith('eventsource-hub') && name.includes('{'))?.clientId;
     return held.find(({name, clientId}) => clientId === its && name.startsWith('tab '))?.name.slice(4);
 };
-navigator.locks?.request(`tab ${query.get('tab')}`, () => new Promise(() => {}));
 addEventListener('pageshow', ({persisted}) => { window.persisted = persisted; });
 
 async function begin() {
     const {connect} = globalThis.EventSourceHub ?? await import('/hub.js');
-    const hub = window.hub = connect(query.get('url'), JSON.parse(query.get('options') ?? '{}'));
+    const options = JSON.parse(query.get('options') ?? '{}');
+    const hub = window.hub = connect(query.get('url'), options);
     hub.onopen = () => events.push('open');
     hub.onerror = ({status}) => events.push(status ? `error ${status}` : 'error');
     hub.onmessage = ({data}) => {
         const {channel, data: number} = data[0] === '{' ? JSON.parse(data) : {channel: 'numbers', data};
         if (channel === 'numbers') received.push(+number);
+        if (parent !== window) parent.postMessage(received, '*');
     };
     hub.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
     for (const name of query.getAll('state')) window.known[name] = hub.state(name);
     for (const name of query.getAll('members')) window.known[name] = hub.members(name);
+    navigator.locks?.request(`tab ${query.get('tab')}`, () => new Promise(() => {}));
 }
 begin();

@@ -2,6 +2,7 @@
 #
 #   GET /page?url=U       the page; without=SharedWorker,locks takes these from it; csp=1 forbids it what other sites serve
 #   GET /blank            a page without scripts
+#   GET /frame            a page of the site "localhost" in which the page is a frame of the site 127.0.0.1
 #   GET /numbers          the stream of the channel "numbers"
 #   GET /state            that of "numbers", "stock" and "people" with the state, for the member that the query names
 #   GET /secret           that of /numbers, for pages of any port with a cookie
@@ -24,6 +25,12 @@ my %PAGE = (
     module  => '<!doctype html><title>Tab</title><script type="module" src="/tabs.js"></script>',
     classic => '<!doctype html><title>Tab</title><script src="/classic.js"></script><script src="/tabs.js"></script>',
 );
+my $FRAME = <<'HTML';
+<!doctype html>
+<title>Frame</title>
+<script>addEventListener('message', ({data}) => { window.received = data; });</script>
+<iframe src="http://%s/page?url=/numbers"></iframe>
+HTML
 my $POLICY = q{default-src 'none'; script-src 'self'; connect-src 'self'};
 
 my $hub = EventSource::Hub->new(decode_json($ENV{HUB}));
@@ -76,6 +83,7 @@ sub state {
 builder {
     mount '/page'       => \&page;
     mount '/blank'      => sub { answer('text/html', $PAGE{blank}) };
+    mount '/frame'      => sub { answer('text/html', sprintf $FRAME, $_[0]{HTTP_HOST} =~ s/localhost/127.0.0.1/r) };
     mount '/tabs.js'    => file('t/browser/tabs.js');
     mount '/hub.js'     => EventSource::Hub->script_app;
     mount '/classic.js' => EventSource::Hub->script_app(classic => 1);

@@ -1,8 +1,9 @@
 # Pages of all kinds in real browsers with a stream of the script: those that a user leaves and comes back to, with a strict
-# Content Security Policy, with the classic script, of another origin with cookies, and from a file.
+# Content Security Policy, with the classic script, of another origin with cookies, in a frame, and from a file.
 
 use lib 't/lib';
 use Testing;
+use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Nginx;
 use Testing::Tabs;
 use File::Temp ();
@@ -83,6 +84,17 @@ for my $browser (Testing::Browser->names) {
         $numbers->('with the cookie each tab has each event');
         is $tabs->streams, 1, 'they share a stream';
         $_->close for @tabs;
+    };
+
+    subtest "$browser: a frame in a page of another site" => sub {
+        my $tab  = $tabs->open;
+        my $site = $tabs->server->url('/frame') =~ s/127[.]0[.]0[.]1/localhost/r;
+        my $top  = $tabs->browser->new_tab($site);
+        ok wait_until($DEADLINE, sub { $tabs->streams == 2 }),
+            'its storage is not that of the tab: it has its own stream';
+        $numbers->('the tab has each event');
+        $top->wait_for("window.received?.at(-1) === $tabs->{published}", 'and so has the frame');
+        $_->close for $top, $tab;
     };
 
     subtest "$browser: a page from a file" => sub {
