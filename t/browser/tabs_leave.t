@@ -8,7 +8,7 @@ use Testing::Deadline qw($DEADLINE wait_until);
 
 Testing::Tabs->require_or_skip_all($_) for Testing::Browser->names;
 
-my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 10;
+my $STEPS = $ENV{EVENTSOURCE_XS_STEPS} || 6;
 my $TABS  = 5;
 my $EVERY = 0.02;                               # seconds between two events
 

@@ -24,7 +24,7 @@ sub put {
 my %page = (url => '/state?member=ann', state => 'stock', members => 'people');
 
 for my $browser (Testing::Browser->names) {
-    for my $way (Testing::Tabs->ways) {
+    for my $way ((Testing::Tabs->ways)[0, 1]) {
         my ($name, %without) = @$way;
         subtest "$browser, $name" => sub {
             my $tabs = Testing::Tabs->start($browser, show_channel => 'data', page => {%page, %without});
