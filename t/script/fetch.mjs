@@ -103,8 +103,8 @@ async function run({url, options = {}, does = 'closed', last}) {
       if (hub.readyState === hub.CLOSED) resolve();
     });
   });
-  const late = later(DEADLINE).then(() => { seen.isLate = true });
-  await Promise.race([late, WAYS[does]({hub, seen, url, closed, abort, last})]);
+  const late = later(DEADLINE).then(() => 'late');
+  seen.isLate = await Promise.race([late, WAYS[does]({hub, seen, url, closed, abort, last})]) === 'late';
   return () => ({...seen, state: hub.readyState, id: hub.lastEventId});
 }
 

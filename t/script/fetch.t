@@ -98,7 +98,7 @@ sub flood {
         note_state($number, $noted = $event) if !$noted && !$room->can_write($STALLS);
         print {$socket} "data: $event $BLOCK\n\n";
     }
-    note_state($number, 'never') if !$noted;
+    note_state($number, $MANY) if !$noted;
     print {$socket} $END;
     return;
 }
@@ -153,14 +153,14 @@ my @CASES = (
         'soon'
     ),
     [
-        'Retry-After in seconds' => [refuse_until(seconds => 1), $TWO],
+        'Retry-After in seconds' => [refuse_until(seconds => 2), $TWO],
         'two end',
         '503',
         ids        => [undef, undef],
         not_before => 1
     ],
     [
-        'Retry-After as a date' => [refuse_until(date => 2), $TWO],
+        'Retry-After as a date' => [refuse_until(date => 3), $TWO],
         'two end',
         '503',
         ids        => [undef, undef],
