@@ -68,8 +68,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does. `note` is called with each socket before another
-    /// thread can fork.
+    /// Connects as [`CallConnection::connect`](super::call_connection::CallConnection::connect) does. `note` is called
+    /// with each socket before another thread can fork.
     ///
     /// # Errors
     ///

@@ -174,7 +174,8 @@ impl HubHandle {
 
     /// Publishes an event, unless one with the same key `once` was published within the bounds of the history; an event
     /// without a key is published. `id` is the one among its fields, if they have one. `published` is called afterwards with
-    /// the id that the hub gives the event, or with that of the earlier event. Waits while too many bytes are queued for the reactor, never for a client.
+    /// the id that the hub gives the event, or with that of the earlier event. Waits while too many bytes are queued for the
+    /// reactor, never for a client.
     ///
     /// # Errors
     ///
