@@ -688,7 +688,7 @@ class Hub extends EventTarget {
     if (this.readyState === CLOSED) return;
     if (readyState === CLOSED) this.close(status);
     this.readyState = readyState;
-    if (status !== undefined) this.dispatchEvent(Object.assign(new Event('error'), { status }));
+    this.dispatchEvent(Object.assign(new Event('error'), { status }));
   }
 
   #join() {

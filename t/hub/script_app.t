@@ -38,7 +38,7 @@ subtest 'the module' => sub {
     is $header->{'X-Content-Type-Options'},       'nosniff',                        'no sniffing';
     is $header->{'Cross-Origin-Resource-Policy'}, 'cross-origin',                   'other origins may embed it';
     is $header->{'Access-Control-Allow-Origin'},  '*',                              'and import it';
-    like $body, qr/^export \{ connect, Parser \};\n\z/m, 'it exports what a page imports';
+    like $body, qr/^export \{connect,Parser\};\n\z/m, 'it exports what a page imports';
     is((ask($module, PATH_INFO => '/x'))[0], 404, 'another path');
     my $mounted = builder {
         mount '/hub.js' => $module;
