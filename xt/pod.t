@@ -17,7 +17,7 @@ sub subs_of_plugins {
 # Besides, what only the other modules of the distribution call.
 my %ALSO_PRIVATE = (
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
-    'EventSource::Hub'        => [qw(absence check_max_streams clock groups relays serve_stream shown subscribe_stream)],
+    'EventSource::Hub' => [qw(absence check_max_streams clock groups relays serve_stream shown subscribe_stream)],
     'EventSource::Hub::Lease' => [qw(is_held_now)],
     'Plack::App::EventSource' =>
         [qw(after_handler check_at_request check_attributes end_with_error preamble_line random_retry run_handler)],

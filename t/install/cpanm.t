@@ -36,7 +36,7 @@ sub installs {
 }
 
 sub loads {
-    my $into = shift;
+    my $into    = shift;
     my @scripts = glob "'$into/lib/perl5'/{,*/}auto/share/dist/EventSource-XS/eventsource-hub.js";
     is grep({ -s } @scripts), 1, 'the script of browsers is installed';
     is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,

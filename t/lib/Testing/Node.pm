@@ -42,7 +42,8 @@ sub parse_elsewhere {
     return [_run_node('t/node/parse.js', map { encode_base64($_, '') } @_)];
 }
 
-# Runs a program of t/script, by its name, with eventsource-hub.js as pages load it. Returns its result for each value that it is given.
+# Runs a program of t/script, by its name, with eventsource-hub.js as pages load it. Returns its result for each value that it
+# is given.
 sub run_script {
     my ($program, @given) = @_;
     my ($script) = grep { -e } map { "$_/auto/share/dist/EventSource-XS/eventsource-hub.js" } grep { !ref } @INC;
