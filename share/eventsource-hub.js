@@ -8,7 +8,7 @@ const FINISHED = 'eventsource-finished';  // the id of a stream that its server 
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
 const LOOK_EVERY = 5e3, ASLEEP = 12e4;    // ms; timers of a page in the background run once a minute
 
-const newId = () => `${NAME} ${Date.now()}${Math.random()}`;
+const newId = () => NAME + Date.now() + Math.random();
 
 // Parses a stream (WHATWG HTML, section 9.2.6). Calls onEvent for each event.
 class Parser {
@@ -433,12 +433,17 @@ function joinWorker(hub, fail) {
   else greet();
   return {
     send: message => port.postMessage(message),
-    // Chromium freezes a worker with its last page before it hears. The lock keeps the page out of the back/forward cache.
+    // Chromium freezes a worker with its last page, before it hears and with its stream open. A message to a page in the
+    // back/forward cache has it dropped.
     leave(isHidden) {
       gone.abort();
       port.postMessage({ bye: true });
       port.close();
-      if (!isHidden) release();
+      release();
+      if (isHidden) {
+        new BroadcastChannel(name).onmessage = release;
+        new BroadcastChannel(name).postMessage(0);
+      }
     },
   };
 }
@@ -717,15 +722,15 @@ class Hub extends EventTarget {
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
   #watchPage() {
     const { request } = this.stream;
-    const on = (target, type, then) => target?.addEventListener?.(type, then, { signal: this.#ends.signal });
-    on(globalThis, 'pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED, 0));
-    on(globalThis, 'pageshow', event => {
+    const on = (type, then) => globalThis.addEventListener?.(type, then, { signal: this.#ends.signal });
+    on('pagehide', () => isRepeatable(request, this.lastEventId) ? this.#leave(true) : this.#fail(CLOSED, 0));
+    on('pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;
       this.#join();
     });
-    on(globalThis, 'online', () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' }));
-    on(globalThis.document, 'visibilitychange', () => document.hidden || this.#bus?.send({ call: 'wake' }));
+    on('online', () => isRepeatable(request, this.lastEventId) && this.#bus?.send({ call: 'renew' }));
+    on('visibilitychange', () => document.hidden || this.#bus?.send({ call: 'wake' }));
   }
 }
 

@@ -21,8 +21,13 @@ hub.onmessage = ({data}) => received.push(+data);
 </script>
 HTML
 
-# Chromium keeps a page that was left. Firefox keeps none that had a request or a lock: it loads it anew.
-my %CAME_BACK = (Chromium => 'window.persisted === true', Firefox => 'window.persisted === false');
+# Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had a
+# request or a lock: it loads it anew.
+my %CAME_BACK = (
+    'Chromium, a SharedWorker' => 'window.persisted !== undefined',
+    'Chromium'                 => 'window.persisted === true',
+    'Firefox'                  => 'window.persisted === false',
+);
 
 # A page from a file, with a stream of the server.
 sub page_of_file {
@@ -50,10 +55,26 @@ for my $browser (Testing::Browser->names) {
             $tabs[0]->open($tabs->server->url('/blank'));
             $tabs->publish(5);
             $tabs[0]->evaluate('history.back(), 1');
-            $tabs[0]->wait_for($CAME_BACK{$browser},           'the user is back');
-            $tabs[0]->wait_for('window.hub?.readyState === 1', 'its stream is open again');
+            $tabs[0]->wait_for($CAME_BACK{"$browser, $name"} // $CAME_BACK{$browser}, 'the user is back');
+            $tabs[0]->wait_for('window.hub?.readyState === 1',                        'its stream is open again');
             $numbers->('each tab has each event once, in order');
             $_->close for @tabs;
+        };
+    }
+
+    # Chromium freezes a SharedWorker with its last page: the second time before it hears that the page leaves.
+    for my $way (Testing::Tabs->ways) {
+        my ($name, %page) = @$way;
+        subtest "$browser: the stream ends with the last page, $name" => sub {
+            my $tab = $tabs->open(%page);
+            my $url = $tab->evaluate('location.href');
+            for my $turn (1, 2) {
+                $tab->open('about:blank');
+                ok wait_until($DEADLINE, sub { $tabs->hub->stats->{streams} == 0 }), "turn $turn: it has ended";
+                $tab->open($url);
+                $tab->wait_for('window.hub?.readyState === 1', 'the page is loaded again');
+            }
+            $tab->close;
         };
     }
 
