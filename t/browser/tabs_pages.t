@@ -21,8 +21,8 @@ hub.onmessage = ({data}) => received.push(+data);
 </script>
 HTML
 
-# Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had a
-# request or a lock: it loads it anew.
+# Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had
+# a request or a lock: it loads it anew.
 my %CAME_BACK = (
     'Chromium, a SharedWorker' => 'window.persisted !== undefined',
     'Chromium'                 => 'window.persisted === true',

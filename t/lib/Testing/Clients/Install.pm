@@ -50,7 +50,7 @@ my %INSTALL = (
         commands => [
             [qw(python3 -m venv venv)],
             [
-                qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps --only-binary :all: --python-version 3.13),
+                qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps --only-binary :all: --ignore-requires-python),
                 qw(--target files -r datastar.txt)
             ]
         ],
