@@ -83,7 +83,9 @@ subtest 'a reload is no leave' => sub {
     has_streams($hub, 0, 'it lingers');
     my $second = stream_of($hub, 'ann', linger => 1);
     has_streams($hub, 1, 'the member is here still');
-    stream_of($hub, 'bob', linger => 1)->conn->close;    # leaves after ann would
+    my $bob = stream_of($hub, 'bob', linger => 1);    # leaves after ann would
+    has($hub, 'ann bob', 'another one is here');
+    $bob->conn->close;
     my @all = ('join {"id":"ann"}', 'join {"id":"bob"}', 'leave {"id":"bob"}');
     is_deeply told($page, 3), \@all, 'and nobody was told';
     is ids($hub), 'ann', 'the list has it';
