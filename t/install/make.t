@@ -103,7 +103,7 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
         qw(-MEventSource::Hub -e),
         'print EventSource::Hub->script_app->({REQUEST_METHOD => "GET"})->[2][0]'
         ),
-        qr/^export \{ connect, Parser \};$/m, 'and script_app serves it';
+        qr/^export \{connect,Parser\};$/m, 'and script_app serves it';
     is $tree->must($^X, "-I$root$place", '-e', $LOADS . '; print " from $INC{q(EventSource/XS.pm)}"'),
         "loaded from $root$place/EventSource/XS.pm", 'the installed module loads';
 };
