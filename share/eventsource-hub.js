@@ -564,8 +564,9 @@ class Hub extends EventTarget {
 
   constructor(url, { signal, worker = SELF.url, headers, body, lastEventId, share, scope, ...rest } = {}) {
     super();
-    this.url = new URL(url, globalThis.document?.baseURI).href;
-    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6, ...JSON.parse(JSON.stringify(rest)), url: this.url };
+    const { href, origin } = new URL(url, globalThis.document?.baseURI);
+    this.url = href;
+    const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6, ...JSON.parse(JSON.stringify(rest)), url: href, origin };
     this.withCredentials = !!request.withCredentials;
     share ??= request.method === 'GET' && !headers && !lastEventId;
     if (!share) request.history = 0;
@@ -672,7 +673,7 @@ class Hub extends EventTarget {
 
   #deliver(entry) {
     const { type, data, id } = entry;
-    const { gap, position } = this.stream.request;
+    const { gap, position, origin } = this.stream.request;
     const maps = [...this.#maps.values()];
     if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
     this.#replica.add(entry);
@@ -683,7 +684,7 @@ class Hub extends EventTarget {
       this.#settle[0](this);
     }
     if (this.readyState === CLOSED) return;
-    const event = new MessageEvent(type, { data, lastEventId: id, origin: new URL(this.url).origin });
+    const event = new MessageEvent(type, { data, lastEventId: id, origin });
     this.dispatchEvent(event);
     this.#reader?.(event);
     if (id === FINISHED) this.close();
