@@ -336,7 +336,7 @@ recipe log_tail => sub {
         or diag join ' ', $server->strays;
 };
 
-# What a figure becomes: the fragment that the library shows.
+# The fragment that the library shows for a figure.
 my %FRAGMENT = (
     htmx     => sub { qq{<dd id="$_[0]" hx-swap-oob="true">$_[1]</dd>} },
     turbo    => sub { qq{<turbo-stream action="update" target="$_[0]"><template>$_[1]</template></turbo-stream>} },

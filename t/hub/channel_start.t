@@ -15,7 +15,7 @@ Testing->need('named_hubs');
 
 my $DEADLINE = 20;    # seconds
 
-# What a client has received, when it has so many events: positions as "position", gaps with their reason, and data.
+# The blocks that a client has received, when it has so many events: positions as "position", gaps with their reason, and data.
 sub seen {
     my ($client, $count) = @_;
     return [

@@ -13,7 +13,7 @@ pub struct Draft {
     pub channel: Box<[u8]>,
     /// The key for compaction. Empty if the event has none.
     pub key: Box<[u8]>,
-    /// What the event does to the state of its channel.
+    /// The effect of the event on the state of its channel.
     pub retain: Retain,
     /// The key that makes a repeated publish none. Empty if the event has none. Stores only keep it.
     pub once: Box<[u8]>,

@@ -24,7 +24,7 @@ pub struct NumberedEvent {
     /// The key, for the state of the channel and for [`OnSlow::Latest`](crate::hub::OnSlow::Latest). Empty if the event has
     /// none.
     pub key: Box<[u8]>,
-    /// What the event does to the state of its channel.
+    /// The effect of the event on the state of its channel.
     pub retain: Retain,
     /// The id, if the application chose it.
     pub id: Option<Box<[u8]>>,

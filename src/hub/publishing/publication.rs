@@ -9,7 +9,7 @@ pub struct Publication<'a, F> {
     pub channel: &'a [u8],
     /// The key: a later event with the same key replaces this one. Empty if the event has none.
     pub key: &'a [u8],
-    /// What the event does to the state of its channel.
+    /// The effect of the event on the state of its channel.
     pub retain: Retain,
     /// The key that the producer gives the event: a second publish with it returns the id of the first one. Empty if the event
     /// has none.

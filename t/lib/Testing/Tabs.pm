@@ -131,7 +131,7 @@ sub require_or_skip_all {
     return Testing::Browser->require_or_skip_all($_[1]);
 }
 
-# Whether /busy refuses its streams.
+# Has /busy refuse its streams, or accept them.
 sub set_busy {
     my ($self, $is_busy) = @_;
     my $file = "$self->{folder}/busy";

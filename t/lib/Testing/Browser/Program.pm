@@ -1,7 +1,7 @@
 package Testing::Browser::Program;
 use Testing;
 
-# What the browsers have in common: the profile, the tabs, the end. A subclass has these methods:
+# The common part of the browsers: the profile, the tabs, the end. A subclass has these methods:
 #
 #   command      the command line
 #   missing      why it cannot run here; undef if it can
