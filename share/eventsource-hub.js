@@ -2,7 +2,7 @@
 // Its manual is EventSource::Browser, of the distribution EventSource-XS.
 
 const SELF = { url: import.meta.url, type: 'module' };
-const NAME = 'eventsource-hub 1';         // the number is that of the messages between tabs
+const NAME = 'eventsource-hub 2';         // the number is that of the messages between tabs
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 const MAX_DELAY = 3e4;                    // ms between two attempts, unless Retry-After says more
@@ -40,9 +40,7 @@ class Parser {
 
   #take(line) {
     if (!line) return this.#dispatch();
-    const colon = line.indexOf(':');
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
+    const [, field, value] = /^([^:]*):? ?(.*)/s.exec(line);
     if (field === 'data') this.#data += value + '\n';
     else if (field === 'event') this.#type = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
@@ -107,8 +105,8 @@ class Source {
           await this.#follow(response.body);
           status = undefined;
         } else {
-          const after = response.headers.get('Retry-After') ?? '';
-          seconds = /^[0-9]+$/.test(after) ? +after : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
+          const after = response.headers.get('Retry-After');
+          seconds = Math.max(0, +after || (Date.parse(after) - Date.now()) / 1000) || 0;
         }
       } catch {}                          // the network, or the end of this response
       this.#abort?.abort();               // the rest of a refusal is not read
@@ -205,7 +203,6 @@ function locate(type, data, keyField) {
 // the id before it: so a tab knows whether it is the next one.
 class Replica {
   #ring = [];
-  #ids = new Set();
   #state = new Map();
   #size = 0;
   last;                                   // undefined until the tab has been welcomed
@@ -238,7 +235,6 @@ class Replica {
     if (type === gap) {
       this.isComplete = undefined;
       this.#ring = [];
-      this.#ids.clear();
       this.#state.clear();
       this.#size = 0;
       return;
@@ -250,24 +246,22 @@ class Replica {
     }
     if (type === position && id === prev && !completes) return;
     this.#ring.push(entry);
-    this.#ids.add(id);
     this.#size += data.length + 100;      // an event takes more than its data
     while (this.#size > history) {
-      const old = this.#ring.shift();
-      this.#ids.delete(old.id);
-      this.#size -= old.data.length + 100;
+      this.#size -= this.#ring.shift().data.length + 100;
     }
-    if (completes) for (const old of this.#ring) old.isOld = true;  // a state is no history
+    if (completes) for (const old of this.#ring) old.isOld = true;  // a state is not history
   }
 
   make({ type, data, lastEventId: id }) {
     return { type, data, id, prev: this.last, at: locate(type, data, this.request.key) };
   }
 
-  // Returns whether an entry is the next one: false if it was here before, undefined if others are missing.
+  // Returns whether an entry is the next one: false if it was here before, undefined if others are missing. To a tab that has
+  // no position yet, its host may have begun anew where another tab was, which is before.
   isNext({ type, id, prev }) {
-    if (type === this.request.gap || prev === this.last) return true;
-    return this.#ids.has(id) ? false : undefined;
+    if (type === this.request.gap || prev === this.last || !this.last) return true;
+    return this.#ring.some(entry => entry.id === id) ? false : undefined;
   }
 
   // What a tab lacks whose last id is this; undefined if that is not known.
@@ -299,9 +293,9 @@ class Host {
   #waiting = new Map();
   #lost = {};                             // what a tab is told that comes between two attempts
 
-  // send(message, to): to one tab, or to all.
-  constructor(request, seed, send) {
-    this.send = send;
+  // send(message, to): to one tab, or to all. begin(message, came) returns whether another host begins where that tab is.
+  constructor(request, seed, send, begin = () => {}) {
+    Object.assign(this, { send, begin });
     this.replica = new Replica(request, seed);
     this.replica.last ??= '';
     this.#source = new Source(request, this.replica.last, this);
@@ -309,28 +303,35 @@ class Host {
 
   close() {
     this.#source.close();
+    this.#waiting.clear();
     this.send = () => {};
   }
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says. One whose last
-  // id is not known waits, too: the stream may come to it.
+  // id is not known waits, too: the stream may come to it, until it has been open for two seconds.
   hear(message, from, isLate) {
     const { hello, last, call } = message;
     if (call) this.#source[call]();
     if (!hello) return;
     const { replica } = this;
-    const isNew = last === undefined;
-    const entries = isNew ? this.#state !== CONNECTING && replica.anew() : replica.since(last) || isLate && replica.anew(true);
+    const entries = last === undefined
+      ? this.#state !== CONNECTING && replica.anew()
+      : replica.since(last) || isLate && replica.anew(true);
     if (entries) {
       this.#waiting.delete(from);
-      return this.send({ welcome: replica.last, entries, readyState: this.#state }, from);
+      return this.send({ welcome: replica.last, last, entries, readyState: this.#state }, from);
     }
-    const waits = () => this.#waiting.get(from) === message;
-    if (waits()) return;
+    if (this.#waiting.get(from) === message) return;
     this.#waiting.set(from, message);
     this.#source.wake();
     this.send(this.#lost, from);
-    if (!isNew) setTimeout(() => waits() && this.hear(message, from, true), 2000);
+    const came = Date.now();
+    const look = isOpen => {
+      if (this.#waiting.get(from) !== message) return;
+      if (!isOpen || this.#state !== OPEN) setTimeout(look, 2000, this.#state === OPEN);
+      else if (!this.begin(message, came)) this.hear(message, from, true);
+    };
+    look();
   }
 
   // The methods below are for the source.
@@ -367,22 +368,28 @@ function serveTabs() {
   const alive = newId();
   navigator.locks?.request(alive, () => new Promise(() => {}));
 
-  const open = ({ key, request }) => {
+  const open = ({ key, request, seed }) => {
     const began = Date.now();
     const ports = new Set();
     const send = (message, to) => {
-      for (const port of to ? [to] : ports) port.postMessage(message);
+      const data = JSON.stringify(message);  // it is copied for each tab faster than objects are
+      for (const port of to ? [to] : ports) port.postMessage(data);
       if (message.readyState === CLOSED) hosts.delete(key);
+      // What the server sends meanwhile is read later, as one message: so nothing waits in a worker that is killed.
+      return new Promise(resolve => setTimeout(resolve, Math.min(8, message.entries?.length)));
+    };
+    // When the worker before has ended, the first to come may be a new tab, or one that is ahead: then the others say where
+    // to resume.
+    const begin = ({ last, seed }, came) => {
+      if (!last || came - began > MAX_DELAY) return;
+      stream.host.close();
+      stream.host = new Host(request, seed, send, begin);
+      send({ leads: true });
+      return true;
     };
     const stream = {
       ports,
-      // A new tab may be the first to come when the worker before has ended: then the others say where to resume.
-      begin({ last, seed }) {
-        if (stream.host && (last === undefined || Date.now() - began > 2 * LOOK_EVERY || stream.host.replica.since(last))) return;
-        stream.host?.close();
-        stream.host = new Host(request, seed, send);
-        send({ leads: true });
-      },
+      host: new Host(request, seed, send, begin),
       leave(port) {
         if (!ports.delete(port) || ports.size) return;
         stream.host.close();
@@ -398,9 +405,8 @@ function serveTabs() {
     port.onmessage = ({ data }) => {
       if (data.key) {
         stream = hosts.get(data.key) ?? open(data);
-        stream.begin(data);
         stream.ports.add(port);
-        port.postMessage({ alive });
+        stream.host.send({ alive }, port);
         if (data.tab) navigator.locks?.request(data.tab, () => stream.leave(port));
       }
       if (data.bye) stream?.leave(port);
@@ -420,13 +426,14 @@ function joinWorker(hub, fail) {
   let release = () => {};
   worker.onerror = () => fail();
   port.onmessage = ({ data }) => {
+    data = JSON.parse(data);
     // At once, Firefox would connect to the worker that has ended.
     if (data.alive) locks?.request(data.alive, { signal: gone.signal }, () => setTimeout(fail, 1000, true)).catch(() => {});
     hub.receive(data);
   };
   const greet = tab => {
     if (gone.signal.aborted) return;
-    port.postMessage({ key, request, tab, seed: hub.seed, ...hub.greeting });
+    port.postMessage({ key, request, tab, ...hub.greeting });
     return new Promise(resolve => { release = resolve });
   };
   if (locks) locks.request(name, { signal: gone.signal }, () => greet(name)).catch(() => greet());
@@ -454,10 +461,10 @@ function joinLeader(hub, fail) {
   const { locks } = navigator;
   const me = newId();
   let channel, host, release = () => {};
-  const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, from: me });
+  const send = message => host ? host.hear(message, me) : channel.postMessage({ ...message, seed: undefined, from: me });
   locks.request(NAME + key, { signal: gone.signal }, () => {
     if (gone.signal.aborted) return;      // Chromium may grant a lock all the same
-    host = new Host(request, hub.seed, (message, to) => {
+    host = new Host(request, hub.replica.seed, (message, to) => {
       if (to !== me) channel.postMessage({ ...message, to });
       if (!to || to === me) hub.receive(message);
     });
@@ -483,7 +490,7 @@ function joinLeader(hub, fail) {
 }
 
 function beAlone(hub) {
-  const host = new Host(hub.stream.request, hub.seed, message => hub.receive(message));
+  const host = new Host(hub.stream.request, hub.replica.seed, message => hub.receive(message));
   queueMicrotask(() => host.hear(hub.greeting));
   return { send: message => host.hear(message), leave: () => host.close() };
 }
@@ -552,9 +559,8 @@ class Hub extends EventTarget {
   lastEventId = '';
   #bus;
   #settle;
-  #replica;
   #isWelcome = false;
-  #isHeard = false;
+  #attempt = 0;                           // since a host was heard
   #maps = new Map();
   #ways;
   #reader;
@@ -567,11 +573,13 @@ class Hub extends EventTarget {
     const { href, origin } = new URL(url, globalThis.document?.baseURI);
     this.url = href;
     const request = { method: 'GET', gap: 'gap', position: 'position', start: 0, history: 1e6, ...JSON.parse(JSON.stringify(rest)), url: href, origin };
+    // It throws where fetch would do so for each attempt.
+    new Request(href, { method: request.method, headers: typeof headers === 'function' ? {} : headers, body });
     this.withCredentials = !!request.withCredentials;
     share ??= request.method === 'GET' && !headers && !lastEventId;
     if (!share) request.history = 0;
     this.stream = { key: JSON.stringify([scope, request]), request: { ...request, headers, body }, script: worker };
-    this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
+    this.replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
     for (const type of ['open', 'message', 'error']) {
@@ -602,7 +610,7 @@ class Hub extends EventTarget {
     let map = this.#maps.get(name);
     if (!map) {
       this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
-      for (const entry of this.#replica.state) map.take(entry);
+      for (const entry of this.replica.state) map.take(entry);
     }
     return map;
   }
@@ -634,28 +642,26 @@ class Hub extends EventTarget {
 
   // The methods below are for the ways to a host.
   get greeting() {
-    return { hello: true, last: this.#replica.last };
-  }
-
-  get seed() {
-    return this.#replica.seed;
+    const { last, seed } = this.replica;
+    return { hello: true, last, seed };
   }
 
   greet() {
     if (!this.#isWelcome) this.#bus?.send(this.greeting);
   }
 
-  receive({ welcome, entries = [], readyState, status, leads }) {
-    this.#isHeard = true;
+  receive({ welcome, last, entries = [], readyState, status, leads }) {
+    this.#attempt = 0;
     if (leads) this.greet();
-    if (welcome !== undefined && this.#isWelcome) return;
+    // A welcome may be late, and answer what the tab has asked before.
+    if (welcome !== undefined && (this.#isWelcome || last !== this.replica.last)) return;
     if (readyState === OPEN && this.readyState === CONNECTING) {
       this.readyState = OPEN;
       this.dispatchEvent(new Event('open'));
     }
     for (const entry of entries) {
-      const isNext = welcome !== undefined || this.#isWelcome && this.#replica.isNext(entry);
       if (this.readyState === CLOSED) return;
+      const isNext = welcome !== undefined || this.#isWelcome && this.replica.isNext(entry);
       if (isNext) this.#deliver(entry);
       else if (isNext === undefined) {    // others are missing
         this.#isWelcome = false;
@@ -665,7 +671,7 @@ class Hub extends EventTarget {
     }
     if (welcome !== undefined) {
       this.#isWelcome = true;
-      this.#replica.last = this.lastEventId = welcome;
+      this.replica.last = this.lastEventId = welcome;
     }
     if (readyState === CLOSED || readyState === CONNECTING && welcome === undefined) this.#fail(readyState, status);
     if (this.#reader && entries.length && this.readyState !== CLOSED) return new Promise(resolve => { this.#drain = resolve });
@@ -675,8 +681,8 @@ class Hub extends EventTarget {
     const { type, data, id } = entry;
     const { gap, position, origin } = this.stream.request;
     const maps = [...this.#maps.values()];
-    if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
-    this.#replica.add(entry);
+    if (type === gap) for (const map of maps) map.begin(this.replica.isComplete);
+    this.replica.add(entry);
     for (const map of maps) map.take(entry);
     this.lastEventId = id;
     if (type === position) {
@@ -705,14 +711,15 @@ class Hub extends EventTarget {
       if (!again) this.#ways.shift();
       this.#join();
     };
-    this.#isWelcome = this.#isHeard = false;
+    this.#isWelcome = false;
+    this.#attempt++;
     try {
       bus = this.#bus = this.#ways[0](this, fail);
     } catch {
       return fail();
     }
-    // A frozen tab leads; or Firefox has connected to a worker that was killed.
-    if (this.#ways[1]) setTimeout(() => this.#isHeard || fail(), 2 * LOOK_EVERY);
+    // A frozen tab leads; or the worker was killed before it was heard, which Firefox may even connect to again.
+    if (this.#ways[1]) setTimeout(() => this.#attempt && fail(this.#attempt % 3), LOOK_EVERY);
   }
 
   #leave(isHidden) {
@@ -738,9 +745,7 @@ class Hub extends EventTarget {
 Object.assign(Hub.prototype, { CONNECTING, OPEN, CLOSED });
 
 // Opens the stream of a URL.
-function connect(url, options) {
-  return new Hub(url, options);
-}
+const connect = (url, options) => new Hub(url, options);
 
 if ('onconnect' in globalThis) serveTabs();
 

@@ -16,7 +16,7 @@ const sources = ['/status', '/stream'].map(path => new EventSource(path));
 </script>
 HTML
 
-my $hub = EventSource::Hub->new(name => 'away', spawn => 0, publish_timeout => 0.1, retry => 50);
+my $hub = EventSource::Hub->new(name => 'away', autostart => 0, publish_timeout => 0.1, retry => 50);
 
 my %ROUTE = (
     '/status'   => sub { [503, ['Content-Type' => 'text/plain', 'Retry-After' => 0], ["away\n"]] },

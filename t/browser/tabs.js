@@ -5,6 +5,22 @@ for (const name of (query.get('without') ?? '').split(',')) {
     if (name === 'SharedWorker') delete globalThis.SharedWorker;
     if (name === 'locks') Object.defineProperty(navigator, 'locks', {value: undefined});
 }
+if (query.has('heard')) {
+    window.heard = [];
+    globalThis.SharedWorker = class extends SharedWorker {
+        constructor(...given) {
+            super(...given);
+            this.port.addEventListener('message', ({data}) => window.heard.push(data));
+        }
+    };
+}
+if (query.has('dead')) {
+    const real = SharedWorker;
+    globalThis.SharedWorker = function () {
+        globalThis.SharedWorker = real;
+        this.port = new MessageChannel().port1;
+    };
+}
 
 const received = window.received = [];  // numbers, and the reasons of gaps
 const events = window.events = [];      // what the stream itself reports

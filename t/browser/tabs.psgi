@@ -1,6 +1,7 @@
 # Tabs that share a stream: the script, a page that keeps what it receives (tabs.js), and a named hub.
 #
 #   GET /page?url=U       the page; without=SharedWorker,locks takes these from it; csp=1 forbids it what other sites serve
+#                         dead=1 gives it a worker first that has ended; heard=1 keeps what a worker says
 #   GET /blank            a page without scripts
 #   GET /frame            a page of the site "localhost" in which the page is a frame of the site 127.0.0.1
 #   GET /numbers          the stream of the channel "numbers"

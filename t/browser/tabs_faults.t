@@ -94,4 +94,24 @@ subtest '429 with Retry-After' => sub {
     $tabs->each_has_all_ok('each tab has all events');
 };
 
+# Messages of an elected tab to the others: an event of which they lack the one before, and at once what it answered earlier.
+my $LATE = <<'JS';
+navigator.locks.query().then(({held}) => {
+    const channel = new BroadcastChannel(held.find(({name}) => name.includes('{')).name);
+    const [, before, next] = hub.replica.seed.entries.filter(({data}) => data);
+    channel.postMessage({entries: [{type: 'message', data: '0', id: 'late', prev: 'missing'}]});
+    channel.postMessage({welcome: next.id, last: before.id, entries: [next], readyState: 1});
+})
+JS
+
+subtest 'an answer is late' => sub {
+    my $elected = Testing::Tabs->start('Chromium', page => {without => 'SharedWorker'});
+    my @all     = map { $elected->open } 1, 2;
+    $elected->publish(5);
+    $elected->each_has_all_ok('each tab has each event');
+    $all[1]->evaluate($LATE);
+    $elected->publish(5);
+    $elected->each_has_all_ok('each tab has each event once, in order');
+};
+
 done_testing;

@@ -91,7 +91,12 @@ async function run({url, options = {}, does = 'closed', last}) {
   const abort = new AbortController();
   let attempts = 0;
   if (options.headers === 'counted') options.headers = async () => ({'X-Own': ++attempts});
-  const hub = connect(url, {...options, signal: abort.signal});
+  let hub;
+  try {
+    hub = connect(url, {...options, signal: abort.signal});
+  } catch (error) {
+    return () => ({thrown: error.name});
+  }
   const seen = {events: [], errors: []};
   if (does !== 'pause') {
     for (const type of ['message', 'named', 'finish']) hub.addEventListener(type, event => seen.events.push(shown(event)));

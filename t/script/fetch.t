@@ -283,6 +283,15 @@ sub case_of {
 
 my @cases = map { case_of(@$_) } @CASES;
 
+# Options that fetch refuses, each time.
+my @REFUSED = (
+    ['a body with GET'                  => {body    => 'x'}],
+    ['a method that is not a word'      => {method  => 'A B'}],
+    ['a method that pages may not send' => {method  => 'TRACE'}],
+    ['the name of a header'             => {headers => {'a b'   => 1}}],
+    ['the value of a header'            => {headers => {'X-Own' => "\x{263A}"}}],
+);
+
 # The number of a request of a case, from 0 on, for which the time is noted.
 sub request_of {
     my $case = shift;
@@ -310,7 +319,8 @@ my $server = Testing::HostileServer->start(
     }
 );
 
-my @seen = run_script(fetch => map { {url => $server->url("/$_"), %{$cases[$_]}{qw(does options)}} } 0 .. $#cases);
+my @seen    = run_script(fetch => map { {url => $server->url("/$_"), %{$cases[$_]}{qw(does options)}} } 0 .. $#cases);
+my @refused = run_script(fetch => map { {url => $server->url('/refused'), options => $_->[1]} } @REFUSED);
 my %ids;
 for ($server->requests) { push @{$ids{$1}}, /^last-event-id: (.*)\r$/mi ? $1 : undef if m{\A\w+ /([0-9]+)(?:\?\w+)? } }
 for my $number (0 .. $#cases) {
@@ -330,5 +340,10 @@ for my $number (0 .. $#cases) {
             if $case->{name} eq 'a loop that pauses';
     };
 }
+
+subtest 'connect throws at options that fetch refuses' => sub {
+    is $refused[$_]{thrown},                    'TypeError', $REFUSED[$_][0] for 0 .. $#REFUSED;
+    is grep({ m{/refused} } $server->requests), 0,           'nothing is asked';
+};
 
 done_testing;

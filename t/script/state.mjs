@@ -1,7 +1,7 @@
 // Follows the maps of a hub while it changes them, and prints what they have after each step: node state.mjs SCRIPT < CASES
 //
 // CASES has [{url, options, names}] in a line: the URL of a hub of state.psgi, and the names of the maps' channels, if it shows
-// them.
+// them. With only: 'ready' the map is followed until the state is complete.
 
 import {text} from 'node:stream/consumers';
 import {pathToFileURL} from 'node:url';
@@ -12,7 +12,10 @@ async function until(condition) {
   while (!condition()) await new Promise(resolve => setTimeout(resolve, 5));
 }
 
-async function follow({url, options, names: [stock, people] = []}) {
+const numbers = map => [...map].map(([key, value]) => [key, value.left]);
+
+async function follow({url, options, only, names: [stock, people] = []}) {
+  if (only) return {left: numbers(await connect(url, options).state().ready)};
   const ask = path => fetch(`${url}/${path}`).then(response => response.text());
   const enter = id => connect(`${url}/events?member=${id}`, options);
   const steps = [];
@@ -29,7 +32,7 @@ async function follow({url, options, names: [stock, people] = []}) {
     });
   }
   const step = name => {
-    steps.push({name, changes, least, left: [...left].map(([key, value]) => [key, value.left]), here: [...here.keys()]});
+    steps.push({name, changes, least, left: numbers(left), here: [...here.keys()]});
     [changes, least] = [[], Infinity];
   };
 

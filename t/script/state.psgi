@@ -1,5 +1,5 @@
 # Two hubs, one that shows the channel and the key of its events, and what is done with them: /HUB/events, /HUB/set?key=...,
-# /HUB/forget?key=..., and /HUB/away, while no client has a stream.
+# /HUB/forget?key=..., and /HUB/away, while no client has a stream. The stream of another one is /stream/whole.
 
 use strict;
 use warnings;
@@ -36,14 +36,18 @@ sub doing {
         sub { $code->($hub, Plack::Request->new(shift)->query_parameters); [200, ['Content-Type' => 'text/plain'], []] };
 }
 
+my $whole = EventSource::Hub->new(%common, history => {});
+set($whole, $_ => 1) for 'a' .. 'j';
+
 builder {
+    mount '/stream/whole' => $whole->to_app(channels => sub { 'stock' });
     for my $name (keys %hub) {
         mount "/$name/$_" => doing($hub{$name}, $DO{$_}) for keys %DO;
         mount "/$name/events" => $hub{$name}->to_app(
             channels => sub { qw(stock people) },
             member   => sub {
                 my $id = Plack::Request->new(shift)->query_parameters->{member};
-                return {id => $id, channel => 'people', json => {name => uc $id}, linger => 0};
+                return {id => $id, channel => 'people', json => {name => uc $id}, leave_after => 0};
             },
         );
     }

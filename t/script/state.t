@@ -2,7 +2,8 @@
 # event, and of one that does not.
 
 use lib 't/lib';
-use Testing            qw(native);
+use Testing qw(native);
+use Testing::CuttingProxy;
 use Testing::Developer qw(needs_command);
 use Testing::Node      qw(run_script);
 use Testing::Server;
@@ -33,7 +34,12 @@ my @cases  = (
     {url => $server->url('/shown'), options => {}, names => [qw(stock people)]},
     {url => $server->url('/plain'), options => {key => 'item'}},
 );
-my @seen = run_script(state => @cases);
+
+# A stream is cut in the middle of the state, and again before it has received the rest.
+my $proxy = Testing::CuttingProxy->start($server->port, 'whole');
+$proxy->plan(whole => [250, 'close'], [120, 'close']);
+my $cut  = {url => $proxy->url(whole => '/stream/whole'), options => {key => 'item'}, only => 'ready'};
+my @seen = run_script(state => @cases, $cut);
 for my $name (qw(shown plain)) {
     subtest "a hub: $name" => sub {
         my $seen  = shift @seen;
@@ -51,5 +57,10 @@ for my $name (qw(shown plain)) {
         is $seen->{closed}, 'rejected', 'it is rejected if the stream was closed before';
     };
 }
+
+subtest 'a stream that is cut in the middle of its state' => sub {
+    is_deeply $seen[-1]{left}, [map { [$_, 1] } 'a' .. 'j'], 'is ready when the state is complete';
+    is $proxy->state('whole')->{left}, 0, 'it was cut at each place';
+};
 
 done_testing;

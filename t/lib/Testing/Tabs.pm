@@ -91,15 +91,17 @@ sub leader {
     return (grep { $_->{name} eq $leader } $self->tabs)[0];
 }
 
-# Opens a tab with the page, and waits until it has its stream. Besides the query: site, another server for the page;
-# waits => 1, the stream is not open at once.
+# Opens a tab with the page, and waits until it has its stream, and a position: a tab whose reader ends before is given a gap.
+# Besides the query: site, another server for the page; waits => 1, the stream is not open at once.
 sub open {
     my ($self, %query) = @_;
     my $waits = delete $query{waits};
     my $name  = ++$self->{opened};
     my $tab   = $self->{browser}->new_tab($self->url(%{$self->{page}}, %query, tab => $name));
     $tab->{name} = $name;
-    $waits or $tab->wait_for('window.hub?.readyState === 1', "tab $name has its stream") or die "Tabs: no stream\n";
+    $waits
+        or $tab->wait_for('window.hub?.readyState === 1 && hub.lastEventId', "tab $name has its stream")
+        or die "Tabs: no stream\n";
     push @{$self->{all}}, $tab;
     return $tab;
 }
