@@ -63,7 +63,7 @@
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
-mod append;
+mod append_commands;
 mod backoff;
 mod call_error;
 mod connection;

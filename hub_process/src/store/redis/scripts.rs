@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 /// Appends an event that changes the state.
 pub static APPEND: LazyLock<String> =
-    LazyLock::new(|| code(&[include_str!("scripts/appending.lua"), include_str!("scripts/append.lua")]));
+    LazyLock::new(|| code(&[include_str!("scripts/appending_common.lua"), include_str!("scripts/append_event.lua")]));
 /// Appends the event of a member, if it changes who is here.
-pub static APPEND_MEMBER: LazyLock<String> =
-    LazyLock::new(|| code(&[include_str!("scripts/appending.lua"), include_str!("scripts/append_member.lua")]));
+pub static APPEND_MEMBER: LazyLock<String> = LazyLock::new(|| {
+    code(&[include_str!("scripts/appending_common.lua"), include_str!("scripts/append_member_event.lua")])
+});
 /// Reads the state and the beginning of the stream.
 pub static READ_STATE: LazyLock<String> = LazyLock::new(|| code(&[include_str!("scripts/read_state.lua")]));
 /// Removes fields of the state that have not changed.

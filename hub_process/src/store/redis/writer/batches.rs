@@ -1,7 +1,7 @@
 //! Batches: the drafts that are sent together, and Redis' answers to them.
 
 use super::super::super::{MemberPart, Report};
-use super::super::append::{write_append, write_lapsed, Appending};
+use super::super::append_commands::{write_append, write_lapsed, Appending};
 use super::super::call_error::{CallError, Refusal};
 use super::super::entry::{self, Id};
 use super::super::machines::Machines;

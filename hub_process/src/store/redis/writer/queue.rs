@@ -72,8 +72,8 @@ impl Queue {
         is_late.then(|| self.pop()).flatten()
     }
 
-    /// Takes note of whether Redis is away. Returns true if the drafts wait for it from now on: they are no requests of workers
-    /// any more.
+    /// Takes note of whether Redis is away. Returns true if the drafts wait for it from now on: they are not requests of
+    /// workers any more.
     pub fn set_away(&mut self, is_away: bool) -> bool {
         let is_of_away = self.outlasts() && is_away;
         let begins = is_of_away && !self.is_of_away;
