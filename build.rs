@@ -98,8 +98,11 @@ mod xs {
                     build.flag_if_supported("-fsanitize=fuzzer-no-link"); // clang: the fuzzer sees the coverage of C
                 }
             }
+            let folder = source.parent().map_or_else(Default::default, Path::to_string_lossy);
+            let without_folder = format!("-ffile-prefix-map={folder}=."); // perl keeps the name of the file
             build
                 .file(source)
+                .flag_if_supported(without_folder.as_str())
                 .include(&self.headers)
                 .include(SOURCES)
                 // A macro that this perl lacks fails the build instead of the loading of the library.

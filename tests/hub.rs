@@ -9,12 +9,12 @@ use child::fork;
 use client::{eventually, local, open, opening, read_events, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{EventId, Field, Framing, Shared, Text};
 use eventsource_xs::hub::{
-    ChannelEvictions, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings, StartPoint,
-    SubscribeRequest, Topic,
+    ChannelEvictions, EndRequest, History, NumberedEvent, OnSlow, Publication, Retain, Settings as HubSettings,
+    StartPoint, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::runtime::{saved_reactor, stats, HubHandle, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Has one test run at a time, for a child inherits the sockets of every test that runs.
+/// Lets one test run at a time, for a child inherits the sockets of every test that runs.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -224,6 +224,21 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
 }
 
 #[test]
+fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the_reactor() {
+    let _alone = alone();
+    let hub = hub(10);
+    let (_stream, mut client) = follow(&hub, tcp(), &["news"], None);
+    let paused = saved_reactor::pause().expect("a reactor");
+    publish(&hub, "news", "before");
+    let topics = vec![Topic::Channel(b"news"[..].into())];
+    hub.end_streams_of(EndRequest { topics, ..EndRequest::default() }, Duration::ZERO).expect("a reactor");
+    publish(&hub, "news", "after");
+    drop(paused);
+    let text = read_to_end(&mut client);
+    assert!(text.contains("data: before\n") && !text.contains("data: after\n"), "{text}");
+}
+
+#[test]
 fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let _alone = alone();
     let hub = hub(1_000);
@@ -275,7 +290,7 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     assert!(data == [&*large, "after"], "the events arrive as they were published");
 }
 
-/// Has the reactor of this process die, by replacing its epoll set with a file on which it cannot wait.
+/// Lets the reactor of this process die, by replacing its epoll set with a file on which it cannot wait.
 fn kill_reactor() {
     let witness = open(without_end(Framing::Plain));
     let numbers = std::fs::read_dir("/proc/self/fd").expect("the descriptors").flatten();

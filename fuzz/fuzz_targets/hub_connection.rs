@@ -10,6 +10,7 @@
 #[path = "../../hub_process/src"]
 mod program {
     pub mod arguments;
+    pub mod commands;
     pub mod descriptors;
     pub mod ids_ahead;
     pub mod inherited;

@@ -25,7 +25,7 @@ const CHECK: Duration = Duration::from_millis(250);
 pub struct IdsAhead(HashMap<u64, StreamAhead>);
 
 impl IdsAhead {
-    /// Has a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
+    /// Lets a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
     /// have given that number.
     pub fn wait_for(&mut self, stream: u64, seq: u64, is_proven: bool, now: Instant) {
         let ahead = StreamAhead::new(stream, seq, is_proven, now);

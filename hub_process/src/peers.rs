@@ -5,7 +5,7 @@
 
 mod connection;
 
-pub use connection::{End, Keeps, Peer, SavedPeer};
+pub use connection::{End, EventForm, Keeps, Peer, SavedPeer};
 
 use eventsource_xs::remote::calls::Epoll;
 use eventsource_xs::wire::{Answer, FrameBuffer};
@@ -326,7 +326,7 @@ impl Peers {
         Ok(token)
     }
 
-    /// Has the answers of all peers sent, and their times looked at.
+    /// Queues all peers: their answers are sent, and their times are looked at.
     pub fn resume(&mut self, now: Instant) {
         self.answered = self.peers.keys().copied().collect();
         self.sweep = Some(now);

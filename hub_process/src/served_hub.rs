@@ -1,5 +1,6 @@
 //! The hub of this process, from its first worker on: its settings, and what is published to it.
 
+use crate::peers::EventForm;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Asker, Published};
 use crate::settings::Wanted;
@@ -102,7 +103,7 @@ impl ServedHub {
             return false;
         }
         self.claimed = wanted.named.clone().or(std::mem::take(&mut self.claimed));
-        own.max_streams = wanted.all.max_streams;
+        (own.max_streams, own.show_channel) = (wanted.all.max_streams, wanted.all.show_channel);
         if own.hub.retention() != retention || own.max_topics != wanted.all.max_topics {
             own.hub = own.hub.clone().with_retention(retention.clone());
             own.max_topics = wanted.all.max_topics;
@@ -149,8 +150,29 @@ impl ServedHub {
         }
     }
 
+    /// Checks that the events of a peer have the form that all events of this hub have.
+    pub fn check_form(&self, form: EventForm) -> Result<(), Failure> {
+        match (form, self.settings.show_channel) {
+            (EventForm::Shows(way), of_hub) if way != of_hub => {
+                let remedy = of_hub.map_or(String::new(), |way| {
+                    let name = way.name();
+                    format!(
+                        ": give the publisher show_channel => '{name}', and connect again; if none names it any more, end \
+                         the process (eventsource hub stop)"
+                    )
+                });
+                let message = format!("show_channel differs from that of the hub process{remedy}");
+                Err(Failure::new(ErrorCode::Refused, Some("show_channel"), &message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks what a stream is to have beside its topics.
-    pub fn check(&self, presence: &Presence) -> Result<(), Failure> {
+    pub fn check(&self, presence: &Presence, form: EventForm) -> Result<(), Failure> {
+        if presence.member.is_some() || presence.will.is_some() {
+            self.check_form(form)?;
+        }
         check_presence(presence, Some(&self.settings.hub)).map_err(refusal)
     }
 
@@ -160,7 +182,9 @@ impl ServedHub {
         (channel, id): (&[u8], &[u8]),
         data: &MemberData,
         event: &Unnumbered,
+        form: EventForm,
     ) -> Result<(), Failure> {
+        self.check_form(form)?;
         check_member(data, event, Some(&self.settings.hub)).map_err(refusal)?;
         match &self.source {
             Source::Own(_) => Ok(()),

@@ -188,8 +188,7 @@ impl Server {
         }
         let Self { succession, streams, operator, .. } = self;
         operator.log_changes(|| succession.stored().map(|stored| stored.status()), now);
-        let store =
-            || succession.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.status().is_up));
+        let store = || succession.stored().map_or((u64::MAX, true), |stored| (stored.given_through(), stored.is_up()));
         let lost = streams.ahead.end_waits(store, now, |id| runtime::stop_waiting(id.into()));
         if let (Some(seq), Some(stored)) = (lost, succession.stored()) {
             stored.report_missing(seq);

@@ -43,14 +43,12 @@ pub use last_delivered::LastDelivered;
 
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Asker, Published};
-use crate::store::{self, Draft, Entry, MemberPart, Report};
+use crate::store::{self, Draft, Entry, Report};
 use beginning::Beginning;
 use counted::Counted;
 use drafts::{Purpose, WaitingDraft};
 use eventsource_xs::event::Unnumbered;
-use eventsource_xs::hub::{
-    Announcement, Counts, EndRequest, KeptMember, MemberData, Members, Retain, StateSizes, Statement,
-};
+use eventsource_xs::hub::{Announcement, Counts, EndRequest, MemberData, Members, Retain, StateSizes, Statement};
 use eventsource_xs::runtime::{self, HubHandle, PresenceChange, PresenceReport};
 use eventsource_xs::saved;
 use eventsource_xs::stream::StreamId;
@@ -61,7 +59,7 @@ use members::StoredMembers;
 use memory::{Ids, MemoryHub};
 use moved_events::MovedEvents;
 use order::{EntryOutcome, Order, Position, Restarted};
-use own_members::SavedMembers;
+use own_members::OwnMembers;
 use state::State;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -117,12 +115,12 @@ pub struct SavedStored {
     last_seq: u64,
     epoch_changes: u64,
     gaps: u64,
-    members: SavedMembers,
+    own_members: OwnMembers,
     counted: Counted,
     wills: Vec<Draft>,
 }
 
-saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills });
+saved!(SavedStored { ids, state, last_seq, epoch_changes, gaps, own_members, counted, wills });
 
 impl StoredHub {
     /// Starts the store of these settings.
@@ -134,7 +132,7 @@ impl StoredHub {
         Self {
             name: name.clone(),
             order: Order::new(threads, settings, Beginning::new(delivered)),
-            members: StoredMembers::new(settings.store.is_shared()),
+            members: StoredMembers::default(),
             wills: Wills::restore(Vec::new()),
             moved: MovedEvents::new(),
         }
@@ -151,18 +149,19 @@ impl StoredHub {
         Ok(Self::begin(settings, name, delivered)?.resume(saved, handle, members))
     }
 
-    fn resume(mut self, saved: SavedStored, handle: HubHandle, here: Members) -> Self {
-        let SavedStored { ids, state, last_seq, epoch_changes, gaps, members, counted, wills } = saved;
+    fn resume(mut self, saved: SavedStored, handle: HubHandle, mut members: Members) -> Self {
+        let SavedStored { ids, state, last_seq, epoch_changes, gaps, own_members, counted, wills } = saved;
+        members.set_shared(self.order.is_shared()); // the version before does not say it
+        own_members.hand_over(&mut members);
         let position = Position { epoch: ids.epoch.as_str().into(), last_seq, epoch_changes, confirmed: 0 };
-        let memory = MemoryHub { handle, ids, state: State::of(state), members: here };
-        self.order.resume(memory, position, counted, UnreadEntries::restore(gaps));
-        let members = StoredMembers::restore(members, self.order.is_shared());
-        Self { members, wills: Wills::restore(wills), ..self }
+        let memory = MemoryHub { handle, ids, state: State::of(state) };
+        self.order.resume((memory, members), position, (counted, UnreadEntries::restore(gaps)));
+        Self { wills: Wills::restore(wills), ..self }
     }
 
     /// Returns the members of the hub in memory, of this machine and of others.
     pub fn members(&self) -> Option<&Members> {
-        self.order.members()
+        self.order.memory().map(|_| &self.order.members)
     }
 
     /// Returns what another program needs to continue, beside the hub in the reactor and its members; nothing if the store has
@@ -176,7 +175,7 @@ impl StoredHub {
             last_seq,
             epoch_changes,
             gaps: self.gaps(),
-            members: self.members.saved(),
+            own_members: OwnMembers::default(),
             counted: self.order.counted().clone(),
             wills: self.wills.saved(),
         })
@@ -199,8 +198,8 @@ impl StoredHub {
 
     /// Appends an event of the hub before. The hub is [ready](Self::is_ready) when the store has answered for all of them.
     pub fn move_here(&mut self, draft: Draft, given_id: Option<&[u8]>, now: Instant) -> Result<Published, Failure> {
-        let waiting = WaitingDraft::new(Purpose::EventOfBefore, None);
-        let published = self.order.publish(draft, given_id, waiting, now);
+        self.order.set_time(now);
+        let published = self.order.publish(draft, given_id, WaitingDraft::new(Purpose::EventOfBefore, None));
         self.moved.begin(self.order.drafts());
         published
     }
@@ -218,6 +217,11 @@ impl StoredHub {
     /// Returns the descriptor that is readable while the store has reports.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.order.threads.store.descriptor()
+    }
+
+    /// Returns true if the store takes events, and reports them.
+    pub fn is_up(&self) -> bool {
+        self.order.threads.store.is_up()
     }
 
     pub fn status(&self) -> StoreStatus {
@@ -241,7 +245,8 @@ impl StoredHub {
         asker: Asker,
         now: Instant,
     ) -> Result<Published, Failure> {
-        self.order.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [asker]), now)
+        self.order.set_time(now);
+        self.order.publish(draft, given_id, WaitingDraft::new(Purpose::Event, [asker]))
     }
 
     /// Ends streams of this machine at once, and those of others when their hubs read that from the store. Returns the number
@@ -256,7 +261,8 @@ impl StoredHub {
             return Ok(Some(count));
         }
         self.order.check_threads()?;
-        self.order.append(draft, WaitingDraft::new(Purpose::End(count), [asker]), Instant::now());
+        self.order.set_time(Instant::now());
+        self.order.append(draft, WaitingDraft::new(Purpose::End(count), [asker]));
         Ok(None)
     }
 
@@ -267,7 +273,7 @@ impl StoredHub {
             return None; // no other machine has it
         }
         let seq = self.order.memory()?.ids.epoch.seq(id?)?;
-        Some(seq).filter(|seq| *seq > self.last_seq())
+        Some(seq).filter(|seq| *seq > self.given_through())
     }
 
     /// Returns true if only a hub of this epoch can have made that id.
@@ -278,10 +284,18 @@ impl StoredHub {
 
     /// Called when a client has proven that an event was delivered which the store does not have.
     pub fn report_missing(&mut self, seq: u64) {
-        if seq > self.last_seq() {
+        if seq > self.given_through() {
             let lost = self.order.beginning.refute(seq);
             self.order.report_loss(lost);
         }
+    }
+
+    /// Returns the last sequence number that the hub in memory may have given to a client: the store has it. It is greater than
+    /// that of the last event if the history ends with an entry that is no event, as one that has just begun: with the marker
+    /// of Redis.
+    pub fn given_through(&self) -> u64 {
+        let given = self.handle().and_then(|handle| handle.last_seq().ok());
+        given.unwrap_or(0).max(self.last_seq())
     }
 
     /// Returns the sequence number of the last entry that this process has read.
@@ -310,8 +324,9 @@ impl StoredHub {
         event: Unnumbered,
         now: Instant,
     ) -> Result<bool, runtime::Error> {
+        self.order.set_time(now);
         let mut updated = Ok(false);
-        self.change_members(now, |members, handle, out| {
+        self.change_members(|members, handle, out| {
             let fits = |announced: &Announcement| handle.check_announcement(announced);
             updated = members.update_member(channel, id, data, event, &fits, out);
         });
@@ -323,14 +338,15 @@ impl StoredHub {
     pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
         if self.handle().is_some_and(|handle| handle.has_reported(&report)) {
             let PresenceReport { stream, at, change, .. } = report;
-            self.apply_change(stream, (at, store::now_ms()), change, now);
+            self.order.set_time(now);
+            self.apply_change(stream, (at, store::now_ms()), change);
         }
     }
 
     /// Applies a change of a stream of the hub in memory, after what was due before.
-    fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange, now: Instant) {
+    fn apply_change(&mut self, stream: StreamId, (at, wall): (Instant, u64), change: PresenceChange) {
         let most = self.order.settings.hub.max_members;
-        self.change_members(now, |members, handle, out| {
+        self.change_members(|members, handle, out| {
             let mut left = usize::MAX;
             members.run_due(at, &mut left, out);
             match change {
@@ -345,37 +361,31 @@ impl StoredHub {
     }
 
     /// Lets members leave that have lingered, and publishes numbers that have changed.
-    fn run_members(&mut self, now: Instant) {
-        let mut left = STEPS;
-        self.change_members(now, |members, _, out| members.run_due(now, &mut left, out));
+    fn run_members(&mut self) {
+        let (now, mut left) = (self.order.now(), STEPS);
+        self.change_members(|members, _, out| members.run_due(now, &mut left, out));
     }
 
-    /// Changes the members, and announces what follows.
-    fn change_members(&mut self, now: Instant, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
-        for (announcement, kept) in self.order.change_members(change) {
-            self.announce(announcement, kept, now);
+    /// Changes the members, and asks the store for what follows.
+    fn change_members(&mut self, change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>)) {
+        for announcement in self.order.change_members(change) {
+            let is_number = announcement.statement == Statement::Number;
+            let draft = draft_of(announcement, None);
+            if is_number {
+                self.members.publish_number(draft, &mut self.order);
+            } else {
+                self.wills.keep(draft, TOO_MANY);
+                self.publish_wills();
+            }
         }
-    }
-
-    /// Takes what a member or a will announces.
-    fn announce(&mut self, announcement: Announcement, kept: Option<KeptMember>, now: Instant) {
-        let is_number = announcement.statement == Statement::Number;
-        let draft = draft_of(announcement, kept);
-        if is_number {
-            self.members.publish_number(draft, &mut self.order, now);
-        } else if draft.member == MemberPart::None {
-            self.wills.keep(draft, TOO_MANY);
-            self.publish_wills(now);
-        } else {
-            self.members.announce_change(draft, &mut self.order, now);
-        }
+        self.members.announce_changes(&mut self.order);
     }
 
     /// Publishes the wills that wait. Those that the store does not take are tried again later.
-    fn publish_wills(&mut self, now: Instant) {
-        self.wills.publish(&mut self.order, now);
+    fn publish_wills(&mut self) {
+        self.wills.publish(&mut self.order);
         if !self.wills.is_empty() {
-            self.order.retry_later(now);
+            self.order.retry_later();
         }
     }
 
@@ -386,56 +396,63 @@ impl StoredHub {
 
     /// Takes what the store has reported.
     pub fn take_reports(&mut self, now: Instant) -> Progress {
+        self.order.set_time(now);
         let mut progress = Progress::default();
         let (reports, has_ended) = self.order.threads.take_reports(now);
         for report in reports {
-            self.take_report(report, now, &mut progress);
+            self.take_report(report, &mut progress);
         }
         self.order.write_delivered();
         if has_ended {
             self.order.beginning.await_again();
-            self.fail_waiting("the store has ended", now, &mut progress);
+            self.fail_waiting("the store has ended", &mut progress);
         }
         progress
     }
 
-    fn take_report(&mut self, report: Report, now: Instant, progress: &mut Progress) {
+    /// Takes a report that was waited for.
+    fn take_late_report(&mut self, report: Report, progress: &mut Progress) {
+        self.order.set_time(Instant::now());
+        self.take_report(report, progress);
+    }
+
+    fn take_report(&mut self, report: Report, progress: &mut Progress) {
         match report {
             Report::Began(began) => {
                 for Entry { ticket, draft, .. } in self.order.begin(began) {
                     let lost = Err(draft.failure(ErrorCode::Unknown, "history was lost"));
-                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, now, progress));
+                    ticket.into_iter().for_each(|ticket| self.answer(ticket, &lost, progress));
                 }
             }
             Report::Entries(entries) => {
                 let entries = self.order.beginning.collect(entries);
-                entries.into_iter().for_each(|entry| self.publish_entry(&entry, true, now, progress));
+                entries.into_iter().for_each(|entry| self.publish_entry(&entry, true, progress));
             }
             Report::Ready => {
-                if let Err(failure) = self.complete_history(now, progress) {
+                if let Err(failure) = self.complete_history(progress) {
                     progress.cannot_begin = Some((failure, false));
                 }
             }
             Report::Queued(tickets) => {
                 progress.queued.extend(tickets.into_iter().flat_map(|ticket| self.order.queue_draft(ticket)));
             }
-            Report::Done(ticket) => self.answer(ticket, &Ok("".into()), now, progress),
-            Report::Announce => self.members.reannounce_members(&mut self.order, now),
-            Report::Failed { ticket, failure } => self.answer(ticket, &Err(failure), now, progress),
+            Report::Done(ticket) => self.answer(ticket, &Ok("".into()), progress),
+            Report::Announce => members::reannounce(&mut self.order),
+            Report::Failed { ticket, failure } => self.answer(ticket, &Err(failure), progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
         }
     }
 
     /// Called when the store has reported its history.
-    fn complete_history(&mut self, now: Instant, progress: &mut Progress) -> Result<(), Failure> {
+    fn complete_history(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let collected = self.order.beginning.take_collected();
         let is_other_history = collected.is_some();
         if let Some((began, history)) = collected {
             let Restarted { epoch, wills } = self.order.restart_memory(&began)?;
             progress.epoch = epoch.or(progress.epoch.take());
             self.keep_wills(wills);
-            self.members.begin_history(&began.lingering, now);
-            history.into_iter().for_each(|entry| self.publish_entry(&entry, false, now, progress));
+            self.members.begin_history(&began.lingering, self.order.now());
+            history.into_iter().for_each(|entry| self.publish_entry(&entry, false, progress));
             self.order.pass(began.evicted_through);
         }
         let lost = self.order.beginning.complete();
@@ -444,26 +461,26 @@ impl StoredHub {
             return Ok(()); // another beginning follows
         }
         progress.is_ready = true;
-        self.members.resume_members(is_other_history, &mut self.order, now);
-        self.publish_wills(now);
+        self.members.resume_members(is_other_history, &mut self.order);
+        self.publish_wills();
         Ok(())
     }
 
     /// Publishes an entry to the hub in memory, and answers those who have waited for it.
-    fn publish_entry(&mut self, entry: &Entry, is_new: bool, now: Instant, progress: &mut Progress) {
-        let result = match self.order.publish_entry(entry, is_new, now) {
+    fn publish_entry(&mut self, entry: &Entry, is_new: bool, progress: &mut Progress) {
+        let result = match self.order.publish_entry(entry, is_new) {
             EntryOutcome::Skipped => return,
             EntryOutcome::Void => Err(entry.draft.failure(ErrorCode::Unknown, "history was lost")),
             EntryOutcome::Published(origin, result) => {
-                self.members.apply_entry(&entry.draft, origin, &mut self.order, now);
+                members::apply_entry(&entry.draft, origin, &mut self.order);
                 result
             }
         };
-        entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, now, progress));
+        entry.ticket.into_iter().for_each(|ticket| self.answer(ticket, &result, progress));
     }
 
     /// Answers those who wait for a draft.
-    fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, now: Instant, progress: &mut Progress) {
+    fn answer(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
         let Some(WaitingDraft { purpose, askers, .. }) = self.order.remove_draft(ticket) else { return };
         progress.is_ready |= self.moved.end(self.order.drafts());
         let ended = match purpose {
@@ -472,11 +489,11 @@ impl StoredHub {
         };
         match (purpose, result) {
             (Purpose::Member(key), _) => {
-                self.members.take_answer(&key, result.as_ref().err(), &mut self.order, now);
+                members::take_answer(&key, result.as_ref().err(), &mut self.order);
             }
             (Purpose::Will(will), Err(failure)) => {
                 self.wills.take_back(*will, failure);
-                self.order.retry_later(now);
+                self.order.retry_later();
             }
             (Purpose::EventOfBefore, Err(failure)) => self.moved.lose(&failure.to_string()),
             _ => {}
@@ -485,10 +502,10 @@ impl StoredHub {
     }
 
     /// Tells all who wait that their events were perhaps not stored.
-    fn fail_waiting(&mut self, message: &str, now: Instant, progress: &mut Progress) {
+    fn fail_waiting(&mut self, message: &str, progress: &mut Progress) {
         let tickets: Vec<u64> = self.order.drafts().tickets().collect();
         for ticket in tickets {
-            self.answer(ticket, &Err(unknown(message)), now, progress);
+            self.answer(ticket, &Err(unknown(message)), progress);
         }
     }
 
@@ -500,16 +517,17 @@ impl StoredHub {
 
     /// Does what is due. Returns true if the store has started again, with another descriptor.
     pub fn run_timers(&mut self, now: Instant) -> bool {
+        self.order.set_time(now);
         self.log_losses();
         if self.handle().is_some_and(HubHandle::has_ended) {
             self.restart_after_defect();
         }
-        self.order.forget_evicted_in_time(now);
-        self.run_members(now);
-        self.members.keep_lingering_in_time(&self.order, now);
-        if self.order.is_time_to_retry(now) {
-            self.members.retry_requests(&mut self.order, now);
-            self.publish_wills(now);
+        self.order.forget_evicted_in_time();
+        self.run_members();
+        self.members.keep_lingering_in_time(&self.order);
+        if self.order.is_time_to_retry() {
+            members::ask_waiting(&mut self.order);
+            self.publish_wills();
         }
         if self.order.threads.restart_at().is_none_or(|at| now < at) {
             return false;
@@ -556,7 +574,7 @@ impl StoredHub {
         let mut progress = Progress::default();
         while !self.order.beginning.was_complete() {
             match self.order.threads.store.wait_for_report(until) {
-                Some(report) => self.take_report(report, Instant::now(), &mut progress),
+                Some(report) => self.take_late_report(report, &mut progress),
                 None => break,
             }
         }
@@ -566,13 +584,13 @@ impl StoredHub {
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The askers are told
     /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Progress {
-        let now = Instant::now();
-        let wills = self.order.take_wills();
+        self.order.set_time(Instant::now());
+        let wills = self.order.members.take_wills();
         self.keep_wills(wills);
-        self.publish_wills(now);
+        self.publish_wills();
         let (mut progress, _) = self.end(within, false);
         progress.is_ready = false;
-        self.fail_waiting("the store did not answer before it ended", now, &mut progress);
+        self.fail_waiting("the store did not answer before it ended", &mut progress);
         self.wills.lose("the hub has ended while its store was away");
         self.log_losses();
         progress
@@ -587,16 +605,17 @@ impl StoredHub {
 
     fn end(&mut self, within: Duration, hub_continues: bool) -> (Progress, bool) {
         let mut progress = Progress::default();
+        self.order.set_time(Instant::now());
         self.order.forget_evicted();
-        self.members.keep_lingering(&self.order, Instant::now());
+        self.members.keep_lingering(&self.order);
         self.order.threads.close(hub_continues);
         let until = Instant::now() + within;
         while let Some(report) = self.order.threads.store.wait_for_report(until) {
-            self.take_report(report, Instant::now(), &mut progress);
+            self.take_late_report(report, &mut progress);
         }
         let has_ended = Instant::now() < until;
         if has_ended {
-            self.fail_waiting("the store has ended", Instant::now(), &mut progress);
+            self.fail_waiting("the store has ended", &mut progress);
         }
         self.log_losses();
         (progress, has_ended)

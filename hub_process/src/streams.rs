@@ -201,7 +201,7 @@ impl Streams {
         }
     }
 
-    /// Has a stream that its opener holds wait for an id that is [ahead](IdsAhead::wait_for) of the hub.
+    /// Lets a stream that its opener holds wait for an id that is [ahead](IdsAhead::wait_for) of the hub.
     pub fn wait_for(&mut self, id: u64, seq: u64, is_proven: bool, now: Instant) {
         if self.get_mut(id).is_some() {
             self.ahead.wait_for(id, seq, is_proven, now);

@@ -25,7 +25,7 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 use support::wire::Wire;
-use support::{eventually, kill, number, settings, stream_settings, tcp, Scene};
+use support::{eventually, is_eventually, kill, number, settings, stream_settings, tcp, Scene, DEADLINE};
 
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
 const WORKERS: usize = 3;
@@ -126,6 +126,22 @@ impl Client {
     fn has(&self, wanted: &str) -> bool {
         self.items.iter().any(|item| matches!(item, Item::Event { data, .. } if data == wanted))
     }
+
+    /// Returns true if the client was told of a gap that ends at a place or after it.
+    fn has_gap_through(&self, wanted: &Place) -> bool {
+        let is_through = |here: Place| here.0 == wanted.0 && here.1 >= wanted.1;
+        self.items.iter().any(|item| matches!(item, Item::Gap { id, .. } if is_through(place(id))))
+    }
+
+    /// Returns true if its connection has told the client where it is, and of the gap that it owed.
+    fn has_place(&self) -> bool {
+        let of_hub = self.items.iter().rev().find(|item| !matches!(item, Item::Push { .. }));
+        match of_hub {
+            Some(Item::Position(id)) => reported(id) != Some(0),
+            Some(Item::Gap { .. } | Item::Event { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A stream of a worker, and what was pushed to it.
@@ -151,7 +167,7 @@ impl Worker {
         let start = Start { program: None, needs_settings: false, timeout: CALL };
         let socket = wire.place.socket().to_owned();
         let address = Address::new(wire.place.name().clone(), Some(socket)).expect("a short path");
-        Hub::named(RemoteHub { address, start, settings: settings.into() }).expect("memory")
+        Hub::named(RemoteHub::new(address, start, settings.into())).expect("memory")
     }
 }
 
@@ -214,7 +230,7 @@ impl Model {
         self.clients.iter_mut().for_each(Client::read);
     }
 
-    /// Has the process continue as another one of the same program.
+    /// Lets the process continue as another one of the same program.
     fn upgrade(&mut self) {
         if let Some(pid) = self.scene.pid() {
             assert!(self.scene.command(&["upgrade"]).status().expect("the program").success());
@@ -285,6 +301,9 @@ impl Model {
         let topics = client.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
         let after = Some(client.last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into);
         let request = SubscribeRequest { topics, after, ..Default::default() };
+        if self.rng.bool() {
+            handle.enter_handler(); // the subscription takes effect when the handler returns
+        }
         match self.workers[worker].hub.subscribe(&mut handle, request) {
             Ok(_) => handle.leave_handler(),
             Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
@@ -300,7 +319,7 @@ impl Model {
         worker.hub = Worker::hub(&worker.wire, self.settings.clone());
     }
 
-    /// Has a worker forget a stream, as a handler does that returns.
+    /// Lets a worker forget a stream, as a handler does that returns.
     fn release(&mut self, worker: usize) {
         let streams = &mut self.workers[worker].streams;
         if !streams.is_empty() {
@@ -309,35 +328,52 @@ impl Model {
         }
     }
 
-    /// Heals what is broken, has all clients connect, and waits until each has received a last event of each channel.
+    /// Heals what is broken, has all clients connect, and waits until each has received a last event of each of its channels,
+    /// or a gap in its place.
     fn settle(&mut self) {
         self.workers.iter().for_each(|worker| worker.wire.heal());
         drop(self.scene.client_with(self.settings.clone()));
+        for (number, worker) in self.workers.iter().enumerate() {
+            eventually(&format!("worker {number} has a connection"), || worker.hub.epoch(true).is_ok());
+        }
         for client in 0..CLIENTS {
+            // Before the last events: who connects after them, with an id that the hub does not know, is sent a gap instead.
+            self.read_until(client, "a place", Client::has_place);
+        }
+        for (number, channel) in CHANNELS.into_iter().enumerate() {
+            let (data, place) = self.publish_last(number % WORKERS, channel);
+            for client in 0..CLIENTS {
+                if self.clients[client].channels.contains(&channel) {
+                    self.read_until(client, &data, |client| client.has(&data) || client.has_gap_through(&place));
+                }
+            }
+        }
+    }
+
+    /// Publishes events until the publisher is told the place of one. Each attempt is another event: one whose outcome is
+    /// unknown may have been published.
+    fn publish_last(&mut self, worker: usize, channel: &'static str) -> (String, Place) {
+        let (mut attempts, mut made) = (0, None);
+        eventually(&format!("an event of worker {worker} in {channel}"), || {
+            attempts += 1;
+            let data = format!("last of {channel}, attempt {attempts}");
+            self.publish_to(worker, channel, data.clone());
+            made = self.published[&data].place.clone().map(|place| (data, place));
+            made.is_some()
+        });
+        made.expect("a published event")
+    }
+
+    /// Reads what a client is sent until a condition is true. The client connects again when its connection has ended.
+    fn read_until(&mut self, client: usize, expected: &str, is_true: impl Fn(&Client) -> bool) {
+        let is_reached = is_eventually(|| {
             self.clients[client].read();
             if self.clients[client].connection.is_none() {
                 self.connect(client, 0);
             }
-        }
-        for (number, channel) in CHANNELS.into_iter().enumerate() {
-            let data = format!("last of {channel}");
-            self.publish_to(number % WORKERS, channel, data.clone());
-            while self.published[&data].outcome != Outcome::Published {
-                self.publish_to(number % WORKERS, channel, data.clone());
-            }
-        }
-        for client in 0..CLIENTS {
-            for channel in self.clients[client].channels.clone() {
-                let data = format!("last of {channel}");
-                eventually(&format!("{data} for {:?}", self.clients[client]), || {
-                    self.clients[client].read();
-                    if self.clients[client].connection.is_none() {
-                        self.connect(client, 0);
-                    }
-                    self.clients[client].has(&data)
-                });
-            }
-        }
+            is_true(&self.clients[client])
+        });
+        assert!(is_reached, "not within {DEADLINE:?}: {expected} for {:?}", self.clients[client]);
     }
 
     /// Compares what clients were sent with what was published.

@@ -217,7 +217,7 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
         (1, StartPoint::Oldest, None, &["position", "plain"][..]),
         (2, StartPoint::State, None, &["set", "position"]),
         (3, StartPoint::State, Some(&ids[0]), &["gap", "set", "position"]),
-        (4, StartPoint::State, Some(&ids[1]), &["position", "plain"]),
+        (4, StartPoint::State, Some(&ids[1]), &["plain", "position"]),
         (5, StartPoint::Latest, Some(&ids[0]), &["position", "gap", "plain"]),
     ] {
         let mut client = open(&mut worker, stream, "");

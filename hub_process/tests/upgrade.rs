@@ -7,7 +7,7 @@ use eventsource_xs::hub::{ChannelSettings, OnSlow, Publication, StartPoint, Subs
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Error, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, Open, Request, Upgrade};
+use eventsource_xs::wire::{Answer, FieldList, HubSettings, Name, NamedSettings, Open, Request, ShowChannel, Upgrade};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -455,7 +455,10 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let mut news = ChannelSettings::new(b"news/*");
     news.events = Some(1);
     settings.hub.channels = vec![news];
+    settings.show_channel = Some(ShowChannel::Data);
     let mut worker = scene.client_with(settings.clone());
+    let mut bare =
+        CallConnection::connect(&Scene::start(), &scene.place, Some(NamedSettings::default())).expect("a hub");
     let keyed = |key: &'static [u8], data: &str| Publication { key, ..event("prices", data) };
     for (key, data) in [(b"a", "a1"), (b"b", "b1"), (b"a", "a2"), (b"c", "c1"), (b"c", "c2")] {
         worker.publish(&keyed(key, data)).expect("an id");
@@ -504,7 +507,9 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let subscription = SubscribeRequest { start: StartPoint::Oldest, ..topics("news/1", None) };
     worker.subscribe(5, subscription).expect("a stream");
     assert_eq!(data(&read_event(&mut of_news, "n2")), ["n2"]);
-    // Workers with other settings are still refused.
+    // Workers with other settings are still refused, and the events of one that does not show channels.
+    let refused = bare.publish(&event("news/1", "bare")).expect_err("another form");
+    assert!(refused.to_string().starts_with("show_channel differs"), "{refused}");
     settings.hub.opaque_ids = false;
     let refused =
         CallConnection::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");

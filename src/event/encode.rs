@@ -25,7 +25,7 @@
 //!
 //! `naive.rs` builds a string for each line and joins them. Property tests compare every block with it.
 
-use super::breaks::{self, Breaks};
+use super::byte_mask::{self, Breaks};
 use super::{Field, Text};
 use std::borrow::Cow;
 
@@ -136,7 +136,7 @@ impl Field<'_> {
             Self::Event(name) => (name.text(), 0),
             Self::Id(id) => (id.text(), 0),
             Self::Retry(retry) => (retry.text(), 0),
-            Self::Data(text) | Self::Comment(text) => (text, breaks::count(text.bytes())),
+            Self::Data(text) | Self::Comment(text) => (text, byte_mask::count(text.bytes())),
             Self::Blank => return BLANK_SIZE_BOUND,
         };
         breaks.saturating_mul(LONGEST_BREAK).saturating_add(text.size_bound()).saturating_add(LONGEST_FRAME)

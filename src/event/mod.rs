@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-mod breaks;
+mod byte_mask;
 mod encode;
 mod field;
 mod framing;

@@ -1,6 +1,6 @@
 //! A caller's string: its bytes and their encoding.
 
-use super::breaks::is_break;
+use super::byte_mask::is_break;
 use std::borrow::Cow;
 
 /// A string as the caller stores it.

@@ -8,6 +8,7 @@ use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The counters of a hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct ChannelCounts {
     pub bytes: u64,
     /// Its retained keys.
     pub keys: u64,
+    /// How many events an hour has at the pace of the last ten seconds.
+    pub events_per_hour: u64,
     /// The id of its last entry in the order of the hub. Empty if there is none.
     pub last_id: Box<str>,
 }
@@ -137,12 +140,14 @@ impl ChannelPage {
     const MOST_SLOTS: usize = if cfg!(test) { 3 } else { 4096 };
     /// The bytes of names after which a call ends.
     const MOST_BYTES: usize = 256 << 10;
+    /// The time over which the pace of events is measured.
+    const PACE_SPAN: Duration = Duration::from_secs(10);
 }
 
 impl Hub {
     /// Returns a part of the list of channels whose names match a pattern, or of all. It takes little time however many
     /// channels there are, so a channel that is created or removed between two calls may be missing.
-    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> ChannelPage {
+    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64, now: Instant) -> ChannelPage {
         let glob = pattern.map(Glob::new);
         let mut page = ChannelPage::default();
         let mut bytes = 0;
@@ -152,7 +157,7 @@ impl Hub {
             if let Some(channel) = self.logs.channels().get(at) {
                 if glob.as_ref().map_or(true, |glob| glob.is_match(&channel.name)) {
                     bytes += channel.name.len();
-                    page.channels.push(self.channel_counts(at));
+                    page.channels.push(self.channel_counts(at, now));
                 }
             }
             at += 1;
@@ -161,7 +166,7 @@ impl Hub {
         page
     }
 
-    fn channel_counts(&self, at: usize) -> ChannelCounts {
+    fn channel_counts(&self, at: usize, now: Instant) -> ChannelCounts {
         let channel = &self.logs.channels()[at];
         let (events, bytes) = channel.log.held();
         let last = channel.log.after(0).next_back();
@@ -171,6 +176,7 @@ impl Hub {
             events: events as u64,
             bytes: bytes as u64,
             keys: channel.log.retained().0 as u64,
+            events_per_hour: channel.log.entries_per_hour(now, ChannelPage::PACE_SPAN),
             last_id: last.map_or_else(Box::default, |entry| self.epoch.event_id(entry.seq).into()),
         }
     }

@@ -8,28 +8,29 @@
 //! [`Members`] only decides. Its caller says which streams enter and leave, in their order, tells the time, and publishes the
 //! [announcements](Announcement) in the order in which it is given them.
 //!
-//! In a hub with a store the announcements go to the store, which tells who is here: also members of other machines, and those
-//! of a process before. A member that it has told stays in the list until it tells that the member has gone. Of counted members
-//! it is told in a channel that no stream reads.
+//! In a hub with a store the announcements of members wait for the store, which tells who is here: also members of other
+//! machines, and those of a process before (`stored`). A member that it has told stays in the list until it tells that
+//! the member has gone. Of counted members it is told in a channel that no stream reads.
 //!
 //! Its parts own what they decide: who is in which channel (`rooms`), which members a stream has (`member_streams`), the wait
-//! before a leave (`lingering`), when a number is published (`counts`), what the store has still to do (`unconfirmed`).
+//! before a leave (`lingering`), when a number is published (`counts`), what the store is asked next of a member (`pending`).
 
 mod counts;
 mod lingering;
 mod member;
 mod member_streams;
 mod page;
+mod pending;
 mod rooms;
 mod saved;
 mod slots;
 mod stored;
 #[cfg(test)]
 mod tests;
-mod unconfirmed;
 
 pub use page::{MemberInfo, MemberPage};
-pub use stored::LingeringMember;
+pub use pending::MemberChange;
+pub use stored::{EntryOrigin, LingeringMember};
 
 use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, Statement};
 use super::Full;
@@ -39,14 +40,30 @@ use counts::{Counts, Publisher};
 use lingering::Lingering;
 use member::Member;
 use member_streams::MemberStreams;
+use pending::Pending;
 use rooms::Rooms;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use unconfirmed::Unconfirmed;
 
 /// The most members of a stream.
 pub const MAX_MEMBERS_OF_STREAM: usize = if cfg!(test) { 3 } else { 64 };
+
+/// The channel in which a store keeps a member, and the member's id there.
+pub type MemberKey = (Box<[u8]>, Box<[u8]>);
+
+/// Who has the order of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum OrderOf {
+    #[default]
+    Hub,
+    /// A store of this machine alone.
+    Store,
+    /// A store of several machines.
+    SharedStore,
+}
+
+saved!(OrderOf: Hub, Store, SharedStore);
 
 /// The members of a hub.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +71,14 @@ pub struct Members {
     rooms: Rooms,
     streams: MemberStreams,
     wills: BTreeMap<StreamId, Box<Announcement>>,
-    unconfirmed: Unconfirmed,
+    /// What waits for the store, and of whom it is new.
+    pending: BTreeMap<MemberKey, Pending>,
+    changed: Vec<MemberKey>,
     lingering: Lingering,
     counts: Counts,
     refused: u64,
     has_ended: bool,
-    /// Whether a store has the order of events.
-    is_stored: bool,
+    order: OrderOf,
 }
 
 /// Decides whether an event can be retained.
@@ -77,11 +95,6 @@ enum Entering {
 }
 
 impl Members {
-    /// The members of a hub whose events a store has, or not.
-    pub fn new(is_stored: bool) -> Self {
-        Self { is_stored, ..Self::default() }
-    }
-
     /// Adds a stream to a member. If the member is new, it joins, unless its channel has `most` members or its event does not
     /// fit; then the stream has no member. Nor has it more than [`MAX_MEMBERS_OF_STREAM`]. `wall` is the time of the system's
     /// clock in milliseconds.
@@ -112,10 +125,12 @@ impl Members {
         if let Some(at) = known {
             return Entering::Known(at);
         }
-        let has_room = || match self.has_events(*is_counted) {
-            true if *is_counted => true, // the number that follows is retained, not the event
-            true => fits(&Announcement::of_member((channel, id, false), Statement::Here, join.clone())).is_ok(),
-            false => self.counts.has(channel) || fits(&Announcement::of_count(channel, 1)).is_ok(),
+        let has_room = || match self.order {
+            _ if !*is_counted => {
+                fits(&Announcement::of_member((channel, id, false), Statement::Here, join.clone())).is_ok()
+            }
+            OrderOf::Hub => self.counts.has(channel) || fits(&Announcement::of_count(channel, 1)).is_ok(),
+            _ => true, // the number that follows is retained, not the event
         };
         match self.rooms.count(channel) < most && has_room() {
             true => Entering::Joins,
@@ -139,8 +154,7 @@ impl Members {
             member.set_linger(linger);
             member.common = common;
             if !std::mem::replace(&mut member.is_own, true) {
-                out.push(Announcement::of_member((&channel, &id, member.is_counted), Statement::Here, join));
-                self.note_announced(at);
+                self.announce(at, Statement::Here, (join, Some(&data)), out);
             }
         }
         let _ = self.update_member(&channel, &id, data, update, fits, out); // otherwise the member keeps its data
@@ -156,16 +170,16 @@ impl Members {
         let MemberRequest { channel, id, linger, is_counted, data, join, leave, update: _ } = request;
         let common = self.rooms.common(&channel, &id, &leave);
         let name = Arc::clone(&common.channel);
-        let mut member = Member::new(&id, KeptMember { since: wall, linger, data, leave }, common);
-        (member.is_counted, member.is_own) = (is_counted, true);
+        let kept = KeptMember { since: wall, linger, data: data.clone(), leave };
+        let mut member = Member::new((&id, is_counted), kept, common);
+        member.is_own = true;
         let at = self.rooms.add(member);
-        self.note_announced(at);
         self.add_stream(stream, at);
-        match self.has_events(is_counted) {
-            true => out.push(Announcement::of_member((&channel, &id, is_counted), Statement::Here, join)),
-            false => self.counts.begin(Arc::clone(&name), now),
-        }
-        if !self.is_stored {
+        self.announce(at, Statement::Here, (join, Some(&data)), out);
+        if self.order == OrderOf::Hub {
+            if is_counted {
+                self.counts.begin(Arc::clone(&name), now);
+            }
             self.recount(&name, now, out); // otherwise when the store has told the member
         }
     }
@@ -189,10 +203,23 @@ impl Members {
         self.rooms.find(channel, key).and_then(|at| self.rooms.get(at)).map_or(false, |member| !member.is_counted)
     }
 
-    /// Returns true if a member's own events are announced. Those of a member that is counted are for the store, and for no
-    /// stream.
-    fn has_events(&self, is_counted: bool) -> bool {
-        !is_counted || self.is_stored
+    /// Announces a member, before its data change. The events of a member that is counted are for the store, and for no stream.
+    fn announce(
+        &mut self,
+        at: u32,
+        statement: Statement,
+        (event, data): (Unnumbered, Option<&MemberData>),
+        out: &mut Vec<Announcement>,
+    ) {
+        let member = match self.rooms.get(at) {
+            Some(member) if !member.is_counted || self.order != OrderOf::Hub => member,
+            _ => return,
+        };
+        let announcement = member.announcement(statement, event);
+        match self.order {
+            OrderOf::Hub => out.push(announcement),
+            _ => self.announce_to_store(at, announcement, data),
+        }
     }
 
     /// Removes a stream that has ended. Its will is published, unless its application has ended it.
@@ -234,14 +261,10 @@ impl Members {
             None => return Ok(false),
         };
         if !is_same {
-            let event = Announcement::of_member((channel, id, is_counted), Statement::Changed, event);
             if !is_counted {
-                fits(&event)?;
+                fits(&Announcement::of_member((channel, id, is_counted), Statement::Changed, event.clone()))?;
             }
-            if self.has_events(is_counted) {
-                out.push(event);
-            }
-            self.note_announced(at);
+            self.announce(at, Statement::Changed, (event, Some(&data)), out);
             self.rooms.get_mut(at).into_iter().for_each(|member| member.set_data(&data));
         }
         Ok(true)
@@ -273,11 +296,12 @@ impl Members {
 
     /// Ends all members, and publishes the wills of all streams: the hub ends. Nobody enters any more.
     pub fn end_all(&mut self, out: &mut Vec<Announcement>) {
-        let Self { rooms, counts, wills, refused, is_stored, .. } = std::mem::take(self);
-        (self.has_ended, self.refused, self.is_stored) = (true, refused, is_stored);
+        let Self { rooms, counts, wills, refused, order, .. } = std::mem::take(self);
+        (self.has_ended, self.refused, self.order) = (true, refused, order);
         out.extend(wills.into_values().map(|will| *will));
         out.extend(counts.channels().map(|channel| Announcement::of_count(channel, 0)));
-        out.extend(rooms.all().filter(|member| !member.is_counted).map(Member::announce_leave));
+        let left = rooms.all().filter(|member| !member.is_counted);
+        out.extend(left.map(|member| member.announcement(Statement::Gone, member.leave())));
     }
 
     /// Returns true if the hub has ended.
@@ -336,11 +360,8 @@ impl Members {
             None => return,
         };
         member.is_own = false;
-        let (channel, is_stored) = (Arc::clone(&member.common.channel), member.is_stored());
-        let (leave, is_counted) = (member.announce_leave(), member.is_counted);
-        if self.has_events(is_counted) {
-            out.push(leave);
-        }
+        let (channel, is_stored, leave) = (Arc::clone(&member.common.channel), member.is_stored(), member.leave());
+        self.announce(at, Statement::Gone, (leave, None), out);
         if !is_stored {
             self.remove_member(at);
             self.recount(&channel, now, out);
@@ -349,7 +370,6 @@ impl Members {
 
     /// Removes a member that is neither of here nor told. Its slot stays while streams have it.
     fn remove_member(&mut self, at: u32) {
-        self.unconfirmed.remove(at);
         self.lingering.end(at);
         self.rooms.remove(at);
     }
@@ -359,15 +379,15 @@ impl Members {
         if let Some(new) = self.rooms.pack() {
             let of = |at: u32| new.get(at as usize).copied().unwrap_or(0);
             self.streams.renumber(of);
-            self.unconfirmed.renumber(of);
             self.lingering.renumber(of);
         }
     }
 
     /// Publishes the number of a channel's members if it is time.
     fn recount(&mut self, channel: &Arc<[u8]>, now: Instant, out: &mut Vec<Announcement>) {
-        let Self { rooms, counts, is_stored, .. } = self;
-        let (all, publisher) = (rooms.count(channel), if *is_stored { Publisher::Store } else { Publisher::Hub });
+        let Self { rooms, counts, order, .. } = self;
+        let publisher = if *order == OrderOf::Hub { Publisher::Hub } else { Publisher::Store };
+        let all = rooms.count(channel);
         let number = || match publisher {
             Publisher::Hub => all,
             Publisher::Store => rooms.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines

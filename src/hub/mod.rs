@@ -151,7 +151,9 @@ pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use gaps::{Gap, Lagging};
 pub use ids::plain_and_opaque::Epoch;
-pub use members::{Fits, LingeringMember, MemberInfo, MemberPage, Members, MAX_MEMBERS_OF_STREAM};
+pub use members::{
+    EntryOrigin, Fits, LingeringMember, MemberChange, MemberInfo, MemberKey, MemberPage, Members, MAX_MEMBERS_OF_STREAM,
+};
 pub use presence::{
     number_of_members, room_of, Announcement, KeptMember, MemberData, MemberRequest, Presence, Statement,
 };

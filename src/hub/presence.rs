@@ -32,7 +32,7 @@ pub struct MemberRequest {
     pub channel: Box<[u8]>,
     /// The member, and the key of its events.
     pub id: Box<[u8]>,
-    /// How long the member stays when its last stream has left.
+    /// How long the member stays when its last stream has left. That of its newest stream counts.
     pub linger: Duration,
     /// Whether the member is counted only.
     pub is_counted: bool,

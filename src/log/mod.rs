@@ -27,6 +27,9 @@ use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
 use versions::{Replaced, Versions};
 
+/// A shorter span says nothing of the pace of events.
+const SHORTEST_SPAN: Duration = Duration::from_millis(1);
+
 /// The retention of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -390,6 +393,18 @@ impl Log {
     /// Returns the sequence number of the first entry of the history.
     pub fn first_of_history(&self) -> Option<u64> {
         self.entries.front().map(|first| first.seq)
+    }
+
+    /// Returns how many entries an hour has at the pace of the last `span`. The history may be shorter than that: then its own
+    /// span counts.
+    pub fn entries_per_hour(&self, now: Instant, span: Duration) -> u64 {
+        let begin = now.checked_sub(span);
+        let first = begin.map_or(0, |begin| self.entries.partition_point(|entry| entry.at <= begin));
+        let is_short = first == 0 && self.evicted_through > 0;
+        let oldest = self.entries.front().filter(|_| is_short);
+        let measured = oldest.map_or(span, |oldest| now.saturating_duration_since(oldest.at)).max(SHORTEST_SPAN);
+        let count = (self.entries.len() - first) as u128;
+        u64::try_from(count * 3_600_000_000 / measured.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Returns the number of entries and of their bytes, without those that only the state holds.

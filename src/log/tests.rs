@@ -46,6 +46,25 @@ fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
 }
 
 #[test]
+fn the_pace_is_that_of_a_span_or_of_a_history_that_is_shorter() {
+    let (span, begin) = (Duration::from_secs(10), Instant::now());
+    let at = |ms| begin + Duration::from_millis(ms);
+    let mut log = Log::new(0, false);
+    assert_eq!(log.entries_per_hour(at(0), span), 0);
+    for seq in 1..=40 {
+        log.append(entry(seq, at(1000 * seq), ""), &Snapshots::default());
+    }
+    for (now, per_second) in [(40_000, 1.0), (44_500, 0.6), (49_900, 0.1), (50_000, 0.0)] {
+        assert_eq!(log.entries_per_hour(at(now), span), (3600.0 * per_second) as u64, "after {now} ms");
+    }
+    while log.history_len() > 5 {
+        log.evict_first(&BOUNDS, &Snapshots::default());
+    }
+    assert_eq!(log.entries_per_hour(at(41_000), span), 3600, "five entries in five seconds");
+    assert_eq!(log.entries_per_hour(at(36_000), span), 5 * 3600 * 1000, "a span of nothing counts as a millisecond");
+}
+
+#[test]
 fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds() {
     let now = Instant::now();
     let mut log = Log::new(0, true);

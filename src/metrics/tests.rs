@@ -48,6 +48,7 @@ fn labels_are_the_hub_and_what_was_chosen_with_escapes() {
         events: 1,
         bytes: 10,
         keys: 0,
+        events_per_hour: 0,
         last_id: "".into(),
     };
     let topic = |topic| {

@@ -45,37 +45,48 @@ impl<I: Io> Reactor<I> {
     }
 }
 
-/// Encodes what is buffered for one stream.
-pub(super) fn encode_buffered(stream: &mut Stream, alone: &mut Alone, id: StreamId, answers: &mut Vec<Answer>) {
-    let before = stream.buffered_bytes();
-    stream.encode_buffered(alone);
-    report_change(stream, before, id, answers);
+/// A stream whose buffer the reactor itself changes, and where it reports by how much.
+#[derive(Debug)]
+pub(super) struct Buffering<'a> {
+    pub(super) stream: &'a mut Stream,
+    pub(super) id: StreamId,
+    pub(super) answers: &'a mut Vec<Answer>,
 }
 
-/// Reports that the reactor itself has made the buffer of a stream larger or smaller.
-pub(super) fn report_change(stream: &Stream, before: usize, id: StreamId, answers: &mut Vec<Answer>) {
-    let after = stream.buffered_bytes();
-    if after > before {
-        answers.push(Answer::Buffered { stream: id, bytes: after - before });
-    }
-    if after < before {
-        answers.push(Answer::Shrunk { stream: id, bytes: before - after });
-    }
-}
-
-/// Buffers the notices of a hub for one stream.
-pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
-    let before = stream.buffered_bytes();
-    let settings = *stream.settings();
-    for notice in notices {
-        match notice {
-            Notice::Position(block) | Notice::Channel(block) => stream.push_non_event(settings.frame(&block)),
-            Notice::Gap(block) => stream.push_undroppable(settings.frame(&block)),
-            Notice::Event(event) => stream.push_undroppable(match settings.line_end {
-                LineEnd::Lf => event.from(settings.framing, 0),
-                LineEnd::CrLf => settings.frame(event.bytes(Framing::Plain)),
-            }),
+impl Buffering<'_> {
+    /// Changes the stream, and reports whether its buffer is larger or smaller then.
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Stream) -> T) -> T {
+        let before = self.stream.buffered_bytes();
+        let changed = change(self.stream);
+        let after = self.stream.buffered_bytes();
+        if after > before {
+            self.answers.push(Answer::Buffered { stream: self.id, bytes: after - before });
         }
+        if after < before {
+            self.answers.push(Answer::Shrunk { stream: self.id, bytes: before - after });
+        }
+        changed
     }
-    report_change(stream, before, id, answers);
+
+    /// Encodes what is buffered.
+    pub(super) fn encode_buffered(&mut self, alone: &mut Alone) {
+        self.change(|stream| stream.encode_buffered(alone));
+    }
+
+    /// Buffers the notices of a hub.
+    pub(super) fn buffer_notices(&mut self, notices: Vec<Notice>) {
+        self.change(|stream| notices.into_iter().for_each(|notice| buffer_notice(stream, notice)));
+    }
+}
+
+fn buffer_notice(stream: &mut Stream, notice: Notice) {
+    let settings = *stream.settings();
+    match notice {
+        Notice::Position(block) | Notice::Channel(block) => stream.push_non_event(settings.frame(&block)),
+        Notice::Gap(block) => stream.push_undroppable(settings.frame(&block)),
+        Notice::Event(event) => stream.push_undroppable(match settings.line_end {
+            LineEnd::Lf => event.from(settings.framing, 0),
+            LineEnd::CrLf => settings.frame(event.bytes(Framing::Plain)),
+        }),
+    }
 }

@@ -106,7 +106,7 @@ pub enum Command {
         /// When it was stored.
         at: Instant,
     },
-    /// Passes over an entry of the store that is no event of a channel.
+    /// Passes over an entry of the store that is not an event of a channel.
     PassStored {
         /// The hub.
         hub: HubId,

@@ -146,8 +146,14 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Answers with a part of the list of the hub's channels.
-    pub(super) fn list_channels(&mut self, id: HubId, request_id: u64, pattern: Option<&[u8]>, from: u64) {
-        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from));
+    pub(super) fn list_channels(
+        &mut self,
+        id: HubId,
+        (request_id, from): (u64, u64),
+        pattern: Option<&[u8]>,
+        now: Instant,
+    ) {
+        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from, now));
         self.answers.push(Answer::Channels { request_id, page });
     }
 

@@ -10,10 +10,9 @@
 //! channels, is sent copies of them, through its own buffer. A stream with a content coding shares what is encoded
 //! (`hub::sending::shared_encoding`).
 
-use super::buffering::{buffer_notices, encode_buffered, report_change};
+use super::buffering::Buffering;
 use super::hubs::Hubs;
 use super::subscriptions::Subscription;
-use super::{Answer, StreamId};
 use crate::compression::{Alone, ContentCoding};
 use crate::event::LineEnd;
 use crate::hub::{BlockForm, Cursor, Gathered, Hub, NextEncoding};
@@ -84,14 +83,7 @@ impl<'a> LogSource<'a> {
     /// Checks whether the log has evicted events which the stream was still to be sent, and buffers the notices for its
     /// client. If the socket is blocked, the notices come later, except that a hub that disconnects slow clients does so at
     /// once.
-    pub(super) fn catch_up(
-        &mut self,
-        id: StreamId,
-        stream: &mut Stream,
-        is_blocked: bool,
-        alone: &mut Alone,
-        answers: &mut Vec<Answer>,
-    ) -> LogState {
+    pub(super) fn catch_up(&mut self, buffering: &mut Buffering<'_>, is_blocked: bool, alone: &mut Alone) -> LogState {
         let (hub, cursor) = match self.hub_and_cursor() {
             Some(both) => both,
             None => return LogState::Open,
@@ -99,7 +91,7 @@ impl<'a> LogSource<'a> {
         if cursor.is_held() {
             return LogState::Held;
         }
-        let has_buffered = is_blocked || stream.buffered_bytes() > 0;
+        let has_buffered = is_blocked || buffering.stream.buffered_bytes() > 0;
         if has_buffered
             && (is_blocked || cursor.is_completion_queued() || hub.is_lagging(cursor))
             && !hub.has_to_end(cursor)
@@ -113,17 +105,18 @@ impl<'a> LogSource<'a> {
         if cursor.has_replay() && !has_buffered {
             notices.extend(hub.replay_into_buffer(cursor));
         }
-        let is_coded = stream.settings().coding != ContentCoding::Identity;
-        let is_copied = !is_coded && stream.settings().line_end == LineEnd::CrLf || cursor.has_channel_names();
+        let is_coded = buffering.stream.settings().coding != ContentCoding::Identity;
+        let is_copied =
+            !is_coded && buffering.stream.settings().line_end == LineEnd::CrLf || cursor.has_channel_names();
         let copies = is_copied && !cursor.has_replay();
-        let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
+        let most_bytes = Self::MAX_COPIED_BYTES.min(buffering.stream.settings().max_buffered);
         if copies && !has_buffered && notices.is_empty() {
             notices = hub.copy_into_buffer(cursor, most_bytes);
         }
         let is_empty = notices.is_empty();
-        buffer_notices(stream, notices, id, answers);
+        buffering.buffer_notices(notices);
         if is_coded && !is_blocked {
-            encode_buffered(stream, alone, id, answers);
+            buffering.encode_buffered(alone);
         }
         if cursor.has_replay() || cursor.is_completion_queued() {
             return LogState::Later;
@@ -133,7 +126,7 @@ impl<'a> LogSource<'a> {
         }
         if is_coded && !is_copied {
             let alone = Some(alone).filter(|_| !has_buffered && is_empty);
-            return self.encode_next(stream, alone, most_bytes, id, answers);
+            return self.encode_next(buffering, alone, most_bytes);
         }
         self.drop_if_finished();
         LogState::Open
@@ -141,21 +134,13 @@ impl<'a> LogSource<'a> {
 
     /// Encodes the next entries of a stream with a content coding: for the round that it is in or joins, otherwise into its
     /// own buffer, if `alone` is given.
-    fn encode_next(
-        &mut self,
-        stream: &mut Stream,
-        alone: Option<&mut Alone>,
-        most_bytes: usize,
-        id: StreamId,
-        answers: &mut Vec<Answer>,
-    ) -> LogState {
+    fn encode_next(&mut self, buffering: &mut Buffering<'_>, alone: Option<&mut Alone>, most_bytes: usize) -> LogState {
         let (hub, cursor) = match self.hub_and_cursor() {
             Some(both) => both,
             None => return LogState::Open,
         };
-        let form = form_of(stream);
-        let before = stream.buffered_bytes();
-        let is_behind = match hub.encode_next(cursor, &form) {
+        let form = form_of(buffering.stream);
+        let is_behind = buffering.change(|stream| match hub.encode_next(cursor, &form) {
             NextEncoding::Nothing | NextEncoding::Round => None,
             NextEncoding::Joins(round) => {
                 stream.body_mut().join(round);
@@ -168,8 +153,7 @@ impl<'a> LogSource<'a> {
                 }
                 hub.has_next_been_offered(cursor)
             }
-        };
-        report_change(stream, before, id, answers);
+        });
         if let Some(is_behind) = is_behind {
             return LogState::Copying { is_behind };
         }

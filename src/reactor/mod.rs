@@ -42,7 +42,6 @@
 mod buffering;
 mod command;
 mod detaching;
-mod due;
 mod ending;
 mod flushing;
 mod hubs;
@@ -51,6 +50,7 @@ mod log_source;
 mod opening;
 mod patience;
 mod reading;
+mod run_due;
 mod sending;
 mod shutdown;
 mod socket_errors;
@@ -209,7 +209,7 @@ impl<I: Io> Reactor<I> {
             Command::StopWaiting { stream } => self.begin_now(stream),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
             Command::ListChannels { hub, request_id, pattern, from } => {
-                self.list_channels(hub, request_id, pattern.as_deref(), from);
+                self.list_channels(hub, (request_id, from), pattern.as_deref(), now);
             }
             Command::ListEntries { hub, request_id } => self.list_entries(hub, request_id, now),
             Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),

@@ -1,6 +1,6 @@
 //! Sending to one stream: its own buffer and the log, as one gathered write.
 
-use super::buffering::{encode_buffered, report_change};
+use super::buffering::Buffering;
 use super::log_source::{LogSource, LogState};
 use super::socket_errors::{is_memory, reason_of};
 use super::stream_record::{Deadline, StreamQueue};
@@ -75,10 +75,9 @@ impl<I: Io> Reactor<I> {
             None => return Ok(SendResult::Nothing),
         };
         let log = LogSource::new(hubs, &mut record.subscription);
-        let (stream, owes_end) = (&mut record.stream, &mut record.owes_end);
+        let (buffering, owes_end) = (Buffering { stream: &mut record.stream, id, answers }, &mut record.owes_end);
         let is_blocked = record.is_blocked;
-        let bytes = 0;
-        let mut sender = Sender { io, socket, stream, log, owes_end, is_blocked, alone, id, now, answers, bytes };
+        let mut sender = Sender { io, socket, buffering, log, owes_end, is_blocked, alone, now, bytes: 0 };
         let progress = (0..Self::MAX_WRITES).find_map(|_| sender.send_once().transpose());
         let bytes = sender.bytes;
         record.count_taken(bytes, now);
@@ -117,14 +116,12 @@ impl<I: Io> Reactor<I> {
 struct Sender<'a, I: Io> {
     io: &'a mut I,
     socket: &'a I::Socket,
-    stream: &'a mut Stream,
+    buffering: Buffering<'a>,
     log: LogSource<'a>,
     owes_end: &'a mut bool,
     is_blocked: bool,
     alone: &'a mut Alone,
-    id: StreamId,
     now: Instant,
-    answers: &'a mut Vec<Answer>,
     /// How many bytes the socket has taken.
     bytes: usize,
 }
@@ -133,15 +130,15 @@ impl<I: Io> Sender<'_, I> {
     /// Makes one write. Returns None if another should follow at once.
     fn send_once(&mut self) -> io::Result<Option<SendResult>> {
         if !self.is_blocked {
-            encode_buffered(self.stream, self.alone, self.id, self.answers);
+            self.buffering.encode_buffered(self.alone);
         }
-        let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.alone, self.answers);
+        let state = self.log.catch_up(&mut self.buffering, self.is_blocked, self.alone);
         if self.is_blocked {
             return Ok(Some(if state == LogState::MustEnd { SendResult::MustEnd } else { SendResult::Nothing }));
         }
         self.buffer_end();
         let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
-        let batch = GatheredWrite::gather(self.stream, &self.log, state, &mut blocks);
+        let batch = GatheredWrite::gather(self.buffering.stream, &self.log, state, &mut blocks);
         let bytes = match batch.blocks {
             0 if state == LogState::MustEnd => return Ok(Some(SendResult::MustEnd)),
             0 => 0,
@@ -168,32 +165,37 @@ impl<I: Io> Sender<'_, I> {
         if self.log.has_no_subscription() && *self.owes_end {
             return Ok(None);
         }
-        let is_done = self.log.has_no_subscription() && self.stream.is_done();
+        let is_done = self.log.has_no_subscription() && self.buffering.stream.is_done();
         Ok(Some(if is_done { SendResult::Done } else { SendResult::Nothing }))
     }
 
     /// Buffers the end of an ending response when everything from the log is sent or buffered.
     fn buffer_end(&mut self) {
         if self.log.has_no_subscription() && std::mem::take(self.owes_end) {
-            let before = self.stream.buffered_bytes();
-            let end = self.stream.end_of_response();
-            self.stream.push_raw(end);
-            report_change(self.stream, before, self.id, self.answers);
+            self.buffering.change(|stream| {
+                let end = stream.end_of_response();
+                stream.push_raw(end);
+            });
         }
     }
 
     /// Removes what the kernel has taken from the stream's own buffer, and moves its cursor past the rest.
     fn advance(&mut self, bytes: usize, is_all: bool, gathered: Option<Gathered>) {
-        if let Some(since) = self.stream.stalled_since() {
-            self.answers.push(Answer::Unstalled { stalled_for: self.now.saturating_duration_since(since) });
+        if let Some(since) = self.buffering.stream.stalled_since() {
+            self.buffering.answers.push(Answer::Unstalled { stalled_for: self.now.saturating_duration_since(since) });
         }
-        let log_bytes = bytes.saturating_sub(self.stream.buffered_bytes());
-        let own_events = self.stream.advance(bytes, self.now);
-        let taken = self.log.advance(self.stream, gathered, log_bytes, is_all);
+        let log_bytes = bytes.saturating_sub(self.buffering.stream.buffered_bytes());
+        let own_events = self.buffering.stream.advance(bytes, self.now);
+        let taken = self.log.advance(self.buffering.stream, gathered, log_bytes, is_all);
         self.bytes += bytes;
         if bytes > 0 {
             let events = own_events + taken.events;
-            self.answers.push(Answer::Sent { stream: self.id, bytes, events, log_bytes: taken.bytes });
+            self.buffering.answers.push(Answer::Sent {
+                stream: self.buffering.id,
+                bytes,
+                events,
+                log_bytes: taken.bytes,
+            });
         }
     }
 }

@@ -70,7 +70,7 @@ impl<S> StreamRecord<S> {
         [stream, self.deadline.as_deref().map(|(at, _)| *at)].iter().copied().flatten().min()
     }
 
-    /// Has the client looked at, if it is not yet: its socket has stalled.
+    /// Begins to look at the client, unless that has begun: its socket has stalled.
     pub(super) fn begin_patience(&mut self, now: Instant) {
         if self.deadline.is_none() {
             let patience = Patience::new(now);

@@ -8,7 +8,7 @@
 //! hub has published as far as the client has read, before anything of that is evicted, or until
 //! `Command::StopWaiting`. Neither a handler, nor a push, nor a full log ends that.
 
-use super::buffering::buffer_notices;
+use super::buffering::Buffering;
 use super::hubs::Hubs;
 use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::hub::{Cursor, Hub, SubscribeRequest};
@@ -146,7 +146,7 @@ impl<I: Io> Reactor<I> {
         if subscription.is_finished() {
             record.subscription = None;
         }
-        buffer_notices(&mut record.stream, notices, id, answers);
+        Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices);
         self.note_presence(id, hub, request.presence.clone());
         if !is_held {
             self.enter(id, hub);
@@ -206,7 +206,7 @@ impl<I: Io> Reactor<I> {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
                 let hub = *hub;
-                buffer_notices(&mut record.stream, notices, id, answers);
+                Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices);
                 self.enter(id, hub);
                 self.queue_by_position(id);
             }
@@ -264,7 +264,7 @@ impl<I: Io> Reactor<I> {
                 loop {
                     let is_completion_queued = cursor.is_completion_queued() && record.stream.buffered_bytes() > 0;
                     match hub.catch_up(cursor) {
-                        Ok(notices) => buffer_notices(&mut record.stream, notices, id, answers),
+                        Ok(notices) => Buffering { stream: &mut record.stream, id, answers }.buffer_notices(notices),
                         Err(_) if is_completion_queued => {
                             hub.remove_stream(std::mem::take(cursor)); // it is sent that, and no more
                             record.stream.change_ending(Reason::Slow);

@@ -10,8 +10,7 @@ use super::serving::{self, lock_serving};
 use crate::event::{Field, Unnumbered};
 use crate::hub::{ChannelPage, Counts, EndRequest, MemberData, MemberPage, Publication, Settings, SubscribeRequest};
 use crate::runtime::{HubHandle, StreamHandle};
-use crate::wire::{Counted, FieldList};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::wire::{Counted, FieldList, Request};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +28,7 @@ pub enum Hub {
 pub struct NamedHub(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    key: u64,
-    hub: RemoteHub,
-}
+struct Inner(RemoteHub);
 
 /// The counts of a hub.
 #[derive(Debug)]
@@ -55,11 +51,9 @@ impl Hub {
     ///
     /// If the system has no memory.
     pub fn named(hub: RemoteHub) -> Result<Self, Error> {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
         fork_handlers::register()?;
-        let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        lock_serving().add(key, &hub);
-        Ok(Self::Named(NamedHub(Arc::new(Inner { key, hub }))))
+        lock_serving().add(hub.clone());
+        Ok(Self::Named(NamedHub(Arc::new(Inner(hub)))))
     }
 
     /// Returns the hub's settings. Those of a named hub are in its process: other objects may have named them.
@@ -85,14 +79,28 @@ impl Hub {
     ) -> Result<(), Error> {
         match self {
             Self::Local(hub) => Ok(hub.publish(publication, id, published)?),
-            Self::Named(NamedHub(inner)) => {
-                let made = inner.hub.publish(inner.key, &publication.map(FieldList::of), waits)?;
+            Self::Named(NamedHub(named)) => {
+                let made = named.0.publish(&publication.map(FieldList::of), waits)?;
                 if let Some(made) = made {
                     published(&made);
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Checks that an event is not too large for a hub process. A hub of this process takes events of any size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`].
+    pub fn check_size<'a>(&self, publication: Publication<'_, impl Iterator<Item = Field<'a>>>) -> Result<(), Error> {
+        if let Self::Named(_) = self {
+            let publication = publication.map(FieldList::of);
+            let publication = publication.borrowed();
+            Request::Publish { request: 0, publication }.encode(&mut Vec::new())?;
+        }
+        Ok(())
     }
 
     /// Subscribes a stream to topics.
@@ -106,7 +114,7 @@ impl Hub {
                 true => Subscribed::Now,
                 false => Subscribed::Ended,
             }),
-            Self::Named(NamedHub(inner)) => inner.hub.subscribe(inner.key, stream, request),
+            Self::Named(NamedHub(named)) => named.0.subscribe(stream, request),
         }
     }
 
@@ -119,8 +127,8 @@ impl Hub {
     pub fn epoch(&self, waits: bool) -> Result<Option<Box<str>>, Error> {
         match self {
             Self::Local(hub) => Ok(Some(hub.epoch()?)),
-            Self::Named(NamedHub(inner)) if waits => inner.hub.epoch(inner.key).map(Some),
-            Self::Named(NamedHub(inner)) => Ok(inner.hub.known_epoch(inner.key)),
+            Self::Named(NamedHub(named)) if waits => named.0.epoch().map(Some),
+            Self::Named(NamedHub(named)) => Ok(named.0.known_epoch()),
         }
     }
 
@@ -135,8 +143,8 @@ impl Hub {
                 let (counts, subscribers) = hub.counts_and_subscribers(channel)?;
                 Ok(HubCounts::Local(counts, subscribers))
             }
-            Self::Named(NamedHub(inner)) => {
-                let (counted, pid) = inner.hub.counted(inner.key, channel)?;
+            Self::Named(NamedHub(named)) => {
+                let (counted, pid) = named.0.counted(channel)?;
                 Ok(HubCounts::Named(counted, pid))
             }
         }
@@ -150,7 +158,7 @@ impl Hub {
     pub fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.channel_page(Some(pattern), from)?),
-            Self::Named(NamedHub(inner)) => inner.hub.channel_page(inner.key, pattern, from),
+            Self::Named(NamedHub(named)) => named.0.channel_page(pattern, from),
         }
     }
 
@@ -162,7 +170,7 @@ impl Hub {
     pub fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
         match self {
             Self::Local(hub) => Ok(hub.member_page(channel, after)?),
-            Self::Named(NamedHub(inner)) => inner.hub.member_page(inner.key, channel, after),
+            Self::Named(NamedHub(named)) => named.0.member_page(channel, after),
         }
     }
 
@@ -174,7 +182,7 @@ impl Hub {
     pub fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.count_members(channel)?),
-            Self::Named(NamedHub(inner)) => inner.hub.count_members(inner.key, channel),
+            Self::Named(NamedHub(named)) => named.0.count_members(channel),
         }
     }
 
@@ -186,7 +194,7 @@ impl Hub {
     pub fn update_member(&self, channel: &[u8], id: &[u8], data: MemberData, event: Unnumbered) -> Result<bool, Error> {
         match self {
             Self::Local(hub) => Ok(hub.update_member(channel, id, data, event)?),
-            Self::Named(NamedHub(inner)) => inner.hub.update_member(inner.key, channel, id, &data, &event),
+            Self::Named(NamedHub(named)) => named.0.update_member(channel, id, &data, &event),
         }
     }
 
@@ -198,7 +206,7 @@ impl Hub {
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
         match self {
             Self::Local(hub) => Ok(hub.end_streams(request)?),
-            Self::Named(NamedHub(inner)) => inner.hub.end_streams(inner.key, &request),
+            Self::Named(NamedHub(named)) => named.0.end_streams(&request),
         }
     }
 
@@ -211,7 +219,7 @@ impl Hub {
     pub fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
         match self {
             Self::Local(hub) => Ok(hub.reserve(label, most)?),
-            Self::Named(NamedHub(inner)) => inner.hub.reserve(inner.key, label, most),
+            Self::Named(NamedHub(named)) => named.0.reserve(label, most),
         }
     }
 
@@ -224,7 +232,7 @@ impl Hub {
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
         match self {
             Self::Local(hub) => Ok(hub.drain(within)?),
-            Self::Named(NamedHub(inner)) => inner.hub.drain(inner.key, within),
+            Self::Named(NamedHub(named)) => named.0.drain(within),
         }
     }
 
@@ -236,7 +244,7 @@ impl Hub {
     pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         match self {
             Self::Local(_) => Err(Error::Unavailable("only a named hub has leases".into())),
-            Self::Named(NamedHub(inner)) => inner.hub.elect(inner.key, name, interpreter),
+            Self::Named(NamedHub(named)) => named.0.elect(name, interpreter),
         }
     }
 }
@@ -251,8 +259,8 @@ pub fn serve(has_request: bool) {
 impl Drop for Inner {
     // A fork copies the number of copies, but not the connection: a child's is its own.
     fn drop(&mut self) {
-        lock_serving().remove(self.key);
-        if let Some(registration) = lock_remotes().remove(self.key) {
+        lock_serving().remove(&self.0);
+        if let Some(registration) = lock_remotes().remove(&self.0) {
             registration.connection.publish_connection.close();
             send(&registration.reactor, LinkCommand::Close(registration.connection));
         }

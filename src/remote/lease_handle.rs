@@ -63,11 +63,11 @@ impl Drop for LeaseHandle {
 impl RemoteHub {
     /// Asks for a lease, and waits for the first answer. An interpreter receives each change. A hub process that is
     /// away is not waited for: who fails asks again later, and meanwhile the connection is perhaps made.
-    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
+    pub(super) fn elect(&self, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(LONGEST));
         loop {
             let left = || deadline.saturating_duration_since(Instant::now());
-            let RemoteRegistration { reactor, connection, .. } = self.connected_soon(key, deadline)?;
+            let RemoteRegistration { reactor, connection, .. } = self.connected_soon(deadline)?;
             let number = connection.begin();
             let lease = Arc::new(Lease::new(interpreter, Arc::clone(&reactor.ends)));
             connection.leases.insert(number, Arc::clone(&lease));

@@ -122,11 +122,25 @@ impl Links {
             match command {
                 LinkCommand::Send { request: UNAWAITED, .. } => lose_events(1, context),
                 LinkCommand::Send { request, .. } => drop(connection.complete(request, Outcome::Unsent)),
-                LinkCommand::Subscribe { request, stream, .. } if !connection.complete(request, Outcome::Unsent) => {
-                    self.send_back(stream, context);
+                LinkCommand::Subscribe { request, stream, .. } => {
+                    self.fail_subscription(&connection, request, stream, context);
                 }
-                _ => {}
+                _ => {} // of others nobody waits for anything
             }
+        }
+    }
+
+    /// Tells the thread that waits for a subscription that there is no connection; a stream for which none waits ends.
+    fn fail_subscription(
+        &mut self,
+        connection: &Connection,
+        request: u64,
+        stream: StreamId,
+        context: &mut Context<'_>,
+    ) {
+        let is_awaited = connection.complete(request, Outcome::Unsent);
+        if !is_awaited {
+            self.send_back(stream, context);
         }
     }
 
@@ -165,9 +179,7 @@ impl Links {
         context: &mut Context<'_>,
     ) {
         if !self.links.contains_key(&connection.number) {
-            if !connection.complete(request, Outcome::Unsent) {
-                self.send_back(stream, context);
-            }
+            self.fail_subscription(connection, request, stream, context);
             return context.handle.notify_all();
         }
         let number = u64::from(stream);

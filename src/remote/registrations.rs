@@ -13,21 +13,35 @@ use crate::runtime::wake::sync::lock;
 use crate::sys::thread;
 use crate::wire::NamedSettings;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
 /// Where a hub process is, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct RemoteHub {
+    /// Which object of the application it is, with all of its copies.
+    key: u64,
     /// Which hub it is. Its process is looked for anew for each connection.
-    pub address: Address,
+    pub(super) address: Address,
     /// How it is started, and how long a call may take.
-    pub start: Start,
+    pub(super) start: Start,
     /// The settings of the hub that the application names.
-    pub settings: NamedSettings,
+    pub(super) settings: NamedSettings,
 }
 
 impl RemoteHub {
+    /// Creates one.
+    pub fn new(address: Address, start: Start, settings: NamedSettings) -> Self {
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        Self { key: KEYS.fetch_add(1, Ordering::Relaxed), address, start, settings }
+    }
+
+    /// Returns true if both are copies of one object.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// Returns true if another object of a hub can use the same connection.
     pub(super) fn shares_with(&self, other: &Self) -> bool {
         self.address == other.address && self.settings == other.settings
@@ -49,10 +63,9 @@ impl RemoteRegistration {
     }
 }
 
-/// The connections of a process, for each hub object: with the key that all of its copies share, and with its place and
-/// settings. Objects for which these are equal share a connection.
+/// The connections of a process, for each hub object. Objects whose place and settings are equal share a connection.
 pub(super) struct Remotes {
-    used: Vec<(u64, RemoteHub, RemoteRegistration)>,
+    used: Vec<(RemoteHub, RemoteRegistration)>,
     /// The connections that no object uses any more, but perhaps streams: how long the end of the process waits for each.
     closing: Vec<(Arc<Connection>, Duration)>,
 }
@@ -78,14 +91,14 @@ impl Remotes {
     }
 
     /// Returns the connection to a hub, unless it was lost.
-    pub(super) fn get(&self, hub_key: u64) -> Option<&RemoteRegistration> {
-        let (.., registration) = self.used.iter().find(|(key, ..)| *key == hub_key)?;
+    pub(super) fn get(&self, hub: &RemoteHub) -> Option<&RemoteRegistration> {
+        let (_, registration) = self.used.iter().find(|(other, _)| other.is_copy_of(hub))?;
         Some(registration).filter(|registration| !registration.is_lost())
     }
 
     /// Returns the connection to a hub, also one that another object has made, unless it was lost.
-    pub(super) fn get_or_share(&mut self, hub_key: u64, hub: &RemoteHub) -> Option<RemoteRegistration> {
-        if let Some(registration) = self.get(hub_key) {
+    pub(super) fn get_or_share(&mut self, hub: &RemoteHub) -> Option<RemoteRegistration> {
+        if let Some(registration) = self.get(hub) {
             return Some(registration.clone());
         }
         let fits = |other: &RemoteHub, registration: &RemoteRegistration| {
@@ -94,9 +107,9 @@ impl Remotes {
                 && !registration.is_lost()
                 && (!is_coming || other.start.program == hub.start.program)
         };
-        let found = self.used.iter().find(|(_, other, registration)| fits(other, registration));
-        let registration = found.map(|(.., registration)| registration.clone())?;
-        self.insert(hub_key, hub.clone(), registration.clone());
+        let found = self.used.iter().find(|(other, registration)| fits(other, registration));
+        let registration = found.map(|(_, registration)| registration.clone())?;
+        self.insert(hub.clone(), registration.clone());
         Some(registration)
     }
 
@@ -104,23 +117,22 @@ impl Remotes {
     /// this process still holds belongs to it.
     pub(super) fn last(&self, hub: &RemoteHub, reactor: &Arc<ReactorHandle>) -> Option<&RemoteRegistration> {
         let is_same = |registration: &RemoteRegistration| Arc::ptr_eq(&registration.reactor, reactor);
-        let of_hub =
-            self.used.iter().filter(|(_, other, registration)| other.shares_with(hub) && is_same(registration));
-        of_hub.map(|(.., registration)| registration).max_by_key(|registration| registration.connection.number)
+        let of_hub = self.used.iter().filter(|(other, registration)| other.shares_with(hub) && is_same(registration));
+        of_hub.map(|(_, registration)| registration).max_by_key(|registration| registration.connection.number)
     }
 
     /// Adds a connection, in the place of one that was lost.
-    pub(super) fn insert(&mut self, hub_key: u64, hub: RemoteHub, registration: RemoteRegistration) {
-        self.used.retain(|(key, ..)| *key != hub_key);
-        self.used.push((hub_key, hub, registration));
+    pub(super) fn insert(&mut self, hub: RemoteHub, registration: RemoteRegistration) {
+        self.used.retain(|(other, _)| !other.is_copy_of(&hub));
+        self.used.push((hub, registration));
     }
 
     /// Removes the connection of a hub object, even if it was lost. Returns it if no other object uses it.
-    pub(super) fn remove(&mut self, hub_key: u64) -> Option<RemoteRegistration> {
-        let index = self.used.iter().position(|(key, ..)| *key == hub_key)?;
-        let (_, hub, registration) = self.used.swap_remove(index);
+    pub(super) fn remove(&mut self, hub: &RemoteHub) -> Option<RemoteRegistration> {
+        let index = self.used.iter().position(|(other, _)| other.is_copy_of(hub))?;
+        let (_, registration) = self.used.swap_remove(index);
         let is_same = |other: &RemoteRegistration| Arc::ptr_eq(&other.connection, &registration.connection);
-        if self.used.iter().any(|(.., other)| is_same(other)) {
+        if self.used.iter().any(|(_, other)| is_same(other)) {
             return None;
         }
         self.closing.retain(|(connection, _)| !connection.is_lost());
@@ -131,14 +143,14 @@ impl Remotes {
     /// Returns the connections, and how long a call with each may take.
     pub(super) fn connections(&self) -> Vec<(Arc<Connection>, Duration)> {
         let used = self.used.iter();
-        let used = used.map(|(_, hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout));
+        let used = used.map(|(hub, registration)| (Arc::clone(&registration.connection), hub.start.timeout));
         used.chain(self.closing.iter().map(|(connection, timeout)| (Arc::clone(connection), *timeout))).collect()
     }
 
     /// In a child, closes its copies of the sockets, and leaks the rest, as the registrations of the reactor's hubs does.
     pub(super) fn leave_to_parent(&mut self) {
         let left = std::mem::replace(self, Self::new());
-        left.used.iter().for_each(|(.., registration)| registration.connection.close_copy());
+        left.used.iter().for_each(|(_, registration)| registration.connection.close_copy());
         left.closing.iter().for_each(|(connection, _)| connection.close_copy());
         std::mem::forget(left);
     }

@@ -64,10 +64,10 @@ impl RemoteHub {
     /// # Errors
     ///
     /// [`Error::Runtime`], or why the last attempt has failed, if that was after `since`.
-    fn registration(&self, key: u64, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
+    fn registration(&self, since: Option<Instant>) -> Result<RemoteRegistration, Error> {
         let mut remotes = lock_remotes();
         check_shutdown()?;
-        if let Some(registration) = remotes.get_or_share(key, self) {
+        if let Some(registration) = remotes.get_or_share(self) {
             return Ok(registration);
         }
         let reactor = lock_process().reactor_or_start()?;
@@ -87,7 +87,7 @@ impl RemoteHub {
         let connection = Arc::new(Connection::new(number, is_away));
         send(&reactor, LinkCommand::Begin(Arc::clone(&connection)));
         let registration = RemoteRegistration { reactor, hub, connection };
-        remotes.insert(key, self.clone(), registration.clone());
+        remotes.insert(self.clone(), registration.clone());
         let (remote, RemoteRegistration { reactor, connection, .. }) = (self.clone(), registration.clone());
         let thread = thread::spawn("eventsource-hub", move || remote.connect(&reactor, connection, &known));
         if let Err(error) = thread {
@@ -99,10 +99,10 @@ impl RemoteHub {
     }
 
     /// Begins a connection if somebody listens.
-    pub(super) fn connect_if_served(&self, key: u64) {
-        let is_connected = lock_remotes().get(key).is_some();
+    pub(super) fn connect_if_served(&self) {
+        let is_connected = lock_remotes().get(self).is_some();
         if !is_connected && self.address.place().map_or(false, |place| is_served(&place)) {
-            let _ = self.registration(key, None); // the first call reports the error
+            let _ = self.registration(None); // the first call reports the error
         }
     }
 
@@ -137,10 +137,10 @@ impl RemoteHub {
     }
 
     /// Returns the connection of this process. Waits until it is made, or until the deadline.
-    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected(&self, deadline: Instant) -> Result<RemoteRegistration, Error> {
         let began = Instant::now();
         loop {
-            let registration = self.registration(key, None)?;
+            let registration = self.registration(None)?;
             let RemoteRegistration { reactor, connection, .. } = &registration;
             // An attempt that began before this call had less time than the call has.
             let is_own = connection.began >= began;
@@ -159,8 +159,8 @@ impl RemoteHub {
 
     /// Returns the connection of this process as [`connected`](Self::connected) does, but does not wait for a hub process
     /// that is known to be away.
-    pub(super) fn connected_soon(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
-        let registration = self.registration(key, before(REMEMBERED))?;
+    pub(super) fn connected_soon(&self, deadline: Instant) -> Result<RemoteRegistration, Error> {
+        let registration = self.registration(before(REMEMBERED))?;
         let RemoteRegistration { reactor, connection, .. } = &registration;
         let left = match connection.is_away() {
             true => Duration::ZERO,
@@ -180,21 +180,20 @@ impl RemoteHub {
     }
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
-    fn ask<'a>(&self, key: u64, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
+    fn ask<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<Outcome, Error> {
         let deadline = after(Instant::now(), self.start.timeout);
-        self.ask_until(deadline, key, false, request).map(|(outcome, _)| outcome)
+        self.ask_until(deadline, false, request).map(|(outcome, _)| outcome)
     }
 
     /// As [`ask`](Self::ask). Returns the connection, too.
     fn ask_until<'a>(
         &self,
         deadline: Instant,
-        key: u64,
         is_publish: bool,
         request: impl Fn(u64) -> Request<'a>,
     ) -> Result<(Outcome, Arc<Connection>), Error> {
         loop {
-            let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
+            let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
             let left = || deadline.saturating_duration_since(Instant::now());
             let may_queue = || connection.has_room(is_publish) || connection.is_lost() || reactor.is_dead();
             if !reactor.wait(left(), may_queue) {
@@ -225,14 +224,13 @@ impl RemoteHub {
     /// Publishes an event. Returns its id in the hub's order if the call waits.
     pub(super) fn publish(
         &self,
-        hub_key: u64,
         publication: &Publication<'_, FieldList>,
         waits: bool,
     ) -> Result<Option<Box<str>>, Error> {
         let publication = publication.borrowed();
         let publish = |request| Request::Publish { request, publication };
         if !waits {
-            let RemoteRegistration { reactor, connection, .. } = self.registration(hub_key, before(REMEMBERED))?;
+            let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED))?;
             if !connection.has_room(true) {
                 return Err(Error::Full);
             }
@@ -240,21 +238,20 @@ impl RemoteHub {
             return Ok(None);
         }
         let deadline = after(Instant::now(), self.start.timeout);
-        if let Some(id) = self.publish_alone(hub_key, publication, deadline)? {
+        if let Some(id) = self.publish_alone(publication, deadline)? {
             return Ok(Some(id));
         }
-        self.ask_until(deadline, hub_key, true, publish)?.0.published().map(Some)
+        self.ask_until(deadline, true, publish)?.0.published().map(Some)
     }
 
     /// Publishes an event on the publish connection. Returns nothing if the event was not sent there, because the connection
     /// cannot be had, or because the hub process may still have to carry out what was asked for before.
     fn publish_alone(
         &self,
-        hub_key: u64,
         publication: Publication<'_, Fields<'_>>,
         deadline: Instant,
     ) -> Result<Option<Box<str>>, Error> {
-        let RemoteRegistration { reactor, connection, .. } = self.connected(hub_key, deadline)?;
+        let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
         if !connection.is_quiet(&reactor) {
             return Ok(None);
         }
@@ -275,21 +272,21 @@ impl RemoteHub {
     }
 
     /// Returns the counters of the hub and its process, the number of a channel's subscribers, and the process.
-    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Box<Counted>, u32), Error> {
+    pub(super) fn counted(&self, channel: &[u8]) -> Result<(Box<Counted>, u32), Error> {
         let deadline = after(Instant::now(), self.start.timeout);
         let request = |request| Request::Count { request, channel };
-        let (outcome, connection) = self.ask_until(deadline, key, false, request)?;
+        let (outcome, connection) = self.ask_until(deadline, false, request)?;
         Ok((outcome.counted()?, connection.hub_identity().map_or(0, |hub| hub.pid)))
     }
 
     /// Ends streams, and returns their number.
-    pub(super) fn end_streams(&self, key: u64, end: &EndRequest) -> Result<usize, Error> {
-        self.number(key, |request| Request::EndStreams { request, end: end.clone() })
+    pub(super) fn end_streams(&self, end: &EndRequest) -> Result<usize, Error> {
+        self.number(|request| Request::EndStreams { request, end: end.clone() })
     }
 
     /// Returns a part of the list of a channel's members.
-    pub(super) fn member_page(&self, key: u64, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
-        self.ask(key, |request| Request::Members { request, channel, after })?.members()
+    pub(super) fn member_page(&self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Error> {
+        self.ask(|request| Request::Members { request, channel, after })?.members()
     }
 
     /// Returns a part of the list of channels that match a pattern.
@@ -297,19 +294,18 @@ impl RemoteHub {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn channel_page(&self, key: u64, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
-        self.ask(key, |request| Request::Channels { request, pattern, from })?.channels()
+    pub(super) fn channel_page(&self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
+        self.ask(|request| Request::Channels { request, pattern, from })?.channels()
     }
 
     /// Returns how many members a channel has.
-    pub(super) fn count_members(&self, key: u64, channel: &[u8]) -> Result<usize, Error> {
-        self.number(key, |request| Request::CountMembers { request, channel })
+    pub(super) fn count_members(&self, channel: &[u8]) -> Result<usize, Error> {
+        self.number(|request| Request::CountMembers { request, channel })
     }
 
     /// Changes the data of a member. Returns false if it is not here.
     pub(super) fn update_member(
         &self,
-        key: u64,
         channel: &[u8],
         id: &[u8],
         data: &MemberData,
@@ -319,14 +315,14 @@ impl RemoteHub {
             let (data, event) = (data.clone(), event.clone());
             Request::UpdateMember { request, channel, id, data, event }
         };
-        Ok(self.number(key, request)? > 0)
+        Ok(self.number(request)? > 0)
     }
 
     /// Reserves a place for a stream with a label, unless so many streams have it or a place. If the hub process does not
     /// answer, the stream may begin.
-    pub(super) fn reserve(&self, key: u64, label: &[u8], most: usize) -> Result<bool, Error> {
+    pub(super) fn reserve(&self, label: &[u8], most: usize) -> Result<bool, Error> {
         let deadline = after(Instant::now(), self.start.timeout.min(MAY_BEGIN));
-        let RemoteRegistration { reactor, connection, .. } = self.connected_soon(key, deadline)?;
+        let RemoteRegistration { reactor, connection, .. } = self.connected_soon(deadline)?;
         if !connection.has_room(false) {
             return Ok(true);
         }
@@ -348,15 +344,14 @@ impl RemoteHub {
     }
 
     /// Asks for a number.
-    fn number<'a>(&self, key: u64, request: impl Fn(u64) -> Request<'a>) -> Result<usize, Error> {
-        Ok(usize::try_from(self.ask(key, request)?.number()?).unwrap_or(usize::MAX))
+    fn number<'a>(&self, request: impl Fn(u64) -> Request<'a>) -> Result<usize, Error> {
+        Ok(usize::try_from(self.ask(request)?.number()?).unwrap_or(usize::MAX))
     }
 
     /// Hands a stream over, unless that was done, and subscribes it. If the hub process does not answer soon, the stream
     /// waits in the event loop, and the call does not: see [`Subscribed::Waits`].
     pub(super) fn subscribe(
         &self,
-        key: u64,
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
     ) -> Result<Subscribed, Error> {
@@ -368,7 +363,7 @@ impl RemoteHub {
             parked.iter().for_each(|reactor| send(reactor, LinkCommand::Abandon(stream)));
         };
         loop {
-            let RemoteRegistration { reactor, hub, connection } = match self.registration(key, before(REMEMBERED)) {
+            let RemoteRegistration { reactor, hub, connection } = match self.registration(before(REMEMBERED)) {
                 Ok(registration) => registration,
                 Err(error) => {
                     abandon(&parked, stream.reactor_id());
@@ -406,22 +401,22 @@ impl RemoteHub {
     }
 
     /// Returns the epoch, with which the hub's ids begin.
-    pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
-        let RemoteRegistration { connection, .. } = self.connected(key, after(Instant::now(), self.start.timeout))?;
+    pub(super) fn epoch(&self) -> Result<Box<str>, Error> {
+        let RemoteRegistration { connection, .. } = self.connected(after(Instant::now(), self.start.timeout))?;
         connection.hub_identity().map(|hub| hub.epoch).ok_or_else(|| self.absent())
     }
 
     /// Returns the epoch, unless the hub process is away. Waits as a subscription does.
-    pub(super) fn known_epoch(&self, key: u64) -> Option<Box<str>> {
-        let RemoteRegistration { reactor, connection, .. } = self.registration(key, before(REMEMBERED)).ok()?;
+    pub(super) fn known_epoch(&self) -> Option<Box<str>> {
+        let RemoteRegistration { reactor, connection, .. } = self.registration(before(REMEMBERED)).ok()?;
         reactor.wait(connection.patience(), || !connection.is_coming() || reactor.is_dead());
         connection.hub_identity().map(|hub| hub.epoch)
     }
 
     /// Drains the hub.
-    pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), Error> {
+    pub(super) fn drain(&self, within: Duration) -> Result<(), Error> {
         let deadline = after(Instant::now(), self.start.timeout);
-        let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
+        let RemoteRegistration { reactor, connection, .. } = self.connected(deadline)?;
         queue(&reactor, &connection, 0, &Request::Drain { within })
     }
 }

@@ -18,8 +18,8 @@ const WAIT: Duration = Duration::from_secs(1);
 /// The applications and hubs that a process serves.
 pub(super) struct Serving {
     serves: bool,
-    /// The named hubs, by the keys of their objects. Objects survive forks.
-    hubs: Vec<(u64, RemoteHub)>,
+    /// The named hubs. Objects survive forks.
+    hubs: Vec<RemoteHub>,
     /// The generation that waits or has waited.
     begun: Option<u32>,
     /// The generation that has waited for long enough, or had a request.
@@ -36,14 +36,14 @@ pub(super) fn lock_serving() -> MutexGuard<'static, Serving> {
 
 impl Serving {
     /// Adds a hub.
-    pub(super) fn add(&mut self, key: u64, hub: &RemoteHub) {
-        self.hubs.push((key, hub.clone()));
+    pub(super) fn add(&mut self, hub: RemoteHub) {
+        self.hubs.push(hub);
         self.begin();
     }
 
     /// Removes a hub whose last object was dropped.
-    pub(super) fn remove(&mut self, key: u64) {
-        self.hubs.retain(|(other, _)| *other != key);
+    pub(super) fn remove(&mut self, hub: &RemoteHub) {
+        self.hubs.retain(|other| !other.is_copy_of(hub));
     }
 
     /// Called in a forked child, with whether its parent had a reactor.
@@ -89,7 +89,5 @@ pub(super) fn connect() {
         serving.hubs.clone()
     };
     // Without the lock, which a fork takes.
-    for (key, hub) in hubs {
-        hub.connect_if_served(key);
-    }
+    hubs.iter().for_each(RemoteHub::connect_if_served);
 }

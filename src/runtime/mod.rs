@@ -38,9 +38,9 @@ pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
 pub use error::Error;
-pub use handles::capture::{Capture, Obstacle};
 pub use handles::hub_handle::HubHandle;
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
+pub use handles::takeover::{Obstacle, Takeover};
 pub use presence::{PresenceChange, PresenceReport};
 pub use process::{
     end_streams, end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, stop_waiting,

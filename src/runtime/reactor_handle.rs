@@ -90,6 +90,9 @@ struct Slots {
     used: u32,
 }
 
+/// The id of requests whose answers no thread waits for.
+pub(super) const UNAWAITED: u64 = 0;
+
 /// The serial numbers given so far. A forked child continues the sequence, because it may keep the ids of its parent's
 /// streams.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
@@ -204,7 +207,7 @@ impl ReactorHandle {
             reservations: Requests::default(),
             evictions: Requests::default(),
             entries: Requests::default(),
-            next_request_id: AtomicU64::new(0),
+            next_request_id: AtomicU64::new(UNAWAITED + 1),
             settings: Mutex::default(),
         })
     }

@@ -8,6 +8,7 @@
 //! A stream with a [content coding](Settings::coding) buffers what it is pushed as it is, and encodes it when it can be sent
 //! ([`Stream::encode_buffered`]): what is dropped must not be part of the checksum that ends the response.
 
+mod keepalive;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -409,24 +410,6 @@ impl Stream {
         events
     }
 
-    /// Records that the socket takes nothing. The first call counts until bytes are sent.
-    pub fn set_stalled(&mut self, now: Instant) {
-        if !self.is_stalled {
-            self.is_stalled = true;
-            self.since = now;
-        }
-    }
-
-    /// Returns since when the socket has taken nothing. `None` if the stream is not stalled.
-    pub fn stalled_since(&self) -> Option<Instant> {
-        Some(self.since).filter(|_| self.is_stalled)
-    }
-
-    /// Returns true if the socket has taken nothing for the whole timeout.
-    pub fn has_timed_out(&self, now: Instant) -> bool {
-        matches!(self.stalled_since(), Some(since) if after(since, self.settings.timeout) <= now)
-    }
-
     /// Discards the buffer. Returns what is lost.
     pub fn discard(&mut self) -> Discarded {
         self.is_begun = false;
@@ -436,17 +419,6 @@ impl Stream {
         let rest = rest.iter().flat_map(|rest| rest.iter());
         let events = std::iter::once(&front).chain(rest).map(|block| usize::from(block.events)).sum();
         Discarded { events, bytes: std::mem::take(&mut self.buffered_bytes) }
-    }
-
-    /// Returns when a keepalive will be due. `None` while the stream is stalled, or its buffer holds bytes.
-    pub fn next_due(&self) -> Option<Instant> {
-        let keepalive = self.settings.keepalive.filter(|_| !self.is_stalled && self.buffered_bytes == 0);
-        keepalive.map(|quiet| after(self.since, quiet))
-    }
-
-    /// Returns true if the stream was quiet: it is to be sent a keepalive.
-    pub fn is_keepalive_due(&self, now: Instant) -> bool {
-        matches!(self.next_due(), Some(at) if at <= now)
     }
 }
 

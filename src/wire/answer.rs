@@ -156,7 +156,7 @@ coded! {
     }
     Described { request, version, age, workers }
     ChannelPage { next, channels }
-    ChannelCounts { name, subscribers, events, bytes, keys, last_id }
+    ChannelCounts { name, subscribers, events, bytes, keys, events_per_hour, last_id }
     MemberPage { next, members }
     MemberInfo { id, data, since, streams }
 }

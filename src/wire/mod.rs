@@ -89,6 +89,6 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use handed_stream::Open;
 pub use hub_name::{Name, NameError};
 pub use request::{decode_end, encode_end, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
-pub use settings::{HubSettings, NamedSettings};
+pub use settings::{HubSettings, NamedSettings, ShowChannel};
 pub use store_status::StoreStatus;
 pub use version::VERSION;

@@ -5,9 +5,36 @@ use crate::compression::ContentCoding;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, ChannelSettings, GapData, OnSlow, StateBounds};
 use crate::log::Bounds;
+use crate::saved::{Restorer, Saved, Saver};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings as StreamSettings;
 use std::time::Duration;
+
+/// How events include the name of their channel. Whoever publishes gives them that form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowChannel {
+    /// In their data, which is JSON.
+    Data,
+    /// As the type of those that have none.
+    Event,
+}
+
+impl ShowChannel {
+    const ALL: [Self; 2] = [Self::Data, Self::Event];
+
+    /// Returns its name for applications.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Event => "event",
+        }
+    }
+
+    /// Returns the one that has this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.name() == name)
+    }
+}
 
 /// The settings of a named hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +51,8 @@ pub struct HubSettings {
     pub grace: Duration,
     /// Where the hub keeps its events beside its memory.
     pub store: StoreSettings,
+    /// How all events include the name of their channel.
+    pub show_channel: Option<ShowChannel>,
 }
 
 /// The defaults of EventSource::Hub.
@@ -33,7 +62,8 @@ impl Default for HubSettings {
         let total_history = Bounds { events: 100_000, bytes: 64 << 20, age: Duration::MAX };
         let hub = hub::Settings::new(history, total_history);
         let (idle_exit, grace) = (Duration::from_secs(60), Duration::from_secs(30));
-        Self { hub, max_topics: 1000, max_streams: usize::MAX, idle_exit, grace, store: StoreSettings::default() }
+        let store = StoreSettings::default();
+        Self { hub, max_topics: 1000, max_streams: usize::MAX, idle_exit, grace, store, show_channel: None }
     }
 }
 
@@ -111,7 +141,17 @@ macro_rules! named_settings {
         }
 
         coded!(NamedSettings { $($name),* });
-        saved!(NamedSettings { $($name),* });
+
+        impl Saved for NamedSettings {
+            fn save(&self, to: &mut Saver) {
+                $(to.add(&self.$name);)*
+            }
+
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                // A hub of the version before has not decided how it shows channels.
+                Ok(Self { $($name: if from.is_of_before() && $option == SHOW_CHANNEL { None } else { from.take()? },)* })
+            }
+        }
     };
 }
 
@@ -124,6 +164,8 @@ fn same<T: PartialEq>(one: &T, other: &T) -> bool {
 fn newest<T>(_: &T, _: &T) -> bool {
     true
 }
+
+const SHOW_CHANNEL: &str = "show_channel";
 
 named_settings! {
     "history" history: Bounds, hub.history, newest;
@@ -143,6 +185,7 @@ named_settings! {
     "idle_exit" idle_exit: Duration, idle_exit, newest;
     "grace" grace: Duration, grace, newest;
     "store" store: StoreSettings, store, StoreSettings::is_same;
+    "show_channel" show_channel: ShowChannel, show_channel, same;
 }
 
 impl Coded<'_> for HubSettings {
@@ -198,6 +241,26 @@ coded!(
     Framing in [Framing::Plain, Framing::Chunked],
     LineEnd in [LineEnd::Lf, LineEnd::CrLf],
     OnSlow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest],
+    ShowChannel in ShowChannel::ALL,
 );
 
-saved!(HubSettings { hub, max_topics, max_streams, idle_exit, grace, store });
+saved!(ShowChannel: Data, Event);
+
+impl Saved for HubSettings {
+    fn save(&self, to: &mut Saver) {
+        let Self { hub, max_topics, max_streams, idle_exit, grace, store, show_channel } = self;
+        to.add(hub);
+        to.add(&(*max_topics, *max_streams));
+        to.add(&(*idle_exit, *grace));
+        to.add(store);
+        to.add(show_channel);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let hub = from.take()?;
+        let ((max_topics, max_streams), (idle_exit, grace)) = (from.take()?, from.take()?);
+        let store = from.take()?;
+        let show_channel = if from.is_of_before() { None } else { from.take()? };
+        Ok(Self { hub, max_topics, max_streams, idle_exit, grace, store, show_channel })
+    }
+}

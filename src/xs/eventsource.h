@@ -100,12 +100,12 @@ typedef struct {
 } esx_counts;
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
-void *esx_capture_begin(int number, int must_be_connection, esx_report *report);
-void *esx_capture_clone(const void *capture);
-void esx_capture_drop(void *capture);
-int esx_capture_has_head(void *capture);
-void *esx_capture_open(void *capture, const esx_opening *opening, esx_report *report);
-void esx_capture_restore(void *capture);
+void *esx_takeover_begin(int number, int must_be_connection, esx_report *report);
+void *esx_takeover_clone(const void *takeover);
+void esx_takeover_drop(void *takeover);
+int esx_takeover_has_head(void *takeover);
+void *esx_takeover_open(void *takeover, const esx_opening *opening, esx_report *report);
+void esx_takeover_restore(void *takeover);
 void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
@@ -168,7 +168,7 @@ enum { ESX_GAPS = 3 };
  * and program are empty if there is none. `named` are the names of the settings that the application gives,
  * with blanks between them. */
 typedef struct {
-    esx_text gap_event, gap_data[ESX_GAPS], position_event;
+    esx_text gap_event, gap_data[ESX_GAPS], position_event, show_channel;
     size_t events, bytes, events_in_total, bytes_in_total, state_keys, state_bytes, total_state_keys, total_state_bytes;
     size_t max_topics, max_streams, max_members;
     double seconds, seconds_in_total; /* below 0 if there is none */
@@ -228,6 +228,7 @@ void *esx_hub_clone(const void *hub);
 void esx_hub_drop(void *hub);
 int esx_hub_check_ids(const esx_field *fields, size_t len, esx_report *report);
 int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
+int esx_hub_check(void *hub, const esx_publication *publication, esx_report *report);
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 int esx_hub_end(void *hub, const esx_topic *labels, size_t labels_len, const esx_topic *topics, size_t topics_len, int finishes,
     esx_report *report);
@@ -236,6 +237,7 @@ int esx_hub_epoch(void *hub, int waits, char *epoch, esx_report *report);
 int esx_hub_subscribers(void *hub, esx_text channel, esx_report *report);
 void *esx_hub_counts(void *hub, esx_report *report);
 void *esx_hub_metrics(void *hub, const esx_text *given, size_t len, esx_report *report);
+void *esx_hub_channels(void *hub, esx_text pattern, uint64_t from, esx_report *report);
 void *esx_hub_members(void *hub, esx_text channel, esx_text after, esx_report *report);
 int esx_hub_reserve(void *hub, esx_text label, uint64_t most, esx_report *report);
 int esx_hub_count_members(void *hub, esx_text channel, esx_report *report);

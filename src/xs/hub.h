@@ -197,24 +197,14 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. Returns true if the call does not wait
- * for the id, and undef if the process ends. */
-static SV *
-esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, uint8_t retain, SV *once, bool waits,
-    SV *target)
+/* The snapshot of an event, as the native hub takes it. Croaks if a name or a field is wrong. */
+static esx_publication
+esx_publication_of(pTHX_ esx_block *block, int strings, SV *channel, SV *key, uint8_t retain, SV *once)
 {
-    char id[ESX_ID_MAX];
     esx_publication publication;
     esx_report report;
-    size_t at;
-    SV *given = NULL;
-    int status;
 
     esx_block_measure(aTHX_ block, strings, NULL, &report);
-    for (at = 0; at < block->len; at++)
-        if (block->fields[at].name == ESX_ID)
-            given = newSVpvn_flags(block->fields[at].text, block->fields[at].len,
-                SVs_TEMP | (block->fields[at].utf8 ? SVf_UTF8 : 0));
     publication.channel = esx_channel_of(aTHX_ channel);
     publication.key = key && SvOK(key) ? esx_text_of(aTHX_ key) : esx_nothing;
     if (publication.key.len > ESX_NAME_MAX)
@@ -225,15 +215,33 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
         if (!publication.once.len || publication.once.len > ESX_ONCE_MAX)
             esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
     }
-    publication.waits = waits;
+    publication.waits = TRUE;
     publication.retain = retain;
     publication.fields = block->fields;
     publication.len = block->len;
-    status = esx_hub_publish(hub, &publication, id, &report);
+    return publication;
+}
+
+/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. Returns true if the call does not wait
+ * for the id, and undef if the process ends. */
+static SV *
+esx_publish(pTHX_ void *hub, const esx_publication *publication, SV *target)
+{
+    char id[ESX_ID_MAX];
+    esx_report report;
+    size_t at;
+    SV *given = NULL;
+    int status;
+
+    for (at = 0; at < publication->len; at++)
+        if (publication->fields[at].name == ESX_ID)
+            given = newSVpvn_flags(publication->fields[at].text, publication->fields[at].len,
+                SVs_TEMP | (publication->fields[at].utf8 ? SVf_UTF8 : 0));
+    status = esx_hub_publish(hub, publication, id, &report);
     if (status == ESX_ENDING)
         return &PL_sv_undef;
     esx_check(aTHX_ status, &report, "EventSource::Hub");
-    if (!waits)
+    if (!publication->waits)
         return &PL_sv_yes;
     if (given)
         return given;

@@ -6,7 +6,7 @@ use super::guard::{self, Report, Thrown, ENDING, OK};
 use super::stream::seconds;
 use super::text::{path_of, texts, OwnTexts, RawText, Texts};
 use crate::codec::Reader;
-use crate::event::Unnumbered;
+use crate::event::{Field, Unnumbered};
 use crate::hub::{
     check_fields, check_id, check_member, check_presence, check_published_id, given_ids, Access, Announcement,
     ChannelSettings, EndRequest, FirstBlock, GapData, MemberData, MemberInfo, MemberPage, MemberRequest, OnSlow,
@@ -20,7 +20,7 @@ use crate::remote::{self, Address, Error, Hub, LeaseHandle, RemoteHub, Subscribe
 use crate::runtime::{self, StreamHandle};
 use crate::store_settings::{self, StoreSettings};
 use crate::sys::clock;
-use crate::wire::{FieldList, HubSettings, Name, NamedSettings};
+use crate::wire::{FieldList, HubSettings, Name, NamedSettings, ShowChannel};
 use std::os::raw::{c_char, c_int};
 use std::slice;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ struct RawSettings {
     gap_event: RawText,
     gap_data: [RawText; 3],
     position_event: RawText,
+    show_channel: RawText,
     events: usize,
     bytes: usize,
     events_in_total: usize,
@@ -231,10 +232,11 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             idle_exit: seconds(raw.idle_exit),
             grace: seconds(raw.grace),
             store,
+            show_channel: text(raw.show_channel).and_then(|name: Box<str>| ShowChannel::of_name(&name)),
         };
         let named: Box<str> = text(raw.named).unwrap_or_default();
         let settings = NamedSettings::from(settings).only(|option| named.split(' ').any(|name| name == option));
-        Ok(Hub::named(RemoteHub { address, start, settings })?)
+        Ok(Hub::named(RemoteHub::new(address, start, settings))?)
     })
 }
 
@@ -285,22 +287,12 @@ unsafe extern "C" fn esx_hub_publish(
 ) -> c_int {
     // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack. The texts
     // are scalars' buffers, which live until the XSUB returns.
-    let (hub, fields, report) = unsafe { (&*hub, slice::from_raw_parts((*raw).fields, (*raw).len), &mut *report) };
-    // SAFETY: as above.
-    let (channel, key, once) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes(), (*raw).once.bytes()) };
-    // SAFETY: as above.
-    let (waits, retain) = unsafe { ((*raw).waits != 0, (*raw).retain) };
+    let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
     guard::run::<Thrown>(report, |report| {
-        let id = given_ids(accepted(fields)).next();
-        id.as_deref().map_or(Ok(()), check_published_id)?;
-        check_fields(accepted(fields), hub.settings())?;
-        let (channel, key) = (channel.unwrap_or_default(), key.unwrap_or_default());
-        let known = Retain::ALL.get(usize::from(retain)).copied();
-        let retain = known.unwrap_or_else(|| guard::refuse_number("retain", retain));
-        let fields = accepted(fields);
-        let publication = Publication { channel, key, retain, once: once.unwrap_or_default(), fields };
+        // SAFETY: as above.
+        let (publication, id) = unsafe { checked(hub, raw) }?;
         let mut len = 0;
-        let published = hub.publish(publication, id.as_deref(), waits, |made| {
+        let published = hub.publish(publication, id.as_deref(), raw.waits != 0, |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
@@ -311,6 +303,45 @@ unsafe extern "C" fn esx_hub_publish(
             result => Ok(result.map(|()| OK)?),
         }
     })
+}
+
+/// Checks an event as [`esx_hub_publish`] does, without publishing it.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_check(hub: *mut Hub, raw: *const RawPublication, report: *mut Report) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, raw, report) = unsafe { (&*hub, &*raw, &mut *report) };
+    guard::run::<Thrown>(report, |_| {
+        // SAFETY: as in `esx_hub_publish`.
+        let (publication, _) = unsafe { checked(hub, raw) }?;
+        hub.check_size(publication)?;
+        Ok(OK)
+    })
+}
+
+/// Returns what is published, and the id among its fields.
+///
+/// # Safety
+///
+/// The fields and texts of `raw` are readable for `'a`.
+unsafe fn checked<'a>(
+    hub: &Hub,
+    raw: &'a RawPublication,
+) -> Result<(Publication<'a, impl Iterator<Item = Field<'a>> + Clone>, Option<Vec<u8>>), Thrown> {
+    // SAFETY: the caller guarantees that the fields and the texts are readable.
+    let (fields, channel, key, once) =
+        unsafe { (slice::from_raw_parts(raw.fields, raw.len), raw.channel.bytes(), raw.key.bytes(), raw.once.bytes()) };
+    let id = given_ids(accepted(fields)).next();
+    id.as_deref().map_or(Ok(()), check_published_id)?;
+    check_fields(accepted(fields), hub.settings())?;
+    let retain = Retain::ALL.get(usize::from(raw.retain)).copied();
+    let publication = Publication {
+        channel: channel.unwrap_or_default(),
+        key: key.unwrap_or_default(),
+        retain: retain.unwrap_or_else(|| guard::refuse_number("retain", raw.retain)),
+        once: once.unwrap_or_default(),
+        fields: accepted(fields),
+    };
+    Ok((publication, id))
 }
 
 /// `ESX_ID_MAX`
@@ -441,6 +472,20 @@ unsafe extern "C" fn esx_hub_members(
     let (hub, channel, after, report) =
         unsafe { (&*hub, channel.bytes().unwrap_or_default(), after.bytes(), &mut *report) };
     texts(report, || Ok(hub.member_page(channel, after.filter(|after| !after.is_empty()))?.into_texts()))
+}
+
+/// A part of the list of the channels whose names match a pattern, as texts ([`counts::of_channels`]). Returns a handle, or
+/// null with a report of the error.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_channels(
+    hub: *mut Hub,
+    pattern: RawText,
+    from: u64,
+    report: *mut Report,
+) -> *mut OwnTexts {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, pattern, report) = unsafe { (&*hub, pattern.bytes().unwrap_or_default(), &mut *report) };
+    texts(report, || Ok(counts::of_channels(hub.channel_page(pattern, from)?)))
 }
 
 /// Reserves a place for a stream with a label. Stores 1 as the report's size if the stream may begin, and 0 if not.

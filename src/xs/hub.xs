@@ -42,6 +42,7 @@ _attach(SV *self, SV *settings)
     raw.channels = esx_setting_bytes(aTHX_ hash, "channels");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
+    raw.show_channel = esx_setting_text(aTHX_ hash, "show_channel");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
     for (reason = 0; reason < ESX_GAPS; reason++) {
         SV **data = gap_data ? av_fetch(gap_data, reason, 0) : NULL;
@@ -55,10 +56,15 @@ _attach(SV *self, SV *settings)
     if (!magic->mg_ptr)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
+# As _check, the same event is checked and not published.
 void
 publish(SV *self, SV *channel, SV *event, SV *options = NULL)
+  ALIAS:
+    _check = 1
   PREINIT:
     esx_block block;
+    esx_publication publication;
+    esx_report report;
     SV *key, *once = NULL;
     int strings, copies;
     uint8_t retain = ESX_RETAIN_NO;
@@ -76,7 +82,13 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
             "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
-    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, retain, once, waits, TARG);
+    publication = esx_publication_of(aTHX_ &block, strings, channel, key, retain, once);
+    publication.waits = waits;
+    if (ix) {
+        esx_check(aTHX_ esx_hub_check(esx_hub_of(aTHX_ ST(0)), &publication, &report), &report, "EventSource::Hub");
+        XSRETURN_EMPTY;
+    }
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &publication, TARG);
     esx_run_callbacks(aTHX);
     XSRETURN(1);
 
@@ -143,6 +155,22 @@ _members(SV *self, SV *channel, SV *after)
     name = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ channel)));
     last = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ after)));
     texts = esx_hub_members(esx_hub_of(aTHX_ self), name, last, &report);
+    RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", SVf_UTF8);
+  OUTPUT:
+    RETVAL
+
+# A part of the list of the channels whose names match a pattern: where the list continues, and seven texts of each channel.
+SV *
+_channels(SV *self, SV *pattern, UV from)
+  PREINIT:
+    esx_text text;
+    esx_report report;
+    void *texts;
+  CODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    text = esx_text_of(aTHX_ esx_string(aTHX_ esx_read(aTHX_ pattern)));
+    texts = esx_hub_channels(esx_hub_of(aTHX_ self), text, from, &report);
     RETVAL = esx_texts(aTHX_ texts, &report, "EventSource::Hub", SVf_UTF8);
   OUTPUT:
     RETVAL

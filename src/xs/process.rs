@@ -14,7 +14,7 @@ use crate::metrics::{self, Measured, TopicCounts};
 use crate::remote::{self, kept_settings, CallConnection, Place};
 use crate::store_settings::StoreSettings;
 use crate::stream::Settings;
-use crate::wire::{FieldList, Name, Open, Request};
+use crate::wire::{FieldList, Name, Open, Request, ShowChannel};
 use rustix::fd::BorrowedFd;
 use std::os::raw::c_int;
 use std::os::unix::ffi::OsStrExt;
@@ -61,6 +61,7 @@ impl HubProcess {
         self.push(&*welcome.epoch);
         self.push(welcome.settings.hub.gap_event.as_bytes());
         self.push(welcome.settings.hub.position_event.as_bytes());
+        self.push(welcome.settings.show_channel.map_or("", ShowChannel::name));
     }
 
     fn publish(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
@@ -70,18 +71,19 @@ impl HubProcess {
             b"forget" => Retain::Forget,
             _ => Retain::Newest,
         };
-        let (event, id, retry, data) = (given.text(), given.text(), given.text(), given.text());
-        let mut fields = Vec::new();
-        if let Some(event) = event {
+        let [comment, event, id, retry, data] = [(); 5].map(|()| given.characters());
+        let mut fields: Vec<_> =
+            comment.as_deref().map(|comment| Field::Comment(Text::from(comment))).into_iter().collect();
+        if let Some(event) = event.as_deref() {
             fields.push(Field::Event(EventName::new(Text::from(event))?));
         }
-        if let Some(id) = id {
+        if let Some(id) = id.as_deref() {
             fields.push(Field::Id(EventId::new(Text::from(id))?));
         }
-        if let Some(retry) = retry {
+        if let Some(retry) = retry.as_deref() {
             fields.push(Field::Retry(Retry::new(Text::from(retry))?));
         }
-        fields.extend(data.map(|data| Field::Data(Text::from(data))));
+        fields.extend(data.as_deref().map(|data| Field::Data(Text::from(data))));
         self.client.begin_publish(&Publication { channel, key, retain, once, fields: FieldList::of(fields) })?;
         Ok(())
     }
@@ -93,11 +95,13 @@ impl HubProcess {
                     self.push(id);
                     self.push("");
                     self.push("");
+                    self.push("");
                 }
                 Err(failure) => {
                     self.push("");
                     self.push(&*failure.message);
                     self.push(failure.code.name());
+                    self.push(failure.field.as_deref().unwrap_or_default());
                 }
             }
         }
@@ -133,15 +137,7 @@ impl HubProcess {
     }
 
     fn channels(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
-        let page = self.client.channels(given.bytes(), given.number())?;
-        self.push(page.next.map_or_else(String::new, |next| next.to_string()));
-        for channel in page.channels {
-            self.push(&*channel.name);
-            for number in [channel.subscribers, channel.events, channel.bytes, channel.keys] {
-                self.push(number.to_string());
-            }
-            self.push(&*channel.last_id);
-        }
+        self.results = counts::of_channels(self.client.channels(given.bytes(), given.number())?);
         Ok(())
     }
 
@@ -173,8 +169,7 @@ impl HubProcess {
 
     /// Hands a stream over and subscribes it. The hub process holds it from then on, for as long as this connection.
     fn follow(&mut self, mut given: Texts<'_>) -> Result<(), Thrown> {
-        let number: c_int =
-            given.text().and_then(|text| text.parse().ok()).filter(|number| *number >= 0).ok_or_else(no_socket)?;
+        let number: c_int = given.number_if().filter(|number| *number >= 0).ok_or_else(no_socket)?;
         let (start, last) = (given.bytes(), given.number());
         let start = match start {
             b"oldest" => StartPoint::Oldest,

@@ -5,7 +5,7 @@ use super::text::RawText;
 use crate::compression::{Body, ContentCoding};
 use crate::event::has_id_line;
 use crate::remote::{self, Error};
-use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
+use crate::runtime::{self, descriptor_reserve, Obstacle, OpenOptions, Pushed, Stats, StreamHandle, Takeover};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use rustix::fd::OwnedFd;
@@ -138,28 +138,32 @@ impl Failure for Obstacle {
 
 /// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]
-unsafe extern "C" fn esx_capture_begin(number: c_int, must_be_connection: c_int, report: *mut Report) -> *mut Capture {
+unsafe extern "C" fn esx_takeover_begin(
+    number: c_int,
+    must_be_connection: c_int,
+    report: *mut Report,
+) -> *mut Takeover {
     // SAFETY: the report is on the stack of C.
     let report = unsafe { &mut *report };
-    guard::make(report, || Ok(Capture::begin(number, must_be_connection != 0)?))
+    guard::make(report, || Ok(Takeover::begin(number, must_be_connection != 0)?))
 }
 
 /// A new ithread gets no takeover: the response belongs to the thread that it was created in.
 #[no_mangle]
-extern "C" fn esx_capture_clone(_capture: *const Capture) -> *mut Capture {
+extern "C" fn esx_takeover_clone(_capture: *const Takeover) -> *mut Takeover {
     std::ptr::null_mut()
 }
 
 handles! {
-    Capture: esx_capture_drop;
+    Takeover: esx_takeover_drop;
     StreamHandle: esx_stream_drop,
     /// Copies the handle for a new ithread, whose copy of the object holds the same stream.
     esx_stream_clone;
 }
 
 guarded! {
-    fn esx_capture_has_head(capture: &mut Capture) -> c_int { capture.has_head().into() }
-    fn esx_capture_restore(capture: &mut Capture) { capture.restore() }
+    fn esx_takeover_has_head(takeover: &mut Takeover) -> c_int { takeover.has_head().into() }
+    fn esx_takeover_restore(takeover: &mut Takeover) { takeover.restore() }
 
     fn esx_stream_attach(handle: &mut StreamHandle, number: c_int) -> c_int {
         match descriptor::adopt(number) {
@@ -234,14 +238,14 @@ guarded! {
 
 /// Opens the stream of a captured response. Its settings are those of the opening; the opening's head is the probe.
 #[no_mangle]
-unsafe extern "C" fn esx_capture_open(
-    capture: *mut Capture,
+unsafe extern "C" fn esx_takeover_open(
+    takeover: *mut Takeover,
     raw: *const RawOpening,
     report: *mut Report,
 ) -> *mut StreamHandle {
-    // SAFETY: see `esx_capture_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
-    let (capture, raw, (probe, opening), report) = unsafe { (&mut *capture, &*raw, (*raw).texts(), &mut *report) };
-    guard::make(report, || Ok(capture.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening))?))
+    // SAFETY: see `esx_takeover_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
+    let (takeover, raw, (probe, opening), report) = unsafe { (&mut *takeover, &*raw, (*raw).texts(), &mut *report) };
+    guard::make(report, || Ok(takeover.open(probe, raw.is_chunked != 0, raw.begin(None, b"", opening))?))
 }
 
 /// Borrows the handle behind a pointer from C for the time of one call.
@@ -284,7 +288,7 @@ unsafe extern "C" fn esx_stream_push(
     })
 }
 
-/// Has the reactor write a line to a descriptor once, when the running handler has reached its limit.
+/// Lets the reactor write a line to a descriptor once, when the running handler has reached its limit.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_report_handler(handle: *mut StreamHandle, line: *const c_char, len: usize, log: c_int) {
     // SAFETY: see `borrow`; the line is a scalar's buffer, which lives until the XSUB returns.

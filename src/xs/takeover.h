@@ -1,14 +1,14 @@
-/* Takeovers: objects with a capture behind them, and what a plain response is. handle.h describes such objects. */
+/* Takeovers: objects with a takeover behind them, and what a plain response is. handle.h describes such objects. */
 
-ESX_HANDLE(capture)
-ESX_HANDLE_OF(capture, ESX_CODE_INVALID, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread")
+ESX_HANDLE(takeover)
+ESX_HANDLE_OF(takeover, ESX_CODE_INVALID, "EventSource::XS::Stream::Takeover: this is not a takeover of this thread")
 
-/* Makes a scalar around a capture, which is still to be blessed, and a reference to it. The caller owns the reference. */
+/* Makes a scalar around a takeover, which is still to be blessed, and a reference to it. The caller owns the reference. */
 static SV *
-esx_new_capture(pTHX_ void *capture)
+esx_new_takeover(pTHX_ void *takeover)
 {
     SV *object = newSV_type(SVt_PVMG);
-    esx_handle_attach(aTHX_ object, &esx_capture_table)->mg_ptr = capture;
+    esx_handle_attach(aTHX_ object, &esx_takeover_table)->mg_ptr = takeover;
     return newRV_noinc(object);
 }
 

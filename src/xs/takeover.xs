@@ -7,24 +7,24 @@ _capture(SV *class, SV *number)
   PREINIT:
     esx_report report;
     HV *stash;
-    void *capture;
+    void *takeover;
     int descriptor;
   PPCODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     descriptor = (int)SvIV(number);
     stash = esx_stash(aTHX_ class);
-    capture = esx_capture_begin(descriptor, FALSE, &report);
-    if (!capture) {
+    takeover = esx_takeover_begin(descriptor, FALSE, &report);
+    if (!takeover) {
         ST(0) = &PL_sv_undef;
         XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
     }
-    ST(0) = sv_bless(sv_2mortal(esx_new_capture(aTHX_ capture)), stash);
+    ST(0) = sv_bless(sv_2mortal(esx_new_takeover(aTHX_ takeover)), stash);
     XSRETURN(1);
 
 bool
 _has_head(SV *self)
   CODE:
-    RETVAL = esx_capture_has_head(esx_capture_of(aTHX_ self)) > 0;
+    RETVAL = esx_takeover_has_head(esx_takeover_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
 
@@ -43,7 +43,7 @@ _open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop
     probe = esx_octets(aTHX_ probe);
     opening.socket = -1;
     opening.head = SvPV_nomg_const(probe, opening.head_len);
-    stream = esx_capture_open(esx_capture_of(aTHX_ self), &opening, &report);
+    stream = esx_takeover_open(esx_takeover_of(aTHX_ self), &opening, &report);
     if (!stream) {
         ST(0) = &PL_sv_undef;
         XSRETURN(esx_set_obstacle(aTHX_ ax, 1, &report));
@@ -54,7 +54,7 @@ _open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop
 void
 _restore(SV *self)
   CODE:
-    esx_capture_restore(esx_capture_of(aTHX_ self));
+    esx_takeover_restore(esx_takeover_of(aTHX_ self));
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS::Stream::Native
 
@@ -67,7 +67,7 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     esx_opening opening;
     esx_report report;
     HV *request, *writers;
-    SV *capture, *writer, *write, *protocol, *is_loop;
+    SV *takeover, *writer, *write, *protocol, *is_loop;
     void *stream;
     int number, results;
   PPCODE:
@@ -81,21 +81,21 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     opening.socket = -1;
     opening.head = SvPVX_const(probe);
     opening.head_len = SvCUR(probe);
-    stream = esx_capture_begin(number, TRUE, &report);
+    stream = esx_takeover_begin(number, TRUE, &report);
     if (!stream) {
         ST(0) = ST(1) = ST(2) = &PL_sv_undef;
         XSRETURN(esx_set_obstacle(aTHX_ ax, 3, &report));
     }
     /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
     ENTER;
-    capture = esx_new_capture(aTHX_ stream);
-    SAVEFREESV(capture);
+    takeover = esx_new_takeover(aTHX_ stream);
+    SAVEFREESV(takeover);
     writer = esx_respond(aTHX_ respond, response);
     results = 3;
     stream = NULL;
-    if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
+    if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_takeover_has_head(esx_takeover_of(aTHX_ takeover)) > 0) {
         esx_call_writer(aTHX_ writer, "write", write, probe, 0);
-        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
+        stream = esx_takeover_open(esx_takeover_of(aTHX_ takeover), &opening, &report);
         results = 4;
     }
     if (stream) {
@@ -105,7 +105,7 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     }
     else {
         ST(0) = &PL_sv_undef;
-        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
+        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(takeover)), gv_stashpvs("EventSource::XS::Stream::Takeover", GV_ADD));
         ST(2) = writer;
         if (results > 3)
             results = esx_set_obstacle(aTHX_ ax, 3, &report);

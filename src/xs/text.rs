@@ -3,7 +3,9 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))] // the name of an error is all that is used there
 
 use super::guard::{self, Report, Thrown};
+use super::strings::repair;
 use crate::ErrorCode;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::raw::{c_char, c_int};
@@ -71,12 +73,21 @@ impl<'a> Texts<'a> {
         self.next().unwrap_or_default()
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a str> {
-        self.next().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    /// Takes a text of characters. Those that are not Unicode become U+FFFD.
+    pub(super) fn characters(&mut self) -> Option<Cow<'a, str>> {
+        self.next().map(|bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(String::from_utf8(repair(bytes)).expect("repaired text is UTF-8")),
+        })
+    }
+
+    /// Takes a number, if it is one.
+    pub(super) fn number_if<T: FromStr>(&mut self) -> Option<T> {
+        self.next().and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse().ok())
     }
 
     pub(super) fn number<T: FromStr + Default>(&mut self) -> T {
-        self.text().and_then(|text| text.parse().ok()).unwrap_or_default()
+        self.number_if().unwrap_or_default()
     }
 }
 

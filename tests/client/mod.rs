@@ -16,12 +16,20 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until a condition is true. Fails if it is not true before the deadline.
-pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
+pub fn eventually(expected: &str, is_true: impl FnMut() -> bool) {
+    assert!(is_eventually(is_true), "not within {DEADLINE:?}: {expected}");
+}
+
+/// Waits until a condition is true. Returns false if it is not true before the deadline.
+pub fn is_eventually(mut is_true: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while !is_true() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {expected}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
+    true
 }
 
 pub fn settings() -> Settings {

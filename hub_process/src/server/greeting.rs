@@ -4,7 +4,7 @@ use super::requests::not_begun;
 use super::{Server, STORE_LINGER};
 use crate::descriptors::Descriptors;
 use crate::lifetime::Lifetime;
-use crate::peers::{End, MAX_PEERS};
+use crate::peers::{End, EventForm, MAX_PEERS};
 use crate::protocol;
 use crate::publishing::failure_of;
 use crate::run_options::RunOptions;
@@ -43,16 +43,25 @@ fn check_name(options: &RunOptions, given: &str) -> Result<(), Failure> {
 fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
     let hello = Hello::decode_version(frame, protocol::version())?;
     check_name(&server.options, hello.name.as_str())?;
-    match hello.role {
-        Role::Command => take_settings(server, NamedSettings::default(), now)?,
+    let form = match hello.role {
+        Role::Command => {
+            take_settings(server, NamedSettings::default(), now)?;
+            // Its welcome says how the hub shows channels.
+            EventForm::Shows(server.succession.hub().and_then(|hub| hub.settings.show_channel))
+        }
         Role::Worker(settings) => {
+            let show_channel = settings.show_channel;
             take_settings(server, *settings, now)?;
             add_worker(server, from);
+            EventForm::Shows(show_channel)
         }
-        Role::Publisher(of) => add_publisher(server, from, of, now)?,
-    }
+        Role::Publisher(of) => {
+            add_publisher(server, from, of, now)?;
+            server.peers.get_mut(of.number).map_or(EventForm::Unknown, |worker| worker.form)
+        }
+    };
     let Server { options, peers, succession, lifetime, .. } = server;
-    peers.get_mut(from).into_iter().for_each(|peer| peer.is_greeted = true);
+    peers.get_mut(from).into_iter().for_each(|peer| (peer.is_greeted, peer.form) = (true, form));
     if succession.is_beginning() {
         peers.wait_for_hub(from, now);
         return Ok(());

@@ -47,13 +47,13 @@ impl Orders {
         self.forgets
     }
 
-    /// Has the process continue as the program that is installed now.
+    /// Lets the process continue as the program that is installed now.
     pub(super) fn upgrade_to_installed(&mut self) {
         let installed = || Upgrading { askers: Vec::new(), program: self.program.clone() };
         self.upgrading.get_or_insert_with(installed);
     }
 
-    /// Has the process continue as a program, if none is named as the installed one. The asker is answered by that, or by
+    /// Lets the process continue as a program, if none is named as the installed one. The asker is answered by that, or by
     /// this process if the upgrade fails.
     pub(super) fn upgrade(&mut self, asker: u64, program: Option<&[u8]>) -> Result<(), Failure> {
         let program = program.map_or(self.program.as_path(), |path| Path::new(OsStr::from_bytes(path)));

@@ -36,7 +36,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         }
         Request::Subscribe { request, stream, subscription } => {
             let id = peer.streams.get(&stream).copied();
-            let subscribed = subscribe(hub, operator, streams, id, subscription, now);
+            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.form));
+            let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
             reply(peer, request, subscribed.map(|()| done(request)))
         }
         Request::Begin { stream } => with_stream(peer, streams, stream, HeldStream::begin),
@@ -77,7 +78,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             reply(peer, request, is_granted.map(|is_granted| Answer::Number { request, number: is_granted.into() }))
         }
         Request::UpdateMember { request, channel, id, data, event } => {
-            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event));
+            let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check_member((channel, id), &data, &event, peer.form));
             let update = |hub: &mut ServedHub| hub.update_member((channel, id), data, event, now);
             let is_here = checked.and_then(|()| ask_hub(hub, update));
             reply(peer, request, is_here.map(|is_here| Answer::Number { request, number: is_here.into() }))
@@ -100,7 +101,8 @@ fn publish(
     let Asker { request, bytes, .. } = asker;
     let peer = peers.publishing(asker.peer).ok_or(End::Closed)?;
     peer.spend(bytes)?;
-    match hub.ok_or_else(not_begun).and_then(|hub| hub.publish(publication, asker, now)) {
+    let publish = |hub: &mut ServedHub| hub.check_form(peer.form).and_then(|()| hub.publish(publication, asker, now));
+    match hub.ok_or_else(not_begun).and_then(publish) {
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Answer::Published { request, id: &id }),
         Ok(Published::Id(_) | Published::Queued) => {}
         Ok(Published::Waits) => return Ok(()),
@@ -191,7 +193,6 @@ fn subscribe(
     subscription: SubscribeRequest,
     now: Instant,
 ) -> Result<(), Failure> {
-    hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence))?;
     let after = subscription.after.as_deref();
     if let (Some(stored), Some(id)) = (hub.as_mut().and_then(|hub| hub.stored_mut()), id) {
         if let Some(seq) = stored.seq_ahead(after) {

@@ -16,7 +16,7 @@ use crate::streams::{SavedStreams, Streams};
 use crate::succession::SavedServed;
 use eventsource_xs::runtime;
 use eventsource_xs::saved;
-use eventsource_xs::saved::{Malformed, Restorer};
+use eventsource_xs::saved::Malformed;
 use eventsource_xs::wire::{Answer, Failure, NamedSettings};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
@@ -59,7 +59,7 @@ impl Server {
         if !stored.is_ready() {
             return Err("the hub's store has not begun".to_owned());
         }
-        if stored.has_waiting() && !stored.status().is_up {
+        if stored.has_waiting() && !stored.is_up() {
             return Err(
                 "events wait for the hub's store, which is down, and would be lost: try again when it is up".to_owned()
             );
@@ -209,7 +209,7 @@ impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.
     pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::saved_reactor::State, Self), Malformed> {
         let mut restorer = new_program::read_state(bytes, now)?;
-        let mut reactor = Restorer::new(restorer.take_bytes()?, now);
+        let mut reactor = restorer.take_bytes().map(|bytes| restorer.part(bytes))?;
         let both = (reactor.take()?, restorer.take()?);
         reactor.end()?;
         restorer.end()?;

@@ -8,7 +8,7 @@ use eventsource_xs::wire::StoreStatus;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A store, as the wire thread has it.
@@ -99,7 +99,16 @@ impl Store {
 
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_status().clone()
+    }
+
+    /// Returns true if the store takes events, and reports them.
+    pub fn is_up(&self) -> bool {
+        self.lock_status().is_up
+    }
+
+    fn lock_status(&self) -> MutexGuard<'_, StoreStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,7 +182,7 @@ mod tests {
         while reported.load(Ordering::SeqCst) < MOST_UNTAKEN >> 20 {
             thread::sleep(Duration::from_millis(1));
         }
-        thread::sleep(Duration::from_millis(50)); // it could go on meanwhile
+        thread::sleep(Duration::from_millis(50)); // it could continue meanwhile
         assert!(reported.load(Ordering::SeqCst) <= MOST_UNTAKEN >> 20, "{reported:?}");
     }
 

@@ -1,9 +1,9 @@
 //! The drafts that wait for the store, and who waits for each.
 
-use super::member_drafts::MemberKey;
 use super::state::StateChange;
 use crate::publishing::{Asker, Published};
 use crate::store::Draft;
+use eventsource_xs::hub::MemberKey;
 use std::collections::{BTreeMap, HashMap};
 
 /// What a draft was appended for.

@@ -4,8 +4,8 @@
 //! The store keeps times of the system's clock: no other clock continues when a process or the machine ends. A clock that was
 //! set back lets no member linger for longer than it would anew, one that was set forward lets it leave at once.
 
-use super::member_drafts::MemberKey;
-use eventsource_xs::hub::LingeringMember;
+use eventsource_xs::hub::{LingeringMember, MemberKey};
+use eventsource_xs::saved::{Restorer, Saver};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,28 +19,13 @@ fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-}
-
-fn text(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let length = bytes.len() as u32; // a message has less than 4 GB
-    length.to_le_bytes().into_iter().chain(bytes.iter().copied())
-}
-
 impl KeptLingering {
     /// Returns what a store has kept. What cannot be read is of another version: then nobody has lingered.
-    pub fn of_store(mut bytes: &[u8], now: Instant) -> Self {
-        let (mut kept, wall) = (HashMap::new(), wall_clock());
-        while let Some(((channel, id), (at, rest))) = split_text(bytes).and_then(|(channel, rest)| {
-            let (id, rest) = split_text(rest)?;
-            let (at, rest) = rest.split_first_chunk()?;
-            Some(((channel, id), (u64::from_le_bytes(*at), rest)))
-        }) {
+    pub fn of_store(bytes: &[u8], now: Instant) -> Self {
+        let (mut kept, wall, mut bytes) = (HashMap::new(), wall_clock(), Restorer::new(bytes, now));
+        while let Ok((key, at)) = bytes.take::<(MemberKey, u64)>() {
             let leaves_at = now.checked_add(Duration::from_millis(at.saturating_sub(wall)));
-            kept.insert((channel.into(), id.into()), leaves_at.unwrap_or(now));
-            bytes = rest;
+            kept.insert(key, leaves_at.unwrap_or(now));
         }
         Self { kept }
     }
@@ -62,12 +47,13 @@ impl KeptLingering {
             return None;
         }
         self.kept = kept;
-        let wall = wall_clock();
-        let bytes = self.kept.iter().flat_map(|((channel, id), at)| {
+        let (wall, mut bytes) = (wall_clock(), Saver::new(now));
+        for (key, at) in &self.kept {
             let left = at.saturating_duration_since(now).as_millis() as u64; // at most a day
-            text(channel).chain(text(id)).chain(wall.saturating_add(left).to_le_bytes())
-        });
-        Some(bytes.collect())
+            bytes.add(key);
+            bytes.add(&wall.saturating_add(left));
+        }
+        Some(bytes.into_bytes().into())
     }
 }
 
@@ -79,14 +65,16 @@ mod tests {
     fn a_member_lingers_for_the_rest_of_its_time_in_a_later_process() {
         let now = Instant::now();
         let seconds = Duration::from_secs;
-        let (room, ann, bob) = (b"room"[..].into(), b"ann"[..].into(), b"bob"[..].into());
+        let [room, ann, bob] = [&b"room"[..], b"ann", b"bob"].map(Box::<[u8]>::from);
         let mut lingering = KeptLingering::default();
         let here = |id: &[u8], left| ((Box::from(&b"room"[..]), Box::from(id)), now + seconds(left));
         let bytes = lingering.change(vec![here(b"ann", 20), here(b"bob", 0)], now).expect("it has changed");
         assert_eq!(lingering.change(vec![here(b"bob", 0), here(b"ann", 20)], now + seconds(5)), None);
+        let written = [&b"\x04\0\0\0room\x03\0\0\0bob"[..], &wall_clock().to_le_bytes()].concat();
+        assert_eq!((bytes.len(), written.len()), (46, 23), "files have them so");
+        assert!(KeptLingering::of_store(&written, now).rest(&(room.clone(), bob.clone()), now).is_some());
         let later = KeptLingering::of_store(&bytes, now);
-        let (room, ann): (Box<[u8]>, Box<[u8]>) = (room, ann);
-        let rest = later.rest(&(room.clone(), ann.clone()), now + seconds(5)).expect("it has lingered");
+        let rest = later.rest(&(room.clone(), ann), now + seconds(5)).expect("it has lingered");
         assert!(rest > seconds(10) && rest <= seconds(15), "{rest:?}");
         assert_eq!(later.rest(&(room.clone(), bob), now + seconds(5)), Some(Duration::ZERO));
         assert_eq!(later.rest(&(room, b"cid"[..].into()), now), None);

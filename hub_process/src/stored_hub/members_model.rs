@@ -9,12 +9,13 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
-use super::member_drafts::MemberKey;
 use super::tests::{hub_of, open_stream};
 use super::*;
-use crate::store::{Ask, Began, MemberHere, Store, StoreEnd};
+use crate::store::{Ask, Began, MemberHere, MemberPart, Store, StoreEnd};
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{MemberData, MemberInfo, MemberRequest, StartPoint, Statement, SubscribeRequest, Topic};
+use eventsource_xs::hub::{
+    MemberData, MemberInfo, MemberKey, MemberRequest, StartPoint, Statement, SubscribeRequest, Topic,
+};
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::saved::{Restorer, Saver};
@@ -291,7 +292,8 @@ impl Machine {
     }
 
     fn report(&mut self, stream: u64, at: Instant, change: PresenceChange, now: Instant) {
-        self.hub.apply_change(StreamId::from(stream), (at, 7), change, now);
+        self.hub.order.set_time(now);
+        self.hub.apply_change(StreamId::from(stream), (at, 7), change);
     }
 
     fn refused(&self) -> u64 {
@@ -305,7 +307,7 @@ struct World {
     settings: HubSettings,
     store: Simulated,
     machines: Vec<Machine>,
-    /// Drafts of connections that are no more, which the store may still carry out.
+    /// Drafts of connections that have ended, which the store may still carry out.
     late: Vec<(u64, Draft)>,
     last_process: u64,
     last_name: u64,
@@ -483,7 +485,10 @@ impl World {
     /// Lets time pass for all machines.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.machines.iter_mut().for_each(|machine| machine.hub.run_members(self.now));
+        for machine in &mut self.machines {
+            machine.hub.order.set_time(self.now);
+            machine.hub.run_members();
+        }
     }
 
     /// The store does the first that a machine asks for.

@@ -1,12 +1,9 @@
-//! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here. And the
-//! members of its streams, and of those of other machines.
+//! The hub in memory whose events a store keeps: the store gives them their sequence numbers, and these their ids here.
 
 use super::state::{size_of, State, StateChange};
 use crate::publishing::encode;
 use crate::store::Draft;
-use eventsource_xs::hub::{
-    given_ids, Announcement, Epoch, History, KeptMember, Members, NumberedEvent, OnceKeys, Retain, Statement,
-};
+use eventsource_xs::hub::{given_ids, Epoch, History, NumberedEvent, OnceKeys, Retain};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::wire::{Fields, HubSettings};
@@ -17,7 +14,6 @@ pub struct MemoryHub {
     pub handle: HubHandle,
     pub ids: Ids,
     pub state: State,
-    pub members: Members,
 }
 
 /// The ids of the hub, and those of events with a key `once`.
@@ -35,7 +31,7 @@ impl MemoryHub {
         let handle = HubHandle::stored(settings.hub.clone(), settings.max_topics, history)?;
         let epoch = Epoch::new(&history.epoch, settings.hub.opaque_ids.then_some(history.cipher_key));
         let once = OnceKeys::new(settings.hub.total_history.events, settings.hub.retention().longest_age());
-        Ok(Self { handle, ids: Ids { epoch, once }, state: State::default(), members: Members::new(true) })
+        Ok(Self { handle, ids: Ids { epoch, once }, state: State::default() })
     }
 
     /// Takes over the settings that may change.
@@ -61,33 +57,6 @@ impl MemoryHub {
         self.ids.once.id_of(&draft.once, Instant::now()).map(str::to_owned)
     }
 
-    /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here, or of their
-    /// number.
-    pub fn has_member(&self, draft: &Draft) -> bool {
-        self.members.has_event(&draft.channel, &draft.key)
-    }
-
-    /// Changes the members. Returns what they and wills announce, with what the store keeps of a member. A will does not change
-    /// what is retained of a member who is here: it is sent.
-    pub fn change_members(
-        &mut self,
-        change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>),
-    ) -> Vec<(Announcement, Option<KeptMember>)> {
-        let (mut announced, Self { members, handle, .. }) = (Vec::new(), self);
-        change(members, handle, &mut announced);
-        let with_kept = |mut announced: Announcement| {
-            let Announcement { channel, key, statement, retain, .. } = &mut announced;
-            if *statement == Statement::Nothing && members.has_event(channel, key) {
-                *retain = Retain::No;
-            }
-            let kept = matches!(statement, Statement::Here | Statement::Changed)
-                .then(|| members.kept_member(channel, key))
-                .flatten();
-            (announced, kept)
-        };
-        announced.into_iter().map(with_kept).collect()
-    }
-
     /// Returns what a draft will do to the state, if it does anything.
     ///
     /// # Errors
@@ -105,7 +74,7 @@ impl MemoryHub {
         let made = self.ids.epoch.event_id(seq);
         let event = encode(fields, &made);
         self.state.store(draft);
-        // An event in place of one that cannot be read is no state. The key is retained no longer: its value is unknown here.
+        // An event in place of one that cannot be read is not a state: the key is no longer retained.
         let retain = match draft.retain {
             Retain::Newest if draft.is_unread() => Retain::Forget,
             retain => retain,

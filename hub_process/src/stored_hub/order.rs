@@ -6,7 +6,6 @@
 use super::beginning::Beginning;
 use super::counted::Counted;
 use super::drafts::{Drafts, Purpose, WaitingDraft};
-use super::member_drafts::EntryOrigin;
 use super::memory::MemoryHub;
 use super::state::StateChange;
 use super::store_threads::StoreThreads;
@@ -14,7 +13,7 @@ use super::unread_entries::UnreadEntries;
 use crate::process_log::log_message;
 use crate::publishing::{failure_of, Published};
 use crate::store::{Ask, Began, Draft, DraftKind, Entry};
-use eventsource_xs::hub::{room_of, Announcement, History, KeptMember, Members, REMEMBERED};
+use eventsource_xs::hub::{room_of, Announcement, EntryOrigin, History, Members, Retain, Statement, REMEMBERED};
 use eventsource_xs::runtime::{Error, HubHandle};
 use eventsource_xs::wire::{Failure, HubSettings};
 use eventsource_xs::ErrorCode;
@@ -62,10 +61,14 @@ pub struct Order {
     pub beginning: Beginning,
     /// The hub in memory, from the store's beginning on.
     memory: Option<MemoryHub>,
+    /// The members of its streams, and of those of other machines. Those of this machine outlive it.
+    pub members: Members,
     position: Position,
     drafts: Drafts,
     counted: Counted,
     unread: UnreadEntries,
+    /// The time of the call in which the hub is: all that follows from it has one time.
+    now: Instant,
     /// When the store is told next what the hub has evicted; none if nothing was published since.
     forget_at: Option<Instant>,
     /// When it is looked whether the store is up that has failed something.
@@ -79,19 +82,36 @@ impl Order {
             threads,
             beginning,
             memory: None,
+            members: Members::stored(settings.store.is_shared()),
             position: Position::default(),
             drafts: Drafts::default(),
             counted: Counted::default(),
             unread: UnreadEntries::default(),
+            now: Instant::now(),
             forget_at: None,
             retry_at: None,
         }
     }
 
     /// Continues with the hub of another program.
-    pub fn resume(&mut self, memory: MemoryHub, position: Position, counted: Counted, unread: UnreadEntries) {
-        (self.memory, self.position, self.counted, self.unread) = (Some(memory), position, counted, unread);
+    pub fn resume(
+        &mut self,
+        (memory, members): (MemoryHub, Members),
+        position: Position,
+        (counted, unread): (Counted, UnreadEntries),
+    ) {
+        (self.memory, self.members, self.position) = (Some(memory), members, position);
+        (self.counted, self.unread) = (counted, unread);
         self.beginning.resume();
+    }
+
+    /// Called first by each call of the hub from which something follows, with its time.
+    pub fn set_time(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     pub fn memory(&self) -> Option<&MemoryHub> {
@@ -151,7 +171,6 @@ impl Order {
         draft: Draft,
         given_id: Option<&[u8]>,
         waiting: WaitingDraft,
-        now: Instant,
     ) -> Result<Published, Failure> {
         self.check_threads()?;
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
@@ -173,21 +192,21 @@ impl Order {
         // A repetition changes no state.
         let state = if known.is_some() { Ok(None) } else { memory.state_change(&draft) };
         let state = state.map_err(|error| failure_of(&error))?;
-        if state.is_some() && !is_number && memory.has_member(&draft) {
+        if state.is_some() && !is_number && self.has_member(&draft) {
             return Err(failure_of(&Error::of_kept_key(&draft.key)));
         }
-        self.append(draft, waiting.with_state(state), now);
+        self.append(draft, waiting.with_state(state));
         Ok(Published::Waits)
     }
 
     /// Asks the store to append a draft. What it changes of the state counts until it is [removed](Self::remove_draft).
-    pub fn append(&mut self, draft: Draft, waiting: WaitingDraft, now: Instant) {
+    pub fn append(&mut self, draft: Draft, waiting: WaitingDraft) {
         let change = waiting.state.clone();
         let ticket = self.drafts.add(&draft, waiting);
         if let (Some(change), Some(memory)) = (change, &mut self.memory) {
             memory.state.wait(ticket, &change);
         }
-        self.forget_at.get_or_insert(now + FORGET);
+        self.forget_at.get_or_insert(self.now + FORGET);
         self.threads.store.ask(Ask::Append { ticket, draft });
     }
 
@@ -211,9 +230,10 @@ impl Order {
         self.memory.as_ref().map_or(Ok(None), |memory| memory.state_change(draft))
     }
 
-    /// Returns true if the hub itself retains an event with the key of a draft.
+    /// Returns true if the hub itself retains an event with the key of a draft: that of a member who is here, or of their
+    /// number.
     pub fn has_member(&self, draft: &Draft) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.has_member(draft))
+        self.members.has_event(&draft.channel, &draft.key)
     }
 
     /// Returns true if a channel retains an event without a key.
@@ -221,21 +241,22 @@ impl Order {
         self.memory.as_ref().is_some_and(|memory| memory.state.sizes.size(channel, b"").is_some())
     }
 
-    /// Returns the members of the hub in memory.
-    pub fn members(&self) -> Option<&Members> {
-        self.memory.as_ref().map(|memory| &memory.members)
-    }
-
-    pub fn members_mut(&mut self) -> Option<&mut Members> {
-        self.memory.as_mut().map(|memory| &mut memory.members)
-    }
-
-    /// Changes the members of the hub in memory, if there is one. Returns what follows, with what the store keeps of a member.
+    /// Changes the members of the hub in memory, if there is one. Returns the wills and numbers that follow. A will does not
+    /// change what is retained of a member who is here: it is sent.
     pub fn change_members(
         &mut self,
         change: impl FnOnce(&mut Members, &HubHandle, &mut Vec<Announcement>),
-    ) -> Vec<(Announcement, Option<KeptMember>)> {
-        self.memory.as_mut().map(|memory| memory.change_members(change)).unwrap_or_default()
+    ) -> Vec<Announcement> {
+        let (mut announced, Self { members, memory, .. }) = (Vec::new(), self);
+        if let Some(MemoryHub { handle, .. }) = memory {
+            change(members, handle, &mut announced);
+        }
+        for Announcement { channel, key, statement, retain, .. } in &mut announced {
+            if *statement == Statement::Nothing && members.has_event(channel, key) {
+                *retain = Retain::No;
+            }
+        }
+        announced
     }
 
     /// Returns true if the hub in memory continues when the store begins so.
@@ -271,18 +292,14 @@ impl Order {
         };
         let mut memory = MemoryHub::begin(&self.settings, &history).map_err(|error| failure_of(&error))?;
         self.drafts.state_changes().for_each(|(ticket, change)| memory.state.wait(ticket, change));
-        let wills = self.take_wills();
+        let wills = self.members.take_wills();
+        self.members.restart();
         let Position { epoch: before, epoch_changes, .. } = &self.position;
         let is_other = !before.is_empty() && epoch != before;
         let epoch_changes = epoch_changes + u64::from(is_other);
         self.position = Position { epoch: epoch.clone(), last_seq: 0, epoch_changes, confirmed: 0 };
         (self.memory, self.counted) = (Some(memory), Counted::default());
         Ok(Restarted { epoch: is_other.then(|| epoch.clone()), wills })
-    }
-
-    /// Takes the wills of all streams, which end with the hub in memory.
-    pub fn take_wills(&mut self) -> Vec<Announcement> {
-        self.members_mut().map(Members::take_wills).unwrap_or_default()
     }
 
     /// Drops the hub in memory.
@@ -303,7 +320,7 @@ impl Order {
     }
 
     /// Publishes an entry to the hub in memory.
-    pub fn publish_entry(&mut self, entry: &Entry, is_new: bool, now: Instant) -> EntryOutcome {
+    pub fn publish_entry(&mut self, entry: &Entry, is_new: bool) -> EntryOutcome {
         let Entry { seq, ticket, ref draft, .. } = *entry;
         let lost = self.beginning.check_entry(seq);
         self.report_loss(lost);
@@ -327,15 +344,15 @@ impl Order {
         };
         let result = match draft.kind() {
             DraftKind::End => {
-                self.end_streams_of(entry, is_new, now);
+                self.end_streams_of(entry, is_new);
                 self.pass_in_memory(seq)
             }
             DraftKind::CountedMember(room) => {
-                self.forget_at.get_or_insert(now + FORGET);
+                self.forget_at.get_or_insert(self.now + FORGET);
                 self.counted.count_member(room, draft, seq);
                 self.pass_in_memory(seq)
             }
-            DraftKind::Event => self.publish_event(entry, now),
+            DraftKind::Event => self.publish_event(entry),
         };
         EntryOutcome::Published(origin, result)
     }
@@ -348,8 +365,8 @@ impl Order {
 
     /// Ends streams of this machine as another one has done. Where it was asked for it is carried out. One of a history ends
     /// subscriptions that were asked for before it.
-    fn end_streams_of(&self, entry: &Entry, is_new: bool, now: Instant) {
-        let age = if is_new { Duration::ZERO } else { now - self.threads.store.instant_of(entry.at, now) };
+    fn end_streams_of(&self, entry: &Entry, is_new: bool) {
+        let age = if is_new { Duration::ZERO } else { self.now - self.threads.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > REMEMBERED };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.handle()) {
             let _ = handle.end_streams_of(end, age); // fails only while the process ends
@@ -357,10 +374,10 @@ impl Order {
     }
 
     /// Publishes an event to the hub in memory, unless another one with its key `once` was published.
-    fn publish_event(&mut self, entry: &Entry, now: Instant) -> Result<Rc<str>, Failure> {
+    fn publish_event(&mut self, entry: &Entry) -> Result<Rc<str>, Failure> {
         let Entry { seq, at, ref draft, .. } = *entry;
-        self.forget_at.get_or_insert(now + FORGET);
-        let at = self.threads.store.instant_of(at, now);
+        self.forget_at.get_or_insert(self.now + FORGET);
+        let at = self.threads.store.instant_of(at, self.now);
         let memory = self.memory.as_mut().ok_or_else(|| unavailable("the hub's store has not begun"))?;
         if let Some(id) = memory.once_id(draft) {
             return self.pass_in_memory(seq).and(Ok(id.into()));
@@ -373,23 +390,23 @@ impl Order {
             self.unread.count(counted.map_or(0, |(_, subscribers)| subscribers));
         }
         if let Some(number) = number {
-            memory.members.note_stored_number(&draft.channel, number, now);
+            self.members.note_stored_number(&draft.channel, number, self.now);
         }
         published.map(Into::into).map_err(|error| failure_of(&error))
     }
 
     /// Looks again later whether the store is up.
-    pub fn retry_later(&mut self, now: Instant) {
-        self.retry_at.get_or_insert(now + RETRY);
+    pub fn retry_later(&mut self) {
+        self.retry_at.get_or_insert(self.now + RETRY);
     }
 
     /// Returns true if what the store has failed can be tried again. Looks again later if not.
-    pub fn is_time_to_retry(&mut self, now: Instant) -> bool {
-        if self.retry_at.is_none_or(|at| now < at) {
+    pub fn is_time_to_retry(&mut self) -> bool {
+        if self.retry_at.is_none_or(|at| self.now < at) {
             return false;
         }
-        let can_retry = self.threads.store.status().is_up && self.is_open();
-        self.retry_at = (!can_retry).then(|| now + RETRY);
+        let can_retry = self.threads.store.is_up() && self.is_open();
+        self.retry_at = (!can_retry).then(|| self.now + RETRY);
         can_retry
     }
 
@@ -404,8 +421,8 @@ impl Order {
     }
 
     /// Tells the store what the hub has evicted, if it is time.
-    pub fn forget_evicted_in_time(&mut self, now: Instant) {
-        if self.forget_at.is_some_and(|at| now >= at) {
+    pub fn forget_evicted_in_time(&mut self) {
+        if self.forget_at.is_some_and(|at| self.now >= at) {
             self.forget_at = None;
             self.forget_evicted();
         }

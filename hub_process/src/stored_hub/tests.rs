@@ -4,10 +4,10 @@
 
 use super::store_threads::RESTART;
 use super::*;
-use crate::store::{Ask, Began, Store, StoreEnd};
+use crate::store::{Ask, Began, MemberPart, Store, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
-use eventsource_xs::hub::{Access, Retain, StartPoint, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Access, MemberRequest, Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
 use eventsource_xs::stream::StreamId;
@@ -697,6 +697,25 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
 }
 
 #[test]
+fn a_client_that_has_the_number_of_an_entry_without_an_event_is_not_ahead() {
+    let mut world = World::new();
+    world.hub.order.drop_memory();
+    let (epoch, reason) = ("epoch1".into(), "".into());
+    // As Redis begins an epoch whose origin is that of the one before: with a marker, which is no event.
+    let began = Began { epoch, last_seq: 7, evicted_through: 6, reason, ..Began::default() };
+    world.store.end.reporter.report(Report::Began(began));
+    world.store.end.reporter.report(Report::Ready);
+    assert!(world.take().is_ready);
+    assert_eq!(["epoch1-7", "epoch1-8"].map(|id| world.hub.seq_ahead(Some(id.as_bytes()))), [None, Some(8)]);
+    world.hub.report_missing(7);
+    world.store.listen();
+    assert!(!world.store.has_lost);
+    world.hub.report_missing(8);
+    world.store.listen();
+    assert!(world.store.has_lost, "nobody else has given a greater one");
+}
+
+#[test]
 fn a_request_to_end_streams_in_a_history_means_those_that_were_asked_for_before_it() {
     let mut world = World::new();
     let (store, end) = Store::new().expect("a pipe");
@@ -823,7 +842,7 @@ fn a_will_waits_while_the_store_is_away() {
     let mut world = World::new();
     let will = draft(1, "");
     world.hub.wills.keep(will.clone(), "");
-    world.hub.publish_wills(world.now);
+    world.hub.publish_wills();
     assert_eq!(asked(&mut world), std::slice::from_ref(&will));
     let (ticket, _) = world.store.asked.pop_front().expect("a will");
     world.store.fail(ticket, ErrorCode::Unavailable);
@@ -841,14 +860,18 @@ fn a_will_waits_while_the_store_is_away() {
     assert!(!world.hub.has_waiting() && world.hub.wills.is_empty());
 }
 
+/// A stream has the will to publish the first event.
+fn set_will(world: &mut World) {
+    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
+    let (channel, key, retain, statement) = (b"news"[..].into(), Box::default(), Retain::No, Statement::Nothing);
+    let will = Announcement { channel, key, retain, event, statement };
+    world.hub.order.members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
+}
+
 #[test]
 fn the_wills_of_a_hub_that_is_replaced_are_published() {
     let mut world = World::new();
-    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("1"))));
-    let (channel, key, retain, statement) = (b"news"[..].into(), Box::default(), Retain::No, Statement::Nothing);
-    let will = eventsource_xs::hub::Announcement { channel, key, retain, event, statement };
-    let members = world.hub.order.members_mut().expect("a hub in memory");
-    members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
+    set_will(&mut world);
     world.store.log.clear();
     world.store.epoch += 1;
     world.store.begin("history was lost");
@@ -857,13 +880,13 @@ fn the_wills_of_a_hub_that_is_replaced_are_published() {
 }
 
 #[test]
-fn a_member_that_comes_between_two_hubs_in_memory_is_announced_to_the_store_of_the_second() {
+fn a_member_and_a_will_outlive_a_defect_of_the_hub_in_memory() {
     let mut world = World::new();
+    let member = MemberRequest { channel: b"room"[..].into(), id: b"ann"[..].into(), ..MemberRequest::default() };
+    let entered = PresenceChange::Entered(member.into());
+    world.hub.apply_change(StreamId { slot: 1, serial: 1 }, (world.now, 7), entered);
+    set_will(&mut world);
     world.hub.restart_after_defect();
-    let event = Unnumbered::of(std::iter::once(Field::Data(Text::from("came"))));
-    let (channel, key, retain) = (b"room"[..].into(), b"ann"[..].into(), Retain::Newest);
-    let comes = eventsource_xs::hub::Announcement { channel, key, retain, event, statement: Statement::Here };
-    world.hub.announce(comes, None, world.now);
     let (store, end) = Store::new().expect("a pipe");
     drop(std::mem::replace(&mut world.store, Simulated::new(end)));
     world.take();
@@ -871,7 +894,7 @@ fn a_member_that_comes_between_two_hubs_in_memory_is_announced_to_the_store_of_t
     world.store.begin("");
     assert!(world.take().is_ready);
     let keys: Vec<_> = asked(&mut world).into_iter().map(|draft| draft.key).collect();
-    assert_eq!(keys, [b"ann"[..].into()]);
+    assert_eq!(keys, [b"ann"[..].into(), b""[..].into()], "the member, and the will of its stream");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use crate::store::Draft;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::Failure;
 use eventsource_xs::ErrorCode;
-use std::time::Instant;
 
 /// How many may wait for a store that is away.
 const MOST: usize = 10_000;
@@ -40,7 +39,7 @@ impl Wills {
     }
 
     /// Publishes those that wait.
-    pub fn publish(&mut self, order: &mut Order, now: Instant) {
+    pub fn publish(&mut self, order: &mut Order) {
         if !order.is_open() {
             return;
         }
@@ -49,7 +48,7 @@ impl Wills {
                 will.retain = Retain::No; // the member has come meanwhile
             }
             let waiting = WaitingDraft::new(Purpose::Will(will.clone().into()), None);
-            match order.publish(will.clone(), None, waiting, now) {
+            match order.publish(will.clone(), None, waiting) {
                 Ok(_) => {}
                 Err(failure) if failure.code == ErrorCode::Unavailable => self.keep(will, &failure.to_string()),
                 Err(failure) => self.losses.add(1, &failure.to_string()),

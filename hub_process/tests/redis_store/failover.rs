@@ -177,7 +177,7 @@ fn sentinels_that_are_silent_delay_nothing_while_the_master_answers() {
     assert!(a.store.status().is_up);
 }
 
-/// Has a Sentinel name another master, as one that was restarted with another configuration.
+/// Lets a Sentinel name another master, as one that was restarted with another configuration.
 fn watch(sentinel: &Redis, port: u16) {
     let _ = sentinel.try_call(&["SENTINEL", "REMOVE", "shop"]);
     assert_eq!(sentinel.call(&["SENTINEL", "MONITOR", "shop", "127.0.0.1", &port.to_string(), "2"]), "OK");

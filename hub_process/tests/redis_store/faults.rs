@@ -17,7 +17,7 @@ fn code(end: &End) -> Option<ErrorCode> {
     }
 }
 
-/// Has a fault disturb a store that publishes 1,000 events. All must be stored once and in order.
+/// Lets a fault disturb a store that publishes 1,000 events. All must be stored once and in order.
 fn expect_nothing_lost(fault: impl Fn(&Proxy, &Redis, usize)) {
     let redis = Redis::start(&[]);
     let proxy = Proxy::new(redis.port);

@@ -88,13 +88,13 @@ impl Proxy {
         self.shared.is_swallowing[usize::from(!towards_redis)].store(is_swallowing, Ordering::Relaxed);
     }
 
-    /// Has the connections of now hold what goes to Redis, and deliver it when they are released, also if the store has given
+    /// Lets the connections of now hold what goes to Redis, and deliver it when they are released, also if the store has given
     /// them up in the meantime.
     pub fn hold(&self) {
         self.shared.held_below.store(self.shared.connections.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Has the first connection hold what goes to Redis: it is that of a store's reader.
+    /// Lets the first connection hold what goes to Redis: it is that of a store's reader.
     pub fn hold_reader(&self) {
         self.shared.held_below.store(1, Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@
 mod client;
 pub mod wire;
 
-pub use client::{eventually, read_events, read_until, tcp, DEADLINE};
+pub use client::{eventually, is_eventually, read_events, read_until, tcp, DEADLINE};
 
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::hub::{Publication, SubscribeRequest, Topic};
@@ -74,7 +74,7 @@ impl Scene {
         process
     }
 
-    /// Has the process continue as another one of the same program.
+    /// Lets the process continue as another one of the same program.
     pub fn upgrade(&self) {
         upgrade(&Self::start(), &self.place, Some(Path::new(PROGRAM))).expect("an upgrade");
     }

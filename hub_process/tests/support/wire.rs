@@ -62,12 +62,12 @@ impl Wire {
         Self { place, shared }
     }
 
-    /// Has the bytes pass in pieces of at most that length.
+    /// Lets the bytes pass in pieces of at most that length.
     pub fn set_longest_piece(&self, bytes: u64) {
         self.shared.most.store(bytes.max(1), Ordering::Relaxed);
     }
 
-    /// Has the greetings of the next workers say that they speak that version.
+    /// Lets the greetings of the next workers say that they speak that version.
     pub fn set_version(&self, version: u16) {
         self.shared.version.store(version, Ordering::Relaxed);
     }

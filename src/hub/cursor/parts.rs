@@ -116,7 +116,9 @@ pub(in crate::hub) struct Extent {
     pub(in crate::hub) uncompacted_through: u64,
     /// The state is sent as of this number, if there is one.
     pub(in crate::hub) state_through: Option<u64>,
-    /// Of entries through this number only those of the state are sent, of later ones all that the log holds.
+    /// While the state is sent: of entries through this number only those of the state are sent, of later ones all that the
+    /// log holds. Otherwise: a client that resumes, perhaps in the middle of the state, has all of it once it was sent the
+    /// entries through this number; 0 if it was told so.
     pub(in crate::hub) state_since: u64,
 }
 
@@ -188,10 +190,18 @@ impl Parts {
         self.list.iter().filter_map(|part| part.extent.state_through).max()
     }
 
-    /// Returns the same if more than the rest follows: a position, or another phase. A stream that ends is sent no position.
+    /// Returns the sequence number through which the client of a resumed stream is sent what it has missed of the state.
+    pub(in crate::hub) fn resumed_through(&self) -> Option<u64> {
+        let resumed = self.list.iter().filter(|part| part.extent.state_through.is_none());
+        resumed.map(|part| part.extent.state_since).max().filter(|through| *through > 0)
+    }
+
+    /// Returns the sequence number through which the state, or what was missed of it, is sent, if more than the rest follows:
+    /// a position, or another phase. A stream that ends is sent no position.
     pub(in crate::hub) fn state_through(&self) -> Option<u64> {
         let is_followed = self.held.map_or(false, |held| held.end.is_some());
-        self.last_of_state().filter(|_| !self.is_ending || is_followed)
+        let through = self.last_of_state().or_else(|| self.resumed_through());
+        through.filter(|_| !self.is_ending || is_followed)
     }
 
     /// Returns true if a process before this one began to send the state.

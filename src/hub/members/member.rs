@@ -1,9 +1,10 @@
 //! A member as a hub keeps it: in few bytes, because a channel may have thousands.
 
 use super::lingering;
-use super::unconfirmed::Announced;
+use super::pending::Here;
 use crate::event::{Form, Unnumbered};
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::StreamId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,11 +34,13 @@ pub(super) struct Member {
     pub(super) is_own: bool,
     /// Whether the hub's store has it: 1 as one that is announced, 2 as one that is counted, 3 if machines differ.
     pub(super) stored: u8,
+    /// How it is announced again to the store, if it is one of this machine, or of a process before.
+    pub(super) here: Option<Box<Here>>,
 }
 
 impl Member {
     /// A member without a stream.
-    pub(super) fn new(id: &[u8], kept: KeptMember, common: Arc<Common>) -> Self {
+    pub(super) fn new((id, is_counted): (&[u8], bool), kept: KeptMember, common: Arc<Common>) -> Self {
         let KeptMember { since, linger, data: MemberData { text, is_json }, leave: _ } = kept;
         let mut member = Self {
             text: [id, &text].concat().into(),
@@ -47,9 +50,10 @@ impl Member {
             streams: 0,
             linger_ms: 0,
             is_json,
-            is_counted: false,
+            is_counted,
             is_own: false,
             stored: 0,
+            here: None,
         };
         member.set_linger(linger);
         member
@@ -82,13 +86,13 @@ impl Member {
     }
 
     /// Returns the event that says that it has gone.
-    fn leave(&self) -> Unnumbered {
+    pub(super) fn leave(&self) -> Unnumbered {
         self.common.leave.with(self.id())
     }
 
-    /// Announces that it has gone.
-    pub(super) fn announce_leave(&self) -> Announcement {
-        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), Statement::Gone, self.leave())
+    /// Returns what an event says of it.
+    pub(super) fn announcement(&self, statement: Statement, event: Unnumbered) -> Announcement {
+        Announcement::of_member((&self.common.channel, self.id(), self.is_counted), statement, event)
     }
 
     /// Returns false if the hub's store has refused it: then its streams have no member.
@@ -105,12 +109,7 @@ impl Member {
         KeptMember { since: self.since, linger: self.linger(), data: self.data(), leave: self.leave() }
     }
 
-    pub(super) fn saved(
-        &self,
-        streams: Vec<StreamId>,
-        leaves_at: Option<Instant>,
-        announced: Option<Announced>,
-    ) -> SavedMember {
+    pub(super) fn saved(&self, streams: Vec<StreamId>, leaves_at: Option<Instant>) -> SavedMember {
         SavedMember {
             channel: Arc::clone(&self.common.channel),
             id: self.id().into(),
@@ -120,7 +119,7 @@ impl Member {
             is_own: self.is_own,
             stored: self.stored,
             streams,
-            announced,
+            here: SavedHere(self.here.clone()),
         }
     }
 }
@@ -136,15 +135,33 @@ pub(super) struct SavedMember {
     is_own: bool,
     stored: u8,
     streams: Vec<StreamId>,
-    announced: Option<Announced>,
+    here: SavedHere,
 }
 
-impl SavedMember {
-    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>, Option<Announced>) {
-        let Self { id, kept, is_counted, is_own, stored, streams, announced, .. } = self;
-        let member = Member::new(&id, kept, common);
-        (Member { is_counted, is_own, stored, streams: streams.len() as u32, ..member }, streams, announced)
+/// How a member is announced again. The version before kept that elsewhere.
+#[derive(Debug)]
+struct SavedHere(Option<Box<Here>>);
+
+impl Saved for SavedHere {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        if from.is_of_before() {
+            let _announced: Option<(u32, Option<MemberData>)> = from.take()?;
+            return Ok(Self(None));
+        }
+        from.take().map(Self)
     }
 }
 
-saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, stored, streams, announced });
+impl SavedMember {
+    pub(super) fn restored(self, common: Arc<Common>) -> (Member, Vec<StreamId>) {
+        let Self { id, kept, is_counted, is_own, stored, streams, here: SavedHere(here), .. } = self;
+        let member = Member::new((&id, is_counted), kept, common);
+        (Member { is_own, stored, here, streams: streams.len() as u32, ..member }, streams)
+    }
+}
+
+saved!(SavedMember { channel, id, kept, leaves_at, is_counted, is_own, stored, streams, here });

@@ -1,61 +1,222 @@
-//! What the store of a hub tells of members, in its order, for all machines.
+//! Members over a store: what this machine announces of its members waits here until the store has it, and what the store
+//! tells, in its order and for all machines, is listed.
 
-use super::super::presence::{kept_channel, room_of, KeptMember};
+use super::super::presence::{kept_channel, room_of, Announcement, KeptMember, MemberData, Statement};
 use super::member::Member;
-use super::Members;
+use super::pending::{Here, MemberChange, Pending};
+use super::{MemberKey, Members, OrderOf};
+use crate::event::Unnumbered;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A member that lingers: its channel, as a store keeps it, and its id; and when it leaves.
-pub type LingeringMember = ((Box<[u8]>, Box<[u8]>), Instant);
+/// A member that lingers, and when it leaves.
+pub type LingeringMember = (MemberKey, Instant);
+
+/// Who has asked for the entry of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryOrigin {
+    /// This machine, for a member of its own.
+    OwnMember,
+    /// Anybody else, just now.
+    Other,
+    /// Anybody else, before the store has begun.
+    History,
+}
 
 /// Whether a store has a member: a machine may have had it counted only, and another one announced.
 fn stored_bit(is_counted: bool) -> u8 {
     1 << u8::from(is_counted)
 }
 
+fn key_of(member: &Member) -> MemberKey {
+    (kept_channel(&member.common.channel, member.is_counted), member.id().into())
+}
+
+/// Returns the change that says that a member is here.
+fn here_again(member: &Member, Here { event, data }: &Here) -> MemberChange {
+    let kept = KeptMember { data: data.clone(), ..member.kept() };
+    (member.announcement(Statement::Here, event.clone()), Some(kept))
+}
+
 impl Members {
-    /// Returns what a store keeps of a member in a channel.
-    pub fn kept_member(&self, channel: &[u8], id: &[u8]) -> Option<KeptMember> {
-        self.rooms.get(self.rooms.find(room_of(channel).0, id)?).map(Member::kept)
+    /// The members of a hub whose events a store has, which is that of other machines, too, or not.
+    pub fn stored(is_shared: bool) -> Self {
+        let mut members = Self::default();
+        members.set_shared(is_shared);
+        members
     }
 
-    /// Lists a member that the store has, which it keeps in a channel. Its data there are those of the list, unless this
-    /// machine has still to say something of it.
-    pub fn add_stored_member(&mut self, channel: &[u8], id: &[u8], kept: KeptMember) {
-        let (channel, is_counted) = room_of(channel);
-        if let Some((at, member)) = self.rooms.find_mut(channel, id) {
+    /// Says whether the store is that of other machines, too.
+    pub fn set_shared(&mut self, is_shared: bool) {
+        self.order = if is_shared { OrderOf::SharedStore } else { OrderOf::Store };
+    }
+
+    /// Lets the store be asked for a change of a member, before its data change.
+    pub(super) fn announce_to_store(&mut self, at: u32, announcement: Announcement, data: Option<&MemberData>) {
+        let member = match self.rooms.get_mut(at) {
+            Some(member) => member,
+            None => return,
+        };
+        let kept = data.map(|data| KeptMember { data: data.clone(), ..member.kept() });
+        let (statement, change) = (announcement.statement, (announcement, kept));
+        let stored = member.is_stored().then(|| member.data());
+        if statement != Statement::Changed {
+            member.here = Here::of(&change); // otherwise when the store has done it
+        }
+        let key = key_of(member);
+        self.pending.entry(key.clone()).or_insert_with(|| Pending::new(stored)).add(change);
+        self.changed.push(key);
+    }
+
+    /// Takes the members of which something was announced.
+    pub fn take_changed(&mut self) -> Vec<MemberKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Returns the members of which something waits for the store, in the order of their keys.
+    pub fn waiting(&self) -> Vec<MemberKey> {
+        let waiting = self.pending.iter().filter(|(_, pending)| !pending.is_asking());
+        waiting.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Returns what the store is to be asked for a member, unless it has still to answer. A store of this machine alone is not
+    /// asked for what it has already. If nothing waits any more, the member has the data of the store, also if that has refused
+    /// a change.
+    pub fn next_request(&mut self, key: &MemberKey) -> Option<MemberChange> {
+        let (is_shared, is_stored) = (self.order == OrderOf::SharedStore, self.is_in_store(key));
+        let is_needed = |statement| is_shared || is_stored == (statement != Statement::Here);
+        let pending = self.pending.get_mut(key).filter(|pending| !pending.is_asking())?;
+        let request = pending.next_request(is_needed);
+        if request.is_none() {
+            let stored = self.pending.remove(key).and_then(Pending::into_stored);
+            stored.into_iter().zip(self.find_mut(key)).for_each(|(data, (_, member))| member.set_data(&data));
+        }
+        request
+    }
+
+    fn find(&self, (channel, id): &MemberKey) -> Option<&Member> {
+        self.rooms.get(self.rooms.find(room_of(channel).0, id)?)
+    }
+
+    fn find_mut(&mut self, (channel, id): &MemberKey) -> Option<(u32, &mut Member)> {
+        self.rooms.find_mut(room_of(channel).0, id)
+    }
+
+    fn is_in_store(&self, key: &MemberKey) -> bool {
+        self.find(key).map_or(false, |member| member.stored & stored_bit(room_of(&key.0).1) > 0)
+    }
+
+    /// Called when the store has done what it was asked for a member.
+    pub fn confirm_request(&mut self, key: &MemberKey) {
+        let pending = self.pending.get_mut(key);
+        let done = pending.and_then(|pending| pending.take_asked().filter(|_| !pending.has_here()));
+        let changed = done.filter(|(announcement, _)| announcement.statement == Statement::Changed);
+        let member = self.find_mut(key).filter(|(_, member)| member.is_own);
+        changed.iter().zip(member).for_each(|(change, (_, member))| member.here = Here::of(change));
+    }
+
+    /// Called when the store has failed. Returns true if it is asked again: not if it was to be told of a member that has
+    /// gone meanwhile, and cannot have done it.
+    pub fn fail_request(&mut self, key: &MemberKey, is_certain: bool) -> bool {
+        let is_gone = !self.find(key).map_or(false, |member| member.is_own) && !self.is_in_store(key);
+        self.pending.get_mut(key).map_or(false, |pending| pending.fail(is_certain, is_gone))
+    }
+
+    /// Called when the store will not do what it was asked. A member that cannot come is not here: its streams have no member
+    /// from here on. Data that cannot change are as before.
+    pub fn refuse_request(&mut self, key: &MemberKey) {
+        let refused = self.pending.get_mut(key).and_then(Pending::take_asked);
+        if refused.map_or(false, |(announcement, _)| announcement.statement == Statement::Here) {
+            self.refuse_member(key);
+        }
+    }
+
+    pub(super) fn refuse_member(&mut self, key: &MemberKey) {
+        self.refused += 1;
+        self.pending.remove(key);
+        if let Some((at, member)) = self.find_mut(key) {
+            (member.is_own, member.stored, member.here) = (false, 0, None);
+            self.remove_member(at);
+            self.pack();
+        }
+    }
+
+    /// Applies what an entry says of a member that the store keeps in a channel: it is here, with these data and this event, or
+    /// it has gone.
+    pub fn apply_entry(
+        &mut self,
+        key: &MemberKey,
+        here: Option<(KeptMember, Unnumbered)>,
+        origin: EntryOrigin,
+        now: Instant,
+    ) {
+        match here {
+            Some((kept, event)) => self.add_stored_member(key, kept, event, origin),
+            None => self.remove_stored_member(key, origin),
+        }
+        let (channel, is_counted) = room_of(&key.0);
+        if is_counted {
+            let channel = self.rooms.channel(channel);
+            self.counts.begin(Arc::clone(&channel), now);
+            self.counts.note_change(&channel, origin == EntryOrigin::OwnMember, now);
+        }
+    }
+
+    /// Returns true if what this machine announces of a member comes after an entry.
+    fn is_overtaken(&self, key: &MemberKey, origin: EntryOrigin) -> bool {
+        let pending = self.pending.get(key);
+        origin == EntryOrigin::OwnMember || pending.map_or(false, |pending| !pending.has_only_here())
+    }
+
+    /// Lists a member that the store has. Its data there are those of the list, unless this machine has still to say something
+    /// of it. A store of this machine alone has the members of a process before, which are announced as they were.
+    fn add_stored_member(&mut self, key: &MemberKey, kept: KeptMember, event: Unnumbered, origin: EntryOrigin) {
+        let ((channel, is_counted), is_overtaken) = (room_of(&key.0), self.is_overtaken(key, origin));
+        let found = self.rooms.find(channel, &key.1);
+        let is_of_before = origin == EntryOrigin::History && self.order == OrderOf::Store;
+        let at = found.unwrap_or_else(|| {
+            let common = self.rooms.common(channel, &key.1, &kept.leave);
+            self.rooms.add(Member::new((&key.1, is_counted), kept.clone(), common))
+        });
+        let pending = self.pending.get_mut(key);
+        if let Some(member) = self.rooms.get_mut(at) {
             member.stored |= stored_bit(is_counted);
-            if !self.unconfirmed.note_stored(at, Some(&kept.data)) {
+            if pending.is_none() || !is_overtaken {
                 member.set_data(&kept.data);
             }
-            return;
-        }
-        let mut member = self.new_member((channel, is_counted), id, kept);
-        member.stored = stored_bit(is_counted);
-        self.rooms.add(member);
-    }
-
-    /// Removes a member that the store has no longer, unless it is one of this machine.
-    pub fn remove_stored_member(&mut self, channel: &[u8], id: &[u8]) {
-        let (channel, is_counted) = room_of(channel);
-        if let Some((at, member)) = self.rooms.find_mut(channel, id) {
-            member.stored &= !stored_bit(is_counted);
-            let is_here = member.is_here(); // one of here is announced again
-            self.unconfirmed.note_stored(at, None);
-            if !is_here {
-                self.remove_member(at);
-                self.pack();
+            let here = Here { event, data: kept.data };
+            pending.into_iter().for_each(|pending| pending.note_stored(&here, is_overtaken));
+            if (member.is_own || is_of_before) && !is_overtaken {
+                member.here = Some(here.into());
             }
         }
     }
 
-    /// Counts the members of a channel again: the store has told that a counted one has come or gone. If this machine has
-    /// announced that, it publishes another number, otherwise only if nobody has done so.
-    pub fn count_stored_members(&mut self, channel: &[u8], is_own: bool, now: Instant) {
-        let channel = self.rooms.channel(room_of(channel).0);
-        self.counts.begin(Arc::clone(&channel), now);
-        self.counts.note_change(&channel, is_own, now);
+    /// Removes a member that the store has no longer, unless it is one of this machine: another machine has taken this one for
+    /// dead, so it is announced again.
+    fn remove_stored_member(&mut self, key: &MemberKey, origin: EntryOrigin) {
+        let ((channel, is_counted), is_overtaken) = (room_of(&key.0), self.is_overtaken(key, origin));
+        self.pending.get_mut(key).into_iter().for_each(Pending::forget_stored);
+        let (at, member) = match self.rooms.find_mut(channel, &key.1) {
+            Some(found) => found,
+            None => return,
+        };
+        member.stored &= !stored_bit(is_counted);
+        if !member.is_here() {
+            self.remove_member(at);
+            self.pack();
+        } else if let (EntryOrigin::Other, false, Some(here)) = (origin, is_overtaken, &member.here) {
+            let again = here_again(member, here);
+            let pending = self.pending.entry(key.clone()).or_default();
+            if !pending.has_here() {
+                pending.add(again);
+            }
+        }
+    }
+
+    /// Returns true if nobody is here, and nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.listed() == 0 && self.pending.is_empty()
     }
 
     /// Takes note of the number of a channel's members that the store has told.
@@ -63,66 +224,51 @@ impl Members {
         self.counts.note_published(self.rooms.channel(channel), number, now);
     }
 
+    /// Announces the members again that are here, because the store may not know. Returns all members of which something waits.
+    pub fn reannounce(&mut self) -> Vec<MemberKey> {
+        let Self { rooms, pending, order, .. } = self;
+        for member in rooms.all().filter(|member| member.is_own) {
+            let key = key_of(member);
+            let is_stored = member.stored & stored_bit(member.is_counted) > 0;
+            let is_idle = pending.get(&key).map_or(true, Pending::is_idle);
+            if let Some(here) = member.here.as_ref().filter(|_| *order == OrderOf::SharedStore || !is_stored && is_idle)
+            {
+                let stored = member.is_stored().then(|| member.data());
+                // a change of its data waits after it
+                pending.entry(key).or_insert_with(|| Pending::new(stored)).add_first(here_again(member, here));
+            }
+        }
+        self.waiting()
+    }
+
     /// Returns the members that linger here.
     pub fn lingering(&self) -> Vec<LingeringMember> {
-        let member = |(at, slot): (Instant, u32)| {
-            let member = self.rooms.get(slot)?;
-            Some(((kept_channel(&member.common.channel, member.is_counted), member.id().into()), at))
-        };
+        let member = |(at, slot): (Instant, u32)| Some((key_of(self.rooms.get(slot)?), at));
         self.lingering.iter().filter_map(member).collect()
     }
 
-    /// Lets a member linger here whose streams were those of a process, or of a hub, before this one: at most for `rest` if it
-    /// has lingered there.
-    pub fn adopt_member(
-        &mut self,
-        channel: &[u8],
-        id: &[u8],
-        kept: KeptMember,
-        (now, rest): (Instant, Option<Duration>),
-    ) {
-        let room = room_of(channel);
-        let at = self.rooms.find(room.0, id).unwrap_or_else(|| {
-            let member = self.new_member(room, id, kept);
-            self.rooms.add(member)
-        });
-        if let Some(member) = self.rooms.get_mut(at).filter(|member| !member.is_own) {
-            member.is_own = true;
-            self.lingering.begin_rest(at, (member.linger(), rest), now);
+    /// Begins with another history of the store, whose entries say which members that has. Streams have ended, and the
+    /// members of this machine stay.
+    pub fn restart(&mut self) {
+        let Self { rooms, pending, refused, order, .. } = std::mem::take(self);
+        (self.pending, self.refused, self.order) = (pending, refused, order);
+        self.pending.values_mut().for_each(Pending::forget_stored);
+        for member in rooms.all().filter(|member| member.is_own) {
+            let mut member = member.clone();
+            (member.streams, member.stored) = (0, 0);
+            self.rooms.add(member);
         }
     }
 
-    fn new_member(&self, (channel, is_counted): (&[u8], bool), id: &[u8], kept: KeptMember) -> Member {
-        let common = self.rooms.common(channel, id, &kept.leave);
-        let mut member = Member::new(id, kept, common);
-        member.is_counted = is_counted;
-        member
-    }
-
-    /// Removes a member whose event the store has refused. Its streams have no member from here on.
-    pub fn refuse_member(&mut self, channel: &[u8], id: &[u8]) {
-        self.refused += 1;
-        if let Some((at, member)) = self.rooms.find_mut(room_of(channel).0, id) {
-            (member.is_own, member.stored) = (false, 0);
-            self.remove_member(at);
-            self.pack();
-        }
-    }
-
-    /// Counts an announcement of a member, before its data change, until the store has done it.
-    pub(super) fn note_announced(&mut self, at: u32) {
-        if self.is_stored {
-            let member = self.rooms.get(at).filter(|member| member.is_stored());
-            self.unconfirmed.add(at, || member.map(Member::data));
-        }
-    }
-
-    /// Takes note that the store has answered a number of announcements of a member, and that no more of those wait. If that is
-    /// all, the member has the data of the store, also if that has refused a change.
-    pub fn confirm_announcements(&mut self, channel: &[u8], id: &[u8], count: u32) {
-        if let Some((at, member)) = self.rooms.find_mut(room_of(channel).0, id) {
-            if let Some(data) = self.unconfirmed.confirm(at, count) {
-                member.set_data(&data);
+    /// Called when the store has reported its history: the members of this machine linger, whose streams were those of a
+    /// process, or of a hub, before this one; for `rest` at most if they have lingered there.
+    pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, now: Instant) {
+        let of_before = self.rooms.slots().filter(|(_, member)| member.here.is_some());
+        let slots: Vec<u32> = of_before.map(|(at, _)| at).collect();
+        for at in slots {
+            if let Some(member) = self.rooms.get_mut(at) {
+                member.is_own = true;
+                self.lingering.begin_rest(at, (member.linger(), rest(&key_of(member))), now);
             }
         }
     }

@@ -278,7 +278,7 @@ impl Run {
         }
         let (channel, id) = self.any(&keys);
         let _ = writeln!(self.log, "{channel} {id} is refused");
-        self.members.refuse_member(channel.as_bytes(), id.as_bytes());
+        self.members.refuse_member(&(channel.as_bytes().into(), id.as_bytes().into()));
         self.twins.remove(&(channel, id));
         self.page.map.remove(&(channel.into(), id.into()));
         self.refused += 1;
@@ -302,7 +302,11 @@ impl Run {
             }
         }
         assert_eq!(self.page.map, uncounted, "the page's map");
-        assert_eq!(self.members.totals(), (self.twins.len(), self.refused));
+        assert_eq!(
+            self.members.totals(),
+            (self.twins.len(), self.refused),
+            "who is here (a member stays as its newest stream says)"
+        );
         for channel in CHANNELS {
             let (mut listed, mut after) = (Vec::new(), None);
             loop {
@@ -399,7 +403,15 @@ struct Machines {
 }
 
 impl Machines {
-    fn take(&mut self, by: usize, announced: Vec<Announcement>) {
+    /// Takes the numbers that a machine announces, and what the store is asked for its members, which it does at once.
+    fn take(&mut self, by: usize, mut announced: Vec<Announcement>) {
+        let members = &mut self.machines[by].members;
+        for key in members.take_changed().into_iter().chain(members.waiting()) {
+            while let Some((asked, _)) = members.next_request(&key) {
+                announced.push(asked);
+                members.confirm_request(&key);
+            }
+        }
         for Announcement { channel, key: id, statement, event, .. } in announced {
             if statement == Statement::Number {
                 assert_eq!(&*channel, b"lobby");
@@ -440,15 +452,11 @@ impl Machines {
                 members.note_stored_number(b"lobby", number, now);
             }
             Told::Member { id, is_here, by } => {
-                let channel = [&[0xFF], &b"lobby"[..]].concat();
-                if is_here {
-                    let (since, linger, data, leave) =
-                        (7, Duration::ZERO, MemberData::default(), Unnumbered::default());
-                    members.add_stored_member(&channel, &id, KeptMember { since, linger, data, leave });
-                } else {
-                    members.remove_stored_member(&channel, &id);
-                }
-                members.count_stored_members(&channel, by == index, now);
+                let key = ([&[0xFF], &b"lobby"[..]].concat().into(), id);
+                let (since, linger, data, leave) = (7, Duration::ZERO, MemberData::default(), Unnumbered::default());
+                let here = is_here.then(|| (KeptMember { since, linger, data, leave }, Unnumbered::default()));
+                let origin = if by == index { EntryOrigin::OwnMember } else { EntryOrigin::Other };
+                members.apply_entry(&key, here, origin, now);
             }
         }
     }
@@ -477,7 +485,7 @@ impl Machines {
 fn machines_with_one_store_publish_one_number() {
     run_seeds("machines_with_one_store", EPISODE, STEPS / 10, |seed| {
         let mut rng = Rng::with_seed(seed);
-        let machines = (0..3).map(|_| Machine { members: Members::new(true), ..Machine::default() }).collect();
+        let machines = (0..3).map(|_| Machine { members: Members::stored(true), ..Machine::default() }).collect();
         let (now, sets) = (Instant::now(), BTreeMap::new());
         let mut run = Machines { machines, told: Vec::new(), sets, last: (0, None), now };
         for stream in 1..EPISODE {
@@ -529,7 +537,7 @@ fn machines_with_one_store_publish_one_number() {
 
 #[test]
 fn a_number_that_is_told_of_a_channel_without_members_is_corrected() {
-    let (now, mut members) = (Instant::now(), Members::new(true));
+    let (now, mut members) = (Instant::now(), Members::stored(true));
     let (mut left, mut out) = (usize::MAX, Vec::new());
     members.note_stored_number(b"lobby", 0, now);
     assert_eq!(members.next_due(), None, "nobody is here, and that was told");
@@ -542,4 +550,203 @@ fn a_number_that_is_told_of_a_channel_without_members_is_corrected() {
     let due = members.next_due().expect("it is looked at once more");
     members.run_due(due, &mut left, &mut out);
     assert_eq!((out.len(), members.next_due(), members.counts.is_empty()), (1, None, true));
+}
+
+/// A member of a machine over a store, and what the store is asked for it.
+struct Stored {
+    members: Members,
+    now: Instant,
+}
+
+impl Stored {
+    fn new(is_shared: bool) -> Self {
+        Self { members: Members::stored(is_shared), now: Instant::now() }
+    }
+
+    fn key() -> MemberKey {
+        (b"room"[..].into(), b"ann"[..].into())
+    }
+
+    fn enter(&mut self, data: &str) {
+        let (asked, mut out) = (request("room", "ann", Duration::ZERO, false, data), Vec::new());
+        self.members.enter_stream(1.into(), asked, (MOST, &|_| Ok(())), (self.now, 7), &mut out);
+        assert!(out.is_empty());
+    }
+
+    fn update(&mut self, data: &str) {
+        let given = MemberData { text: data.as_bytes().into(), is_json: false };
+        let updated =
+            self.members.update_member(b"room", b"ann", given, event("update", data), &|_| Ok(()), &mut Vec::new());
+        assert_eq!(updated, Ok(true));
+    }
+
+    fn leave(&mut self) {
+        self.members.end_stream(1.into(), false, self.now, &mut Vec::new());
+    }
+
+    /// The store tells that the member is here, with these data, or has gone.
+    fn tell(&mut self, data: Option<&str>, origin: EntryOrigin) {
+        let kept = |data: &str| KeptMember {
+            since: 7,
+            linger: Duration::ZERO,
+            data: MemberData { text: data.as_bytes().into(), is_json: false },
+            leave: event("leave", "ann"),
+        };
+        let here = data.map(|data| (kept(data), event("told", data)));
+        self.members.apply_entry(&Self::key(), here, origin, self.now);
+    }
+
+    /// What the store is asked next: the statement, the event's data and those that it keeps.
+    fn ask(&mut self) -> Option<(Statement, String, Option<String>)> {
+        let (asked, kept) = self.members.next_request(&Self::key())?;
+        let kept = kept.map(|kept| String::from_utf8(kept.data.text.into()).expect("UTF-8"));
+        Some((asked.statement, parts(&asked.event).1, kept))
+    }
+
+    /// The store is asked for this, and does it.
+    fn does(&mut self, statement: Statement, data: &str) {
+        let kept = (statement != Statement::Gone).then(|| data.to_owned());
+        assert_eq!(self.ask(), Some((statement, data.to_owned(), kept)));
+        self.members.confirm_request(&Self::key());
+    }
+
+    /// All members are announced again.
+    fn reannounce(&mut self) -> usize {
+        self.members.reannounce().len()
+    }
+
+    fn data(&self) -> String {
+        let page = self.members.page(b"room", None);
+        page.members.iter().map(|member| String::from_utf8_lossy(&member.data.text).into_owned()).collect()
+    }
+}
+
+#[test]
+fn a_change_of_a_member_of_another_machine_does_not_make_it_one_of_this() {
+    let mut stored = Stored::new(true);
+    stored.tell(Some("old"), EntryOrigin::History);
+    stored.update("new");
+    stored.does(Statement::Changed, "new");
+    stored.tell(Some("new"), EntryOrigin::OwnMember);
+    assert_eq!((stored.ask(), stored.data()), (None, "new".into()));
+    stored.tell(None, EntryOrigin::Other);
+    assert_eq!((stored.reannounce(), stored.members.is_empty()), (0, true));
+}
+
+#[test]
+fn a_refused_change_is_not_announced_again() {
+    let mut stored = Stored::new(true);
+    stored.enter("first");
+    stored.does(Statement::Here, "first");
+    stored.tell(Some("first"), EntryOrigin::OwnMember);
+    assert_eq!(stored.ask(), None);
+    stored.update("small");
+    stored.does(Statement::Changed, "small");
+    stored.tell(Some("small"), EntryOrigin::OwnMember);
+    for texts in [&["large"][..], &["larger", "largest"]] {
+        for text in texts {
+            stored.update(text);
+            assert!(stored.data() == *text && (texts.len() > 1 || stored.ask().is_some()));
+        }
+        stored.members.refuse_request(&Stored::key());
+        while stored.ask().is_some() {
+            stored.members.refuse_request(&Stored::key());
+        }
+        assert_eq!(stored.data(), "small");
+    }
+    assert_eq!(stored.reannounce(), 1);
+    let (statement, _, kept) = stored.ask().expect("it is announced again");
+    assert_eq!((statement, kept.as_deref()), (Statement::Here, Some("small")));
+}
+
+#[test]
+fn a_change_that_the_store_does_late_does_not_replace_how_a_member_has_come_again() {
+    let mut stored = Stored::new(true);
+    stored.enter("first");
+    stored.does(Statement::Here, "first");
+    stored.update("second");
+    assert_eq!(stored.ask().map(|asked| asked.0), Some(Statement::Changed));
+    stored.leave();
+    stored.enter("third");
+    stored.members.confirm_request(&Stored::key());
+    assert_eq!(stored.ask().map(|asked| asked.0), Some(Statement::Gone));
+    stored.members.confirm_request(&Stored::key());
+    stored.does(Statement::Here, "third");
+    assert_eq!((stored.ask(), stored.reannounce()), (None, 1));
+    stored.does(Statement::Here, "third");
+}
+
+#[test]
+fn newer_data_of_another_machine_count_while_a_member_is_announced() {
+    let mut stored = Stored::new(true);
+    stored.enter("old");
+    assert!(stored.ask().is_some());
+    stored.tell(Some("new"), EntryOrigin::Other);
+    stored.members.confirm_request(&Stored::key());
+    assert_eq!((stored.ask(), stored.reannounce()), (None, 1));
+    stored.does(Statement::Here, "new");
+    stored.update("newest");
+    assert!(stored.ask().is_some());
+    stored.tell(Some("new"), EntryOrigin::Other);
+    stored.members.confirm_request(&Stored::key());
+    stored.tell(Some("newest"), EntryOrigin::OwnMember);
+    assert_eq!((stored.ask(), stored.data()), (None, "newest".into()), "a change on its way came after it");
+}
+
+#[test]
+fn a_member_that_another_machine_has_taken_for_dead_is_announced_again() {
+    for (origin, is_again) in
+        [(EntryOrigin::Other, true), (EntryOrigin::History, false), (EntryOrigin::OwnMember, false)]
+    {
+        let mut stored = Stored::new(true);
+        stored.enter("here");
+        stored.does(Statement::Here, "here");
+        stored.tell(Some("here"), EntryOrigin::OwnMember);
+        assert_eq!(stored.ask(), None);
+        stored.tell(None, origin);
+        assert_eq!(stored.ask().map(|asked| asked.0), is_again.then_some(Statement::Here), "{origin:?}");
+        assert_eq!(stored.data(), "here", "it stays in the list");
+    }
+}
+
+#[test]
+fn a_member_that_was_to_be_announced_again_announces_that_it_has_gone() {
+    let mut stored = Stored::new(true);
+    stored.enter("here");
+    stored.does(Statement::Here, "here");
+    assert_eq!((stored.ask(), stored.reannounce()), (None, 1));
+    stored.leave();
+    let asked = stored.ask().expect("it has gone");
+    assert_eq!((asked.0, asked.2), (Statement::Gone, None));
+    stored.members.confirm_request(&Stored::key());
+    assert_eq!((stored.ask(), stored.members.is_empty()), (None, true));
+}
+
+#[test]
+fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
+    for (is_certain, next) in [(true, None), (false, Some(Statement::Here))] {
+        let mut stored = Stored::new(true);
+        stored.enter("here");
+        assert!(stored.ask().is_some());
+        stored.leave();
+        assert_eq!(stored.members.fail_request(&Stored::key(), is_certain), !is_certain);
+        assert_eq!(stored.ask().map(|asked| asked.0), next);
+        assert_eq!(stored.members.is_empty(), is_certain);
+    }
+}
+
+#[test]
+fn a_store_of_one_machine_is_not_asked_for_what_it_has() {
+    let mut stored = Stored::new(false);
+    stored.tell(Some("of before"), EntryOrigin::History);
+    stored.members.resume(|_| None, stored.now);
+    assert_eq!((stored.reannounce(), stored.members.next_due()), (0, Some(stored.now)));
+    stored.enter("of before");
+    assert_eq!((stored.reannounce(), stored.members.next_due()), (0, None));
+    stored.members.restart();
+    stored.members.resume(|_| None, stored.now);
+    assert_eq!(stored.reannounce(), 1, "another history does not have it");
+    let mut left = usize::MAX;
+    stored.members.run_due(stored.now, &mut left, &mut Vec::new());
+    assert_eq!((stored.ask(), stored.members.is_empty()), (None, true));
 }

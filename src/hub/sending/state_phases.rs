@@ -11,6 +11,9 @@
 //! complete as of the last snapshot: the client is told so, and is then a slow client like any other. So a client receives a
 //! complete state after a few times its size.
 //!
+//! A client that comes back may have lost its connection in the middle of the state. No id says so: an event of the state has
+//! the same id for all. So each stream that resumes and follows the state is sent its position after what it has missed.
+//!
 //! What the logs keep for snapshots is bounded by what they hold otherwise. Beyond that the oldest snapshot is dropped, and its
 //! streams are lagging.
 
@@ -73,6 +76,11 @@ impl Hub {
     pub(in crate::hub) fn continue_state(&mut self, cursor: &mut Cursor) -> Option<Notice> {
         let is_ending = cursor.is_ending();
         let parts = cursor.parts.as_deref()?;
+        if let Some(through) = parts.resumed_through().filter(|through| cursor.seq >= *through && !is_ending) {
+            let position = self.complete_notice(cursor, through, cursor.last_id.is_custom());
+            self.end_state(cursor);
+            return position;
+        }
         let held = parts.held.filter(|held| cursor.seq >= held.through)?;
         if is_ending {
             if let Some(end) = held.end {
@@ -86,7 +94,7 @@ impl Hub {
             self.change_phase(cursor, HeldSnapshots { since: Some(held.through), through, ..held });
             return None;
         }
-        let position = self.complete_notice(cursor, held.through);
+        let position = self.complete_notice(cursor, held.through, false);
         if position.is_some() || is_evicted {
             // The position is sent first. Then the stream may be lagging.
             cursor.ensure_parts().held = Some(HeldSnapshots { is_completion_queued: true, ..held });
@@ -113,8 +121,8 @@ impl Hub {
 
     /// Returns the position that says that the state is complete: an event, also for streams that are sent positions without
     /// data, because the page has to see it.
-    fn complete_notice(&self, cursor: &mut Cursor, through: u64) -> Option<Notice> {
-        let keeps_id = cursor.ensure_parts().first_block.keeps_id;
+    fn complete_notice(&self, cursor: &mut Cursor, through: u64, keeps_id: bool) -> Option<Notice> {
+        let keeps_id = keeps_id || cursor.ensure_parts().first_block.keeps_id;
         cursor.last_id = LastId::new(through, keeps_id);
         let id = Some(self.epoch.event_id(through)).filter(|_| !keeps_id);
         let is_completion_queued = cursor.position != PositionStyle::None;
@@ -127,7 +135,9 @@ impl Hub {
     pub(in crate::hub) fn end_state(&mut self, cursor: &mut Cursor) {
         let seq = cursor.seq;
         let parts = cursor.ensure_parts();
-        parts.list.iter_mut().for_each(|part| part.extent.state_through = None);
+        for Part { extent, .. } in &mut parts.list {
+            (extent.state_through, extent.state_since) = (None, 0);
+        }
         let held = parts.held.take();
         self.release_snapshots(held);
         self.advance(cursor, seq);

@@ -134,8 +134,8 @@ impl Hub {
         Self { stored: Some(Box::new(stored)), ..Self::with_logs(epoch, logs) }
     }
 
-    /// Takes note of an entry of the store that is no event of a channel: another hub that begins after it gives its number to
-    /// clients.
+    /// Takes note of an entry of the store that is not an event of a channel: another hub that begins after it gives its number
+    /// to clients.
     pub fn pass(&mut self, seq: u64) {
         self.logs.pass(seq);
         if let Some(stored) = &mut self.stored {

@@ -27,12 +27,14 @@ impl Hub {
         notices
     }
 
-    /// Lets each part begin at its resume point, or with the state, and the cursor at the earliest of these.
+    /// Lets each part begin at its resume point, or with the state, and the cursor at the earliest of these. A client that
+    /// resumes may have only some of the state: it has all of it when it has been sent what was published before.
     fn place_parts(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) {
         let list = &cursor.ensure_parts().list;
         let has_missed = list.iter().zip(points).any(|(part, point)| self.logs.has_missed_at(part, point));
         let starts_with_state = |point: &ResumePoint| point.follows_state && (!point.has_known_id() || has_missed);
         let held = points.iter().any(starts_with_state).then(|| self.hold_first_snapshot());
+        let last_seq = self.logs.last_seq();
         let parts = cursor.ensure_parts();
         parts.held = held;
         for (part, point) in parts.list.iter_mut().zip(points) {
@@ -40,6 +42,9 @@ impl Hub {
                 *part = Part::of_state(std::mem::take(&mut part.topics), held.through);
             } else {
                 part.extent.after = point.seq;
+                if point.follows_state && point.seq < last_seq {
+                    part.extent.state_since = last_seq;
+                }
             }
         }
         let first = parts.list.iter().map(|part| part.extent.after).min();
@@ -61,8 +66,8 @@ impl Hub {
     }
 
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
-    /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
-    /// the state is complete: a client that leaves earlier begins again.
+    /// resumes after an id of the application is sent that id again. A stream that begins with the state, or resumes within it,
+    /// has no position before the state is complete.
     fn first_notice(&self, cursor: &mut Cursor, position: ClientPosition, points: &[ResumePoint]) -> Option<Notice> {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());

@@ -60,6 +60,8 @@ struct Client {
     came: BTreeSet<u64>,
     began_through: u64,
     connected_through: u64,
+    /// It has resumed, perhaps in the middle of the state, and has received no position yet.
+    is_resuming: bool,
     /// Whether it may receive a `gap` event because it is slow.
     may_lag: bool,
     /// The last event before the application ended the stream, which the client still reads.
@@ -92,13 +94,22 @@ impl Client {
                 self.map.clear();
                 self.begin_state(run);
                 (self.complete_through, self.history_through, self.last_of_state) = (None, None, 0);
-                self.is_early = false;
+                (self.is_early, self.is_resuming) = (false, false);
             }
             "position" => {
                 let seq = run.seq_of(&event.last_event_id).expect("a position has an id");
                 if let Some(complete) = self.complete_through {
                     self.check_none_between(run, complete, seq);
+                    let is_early =
+                        self.is_resuming && seq < self.connected_through && !event.last_event_id.starts_with("own");
+                    assert!(
+                        !is_early || self.history.is_some(),
+                        "{seq} before what was missed: {}",
+                        self.connected_through
+                    );
+                    self.is_early |= is_early;
                 }
+                self.is_resuming = false;
                 if self.complete_through.is_none() && self.ends_through.is_none() {
                     self.check_none_lost(run, seq);
                 }
@@ -371,6 +382,7 @@ impl Run {
         client.stream = Some(stream);
         client.content = Decoder::new(coding);
         client.complete_through = complete_through; // unless a gap is told
+        client.is_resuming = complete_through.is_some();
         (client.connected_through, client.may_lag, client.ends_through) = (connected_through, may_lag, None);
         (client.last_of_history, client.history_through, client.is_early) = (0, None, false);
         let after = (!last_id.is_empty()).then(|| last_id.into_bytes().into());

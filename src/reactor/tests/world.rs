@@ -292,7 +292,7 @@ impl World {
         self.reactor.apply(command, None, self.now);
     }
 
-    /// Has a client that took nothing read again.
+    /// Lets a client read again that took nothing.
     pub(crate) fn unblock(&mut self, stream: usize) {
         self.client(stream).default_send = None;
         self.writable(stream);

@@ -38,7 +38,7 @@ impl Error {
 
     /// Returns the argument that is at fault, if it is one that the library knows.
     pub fn field(&self) -> Option<&'static str> {
-        const KNOWN: [&str; 18] = [
+        const KNOWN: [&str; 19] = [
             "channel",
             "channels",
             "comment",
@@ -55,6 +55,7 @@ impl Error {
             "position",
             "position_event",
             "retry",
+            "show_channel",
             "socket",
             "store",
         ];

@@ -239,7 +239,7 @@ impl Connection {
         lock(&self.outcomes).remove(&request);
     }
 
-    /// Stores what became of a request, unless nobody waits for it any more. Returns true if somebody does.
+    /// Stores what became of a request, unless nobody waits for it any more. Returns true if it is awaited.
     pub(crate) fn complete(&self, request: u64, outcome: Outcome) -> bool {
         lock(&self.outcomes).get_mut(&request).map(|slot| slot.get_or_insert(outcome)).is_some()
     }

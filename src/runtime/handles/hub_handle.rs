@@ -16,7 +16,7 @@ use crate::reactor::{Command, HubId};
 use crate::runtime::error::Error;
 use crate::runtime::presence::PresenceReport;
 use crate::runtime::process::{check_shutdown, lock_process, Process};
-use crate::runtime::reactor_handle::ReactorHandle;
+use crate::runtime::reactor_handle::{ReactorHandle, UNAWAITED};
 use crate::runtime::registration::{check_room, HubRegistration};
 use crate::runtime::spawned;
 use crate::runtime::wake::sync::lock;
@@ -242,7 +242,7 @@ impl HubHandle {
         Ok(())
     }
 
-    /// Passes over a sequence number of a store whose entry is no event of a channel. Clients of other hubs may have it as
+    /// Passes over a sequence number of a store whose entry is not an event of a channel. Clients of other hubs may have it as
     /// their position.
     ///
     /// # Errors
@@ -255,6 +255,16 @@ impl HubHandle {
         *last_seq = seq.max(*last_seq);
         reactor.send(Command::PassStored { hub: *hub, seq });
         Ok(())
+    }
+
+    /// Returns the last sequence number that clients may have been given: that of the last event, or of the last entry of the
+    /// history, which need not be an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn last_seq(&self) -> Result<u64, Error> {
+        Ok(self.registration_or_create(&mut lock_process())?.last_seq)
     }
 
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that continues with stored
@@ -427,21 +437,25 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn end_streams(&self, request: EndRequest) -> Result<usize, Error> {
-        self.end_streams_of(request, Duration::ZERO)
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let (request, at) = (Box::new(request), clock::monotonic());
+        let command = |request_id| Command::EndStreams { hub, request_id, request, at };
+        reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// As [`end_streams`](Self::end_streams), for a request that was carried out elsewhere so long ago: a subscription that was
-    /// asked for after that continues, if it is still to come.
+    /// asked for after that continues, if it is still to come. Nobody asks for the number, so the call does not wait: the
+    /// queue of commands keeps the order.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append).
-    pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<usize, Error> {
+    pub fn end_streams_of(&self, request: EndRequest, age: Duration) -> Result<(), Error> {
         let (reactor, hub) = self.reactor_and_hub()?;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let (request, at) = (Box::new(request), clock::monotonic().saturating_sub(age));
-        let command = |request_id| Command::EndStreams { hub, request_id, request, at };
-        reactor.ask(&reactor.ended_streams, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+        reactor.send(Command::EndStreams { hub, request_id: UNAWAITED, request, at });
+        Ok(())
     }
 
     /// Reserves a place for a stream with a label, unless so many streams have it or a place.

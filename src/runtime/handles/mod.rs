@@ -1,9 +1,9 @@
 //! Streams and hubs of this process as the application holds them.
 //!
 //! - [`stream_handle`]: a stream
-//! - [`capture`]: the takeover of a response from its server
+//! - [`takeover`]: the takeover of a response from its server
 //! - [`hub_handle`]: a hub
 
-pub(crate) mod capture;
 pub(crate) mod hub_handle;
 pub(crate) mod stream_handle;
+pub(crate) mod takeover;

@@ -20,7 +20,7 @@ struct Twin {
 }
 
 impl Twin {
-    /// Returns the entries that are no garbage, and whether they are left only because they are retained.
+    /// Returns the entries that are not garbage, and whether they are left only because they are retained.
     fn left(&self) -> BTreeMap<u64, bool> {
         let is_left = |&(seq, channel, key, retain): &(u64, u8, u8, Retain)| {
             let (evicted, discarded) = self.forgotten.get(&channel).copied().unwrap_or_default();

@@ -92,7 +92,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Has the kernel send a client that was looked at what it has still to take, however slowly: nobody looks any more.
+    /// Lets the kernel send a client that was looked at what it has still to take, however slowly: nobody looks any more.
     pub(super) fn leave_to_kernel(&mut self, id: StreamId) {
         if let Some((record, io)) = self.record_and_io(id) {
             if let (Some((_, Deadline::Look(_))), Some(socket)) = (record.deadline.as_deref(), &record.socket) {
