@@ -1,0 +1,459 @@
+package EventSource::Outbox;
+use strict;
+use warnings;
+
+# Events that exist exactly if a transaction does: a producer writes them into a table of its database, in its own transaction,
+# and a follower publishes what was committed. The rules of the follower, and their reasons, are in
+# EventSource::XS::Outbox::Follower.
+
+our $VERSION = '0.100';
+
+use EventSource::Error;
+use EventSource::Hub ();
+use EventSource::Hub::Process;
+use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Loop;
+use EventSource::XS::Outbox::Database;
+use EventSource::XS::Outbox::Follower;
+use EventSource::XS::Outbox::Row;
+use EventSource::XS::Outbox::FollowerLoop;
+use EventSource::XS::Reason;
+use EventSource::XS::Settings;
+use Scalar::Util qw(blessed weaken);
+
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::ChannelNames);
+
+my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
+my $DATABASE = 'EventSource::XS::Outbox::Database';
+my $FOLLOWER = 'EventSource::XS::Outbox::Follower';
+
+my $LEASE = 10;    # seconds
+
+# As the table says. A message to a hub process may be a little longer, as MariaDB's packets may by default.
+my $MAX_BYTES = 16_000_000;
+
+my @OF_FOLLOWER = qw(connect keep lease poll report);
+
+sub new {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('new takes settings', @given);
+    $SETTINGS->known(\%given, [qw(hub table)]);
+    my $hub = $given{hub};
+    $SETTINGS->refuse(hub => 'hub must be a named EventSource::Hub: a follower in another process publishes to it')
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
+    my $table = $SETTINGS->string(table => $given{table});
+    $table = $DATABASE->default_table if !defined $table;
+    my $problem = $DATABASE->problem_of_table($table);
+    $SETTINGS->refuse(table => $problem) if defined $problem;
+    return bless {hub => $hub, table => $table}, $class;
+}
+
+# Public methods
+
+# Tells the follower that something was committed, where the database does not.
+sub committed {
+    my $self = shift;
+    return if !delete $self->{needs_hint};
+    local ($@, $SIG{__DIE__});
+    eval { $self->{hub}->publish($FOLLOWER->channel_of_hints, $self->{table}, {wait => 0}) };
+    return;
+}
+
+sub follow {
+    my ($self, @given) = @_;
+    my %given = $SETTINGS->parse('follow takes settings', @given);
+    $SETTINGS->known(\%given, \@OF_FOLLOWER);
+    my $loop = EventSource::XS::Loop->current(may_choose => 1);
+    EventSource::Error->throw(
+        code    => 'state',
+        message => __PACKAGE__
+            . ': follow needs an event loop, and none is loaded here: run "eventsource outbox" as a process of its own, or,'
+            . ' on a server with an event loop, load that first: AnyEvent, for example'
+    ) if !$loop;
+    my $run = EventSource::XS::Outbox::FollowerLoop->in_loop($self->_follower(%given), $loop);
+    weaken($self->{run} = $run);
+    return $run;
+}
+
+sub forget {
+    my ($self, $handle, $channel, $key, $event, @options) = @_;
+    my $hub   = $self->{hub};
+    my $shown = EventSource::XS::Hub::Forgotten->event($key, $event, $hub->{show_channel});
+    my %given = (%{$event || {}}, key => $shown->{key}, retain => 'forget');
+    return $self->_write($handle, $channel, \%given, $shown, @options);
+}
+
+# The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.
+sub metrics_app {
+    my ($self, @given) = @_;
+    my %given = $SETTINGS->parse('metrics_app takes options', @given);
+    $SETTINGS->known(\%given, [qw(allow connect hosts)], 'option %s of metrics_app');
+    my $connect = $self->_connect_of(\%given);
+    require EventSource::XS::MetricsApp;
+    return EventSource::XS::MetricsApp->new(
+        $SETTINGS,
+        \%given,
+        sub {
+            my $text;
+            local ($@, $SIG{__DIE__});
+            return $text if eval { $text = $self->openmetrics($connect->()); 1 };
+            my $reason = EventSource::XS::Reason->of($@);
+            EventSource::Error->throw(
+                code    => 'unavailable',
+                message => __PACKAGE__ . ": the database answers nothing: $reason"
+            );
+        }
+    );
+}
+
+# The counts as text of OpenMetrics.
+sub openmetrics {
+    my ($self, $handle) = @_;
+    require EventSource::XS::Outbox::Metrics;
+    return EventSource::XS::Outbox::Metrics->text(
+        $self->stats($handle),
+        hub   => $self->{hub}{name},
+        table => $self->{table}
+    );
+}
+
+sub publish {
+    my ($self, $handle, $channel, $event, @options) = @_;
+    my $given = ref $event eq 'HASH' ? {%$event} : {data => $event};
+    return $self->_write($handle, $channel, $given, defined $event ? {%$given} : undef, @options);
+}
+
+sub retry {
+    my ($self, $handle, @ids) = @_;
+    $SETTINGS->whole_number(id => $_, from => 1, to => 2**53) for @ids;
+    return $self->_database_of($handle)->retry(@ids);
+}
+
+# Runs a follower until a signal ends it, in a process of its own.
+sub run {
+    my ($self, @given) = @_;
+    my %given = $SETTINGS->parse('run takes settings', @given);
+    $SETTINGS->known(\%given, \@OF_FOLLOWER);
+    return EventSource::XS::Outbox::FollowerLoop->until_signal($self->_follower(%given));
+}
+
+sub schema {
+    my ($class, $kind) = @_;
+    $SETTINGS->one_of(kind => $kind, $DATABASE->schemas);
+    $SETTINGS->refuse(kind => 'schema takes the kind of a database: ' . join ', ', $DATABASE->schemas)
+        if !defined $kind;
+    return $DATABASE->schema($kind, ref $class ? $class->{table} : $DATABASE->default_table);
+}
+
+sub stats {
+    my ($self, $handle) = @_;
+    return $self->_database_of($handle)->counts;
+}
+
+# Private methods and functions
+
+sub _connect_of {
+    my ($self, $given) = @_;
+    my $connect = $SETTINGS->code(connect => $given->{connect});
+    $SETTINGS->refuse(connect => 'connect must be code that returns a new handle of DBI') if !defined $connect;
+    return $connect;
+}
+
+sub _database_of {
+    my ($self, $handle) = @_;
+    my ($dbh,  $class)  = _dbh_of($handle);
+    return $class->new(dbh => $dbh, table => $self->{table});
+}
+
+# The handle of DBI, and the class for its database. Other modules have one inside: DBIx::Class, Mojo::Pg, Mojo::SQLite,
+# DBIx::Connector.
+sub _dbh_of {
+    my $handle = shift;
+    my $dbh    = $handle;
+    $dbh = $dbh->storage if blessed $dbh && $dbh->can('storage');
+    $dbh = $dbh->dbh     if blessed $dbh && !$dbh->isa('DBI::db') && $dbh->can('dbh');
+    $SETTINGS->refuse(
+        dbh => 'dbh must be a handle of DBI, or an object that has one, such as a schema of DBIx::Class or a'
+            . ' database of Mojo::Pg')
+        if !blessed $dbh || !$dbh->isa('DBI::db');
+    my $class = $DATABASE->class_for($dbh);
+    $SETTINGS->refuse(
+        dbh => "there is no outbox for the driver $dbh->{Driver}{Name}: use one of " . join ', ',
+        map { "DBD::$_" } $DATABASE->drivers
+    ) if !defined $class;
+    return ($dbh, $class);
+}
+
+sub _follower {
+    my ($self, %given) = @_;
+    my $connect = $self->_connect_of(\%given);
+    $SETTINGS->seconds(keep => $given{keep});
+    $SETTINGS->seconds($_   => $given{$_}, is_above_zero => 1) for qw(lease poll);
+    $SETTINGS->code(report => $given{report});
+    my $hub   = $self->{hub};
+    my %place = map { defined $hub->{$_} ? ($_ => $hub->{$_}) : () } qw(autostart name show_channel socket);
+    my $table = $self->{table};
+    return $FOLLOWER->new(
+        connect_database => $connect,
+        connect_hub      => sub { EventSource::Hub::Process->connect(%place) },
+        database_for     => sub {
+            my ($dbh, $class) = _dbh_of(shift);
+            return $class->new(table => $table, keep => $given{keep});
+        },
+        keep   => $given{keep},
+        lease  => defined $given{lease} ? $given{lease} : $LEASE,
+        poll   => $given{poll},
+        report => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" },
+        table  => $table,
+    );
+}
+
+# A worker that blocks may have loaded the module of an event loop, which never runs.
+sub _warn_of_still_loop {
+    my $self = shift;
+    return if $self->{has_warned}++;
+    warn __PACKAGE__
+        . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
+        . " of its own instead of follow\n";
+    return;
+}
+
+# Writes a row, in the transaction of the handle. The hub checks the event in the form that it will have.
+sub _write {
+    my ($self, $handle, $channel, $given, $event, @options) = @_;
+    my %option = ref $options[0] eq 'HASH' ? %{$options[0]} : ();
+    $SETTINGS->refuse(undef, 'options must be a hash, such as {once => $key}') if @options && ref $options[0] ne 'HASH';
+    $SETTINGS->known(\%option, ['once'], 'option %s');
+    my ($dbh, $class) = _dbh_of($handle);
+    my $hub = $self->{hub};
+    $event = $hub->shown($channel, $event) if defined $event && defined $channel && !ref $channel;
+    $hub->_check($channel, $event, \%option);
+    my $row   = EventSource::XS::Outbox::Row->of_event($channel, $given, $option{once});
+    my @texts = grep { defined } @$row{qw(channel comment data event_key json once)};
+    $SETTINGS->refuse(data => 'an event of an outbox must not contain a NUL: no text of PostgreSQL can')
+        if grep { /\0/ } @texts;
+    $SETTINGS->refuse(data => "an event of an outbox has at most $MAX_BYTES bytes")
+        if grep { length > $MAX_BYTES } @texts;
+    $class->insert($dbh, $self->{table}, $row);
+    $self->_warn_of_still_loop if $self->{run} && $self->{run}->is_still;
+    $self->{needs_hint} ||= $class->needs_hint;
+    return !!1;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Outbox - A commit is a publication: events that exist exactly if the transaction does
+
+=head1 SYNOPSIS
+
+    use DBI;
+    use EventSource::Hub;
+    use EventSource::Outbox;
+
+    my $hub    = EventSource::Hub->new(name => 'shop');
+    my $outbox = EventSource::Outbox->new(hub => $hub);
+
+    my $dbh = DBI->connect('dbi:SQLite:dbname=:memory:', '', '', {RaiseError => 1, PrintError => 0});
+    $dbh->do($_) for 'CREATE TABLE stock (id INTEGER, left INTEGER)', split /;\n\n/, $outbox->schema('sqlite');
+
+    $dbh->begin_work;
+    $dbh->do('UPDATE stock SET left = left - 1 WHERE id = ?', undef, 7);
+    $outbox->publish($dbh, 'stock/7' => {key => 7, json => {left => 2}, retain => 1});    # a row: nothing is sent
+    $dbh->commit;                                                                         # now it is
+
+=head1 DESCRIPTION
+
+To publish is to write a row in the transaction that changes the database. A follower publishes each committed row to the hub,
+and deletes it. Make the tables once, and run the follower (L<eventsource/outbox>):
+
+    eventsource outbox --schema pg | psql shop
+    eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop
+
+It works with PostgreSQL 13 (L<DBD::Pg>), MariaDB 10.5 and MySQL 8.0.16 (L<DBD::MariaDB>, L<DBD::mysql>), SQLite 3.31
+(L<DBD::SQLite>), and newer ones. See L<EventSource::Deployment/OUTBOX> for when to use it, rights and units,
+L<EventSource::Cookbook/AN ORDER FORM> for an application.
+
+=head2 What is promised
+
+=over
+
+=item Exactly if
+
+An event is published if its transaction was committed, whatever is killed, and never if that was rolled back, also to a
+savepoint.
+
+=item Once
+
+The hub takes each row once, within the bounds of C<once> (L<EventSource::Hub/publish>). If a hub process without a
+L<store|EventSource::Hub/store> is killed, clients may receive at most 256 rows again, after a gap. The state is gone then:
+publish it anew when the application starts.
+
+=item Order
+
+Rows are published in the order in which C<publish> was called; a row whose transaction commits late is late. Events of a key
+(or of a channel, without key) come in the order of commits if you publish after the statement that changes the row. A row
+that the hub refuses for now holds up later ones of its key only.
+
+=item Soon
+
+PostgreSQL notifies the follower at a commit. It looks at other databases every C<poll> seconds (L</follow>), and after
+L</committed>.
+
+=back
+
+=head2 Several followers
+
+One follower follows a table at a time. When it ends the next one takes over within a second; when it was killed, stopped by
+C<SIGSTOP>, or ended with a worker that C<TERM> kills, after C<lease> seconds, by the clock of the database. Two followers at
+once do no harm. The one row of C<TABLE_follower> says who follows. If it was deleted the follower inserts it, or logs the
+statement if it lacks the right.
+
+=head2 Rows that are set aside
+
+The table refuses most mistakes of SQL. A row that the hub refuses, such as one with the type of its own events, an id that no
+client could send back, more to retain than its C<state> allows, or, but for PostgreSQL, C<json> that is not JSON, holds up no
+others. It stays with C<state> 2 and the reason in C<problem>. Mend it, and call L</retry>, or delete it: it would be
+published after those of its key that came meanwhile.
+
+A row that is published, and that a trigger or another table keeps the follower from deleting, is set aside, too. Remove the
+cause, and delete it.
+
+=head2 From SQL
+
+Triggers, and programs in other languages, publish with an C<INSERT>:
+
+    INSERT INTO eventsource_outbox (channel, event_key, json, retain) VALUES ('stock/7', '7', '{"left": 2}', TRUE);
+    INSERT INTO eventsource_outbox (channel, event_key, forget) VALUES ('stock/7', '7', TRUE);
+
+C<data> is text, C<event_key> the key, C<event_id> the id; C<event>, C<retry> (milliseconds), C<comment> and C<once> are as in
+L</publish>, and C<eventsource outbox --schema> has the limits. Other columns are for the follower, which puts channels into
+events where the hub has C<show_channel>.
+
+PostgreSQL has a function, too (C<app.outbox_publish> for the table C<app.outbox>). A trigger with it publishes each change of
+a table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to insert into the outbox.
+
+    CREATE FUNCTION stock_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    BEGIN
+        IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND OLD.id <> NEW.id THEN
+            PERFORM eventsource_outbox_publish('stock', key => OLD.id::text, forget => true);
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            PERFORM eventsource_outbox_publish('stock', json => row_to_json(NEW), key => NEW.id::text, retain => true);
+        END IF;
+        RETURN NULL;
+    END
+    $$;
+    CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON stock FOR EACH ROW EXECUTE FUNCTION stock_changed();
+
+=head1 METHODS
+
+All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid> at the caller's line, and
+nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's C<RaiseError> is.
+
+A handle is one of L<DBI>, with any settings for characters, or an object with one: a schema or storage of L<DBIx::Class>
+(0.082843 does not know L<DBD::MariaDB>), a database of L<Mojo::Pg> or L<Mojo::SQLite>, an L<DBIx::Connector>.
+
+=head2 new
+
+    my $outbox = EventSource::Outbox->new(hub => $hub, table => 'shop.outbox');
+
+C<hub>, an L<EventSource::Hub> with a name, is required. C<table> is C<eventsource_outbox> by default: letters, digits and
+underscores, at most 40 characters, in PostgreSQL and MariaDB perhaps with a schema. A second table is C<TABLE_follower>.
+
+=head2 committed
+
+    $outbox->committed;
+
+Tell the follower after a commit, without waiting, that rows were committed. With MariaDB and MySQL that saves up to C<poll>
+seconds; with others it does nothing. Throws nothing.
+
+=head2 follow
+
+    our $follower = $outbox->follow(
+        connect => sub { DBI->connect('dbi:Pg:dbname=shop', 'shop', $password, {RaiseError => 1}) },
+    );
+
+Run a follower in the event loop of this worker, until the returned object is freed, or its method C<stop>. Each worker may
+have one. Its statements block the loop, for milliseconds each.
+
+Throws C<state> if no event loop is loaded (under Twiggy, C<use AnyEvent> before); on a server that blocks run C<eventsource
+outbox> instead. Times are seconds, fractions allowed:
+
+    connect    required: code that returns a new handle of DBI; called again when the connection has broken
+    keep       how long published rows stay; 0 by default
+    lease      when another follower takes over from a killed one: above 0, 10 by default
+    poll       when the follower looks for rows at the latest: above 0; by default 1 with PostgreSQL,
+               0.05 with MariaDB and MySQL, 0.02 with SQLite
+    report     code that is called with each line about the work; a warning by default
+
+=head2 forget
+
+    $outbox->forget($dbh, $channel, $key, {event => 'sold', json => {id => 7}}, {once => $once});
+
+Write a row that forgets a key (L<EventSource::Hub/forget>); otherwise as L</publish>.
+
+=head2 metrics_app
+
+    mount '/metrics/outbox' => $outbox->metrics_app(connect => sub { $schema->storage->dbh });
+
+Return a PSGI application that answers C<GET> with L</openmetrics>, or with a 503 and the reason. C<connect> returns a handle
+with the rights of a follower. C<allow> and C<hosts> are those of L<EventSource::Hub/metrics_app>.
+
+=head2 openmetrics
+
+    my $text = $outbox->openmetrics($dbh);
+
+Return the L</stats> as text of OpenMetrics 1.0 (L<EventSource::Monitoring/Metrics of an outbox>).
+
+=head2 publish
+
+    $outbox->publish($dbh, $channel, $data);
+    $outbox->publish($dbh, $channel, {event => $type, data => $data, key => $key, retain => 1});
+    $outbox->publish($dbh, $channel, {json => $structure}, {once => $once});
+
+Write a row for an event in the transaction of a handle, or in one of its own, and return true. Channel, event and C<once> are
+those of L<EventSource::Hub/publish>, and checked in the same way, but for the types of the hub's own events. Texts have no
+NUL, and an event has at most 16,000,000 bytes. MariaDB and MySQL end the connection at a statement longer than their
+C<max_allowed_packet>, in which text beyond ASCII counts twice.
+
+=head2 retry
+
+    my $count = $outbox->retry($dbh, 17, 18);
+
+Have rows that were set aside wait again, these or all, and return how many.
+
+=head2 run
+
+    $outbox->run(connect => sub { DBI->connect(...) });
+
+Run a follower in a process of its own, with the settings of L</follow>, until the signal INT or TERM.
+
+=head2 schema
+
+    my $sql = EventSource::Outbox->schema('pg');
+    my $sql = $outbox->schema('sqlite');
+
+Return the SQL that makes the tables (of an object: its own) for C<pg>, C<mysql> (also MariaDB) or C<sqlite>. Statements end
+with a semicolon and an empty line.
+
+=head2 stats
+
+    my $stats = $outbox->stats($dbh);
+
+Return the counts of the table. Needs the rights of a follower.
+
+    waiting       rows to be published
+    oldest_age    seconds since the oldest of them was written; 0 without one
+    set_aside     rows that are set aside
+    follower      machine and number of the process that follows; undefined without one
+
+=head1 SEE ALSO
+
+L<EventSource::Deployment/OUTBOX>, L<eventsource/outbox>
+
+=cut

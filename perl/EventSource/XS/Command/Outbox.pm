@@ -1,0 +1,93 @@
+package EventSource::XS::Command::Outbox;
+use strict;
+use warnings;
+
+# `eventsource outbox`: publishes what transactions have written into an outbox, until a signal ends it; and looks at the table.
+
+use EventSource::XS::Command;
+
+my $COMMAND = 'EventSource::XS::Command';
+
+my @OPTIONS = qw(
+    hub=s socket=s autostart! show-channel=s dsn=s user=s password-from=s table=s keep=f lease=f poll=f schema=s stats json openmetrics
+    retry
+);
+
+# Public methods
+
+# Code that connects. DBI is loaded here: other commands need none.
+sub connector {
+    my ($class, $option) = @_;
+    die "an outbox needs the module DBI, and a driver for the database\n" if !eval { require DBI; 1 };
+    my (undef, $driver) = DBI->parse_dsn($option->{dsn}) or $COMMAND->usage('--dsn is like dbi:Pg:dbname=shop');
+    die "the driver DBD::$driver of --dsn is not installed\n" if !eval { DBI->install_driver($driver) };
+    my $password  = $COMMAND->secret($option->{'password-from'}, 'EVENTSOURCE_OUTBOX_PASSWORD');
+    my %attribute = (AutoCommit => 1, PrintError => 0, RaiseError => 1);
+    return sub { DBI->connect($option->{dsn}, $option->{user}, $password, {%attribute}) };
+}
+
+sub run {
+    my ($class, @arguments) = @_;
+    my $option = $COMMAND->options('outbox', \@arguments, @OPTIONS) or return 0;
+    my @ways   = grep { $option->{$_} } qw(schema stats retry);
+    $COMMAND->usage("--$ways[0] or --$ways[1], not both") if @ways > 1;
+    $COMMAND->usage("what is '$arguments[0]'?")           if @arguments && !$option->{retry};
+    $COMMAND->usage("--retry takes numbers of rows, not '$_'") for grep { !/\A[0-9]+\z/ } @arguments;
+    my @forms = grep { $option->{$_} } qw(json openmetrics);
+    $COMMAND->usage("--$forms[0] is for --stats")                  if @forms && !$option->{stats};
+    $COMMAND->usage('--json and --openmetrics exclude each other') if @forms > 1;
+    require EventSource::Outbox;
+    return $class->_print_schema($option)                       if $option->{schema};
+    $COMMAND->usage('which database? --dsn dbi:Pg:dbname=shop') if !defined $option->{dsn};
+    my $outbox  = $class->_outbox($option);
+    my $connect = $class->connector($option);
+    return $class->_print_stats($outbox, $connect->(), $option)     if $option->{stats};
+    return $class->_retry($outbox->retry($connect->(), @arguments)) if $option->{retry};
+    my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(keep lease poll);
+    $outbox->run(%given, connect => $connect, report => sub { $COMMAND->complain('outbox', $_[0]) });
+    return 0;
+}
+
+# Private methods
+
+sub _outbox {
+    my ($class, $option) = @_;
+    my $name = defined $option->{hub} ? $option->{hub} : $ENV{EVENTSOURCE_HUB};
+    $COMMAND->usage('which hub? --hub NAME') if !defined $name;
+    my %given = (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(autostart socket));
+    $given{show_channel} = $option->{'show-channel'} if defined $option->{'show-channel'};
+    my %table  = defined $option->{table} ? (table => $option->{table}) : ();
+    my $outbox = eval { EventSource::Outbox->new(hub => EventSource::Hub->new(%given), %table) };
+    return $outbox || $COMMAND->usage($COMMAND->message_of($@));
+}
+
+sub _print_schema {
+    my ($class, $option) = @_;
+    my $table   = defined $option->{table} ? $option->{table} : EventSource::XS::Outbox::Database->default_table;
+    my $problem = EventSource::XS::Outbox::Database->problem_of_table($table);
+    $COMMAND->usage($problem) if defined $problem;
+    my @kinds = EventSource::XS::Outbox::Database->schemas;
+    $COMMAND->usage("--schema takes one of: @kinds") if !grep { $_ eq $option->{schema} } @kinds;
+    $COMMAND->print(EventSource::XS::Outbox::Database->schema($option->{schema}, $table));
+    return 0;
+}
+
+sub _print_stats {
+    my ($class, $outbox, $dbh, $option) = @_;
+    if ($option->{openmetrics}) {
+        $COMMAND->print($outbox->openmetrics($dbh));
+        return 0;
+    }
+    my $stats = $outbox->stats($dbh);
+    my @lines = map { $COMMAND->line($_, defined $stats->{$_} ? $stats->{$_} : '-') } sort keys %$stats;
+    $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : join '', @lines);
+    return 0;
+}
+
+sub _retry {
+    my ($class, $count) = @_;
+    $COMMAND->print("$count\n");
+    return 0;
+}
+
+1;

@@ -1,0 +1,155 @@
+package EventSource::XS::Doctor::Check::Outbox;
+use strict;
+use warnings;
+
+# Judges the table of an outbox: its presence, the rights of this user, the age of its rows.
+
+use EventSource::XS::Doctor::Finding;
+use EventSource::XS::Doctor::Wording;
+use EventSource::XS::Outbox::Database;
+use EventSource::XS::Reason;
+
+my $DATABASE = 'EventSource::XS::Outbox::Database';
+my $FINDING  = 'EventSource::XS::Doctor::Finding';
+my $WORDING  = 'EventSource::XS::Doctor::Wording';
+
+my $PATIENCE = 60;    # seconds that a row may wait while somebody follows
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !$seen->{connect_database};
+    local ($@, $SIG{__DIE__});
+    my ($database, $finding);
+    eval { $database = _database($seen) };
+    return $FINDING->wrong(
+        'outbox',
+        'The database of the outbox takes no connection: ' . _reason($@) . '.',
+        remedy =>
+            'Check that the database runs, the DSN, the user and the password, and that the module DBD::... of its driver'
+            . ' is installed.'
+    ) if !$database;
+    return $finding if eval { $finding = _judge($database, $seen); 1 };
+    return $FINDING->wrong(
+        'outbox',
+        "The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
+        remedy => 'Check the database, and that the table is as eventsource outbox --schema prints it.'
+    );
+}
+
+# Private functions
+
+sub _database {
+    my $seen  = shift;
+    my $dbh   = $seen->{connect_database}->();
+    my $class = $DATABASE->class_for($dbh) or die "there is no outbox for the driver $dbh->{Driver}{Name}\n";
+    return $class->new(dbh => $dbh, table => $seen->{table});
+}
+
+sub _judge {
+    my ($database, $seen) = @_;
+    my $name     = "The outbox $seen->{table}";
+    my %refused  = $database->refusals;
+    my %measured = (may_follow => defined $refused{follow} ? 0 : 1, may_insert => defined $refused{insert} ? 0 : 1);
+    return _unusable($name, $database, \%refused, \%measured) if defined $refused{follow};
+    my $problem = $database->problem_of_version;
+    return $FINDING->wrong(
+        'outbox', ucfirst "$problem.",
+        remedy   => 'Install the release that made the table, or make the table anew when all rows are published.',
+        measured => \%measured
+    ) if defined $problem;
+    my $counts   = $database->counts;
+    my @troubles = (
+        _trouble_of_follower($counts, $seen), _trouble_of_age($counts),
+        _trouble_of_rows($counts),            _trouble_of_trigger($database)
+    );
+    my %said = (measured => {%measured, %$counts});
+    return $FINDING->ok('outbox', "$name is followed. " . _figures($counts, \%refused), %said) if !@troubles;
+    my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @troubles;
+    $verdict ||= 'warning';
+    return $FINDING->$verdict(
+        'outbox', "$name " . join('; it ', map { $_->[1] } @troubles) . '. ' . _figures($counts, \%refused),
+        remedy => join(' ', map { $_->[2] } @troubles),
+        %said
+    );
+}
+
+sub _figures {
+    my ($counts, $refused) = @_;
+    my $waiting = $counts->{waiting};
+    my $holder  = defined $counts->{follower} ? join ', process ', (split / /, $counts->{follower})[0, 1] : undef;
+    return join ', ',
+        'It has ' . $WORDING->number($waiting, 'row that waits', 'rows that wait'),
+        $waiting ? 'the oldest for ' . $WORDING->duration($counts->{oldest_age}) : (),
+        "$counts->{set_aside} set aside",
+        (defined $holder ? "a follower ($holder)" : 'no follower')
+        . '; this user may follow it, and may '
+        . (defined $refused->{insert} ? 'not write rows.' : 'write rows.');
+}
+
+sub _reason { return EventSource::XS::Reason->of($_[0]) =~ s/\s*\n\s*/ /gr =~ s/[\s.]+\z//r }
+
+# A producer needs no more than the right to insert.
+sub _unusable {
+    my ($name, $database, $refused, $measured) = @_;
+    return $FINDING->ok(
+        'outbox',
+        "$name takes rows of this user, who may not follow it ("
+            . _reason($refused->{follow})
+            . '). As the user of the follower the doctor looks at its rows, too.',
+        measured => $measured
+    ) if !defined $refused->{insert};
+    return $FINDING->wrong(
+        'outbox', "$name can neither be written nor followed: " . _reason($refused->{insert}) . '.',
+        remedy => 'If there is no such table, make it with the statements of eventsource outbox --schema '
+            . $database->schema_kind
+            . '. Otherwise grant the rights (perldoc EventSource::Deployment, "Tables and rights").',
+        measured => $measured
+    );
+}
+
+# Each of these returns nothing, or a trouble: a verdict, a clause and a remedy.
+
+sub _trouble_of_age {
+    my $counts = shift;
+    return if !defined $counts->{follower} || $counts->{oldest_age} <= $PATIENCE;
+    return [
+        wrong => 'has a row that has waited for '
+            . $WORDING->duration($counts->{oldest_age})
+            . ', although somebody follows',
+        'Read the log of the follower: the hub or its store takes nothing (eventsource hub check), or the rows are more than it'
+            . ' can publish.'
+    ];
+}
+
+sub _trouble_of_follower {
+    my ($counts, $seen) = @_;
+    return if defined $counts->{follower};
+    return [
+        $counts->{waiting} ? 'wrong' : 'warning',
+        'is followed by nobody, so nothing that is committed is published',
+        'Run eventsource outbox --hub ' . (defined $seen->{hub} ? $seen->{hub} : 'NAME') . ' --dsn ... as a service.'
+    ];
+}
+
+sub _trouble_of_rows {
+    my $counts = shift;
+    my $count  = $counts->{set_aside} or return;
+    return [
+        warning => 'has set ' . $WORDING->number($count, 'row', 'rows') . ' aside',
+        'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
+    ];
+}
+
+sub _trouble_of_trigger {
+    my $database = shift;
+    return if $database->has_trigger;
+    return [
+        warning => 'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
+        'If that is not on purpose, make the trigger with the statements of eventsource outbox --schema '
+            . $database->schema_kind . '.'
+    ];
+}
+
+1;

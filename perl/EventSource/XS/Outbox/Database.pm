@@ -1,0 +1,350 @@
+package EventSource::XS::Outbox::Database;
+use strict;
+use warnings;
+
+# The table of an outbox in a database: what a producer writes and a follower reads. A subclass for each kind of database says
+# what differs. Each statement is a transaction of its own, but for the row of a producer, which joins the producer's.
+#
+# All text is written and read as bytes of UTF-8, whatever the handle's settings are, because applications have their own: a
+# producer writes characters beyond ASCII as hexadecimal digits, which the database converts, and a follower asks for bytes.
+
+use EventSource::XS::Reason;
+use EventSource::XS::Share;
+
+my $TABLE   = 'eventsource_outbox';    # unless the user names another one
+my $VERSION = 1;                       # of the table
+
+# The drivers of DBI, and the names of schemas for the command line.
+my %KIND = (
+    MariaDB => 'MySQL',
+    mysql   => 'MySQL',
+    Pg      => 'PostgreSQL',
+    SQLite  => 'SQLite',
+);
+my %SCHEMA = (PostgreSQL => 'pg', MySQL => 'mysql', SQLite => 'sqlite');
+
+# A name of SQL without quotes, perhaps with its schema. Names that are made of it have at most 63 characters, and so has the
+# name of the channel on which PostgreSQL notifies, the whole of it.
+my $NAME     = qr/[A-Za-z_][A-Za-z0-9_]{0,39}/;
+my $MAX_NAME = 63;
+
+my $MAX_PROBLEM = 1000;    # characters
+
+my @TEXTS = qw(channel event_key event event_id data json comment once);
+my ($WAITS, $PUBLISHED, $SET_ASIDE) = (0, 1, 2);
+
+# A batch is one answer of the database, in memory.
+my $MAX_BATCH_BYTES = 16 << 20;
+
+sub new {
+    my ($class, %option) = @_;
+    return bless {%option}, $class;
+}
+
+# Public methods
+
+# The class for a handle of DBI; undef if there is none for its driver.
+sub class_for {
+    my ($class, $dbh) = @_;
+    my $kind  = $KIND{$dbh->{Driver}{Name}} or return undef;
+    my $found = "${class}::$kind";
+    (my $file = "$found.pm") =~ s{::}{/}g;
+    require $file;
+    return $found;
+}
+
+sub default_table { return $TABLE }
+
+sub drivers {
+    my @drivers = sort keys %KIND;
+    return @drivers;
+}
+
+# The problem of the name of a table, undef if there is none.
+sub problem_of_table {
+    my ($class, $table) = @_;
+    return undef if length $table <= $MAX_NAME && $table =~ /\A$NAME(?:[.]$NAME)?\z/;
+    return
+        'table must be a name of letters, digits and underscores of at most 40 characters, perhaps with its schema, such as'
+        . " eventsource_outbox or shop.outbox, of at most $MAX_NAME characters together";
+}
+
+# The statements that make the table, for one of the kinds of schema. The table of an index of SQLite has no schema.
+sub schema {
+    my ($class, $kind, $table) = @_;
+    my $sql = EventSource::XS::Share->content("outbox/$kind.sql");
+    $sql =~ s/\b$TABLE/$table/g;
+    $sql =~ s/^CREATE INDEX .* ON \K\w+[.]//mg if $kind eq 'sqlite';
+    return $sql;
+}
+
+sub schemas {
+    my @schemas = sort values %SCHEMA;
+    return @schemas;
+}
+
+sub schema_kind { return $SCHEMA{(ref $_[0] || $_[0]) =~ s/.*:://r} }
+
+# Writes a row in the transaction of the handle. Its texts are bytes of UTF-8.
+sub insert {
+    my ($class, $dbh, $table, $row) = @_;
+    my (@values, @bound);
+    my @columns = grep { defined $row->{$_} } @TEXTS;
+    for my $column (@columns) {
+        my ($value, @text) = $class->_value_of($column, $row->{$column});
+        push @values, $value;
+        push @bound,  @text;
+    }
+    my %other = map { $row->{$_} ? ($_ => $class->true) : () } qw(retain forget);
+    $other{retry} = 0 + $row->{retry} if defined $row->{retry};
+    for my $column (sort keys %other) {
+        push @columns, $column;
+        push @values,  $other{$column};
+    }
+    local $dbh->{RaiseError} = 1;
+    $dbh->do("INSERT INTO $table (" . join(', ', @columns) . ') VALUES (' . join(', ', @values) . ')', undef, @bound);
+    return;
+}
+
+# Methods of a follower, which die with what DBI says
+
+# Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles.
+sub attach {
+    my ($self, $dbh) = @_;
+    $dbh->{$_}               = 1 for qw(AutoCommit RaiseError);
+    $dbh->{$_}               = 0 for qw(PrintError PrintWarn);
+    $dbh->{FetchHashKeyName} = 'NAME_lc';
+    $dbh->{HandleError}      = undef;
+    $self->{dbh}             = $dbh;
+    $self->prepare_handle;
+    $self->_restore_lease if !defined $self->_version;
+    my $problem = $self->problem_of_version;
+    die "$problem\n" if defined $problem;
+    return;
+}
+
+# Gives up a handle of the parent, without closing its connection.
+sub abandon {
+    my $self = shift;
+    my $dbh  = delete $self->{dbh} or return;
+    $dbh->{InactiveDestroy} = 1;
+    return;
+}
+
+sub detach {
+    my $self = shift;
+    my $dbh  = delete $self->{dbh} or return;
+    local ($@, $SIG{__DIE__});
+    eval { $dbh->disconnect };
+    return;
+}
+
+# The counts of the rows, and the follower.
+sub counts {
+    my $self = shift;
+    my ($now,     $created) = ($self->now, $self->seconds_of('min(created)'));
+    my ($waiting, $age)     = $self->{dbh}
+        ->selectrow_array("SELECT count(*), coalesce($now - $created, 0) FROM $self->{table} WHERE state = $WAITS");
+    my ($set_aside) = $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $SET_ASIDE");
+    my ($holder, $seconds) =
+        $self->{dbh}->selectrow_array("SELECT holder, held_until - $now FROM $self->{table}_follower WHERE id = 1");
+    return {
+        follower   => defined $seconds && $seconds > 0 ? $holder : undef,
+        oldest_age => $age < 0                         ? 0       : 0 + $age,
+        set_aside  => 0 + $set_aside,
+        waiting    => 0 + $waiting,
+    };
+}
+
+# Deletes rows that were published longer ago than so many seconds, some at a time. Returns how many.
+sub expire {
+    my ($self, $seconds) = @_;
+    my ($dbh, $table)    = @$self{qw(dbh table)};
+    my $age = $self->now . ' - ' . $self->seconds_of('finished');
+    my $old = "SELECT id FROM $table WHERE state = $PUBLISHED AND $age > 0.0 + ? ORDER BY id LIMIT 1000";
+    my @ids = @{$dbh->selectcol_arrayref($old, undef, $seconds)} or return 0;
+    return $dbh->do("DELETE FROM $table WHERE id IN (" . join(', ', @ids) . ')');
+}
+
+# Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
+sub finish {
+    my ($self, @rows) = @_;
+    my $table  = $self->{table};
+    my $change = "DELETE FROM $table";
+    $change = "UPDATE $table SET state = $PUBLISHED, problem = NULL, finished = " . $self->timestamp if $self->{keep};
+    return 0 + $self->{dbh}->do("$change WHERE " . $self->_are(@rows));
+}
+
+# The numbers of those of the rows that wait.
+sub waiting_of {
+    my ($self, @rows) = @_;
+    return
+        @{$self->{dbh}
+            ->selectcol_arrayref("SELECT id FROM $self->{table} WHERE state = $WAITS AND " . $self->_are(@rows))};
+}
+
+# Returns false if the table does not notify followers, although its kind of database can.
+sub has_trigger { return !!1 }
+
+# Renews the lease, or takes it if nobody has it. Returns whether it is held. A follower whose clock is wrong does no harm: the
+# clock is the database's. If that is set back, the lease of one that is gone is not waited for.
+sub hold {
+    my ($self, @lease) = @_;
+    return $self->_take_lease(@lease) || $self->_restore_lease && $self->_take_lease(@lease);
+}
+
+# The problem of the table's version, undef if there is none. A row that was deleted has none: a follower inserts it again, with
+# the version of the table.
+sub problem_of_version {
+    my $self    = shift;
+    my $version = $self->_version;
+    return undef if !defined $version || $version == $VERSION;
+    return "the table $self->{table} has version $version, and this release needs $VERSION";
+}
+
+# Why the database refuses to insert rows, and to follow, by these words; undef if it does not. The statements change nothing:
+# rights are checked before rows are sought.
+sub refusals {
+    my $self  = shift;
+    my $table = $self->{table};
+    my $row   = "SELECT 'x' AS channel, 'x' AS data";
+    my %needs = (
+        insert => ["INSERT INTO $table (channel, data) SELECT channel, data FROM ($row) AS one WHERE 1 = 0"],
+        follow => [
+            "UPDATE $table SET state = state WHERE 1 = 0",
+            "DELETE FROM $table WHERE 1 = 0",
+            "UPDATE ${table}_follower SET holder = holder WHERE 1 = 0",
+            "SELECT count(*) FROM $table WHERE 1 = 0",
+        ],
+    );
+    local $self->{dbh}{RaiseError} = 1;
+    local ($@, $SIG{__DIE__});
+    my %refused;
+    for my $what (keys %needs) {
+        $refused{$what} = eval { $self->{dbh}->do($_) for @{$needs{$what}}; 1 } ? undef : $@;
+    }
+    return %refused;
+}
+
+sub release {
+    my ($self, $holder) = @_;
+    $self->{dbh}->do("UPDATE $self->{table}_follower SET held_until = 0 WHERE id = 1 AND holder = ?", undef, $holder);
+    return;
+}
+
+# Rows that were set aside wait again: all, or those with the ids. Returns how many.
+sub retry {
+    my ($self, @ids) = @_;
+    my $these = @ids ? ' AND id IN (' . join(', ', map { 0 + $_ } @ids) . ')' : '';
+    return 0 +
+        $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $SET_ASIDE$these");
+}
+
+# Sets a row aside, unless another follower has published it meanwhile.
+sub set_aside {
+    my ($self, $row, $problem) = @_;
+    my $text = substr $problem, 0, $MAX_PROBLEM;
+    $text =~ tr/\0/ /;
+    utf8::encode($text);
+    my ($value, @bound) = $self->_value_of(problem => $text);
+    return $self->{dbh}->do(
+        "UPDATE $self->{table} SET state = $SET_ASIDE, problem = $value WHERE state = $WAITS AND " . $self->_are($row),
+        undef, @bound
+    );
+}
+
+# The rows that wait, in their order, each a hash. A batch has at most so many rows and bytes, but for the first row.
+sub waiting {
+    my ($self, $rows) = @_;
+    my @texts   = ('token', @TEXTS);
+    my $size    = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
+    my @columns = map { $self->bytes_of("o.$_") . " AS $_" } @texts;
+    my $sizes   = "SELECT id, $size AS size FROM $self->{table} WHERE state = $WAITS ORDER BY id LIMIT $rows";
+    my $upto    = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
+    my $found   = $self->{dbh}->selectall_arrayref(
+        "SELECT o.id, o.retry, o.retain, o.forget, "
+            . join(', ', @columns)
+            . " FROM ($upto) AS upto JOIN $self->{table} AS o ON o.id = upto.id"
+            . " WHERE upto.total <= $MAX_BATCH_BYTES OR upto.total = upto.size ORDER BY o.id",
+        {Slice => {}}
+    );
+    return @$found;
+}
+
+# Methods that a subclass may have, too
+
+sub bytes_of { return $_[1] }
+
+# Bytes that were read, as they are compared with bytes_of.
+sub literal_of { return $_[0]{dbh}->quote($_[1]) }
+
+# Returns true if the database has notified of a commit since may_have_changed was called.
+sub is_notified { return !!0 }
+
+# Returns false if nothing can have been written since the last call.
+sub may_have_changed { return !!1 }
+
+sub needs_hint { return !!1 }
+
+# Private methods
+
+# The condition that a row is one of these. After a failover to a copy that lacks the last commits, or when the table was
+# emptied, a database gives numbers again: by its number alone a follower would delete a row that it has never read. A token is
+# what SQL has written, also with a NUL or, in SQLite, as a blob, so its bytes are compared.
+sub _are {
+    my ($self, @rows) = @_;
+    my $ids    = join ', ', map { 0 + $_->{id} } @rows;
+    my $tokens = join ', ', map { $self->literal_of($_->{token}) } @rows;
+    return "id IN ($ids) AND " . $self->bytes_of('token') . " IN ($tokens)";
+}
+
+# A text, bytes of UTF-8, as a value of SQL, and what is bound to it.
+sub _value_of {
+    my ($class, $column, $text) = @_;
+    return $text =~ /[^\x01-\x7E]/ ? $class->text_of_hex(unpack('H*', $text), $column) : ('?', $text);
+}
+
+# Inserts the row of the lease if somebody has deleted it. Returns false if it is there. Its columns have defaults. A follower
+# needs no right to insert, so it says what is to be done.
+sub _restore_lease {
+    my $self  = shift;
+    my $table = "$self->{table}_follower";
+    return !!0 if $self->_has_lease_row;
+    my $insert = "INSERT INTO $table (id) VALUES (1)";
+    local ($@, $SIG{__DIE__});
+    return !!1 if eval { $self->{dbh}->do($insert); 1 };
+    my $reason = EventSource::XS::Reason->of($@);
+    return !!1 if $self->_has_lease_row;    # another follower has inserted it
+    die "the row of $table was deleted, and cannot be inserted ($reason): have its owner run $insert\n";
+}
+
+sub _has_lease_row {
+    my $self = shift;
+    return $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table}_follower WHERE id = 1");
+}
+
+sub _take_lease {
+    my ($self, $holder, $seconds) = @_;
+    my $now   = $self->now;
+    my $count = $self->{dbh}->do(
+        "UPDATE $self->{table}_follower SET holder = ?, held_until = $now + ?"
+            . " WHERE id = 1 AND (holder = ? OR held_until < $now OR held_until > $now + ?)",
+        undef, $holder, $seconds, $holder, 2 * $seconds
+    );
+    return $count > 0;
+}
+
+# The version of the table.
+sub _version {
+    my $self = shift;
+    my $version;
+    local ($@, $SIG{__DIE__});
+    return $version if eval {
+        ($version) = $self->{dbh}->selectrow_array("SELECT version FROM $self->{table}_follower WHERE id = 1");
+        1;
+    };
+    my $make = 'eventsource outbox --schema ' . $self->schema_kind;
+    die EventSource::XS::Reason->of($@) . qq{: are the tables there? "$make" prints the SQL that makes them\n};
+}
+
+1;

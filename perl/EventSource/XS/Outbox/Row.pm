@@ -1,0 +1,99 @@
+package EventSource::XS::Outbox::Row;
+use strict;
+use warnings;
+
+# A row of an outbox and the event that it stands for. A row has the texts of the application, not the form in which its hub
+# sends them (show_channel), because SQL writes rows, too.
+
+use EventSource::XS::Hub::Forgotten;
+use EventSource::XS::Reason;
+use EventSource::XS::UTF8;
+use JSON::MaybeXS ();
+
+# As the hub encodes json.
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
+
+my $FORGOTTEN = 'EventSource::XS::Hub::Forgotten';
+
+my @TEXTS = qw(channel event_key event event_id data json comment once);
+
+# The fields of an event by the columns, but for data and json.
+my %FIELD = (comment => 'comment', event => 'event', event_id => 'id', retry => 'retry');
+
+# Public methods
+
+# The row of an event whose fields publish of a hub has accepted. Its texts are bytes of UTF-8.
+sub of_event {
+    my ($class, $channel, $event, $once) = @_;
+    my %row       = (channel => $channel, once => $once);
+    my $has_bytes = $event->{bytes};
+    $row{event_key} = $event->{key};
+    $row{$_}        = $event->{$FIELD{$_}} for keys %FIELD;
+    $row{json}      = $JSON->encode($event->{json}) if exists $event->{json};
+    $row{data}      = ref $event->{data} eq 'ARRAY' ? join "\n", @{$event->{data}} : $event->{data};
+    my $retain = $event->{retain} || '';
+    @row{qw(retain forget)} = $retain eq 'forget' ? (0, 1) : (!!$retain, 0);
+    my %is_bytes = map { $_ => 1 } $has_bytes ? qw(data comment event event_id) : ();
+
+    for my $column (grep { defined $row{$_} } @TEXTS) {
+        $row{$column} = "$row{$column}";
+        next if $is_bytes{$column};
+        $row{$column} = EventSource::XS::UTF8->repaired($row{$column});
+        utf8::encode($row{$column});
+    }
+    return \%row;
+}
+
+# Rows of one group are published in their order: the events of a key in a channel, or those of a channel without a key.
+sub group_of {
+    my ($class, $row) = @_;
+    return $row->{channel} . (_has_key($row) ? "\0$row->{event_key}" : '');
+}
+
+# The channel, and the fields as publish of a connection takes them, with the key by which the hub takes the row once. Dies with
+# the reason if the row stands for no event.
+sub publication_of {
+    my ($class, $row, $show_channel) = @_;
+    my %text  = map { $_ => _characters($_, $row->{$_}) } grep { defined $row->{$_} } @TEXTS;
+    my %event = map { defined $text{$_} ? ($FIELD{$_} => $text{$_}) : () } qw(comment event event_id);
+    $event{retry} = $row->{retry} if defined $row->{retry};
+    $event{data}  = $text{data}   if defined $text{data};
+    if (defined $text{json}) {
+        my $value = _decoded($text{json});
+        @event{'json', 'data'} = defined $show_channel && $show_channel eq 'data' ? ($value) : (undef, $text{json});
+        delete $event{defined $event{data} ? 'json' : 'data'};
+    }
+    %event         = %{$FORGOTTEN->event($text{event_key}, \%event, $show_channel)} if $row->{forget};
+    $event{key}    = $text{event_key}                                               if _has_key(\%text);
+    $event{retain} = 1 if $row->{retain} && !$row->{forget};
+    $event{once}   = defined $text{once} ? $text{once} : _key_of_token($row->{token});
+    return ($text{channel}, \%event);
+}
+
+# Private functions
+
+# The empty key is none.
+sub _has_key { return defined $_[0]{event_key} && length $_[0]{event_key} }
+
+sub _characters {
+    my ($column, $text) = @_;
+    return EventSource::XS::UTF8->repaired($text) if utf8::decode($text);
+    die "$column is not UTF-8\n";
+}
+
+# SQL may have written any bytes, such as a binary UUID. The two forms have no key in common.
+sub _key_of_token {
+    my $token = shift;
+    return $token =~ /[^\x20-\x7E]/ ? 'outbox/bytes ' . unpack('H*', $token) : "outbox $token";
+}
+
+sub _decoded {
+    my $text = shift;
+    my $value;
+    local ($@, $SIG{__DIE__});
+    return $value if eval { $value = $JSON->decode($text); 1 };
+    my $reason = EventSource::XS::Reason->of($@);
+    die "json is not JSON: $reason\n";
+}
+
+1;

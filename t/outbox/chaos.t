@@ -1,0 +1,36 @@
+# Outboxes while everything around them is killed: each client receives what was committed, once, and for each key in the
+# order of commits. script/soak outbox does so for longer.
+
+use lib 't/lib';
+use Testing;
+use Testing::Database;
+use Testing::OutboxChaos;
+use Testing::Server;
+use Testing::SideBySide qw(run_each);
+
+my $TRANSACTIONS = 10_000;    # in all databases
+my $CLIENTS      = 60;        # of all databases
+my $SEED         = 1;
+
+Testing->need('named_hubs');
+Testing::Server->require_or_skip_all('Starman');
+
+my %class = map { ($_->name => $_) } Testing::Database->classes;
+
+run_each(
+    sub {
+        my $class = $class{$_[0]};
+        $class->require_or_skip_all;
+        my $run = Testing::OutboxChaos->new(
+            clients      => $CLIENTS / keys %class,
+            database     => $class->start,
+            seed         => $SEED,
+            transactions => int $TRANSACTIONS / keys %class,
+        );
+        is_deeply [$run->wrong], [], 'each client receives what was committed, once and in its order';
+        note $_ for $run->figures;
+    },
+    sort keys %class
+);
+
+done_testing;

@@ -1,0 +1,329 @@
+# An outbox in each database: what is committed is published as a plain publish would have published it, and nothing else.
+
+use lib 't/lib';
+use Testing;
+use Testing::CommandLine;
+use Testing::Database;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Errors   qw(error_of);
+use Testing::Outbox;
+
+my $TEXT  = "gr\xFC\xDFe \x{20AC} \x{1F600}";
+my $BYTES = "caf\xC3\xA9";
+
+my $shell = Testing::CommandLine->new;
+
+sub fields_of {
+    return map {
+        my $event = $_;
+        join '|', map { defined $event->{$_} ? "$event->{$_}" : '-' } qw(channel event key data)
+    } @_;
+}
+
+# The same events by a plain publish and by the outbox: a hub each.
+sub same_events_ok {
+    my ($database, @settings) = @_;
+    my %setting = @settings;
+    my $outbox = Testing::Outbox->new($database, $shell, hub => 'same', table => 'same_events', settings => \@settings);
+    my $hub    = $outbox->hub;
+    my $dbh    = $database->connect;
+    my @calls  = (
+        [publish => data  => 'plain'],
+        [publish => data  => $TEXT],
+        [publish => data  => {data => ["two\r\nlines", 'and', ''], event => "t\xFCp"}],
+        [publish => data  => {data => $BYTES,                      bytes => 1}],
+        [publish => json  => {key  => 'k', json => {text => $TEXT, list => [1, undef, 2.5]}, retain => 1}],
+        [publish => json  => {json => undef}],
+        [publish => id    => {id   => 'my own id', data => 'x', retry => '0100', comment => "one\ntwo"}],
+        [publish => $TEXT => {key  => $TEXT, data => 0}],
+        [publish => empty => {data => ''}],
+        [forget  => json  => 'k'],
+        [forget  => json  => $TEXT, {event => 'gone', json => [$TEXT]}],
+    );
+    @calls = grep { !(ref $_->[2] && $_->[2]{bytes}) } @calls if $setting{show_channel};
+    for my $call (@calls) {
+        my ($method, $channel, @arguments) = @$call;
+        $hub->$method("plain/$channel", @arguments);
+        $outbox->outbox->$method($dbh, "outbox/$channel", @arguments);
+    }
+    my $follower = $outbox->follow;    # it takes the form of show_channel from the hub
+    ok $outbox->wait_until_empty, 'the follower publishes all' or diag $follower->log;
+    my @plain  = $outbox->events(scalar @calls, 'plain/*');
+    my @others = $outbox->events(scalar @calls, 'outbox/*');
+    is_deeply [map { s{outbox/}{plain/}gr } fields_of(@others)], [fields_of(@plain)],
+        'they are those of a plain publish, in their order' . (@settings ? ": @settings" : '');
+    $database->connect->do("DROP TABLE $_") for qw(same_events same_events_follower);
+
+    if ($database->driver eq 'Pg') {
+        $database->connect->do("DROP FUNCTION same_events_$_") for qw(notify publish);
+    }
+    $shell->run(qw(hub stop same));
+    return;
+}
+
+sub transactions_ok {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    my $write  = sub { $outbox->outbox->publish($dbh, transactions => $_[0]) };
+    $dbh->begin_work;
+    $write->('rolled back');
+    $dbh->rollback;
+    $dbh->begin_work;
+    $write->('one');
+    $dbh->do('SAVEPOINT here');
+    $write->('back to the savepoint');
+    $dbh->do('ROLLBACK TO SAVEPOINT here');
+    $write->('two');
+    is $outbox->stats->{waiting}, 0, 'others see no row of a transaction';
+    $dbh->commit;
+    is $outbox->stats->{waiting}, 2, 'they see it when it is committed';
+    my $follower = $outbox->follow;
+    is_deeply [map { $_->{data} } $outbox->events(2, 'transactions')], [qw(one two)],
+        'what is rolled back is not published';
+    $write->('three');
+    is_deeply [map { $_->{data} } $outbox->events(3, 'transactions')], [qw(one two three)],
+        'a row without a transaction is one of its own';
+    return;
+}
+
+sub wrong_ok {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    my $rows   = $outbox->stats->{waiting};
+    my %wrong  = (
+        'a channel without a name' => ['', 'x'],
+        'unknown field evnt'       => [c => {evnt => 'x'}],
+        'a line break in the id'   => [c => {id   => "a\nb",     data => 'x'}],
+        'a long key'               => [c => {key  => 'k' x 1025, data => 'x'}],
+        'data and json'            => [c => {json => 1,          data => 2}],
+        'no data'                  => [c => undef],
+        'a NUL'                    => [c => "a\0b"],
+        'a long retry'             => [c => {retry => 86_400_001, data => 'x'}],
+        'a large event'            => [c => 'x' x 16_000_001],
+        'a long once'              => [c => 'x', {once => 'o' x 257}],
+        'the option wait'          => [c => 'x', {wait => 0}],
+    );
+    for my $name (sort keys %wrong) {
+        ok !eval { $outbox->outbox->publish($dbh, @{$wrong{$name}}) }, "$name is refused";
+        is_deeply [$@->code, $@->file, $@->line], ['invalid', $0, __LINE__ - 1], "at the caller's line" or diag $@;
+    }
+    like error_of(sub { $outbox->outbox->publish('dbh', c => 'x') }), qr/invalid dbh/, 'no handle';
+    is $outbox->stats->{waiting}, $rows, 'nothing is written';
+    return;
+}
+
+# A row that SQL has written is checked by the table. What it cannot check, the hub refuses.
+sub sql_ok {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    my $insert = sub {
+        my %row     = @_;
+        my @columns = sort keys %row;
+        return $dbh->do(
+            'INSERT INTO eventsource_outbox ('
+                . join(', ', @columns)
+                . ') VALUES ('
+                . join(', ', ('?') x @columns) . ')',
+            undef, @row{@columns}
+        );
+    };
+    for my $row (
+        {channel => '',  data      => 'x'},
+        {channel => 'c', event_key => 'k' x 1025, data => 'x'},
+        {channel => 'c', event     => "a\nb",     data => 'x'},
+        {channel => 'c', data      => 'x',        json => '1'},
+        {channel => 'c'},
+    ) {
+        isnt error_of(sub { $insert->(%$row) }), 'no exception',
+            'the table refuses ' . join ', ', map { "$_ => '" . substr($row->{$_}, 0, 9) . "'" } sort keys %$row;
+    }
+    $insert->(channel => 'sql', data => "from SQL $TEXT");
+    $insert->(channel => 'sql', data => 'refused', event_id => "a\tb\x01");
+    $insert->(channel => 'sql', data => 'refused', event    => 'gap');
+    $insert->(channel => 'sql', json => '{"number": 1.10}', event_key => 'k', retain => 1);
+    my $follower = $outbox->follow;
+    my @events   = $outbox->events(2, 'sql');
+    is_deeply [map { $_->{data} } @events], ["from SQL $TEXT", '{"number": 1.10}'],
+        'rows of SQL are published, JSON as it is written';
+    ok wait_until($DEADLINE, sub { $outbox->stats->{set_aside} == 2 }), 'what the hub refuses is set aside';
+    ok wait_until(
+        $DEADLINE, sub { $follower->log =~ /row [0-9]+ is set aside: id must not contain a control character/ }
+        ),
+        'and the log says why'
+        or diag $follower->log;
+    $dbh->do("UPDATE eventsource_outbox SET event_id = NULL WHERE event_id IS NOT NULL AND state = 2");
+    is $outbox->run('--retry')->{out}, "2\n", 'rows that are mended wait again';
+    is_deeply [map { $_->{data} } $outbox->events(3, 'sql')], ["from SQL $TEXT", '{"number": 1.10}', 'refused'],
+        'and are published';
+    ok wait_until($DEADLINE, sub { $outbox->stats->{set_aside} == 1 && !$outbox->stats->{waiting} }),
+        'a row that is not mended is set aside again';
+    $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
+    return;
+}
+
+# Rows that the table does not check, or whose producer has turned the checks off.
+my %TOKENS = (
+    MariaDB => [q{CONCAT('a', CHAR(0))}, qq{'gr\x{FC}\x{DF}e'}],
+    SQLite  => [
+        q{'a' || char(0)},      q{x'f47ac10b58cc4372a5670e02b2c3d479'},
+        q{CAST(x'80' AS TEXT)}, q{'f47ac10b58cc4372a5670e02b2c3d479'}
+    ],
+);
+my %UNCHECKED = (
+    MariaDB => 'SET SESSION check_constraint_checks = 0',
+    SQLite  => 'PRAGMA ignore_check_constraints = ON',
+);
+
+sub hostile_ok {
+    my ($outbox, $kind) = @_;
+    my $dbh      = $outbox->database->connect;
+    my $follower = $outbox->follow;
+    my $insert   = 'INSERT INTO eventsource_outbox (token, channel, data) VALUES ';
+    my $refused  = 0;
+    for my $token (@{$TOKENS{$kind} || []}) { $dbh->do("$insert ($token, 'hostile', 'token')") }
+    if (my $unchecked = $UNCHECKED{$kind}) {
+        my $other = $outbox->database->connect;
+        $other->do($unchecked);
+        $other->do("$insert ('no channel', '', 'refused')");
+        $refused++;
+    }
+    $outbox->outbox->publish($dbh, $_ => 'later') for 0, 'hostile';
+    ok $outbox->wait_until_empty, 'no row waits' or diag $follower->log;
+    my @expected = (('token') x @{$TOKENS{$kind} || []}, 'later');
+    is_deeply [map { $_->{data} } $outbox->events(scalar @expected, 'hostile')], \@expected,
+        'all are published, each once';
+    is scalar(() = $outbox->events(1, '0')), 1,        'also in the channel 0';
+    is $outbox->stats->{set_aside},          $refused, 'a row without a channel is set aside';
+    unlike $follower->log, qr/takes nothing/, 'the follower meets no error' or diag $follower->log;
+    $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
+    return;
+}
+
+# A trigger that refuses to delete a row, and one that does nothing instead, where there is such a thing.
+my %TRIGGERS = (
+    MariaDB => [
+              q{CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox FOR EACH ROW IF OLD.data = 'held' THEN}
+            . q{ SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a trigger holds it'; END IF}
+    ],
+    PostgreSQL => [
+        q{CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.data = 'held' THEN}
+            . q{ RAISE EXCEPTION 'a trigger holds it'; END IF; IF OLD.data = 'kept' THEN RETURN NULL; END IF; RETURN OLD; END $$},
+        'CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox FOR EACH ROW EXECUTE FUNCTION hold()'
+    ],
+    SQLite => [
+              q{CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox BEGIN SELECT CASE OLD.data WHEN 'held' THEN}
+            . q{ RAISE(ABORT, 'a trigger holds it') WHEN 'kept' THEN RAISE(IGNORE) END; END}
+    ],
+);
+
+# Rows that the database does not delete: they are published and set aside, and hold up no others.
+sub held_ok {
+    my ($outbox, $kind) = @_;
+    my $dbh  = $outbox->database->connect;
+    my @held = $kind eq 'MariaDB' ? 'held' : qw(held kept);
+    $dbh->do($_) for @{$TRIGGERS{$kind}};
+    $outbox->outbox->publish($dbh, held => $_) for 'before', @held, 'after';
+    my $follower = $outbox->follow;
+    ok $outbox->wait_until_empty, 'no row waits' or diag $follower->log;
+    is_deeply [map { $_->{data} } $outbox->events(2 + @held, 'held')], ['before', @held, 'after'], 'all are published';
+    is_deeply $dbh->selectcol_arrayref('SELECT data FROM eventsource_outbox WHERE state = 2 ORDER BY id'), \@held,
+        'those that the database does not delete are set aside';
+    my $problem = qr/it is published, and the database does not mark it so: .*a trigger holds it/;
+    like $dbh->selectrow_array(q{SELECT problem FROM eventsource_outbox WHERE data = 'held'}), $problem,
+        'with the reason';
+    like $follower->log, qr/is set aside: $problem.*; remove the cause, and delete the row$/m,
+        'and the log has the remedy';
+    $dbh->do('DROP TRIGGER hold' . ($kind eq 'PostgreSQL' ? ' ON eventsource_outbox' : ''));
+    $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
+    return;
+}
+
+# A row that stays for some seconds, and one that is published once.
+sub kept_ok {
+    my $outbox   = shift;
+    my $dbh      = $outbox->database->connect;
+    my $follower = $outbox->follow('--keep', 3600);
+    $outbox->outbox->publish($dbh, kept => 'one',   {once => 'the same'});
+    $outbox->outbox->publish($dbh, kept => 'again', {once => 'the same'});
+    ok $outbox->wait_until_empty, 'both rows are published';
+    is_deeply [map { $_->{data} } $outbox->events(1, 'kept')], ['one'], 'an event with the same once is published once';
+    is $dbh->selectrow_array('SELECT count(*) FROM eventsource_outbox WHERE state = 1'), 2, 'the rows are kept';
+    undef $follower;
+    $follower = $outbox->follow('--keep', 0.01);
+    ok wait_until($DEADLINE, sub { !$dbh->selectrow_array('SELECT count(*) FROM eventsource_outbox') }),
+        'and deleted when their time is over';
+    return;
+}
+
+# Somebody deletes the row of the lease.
+sub lost_lease_ok {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    for my $when ('while the follower runs', 'before it starts') {
+        my $follower;
+        if ($when =~ /while/) {
+            $follower = $outbox->follow('--lease', 1);
+            wait_until($DEADLINE, sub { $follower->log =~ /follows/ });
+        }
+        $dbh->do('DELETE FROM eventsource_outbox_follower');
+        $follower ||= $outbox->follow('--lease', 1);
+        ok wait_until($DEADLINE, sub { defined $outbox->stats->{follower} }), "the row of the lease is deleted $when"
+            or diag $follower->log;
+        unlike $follower->log, qr/another process|takes nothing/, 'the follower inserts it and follows';
+    }
+    return;
+}
+
+sub takeover_ok {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    my ($first, $second) = map { $outbox->follow('--lease', 1) } 1 .. 2;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            1 == grep { $_->log =~ /this process follows/ } $first, $second;
+        }
+        ),
+        'one of two follows';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            1 == grep { $_->log =~ /another process follows/ } $first, $second;
+        }
+        ),
+        'the other says so';
+    ($first, $second) = ($second, $first) if $second->log =~ /this process follows/;
+    kill STOP => $first->pid;
+    $outbox->outbox->publish($dbh, takeover => 'while the first one is stopped');
+    is_deeply [map { $_->{data} } $outbox->events(1, 'takeover')], ['while the first one is stopped'],
+        'the other one takes over from one that is stopped';
+    kill CONT => $first->pid;
+    $outbox->outbox->publish($dbh, takeover => 'when it is back');
+    is_deeply [map { $_->{data} } $outbox->events(2, 'takeover')],
+        ['while the first one is stopped', 'when it is back'], 'which does no harm when it is back';
+    ok wait_until($DEADLINE, sub { $first->log =~ /another process follows/ }), 'and waits';
+    $second->stop;
+    $outbox->outbox->publish($dbh, takeover => 'again');
+    is scalar(() = $outbox->events(3, 'takeover')), 3, 'it follows again when the other one has ended';
+    return;
+}
+
+for my $class (Testing::Database->classes) {
+    subtest $class->name => sub {
+        $class->require_or_skip_all;
+        my $database = $class->start;
+        same_events_ok($database);
+        same_events_ok($database, show_channel => $_) for qw(data event);
+        my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
+        transactions_ok($outbox);
+        wrong_ok($outbox);
+        sql_ok($outbox);
+        hostile_ok($outbox, $class->name);
+        held_ok($outbox, $class->name);
+        kept_ok($outbox);
+        lost_lease_ok($outbox);
+        takeover_ok($outbox);
+    };
+}
+
+done_testing;

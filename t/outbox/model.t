@@ -1,0 +1,177 @@
+# The rules of the follower in a world of which a scheduler decides (Testing::OutboxModel): at random, and with a stop at each
+# call of the database and the hub. Then with followers of which one rule is broken: the model finds each.
+# EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS says how many schedules there are.
+
+use lib 't/lib';
+use Testing;
+use EventSource::XS::Outbox::Follower;
+use Testing::OutboxModel;
+use Testing::SourceTree qw(slurp);
+
+my $FOLLOWER  = 'EventSource::XS::Outbox::Follower';
+my $SCHEDULES = $ENV{EVENTSOURCE_XS_STEPS} // 800;
+my $LEASE     = 10;
+
+my $first = $ENV{EVENTSOURCE_XS_SEED} // time ^ $$ << 8;
+note "seed $first";
+
+# What the model finds with a seed, with a line that repeats it.
+sub problems {
+    my ($seed, %option) = @_;
+    srand $seed;
+    my @problems = Testing::OutboxModel->new(class => $FOLLOWER, %option)->run;
+    return map { "EVENTSOURCE_XS_SEED=$seed: $_" } @problems;
+}
+
+sub schedules_ok {
+    my ($name, $count, %option) = @_;
+    for my $seed ($first .. $first + $count - 1) {
+        my @problems = problems($seed, %option) or next;
+        fail $name;
+        diag $_ for @problems;
+        return;
+    }
+    pass "$name: $count schedules";
+    return;
+}
+
+# The source of a follower with one change. A change that changes nothing fails.
+my $mutants = 0;
+
+sub mutant {
+    my ($from, $to) = @_;
+    my $class  = $FOLLOWER . '::Mutant' . ++$mutants;
+    my $source = slurp($INC{'EventSource/XS/Outbox/Follower.pm'});
+    my $count  = $source =~ s/\Q$from\E/$to/;
+    $source =~ s/package $FOLLOWER;/package $class;/;
+    $count && eval "no warnings; $source" or die "a mutant cannot be made of '$from': $@";    ## no critic (StringyEval)
+    return $class;
+}
+
+# Each with the options of its runs, and what the model says of it.
+my @MUTATIONS = (
+    [
+        'rows are read by their numbers' => [],
+        qr/waits for ever/,
+        '[$database->waiting($BATCH)];' =>
+            '[grep { $_->{id} > ($self->{last} || 0) } $database->waiting($BATCH)]; $self->{last} = $self->{batch}[-1]{id} if @{$self->{batch}};'
+    ],
+    [
+        'rows are deleted before they are published' => [],
+        qr/waits for ever/,
+        'my %outcome;' => 'my %outcome; $self->{database}->finish(@wave);'
+    ],
+    ['a wave has several rows of a group' => [], qr/before row/, 'last if $has_group' => '0 if $has_group'],
+    [
+        'a row that was not taken goes behind the others' => [],
+        qr/before row/,
+        'die "$trouble\n" if defined' =>
+            'push @{$self->{batch}}, shift @{$self->{batch}} if defined $trouble; die "$trouble\n" if defined'
+    ],
+    [
+        'a batch outlives its lease' => [calm => 'stop'],
+        qr/published again/,
+        '$self->{batch}        = [] if $now >= $self->{held_until};' => ''
+    ],
+    [
+        'a lost database makes the follower forget what it has published' => [calm => 'database'],
+        qr/published again/,
+        '= delete $self->{is_holder};' => '= delete $self->{is_holder}; $self->{done} = [];'
+    ],
+    [
+        'rows are published without a key' => [],
+        qr/published again/,
+        '$hub->begin_publish($channel, $event)' => '$hub->begin_publish($channel, {%$event, once => undef})'
+    ],
+    [
+        'a refusal for now sets a row aside' => [],
+        qr/would take it/,
+        q{$code eq 'invalid' ||} => q{$code eq 'invalid' || $code eq 'unavailable' ||}
+    ],
+    ['a full queue sets a row aside' => [], qr/would take it/, q{$field eq 'retain'} => '1'],
+    [
+        'no row is set aside' => [],
+        qr/waits for ever/, q{$code eq 'invalid' || $code eq 'full' && $field eq 'retain'} => '0'
+    ],
+    [
+        'rows without an answer count as published' => [],
+        qr/waits for ever|before row/,
+        'or return $self->_lose_hub(' =>
+            'or do { $outcome->{$_->{id}} = {id => 1} for @begun; 1 } && return $self->_lose_hub('
+    ],
+    [
+        'a row is known by its number alone' =>
+            [fault => {fail_over => 0.1, database_after => 0.1, database_before => 0.1}],
+        qr/waits for ever/,
+        '$database->finish(@done)' => '$database->finish(map { {id => $_->{id}} } @done)'
+    ],
+    [
+        'rows that the database does not mark are not looked for' => [],
+        qr/waits for ever/,
+        '|| $count < @done' => ''
+    ],
+    [
+        'a row that the database refuses to mark holds up others' => [],
+        qr/waits for ever/,
+        'die $error if defined $refused{follow}' => 'die $error'
+    ],
+    [
+        'a follower without a hub renews its lease' => [],
+        qr/waits for ever/,
+        'if ($self->{hub}) {' =>
+            'return $self->_hold($now) if $now >= $self->{next_renewal} || !$self->{is_holder}; if ($self->{hub}) {'
+    ],
+    [
+        'the number of commits is read after the rows' =>
+            [has_version => 1, needs_hint => 0, fault => {meanwhile => 0.3}],
+        qr/waits for ever/,
+        '$self->{is_drained} = !@{$self->{batch}};' =>
+            '$self->{is_drained} = !@{$self->{batch}}; $database->may_have_changed if !@{$self->{batch}};'
+    ],
+    [
+        'later rows are published before a refusal is noted' =>
+            [fault => {full => 0.2, kill => 0.1, stop_inside => 0.05}],
+        qr/before row/,
+        '&& !@{$self->{refused}}' => ''
+    ],
+    [
+        'a notification is not looked for' => [],
+        qr/sleeps on a notification/, 'if $self->{database}->is_notified' => 'if 0'
+    ],
+);
+
+schedules_ok('at random',                                                      $SCHEDULES);
+schedules_ok('followers that are stopped publish nothing again',               $SCHEDULES / 8, calm => 'stop');
+schedules_ok('a database that comes and goes lets nothing be published again', $SCHEDULES / 8, calm => 'database');
+
+subtest 'a follower is stopped at any call' => sub {
+    for my $seconds (0.5 * $LEASE, 1.5 * $LEASE, 5 * $LEASE) {
+        my @problems = map { problems($first, stop_at => $_, stop_for => $seconds) } 1 .. 60;
+        is_deeply \@problems, [], "for $seconds seconds";
+    }
+};
+
+# They may take the lease, and nothing else. Each gives it to the next one.
+subtest 'followers without the right to read log so once' => sub {
+    no warnings 'redefine';
+    local *Testing::OutboxModel::Handle::waiting = sub { die "permission denied\n" };
+    my $world = Testing::OutboxModel->new(class => $FOLLOWER, fault => {});
+    $world->step_one(1) for 1 .. 300;
+    my $lines = grep { /permission denied/ } @{$world->{lines}};
+    is $lines, scalar @{$world->{followers}}, 'each one';
+};
+
+subtest 'the model finds each broken rule' => sub {
+    for (@MUTATIONS) {
+        my ($name, $options, $expected, @change) = @$_;
+        my $class = mutant(@change);
+        my $count = 0;
+        my @problems;
+        while ($count < 10_000 && !grep { /$expected/ } @problems) {
+            @problems = problems($first + $count++, class => $class, @$options);
+        }
+        like "@problems", $expected, "$name: found by schedule $count";
+    }
+};
+
+done_testing;

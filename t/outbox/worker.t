@@ -1,0 +1,53 @@
+# A follower in the workers of a server with an event loop. One that blocks has none, and says what to run instead.
+
+use lib 't/lib';
+use Testing;
+use Testing::Client;
+use Testing::CommandLine;
+use Testing::Database;
+use Testing::Deadline qw($DEADLINE wait_until);
+use Testing::Outbox;
+use Testing::Server;
+
+my ($class) = grep { $_->name eq 'SQLite' } Testing::Database->classes;
+$class->require_or_skip_all;
+my $database = $class->start;
+my $shell    = Testing::CommandLine->new;
+my $outbox   = Testing::Outbox->new($database, $shell, hub => 'worker');
+my %env      = (OUTBOX_DSN => $database->dsn, OUTBOX_SOCKET => $shell->folder . '/worker.sock');
+
+for my $name (qw(Twiggy Feersum)) {
+    subtest $name => sub {
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::Server->start($name, 't/outbox/worker.psgi', env => \%env);
+        my $client = Testing::Client->get($server->port, '/events');
+        is $server->ask("/$name"), 'committed', 'a request commits';
+        ok $client->read_until(qr{^data: /$name\r?$}m), 'the worker publishes it';
+        is $outbox->stats->{follower} =~ /\A\S+ [0-9]+ / ? 'follows' : 'does not', 'follows', 'it follows the table';
+        $server->ask('/stop');
+        is $outbox->stats->{follower}, undef, 'the end of the object gives the lease to the next one';
+        $client->leave;
+    };
+}
+
+subtest 'an object that nobody keeps' => sub {
+    Testing::Server->require_or_skip_all('Twiggy');
+    my $server = Testing::Server->start('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_FREED => 1});
+    $server->ask('/error');
+    like $server->log, qr/the follower is freed before it has begun: keep what follow returns/, 'the log says so';
+};
+
+subtest 'Starman' => sub {
+    Testing::Server->require_or_skip_all('Starman');
+    my $server = Testing::Server->start('Starman', 't/outbox/worker.psgi', env => {%env, OUTBOX_NO_LOOP => 1});
+    like $server->ask('/error'), qr/follow needs an event loop.*run "eventsource outbox" as a process of its own, /,
+        'a server that blocks has no loop';
+    $server = Testing::Server->start('Starman', 't/outbox/worker.psgi', env => \%env);
+    is $server->ask('/error'), '', 'one may be loaded';
+    ok wait_until(
+        $DEADLINE, sub { $server->ask('/Starman'); $server->log =~ /its event loop does not run: run "eventsource/ }
+        ),
+        'then the log says that it does not run';
+};
+
+done_testing;
