@@ -1,0 +1,242 @@
+package EventSource::XS::Hub::Admin;
+use strict;
+use warnings;
+
+# The PSGI application of the admin page: who may, and what each path answers. The page itself is in share/admin.
+#
+# "admin_app" in EventSource::Hub has the manual.
+#
+# The page has one stream. Of a named hub a child of the worker sends it both what the hub looks like, each second, and a tail:
+# one process and one of the few connections that a browser has to a server, and no worker is held. The hub of a process cannot
+# be seen from a child: there the page is told to ask for each look itself, and the tail is a stream of that hub. It asks, too,
+# where there can be no child; while the hub process is away, such a look holds its worker for a second at most.
+
+use EventSource::XS::Hub::Admin::Feed;
+use EventSource::XS::Hub::Admin::Look;
+use EventSource::XS::Hub::Name;
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Hub::Script;
+use EventSource::XS::Origins;
+use EventSource::XS::Post;
+use EventSource::XS::Reason;
+use EventSource::XS::Response;
+use EventSource::XS::Settings;
+use EventSource::XS::Share;
+use EventSource::XS::Visitors;
+use JSON::MaybeXS ();
+use Plack::App::EventSource;
+use Plack::Request;
+use Scalar::Util qw(blessed);
+
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Command::Admin);
+
+my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
+my $JSON     = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
+
+my $MAX_CHILDREN = 20;         # pages of a worker
+my $MAX_BODY     = 1 << 20;    # bytes of a POST
+my $PATIENCE     = 1;          # seconds for the hub process, of a worker that is asked for a look
+my $RETRY        = 1_000;      # milliseconds
+my $TAIL_START   = -20;        # the events of the history with which a tail begins
+
+# The page loads its own script and style and nothing else, and no other page may show it.
+my $SOURCES = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:";
+my @HEADERS = (
+    'Content-Security-Policy'      => "$SOURCES; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    'Cross-Origin-Opener-Policy'   => 'same-origin',
+    'Cross-Origin-Resource-Policy' => 'same-origin',
+    'Referrer-Policy'              => 'no-referrer',
+    'X-Frame-Options'              => 'DENY',
+);
+
+# The files of share/admin by their paths.
+my %FILE = (
+    '/'          => ['index.html', 'text/html; charset=utf-8'],
+    '/admin.css' => ['admin.css',  'text/css; charset=utf-8'],
+    '/admin.js'  => ['admin.js',   'text/javascript; charset=utf-8'],
+);
+
+my %HTTP_STATUS = map { ($_ => 400) } qw(full invalid refused);
+
+# Public methods
+
+# The application of a hub. What is published starts the hub process, if need be; a look does not.
+sub app {
+    my ($class, $hub, @given) = @_;
+    my %given = $SETTINGS->parse('admin_app takes options', @given);
+    $SETTINGS->known(\%given, [qw(allow hosts)], 'option %s of admin_app');
+    my @named = length $hub->{name} ? (name => $hub->{name}, open => sub { $hub->process(@_) }) : ();
+    return $class->app_of(%given, hub => $hub, @named);
+}
+
+# The application of settings: allow and hosts; name and open, which connects to the hub process with the timeout that it is
+# given, of a named hub; and hub, the object of the application.
+sub app_of {
+    my ($class, %given) = @_;
+    my $self     = bless {map { ($_ => $given{$_}) } qw(hub name open)}, $class;
+    my %who      = (what => 'this page is', of => 'admin_app');
+    my $visitors = EventSource::XS::Visitors->new($SETTINGS, %given, %who);
+    my $get      = $self->_routes;
+    my %post     = map { ("/$_" => $self->can("_$_")) } qw(end publish);
+    return sub {
+        my $env      = shift;
+        my $method   = $env->{REQUEST_METHOD};
+        my $response = $visitors->refusal($env) || _other_site($env) || $self->_response($env, $get, \%post);
+        return EventSource::XS::Response->for_method($method, $response);
+    };
+}
+
+# Private functions and methods
+
+# The response of a function that returns a structure for JSON.
+sub _answer {
+    my $function = shift;
+    local ($@, $SIG{__DIE__});
+    my $answer = eval { $function->() };
+    return EventSource::XS::Response->of(200, 'application/json', $JSON->encode($answer), @HEADERS) if $answer;
+    my $error = $@;
+    die $error if !blessed $error || !$error->isa('EventSource::Error');
+    return _text($HTTP_STATUS{$error->code} || 503, EventSource::XS::Reason->message_of($error));
+}
+
+sub _answer_look {
+    my ($self, $env) = @_;
+    my $look = EventSource::XS::Hub::Admin::Look->new(name => $self->{name}, %{$self->_query($env)});
+    return _answer(sub { $look->take($self->{open} ? $self->{open}->(timeout => $PATIENCE) : $self->{hub}) });
+}
+
+# A page of another site can send a request that changes something, but no body of JSON without asking first.
+sub _answer_post {
+    my ($self, $env, $method) = @_;
+    my $access  = EventSource::XS::Origins->access('EventSource::Hub', undef, $env);
+    my $refusal = EventSource::XS::Origins->refusal($access, 'POST');
+    return $refusal if $refusal;
+    return _text(415, 'The body must be application/json')
+        if ($env->{CONTENT_TYPE} // '') !~ m{\Aapplication/json\s*(?:;|\z)}i;
+    my ($body, $why) = EventSource::XS::Post->body_of($env, $MAX_BODY);
+    return _text(@$why) if $why;
+    my $given = do {
+        local ($@, $SIG{__DIE__});
+        eval { $JSON->decode($body) };
+    };
+    return _text(400, 'The body is not an object of strings')
+        if ref $given ne 'HASH' || grep { !defined || ref } values %$given;
+    return _answer(sub { $self->$method($given) });
+}
+
+sub _end {
+    my ($self, $given) = @_;
+    return {count => $self->_hub->end(label => [$given->{label} // ''], finish => $given->{finish} ? 1 : 0)};
+}
+
+# The stream of the page.
+sub _feed {
+    my ($self, $connection, $env) = @_;
+    my $open = $self->{open};
+    my $feed = EventSource::XS::Hub::Admin::Feed->new(name => $self->{name}, open => $open, %{$self->_query($env)});
+    my $why;
+    if ($open) {
+        local ($@, $SIG{__DIE__});
+        return if eval {
+            $connection->spawn(sub { $feed->run(shift) }, max_children => $MAX_CHILDREN);
+        };
+        $why = $@ ? EventSource::XS::Reason->message_of($@) : "there are $MAX_CHILDREN of these pages already";
+    }
+    $connection->finish(event => 'ask', data => $why // 'this hub has no name');
+    return;
+}
+
+sub _file {
+    my $path = shift;
+    my ($name, $type) = @{$FILE{$path}};
+    return EventSource::XS::Response->of(200, $type, EventSource::XS::Share->content("admin/$name"), @HEADERS);
+}
+
+# The object that publishes and ends streams.
+sub _hub { my $self = shift; return $self->{hub} || $self->{open}->() }
+
+# A browser says which site a request comes from. Another port of this machine is the same site, and another origin.
+sub _other_site {
+    my $env  = shift;
+    my $site = $env->{HTTP_SEC_FETCH_SITE} // 'none';
+    return undef
+        if $site =~ /\A(?:none|same-origin)\z/ || $env->{REQUEST_METHOD} eq 'GET' && $env->{PATH_INFO} =~ m{\A/?\z};
+    return _text(403, 'Not from another site');
+}
+
+sub _publish {
+    my ($self, $given) = @_;
+    my %event = map { length($given->{$_} // '') ? ($_ => $given->{$_}) : () } qw(event key);
+    $event{retain} = 1 if $given->{retain};
+    return {id => $self->_hub->publish($given->{channel} // '', {%event, data => $given->{data} // ''})};
+}
+
+# The channel that is looked at, and what the names of others are to contain.
+sub _query {
+    my ($self, $env) = @_;
+    my $given = Plack::Request->new($env)->query_parameters;
+    my %query;
+    for my $name (grep { length($given->{$_} // '') } qw(channel filter)) {
+        utf8::decode(my $text = $given->{$name});
+        $query{$name} = $text;
+    }
+    return \%query;
+}
+
+sub _response {
+    my ($self, $env, $get, $post) = @_;
+    my ($path, $method) = @$env{qw(PATH_INFO REQUEST_METHOD)};
+    return _slash($env) if $path eq '';
+    my $action = $post->{$path};
+    my $answer = $action || $get->{$path} or return _text(404, 'There is no such page');
+    return _text(405, 'POST',        Allow => 'POST')      if $action  && $method ne 'POST';
+    return _text(405, 'GET or HEAD', Allow => 'GET, HEAD') if !$action && $method !~ /\A(?:GET|HEAD)\z/;
+    return $action ? $self->_answer_post($env, $action) : $answer->($env);
+}
+
+# The applications of the paths that are read. The tail of a named hub comes with the events.
+sub _routes {
+    my $self   = shift;
+    my $script = EventSource::XS::Hub::Script->app;
+    my $tail   = !$self->{open}
+        && $self->{hub}->to_app(channels => sub { $self->_topics($_[0]) }, start => $TAIL_START);
+    return {
+        (
+            map {
+                my $path = $_;
+                ($path => sub { _file($path) })
+            } keys %FILE
+        ),
+        '/eventsource-hub.js' => sub { $script->({%{$_[0]}, PATH_INFO => ''}) },
+        '/events' => Plack::App::EventSource->new(handler_cb => sub { $self->_feed(@_) }, retry => $RETRY)->to_app,
+        '/look'   => sub { $self->_answer_look($_[0]) },
+        $tail ? ('/tail' => $tail) : (),
+    };
+}
+
+# The page is a folder, so that its own files are beside it wherever it is mounted.
+sub _slash {
+    my $env    = shift;
+    my $query  = length($env->{QUERY_STRING} // '') ? "?$env->{QUERY_STRING}" : '';
+    my ($name) = $env->{SCRIPT_NAME} =~ m{([^/]*)\z};
+    $name =~ s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge;
+    return _text(302, 'The page is a folder', Location => "$name/$query");
+}
+
+sub _text {
+    my ($status, $text, @headers) = @_;
+    return EventSource::XS::Response->text($status, $text, @HEADERS, @headers);
+}
+
+# The topics that the tail follows, or a refusal.
+sub _topics {
+    my ($self, $env) = @_;
+    my $name    = $self->_query($env)->{channel} // return;
+    my $problem = $name =~ /[*]/ ? undef : EventSource::XS::Hub::Name->problem($name);
+    return _text(400, "a channel's name $problem") if defined $problem;
+    return $name                                   if $name !~ /[*]/;
+    local ($@, $SIG{__DIE__});
+    return eval { EventSource::XS::Hub::Pattern->new($name) } || _text(400, EventSource::XS::Reason->message_of($@));
+}
+
+1;

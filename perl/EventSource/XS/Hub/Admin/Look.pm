@@ -1,0 +1,152 @@
+package EventSource::XS::Hub::Admin::Look;
+use strict;
+use warnings;
+
+# A hub at one time, for the admin page: a structure for JSON. It is bounded, however many channels, members and retained
+# events there are.
+
+use EventSource::XS::Hub::Admin::Row;
+use EventSource::XS::Hub::ChannelList;
+use EventSource::XS::Hub::FollowedStream;
+use EventSource::XS::Hub::Pattern;
+use EventSource::XS::Reason;
+use IO::Select;
+use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes qw(time);
+
+# The most that is shown.
+my $MAX_CHANNELS = 50;
+my $MAX_MEMBERS  = 50;
+my $MAX_STATE    = 50;
+my $MAX_LINES    = 50;
+
+my $ROW = 'EventSource::XS::Hub::Admin::Row';
+
+# A larger state is not read: the page says how many keys it has.
+my $MAX_KEYS = 1_000;
+
+my $READ_BYTES = 65_536;
+my $PATIENCE   = 1;        # seconds for the state of a channel
+
+# Options: name, that of the hub, if it has one; channel, whose members and state are shown, also a pattern; filter, what the
+# names of the others contain, or their pattern. What is not a pattern is left out, and the page is told.
+sub new {
+    my ($class, %option) = @_;
+    my $self = bless {name => $option{name}, pattern => '**'}, $class;
+    local ($@, $SIG{__DIE__});
+    eval {
+        my $filter = $option{filter} // '';
+        $self->{pattern} = _pattern($filter =~ /[*]/ ? $filter : "**$filter**") if length $filter;
+        $self->{channel} = _pattern($option{channel})                           if defined $option{channel};
+        1;
+    } or $self->{problem} = EventSource::XS::Reason->message_of($@);
+    return $self;
+}
+
+# Public methods
+
+sub channel { return $_[0]{channel} }
+
+# Take an EventSource::Hub or an EventSource::Hub::Process. Unless all is true, the list of channels is that of the look before:
+# it is what takes time if there are many.
+sub take {
+    my ($self, $hub, $all) = @_;
+    my $is_process = $hub->isa('EventSource::Hub::Process');
+    my $stats      = $hub->stats;
+    $stats->{pid} //= $$;
+    $stats->{counted} = delete $stats->{channels};
+    $self->{listed}   = $self->_channels($hub) if $all || !$self->{listed};
+    return {
+        %$stats,
+        time => time,
+        name => $self->{name},
+        %{$self->{listed}},
+        defined $self->{problem} ? (problem => $self->{problem})                 : (),
+        defined $self->{channel} ? (chosen => $self->_chosen($hub, $is_process)) : (),
+        lines => $is_process ? [_lines($hub)] : [],
+    };
+}
+
+# Private functions and methods
+
+# The busiest channels; those with the most subscribers if all are quiet.
+sub _channels {
+    my ($self,  $hub)     = @_;
+    my ($count, @busiest) = (0);
+    my $take = sub {
+        push @busiest, shift;
+        $count++;
+        @busiest = _first($MAX_CHANNELS, @busiest) if @busiest > 20 * $MAX_CHANNELS;
+    };
+    EventSource::XS::Hub::ChannelList->each(sub { $hub->_channels($self->{pattern}, @_) }, $take);
+    return {channels => [_first($MAX_CHANNELS, @busiest)], matching => $count};
+}
+
+sub _chosen {
+    my ($self, $hub, $is_process) = @_;
+    my $name = $self->{channel};
+    my ($found, %more);
+    my $take = sub { my $channel = shift; $found = $channel if $channel->{name} eq $name };
+    EventSource::XS::Hub::ChannelList->each(sub { $hub->_channels($name, @_) }, $take) if $name !~ /[*]/;
+    ($more{has_more_members}, my @members) = _members($hub, $name);
+    $more{state} = [_state($hub, $name)] if $is_process && $found && $found->{keys} && $found->{keys} <= $MAX_KEYS;
+    return {%{$found || {}}, name => $name, members => \@members, %more};
+}
+
+sub _first {
+    my ($most, @channels) = @_;
+    @channels =
+        sort { $b->{rate} <=> $a->{rate} || $b->{subscribers} <=> $a->{subscribers} || $a->{name} cmp $b->{name} }
+        @channels;
+    splice @channels, $most if @channels > $most;
+    return @channels;
+}
+
+sub _lines {
+    my $hub = shift;
+    local ($@, $SIG{__DIE__});
+    my @lines = eval { $hub->log };
+    splice @lines, 0, -$MAX_LINES if @lines > $MAX_LINES;
+    $_->{message} = $ROW->beginning($_->{message}) for @lines;
+    return @lines;
+}
+
+# The first members of a channel, and before them whether there are more.
+sub _members {
+    my ($hub,  $name)  = @_;
+    my ($from, @found) = @{$hub->_members($name, '')};
+    my @members;
+    while (my ($id, undef, $streams, undef, $data) = splice @found, 0, 5) {
+        push @members, {id => $id, streams => $streams + 0, data => $ROW->beginning($data)};
+    }
+    my $has_more = length $from || @members > $MAX_MEMBERS;
+    splice @members, $MAX_MEMBERS if @members > $MAX_MEMBERS;
+    return ($has_more ? \1 : \0, @members);
+}
+
+sub _pattern { return ${EventSource::XS::Hub::Pattern->new(shift)} }
+
+# The newest retained events of a channel. The position after them says that the state is complete.
+sub _state {
+    my ($hub, $name) = @_;
+    socketpair my $stream, my $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return ();
+    $hub->follow($handed, $name, {start => 'state'});
+    close $handed;
+    my $reader = EventSource::XS::Hub::FollowedStream->new;
+    my $select = IO::Select->new($stream);
+    my $until  = time + $PATIENCE;
+    my @rows;
+
+    while ((my $left = $until - time) > 0) {
+        next if !$select->can_read($left);
+        sysread $stream, (my $bytes), $READ_BYTES or last;
+        for my $event ($reader->feed($bytes)) {
+            return reverse @rows if !defined $event->{channel};
+            push @rows, $ROW->of($event);
+            shift @rows if @rows > $MAX_STATE;
+        }
+    }
+    return reverse @rows;
+}
+
+1;

@@ -1,0 +1,35 @@
+# The admin page of a hub at /admin, a stream of a channel at /events?channel=C&member=M&label=L, and /publish?channel=C&data=D.
+# ADMIN_SOCKET is the socket of a hub named shop; without it the hub has no name.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::Builder;
+use Plack::Request;
+
+my $socket = $ENV{ADMIN_SOCKET};
+my $hub    = EventSource::Hub->new(
+    history => {events => 1000},
+    defined $socket ? (name => 'shop', socket => $socket, idle_exit => 5) : ()
+);
+
+sub parameter { return scalar Plack::Request->new($_[0])->query_parameters->{$_[1]} }
+
+builder {
+    mount '/admin' => $hub->admin_app;
+    mount '/events' => $hub->to_app(
+        channels => sub { parameter($_[0], 'channel') },
+        label    => sub { parameter($_[0], 'label') // () },
+        member   => sub {
+            my $env = shift;
+            my $id  = parameter($env, 'member') // return;
+            return {channel => parameter($env, 'channel'), id => $id, json => {name => ucfirst $id}};
+        },
+    );
+    mount '/publish' => sub {
+        my $env = shift;
+        my $id  = $hub->publish(parameter($env, 'channel'), parameter($env, 'data'));
+        return [200, ['Content-Type' => 'text/plain'], ["$id\n"]];
+    };
+};

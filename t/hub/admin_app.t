@@ -1,0 +1,230 @@
+# admin_app: who may use the page, what it answers, and what it shows of a named hub and of one without a name. The page in
+# browsers is t/browser/admin.t.
+
+use lib 't/lib';
+use Testing           qw(native);
+use Testing::Deadline qw(wait_until);
+use EventSource::Hub;
+use EventSource::Parser;
+use EventSource::XS::Hub::Admin::Look;
+use File::Temp ();
+use JSON::PP   ();
+use Test::EventSource;
+use Testing::Client;
+use Testing::CommandLine;
+use Testing::Errors qw(error_ok);
+use Testing::Server qw(path);
+
+Testing::Server->require_or_skip_all('Starman');
+
+my $JSON   = JSON::PP->new->utf8;
+my $SCRIPT = '<script>alert(1)</script>';
+
+sub ask {
+    my ($app, $path, %env) = @_;
+    my ($name, $query) = split /[?]/, $path;
+    return $app->(
+        {
+            REQUEST_METHOD    => 'GET',
+            SCRIPT_NAME       => '/admin',
+            PATH_INFO         => $name,
+            QUERY_STRING      => $query // '',
+            HTTP_HOST         => 'localhost',
+            REMOTE_ADDR       => '127.0.0.1',
+            'psgi.url_scheme' => 'http',
+            %env
+        }
+    );
+}
+
+sub post {
+    my ($app, $path, $given, %env) = @_;
+    my $body = ref $given ? $JSON->encode($given) : $given;
+    open my $input, '<', \$body or die $!;
+    my %of_body = (CONTENT_TYPE => 'application/json', CONTENT_LENGTH => length $body, 'psgi.input' => $input);
+    return ask($app, $path, REQUEST_METHOD => 'POST', 'psgix.input.buffered' => 1, %of_body, %env);
+}
+
+sub text { return join '', @{$_[0][2]} }
+
+sub json { return $JSON->decode(text($_[0])) }
+
+my $hub = EventSource::Hub->new;
+my $app = $hub->admin_app;
+
+subtest 'mistakes' => sub {
+    error_ok('a class', invalid => undef, sub { EventSource::Hub->admin_app });
+    for my $case ([channels => []], [allow => ['x']], [allow => 'x'], [hosts => 'x'], [hosts => ['x:80']]) {
+        my ($name, $value) = @$case;
+        error_ok($name, invalid => $name, sub { $hub->admin_app($name => $value) });
+    }
+};
+
+subtest 'the page and its files' => sub {
+    for my $case (
+        ['/',                   'text/html'],
+        ['/admin.css',          'text/css'],
+        ['/admin.js',           'text/javascript'],
+        ['/eventsource-hub.js', 'text/javascript']
+    ) {
+        my ($path, $type) = @$case;
+        my ($status, $headers, $body) = @{ask($app, $path)};
+        my %header = @$headers;
+        is $status, 200, "$path: the status";
+        like $header{'Content-Type'}, qr/\A\Q$type\E/, "$path: the type";
+        is $header{'X-Content-Type-Options'}, 'nosniff', "$path: no sniffing";
+        my $head = ask($app, $path, REQUEST_METHOD => 'HEAD');
+        is_deeply [$head->[0], $head->[2]], [200, []], "$path: HEAD has no body";
+    }
+    my $page   = ask($app, '/');
+    my %header = @{$page->[1]};
+    like $header{'Content-Security-Policy'}, qr/\Adefault-src 'none'; script-src 'self';/,
+        'the page loads its own files only';
+    unlike $header{'Content-Security-Policy'}, qr/unsafe/,                  'and runs no script in its text';
+    like $header{'Content-Security-Policy'},   qr/frame-ancestors 'none'/,  'no page may show it';
+    unlike text($page), qr/<script(?![^>]* src=)|\son\w+=|<style|\sstyle=/, 'and it has none, nor a style';
+    is ask($app, '/none')->[0],                       404, 'another path';
+    is ask($app, '/', REQUEST_METHOD => 'POST')->[0], 405, 'POST to the page';
+    is ask($app, '/end')->[0],                        405, 'GET of an action';
+    my $moved = ask($app, '?a=b');
+    is_deeply [$moved->[0], {@{$moved->[1]}}->{Location}], [302, 'admin/?a=b'], 'the page is a folder';
+};
+
+subtest 'who may' => sub {
+    my @refused = (
+        ['another machine'         => REMOTE_ADDR          => '192.0.2.1'],
+        ['what a proxy forwards'   => HTTP_X_FORWARDED_FOR => '127.0.0.1'],
+        ['an unknown name'         => HTTP_HOST            => 'evil.example'],
+        ['a frame of another site' => HTTP_SEC_FETCH_SITE  => 'cross-site'],
+        ['another port'            => HTTP_SEC_FETCH_SITE  => 'same-site'],
+    );
+    for my $case (@refused) {
+        my ($what, %env) = @$case;
+        is ask($app, $_, %env)->[0], 403, "$what: $_" for qw(/look /events /admin.js);
+        is post($app, '/publish', {channel => 'news', data => 1}, %env)->[0], 403, "$what: /publish";
+    }
+    is ask($app, '/', HTTP_SEC_FETCH_SITE => 'cross-site')->[0], 200, 'a link from elsewhere';
+    my %far = (REMOTE_ADDR => '192.0.2.1');
+    is ask($hub->admin_app(allow => ['192.0.2.0/24']), '/look', %far)->[0], 200, 'a machine that is allowed';
+    is ask($hub->admin_app(allow => sub { $_[0]{REMOTE_USER} }), '/look', %far, REMOTE_USER => 'ann')->[0], 200,
+        'a user';
+    is ask($hub->admin_app(hosts => ['ops.example']), '/look', HTTP_HOST => 'ops.example:81')->[0], 200, 'a name';
+    is $hub->stats->{published}, 0, 'nothing was published';
+};
+
+subtest 'a page of another site changes nothing' => sub {
+    my %event = (channel => 'news', data => 'evil');
+    my @forms = (
+        ['another origin'       => \%event,                  HTTP_ORIGIN  => 'http://evil.example'],
+        ['another port'         => \%event,                  HTTP_ORIGIN  => 'http://localhost:81'],
+        ['an opaque origin'     => \%event,                  HTTP_ORIGIN  => 'null'],
+        ['a form'               => 'channel=news&data=evil', CONTENT_TYPE => 'application/x-www-form-urlencoded'],
+        ['a form of plain text' => \%event,                  CONTENT_TYPE => 'text/plain'],
+    );
+    for my $case (@forms) {
+        my ($what, $body, %env) = @$case;
+        for my $path (qw(/publish /end)) {
+            like post($app, $path, $body, %env)->[0], qr/\A(?:403|415)\z/, "$what: $path";
+        }
+    }
+    is $hub->stats->{published}, 0, 'nothing was published';
+    is post($app, '/publish', \%event, HTTP_ORIGIN => 'http://localhost', HTTP_SEC_FETCH_SITE => 'same-origin')->[0],
+        200,
+        'the page itself';
+};
+
+subtest 'mistakes of the forms' => sub {
+    my @wrong = (
+        ['no channel'   => '/publish', {data => 1}],
+        ['no label'     => '/end',     {}],
+        ['a long label' => '/end',     {label => 'x' x 2_000}],
+        ['no JSON'      => '/publish', '{'],
+        ['an array'     => '/publish', '[]'],
+        ['a structure'  => '/publish', {channel => {}}],
+    );
+    for my $case (@wrong) {
+        my ($what, $path, $body) = @$case;
+        my $answer = post($app, $path, $body);
+        is $answer->[0], 400, "$what: the status";
+        unlike text($answer), qr/ at \S+ line /, "$what: " . text($answer);
+    }
+    is post($app, '/publish', {channel => 'a', data => 'x' x (1 << 20)})->[0], 413, 'too much';
+    for my $wrong ('x' x 1_025, 'x*' x 600, '**' . '%2F' x 20 . '*x**') {
+        my $answer = ask($app, "/tail?channel=$wrong");
+        is $answer->[0], 400, 'a tail of what is no channel';
+        like text($answer), qr/\Aa (?:channel's name|pattern) must have at most/, text($answer);
+    }
+};
+
+subtest 'a hub of the process' => sub {
+    my $hub    = EventSource::Hub->new;
+    my $app    = $hub->admin_app;
+    my $es     = Test::EventSource->new(app => $hub->to_app(channels => sub { 'news' }, label => sub { 'user/7' }));
+    my $stream = $es->get('/');
+    like json(post($app, '/publish', {channel => 'news', event => 'note', data => 'hi'}))->{id}, qr/-1\z/, 'an id';
+    $stream->like_event('hi', 'the event');
+    my $look = json(ask($app, '/look?channel=news'));
+    is_deeply [@$look{qw(name pid published streams counted)}], [undef, $$, 1, 1, 1], 'the counts';
+    is_deeply [map { @$_{qw(name subscribers events)} } @{$look->{channels}}], ['news', 1, 1], 'the channels';
+    cmp_ok $look->{chosen}{rate}, '>', 0, 'the rate of the channel that is chosen';
+    is json(post($app, '/end', {label => 'user/7', finish => 'on'}))->{count}, 1, 'a stream is ended';
+    $stream->ends_ok(undef, 'its client is told');
+};
+
+subtest 'a list is bounded, however many channels there are' => sub {
+    my $many = EventSource::Hub->new(history => {events => 10});
+    my $page = $many->admin_app;
+    $many->publish("many/$_"   => 'x') for 1 .. 2_000;
+    $many->publish($SCRIPT     => 'x') for 1 .. 3;
+    $many->publish("many/1777" => 'x') for 1 .. 2;
+    my $look = json(ask($page, '/look'));
+    is $look->{matching}, 2_001, 'all are counted';
+    is_deeply [map { $_->{name} } @{$look->{channels}}[0, 1]], [sort $SCRIPT, 'many/1777'], 'the busiest come first';
+    is @{$look->{channels}}, 50, 'so many are shown';
+    $look = json(ask($page, '/look?filter=y/17'));
+    is_deeply [$look->{matching}, scalar @{$look->{channels}}], [111, 50], 'a part of the name';
+    $look = json(ask($page, '/look?filter=many/*77'));
+    is $look->{matching}, 20, 'a pattern';
+    $look = json(ask($page, '/look?filter=**' . '%2F' x 20 . '*x**'));
+    like $look->{problem}, qr/pattern/, 'a pattern that is refused is no error of the page';
+};
+
+subtest 'a look at a hub that is away gives up soon' => sub {
+    my $shell    = Testing::CommandLine->new;
+    my $socket   = $shell->folder . '/shop.sock';
+    my $page     = EventSource::Hub->new(name => 'shop', socket => $socket)->admin_app;
+    my $patient  = $shell->start(qw(stats --hub shop --timeout 4 --socket), $socket);
+    my $response = ask($page, '/look');
+    is $response->[0], 503, 'the status';
+    like text($response), qr/\Ano process serves the hub shop/, text($response);
+    ok !$patient->has_ended, 'a command that may wait for four seconds waits still';
+    $patient->stop;
+};
+
+subtest 'a named hub, from any worker' => sub {
+    my $shell  = Testing::CommandLine->new;
+    my $socket = $shell->folder . '/shop.sock';
+    my $server = Testing::Server->start('Starman', 't/data/admin.psgi', workers => 2, env => {ADMIN_SOCKET => $socket});
+    my $client = Testing::Client->stream($server->port, path('/events', channel => 'people', member => 'ann'));
+    my $page   = Testing::Client->get($server->port, path('/admin/events', channel => 'people'));
+    ok $page->read_until(qr/^event: look\r?\n.*\r?\n\r?\n(?s:.*)^event: look\r?\n.*\r?\n\r?\n/m),
+        'looks, one after the other';
+    $server->ask('/publish', channel => 'people', data => 'hello') for 1 .. 4;
+    ok $page->read_until(qr/hello"/), 'the tail';
+    my @events = EventSource::Parser->new->feed($page->body);
+    my ($look) = map { $JSON->decode($_->{data}) } grep { $_->{event} eq 'look' } @events;
+    is_deeply [@$look{qw(name streams)}, $look->{store}{kind}], ['shop', 2, 'memory'], 'the counts';
+    is_deeply [map { $_->{id} } @{$look->{chosen}{members}}],   ['ann'],               'the members';
+    is_deeply [map { $_->{event} } @{$look->{chosen}{state}}],  ['join'],              'the state';
+    is json_of($server, '/admin/look')->{name}, 'shop', 'it can be asked for, too';
+    $page->leave;
+    ok wait_until(sub { json_of($server, '/admin/look')->{open} == 1 }), 'the tail ends with its page';
+    $client->leave;
+};
+
+sub json_of {
+    my ($server, $path) = @_;
+    return $JSON->decode(Testing::Client->ask($server->port, $path)->body);
+}
+
+done_testing;
