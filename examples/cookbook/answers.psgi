@@ -1,15 +1,23 @@
-# Answers of a language model that outlive the page and the worker: a job publishes the tokens, the page reads a channel.
+# Answers of a language model that outlive the page and the worker: a job publishes the tokens, pages read a channel, and any
+# request can stop the answer.
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
+use File::Basename qw(dirname);
+use File::Spec     ();
 use Plack::Builder;
 use Plack::Request;
 
-my $JOB = $ENV{ANSWER_JOB} || 'examples/cookbook/answer';
+my $JOB = File::Spec->rel2abs('answer', dirname(__FILE__));    # it is beside this file
+die "$JOB is no program\n" if !-x $JOB;
+
+my $MOST = 100_000;                                            # characters of a question
+
 my $hub = EventSource::Hub->new(
     name    => 'answers',
-    socket  => $ENV{HUB_SOCKET},
+    socket  => $ENV{ANSWERS_SOCKET},
     start   => 'oldest',
     history => {events => 10_000, seconds => 3600},
 );
@@ -21,46 +29,87 @@ sub new_id {
     return unpack 'H*', $bytes;
 }
 
-# The job is not a child of the worker, so that it ends neither with the worker nor with the client.
+# The job reads the question from the channel. It is not a child of the worker, so that it ends neither with the worker nor with
+# the client.
 sub ask {
     my $env = shift;
     return [405, [Allow => 'POST'], []] if $env->{REQUEST_METHOD} ne 'POST';
+    my $question = decode('UTF-8', Plack::Request->new($env)->parameters->{question} // '');
+    return text(413, "The question has more than $MOST characters.") if length $question > $MOST;
     my $id = new_id();
-    local $ENV{QUESTION} = Plack::Request->new($env)->parameters->{question} // '';
-    system('setsid', '--fork', $JOB, $id) == 0 or return [503, [], []];
-    return [200, ['Content-Type' => 'text/plain'], [$id]];
+    $hub->publish("answer/$id", {event => 'question', data => $question});
+    system('setsid', '--fork', $JOB, $id) == 0 or return text(503, 'The server is busy.');
+    return text(200, $id);
+}
+
+sub text {
+    my ($status, $text) = @_;
+    return [$status, ['Content-Type' => 'text/plain'], [$text]];
+}
+
+# Returns the channel of the answer that a request names; undef if it names none.
+sub channel {
+    my $env = shift;
+    return $env->{PATH_INFO} =~ m{\A/([0-9a-f]{32})\z} ? "answer/$1" : undef;
+}
+
+# Returns the channel if it has an answer: its question may have expired, or have been lost with a hub process.
+sub known_channel {
+    my $channel = channel(shift);
+    my $has_events;
+    $hub->epoch;    # starts the hub process if it does not run
+    $hub->process->channels($channel, sub { $has_events = $_[0]{events} }) if $channel;
+    return $has_events ? $channel : [404, [], []];
+}
+
+# Ends the answer for all pages. The job reads the channel, too, and ends with it. With "once" only the first end counts.
+sub stop {
+    my $env = shift;
+    return [405, [Allow => 'POST'], []] if $env->{REQUEST_METHOD} ne 'POST';
+    my $channel = channel($env) or return [404, [], []];
+    $hub->publish($channel, {event => 'end', data => 'stopped'}, {once => "end of $channel"});
+    return [204, [], []];
 }
 
 builder {
     mount '/ask'    => \&ask;
+    mount '/stop'   => \&stop;
     mount '/hub.js' => EventSource::Hub->script_app;
-    mount '/answer' => $hub->to_app(
-        channels => sub {
-            my $env = shift;
-            return $env->{PATH_INFO} =~ m{\A/([0-9a-f]{32})\z} ? "answer/$1" : [404, [], []];
-        }
-    );
-    mount '/' => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
+    mount '/answer' => $hub->to_app(channels => \&known_channel);
+    mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
-<form id="form"><input name="question" size="60" autofocus> <button>Ask</button></form>
+<form id="form">
+  <input name="question" size="60" autofocus> <button>Ask</button> <button type="button" id="stop" disabled>Stop</button>
+</form>
 <pre id="answer"></pre>
 <script type="module">
 import { connect } from '/hub.js'
+const stop = document.getElementById('stop')    // window.stop is a function of the browser
+let tokens
 const read = id => {
+  tokens?.close()
   answer.textContent = ''
-  const tokens = connect(`/answer/${id}`, {start: -10000, history: 4e6})
-  const end = text => { tokens.close(); answer.append(`\n(${text})\n`) }
+  stop.disabled = false
+  stop.onclick = () => fetch(`/stop/${id}`, {method: 'POST'})
+  tokens = connect(`/answer/${id}`, {start: -10000, history: 4e6})
+  const end = text => {
+    tokens.close()
+    stop.disabled = true
+    answer.append(`\n(${text})\n`)
+  }
   tokens.addEventListener('token', event => answer.append(event.data))
   tokens.addEventListener('gap', () => end('the rest is lost'))
   tokens.addEventListener('end', event => end(event.data))
+  tokens.onerror = () => { if (tokens.readyState === tokens.CLOSED) end('there is no such answer, or it is lost') }
 }
 form.onsubmit = async event => {
   event.preventDefault()
   const response = await fetch('/ask', {method: 'POST', body: new URLSearchParams(new FormData(form))})
-  const id = await response.text()
-  location.hash = id
-  read(id)
+  const text = await response.text()
+  if (response.ok) location.hash = text
+  else answer.textContent = text
 }
+window.onhashchange = () => read(location.hash.slice(1))
 if (location.hash) read(location.hash.slice(1))
 </script>
 HTML

@@ -66,6 +66,7 @@ builder {
 <pre id="answer"></pre>
 <script type="module">
 import { connect } from '/hub.js'
+const stop = document.getElementById('stop')    // window.stop is a function of the browser
 let tokens
 const end = text => {
   tokens.close()

@@ -73,7 +73,7 @@ sub whose {
     my $name = name(decode('UTF-8', uri_unescape($request->header('X-Name') // '')));
     return (
         label => $id,
-        $STORE ? () : (member => {id => $id, channel => 'people', linger => 2, json => {name => $name}})
+        $STORE ? () : (member => {id => $id, channel => 'people', leave_after => 2, json => {name => $name}})
     );
 }
 

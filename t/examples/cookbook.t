@@ -10,8 +10,10 @@ use JSON::PP   qw(decode_json);
 use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
+use Testing::Database::SQLite;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs_module);
+use Testing::OrderForm;
 use Testing::Program;
 use Testing::Server;
 use Testing::SideBySide qw(run_each);
@@ -110,27 +112,46 @@ recipe tokens => sub {
 };
 
 recipe answers => sub {
+    needs_module('AnyEvent::HTTP');
     my $folder = File::Temp->newdir;
     my %file   = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
     my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
-    my %env    = (MODEL_URL => $model->url('/v1/chat/completions'), HUB_SOCKET => "$folder/hub.sock");
+    my %env    = (MODEL_URL => $model->url('/v1/chat/completions'), ANSWERS_SOCKET => "$folder/hub.sock");
     my $server = start_workers('answers', %env);
     my $es     = client_of($server);
 
     my $id     = $es->post('/ask', form => [question => 'grün ist ☺'])->content;
     my $stream = $es->get("/answer/$id");
-    next_is($stream, 'token', 'grün ', 'the client receives the first token before the model has the second');
+    next_is($stream, 'question', 'grün ist ☺', 'the answer begins with the question');
+    next_is($stream, 'token',    'grün ',      'the client receives the first token before the model has the second');
     $stream->close;
     open my $go, '>', $file{MODEL_GO} or die $!;
     my $again = $es->get("/answer/$id");
-    next_is($again, 'token', $_, "a page that is loaded again receives $_") for 'grün ', 'ist ', '☺';
-    next_is($again, 'end', 'complete', 'and the end');
+    next_is($again, 'question', 'grün ist ☺', 'a page that is loaded again receives the question');
+    next_is($again, 'token',    $_,         "a page that is loaded again receives $_") for 'grün ', 'ist ', '☺';
+    next_is($again, 'end',      'complete', 'and the end');
     $stream->reconnect;
     next_is($stream, 'token', $_, "a client that comes back receives $_") for 'ist ', '☺';
     next_is($stream, 'end', 'complete', 'and the end, though nobody has read meanwhile');
-    is $es->get('/answer/other')->status, 404, 'there is no other answer';
+    is $es->get("/answer/$_")->status, 404, 'there is no other answer' for 'other', '0' x 32;
     $_->close for $stream, $again;
-    stop_with_hub($server, $env{HUB_SOCKET});
+
+    my $endless = $es->post('/ask', form => [question => 'endless'])->content;
+    my @streams = map { $es->get("/answer/$endless") } 1, 2;
+    for my $stream (@streams) {
+        next_is($stream, 'question', 'endless', 'another question');
+        next_is($stream, 'token',    'on and ', 'an answer without end');
+    }
+    is $es->post("/stop/$endless")->code, 204, 'any request stops it';
+    ok wait_until(sub { -s $file{MODEL_STOPPED} }), 'the model is disconnected';
+    for my $stream (@streams) {
+        my $event;
+        do { $event = next_event($stream) } while $event->{event} eq 'token';
+        is_deeply [@$event{qw(event data)}], ['end', 'stopped'], 'each client receives the end';
+    }
+    is $es->post('/stop/other')->code, 404, 'another answer cannot be stopped';
+    $_->close for @streams;
+    stop_with_hub($server, $env{ANSWERS_SOCKET});
 };
 
 recipe upstream => sub {
@@ -368,6 +389,30 @@ recipe stock => sub {
     next_json_is($stream, 'message', {%bolt, data => 2}, 'a stream begins with what is left');
     $es->post('/set', form => [item => 'bolt']);
     next_json_is($stream, 'forget', {%bolt, forget => JSON::PP::true()}, 'then comes each change');
+    stop_with_hub($server, "$folder/hub");
+};
+
+recipe orders => sub {
+    Testing::Database::SQLite->require_or_skip_all;
+    my $folder   = File::Temp->newdir;
+    my $form     = Testing::OrderForm->new(Testing::Database::SQLite->start);
+    my $server   = start_workers('orders', $form->environment, ORDERS_SOCKET => "$folder/hub");
+    my $es       = client_of($server);
+    my $stream   = $es->get('/events');
+    my $follower = $form->follow("$folder/hub");
+    my $order    = sub { $es->post('/order', form => [item => 'bolt', pieces => $_[0], card => $_[1]]) };
+    my %bolt     = (channel => 'stock', key => 'bolt');
+    is $es->post('/restock', form => [item => 'bolt', pieces => 10])->code, 204, 'there are bolts';
+    next_json_is($stream, 'message', {%bolt, data => 10}, 'a stream shows what is committed') or diag $follower->log;
+    is $order->(3,  4710)->content, 'the card is refused',   'an order fails after its events were written';
+    is $order->(11, 4711)->content, 'there are not so many', 'another one before';
+    is $order->(2,  4711)->code,    204,                     'one is accepted';
+    next_json_is($stream, 'message', {%bolt, data => 8}, 'the stream shows that one only');
+    is decode_json(next_event($stream)->{data})->{data}, '2 bolt', 'and the order';
+    is_deeply [map { $es->post($_, form => [item => '<', pieces => 1, card => 1])->code } '/order', '/restock'],
+        [400, 400],
+        'what is no word is refused';
+    $follower->stop;
     stop_with_hub($server, "$folder/hub");
 };
 

@@ -1,4 +1,4 @@
-# The units of EventSource::Deployment for the hub process: systemd accepts them. Their commands serve a hub on a socket
+# The units of EventSource::Services for the hub process: systemd accepts them. Their commands serve a hub on a socket
 # that was listening before, and continue as a program that was installed meanwhile.
 
 use lib 't/lib';
@@ -70,7 +70,8 @@ for my $unit ('system', 'user') {
         fcntl $listener, F_SETFD, 0;
         $service->run({}, $^X, '-e', $start, fileno $listener, command($unit, 'ExecStart'));
         close $listener;
-        my $hub   = EventSource::Hub->new(name => 'shop', socket => $socket, spawn => 0, publish_timeout => $DEADLINE);
+        my $hub =
+            EventSource::Hub->new(name => 'shop', socket => $socket, autostart => 0, publish_timeout => $DEADLINE);
         my $first = $hub->publish(news => 'before');
         my $pid   = $service->pid;
         is readlink "/proc/$pid/exe", $installed, 'the process is the one that was started';
@@ -91,7 +92,7 @@ for my $unit ('system', 'user') {
         chmod 0755, $start_of_broken;
         my @reload = (command($unit, 'ExecReload'), '--program', $start_of_broken);
         my $said   = qx{@reload 2>&1};
-        isnt $?, 0, 'a reload with a program that cannot go on fails';
+        isnt $?, 0, 'a reload with a program that cannot continue fails';
         like $said, qr/\Q$start_of_broken\E is not a hub program that can continue here/, 'and says why';
         like $hub->publish(news => 'as before'), qr/-3\z/,                                'the hub serves as before';
 

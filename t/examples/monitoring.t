@@ -1,5 +1,5 @@
-# The files of examples/deployment/monitoring: promtool accepts them, and a real Prometheus reads the metrics of a hub
-# process and of workers of Starman, knows their types, evaluates the alerts, and answers each query of the dashboard.
+# The files of examples/deployment/monitoring: promtool accepts them, and a real Prometheus reads the metrics of a hub process,
+# of workers of Starman and of an outbox, knows their types, evaluates the alerts, and answers each query of the dashboard.
 
 use lib 't/lib';
 use Testing           qw(native);
@@ -9,14 +9,18 @@ use HTTP::Tiny        ();
 use JSON::PP          ();
 use Test::EventSource;
 use Testing::Daemon;
+use Testing::Database::SQLite;
 use Testing::Developer qw(needs_command);
-use Testing::Process   qw(is_running);
+use Testing::Outbox;
+use Testing::Process qw(is_running);
+use Testing::Program;
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 needs_command('prometheus');
 needs_command('promtool');
 Testing::Server->require_or_skip_all('Starman');
+Testing::Database::SQLite->require_or_skip_all;
 
 my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
 plan skip_all => 'eventsource-hub is not built here' if !$program;
@@ -41,10 +45,14 @@ subtest 'promtool accepts the files' => sub {
 
 my $hub = Testing::Daemon->new('eventsource-hub');
 $hub->run({}, $program, 'run', qw(--name shop --socket), "$folder/s", '--metrics', '127.0.0.1:' . $hub->port);
-my $server = Testing::Server->start(
+my $database = Testing::Database::SQLite->start;
+Testing::Outbox->create_tables($database->connect, 'EventSource::Outbox');
+my @place    = ('--hub', 'shop', '--socket', "$folder/s");
+my $follower = Testing::Program->start(['-Mblib', 'bin/eventsource', 'outbox', @place, '--dsn', $database->dsn]);
+my $server   = Testing::Server->start(
     'Starman', 't/data/metrics.psgi',
     workers => 2,
-    env     => {HUB_SOCKET => "$folder/s"}
+    env     => {HUB_SOCKET => "$folder/s", OUTBOX_DSN => $database->dsn}
 );
 
 # The configuration of the example, which asks here and at once, and a job for the application.
@@ -52,6 +60,7 @@ sub configuration {
     my $text = slurp("$FILES/prometheus.yml");
     $text =~ s/interval: 15s/interval: 1s/g;
     $text =~ s/127[.]0[.]0[.]1:9464/'127.0.0.1:' . $hub->port/e;
+    $text =~ s/127[.]0[.]0[.]1:5000/127.0.0.1:$server->{port}/;
     return $text . "  - job_name: application\n    static_configs: [{targets: ['127.0.0.1:$server->{port}']}]\n";
 }
 
@@ -123,12 +132,13 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
         my $value = shift;
         return {map { ($_ => $value) } qw(eventsource application)};
     };
-    eventually_is('up', 'job', $both->(1), 'both are read')
+    eventually_is('up', 'job', {%{$both->(1)}, eventsource_outbox => 1}, 'all are read')
         or diag explain(api('targets')), $hub->log, $server->log;
-    eventually_is('eventsource_streams{hub="shop"}',                 'job',  $both->(1),          'one stream');
-    eventually_is('eventsource_published_total',                     'job',  $both->($published), 'the events');
-    eventually_is('eventsource_channel_subscribers{channel="news"}', 'job',  {application => 1},  'the chosen channel');
-    eventually_is('eventsource_store_info',                          'kind', {memory => 1}, 'the kind of the store');
+    eventually_is('eventsource_streams{hub="shop"}',                 'job', $both->(1),          'one stream');
+    eventually_is('eventsource_published_total',                     'job', $both->($published), 'the events');
+    eventually_is('eventsource_channel_subscribers{channel="news"}', 'job', {application => 1},  'the chosen channel');
+    eventually_is('eventsource_outbox_followed', 'table', {eventsource_outbox => 1}, 'the outbox');
+    eventually_is('eventsource_store_info',      'kind',  {memory => 1},             'the kind of the store');
     kill HUP => $server->pid;
     ok wait_until(
         $DEADLINE,
@@ -144,10 +154,11 @@ subtest 'Prometheus reads what the hub process and any worker say' => sub {
 
 subtest 'Prometheus knows the types, the units and the texts' => sub {
     for my $case (
-        ['eventsource_streams',       'gauge',   ''],
-        ['eventsource_published',     'counter', ''],
-        ['eventsource_history_bytes', 'gauge',   'bytes'],
-        ['eventsource_store',         'info',    ''],
+        ['eventsource_streams',                   'gauge',   ''],
+        ['eventsource_published',                 'counter', ''],
+        ['eventsource_history_bytes',             'gauge',   'bytes'],
+        ['eventsource_store',                     'info',    ''],
+        ['eventsource_outbox_oldest_age_seconds', 'gauge',   'seconds'],
     ) {
         my ($name, $type, $unit) = @$case;
         my ($known) = @{(api('metadata', metric => $name) || {})->{$name} || []};
@@ -191,4 +202,5 @@ subtest 'the alerts' => sub {
 };
 
 $stream->close;
+$follower->stop;
 done_testing;

@@ -4,6 +4,7 @@ use lib 't/lib';
 use Testing;
 use File::Temp ();
 use Testing::Browser;
+use Testing::Deadline qw(wait_until);
 use Testing::Server;
 
 Testing::Browser->require_or_skip_all;
@@ -50,7 +51,13 @@ for my $where (qw(Starman Twiggy)) {
         $one->open($server->url('/'));
         submit($one, question => 'grün ist schön');
         $one->wait_for("answer.textContent === 'grün ist schön\\n(complete)\\n'", 'the page shows the answer once');
-        ok $one->evaluate('stop.disabled'), 'there is nothing to stop any more';
+        my $stop = q(document.getElementById('stop'));
+        ok $one->evaluate("$stop.disabled"), 'there is nothing to stop any more';
+        submit($one, question => 'endless');
+        $one->wait_for("answer.textContent.startsWith('on and ')", 'an answer without end begins');
+        $one->evaluate("$stop.click()");
+        $one->wait_for("answer.textContent.endsWith('(stopped)\\n') && $stop.disabled", 'the button stops it');
+        ok wait_until(sub { -s $file{MODEL_STOPPED} }), 'the model is disconnected';
         leave();
     };
 

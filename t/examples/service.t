@@ -1,4 +1,4 @@
-# The systemd unit of EventSource::Deployment: systemd accepts it. Its command serves the application, drains, and ends in time
+# The systemd unit of EventSource::Services: systemd accepts it. Its command serves the application, drains, and ends in time
 # when it is stopped.
 
 use lib 't/lib';

@@ -5,6 +5,7 @@ use lib 't/lib';
 use Testing;
 use Testing::Browser;
 use Testing::Recipe;
+use Testing::SourceTree qw(slurp);
 
 my $stock   = Testing::Recipe->start('stock');
 my $browser = Testing::Browser->start;
@@ -20,6 +21,12 @@ $browser->open($stock->url('/'));
 $shows->('bolt: 3\nnut: 7', 'a page that is loaded later shows the same');
 is $set->(item => 'nut'), 204, 'nut is sold no longer';
 $shows->('bolt: 3', 'the page shows it no longer');
+is $set->(item => 'bolt', left => 2), 204, 'bolt: 2';
+$shows->('bolt: 2', 'the page shows it');
+my ($command) = slurp('perl/EventSource/Cookbook.pod') =~ /C<eventsource (publish --hub stock [^>]+)>/;
+my @arguments = (split(' ', $command), '--socket', $stock->socket);
+is system("$^X -Mblib bin/eventsource @arguments >/dev/null"), 0, "a job of cron: $command";
+$shows->('bolt: 3', 'the page shows what it has published');
 is $set->(item => '<', left => 1), 400, 'what is no word is refused';
 
 subtest 'a worker is killed' => sub {

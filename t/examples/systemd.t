@@ -1,4 +1,4 @@
-# The units of EventSource::Deployment under a real systemd: an application, and the hub process that has units of its
+# The units of EventSource::Services under a real systemd: an application, and the hub process that has units of its
 # own. Streams outlive the application's service, and an upgrade of the hub process.
 
 use lib 't/lib';
@@ -62,7 +62,7 @@ my $systemd = Testing::Systemd->start(
 $systemd->install('eventsource-hub', $PROGRAM);
 $systemd->write(
     'eventsource.env',
-    "HUB_SOCKET=/run/eventsource-hub/test/hub.sock\nHUB_SPAWN=0\nHUB_SECONDS=600\n",
+    "HUB_SOCKET=/run/eventsource-hub/test/hub.sock\nHUB_AUTOSTART=0\nHUB_SECONDS=600\n",
     "PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n"
 );
 
@@ -89,7 +89,7 @@ sub publish {
 }
 
 # Returns what `eventsource publish` prints.
-sub command { return eventsource(qw(publish --hub test --no-spawn), @_) }
+sub command { return eventsource(qw(publish --hub test --no-autostart), @_) }
 
 # Returns what `eventsource` prints, run by the user of the hub.
 sub eventsource {
@@ -170,7 +170,7 @@ subtest 'a reload is an upgrade in place' => sub {
 
     $systemd->install('eventsource-hub', '/bin/false');
     my ($status) = $systemd->systemctl(reload => $HUB);
-    isnt $status, 0, 'a reload with a program that cannot go on fails';
+    isnt $status, 0, 'a reload with a program that cannot continue fails';
     is $systemd->property($HUB, $_->[0]), $_->[1], "$_->[0] is still $_->[1]"
         for [ActiveState => 'active'], [MainPID => $pid];
     like $systemd->journal, qr/Reload failed for \Q$HUB\E/, 'the journal says so';
@@ -201,7 +201,7 @@ sub goes_on_ok {
     my ($kind, $url) = @_;
     my ($hub, $socket) = map { "eventsource-hub\@$kind.$_" } 'service', 'socket';
     my @hub     = ('--socket', "/run/eventsource-hub/$kind/hub.sock");
-    my $publish = sub { return eventsource(qw(publish --no-spawn --hub), $kind, @hub, news => shift) };
+    my $publish = sub { return eventsource(qw(publish --no-autostart --hub), $kind, @hub, news => shift) };
     $systemd->write("$kind.env", "EVENTSOURCE_STORE=$url\n");
     systemctl_ok($systemd, start => $socket);
     like my $first = $publish->('one'), qr/\A\w+-[0-9]+\z/, 'the first connection starts the hub' or return;

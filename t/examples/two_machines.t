@@ -66,7 +66,7 @@ sub publish {
 # How many streams the hub of a machine has.
 sub streams {
     my $home = shift;
-    return EventSource::Hub::Process->connect(place_in($home), spawn => 0)->stats->{open};
+    return EventSource::Hub::Process->connect(place_in($home), autostart => 0)->stats->{open};
 }
 
 sub place_in { return (name => 'shop', socket => "$_[0]/shop.sock") }

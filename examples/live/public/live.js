@@ -7,7 +7,8 @@ const ROWS = 200; // notes that the page keeps
 const SHOWN = 60; // seconds of a chart
 
 const element = id => document.getElementById(id);
-const show = (id, text) => { element(id).textContent = text; };
+const setText = (at, text) => { if (at.textContent !== String(text)) at.textContent = text; }; // is announced once
+const show = (id, text) => setText(element(id), text);
 const count = number => number.toLocaleString('en');
 const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
 const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
@@ -29,8 +30,8 @@ let opened = 0;
 let replayed = 0;
 let gaps = 0;
 let here;
-let absence; // the last time without a connection, and the row that shows it
-let cutSeconds = 0; // how long it shall last
+let absence; // the last time without a stream: {since, until, isComplete, notes, gap, row, clock}
+let cutSeconds = 0; // how long the next one shall last
 
 const hub = connect(`window?window=${window.name}`, {
   share: false,
@@ -45,12 +46,9 @@ hub.onerror = streamLost;
 // `here` is sent first and has the number of events published so far: those of them that follow are replayed. With a store
 // a hub does not count them one by one, so the time tells. A hub's ids are its epoch, a dash and a sequence number.
 hear('here', data => { here = data; streamOpened(); showWorker(); });
-hear('notes', addNote);
-hear('figures', drawFigures);
-hear('gap', ({reason}) => {
-  show('told', ++gaps);
-  addBreak(reason === 'unknown' ? 'The hub was restarted: notes may be missing' : 'Notes are missing: the history no longer has them');
-});
+hear('notes', (note, id) => { addNote(note, id); eventReceived(id, note.time); });
+hear('figures', (figures, id) => { drawFigures(figures); eventReceived(id, figures.time); });
+hear('gap', ({reason}) => { show('told', ++gaps); gapReceived(reason); });
 
 const isReplayed = (id, time) => opened > 1 && (here.store ? time < here.time : +id.split('-')[1] <= here.published);
 
@@ -62,35 +60,57 @@ for (const type of ['notes', 'figures', 'gap', 'position', 'board', 'forget', 'j
   hub.addEventListener(type, ({lastEventId}) => show('last-event-id', lastEventId));
 }
 
-function showState(state, text = state) {
+// What the page says about its connection: all of it follows from `absence` and `opened`.
+
+const STATES = {connecting: 'connecting', open: 'open', lost: 'reconnecting', refused: 'refused; reload the page'};
+const GAPS = {unknown: 'the hub was restarted: notes may be missing', evicted: 'notes are missing: the history no longer has them'};
+const gapText = reason => GAPS[reason] ?? GAPS.evicted;
+
+const isAway = () => absence && !absence.until;
+const stateNow = () => hub.readyState === hub.CLOSED ? 'refused' : isAway() ? 'lost' : opened ? 'open' : 'connecting';
+const awaySeconds = () => ((absence.until ?? performance.now()) - absence.since) / 1000;
+
+function showConnection() {
+  const state = stateNow();
   element('state').dataset.state = state;
-  element('state').firstElementChild.textContent = text;
+  setText(element('state').firstElementChild, STATES[state]);
+  show('countdown', state === 'lost' ? `${Math.round(awaySeconds())} s` : '');
+  if (absence) setText(absence.row, isAway() ? 'Not connected' : `Disconnected for ${awaySeconds().toFixed(1)} s${missed()}`);
+}
+
+// Until the replay ends, nobody knows that no note was missed.
+function missed() {
+  const {gap, isComplete, notes} = absence;
+  const replay = notes ? `, ${several(notes, 'note')} replayed` : '';
+  return gap ? `${replay}; ${gapText(gap)}` : replay || (isComplete ? ', no notes missed' : '');
 }
 
 function streamOpened() {
   show('opened', ++opened);
-  showState('open');
   cutSeconds = 0;
-  if (absence) {
-    const seconds = (performance.now() - absence.since) / 1000;
-    Object.assign(absence, {seconds, isOver: true});
-    clearInterval(absence.clock);
-    show('countdown', '');
-    showAbsence();
-  }
+  if (absence) absence.until ??= performance.now(), clearInterval(absence.clock);
+  showConnection();
 }
 
 function streamLost() {
-  if (!absence || absence.isOver) {
-    absence = {since: performance.now(), notes: 0, row: addBreak('The connection has ended')};
-    absence.clock = setInterval(() => show('countdown', `${Math.round((performance.now() - absence.since) / 1000)} s`), 250);
+  if (opened && !isAway()) {
+    absence = {since: performance.now(), notes: 0, row: addBreak('')};
+    absence.clock = setInterval(showConnection, 250);
   }
-  showState('connecting', hub.readyState === hub.CLOSED ? 'refused' : 'reconnecting');
+  showConnection();
 }
 
-function showAbsence() {
-  const missed = absence.notes ? `${several(absence.notes, 'note')} replayed` : 'no notes missed';
-  absence.row.textContent = `Disconnected for ${absence.seconds.toFixed(1)} s, ${missed}`;
+// A gap before or in the replay belongs to the absence. Later the hub has dropped what this window has not read.
+function gapReceived(reason) {
+  if (!absence || absence.isComplete) return addBreak(gapText(reason).replace(/^./, first => first.toUpperCase()));
+  absence.gap = reason;
+  showConnection();
+}
+
+function eventReceived(id, time) {
+  if (!absence || isAway() || absence.isComplete || isReplayed(id, time)) return;
+  absence.isComplete = true;
+  showConnection();
 }
 
 // Notes.
@@ -108,7 +128,7 @@ function addNote({from, text, time}, id) {
     row.className = 'replayed';
     row.append(span('badge', 'replayed'));
     show('replayed', ++replayed);
-    if (absence) absence.notes++, showAbsence();
+    if (absence) absence.notes++, showConnection();
   } else if (opened) row.className = 'new';
   row.append(span('id', id));
   addRow(row);
@@ -125,11 +145,8 @@ function addBreak(text) {
 }
 
 function addRow(row) {
-  const scroll = element('scroll');
-  const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 30;
   element('notes').append(row);
   while (element('notes').children.length > ROWS) element('notes').firstChild.remove();
-  if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
 }
 
 // Who is here, and the board: the state of two channels, which the script follows.
