@@ -216,17 +216,12 @@ EventSource::XMPP - The items of nodes of an XMPP service as events of a hub
 
 =head1 DESCRIPTION
 
-A bridge connects to an XMPP server, subscribes to nodes of a publish-subscribe service (XEP-0060), and publishes each item to a
-channel of a named hub, which has the name of the node. The page of L<Prosody|https://prosody.im/>'s mod_pubsub_eventsource
-works with the channels, if L<Plack::App::EventSource::PubSub> gives them the same URLs:
+A bridge subscribes to nodes of a publish-subscribe service of XMPP (XEP-0060), and publishes each item to the channel of a
+named hub with the name of the node. L<Plack::App::EventSource::PubSub> gives the channels the URLs of Prosody's
+mod_pubsub_eventsource. An application: L<EventSource::Cookbook/ITEMS OF AN XMPP SERVICE>.
 
-    const source = new EventSource('/eventsource/news');
-    source.onmessage = event => console.log(event.data);
-
-Run C<eventsource xmpp> (L<eventsource/xmpp>) as a service of its own, or L</start> the bridge in each worker of a server with
-an event loop: all that serve the same hub elect one of them (L<EventSource::Hub::Lease>), and when it ends, another one
-continues. A hub needs one bridge for a service and a L</prefix>. A bridge needs AnyEvent::XMPP (on Debian:
-libanyevent-xmpp-perl), which is loaded when it starts.
+Run C<eventsource xmpp> (L<eventsource/xmpp>), or L</start> the bridge in each worker of a server with an event loop: one of
+them works (L<EventSource::Hub::Lease>). A bridge needs AnyEvent::XMPP (on Debian: libanyevent-xmpp-perl).
 
 =head2 What is published
 
@@ -234,9 +229,8 @@ libanyevent-xmpp-perl), which is loaded when it starts.
 
 =item an item (XEP-0060, sections 7.1.2 and 12.4)
 
-The data is the text of the payload (L</format>), and the event has no type: C<onmessage> receives it. Its key
-(L<EventSource::Hub/publish>) is the item's id. An item that is published again under its id is another event, whatever its
-payload. An item without payload has its id as the data.
+The data is the text of the payload (L</format>), or the item's id if it has none. The event has no type; its key is the
+item's id.
 
 =item a retraction (section 7.2), C<retract>
 
@@ -250,62 +244,60 @@ The data is the name of the node.
 
 =head2 Once, and in order
 
-Each event is published once, in the order of the service, whatever happens to the connection, the server, the bridge or a hub:
+Each event is published once, in the order of the service:
 
 =over
 
 =item *
 
-The bridge subscribes to a node before it asks for its items (section 6.5), so that none is missed in between. It publishes
-those that it has not published yet. It asks again whenever it connects, and looks for new nodes every L</poll> seconds.
+The bridge keeps in the hub which items of a node it has published (L</max_items>), as the state of the channel
+C<EventSource::XMPP/SERVICE/nodes/PREFIX>. The next bridge, here or on another machine with the hub's store, continues there;
+without a L<store|EventSource::Hub/store> all items come again after the end of the hub process. Keep pages from this channel;
+with this L</prefix> in L<Plack::App::EventSource::PubSub/prefix> it has no URL.
 
 =item *
 
-It keeps in the hub which items of a node it has published: the last 256 (L</max_items>) at least, with a digest of their
-payloads, as the state (L<EventSource::Hub/State>) of the channel C<EventSource::XMPP/SERVICE/nodes/PREFIX>. Whoever holds the
-lease next, on this machine or on another one that shares the hub's store, continues there. It is as durable as the hub: if a
-hub without a L<store|EventSource::Hub/store> ends, the next one has no history, and receives again what the nodes have. No
-page has to read this channel: with a L</prefix>, and the same one as L<Plack::App::EventSource::PubSub/prefix>, it has no URL.
+What was published in the second before a crash is not published again, while the hub's history lasts.
 
 =item *
 
-What was published in the second before a crash may not be kept there yet. So each event is published with C<once>
-(L<EventSource::Hub/publish>), with a key that is made of the item's id, its payload, and how often the id was published. The
-hub remembers these keys for the time of its history, so this second is covered unless the bridge is away for longer than
-that.
+A lost subscription is made again within L</poll> seconds, and L<reported|/report>.
 
 =item *
 
-A service may end a subscription: its owner removes it (section 8.8.2), or the service loses its data. The bridge takes the
-notification, and compares its subscriptions with those that the service lists (section 5.6) every L</poll> seconds. It
-L<reports|/report> the loss, subscribes again with the next poll, and publishes what it has missed. A service that does not list
-subscriptions is reported, too: then only a notification tells.
-
-=item *
-
-While the hub takes no events, the bridge waits, and tries again. If more than 8 MiB wait, it closes its connection, and fetches
-the rest later.
+While the hub takes no events, the bridge waits; with more than 8 MiB it closes its connection, and fetches the rest later.
 
 =back
 
-These are the bounds. A node has the items that its service keeps: what it has dropped before the bridge came back is lost (with
-Prosody the last 20, unless the node is configured to have more, C<pubsub#max_items>). Of several versions of an item that were
-published while the bridge was away there is the last. That an item was retracted while the bridge was away is seen from its
-absence among newer and older ones; if only the oldest are absent, they may have made room. A retraction is missed if its item
-was published in the second before a crash, and is gone when the bridge comes back; if that item is published again as it was,
-there is no second event. Two machines with one store have a bridge each, and what both publish comes once: the second one has
-to begin a second after the first has published something, or later.
+But:
+
+=over
+
+=item *
+
+What the service has dropped before the bridge came back is lost, and so is each version of an item but the last of that time.
+Prosody keeps the last 20 items of a node by default (C<pubsub#max_items>).
+
+=item *
+
+A retraction while the bridge was away is missed for the oldest items, and for one of the second before a crash. If that one
+is published again as it was, there is no second event.
+
+=item *
+
+What bridges of two machines with one store publish comes once if the second begins at least a second after the first has
+published something.
+
+=back
 
 =head2 The account
 
-A B<component> (XEP-0114) has a domain and a secret, no account, and no TLS: its server is on the same machine, or behind a
-tunnel. A B<client> has an account with a password. The connection is encrypted, and the certificate must be that of the
-domain of the JID. The password is sent over TLS only, by SASL: PLAIN with the SASL library of Debian 12, which has no SCRAM.
-The client sends no presence, so nobody sees it, and receives what is sent to its full JID only. Give the bridge an account of
-its own.
+A B<component> (XEP-0114) has a domain and a secret, and B<no TLS>: keep its server on the same machine, or behind a tunnel. A
+B<client> has an account (C<user@example.org/resource>), best one of its own, and a password, which is sent over TLS only, by
+SASL PLAIN. The certificate must be that of the JID's domain.
 
-The service must let the JID subscribe to the nodes and read their items: the access model C<open> does, with C<whitelist> the
-JID needs the affiliation C<member>, for L</publish> C<publisher>.
+The JID must have the right to subscribe to the nodes and read their items: with the access model C<whitelist> the affiliation
+C<member>, for L</publish> C<publisher>.
 
 =head1 METHODS
 
@@ -314,60 +306,47 @@ JID needs the affiliation C<member>, for L</publish> C<publisher>.
     my $bridge = EventSource::XMPP->new(%settings);
     my $bridge = EventSource::XMPP->new(\%settings);
 
-Create a bridge, which does nothing before L</start>. Throws an L<EventSource::Error> with the code C<invalid> if a setting is
-unknown, missing or wrong.
+Create a bridge. Throws C<invalid> (L<EventSource::Error>) for a wrong setting.
 
 =over
 
-=item hub
+=item hub, service
 
-The L<EventSource::Hub>, which must have a name. Required.
-
-=item service
-
-The JID of the service, such as C<pubsub.example.org>. Required.
+The L<EventSource::Hub>, with a name, and the JID of the service. Required.
 
 =item nodes
 
-The names of nodes, and patterns of names (L<EventSource::Hub/pattern>), in an array. A name is followed as soon as there is
-such a node, a pattern if the service lists its nodes (section 5.2). Required.
+An array of names of nodes and patterns (L<EventSource::Hub/pattern>), which need a service that lists its nodes. Required.
 
 =item jid, password
 
-The domain of a component and its secret, or the JID of an account, C<user@example.org/resource>, and its password. Required.
+The domain and the secret of a component, or the account of a client and its password (L</The account>). Required.
 
 =item host, port
 
-Where the server is, if it is not found by the JID's domain: for a client by SRV records and port 5222, for a component port
-5347.
+By default those of the JID's domain: for a client by SRV records and port 5222, for a component port 5347.
 
-=item ca
+=item ca, tls
 
-The path of a file with certificates of authorities, instead of those of the system.
-
-=item tls
-
-False lets a client send its password without TLS. True by default.
+A file with certificates of authorities, instead of the system's; whether a client sends its password over TLS only, true by
+default.
 
 =item prefix
 
-A string before the name of a node that makes it the name of the channel; empty by default.
+What the name of a node's channel begins with; empty by default.
 
 =item format
 
 What the data of an item is:
 
-C<text>, the default: the text of JSON (C<json>, XEP-0335), of C<data> (C<https://prosody.im/protocol/data>), and of an entry of
-Atom, where it is the first of C<content>, C<summary> and C<title> that is not empty; the XML of any other payload.
+    text    the default: the text of JSON (XEP-0335), of data (https://prosody.im/protocol/data), and of an entry of Atom
+            (the first of content, summary and title that is not empty); the XML of any other payload
+    xml     the XML of the payload, as mod_pubsub_eventsource sends it
+    json    an object with "node", "id", and "text" or "xml"
 
-C<xml>: the XML of the payload, as mod_pubsub_eventsource sends it.
-
-C<json>: an object with C<node>, C<id>, and C<text> or C<xml>.
-
-Code that is given a hash with C<node>, C<id>, C<text> (undef if C<text> would be the XML) and C<xml>, and returns the data,
-or a hash of the fields of L<EventSource::Hub/publish> (not C<id>), or undef if nothing is to be published. C<retain> with the
-item's id as the C<key>, which is the default, makes the items the state of the channel. If the code dies, the item is
-reported and left out.
+Or code that is given a hash with C<node>, C<id>, C<text> (undef if it would be the XML) and C<xml>, and returns the data, a
+hash of the fields of L<EventSource::Hub/publish> (not C<id>), or undef to publish nothing. If it dies, the item is left out
+and reported.
 
 =item events
 
@@ -377,45 +356,42 @@ Other types of the events. With undef they are not published.
 
 =item start
 
-What to do with the items that nodes have when a bridge reads a service for the first time: with C<oldest>, the default, publish
-them; with C<latest> only those that come later, also of nodes that come later.
+C<oldest>, the default, publishes the items that nodes have when a bridge first reads a service; C<latest> only later ones,
+also of nodes that come later.
 
 =item max_items
 
-How many items of a node are asked for, and remembered: a whole number from 1 to 100,000, 256 by default. Choose what the
-service keeps.
+How many items of a node are asked for and remembered, best those that the service keeps: 1 to 100,000, 256 by default.
 
 =item max_stanza
 
-The longest stanza of the server in bytes: a whole number from 65,536 to 1,073,741,824, 67,108,864 by default. All items of a
-node come in one; if that is too long, the newest half is asked for, and so on. A longer notification is skipped.
+The longest stanza of the server in bytes: 65,536 to 1,073,741,824, 67,108,864 by default. If all items of a node are longer,
+only the newest are read; a longer notification is skipped.
 
 =item newest_first
 
-True if the service lists the newest item first, as ejabberd does. False by default: Prosody lists the oldest first.
+True if the service lists the newest item first, as ejabberd does; false, the default, is for Prosody.
 
 =item poll
 
-Every so many seconds the bridge asks for the nodes and for its subscriptions; above 0, fractions allowed, 30 by default. It
-also finds out so that the connection is dead, in a minute more.
+Every so many seconds the bridge asks for new nodes and lost subscriptions: above 0, fractions allowed, 30 by default. A dead
+connection is noticed a minute later.
 
 =item publish
 
-True lets applications publish items (L</publisher>), or a callback that returns true for the name of a node to which they may.
-False by default.
+True, or a callback that returns true for the name of a node, lets applications publish items (L</publisher>). False by
+default.
 
 =item on_refused
 
-    on_refused => sub { my $reason = shift; ... }
-
-Called instead of the next attempt, if the server refuses the first login.
+A callback that is called with the reason, instead of the next attempt, if the server refuses the first login.
 
 =item report
 
     report => sub { my ($text, $is_problem) = @_; ... }
 
-What takes a line of text, without control characters, about a connection that is made, or a problem. By default a problem is
-a warning. Each is reported once until the connection is there again.
+Called with a line about a new connection or a problem, each once until the connection is back. By default problems are
+warnings.
 
 =back
 
@@ -423,7 +399,7 @@ a warning. Each is reported once until the connection is there again.
 
     my $is_connected = $bridge->is_connected;
 
-Return true if this bridge has a connection on which it has logged in.
+Return true if this bridge has logged in.
 
 =head2 publisher
 
@@ -432,40 +408,35 @@ Return true if this bridge has a connection on which it has logged in.
 
     my $app = Plack::App::EventSource::PubSub->new(hub => $publisher, authorize => $code)->to_app;
 
-Return an object that takes the place of the hub in a L<Plack::App::EventSource::PubSub>. A C<POST> to a node, if C<authorize>
-allows it, publishes an item to the service; when it comes back from there, the channel has it. It works in any process that
-has the hub. The item waits in the hub, in the state of a channel of its own, for the bridge, whose setting C<publish> must be
-true: it is published when the bridge and the service are there, once, in order. The response has its id, which is the C<id>
-of the request, or a new one.
+Return an object that takes the place of the hub in a L<Plack::App::EventSource::PubSub>, in any process that has the hub. A
+C<POST> to a node then publishes an item to the service, once and in order, and it comes to the channel from there. It waits
+in the hub for the bridge, which needs L</publish>. The response has its id, that of the request or a new one.
 
-Data that is JSON, an object or an array, has the payload C<< <json xmlns="urn:xmpp:json:0"> >>, other data
-C<< <data xmlns="https://prosody.im/protocol/data"> >>. The option C<payload> is code that returns the payload's XML instead; it
-is given the channel and the event, a hash.
+A JSON object or array has the payload C<< <json xmlns="urn:xmpp:json:0"> >>, other data C<< <data
+xmlns="https://prosody.im/protocol/data"> >>. The option C<payload> is code that is given the channel and the event, a hash,
+and returns the XML instead.
 
     my $id = $publisher->publish($channel, $event);
 
-does the same. Throws C<invalid> if the event has another field than C<data>, C<json> and C<id>, or a character that XML cannot
-have, and what L<EventSource::Hub/publish> throws.
+does the same. Throws C<invalid> for another field than C<data>, C<json> and C<id>, or a character that XML cannot have, and
+what L<EventSource::Hub/publish> throws.
 
 =head2 start
 
     $bridge->start;
 
-Ask for the lease, and connect as soon as this process holds it. The process must run an event loop that AnyEvent knows.
-Returns the bridge; when it is freed, it ends. A connection that is lost is made again, after 1 second at first and up to a
-minute later, with jitter. If the server refuses the login, the next attempt is in two to five minutes (L</on_refused>).
-
-Throws C<unsupported> if AnyEvent::XMPP is not installed.
+Connect as soon as this process, which must run an event loop of AnyEvent, holds the lease. Returns the bridge, which ends
+when it is freed. A lost connection is made again after 1 second at first, later up to a minute; after a refused login, two to
+five minutes (L</on_refused>). Throws C<unsupported> without AnyEvent::XMPP.
 
 =head2 stop
 
     $bridge->stop;
 
-Save what was published, end the connection, and give the lease back.
+End the connection, and give the lease back.
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource::PubSub>, L<eventsource>,
-L<https://xmpp.org/extensions/xep-0060.html>, L<https://xmpp.org/extensions/xep-0114.html>
+L<Plack::App::EventSource::PubSub>, L<eventsource>, L<https://xmpp.org/extensions/xep-0060.html>
 
 =cut

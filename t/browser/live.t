@@ -29,6 +29,14 @@ my $PEOPLE = q{[...document.querySelectorAll('#people li')].map(person => person
 my $BOARD  = q{[...document.querySelectorAll('#tiles button')].map(tile => tile.textContent).join()};
 my $BREAK  = q{[...document.querySelectorAll('#notes .break')].at(-1)?.textContent};
 
+# A window notes each change of what it says about its connection: its state, and its last break between notes.
+my $RECORD = q{
+    window.said = [];
+    const note = () => said.push([document.getElementById('state').dataset.state,
+        [...document.querySelectorAll('#notes .break')].at(-1)?.textContent ?? ''].join(': '));
+    new MutationObserver(note).observe(document.body, {attributes: true, childList: true, subtree: true});
+};
+
 sub shown { return qq{document.getElementById('$_[0]').textContent} }
 
 # An expression that is true when this chart has a line of at least two points, and a figure.
@@ -41,6 +49,56 @@ sub chart_is_drawn {
 }
 
 sub click { my ($browser, $id) = @_; return $browser->evaluate("document.getElementById('$id').click()") }
+
+# All that is recorded agrees with itself, after what was expected has been said.
+sub said_ok {
+    my ($browser, $expected) = @_;
+    $browser->wait_for("$expected.test(said.at(-1))", "a window says $expected");
+    my @said = @{$browser->evaluate('[...new Set(said)]')};
+    is_deeply [grep { !/\A(?:open: (?!Not)|lost: Not connected\z)/ } @said], [], 'its state and its notes agree';
+    is_deeply [grep { /no notes missed/ } @said], [], 'and it never says that nothing is missed before it knows';
+    return;
+}
+
+# What one sees in a window of this size: the field to write in and the notes are in it, and nothing is beside it.
+sub first_screen_ok {
+    my ($browser, $width, $height) = @_;
+    $browser->ask(
+        'Emulation.setDeviceMetricsOverride',
+        width             => $width,
+        height            => $height,
+        deviceScaleFactor => 1,
+        mobile            => JSON::PP::false
+    );
+    $browser->wait_for("innerWidth === $width && innerHeight === $height", "a window of $width x $height");
+    my ($field, $notes) =
+        @{$browser->evaluate(
+            q{['note', 'scroll'].map(id => document.getElementById(id).getBoundingClientRect().bottom)})};
+    cmp_ok $field, '<', $height / 2, 'the field to write in is in the upper half';
+    cmp_ok $notes, '<', $height,     'and the notes are in the first screen';
+    ok $browser->evaluate('document.documentElement.scrollWidth <= document.documentElement.clientWidth'),
+        'nothing scrolls sideways';
+    $browser->ask('Emulation.clearDeviceMetricsOverride');
+    return;
+}
+
+# The contrast of the quietest text, by the formula of WCAG 2.1.
+my $CONTRAST = q{(() => {
+    const light = (at, property) => getComputedStyle(document.querySelector(at))[property].match(/[0-9.]+/g).slice(0, 3)
+        .map(part => part / 255).map(part => part <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4)
+        .reduce((sum, part, at) => sum + part * [.2126, .7152, .0722][at], 0);
+    const [least, most] = [light('.hint', 'color'), light('.card', 'backgroundColor')].sort((one, other) => one - other);
+    return (most + .05) / (least + .05);
+})()};
+
+sub colours_ok {
+    my ($browser, $scheme) = @_;
+    $browser->ask('Emulation.setEmulatedMedia', features => [{name => 'prefers-color-scheme', value => $scheme}]);
+    my $channel = $browser->evaluate('+getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]');
+    cmp_ok $channel,                      $scheme eq 'dark' ? '<' : '>', 128, "the page is $scheme where the system is";
+    cmp_ok $browser->evaluate($CONTRAST), '>=',                          4.5, 'and its text is readable';
+    return;
+}
 
 # Publishes a note by the form of a window.
 sub write_note {
@@ -105,7 +163,7 @@ for my $name (qw(Starman Starlet Twiggy Feersum)) {
         all_receive_ok('missed');
         $violet->wait_for("$STATE === 'open' && $OPENED === '2'",
             'the window whose connection was cut has a new stream');
-        is $violet->evaluate('states[0]'), 'connecting', 'the window showed that it was not connected';
+        is $violet->evaluate('states[0]'), 'lost', 'the window showed that it was not connected';
         $violet->wait_for("/^Disconnected for [0-9.]+ s, 1 note replayed\$/.test($BREAK)",
             'the window shows how long it was disconnected and how many notes were replayed');
         is $violet->evaluate("$LAST.className"), 'replayed', 'a replayed note is marked';
@@ -179,6 +237,8 @@ subtest 'Starman, with four workers and a named hub' => sub {
     my ($epoch) = $teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/;
 
     $_->wait_for("$PEOPLE === 'Teal,Violet'", 'a window shows who is here') for @browsers;
+    first_screen_ok($teal, @$_) for [1100, 900], [360, 740];
+    colours_ok($teal, $_)       for qw(light dark);
     $teal->evaluate(q{document.querySelectorAll('#tiles button')[2].click()});
     $violet->wait_for("$BOARD === ',,Teal,,,,,,,,,'", 'the other window shows a painted tile');
     $violet->evaluate(q{document.querySelectorAll('#tiles button')[4].click()});
@@ -224,9 +284,11 @@ subtest 'Starman, with four workers and a named hub' => sub {
     $violet->evaluate(
         q{const name = document.getElementById('as'); name.value = 'Jürgen'; name.dispatchEvent(new Event('change'))});
     $teal->wait_for("$PEOPLE === 'Jürgen,Teal'", 'a name changes again');
+    $_->evaluate($RECORD) for @browsers;
     click($teal, 'kill-hub');
     $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
-    $_->wait_for(shown('told') . " === '1'",             'and receives a gap')                         for @browsers;
+    said_ok($_, '/^open: Disconnected for .*; the hub was restarted: notes may be missing$/')          for @browsers;
+    $_->wait_for(shown('told') . " === '1'", 'and receives a gap')                                     for @browsers;
     $_->wait_for("$PEOPLE === 'Jürgen,Teal' && $BOARD === ',,,,,,,,,,,'", 'and shows what the new hub knows')
         for @browsers;
     write_note($violet, 'by another hub');
@@ -313,13 +375,13 @@ subtest 'a window whose connection is cut for ten seconds receives what it has m
     $teal->wait_for($frame->($_, "$STATE === 'open'"),                 "the stream of frame $_ is open") for 0, 1;
     $teal->wait_for($frame->($_, shown('last-event-id') . " !== '–'"), 'it has an id to resume after')   for 0, 1;
     $teal->evaluate($frame->(1,  "document.getElementById('cut-for-long').click()"));
-    $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'the window is not connected');
+    $teal->wait_for($frame->(1,  "$STATE === 'lost'"), 'the window is not connected');
     for my $text (qw(one two three)) {
         $teal->evaluate($frame->(0, "document.getElementById('note').value = '$text'"));
         $teal->evaluate($frame->(0, "document.querySelector('#write button').click()"));
         $teal->wait_for($frame->(0, "$NOTES.at(-1) === '$text'"), "the other window publishes and receives '$text'");
     }
-    is $teal->evaluate($frame->(1, $STATE)), 'connecting', 'the window is still not connected';
+    is $teal->evaluate($frame->(1, $STATE)), 'lost', 'the window is still not connected';
     $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'the window has a new stream');
     $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'the window has all notes');
     my ($seconds) = $teal->evaluate($frame->(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;

@@ -35,7 +35,7 @@ subtest 'start, list and stop' => sub {
 subtest 'a hub that was started without a session is the one of a later session' => sub {
     my $name = "session$$";
     delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};
-    my @first = (name => $name, timeout => $DEADLINE, spawn => 1);
+    my @first = (name => $name, timeout => $DEADLINE, autostart => 1);
     my $hub   = EventSource::Hub::Process->connect(@first);
     {
         local $ENV{XDG_RUNTIME_DIR} = my $session = File::Temp->newdir;
@@ -54,7 +54,7 @@ subtest 'a hub that was started without a session is the one of a later session'
 subtest 'run serves in the foreground until it is stopped' => sub {
     my $run = $shell->start(qw(hub run front --idle-exit 60));
     ok wait_until($DEADLINE, sub { $shell->run(qw(hub list))->{out} =~ /^front\t/m }), 'it serves' or diag $run->log;
-    is $shell->connect('front', spawn => 0)->pid, $run->pid, 'in the process of the command';
+    is $shell->connect('front', autostart => 0)->pid, $run->pid, 'in the process of the command';
     kill TERM => $run->pid;
     ok wait_until($DEADLINE, sub { $run->has_ended }), 'TERM ends it';
     is $run->stop, 0, 'with 0';
@@ -186,7 +186,7 @@ subtest 'upgrade continues in the same process' => sub {
     $hub->publish(news => 'before');
     my $before = memory_of($hub->pid);
     is_deeply $shell->run(qw(hub upgrade upgraded)), {code => 0, out => '', err => ''}, 'done without a word';
-    my $after = $shell->connect('upgraded', spawn => 0);
+    my $after = $shell->connect('upgraded', autostart => 0);
     is $after->pid,                $hub->pid, 'it is the same process';
     is $after->stats->{published}, 1,         'with what it had';
     isnt memory_of($hub->pid),     $before,   'as a program that was started anew';
@@ -218,8 +218,8 @@ subtest 'another version of the protocol is refused' => sub {
     my @place  = (name => 'test', socket => $shell->folder . '/other');
     my $pid    = other_version($shell->folder . '/test.sock', $place[-1]);
     my %called = (
-        connect => sub { EventSource::Hub::Process->connect(@place, spawn => 0) },
-        publish => sub { EventSource::Hub->new(@place, spawn => 0)->publish(news => 'x') },
+        connect => sub { EventSource::Hub::Process->connect(@place, autostart => 0) },
+        publish => sub { EventSource::Hub->new(@place, autostart => 0)->publish(news => 'x') },
     );
     for my $name (sort keys %called) {
         ok !eval { $called{$name}->(); 1 }, "$name fails";

@@ -78,7 +78,7 @@ subtest 'PERL_UNICODE' => sub {
 
 subtest 'the list of commands' => sub {
     my $help     = in_shell('', '--help')->{out};
-    my @commands = qw(publish forget tail stats channels members end xmpp hub doctor);
+    my @commands = qw(publish forget tail stats admin channels members end outbox xmpp hub doctor);
     is_deeply [$help =~ /^  (\w+) +\w.+$/mg], \@commands, 'says what each does in one line';
 };
 

@@ -121,6 +121,8 @@ subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
         [qr/standard input, not from/ => [qw(news --lines x)]],
         [qr/the data is not JSON/     => [qw(news --json), '{']],
         [qr/the data is not UTF-8/    => ['news',          "\xFF"]],
+        [qr/the data is not UTF-8/    => ['news',          "a surrogate \xED\xA0\xBD"]],
+        [qr/the data is not UTF-8/    => ['news',          "above U+10FFFF \xF4\x90\x80\x80"]],
         [qr/Unknown option: evnt/     => [qw(news x --evnt a)]],
         [qr/must have at most 1024/   => ['n' x 1025, 'x']],
     ) {
@@ -133,7 +135,7 @@ subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
 };
 
 subtest 'without a hub process' => sub {
-    my $done = $shell->run(qw(publish --hub nobody --no-spawn --timeout 0.2 news x));
+    my $done = $shell->run(qw(publish --hub nobody --no-autostart --timeout 0.2 news x));
     is $done->{code}, 3, 'exit code 3';
     like $done->{err}, qr/\Aeventsource publish: no process serves the hub nobody/, 'the reason';
     is $shell->run(qw(publish --hub a/b news x))->{code}, 2, 'a name that is none: 2';

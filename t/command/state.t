@@ -138,8 +138,8 @@ subtest 'wrong arguments' => sub {
         is $done->{code}, 2, "$command @$arguments: exit code 2" =~ s/\xFF/?/r;
         like $done->{err}, qr/\Aeventsource $command: .*$message.*\n\z/, 'one line';
     }
-    is forget('stock', 'k' x 1025)->{code},                                       5, 'a long key: 5';
-    is $shell->run(qw(forget --hub nobody --no-spawn --timeout 0.2 a b))->{code}, 3, 'no hub: 3';
+    is forget('stock', 'k' x 1025)->{code},                                           5, 'a long key: 5';
+    is $shell->run(qw(forget --hub nobody --no-autostart --timeout 0.2 a b))->{code}, 3, 'no hub: 3';
     like $shell->run(qw(forget --help))->{out}, qr/Forget a key of the state/, 'the help';
     like $shell->run(qw(--help))->{out},        qr{^  forget +forget a key}m,  'the list';
 };

@@ -100,7 +100,7 @@ subtest 'wrong arguments' => sub {
         [qr/--last is for hubs/           => [qw(--last 1 http://127.0.0.1:1/)]],
     ) {
         my ($message, $arguments) = @$case;
-        my $done = tail(@$arguments, '--no-spawn');
+        my $done = tail(@$arguments, '--no-autostart');
         $done = $shell->run('tail', @$arguments) if "@$arguments" =~ /http/;
         is $done->{code}, 2, "@$arguments: exit code 2";
         like $done->{err}, qr/\Aeventsource tail: .*$message.*\n\z/, 'one line';

@@ -79,12 +79,20 @@ for my $name (qw(reason type none field allow away)) {
 
 subtest 'the events of a hub' => sub {
     my $text = "word\e]0;x\a\xC2\x9B31m";
-    $shell->run('publish', '--spawn', '--hub', 'test', $text, $text);
+    $shell->run('publish', '--autostart', '--hub', 'test', $text, $text);
     is_clean(on_terminal(qw(channels --hub test)),                     qr/word/, 'channels');
     is_clean(on_terminal(qw(channels --hub test --json)),              qr/word/, 'channels --json');
     is_clean(on_terminal(qw(tail --hub test --last 1 --count 1), @$_), qr/word/, "tail @$_")
         for [], ['--data'], ['--json'];
     is_clean(raw(\&on_terminal, qw(--hub test --last 1)), qr/word/, 'tail --raw');
+};
+
+subtest 'lists have a heading for a person' => sub {
+    for my $list (['channels', '--hub', 'test'], ['members', '--hub', 'test', 'people'], ['hub', 'list']) {
+        like on_terminal(@$list),             qr/\A[A-Z]+\t[A-Z]+\t/, "@$list: the columns are named";
+        unlike $shell->run(@$list)->{out},    qr/^[A-Z]+\t[A-Z]+\t/m, 'for a program they are not';
+        unlike on_terminal(@$list, '--json'), qr/^[A-Z]+\t/m,         'nor in JSON';
+    }
 };
 
 subtest 'programs get what was sent' => sub {

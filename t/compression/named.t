@@ -73,14 +73,14 @@ sub survives_upgrade {
     my @early = map { stream($server, $coding, '/hub') } 1, 2;
     publish($server, 1 .. 3);
     has_ok($_, [1 .. 3], 'the events arrive') for @early;
-    my $pid = $shell->connect('coded', spawn => 0)->pid;
+    my $pid = $shell->connect('coded', autostart => 0)->pid;
     for my $round (1, 2) {
         is_deeply $shell->run(qw(hub upgrade coded)), {code => 0, out => '', err => ''}, 'the hub process is upgraded';
         my $from = 3 * $round + 1;
         publish($server, $from .. $from + 2);
         has_ok($_, [1 .. $from + 2], 'the streams continue') for @early;
     }
-    is $shell->connect('coded', spawn => 0)->pid, $pid, 'in the same process';
+    is $shell->connect('coded', autostart => 0)->pid, $pid, 'in the same process';
     my $late = stream($server, $coding, '/hub');
     publish($server, 10 .. 12);
     has_ok($late, [10 .. 12], 'a later stream');

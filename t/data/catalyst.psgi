@@ -45,7 +45,7 @@ my $both   = $hub->to_app(channels => sub { (['stock', {start => 'state'}], ['ta
 my $people = $hub->to_app(
     channels => sub { 'people' },
     start    => 'state',
-    member   => sub { return {id => $_[0]{'catalyst_streams.id'}, channel => 'people', linger => 0} },
+    member   => sub { return {id => $_[0]{'catalyst_streams.id'}, channel => 'people', leave_after => 0} },
 );
 
 {

@@ -28,7 +28,7 @@ my @CHANNELS = (['room', {start => -2}], 'plain', ['people', 'more/people', {sta
 my %ACCESS = (
     label           => sub { return 'reader' },
     max_streams_per => [sub { return $_[0]{REQUEST_URI} }, 1],
-    member          => sub { return {channel => "here/$_[0]{REQUEST_URI}", id => 'ann', linger => 0} },
+    member          => sub { return {channel => "here/$_[0]{REQUEST_URI}", id => 'ann', leave_after => 0} },
 );
 
 sub query {

@@ -30,7 +30,7 @@ get '/both' => sub {
     events $hub, ['stock', {start => 'state'}], ['talk', {start => -1}];
 };
 get '/people/:id' => sub {
-    my $member = {id => route_parameters->get('id'), channel => 'people', linger => 0};
+    my $member = {id => route_parameters->get('id'), channel => 'people', leave_after => 0};
     events $hub, 'people', {start => 'state', member => sub { return $member }};
 };
 get '/no-hub'     => sub { events 'news' };

@@ -54,6 +54,15 @@ sub sleep_on {
     return;
 }
 
+# The shape for servers with an event loop.
+sub by_timer {
+    my $conn = shift;
+    require AnyEvent;
+    my $timer;
+    $timer = AnyEvent->timer(after => $PAUSE, cb => sub { undef $timer; $conn->push('by a timer'); $conn->close });
+    return;
+}
+
 sub source {
     my ($handler, %option) = @_;
     my $limit = delete $option{limit} || $LIMIT;
@@ -65,6 +74,7 @@ builder {
     mount '/ask'     => source(\&ask);
     mount '/asleep'  => source(\&sleep_on, limit => $LIMIT_OF_SLEEP);
     mount '/await'   => source(\&await);
+    mount '/timer'   => source(\&by_timer);
     mount '/job'     => source(\&job, limit => $LIMIT_OF_JOB);
     mount '/loop'    => source(\&loop);
     mount '/writer'  => source(\&loop, native  => 0);

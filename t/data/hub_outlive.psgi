@@ -33,10 +33,10 @@ my $PUSHES = 150;
 my $WORDS  = 'x' x 20_000;
 
 my $hub = EventSource::Hub->new(
-    name    => 'test',
-    socket  => $ENV{HUB_SOCKET},
-    spawn   => $ENV{HUB_SPAWN},
-    history => {events => 100_000, bytes => 1 << 26},
+    name      => 'test',
+    socket    => $ENV{HUB_SOCKET},
+    autostart => $ENV{HUB_AUTOSTART},
+    history   => {events => 100_000, bytes => 1 << 26},
     defined $ENV{HUB_RELAYS}  ? (max_relays => $ENV{HUB_RELAYS})                              : (),
     defined $ENV{HUB_SECONDS} ? (idle_exit  => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
 );
@@ -92,7 +92,7 @@ sub of_worker {
 sub label { return $_[0]{QUERY_STRING} =~ /\Alabel=(.+)/ ? $1 : () }
 
 sub member {
-    return $_[0]{QUERY_STRING} =~ /\Amember=(.+)/ ? {id => $1, channel => 'people', linger => 0.5} : undef;
+    return $_[0]{QUERY_STRING} =~ /\Amember=(.+)/ ? {id => $1, channel => 'people', leave_after => 0.5} : undef;
 }
 
 sub die_so {

@@ -3,7 +3,7 @@
 #
 #   /hub?channels=a,b&patterns=c.*     a stream; with labels=l,m its labels
 #   /member?id=ann&channels=...        a stream with this member of people, which lingers for 2 seconds; with count=lobby one
-#                                      that is counted there, and does not; linger=3 is another time, bytes=99 the size of
+#                                      that is counted there, and does not; leave_after=3 is another time, bytes=99 the size of
 #                                      its data
 #   /state?channels=...                a stream that begins with the state; its position is an event
 #   /will?channels=...                 a stream whose will is the event gone of the channel wills
@@ -46,11 +46,14 @@ sub labels {
     return split /,/, $query{labels} // '';
 }
 
+# The previous release has another name for it.
+my $LEAVE_AFTER = $ENV{RELEASE} && $ENV{RELEASE} eq 'previous' ? 'linger' : 'leave_after';
+
 sub member {
     my %query  = query(shift);
     my %member = (id => $query{id}, defined $query{bytes} ? (json => {x => 'x' x $query{bytes}}) : ());
-    return {%member, channel => 'people', linger => $query{linger} // 2} if !defined $query{count};
-    return {%member, channel => $query{count}, join => 'count', linger => $query{linger} // 0};
+    return {%member, channel => 'people', $LEAVE_AFTER => $query{leave_after} // 2} if !defined $query{count};
+    return {%member, channel => $query{count}, join => 'count', $LEAVE_AFTER => $query{leave_after} // 0};
 }
 
 sub publish {

@@ -1,22 +1,28 @@
 # The application that t/examples/monitoring.t has a monitor read: the metrics of a named hub, for this machine only. HUB_SOCKET
-# is where the hub process listens.
+# is where the hub process listens, OUTBOX_DSN a database with an outbox.
 #
-#   /metrics    what metrics_app says
-#   /events     a stream of news
-#   /publish    publishes an event, and answers with the process id of the worker
+#   /metrics           what metrics_app says
+#   /metrics/outbox    what that of the outbox says
+#   /events            a stream of news
+#   /publish           publishes an event, and answers with the process id of the worker
 
 use strict;
 use warnings;
 
+use DBI;
 use EventSource::Hub;
+use EventSource::Outbox;
 use Plack::Builder;
 
-my $hub = EventSource::Hub->new(name => 'shop', socket => $ENV{HUB_SOCKET}, spawn => 0);
+my $hub     = EventSource::Hub->new(name => 'shop', socket => $ENV{HUB_SOCKET}, autostart => 0);
+my $outbox  = EventSource::Outbox->new(hub => $hub);
+my $connect = sub { DBI->connect($ENV{OUTBOX_DSN}, undef, undef, {RaiseError => 1, PrintError => 0}) };
 
 builder {
-    mount '/metrics' => $hub->metrics_app(channels => ['news']);
-    mount '/events'  => $hub->to_app(channels => sub { 'news' });
-    mount '/publish' => sub {
+    mount '/metrics/outbox' => $outbox->metrics_app(connect => $connect);
+    mount '/metrics'        => $hub->metrics_app(channels => ['news']);
+    mount '/events'         => $hub->to_app(channels => sub { 'news' });
+    mount '/publish'        => sub {
         $hub->publish(news => 'hello');
         return [200, ['Content-Type' => 'text/plain'], [$$]];
     };

@@ -115,7 +115,7 @@ get '/both' => sub {
 };
 get '/people/:id' => sub {
     my $c      = shift;
-    my $member = {id => $c->param('id'), channel => 'people', linger => 0};
+    my $member = {id => $c->param('id'), channel => 'people', leave_after => 0};
     $c->events($hub, 'people', {start => 'state', member => sub { return $member }});
 };
 get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };

@@ -22,8 +22,11 @@ my @MISTAKES = (
     [['--origin',  'page.example', 'http://127.0.0.1/'] => qr/--origin must be an origin/],
     [['--hub',     '../x',         'http://127.0.0.1/'] => qr/--hub must be the name/],
     [['--channel', 'news',         'http://127.0.0.1/'] => qr/--channel needs --hub/],
-    [['--hub', 'a', '--workers', 'all', 'http://127.0.0.1/'] => qr/--workers must be process ids/],
-    [['--data', '@/does/not/exist', 'http://127.0.0.1/']     => qr/does not exist|No such file/],
+    [['--hub', 'a', '--workers', 'all', 'http://127.0.0.1/']         => qr/--workers must be process ids/],
+    [['--table', 'orders', 'http://127.0.0.1/']                      => qr/--table needs --dsn/],
+    [['--dsn', 'dbi:SQLite:x', '--table', 'a b']                     => qr/--table must be a name of letters/],
+    [['--dsn', 'dbi:SQLite:x', '--password-from', '/does/not/exist'] => qr/No such file/],
+    [['--data', '@/does/not/exist', 'http://127.0.0.1/']             => qr/does not exist|No such file/],
 );
 
 for my $case (@MISTAKES) {

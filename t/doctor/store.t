@@ -94,7 +94,7 @@ subtest 'Redis' => sub {
         is_wrong(examined($stored), 'hub_store', 'warning', qr/maxmemory-policy allkeys-lfu/, 'a Redis that evicts');
     like $found->{remedy}, qr/noeviction/, 'with a remedy';
     $redis->kill;
-    my $hub = EventSource::Hub::Process->connect(name => 'shop', socket => $stored->socket, spawn => 0);
+    my $hub = EventSource::Hub::Process->connect(name => 'shop', socket => $stored->socket, autostart => 0);
     ok wait_until($DEADLINE, sub { !$hub->stats->{store}{up} }), 'it is away';
     my $doctor = examined($stored);
     is_wrong($doctor, 'hub_store', 'wrong', qr/does not deliver: its store \(redis \S+\) is down/, 'away');

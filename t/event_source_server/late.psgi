@@ -14,7 +14,7 @@ my $es = EventSource::Server->new(
     publish_timeout => 20,
     retry           => 50,
     socket          => $ENV{HUB_SOCKET},
-    spawn           => 0,
+    autostart       => 0,
     $ENV{SUPPLY} ? (supply => sub { $_[0]->emit('begun') }) : (),
 );
 

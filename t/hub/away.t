@@ -27,8 +27,8 @@ my @SITUATIONS = (
 
 sub new {
     my ($class, $name) = @_;
-    my $self       = bless {folder => File::Temp->newdir, name => $name}, $class;
-    my %settings   = (name => 'test', socket => "$self->{folder}/hub.sock", spawn => 0, publish_timeout => $TIMEOUT);
+    my $self     = bless {folder => File::Temp->newdir, name => $name}, $class;
+    my %settings = (name => 'test', socket => "$self->{folder}/hub.sock", autostart => 0, publish_timeout => $TIMEOUT);
     my $is_prefork = $name =~ /Starman|Starlet|uWSGI/;
     $self->{server} = Testing::Server->start(
         $name, 't/data/hub_away.psgi',

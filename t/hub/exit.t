@@ -11,7 +11,7 @@ my @NAMES = map { "hub$_" } 1 .. 10;
 my $shell = Testing::CommandLine->new;
 local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
 
-my %pid  = map { $_ => EventSource::Hub::Process->connect(name => $_, spawn => 1)->pid } @NAMES;
+my %pid  = map { $_ => EventSource::Hub::Process->connect(name => $_, autostart => 1)->pid } @NAMES;
 my $code = 'my @hubs = map { EventSource::Hub->new(name => $_, publish_timeout => 5) } @ARGV;'
     . '$_->epoch for @hubs; print "connected\n"; readline STDIN; $_->publish(news => "x", {wait => 0}) for @hubs';
 pipe my $out, my $in or die "pipe: $!\n";

@@ -178,7 +178,7 @@ subtest 'exceptions' => sub {
     like $named->publish(news => 'x'), qr/-/, 'settings may be named as they are';
     is error_of(sub { $differs->publish(news => 'x') }), 'refused gap_event', 'and are not changed then';
     my $alone =
-        EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
+        EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", autostart => 0, publish_timeout => 0.1);
     is error_of(sub { $alone->publish(news => 'x') }), 'unavailable', 'there is no process, and none is started';
     is error_of(sub { $hub->publish(news => {id => "a\nb", data => 1}) }), 'invalid id', 'a field is wrong';
     is error_of(sub { $hub->publish(news => {id => $hub->epoch . '-1', data => 1}) }), 'invalid id',

@@ -33,7 +33,7 @@ sub run_at {
     return $program->log =~ s/^Using .*blib\n//mr;
 }
 
-# Has the hub process log a line: it is sent what no worker sends.
+# Lets the hub process log a line: it is sent what no worker sends.
 sub cause_line {
     my $path   = "$machine->{folder}/shop.sock";
     my $socket = IO::Socket::UNIX->new(Peer => $path) or die "$path: $!\n";

@@ -133,7 +133,7 @@ subtest 'a hub process that cannot be reached' => sub {
     my $hub    = EventSource::Hub->new(
         name            => 'test',
         socket          => "$folder/hub.sock",
-        spawn           => 0,
+        autostart       => 0,
         publish_timeout => 1,
         max_streams_per => [sub { return 'ann' }, 1]
     );
@@ -169,8 +169,8 @@ subtest 'a named hub on Starman with four workers' => sub {
         env     => {HUB_SOCKET => $socket, HUB_LIMIT => 20}
     );
     my $port    = $server->port;
-    my $first   = Testing::Client->stream($port, '/');                                    # the hub process runs
-    my $hub     = EventSource::Hub->new(name => 'test', socket => $socket, spawn => 0);
+    my $first   = Testing::Client->stream($port, '/');                                        # the hub process runs
+    my $hub     = EventSource::Hub->new(name => 'test', socket => $socket, autostart => 0);
     my $streams = sub {
         my $count = shift;
         return wait_until($DEADLINE, sub { $hub->stats->{streams} == $count });

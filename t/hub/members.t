@@ -55,9 +55,9 @@ subtest 'the first stream of a member joins, and the last one leaves' => sub {
     my $hub     = EventSource::Hub->new;
     my $page    = page($hub);
     my $started = time;
-    my $first   = stream_of($hub, 'ann', json => {name => 'Ann'}, linger => 0);
+    my $first   = stream_of($hub, 'ann', json => {name => 'Ann'}, leave_after => 0);
     is_deeply told($page, 1), ['join {"id":"ann","name":"Ann"}'], 'a join with the data';
-    my $second = stream_of($hub, 'ann', json => {name => 'Ann'}, linger => 0);
+    my $second = stream_of($hub, 'ann', json => {name => 'Ann'}, leave_after => 0);
     my ($member) = $hub->members($ROOM);
     ok $member->{since} >= $started - 1 && $member->{since} <= time + 1, 'since when';
     delete $member->{since};
@@ -77,19 +77,32 @@ subtest 'the first stream of a member joins, and the last one leaves' => sub {
 subtest 'a reload is no leave' => sub {
     my $hub   = EventSource::Hub->new;
     my $page  = page($hub);
-    my $first = stream_of($hub, 'ann', linger => 1);
+    my $first = stream_of($hub, 'ann', leave_after => 1);
     has_streams($hub, 1, 'the member is here');
     $first->conn->close;
     has_streams($hub, 0, 'it lingers');
-    my $second = stream_of($hub, 'ann', linger => 1);
+    my $second = stream_of($hub, 'ann', leave_after => 1);
     has_streams($hub, 1, 'the member is here still');
-    my $bob = stream_of($hub, 'bob', linger => 1);    # leaves after ann would
+    my $bob = stream_of($hub, 'bob', leave_after => 1);    # leaves after ann would
     has($hub, 'ann bob', 'another one is here');
     $bob->conn->close;
     my @all = ('join {"id":"ann"}', 'join {"id":"bob"}', 'leave {"id":"bob"}');
     is_deeply told($page, 3), \@all, 'and nobody was told';
     is ids($hub), 'ann', 'the list has it';
     $second->client->leave;
+};
+
+subtest 'the newest stream says how long its member stays' => sub {
+    my $hub     = EventSource::Hub->new;
+    my $page    = page($hub);
+    my $desktop = stream_of($hub, 'ann', leave_after => 600);
+    has_streams($hub, 1, 'the desktop page');
+    my $mobile = stream_of($hub, 'ann', leave_after => 0);
+    has_streams($hub, 2, 'the mobile page');
+    $desktop->conn->close;
+    has_streams($hub, 1, 'the desktop page is closed');
+    $mobile->conn->close;
+    is_deeply told($page, 2), ['join {"id":"ann"}', 'leave {"id":"ann"}'], 'it leaves at once';
 };
 
 subtest 'the state is who is here' => sub {
@@ -128,13 +141,13 @@ subtest 'the form of the events can be chosen' => sub {
     my $page   = page($hub);
     my $stream = stream_of(
         $hub, "\x{e9}\x{20ac}",
-        data   => 'a text',
-        linger => 0,
-        join   => {event => 'here'},
-        leave  => {event => 'gone', json => ['x']},
-        update => {data  => 'new'}
+        data        => 'a text',
+        leave_after => 0,
+        join        => {event => 'here'},
+        leave       => {event => 'gone', json => ['x']},
+        update      => {data  => 'new'}
     );
-    my $other = stream_of($hub, "\x{e9}\x{20ac}", data => 'another', update => {data => 'new'}, linger => 0);
+    my $other = stream_of($hub, "\x{e9}\x{20ac}", data => 'another', update => {data => 'new'}, leave_after => 0);
     is(($hub->members($ROOM))[0]{data}, 'another',        'data as a text');
     is(($hub->members($ROOM))[0]{id},   "\x{e9}\x{20ac}", 'an id of any characters');
     $_->conn->close for $stream, $other;
@@ -145,7 +158,7 @@ subtest 'the form of the events can be chosen' => sub {
 subtest 'a room that is only counted' => sub {
     my $hub     = EventSource::Hub->new;
     my $page    = page($hub);
-    my @streams = map { stream_of($hub, $_, join => 'count', linger => 0) } qw(a b c);
+    my @streams = map { stream_of($hub, $_, join => 'count', leave_after => 0) } qw(a b c);
     is_deeply told($page,      2), ['count 1', 'count 3'], 'the number, at most once a second';
     is_deeply told(page($hub), 1), ['count 3'],            'it is retained';
     is ids($hub), 'a b c', 'the list has the members';
@@ -156,8 +169,8 @@ subtest 'a room that is only counted' => sub {
 
 subtest 'several members, and none' => sub {
     my $hub    = EventSource::Hub->new;
-    my $stream = stream_of($hub, 'ann', linger => 0);
-    $hub->subscribe($stream->conn, 'b', {member => {id => 'ann', channel => 'other', linger => 0}});
+    my $stream = stream_of($hub, 'ann', leave_after => 0);
+    $hub->subscribe($stream->conn, 'b', {member => {id => 'ann', channel => 'other', leave_after => 0}});
     is $hub->members_count($ROOM) + $hub->members_count('other'), 2, 'a stream can have a member in two rooms';
     my $none = Testing::Subscriber->open($hub, 'news', {member => undef});
     is $hub->stats->{members}{here}, 2, 'undef is nobody';
@@ -185,7 +198,7 @@ subtest 'too many members' => sub {
 
 subtest 'what is retained of a member' => sub {
     my $hub    = EventSource::Hub->new;
-    my $stream = stream_of($hub, 'ann', linger => 0);
+    my $stream = stream_of($hub, 'ann', leave_after => 0);
     my $event  = {key => 'ann', data => 'x'};
     has $hub, 'ann', 'a member';
     for my $call ([publish => {%$event, retain => 1}], [forget => 'ann']) {
@@ -212,7 +225,7 @@ for my $case (hubs()) {
     my ($kind, $hub) = @$case;
     subtest "a will with the key of a member, $kind" => sub {
         my $page = page($hub);
-        my $ann  = stream_of($hub, 'ann', linger => 0);
+        my $ann  = stream_of($hub, 'ann', leave_after => 0);
         has $hub, 'ann', 'a member';
         my $other = Testing::Subscriber->open($hub, 'news',
             {will => [$ROOM => {event => 'will', data => 'x', key => 'ann', retain => 1}]});
@@ -227,7 +240,7 @@ for my $case (hubs()) {
 
     subtest "a room that is only counted, and events without a key, $kind" => sub {
         my $page    = page($hub);
-        my $counted = stream_of($hub, 'a', join => 'count', linger => 0);
+        my $counted = stream_of($hub, 'a', join => 'count', leave_after => 0);
         is_deeply told($page, 1), ['count 1'], 'the number';
         for my $call ([publish => {data => 'x', retain => 1}], [forget => '']) {
             my ($method, @arguments) = @$call;
@@ -249,7 +262,7 @@ for my $case (hubs()) {
         $hub->publish($ROOM, {event => 'mine', data => 'z', retain => 1});
         my $refused = $hub->stats->{members}{refused};
         local $SIG{__WARN__} = sub { };
-        my $late = stream_of($hub, 'b', join => 'count', linger => 0);
+        my $late = stream_of($hub, 'b', join => 'count', leave_after => 0);
         wait_until(10, sub { $hub->stats->{members}{refused} > $refused });
         is_deeply [$hub->stats->{members}{refused}, ids($hub)], [$refused + 1, ''],
             'where such an event is retained, nobody is counted';
@@ -264,24 +277,24 @@ subtest 'mistakes' => sub {
     my %good       = (id => 'ann', channel => $ROOM);
     $hub->stats;    # a hub process that begins refuses some of these later, and does not throw
     for my $case (
-        [[channel => undef],                  qr/channel must be the name of a channel/],
-        [[id      => undef],                  qr/the id of a member must not be empty/],
-        [[id      => ''],                     qr/the id of a member must not be empty/],
-        [[id      => []],                     qr/id must be a string/],
-        [[id      => 'x' x 1025],             qr/the id of a member must have at most 1024 bytes/],
-        [[channel => $hub->pattern('*')],     qr/channel must be the name of a channel/],
-        [[linger  => -1],                     qr/linger must be/],
-        [[linger  => 86_401],                 qr/linger must be at most 86400 seconds/],
-        [[json    => []],                     qr/json of a member must be a hash/],
-        [[json    => {}, data => 'x'],        qr/data and json exclude each other/],
-        [[json    => {x => \*STDIN}],         qr/json: /],
-        [[join    => 'counted'],              qr/join must be a hash of fields.*or 'count'/],
-        [[leave   => {event => "a\nb"}],      qr/event must not contain a line break/],
-        [[leave   => {id => 1}],              qr/unknown field 'id' of leave/],
-        [[joins   => {}],                     qr/unknown field 'joins' of member; did you mean join/],
-        [[join    => {event => 'gap'}],       qr/must not be the name of the hub's event for gaps/],
-        [[leave   => {data => 'x' x 65_536}], qr/member or a will must have at most 65536 bytes/],
-        [[data    => 'x' x 65_537, map { $_ => {data => ''} } qw(join update)], qr/must have at most 65536 bytes/],
+        [[channel     => undef],                  qr/channel must be the name of a channel/],
+        [[id          => undef],                  qr/the id of a member must not be empty/],
+        [[id          => ''],                     qr/the id of a member must not be empty/],
+        [[id          => []],                     qr/id must be a string/],
+        [[id          => 'x' x 1025],             qr/the id of a member must have at most 1024 bytes/],
+        [[channel     => $hub->pattern('*')],     qr/channel must be the name of a channel/],
+        [[leave_after => -1],                     qr/leave_after must be/],
+        [[leave_after => 86_401],                 qr/leave_after must be at most 86400 seconds/],
+        [[json        => []],                     qr/json of a member must be a hash/],
+        [[json        => {}, data => 'x'],        qr/data and json exclude each other/],
+        [[json        => {x => \*STDIN}],         qr/json: /],
+        [[join        => 'counted'],              qr/join must be a hash of fields.*or 'count'/],
+        [[leave       => {event => "a\nb"}],      qr/event must not contain a line break/],
+        [[leave       => {id => 1}],              qr/unknown field 'id' of leave/],
+        [[joins       => {}],                     qr/unknown field 'joins' of member; did you mean join/],
+        [[join        => {event => 'gap'}],       qr/must not be the name of the hub's event for gaps/],
+        [[leave       => {data => 'x' x 65_536}], qr/member or a will must have at most 65536 bytes/],
+        [[data        => 'x' x 65_537, map { $_ => {data => ''} } qw(join update)], qr/must have at most 65536 bytes/],
     ) {
         my ($wrong, $message) = @$case;
         ok !eval { $hub->subscribe($conn, 'x', {member => {%good, @$wrong}}); 1 }, 'a wrong member is refused';
@@ -358,7 +371,7 @@ subtest 'a room that is only counted, in a hub with a file' => sub {
     my $hub     = EventSource::Hub->new(name => 'f', socket => "$folder/hub.sock", store => {file => "$folder/db"});
     my $page    = page($hub);
     my $pattern = Testing::Subscriber->open($hub, $hub->pattern('*/7/people'), {start => 'state'});
-    my %counted = (join => 'count', linger => 0, json => {x => 1});
+    my %counted = (join => 'count', leave_after => 0, json => {x => 1});
     my $first   = stream_of($hub, 'a', %counted);
     is_deeply told($page, 1), ['count 1'], 'the number';
     my @streams = map { stream_of($hub, $_, %counted) } qw(b c);
@@ -377,13 +390,13 @@ subtest 'a room that is only counted, in a hub with a file' => sub {
 
 subtest 'a drain, and a fork' => sub {
     my $hub    = EventSource::Hub->new;
-    my $stream = stream_of($hub, 'ann', linger => 0);
+    my $stream = stream_of($hub, 'ann', leave_after => 0);
     has $hub, 'ann', 'the parent has a member';
     my $count = in_child(sub { return $hub->members_count($ROOM) });
     is $count->(), Testing::NamedHubs->is_on ? 1 : 0, 'a child has nobody, unless it has the same hub';
     my $own = in_child(
         sub {
-            my $of_child = stream_of($hub, 'kid', linger => 0);
+            my $of_child = stream_of($hub, 'kid', leave_after => 0);
             $stream->conn->close;    # nothing happens: it is the parent's
             return ids($hub);
         }

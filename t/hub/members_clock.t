@@ -22,8 +22,9 @@ my $begun  = do {
 plan skip_all => 'eventsource-hub is not built here' if !$begun;
 
 sub stream_of {
-    my ($id, $linger) = @_;
-    return Testing::Subscriber->open($hub, 'news', {member => {id => $id, channel => 'people', linger => $linger}});
+    my ($id, $leave_after) = @_;
+    return Testing::Subscriber->open($hub, 'news',
+        {member => {id => $id, channel => 'people', leave_after => $leave_after}});
 }
 
 my $ann = stream_of('ann', 0);

@@ -33,8 +33,8 @@ sub text_of { return get(shift->metrics_app(@_))->[2][0] }
 
 # Returns the names of metrics in the manual.
 sub documented {
-    my ($section) = slurp('perl/EventSource/Deployment.pod') =~ /^=head1 METRICS\n(.*?)^=head1 /ms;
-    return map { /^    (eventsource_\w+?)(?:_total|_info)? +\S/ ? $1 : () } split /\n/, $section;
+    my ($section) = slurp('perl/EventSource/Monitoring.pod') =~ /^=head1 METRICS\n(.*?)^=head/ms;
+    return map { /\b(eventsource_\w+?)(?:_total|_info)?\b/g } grep { /^    / } split /\n/, $section;
 }
 
 subtest 'a hub of the process' => sub {
@@ -182,7 +182,7 @@ subtest 'a named hub: all workers read the counts of its process' => sub {
 
 subtest 'a hub process that is away' => sub {
     my $folder   = File::Temp->newdir;
-    my $hub      = EventSource::Hub->new(name => 'away', socket => "$folder/s", spawn => 0, publish_timeout => 0.1);
+    my $hub      = EventSource::Hub->new(name => 'away', socket => "$folder/s", autostart => 0, publish_timeout => 0.1);
     my $response = get($hub->metrics_app);
     is $response->[0], 503, 'the answer is 503';
     like join('', @{$response->[2]}), qr/no process serves the hub away/, 'which says why';

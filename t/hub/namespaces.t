@@ -15,7 +15,7 @@ plan skip_all => 'this system gives a process no PID namespace of its own' if sy
 
 my $shell    = Testing::CommandLine->new;
 my $socket   = $shell->folder . '/shop.sock';
-my @place    = (name => 'shop', socket => $socket, spawn => 0);
+my @place    = (name => 'shop', socket => $socket, autostart => 0);
 my $process  = Testing::Program->new('hub');
 my @listener = (EventSource::Hub::Process->program, qw(run --name shop --socket), $socket);
 $process->run({}, @NAMESPACE, @listener);

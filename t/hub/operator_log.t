@@ -29,7 +29,7 @@ sub run {
 
 sub hub_of {
     my ($name, @settings) = @_;
-    my @place = (name => $name, socket => "$folder/$name", spawn => 0, publish_timeout => $DEADLINE);
+    my @place = (name => $name, socket => "$folder/$name", autostart => 0, publish_timeout => $DEADLINE);
     my $hub   = EventSource::Hub->new(@place, @settings);
     $hub->epoch;    # waits for the process
     return $hub;
@@ -54,7 +54,7 @@ sub lines_of {
 subtest 'streams that are refused are one line with their number' => sub {
     my $program = run('objects', qw(--log json));
     my $hub     = hub_of('objects', max_streams => 1);
-    my $process = EventSource::Hub::Process->connect(name => 'objects', socket => "$folder/objects", spawn => 0);
+    my $process = EventSource::Hub::Process->connect(name => 'objects', socket => "$folder/objects", autostart => 0);
     my @ends    = map { follow($process) } 1 .. 5;
     ok wait_until($DEADLINE, sub { $process->stats->{refused} == 4 }), 'four are refused';
     my @lines;
@@ -84,7 +84,7 @@ subtest 'streams that are refused are one line with their number' => sub {
 subtest 'slow clients that were ended, as text' => sub {
     my $program = run('text');
     my $hub     = hub_of('text', on_slow => 'disconnect', history => {events => 2});
-    my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text", spawn => 0);
+    my $process = EventSource::Hub::Process->connect(name => 'text', socket => "$folder/text", autostart => 0);
     my @ends    = follow($process);
     $hub->publish(news => 'x' x 100_000) for 1 .. 50;
     ok wait_until($DEADLINE, sub { $program->log =~ /slow clients.*[(]slow_clients count=1[)]$/m }),

@@ -1,8 +1,12 @@
 # EventSource::Hub->process: another connection to the hub process, which can do what a hub object cannot.
 
 use lib 't/lib';
-use Testing qw(named_hubs);
+use Testing           qw(named_hubs);
+use Testing::Deadline qw($DEADLINE wait_until);
 use EventSource::Hub;
+use IO::Handle      ();
+use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Testing::Errors qw(error_ok);
 use Testing::StoredHub;
 
 my $started = Testing::StoredHub->start(undef);
@@ -12,11 +16,47 @@ $hub->publish(news => 'hello');
 my $process = $hub->process;
 isa_ok $process, 'EventSource::Hub::Process';
 is $process->pid, $hub->stats->{process}{pid}, 'it is connected to this hub';
-my @names;
-$process->channels('**', sub { push @names, $_[0]{name} });
-is_deeply \@names, ['news'], 'and knows its channels';
+my %rate_of;
+$process->channels('**', sub { $rate_of{$_[0]{name}} = $_[0]{rate} });
+is_deeply \%rate_of, {news => 0.1}, 'and knows its channels, with their events a second over the last ten seconds';
+
+my @circle;
+push @circle, \@circle;
+my $deep = [];
+$deep = [$deep] for 1 .. 600;
+for my $case ([code => sub { }], [circle => \@circle], [depth => $deep]) {
+    my ($what, $json) = @$case;
+    my %call = (
+        publish       => sub { $process->publish(news => {json => $json}) },
+        begin_publish => sub { $process->begin_publish(news => {json => $json}) },
+        forget        => sub { $process->forget(news => 'key', {json => $json}) },
+    );
+    for my $method (sort keys %call) {
+        error_ok("$what in json of $method", invalid => 'json', $call{$method});
+        like $@, qr/ at \Q${\__FILE__}\E line /, 'at the line of the call';
+    }
+}
+is $process->publish(news => {json => {b => 2, a => "\x{e9}"}}) =~ /-2\z/, 1, 'what is JSON is published after that';
+
+{
+    no warnings 'utf8';
+    my %event = map { ($_ => "$_ \x{D800}\x{110000}") } qw(comment data event id);
+    $process->publish(unfit => \%event);
+    socketpair my $reader, my $writer, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!\n";
+    $process->follow($writer, 'unfit', {start => 'oldest'});
+    close $writer;
+    my $text = '';
+    $reader->blocking(0);
+    wait_until($DEADLINE, sub { sysread $reader, $text, 4096, length $text; $text =~ /^data: .*\n(?:.+\n)*\r?\n/m })
+        or diag $text;
+    is scalar(() = $text =~ /\xEF\xBF\xBD\xEF\xBF\xBD/g), 4, 'a character that is not Unicode is U+FFFD in each field';
+}
 
 ok !eval { EventSource::Hub->new->process; 1 }, 'a hub without a name has none';
 is $@ && $@->code, 'state', 'which is an error in the state';
+
+is $hub->process(timeout => 3)->pid, $process->pid, 'a timeout';
+error_ok('a wrong timeout',   invalid => 'timeout', sub { $hub->process(timeout => 0) });
+error_ok('an unknown option', invalid => 'name',    sub { $hub->process(name    => 'other') });
 
 done_testing;

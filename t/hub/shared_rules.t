@@ -30,10 +30,10 @@ subtest 'the name of a hub' => sub {
         my $native = wrong_field(
             sub {
                 EventSource::Hub::Process->connect(
-                    name    => $name,
-                    socket  => "$folder/none.sock",
-                    spawn   => 0,
-                    timeout => 0.001
+                    name      => $name,
+                    socket    => "$folder/none.sock",
+                    autostart => 0,
+                    timeout   => 0.001
                 );
             }
         );

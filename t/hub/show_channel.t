@@ -3,7 +3,9 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::Hub;
-use Testing::Errors qw(error_ok);
+use Test::EventSource;
+use Testing::CommandLine;
+use Testing::Errors qw(error_ok error_of);
 use Testing::Subscriber;
 
 my $ROOM = 'room/7/people';
@@ -62,7 +64,8 @@ subtest 'members' => sub {
     my $hub  = EventSource::Hub->new(show_channel => 'data');
     my $page = Testing::Subscriber->open($hub, $ROOM, {start => 'state'});
     my $open = sub {
-        return Testing::Subscriber->open($hub, 'news', {member => {id => shift, channel => $ROOM, linger => 0, @_}});
+        return Testing::Subscriber->open($hub, 'news',
+            {member => {id => shift, channel => $ROOM, leave_after => 0, @_}});
     };
     my $ann = $open->('ann', json => {name => 'Ann'}, leave => {event => 'left', data => 'bye'});
     my $bob = $open->('bob', data => 'Bob');
@@ -116,5 +119,79 @@ subtest 'mistakes' => sub {
     like $@, qr/ at \Q$0\E line \d+\.$/, 'the line is that of the caller';
     error_ok('the same of a forget', invalid => 'key', sub { $hub->forget(a => []) });
 };
+
+# A named hub that shows channels in data, with a retained event, and a page of it.
+sub with_orders {
+    my $shell = shift;
+    my %place = (name => 'dash', socket => $shell->folder . '/dash.sock', grace => 60, idle_exit => 60);
+    my $hub   = EventSource::Hub->new(%place, show_channel => 'data');
+    $hub->publish(figures => {key => 'orders', json => 1, retain => 1});
+    return ($hub, Testing::Subscriber->open($hub, 'figures', {start => 'state'}), %place);
+}
+
+sub state_of {
+    my $hub = shift;
+    return seen(Testing::Subscriber->open($hub, 'figures', {start => 'state'}), 1);
+}
+
+SKIP: {
+    skip 'needs named hubs', 1 if !eval { EventSource::Hub::Process->program };
+    my $shell = Testing::CommandLine->new;
+    my ($hub, $page, %place) = with_orders($shell);
+    my $is_shown = sub {
+        my $json = shift;
+        return [qq({"channel":"figures","data":$json,"key":"orders"})];
+    };
+
+    subtest 'an object that names no way, of a hub that has one' => sub {
+        my $job = EventSource::Hub->new(%place);
+        my %new = (key => 'orders', json => 99, retain => 1);
+        is error_of(sub { $job->publish(figures => {%new}) }), 'refused show_channel', 'publishes nothing';
+        like $@, qr/differs .* show_channel => 'data'.* at \Q$0\E line \d+[.]$/, 'and is told the remedy and the line';
+        is error_of(sub { $job->forget('figures', 'orders') }),             'refused show_channel', 'forgets nothing';
+        is error_of(sub { $job->member('figures', 'ann', {data => 'x'}) }), 'refused show_channel', 'changes no member';
+        is_deeply state_of($job), $is_shown->(1), 'a page that it subscribes is sent the state, which is as before';
+    };
+
+    subtest 'objects that name another way' => sub {
+        my @other = (%place, show_channel => 'event');
+        is error_of(sub { EventSource::Hub->new(@other)->publish(figures => 'x') }), 'refused show_channel',
+            'an object is refused';
+        like $@, qr/show_channel differs from that of the hub process/, 'and told why';
+        my @connect = (name => 'dash', socket => $place{socket});
+        is error_of(sub { EventSource::Hub::Process->connect(@connect, show_channel => 'event') }),
+            'refused show_channel', 'so is a connection';
+        is error_of(sub { EventSource::Hub->new(%place, show_channel => 'data')->publish(other => 'x') }),
+            'no exception', 'an object that names the same is not';
+    };
+
+    subtest 'connections and commands take the way of the hub' => sub {
+        my $process = EventSource::Hub::Process->connect(name => 'dash', socket => $place{socket});
+        is $process->show_channel, 'data', 'a connection knows it';
+        $process->publish(figures => {key => 'orders', json => 2, retain => 1});
+        is_deeply state_of($hub), $is_shown->(2), 'and publishes so';
+        my @command = ('publish', '--hub', 'dash', '--socket', $place{socket});
+        my $done    = $shell->run(@command, qw(--retain --key orders --json figures 3));
+        is $done->{code}, 0, 'a command is told nothing';
+        is_deeply state_of($hub), $is_shown->(3), 'and publishes so, too';
+        $done = $shell->run(@command, qw(--show-channel event figures 4));
+        like $done->{err}, qr/show_channel differs from that of the hub process/, 'another way is refused';
+        is_deeply state_of($hub), $is_shown->(3), 'and changes nothing';
+    };
+
+    subtest 'a hub that nobody has given a way' => sub {
+        my $socket = $shell->folder . '/bare.sock';
+        my @bare   = (%place, name => 'bare', socket => $socket);
+        my $first  = EventSource::Hub->new(@bare);
+        $first->publish(figures => 'as it is');
+        my $process = EventSource::Hub::Process->connect(name => 'bare', socket => $socket);
+        is $process->show_channel, undef, 'shows none';
+        is error_of(sub { EventSource::Hub->new(@bare, show_channel => 'data')->publish(figures => 'x') }),
+            'no exception', 'has the first that is named';
+        is error_of(sub { $first->publish(figures => 'x') }), 'refused show_channel',
+            'an object of before is refused from then on';
+        is error_of(sub { $process->publish(figures => 'x') }), 'refused show_channel', 'so is a connection';
+    };
+}
 
 done_testing;

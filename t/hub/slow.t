@@ -77,7 +77,7 @@ sub with_slow_reader {
     return;
 }
 
-# Has the slow client read to the newest event; returns what it received.
+# Lets the slow client read to the newest event; returns what it received.
 sub receives_in_order_ok {
     my ($server, $slow) = @_;
     is $server->stats->{streams}, 2, 'both streams stay open';

@@ -93,13 +93,33 @@ subtest 'a client that comes back' => sub {
         for qw(a b c a d);    # 1 to 5, of which 4 and 5 are in the history
     my @state = (qw(b c a d), 'position');
     receives $hub, 'stock', id_of($e, 5), ['position'], 'has missed nothing';
-    receives $hub, 'stock', id_of($e, 3), ['position', qw(a d)], 'has missed what the history has';
+    receives $hub, 'stock', id_of($e, 3), [qw(a d), 'position'],
+        'has missed what the history has, perhaps of the state: the position comes after it';
+    my $returning = Testing::Subscriber->open($hub, 'stock', {start => 'state', %{id_of($e, 4)}});
+    ok $returning->client->read_until(qr/^id: \Q$e\E-5\n\nevent: position\ndata: ?\nid: \Q$e\E-5\n\n/m),
+        'it is the position there';
     receives $hub, 'stock', id_of($e, 2), ['gap {"reason":"evicted"}', @state],
         'has missed evicted events: a gap, then the state';
     receives $hub, 'stock', id_of('0123abcd', 2), ['gap {"reason":"unknown"}', @state],
         'has an unknown id: a gap, then the state';
     receives $hub, 'stock', {start => 'latest', %{id_of($e, 2)}}, ['position', 'gap {"reason":"evicted"}', qw(a d)],
         'a stream that does not start with the state receives the history';
+};
+
+subtest 'a client that comes back with an id of the application keeps it' => sub {
+    my $hub = EventSource::Hub->new;
+    $hub->publish(stock => {key => $_, id => "own $_", data => $_, retain => 1}) for qw(a b);
+    my $subscriber = Testing::Subscriber->open($hub, 'stock', {start => 'state', last_event_id => 'own a'});
+    ok $subscriber->client->read_until(
+        qr/^id: own b
+
+event: position
+data: ?
+
+/m
+        ),
+        'the position has no id'
+        or diag $subscriber->client->text;
 };
 
 subtest 'what does not fit is refused' => sub {

@@ -122,7 +122,7 @@ subtest 'a command starts the hub with the settings that were named, or not at a
     my $done    = $publish->(qw(0.2 news x));
     is $done->{code}, 3,  'no object has named any: exit code 3';
     is $done->{out},  '', 'and no id';
-    like $done->{err}, qr/this user has no settings for it.*--spawn/, 'the message says what to do';
+    like $done->{err}, qr/this user has no settings for it.*--autostart/, 'the message says what to do';
     ok !-e $shell->folder . '/kept.sock', 'no process was started';
 
     my $worker = hub('kept', store => {file => $shell->folder . '/kept.db'}, gap_event => 'hole');
@@ -134,7 +134,7 @@ subtest 'a command starts the hub with the settings that were named, or not at a
 
     is $shell->run(qw(hub stop kept))->{code},        0,        'a hub is stopped';
     is $publish->(qw(0.2 news x))->{code},            3,        'and its settings are forgotten';
-    is $publish->(qw(20 --spawn news x))->{code},     0,        '--spawn starts it with the defaults';
+    is $publish->(qw(20 --autostart news x))->{code}, 0,        '--autostart starts it with the defaults';
     is $shell->connect('kept')->stats->{store}{kind}, 'memory', 'without a store';
 };
 
@@ -185,7 +185,7 @@ subtest 'a job finds the hub of a worker whatever its environment' => sub {
         delete local $ENV{$variable} if !defined $value;
         like run_job($name, $what), qr/\A\Q$epoch\E-/, $what;
     }
-    my $command = qx{env -i $^X -Mblib bin/eventsource publish --no-spawn --hub $name news x 2>/dev/null};
+    my $command = qx{env -i $^X -Mblib bin/eventsource publish --no-autostart --hub $name news x 2>/dev/null};
     like $command, qr/\A\Q$epoch\E-/, 'no environment at all';
     EventSource::Hub::Process->connect(name => $name)->stop;
     unlink map { "$_/$name.sock.lock" } split /\0/, EventSource::Hub::Process::_folders();

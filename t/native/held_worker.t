@@ -96,6 +96,22 @@ sub sleeping_handler_is_reported {
     return;
 }
 
+# A timer that nothing runs keeps the connection.
+sub timer_is_reported {
+    my ($run, $kind) = @_;
+    my $line = qr/held_worker\.psgi line \d+ has returned and its connection is kept: .*no timer .* of AnyEvent/;
+    for (1, 2) {
+        my $client = $run->get('/timer');
+        if ($kind eq 'blocks') {
+            ok wait_until(sub { lines($run->server, $line) }), 'the log says that no timer runs';
+        }
+        else { ok $client->read_until(qr/by a timer\r/), 'the timer runs' }
+        $client->leave;
+    }
+    is lines($run->server, $line), $kind eq 'blocks' ? 1 : 0, $kind eq 'blocks' ? 'once' : 'so the log says nothing';
+    return;
+}
+
 # Leaves a handler that holds the worker.
 sub loop_for_nobody_is_reported {
     my $run = shift;
@@ -104,7 +120,7 @@ sub loop_for_nobody_is_reported {
     like my $worker = $run->ask('/'), qr/\A\d+\z/, q(on_gone => 'unwind' frees the worker);
     ($client) = opened($run, 'loop');
     $client->leave;
-    my $line = qr/holds worker $worker: it goes on pushing to a client that left .*on_gone => 'unwind' .*spawn => 1/;
+    my $line = qr/holds worker $worker: it keeps pushing to a client that left .*on_gone => 'unwind' .*spawn => 1/;
     ok wait_until(sub { lines($run->server, $line) }), 'the log says that a handler pushes to a client that has left';
     return $worker;
 }
@@ -156,7 +172,9 @@ for (@SERVERS) {
                 if $kind eq 'blocks';
             subtest 'asleep' => sub { sleeping_handler_is_reported($run) }
                 if $kind eq 'blocks';
+            subtest 'a timer' => sub { timer_is_reported($run, $kind) };
             subtest 'a short job' => sub { job_is_finished($run) }
+
                 if $WAITS{$name};
 
             if ($kind eq 'blocks') {

@@ -1,4 +1,4 @@
-# The image and the compose files of EventSource::Deployment ("CONTAINERS"): they are built and run with podman, as they are. A
+# The image and the compose files of EventSource::Services ("CONTAINERS"): they are built and run with podman, as they are. A
 # stream outlives the application's container, and a host with Redis shares its events with another.
 #
 # There is no registry here, so the image of Debian is made from the machine's sources of packages, and those of nginx and Redis

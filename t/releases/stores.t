@@ -19,7 +19,7 @@ my %release = (old => $old, new => $new);
 
 sub member {
     my ($machine, $id) = @_;
-    return Testing::RoamingClient->open($machine, path => "/member?id=$id&channels=other&linger=100");
+    return Testing::RoamingClient->open($machine, path => "/member?id=$id&channels=other&leave_after=100");
 }
 
 sub state_of {

@@ -413,7 +413,10 @@ my @BEGINNERS = (
     [sub { $hubs->new(name => 'a', grace => 'long') },      'grace must be a number of seconds'],
     [sub { $hubs->new(name => 'a', publish_timeout => 0) }, 'publish_timeout must be a number of seconds above 0'],
     [sub { $hubs->new(name => 'a', socket => 'hub.sock') }, qr/\Asocket must be an absolute path without a NUL, such/],
-    [sub { $hubs->new(name => 'a', socket => '/tmp/' . 'x' x 110, spawn => 0) }, qr/\Asocket has at most 107 bytes/],
+    [
+        sub { $hubs->new(name => 'a', socket => '/tmp/' . 'x' x 110, autostart => 0) },
+        qr/\Asocket has at most 107 bytes/
+    ],
     [sub { $hubs->new(on_slow => 'drop') },            q(on_slow must be 'disconnect', 'gap' or 'latest')],
     [sub { $hubs->new(gap_event => []) },              "gap_event $STRING ARRAY"],
     [sub { $hubs->new(gap_event => "a\nb") },          'gap_event must be one line that is not empty'],

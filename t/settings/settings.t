@@ -35,7 +35,7 @@ my @ACCEPTED = (
     [string       => after    => 'text'],
     [string       => after    => ''],
     [string       => after    => undef],
-    (map { [seconds => keepalive => $_] } 0, 1, '1.', '.5', 2.5, '0.0', undef),
+    (map { [seconds => keepalive => $_] } 0, 1, '1.', '.5', 2.5, 1 / 1e7, '0.0', undef),
     [seconds => timeout => 0.1, is_above_zero => 1],
 );
 
@@ -62,7 +62,7 @@ my @REFUSED = (
     ],
     (
         map { [keepalive => 'keepalive must be a number of seconds', seconds => keepalive => $_] } '',
-        -1, '.', '1e3', 'inf', 'nan', "1\n", '1 s', []
+        -1, '.', '1e3', '1e-', 'inf', 'nan', "1\n", '1 s', []
     ),
     [
         timeout       => 'timeout must be a number of seconds above 0',

@@ -16,7 +16,7 @@ my $folder = File::Temp->newdir;
 my $stored = Testing::StoredHub->start({file => "$folder/db"});
 my $hub    = $stored->hub;
 my @streams =
-    map { Testing::Subscriber->open($hub, 'news', {member => {id => $_, channel => 'people', linger => $LINGER}}) }
+    map { Testing::Subscriber->open($hub, 'news', {member => {id => $_, channel => 'people', leave_after => $LINGER}}) }
     qw(ann bob);
 ok wait_until(10, sub { $hub->members_count('people') == 2 }), 'two members';
 $streams[0]->client->leave;

@@ -31,7 +31,7 @@ my @CASES = (
         clocks   => 1,
         does     => sub {
             my $room = shift;
-            $room->enter('gus', linger => $LEASE);
+            $room->enter('gus', leave_after => $LEASE);
             $room->rests;
             $room->clock_of_redis->step($DAY);
             $room->leave('gus');
@@ -48,7 +48,7 @@ my @CASES = (
         machines => 2,
         does     => sub {
             my $room = shift;
-            $room->enter('hal', linger => $WITNESS);
+            $room->enter('hal', leave_after => $WITNESS);
             $room->rests;
             $room->redis->kill;
             $room->leave(qw(bob eve));
@@ -68,7 +68,7 @@ my @CASES = (
                 store => $store,
                 does  => sub {
                     my $room = shift;
-                    $room->enter('gus', linger => $linger);
+                    $room->enter('gus', leave_after => $linger);
                     $room->rests;
                     $room->machine(0)->upgrade_ok;
                     $room->leave('gus');
@@ -213,7 +213,7 @@ sub test {
     Testing::Redis->require_or_skip_all      if ($case->{store} // '') eq 'redis';
     Testing::FakeClock->require_or_skip_all  if $case->{clocks};
     return in_own_disk($name, $case->{disk}) if $case->{disk} && !defined $ENV{TESTING_DISK};
-    my $room = Testing::Room->new(linger => $LINGER, %$case, folder => $ENV{TESTING_DISK});
+    my $room = Testing::Room->new(leave_after => $LINGER, %$case, folder => $ENV{TESTING_DISK});
     my $last = ($case->{machines} // 1) - 1;
     $room->enter('ann', at => [0, $last]);
     $room->enter($_) for qw(bob cid);

@@ -102,7 +102,7 @@ my %FIRST_CALL = (
     publish => sub { $_[1]->publish(news => 'first') },
     command => sub {
         my $stored = shift;
-        EventSource::Hub::Process->connect(name => 'shop', socket => $stored->socket, spawn => 0)
+        EventSource::Hub::Process->connect(name => 'shop', socket => $stored->socket, autostart => 0)
             ->publish(news => 'first');
     },
 );

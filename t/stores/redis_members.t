@@ -79,7 +79,7 @@ subtest 'a client that goes to the other machine causes no event' => sub {
     is_deeply told(), ['leave bob'], 'once';
 };
 
-subtest 'the members of a machine that stops leave, and join when it goes on' => sub {
+subtest 'the members of a machine that stops leave, and join when it continues' => sub {
     my @clients = (member(0, 'cid'), member(0, 'dan'), member(1, 'dan'));
     here_ok('cid dan', 'members come');
     told();

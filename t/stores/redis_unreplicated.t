@@ -6,12 +6,15 @@
 use lib 't/lib';
 use Testing;
 use Testing::CuttableProxy;
+use Testing::Deadline qw(wait_until);
 use Testing::Machine;
 use Testing::Redis;
 use Testing::RoamingClient;
 
 Testing::Machine->require_or_skip_all;
 Testing::Redis->require_or_skip_all;
+
+my $PROOF = 7;    # seconds after which an id that is ahead has proven a loss, and more
 
 # Two machines, of which the second one is cut off while an event is published, and Redis as a replica without it is.
 sub lose {
@@ -80,6 +83,28 @@ subtest 'plain ids' => sub {
     is_deeply [map { $all->{$_}->gaps } qw(roams stays)], [1, 0], 'no other client is';
     is epoch_changes($all), 0, 'an id that anybody could write begins no epoch';
     end_ok($all);
+};
+
+# The state is kept where the stream is lost: the next epoch begins with an entry that is no event, and a client that comes then
+# has its number.
+subtest 'a client with the number of an entry that is no event proves nothing' => sub {
+    my $redis    = Testing::Redis->start;
+    my @machines = map { Testing::Machine->start({redis => $redis->url}, opaque_ids => 1) } 1, 2;
+    my $stays    = Testing::RoamingClient->open($machines[1], channels => 'news');
+    $machines[0]->publish(news => $_, key => 'k', retain => 1) for 1, 2;
+    ok $stays->has(2), 'a client receives events';
+    $redis->command(DEL => @{$redis->command(KEYS => 'es:{shop}:*')});
+    ok $stays->has_gaps(1), 'the stream is lost: the client receives a gap';
+    my @epochs = map { $_->stats->{store}{epoch_changes} } @machines;
+    my $roams  = Testing::RoamingClient->open($machines[0], channels => 'news');
+    $roams->move($machines[1]);
+    ok !wait_until($PROOF, sub { $roams->has_gaps_now || $stays->has_gaps_now > 1 }), 'nobody receives another one';
+    $machines[0]->publish(news => 'after');
+    ok $_->has('after'), 'a client receives what is published then' for $roams, $stays;
+    is_deeply [map { $_->gaps } $roams, $stays],                     [0, 1],   'and no other gap';
+    is_deeply [map { $_->stats->{store}{epoch_changes} } @machines], \@epochs, 'there is no other epoch';
+    $_->leave for $roams, $stays;
+    $_->end_ok for @machines;
 };
 
 done_testing;

@@ -49,7 +49,7 @@ subtest 'a relative path counts from here' => sub {
     require Cwd;
     my $before = Cwd::getcwd();
     chdir $folder or die "$folder: $!\n";
-    my $stored = Testing::StoredHub->start({file => 'here.db'}, spawn => 1);
+    my $stored = Testing::StoredHub->start({file => 'here.db'}, autostart => 1);
     chdir $before or die "$before: $!\n";
     $stored->hub->publish(news => 'one');
     ok -s "$folder/here.db", 'the file is in the working directory of `new`';

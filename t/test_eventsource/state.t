@@ -89,7 +89,7 @@ subtest 'members' => sub {
         channels => sub { ('room', 'people') },
         member   => sub {
             my ($id, $name) = split /=/, $_[0]{QUERY_STRING};
-            return {id => $id, channel => 'people', linger => 0, json => {name => $name}};
+            return {id => $id, channel => 'people', leave_after => 0, json => {name => $name}};
         },
     );
     my $es  = Test::EventSource->new(app => $app);
@@ -117,7 +117,7 @@ subtest 'members with other types of events, and texts' => sub {
     my %own = (join => {event => 'here'}, update => {event => 'news'}, leave => {event => 'gone'});
     my $app = $hub->to_app(
         channels => sub { 'people' },
-        member   => sub { return {id => $_[0]{QUERY_STRING}, channel => 'people', linger => 0, %own} },
+        member   => sub { return {id => $_[0]{QUERY_STRING}, channel => 'people', leave_after => 0, %own} },
     );
     my $es   = Test::EventSource->new(app => $app);
     my %type = (join_event => 'here', update_event => 'news', leave_event => 'gone', gap_event => 'lost');

@@ -80,6 +80,38 @@ subtest 'a thousand items, and a bridge that is killed in their midst' => sub {
     $bridge->stop;
 };
 
+subtest 'a hub that shows channels in data' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'shown');
+    $bridge->show_channels;
+    $bridge->start;
+    my @expected;
+    for my $number (1, 2) {
+        $alice->publish('shown', $number, text("item $number"));
+        push @expected, qq({"channel":"shown","data":"item $number"});
+        is_deeply $bridge->data('shown', $number), \@expected, 'events have its form';
+        $bridge->stop;
+        $bridge->start;
+    }
+    $alice->publish('shown', 3, text('item 3'));
+    push @expected, '{"channel":"shown","data":"item 3"}';
+    is_deeply $bridge->data('shown', 3), \@expected, 'a bridge that begins again knows what it has published';
+    $bridge->stop;
+};
+
+subtest 'a hub that shows channels from now on' => sub {
+    my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'turned')->start;
+    $alice->publish('turned', 1, text('item 1'));
+    is_deeply $bridge->data('turned', 1), ['item 1'], 'the bridge publishes';
+    $bridge->show_channels;
+    $alice->publish('turned', 2, text('item 2'));
+    ok wait_until($DEADLINE, sub { $bridge->program->has_ended }), 'it ends when its events have another form';
+    like $bridge->log, qr/show_channel differs/, 'and says so';
+    is $bridge->stop >> 8, 3, 'with an exit code with which it is started again';
+    $bridge->start;
+    is_deeply $bridge->data('turned', 2), ['item 1', '{"channel":"turned","data":"item 2"}'], 'then nothing is missed';
+    $bridge->stop;
+};
+
 subtest 'Prosody is killed' => sub {
     my $bridge = Testing::XMPPBridge->new({$prosody->as_component}, 'killed')->start;
     $alice->publish('killed', $_, text("item $_")) for 1 .. 3;

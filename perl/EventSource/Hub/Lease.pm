@@ -175,16 +175,12 @@ EventSource::Hub::Lease - What one worker does for all
 
 =head1 DESCRIPTION
 
-The hub process (L<EventSource::Hub/name>) elects a worker: of all that ask for a lease of the same name, one
-holds it. When its holder ends, however it ends, or frees the object, the one that has waited longest gets it. So
-L<EventSource::Server> runs its supply once for all workers.
+The hub process (L<EventSource::Hub/name>) elects one of the workers that ask for a lease of the same name. When that one
+ends, or frees the object, the worker that has waited longest gets it. A worker that is busy or stopped (C<SIGSTOP>) keeps its
+lease. A forked child does not inherit it.
 
-If the hub process is lost, the workers ask the next one. Until a worker has its answer, nothing changes for it: two
-workers may believe that they hold the lease for as long as that takes, mostly some milliseconds. So do what may not be done
+If the hub process is lost, two workers may believe for some milliseconds that they hold the lease. Do what may not be done
 twice with a key that the receiver checks.
-
-A worker that was stopped (C<SIGSTOP>), or that is busy, keeps what it holds. A forked child does not inherit a lease: its
-copy of the object asks for nothing, and may be freed.
 
 =head1 METHODS
 
@@ -192,25 +188,21 @@ copy of the object asks for nothing, and may be freed.
 
     my $lease = EventSource::Hub::Lease->new(hub => $hub, name => $name, on_change => $code);
 
-Ask for a lease, and wait for the answer, at most a quarter of a second, and not for a process that is known to be away
-(L<EventSource::Hub/When the process is away>). C<name> is a string of 1 to 1,200 bytes in UTF-8. Names are shared by all
-applications that use the hub; those of this distribution begin with C<EventSource::>. A worker may ask for at most 256
-leases. All arguments are required.
+Ask for a lease, and wait at most a quarter of a second for the answer. All arguments are required. C<name> is a string of 1
+to 1,200 bytes in UTF-8, which all applications of the hub share; those that begin with C<EventSource::> are for this
+distribution. A worker may ask for at most 256 leases. Throws C<invalid> if an argument is wrong.
 
-C<on_change> is called with the lease when L</is_held> has changed, also the first time that it is true. It is one of the
-callbacks that are described in L<EventSource::XS/WHEN CALLBACKS RUN>: an event loop runs it at once, a worker of a server
-that blocks at its next request, or at the signal of L<EventSource::XS/notify_signal>.
+C<on_change> is called with the lease when L</is_held> has changed, also when it is first true (L<EventSource::XS/WHEN
+CALLBACKS RUN>).
 
 If the hub process cannot be asked, a warning says so, and it is asked again after a second; without an event loop, by the
 first L<EventSource::XS/dispatch> after that.
-
-Throws C<invalid> if an argument is wrong.
 
 =head2 collect
 
     EventSource::Hub::Lease->collect;
 
-Queue the callbacks of leases that have changed. L<EventSource::XS/dispatch> calls this.
+Queue the callbacks of leases that have changed, as L<EventSource::XS/dispatch> does.
 
 =head2 is_held
 

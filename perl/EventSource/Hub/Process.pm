@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::Hub::ChannelList;
 use EventSource::XS::Hub::ChannelNames;
 use EventSource::XS::Hub::Forgotten;
 use EventSource::XS::Hub::HubName;
@@ -19,24 +20,20 @@ use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Pattern;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
-use File::Spec    ();
-use JSON::MaybeXS ();
-use Scalar::Util  qw(blessed);
-use Socket        qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
-use Time::HiRes   ();
+use File::Spec   ();
+use Scalar::Util qw(blessed);
+use Socket       qw(SOCK_STREAM SOL_SOCKET SO_TYPE);
+use Time::HiRes  ();
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
 # eventsource-hub, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
-my @FIELDS = qw(data event id json key once retain retry);
+my @FIELDS = qw(comment data event id json key once retain retry);
 
 # The texts of counts; the others are numbers.
 my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
-
-my @OF_CHANNEL = qw(subscribers events bytes keys);
 
 # Public methods
 
@@ -44,8 +41,10 @@ sub answers {
     my $self    = shift;
     my @answers = $self->_ask('answers');
     my @results;
-    while (my ($id, $error, $code) = splice @answers, 0, 3) {
-        push @results, length $id ? {id => $id} : {error => _characters($error), code => $code};
+    while (my ($id, $error, $code, $field) = splice @answers, 0, 4) {
+        push @results, length $id
+            ? {id    => $id}
+            : {error => _characters($error), code => $code, field => length $field ? $field : undef};
     }
     return @results;
 }
@@ -58,29 +57,27 @@ sub begin_publish {
 
 sub channels {
     my ($self, $pattern, $code) = @_;
-    my $from = 0;
-    while (length $from) {
-        ($from, my @found) = $self->_ask('channels', $pattern, $from);
-        while (my ($name, @values) = splice @found, 0, @OF_CHANNEL + 2) {
-            my %channel = (name => _characters($name), last_id => pop @values);
-            @channel{@OF_CHANNEL} = map { $_ + 0 } @values;
-            $code->(\%channel);
-        }
-    }
+    EventSource::XS::Hub::ChannelList->each(sub { $self->_channels($pattern, @_) }, $code);
     return;
 }
 
 sub connect {
     my ($class, @given) = @_;
-    my %native = $class->_checked('connect', \@given, qw(name show_channel socket spawn timeout));
-    my $way    = EventSource::XS::Hub::ChannelNames->way(delete $native{show_channel});
-    my $spawn  = delete $native{spawn};
-    $native{program}        = !defined $spawn || $spawn ? $class->program : '';
-    $native{needs_settings} = !defined $spawn;
+    my %native    = $class->_checked('connect', \@given, qw(autostart name show_channel socket timeout));
+    my $way       = EventSource::XS::Hub::ChannelNames->way(delete $native{show_channel});
+    my $autostart = delete $native{autostart};
+    $native{program}        = !defined $autostart || $autostart ? $class->program : '';
+    $native{needs_settings} = !defined $autostart;
     my %place = map { length $native{$_} ? ($_ => $native{$_}) : () } qw(name socket timeout);
-    my $self  = bless {process => $$, place => \%place, show_channel => $way}, $class;
+    my $self  = bless {process => $$, place => \%place}, $class;
     $self->_connect(\%native);
-    @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
+    @$self{qw(pid epoch gap_event position_event show_channel)} = map { _characters($_) } $self->_ask('welcome');
+    $self->{show_channel} = $way if !length $self->{show_channel};
+    EventSource::Error->throw(
+        code    => 'refused',
+        field   => 'show_channel',
+        message => __PACKAGE__ . ": show_channel differs from that of the hub process, '$self->{show_channel}'"
+    ) if defined $way && $way ne $self->{show_channel};
     return $self;
 }
 
@@ -153,11 +150,8 @@ sub members {
     my ($self, $channel) = @_;
     my ($name, $from, @members) = (_name($channel), '');
     do {
-        ($from, my @found) = $self->_ask('members', $name, $from);
-        while (my @member = splice @found, 0, 5) {
-            push @members, EventSource::XS::Hub::Member->info_of(map { _characters($_) } @member);
-        }
-        $from = _characters($from);
+        ($from, my @found) = @{$self->_members($name, $from)};
+        while (my @member = splice @found, 0, 5) { push @members, EventSource::XS::Hub::Member->info_of(@member) }
     } while length $from;
     return @members;
 }
@@ -199,7 +193,7 @@ sub program {
         field   => 'name',
         message =>
             "EventSource::Hub: the program $PROGRAM is not installed: install the package of that name, or, if this distribution"
-            . ' was built without cargo 1.85 or newer, build it again with one, or start the program otherwise and set spawn => 0'
+            . ' was built without cargo 1.85 or newer, build it again with one, or start the program otherwise and set autostart => 0'
     );
 }
 
@@ -207,10 +201,15 @@ sub publish {
     my ($self, $channel, $event) = @_;
     $self->begin_publish($channel, $event);
     my ($answer) = reverse $self->answers;
-    EventSource::Error->throw(code => $answer->{code}, message => __PACKAGE__ . ": $answer->{error}")
-        if !defined $answer->{id};
+    EventSource::Error->throw(
+        code    => $answer->{code},
+        field   => $answer->{field},
+        message => __PACKAGE__ . ": $answer->{error}"
+    ) if !defined $answer->{id};
     return $answer->{id};
 }
+
+sub show_channel { return $_[0]{show_channel} }
 
 sub stats {
     my ($self, $channel)          = @_;
@@ -250,6 +249,19 @@ sub _ask {
     return @{$self->_call(@call)};
 }
 
+# There may be many: no call for each.
+sub _all_characters {
+    my @texts = @_;
+    utf8::decode($_) for @texts;
+    return \@texts;
+}
+
+# Parts of the lists of channels and members, as those of EventSource::Hub in src/xs.
+sub _channels {
+    my ($self, @part) = @_;
+    return _all_characters($self->_ask('channels', @part));
+}
+
 sub _characters {
     my $text = shift;
     utf8::decode($text);
@@ -277,10 +289,10 @@ sub _checked {
     $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
         if defined $socket && $socket !~ m{\A/[^\0]+\z};
     return (
-        name => $SETTINGS->string(name => $given{name}),
+        autostart => $given{autostart},
+        name      => $SETTINGS->string(name => $given{name}),
         exists $given{show_channel} ? (show_channel => $given{show_channel}) : (),
-        socket  => defined $socket ? $socket : '',
-        spawn   => $given{spawn},
+        socket => defined $socket ? $socket : '',
         timeout => defined $given{timeout} ? $given{timeout} : 5,
     );
 }
@@ -298,6 +310,11 @@ sub _last_of {
     my ($line) = reverse eval { $self->log } or return {last => undef, last_age => undef};
     my $age = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
+}
+
+sub _members {
+    my ($self, @part) = @_;
+    return _all_characters($self->_ask('members', @part));
 }
 
 sub _name {
@@ -318,7 +335,7 @@ sub _short {
 sub _problem_of_store {
     my $self = shift;
     local $SIG{__DIE__};
-    my $store = eval { (ref $self)->connect(%{$self->{place}}, spawn => 0)->stats->{store} };
+    my $store = eval { (ref $self)->connect(%{$self->{place}}, autostart => 0)->stats->{store} };
     return undef if !$store || $store->{up};
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }
@@ -365,14 +382,14 @@ sub _publication {
 
     if (exists $event{json}) {
         $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
-        $data = $JSON->encode($event{json});
+        $data = $SETTINGS->json($event{json});
     }
-    for my $field (grep { ref $event{$_} } qw(data event id retry)) {
+    for my $field (grep { ref $event{$_} } qw(comment data event id retry)) {
         $SETTINGS->refuse($field, "$field must be a string, not a reference");
     }
-    $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json')
-        if !grep { defined } $data, @event{qw(event id retry)};
-    return ($name, $key, $once, $retain, @event{qw(event id retry)}, $data);
+    $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json, comment')
+        if !grep { defined } $data, @event{qw(comment event id retry)};
+    return ($name, $key, $once, $retain, @event{qw(comment event id retry)}, $data);
 }
 
 # A topic as the native call takes it: its kind, and the pattern or the name.
@@ -401,103 +418,102 @@ EventSource::Hub::Process - Publish to a hub process, follow its channels and lo
 
 =head1 DESCRIPTION
 
-A hub with a L<name|EventSource::Hub/name> lives in a hub process. L<EventSource::Hub> is for the workers of an
-application: it gives the hub its settings and hands streams over. This class is for everything else: it takes the hub as
-it is, waits for each answer, and starts no thread. The command L<eventsource> is made of it.
-
-A connection belongs to the process and the thread that has made it. A forked child connects anew.
+For commands and jobs: an object takes a L<named|EventSource::Hub/name> hub as it is, waits for each answer, and starts no
+thread.
 
 =head1 METHODS
 
-All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All methods of an
-object throw C<unavailable> if the connection had broken before the call, and nothing was done; C<unknown> if it broke
-before the answer, or no answer came in time; and C<state> in a forked child or another thread.
+Strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All methods of an object
+throw
+
+    unavailable    the connection had broken before the call: nothing was done
+    unknown        it broke before the answer, or no answer came in time
+    state          in a forked child or another thread
 
 =head2 connect
 
     my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
-    my $hub = EventSource::Hub::Process->connect(name => 'shop', show_channel => 'data');
 
-Connect to the hub process. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
-if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs. By default
-it is started with the settings that objects of this user have named before (L<EventSource::Hub/name>), and not at all if
-none has used the hub; with a true value also then, with the defaults; with a false one never. C<timeout> is the number of
-seconds (above 0, fractions allowed, 5 by default) that the connection and each answer may take. C<show_channel> is the form of
-the events that this connection publishes (L<EventSource::Hub/show_channel>), none by default: give it the value that the hub
-has in the workers, because the hub process does not know it.
+Connect to the hub process.
 
-Throws C<unavailable> if no process serves the hub within that time; the message says what to do, and names other users that
-have a hub process with that name, if this user may see them, as root may. Throws C<unsupported> if the system is not
-Linux or the program is not installed, C<refused> if the process has another version of the protocol
-(L<EventSource::Deployment/VERSIONS>), and C<invalid> if it is that of another hub.
+=over
+
+=item socket
+
+The hub's L<socket|EventSource::Hub/socket>, if that is not the default.
+
+=item autostart
+
+Whether the process is started if none runs: by default if settings were named for the hub
+(L<EventSource::NamedHub/SETTINGS>).
+
+=item timeout
+
+How many seconds (above 0, fractions allowed) the connection and each answer may take, 5 by default.
+
+=item show_channel
+
+That of the workers (L<EventSource::Hub/show_channel>), if none has named it yet. Another one throws C<refused>.
+
+=back
+
+Throws C<unavailable> if no process serves the hub within that time, C<invalid> if it is that of another hub, and C<refused>
+if it has another version of the protocol (L<EventSource::Deployment/VERSIONS>). Throws C<unsupported> as
+L<EventSource::Hub/new>.
 
 =head2 answers
 
     my @answers = $hub->answers;
 
-Send the events that were begun (L</begin_publish>), wait for their answers, and return these in the order of the events.
-Each is a reference to a hash: of C<id>, the event's id in the order of the hub, or of C<error>, why the event has none, and
-C<code>, as L</publish> throws it. If the connection breaks, the call returns the answers that have come; the next one throws
-C<unknown>, because the other events were perhaps published.
+Send the events of L</begin_publish>, and return their answers in the same order: hashes with the C<id> of the event in the
+order of the hub, or with C<error>, C<code> and C<field>, as L</publish> throws them. If the connection breaks, the answers
+that have come are returned; the next call throws C<unknown>.
 
 =head2 begin_publish
 
     $hub->begin_publish($channel, $event);
 
-Begin to publish an event, as L</publish> does, without waiting. Several events are sent at once, which makes publishing
-many of them several times faster. At most 256 are sent before their answers have come. Call L</answers> at the end.
+Begin to L</publish> an event: several times faster. At most 256 are sent before their answers have come. Call L</answers> at
+the end.
 
 =head2 channels
 
     $hub->channels('news/*', sub { my $channel = shift; print "$channel->{name}\n" });
 
-Call a function with each channel whose name matches a pattern (L<EventSource::Hub/pattern>), or with all if the pattern is
-C<undef>, in no order: a reference to a hash of C<name>, C<subscribers> (the subscriptions to it, by its name or by patterns),
-C<events> and C<bytes> of its history, C<keys> of its state, and C<last_id>, the id of the last event in the order of the hub,
-empty if there is none. The list is asked for in parts, so it holds nobody up; a channel that appears or disappears meanwhile
-may be missing or be there twice.
+Call a function with each channel that matches a L<pattern|EventSource::Hub/pattern> (C<undef> for all), in no order. One that
+appears or disappears meanwhile may be missing or come twice. The argument is a hash of C<name>, C<subscribers> (by its name
+or by patterns), C<events> and C<bytes> of its history, C<keys> of its state, C<rate>, the events a second over the last ten
+seconds, and C<last_id>, empty if there is no event.
 
-=head2 drain
+=head2 drain, end, forget, members
 
     $hub->drain(30);
+    my $count   = $hub->end(label => 'user/7', finish => 1);
+    my $id      = $hub->forget($channel, $key, {event => $type, data => $data});
+    my @members = $hub->members('room/7/people');
 
-End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and
-streams that come later at once, until the last worker has gone. Returns when that has begun.
+Do what these methods of L<EventSource::Hub> do. C<forget> throws as L</publish> does. C<end> throws C<unknown> if the hub's
+store does not take the request in time; the streams of this machine have ended all the same.
 
-=head2 end
-
-    my $count = $hub->end(label => 'user/7', finish => 1);
-
-End streams by their labels or topics, as L<EventSource::Hub/end> does, and return how many were ended on this machine. Throws
-C<unknown> if the hub's store does not take the request in time; the streams of this machine have ended all the same.
-
-=head2 epoch, gap_event, pid, position_event
+=head2 epoch, gap_event, pid, position_event, show_channel
 
     my $epoch = $hub->epoch;
 
-Return the epoch, with which the hub's ids begin, the types of the hub's own events, and the number of its process.
+Return the epoch, the types of the hub's own events, its process id, and L<show_channel|EventSource::Hub/show_channel>,
+C<undef> if it has none.
 
 =head2 follow
 
     $hub->follow($socket, 'news', EventSource::Hub->pattern('orders/*'), {after => $id, start => 'latest'});
 
-Hand one end of a pair of stream sockets to the process, which writes the events of channels and patterns to it; then close
-it here. The other end reads an event stream (L<EventSource::Parser>). Each event comes after a comment with its
-channel, C<:channel NAME>, in which each control character and C<%> is a C<%> and two hexadecimal digits. A position is a
-block with an id and without data. C<after> is the id after which the stream resumes; without it C<start> says where it
-begins: C<latest> (by default), C<oldest>, C<state>, or a number of events, such as -10.
+Hand one end of a pair of stream sockets to the process, which writes the events of channels and patterns to it; then close it
+here. The stream resumes after the id C<after>, or begins at L<start|EventSource::Hub/start>, and ends with the process, or
+when its reader is too slow.
 
-The stream ends with the process, or when its reader is too slow (L<EventSource::Hub/on_slow>).
+Read an event stream (L<EventSource::Parser>) from the other end. Before each event comes a comment with its channel,
+C<:channel NAME>, with control characters and C<%> as C<%> and two hexadecimal digits. A position is a block with an id alone.
 
 Throws C<invalid> with the field C<socket> if that is not an open stream socket.
-
-=head2 forget
-
-    my $id = $hub->forget($channel, $key);
-    my $id = $hub->forget($channel, $key, {event => $type, data => $data});
-
-Forget a key of the state, and publish an event that says so, as L<EventSource::Hub/forget> does; return the id of that event.
-Throws what L</publish> throws.
 
 =head2 log
 
@@ -505,32 +521,20 @@ Throws what L</publish> throws.
     my @lines = $hub->log;
     print "$_->{time} $_->{message}\n" for @lines;
 
-Return the last lines of the hub's log (L<EventSource::Deployment/The log of a hub process>), at most 200, the oldest first:
-each a reference to a hash with C<time>, in seconds since 1970, and C<message>. They are in a file beside the socket, and stay
-when the process has ended. The settings are those of L</connect>; an object has them from there. Connects to nothing.
-
-Throws C<unavailable> if there is no such file: no process of this user has served the hub.
-
-=head2 members
-
-    my @members = $hub->members('room/7/people');
-
-Return the members of a channel, as L<EventSource::Hub/members> does.
+Return the last lines of the hub's log (L<EventSource::Monitoring/THE LOG>), the oldest first: hashes with C<time>, in seconds
+since 1970, and C<message>. Throws C<unavailable> if no process of this user has served the hub.
 
 =head2 names
 
     my @names = EventSource::Hub::Process->names;
 
-Return the names of the hubs of this user that have a process, sorted: those whose sockets are in a folder of this user
-(L<EventSource::Hub/socket>).
+Return the sorted names of this user's hubs with a process and a socket in a default folder.
 
 =head2 openmetrics
 
-    my $bytes = $hub->openmetrics;
     my $bytes = $hub->openmetrics('orders', EventSource::Hub->pattern('user/*'));
 
-Return the metrics of L<EventSource::Deployment/METRICS> as text of OpenMetrics 1.0, bytes of UTF-8. The channels and patterns
-that are given, at most 100, are told apart by a label.
+Return L<EventSource::Monitoring/METRICS> as bytes of UTF-8, with up to 100 channels and patterns.
 
 =head2 program
 
@@ -542,49 +546,39 @@ Return the path of eventsource-hub. Throws C<unsupported> if it is not installed
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $type, data => $data, key => $key, once => $once});
-    my $id = $hub->publish($channel, {key => $key, json => $structure, retain => 1});
 
 Publish an event, and return its id in the order of the hub, even if it has one of the application. The event is its data, a
-string, or a reference to a hash of C<event>, C<id>, C<retry> (milliseconds), C<data> or C<json> (any structure), C<key>
-(L<EventSource::Hub/publish>), C<retain> (L<EventSource::Hub/State>) and C<once>, a key of at most 256 bytes that makes a
-repeated publish return the first one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the
-event, C<full> if it would retain too much, C<unavailable> if its store does not take it, and C<unknown> if the store has
-perhaps taken it.
+string, or a hash of C<event>, C<comment>, C<id>, C<retry>, C<data> or C<json>, C<key>, C<retain> and C<once>
+(L<EventSource::Hub/publish>).
+
+Throws C<invalid> if the hub refuses the event, C<full> if it would retain too much, and C<unavailable> or C<unknown> if its
+store does not, or has perhaps taken it.
 
 =head2 stats
 
-    my $stats = $hub->stats;
     my $stats = $hub->stats($channel);
 
-Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and besides: C<pid>, C<version> and C<age> (seconds)
-of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without this one,
-sorted, C<open>, the open streams, C<refused>, those that were refused (L<EventSource::Hub/max_streams>), C<buffered>, the
-bytes that are buffered for them, C<cut_off>, how many workers were cut off because they broke the rules of the protocol,
-and, with a channel, C<subscribers>. C<store> is there for every hub. C<log> has C<last>, the last line of its L</log>, and
-C<last_age>, how many seconds ago that was; both are undefined without one.
+Return the counts of L<EventSource::Hub/stats>, with those of its C<process> in place of that. C<workers> are the sorted
+process ids, without this one. Besides there are
 
-=head2 stop
+    version, age    of the process; its age in seconds
+    epoch           with which the hub's ids begin
+    log             a hash: last, the last line of the log, and last_age, how many seconds ago; undefined without one
+    subscribers     of a given channel
 
-    EventSource::Hub::Process->stop(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
+=head2 stop, upgrade
+
     $hub->stop;
-
-End the hub process, whichever version it has. Its streams end, and each client is sent a reconnection time. Returns when it has
-ended its connections, at the latest 9 seconds after C<timeout>. The settings are those of L</connect>; an object has them from
-there, and connects anew. Never starts a process.
-
-Throws C<unavailable> if no process serves the hub, C<invalid> if the process is that of another hub, C<refused> if it does not
-end for another reason, and C<unknown> if it has not ended in time.
-
-=head2 upgrade
-
+    EventSource::Hub::Process->stop(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
     EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock');
 
-Have the hub process continue as the program that is installed now, whichever version it has. No stream ends, and no event
-is lost. Returns when the new program has taken over, at the latest 45 seconds after C<timeout>. The settings are those of
-L</connect>. Never starts a process.
+C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program, without
+the end of a stream or the loss of an event. Both take a process of any version. C<stop> returns when the connections of the
+process have ended, at the latest 9 seconds after C<timeout>; C<upgrade> when the new program has taken over, at the latest 45
+seconds after it.
 
-Throws C<unavailable> if no process serves the hub, C<refused> if the process keeps its program (the message says why),
-C<unknown> if that is not known, and C<unsupported> as L</connect> does.
+Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is
+not known in time.
 
 =head1 SEE ALSO
 

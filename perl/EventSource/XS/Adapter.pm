@@ -22,7 +22,7 @@ use warnings;
 #   4. Run prove -b t/servers/contract.t. Override a method for each behaviour that differs.
 #   5. Add its name to $SERVER in xt/layout.t, and rows to t/lib/Testing/AttackedServer.pm, t/lib/Testing/HostileRun.pm,
 #      t/hub/outlive/ and t/native/.
-#   6. Name it in README, in Plack::App::EventSource (NATIVE STREAMS) and, if it recycles its workers, in
+#   6. Name it in Plack::App::EventSource (NATIVE STREAMS) and, if it recycles its workers, in
 #      EventSource::Deployment.
 #
 # A writer may be declared only if it writes to the socket itself, in full, before write returns: then the response can be

@@ -8,6 +8,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::XS::Reason;
+use EventSource::XS::UTF8;
 use Getopt::Long  qw(GetOptionsFromArray);
 use IO::Handle    ();
 use JSON::MaybeXS ();
@@ -21,9 +22,11 @@ my @COMMANDS = (
     [forget   => 'forget a key of the state of a channel'],
     [tail     => 'print events as they come, of a hub or of a URL'],
     [stats    => 'print the counts of a hub'],
+    [admin    => 'show a hub in a browser'],
     [channels => 'list the channels of a hub'],
     [members  => 'list the members of a channel'],
     [end      => 'end the streams of a user, or of topics'],
+    [outbox   => 'publish what transactions have written into a table'],
     [xmpp     => 'publish the items of nodes of an XMPP service', 'XMPP'],
     [hub      => 'start, list, check, log, drain, upgrade and stop the processes of hubs'],
     [doctor   => 'find out what keeps a stream from working'],
@@ -60,7 +63,8 @@ sub connect {
     require EventSource::Hub::Process;
     my $name = first { defined } $option->{hub}, $ENV{EVENTSOURCE_HUB};
     $class->usage('which hub? --hub NAME') if !defined $name;
-    my %given = (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(socket spawn timeout));
+    my %given =
+        (name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(autostart socket timeout));
     $given{show_channel} = $option->{'show-channel'} if defined $option->{'show-channel'};
     return EventSource::Hub::Process->connect(%default, %given);
 }
@@ -87,13 +91,7 @@ sub json {
     return $bytes;
 }
 
-# One line for a person, without the name of the package and the line of the program.
-sub message_of {
-    my ($class, $error) = @_;
-    my $text = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
-    $text =~ s/\AEventSource::[A-Za-z:]+: //;
-    return EventSource::XS::Reason->of($text);
-}
+sub message_of { return EventSource::XS::Reason->message_of($_[1]) }
 
 # The options of a command, with those that all have. Prints the help if it is asked for, and returns nothing then.
 sub options {
@@ -120,6 +118,14 @@ sub print {
     return if CORE::print {*STDOUT} $bytes and STDOUT->flush;
     die bless {}, 'EventSource::XS::Command::Closed' if $!{EPIPE};
     die "cannot write to the standard output: $!\n";
+}
+
+# The names of a list's columns, for a person: programs that read the list get the list alone.
+sub print_heading {
+    my ($class, $option, @columns) = @_;
+    return if $option->{json} || !-t STDOUT;    ## no critic (ProhibitInteractiveTest) a terminal matters
+    $class->print($class->line(@columns));
+    return;
 }
 
 # The part of the manual of bin/eventsource that is about a command; without one, a line for each.
@@ -176,11 +182,20 @@ sub line {
     return $line;
 }
 
+# The first line of a file, or a variable of the environment: everybody can see the command line of a process.
+sub secret {
+    my ($class, $file, $variable) = @_;
+    return $ENV{$variable} if !defined $file;
+    open my $lines, '<:raw', $file or die "$file: $!\n";
+    my $secret = readline $lines;
+    return defined $secret ? $secret =~ s/\r?\n\z//r : '';
+}
+
 # Characters, from an argument or a line of input in UTF-8.
 sub text {
     my ($class, $what, $bytes) = @_;
-    return $bytes if utf8::decode($bytes) || $bytes !~ /[^\0-\x7F]/;
-    return $class->usage("$what is not UTF-8");
+    my $text = EventSource::XS::UTF8->decode($bytes);
+    return defined $text ? $text : $class->usage("$what is not UTF-8");
 }
 
 sub usage {

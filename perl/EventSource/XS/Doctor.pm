@@ -2,7 +2,8 @@ package EventSource::XS::Doctor;
 use strict;
 use warnings;
 
-# Examines an event stream as a client: makes the requests, keeps what they show, and has each check judge it.
+# Examines an event stream as a client, or the table of an outbox: makes the requests, keeps what they show, and has each check
+# judge it.
 #
 # Each check is a class below Doctor::Check with the method findings, which takes this object and returns objects of
 # Doctor::Finding. A check makes no request: it judges what was seen, so the order of the report is not that of the requests.
@@ -18,6 +19,7 @@ use EventSource::XS::Doctor::Check::HubName;
 use EventSource::XS::Doctor::Check::HubProcess;
 use EventSource::XS::Doctor::Check::HubStore;
 use EventSource::XS::Doctor::Check::Origin;
+use EventSource::XS::Doctor::Check::Outbox;
 use EventSource::XS::Doctor::Check::Protocol;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Resume;
@@ -27,7 +29,10 @@ use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::XS::Doctor::Check::$_" }
-    qw(Response HubName Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore);
+    qw(Response HubName Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore Outbox);
+
+# Those that look at a table and at no stream.
+my @OF_TABLE = ('EventSource::XS::Doctor::Check::Outbox');
 
 my $MAX_REDIRECTS = 10;
 my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most
@@ -46,7 +51,7 @@ my @HEADERS = (
 sub new {
     my ($class, %option) = @_;
     my $self = bless {method => 'GET', headers => [], seconds => 20, hops => [], %option}, $class;
-    $self->{url}      = URI->new($self->{url})->canonical;
+    $self->{url}      = URI->new($self->{url})->canonical if defined $self->{url};
     $self->{patience} = $self->{seconds} < $PATIENCE ? $self->{seconds} : $PATIENCE;
     $self->{probe}    = EventSource::XS::Doctor::Probe->new(map { ($_ => $self->{$_}) } qw(trigger hub socket channel));
     return $self;
@@ -66,6 +71,7 @@ sub epochs {
 # Returns the findings of all checks.
 sub examine {
     my $self = shift;
+    return $self->findings if !$self->{url};
     $self->_open_stream;
     if ($self->is_streaming) {
         $self->_observe;
@@ -85,7 +91,7 @@ sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}-
 
 sub findings {
     my $self      = shift;
-    my @findings  = map { $_->findings($self) } @CHECKS;
+    my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : @OF_TABLE;
     my %explained = map { ($_ => 1) } map { $_->explains } @findings;
     return grep { $_->verdict eq 'ok' || !$explained{$_->check} } @findings;
 }

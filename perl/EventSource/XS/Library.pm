@@ -9,15 +9,14 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS::Loop;
-use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use XSLoader;
 
 # An error reports the line of the application. These packages pass its events on.
 our @CARP_NOT = qw(
-    EventSource::Hub EventSource::XS::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
-    EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
+    EventSource::Hub EventSource::Outbox EventSource::XS::Hub::ChannelNames EventSource::Server
+    EventSource::Server::Emitter EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
     Plack::App::EventSource::PubSub
 );
 
@@ -116,6 +115,7 @@ sub later {
     return;
 }
 
+# As later, but for this process only: a child that is forked before the call does not run it.
 sub later_here {
     my ($class, $code, @arguments) = @_;
     _queue(1, $code, @arguments);
@@ -152,14 +152,8 @@ sub _forget_others {
     return;
 }
 
-# Called by format_event: encodes a structure as JSON, in characters.
-sub _json {
-    my $structure = shift;
-    my $text      = eval { $JSON->encode($structure) };
-    return $text if defined $text;
-    my $error = EventSource::XS::Reason->of($@);
-    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
-}
+# Called by format_event.
+sub _json { return $SETTINGS->json($_[0], $JSON) }
 
 # Called by the methods of hubs and by the signal of notify_signal. The reactor repeats the signal until this has run.
 sub _run_callbacks {

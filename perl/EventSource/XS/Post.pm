@@ -7,6 +7,7 @@ use warnings;
 
 use EventSource::XS::Library;
 use EventSource::XS::RequestBody;
+use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Plack::Request;
 use Scalar::Util qw(blessed);
@@ -20,6 +21,21 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
 # Public methods
 
+# Return the body in bytes; or undef and a refusal, as event_of does.
+sub body_of {
+    my ($class, $env, $max_body) = @_;
+    my $refusal = EventSource::XS::RequestBody->refusal($env);
+    return (undef, $refusal) if $refusal;
+
+    # Without a length there is no body. Reading might block for ever, and some servers have no input then.
+    my $length = $env->{CONTENT_LENGTH} || 0;
+    return ''                                                        if $length == 0;
+    return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
+    my $body = _content($env);
+    return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
+    return $body;
+}
+
 # Return the event of a request, as a reference to a hash that EventSource::Hub::publish takes; or undef, and the status and
 # the reason of a refusal as a reference to an array. $max_body is the maximum number of bytes of the body. The body is read
 # with Plack::Request. An exception that the client did not cause is thrown again: that of a signal's handler, for example.
@@ -27,7 +43,7 @@ sub event_of {
     my ($class, $env, $max_body) = @_;
     my $unsupported = _unsupported($env);
     return (undef, [415, $unsupported]) if defined $unsupported;
-    my ($body, $refusal) = _body($env, $max_body);
+    my ($body, $refusal) = $class->body_of($env, $max_body);
     return (undef, $refusal) if $refusal;
     my ($event, $reason) = _event($env, $body);
     return (undef, [400, $reason]) if defined $reason;
@@ -43,28 +59,6 @@ sub reason_of {
 }
 
 # Private functions
-
-# The body in bytes; or undef and a refusal.
-sub _body {
-    my ($env, $max_body) = @_;
-    my $refusal = EventSource::XS::RequestBody->refusal($env);
-    return (undef, $refusal) if $refusal;
-
-    # Without a length there is no body. Reading might block for ever, and some servers have no input then.
-    my $length = $env->{CONTENT_LENGTH} || 0;
-    return ''                                                        if $length == 0;
-    return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
-    my $body = _content($env);
-    return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
-    return $body;
-}
-
-# Bytes in UTF-8 as characters; undef if they are not valid UTF-8.
-sub _characters {
-    my $text = shift;
-    return undef if !utf8::decode($text) || $text =~ /[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/;
-    return $text;
-}
 
 # The whole body, or undef if it ends early.
 sub _content {
@@ -97,7 +91,7 @@ sub _fields {
     my ($type, $body) = @_;
     return _json_fields($body) if $type eq 'application/json';
     return _form_fields($body) if $type eq 'application/x-www-form-urlencoded';
-    my $data = _characters($body);
+    my $data = EventSource::XS::UTF8->decode($body);
     return defined $data ? {data => $data} : (undef, 'The body is not UTF-8');
 }
 
@@ -106,7 +100,7 @@ sub _form_fields {
     my $body = shift;
     my %event;
     for my $pair (grep { length } split /&/, $body) {
-        my ($name, $value) = map { _characters(_unescaped($_)) } $pair =~ /\A([^=]*)=?(.*)\z/s;
+        my ($name, $value) = map { EventSource::XS::UTF8->decode(_unescaped($_)) } $pair =~ /\A([^=]*)=?(.*)\z/s;
         return (undef, 'The form is not UTF-8') if !defined $name || !defined $value;
         if    ($name eq 'data')                         { push @{$event{data}}, $value }
         elsif ($name eq 'json' || exists $event{$name}) { return (undef, "There is no such field '$name' in a form") }
@@ -119,7 +113,7 @@ sub _json_fields {
     my $body = shift;
     local ($@, $SIG{__DIE__});
     no warnings 'utf8';    # noncharacters in a client's data are not a reason for a warning
-    my $event = defined _characters($body) && eval { $JSON->decode($body) };
+    my $event = defined EventSource::XS::UTF8->decode($body) && eval { $JSON->decode($body) };
     return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
     for my $name (grep { $_ ne 'json' } sort keys %$event) {
         return (undef, "$name must be a string") if ref $event->{$name};

@@ -7,7 +7,17 @@ use warnings;
 
 my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 
+use Scalar::Util qw(blessed);
+
 # Public methods
+
+# One line for a person, of an exception of ours or of others: without the name of our package and the line of the program.
+sub message_of {
+    my ($class, $error) = @_;
+    my $text = blessed $error && $error->isa('EventSource::Error') ? $error->message : "$error";
+    $text =~ s/\AEventSource::[A-Za-z:]+: //;
+    return $class->of($text);
+}
 
 sub of {
     my ($class, $exception) = @_;

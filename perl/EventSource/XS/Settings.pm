@@ -15,9 +15,11 @@ use warnings;
 
 use Carp ();
 use EventSource::Error;
-use List::Util   qw(min);
-use Scalar::Util qw(reftype);
-use overload     ();
+use EventSource::XS::Reason;
+use JSON::MaybeXS ();
+use List::Util    qw(min);
+use Scalar::Util  qw(reftype);
+use overload      ();
 
 # Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
@@ -26,6 +28,8 @@ $Carp::CarpInternal{+__PACKAGE__} = 1;
 # has ever new call sites.
 my %has_warned;
 my $MAX_WARNINGS = 1000;
+
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
 sub new {
     my ($class, $module, %option) = @_;
@@ -100,11 +104,19 @@ sub hint {
     return defined $nearest ? "; did you mean $nearest?" : '';
 }
 
-# Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. undef is
-# not.
+# Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, and an exponent only of
+# a small number, as perl writes 0.00001: a deadline minus the time may be one. undef is not.
 sub is_seconds {
     my ($self, $value) = @_;
-    return !!(defined $value && $value =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+    return !!(defined $value && $value =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e-[0-9]{1,3})?\z/);
+}
+
+# Return the text of JSON for the field json of an event, in characters. Throw an exception if there is none, for code or a
+# structure that contains itself, for example. Takes an encoder where the names need not be in an order.
+sub json {
+    my $text = eval { ($_[2] || $JSON)->encode($_[1]) };    # each push of json pays for this: no copies
+    return $text if defined $text;
+    return $_[0]->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
 # Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in

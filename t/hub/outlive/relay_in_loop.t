@@ -41,7 +41,7 @@ sub publishes {
 
 for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
-        my $self = Testing::Outlive->start($name, workers => 1, env => {HUB_SPAWN => 0});
+        my $self = Testing::Outlive->start($name, workers => 1, env => {HUB_AUTOSTART => 0});
         my $port = $self->{server}->port;
         my (undef, $pid) = $self->ask('/plain');
 

@@ -40,7 +40,7 @@ my $COVERED     = 6_000 << 24;                                       # sequence 
 my $LAST_WITHIN = 10;                                                # seconds until another last number
 my $DESCRIPTORS = 40;                                                # of a hub process, beside workers and streams
 my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my @PUBLISH     = ($^X, qw(-Iblib/lib -Iblib/arch bin/eventsource publish --no-spawn));
+my @PUBLISH     = ($^X, qw(-Iblib/lib -Iblib/arch bin/eventsource publish --no-autostart));
 my $PSGI        = 't/data/hub_chaos.psgi';
 
 # Public methods
@@ -132,7 +132,8 @@ sub _add_machine {
     my $number  = @{$self->{machines}};
     my %machine = (socket     => "$self->{folder}/hub$number.sock");
     my %env     = (HUB_SOCKET => $machine{socket}, HUB_STORE => JSON::PP->new->allow_nonref->encode($store));
-    $machine{servers} = [map { Testing::Server->start('Starman', $PSGI, %option, env => \%env) } 1 .. $count || 1];
+    $machine{servers} =
+        [map { Testing::Server->start('Starman', $self->_psgi, %option, env => \%env) } 1 .. $count || 1];
     push @{$self->{machines}}, \%machine;
     return;
 }
@@ -531,7 +532,7 @@ sub _check_rest {
 
 sub _check_hub {
     my ($self, $machine) = @_;
-    my @place = (name => 'chaos', socket => $machine->{socket}, spawn => 0);
+    my @place = (name => 'chaos', socket => $machine->{socket}, autostart => 0);
     my $open;
     wait_until(
         $DEADLINE,
@@ -565,5 +566,6 @@ sub _check_log {
 sub _end        { return }
 sub _may_lose   { return !!0 }
 sub _may_repeat { return !!0 }
+sub _psgi       { return $PSGI }
 
 1;

@@ -33,7 +33,7 @@ sub import {
 sub connect {
     my ($self, $name, @settings) = @_;
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
-    return EventSource::Hub::Process->connect(name => $name, spawn => 1, @settings);
+    return EventSource::Hub::Process->connect(name => $name, autostart => 1, @settings);
 }
 
 sub folder { return $_[0]{folder}->dirname }
@@ -79,7 +79,7 @@ sub _stop {
     local ($@, $!, $?);
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $self->folder;
     for my $name (EventSource::Hub::Process->names) {
-        eval { EventSource::Hub::Process->connect(name => $name, spawn => 0, timeout => 5)->stop };
+        eval { EventSource::Hub::Process->connect(name => $name, autostart => 0, timeout => 5)->stop };
     }
     return;
 }

@@ -65,7 +65,7 @@ sub kill_hub {
 sub path_of { my ($self, %topics) = @_; return path('/hub', %topics) }
 
 # Where a command finds the hub.
-sub place { my $self = shift; return (name => $NAME, socket => $self->_socket, spawn => 0) }
+sub place { my $self = shift; return (name => $NAME, socket => $self->_socket, autostart => 0) }
 
 sub port { return $_[0]{server}->port }
 

@@ -7,7 +7,7 @@ use Testing;
 #   Testing::Originals->compare('Testing::Originals::ServerEvent');
 #
 # A class of cases has cases($random), which returns arrays of a name and a code reference, whose result in list context is
-# compared. A deliberate difference has two elements more: the first cell of its row in README, and the drop-in's result in
+# compared. A deliberate difference has two elements more: its item in EventSource::Migration, and the drop-in's result in
 # an array, or a pattern of its exception. Where the original dies, the drop-in is free. $random->(@values) returns one of
 # the values, and $random->() a whole number.
 
@@ -27,14 +27,14 @@ sub compare {
     my $ours   = _results($cases, '-Mblib');
     my @cases  = $cases->cases(_random());
     is_deeply [map { scalar @$_ } $theirs, $ours], [(scalar @cases) x 2], 'both processes ran all cases';
-    my $readme = _readme();
+    my $listed = _listed();
     my ($same, $free) = (0, 0);
 
     for my $at (0 .. $#cases) {
         my ($name, undef, $row, $expected) = @{$cases[$at]};
         my ($their, $our) = ($theirs->[$at], $ours->[$at]);
         if (defined $row) {
-            ok $readme->{$row}, "$name: README has the row '$row'";
+            ok $listed->{$row}, "$name: the manual lists '$row'";
             if (ref $expected eq 'ARRAY') {
                 is_deeply $our, {result => $expected}, "$name: the difference is as stated";
             }
@@ -91,12 +91,15 @@ sub _random {
     return sub { return @_ ? $_[rand @_] : int rand 1_000_000 };
 }
 
-sub _readme {
-    open my $readme, '<', 'README.md' or die "README.md: $!\n";
-    my ($table) = do { local $/ = undef; <$readme> }
-        =~ /^## Differences from the originals\n(.*?)^## /ms;
-    return {map { /\A\| (.*?) \|/ ? ($1 => 1) : () } split /\n/, $table};
+# What the manual lists, with code as Markdown marks it.
+sub _listed {
+    open my $manual, '<', 'perl/EventSource/Migration.pod' or die "perl/EventSource/Migration.pod: $!\n";
+    my ($list) = do { local $/ = undef; <$manual> }
+        =~ /^=head2 All differences\n(.*?)^=back/ms;
+    return {map { /\A=item (.*)/ ? (_without_pod($1) => 1) : () } split /\n/, $list};
 }
+
+sub _without_pod { return $_[0] =~ s/C<<+ (.*?) >>+/`$1`/gr =~ s/C<(.*?)>/`$1`/gr }
 
 sub _results {
     my ($cases, @library) = @_;

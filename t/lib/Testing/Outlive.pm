@@ -48,7 +48,7 @@ sub publish {
     my $is_asked;
     local $SIG{TERM} = sub { $is_asked = 1 };
     local $| = 1;
-    my $hub = EventSource::Hub->new(name => 'test', socket => $socket, spawn => 0, %HISTORY);
+    my $hub = EventSource::Hub->new(name => 'test', socket => $socket, autostart => 0, %HISTORY);
     while (!$is_asked) {
         my $id = $hub->publish(news => $number);
         print "$number $id\n";
@@ -99,9 +99,9 @@ sub start {
     $self->{socket} = "$self->{folder}/hub.sock";
     $self->start_hub($option{grace} // 60) if $option{by_hand};
     my %env = (
-        HUB_SOCKET  => $self->{socket},
-        HUB_SPAWN   => $option{by_hand} ? 0 : 1,
-        HUB_SECONDS => $option{grace} // $DEADLINE,
+        HUB_SOCKET    => $self->{socket},
+        HUB_AUTOSTART => $option{by_hand} ? 0 : 1,
+        HUB_SECONDS   => $option{grace} // $DEADLINE,
         %{$option{env} || {}},
     );
     $self->{server} = Testing::Server->start(
@@ -124,7 +124,7 @@ sub start_hub {
 }
 
 # Returns the hub, as a process outside of the server has it.
-sub hub { return EventSource::Hub->new(name => 'test', socket => $_[0]{socket}, spawn => 0, %HISTORY) }
+sub hub { return EventSource::Hub->new(name => 'test', socket => $_[0]{socket}, autostart => 0, %HISTORY) }
 
 # Requests a path, and returns the body and the id of the worker; undef if the worker has ended meanwhile.
 sub ask {
@@ -272,7 +272,7 @@ sub _workers_end {
     return;
 }
 
-# Has the master start its workers anew.
+# Lets the master start its workers anew.
 sub _reloads {
     my ($self, $signal) = @_;
     my $old = $self->open('/held')->{worker};

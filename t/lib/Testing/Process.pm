@@ -12,7 +12,13 @@ use Exporter          qw(import);
 use Testing::Deadline qw(wait_until);
 
 our @EXPORT_OK =
-    qw(descriptors_of hubs_at is_asleep is_running memory_of processes_like stop_hub_process suspend zombies_of);
+    qw(children_of descriptors_of hubs_at is_asleep is_running memory_of processes_like stop_hub_process suspend zombies_of);
+
+# Returns the ids of the processes that it has started and that have not been reaped.
+sub children_of {
+    my $parent = shift;
+    return grep { ((_state_and_parent($_))[1] // 0) == $parent } map { m{([0-9]+)\z} } glob '/proc/[0-9]*';
+}
 
 # Returns how many descriptors a process has.
 sub descriptors_of {
@@ -55,7 +61,7 @@ sub processes_like {
 # Returns undef, or the error.
 sub stop_hub_process {
     my %place = (timeout => 10, @_);
-    delete $place{spawn};
+    delete $place{autostart};
     require EventSource::Hub::Process;
     eval { EventSource::Hub::Process->stop(%place); 1 } and return undef;
     return $@;
@@ -72,8 +78,7 @@ sub suspend {
 # Returns the ids of the children that a process has not reaped.
 sub zombies_of {
     my $parent = shift;
-    return grep { my ($state, $its) = _state_and_parent($_); defined $state && $state eq 'Z' && $its == $parent }
-        map { m{/proc/(\d+)\z} ? $1 : () } glob '/proc/*';
+    return grep { ((_state_and_parent($_))[0] // '') eq 'Z' } children_of($parent);
 }
 
 # Private functions

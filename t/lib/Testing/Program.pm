@@ -35,6 +35,9 @@ END {
 
 # Public methods
 
+# How it is asked to end, before its process group is killed: for a subclass.
+sub ask_to_end { my $self = shift; kill TERM => $self->pid; return }
+
 sub has_ended {
     my $self = shift;
     if (!defined $self->{status} && waitpid($self->{pid}, WNOHANG) == $self->{pid}) { $self->{status} = $? }
@@ -126,7 +129,7 @@ sub stop {
     return $self->{status} if !$pid || $self->{owner} != $$ || !delete $RUNNING{$pid};
     local ($?, $!);
     if (!$self->has_ended) {
-        kill TERM => $pid;
+        $self->ask_to_end;
         wait_until($STOP_WITHIN, sub { $self->has_ended });
     }
     kill KILL => -$pid;

@@ -36,6 +36,8 @@ sub kill_hub_ok {
     return ok kill(KILL => $self->{hub}->stats->{process}{pid}), 'the hub process is killed';
 }
 
+sub pid { return $_[0]{server}->pid }
+
 sub port { return $_[0]{server}->port }
 
 # Posts a form. Returns the status.
@@ -43,6 +45,8 @@ sub post {
     my ($self, $path, @form) = @_;
     return Test::EventSource->new(url => $self->url(''), timeout => 10)->post($path, form => \@form)->code;
 }
+
+sub socket { return $_[0]{socket} }
 
 # Skips the test file if something that it needs is missing here. More of the server's environment may be given.
 sub start {

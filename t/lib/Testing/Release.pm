@@ -46,7 +46,7 @@ sub both_or_skip_all {
 sub env {
     my ($self, %more) = @_;
     my $libs = join $Config{path_sep}, @{$self->{libs}}, File::Spec->rel2abs('t/lib');
-    return {PERL5LIB => $libs, %more};
+    return {PERL5LIB => $libs, RELEASE => $self->{name}, %more};
 }
 
 # The path of its hub program.
@@ -103,7 +103,7 @@ sub _command {
 sub _current {
     my $class = shift;
     my @libs  = map { File::Spec->rel2abs($_) } 'blib/lib', 'blib/arch';
-    return bless {libs => \@libs, command => File::Spec->rel2abs('bin/eventsource')}, $class;
+    return bless {name => 'current', libs => \@libs, command => File::Spec->rel2abs('bin/eventsource')}, $class;
 }
 
 sub _has_cargo {
@@ -122,7 +122,8 @@ sub _of_tarball {
     my ($class, $tarball) = @_;
     my $folder = File::Spec->rel2abs('target/releases/' . basename($tarball, '.tar.xz'));
     _build($tarball, $folder);
-    return bless {libs => ["$folder/perl", "$folder/arch"], command => "$folder/bin/eventsource"}, $class;
+    return bless {name => 'previous', libs => ["$folder/perl", "$folder/arch"], command => "$folder/bin/eventsource"},
+        $class;
 }
 
 # Copies what cargo has compiled, with its times: then it compiles none of that again. Files of the crates themselves, and

@@ -4,7 +4,7 @@ use Testing;
 # Members on machines with one store. Their clients come back as EventSource does, and so do two pages: one reads of the
 # members, the other one of another channel.
 #
-#   my $room = Testing::Room->new(store => 'redis', machines => 2, linger => 3);
+#   my $room = Testing::Room->new(store => 'redis', machines => 2, leave_after => 3);
 #   $room->enter('ann', at => [0, 1]);
 #   $room->rests;
 #   $room->ends(ann => 'join leave');
@@ -69,7 +69,7 @@ sub enter {
     my ($self, $id, %option) = @_;
     my $at = delete $option{at} || [0];
     $self->{is_counted}{$id} = defined $option{count};
-    my %query = (id => $id, channels => 'news', linger => $self->{linger}, %option);
+    my %query = (id => $id, channels => 'news', leave_after => $self->{leave_after}, %option);
     my $path  = '/member?' . join '&', map { "$_=$query{$_}" } sort keys %query;
     for my $number (@$at) {
         my $client = Testing::RoamingClient->open($self->{machines}[$number], path => $path);
@@ -112,8 +112,8 @@ sub moves {
     return;
 }
 
-# Options: store, `file` or `redis`; machines, their number; linger, the seconds of members; clocks, if the first machine and
-# Redis have clocks of their own; folder, where the file is.
+# Options: store, `file` or `redis`; machines, their number; leave_after, the seconds of members; clocks, if the first machine
+# and Redis have clocks of their own; folder, where the file is.
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, clients => {}}, $class;

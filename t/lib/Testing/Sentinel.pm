@@ -22,7 +22,7 @@ my $WITHIN = 60;    # seconds, until all know each other
 
 # Public methods
 
-# Has the Sentinels promote a replica, as an operator would; returns when the new master answers.
+# Lets the Sentinels promote a replica, as an operator would; returns when the new master answers.
 sub fail_over {
     my $self = shift;
     my $old  = $self->master;

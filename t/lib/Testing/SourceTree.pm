@@ -27,7 +27,9 @@ my @FOREIGN = qw(
     PERL PERL5LIB PERL5OPT PERL_DL_NONLAZY PERL_LOCAL_LIB_ROOT PERL_MB_OPT PERL_MM_OPT
 );
 
+# Without flags that name the folder of a copy: else each copy compiles the dependencies anew.
 my %ENVIRONMENT = (
+    CARGO_ENCODED_RUSTFLAGS         => '',
     CARGO_PROFILE_RELEASE_LTO       => 'off',
     CARGO_PROFILE_RELEASE_OPT_LEVEL => '0',
     LC_ALL                          => 'C',

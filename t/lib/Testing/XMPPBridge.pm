@@ -83,6 +83,12 @@ sub pid { return $_[0]{program}->pid }
 
 sub program { return $_[0]{program} }
 
+# The hub shows channels in data from now on.
+sub show_channels {
+    my $self = shift;
+    return $self->_open_hub(show_channel => 'data');
+}
+
 sub socket { return $_[0]{settings}{socket} }
 
 sub shell { return $_[0]{shell} }

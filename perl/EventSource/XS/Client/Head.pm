@@ -4,7 +4,7 @@ use warnings;
 
 # Reads the head of a response (RFC 9112, sections 3 to 6), for all libraries, so that the same bytes mean the same with each of
 # them. The libraries differ in all that is rare: informational responses, a status line without a reason, long lines, many
-# fields, lines that are no fields. What is not a head is not an answer: the client tries again.
+# fields, lines that are not fields. What is not a head is not an answer: the client tries again.
 
 use List::Util qw(max);
 

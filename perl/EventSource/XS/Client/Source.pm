@@ -5,30 +5,20 @@ use warnings;
 # The rules of an event source: what it asks for, what a response, a byte or an end means, and when it connects again (WHATWG
 # HTML, sections 9.2.2, 9.2.3 and 9.2.6). It makes no system call and reads no clock: times are given, in seconds.
 #
-# The pauses differ from the standard: none is shorter than a quarter of a second, whatever the stream sets, and they grow
-# while attempts bring no event, so that no server is asked all the time. Each is up to a quarter longer, at random, because
-# other clients were cut at the same moment.
-#
 # The headers and the content of the application are for the origin of its URL, and for no other one.
 
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Decoder;
+use EventSource::XS::Client::Pause;
 use EventSource::XS::Reason;
-use List::Util   qw(max min);
+use List::Util   qw(max);
 use MIME::Base64 qw(encode_base64);
-use Time::Local  qw(timegm);
 use URI;
 use URI::Escape qw(uri_unescape);
 
-my $MAX_REDIRECTS = 20;                   # as Fetch, section 4.4
-my ($SHORTEST, $LONGEST) = (0.25, 30);    # seconds: of a pause, and to which attempts without an event lead
-my $MAX_PAUSE = 86_400;                   # seconds, whatever the server asks for
-my $JITTER    = 0.25;
-my $MAX_SHOWN = 300;                      # characters of a message
-
-my %NUMBER_OF;
-@NUMBER_OF{qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)} = (0 .. 11);
+my $MAX_REDIRECTS = 20;     # as Fetch, section 4.4
+my $MAX_SHOWN     = 300;    # characters of a message
 
 # Make an event source that waits for its first request. Options: url (an object of URI), method, headers (an array of pairs),
 # content (bytes), last_event_id, timeout (seconds, 0 for none), retry (milliseconds), max_event (bytes), reconnect,
@@ -103,7 +93,8 @@ sub head {
     return $self->close($error) || 'end'
         if !$error || !$self->{reconnect} || !grep { $_ == $status } @{$self->{retry_statuses}};
     $self->{error} = $error;
-    return $self->_wait($now, max($self->_pause, $self->_retry_after($now))) || 'end';
+    my $asked = EventSource::XS::Client::Pause->of_retry_after($headers->{'retry-after'});
+    return $self->_wait($now, max($self->_pause, $asked)) || 'end';
 }
 
 # True if events may complete more without more bytes.
@@ -201,9 +192,7 @@ sub _parse {
 sub _pause {
     my $self  = shift;
     my $retry = $self->{parser}->retry;
-    my $least = max($SHORTEST, (defined $retry ? $retry : $self->{retry}) / 1000);
-    my $pause = max($least,    min($LONGEST, $least * 2**min($self->{attempts}, 10)));
-    return min($pause, $MAX_PAUSE) * (1 + rand $JITTER);
+    return EventSource::XS::Client::Pause->after_attempts($self->{attempts}, defined $retry ? $retry : $self->{retry});
 }
 
 # Follow a redirect as Fetch does (section 4.4). Returns why it is not followed.
@@ -261,16 +250,6 @@ sub _resume_after {
     $self->{parser}->feed("id: $id\n\n");
     $self->{parser}->finish;
     return;
-}
-
-# The seconds that a server asks for (RFC 9110, section 10.2.3); 0 if it does not.
-sub _retry_after {
-    my $after = $_[0]{response_headers}{'retry-after'} // '';
-    return min($1, $MAX_PAUSE) if $after =~ /\A\s*([0-9]{1,15})\s*\z/;
-    return 0 if $after !~ /([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT/;
-    local $SIG{__DIE__};
-    my $at = eval { timegm($6, $5, $4, $1, $NUMBER_OF{$2}, $3) } || 0;
-    return max(0, min($at - time, $MAX_PAUSE));
 }
 
 # Shows bytes that a server has sent, or a message of the system, in UTF-8 or not.

@@ -13,7 +13,8 @@ sub run {
     my $option = $COMMAND->options('channels', \@arguments, qw(hub=s socket=s timeout=f match=s json)) or return 0;
     $COMMAND->usage("what is '$arguments[0]'? --match PATTERN selects channels") if @arguments;
     my $pattern = defined $option->{match} ? $COMMAND->text('--match', $option->{match}) : undef;
-    my $hub     = $COMMAND->connect($option, spawn => 0);
+    my $hub     = $COMMAND->connect($option, autostart => 0);
+    $COMMAND->print_heading($option, qw(NAME SUBSCRIPTIONS EVENTS BYTES LAST-ID KEYS));
     $hub->channels(
         $pattern,
         sub {

@@ -2,12 +2,14 @@ package EventSource::XS::Command::Doctor;
 use strict;
 use warnings;
 
-# The command `eventsource doctor URL`: reads the command line, examines the stream, prints the report.
+# The command `eventsource doctor`: reads the command line, examines the stream or the outbox, prints the report.
 
 use EventSource::XS::Command;
+use EventSource::XS::Command::Outbox;
 use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;
 use EventSource::XS::Hub::HubName;
+use EventSource::XS::Outbox::Database;
 use Getopt::Long ();
 use POSIX        ();
 use URI;
@@ -18,8 +20,10 @@ my %EXIT = (fine => 0, wrong => 1, usage => 2, unreachable => 3);
 
 my $USAGE = <<'USAGE';
 usage: eventsource doctor [OPTIONS] URL
+       eventsource doctor --dsn DSN [OPTIONS] [URL]
 
-Reads an event stream as a client, and says what is wrong with it and how to mend it.
+Reads an event stream as a client, and says what is wrong with it and how to mend it. With --dsn looks at the table of an
+outbox, too, or alone.
 
   --seconds N          how long to read the stream (default: 20)
   --trigger COMMAND    causes an event, to measure when it arrives; runs in a shell
@@ -27,6 +31,10 @@ Reads an event stream as a client, and says what is wrong with it and how to men
   --channel CHANNEL    with --hub: the channel, which the stream reads
   --socket PATH        with --hub: its socket, if it is not in the folder of this user
   --workers PID,PID    with --hub: its workers, not those connected to it
+  --dsn DSN            the database of an outbox, such as dbi:Pg:dbname=shop
+  --user USER          with --dsn: its user
+  --password-from FILE with --dsn: the file with the password (default: EVENTSOURCE_OUTBOX_PASSWORD in the environment)
+  --table TABLE        with --dsn: the table (default: eventsource_outbox)
   --method METHOD      of the request (default: GET, or POST with --data)
   --data TEXT          the body of the request; @FILE reads it from a file
   --header 'NAME: VALUE'  one more header; may be repeated
@@ -54,7 +62,8 @@ sub run {
         return $EXIT{usage};
     }
     my $is_json = delete $option->{json};
-    print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n" if !$is_json && POSIX::isatty(2);
+    print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n"
+        if defined $option->{url} && !$is_json && POSIX::isatty(2);
     my $doctor  = EventSource::XS::Doctor->new(%$option);
     my @found   = $doctor->examine;
     my $report  = EventSource::XS::Doctor::Report->new($doctor, @found);
@@ -81,6 +90,10 @@ my %CHECK = (
             ? ()
             : 'must be an origin, such as https://example.org';
     },
+    table => sub {
+        my $problem = EventSource::XS::Outbox::Database->problem_of_table($_[0]);
+        return defined $problem ? $problem =~ s/\Atable //r : ();
+    },
     workers => sub { return $_[0] =~ /\A[0-9]+(?:,[0-9]+)*\z/ ? () : 'must be process ids, such as 4711,4712' },
 );
 
@@ -89,26 +102,23 @@ sub _options {
     my @arguments = @_;
     my %option    = (seconds => 20, header => []);
     my $parser    = Getopt::Long::Parser->new(config => [qw(no_auto_abbrev no_ignore_case)]);
-    my @names     = map { "$_=s" } qw(channel cookie data hub method origin seconds socket trigger workers);
+    my @names     = map { "$_=s" } qw(
+        channel cookie data dsn hub method origin password-from seconds socket table trigger user workers
+    );
     my $trouble;
     {
         local $SIG{__WARN__} = sub { $trouble = lcfirst shift if !defined $trouble };
         $parser->getoptionsfromarray(\@arguments, \%option, @names, 'header=s@', qw(insecure json help));
     }
-    chomp $trouble if defined $trouble;
-    return (\%option, $trouble)       if defined $trouble || $option{help};
-    return (\%option, 'which URL?')   if !@arguments;
-    return (\%option, 'only one URL') if @arguments > 1;
-    my $url = URI->new($arguments[0]);
-    return (\%option, "the URL must begin with http:// or https://, not '$arguments[0]'")
-        if ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
-    $option{url} = $arguments[0] =~ s/#.*//sr;
-
+    chomp $trouble              if defined $trouble;
+    return (\%option, $trouble) if defined $trouble || $option{help};
+    $trouble = _read_url(\%option, @arguments);
+    return (\%option, $trouble) if defined $trouble;
     for my $name (grep { defined $option{$_} } sort keys %CHECK) {
         my ($wrong) = $CHECK{$name}->($option{$name});
         return (\%option, "--$name $wrong") if defined $wrong;
     }
-    return (\%option, _read_data(\%option) || _read_headers(\%option) || _read_hub(\%option));
+    return (\%option, _read_data(\%option) || _read_headers(\%option) || _read_hub(\%option) || _read_outbox(\%option));
 }
 
 sub _read_data {
@@ -143,6 +153,30 @@ sub _read_hub {
     for my $name (qw(channel socket workers)) {
         return "--$name needs --hub" if defined $option->{$name} && !defined $option->{hub};
     }
+    return;
+}
+
+sub _read_outbox {
+    my $option = shift;
+    for my $name (qw(password-from table user)) {
+        return "--$name needs --dsn" if defined $option->{$name} && !defined $option->{dsn};
+    }
+    return if !defined $option->{dsn};
+    local ($@, $SIG{__DIE__});
+    $option->{connect_database} = eval { EventSource::XS::Command::Outbox->connector($option) }
+        or return $COMMAND->message_of($@);
+    $option->{table} = EventSource::XS::Outbox::Database->default_table if !defined $option->{table};
+    return;
+}
+
+sub _read_url {
+    my ($option, @arguments) = @_;
+    return 'only one URL'                                if @arguments > 1;
+    return defined $option->{dsn} ? undef : 'which URL?' if !@arguments;
+    my $url = URI->new($arguments[0]);
+    return "the URL must begin with http:// or https://, not '$arguments[0]'"
+        if ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
+    $option->{url} = $arguments[0] =~ s/#.*//sr;
     return;
 }
 

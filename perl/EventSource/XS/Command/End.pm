@@ -17,7 +17,7 @@ sub run {
     $COMMAND->usage('which streams? --label LABEL or --topic TOPIC') if !@$labels && !@$topics;
     my @labels = map { $COMMAND->text('--label', $_) } @$labels;
     my @topics = map { $COMMAND->text('--topic', $_) } @$topics;
-    my $hub    = $COMMAND->connect($option, spawn => 0);
+    my $hub    = $COMMAND->connect($option, autostart => 0);
     require EventSource::XS::Hub::Pattern;
     my $count = $hub->end(
         label  => \@labels,

@@ -14,7 +14,7 @@ sub run {
     my ($class, @arguments) = @_;
     my $option =
         $COMMAND->options('forget', \@arguments,
-        qw(hub=s socket=s spawn! timeout=f event=s data=s show-channel=s quiet|q))
+        qw(hub=s socket=s autostart! timeout=f event=s data=s show-channel=s quiet|q))
         or return 0;
     $COMMAND->usage('which channel, and which key?') if @arguments < 2;
     $COMMAND->usage("what is '$arguments[2]'?")      if @arguments > 2;

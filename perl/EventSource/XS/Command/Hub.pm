@@ -62,7 +62,7 @@ sub _check {
     $COMMAND->usage("--$_ takes seconds, from 0") for grep { $limit{$_} < 0 } sort keys %limit;
     my $stats;
     my $problem = eval {
-        my $hub    = $COMMAND->connect({timeout => $CHECK_TIMEOUT, %$option}, spawn => 0);
+        my $hub    = $COMMAND->connect({timeout => $CHECK_TIMEOUT, %$option}, autostart => 0);
         my $health = EventSource::XS::Hub::Health->new($hub, %limit);
         $health->examine;
         $stats = $health->stats;
@@ -94,7 +94,7 @@ sub _check {
 sub _drain {
     my ($class, $option) = @_;
     $COMMAND->usage('over which time? --within SECONDS') if !defined $option->{within} || $option->{within} < 0;
-    $COMMAND->connect($option, spawn => 0)->drain($option->{within});
+    $COMMAND->connect($option, autostart => 0)->drain($option->{within});
     return 0;
 }
 
@@ -106,8 +106,9 @@ sub _line {
 
 sub _list {
     my ($class, $option) = @_;
+    $COMMAND->print_heading($option, qw(NAME PID VERSION WORKERS STREAMS CHANNELS SECONDS));
     for my $name (EventSource::Hub::Process->names) {
-        my %place = (hub => $name, spawn => 0, timeout => $LIST_TIMEOUT);
+        my %place = (hub => $name, autostart => 0, timeout => $LIST_TIMEOUT);
         my $stats = eval { $COMMAND->connect({%place, %$option, hub => $name})->stats };
         if (!$stats) {
             $COMMAND->complain('hub', "$name: " . $COMMAND->message_of($@));
@@ -170,7 +171,7 @@ sub _start {
     my ($class, $option) = @_;
     my $store = _store($option);
     local $ENV{EVENTSOURCE_STORE} = $store if defined $store;    # the new process inherits it, and ps does not show it
-    $COMMAND->print($COMMAND->connect($option, spawn => 1)->pid . "\n");
+    $COMMAND->print($COMMAND->connect($option, autostart => 1)->pid . "\n");
     return 0;
 }
 

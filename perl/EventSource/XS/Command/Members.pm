@@ -14,7 +14,8 @@ sub run {
     $COMMAND->usage('whose members? The channel is missing') if !@arguments;
     my $channel = $COMMAND->text('channel', shift @arguments);
     $COMMAND->usage("what is '$arguments[0]'? There is one channel") if @arguments;
-    for my $member ($COMMAND->connect($option, spawn => 0)->members($channel)) {
+    $COMMAND->print_heading($option, qw(ID STREAMS SINCE DATA));
+    for my $member ($COMMAND->connect($option, autostart => 0)->members($channel)) {
         my $data = $member->{data};
         utf8::decode($data = $COMMAND->json($member->{json})) if !defined $data;
         my @fields = (@$member{qw(id streams since)}, $data);

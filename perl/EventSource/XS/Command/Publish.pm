@@ -12,7 +12,7 @@ my $COMMAND = 'EventSource::XS::Command';
 my $JSON    = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1);
 
 my @OPTIONS = qw(
-    hub=s socket=s spawn! timeout=f event=s id=s key=s once=s retain retry=i json lines json-lines no-wait quiet|q objects
+    hub=s socket=s autostart! timeout=f event=s id=s key=s once=s retain retry=i json lines json-lines no-wait quiet|q objects
     show-channel=s
 );
 
@@ -77,7 +77,7 @@ sub _event {
     my $json;
     $COMMAND->usage("$what is not JSON: " . EventSource::XS::Reason->of($@))
         if $option->{json} && !eval { $json = $JSON->decode($bytes); 1 };
-    my $is_part = $option->{json} && ($option->{'show-channel'} || '') eq 'data';   # of the JSON that shows the channel
+    my $is_part = $option->{json} && ($self->{hub}->show_channel || '') eq 'data';  # of the JSON that shows the channel
     my %event   = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(event id key once retain retry);
     return {%event, channel => $self->{channel}, $is_part ? (json => $json) : (data => $data)};
 }

@@ -20,7 +20,7 @@ sub run {
     my $channel = defined $option->{channel} ? $COMMAND->text('--channel', $option->{channel}) : undef;
     my $is_over = 0;
     local @SIG{qw(INT TERM)} = (sub { $is_over = 1 }) x 2;
-    my $hub = $COMMAND->connect($option, spawn => 0);
+    my $hub = $COMMAND->connect($option, autostart => 0);
 
     while (1) {
         $COMMAND->print(_printed($hub, $channel, $option));

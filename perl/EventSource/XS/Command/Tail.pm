@@ -5,9 +5,9 @@ use warnings;
 # `eventsource tail`: prints events as they come. A hub process writes them to one end of a pair of sockets, which is
 # handed to it as a stream; a URL is read over HTTP. Both ways a lost stream is resumed after its last id.
 
-use EventSource::Parser;
 use EventSource::XS::Command;
 use EventSource::XS::Command::Tail::Output;
+use EventSource::XS::Hub::FollowedStream;
 use EventSource::XS::Hub::Pattern;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
@@ -17,7 +17,7 @@ use Time::HiRes qw(sleep time);
 my $COMMAND = 'EventSource::XS::Command';
 
 my @OPTIONS = qw(
-    hub=s socket=s spawn! channel=s@ event=s@ match=s last=i from-start from-state after=s count=i timeout=f json raw data
+    hub=s socket=s autostart! channel=s@ event=s@ match=s last=i from-start from-state after=s count=i timeout=f json raw data
 );
 
 # The longest event, in bytes: the longest message to a hub process.
@@ -38,7 +38,7 @@ sub run {
     my $self   = bless {
         option => $option,
         output => $output,
-        parser => EventSource::Parser->new(max_event => $MAX_EVENT),
+        reader => EventSource::XS::Hub::FollowedStream->new,
         until  => defined $option->{timeout} ? time + $option->{timeout} : undef,
     }, $class;
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
@@ -71,7 +71,6 @@ sub _follow_hub {
         else {
             $pause = min($pause * 2, $LONGEST_PAUSE);
         }
-        $self->{parser}->finish;
         $stream = $self->_connect_again($pause) if !$self->_is_over;
     }
     return;
@@ -93,8 +92,8 @@ sub _connect {
     my ($stream, $handed);
     socketpair $stream, $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "no pair of sockets: $!\n";
     $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
-    $self->{hub} = $hub;                      # the stream lives as long as this connection
-    @$self{qw(rest channel)} = ('', undef);
+    $self->{hub} = $hub;    # the stream lives as long as this connection
+    $self->{reader}->restart;
     return $stream;
 }
 
@@ -104,9 +103,9 @@ sub _connect_again {
     my $has_said;
     while (!$self->_is_over) {
         sleep $pause;
-        local $self->{option} = {%{$self->{option}}, spawn => 0, timeout => $LONGEST_PAUSE};
+        local $self->{option} = {%{$self->{option}}, autostart => 0, timeout => $LONGEST_PAUSE};
         my $start  = $self->{option}{'from-state'} ? 'state' : 'oldest';
-        my $stream = eval { $self->_connect($start, $self->{parser}->last_event_id) };
+        my $stream = eval { $self->_connect($start, $self->{reader}->last_event_id) };
         if ($stream) {
             $COMMAND->complain('tail', 'connected again') if $has_said;
             return $stream;
@@ -145,20 +144,10 @@ sub _read_stream {
     return $has_read;
 }
 
-# Before each event there is a comment with its channel. The hub's own events have none.
 sub _feed {
     my ($self, $bytes) = @_;
     $self->{output}->raw($bytes);
-    $self->{rest} .= $bytes;
-    while ($self->{rest} =~ s/\A(.*?)^:channel ([^\n]*)\n//ms) {
-        my ($before, $name) = ($1, $2);
-        $self->_take($self->{parser}->feed($before));
-        $name =~ s/%([0-9A-F]{2})/chr hex $1/ge;
-        utf8::decode($name);
-        $self->{channel} = $name;
-    }
-    my $whole = rindex($self->{rest}, "\n") + 1;
-    $self->_take($self->{parser}->feed(substr $self->{rest}, 0, $whole, ''));
+    $self->_take($self->{reader}->feed($bytes));
     $self->{output}->flush;
     return;
 }
@@ -166,9 +155,8 @@ sub _feed {
 sub _take {
     my ($self, @events) = @_;
     for my $event (@events) {
-        my $channel = delete $self->{channel};
-        if (defined $channel) {
-            $self->{output}->event({%$event, channel => $channel});
+        if (defined $event->{channel}) {
+            $self->{output}->event($event);
         }
         elsif ($event->{event} eq $self->{hub}->gap_event) {
             my $where = $self->{option}{'from-state'} ? 'the state follows' : "events are missing before $event->{id}";

@@ -31,9 +31,18 @@ sub run {
 
     require EventSource::Hub;
     require EventSource::XMPP;
-    my $hub = EventSource::Hub->new(name => $name, map { defined $option->{$_} ? ($_ => $option->{$_}) : () } 'socket');
-    my $refused;
-    my $done;
+    my $hub = EventSource::Hub->new(
+        name         => $name,
+        show_channel => _show_channel($option),
+        map { defined $option->{$_} ? ($_ => $option->{$_}) : () } 'socket'
+    );
+    my ($refused, $has_other_form, $done);
+    my $report = sub {
+        $COMMAND->complain('xmpp', $_[0]);
+        return if $_[0] !~ /show_channel differs/;    # the hub object cannot take it over
+        $has_other_form = 1;
+        $done->send;
+    };
     my $bridge = eval {
         EventSource::XMPP->new(
             %given,
@@ -41,7 +50,7 @@ sub run {
             nodes      => \@nodes,
             password   => _password($option->{'password-from'}),
             tls        => !$option->{'no-tls'},
-            report     => sub { $COMMAND->complain('xmpp', $_[0]) },
+            report     => $report,
             on_refused => sub { $refused = shift; $done->send },
         );
     } or $COMMAND->usage($COMMAND->message_of($@));
@@ -53,24 +62,26 @@ sub run {
     $bridge->start;
     $done->recv;
     $bridge->stop;
-    return 0 if !defined $refused;
+    return $COMMAND->exit_code_of('unavailable') if $has_other_form;     # who starts it again has the hub's form
+    return 0                                     if !defined $refused;
     $COMMAND->complain('xmpp', "the server refuses the login: $refused");
     return $COMMAND->exit_code_of('refused');
 }
 
-# The command line of a process can be seen by everybody.
 sub _password {
-    my $file = shift;
-    return _text('EVENTSOURCE_XMPP_PASSWORD', $ENV{EVENTSOURCE_XMPP_PASSWORD})
-        if !defined $file && defined $ENV{EVENTSOURCE_XMPP_PASSWORD};
-    $COMMAND->usage('no password: --password-from FILE, or the environment variable EVENTSOURCE_XMPP_PASSWORD')
-        if !defined $file;
-    open my $lines, '<:raw', $file or die "$file: $!\n";
-    my $password = readline $lines;
-    $password = '' if !defined $password;
-    $password =~ s/\r?\n\z//;
-    $COMMAND->usage("$file: its first line is empty") if !length $password;
-    return _text($file, $password);
+    my $file     = shift;
+    my $variable = 'EVENTSOURCE_XMPP_PASSWORD';
+    my $password = $COMMAND->secret($file, $variable);
+    $COMMAND->usage("no password: --password-from FILE, or the environment variable $variable") if !defined $password;
+    $COMMAND->usage("$file: its first line is empty") if defined $file && !length $password;
+    return _text(defined $file ? $file : $variable, $password);
+}
+
+# Events of the bridge have the form of the hub's others. A hub without process and settings has none.
+sub _show_channel {
+    my $option = shift;
+    local ($@, $SIG{__DIE__});
+    return scalar eval { $COMMAND->connect($option)->show_channel };
 }
 
 sub _text { return $COMMAND->text(@_) }

@@ -96,7 +96,7 @@ sub _printed {
 sub _publish {
     my ($self, $token) = @_;
     my %place = (name => $self->{hub}, defined $self->{socket} ? (socket => $self->{socket}) : ());
-    my $hub   = eval { EventSource::Hub::Process->connect(%place, spawn => 0) };
+    my $hub   = eval { EventSource::Hub::Process->connect(%place, autostart => 0) };
     return 0 if $hub && eval { $hub->publish($self->{channel}, {event => $TYPE, data => $token}) };
     print STDERR EventSource::XS::Command->message_of($@), "\n";
     return 1;

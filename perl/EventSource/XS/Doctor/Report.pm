@@ -5,6 +5,7 @@ use warnings;
 # The report of an examination: sentences for people, or one object for programs.
 
 use EventSource::XS::Command;
+use EventSource::XS::Doctor::Wording;
 use JSON::MaybeXS ();
 use Text::Wrap    ();
 
@@ -32,7 +33,7 @@ sub json {
         push @findings, {map { ($_ => $finding->$_) } qw(check verdict sentence remedy configuration measured)};
     }
     my $report = {
-        url          => "$doctor->{url}",
+        url          => $doctor->{url} ? "$doctor->{url}" : undef,
         seconds      => 0 + $doctor->{seconds},
         summary      => $self->summary,
         findings     => \@findings,
@@ -45,14 +46,16 @@ sub json {
 
 sub summary {
     my $self = shift;
-    my $url  = $self->{doctor}{url};
+    my $what = $self->{doctor}{url} || $self->{doctor}{table};
     my ($wrong, $warnings, $ok) = map { $self->count($_) } @VERDICTS;
     my @parts = (
-        $wrong    ? _number($wrong,    'thing is wrong', 'things are wrong') : 'nothing is wrong',
-        $warnings ? _number($warnings, 'warning',        'warnings')         : (),
-        _number($ok, 'check is fine', 'checks are fine'),
+        $wrong
+        ? EventSource::XS::Doctor::Wording->number($wrong, 'thing is wrong', 'things are wrong')
+        : 'nothing is wrong',
+        $warnings ? EventSource::XS::Doctor::Wording->number($warnings, 'warning', 'warnings') : (),
+        EventSource::XS::Doctor::Wording->number($ok, 'check is fine', 'checks are fine'),
     );
-    return "$url: " . join(', ', @parts) . '.';
+    return "$what: " . join(', ', @parts) . '.';
 }
 
 sub text {
@@ -67,11 +70,6 @@ sub text {
 }
 
 # Private functions
-
-sub _number {
-    my ($number, $one, $more) = @_;
-    return "$number " . ($number == 1 ? $one : $more);
-}
 
 sub _paragraph {
     my $finding = shift;

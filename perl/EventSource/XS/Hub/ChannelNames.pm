@@ -4,17 +4,13 @@ use warnings;
 
 # A hub whose events include the name of their channel, and the form that such events have.
 
-use EventSource::XS::Reason;
 use EventSource::XS::Settings;
-use JSON::MaybeXS ();
-use overload      ();
+use overload ();
 use parent -norequire, 'EventSource::Hub';
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::Process EventSource::XS);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
-
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
 # The fields that make an event. A hash without any of them is refused by the hub.
 my @FIELDS = qw(comment data id json retry);
@@ -108,9 +104,7 @@ sub _in_data {
     my $has_data = $has_json || defined $data;
     my %key      = _key($event);
     return if !$has_data && ($event->{retain} || '') ne 'forget';
-    my $text = eval { $JSON->encode({channel => $name, %key, $has_data ? (data => $data) : ()}) };
-    return (data => $text) if defined $text;
-    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
+    return (data => $SETTINGS->json({channel => $name, %key, $has_data ? (data => $data) : ()}));
 }
 
 # The key of an event that changes the state, and whether it forgets that: its type may be any. The hub itself refuses a key

@@ -11,7 +11,6 @@ use Carp            ();
 use EventSource::XS ();
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
-use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Scalar::Util  qw(blessed);
@@ -20,12 +19,12 @@ use Scalar::Util  qw(blessed);
 $Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+my $JSON     = JSON::MaybeXS->new(utf8 => 0);
 
-my $LINGER     = 5;         # seconds
-my $MAX_LINGER = 86_400;    # seconds
+my $LEAVE_AFTER     = 5;         # seconds
+my $MAX_LEAVE_AFTER = 86_400;    # seconds
 
-my @MEMBER = qw(channel data id join json leave linger update);
+my @MEMBER = qw(channel data id join json leave leave_after update);
 my @EVENT  = qw(data event json);
 my @WILL   = qw(comment data event json key retain retry);
 
@@ -79,11 +78,12 @@ sub of {
     $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
         if ref $given ne 'HASH';
     $SETTINGS->known($given, \@MEMBER, 'field %s of member');
-    my $channel = $class->channel_of($given->{channel});
-    my $id      = _id($given->{id});
-    my $linger  = $SETTINGS->seconds(linger => $given->{linger});
-    $linger = $LINGER if !defined $linger;
-    $SETTINGS->refuse(linger => "linger must be at most $MAX_LINGER seconds, a day") if $linger > $MAX_LINGER;
+    my $channel     = $class->channel_of($given->{channel});
+    my $id          = _id($given->{id});
+    my $leave_after = $SETTINGS->seconds(leave_after => $given->{leave_after});
+    $leave_after = $LEAVE_AFTER if !defined $leave_after;
+    $SETTINGS->refuse(leave_after => "leave_after must be at most $MAX_LEAVE_AFTER seconds, a day")
+        if $leave_after > $MAX_LEAVE_AFTER;
     my $is_counted = defined $given->{join} && !ref $given->{join} && $given->{join} eq 'count';
     my ($data, $text) = _data($id, $given);
     my $shown  = sub { $hub->shown($channel, {%{$_[0]}, key => $id, retain => 1}) };
@@ -93,7 +93,8 @@ sub of {
         _event($shown, 'update', $data,                 $given->{update}),
         _event($gone,  'leave',  {json => {id => $id}}, $given->{leave}),
     );
-    return bless [$channel, $id, $linger, $is_counted ? 1 : 0, $text, exists $data->{json} ? 1 : 0, @events], $class;
+    return bless [$channel, $id, $leave_after, $is_counted ? 1 : 0, $text, exists $data->{json} ? 1 : 0, @events],
+        $class;
 }
 
 # What is published when a stream has ended; undef if there is nothing.
@@ -127,14 +128,14 @@ sub _data {
     }
     $SETTINGS->refuse(json => 'json of a member must be a hash') if defined $json && ref $json ne 'HASH';
     my $member = {%{$json || {}}, id => $id};
-    return ({json => $member}, _json($member));
+    return ({json => $member}, $SETTINGS->json($member));
 }
 
 # An encoded event as characters, without the fields that only a published event has.
 sub _encoded {
     my %event = %{+shift};
     delete @event{qw(key retain)};
-    $event{data} = _json(delete $event{json}) if exists $event{json} && !exists $event{data};
+    $event{data} = $SETTINGS->json(delete $event{json}) if exists $event{json} && !exists $event{data};
     my $block = EventSource::XS::format_event(\%event);
     utf8::decode($block);
     return $block;
@@ -159,13 +160,6 @@ sub _id {
     my $problem = EventSource::XS::Hub::Name->problem($id);
     $SETTINGS->refuse(id => "the id of a member $problem") if defined $problem;
     return $id;
-}
-
-# A structure as a text, the same for each stream of a member.
-sub _json {
-    my $text = eval { $JSON->encode(shift) };
-    return $text if defined $text;
-    return $SETTINGS->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
 }
 
 1;

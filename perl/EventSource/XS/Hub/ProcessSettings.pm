@@ -16,7 +16,7 @@ our @CARP_NOT = qw(EventSource::Hub);
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # They need a name.
-my @NAMES = qw(grace idle_exit max_relays publish_timeout socket spawn store);
+my @NAMES = qw(autostart grace idle_exit max_relays publish_timeout socket store);
 
 # The defaults of those that are seconds. xt/defaults.t compares them with those of a hub process.
 my %SECONDS = (grace => 30, idle_exit => 60, publish_timeout => 5);
@@ -30,12 +30,12 @@ sub native {
     for my $setting (grep { !$is_named && defined $given{$_} } @NAMES) {
         $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
     }
-    my $spawns = $is_named && (!defined $given{spawn} || $given{spawn});
+    my $may_start = $is_named && (!defined $given{autostart} || $given{autostart});
     return (
         name    => $is_named              ? _name($given{name})     : '',
         socket  => defined $given{socket} ? _socket($given{socket}) : '',
         store   => EventSource::XS::Hub::Store->native($given{store}),
-        program => $spawns ? EventSource::Hub::Process->program : '',
+        program => $may_start ? EventSource::Hub::Process->program : '',
         map { $_ => _seconds($_, $given{$_}) } sort keys %SECONDS
     );
 }

@@ -6,22 +6,17 @@ use warnings;
 #
 # "script_app" in EventSource::Hub has the manual.
 
-use Compress::Zlib ();
-use Digest::SHA    qw(sha256_hex);
-use EventSource::Error;
+use Compress::Zlib  ();
+use Digest::SHA     qw(sha256_hex);
 use EventSource::XS ();
 use EventSource::XS::ContentCoding;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
-use File::Spec ();
+use EventSource::XS::Share;
 
 our @CARP_NOT = qw(EventSource::Hub);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
-
-# Beside this file, or where File::ShareDir finds it, too: in a folder of @INC.
-my $LIBRARY = File::Spec->rel2abs(__FILE__) =~ s{/EventSource/XS/Hub/Script[.]pm\z}{}r;
-my $FOLDER  = 'auto/share/dist/EventSource-XS';
 
 # A page that names the version in the query gets each new one at once. For others an hour is how late it may come.
 my ($FOR_GOOD, $FOR_AN_HOUR) = ('public, max-age=31536000, immutable', 'public, max-age=3600');
@@ -40,7 +35,8 @@ sub app {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('script_app takes options', @given);
     $SETTINGS->known(\%given, ['classic'], 'option %s of script_app');
-    my $forms = _forms_of(_content($given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js'));
+    my $forms = _forms_of(
+        EventSource::XS::Share->content($given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js'));
     return sub {
         my $env = shift;
         return _refusal($env) || _response($env, $forms);
@@ -48,20 +44,6 @@ sub app {
 }
 
 # Private functions
-
-sub _content {
-    my $name   = shift;
-    my @paths  = map { "$_/$FOLDER/$name" } $LIBRARY, grep { !ref } @INC;
-    my ($path) = ((grep { -e } @paths), @paths);
-    open my $file, '<:raw',
-        $path
-        or EventSource::Error->throw(
-        code    => 'unsupported',
-        message => "EventSource::Hub: cannot read $path: $!. Install the distribution, or run make in its folder"
-        );
-    local $/ = undef;
-    return scalar readline $file;
-}
 
 # The content by its coding. The same bytes in each process: memGzip writes no time.
 sub _forms_of {

@@ -7,12 +7,15 @@ use warnings;
 # - has the log say so, once for each application in a process: when the handler has run for some seconds and has not closed
 #   its stream (the reactor's thread prints that, because such a handler may do nothing but sleep), and when it has pushed for
 #   some seconds to a client that has left;
+# - has it say, too, when a handler has returned and something keeps its connection while an event loop is loaded: its timers do
+#   not run on such a server, so nothing would ever be pushed;
 # - ends the handler by an exception when the server waits for it to end the worker. A handler that has only begun may finish:
 #   it may be a job that reports its progress.
 
 use EventSource::Gone;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
+use List::Util qw(first);
 
 # Seconds after which a handler is reported, and may end with its worker; and after which pushes to a client that has left are
 # reported. A test has less.
@@ -21,6 +24,9 @@ our ($LIMIT, $GONE_LIMIT) = (10, 5);    ## no critic (ProhibitPackageVars)
 # The handler that runs: its stream, the environment of its request, its application (_application), when it looks next whether
 # its worker is to end, and when a push was first refused because the client had left.
 our $running;    ## no critic (ProhibitPackageVars) it is local
+
+# Their timers run only while something runs the loop.
+my @LOOPS = qw(AnyEvent.pm IO/Async/Loop.pm Mojo/IOLoop.pm EV.pm);
 
 my $REMEDY = 'spawn => 1 runs each handler in a child process';
 
@@ -64,6 +70,22 @@ sub is_over {
     return $is_over;
 }
 
+# The handler has returned, and something keeps its connection: perhaps a timer.
+sub see_kept {
+    my ($class, $stream) = @_;
+    my $handler     = $running or return;
+    my $application = $handler->{application};
+    my $file        = first { $INC{$_} } @LOOPS;
+    return if !$file || $application->{process} != $$ || $stream->is_subscribed || !$stream->is_open;
+    return if !EventSource::XS::_is_first_time("$$ kept $application->{name}");
+    my $loop = $file =~ s{/}{::}gr =~ s/[.]pm\z//r;
+    $handler->{env}{'psgi.errors'}->print(
+        "EventSource::XS: a handler of $application->{name} has returned and its connection is kept: on this server"
+            . " no timer or watcher of $loop runs now, so wait in the handler (\$conn->wait), or publish to an"
+            . " EventSource::Hub\n");
+    return;
+}
+
 # A push to the stream was refused.
 sub see_refusal {
     my ($class, $stream) = @_;
@@ -75,7 +97,7 @@ sub see_refusal {
     return if time - $handler->{refused_at} < $GONE_LIMIT || $handler->{is_reported}++;
     return if !EventSource::XS::_is_first_time("$$ refused $application->{name}");
     $handler->{env}{'psgi.errors'}
-        ->print("EventSource::XS: a handler of $application->{name} holds worker $$: it goes on"
+        ->print("EventSource::XS: a handler of $application->{name} holds worker $$: it keeps"
             . " pushing to a client that left $GONE_LIMIT seconds ago; on_gone => 'unwind' ends it, $REMEDY\n");
     return;
 }

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # Why a stream is not native, and what to do about it. This is the list of all reasons but those of one server, which its
-# adapter has. src/runtime/handles/capture.rs has the codes of those that the library finds.
+# adapter has. src/runtime/handles/takeover.rs has the codes of those that the library finds.
 
 use overload
     '""'     => sub { $_[0]{text} },

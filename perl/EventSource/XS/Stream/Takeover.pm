@@ -40,7 +40,7 @@ my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
 
 # Public methods
 
-# The object, which _capture makes, is in src/runtime/handles/capture.rs. If something dies on the way, it gives the server its
+# The object, which _capture makes, is in src/runtime/handles/takeover.rs. If something dies on the way, it gives the server its
 # socket back when it is freed.
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;

@@ -51,7 +51,7 @@ my %HELD;
 my %OPEN;
 
 # The members that only a stream has which uses the server's writer.
-my @OF_CONNECTION = qw(child_writer direct inherited inherited_end keepalive server_writer socket writer);
+my @OF_CONNECTION = qw(child_writer children_gone direct held_open keepalive server_writer socket writer);
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
@@ -88,7 +88,7 @@ sub new {
     $self->write_to_server('') if $adapter->sends_head_late;
     $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     $self->{direct} = [$writer, $self->{socket}, \@COUNTED{qw(events bytes)}, $self->is_lf] if !$self->{child_writer};
-    if (!$self->{nonblocking}) { @$self{qw(inherited_end inherited)} = _pipe_for_children() }
+    if (!$self->{nonblocking}) { @$self{qw(children_gone held_open)} = _pipe_for_children() }
     else {
         $HELD{refaddr $self} = $self;
         $self->_watch($adapter, $server_writer);
@@ -153,7 +153,7 @@ sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
 sub drop {
     my $self = shift;
     return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$ || $self->{clones} != $clones;
-    delete $self->{inherited};
+    delete $self->{held_open};    # otherwise this process holds it itself
     $self->end('application') if !$self->_is_held_by_child;
     return;
 }
@@ -198,7 +198,7 @@ sub end_with_retry {
 sub enter_process {
     my ($self, $socket) = @_;
     @$self{qw(owner socket on_close)} = ($$, $socket, []);
-    delete @$self{qw(child_writer direct inherited inherited_end relay_stream)};
+    delete @$self{qw(child_writer children_gone direct held_open relay_stream)};
     return;
 }
 
@@ -416,7 +416,7 @@ sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 # its own end.
 sub _is_held_by_child {
     my $self = shift;
-    return $self->{inherited_end} && !IO::Select->new($self->{inherited_end})->can_read(0);
+    return $self->{children_gone} && !IO::Select->new($self->{children_gone})->can_read(0);
 }
 
 # Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no

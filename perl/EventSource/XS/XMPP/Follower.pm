@@ -8,10 +8,13 @@ use warnings;
 use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use EventSource::Error;
 use EventSource::Parser;
-use IO::Handle  ();
-use IO::Select  ();
-use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
+use IO::Handle    ();
+use IO::Select    ();
+use JSON::MaybeXS ();
+use Socket        qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes   qw(CLOCK_MONOTONIC clock_gettime);
+
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1);
 
 my $MAX_EVENT  = 16 << 20;    # bytes: the longest message to a hub process
 my $READ_BYTES = 65_536;
@@ -59,10 +62,20 @@ sub take {
     my $count = sysread $self->{stream}, (my $bytes), $READ_BYTES;
     return []    if !defined $count && ($! == EAGAIN || $! == EINTR || $! == EWOULDBLOCK);
     return undef if !$count;
-    return [grep { $self->_is_published($_) } $self->{parser}->feed($bytes)];
+    return [map { $self->_as_published($_) } grep { $self->_is_published($_) } $self->{parser}->feed($bytes)];
 }
 
 # Private methods
+
+# Where show_channel puts the channel into the data, the data that was published is a part of it. A bridge that was not told of
+# that has published without.
+sub _as_published {
+    my ($self, $event) = @_;
+    return $event if ($self->{process}->show_channel || '') ne 'data';
+    local ($@, $SIG{__DIE__});
+    my $shown = eval { $JSON->decode($event->{data}) };
+    return ref $shown eq 'HASH' && exists $shown->{channel} ? {%$event, data => $shown->{data}} : $event;
+}
 
 # The hub's own events are not published. The position says that the state is complete.
 sub _is_published {

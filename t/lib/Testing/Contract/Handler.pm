@@ -119,7 +119,7 @@ sub report {
     return Testing::Journal->open($ENV{CONTRACT_JOURNAL})->write(tag($env), $text);
 }
 
-# Has the connection report its end.
+# Lets the connection report its end.
 sub report_close {
     my ($conn, $env) = @_;
     $conn->on_close(sub { report($env, "closed by $_[1], open: " . ($_[0]->is_open ? 1 : 0)) });

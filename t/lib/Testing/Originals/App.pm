@@ -438,7 +438,7 @@ sub _messages {
     );
 }
 
-# Deliberate differences: each has the first cell of its row in README.
+# Deliberate differences: each has its item in EventSource::Migration.
 # Applications that put a sub of their own in the place of the connection's new. Each returns what the sub saw, too.
 sub _wrappers {
     my $new     = $CONNECTION->can('new');

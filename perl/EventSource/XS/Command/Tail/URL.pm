@@ -26,7 +26,7 @@ sub follow {
     my ($self,   $url,    @others)  = @_;
     my ($option, $output, $is_over) = @$self{qw(option output is_over)};
     $COMMAND->usage("a URL is followed alone, without '$others[0]'") if @others;
-    my ($of_hub) = grep { defined $option->{$_} } qw(hub socket spawn channel last from-start from-state);
+    my ($of_hub) = grep { defined $option->{$_} } qw(hub socket autostart channel last from-start from-state);
     $COMMAND->usage("--$of_hub is for hubs, not for a URL") if defined $of_hub;
     my $client = $self->_client($url);
     my $unsent = 0;

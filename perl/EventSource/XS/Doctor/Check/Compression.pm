@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # Whether something compresses the stream, and whether the compressor withholds it: beside a second client, which has asked
-# for no compression. A compressor that flushes each event is no trouble.
+# for no compression. A compressor that flushes each event does no harm.
 
 use EventSource::XS::Doctor::Check::Delivery;
 use EventSource::XS::Doctor::Finding;

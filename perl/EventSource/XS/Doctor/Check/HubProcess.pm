@@ -70,7 +70,7 @@ sub _cgroup {
 sub _stats {
     my $seen  = shift;
     my %place = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
-    my $stats = eval { EventSource::Hub::Process->connect(%place, spawn => 0, timeout => $TIMEOUT)->stats };
+    my $stats = eval { EventSource::Hub::Process->connect(%place, autostart => 0, timeout => $TIMEOUT)->stats };
     return $stats if $stats;
     my $error = $@;
     return {failure => blessed $error ? $error->message =~ s/\AEventSource::[A-Za-z:]+: //r : $error};

@@ -6,9 +6,11 @@ use warnings;
 
 use EventSource::Hub::Process;
 use EventSource::XS::Doctor::Finding;
+use EventSource::XS::Doctor::Wording;
 use EventSource::XS::Hub::Health;
 
 my $FINDING = 'EventSource::XS::Doctor::Finding';
+my $WORDING = 'EventSource::XS::Doctor::Wording';
 
 my $TIMEOUT = 2;       # seconds
 my $RECENT  = 3600;    # seconds for which an error counts
@@ -46,14 +48,6 @@ sub findings {
 
 # Private functions
 
-# Short words for seconds.
-sub _duration {
-    my $seconds = shift;
-    return sprintf('%d hours',   $seconds / 3600) if $seconds >= 7200;
-    return sprintf('%d minutes', $seconds / 60)   if $seconds >= 120;
-    return (0 + sprintf $seconds < 10 ? '%.3f' : '%d', $seconds) . ' seconds';
-}
-
 sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
 
 # What a reader of the report wants to know of a store, whatever the verdict is. A file has no lag: its hub reports an event
@@ -61,13 +55,14 @@ sub _evicts { return ($_[0]{last_error} || '') =~ /maxmemory|evict/ }
 sub _figures {
     my $store   = shift;
     my @figures = (
-        _number($store->{events},  'event',       'events') . ' in ' . _number($store->{bytes}, 'byte', 'bytes'),
-        _number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
+        $WORDING->number($store->{events}, 'event', 'events') . ' in '
+            . $WORDING->number($store->{bytes}, 'byte', 'bytes'),
+        $WORDING->number($store->{pending}, 'event waits', 'events wait') . ' to be stored',
     );
-    push @figures, 'the last one came ' . _duration($store->{lag}) . ' after it was stored'
+    push @figures, 'the last one came ' . $WORDING->duration($store->{lag}) . ' after it was stored'
         if $store->{kind} eq 'redis';
-    push @figures, _number($store->{failed},     'event',     'events') . ' could not be stored' if $store->{failed};
-    push @figures, _number($store->{reconnects}, 'reconnect', 'reconnects') if $store->{reconnects};
+    push @figures, $WORDING->number($store->{failed}, 'event', 'events') . ' could not be stored' if $store->{failed};
+    push @figures, $WORDING->number($store->{reconnects}, 'reconnect', 'reconnects') if $store->{reconnects};
     return 'It has ' . join(', ', @figures) . '.';
 }
 
@@ -91,16 +86,11 @@ sub _health {
     my $seen = shift;
     return eval {
         my %place  = (name => $seen->{hub}, defined $seen->{socket} ? (socket => $seen->{socket}) : ());
-        my $hub    = EventSource::Hub::Process->connect(%place, spawn => 0, timeout => $TIMEOUT);
+        my $hub    = EventSource::Hub::Process->connect(%place, autostart => 0, timeout => $TIMEOUT);
         my $health = EventSource::XS::Hub::Health->new($hub);
         $health->examine;
         {problem => $health->problem, store => $health->stats->{store}};
     };
-}
-
-sub _number {
-    my ($number, $one, $more) = @_;
-    return "$number " . ($number == 1 ? $one : $more);
 }
 
 sub _remedy {
@@ -123,7 +113,7 @@ sub _trouble_of_errors {
     my $store = shift;
     return if !defined $store->{last_error};
     return if !_evicts($store) && !$store->{epoch_changes} && $store->{last_error_age} >= $RECENT;
-    return ['reported ' . _duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
+    return ['reported ' . $WORDING->duration($store->{last_error_age}) . " ago: $store->{last_error}", _remedy($store)];
 }
 
 # The count is of the life of the hub process.
@@ -131,7 +121,7 @@ sub _trouble_of_history {
     my $store = shift;
     my $times = $store->{epoch_changes} or return;
     return [
-        'has lost its history ' . _number($times, 'time', 'times') . ', and all clients received a gap',
+        'has lost its history ' . $WORDING->number($times, 'time', 'times') . ', and all clients received a gap',
         $store->{kind} eq 'redis'
         ? 'Find the cause: Redis was emptied, or lost events at a restart or a failover. It needs appendonly yes, no eviction'
             . ' and nobody who flushes it; replicas => 1 keeps events over a failover.'

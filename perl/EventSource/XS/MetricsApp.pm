@@ -1,0 +1,45 @@
+package EventSource::XS::MetricsApp;
+use strict;
+use warnings;
+
+# The PSGI application that answers a monitor with text of OpenMetrics: who may read it.
+#
+# "metrics_app" in EventSource::Hub has the manual.
+
+use EventSource::XS::Response;
+use EventSource::XS::Visitors;
+use Scalar::Util qw(blessed);
+
+our @CARP_NOT = qw(EventSource::Outbox EventSource::XS::Hub::Metrics);
+
+my $CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+
+# Public methods
+
+# The application. Arguments: the settings of the module that has the method, the options allow and hosts, and code that returns
+# the text, or throws an EventSource::Error if there is none for now.
+sub new {
+    my ($class, $settings, $given, $text_of) = @_;
+    my $visitors = EventSource::XS::Visitors->new($settings, %$given, what => 'these metrics are', of => 'metrics_app');
+    my $response_to = sub {
+        my $env     = shift;
+        my $refusal = $visitors->refusal($env);
+        return $refusal if $refusal;
+        return EventSource::XS::Response->text(405, 'GET or HEAD', Allow => 'GET, HEAD')
+            if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;
+        local $SIG{__DIE__};
+        my $text = eval { $text_of->() };
+        return defined $text ? EventSource::XS::Response->of(200, $CONTENT_TYPE, $text) : _unavailable($@);
+    };
+    return sub { EventSource::XS::Response->for_method($_[0]{REQUEST_METHOD}, $response_to->($_[0])) };
+}
+
+# Private functions
+
+sub _unavailable {
+    my $error = shift;
+    die $error if !blessed $error || !$error->isa('EventSource::Error');
+    return EventSource::XS::Response->text(503, $error->message, 'Retry-After' => 10);
+}
+
+1;
